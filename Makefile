@@ -1,0 +1,62 @@
+# Berlin: everything a newcomer or CI runs. `make help` lists it.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+UV     := $(BIN)/uv
+UV_VERSION := 0.13.9
+PROMPT ?= What is Berlin?
+export UV_NO_PROGRESS := 1
+
+# Compiled on install: an uncompiled import is several times slower.
+INSTALL := $(UV) pip install --quiet --python $(BIN)/python --compile-bytecode
+
+.PHONY: help chat test check format bench lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Berlin needs Python 3.11 or newer; try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
+	@$(PYTHON) -m venv --without-pip $(VENV)
+	@$(PYTHON) -m pip --python $(BIN)/python install --quiet uv==$(UV_VERSION)
+
+$(VENV)/.run: requirements/run.txt pyproject.toml | $(UV)
+	@$(INSTALL) --require-hashes -r requirements/run.txt
+	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	@$(INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+chat: $(VENV)/.run ## ask the built-in guide: make chat PROMPT="How do I add my own service?"
+	@PROMPT_TEXT=$$(printf '%s' "$$BERLIN_PROMPT"); $(BIN)/berlin chat -m embedded "$$PROMPT_TEXT" </dev/null
+chat: export BERLIN_PROMPT = $(PROMPT)
+
+test: $(VENV)/.dev ## run the whole suite
+	@sh tests/system_packages.sh
+	@$(BIN)/python -m pytest -n 2 -q
+
+check: $(VENV)/.dev ## format, lint, types, layers
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache --no-logo 2>/dev/null || $(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.dev ## format and mend what can be mended
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev ## measure Berlin beside a bare aiohttp reader
+	@$(BIN)/python bench/client.py
+
+lock: $(UV) ## make the hash-pinned requirements again from pyproject.toml
+	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  pyproject.toml requirements/build.in -o requirements/run.txt
+	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  --all-extras --group dev pyproject.toml requirements/build.in -c requirements/run.txt -o requirements/dev.txt
+
+clean: ## remove what was built
+	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Authentication: how a token is got, kept, used, refused, and got again."""

@@ -1,0 +1,62 @@
+"""Files that only their owner may read: written whole or not at all, never through a link."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+MAX_PRIVATE_BYTES = 4 * 1024 * 1024
+
+
+def save_private(path: Path, data: bytes) -> None:
+    """Write a file with mode 0600 in a folder with mode 0700, in one step.
+
+    Raises:
+        OSError: if it cannot be written; what was there before is still there.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.parent.stat().st_mode & 0o077:
+        path.parent.chmod(0o700)
+    if path.is_symlink():
+        raise PermissionError(f"{path} is a symbolic link; remove it")
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)  # noqa: PTH105  # same folder: atomic
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108
+        raise
+
+
+def load_private(path: Path) -> bytes | None:
+    """Return what stands in a private file, or `None` if there is none.
+
+    Raises:
+        PermissionError: if it is a link, not a plain file, or belongs to or is open to others.
+        OSError: if it cannot be read.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    if path.is_symlink():
+        raise PermissionError(f"{path} is a symbolic link; remove it")
+    try:
+        descriptor = os.open(path, flags)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise PermissionError(f"{path} is not a plain file; remove it")
+        if hasattr(os, "getuid") and status.st_uid != os.getuid():
+            raise PermissionError(f"{path} belongs to another user; remove it")
+        if os.name == "posix" and status.st_mode & 0o077:
+            raise PermissionError(f"{path} can be read by others; run: chmod 600 {path}")
+        if status.st_size > MAX_PRIVATE_BYTES:
+            raise PermissionError(f"{path} is too large to be ours; remove it")
+        return file.read()

@@ -1,0 +1,248 @@
+"""The one tree of errors; everything that Berlin raises on purpose hangs below `BerlinError`.
+
+BerlinError (a RuntimeError)
+├── ConfigurationError            the set-up is wrong: nothing was sent                 [exit 2]
+│   └── MissingCredentialsError   no account or password was found
+├── InvalidRequestError           the request is wrong (a ValueError too): nothing sent [exit 2]
+├── AuthenticationError           the service refuses the credentials or the token      [exit 3]
+├── PermissionDeniedError         known, but not allowed to do this (403)               [exit 3]
+├── TransportError                the service could not be reached or the line broke    [exit 4]
+│   ├── ConnectError              no connection: refused, unknown name, no descriptor
+│   │   ├── TLSError              the certificate or the handshake is bad
+│   │   └── ProxyError            the proxy is down or refuses
+│   ├── ConnectionLostError       the connection broke
+│   └── UpstreamTimeoutError      one of the four limits passed (a TimeoutError too)
+└── ServiceError                  the service answered, but not with a good answer      [exit 5]
+    ├── RequestRejectedError      it refuses this request: 400, 404, 413, 422 …
+    ├── RateLimitError            429
+    ├── ServiceUnavailableError   5xx
+    ├── RedirectError             it answers with a redirect, which is never followed
+    └── ProtocolError             the bytes are not what was described
+        ├── EmptyResponseError    a clean end without any answer
+        └── TruncatedStreamError  the answer was cut off
+
+Each class says what may be done about it: `retryable` (the same request may be sent again,
+if no text was handed on), `fallback` (another provider may be tried), `blames_service`
+(the service, not the caller, is at fault), `exit_code` (of the command line) and
+`http_status` with `code` (what the gateway answers).
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import ClassVar, Self
+
+
+class BerlinError(RuntimeError):
+    """The base of all errors of Berlin.
+
+    Args:
+        message: what went wrong and what to do next; never holds a secret.
+        provider: name of the provider that was asked.
+        model: name of the model that was asked for.
+        status: HTTP status of the service's answer, where there was one.
+        retry_after: seconds to wait before trying again, where the service said so.
+        request_id: the service's own id of the request.
+    """
+
+    retryable: ClassVar[bool] = False
+    fallback: ClassVar[bool] = False
+    blames_service: ClassVar[bool] = False
+    exit_code: ClassVar[int] = 1
+    http_status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str | None = None,
+        model: str | None = None,
+        status: int | None = None,
+        retry_after: float | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.provider = provider
+        self.model = model
+        self.status = status
+        self.retry_after = retry_after
+        self.request_id = request_id
+
+    @property
+    def message(self) -> str:
+        """The text of the error."""
+        return str(self.args[0])
+
+    def again(self) -> Self:
+        """Return a copy to raise, chained to this one.
+
+        One failed login is reported to every request that waited for it; an exception that is
+        raised in many tasks at once would collect all their tracebacks.
+        """
+        twin = copy.copy(self)
+        twin.__cause__ = self.__cause__
+        twin.__traceback__ = None
+        return twin
+
+
+class ConfigurationError(BerlinError):
+    """The set-up is wrong or incomplete; nothing was sent."""
+
+    exit_code = 2
+    code = "configuration_error"
+
+
+class MissingCredentialsError(ConfigurationError):
+    """No account or no password was found."""
+
+    code = "missing_credentials"
+
+
+class InvalidRequestError(BerlinError, ValueError):
+    """The request cannot be sent as it is; nothing was sent."""
+
+    exit_code = 2
+    http_status = 400
+    code = "invalid_request"
+
+
+class AuthenticationError(BerlinError):
+    """The service refuses the credentials, or a token that was just issued."""
+
+    fallback = True
+    exit_code = 3
+    http_status = 502
+    code = "upstream_authentication"
+
+
+class PermissionDeniedError(BerlinError):
+    """The service knows the account but does not allow the request (403)."""
+
+    fallback = True
+    exit_code = 3
+    http_status = 502
+    code = "upstream_permission"
+
+
+class TransportError(BerlinError):
+    """The service could not be reached, or the connection broke."""
+
+    fallback = True
+    blames_service = True
+    exit_code = 4
+    http_status = 502
+    code = "upstream_unreachable"
+
+
+class ConnectError(TransportError):
+    """No connection could be made. Not retried: nobody is listening there."""
+
+
+class TLSError(ConnectError):
+    """The certificate or the TLS handshake is bad. There is no way to switch the check off."""
+
+    code = "upstream_tls"
+
+
+class ProxyError(ConnectError):
+    """The proxy is down, refuses, or asks for other credentials."""
+
+    code = "upstream_proxy"
+
+
+class ConnectionLostError(TransportError):
+    """The connection broke: reset, closed, or cut."""
+
+    retryable = True
+    code = "upstream_connection_lost"
+
+
+class UpstreamTimeoutError(TransportError, TimeoutError):
+    """One of the four limits passed: `connect`, `first_event`, `idle` or `total`."""
+
+    http_status = 504
+    code = "upstream_timeout"
+
+
+class ServiceError(BerlinError):
+    """The service answered, but not with a good answer."""
+
+    fallback = True
+    blames_service = True
+    exit_code = 5
+    http_status = 502
+    code = "upstream_error"
+
+
+class RequestRejectedError(ServiceError):
+    """The service refuses this request (400, 404, 413, 422 …); sending it again will not help."""
+
+    fallback = False
+    blames_service = False
+    http_status = 400
+    code = "upstream_rejected"
+
+
+class RateLimitError(ServiceError):
+    """The service asks to slow down (429); `retry_after` says for how long, if it said so."""
+
+    retryable = True
+    blames_service = False
+    http_status = 429
+    code = "rate_limited"
+
+
+class ServiceUnavailableError(ServiceError):
+    """The service failed (5xx)."""
+
+    retryable = True
+    http_status = 502
+    code = "upstream_unavailable"
+
+
+class RedirectError(ServiceError):
+    """The service answered with a redirect; credentials never follow one."""
+
+    code = "upstream_redirect"
+
+
+class ProtocolError(ServiceError):
+    """The bytes of the answer are not what the recipe describes."""
+
+    code = "upstream_protocol"
+
+
+class EmptyResponseError(ProtocolError):
+    """The answer ended cleanly without any text, reasoning, tool call or finish reason."""
+
+    code = "upstream_empty"
+
+
+class TruncatedStreamError(ProtocolError):
+    """The answer was cut off: what came before is good, the rest is missing."""
+
+    code = "upstream_truncated"
+
+
+def error_class_for_status(status: int) -> type[BerlinError]:
+    """Return the class for an HTTP status, also for one that stands inside a 200 answer."""
+    match status:
+        case 401:
+            return AuthenticationError
+        case 403:
+            return PermissionDeniedError
+        case 407:
+            return ProxyError
+        case 408 | 504:
+            return UpstreamTimeoutError
+        case 429:
+            return RateLimitError
+        case _ if 300 <= status < 400:
+            return RedirectError
+        case _ if 400 <= status < 500:
+            return RequestRejectedError
+        case _ if 500 <= status < 600:
+            return ServiceUnavailableError
+        case _:
+            return ProtocolError

@@ -1,0 +1,1 @@
+"""Providers: whatever answers a request with a stream of events."""

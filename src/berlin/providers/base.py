@@ -1,0 +1,173 @@
+"""What a provider is: a stream of events, and what every provider can do because of that."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Sized
+from contextlib import aclosing
+from typing import Any, ClassVar, Protocol, Self, TypeAlias
+
+from berlin.errors import InvalidRequestError
+from berlin.providers.blocking import run_blocking
+from berlin.types import (
+    ChatRequest,
+    ChatResponse,
+    Messages,
+    StreamEvent,
+    TextDelta,
+    Timeouts,
+    accumulate,
+)
+
+AsyncResult: TypeAlias = AsyncIterator[str]
+
+# Longer conversations are parsed and encoded in a thread, so that the loop goes on.
+LONG_CONVERSATION = 500
+
+# Names that callers have tried to pass as options; each would change more than the answer.
+_NO_OPTIONS = frozenset({"headers", "messages", "prompt", "proxy", "token", "url"})
+
+
+class Provider(Protocol):
+    """Answers requests with streams of events."""
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent]:
+        """Answer a request, event by event; the last but for usage is `Finished`."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class AsyncGeneratorProvider(ABC):
+    """The base of all providers: one primitive, `stream`, and its uses."""
+
+    url: ClassVar[str]
+    working: ClassVar[bool]
+    supports_gpt_35_turbo: ClassVar[bool] = False
+
+    @abstractmethod
+    def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent]:
+        """Answer a request, event by event; the last but for usage is `Finished`.
+
+        Leaving the loop, closing the generator and cancelling the task all close the connection.
+
+        Raises:
+            BerlinError: if there is no answer, or it breaks off.
+        """
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Let go of connections. Another request opens new ones."""
+
+    @classmethod
+    @abstractmethod
+    def provide(cls, proxy: str | None, settings: dict[str, Any]) -> Self:
+        """Return the provider that the class stands for, taking its settings out of `settings`."""
+
+    @classmethod
+    async def create_async_generator(
+        cls,
+        model: str | None,
+        messages: Messages,
+        proxy: str | None = None,
+        **kwargs: Any,
+    ) -> AsyncGenerator[str]:
+        """Answer messages, piece by piece of text.
+
+        Args:
+            model: the service's name of the model; `""` or `None` is its default.
+            messages: `[{"role": …, "content": …}, …]`, or a prompt.
+            proxy: URL of an HTTP(S) or SOCKS proxy.
+            **kwargs: options for the model such as `temperature`; also `timeout` (seconds in all,
+                or `Timeouts`), `account` and `password`.
+
+        Raises:
+            BerlinError: a `RuntimeError`, whatever went wrong.
+        """
+        provider = cls.provide(proxy, kwargs)
+        async with aclosing(provider.text(messages, model=model, **kwargs)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def text(
+        self,
+        messages: object,
+        *,
+        model: str | None = None,
+        timeouts: Timeouts | None = None,
+        **options: Any,
+    ) -> AsyncGenerator[str]:
+        """Answer a prompt or a list of messages, piece by piece of text.
+
+        Raises:
+            BerlinError: if there is no answer, or it breaks off.
+        """
+        request = await _build_request(messages, model, timeouts, options)
+        async with aclosing(self.stream(request)) as events:
+            async for event in events:
+                if type(event) is TextDelta:
+                    yield event.text
+
+    async def ask(
+        self,
+        messages: object,
+        *,
+        model: str | None = None,
+        timeouts: Timeouts | None = None,
+        **options: Any,
+    ) -> ChatResponse:
+        """Answer a prompt or a list of messages, whole.
+
+        Raises:
+            BerlinError: if there is no answer, or it breaks off.
+        """
+        request = await _build_request(messages, model, timeouts, options)
+        async with aclosing(self.stream(request)) as events:
+            return await accumulate(events)
+
+    def ask_sync(
+        self,
+        messages: object,
+        *,
+        model: str | None = None,
+        timeouts: Timeouts | None = None,
+        **options: Any,
+    ) -> ChatResponse:
+        """Answer like `ask`, without a loop: blocks until the answer is there.
+
+        It works inside a running loop too (in a notebook), which stands still meanwhile.
+        """
+        return run_blocking(self.ask(messages, model=model, timeouts=timeouts, **options))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+
+async def _build_request(
+    messages: object, model: str | None, timeouts: Timeouts | None, options: dict[str, Any]
+) -> ChatRequest:
+    for name in options:
+        if name in _NO_OPTIONS:
+            raise InvalidRequestError(
+                f"{name} is no option of a model; give it to the provider: Berlin({name}=…)"
+                if name in ("url", "proxy")
+                else f"{name} is part of the protocol, not an option of the model"
+            )
+    if model is not None and not isinstance(model, str):
+        raise InvalidRequestError(f"model must be text, not {type(model).__name__}")
+    options.pop("stream", None)  # an answer always streams
+    if "timeout" in options:
+        timeouts = Timeouts.of(options.pop("timeout"), timeouts or Timeouts())
+
+    def build() -> ChatRequest:
+        return ChatRequest.of(messages, model=model, timeouts=timeouts, **options)
+
+    if isinstance(messages, Sized) and len(messages) > LONG_CONVERSATION:
+        return await asyncio.to_thread(build)
+    return build()

@@ -1,0 +1,70 @@
+"""Runs coroutines for callers without a loop, all on one loop in a thread of its own.
+
+One loop that stays keeps connections alive between calls, and works where the caller's own
+thread runs a loop already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from berlin.errors import InvalidRequestError
+
+EXIT_GRACE_S = 1.0
+
+_T = TypeVar("_T")
+
+
+def run_blocking(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """Run a coroutine to its end and return its result."""
+    return _Background.current().run(coroutine)
+
+
+class _Background:
+    _instance: _Background | None = None
+    _guard = threading.Lock()
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="berlin-blocking", daemon=True)
+        self._thread.start()
+        self._ready.wait()
+
+    @classmethod
+    def current(cls) -> _Background:
+        with cls._guard:
+            if cls._instance is None or cls._instance._pid != os.getpid():
+                cls._instance = cls()
+                atexit.register(cls._instance.stop)
+            return cls._instance
+
+    def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        if threading.current_thread() is self._thread:
+            coroutine.close()
+            raise InvalidRequestError("ask_sync inside ask_sync would wait for itself; use ask")
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # Ctrl-C here ends the request there
+            raise
+
+    def stop(self) -> None:
+        if self._pid == os.getpid():
+            self._loop.call_soon_threadsafe(self._end.set)
+            self._thread.join(EXIT_GRACE_S)
+
+    def _serve(self) -> None:
+        asyncio.run(self._until_stopped())
+
+    async def _until_stopped(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._end = asyncio.Event()
+        self._ready.set()
+        await self._end.wait()

@@ -1,0 +1,59 @@
+"""A provider that plays what a test wrote: events, errors and pauses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, Self
+
+from berlin.errors import BerlinError
+from berlin.providers.base import AsyncGeneratorProvider
+from berlin.types import ChatRequest, Finished, StreamEvent, TextDelta
+
+
+class ScriptedProvider(AsyncGeneratorProvider):
+    """Answers each request with the next script; the last one is played again and again.
+
+    Args:
+        *scripts: lists of events, pieces of text, errors to raise, and pauses in seconds.
+
+    Attributes:
+        requests: what was asked, in order.
+        closed: how many answers were left before their end.
+    """
+
+    url = "scripted:"
+    working = True
+
+    def __init__(self, *scripts: Sequence[StreamEvent | str | BerlinError | float]) -> None:
+        self._scripts = scripts or (["Hello", Finished()],)
+        self.requests: list[ChatRequest] = []
+        self.closed = 0
+
+    @classmethod
+    def provide(cls, proxy: str | None, settings: dict[str, Any]) -> Self:
+        """Return a provider that says hello."""
+        return cls()
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent]:
+        """Play the next script."""
+        script = self._scripts[min(len(self.requests), len(self._scripts) - 1)]
+        self.requests.append(request)
+        done = False
+        try:
+            for step in script:
+                if isinstance(step, BerlinError):
+                    done = True
+                    raise step.again()
+                if isinstance(step, str):
+                    yield TextDelta(step)
+                elif isinstance(step, int | float):
+                    await asyncio.sleep(step)
+                else:
+                    yield step
+            done = True
+        finally:
+            self.closed += not done
+
+    async def aclose(self) -> None:
+        """Do nothing: there are no connections."""

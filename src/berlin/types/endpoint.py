@@ -1,0 +1,98 @@
+"""Where a service is: its base URL, and the proxy and the trust on the way to it."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import SplitResult, urlsplit
+
+import msgspec
+
+from berlin.errors import ConfigurationError
+from berlin.types.secret import Secret
+
+PROXY_SCHEMES = ("http", "https", "socks5", "socks5h", "socks4")
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One service, as seen from here.
+
+    Attributes:
+        url: the base URL, without a slash at its end.
+        proxy: URL of the proxy, with its credentials; `None` connects directly.
+        ca_file: PEM file with the certificates to trust instead of the system's.
+        allow_http: whether credentials may go over plain http to another machine.
+    """
+
+    url: str
+    proxy: Secret | None = None
+    ca_file: str | None = None
+    allow_http: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        url: str,
+        *,
+        proxy: str | Secret | None = None,
+        ca_file: str | None = None,
+        allow_http: bool = False,
+    ) -> Endpoint:
+        """Return a checked endpoint.
+
+        Raises:
+            ConfigurationError: if the URL or the proxy cannot be used, or credentials would
+                travel in the clear.
+        """
+        parts = _split(url, "url", ("http", "https"))
+        if parts.username is not None or parts.password is not None:
+            raise ConfigurationError("url must not hold an account or password; give them apart")
+        if parts.query or parts.fragment:
+            raise ConfigurationError("url must be a base URL, without '?' and '#'")
+        if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname or ""):
+            raise ConfigurationError(
+                f"{url} is plain http: account, password and prompts could be read on the way. "
+                "Use https, or set allow_http = true (BERLIN_ALLOW_HTTP=1) if you trust the network"
+            )
+        revealed = proxy.reveal() if isinstance(proxy, Secret) else proxy
+        if revealed is not None:
+            _split(revealed, "proxy", PROXY_SCHEMES)
+        secret = Secret(revealed) if revealed is not None else None
+        return cls(url.rstrip("/"), secret, ca_file, allow_http)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name means this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def mask_url(url: str) -> str:
+    """Return a URL without the account and password in it."""
+    head, at, tail = url.rpartition("@")
+    if not at:
+        return url
+    scheme, separator, _ = head.partition("://")
+    return f"{scheme}://***@{tail}" if separator else f"***@{tail}"
+
+
+def _split(url: object, name: str, schemes: tuple[str, ...]) -> SplitResult:
+    if not isinstance(url, str):
+        raise ConfigurationError(f"{name} must be text, not {type(url).__name__}")
+    shown = mask_url(url)[:200]
+    # What one URL parser drops and another keeps leads to another host than the one checked.
+    if not url.isascii() or any(c <= " " or c in '\\"<>^`{|}\x7f' for c in url):
+        raise ConfigurationError(f"{name} has characters that no URL has: {shown!r}")
+    try:
+        parts = urlsplit(url)
+        port_ok = parts.port != 0
+    except ValueError as error:
+        raise ConfigurationError(f"{name} is not a URL: {shown!r} ({error})") from None
+    if parts.scheme not in schemes or not parts.hostname or not port_ok:
+        raise ConfigurationError(
+            f"{name} must be {' or '.join(f'{s}://' for s in schemes)} with a host, not {shown!r}"
+        )
+    return parts

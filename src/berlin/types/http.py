@@ -1,0 +1,45 @@
+"""One HTTP request as a value: what a format or a login flow wants to be sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from berlin.types.secret import Secret
+
+
+class HttpRequest(msgspec.Struct, frozen=True, repr_omit_defaults=True):
+    """A request, relative to the endpoint's base URL.
+
+    Attributes:
+        method: `GET`, `POST` …
+        path: appended to the base URL; begins with `/`.
+        headers: names and values; a value that is a `Secret` is revealed on the wire only.
+        body: the bytes of the body.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str | Secret] = {}
+    body: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"HttpRequest({self.method} {self.path}, {len(self.body)} bytes)"
+
+
+class HttpResponse(msgspec.Struct, frozen=True):
+    """A whole answer: for logins and for errors, never for a stream.
+
+    Attributes:
+        status: the HTTP status.
+        headers: names in lower case; of several values of one name, the last.
+        body: the bytes, decompressed, cut at the limit of the one who read it.
+    """
+
+    status: int
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"HttpResponse({self.status}, {len(self.body)} bytes)"

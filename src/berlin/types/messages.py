@@ -1,0 +1,106 @@
+"""Messages: what was said, by whom, in which parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeAlias, get_args
+
+import msgspec
+
+from berlin.errors import InvalidRequestError
+
+Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
+ROLES: frozenset[str] = frozenset(get_args(Role))
+
+# What a caller may write instead of `Message` values.
+Messages: TypeAlias = list[dict[str, str]]
+
+
+class TextPart(msgspec.Struct, frozen=True, tag="text"):
+    """A piece of text."""
+
+    text: str
+
+
+class ImagePart(msgspec.Struct, frozen=True, tag="image"):
+    """An image, by URL (`https:` or `data:`). Berlin itself never fetches it."""
+
+    url: str
+
+
+class ToolCallPart(msgspec.Struct, frozen=True, tag="tool_call"):
+    """A call that the model asked for; `arguments` is JSON text."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class ToolResultPart(msgspec.Struct, frozen=True, tag="tool_result"):
+    """What a tool answered to the call `id`."""
+
+    id: str
+    content: str
+
+
+Part: TypeAlias = TextPart | ImagePart | ToolCallPart | ToolResultPart
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message of a conversation."""
+
+    role: Role
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def of(cls, role: Role, text: str) -> Message:
+        """Return a message with one part of text."""
+        return cls(role, (TextPart(text),))
+
+    @property
+    def text(self) -> str:
+        """All parts of text, joined."""
+        return "".join(part.text for part in self.parts if isinstance(part, TextPart))
+
+
+def parse_messages(messages: object) -> tuple[Message, ...]:
+    """Return messages from what a caller gave.
+
+    Args:
+        messages: a prompt, or a list of `{"role": …, "content": …}` and `Message` values.
+
+    Raises:
+        InvalidRequestError: if there are none, or one is not of this form.
+    """
+    if isinstance(messages, str):
+        return (Message.of("user", messages),)
+    if isinstance(messages, Mapping) or not isinstance(messages, Iterable):
+        raise InvalidRequestError(
+            'messages must be a prompt or a list of {"role": …, "content": …}, '
+            f"not {type(messages).__name__}"
+        )
+    parsed = tuple(_parse_message(n, message) for n, message in enumerate(messages))
+    if not parsed:
+        raise InvalidRequestError("messages is empty: give at least one message")
+    return parsed
+
+
+def _parse_message(n: int, message: Any) -> Message:
+    if isinstance(message, Message):
+        return message
+    if not isinstance(message, Mapping):
+        raise InvalidRequestError(
+            f'messages[{n}] must be {{"role": …, "content": …}}, not {type(message).__name__}'
+        )
+    role, content = message.get("role"), message.get("content")
+    if not isinstance(role, str) or role not in ROLES:
+        shown = repr(role)[:40]
+        raise InvalidRequestError(
+            f"messages[{n}].role is {shown}; expected one of {', '.join(sorted(ROLES))}"
+        )
+    if not isinstance(content, str):
+        raise InvalidRequestError(
+            f"messages[{n}].content must be text, not {type(content).__name__}; "
+            "for images and other parts pass Message values"
+        )
+    return Message.of(role, content)  # type: ignore[arg-type]  # checked against ROLES above

@@ -1,0 +1,47 @@
+"""A value that never shows itself: passwords, tokens, the credentials in a proxy URL."""
+
+from __future__ import annotations
+
+import hmac
+from typing import NoReturn
+
+
+class Secret:
+    """Text that prints as `***` everywhere; `reveal()` is the only way to read it.
+
+    It is compared in constant time, and can neither be pickled nor copied into anything that
+    can: whoever needs the text elsewhere has to say so.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text."""
+        return self._text
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        ours, theirs = (s._text.encode("utf-8", "surrogatepass") for s in (self, other))
+        return hmac.compare_digest(ours, theirs)
+
+    def __hash__(self) -> int:
+        return hash(("Secret", self._text))
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __format__(self, spec: str) -> str:
+        return "***"
+
+    def __deepcopy__(self, memo: object) -> Secret:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a secret is never pickled; make a new provider where you need one")

@@ -1,0 +1,56 @@
+"""JSON that others wrote and JSON that others shall read, with our errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from berlin.errors import InvalidRequestError
+
+# All that decoding foreign bytes can raise: bad JSON, bad UTF-8, nesting that is too deep.
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def encode_body(document: Mapping[str, Any]) -> bytes:
+    """Return a request body.
+
+    Raises:
+        InvalidRequestError: if JSON cannot carry a value; it names the member.
+    """
+    try:
+        return _dump(document)
+    except _ENCODE_ERRORS as error:
+        raise InvalidRequestError(f"{_culprit(document)}: {_why(error)}") from error
+
+
+# Python's own encoder refuses NaN and lone surrogates, which faster ones turn into something else.
+_ENCODE_ERRORS = (TypeError, ValueError, RecursionError)
+
+
+def _dump(document: Any) -> bytes:
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode()
+
+
+def _culprit(document: Mapping[str, Any]) -> str:
+    for name, value in document.items():
+        try:
+            _dump(value)
+        except _ENCODE_ERRORS:
+            return f"{name}.{_culprit(value)}" if isinstance(value, Mapping) and value else name
+    return "a name"
+
+
+def _why(error: Exception) -> str:
+    match error:
+        case UnicodeEncodeError():
+            return "half of a surrogate pair, which UTF-8 cannot carry; clean the text first"
+        case RecursionError():
+            return "nested too deep"
+        case ValueError():
+            return "NaN, infinity or a circular value, which JSON cannot carry"
+        case _:
+            return f"not a JSON value ({error})"

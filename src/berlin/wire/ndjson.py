@@ -1,0 +1,63 @@
+"""Newline-delimited JSON: cuts bytes into lines, whatever the reads look like."""
+
+from __future__ import annotations
+
+from berlin.errors import ProtocolError
+
+MAX_LINE_BYTES = 16 * 1024 * 1024
+BOM = b"\xef\xbb\xbf"
+
+
+class LineFramer:
+    """Collects bytes and hands out whole lines.
+
+    Only LF ends a line: JSON text may hold every other character that some libraries take for
+    a line end. A UTF-8 byte order mark before the first line is dropped.
+
+    Args:
+        max_line_bytes: length of the longest line that is collected.
+    """
+
+    def __init__(self, max_line_bytes: int = MAX_LINE_BYTES) -> None:
+        self._max = max_line_bytes
+        self._parts: list[bytes] = []  # joined once: a long line in small reads stays linear
+        self._size = 0
+        self._at_start = True
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes and return all lines that they complete, LFs included.
+
+        Raises:
+            ProtocolError: if a line is longer than the limit.
+        """
+        if self._at_start:
+            data = self._drop_bom(data)
+        cut = data.rfind(b"\n") + 1
+        if not cut:
+            self._hold(data)
+            return b""
+        block = b"".join((*self._parts, data[:cut])) if self._parts else data[:cut]
+        self._parts, self._size = [], 0
+        if cut < len(data):
+            self._hold(data[cut:])
+        return block
+
+    def finish(self) -> bytes:
+        """Return what stands after the last LF."""
+        rest = b"".join(self._parts)
+        self._parts, self._size = [], 0
+        return rest
+
+    def _hold(self, data: bytes) -> None:
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > self._max:
+            raise ProtocolError(f"a line is longer than {self._max} bytes")
+
+    def _drop_bom(self, data: bytes) -> bytes:
+        head = b"".join((*self._parts, data))
+        self._parts, self._size = [], 0
+        if len(head) < len(BOM) and BOM.startswith(head):
+            return head  # too short to tell; held and looked at again
+        self._at_start = False
+        return head.removeprefix(BOM)

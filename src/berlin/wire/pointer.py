@@ -1,0 +1,68 @@
+"""JSON Pointer (RFC 6901): the only way in which a recipe names a value in an answer."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from berlin.errors import ConfigurationError
+
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
+
+
+class Missing:
+    """The type of `MISSING`: no value stands at the pointer."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+MISSING: Final = Missing()
+
+
+def parse_pointer(text: str) -> tuple[str, ...]:
+    """Return the segments of a pointer.
+
+    Raises:
+        ConfigurationError: if it is not a pointer, or points at the whole document.
+    """
+    if not text.startswith("/") or re.search(r"~(?![01])", text):
+        raise ConfigurationError(
+            f"{text!r} is not a JSON Pointer; write it like /data/token ('~' is written ~0)"
+        )
+    return tuple(segment.replace("~1", "/").replace("~0", "~") for segment in text[1:].split("/"))
+
+
+def get_at(document: Any, pointer: tuple[str, ...]) -> Any:
+    """Return the value at a pointer, or `MISSING`."""
+    for segment in pointer:
+        if isinstance(document, dict):
+            if segment not in document:
+                return MISSING
+            document = document[segment]
+        elif isinstance(document, list):
+            if not _INDEX.fullmatch(segment) or int(segment) >= len(document):
+                return MISSING
+            document = document[int(segment)]
+        else:
+            return MISSING
+    return document
+
+
+def first_at(document: Any, pointers: tuple[tuple[str, ...], ...]) -> Any:
+    """Return the first value that is present and not null, or `MISSING`."""
+    for pointer in pointers:
+        value = get_at(document, pointer)
+        if value is not MISSING and value is not None:
+            return value
+    return MISSING
+
+
+def set_at(document: dict[str, Any], pointer: tuple[str, ...], value: Any) -> None:
+    """Put a value at a pointer, making the objects on the way."""
+    for segment in pointer[:-1]:
+        document = document.setdefault(segment, {})
+    document[pointer[-1]] = value

@@ -1,0 +1,99 @@
+"""Server-sent events: cuts bytes into events, as the HTML standard says (section 9.2.6)."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from berlin.errors import ProtocolError
+from berlin.wire.ndjson import BOM, MAX_LINE_BYTES
+
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+class SseFrame(msgspec.Struct, frozen=True):
+    """One event: its name (`message` unless given) and its data, lines joined by LF."""
+
+    event: str
+    data: bytes
+
+
+class SseFramer:
+    """Collects bytes and hands out whole events.
+
+    Args:
+        max_event_bytes: length of the longest event that is collected.
+    """
+
+    def __init__(self, max_event_bytes: int = MAX_LINE_BYTES) -> None:
+        self._max = max_event_bytes
+        self._parts: list[bytes] = []
+        self._held = 0
+        self._data: list[bytes] = []
+        self._size = 0
+        self._event = b""
+        self._at_start = True
+        self._after_cr = False
+
+    def feed(self, data: bytes) -> list[SseFrame]:
+        """Take the next bytes and return the events that they complete.
+
+        Raises:
+            ProtocolError: if an event is longer than the limit.
+        """
+        if self._at_start:
+            data = self._drop_bom(data)
+        if self._after_cr and data:
+            # A CRLF that was cut in two is one line end.
+            data = data.removeprefix(b"\n")
+            self._after_cr = False
+        if not data:
+            return []
+        self._after_cr = data.endswith(b"\r")
+        *lines, rest = _LINE_END.split(data)
+        frames: list[SseFrame] = []
+        if lines:
+            lines[0] = b"".join((*self._parts, lines[0]))
+            self._parts, self._held = [], 0
+            for line in lines:
+                self._take_line(line, frames)
+        if rest:
+            self._parts.append(rest)
+            self._held += len(rest)
+            self._check(self._held + self._size)
+        return frames
+
+    def finish(self) -> list[SseFrame]:
+        """Return nothing: an event that no blank line ends is dropped, as the standard says."""
+        self._parts, self._data = [], []
+        return []
+
+    def _take_line(self, line: bytes, frames: list[SseFrame]) -> None:
+        if not line:
+            if self._data:
+                event = self._event.decode("utf-8", "replace") or "message"
+                frames.append(SseFrame(event, b"\n".join(self._data)))
+            self._data, self._size, self._event = [], 0, b""
+            return
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            self._data.append(value)
+            self._size += len(value) + 1
+            self._check(self._size)
+        elif name == b"event":
+            self._event = value
+
+    def _check(self, size: int) -> None:
+        if size > self._max:
+            raise ProtocolError(f"an event is longer than {self._max} bytes")
+
+    def _drop_bom(self, data: bytes) -> bytes:
+        head = b"".join((*self._parts, data))
+        self._parts, self._held = [], 0
+        if len(head) < len(BOM) and BOM.startswith(head):
+            self._parts, self._held = [head], len(head)
+            return b""
+        self._at_start = False
+        return head.removeprefix(BOM)

@@ -1,0 +1,61 @@
+"""What the head of an HTTP answer means: its status and its `Retry-After`."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+
+from berlin.errors import BerlinError, error_class_for_status
+
+LONGEST_RETRY_AFTER_S = 86_400.0
+
+_SECONDS = re.compile(r"\d{1,12}(?:\.\d{1,6})?")
+
+
+def parse_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds to wait, or `None` where the service says nothing that makes sense.
+
+    Seconds and dates (RFC 9110, 10.2.3) and the common `retry-after-ms`; a date is measured
+    against the answer's own `Date`, so a wrong clock here does no harm.
+    """
+    millis = headers.get("retry-after-ms", "").strip()
+    if _SECONDS.fullmatch(millis):
+        return min(float(millis) / 1000, LONGEST_RETRY_AFTER_S)
+    value = headers.get("retry-after", "").strip()
+    if _SECONDS.fullmatch(value):
+        return min(float(value), LONGEST_RETRY_AFTER_S)
+    then = _parse_date(value)
+    if then is None:
+        return None
+    now = _parse_date(headers.get("date", "")) or time.time()
+    return min(max(then - now, 0.0), LONGEST_RETRY_AFTER_S)
+
+
+def error_from_answer(status: int, headers: Mapping[str, str], said: str) -> BerlinError:
+    """Return the error that an answer with this status is.
+
+    Args:
+        status: an HTTP status that is not a success.
+        headers: names in lower case.
+        said: what the body says, already cut to a printable line.
+    """
+    kind = error_class_for_status(status)
+    if 300 <= status < 400:
+        said = "redirects are never followed, because credentials would travel with them; " + (
+            "use the service's final URL"
+        )
+    return kind(
+        f"the service answers {status}: {said or 'without a word'}",
+        status=status,
+        retry_after=parse_retry_after(headers),
+        request_id=headers.get("x-request-id"),
+    )
+
+
+def _parse_date(value: str) -> float | None:
+    try:
+        return parsedate_to_datetime(value).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None

@@ -1,0 +1,87 @@
+"""JSON with `{placeholder}`s: how a recipe says what is sent. Read from the other end, it tells
+what was sent: the faces of the gateway are the recipes backwards.
+
+A placeholder that is a whole string becomes the value itself; within a longer string it becomes
+text. There are no expressions, and nothing is evaluated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from berlin.errors import ConfigurationError, InvalidRequestError
+
+_PLACEHOLDER = re.compile(r"\{([a-z0-9_]+)\}")
+
+
+class Template:
+    """A compiled tree of JSON.
+
+    Args:
+        tree: the JSON value as a recipe writes it.
+        names: the placeholders that may stand in it.
+
+    Raises:
+        ConfigurationError: if it names another placeholder.
+    """
+
+    def __init__(self, tree: Any, names: frozenset[str]) -> None:
+        self.tree = tree
+        self.paths: dict[str, tuple[str, ...]] = {}
+        self._compile(tree, names, ())
+
+    def render(self, values: Mapping[str, Any]) -> Any:
+        """Return the tree with values for its placeholders."""
+        return _render(self.tree, values)
+
+    def parse(self, document: Any) -> dict[str, Any]:
+        """Return the values that stand where the placeholders are.
+
+        Raises:
+            InvalidRequestError: if the document has nothing at such a place; it names the place.
+        """
+        values: dict[str, Any] = {}
+        for name, path in self.paths.items():
+            here = document
+            for segment in path:
+                if not isinstance(here, dict) or segment not in here:
+                    raise InvalidRequestError(f"{'.'.join(path)} is missing")
+                here = here[segment]
+            values[name] = here
+        return values
+
+    def _compile(self, tree: Any, names: frozenset[str], path: tuple[str, ...]) -> None:
+        match tree:
+            case str():
+                found = _PLACEHOLDER.findall(tree)
+                for name in found:
+                    if name not in names:
+                        known = ", ".join(f"{{{known}}}" for known in sorted(names))
+                        raise ConfigurationError(
+                            f"unknown placeholder {{{name}}} at /{'/'.join(path)}; known: {known}"
+                        )
+                if len(found) == 1 and tree == f"{{{found[0]}}}":
+                    self.paths[found[0]] = path
+            case dict():
+                for key, value in tree.items():
+                    self._compile(value, names, (*path, key))
+            case list():
+                for n, value in enumerate(tree):
+                    self._compile(value, names, (*path, str(n)))
+
+
+def _render(tree: Any, values: Mapping[str, Any]) -> Any:
+    match tree:
+        case str():
+            whole = _PLACEHOLDER.fullmatch(tree)
+            if whole:
+                return values[whole[1]]
+            return _PLACEHOLDER.sub(lambda found: str(values[found[1]]), tree)
+        case dict():
+            return {key: _render(value, values) for key, value in tree.items()}
+        case list():
+            return [_render(value, values) for value in tree]
+        case _:
+            return tree

@@ -1,0 +1,86 @@
+"""TOML text becomes a typed value; every mistake is told with file, line and the nearest name."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from typing import Any, TypeVar
+
+import msgspec
+
+from berlin.errors import ConfigurationError
+
+MAX_TOML_CHARS = 4 * 1024 * 1024
+
+_T = TypeVar("_T")
+
+
+def parse_toml(text: str, source: str, kind: type[_T]) -> _T:
+    """Return the value of type `kind` that the text describes.
+
+    Args:
+        text: the TOML document.
+        source: the file's name, for errors.
+        kind: a msgspec type.
+
+    Raises:
+        ConfigurationError: if the text is not TOML, has an unknown key or a wrong type.
+    """
+    if len(text) > MAX_TOML_CHARS:
+        raise ConfigurationError(f"{source} is too large for a configuration file")
+    try:
+        tree = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        raise ConfigurationError(f"{source} is not valid TOML: {error}") from error
+    _check_keys(msgspec.inspect.type_info(kind), tree, (), text, source)
+    try:
+        return msgspec.convert(tree, kind)
+    except (msgspec.ValidationError, RecursionError) as error:
+        where = re.search(r"at `\$\.?([^`]*)`", str(error))
+        path = tuple(re.findall(r"[^.\[\]]+", where[1])) if where else ()
+        raise ConfigurationError(f"{source}, line {_line(text, path)}: {error}") from error
+
+
+def _check_keys(
+    kind: msgspec.inspect.Type, tree: Any, path: tuple[str, ...], text: str, source: str
+) -> None:
+    """Find unknown keys; msgspec finds them too, but does not tell what was meant."""
+    match kind:
+        case msgspec.inspect.StructType() if isinstance(tree, dict):
+            fields = {field.encode_name: field.type for field in kind.fields}
+            for key, value in tree.items():
+                if key not in fields:
+                    near = difflib.get_close_matches(key, fields, n=1)
+                    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(fields)}"
+                    here = (*path, key)
+                    raise ConfigurationError(
+                        f"{source}, line {_line(text, here)}: unknown key {key!r} "
+                        f"in [{'.'.join(path) or 'the file'}]; {hint}"
+                    )
+                _check_keys(fields[key], value, (*path, key), text, source)
+        case msgspec.inspect.DictType() if isinstance(tree, dict):
+            for key, value in tree.items():
+                _check_keys(kind.value_type, value, (*path, key), text, source)
+        case msgspec.inspect.UnionType():
+            for option in kind.types:
+                if isinstance(option, msgspec.inspect.StructType):
+                    _check_keys(option, tree, path, text, source)
+
+
+def _line(text: str, path: tuple[str, ...]) -> int:
+    """Return the line where a key stands, or that of the nearest table around it."""
+    best = 1
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(text.splitlines(), 1):
+        head = re.match(r"\s*\[+([^\]]+)\]", line)
+        if head:
+            table = tuple(part.strip(" \"'") for part in head[1].split("."))
+            if table == path[: len(table)]:
+                best = number
+        key = re.match(r"\s*([\w.\"'-]+)\s*=", line)
+        if key:
+            full = (*table, *(part.strip(" \"'") for part in key[1].split(".")))
+            if full == path[: len(full)] and len(full) > len(table):
+                return number
+    return best
