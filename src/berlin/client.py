@@ -8,10 +8,20 @@ from typing import Any, Self
 
 import msgspec
 
-from berlin.config import Overrides, Settings, load_config, resolve_settings
-from berlin.errors import BerlinError
+from berlin.config import (
+    BUILT_IN,
+    Config,
+    Overrides,
+    Settings,
+    config_path,
+    load_config,
+    resolve_settings,
+)
+from berlin.errors import BerlinError, ConfigurationError
 from berlin.providers.base import AsyncGeneratorProvider
+from berlin.providers.guide import GuideProvider
 from berlin.providers.recipe import build_provider, load_recipe
+from berlin.routing.catalog import Catalog
 from berlin.routing.health import Health
 from berlin.routing.retry import Retry
 from berlin.types import ChatRequest, Secret, StreamEvent, Timeouts
@@ -26,6 +36,8 @@ class _BerlinType(ABCMeta):
     They are properties because they change: with the environment, with the first login, with
     what was last observed of the service.
     """
+
+    _class_url: str | None
 
     @property
     def url(cls) -> str:
@@ -59,7 +71,7 @@ class _BerlinType(ABCMeta):
 
     @_token.setter
     def _token(cls, token: str | None) -> None:
-        cls.provide(None, {})._token = token
+        cls._default()._token = token
 
     @_token.deleter
     def _token(cls) -> None:
@@ -67,9 +79,13 @@ class _BerlinType(ABCMeta):
 
     def _default_or_none(cls) -> Berlin | None:
         try:
-            return cls.provide(None, {})
+            return cls._default()
         except BerlinError:
             return None
+
+    def _default(cls) -> Berlin:
+        provider: Berlin = cls.provide(None, {})  # type: ignore[attr-defined]  # Berlin is the only one
+        return provider
 
     def _chosen_url(cls) -> str | None:
         """Return the URL that was assigned to the class, or that a subclass names."""
@@ -212,3 +228,29 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._settings.endpoint.url!r})"
+
+
+def build_catalog(config: Config, default: str) -> Catalog:
+    """Return all providers of a configuration, and the built-in ones, as one provider.
+
+    Args:
+        config: the configuration.
+        default: the provider that answers when a request names none.
+
+    Raises:
+        ConfigurationError: if there is no such provider.
+    """
+    names = frozenset({*config.providers, *BUILT_IN})
+    if default not in names:
+        raise ConfigurationError(
+            f"no provider {default!r}; there are: {', '.join(sorted(names))}. "
+            f"Add one as [providers.{default}] to {config_path()}"
+        )
+    return Catalog(names, default, lambda name: build_named(name, config))
+
+
+def build_named(name: str, config: Config) -> AsyncGeneratorProvider:
+    """Return one provider of a configuration by its name. Raises ConfigurationError."""
+    if name == "guide" and name not in config.providers:
+        return GuideProvider()
+    return Berlin.from_settings(resolve_settings(name, config))

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Mapping
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
 
 from berlin.auth.credentials import Credentials
-from berlin.auth.login_store import LoginStore
+from berlin.auth.login_store import LoginStore, StoredLogin
 from berlin.errors import ConfigurationError
 from berlin.providers.recipe import Recipe, load_recipe
 from berlin.types import Endpoint, Secret, Timeouts
@@ -58,14 +59,14 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table `[server]`.
 
     Attributes:
-        provider: what the service answers with: a provider of this file, or `guide`.
+        provider: what the service answers with; unless given, the default provider.
         host: address to listen on.
         port: port to listen on.
         token_lifetime_s: seconds that a token is good for.
         grace_s: seconds that open answers have to end when the service stops.
     """
 
-    provider: str = "guide"
+    provider: str | None = None
     host: str = "127.0.0.1"
     port: int = 4114
     token_lifetime_s: float = 86_400.0
@@ -129,14 +130,14 @@ def config_path(environ: Mapping[str, str] = os.environ) -> Path:
     given = environ.get("BERLIN_CONFIG")
     if given:
         return Path(given)
-    import platformdirs  # noqa: PLC0415  # only who has no BERLIN_CONFIG needs it
+    import platformdirs  # only who has no BERLIN_CONFIG needs it
 
     return Path(platformdirs.user_config_dir("berlin", appauthor=False)) / "berlin.toml"
 
 
 def data_path(name: str) -> Path:
     """Return where a file of ours is kept for this user."""
-    import platformdirs  # noqa: PLC0415
+    import platformdirs
 
     return Path(platformdirs.user_data_dir("berlin", appauthor=False)) / name
 
@@ -165,6 +166,20 @@ def load_config(path: Path | None = None) -> Config:
 
 BUILT_IN = ("berlin", "guide")
 """Providers that need no table in the file."""
+
+
+def default_provider(config: Config, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the provider to ask when none is named, or `None` if nothing is configured."""
+    if config.default is not None:
+        return config.default
+    if len(config.providers) == 1:
+        return next(iter(config.providers))
+    if ENVIRONMENT_PROVIDER in config.providers:
+        return ENVIRONMENT_PROVIDER
+    named = any(environ.get(name) for name in ("BERLIN_URL", "BERLIN_ACCOUNT", "BERLIN_PASSWORD"))
+    if named or login_store().load(ENVIRONMENT_PROVIDER) is not None:
+        return ENVIRONMENT_PROVIDER
+    return None
 
 
 def login_store() -> LoginStore:
@@ -199,13 +214,15 @@ def resolve_settings(
     allow_http = given.allow_http
     if allow_http is None:
         allow_http = mine.allow_http or env.get("BERLIN_ALLOW_HTTP", "") in ("1", "true", "yes")
+    stored = _Stored(name)
+    url = given.url or env.get("BERLIN_URL") or mine.url or stored.url() or recipe.endpoint.url
     endpoint = Endpoint.of(
-        given.url or env.get("BERLIN_URL") or mine.url or recipe.endpoint.url,
+        url,
         proxy=given.proxy or env.get("BERLIN_PROXY") or _value(mine.proxy, "proxy", name, environ),
         ca_file=given.ca_file or env.get("BERLIN_CA_FILE") or mine.ca_file,
         allow_http=allow_http,
     )
-    credentials = _find_credentials(name, endpoint.url, mine, given, env, environ)
+    credentials = _find_credentials(name, endpoint.url, mine, given, env, environ, stored)
     timeouts = given.timeouts or mine.timeouts
     return Settings(name, recipe, endpoint, credentials, timeouts, mine.model or "")
 
@@ -217,11 +234,12 @@ def _find_credentials(
     given: Overrides,
     env: Mapping[str, str],
     environ: Mapping[str, str],
+    stored: _Stored,
 ) -> Credentials | None:
     if given.account is not None and given.password is None:
-        stored = login_store().load(name, url)
-        if stored is not None and stored.account == given.account:
-            return stored
+        kept = stored.credentials(url)
+        if kept is not None and kept.account == given.account:
+            return kept
         raise ConfigurationError(
             f"there is an account {given.account!r} but no password: give password=… too, "
             "or store one with `berlin login`"
@@ -238,7 +256,26 @@ def _find_credentials(
                 have = "password" if missing == "account" else "account"
                 raise ConfigurationError(f"the {source} has the {have} but no {missing}")
             return Credentials.of(account, password, source)
-    return login_store().load(name, url)
+    return stored.credentials(url)
+
+
+class _Stored:
+    """The stored login of a provider, looked up only if nothing else is found."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @cached_property
+    def _login(self) -> tuple[StoredLogin, str] | None:
+        return login_store().load(self._name)
+
+    def url(self) -> str | None:
+        return self._login[0].url if self._login else None
+
+    def credentials(self, url: str) -> Credentials | None:
+        if self._login is None or self._login[0].url != url:
+            return None
+        return self._login[0].credentials(self._login[1])
 
 
 def _value(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import os
 import ssl
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
@@ -27,8 +28,8 @@ from berlin.errors import (
     TLSError,
     UpstreamTimeoutError,
 )
-from berlin.wire.inflate import ACCEPT_ENCODING, Inflater
 from berlin.types import Endpoint, HttpRequest, HttpResponse, Secret, mask_url
+from berlin.wire.inflate import ACCEPT_ENCODING, Inflater
 
 MAX_WHOLE_BODY_BYTES = 4 * 1024 * 1024
 READ_BUFFER_BYTES = 64 * 1024
@@ -53,6 +54,7 @@ class Transport:
         self._user_agent = user_agent
         self._pools: dict[asyncio.AbstractEventLoop, _Pool] = {}
         weakref.finalize(self, _drop_pools, self._pools)
+        _TRANSPORTS.add(self)
 
     async def open(self, request: HttpRequest, connect_timeout: float) -> Response:
         """Send a request and return the answer once its headers are there; it must be closed.
@@ -99,6 +101,16 @@ class Transport:
         if pool is not None:
             await pool.aclose()
 
+    def after_fork(self) -> None:
+        """Forget the parent's connections without touching them."""
+        for pool in self._pools.values():
+            # Closing would take the sockets out of the selector that is shared with the parent.
+            connector = pool.session.connector
+            pool.session.detach()
+            if connector is not None:
+                connector._closed = True
+        self._pools.clear()
+
     async def _session(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
         pool = self._pools.get(loop)
@@ -127,7 +139,7 @@ class Transport:
         if proxy is None or proxy.reveal().startswith("http"):
             return aiohttp.TCPConnector(**options)
         try:
-            from aiohttp_socks import ProxyConnector  # noqa: PLC0415  # an extra
+            from aiohttp_socks import ProxyConnector  # an extra
         except ImportError as error:
             raise ConfigurationError(
                 "a SOCKS proxy needs one more package: pip install 'berlin-llm[socks]'"
@@ -285,7 +297,7 @@ async def _close_with_loop(session: aiohttp.ClientSession) -> AsyncGenerator[Non
 def _drop_pools(pools: dict[asyncio.AbstractEventLoop, _Pool]) -> None:
     for loop, pool in list(pools.items()):
         if loop.is_running():
-            loop.call_soon_threadsafe(lambda p=pool: asyncio.ensure_future(p.aclose()))
+            loop.call_soon_threadsafe(_end_soon, pool)
         elif loop.is_closed():
             _finish(pool.session.close())
         else:
@@ -294,6 +306,12 @@ def _drop_pools(pools: dict[asyncio.AbstractEventLoop, _Pool]) -> None:
             with contextlib.suppress(RuntimeError):
                 loop.run_until_complete(pool.aclose())
     pools.clear()
+
+
+def _end_soon(pool: _Pool) -> None:
+    task = asyncio.ensure_future(pool.aclose())
+    _ENDING.add(task)
+    task.add_done_callback(_ENDING.discard)
 
 
 def _finish(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -341,9 +359,23 @@ def _socks_errors() -> tuple[type[Exception], ...]:
     return (ProxyConnectionError, ProxyTimeoutError, SocksError)
 
 
+_ENDING: set[asyncio.Task[None]] = set()  # a loop holds its tasks weakly
+
 _LIBRARY_ERRORS: tuple[type[BaseException], ...] = (
     aiohttp.ClientError,
     TimeoutError,
     OSError,
     *_socks_errors(),
 )
+
+
+_TRANSPORTS: weakref.WeakSet[Transport] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for transport in list(_TRANSPORTS):
+        transport.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

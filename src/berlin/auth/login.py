@@ -21,6 +21,12 @@ PLACEHOLDERS = frozenset({"account", "password"})
 # What services answer to a wrong password, besides 401.
 REFUSED_STATUSES = frozenset({400, 401, 403, 422})
 
+MISSING_CREDENTIALS = (
+    "there is no account and password to log in with. Give them in one of four ways: "
+    "as arguments (account=…, password=…), in the environment (BERLIN_ACCOUNT, BERLIN_PASSWORD), "
+    "in the configuration file, or with `berlin login`"
+)
+
 Send: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponse]]
 Describe: TypeAlias = Callable[[bytes], str]
 
@@ -98,10 +104,7 @@ class LoginAuth:
     async def _login(self, send: Send) -> Secret:
         credentials = self._credentials
         if credentials is None:
-            raise MissingCredentialsError(
-                "the token that was set is no longer good, and there is no account and password "
-                "to get another one"
-            )
+            raise MissingCredentialsError(MISSING_CREDENTIALS)
         body = self._format.encode_request(
             {"account": credentials.account, "password": credentials.password.reveal()}
         )

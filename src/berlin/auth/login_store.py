@@ -14,13 +14,29 @@ from berlin.errors import ConfigurationError
 KEYRING_SERVICE = "berlin-llm"
 
 
-class _Login(msgspec.Struct, frozen=True):
+class StoredLogin(msgspec.Struct, frozen=True):
+    """What one `berlin login` stored.
+
+    Attributes:
+        url: the base URL that it is for; it is never used for another.
+        account: the account.
+        password: its password.
+    """
+
+    url: str
     account: str
     password: str
 
+    def __repr__(self) -> str:
+        return f"StoredLogin({self.url!r}, {self.account!r}, ***)"
+
+    def credentials(self, source: str) -> Credentials:
+        """Return the account and password as credentials."""
+        return Credentials.of(self.account, self.password, source)
+
 
 class LoginStore:
-    """Logins by provider and URL, so that a password never goes to another URL.
+    """One login for each provider.
 
     Args:
         path: the file for machines without a keyring.
@@ -29,73 +45,65 @@ class LoginStore:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def load(self, provider: str, url: str) -> Credentials | None:
-        """Return the stored login, or `None`.
+    def load(self, provider: str) -> tuple[StoredLogin, str] | None:
+        """Return the stored login and where it is kept, or `None`.
 
         Raises:
             ConfigurationError: if the file is not safe or not readable.
         """
-        key = _key(provider, url)
         keyring = _keyring()
-        stored = keyring.get_password(KEYRING_SERVICE, key) if keyring else None
-        source = "keyring"
-        login = msgspec.json.decode(stored, type=_Login) if stored else None
-        if login is None:
-            login, source = self._load_file().get(key), str(self._path)
-        return Credentials.of(login.account, login.password, source) if login else None
+        stored = keyring.get_password(KEYRING_SERVICE, provider) if keyring else None
+        if stored:
+            return msgspec.json.decode(stored, type=StoredLogin), "the keyring"
+        login = self._load_file().get(provider)
+        return (login, str(self._path)) if login else None
 
-    def save(self, provider: str, url: str, credentials: Credentials) -> str:
-        """Store a login, and return where.
+    def save(self, provider: str, login: StoredLogin) -> str:
+        """Store a login in place of an earlier one, and return where it is kept.
 
         Raises:
             ConfigurationError: if it cannot be stored.
         """
-        login = _Login(credentials.account, credentials.password.reveal())
         keyring = _keyring()
         if keyring:
             text = msgspec.json.encode(login).decode()
-            keyring.set_password(KEYRING_SERVICE, _key(provider, url), text)
+            keyring.set_password(KEYRING_SERVICE, provider, text)
             return "the keyring"
-        self._save_file({**self._load_file(), _key(provider, url): login})
+        self._save_file({**self._load_file(), provider: login})
         return str(self._path)
 
-    def delete(self, provider: str, url: str) -> bool:
+    def delete(self, provider: str) -> bool:
         """Forget a login; return whether there was one."""
-        key = _key(provider, url)
         keyring = _keyring()
-        found = bool(keyring and keyring.get_password(KEYRING_SERVICE, key))
+        found = bool(keyring and keyring.get_password(KEYRING_SERVICE, provider))
         if keyring and found:
-            keyring.delete_password(KEYRING_SERVICE, key)
+            keyring.delete_password(KEYRING_SERVICE, provider)
         logins = self._load_file()
-        if key in logins:
-            del logins[key]
+        if provider in logins:
+            del logins[provider]
             self._save_file(logins)
             found = True
         return found
 
-    def _load_file(self) -> dict[str, _Login]:
+    def _load_file(self) -> dict[str, StoredLogin]:
         try:
             data = load_private(self._path)
-            return msgspec.json.decode(data, type=dict[str, _Login]) if data else {}
+            return msgspec.json.decode(data, type=dict[str, StoredLogin]) if data else {}
         except (OSError, msgspec.DecodeError) as error:
             raise ConfigurationError(f"the stored logins cannot be read: {error}") from error
 
-    def _save_file(self, logins: dict[str, _Login]) -> None:
+    def _save_file(self, logins: dict[str, StoredLogin]) -> None:
         try:
             save_private(self._path, msgspec.json.encode(logins))
         except OSError as error:
             raise ConfigurationError(f"the login cannot be stored: {error}") from error
 
 
-def _key(provider: str, url: str) -> str:
-    return f"{provider} {url}"
-
-
 def _keyring() -> ModuleType | None:
     """Return the keyring if this machine has one that works."""
     try:
-        import keyring  # noqa: PLC0415  # an extra, and slow to import
-        from keyring.backends.fail import Keyring as NoKeyring  # noqa: PLC0415
+        import keyring  # an extra, and slow to import
+        from keyring.backends.fail import Keyring as NoKeyring
     except ImportError:
         return None
     return None if isinstance(keyring.get_keyring(), NoKeyring) else keyring

@@ -163,7 +163,7 @@ class _Login:
             outcome = await login()
         except asyncio.CancelledError:
             raise
-        except Exception as error:  # noqa: BLE001  # every waiter has to end, whatever happened
+        except Exception as error:  # every waiter has to end, whatever happened
             outcome = error
         finally:
             source._settle(self, outcome)

@@ -23,8 +23,7 @@ from berlin.types import ChatRequest, Finished, StreamEvent, TextDelta
 TITLE_WEIGHT = 6.0
 
 # Words that say nothing about the topic, in the languages of the manual.
-_STOP_WORDS = frozenset(
-    """
+_SAY_NOTHING = """
     a about all am an and any are as at be berlin by can could do does for from get give had has
     have hello hey hi how i in into is it its let make me my need of on one or own please should so
     some tell that the them then there this to use used using want was we what when where which who
@@ -32,8 +31,8 @@ _STOP_WORDS = frozenset(
     а берлин бы в вас во вы где для до его есть же за и из или как какая какие какой когда кто ли
     мне можно мой моя на надо не нужно о об он она они от по пожалуйста привет при с свой свою
     скажи со такое то ты у что чтобы это этот я
-    """.split()
-)
+"""
+_STOP_WORDS = frozenset(_SAY_NOTHING.split())
 
 # What people say for what the manual says.
 _SAME = {
@@ -144,9 +143,12 @@ class _Manual:
     def introduction(self, russian: bool) -> str:
         mine = [s for s in self._sections if _is_russian(s) == russian]
         questions = "\n".join(f"- {s.title}" for s in mine if s.title.endswith("?"))
-        if russian:
-            return f"Здравствуйте! Я — встроенный справочник Berlin. Спросите, например:\n\n{questions}\n"
-        return f"Hello! I am the built-in guide to Berlin. You can ask me, for example:\n\n{questions}\n"
+        greeting = (
+            "Здравствуйте! Я — встроенный справочник Berlin. Спросите, например:"
+            if russian
+            else "Hello! I am the built-in guide to Berlin. You can ask me, for example:"
+        )
+        return f"{greeting}\n\n{questions}\n"
 
 
 @cache

@@ -37,7 +37,7 @@ class HttpProvider:
         name: str,
         transport: Transport,
         auth: LoginAuth,
-        format: Format,  # noqa: A002  # the field's word for it
+        format: Format,  # the field's word for it
         timeouts: Timeouts,
     ) -> None:
         self._name = name

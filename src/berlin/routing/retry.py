@@ -19,7 +19,7 @@ LONGEST_RETRY_AFTER_S = 30.0
 
 
 class Retry:
-    """Sends a request up to `ATTEMPTS` times, with growing pauses or those that the service asks for.
+    """Sends a request up to `ATTEMPTS` times, with growing pauses or those the service asks for.
 
     Args:
         inner: what is tried.
@@ -66,4 +66,5 @@ class Retry:
         if error.retry_after is not None:
             # The service's word counts, up to where a caller would rather be told.
             return error.retry_after if error.retry_after <= LONGEST_RETRY_AFTER_S else None
-        return FIRST_BACKOFF_S * 2 ** (attempt - 1) * (0.5 + self._jitter())
+        backoff: float = FIRST_BACKOFF_S * 2 ** (attempt - 1)
+        return backoff * (0.5 + self._jitter())

@@ -92,7 +92,8 @@ class CompiledStream:
         }
         explanations = {*self.error_message, *self.error_code}
         document = CompiledDocument(self.text, sorted(endings | explanations))
-        self.decode_lines = msgspec.json.Decoder(document.type).decode_lines
+        decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(document.type)
+        self.decode_lines = decoder.decode_lines
         self.read_text = _first([document.reader(pointer) for pointer in self.text])
         self.holds_more = document.watcher(sorted(endings))
         self._readers = {p: document.reader(p) for p in endings | explanations}
@@ -160,8 +161,9 @@ class MappedDecoder:
 
     def finish(self) -> list[StreamEvent]:
         """Take the end of the answer and return the last events."""
-        if self.failure is not None:
-            return []
+        return [] if self.failure is not None else self._end()
+
+    def _end(self) -> list[StreamEvent]:
         rest = self._framer.finish()
         events = [] if not rest or rest.isspace() else self._decode(rest)
         if isinstance(self.failure, ProtocolError) and rest.lstrip().startswith(b"{"):
@@ -176,12 +178,16 @@ class MappedDecoder:
             self.failure = TruncatedStreamError("the answer ended without a finish reason")
         else:
             if self._usage:
-                events.append(UsageReport(Usage(**self._usage)))
+                usage = Usage(
+                    self._usage.get("input_tokens", 0), self._usage.get("output_tokens", 0)
+                )
+                events.append(UsageReport(usage))
             events.append(Finished(self._reason or "stop"))
         return events
 
     def _decode(self, block: bytes) -> list[StreamEvent]:
         stream = self._stream
+        documents: list[Any] | None
         try:
             documents = stream.decode_lines(block)
         except DECODE_ERRORS:

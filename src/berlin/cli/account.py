@@ -1,0 +1,59 @@
+"""`berlin account`: who may log in to `berlin serve`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from berlin.config import data_path
+from berlin.gateway.accounts import Accounts
+from berlin.types import Secret
+
+
+def accounts_path() -> Path:
+    """Return where the accounts are kept."""
+    return data_path("accounts.json")
+
+
+@click.group()
+def account() -> None:
+    """Manage the accounts of `berlin serve`."""
+
+
+@account.command()
+@click.argument("name")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+def add(name: str, password_stdin: bool) -> None:
+    """Add the account NAME, or give it another password. Only a hash of it is kept."""
+    if password_stdin:
+        password = sys.stdin.readline().rstrip("\r\n") if sys.stdin else ""
+    elif sys.stdin is not None and sys.stdin.isatty():
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        raise click.UsageError("there is no terminal to ask on; use --password-stdin")
+    if not password:
+        raise click.UsageError("the password is empty")
+    accounts = Accounts.load(accounts_path())
+    accounts.add(name, Secret(password))
+    accounts.save(accounts_path())
+    click.echo(f"{name} can log in now; a running `berlin serve` learns it when it is restarted.")
+
+
+@account.command("list")
+def list_names() -> None:
+    """List the accounts."""
+    for name in Accounts.load(accounts_path()).names:
+        click.echo(name)
+
+
+@account.command()
+@click.argument("name")
+def remove(name: str) -> None:
+    """Remove the account NAME."""
+    accounts = Accounts.load(accounts_path())
+    if not accounts.remove(name):
+        raise click.UsageError(f"there is no account {name!r}")
+    accounts.save(accounts_path())
+    click.echo(f"{name} can no longer log in, from the next start of `berlin serve`.")

@@ -1,0 +1,28 @@
+"""The service that needs no set-up: the guide behind a real login, over real HTTP, on loopback."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from berlin.client import Berlin
+from berlin.gateway.accounts import Accounts
+from berlin.gateway.server import open_server
+from berlin.providers.guide import GuideProvider
+from berlin.types import Secret
+
+NAME = "embedded"
+
+
+@asynccontextmanager
+async def open_embedded(model: str = "") -> AsyncIterator[tuple[Berlin, str]]:
+    """Start the service with an account made up for it, and give a provider that uses it."""
+    account, password = "guest", Secret(secrets.token_urlsafe(16))
+    accounts = Accounts()
+    accounts.add(account, password)
+    async with (
+        open_server(GuideProvider(), accounts, grace_s=0) as url,
+        Berlin(url, account, password) as berlin,
+    ):
+        yield berlin, model

@@ -1,0 +1,83 @@
+"""The group of commands, and how each of them ends."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+import berlin
+from berlin.errors import BerlinError
+
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+
+# Name, module and one line of help. A command's module is loaded when it is used, so that
+# `berlin --help` answers at once.
+COMMANDS = {
+    "chat": ("berlin.cli.chat", "Ask a question, or hold a conversation."),
+    "login": ("berlin.cli.login", "Log in to a service and remember it."),
+    "logout": ("berlin.cli.login", "Forget a login."),
+    "providers": ("berlin.cli.providers", "List the providers and whether they work."),
+    "check": ("berlin.cli.providers", "Ask a provider one short question."),
+    "serve": ("berlin.cli.serve", "Serve a provider to other programs."),
+    "account": ("berlin.cli.account", "Manage the accounts of `berlin serve`."),
+}
+
+EPILOG = """\b
+Exit codes:
+  0  done                     4  the network: not reached, broke off, too slow
+  1  a bug in Berlin          5  the service: an error, or not a good answer
+  2  usage or configuration   130  interrupted with Ctrl-C
+  3  credentials refused      141  the reader of the output is gone"""
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(berlin.__version__, "-V", "--version", message="berlin %(version)s")
+def cli() -> None:
+    """Turn any chat service, most of all one with a login, into a streaming LLM.
+
+    Without any set-up, `berlin chat` asks the built-in guide.
+    """
+
+
+def run(args: list[str] | None = None) -> int:
+    """Run a command and return its exit code; every error is told in one line on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character shows a question mark; nothing crashes.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        code = cli.main(args, prog_name="berlin", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except BerlinError as error:
+        click.echo(f"berlin: {error.message}", err=True)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes once more at its end: let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    return code if isinstance(code, int) else 0

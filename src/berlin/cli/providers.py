@@ -1,0 +1,104 @@
+"""`berlin providers` and `berlin check`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+from pathlib import Path
+
+import click
+import msgspec
+
+from berlin.cli.options import config_option
+from berlin.client import Berlin, build_named
+from berlin.config import (
+    BUILT_IN,
+    Config,
+    Settings,
+    default_provider,
+    load_config,
+    resolve_settings,
+)
+from berlin.errors import BerlinError, ConfigurationError
+from berlin.types import Timeouts
+
+CHECK_TIMEOUTS = Timeouts(connect=5, first_event=10, idle=10, total=20)
+
+
+@click.command()
+@click.option("--no-check", is_flag=True, help="Do not log in anywhere; only list.")
+@config_option
+def providers(no_check: bool, config: Path | None) -> None:
+    """List the providers: where they are, where their credentials come from, whether they work.
+
+    Each one is tried by a login. Secrets are never shown.
+    """
+    settings = load_config(config)
+    names = sorted({*settings.providers, *BUILT_IN})
+    rows = asyncio.run(_rows(names, settings, check=not no_check))
+    default = default_provider(settings)
+    widths = [max(len(row[n]) for row in [HEAD, *rows]) for n in range(len(HEAD) - 1)]
+    for row in [HEAD, *rows]:
+        mark = "* " if row[0] == default else "  "
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        click.echo(mark + "  ".join([*cells, row[-1]]).rstrip())
+
+
+HEAD = ("PROVIDER", "URL", "ACCOUNT", "FROM", "WORKS")
+
+
+@click.command()
+@click.argument("provider", required=False)
+@config_option
+def check(provider: str | None, config: Path | None) -> None:
+    """Ask PROVIDER (the default one unless given) one short question, and tell how it went."""
+    settings = load_config(config)
+    name = provider or default_provider(settings)
+    if name is None:
+        raise ConfigurationError(
+            "nothing is configured yet: run `berlin login`, or name a provider"
+        )
+    click.echo(asyncio.run(_check(name, settings)))
+
+
+async def _check(name: str, config: Config) -> str:
+    began = time.monotonic()
+    async with build_named(name, config) as provider:
+        async with aclosing(provider.text("Hello", timeouts=CHECK_TIMEOUTS)) as pieces:
+            await anext(pieces, "")
+            first = time.monotonic() - began
+            size = sum([len(piece) async for piece in pieces])
+        whole = time.monotonic() - began
+    return f"{name} works: first text after {first:.2f} s, {size} more characters by {whole:.2f} s"
+
+
+async def _rows(names: list[str], config: Config, *, check: bool) -> list[tuple[str, ...]]:
+    return list(await asyncio.gather(*(_row(name, config, check=check) for name in names)))
+
+
+async def _row(name: str, config: Config, *, check: bool) -> tuple[str, ...]:
+    if name == "guide" and name not in config.providers:
+        return (name, "-", "-", "built in", "yes")
+    try:
+        settings = resolve_settings(name, config)
+    except ConfigurationError as error:
+        return (name, "-", "-", "-", f"no: {error.message}")
+    who = settings.credentials
+    account, source = (who.account, who.source) if who else ("-", "nowhere")
+    works = "not tried"
+    if who is None:
+        works = "no: no account and password"
+    elif check:
+        works = await _works(settings)
+    return (name, settings.endpoint.url, account, source, works)
+
+
+async def _works(settings: Settings) -> str:
+    quick = msgspec.structs.replace(settings, timeouts=CHECK_TIMEOUTS)
+    try:
+        async with Berlin.from_settings(quick) as provider:
+            await provider.check()
+    except BerlinError as error:
+        return f"no: {error.message}"
+    return "yes"

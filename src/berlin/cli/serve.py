@@ -1,0 +1,83 @@
+"""`berlin serve`: the service itself."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from berlin.cli.account import accounts_path
+from berlin.cli.options import config_option
+from berlin.client import build_catalog
+from berlin.config import ServerConfig, default_provider, load_config
+from berlin.errors import ConfigurationError
+from berlin.gateway.accounts import Accounts
+from berlin.gateway.server import open_server, wait_for_signal
+from berlin.providers.base import Provider
+from berlin.types import is_loopback
+
+
+@click.command()
+@click.option("--host", help="Address to listen on; only this machine unless given.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (4114).")
+@config_option
+def serve(host: str | None, port: int | None, config: Path | None) -> None:
+    """Serve a provider to programs that speak the Berlin protocol.
+
+    It answers with the provider of [server] in the configuration, or the default provider, or
+    the built-in guide. Who may log in is said with `berlin account add NAME`. Ctrl-C and SIGTERM
+    stop it: open answers may end first.
+    """
+    settings = load_config(config)
+    changes: dict[str, Any] = {}
+    if host is not None:
+        changes["host"] = host
+    if port is not None:
+        changes["port"] = port
+    server = msgspec.structs.replace(settings.server, **changes)
+    name = server.provider or default_provider(settings) or "guide"
+    accounts = Accounts.load(accounts_path())
+    if not accounts.names:
+        raise ConfigurationError(
+            "nobody could log in: add an account first, with `berlin account add NAME`"
+        )
+    if not is_loopback(server.host):
+        click.echo(
+            "berlin: this listens beyond this machine in plain http; put TLS in front of it",
+            err=True,
+        )
+    provider = build_catalog(settings, name)
+    _run_fast(lambda: _serve(server, provider, name, accounts))
+
+
+async def _serve(server: ServerConfig, provider: Provider, name: str, accounts: Accounts) -> None:
+    async with open_server(
+        provider,
+        accounts,
+        server.host,
+        server.port,
+        token_lifetime_s=server.token_lifetime_s,
+        grace_s=server.grace_s,
+    ) as url:
+        click.echo(f"berlin: serving {name} on {url} (Ctrl-C stops)", err=True)
+        await wait_for_signal()
+        click.echo("berlin: stopping", err=True)
+
+
+def _run_fast(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run on uvloop where it is installed: it costs less for each piece of a stream."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(main())
+        return
+    if sys.version_info >= (3, 12):
+        uvloop.run(main())
+    else:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main())

@@ -1,0 +1,1 @@
+"""The gateway: serves a provider to other programs, in several dialects ("faces")."""

@@ -1,0 +1,121 @@
+"""One request against a `FaultServer`: what came of it, in the words of a test."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import tracemalloc
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+
+from berlin import Berlin, BerlinError, Timeouts
+from support.fault_server import TOKEN, FaultServer, SeenRequest
+from support.fault_steps import Script, login_answer
+
+ACCOUNT = "mara"
+PASSWORD = "correct-horse-battery"
+PROMPT = "What is Berlin?"
+
+# For what must not run into a limit, also on a busy machine.
+PATIENT = Timeouts(connect=5, first_event=10, idle=10, total=20)
+
+
+@dataclass
+class Outcome:
+    """What a request came to: pieces of text, and the error after them, if there was one."""
+
+    pieces: list[str]
+    error: BerlinError | None
+    seconds: float
+    requests: list[SeenRequest]
+
+    @property
+    def text(self) -> str:
+        """The whole text of an answer that did not fail."""
+        if self.error is not None:
+            raise self.error
+        return "".join(self.pieces)
+
+    @property
+    def chats(self) -> list[SeenRequest]:
+        """The chats that the server saw."""
+        return [one for one in self.requests if one.path.endswith("/api/chat/completions")]
+
+    @property
+    def logins(self) -> list[SeenRequest]:
+        """The logins that the server saw."""
+        return [one for one in self.requests if one.path.endswith("/api/login")]
+
+    def failed_with(self, kind: type[BerlinError], *, after: Sequence[str] = ()) -> str:
+        """Assert the very class of the error, and the text before it; return its message."""
+        assert self.error is not None, f"no error, but the text {''.join(self.pieces)[:200]!r}"
+        assert type(self.error) is kind, repr(self.error)
+        assert "".join(self.pieces) == "".join(after)
+        return self.error.message
+
+
+def open_berlin(url: str, timeouts: Timeouts = PATIENT, **settings: str) -> Berlin:
+    """Return a client of the service at a URL."""
+    return Berlin(url, ACCOUNT, PASSWORD, timeouts=timeouts, **settings)
+
+
+async def ask(berlin: Berlin, prompt: str = PROMPT) -> Outcome:
+    """Send one prompt and collect all that comes of it."""
+    pieces: list[str] = []
+    error: BerlinError | None = None
+    began = time.perf_counter()
+    try:
+        async with aclosing(berlin.text(prompt)) as answer:
+            async for piece in answer:
+                pieces.append(piece)
+    except BerlinError as caught:
+        error = caught
+    seconds = time.perf_counter() - began
+    "".join(pieces).encode()  # whatever came can be written as UTF-8
+    assert all(pieces), "an empty piece was yielded"
+    if error is not None:
+        _assert_tellable(error)
+    return Outcome(pieces, error, seconds, [])
+
+
+async def play(
+    *chats: Script,
+    timeouts: Timeouts = PATIENT,
+    logins: Sequence[Script] = (login_answer(TOKEN),),
+    prompt: str = PROMPT,
+) -> Outcome:
+    """Send one prompt to a server that plays these scripts."""
+    async with FaultServer(*chats, logins=logins) as server:
+        async with open_berlin(server.url, timeouts) as berlin:
+            outcome = await ask(berlin, prompt)
+        outcome.requests = server.requests
+        # Nothing stays open: neither after a good answer nor after an error.
+        for connection in server.connections:
+            await asyncio.wait_for(connection.ended(), 5)
+        return outcome
+
+
+@contextmanager
+def memory_bound(megabytes: float) -> Iterator[None]:
+    """Assert that what is allocated inside never holds more than so much at once."""
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        yield
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (peak - before) / 2**20 < megabytes
+
+
+def _assert_tellable(error: BerlinError) -> None:
+    """An error, with all its causes, tells no secret and no more of the body than a line."""
+    assert len(error.message) <= 700
+    seen: BaseException | None = error
+    while seen is not None:
+        for secret in (PASSWORD, TOKEN):
+            assert secret not in str(seen)
+            assert secret not in repr(seen)
+        seen = seen.__cause__
