@@ -43,7 +43,7 @@ check: $(VENV)/.dev ## format, lint, types, layers
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-cache --no-logo 2>/dev/null || $(BIN)/lint-imports --no-cache
+	@$(BIN)/lint-imports --no-cache
 
 format: $(VENV)/.dev ## format and mend what can be mended
 	@$(BIN)/ruff format .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABCMeta
 from collections.abc import AsyncGenerator, Hashable
+from contextlib import aclosing
 from typing import Any, Self
 
 import msgspec
@@ -18,13 +19,13 @@ from berlin.config import (
     resolve_settings,
 )
 from berlin.errors import BerlinError, ConfigurationError
-from berlin.providers.base import AsyncGeneratorProvider
+from berlin.providers.base import AsyncGeneratorProvider, Burst
 from berlin.providers.guide import GuideProvider
 from berlin.providers.recipe import build_provider, load_recipe
 from berlin.routing.catalog import Catalog
 from berlin.routing.health import Health
 from berlin.routing.retry import Retry
-from berlin.types import ChatRequest, Secret, StreamEvent, Timeouts
+from berlin.types import ChatRequest, Secret, Timeouts
 
 # How many settings (accounts, URLs, proxies) the class keeps connections for at once.
 MAX_DEFAULTS = 128
@@ -203,16 +204,13 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
     def _token(self, token: str | None) -> None:
         self._auth.source.adopt(None if token is None else self._auth.checked(token))
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent]:
-        """Answer a request, event by event; see `AsyncGeneratorProvider.stream`."""
+    async def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
+        """Answer a request; see `AsyncGeneratorProvider.stream`."""
         if not request.model and self._settings.model:
             request = msgspec.structs.replace(request, model=self._settings.model)
-        events = self._health.stream(request)
-        try:
-            async for event in events:
-                yield event
-        finally:
-            await events.aclose()
+        async with aclosing(self._health.bursts(request)) as bursts:
+            async for burst in bursts:
+                yield burst
 
     async def check(self) -> None:
         """Log in, unless there is a token already.

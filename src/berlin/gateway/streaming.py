@@ -11,7 +11,7 @@ from contextlib import aclosing
 from aiohttp import web
 
 from berlin.errors import BerlinError, ServiceUnavailableError, UpstreamTimeoutError
-from berlin.types import StreamEvent
+from berlin.providers.base import Burst
 from berlin.wire.format import EventEncoder
 
 HIGH_WATER_BYTES = 256 * 1024
@@ -42,7 +42,7 @@ class OpenStreams:
     async def answer(
         self,
         request: web.Request,
-        events: AsyncGenerator[StreamEvent],
+        bursts: AsyncGenerator[Burst],
         encoder: EventEncoder,
         content_type: str,
         refuse: Callable[[BerlinError], web.Response],
@@ -50,16 +50,16 @@ class OpenStreams:
         """Write an answer as it comes.
 
         The status goes out with the first event: what fails before it is a real error answer.
-        When the client leaves, in whatever phase, the events are closed with it.
+        When the client leaves, in whatever phase, the answer is closed with it.
 
         Args:
             request: the client's request.
-            events: the provider's answer.
+            bursts: the provider's answer.
             encoder: the face's way to write events.
             content_type: the face's type of a stream.
             refuse: the face's way to answer with an error.
         """
-        pump = _Pump(events, encoder)
+        pump = _Pump(bursts, encoder)
         self._pumps.add(pump)
         self._none.clear()
         try:
@@ -97,9 +97,9 @@ async def _write(response: web.StreamResponse, data: bytes) -> None:
 
 
 class _Pump:
-    """Reads events in a task of its own, so that all of one turn of the loop are one write."""
+    """Reads bursts in a task of its own, so that all of one turn of the loop are one write."""
 
-    def __init__(self, events: AsyncGenerator[StreamEvent], encoder: EventEncoder) -> None:
+    def __init__(self, bursts: AsyncGenerator[Burst], encoder: EventEncoder) -> None:
         self.error: BerlinError | None = None
         self._encoder = encoder
         self._buffer: list[bytes] = []
@@ -107,7 +107,7 @@ class _Pump:
         self._done = False
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
-        self._task = asyncio.create_task(self._run(events))
+        self._task = asyncio.create_task(self._run(bursts))
 
     async def read(self) -> bytes:
         """Return what has come since the last call, or wait for it; `b""` is the end."""
@@ -133,11 +133,11 @@ class _Pump:
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
 
-    async def _run(self, events: AsyncGenerator[StreamEvent]) -> None:
+    async def _run(self, bursts: AsyncGenerator[Burst]) -> None:
         try:
-            async with aclosing(events):
-                async for event in events:
-                    data = self._encoder.encode_event(event)
+            async with aclosing(bursts):
+                async for burst in bursts:
+                    data = b"".join(map(self._encoder.encode_event, burst))
                     if not data:
                         continue
                     self._buffer.append(data)

@@ -29,11 +29,17 @@ LONG_CONVERSATION = 500
 _NO_OPTIONS = frozenset({"headers", "messages", "prompt", "proxy", "token", "url"})
 
 
-class Provider(Protocol):
-    """Answers requests with streams of events."""
+Burst: TypeAlias = list[StreamEvent]
+"""Events that came together, in one read of the network; never empty."""
 
-    def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent]:
-        """Answer a request, event by event; the last but for usage is `Finished`."""
+
+class Provider(Protocol):
+    """Answers requests with bursts of events: whatever is made of providers costs its time for
+    each read, not for each token.
+    """
+
+    def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
+        """Answer a request; exactly one event is `Finished`, and it is the last."""
         ...
 
     async def aclose(self) -> None:
@@ -42,21 +48,15 @@ class Provider(Protocol):
 
 
 class AsyncGeneratorProvider(ABC):
-    """The base of all providers: one primitive, `stream`, and its uses."""
+    """The base of all providers: one primitive, `bursts`, and its uses."""
 
     url: ClassVar[str]
     working: ClassVar[bool]
     supports_gpt_35_turbo: ClassVar[bool] = False
 
     @abstractmethod
-    def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent]:
-        """Answer a request, event by event; the last but for usage is `Finished`.
-
-        Leaving the loop, closing the generator and cancelling the task all close the connection.
-
-        Raises:
-            BerlinError: if there is no answer, or it breaks off.
-        """
+    def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
+        """Answer a request, as `stream` does, in lists of the events that came together."""
 
     @abstractmethod
     async def aclose(self) -> None:
@@ -92,6 +92,19 @@ class AsyncGeneratorProvider(ABC):
             async for piece in pieces:
                 yield piece
 
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent]:
+        """Answer a request, event by event; exactly one is `Finished`, and it is the last.
+
+        Leaving the loop, closing the generator and cancelling the task all close the connection.
+
+        Raises:
+            BerlinError: if there is no answer, or it breaks off.
+        """
+        async with aclosing(self.bursts(request)) as bursts:
+            async for burst in bursts:
+                for event in burst:
+                    yield event
+
     async def text(
         self,
         messages: object,
@@ -106,10 +119,11 @@ class AsyncGeneratorProvider(ABC):
             BerlinError: if there is no answer, or it breaks off.
         """
         request = await _build_request(messages, model, timeouts, options)
-        async with aclosing(self.stream(request)) as events:
-            async for event in events:
-                if type(event) is TextDelta:
-                    yield event.text
+        async with aclosing(self.bursts(request)) as bursts:
+            async for burst in bursts:
+                for event in burst:
+                    if type(event) is TextDelta:
+                        yield event.text
 
     async def ask(
         self,

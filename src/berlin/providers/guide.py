@@ -17,8 +17,8 @@ from typing import Any, Self
 
 import msgspec
 
-from berlin.providers.base import AsyncGeneratorProvider
-from berlin.types import ChatRequest, Finished, StreamEvent, TextDelta
+from berlin.providers.base import AsyncGeneratorProvider, Burst
+from berlin.types import ChatRequest, Finished, TextDelta
 
 TITLE_WEIGHT = 6.0
 
@@ -83,12 +83,12 @@ class GuideProvider(AsyncGeneratorProvider):
         """Return a guide; it needs neither a proxy nor settings."""
         return cls()
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent]:
+    async def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
         """Stream the sections that fit the last message of the user."""
         question = next((m.text for m in reversed(request.messages) if m.role == "user"), "")
         for piece in re.findall(r"\S+\s*|\s+", answer(question)):
-            yield TextDelta(piece)
-        yield Finished()
+            yield [TextDelta(piece)]
+        yield [Finished()]
 
     async def aclose(self) -> None:
         """Do nothing: there are no connections."""

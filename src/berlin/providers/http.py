@@ -10,10 +10,10 @@ import msgspec
 
 from berlin.auth.login import LoginAuth
 from berlin.errors import AuthenticationError, BerlinError, EmptyResponseError
-from berlin.providers.base import LONG_CONVERSATION
+from berlin.providers.base import LONG_CONVERSATION, Burst
 from berlin.providers.stopwatch import Stopwatch
 from berlin.transport import Response, Transport
-from berlin.types import ChatRequest, HttpRequest, HttpResponse, Secret, StreamEvent, Timeouts
+from berlin.types import ChatRequest, HttpRequest, HttpResponse, Secret, Timeouts
 from berlin.wire.format import Format
 from berlin.wire.status import error_from_answer
 
@@ -46,7 +46,7 @@ class HttpProvider:
         self._format = format
         self._timeouts = timeouts
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent]:
+    async def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
         """Answer a request; see `Provider`.
 
         A token that the service refuses is handed in, and the request is sent once more with
@@ -60,11 +60,10 @@ class HttpProvider:
             while True:
                 token = await self._token(watch, timeouts)
                 try:
-                    async with aclosing(self._exchange(call, token, watch, timeouts)) as batches:
-                        async for events in batches:
+                    async with aclosing(self._exchange(call, token, watch, timeouts)) as bursts:
+                        async for burst in bursts:
                             begun = True
-                            for event in events:
-                                yield event
+                            yield burst
                     return
                 except AuthenticationError:
                     self._auth.reject(token)
@@ -107,7 +106,7 @@ class HttpProvider:
 
     async def _exchange(
         self, call: HttpRequest, token: Secret, watch: Stopwatch, timeouts: Timeouts
-    ) -> AsyncGenerator[list[StreamEvent]]:
+    ) -> AsyncGenerator[Burst]:
         """Send the request once and give the events of each read."""
         headers = {**call.headers, **self._auth.headers(token)}
         request = msgspec.structs.replace(call, headers=headers)

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Self
 
 from berlin.errors import BerlinError
-from berlin.providers.base import AsyncGeneratorProvider
+from berlin.providers.base import AsyncGeneratorProvider, Burst
 from berlin.types import ChatRequest, Finished, StreamEvent, TextDelta
 
 
@@ -35,7 +35,7 @@ class ScriptedProvider(AsyncGeneratorProvider):
         """Return a provider that says hello."""
         return cls()
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent]:
+    async def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
         """Play the next script."""
         script = self._scripts[min(len(self.requests), len(self._scripts) - 1)]
         self.requests.append(request)
@@ -46,11 +46,11 @@ class ScriptedProvider(AsyncGeneratorProvider):
                     done = True
                     raise step.again()
                 if isinstance(step, str):
-                    yield TextDelta(step)
+                    yield [TextDelta(step)]
                 elif isinstance(step, int | float):
                     await asyncio.sleep(step)
                 else:
-                    yield step
+                    yield [step]
             done = True
         finally:
             self.closed += not done

@@ -7,8 +7,8 @@ from contextlib import aclosing
 
 import msgspec
 
-from berlin.providers.base import Provider
-from berlin.types import ChatRequest, StreamEvent
+from berlin.providers.base import Burst, Provider
+from berlin.types import ChatRequest
 
 
 class Catalog:
@@ -42,13 +42,13 @@ class Catalog:
             self._built[name] = self._build(name)
         return self._built[name]
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent]:
+    async def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
         """Answer a request; see `Provider`."""
         name, model = self.resolve(request.model)
         request = msgspec.structs.replace(request, model=model)
-        async with aclosing(self.provider(name).stream(request)) as events:
-            async for event in events:
-                yield event
+        async with aclosing(self.provider(name).bursts(request)) as bursts:
+            async for burst in bursts:
+                yield burst
 
     async def aclose(self) -> None:
         """Let go of the connections of all providers."""

@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from berlin.errors import BerlinError
-from berlin.providers.base import Provider
-from berlin.types import ChatRequest, StreamEvent
+from berlin.providers.base import Burst, Provider
+from berlin.types import ChatRequest
 
 
 class Health:
@@ -22,12 +22,12 @@ class Health:
         self._inner = inner
         self.working = True
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent]:
+    async def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
         """Answer a request; see `Provider`."""
         try:
-            async with aclosing(self._inner.stream(request)) as events:
-                async for event in events:
-                    yield event
+            async with aclosing(self._inner.bursts(request)) as bursts:
+                async for burst in bursts:
+                    yield burst
         except BerlinError as error:
             if error.blames_service:
                 self.working = False

@@ -10,8 +10,8 @@ from contextlib import aclosing
 import msgspec
 
 from berlin.errors import BerlinError
-from berlin.providers.base import Provider
-from berlin.types import ChatRequest, StreamEvent, Timeouts
+from berlin.providers.base import Burst, Provider
+from berlin.types import ChatRequest, Timeouts
 
 ATTEMPTS = 3
 FIRST_BACKOFF_S = 0.25
@@ -34,7 +34,7 @@ class Retry:
         self._timeouts = timeouts
         self._jitter = jitter
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent]:
+    async def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
         """Answer a request; see `Provider`."""
         timeouts = request.timeouts or self._timeouts
         now = asyncio.get_running_loop().time
@@ -42,10 +42,10 @@ class Retry:
         for attempt in range(1, ATTEMPTS + 1):
             begun = False
             try:
-                async with aclosing(self._inner.stream(request)) as events:
-                    async for event in events:
+                async with aclosing(self._inner.bursts(request)) as bursts:
+                    async for burst in bursts:
                         begun = True
-                        yield event
+                        yield burst
                 return
             except BerlinError as error:
                 pause = self._pause(error, attempt)

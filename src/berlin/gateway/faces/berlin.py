@@ -85,7 +85,7 @@ class BerlinFace:
             return refuse(error)
         return await self._streams.answer(
             request,
-            self._provider.stream(chat),
+            self._provider.bursts(chat),
             self._format.encoder(),
             self._format.content_type,
             refuse,

@@ -1,0 +1,93 @@
+"""How fast `Berlin` is beside a bare aiohttp reader of the same stream: `make bench`.
+
+Both read the same answers from the same service in the same run, in turn; what counts is the
+ratio. CPU is what the operating system counts for this process.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import aiohttp
+import uvloop
+
+from berlin import Berlin
+
+PIECES = 256
+ANSWERS = 200
+ROUNDS = 7
+TEXT = "token "
+
+
+async def bare(url: str) -> None:
+    """Read the bytes and nothing else: the limit."""
+    async with aiohttp.ClientSession() as session:
+        for _ in range(ANSWERS):
+            size = 0
+            async with session.post(f"{url}/api/chat/completions", json={"prompt": "x"}) as answer:
+                async for data in answer.content.iter_any():
+                    size += len(data)
+            assert size == PIECES * len('{"content":"token "}\n'), size
+
+
+async def text(url: str) -> None:
+    """Read the pieces of text."""
+    async with Berlin(url, "bench", "bench") as berlin:
+        for _ in range(ANSWERS):
+            got = [piece async for piece in berlin.text("x")]
+            assert got == [TEXT] * PIECES
+
+
+async def measure(run: Callable[[str], Awaitable[None]], url: str) -> tuple[float, float]:
+    """Return seconds of the clock and of this process's CPU."""
+    before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    await run(url)
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return wall, cpu
+
+
+async def main() -> None:
+    pin(0)
+    command = [sys.executable, str(Path(__file__).with_name("service.py")), str(PIECES), TEXT]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: pin(1)
+    ) as service:
+        try:
+            assert service.stdout is not None
+            url = f"http://127.0.0.1:{int(service.stdout.readline())}"
+            await bare(url), await text(url)  # warm up
+            rounds = [(await measure(bare, url), await measure(text, url)) for _ in range(ROUNDS)]
+        finally:
+            service.kill()
+    chunks = PIECES * ANSWERS
+    print(
+        f"Python {platform.python_version()}, aiohttp {aiohttp.__version__}, {os.cpu_count()} cores"
+    )
+    print(f"{ANSWERS} answers of {PIECES} pieces, medians of {ROUNDS} rounds in turn\n")
+    print(f"{'':24}{'chunks/s':>12}{'CPU µs/chunk':>14}")
+    for name, column in (("bare aiohttp bytes", 0), ("Berlin.text", 1)):
+        wall = statistics.median(r[column][0] for r in rounds)
+        cpu = statistics.median(r[column][1] for r in rounds)
+        print(f"{name:24}{chunks / wall:12,.0f}{cpu / chunks * 1e6:14.2f}")
+    speed = statistics.median(b[0] / t[0] for b, t in rounds)
+    cpu = statistics.median(t[1] / b[1] for b, t in rounds)
+    print(f"\nBerlin.text / bare reader: {speed:.2f} of the speed, {cpu:.2f} of the CPU")
+
+
+def pin(core: int) -> None:
+    """Keep client and service on different cores, where there are two."""
+    if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
+        os.sched_setaffinity(0, {core})
+
+
+if __name__ == "__main__":
+    uvloop.run(main())
