@@ -17,6 +17,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from typing import Any
 
 import aiohttp
+from aiohttp.http import HttpProcessingError
 
 from berlin.errors import (
     BerlinError,
@@ -180,7 +181,7 @@ class Transport:
                 return ConnectError(f"no connection to {host}: {error.os_error}")
             case TimeoutError():
                 return UpstreamTimeoutError(f"{host} took too long")
-            case aiohttp.ClientResponseError():
+            case aiohttp.ClientResponseError() | HttpProcessingError():
                 return ProtocolError(f"{host} does not answer in HTTP: {error.message[:200]}")
             case aiohttp.ServerDisconnectedError():
                 return ConnectionLostError(f"{host} closed the connection without an answer")
@@ -211,6 +212,11 @@ class Response:
         self._translate = translate
         self._broken: BerlinError | None = None
         self._inflater = Inflater.of(self.headers.get("content-encoding", ""))
+        self._protocol = answer.connection.protocol if answer.connection is not None else None
+        self._closed = self._protocol.closed if self._protocol is not None else None
+        if self._closed is not None:
+            _retrieve_later(self._closed)
+            self._closed.add_done_callback(self._note_closed)
 
     async def read(self) -> bytes:
         """Return the next bytes as soon as there are some; `b""` is the end.
@@ -246,11 +252,23 @@ class Response:
 
     def close(self) -> None:
         """Close the connection at once, or give it back if the answer was read to its end."""
+        if self._closed is not None:
+            self._closed.remove_done_callback(self._note_closed)
         self._answer.close()
+
+    def _note_closed(self, _: asyncio.Future[None]) -> None:
+        # When a body stops being HTTP after its first bytes (a bad chunk size), aiohttp closes the
+        # connection and does not tell the body: whoever reads it would wait for its limit.
+        content = self._answer.content
+        if not content.is_eof() and content.exception() is None and self._protocol is not None:
+            why = self._protocol.exception()
+            content.set_exception(why or aiohttp.ClientPayloadError("the connection was closed"))
 
     async def _read_raw(self) -> bytes:
         if self._broken is not None:
             raise self._broken
+        if self._closed is not None and self._closed.done():
+            self._note_closed(self._closed)
         content = self._answer.content
         try:
             return await content.readany()
@@ -292,6 +310,17 @@ async def _close_with_loop(session: aiohttp.ClientSession) -> AsyncGenerator[Non
         yield
     finally:
         await session.close()
+
+
+def _retrieve_later(closed: asyncio.Future[None]) -> None:
+    """See to it that a connection's error counts as seen; once, however many answers it gave."""
+    closed.remove_done_callback(_retrieve)
+    closed.add_done_callback(_retrieve)
+
+
+def _retrieve(closed: asyncio.Future[None]) -> None:
+    if not closed.cancelled():
+        closed.exception()
 
 
 def _drop_pools(pools: dict[asyncio.AbstractEventLoop, _Pool]) -> None:
@@ -363,6 +392,7 @@ _ENDING: set[asyncio.Task[None]] = set()  # a loop holds its tasks weakly
 
 _LIBRARY_ERRORS: tuple[type[BaseException], ...] = (
     aiohttp.ClientError,
+    HttpProcessingError,
     TimeoutError,
     OSError,
     *_socks_errors(),

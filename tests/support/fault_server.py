@@ -132,8 +132,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        # Written means: with the kernel. A script's next step begins after that.
-        transport.set_write_buffer_limits(high=0)
+        # Written means: with the kernel. A script's next step begins after that. (With a high
+        # of 0, asyncio's TLS would pause on an empty buffer, and never go on.)
+        transport.set_write_buffer_limits(high=1, low=0)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._server._accept(self)
 
@@ -161,6 +162,8 @@ class Connection(asyncio.Protocol):
 
     async def serve(self) -> None:
         try:
+            for step in self._server.greeting:
+                await step.play(self)
             while True:
                 request = await self._read_head()
                 reads_all = self._server.reads_bodies or request.path != CHAT_PATH
@@ -255,6 +258,7 @@ class FaultServer:
         chats: scripts for the chats; the last one serves all further chats too.
         logins: scripts for the logins, likewise; by default, each gives `TOKEN`.
         connects: scripts for CONNECT requests, likewise: what a proxy answers.
+        greeting: what is said on every connection before anything is read.
         tls: what to speak TLS with.
         reads_bodies: whether a chat's body is read before the script begins. If not, the
             connection is closed after the script, the body still unread.
@@ -269,11 +273,13 @@ class FaultServer:
         *chats: Script,
         logins: Sequence[Script] = (login_answer(TOKEN),),
         connects: Sequence[Script] = ((),),
+        greeting: Script = (),
         tls: ssl.SSLContext | None = None,
         reads_bodies: bool = True,
     ) -> None:
         self.requests: list[SeenRequest] = []
         self.connections: list[Connection] = []
+        self.greeting = greeting
         self.reads_bodies = reads_bodies
         self._chats = _Scripts(chats or ((),))
         self._logins = _Scripts(logins)

@@ -166,7 +166,7 @@ class MappedDecoder:
     def _end(self) -> list[StreamEvent]:
         rest = self._framer.finish()
         events = [] if not rest or rest.isspace() else self._decode(rest)
-        if isinstance(self.failure, ProtocolError) and rest.lstrip().startswith(b"{"):
+        if isinstance(self.failure, ProtocolError) and _is_cut(rest):
             self.failure = TruncatedStreamError(
                 f"the answer was cut off in the middle of a line: {snippet(rest)!r}"
             )
@@ -283,6 +283,17 @@ class MappedDecoder:
         status = int(code) if isinstance(code, int | str) and str(code).isdecimal() else 0
         kind = error_class_for_status(status) if 400 <= status < 600 else ServiceError
         self.failure = kind(f"the service reports an error: {text}", status=status or None)
+
+
+def _is_cut(rest: bytes) -> bool:
+    """Whether this is the beginning of an object, not a whole one that is wrong."""
+    if not rest.lstrip().startswith(b"{"):
+        return False
+    try:
+        msgspec.json.decode(rest)
+    except DECODE_ERRORS:
+        return True
+    return False
 
 
 def _why(line: bytes, error: Exception) -> str:

@@ -11,7 +11,7 @@ from berlin.errors import BerlinError, error_class_for_status
 
 LONGEST_RETRY_AFTER_S = 86_400.0
 
-_SECONDS = re.compile(r"\d{1,12}(?:\.\d{1,6})?")
+_SECONDS = re.compile(r"\d{1,12}(?:\.\d{1,6})?", re.ASCII)
 
 
 def parse_retry_after(headers: Mapping[str, str]) -> float | None:
