@@ -214,7 +214,7 @@ class ProtocolError(ServiceError):
 
 
 class EmptyResponseError(ProtocolError):
-    """The answer ended cleanly without any text, reasoning, tool call or finish reason."""
+    """The answer ended cleanly and held no text (not even an empty one) and no finish reason."""
 
     code = "upstream_empty"
 

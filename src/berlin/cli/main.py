@@ -66,8 +66,14 @@ def run(args: list[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        code = cli.main(args, prog_name="berlin", standalone_mode=False)
+        if "_BERLIN_COMPLETE" in os.environ:
+            cli.main(args, prog_name="berlin")
+        # Not `cli.main`: it answers a broken pipe by exit code 1 itself.
+        with cli.make_context("berlin", sys.argv[1:] if args is None else args) as context:
+            code = cli.invoke(context)
         sys.stdout.flush()
+    except click.exceptions.Exit as done:
+        return done.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -13,7 +13,7 @@ import msgspec
 
 from berlin.cli.account import accounts_path
 from berlin.cli.options import config_option
-from berlin.client import build_catalog
+from berlin.client import build_named
 from berlin.config import ServerConfig, default_provider, load_config
 from berlin.errors import ConfigurationError
 from berlin.gateway.accounts import Accounts
@@ -51,7 +51,7 @@ def serve(host: str | None, port: int | None, config: Path | None) -> None:
             "berlin: this listens beyond this machine in plain http; put TLS in front of it",
             err=True,
         )
-    provider = build_catalog(settings, name)
+    provider = build_named(name, settings)
     _run_fast(lambda: _serve(server, provider, name, accounts))
 
 

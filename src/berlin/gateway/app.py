@@ -33,7 +33,12 @@ def build_app(
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_tell_errors_as_json])
     face = BerlinFace(provider, accounts, Sessions(token_lifetime_s), streams)
     app.add_routes(face.routes())
+    app.on_response_prepare.append(_name_server)
     return app
+
+
+async def _name_server(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = "berlin"  # and not the versions of what it is built on
 
 
 @web.middleware

@@ -13,7 +13,7 @@ MAX_KEYS = 10_000
 
 
 class Throttle:
-    """Counts failures by key; after `FREE_FAILURES` each further one doubles the wait.
+    """Counts failures by key; from the `FREE_FAILURES`th on, each doubles the wait.
 
     Args:
         clock: seconds that only go forward.

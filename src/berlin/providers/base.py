@@ -26,7 +26,8 @@ AsyncResult: TypeAlias = AsyncIterator[str]
 LONG_CONVERSATION = 500
 
 # Names that callers have tried to pass as options; each would change more than the answer.
-_NO_OPTIONS = frozenset({"headers", "messages", "prompt", "proxy", "token", "url"})
+_OF_PROVIDER = frozenset({"account", "password", "proxy", "url"})
+_OF_PROTOCOL = frozenset({"headers", "messages", "prompt", "token"})
 
 
 Burst: TypeAlias = list[StreamEvent]
@@ -167,12 +168,12 @@ async def _build_request(
     messages: object, model: str | None, timeouts: Timeouts | None, options: dict[str, Any]
 ) -> ChatRequest:
     for name in options:
-        if name in _NO_OPTIONS:
+        if name in _OF_PROVIDER:
             raise InvalidRequestError(
                 f"{name} is no option of a model; give it to the provider: Berlin({name}=…)"
-                if name in ("url", "proxy")
-                else f"{name} is part of the protocol, not an option of the model"
             )
+        if name in _OF_PROTOCOL:
+            raise InvalidRequestError(f"{name} is part of the protocol, not an option of a model")
     if model is not None and not isinstance(model, str):
         raise InvalidRequestError(f"model must be text, not {type(model).__name__}")
     options.pop("stream", None)  # an answer always streams

@@ -21,6 +21,8 @@ from berlin.providers.base import AsyncGeneratorProvider, Burst
 from berlin.types import ChatRequest, Finished, TextDelta
 
 TITLE_WEIGHT = 6.0
+# Sections that are questions were written for newcomers; the rest is for looking things up.
+QUESTION_WEIGHT = 1.25
 
 # Words that say nothing about the topic, in the languages of the manual.
 _SAY_NOTHING = """
@@ -45,6 +47,7 @@ _SAME = {
     "log": "login",
     "credentials": "password",
     "fail": "errors",
+    "fails": "errors",
     "failed": "errors",
     "failure": "errors",
     "exception": "errors",
@@ -61,7 +64,16 @@ _SAME = {
     "sync": "loop",
     "fast": "speed",
     "performance": "speed",
+    "licence": "license",
+    "питон": "python",
+    "питона": "python",
+    "питоне": "python",
+    "питоном": "python",
 }
+
+
+# A question without any other word: what Berlin is at all.
+_ASKS_WHAT = re.compile(r"\b(what|who|что|кто)\b", re.IGNORECASE)
 
 
 class Section(msgspec.Struct, frozen=True):
@@ -96,8 +108,11 @@ class GuideProvider(AsyncGeneratorProvider):
 
 def answer(question: str) -> str:
     """Return the manual's answer to a question, as Markdown."""
+    question = _last_question(question)
     russian = bool(re.search("[а-яё]", question, re.IGNORECASE))
-    found = _manual().search(_last_question(question), russian)
+    if not _terms(question) and _ASKS_WHAT.search(question):
+        question = "что такое berlin" if russian else "what is berlin"
+    found = _manual().search(question, russian)
     if not found:
         return _manual().introduction(russian)
     best, *others = found
@@ -110,7 +125,7 @@ def answer(question: str) -> str:
 def _last_question(text: str) -> str:
     """Return the last question of a conversation that was flattened into one prompt."""
     if text.endswith("Assistant:"):
-        text = text.removesuffix("Assistant:").rpartition("User: ")[2]
+        text = f"\n\n{text}".removesuffix("Assistant:").rpartition("\n\nUser: ")[2]
     return text[-2000:]
 
 
@@ -129,16 +144,20 @@ class _Manual:
         )
 
     def search(self, question: str, russian: bool) -> list[Section]:
+        asked = _words(question)
+        named = [s for s in self._sections if _words(s.title) == asked]
         query = " OR ".join(_terms(question))
         if not query:
-            return []
+            return named[:1]
         with self._lock:
             rows = self._index.execute(
-                "select n from manual where manual match ? order by bm25(manual, ?, 1.0)",
-                (query, TITLE_WEIGHT),
+                "select n from manual where manual match ? "
+                "order by bm25(manual, ?, 1.0) * iif(title like '%?', ?, 1)",
+                (query, TITLE_WEIGHT, QUESTION_WEIGHT),
             ).fetchall()
         found = (self._sections[row[0]] for row in rows)
-        return [section for section in found if _is_russian(section) == russian][:3]
+        fitting = [section for section in found if _is_russian(section) == russian]
+        return [*named, *(section for section in fitting if section not in named)][:3]
 
     def introduction(self, russian: bool) -> str:
         mine = [s for s in self._sections if _is_russian(s) == russian]
@@ -187,8 +206,12 @@ def _is_russian(section: Section) -> bool:
     return section.page.endswith(".ru.md")
 
 
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
+
+
 def _terms(question: str) -> list[str]:
-    words = [word for word in re.findall(r"\w+", question.lower()) if word not in _STOP_WORDS]
+    words = [word for word in _words(question) if word not in _STOP_WORDS]
     terms = {_SAME.get(word, word) for word in words} | set(words)
     # Russian words change their ends; the first letters find them all.
     return sorted(

@@ -116,6 +116,8 @@ class MappedFormat:
         if not isinstance(model, str):
             raise InvalidRequestError(f"{self._place('model')} must be text")
         options = get_at(document, self._options_at) if self._options_at is not None else {}
+        # A client that names no model sends the default of this wire.
+        model = "" if model == self._default_model else model
         given = {name: value for name, value in options.items() if name not in self._reserved}
         return ChatRequest((Message.of("user", prompt),), model, given)
 

@@ -63,7 +63,7 @@ class BerlinFace:
         guesser = (request.remote, account)
         wait = self._throttle.wait(guesser)
         if wait:
-            _log.warning("login.throttled", extra={"account": account})
+            _log.warning("login.throttled account=%r", account[:64])
             return _answer(429, "too many wrong passwords; wait", retry_after=wait)
         if not await self._accounts.verify(account, password):
             self._throttle.fail(guesser)

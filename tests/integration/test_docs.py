@@ -1,0 +1,216 @@
+"""The documentation says what is so: help pages, links, examples, tables."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from berlin import errors
+from berlin.config import Config, ProviderConfig, ServerConfig
+from berlin.errors import BerlinError
+from berlin.gateway.accounts import Accounts
+from berlin.gateway.server import open_server
+from berlin.providers.guide import GuideProvider, answer
+from berlin.types import Secret, Timeouts
+from berlin.wire.toml import parse_toml
+
+ROOT = Path(__file__).parents[2]
+READMES = ("README.md", "README.ru.md")
+PAGES = [
+    *(ROOT / name for name in (*READMES, "CHANGELOG.md", "SECURITY.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+HELP = re.compile(r"<!-- help: ([a-z ]+) -->\n```text\n(.*?)\n```\n<!-- /help -->", re.DOTALL)
+COMMANDS = {
+    "berlin",
+    *("chat", "login", "logout", "providers", "check", "serve", "account"),
+    *("account add", "account list", "account remove"),
+}
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+def code_blocks(text: str, language: str) -> list[str]:
+    """Return the blocks of code in one language; those inside a longer fence are not code."""
+    blocks: list[str] = []
+    fence, body = "", [""]
+    for line in text.splitlines():
+        mark = re.match(r"(`{3,})([a-z]*)$", line)
+        if not fence and mark:
+            fence, wanted, body = mark[1], mark[2] == language, []
+        elif fence and line == fence:
+            if wanted:
+                blocks.append("\n".join(body) + "\n")
+            fence = ""
+        else:
+            body.append(line)
+    return blocks
+
+
+def prose_lines(text: str) -> Iterator[str]:
+    """Give the lines outside of code."""
+    fence = ""
+    for line in text.splitlines():
+        mark = re.match(r"`{3,}", line)
+        if mark and not fence:
+            fence = mark[0]
+        elif fence and line == fence:
+            fence = ""
+        elif not fence:
+            yield line
+
+
+def headings(text: str) -> list[str]:
+    return [line for line in prose_lines(text) if re.match(r"#{1,4} ", line)]
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors of a page as Git hosts make them from its headings."""
+    titles = (heading.lstrip("#").strip().lower() for heading in headings(text))
+    return {re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in titles}
+
+
+async def run_python(*args: str, **environment: str) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *args,
+        env={**os.environ, **environment},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+HELP_BLOCKS = HELP.findall(read("docs/cli.md"))
+
+
+def test_every_command_has_its_help_in_the_manual() -> None:
+    """docs/cli.md holds one block of help for each command."""
+    assert sorted(name for name, _ in HELP_BLOCKS) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize(("command", "text"), HELP_BLOCKS, ids=[name for name, _ in HELP_BLOCKS])
+async def test_the_manual_shows_the_help_that_the_command_prints(command: str, text: str) -> None:
+    """A block of help in docs/cli.md is what `--help` prints, 80 columns wide."""
+    words = [] if command == "berlin" else command.split()
+    code, out, err = await run_python("-m", "berlin", *words, "--help", COLUMNS="80")
+    assert (code, out.rstrip(), err) == (0, text, "")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    """A relative link names a file that exists, and a heading of it where there is an anchor."""
+    for line in prose_lines(page.read_text("utf-8")):
+        for target in re.findall(r"\]\(([^)\s]+)\)", line):
+            if re.match(r"[a-z]+:", target):
+                continue
+            name, _, anchor = target.partition("#")
+            file = (page.parent / name).resolve() if name else page
+            assert file.is_file(), f"{page.name}: {target}"
+            assert not anchor or anchor in anchors(file.read_text("utf-8")), target
+
+
+RUNNABLE = [
+    pytest.param(block, id=f"{name}-{n}")
+    for name in (*READMES, "docs/python.md")
+    for n, block in enumerate(code_blocks(read(name), "python"))
+    if block.startswith("# run")
+]
+
+
+def test_there_are_examples_to_run() -> None:
+    """Each README and the page about Python hold examples that the next test runs."""
+    assert len(RUNNABLE) >= 10
+
+
+@pytest.mark.parametrize("block", RUNNABLE)
+async def test_an_example_runs_against_a_real_service(block: str) -> None:
+    """An example that begins with `# run` ends well, prints something, and warns of nothing."""
+    accounts = Accounts()
+    accounts.add("alice", Secret("her password"))
+    async with open_server(GuideProvider(), accounts, grace_s=0) as url:
+        code, out, err = await run_python(
+            *("-W", "error", "-c", block),
+            BERLIN_URL=url,
+            BERLIN_ACCOUNT="alice",
+            BERLIN_PASSWORD="her password",
+        )
+    assert (code, err) == (0, "")
+    assert out.strip()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_python_example_is_python(page: Path) -> None:
+    """Each block of Python in the documentation can be compiled."""
+    for block in code_blocks(page.read_text("utf-8"), "python"):
+        compile(block, page.name, "exec")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_toml_example_is_a_configuration(page: Path) -> None:
+    """Each block of TOML in the documentation is a configuration that Berlin accepts."""
+    for block in code_blocks(page.read_text("utf-8"), "toml"):
+        parse_toml(block, page.name, Config)
+
+
+def test_the_readmes_have_the_same_headings_and_commands() -> None:
+    """README.md and README.ru.md have as many headings, and commands that differ in texts only."""
+    english, russian = (read(name) for name in READMES)
+    assert len(headings(english)) == len(headings(russian))
+
+    def commands(text: str) -> list[str]:
+        found = "\n".join(code_blocks(text, "sh"))
+        return re.sub(r'"[^"]*"', '"…"', re.sub(r"\s+# .*", "", found)).splitlines()
+
+    assert commands(english) == commands(russian)
+    assert len(commands(english)) >= 10
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_the_readme_shows_what_the_guide_answers(name: str) -> None:
+    """The answer in a README is the one that its command gives today, down to its source."""
+    question = re.search(r'make chat PROMPT="(.*)"', read(name))
+    assert question is not None
+    (shown,) = code_blocks(read(name), "text")
+    source = re.compile(r".*\n(?:Source|Источник): [^\n]*\n", re.DOTALL)
+    told = source.match(answer(question[1]))
+    assert told is not None
+    assert shown.startswith(told[0])
+
+
+def test_the_table_of_errors_is_complete_and_true() -> None:
+    """docs/errors.md names each class with its retry, exit code and HTTP status."""
+    rows = re.findall(
+        r"^\| `(\w+)` \| .* \| (yes|no) \| (\d+) \| (\d+) \|$", read("docs/errors.md"), re.MULTILINE
+    )
+    classes = [c for c in vars(errors).values() if isinstance(c, type)]
+    assert sorted(rows) == sorted(
+        (c.__name__, "yes" if c.retryable else "no", str(c.exit_code), str(c.http_status))
+        for c in classes
+        if issubclass(c, BerlinError)
+    )
+
+
+@pytest.mark.parametrize("table", [Config, ProviderConfig, ServerConfig, Timeouts])
+def test_every_key_of_the_configuration_is_in_the_manual(table: type[msgspec.Struct]) -> None:
+    """docs/configuration.md names each key that the configuration file may hold."""
+    page = read("docs/configuration.md")
+    missing = [key for key in table.__struct_fields__ if not re.search(rf"[`\[]{key}[`.\]]", page)]
+    assert missing == []
+
+
+def test_every_environment_variable_is_in_the_manual() -> None:
+    """docs/configuration.md names exactly the variables that the settings read."""
+    used = set(re.findall(r"BERLIN_[A-Z_]+", read("src/berlin/config.py")))
+    assert set(re.findall(r"BERLIN_[A-Z_]+", read("docs/configuration.md"))) == used

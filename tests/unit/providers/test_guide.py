@@ -1,0 +1,204 @@
+"""The guide finds the right section for questions in a newcomer's own words."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from berlin.providers.guide import GuideProvider, answer, split_sections
+from berlin.types import ChatRequest, Finished, TextDelta
+
+ENGLISH_GREETING = "Hello! I am the built-in guide to Berlin."
+RUSSIAN_GREETING = "Здравствуйте! Я — встроенный справочник Berlin."
+
+# What is asked, the title of the first section, and a phrase without which it is no answer.
+ENGLISH = {
+    ("How do I add my own service?", "berlin login --url"): [
+        "How do I add my own service?",
+        "how can i add my company's chat?",
+        "connect my company chat",
+        "add a service",
+    ],
+    ("What is Berlin?", "into a streaming language model"): [
+        "What is Berlin?",
+        "what is this",
+    ],
+    ("How do I use a proxy?", "BERLIN_PROXY="): [
+        "use it behind a proxy",
+        "How do I use a proxy?",
+        "proxy",
+    ],
+    ("How do I log in or sign in (login)?", "berlin login --url"): [
+        "login",
+        "how do i sign in?",
+        "log in to my account",
+    ],
+    ("How do I log out (logout)?", "berlin logout"): ["how do I log out", "log me out please"],
+    ("Which errors are there and what do they mean?", "RuntimeError"): [
+        "which errors can happen",
+        "Which errors are there and what do they mean?",
+        "what happens if it fails",
+    ],
+    ("How do I use it from Python?", "async for piece in berlin.text"): [
+        "how do I use it with python",
+        "python example",
+    ],
+    ("How do I run the gateway server (serve it to other programs)?", "berlin serve"): [
+        "gateway",
+        "run a server",
+        "how do I share it with other programs",
+    ],
+    ("How do I install it?", "pip install ."): ["how to install", "installation", "setup"],
+    ("Which models can I use?", "berlin chat -m"): ["which models are there", "list models"],
+    ("Where are my passwords and tokens stored?", "logins.json"): [
+        "where is my password stored",
+        "is my password safe",
+    ],
+    ("Why is my password wrong or refused?", "AuthenticationError"): [
+        "wrong password",
+        "credentials refused",
+    ],
+    ("How do I set a timeout?", "berlin chat --timeout"): [
+        "timeout",
+        "it takes too long",
+        "how do I set a time limit",
+    ],
+    ("How do I use it in a notebook or without async?", "ask_sync"): [
+        "use in a notebook",
+        "without async",
+        "synchronous",
+    ],
+    ("How do I use two or more accounts?", "tokens and connections never mix"): [
+        "two accounts",
+        "multiple accounts",
+    ],
+    ("How do I pipe text into it (stdin)?", "git diff | berlin chat"): [
+        "pipe a file",
+        "read from stdin",
+    ],
+    ("Can I use it with OpenAI clients?", "Not yet."): [
+        "openai",
+        "use with the openai sdk",
+        "openai compatible api",
+    ],
+    ("Is it fast (speed and performance)?", "make bench"): ["is it fast", "performance"],
+    ("What does it cost and which license does it have?", "MIT license"): [
+        "license",
+        "how much does it cost",
+        "is it free",
+    ],
+    ("Does it work offline, without internet?", "needs no network"): [
+        "offline",
+        "without internet",
+    ],
+    ("How do I set temperature and other options?", "-o temperature"): [
+        "temperature",
+        "max_tokens",
+    ],
+    ("What is a recipe?", "a TOML file"): ["what is a recipe", "recipe"],
+    ("How do I run the tests?", "make test"): ["how do I run the tests"],
+    ("How do I stop an answer?", "Ctrl-C"): ["how do I stop an answer"],
+}
+RUSSIAN = {
+    ("Что такое Berlin?", "потоковую языковую модель"): ["Что такое Berlin?", "что это такое"],
+    ("Как добавить свой сервис?", "berlin login --url"): [
+        "Как добавить свой сервис?",
+        "как подключить чат компании",
+    ],
+    ("Как войти (логин)?", "berlin login --url"): ["как войти", "логин"],
+    ("Как работать через прокси?", "BERLIN_PROXY="): ["прокси", "через прокси"],
+    ("Какие бывают ошибки и что они значат?", "RuntimeError"): [
+        "какие есть ошибки",
+        "коды ошибок",
+    ],
+    ("Где хранится пароль и где токены?", "logins.json"): ["где хранится пароль"],
+    ("Как установить Berlin?", "pip install ."): ["как установить", "установка"],
+    ("Как использовать Berlin из Python?", "berlin.text"): [
+        "как использовать python",
+        "из питона",
+    ],
+    ("Сколько стоит Berlin и какая у него лицензия?", "MIT"): ["сколько стоит", "лицензия"],
+    ("Как запустить свой сервер (шлюз) для других программ?", "berlin serve"): [
+        "шлюз",
+        "свой сервер",
+    ],
+}
+CASES = [
+    pytest.param(question, title, phrase, id=question)
+    for (title, phrase), questions in (ENGLISH | RUSSIAN).items()
+    for question in questions
+]
+
+
+def questions_of(introduction: str) -> list[str]:
+    return re.findall(r"^- (.*)$", introduction, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("question", "title", "phrase"), CASES)
+def test_the_first_section_answers(question: str, title: str, phrase: str) -> None:
+    """The first section has the title that fits, and says the decisive thing."""
+    given = answer(question)
+    assert given.startswith(f"**{title}**\n")
+    assert phrase in given
+
+
+@pytest.mark.parametrize("question", ["Hello, how are you?", "hi", "qwzx blorf", "", "?!"])
+def test_a_greeting_or_nonsense_gets_the_introduction(question: str) -> None:
+    """Without a topic the guide introduces itself in English and proposes questions."""
+    given = answer(question)
+    assert given.startswith(ENGLISH_GREETING)
+    assert "- How do I add my own service?\n" in given
+    assert not re.search("[а-яё]", given)
+
+
+@pytest.mark.parametrize("question", ["Привет, как дела?", "Здравствуйте", "абырвалг"])
+def test_a_russian_greeting_gets_the_russian_introduction(question: str) -> None:
+    """A greeting or nonsense in Cyrillic gets the introduction in Russian, in the same way."""
+    given = answer(question)
+    assert given.startswith(RUSSIAN_GREETING)
+    assert "- Как добавить свой сервис?\n" in given
+
+
+@pytest.mark.parametrize("greeting", ["Hello", "Привет"])
+def test_every_proposed_question_is_answered_by_its_own_section(greeting: str) -> None:
+    """Each question that the introduction proposes finds the section of that title."""
+    proposed = questions_of(answer(greeting))
+    assert len(proposed) >= 12
+    missed = [q for q in proposed if not answer(q).startswith(f"**{q}**\n")]
+    assert missed == []
+
+
+def test_only_the_last_question_of_a_conversation_counts() -> None:
+    """A conversation that was flattened into one prompt is answered by its last question."""
+    flattened = (
+        "User: How do I use a proxy?\n\nAssistant: Like this.\n\nUser: license\n\nAssistant:"
+    )
+    assert answer(flattened).startswith("**What does it cost and which license does it have?**")
+
+
+def test_an_answer_names_its_source() -> None:
+    """An answer says from which page and section it is."""
+    assert "\nSource: docs/faq.md, “How do I set a timeout?”\n" in answer("timeout")
+    assert "\nИсточник: docs/faq.ru.md, “Как задать таймаут?”\n" in answer("таймаут")
+
+
+def test_a_section_is_a_heading_with_its_text() -> None:
+    """Headings inside code are text, and a heading without text is no section."""
+    page = "# Page\n\n## One\n\ntext\n\n```sh\n# no heading\n```\n\n## Empty\n\n### Two\n\nmore\n"
+    sections = split_sections("page.md", page)
+    assert [(s.page, s.title, s.body) for s in sections] == [
+        ("page.md", "One", "text\n\n```sh\n# no heading\n```"),
+        ("page.md", "Two", "more"),
+    ]
+
+
+async def test_the_pieces_make_the_answer_and_the_end_comes_once() -> None:
+    """The guide streams its answer word by word and ends with one `Finished`."""
+    request = ChatRequest.of([{"role": "user", "content": "license"}])
+    events = [event async for event in GuideProvider().stream(request)]
+    assert events[-1] == Finished()
+    assert all(type(event) is TextDelta for event in events[:-1])
+    assert len(events) > 20
+    pieces = [event.text for event in events if isinstance(event, TextDelta)]
+    assert "".join(pieces) == answer("license")
