@@ -338,9 +338,11 @@ def _drop_pools(pools: dict[asyncio.AbstractEventLoop, _Pool]) -> None:
 
 
 def _end_soon(pool: _Pool) -> None:
-    task = asyncio.ensure_future(pool.aclose())
-    _ENDING.add(task)
-    task.add_done_callback(_ENDING.discard)
+    # A loop that ends cancels the task before it begins, and then closes the keeper itself,
+    # unless that is gone by then: so the pool is kept until it is closed.
+    for ended in [pool for pool, task in _ENDING.items() if pool.session.closed and task.done()]:
+        del _ENDING[ended]
+    _ENDING[pool] = asyncio.ensure_future(pool.aclose())
 
 
 def _finish(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -388,7 +390,7 @@ def _socks_errors() -> tuple[type[Exception], ...]:
     return (ProxyConnectionError, ProxyTimeoutError, SocksError)
 
 
-_ENDING: set[asyncio.Task[None]] = set()  # a loop holds its tasks weakly
+_ENDING: dict[_Pool, asyncio.Task[None]] = {}  # a loop holds its tasks weakly
 
 _LIBRARY_ERRORS: tuple[type[BaseException], ...] = (
     aiohttp.ClientError,

@@ -61,6 +61,9 @@ def cli() -> None:
 
 def run(args: list[str] | None = None) -> int:
     """Run a command and return its exit code; every error is told in one line on stderr."""
+    if sys.stdout is None:  # closed by whoever started us: what is printed goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.stdout = os.fdopen(1, "w", closefd=False)
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character shows a question mark; nothing crashes.
         if hasattr(stream, "reconfigure"):

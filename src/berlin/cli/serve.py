@@ -17,7 +17,7 @@ from berlin.client import build_named
 from berlin.config import ServerConfig, default_provider, load_config
 from berlin.errors import ConfigurationError
 from berlin.gateway.accounts import Accounts
-from berlin.gateway.server import open_server, wait_for_signal
+from berlin.gateway.server import open_server, stop_signals
 from berlin.providers.base import Provider
 from berlin.types import is_loopback
 
@@ -56,16 +56,20 @@ def serve(host: str | None, port: int | None, config: Path | None) -> None:
 
 
 async def _serve(server: ServerConfig, provider: Provider, name: str, accounts: Accounts) -> None:
-    async with open_server(
-        provider,
-        accounts,
-        server.host,
-        server.port,
-        token_lifetime_s=server.token_lifetime_s,
-        grace_s=server.grace_s,
-    ) as url:
+    # Who is told that it serves may stop it at once: the signals are caught before.
+    async with (
+        stop_signals() as asked,
+        open_server(
+            provider,
+            accounts,
+            server.host,
+            server.port,
+            token_lifetime_s=server.token_lifetime_s,
+            grace_s=server.grace_s,
+        ) as url,
+    ):
         click.echo(f"berlin: serving {name} on {url} (Ctrl-C stops)", err=True)
-        await wait_for_signal()
+        await asked.wait()
         click.echo("berlin: stopping", err=True)
 
 

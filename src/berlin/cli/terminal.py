@@ -113,10 +113,10 @@ def split_blocks(text: str) -> tuple[str, str]:
     fence = ""
     for line in text.splitlines(keepends=True):
         position += len(line)
-        mark = re.match(r"\s{0,3}(`{3,}|~{3,})", line)
+        mark = re.match(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})(.*)", line)
         if mark and not fence:
             fence = mark[1]
-        elif mark and mark[1].startswith(fence):
+        elif mark and mark[1].startswith(fence) and not mark[2].strip():
             fence = ""
         elif not fence and line.strip() == "" and line.endswith("\n"):
             cut = position

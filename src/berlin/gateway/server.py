@@ -79,8 +79,9 @@ async def open_server(
         await provider.aclose()
 
 
-async def wait_for_signal() -> None:
-    """Wait until the process is asked to stop (SIGTERM or SIGINT)."""
+@asynccontextmanager
+async def stop_signals() -> AsyncIterator[asyncio.Event]:
+    """Give an event that is set when the process is asked to stop (SIGTERM or SIGINT)."""
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
     handled = []
@@ -89,7 +90,7 @@ async def wait_for_signal() -> None:
             loop.add_signal_handler(getattr(signal, name), asked.set)
             handled.append(getattr(signal, name))
     try:
-        await asked.wait()
+        yield asked
     finally:
         for number in handled:
             loop.remove_signal_handler(number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from functools import reduce
 from typing import Any, TypeVar
 
 import msgspec
@@ -38,8 +39,10 @@ def parse_toml(text: str, source: str, kind: type[_T]) -> _T:
         return msgspec.convert(tree, kind)
     except (msgspec.ValidationError, RecursionError) as error:
         where = re.search(r"at `\$\.?([^`]*)`", str(error))
-        path = tuple(re.findall(r"[^.\[\]]+", where[1])) if where else ()
-        raise ConfigurationError(f"{source}, line {_line(text, path)}: {error}") from error
+        path = tuple(re.findall(r"\.\.\.|[^.\[\]]+", where[1])) if where else ()
+        path = _named(path, tree, kind)
+        said = re.sub(r"`\$.*`", f"`{'.'.join(path)}`", str(error)) if path else str(error)
+        raise ConfigurationError(f"{source}, line {_line(text, path)}: {said}") from error
 
 
 def _check_keys(
@@ -66,6 +69,26 @@ def _check_keys(
             for option in kind.types:
                 if isinstance(option, msgspec.inspect.StructType):
                     _check_keys(option, tree, path, text, source)
+
+
+def _named(path: tuple[str, ...], tree: Any, kind: Any) -> tuple[str, ...]:
+    """Return the path with the true keys where msgspec writes `...`: those that fail alone."""
+    if "..." not in path:
+        return path
+    at = path.index("...")
+    for key in reduce(lambda table, name: table[name], path[:at], tree):
+        alone = _only(tree, (*path[:at], key))
+        try:
+            msgspec.convert(alone, kind)
+        except msgspec.ValidationError:
+            return _named((*path[:at], key, *path[at + 1 :]), alone, kind)
+    return path
+
+
+def _only(tree: Any, path: tuple[str, ...]) -> Any:
+    """Return the tree with a single key in the table at the end of the path."""
+    key, *rest = path
+    return {**tree, key: _only(tree[key], tuple(rest))} if rest else {key: tree[key]}
 
 
 def _line(text: str, path: tuple[str, ...]) -> int:
