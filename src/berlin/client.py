@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABCMeta
-from collections.abc import AsyncGenerator, Hashable
+from collections.abc import AsyncGenerator, Callable, Hashable
 from contextlib import aclosing
 from typing import Any, Self
 
 import msgspec
 
+from berlin.auth.oauth2 import DeviceCode, OAuth2Flow
 from berlin.config import (
     BUILT_IN,
     Config,
@@ -181,7 +182,11 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
     def _build(self, settings: Settings) -> None:
         self._settings = settings
         self._provider, self._auth = build_provider(
-            settings.recipe, settings.endpoint, settings.credentials, settings.timeouts
+            settings.recipe,
+            settings.endpoint,
+            settings.credentials,
+            settings.timeouts,
+            settings.tokens,
         )
         self._health = Health(Retry(self._provider, settings.timeouts))
 
@@ -202,7 +207,7 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
 
     @_token.setter
     def _token(self, token: str | None) -> None:
-        self._auth.source.adopt(None if token is None else self._auth.checked(token))
+        self._auth.adopt(token)
 
     async def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
         """Answer a request; see `AsyncGeneratorProvider.stream`."""
@@ -219,6 +224,26 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
             BerlinError: if that fails.
         """
         await self._provider.check()
+
+    async def log_in(self, announce: Callable[[DeviceCode], None]) -> None:
+        """Log in anew, also where that needs a person (a device code), and keep the token.
+
+        Args:
+            announce: shows the person which page to open, and what to type there.
+
+        Raises:
+            BerlinError: if that fails.
+        """
+        flow = self._settings.recipe.auth.flow()
+        credentials = self._settings.credentials
+        if isinstance(flow, OAuth2Flow) and flow.is_interactive and credentials is not None:
+            code = await flow.begin(credentials, self._provider.send)
+            announce(code)
+            grant = await flow.wait(code, credentials, self._provider.send)
+            await self._auth.source.install(grant)
+        else:
+            self._auth.source.adopt(None)
+            await self._provider.check()
 
     async def aclose(self) -> None:
         """Close the connections of the running loop. Another request opens new ones."""

@@ -2,7 +2,8 @@
 
 BerlinError (a RuntimeError)
 ├── ConfigurationError            the set-up is wrong: nothing was sent                 [exit 2]
-│   └── MissingCredentialsError   no account or password was found
+│   ├── MissingCredentialsError   no account or password was found
+│   └── TokenStoreError           the token store cannot be used, and is to be
 ├── InvalidRequestError           the request is wrong (a ValueError too): nothing sent [exit 2]
 ├── AuthenticationError           the service refuses the credentials or the token      [exit 3]
 ├── PermissionDeniedError         known, but not allowed to do this (403)               [exit 3]
@@ -97,6 +98,13 @@ class MissingCredentialsError(ConfigurationError):
     """No account or no password was found."""
 
     code = "missing_credentials"
+
+
+class TokenStoreError(ConfigurationError):
+    """The token store cannot be used, and `on_failure = "error"` allows no login without it."""
+
+    http_status = 503
+    code = "token_store"
 
 
 class InvalidRequestError(BerlinError, ValueError):

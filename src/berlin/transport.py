@@ -52,7 +52,7 @@ class Transport:
 
     def __init__(self, endpoint: Endpoint, user_agent: str) -> None:
         self._endpoint = endpoint
-        self._user_agent = user_agent
+        self._headers = {"User-Agent": user_agent, "Accept-Encoding": ACCEPT_ENCODING}
         self._pools: dict[asyncio.AbstractEventLoop, _Pool] = {}
         weakref.finalize(self, _drop_pools, self._pools)
         _TRANSPORTS.add(self)
@@ -72,9 +72,10 @@ class Transport:
         try:
             answer = await session.request(
                 request.method,
-                self._endpoint.url + request.path,
+                self._url(request.path),
+                params=_reveal(request.query) or None,
                 data=_payload(request.body),
-                headers=_reveal(request.headers, self._user_agent),
+                headers={**self._headers, **_reveal(request.headers)},
                 proxy=self._http_proxy(),
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=None, connect=connect_timeout),
@@ -125,6 +126,12 @@ class Transport:
     def _forget_closed_loops(self) -> None:
         for loop in [loop for loop in self._pools if loop.is_closed()]:
             _finish(self._pools.pop(loop).session.close())
+
+    def _url(self, path: str) -> str:
+        if "://" not in path:
+            return self._endpoint.url + path
+        # A token service with an address of its own: named by the recipe, never by an answer.
+        return Endpoint.of(path, allow_http=self._endpoint.allow_http).url
 
     def _http_proxy(self) -> str | None:
         proxy = self._endpoint.proxy
@@ -248,7 +255,8 @@ class Response:
         while size < limit and (data := await self.read()):
             parts.append(data)
             size += len(data)
-        return HttpResponse(self.status, self.headers, b"".join(parts)[:limit])
+        cookies = {name: cookie.value for name, cookie in self._answer.cookies.items()}
+        return HttpResponse(self.status, self.headers, cookies, b"".join(parts)[:limit])
 
     def close(self) -> None:
         """Close the connection at once, or give it back if the answer was read to its end."""
@@ -354,12 +362,11 @@ def _finish(coroutine: Coroutine[Any, Any, None]) -> None:
     coroutine.close()
 
 
-def _reveal(headers: Mapping[str, str | Secret], user_agent: str) -> dict[str, str]:
-    revealed = {
+def _reveal(values: Mapping[str, str | Secret]) -> dict[str, str]:
+    return {
         name: value.reveal() if isinstance(value, Secret) else value
-        for name, value in headers.items()
+        for name, value in values.items()
     }
-    return {"User-Agent": user_agent, "Accept-Encoding": ACCEPT_ENCODING, **revealed}
 
 
 def _payload(body: bytes) -> aiohttp.Payload | None:

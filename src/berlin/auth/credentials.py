@@ -1,4 +1,4 @@
-"""Credentials: an account and its password, and where they came from."""
+"""Credentials: what a user brings, and where it came from."""
 
 from __future__ import annotations
 
@@ -9,29 +9,49 @@ import msgspec
 from berlin.errors import ConfigurationError
 from berlin.types import Secret
 
+_NOTHING = Secret("")
+
 
 class Credentials(msgspec.Struct, frozen=True):
-    """What a user logs in with.
+    """What a user authenticates with; which of it is needed, the flow says.
 
     Attributes:
         account: the account's name.
         password: its password.
+        api_key: a key that is used as it is.
+        client_id: OAuth 2: who the program is.
+        client_secret: OAuth 2: how it proves that.
+        refresh_token: OAuth 2: the first refresh token, from elsewhere.
         source: where they were found, in words for a person.
     """
 
-    account: str
-    password: Secret
+    account: str = ""
+    password: Secret = _NOTHING
+    api_key: Secret = _NOTHING
+    client_id: str = ""
+    client_secret: Secret = _NOTHING
+    refresh_token: Secret = _NOTHING
     source: str = "arguments"
 
     @classmethod
     def of(cls, account: object, password: object, source: str = "arguments") -> Credentials:
-        """Return checked credentials.
+        """Return checked credentials of an account.
 
         Raises:
             ConfigurationError: if one is empty, or no text that can be sent.
         """
         revealed = password.reveal() if isinstance(password, Secret) else password
-        for name, value in (("account", account), ("password", revealed)):
+        return cls.checked(source, account=account, password=revealed)
+
+    @classmethod
+    def checked(cls, source: str, **values: object) -> Credentials:
+        """Return credentials from named values that were really given.
+
+        Raises:
+            ConfigurationError: if one is empty, or no text that can be sent.
+        """
+        good: dict[str, str | Secret] = {}
+        for name, value in values.items():
             if not isinstance(value, str) or not value:
                 raise ConfigurationError(f"the {name} (from {source}) must be text, and not empty")
             try:
@@ -40,15 +60,36 @@ class Credentials(msgspec.Struct, frozen=True):
                 raise ConfigurationError(
                     f"the {name} (from {source}) holds half of a surrogate pair: type it again"
                 ) from None
-        return cls(str(account), Secret(str(revealed)), source)
+            good[name] = value if name in ("account", "client_id") else Secret(value)
+        return cls(**good, source=source)  # type: ignore[arg-type]  # by name, just above
+
+    def values(self) -> dict[str, str]:
+        """Return all that is there, in the clear, by name."""
+        named = {name: getattr(self, name) for name in NAMES}
+        clear = {n: v.reveal() if isinstance(v, Secret) else v for n, v in named.items()}
+        return {name: value for name, value in clear.items() if value}
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What must never show in a message."""
+        return tuple(
+            s for s in (self.password, self.api_key, self.client_secret, self.refresh_token) if s
+        )
+
+    @property
+    def who(self) -> str:
+        """The account, or what stands for it."""
+        return self.account or self.client_id
 
     def fingerprint(self) -> str:
-        """Return a text that differs when account or password differ, and tells neither.
+        """Return a text that differs when any value differs, and tells none.
 
         It takes scrypt's time on purpose: it may be stored beside a token, where a fast hash
         would let a reader try passwords.
         """
-        salt = hashlib.sha256(self.account.encode()).digest()
-        return hashlib.scrypt(
-            self.password.reveal().encode(), salt=salt, n=2**10, r=8, p=1, dklen=16
-        ).hex()
+        text = msgspec.json.encode(self.values())
+        salt = hashlib.sha256(self.who.encode()).digest()
+        return hashlib.scrypt(text, salt=salt, n=2**10, r=8, p=1, dklen=16).hex()
+
+
+NAMES = ("account", "password", "api_key", "client_id", "client_secret", "refresh_token")

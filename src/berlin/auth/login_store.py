@@ -19,20 +19,18 @@ class StoredLogin(msgspec.Struct, frozen=True):
 
     Attributes:
         url: the base URL that it is for; it is never used for another.
-        account: the account.
-        password: its password.
+        values: the credentials by name, such as `account` and `password`.
     """
 
     url: str
-    account: str
-    password: str
+    values: dict[str, str]
 
     def __repr__(self) -> str:
-        return f"StoredLogin({self.url!r}, {self.account!r}, ***)"
+        return f"StoredLogin({self.url!r}, {', '.join(self.values)})"
 
     def credentials(self, source: str) -> Credentials:
-        """Return the account and password as credentials."""
-        return Credentials.of(self.account, self.password, source)
+        """Return the values as credentials. Raises ConfigurationError."""
+        return Credentials.checked(source, **self.values)
 
 
 class LoginStore:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from berlin.cli.options import config_option
+from berlin.cli.options import config_option, load_for_commands
 from berlin.cli.terminal import open_writer
 
 MAX_STDIN_BYTES = 20 * 1024 * 1024
@@ -98,9 +98,9 @@ def _open(model: str, config_file: Path | None) -> AbstractAsyncContextManager[t
     """Return the provider that a model's name stands for, and what is left of the name."""
     from berlin.cli.embedded import NAME, open_embedded
     from berlin.client import build_catalog, build_named
-    from berlin.config import default_provider, load_config
+    from berlin.config import default_provider
 
-    config = load_config(config_file)
+    config = load_for_commands(config_file)
     default = default_provider(config)
     name, _, rest = model.partition(":")
     if name == NAME or (not model and default is None):

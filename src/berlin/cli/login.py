@@ -12,16 +12,21 @@ import msgspec
 
 from berlin.auth.credentials import Credentials
 from berlin.auth.login_store import StoredLogin
-from berlin.cli.options import config_option
+from berlin.auth.oauth2 import DeviceCode, OAuth2Flow
+from berlin.cli.options import config_option, load_for_commands
 from berlin.client import Berlin
-from berlin.config import Overrides, load_config, login_store, resolve_settings
+from berlin.config import Overrides, Settings, login_store, resolve_settings
+
+_VISIBLE = ("account", "client_id")
 
 
 @click.command()
 @click.argument("provider", default="berlin")
 @click.option("--url", help="Base URL of the service; remembered with the login.")
 @click.option("--account", help="The account; asked for if it is not given.")
-@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@click.option(
+    "--password-stdin", is_flag=True, help="Read the password (or key) from standard input."
+)
 @click.option("--allow-http", is_flag=True, help="Allow plain http to another machine.")
 @config_option
 def login(
@@ -36,18 +41,30 @@ def login(
 
     The password is asked for, never taken from the command line, where others could see it. It is
     tried before it is stored: in the keyring, or where there is none in a file that only you can
-    read.
+    read. A service that wants a code typed in a browser (OAuth 2 device code) shows it here.
     """
     given = Overrides(url=url, allow_http=allow_http or None)
-    settings = resolve_settings(provider, load_config(config), given)
-    account = account or os.environ.get("BERLIN_ACCOUNT") or _ask("Account")
-    password = _read_password() if password_stdin else _ask("Password", hidden=True)
-    credentials = Credentials.of(account, password, "login")
-    settings = msgspec.structs.replace(settings, credentials=credentials)
-    asyncio.run(_try(Berlin.from_settings(settings)))
+    settings = resolve_settings(provider, load_for_commands(config), given)
+    flow = settings.recipe.auth.flow()
     base = settings.endpoint.url
-    where = login_store().save(provider, StoredLogin(base, account, password))
-    click.echo(f"Logged in to {base} as {account}; stored in {where}.")
+    if isinstance(flow, OAuth2Flow) and flow.is_interactive:
+        asyncio.run(_try(settings))
+        click.echo(f"Logged in to {base}.")
+        return
+    if flow is None or not flow.needs:
+        click.echo(f"{provider} needs no account and no password.")
+        return
+    values = _ask_for(flow.needs, account, password_stdin)
+    credentials = Credentials.checked("login", **values)
+    if flow.asks:
+        # Kept in this process only: it has to be a real login, not a token from before.
+        asyncio.run(_try(msgspec.structs.replace(settings, credentials=credentials, tokens=None)))
+    where = login_store().save(provider, StoredLogin(base, values))
+    who = f" as {credentials.who}" if credentials.who else ""
+    if flow.asks:
+        click.echo(f"Logged in to {base}{who}; stored in {where}.")
+    else:
+        click.echo(f"Stored in {where}; whether it is right, `berlin check {provider}` tells.")
 
 
 @click.command()
@@ -60,12 +77,31 @@ def logout(provider: str) -> None:
         click.echo(f"There is no stored login of {provider}.")
 
 
-async def _try(provider: Berlin) -> None:
-    async with provider:
-        await provider.check()
+async def _try(settings: Settings) -> None:
+    async with Berlin.from_settings(settings) as provider:
+        await provider.log_in(_announce)
 
 
-def _ask(what: str, *, hidden: bool = False) -> str:
+def _announce(code: DeviceCode) -> None:
+    click.echo(f"Open {code.url} and enter the code {code.code}", err=True)
+    if code.whole_url:
+        click.echo(f"or open {code.whole_url}", err=True)
+
+
+def _ask_for(needs: tuple[str, ...], account: str | None, from_stdin: bool) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for name in needs:
+        label = name.replace("_", " ").capitalize()
+        if name == "account" and (account or os.environ.get("BERLIN_ACCOUNT")):
+            values[name] = account or os.environ["BERLIN_ACCOUNT"]
+        elif name not in _VISIBLE and from_stdin:
+            values[name] = _read_line(label)
+        else:
+            values[name] = _ask(label, hidden=name not in _VISIBLE)
+    return values
+
+
+def _ask(what: str, *, hidden: bool) -> str:
     if sys.stdin is None or not sys.stdin.isatty():
         raise click.UsageError(
             f"{what.lower()}: there is no terminal to ask on; use --account and --password-stdin"
@@ -74,8 +110,8 @@ def _ask(what: str, *, hidden: bool = False) -> str:
     return answer
 
 
-def _read_password() -> str:
-    password = sys.stdin.readline().rstrip("\r\n") if sys.stdin else ""
-    if not password:
-        raise click.UsageError("standard input holds no password")
-    return password
+def _read_line(what: str) -> str:
+    line = sys.stdin.readline().rstrip("\r\n") if sys.stdin else ""
+    if not line:
+        raise click.UsageError(f"standard input holds no {what.lower()}")
+    return line

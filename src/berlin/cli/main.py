@@ -22,6 +22,7 @@ COMMANDS = {
     "logout": ("berlin.cli.login", "Forget a login."),
     "providers": ("berlin.cli.providers", "List the providers and whether they work."),
     "check": ("berlin.cli.providers", "Ask a provider one short question."),
+    "tokens": ("berlin.cli.tokens", "List or clear the stored tokens."),
     "serve": ("berlin.cli.serve", "Serve a provider to other programs."),
     "account": ("berlin.cli.account", "Manage the accounts of `berlin serve`."),
 }

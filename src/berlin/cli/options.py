@@ -1,10 +1,15 @@
-"""Options that several commands share."""
+"""Options that several commands share, and the configuration as the command line sees it."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+import msgspec
+
+if TYPE_CHECKING:
+    from berlin.config import Config
 
 config_option = click.option(
     "--config",
@@ -12,3 +17,17 @@ config_option = click.option(
     metavar="FILE",
     help="Configuration file to use instead of the user's.",
 )
+
+
+def load_for_commands(path: Path | None) -> Config:
+    """Return the configuration, with tokens kept in a file unless it says otherwise.
+
+    Each command is a process of its own: without a file each would log in anew.
+    """
+    from berlin.config import load_config
+
+    config = load_config(path)
+    if config.tokens.store is not None:
+        return config
+    tokens = msgspec.structs.replace(config.tokens, store="file")
+    return msgspec.structs.replace(config, tokens=tokens)

@@ -10,14 +10,13 @@ from pathlib import Path
 import click
 import msgspec
 
-from berlin.cli.options import config_option
+from berlin.cli.options import config_option, load_for_commands
 from berlin.client import Berlin, build_named
 from berlin.config import (
     BUILT_IN,
     Config,
     Settings,
     default_provider,
-    load_config,
     resolve_settings,
 )
 from berlin.errors import BerlinError, ConfigurationError
@@ -34,7 +33,7 @@ def providers(no_check: bool, config: Path | None) -> None:
 
     Each one is tried by a login. Secrets are never shown.
     """
-    settings = load_config(config)
+    settings = load_for_commands(config)
     names = sorted({*settings.providers, *BUILT_IN})
     rows = asyncio.run(_rows(names, settings, check=not no_check))
     default = default_provider(settings)
@@ -53,7 +52,7 @@ HEAD = ("PROVIDER", "URL", "ACCOUNT", "FROM", "WORKS")
 @config_option
 def check(provider: str | None, config: Path | None) -> None:
     """Ask PROVIDER (the default one unless given) one short question, and tell how it went."""
-    settings = load_config(config)
+    settings = load_for_commands(config)
     name = provider or default_provider(settings)
     if name is None:
         raise ConfigurationError(

@@ -12,9 +12,9 @@ import click
 import msgspec
 
 from berlin.cli.account import accounts_path
-from berlin.cli.options import config_option
+from berlin.cli.options import config_option, load_for_commands
 from berlin.client import build_named
-from berlin.config import ServerConfig, default_provider, load_config
+from berlin.config import ServerConfig, default_provider
 from berlin.errors import ConfigurationError
 from berlin.gateway.accounts import Accounts
 from berlin.gateway.server import open_server, stop_signals
@@ -33,7 +33,7 @@ def serve(host: str | None, port: int | None, config: Path | None) -> None:
     the built-in guide. Who may log in is said with `berlin account add NAME`. Ctrl-C and SIGTERM
     stop it: open answers may end first.
     """
-    settings = load_config(config)
+    settings = load_for_commands(config)
     changes: dict[str, Any] = {}
     if host is not None:
         changes["host"] = host

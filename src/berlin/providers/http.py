@@ -6,9 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-import msgspec
-
-from berlin.auth.login import LoginAuth
+from berlin.auth.flow import Authenticator
 from berlin.errors import AuthenticationError, BerlinError, EmptyResponseError
 from berlin.providers.base import LONG_CONVERSATION, Burst
 from berlin.providers.stopwatch import Stopwatch
@@ -36,7 +34,7 @@ class HttpProvider:
         self,
         name: str,
         transport: Transport,
-        auth: LoginAuth,
+        auth: Authenticator,
         format: Format,  # the field's word for it
         timeouts: Timeouts,
     ) -> None:
@@ -67,7 +65,7 @@ class HttpProvider:
                     return
                 except AuthenticationError:
                     self._auth.reject(token)
-                    if begun or renewed:
+                    if begun or renewed or token is None:
                         raise
                     renewed = True
         except BerlinError as error:
@@ -77,6 +75,10 @@ class HttpProvider:
     async def aclose(self) -> None:
         """Close the connections of this loop."""
         await self._transport.aclose()
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """Send one request of a login, and return the whole answer. Raises BerlinError."""
+        return await self._send(request, self._timeouts)
 
     async def check(self) -> None:
         """Get a token, by a login if need be.
@@ -96,20 +98,19 @@ class HttpProvider:
             return await asyncio.to_thread(self._format.encode_request, request)
         return self._format.encode_request(request)
 
-    async def _token(self, watch: Stopwatch, timeouts: Timeouts) -> Secret:
-        async def send(request: HttpRequest) -> HttpResponse:
-            # The login may go on when the request that began it is gone, so it has its own time.
-            return await Stopwatch(timeouts).wait(self._transport.fetch(request, timeouts.connect))
-
+    async def _token(self, watch: Stopwatch, timeouts: Timeouts) -> Secret | None:
         watch.restart()
-        return await watch.wait(self._auth.token(send))
+        return await watch.wait(self._auth.token(lambda request: self._send(request, timeouts)))
+
+    async def _send(self, request: HttpRequest, timeouts: Timeouts) -> HttpResponse:
+        # A login may go on when the request that began it is gone, so it has its own time.
+        return await Stopwatch(timeouts).wait(self._transport.fetch(request, timeouts.connect))
 
     async def _exchange(
-        self, call: HttpRequest, token: Secret, watch: Stopwatch, timeouts: Timeouts
+        self, call: HttpRequest, token: Secret | None, watch: Stopwatch, timeouts: Timeouts
     ) -> AsyncGenerator[Burst]:
         """Send the request once and give the events of each read."""
-        headers = {**call.headers, **self._auth.headers(token)}
-        request = msgspec.structs.replace(call, headers=headers)
+        request = self._auth.attach(call, token)
         watch.restart()
         response = await watch.wait(self._transport.open(request, timeouts.connect))
         try:
@@ -136,7 +137,10 @@ class HttpProvider:
         if not 200 <= response.status < 300:
             answer = await watch.wait(response.whole(MAX_ERROR_BODY_BYTES))
             said = self._format.describe_error(answer.body)
-            raise error_from_answer(answer.status, answer.headers, said)
+            error = error_from_answer(answer.status, answer.headers, said)
+            if answer.status in self._auth.rejected_statuses:
+                error = AuthenticationError(error.message, status=answer.status)
+            raise error
 
     def _complete(self, error: BerlinError, request: ChatRequest | None) -> None:
         """Say in the error who was asked, and take out what must not be told."""

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
+from typing import TypeAlias
 
 import msgspec
 
 from berlin import __version__
+from berlin.auth.command import CommandMap
 from berlin.auth.credentials import Credentials
-from berlin.auth.login import LoginAuth, LoginMap
-from berlin.auth.token_source import TokenKey, shared_source
+from berlin.auth.flow import Authenticator
+from berlin.auth.login import LoginMap
+from berlin.auth.oauth2 import OAuth2Map
+from berlin.auth.shared_tokens import SharedTokens
+from berlin.auth.static import ApiKeyMap, BasicMap, NoneMap
+from berlin.auth.token_source import shared_source
+from berlin.auth.token_store import TokenKey
 from berlin.errors import ConfigurationError
 from berlin.providers.http import HttpProvider
 from berlin.transport import Transport
@@ -34,6 +41,9 @@ class ModelsMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     default: str
 
 
+AuthMap: TypeAlias = NoneMap | ApiKeyMap | BasicMap | LoginMap | OAuth2Map | CommandMap
+
+
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A service, described.
 
@@ -51,7 +61,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     description: str
     endpoint: EndpointMap
-    auth: LoginMap
+    auth: AuthMap
     chat: ChatMap
     models: ModelsMap
 
@@ -94,14 +104,19 @@ def parse_recipe(text: str, source: str) -> Recipe:
     recipe = parse_toml(text, source, Recipe)
     try:
         recipe.format()
+        recipe.auth.flow()
     except ConfigurationError as error:
         raise ConfigurationError(f"{source}: {error.message}") from error
     return recipe
 
 
 def build_provider(
-    recipe: Recipe, endpoint: Endpoint, credentials: Credentials | None, timeouts: Timeouts
-) -> tuple[HttpProvider, LoginAuth]:
+    recipe: Recipe,
+    endpoint: Endpoint,
+    credentials: Credentials | None,
+    timeouts: Timeouts,
+    shared: SharedTokens | None = None,
+) -> tuple[HttpProvider, Authenticator]:
     """Return the provider that a recipe describes, and its authentication.
 
     Providers of one recipe, URL, account and password share one token, whatever else differs.
@@ -110,9 +125,16 @@ def build_provider(
     key = TokenKey(
         recipe.name,
         endpoint.url,
-        credentials.account if credentials else "",
+        credentials.who if credentials else "",
         credentials.fingerprint() if credentials else "",
     )
-    auth = LoginAuth(recipe.auth, credentials, shared_source(key), chat.describe_error)
+    described = recipe.auth
+    auth = Authenticator(
+        described.flow(),
+        described.attach,
+        credentials,
+        shared_source(key, shared),
+        described.rejected_statuses,
+    )
     transport = Transport(endpoint, USER_AGENT)
     return HttpProvider(recipe.name, transport, auth, chat, timeouts), auth

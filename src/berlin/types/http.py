@@ -10,18 +10,20 @@ from berlin.types.secret import Secret
 
 
 class HttpRequest(msgspec.Struct, frozen=True, repr_omit_defaults=True):
-    """A request, relative to the endpoint's base URL.
+    """A request to the endpoint, or to a place that a recipe names.
 
     Attributes:
         method: `GET`, `POST` …
-        path: appended to the base URL; begins with `/`.
+        path: appended to the base URL, or a whole URL.
         headers: names and values; a value that is a `Secret` is revealed on the wire only.
+        query: parameters of the URL; they are secrets as headers are.
         body: the bytes of the body.
     """
 
     method: str
     path: str
     headers: Mapping[str, str | Secret] = {}
+    query: Mapping[str, str | Secret] = {}
     body: bytes = b""
 
     def __repr__(self) -> str:
@@ -34,11 +36,13 @@ class HttpResponse(msgspec.Struct, frozen=True):
     Attributes:
         status: the HTTP status.
         headers: names in lower case; of several values of one name, the last.
+        cookies: what the answer sets, by name.
         body: the bytes, decompressed, cut at the limit of the one who read it.
     """
 
     status: int
     headers: Mapping[str, str] = {}
+    cookies: Mapping[str, str] = {}
     body: bytes = b""
 
     def __repr__(self) -> str:

@@ -85,7 +85,7 @@ class MappedFormat:
         if request.options:
             self._place_options(document, request.options)
         headers = {"Content-Type": "application/json", "Accept": f"{self.content_type}, */*;q=0.5"}
-        return HttpRequest("POST", self._path, headers, encode_body(document))
+        return HttpRequest("POST", self._path, headers, body=encode_body(document))
 
     def decoder(self) -> MappedDecoder:
         """Return a decoder for one answer."""

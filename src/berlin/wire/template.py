@@ -30,6 +30,7 @@ class Template:
     def __init__(self, tree: Any, names: frozenset[str]) -> None:
         self.tree = tree
         self.paths: dict[str, tuple[str, ...]] = {}
+        self.names: set[str] = set()
         self._compile(tree, names, ())
 
     def render(self, values: Mapping[str, Any]) -> Any:
@@ -62,6 +63,7 @@ class Template:
                         raise ConfigurationError(
                             f"unknown placeholder {{{name}}} at /{'/'.join(path)}; known: {known}"
                         )
+                self.names.update(found)
                 if len(found) == 1 and tree == f"{{{found[0]}}}":
                     self.paths[found[0]] = path
             case dict():

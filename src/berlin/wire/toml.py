@@ -52,6 +52,8 @@ def _check_keys(
     match kind:
         case msgspec.inspect.StructType() if isinstance(tree, dict):
             fields = {field.encode_name: field.type for field in kind.fields}
+            if kind.tag_field is not None:
+                fields[kind.tag_field] = msgspec.inspect.StrType()
             for key, value in tree.items():
                 if key not in fields:
                     near = difflib.get_close_matches(key, fields, n=1)
@@ -65,9 +67,12 @@ def _check_keys(
         case msgspec.inspect.DictType() if isinstance(tree, dict):
             for key, value in tree.items():
                 _check_keys(kind.value_type, value, (*path, key), text, source)
+        case msgspec.inspect.ListType() if isinstance(tree, list):
+            for value in tree:
+                _check_keys(kind.item_type, value, path, text, source)
         case msgspec.inspect.UnionType():
             for option in kind.types:
-                if isinstance(option, msgspec.inspect.StructType):
+                if _is_meant(option, tree):
                     _check_keys(option, tree, path, text, source)
 
 
@@ -89,6 +94,14 @@ def _only(tree: Any, path: tuple[str, ...]) -> Any:
     """Return the tree with a single key in the table at the end of the path."""
     key, *rest = path
     return {**tree, key: _only(tree[key], tuple(rest))} if rest else {key: tree[key]}
+
+
+def _is_meant(option: msgspec.inspect.Type, tree: Any) -> bool:
+    if not isinstance(option, msgspec.inspect.StructType):
+        return isinstance(tree, list) or isinstance(option, msgspec.inspect.DictType)
+    return option.tag_field is None or (
+        isinstance(tree, dict) and tree.get(option.tag_field) == option.tag
+    )
 
 
 def _line(text: str, path: tuple[str, ...]) -> int:

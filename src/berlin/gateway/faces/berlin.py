@@ -10,8 +10,9 @@ import logging
 
 from aiohttp import web
 
-from berlin.auth.login import PLACEHOLDERS
-from berlin.errors import BerlinError, InvalidRequestError
+from berlin.auth.credentials import NAMES
+from berlin.auth.login import LoginMap
+from berlin.errors import BerlinError, ConfigurationError, InvalidRequestError
 from berlin.gateway.accounts import Accounts
 from berlin.gateway.sessions import Sessions
 from berlin.gateway.streaming import OpenStreams
@@ -38,10 +39,14 @@ class BerlinFace:
         self, provider: Provider, accounts: Accounts, sessions: Sessions, streams: OpenStreams
     ) -> None:
         recipe = load_recipe("berlin")
-        self._login = ExchangeFormat(recipe.auth.body, PLACEHOLDERS, recipe.auth.token)
+        login = recipe.auth
+        if not isinstance(login, LoginMap):
+            raise ConfigurationError("the Berlin recipe has no login")
+        step = login.steps[0]
+        self._login = ExchangeFormat(step.json or {}, frozenset(NAMES), str(step.take["token"]))
         self._format = recipe.format()
-        self._header, self._prefix = recipe.auth.header, recipe.auth.prefix
-        self._paths = (recipe.auth.path, recipe.chat.path)
+        self._header, self._prefix = login.attach.header, login.attach.prefix
+        self._paths = (step.path, recipe.chat.path)
         self._provider = provider
         self._accounts = accounts
         self._sessions = sessions

@@ -1,0 +1,148 @@
+"""What a flow is, and how a provider authenticates its requests with one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeAlias
+
+from berlin.auth.attach import Attachment
+from berlin.auth.credentials import Credentials
+from berlin.auth.grant import Grant, check_token
+from berlin.auth.token_source import TokenSource
+from berlin.errors import AuthenticationError, MissingCredentialsError
+from berlin.types import HttpRequest, HttpResponse, Secret
+
+Send: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponse]]
+"""Sends one request of a flow and gives the whole answer."""
+
+_IN_WORDS = {
+    "account": "account",
+    "password": "password",
+    "api_key": "API key",
+    "client_id": "client id",
+    "client_secret": "client secret",
+    "refresh_token": "refresh token",
+}
+
+
+class Flow(Protocol):
+    """One way to get a token.
+
+    Attributes:
+        needs: the credentials without which it cannot begin.
+        asks: whether a login asks the service anything, and so shows that they are right.
+    """
+
+    needs: tuple[str, ...]
+    asks: bool
+
+    async def obtain(self, credentials: Credentials, send: Send) -> Grant:
+        """Get a token by a full login.
+
+        Raises:
+            AuthenticationError: if the credentials are refused.
+            BerlinError: whatever else went wrong.
+        """
+        ...
+
+    async def renew(
+        self, credentials: Credentials, refresh_token: Secret, send: Send
+    ) -> Grant | None:
+        """Get the next token with a refresh token; `None` if this flow has no such way.
+
+        Raises:
+            AuthenticationError: if the refresh token is no longer good.
+            BerlinError: whatever else went wrong.
+        """
+        ...
+
+
+class Authenticator:
+    """Authenticates requests: gets tokens, attaches them, and takes back those refused.
+
+    Args:
+        flow: how tokens are got; `None` if the service asks for none.
+        attachment: how requests carry them.
+        credentials: what the user brings; `None` if only a given token is to be used.
+        source: where the token is kept.
+        rejected_statuses: the statuses that mean: the token is no longer good.
+    """
+
+    def __init__(
+        self,
+        flow: Flow | None,
+        attachment: Attachment,
+        credentials: Credentials | None,
+        source: TokenSource,
+        rejected_statuses: tuple[int, ...] = (401,),
+    ) -> None:
+        self.source = source
+        self.rejected_statuses = rejected_statuses
+        self._flow = flow
+        self._attachment = attachment
+        self._credentials = credentials or Credentials()
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What must never show in a message."""
+        token = self.source.token
+        return (*self._credentials.secrets, *((token,) if token else ()))
+
+    async def token(self, send: Send) -> Secret | None:
+        """Return a token, after a login if need be; `None` if the service asks for none.
+
+        Args:
+            send: sends one request of the login.
+
+        Raises:
+            MissingCredentialsError: if there is nothing to log in with.
+            AuthenticationError: if the service refuses the credentials.
+            BerlinError: whatever else the login ended with.
+        """
+        if self._flow is None:
+            return None
+        flow = self._flow
+        return await self.source.get(lambda refresh_token: self._login(flow, refresh_token, send))
+
+    def adopt(self, token: str | None) -> None:
+        """Use a token that somebody else got. Raises ProtocolError if it cannot be sent."""
+        self.source.adopt(None if token is None else check_token(token))
+
+    def reject(self, token: Secret | None) -> None:
+        """Hand in a token that the service refused."""
+        if token is not None:
+            self.source.reject(token)
+
+    def attach(self, request: HttpRequest, token: Secret | None) -> HttpRequest:
+        """Return the request with its token."""
+        return request if token is None else self._attachment.apply(request, token)
+
+    async def _login(self, flow: Flow, refresh_token: Secret | None, send: Send) -> Grant:
+        if refresh_token is not None:
+            try:
+                grant = await flow.renew(self._credentials, refresh_token, send)
+            except AuthenticationError:
+                if self._missing(flow):
+                    raise
+                grant = None  # too old, or used before: a full login
+            if grant is not None:
+                return grant
+        missing = self._missing(flow)
+        if missing:
+            raise MissingCredentialsError(_explain(missing))
+        return await flow.obtain(self._credentials, send)
+
+    def _missing(self, flow: Flow) -> list[str]:
+        have = self._credentials.values()
+        return [name for name in flow.needs if name not in have]
+
+
+def _explain(missing: list[str]) -> str:
+    words = " and ".join(_IN_WORDS[name] for name in missing)
+    arguments = ", ".join(f"{name}=…" for name in missing)
+    variables = ", ".join(f"BERLIN_{name.upper()}" for name in missing)
+    return (
+        f"there is no {words} to log in with. Give it in one of four ways: as arguments "
+        f"({arguments}), in the environment ({variables}), in the configuration file, or with "
+        "`berlin login`"
+    )

@@ -1,0 +1,124 @@
+"""A grant: a token with what else came with it, and until when it is good."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from berlin.errors import AuthenticationError, ProtocolError
+from berlin.types import Secret
+from berlin.wire.pointer import MISSING
+
+MAX_TOKEN_BYTES = 16 * 1024
+
+# Later than any expiry in seconds, earlier than any in milliseconds.
+_SURELY_MILLISECONDS = 10**11
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """What a login gave.
+
+    Attributes:
+        token: what requests carry.
+        issued_at: when it came, in seconds since 1970.
+        expires_at: until when it is good, in seconds since 1970; `None` if that is not known.
+        refresh_token: what gets the next token without a full login.
+    """
+
+    token: Secret
+    issued_at: float
+    expires_at: float | None = None
+    refresh_token: Secret | None = None
+
+
+def parse_grant(values: dict[str, Any], now: float, said: str, where: str = "the login") -> Grant:
+    """Return the grant in the values that an answer held.
+
+    Args:
+        values: `token`, and maybe `refresh_token`, `expires_in` (seconds), `expires_in_ms`, or
+            `expires_at` (seconds or milliseconds since 1970, or an ISO 8601 time).
+        now: the time, in seconds since 1970.
+        said: what the service said, for the error.
+        where: what was answered, for the error.
+
+    Raises:
+        AuthenticationError: if there is no token.
+        ProtocolError: if a value cannot be what it should be.
+    """
+    token = values.get("token", MISSING)
+    if token is MISSING or token is None or token == "":
+        raise AuthenticationError(f"{where} gave no token; the service says: {said}")
+    refresh = values.get("refresh_token") or None
+    secret = check_token(token)
+    expires_at = _expiry(values, now)
+    if expires_at is None:
+        expires_at = read_jwt_expiry(secret.reveal())
+    return Grant(secret, now, expires_at, check_token(refresh) if refresh else None)
+
+
+def check_token(token: object) -> Secret:
+    """Return a token that a header can carry.
+
+    Raises:
+        ProtocolError: if it cannot be one.
+    """
+    if not isinstance(token, str) or not token:
+        raise ProtocolError(f"a token must be text, not {type(token).__name__}")
+    if len(token) > MAX_TOKEN_BYTES:
+        raise ProtocolError(f"the token is longer than {MAX_TOKEN_BYTES} bytes")
+    if not all(" " <= c <= "~" for c in token) or token != token.strip():
+        raise ProtocolError("the token holds characters that no HTTP header may carry")
+    return Secret(token)
+
+
+def read_jwt_expiry(token: str) -> float | None:
+    """Return the `exp` of a JSON Web Token (RFC 7519), unverified; `None` if it is none.
+
+    It only says when to ask for the next one; whether the token is good, the service decides.
+    """
+    parts = token.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        payload = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
+        claims = msgspec.json.decode(payload)
+    except (binascii.Error, ValueError, RecursionError):
+        return None
+    expiry = claims.get("exp") if isinstance(claims, dict) else None
+    return _number(expiry)
+
+
+def _expiry(values: dict[str, Any], now: float) -> float | None:
+    seconds = _number(values.get("expires_in"))
+    if seconds is not None:
+        return now + max(seconds, 0.0)
+    millis = _number(values.get("expires_in_ms"))
+    if millis is not None:
+        return now + max(millis, 0.0) / 1000
+    at = values.get("expires_at")
+    number = _number(at)
+    if number is not None:
+        return number / 1000 if number > _SURELY_MILLISECONDS else number
+    if isinstance(at, str) and at:
+        try:
+            moment = datetime.fromisoformat(at)
+        except ValueError as error:
+            raise ProtocolError(f"expires_at is no time: {at[:40]!r}") from error
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return None
+
+
+def _number(value: object) -> float | None:
+    """Return a finite number, also one that is written as text."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

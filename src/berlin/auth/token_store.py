@@ -1,0 +1,189 @@
+"""What a token store is: a place beyond this process, with a lock for each key."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Protocol
+
+import msgspec
+
+from berlin.auth.grant import Grant
+from berlin.errors import ConfigurationError
+from berlin.types import Secret
+
+VERSION = 1
+
+
+class TokenKey(msgspec.Struct, frozen=True):
+    """What a token belongs to; another password or another URL is another key."""
+
+    recipe: str
+    url: str
+    account: str
+    fingerprint: str
+
+    @property
+    def digest(self) -> str:
+        """A name for files and keys that tells nothing."""
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:40]
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is stored for one key. Unknown members are ignored, so that old and new releases of
+    Berlin can share a store; one that would misread it raises `version`.
+
+    Attributes:
+        version: of this format.
+        recipe: name of the recipe, for people.
+        url: base URL, for people.
+        account: the account, for people.
+        token: the token; `None` if there is none at present.
+        issued_at: when it came, in seconds since 1970.
+        expires_at: until when it is good, in seconds since 1970.
+        refresh_token: what gets the next one.
+        refused_until: until when the credentials are not tried again.
+        refusals: how often they were refused in turn.
+        refusal: what the service said.
+    """
+
+    version: int = VERSION
+    recipe: str = ""
+    url: str = ""
+    account: str = ""
+    token: str | None = None
+    issued_at: float = 0.0
+    expires_at: float | None = None
+    refresh_token: str | None = None
+    refused_until: float = 0.0
+    refusals: int = 0
+    refusal: str = ""
+
+    def __repr__(self) -> str:
+        return f"Record({self.recipe!r}, {self.url!r}, {self.account!r})"
+
+    @classmethod
+    def of(cls, key: TokenKey, grant: Grant | None) -> Record:
+        """Return the record of a grant."""
+        record = cls(recipe=key.recipe, url=key.url, account=key.account)
+        if grant is None:
+            return record
+        refresh = grant.refresh_token.reveal() if grant.refresh_token else None
+        return msgspec.structs.replace(
+            record,
+            token=grant.token.reveal(),
+            issued_at=grant.issued_at,
+            expires_at=grant.expires_at,
+            refresh_token=refresh,
+        )
+
+    def grant(self) -> Grant | None:
+        """Return the grant, if there is one."""
+        if self.token is None:
+            return None
+        refresh = Secret(self.refresh_token) if self.refresh_token else None
+        return Grant(Secret(self.token), self.issued_at, self.expires_at, refresh)
+
+    def belongs_to(self, key: TokenKey) -> bool:
+        """Whether it is of this key; the fingerprint is in the name under which it is stored."""
+        return (self.recipe, self.url, self.account) == (key.recipe, key.url, key.account)
+
+
+class Lease(msgspec.Struct):
+    """A lock that is held: for as long as this object lives, and at most until its time is over.
+
+    Attributes:
+        name: whose lock it is.
+        fence: a number that grows with each holder; a store takes no write with a smaller one.
+        proof: what only the holder knows, or holds open.
+    """
+
+    name: str
+    fence: int
+    proof: object
+
+
+class TokenStore(Protocol):
+    """A store. Its methods block for a short while and are called in threads.
+
+    Each raises `OSError` or `ConfigurationError` if the store cannot be used now. What is stored
+    but makes no sense is reported once and counts as nothing.
+    """
+
+    def load(self, key: TokenKey) -> Record | None:
+        """Return what is stored."""
+        ...
+
+    def save(self, key: TokenKey, record: Record, lease: Lease | None) -> None:
+        """Store a record, unless a later holder of the lock has stored one."""
+        ...
+
+    def entries(self) -> list[Record]:
+        """Return all that is stored."""
+        ...
+
+    def clear(self) -> int:
+        """Forget all tokens; return how many there were."""
+        ...
+
+    def try_lock(self, key: TokenKey) -> Lease | None:
+        """Take the lock of a key if it is free."""
+        ...
+
+    def extend(self, lease: Lease) -> bool:
+        """Hold a lock for longer; return whether it is still held."""
+        ...
+
+    def unlock(self, lease: Lease) -> None:
+        """Let a lock go."""
+        ...
+
+
+class Sealer:
+    """Encrypts what is stored, if there is a key (Fernet: AES-128-CBC and HMAC-SHA256).
+
+    Args:
+        key: any text of 16 characters or more; `None` stores in the clear.
+
+    Raises:
+        ConfigurationError: if the key is too short, or the extra is not installed.
+    """
+
+    def __init__(self, key: Secret | None) -> None:
+        self._fernet = None
+        if key is None:
+            return
+        if len(key.reveal()) < 16:
+            raise ConfigurationError("the key of the token store needs 16 characters or more")
+        try:
+            from cryptography.fernet import Fernet
+        except ImportError as error:
+            raise ConfigurationError(
+                "encryption needs one more package: pip install 'berlin-llm[encryption]'"
+            ) from error
+        import base64
+
+        derived = hashlib.scrypt(key.reveal().encode(), salt=b"berlin", n=2**12, r=8, p=1, dklen=32)
+        self._fernet = Fernet(base64.urlsafe_b64encode(derived))
+
+    def seal(self, record: Record) -> bytes:
+        """Return the bytes to store."""
+        data = msgspec.json.encode(record)
+        return self._fernet.encrypt(data) if self._fernet else data
+
+    def open(self, data: bytes) -> Record:
+        """Return the record in stored bytes.
+
+        Raises:
+            ValueError: if they are damaged, of another key, or from a later version.
+        """
+        if self._fernet:
+            from cryptography.fernet import InvalidToken
+
+            try:
+                data = self._fernet.decrypt(data)
+            except InvalidToken:
+                raise ValueError("it was stored with another key, or is damaged") from None
+        record = msgspec.json.decode(data, type=Record)
+        if record.version > VERSION:
+            raise ValueError("it is from a later version of Berlin")
+        return record

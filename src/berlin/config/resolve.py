@@ -1,0 +1,218 @@
+"""From arguments, environment, file and stored logins to what one provider needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
+
+from berlin.auth.credentials import NAMES, Credentials
+from berlin.auth.login_store import LoginStore, StoredLogin
+from berlin.auth.shared_tokens import SharedTokens
+from berlin.config.paths import config_path, data_path
+from berlin.config.schema import BUILT_IN, Config, ProviderConfig
+from berlin.config.tokens import open_tokens, resolve_value
+from berlin.errors import ConfigurationError
+from berlin.providers.recipe import Recipe, load_recipe, parse_recipe
+from berlin.types import Endpoint, Secret, Timeouts
+
+ENVIRONMENT_PROVIDER = "berlin"
+"""The provider that `BERLIN_URL`, `BERLIN_ACCOUNT` … describe."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """All that one provider needs, from wherever it came.
+
+    Attributes:
+        name: the provider's name.
+        recipe: the recipe that it follows.
+        endpoint: where it is.
+        credentials: what to log in with; `None` if nothing was found.
+        timeouts: its limits.
+        model: the model to ask when nobody names one; `""` leaves it to the recipe.
+        tokens: where tokens are kept; `None` keeps them in this process.
+    """
+
+    name: str
+    recipe: Recipe
+    endpoint: Endpoint
+    credentials: Credentials | None
+    timeouts: Timeouts
+    model: str = ""
+    tokens: SharedTokens | None = None
+
+    @property
+    def key(self) -> Hashable:
+        """What tells one provider from another."""
+        who = msgspec.structs.replace(self.credentials, source="") if self.credentials else None
+        where = (self.name, self.recipe.name, self.endpoint, self.tokens)
+        return (*where, who, self.timeouts, self.model)
+
+
+class Overrides(msgspec.Struct, frozen=True):
+    """What a caller gives as arguments; it goes before everything else."""
+
+    url: str | None = None
+    account: str | None = None
+    password: str | Secret | None = None
+    api_key: str | Secret | None = None
+    proxy: str | Secret | None = None
+    ca_file: str | None = None
+    allow_http: bool | None = None
+    timeouts: Timeouts | None = None
+
+
+def default_provider(config: Config, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the provider to ask when none is named, or `None` if nothing is configured."""
+    if config.default is not None:
+        return config.default
+    if len(config.providers) == 1:
+        return next(iter(config.providers))
+    if ENVIRONMENT_PROVIDER in config.providers:
+        return ENVIRONMENT_PROVIDER
+    named = any(environ.get(name) for name in ("BERLIN_URL", "BERLIN_ACCOUNT", "BERLIN_PASSWORD"))
+    if named or login_store().load(ENVIRONMENT_PROVIDER) is not None:
+        return ENVIRONMENT_PROVIDER
+    return None
+
+
+def login_store() -> LoginStore:
+    """Return the place where `berlin login` keeps what it was told."""
+    return LoginStore(data_path("logins.json"))
+
+
+def resolve_recipe(recipe: str, folder: Path) -> Recipe:
+    """Return a recipe by its name, or from a file that is named `….toml`.
+
+    Args:
+        recipe: the name, or a path below the folder of the configuration file.
+        folder: that folder.
+
+    Raises:
+        ConfigurationError: if there is none, or it is wrong.
+    """
+    if not recipe.endswith(".toml"):
+        return load_recipe(recipe)
+    path = (folder / recipe).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise ConfigurationError(f"the recipe {recipe} lies outside of {folder}; move it there")
+    try:
+        return parse_recipe(path.read_text("utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the recipe {path} cannot be read: {error}") from error
+
+
+def resolve_settings(
+    name: str,
+    config: Config,
+    given: Overrides = Overrides(),  # noqa: B008  # frozen
+    environ: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Return what a provider needs: arguments, then environment, then file, then stored login.
+
+    Account and password are taken from one place, never one from here and one from there.
+
+    Raises:
+        ConfigurationError: if the provider is unknown, or a value of it is wrong.
+    """
+    mine = config.providers.get(name)
+    if mine is None:
+        if name != ENVIRONMENT_PROVIDER:
+            known = ", ".join(sorted({*config.providers, *BUILT_IN}))
+            raise ConfigurationError(
+                f"no provider {name!r}; there are: {known}. "
+                f"Add one as [providers.{name}] to {config_path(environ)}"
+            )
+        mine = ProviderConfig()
+    recipe = resolve_recipe(mine.recipe, config_path(environ).parent)
+    env = environ if name == ENVIRONMENT_PROVIDER else {}
+    allow_http = given.allow_http
+    if allow_http is None:
+        allow_http = mine.allow_http or env.get("BERLIN_ALLOW_HTTP", "") in ("1", "true", "yes")
+    stored = _Stored(name)
+    url = given.url or env.get("BERLIN_URL") or mine.url or stored.url() or recipe.endpoint.url
+    endpoint = Endpoint.of(
+        url,
+        proxy=given.proxy
+        or env.get("BERLIN_PROXY")
+        or resolve_value(mine.proxy, f"providers.{name}.proxy", environ),
+        ca_file=given.ca_file or env.get("BERLIN_CA_FILE") or mine.ca_file,
+        allow_http=allow_http,
+    )
+    flow = recipe.auth.flow()
+    needs = flow.needs if flow is not None else ()
+    sources = (
+        ("arguments", _named(given)),
+        ("environment", {n: env[v] for n in NAMES if (v := f"BERLIN_{n.upper()}") in env}),
+        ("configuration", _named(mine, name, environ)),
+    )
+    credentials = _choose_credentials(needs, sources, stored.credentials(url))
+    timeouts = given.timeouts or mine.timeouts
+    tokens = open_tokens(config.tokens, environ)
+    return Settings(name, recipe, endpoint, credentials, timeouts, mine.model or "", tokens)
+
+
+def _named(
+    place: Overrides | ProviderConfig, name: str = "", environ: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """Return the credentials that stand in one place, by name."""
+    found: dict[str, str] = {}
+    for key in NAMES:
+        value = getattr(place, key, None)
+        if isinstance(value, Secret):
+            value = value.reveal()
+        value = resolve_value(value, f"providers.{name}.{key}", environ)
+        if value is not None:
+            found[key] = value
+    return found
+
+
+def _choose_credentials(
+    needs: tuple[str, ...],
+    sources: Iterable[tuple[str, dict[str, str]]],
+    stored: Callable[[], Credentials | None],
+) -> Credentials | None:
+    """Return the credentials of the first place that has any of those needed."""
+    if not needs:
+        return Credentials(source="nothing needed")
+    for source, values in sources:
+        if not any(name in values for name in needs):
+            continue
+        missing = [name for name in needs if name not in values]
+        if not missing:
+            return Credentials.checked(source, **values)
+        kept = stored() if source == "arguments" else None
+        if kept is not None and all(kept.values().get(n) == v for n, v in values.items()):
+            return kept
+        have = " and ".join(name for name in needs if name in values)
+        lack = " and ".join(missing)
+        raise ConfigurationError(
+            f"the {source} has the {have} but no {lack}: give both there, "
+            "or store them with `berlin login`"
+        )
+    return stored()
+
+
+class _Stored:
+    """The stored login of a provider, looked up only if nothing else is found."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @cached_property
+    def _login(self) -> tuple[StoredLogin, str] | None:
+        return login_store().load(self._name)
+
+    def url(self) -> str | None:
+        return self._login[0].url if self._login else None
+
+    def credentials(self, url: str) -> Callable[[], Credentials | None]:
+        def find() -> Credentials | None:
+            if self._login is None or self._login[0].url != url:
+                return None
+            return self._login[0].credentials(self._login[1])
+
+        return find

@@ -1,0 +1,80 @@
+"""Opens the token store that the configuration names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from berlin.auth.file_store import FileStore
+from berlin.auth.redis_store import RedisStore
+from berlin.auth.shared_tokens import SharedTokens
+from berlin.auth.token_store import Sealer, TokenStore
+from berlin.config.paths import data_path
+from berlin.config.schema import FromEnvironment, TokensConfig
+from berlin.errors import ConfigurationError
+from berlin.types import Secret
+
+# One for each setting and folder, so that all providers of a process share what it knows of a
+# store: that it failed a moment ago, for one.
+_OPEN: dict[tuple[str, Secret | None, str, Path], SharedTokens] = {}
+
+
+def open_tokens(config: TokensConfig, environ: Mapping[str, str]) -> SharedTokens | None:
+    """Return the shared store, or `None` if tokens stay in this process.
+
+    `BERLIN_TOKEN_STORE` and `BERLIN_TOKEN_KEY` go before the file.
+
+    Raises:
+        ConfigurationError: if the store cannot be what the configuration says.
+    """
+    name = environ.get("BERLIN_TOKEN_STORE") or resolve_value(config.store, "tokens.store", environ)
+    if name is None or name == "memory":
+        return None
+    text = environ.get("BERLIN_TOKEN_KEY") or resolve_value(config.key, "tokens.key", environ)
+    key = Secret(text) if text else None
+    folder = data_path("tokens")
+    setting = (name, key, config.on_failure, folder)
+    if setting not in _OPEN:
+        _OPEN[setting] = SharedTokens(_open(name, key, folder), config.on_failure)
+    return _OPEN[setting]
+
+
+def open_store(config: TokensConfig, environ: Mapping[str, str]) -> TokenStore | None:
+    """Return the bare store, for listing and clearing. Raises ConfigurationError."""
+    shared = open_tokens(config, environ)
+    return shared.store if shared is not None else None
+
+
+def resolve_value(
+    value: str | FromEnvironment | None, key: str, environ: Mapping[str, str]
+) -> str | None:
+    """Return a value of the file, or what stands in the environment variable that it names.
+
+    Raises:
+        ConfigurationError: if the variable is not set; it names both.
+    """
+    if not isinstance(value, FromEnvironment):
+        return value
+    if value.env not in environ:
+        raise ConfigurationError(
+            f"{key} comes from the environment variable {value.env}, which is not set"
+        )
+    return environ[value.env]
+
+
+def _open(name: str, key: Secret | None, folder: Path) -> TokenStore:
+    sealer = Sealer(key)
+    if name == "file":
+        return FileStore(folder, sealer)
+    if name.startswith(("redis://", "rediss://", "unix://")):
+        if key is None:
+            raise ConfigurationError(
+                "tokens in Redis are encrypted: set tokens.key or BERLIN_TOKEN_KEY, the same "
+                "for all replicas"
+            )
+        return RedisStore(Secret(name), sealer)
+    raise ConfigurationError(
+        f"tokens.store is {name[:12]!r}…; expected memory, file, or redis://…"
+        if len(name) > 12
+        else f"tokens.store is {name!r}; expected memory, file, or redis://…"
+    )
