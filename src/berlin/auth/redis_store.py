@@ -10,8 +10,8 @@ from berlin.auth.token_store import Lease, Record, Sealer, TokenKey
 from berlin.errors import ConfigurationError
 from berlin.types import Secret
 
-LEASE_MS = 5_000
-OPERATION_TIMEOUT_S = 0.25
+LEASE_MS = 4_000
+OPERATION_TIMEOUT_S = 0.6
 PREFIX = "berlin:token:"
 # A record outlives its token, because the refresh token does; unused ones go after a month.
 KEEP_S = 30 * 24 * 3600

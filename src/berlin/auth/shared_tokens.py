@@ -13,10 +13,10 @@ from typing import Any, Literal, TypeVar
 from berlin.auth.token_store import Lease, Record, TokenKey, TokenStore
 from berlin.errors import BerlinError, TokenStoreError
 
-OPERATION_TIMEOUT_S = 0.4
+OPERATION_TIMEOUT_S = 0.8
 REST_S = 2.0
 FIRST_POLL_S, LONGEST_POLL_S = 0.02, 0.25
-EXTEND_EVERY_S = 1.5
+EXTEND_EVERY_S = 1.2
 LOCK_WAIT_S = 30.0
 
 _log = logging.getLogger("berlin.auth")
@@ -72,8 +72,7 @@ class SharedTokens:
             yield lease
         finally:
             extending.cancel()
-            # Also when this task is cancelled: others wait for the lock.
-            await asyncio.shield(asyncio.ensure_future(self._unlock(lease)))
+            await self._unlock(lease)
 
     async def _wait_for_lease(
         self, key: TokenKey, adopted: Callable[[Record | None], bool]
@@ -96,8 +95,12 @@ class SharedTokens:
                 await self._use(lambda: self.store.extend(lease))
 
     async def _unlock(self, lease: Lease) -> None:
-        with suppress(BerlinError):
-            await self._use(lambda: self.store.unlock(lease), even_resting=True)
+        # Begun even if this task is cancelled or the store rests, because others wait for the
+        # lock; but a store that fails is not waited for twice.
+        unlocking = asyncio.ensure_future(asyncio.to_thread(self.store.unlock, lease))
+        _abandon(unlocking, None)
+        if not self._rests():
+            await asyncio.wait((unlocking,), timeout=OPERATION_TIMEOUT_S)
 
     def _rests(self) -> bool:
         return self._clock() < self._rests_until
@@ -106,10 +109,8 @@ class SharedTokens:
         self,
         operation: Callable[[], _T],
         undo: Callable[[Any], None] | None = None,
-        *,
-        even_resting: bool = False,
     ) -> _T | None:
-        if self._rests() and not even_resting:
+        if self._rests():
             self._without("it failed a moment ago")
             return None
         running = asyncio.ensure_future(asyncio.to_thread(operation))

@@ -1,0 +1,278 @@
+"""The guarantees about tokens, each as a function that tries it: `make guarantees` prints them as
+a table; the suite runs each of them as a test.
+
+Real processes, a real Redis, a real service that counts logins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from berlin.client import Berlin
+from berlin.config import Overrides, Settings, load_config, resolve_settings
+from support.token_processes import Workers, redis_server, workers
+from support.token_service import RECIPE, TokenService
+
+
+class Outcome(NamedTuple):
+    """What was tried and what the service saw; `problems` is empty if the guarantee held."""
+
+    tried: str
+    logins: int
+    problems: list[str]
+
+
+Guarantee = Callable[[Path], Awaitable[Outcome]]
+
+
+def _settings(folder: Path, url: str, account: str = "ann") -> Settings:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "strict.toml").write_text(RECIPE)
+    config = folder / "berlin.toml"
+    config.write_text('[providers.strict]\nrecipe = "strict.toml"\n')
+    given = Overrides(url=url, account=account, password=f"password of {account}")
+    environ = {"BERLIN_CONFIG": str(config)}
+    return resolve_settings("strict", load_config(config), given, environ)
+
+
+def _check(service: TokenService, expected_logins: int, reports: list[dict[str, Any]]) -> list[str]:
+    problems = [*service.violations]
+    if len(service.logins) != expected_logins:
+        problems.append(f"{len(service.logins)} logins instead of {expected_logins}")
+    problems += [error for report in reports for error in report["errors"][:1]]
+    return problems
+
+
+async def coroutines_cold(folder: Path) -> Outcome:
+    """1,000 coroutines start cold: one login."""
+    async with TokenService(login_takes=0.1) as service:
+        async with Berlin.from_settings(_settings(folder, service.url)) as berlin:
+            await asyncio.gather(*(berlin.ask("ann") for _ in range(1000)))
+        return Outcome("1,000 coroutines, cold", len(service.logins), _check(service, 1, []))
+
+
+async def coroutines_rejected(folder: Path) -> Outcome:
+    """200 requests meet a 401 together: one more login."""
+    async with TokenService(login_takes=0.1) as service:
+        async with Berlin.from_settings(_settings(folder, service.url)) as berlin:
+            await berlin.ask("ann")
+            service.expire_all()
+            await asyncio.gather(*(berlin.ask("ann") for _ in range(200)))
+        return Outcome("200 requests meet a 401", len(service.logins), _check(service, 2, []))
+
+
+async def accounts_apart(folder: Path) -> Outcome:
+    """Ten accounts at once: ten logins, and no token crosses."""
+    async with TokenService(login_takes=0.05) as service:
+        names = [f"account{n}" for n in range(10)]
+        providers = [Berlin.from_settings(_settings(folder, service.url, name)) for name in names]
+        asked = zip(providers, names, strict=True)
+        await asyncio.gather(*(p.ask(name) for p, name in asked for _ in range(20)))
+        for provider in providers:
+            await provider.aclose()
+        return Outcome("10 accounts x 20 requests", len(service.logins), _check(service, 10, []))
+
+
+async def file_cold(folder: Path) -> Outcome:
+    """8 processes with the file store start cold: one login."""
+    async with (
+        TokenService(login_takes=0.3) as service,
+        workers(8, service, folder, "file") as all_of_them,
+    ):
+        reports = await all_of_them.ask(5)
+        tried = "8 processes x 5 requests, file, cold"
+        return Outcome(tried, len(service.logins), _check(service, 1, reports))
+
+
+async def file_expiry(folder: Path) -> Outcome:
+    """8 processes with the file store at expiry: one more login."""
+    async with (
+        TokenService(lifetime=3, login_takes=0.3) as service,
+        workers(8, service, folder, "file") as all_of_them,
+    ):
+        reports = await _at_expiry(all_of_them, 5, 3)
+        tried = "8 processes x 5 requests, file, at expiry"
+        return Outcome(tried, len(service.logins), _check(service, 2, reports))
+
+
+async def redis_expiry(folder: Path) -> Outcome:
+    """8 replicas with Redis, 50 requests each at expiry: one more login."""
+    async with (
+        redis_server(folder / "redis") as redis,
+        TokenService(lifetime=3, login_takes=0.3) as service,
+        workers(8, service, folder, redis.url) as all_of_them,
+    ):
+        reports = await _at_expiry(all_of_them, 50, 3)
+        tried = "8 replicas x 50 requests, Redis, at expiry"
+        return Outcome(tried, len(service.logins), _check(service, 2, reports))
+
+
+async def file_rotating(folder: Path) -> Outcome:
+    """Rotating refresh tokens over 8 processes with the file store: nobody is logged out."""
+    async with (
+        TokenService(lifetime=2, rotate=True, login_takes=0.2) as service,
+        workers(8, service, folder, "file") as all_of_them,
+    ):
+        return await _rotations(service, all_of_them, 5, "8 processes, rotating refresh, file")
+
+
+async def redis_rotating(folder: Path) -> Outcome:
+    """Rotating refresh tokens over 8 replicas with Redis: nobody is logged out."""
+    async with (
+        redis_server(folder / "redis") as redis,
+        TokenService(lifetime=2, rotate=True, login_takes=0.2) as service,
+        workers(8, service, folder, redis.url) as all_of_them,
+    ):
+        return await _rotations(service, all_of_them, 50, "8 replicas, rotating refresh, Redis")
+
+
+async def file_holder_killed(folder: Path) -> Outcome:
+    """The process that logs in is killed: another takes over at once."""
+    async with (
+        TokenService(login_takes=1.0) as service,
+        workers(3, service, folder, "file") as all3,
+    ):
+        return await _holder_killed(service, all3, "holder killed in mid-login, file", 5.0)
+
+
+async def redis_holder_killed(folder: Path) -> Outcome:
+    """The replica that logs in is killed: its lease ends by the server's clock."""
+    async with (
+        redis_server(folder / "redis") as redis,
+        TokenService(login_takes=1.0) as service,
+        workers(3, service, folder, redis.url) as all_of_them,
+    ):
+        return await _holder_killed(service, all_of_them, "holder killed in mid-login, Redis", 8.0)
+
+
+async def redis_paused(folder: Path) -> Outcome:
+    """Redis hangs: each replica logs in by itself, no request waits over a second for it."""
+    async with (
+        redis_server(folder / "redis") as redis,
+        TokenService() as service,
+        workers(2, service, folder, redis.url) as both,
+    ):
+        redis.pause()
+        reports = await both.ask(20)
+        problems = _check(service, 2, reports) + _slower_than(2.0, reports)
+        redis.resume()
+        await asyncio.sleep(4)
+        service.expire_all()
+        reports = await both.ask(20)
+        problems += [error for report in reports for error in report["errors"][:1]]
+        if len(service.logins) != 3:
+            problems.append(f"{len(service.logins) - 2} logins after Redis was back instead of 1")
+        return Outcome("Redis hangs, then goes on", len(service.logins), problems)
+
+
+async def redis_emptied(folder: Path) -> Outcome:
+    """Redis is restarted and has lost everything: the next expiry is one login again."""
+    async with (
+        redis_server(folder / "redis") as redis,
+        TokenService() as service,
+        workers(4, service, folder, redis.url) as all_of_them,
+    ):
+        await all_of_them.ask(5)
+        await redis.stop()
+        await redis.start()
+        service.expire_all()
+        await asyncio.sleep(0.5)
+        reports = await all_of_them.ask(5)
+        return Outcome("Redis restarted empty", len(service.logins), _check(service, 2, reports))
+
+
+async def refused_across_processes(folder: Path) -> Outcome:
+    """A wrong password is tried once, however many processes have it."""
+    async with TokenService() as service, workers(4, service, folder, "file") as all_of_them:
+        service.refuse_logins = True
+        reports = await all_of_them.ask(10)
+        problems = [] if all(report["good"] == 0 for report in reports) else ["some got in"]
+        if len(service.logins) != 1:
+            problems.append(f"{len(service.logins)} logins instead of 1")
+        return Outcome("wrong password, 4 processes x 10", len(service.logins), problems)
+
+
+async def _at_expiry(all_of_them: Workers, requests: int, lifetime: float) -> list[dict[str, Any]]:
+    first = await all_of_them.ask(requests)
+    await asyncio.sleep(lifetime + 0.2)
+    return first + await all_of_them.ask(requests)
+
+
+async def _rotations(
+    service: TokenService, all_of_them: Workers, requests: int, tried: str
+) -> Outcome:
+    reports = await all_of_them.ask(requests)
+    for _ in range(3):
+        await asyncio.sleep(2.2)
+        reports += await all_of_them.ask(requests)
+    problems = _check(service, 1, reports)
+    if len(service.refreshes) != 3:
+        problems.append(f"{len(service.refreshes)} refreshes instead of 3")
+    return Outcome(f"{tried}, 3 expiries", len(service.logins), problems)
+
+
+async def _holder_killed(
+    service: TokenService, all_of_them: Workers, tried: str, limit: float
+) -> Outcome:
+    holder = all_of_them.processes[0]
+    assert holder.stdin is not None
+    holder.stdin.write(b"1\n")
+    async with asyncio.timeout(10):
+        while not service.logins:
+            await asyncio.sleep(0.01)
+    holder.send_signal(signal.SIGKILL)
+    reports = await all_of_them.ask(5, only=[1, 2])
+    return Outcome(
+        tried, len(service.logins), _check(service, 2, reports) + _slower_than(limit, reports)
+    )
+
+
+def _slower_than(limit: float, reports: list[dict[str, Any]]) -> list[str]:
+    slow = [report["seconds"] for report in reports if report["seconds"] > limit]
+    return [f"{slow[0]:.1f} s instead of {limit:g} s at most"] if slow else []
+
+
+GUARANTEES: dict[str, Guarantee] = {
+    guarantee.__name__: guarantee
+    for guarantee in (
+        coroutines_cold,
+        coroutines_rejected,
+        accounts_apart,
+        file_cold,
+        file_expiry,
+        file_rotating,
+        file_holder_killed,
+        redis_expiry,
+        redis_rotating,
+        redis_holder_killed,
+        redis_paused,
+        redis_emptied,
+        refused_across_processes,
+    )
+}
+
+
+async def main() -> int:
+    """Try all guarantees and print a table; return how many did not hold."""
+    print(f"{'tried':52}{'logins':>7}  result")
+    failed = 0
+    for name, guarantee in GUARANTEES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            began = time.monotonic()
+            outcome = await guarantee(Path(folder) / name)
+            result = "pass" if not outcome.problems else f"FAIL: {'; '.join(outcome.problems)}"
+            failed += bool(outcome.problems)
+            took = time.monotonic() - began
+            print(f"{outcome.tried:52}{outcome.logins:7}  {result} ({took:.1f} s)", flush=True)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
