@@ -1,0 +1,6 @@
+"""The only HTTP client. aiohttp's errors become ours here and nowhere else."""
+
+from berlin.transport.client import Transport
+from berlin.transport.response import Response
+
+__all__ = ["Response", "Transport"]

@@ -1,0 +1,134 @@
+"""The only HTTP client: sends a request and gives the answer's bytes as they come.
+
+No redirect is followed, no cookie is kept, no proxy or `.netrc` of the environment is used, and
+TLS is always verified.
+"""
+
+from __future__ import annotations
+
+import io
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+
+from berlin.errors import ConfigurationError
+from berlin.transport.pools import Pools
+from berlin.transport.response import Response
+from berlin.transport.translate import LIBRARY_ERRORS, clean, translate
+from berlin.types import Endpoint, HttpRequest, HttpResponse, Secret
+from berlin.wire.inflate import ACCEPT_ENCODING
+
+
+class Transport:
+    """Connections to one endpoint, kept alive between requests; one pool for each event loop.
+
+    Args:
+        endpoint: where, and through which proxy.
+        user_agent: who asks, as servers see it.
+    """
+
+    def __init__(self, endpoint: Endpoint, user_agent: str) -> None:
+        self._endpoint = endpoint
+        self._headers = {"User-Agent": user_agent, "Accept-Encoding": ACCEPT_ENCODING}
+        self._pools = Pools()
+        self._errors = LIBRARY_ERRORS
+
+    async def open(self, request: HttpRequest, connect_timeout: float) -> Response:
+        """Send a request and return the answer once its headers are there; it must be closed.
+
+        Args:
+            request: what to send.
+            connect_timeout: seconds for the name, TCP, TLS and the proxy.
+
+        Raises:
+            TransportError: if there is no answer.
+            ProtocolError: if it is not HTTP.
+        """
+        session = await self._pools.session(self._connector)
+        try:
+            answer = await session.request(
+                request.method,
+                self._url(request.path),
+                params=_reveal(request.query) or None,
+                data=_payload(request.body),
+                headers={**self._headers, **_reveal(request.headers)},
+                proxy=self._http_proxy(),
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=None, connect=connect_timeout),
+            )
+        except self._errors as error:
+            raise translate(error, self._endpoint) from clean(error)
+        try:
+            return Response(answer, self._endpoint)
+        except BaseException:
+            answer.close()
+            raise
+
+    async def fetch(self, request: HttpRequest, connect_timeout: float) -> HttpResponse:
+        """Send a request and return the whole answer, cut at `MAX_WHOLE_BODY_BYTES`."""
+        response = await self.open(request, connect_timeout)
+        try:
+            return await response.whole()
+        finally:
+            response.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of the running loop."""
+        await self._pools.aclose()
+
+    def _url(self, path: str) -> str:
+        if "://" not in path:
+            return self._endpoint.url + path
+        # A token service with an address of its own: named by the recipe, never by an answer.
+        return Endpoint.of(path, allow_http=self._endpoint.allow_http).url
+
+    def _http_proxy(self) -> str | None:
+        proxy = self._endpoint.proxy
+        if proxy is None or not proxy.reveal().startswith("http"):
+            return None
+        return proxy.reveal()
+
+    def _connector(self) -> aiohttp.BaseConnector:
+        # No limit: how many requests run at once is for the layers above to say, and a pool
+        # that waits counts as a slow connect.
+        options: dict[str, Any] = {"limit": 0, "ssl": self._trust()}
+        proxy = self._endpoint.proxy
+        if proxy is None or proxy.reveal().startswith("http"):
+            return aiohttp.TCPConnector(**options)
+        try:
+            from aiohttp_socks import ProxyConnector
+            from python_socks import ProxyConnectionError, ProxyTimeoutError
+            from python_socks import ProxyError as SocksError
+        except ImportError as error:
+            raise ConfigurationError(
+                "a SOCKS proxy needs one more package: pip install 'berlin-llm[socks]'"
+            ) from error
+        self._errors = (*LIBRARY_ERRORS, ProxyConnectionError, ProxyTimeoutError, SocksError)
+        # The proxy resolves the name: an internal service's name is known there, not here.
+        url = proxy.reveal().replace("socks5h://", "socks5://", 1)
+        connector: aiohttp.BaseConnector = ProxyConnector.from_url(url, rdns=True, **options)
+        return connector
+
+    def _trust(self) -> ssl.SSLContext | bool:
+        if self._endpoint.ca_file is None:
+            return True
+        try:
+            return ssl.create_default_context(cafile=self._endpoint.ca_file)
+        except OSError as error:
+            raise ConfigurationError(
+                f"ca_file {self._endpoint.ca_file} cannot be read as PEM certificates: {error}"
+            ) from error
+
+
+def _reveal(values: Mapping[str, str | Secret]) -> dict[str, str]:
+    return {
+        name: value.reveal() if isinstance(value, Secret) else value
+        for name, value in values.items()
+    }
+
+
+def _payload(body: bytes) -> aiohttp.Payload | None:
+    # Bytes of a megabyte and more would be written in one go, and block the loop.
+    return aiohttp.BytesIOPayload(io.BytesIO(body)) if body else None

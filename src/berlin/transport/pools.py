@@ -1,0 +1,137 @@
+"""Pools of connections: one for each event loop, ended with it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import weakref
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any
+
+import aiohttp
+
+READ_BUFFER_BYTES = 64 * 1024
+
+
+class Pools:
+    """The sessions of a transport.
+
+    A session ends with `aclose()`, with its loop (`asyncio.run` ends it in order), or when this
+    object is dropped.
+    """
+
+    def __init__(self) -> None:
+        self._pools: dict[asyncio.AbstractEventLoop, _Pool] = {}
+        weakref.finalize(self, _drop_pools, self._pools)
+        _POOLS.add(self)
+
+    async def session(self, connect: Callable[[], aiohttp.BaseConnector]) -> aiohttp.ClientSession:
+        """Return the session of the running loop.
+
+        Args:
+            connect: makes what a new session connects with.
+        """
+        loop = asyncio.get_running_loop()
+        pool = self._pools.get(loop)
+        if pool is None or pool.session.closed:
+            self._forget_closed_loops()
+            # Nothing may be awaited between the look and the entry: two requests, one pool.
+            pool = self._pools[loop] = _Pool(connect())
+            await pool.bind_to_loop()
+        return pool.session
+
+    async def aclose(self) -> None:
+        """Close this loop's connections, and forget those of loops that are gone."""
+        self._forget_closed_loops()
+        pool = self._pools.pop(asyncio.get_running_loop(), None)
+        if pool is not None:
+            await pool.aclose()
+
+    def after_fork(self) -> None:
+        """Forget the parent's connections without touching them."""
+        for pool in self._pools.values():
+            # Closing would take the sockets out of the selector that is shared with the parent.
+            connector = pool.session.connector
+            pool.session.detach()
+            if connector is not None:
+                connector._closed = True
+        self._pools.clear()
+
+    def _forget_closed_loops(self) -> None:
+        for loop in [loop for loop in self._pools if loop.is_closed()]:
+            _finish(self._pools.pop(loop).session.close())
+
+
+class _Pool:
+    """The session of one loop, closed by the loop's own end if nobody closes it before."""
+
+    def __init__(self, connector: aiohttp.BaseConnector) -> None:
+        self.session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            read_bufsize=READ_BUFFER_BYTES,
+        )
+        self._keeper = _close_with_loop(self.session)
+
+    async def bind_to_loop(self) -> None:
+        await anext(self._keeper)
+
+    async def aclose(self) -> None:
+        await self._keeper.aclose()
+        await self.session.close()
+
+
+async def _close_with_loop(session: aiohttp.ClientSession) -> AsyncGenerator[None]:
+    # A loop that is shut down in order closes the generators that were begun on it; this is
+    # the only hook that it offers, and the reason why this is a generator.
+    try:
+        yield
+    finally:
+        await session.close()
+
+
+def _drop_pools(pools: dict[asyncio.AbstractEventLoop, _Pool]) -> None:
+    for loop, pool in list(pools.items()):
+        if loop.is_running():
+            loop.call_soon_threadsafe(_end_soon, pool)
+        elif loop.is_closed():
+            _finish(pool.session.close())
+        else:
+            # A loop between two `run_until_complete`: it can still close in order, unless
+            # another loop runs in this thread.
+            with contextlib.suppress(RuntimeError):
+                loop.run_until_complete(pool.aclose())
+    pools.clear()
+
+
+def _end_soon(pool: _Pool) -> None:
+    # A loop that ends cancels the task before it begins, and then closes the keeper itself,
+    # unless that is gone by then: so the pool is kept until it is closed.
+    for ended in [pool for pool, task in _ENDING.items() if pool.session.closed and task.done()]:
+        del _ENDING[ended]
+    _ENDING[pool] = asyncio.ensure_future(pool.aclose())
+
+
+def _finish(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine that has nothing to wait for."""
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    coroutine.close()
+
+
+_ENDING: dict[_Pool, asyncio.Task[None]] = {}  # a loop holds its tasks weakly
+_POOLS: weakref.WeakSet[Pools] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for pools in list(_POOLS):
+        pools.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

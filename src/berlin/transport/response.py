@@ -1,0 +1,111 @@
+"""The answer to a request, while its body is still coming in."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+
+from berlin.errors import BerlinError
+from berlin.transport.translate import LIBRARY_ERRORS, clean, translate
+from berlin.types import Endpoint, HttpResponse
+from berlin.wire.inflate import Inflater
+
+MAX_WHOLE_BODY_BYTES = 4 * 1024 * 1024
+
+
+class Response:
+    """An answer whose body has not been read yet.
+
+    Attributes:
+        status: the HTTP status.
+        headers: names in lower case.
+    """
+
+    def __init__(self, answer: aiohttp.ClientResponse, endpoint: Endpoint) -> None:
+        self.status = answer.status
+        self.headers = {name.lower(): value for name, value in answer.headers.items()}
+        self._answer = answer
+        self._endpoint = endpoint
+        self._broken: BerlinError | None = None
+        self._inflater = Inflater.of(self.headers.get("content-encoding", ""))
+        self._protocol = answer.connection.protocol if answer.connection is not None else None
+        self._closed = self._protocol.closed if self._protocol is not None else None
+        if self._closed is not None:
+            _retrieve_later(self._closed)
+            self._closed.add_done_callback(self._note_closed)
+
+    async def read(self) -> bytes:
+        """Return the next bytes as soon as there are some; `b""` is the end.
+
+        Raises:
+            TransportError: if the connection breaks, also in the middle of the body.
+            ProtocolError: if the body cannot be decompressed.
+        """
+        if self._inflater is None:
+            return await self._read_raw()
+        while True:
+            if self._inflater.pending:
+                # A small body can hold a huge one: others get their turn in between.
+                await asyncio.sleep(0)
+                data = self._inflater.more()
+            else:
+                raw = await self._read_raw()
+                if not raw:
+                    self._inflater.finish()
+                    return b""
+                data = self._inflater.feed(raw)
+            if data:
+                return data
+
+    async def whole(self, limit: int = MAX_WHOLE_BODY_BYTES) -> HttpResponse:
+        """Return the whole answer, its body cut at the limit."""
+        parts: list[bytes] = []
+        size = 0
+        while size < limit and (data := await self.read()):
+            parts.append(data)
+            size += len(data)
+        cookies = {name: cookie.value for name, cookie in self._answer.cookies.items()}
+        return HttpResponse(self.status, self.headers, cookies, b"".join(parts)[:limit])
+
+    def close(self) -> None:
+        """Close the connection at once, or give it back if the answer was read to its end."""
+        if self._closed is not None:
+            self._closed.remove_done_callback(self._note_closed)
+        self._answer.close()
+
+    def _note_closed(self, _: asyncio.Future[None]) -> None:
+        # When a body stops being HTTP after its first bytes (a bad chunk size), aiohttp closes the
+        # connection and does not tell the body: whoever reads it would wait for its limit.
+        content = self._answer.content
+        if not content.is_eof() and content.exception() is None and self._protocol is not None:
+            why = self._protocol.exception()
+            content.set_exception(why or aiohttp.ClientPayloadError("the connection was closed"))
+
+    async def _read_raw(self) -> bytes:
+        if self._broken is not None:
+            raise self._broken
+        if self._closed is not None and self._closed.done():
+            self._note_closed(self._closed)
+        content = self._answer.content
+        try:
+            return await content.readany()
+        except LIBRARY_ERRORS as error:
+            self._broken = translate(error, self._endpoint)
+            self._broken.__cause__ = clean(error)
+            # aiohttp tells of the break before it gives what came in before the break.
+            held = content._read_nowait(-1)
+            if held:
+                return held
+            raise self._broken from self._broken.__cause__
+
+
+def _retrieve_later(closed: asyncio.Future[None]) -> None:
+    """See to it that a connection's error counts as seen; once, however many answers it gave."""
+    closed.remove_done_callback(_retrieve)
+    closed.add_done_callback(_retrieve)
+
+
+def _retrieve(closed: asyncio.Future[None]) -> None:
+    if not closed.cancelled():
+        closed.exception()

@@ -1,0 +1,83 @@
+"""Errors of the libraries below become ours, here and nowhere else."""
+
+from __future__ import annotations
+
+import ssl
+
+import aiohttp
+from aiohttp.http import HttpProcessingError
+
+from berlin.errors import (
+    BerlinError,
+    ConfigurationError,
+    ConnectError,
+    ConnectionLostError,
+    ProtocolError,
+    ProxyError,
+    TLSError,
+    UpstreamTimeoutError,
+)
+from berlin.types import Endpoint, mask_url
+
+LIBRARY_ERRORS: tuple[type[BaseException], ...] = (
+    aiohttp.ClientError,
+    HttpProcessingError,
+    TimeoutError,
+    OSError,
+)
+
+
+class LibraryError(Exception):
+    """What a library said, as the chained cause of our error.
+
+    The library's own exception is not kept: it carries the request's headers, and so a token.
+    """
+
+
+def translate(error: BaseException, endpoint: Endpoint) -> BerlinError:
+    """Return our error for one of the libraries'. Nothing else in Berlin knows theirs."""
+    host = mask_url(endpoint.url)
+    proxy = mask_url(endpoint.proxy.reveal()) if endpoint.proxy else None
+    match error:
+        case aiohttp.ClientHttpProxyError():
+            return ProxyError(
+                f"the proxy {proxy} answers {error.status}: check its account and password",
+                status=error.status,
+            )
+        case aiohttp.ClientProxyConnectionError():
+            return ProxyError(f"the proxy {proxy} cannot be reached: {error.os_error}")
+        case aiohttp.ClientSSLError() | ssl.SSLError() | aiohttp.ServerFingerprintMismatch():
+            return TLSError(f"no secure connection to {host}: {_said(error)}")
+        case aiohttp.ConnectionTimeoutError():
+            via = f" through {proxy}" if proxy else ""
+            return UpstreamTimeoutError(f"connect: no connection to {host}{via} in time")
+        case aiohttp.ClientConnectorError():
+            return ConnectError(f"no connection to {host}: {error.os_error}")
+        case TimeoutError():
+            return UpstreamTimeoutError(f"{host} took too long")
+        case aiohttp.ClientResponseError() | HttpProcessingError():
+            return ProtocolError(f"{host} does not answer in HTTP: {error.message[:200]}")
+        case aiohttp.ServerDisconnectedError():
+            return ConnectionLostError(f"{host} closed the connection without an answer")
+        case aiohttp.ClientPayloadError():
+            return ConnectionLostError(f"the answer of {host} broke off: {_said(error)}")
+        case aiohttp.InvalidURL():
+            return ConfigurationError(f"{host} is not a URL that can be used")
+        case aiohttp.ClientError() | OSError():
+            return ConnectionLostError(f"the connection to {host} broke: {_said(error)}")
+        case _:  # python_socks has a tree of its own, below Exception
+            return ProxyError(f"the proxy {proxy} failed: {_said(error)}")
+
+
+def _said(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def clean(error: BaseException) -> BaseException:
+    """Return a cause to chain that holds no request."""
+    os_error = getattr(error, "os_error", None) or getattr(error, "certificate_error", None)
+    if isinstance(os_error, OSError | ssl.CertificateError):
+        return os_error.with_traceback(None)
+    name = f"{type(error).__module__}.{type(error).__qualname__}"
+    said = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    return LibraryError(f"{name}: {said[:300]}")
