@@ -20,10 +20,12 @@ class StoredLogin(msgspec.Struct, frozen=True):
     Attributes:
         url: the base URL that it is for; it is never used for another.
         values: the credentials by name, such as `account` and `password`.
+        allow_http: whether they may go to it over plain http.
     """
 
     url: str
     values: dict[str, str]
+    allow_http: bool = False
 
     def __repr__(self) -> str:
         return f"StoredLogin({self.url!r}, {', '.join(self.values)})"

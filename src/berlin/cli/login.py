@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from berlin.auth.credentials import Credentials
+from berlin.auth.credentials import NAMES, Credentials
 from berlin.auth.login_store import StoredLogin
 from berlin.auth.oauth2 import DeviceCode, OAuth2Flow
 from berlin.cli.options import config_option, load_for_commands
@@ -44,7 +44,11 @@ def login(
     read. A service that wants a code typed in a browser (OAuth 2 device code) shows it here.
     """
     given = Overrides(url=url, allow_http=allow_http or None)
-    settings = resolve_settings(provider, load_for_commands(config), given)
+    # Not the account and password of the environment: others are about to be given.
+    environ = {
+        n: v for n, v in os.environ.items() if n.removeprefix("BERLIN_").lower() not in NAMES
+    }
+    settings = resolve_settings(provider, load_for_commands(config), given, environ)
     flow = settings.recipe.auth.flow()
     base = settings.endpoint.url
     if isinstance(flow, OAuth2Flow) and flow.is_interactive:
@@ -59,7 +63,7 @@ def login(
     if flow.asks:
         # Kept in this process only: it has to be a real login, not a token from before.
         asyncio.run(_try(msgspec.structs.replace(settings, credentials=credentials, tokens=None)))
-    where = login_store().save(provider, StoredLogin(base, values))
+    where = login_store().save(provider, StoredLogin(base, values, allow_http))
     who = f" as {credentials.who}" if credentials.who else ""
     if flow.asks:
         click.echo(f"Logged in to {base}{who}; stored in {where}.")

@@ -129,11 +129,12 @@ def resolve_settings(
         mine = ProviderConfig()
     recipe = resolve_recipe(mine.recipe, config_path(environ).parent)
     env = environ if name == ENVIRONMENT_PROVIDER else {}
-    allow_http = given.allow_http
-    if allow_http is None:
-        allow_http = mine.allow_http or env.get("BERLIN_ALLOW_HTTP", "") in ("1", "true", "yes")
     stored = _Stored(name)
     url = given.url or env.get("BERLIN_URL") or mine.url or stored.url() or recipe.endpoint.url
+    allow_http = given.allow_http
+    if allow_http is None:
+        said = env.get("BERLIN_ALLOW_HTTP", "") in ("1", "true", "yes")
+        allow_http = mine.allow_http or said or stored.allows_http(url)
     endpoint = Endpoint.of(
         url,
         proxy=given.proxy
@@ -208,6 +209,11 @@ class _Stored:
 
     def url(self) -> str | None:
         return self._login[0].url if self._login else None
+
+    def allows_http(self, url: str) -> bool:
+        if not url.startswith("http://") or self._login is None or self._login[0].url != url:
+            return False
+        return self._login[0].allow_http
 
     def credentials(self, url: str) -> Callable[[], Credentials | None]:
         def find() -> Credentials | None:
