@@ -84,25 +84,18 @@ def login_store() -> LoginStore:
     return LoginStore(data_path("logins.json"))
 
 
-def resolve_recipe(recipe: str, folder: Path) -> Recipe:
-    """Return a recipe by its name, or from a file that is named `….toml`.
-
-    Args:
-        recipe: the name, or a path below the folder of the configuration file.
-        folder: that folder.
+def resolve_recipe(recipe: str) -> Recipe:
+    """Return a recipe by its name, or from the file that a path ending in `.toml` names.
 
     Raises:
         ConfigurationError: if there is none, or it is wrong.
     """
     if not recipe.endswith(".toml"):
         return load_recipe(recipe)
-    path = (folder / recipe).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise ConfigurationError(f"the recipe {recipe} lies outside of {folder}; move it there")
     try:
-        return parse_recipe(path.read_text("utf-8"), str(path))
+        return parse_recipe(Path(recipe).read_text("utf-8"), recipe)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"the recipe {path} cannot be read: {error}") from error
+        raise ConfigurationError(f"the recipe {recipe} cannot be read: {error}") from error
 
 
 def resolve_settings(
@@ -127,7 +120,7 @@ def resolve_settings(
                 f"Add one as [providers.{name}] to {config_path(environ)}"
             )
         mine = ProviderConfig()
-    recipe = resolve_recipe(mine.recipe, config_path(environ).parent)
+    recipe = resolve_recipe(mine.recipe)
     env = environ if name == ENVIRONMENT_PROVIDER else {}
     stored = _Stored(name)
     url = given.url or env.get("BERLIN_URL") or mine.url or stored.url() or recipe.endpoint.url

@@ -27,7 +27,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A table `[providers.NAME]`: a recipe, and what differs from it here.
 
     Attributes:
-        recipe: which recipe.
+        recipe: the name of a recipe, or a file `….toml` beside this one.
         url: base URL of the service.
         account: the account to log in with.
         password: its password, better as `{ env = "NAME" }`.
@@ -126,4 +126,21 @@ def load_config(path: Path | None = None) -> Config:
     config = parse_toml(text, str(path), Config)
     if config.default is not None and config.default not in (*config.providers, *BUILT_IN):
         raise ConfigurationError(f"{path}: default = {config.default!r} names no provider")
-    return config
+    providers = {
+        name: msgspec.structs.replace(provider, recipe=_place(provider.recipe, path))
+        for name, provider in config.providers.items()
+    }
+    return msgspec.structs.replace(config, providers=providers)
+
+
+def _place(recipe: str, config: Path) -> str:
+    """Return a recipe's name, or where its file is: always below the folder of the configuration."""
+    if not recipe.endswith(".toml"):
+        return recipe
+    folder = config.parent.resolve()
+    path = (folder / recipe).resolve()
+    if not path.is_relative_to(folder):
+        raise ConfigurationError(
+            f"{config}: the recipe {recipe} lies outside of {folder}; put it beside the configuration"
+        )
+    return str(path)
