@@ -21,6 +21,8 @@ from berlin.config import (
 from berlin.errors import ConfigurationError, InvalidRequestError
 from berlin.types import Secret
 
+KEPT = StoredLogin("https://kept.example", {"account": "kept", "password": "kept-pw"})
+
 
 def written(folder: Path, text: str) -> Path:
     """Write a configuration file and return its path."""
@@ -90,7 +92,7 @@ def test_order_of_the_sources(
 
 def test_stored_login_is_the_last_source() -> None:
     """A stored login gives URL and credentials where nothing else does."""
-    login_store().save("berlin", StoredLogin("https://kept.example", "kept", "kept-pw"))
+    login_store().save("berlin", KEPT)
     settings = resolve_settings("berlin", Config(), environ={})
     assert settings.endpoint.url == "https://kept.example"
     assert settings.credentials is not None
@@ -104,7 +106,7 @@ def test_stored_login_is_the_last_source() -> None:
 @pytest.mark.parametrize("environ", [{}, {"BERLIN_URL": "https://env.example"}])
 def test_stored_login_is_for_its_url_only(environ: dict[str, str]) -> None:
     """A stored login is never used for another URL than its own (X06)."""
-    login_store().save("berlin", StoredLogin("https://kept.example", "kept", "kept-pw"))
+    login_store().save("berlin", KEPT)
     given = Overrides() if environ else Overrides(url="https://arg.example")
     settings = resolve_settings("berlin", Config(), given, environ)
     assert settings.endpoint.url in ("https://env.example", "https://arg.example")
@@ -122,10 +124,10 @@ def test_without_any_source_the_recipe_says_where() -> None:
 @pytest.mark.parametrize(
     ("environ", "given", "said"),
     [
-        ({"BERLIN_ACCOUNT": "a"}, Overrides(), "the environment has the account but no password"),
-        ({"BERLIN_PASSWORD": "p"}, Overrides(), "the environment has the password but no account"),
-        (ENVIRON, Overrides(password="p"), "the arguments has the password but no account"),
-        (ENVIRON, Overrides(account="a"), "there is an account 'a' but no password"),
+        ({"BERLIN_ACCOUNT": "a"}, Overrides(), "account without password in the environment"),
+        ({"BERLIN_PASSWORD": "p"}, Overrides(), "password without account in the environment"),
+        (ENVIRON, Overrides(password="p"), "password without account in the arguments"),
+        (ENVIRON, Overrides(account="a"), "account without password in the arguments"),
         ({}, Overrides(account="a", password=""), "the password .from arguments. must be text"),
     ],
 )
@@ -139,7 +141,7 @@ def test_account_and_password_come_from_one_place(
 
 def test_account_alone_takes_its_own_stored_password() -> None:
     """An account that is given alone may use the login that was stored for it, at its URL."""
-    login_store().save("berlin", StoredLogin("https://kept.example", "kept", "kept-pw"))
+    login_store().save("berlin", KEPT)
     settings = resolve_settings("berlin", Config(), Overrides(account="kept"), {})
     assert settings.credentials is not None
     assert settings.credentials.password == Secret("kept-pw")
@@ -332,7 +334,7 @@ def test_default_provider(
 def test_stored_login_makes_a_default() -> None:
     """After `berlin login` the provider it is for is the default."""
     assert default_provider(Config(), {}) is None
-    login_store().save("berlin", StoredLogin("https://kept.example", "kept", "kept-pw"))
+    login_store().save("berlin", KEPT)
     assert default_provider(Config(), {}) == "berlin"
 
 

@@ -184,7 +184,7 @@ def _choose_credentials(
         have = " and ".join(name for name in needs if name in values)
         lack = " and ".join(missing)
         raise ConfigurationError(
-            f"the {source} has the {have} but no {lack}: give both there, "
+            f"{have} without {lack} in the {source}: give both there, "
             "or store them with `berlin login`"
         )
     return stored()

@@ -134,13 +134,13 @@ def load_config(path: Path | None = None) -> Config:
 
 
 def _place(recipe: str, config: Path) -> str:
-    """Return a recipe's name, or where its file is: always below the folder of the configuration."""
+    """Return a recipe's name, or where its file is: below the folder of the configuration."""
     if not recipe.endswith(".toml"):
         return recipe
     folder = config.parent.resolve()
     path = (folder / recipe).resolve()
     if not path.is_relative_to(folder):
         raise ConfigurationError(
-            f"{config}: the recipe {recipe} lies outside of {folder}; put it beside the configuration"
+            f"{config}: the recipe {recipe} lies outside of {folder}; put it beside this file"
         )
     return str(path)

@@ -12,8 +12,8 @@ from keyring.backend import KeyringBackend
 from berlin.auth.login_store import LoginStore, StoredLogin
 from berlin.errors import ConfigurationError
 
-LOGIN = StoredLogin("https://a.example", "alice", "pass-of-alice")
-OTHER = StoredLogin("https://b.example", "bob", "pass-of-bob")
+LOGIN = StoredLogin("https://a.example", {"account": "alice", "password": "pass-of-alice"})
+OTHER = StoredLogin("https://b.example", {"account": "bob", "password": "pass-of-bob"})
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_deleted_login_is_gone(path: Path) -> None:
 
 def test_repr_shows_no_password() -> None:
     """A stored login can be printed."""
-    assert repr(LOGIN) == "StoredLogin('https://a.example', 'alice', ***)"
+    assert repr(LOGIN) == "StoredLogin('https://a.example', account, password)"
     assert "pass-of-alice" not in f"{LOGIN} {LOGIN!r} {[LOGIN]}"
 
 
