@@ -11,7 +11,7 @@ export UV_NO_PROGRESS := 1
 # Compiled on install: an uncompiled import is several times slower.
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --compile-bytecode
 
-.PHONY: help chat test check format bench lock clean
+.PHONY: help chat test check format guarantees bench lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -48,6 +48,10 @@ check: $(VENV)/.dev ## format, lint, types, layers
 format: $(VENV)/.dev ## format and mend what can be mended
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+guarantees: $(VENV)/.dev ## try each guarantee about tokens and print a table
+	@sh tests/system_packages.sh
+	@PYTHONPATH=tests $(BIN)/python tests/guarantees.py
 
 bench: $(VENV)/.dev ## measure Berlin beside a bare aiohttp reader
 	@$(BIN)/python bench/client.py

@@ -149,7 +149,7 @@ def test_account_alone_takes_its_own_stored_password() -> None:
         Overrides(account="other"),
         Overrides(account="kept", url="https://evil.example"),
     ):
-        with pytest.raises(ConfigurationError, match="but no password"):
+        with pytest.raises(ConfigurationError, match="account without password"):
             resolve_settings("berlin", Config(), given, {})
 
 
