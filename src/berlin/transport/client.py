@@ -16,7 +16,7 @@ import aiohttp
 from berlin.errors import ConfigurationError
 from berlin.transport.pools import Pools
 from berlin.transport.response import Response
-from berlin.transport.translate import LIBRARY_ERRORS, clean, translate
+from berlin.transport.translate import LIBRARY_ERRORS, translate
 from berlin.types import Endpoint, HttpRequest, HttpResponse, Secret
 from berlin.wire.inflate import ACCEPT_ENCODING
 
@@ -59,12 +59,15 @@ class Transport:
                 timeout=aiohttp.ClientTimeout(total=None, connect=connect_timeout),
             )
         except self._errors as error:
-            raise translate(error, self._endpoint) from clean(error)
-        try:
-            return Response(answer, self._endpoint)
-        except BaseException:
-            answer.close()
-            raise
+            failure = translate(error, self._endpoint)
+        else:
+            try:
+                return Response(answer, self._endpoint)
+            except BaseException:
+                answer.close()
+                raise
+        # Raised out here, so that the library's error, which holds the token, is not its context.
+        raise failure
 
     async def fetch(self, request: HttpRequest, connect_timeout: float) -> HttpResponse:
         """Send a request and return the whole answer, cut at `MAX_WHOLE_BODY_BYTES`."""
@@ -98,9 +101,8 @@ class Transport:
         if proxy is None or proxy.reveal().startswith("http"):
             return aiohttp.TCPConnector(**options)
         try:
-            from aiohttp_socks import ProxyConnector
-            from python_socks import ProxyConnectionError, ProxyTimeoutError
-            from python_socks import ProxyError as SocksError
+            from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyTimeoutError
+            from aiohttp_socks import ProxyError as SocksError
         except ImportError as error:
             raise ConfigurationError(
                 "a SOCKS proxy needs one more package: pip install 'berlin-llm[socks]'"

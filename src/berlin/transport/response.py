@@ -7,7 +7,7 @@ import asyncio
 import aiohttp
 
 from berlin.errors import BerlinError
-from berlin.transport.translate import LIBRARY_ERRORS, clean, translate
+from berlin.transport.translate import LIBRARY_ERRORS, translate
 from berlin.types import Endpoint, HttpResponse
 from berlin.wire.inflate import Inflater
 
@@ -92,12 +92,11 @@ class Response:
             return await content.readany()
         except LIBRARY_ERRORS as error:
             self._broken = translate(error, self._endpoint)
-            self._broken.__cause__ = clean(error)
-            # aiohttp tells of the break before it gives what came in before the break.
-            held = content._read_nowait(-1)
-            if held:
-                return held
-            raise self._broken from self._broken.__cause__
+        # aiohttp tells of the break before it gives what came in before the break.
+        held = content._read_nowait(-1)
+        if held:
+            return held
+        raise self._broken
 
 
 def _retrieve_later(closed: asyncio.Future[None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.http import HttpProcessingError
@@ -17,7 +18,7 @@ from berlin.errors import (
     TLSError,
     UpstreamTimeoutError,
 )
-from berlin.types import Endpoint, mask_url
+from berlin.types import Endpoint, Secret, mask_url
 
 LIBRARY_ERRORS: tuple[type[BaseException], ...] = (
     aiohttp.ClientError,
@@ -35,17 +36,31 @@ class LibraryError(Exception):
 
 
 def translate(error: BaseException, endpoint: Endpoint) -> BerlinError:
-    """Return our error for one of the libraries'. Nothing else in Berlin knows theirs."""
+    """Return our error for one of the libraries', with a cause that holds no request.
+
+    Raise it outside of the `except` block: there the library's error would become its context.
+    """
+    ours = _translate(error, endpoint)
+    ours.__cause__ = _clean(error)
+    return ours
+
+
+def _translate(error: BaseException, endpoint: Endpoint) -> BerlinError:
     host = mask_url(endpoint.url)
     proxy = mask_url(endpoint.proxy.reveal()) if endpoint.proxy else None
     match error:
         case aiohttp.ClientHttpProxyError():
             return ProxyError(
-                f"the proxy {proxy} answers {error.status}: check its account and password",
+                f"the proxy {proxy} answers {error.status}"
+                + (": check its account and password" if error.status in (401, 403, 407) else ""),
                 status=error.status,
             )
         case aiohttp.ClientProxyConnectionError():
             return ProxyError(f"the proxy {proxy} cannot be reached: {error.os_error}")
+        case aiohttp.ClientConnectorError() if proxy and _is_host_of(error.host, endpoint.proxy):
+            return ProxyError(f"the proxy {proxy} cannot be reached: {error.os_error}")
+        case aiohttp.ClientOSError() if isinstance(error.__cause__, ssl.SSLError):
+            return TLSError(f"no secure connection to {host}: {_said(error)}")
         case aiohttp.ClientSSLError() | ssl.SSLError() | aiohttp.ServerFingerprintMismatch():
             return TLSError(f"no secure connection to {host}: {_said(error)}")
         case aiohttp.ConnectionTimeoutError():
@@ -56,7 +71,7 @@ def translate(error: BaseException, endpoint: Endpoint) -> BerlinError:
         case TimeoutError():
             return UpstreamTimeoutError(f"{host} took too long")
         case aiohttp.ClientResponseError() | HttpProcessingError():
-            return ProtocolError(f"{host} does not answer in HTTP: {error.message[:200]}")
+            return ProtocolError(f"{host} does not answer in HTTP: {_said(error)}")
         case aiohttp.ServerDisconnectedError():
             return ConnectionLostError(f"{host} closed the connection without an answer")
         case aiohttp.ClientPayloadError():
@@ -69,15 +84,24 @@ def translate(error: BaseException, endpoint: Endpoint) -> BerlinError:
             return ProxyError(f"the proxy {proxy} failed: {_said(error)}")
 
 
+def _is_host_of(host: str, proxy: Secret | None) -> bool:
+    return proxy is not None and urlsplit(proxy.reveal()).hostname == host
+
+
 def _said(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    # An answer's error writes its URL too, and the URL of a proxy has the password in it.
+    text = error.message if isinstance(error, _WITH_URL) else str(error)
+    return " ".join(text.split())[:200] or type(error).__name__
 
 
-def clean(error: BaseException) -> BaseException:
+_WITH_URL = (aiohttp.ClientResponseError, HttpProcessingError)
+
+
+def _clean(error: BaseException) -> BaseException:
     """Return a cause to chain that holds no request."""
     os_error = getattr(error, "os_error", None) or getattr(error, "certificate_error", None)
     if isinstance(os_error, OSError | ssl.CertificateError):
+        os_error.__cause__ = os_error.__context__ = None
         return os_error.with_traceback(None)
     name = f"{type(error).__module__}.{type(error).__qualname__}"
-    said = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
-    return LibraryError(f"{name}: {said[:300]}")
+    return LibraryError(f"{name}: {_said(error)}")
