@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABCMeta
 from collections.abc import AsyncGenerator, Callable, Hashable
 from contextlib import aclosing
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import msgspec
 
@@ -248,6 +248,11 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
     async def aclose(self) -> None:
         """Close the connections of the running loop. Another request opens new ones."""
         await self._health.aclose()
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(
+            "a provider holds secrets and connections; make a new one instead of a copy"
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._settings.endpoint.url!r})"

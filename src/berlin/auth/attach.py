@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from berlin.types import HttpRequest, Secret
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 
 
 class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,8 +29,9 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if sum(map(bool, (self.header, self.query, self.cookie))) != 1:
             raise ValueError("attach needs exactly one of header, query and cookie")
-        if not all("!" <= c <= "~" for c in self.header + self.query + self.cookie):
-            raise ValueError("attach names a header, parameter or cookie that cannot be sent")
+        for name in (self.header, self.cookie):
+            if name and name != "*" and not _TOKEN.fullmatch(name):
+                raise ValueError(f"attach: {name!r} is no name of a header or cookie")
         if not all(" " <= c <= "~" for c in self.prefix):
             raise ValueError("attach.prefix holds characters that no header may carry")
 

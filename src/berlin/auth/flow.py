@@ -85,8 +85,7 @@ class Authenticator:
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """What must never show in a message."""
-        token = self.source.token
-        return (*self._credentials.secrets, *((token,) if token else ()))
+        return (*self._credentials.secrets, *self.source.seen)
 
     async def token(self, send: Send) -> Secret | None:
         """Return a token, after a login if need be; `None` if the service asks for none.

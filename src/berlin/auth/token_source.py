@@ -86,6 +86,11 @@ class TokenSource:
         """The token at hand, if there is one."""
         return self._grant.token if self._grant else None
 
+    @property
+    def seen(self) -> tuple[Secret, ...]:
+        """The token at hand and those refused of late: what must never show in a message."""
+        return (*self._rejected, *((self._grant.token,) if self._grant else ()))
+
     def adopt(self, token: Secret | None) -> None:
         """Take a token that somebody else got; `None` forgets the one at hand for good."""
         with self._lock:

@@ -17,6 +17,8 @@ from berlin.wire.status import error_from_answer
 
 MAX_ERROR_BODY_BYTES = 64 * 1024
 LONG_TEXT = 256 * 1024
+# Shorter ones would be found in every other word.
+SHORTEST_SECRET = 4
 
 
 class HttpProvider:
@@ -56,7 +58,7 @@ class HttpProvider:
             call = await self._encode(request)
             watch = Stopwatch(timeouts)
             while True:
-                token = await self._token(watch, timeouts)
+                token = await self._token(watch)
                 try:
                     async with aclosing(self._exchange(call, token, watch, timeouts)) as bursts:
                         async for burst in bursts:
@@ -69,16 +71,24 @@ class HttpProvider:
                         raise
                     renewed = True
         except BerlinError as error:
-            self._complete(error, request)
-            raise
+            failure = self._complete(error, request)
+        raise failure
 
     async def aclose(self) -> None:
         """Close the connections of this loop."""
         await self._transport.aclose()
 
     async def send(self, request: HttpRequest) -> HttpResponse:
-        """Send one request of a login, and return the whole answer. Raises BerlinError."""
-        return await self._send(request, self._timeouts)
+        """Send one request of a login, and return the whole answer.
+
+        It has the time that the provider gives, not what a single request has left: others may
+        wait for it, and it may go on when the one who began it is gone.
+
+        Raises:
+            BerlinError: if there is no answer.
+        """
+        watch = Stopwatch(self._timeouts)
+        return await watch.wait(self._transport.fetch(request, self._timeouts.connect))
 
     async def check(self) -> None:
         """Get a token, by a login if need be.
@@ -87,10 +97,12 @@ class HttpProvider:
             BerlinError: if that fails.
         """
         try:
-            await self._token(Stopwatch(self._timeouts), self._timeouts)
+            await self._token(Stopwatch(self._timeouts))
         except BerlinError as error:
-            self._complete(error, None)
-            raise
+            failure = self._complete(error, None)
+        else:
+            return
+        raise failure
 
     async def _encode(self, request: ChatRequest) -> HttpRequest:
         messages = request.messages
@@ -98,13 +110,9 @@ class HttpProvider:
             return await asyncio.to_thread(self._format.encode_request, request)
         return self._format.encode_request(request)
 
-    async def _token(self, watch: Stopwatch, timeouts: Timeouts) -> Secret | None:
+    async def _token(self, watch: Stopwatch) -> Secret | None:
         watch.restart()
-        return await watch.wait(self._auth.token(lambda request: self._send(request, timeouts)))
-
-    async def _send(self, request: HttpRequest, timeouts: Timeouts) -> HttpResponse:
-        # A login may go on when the request that began it is gone, so it has its own time.
-        return await Stopwatch(timeouts).wait(self._transport.fetch(request, timeouts.connect))
+        return await watch.wait(self._auth.token(self.send))
 
     async def _exchange(
         self, call: HttpRequest, token: Secret | None, watch: Stopwatch, timeouts: Timeouts
@@ -142,13 +150,30 @@ class HttpProvider:
                 error = AuthenticationError(error.message, status=answer.status)
             raise error
 
-    def _complete(self, error: BerlinError, request: ChatRequest | None) -> None:
-        """Say in the error who was asked, and take out what must not be told."""
+    def _complete(self, error: BerlinError, request: ChatRequest | None) -> BerlinError:
+        """Return the error as it may be told: with who was asked, and without any secret.
+
+        Secrets stand in messages when a service echoes them, and in the locals of the frames that
+        the tracebacks hold; neither is needed to understand what the message says.
+        """
         error.provider = error.provider or self._name
         if request is not None:
             error.model = error.model or request.model or None
-        message = error.message
-        for secret in self._auth.secrets:
-            if len(secret.reveal()) >= 4:
-                message = message.replace(secret.reveal(), "***")
-        error.args = (message, *error.args[1:])
+        secrets = [s.reveal() for s in self._auth.secrets if len(s.reveal()) >= SHORTEST_SECRET]
+        link: BaseException | None = error
+        while link is not None:
+            link.args = tuple(_redact(value, secrets) for value in link.args)
+            link.__traceback__ = None
+            if link.__cause__ is None and not link.__suppress_context__:
+                link.__cause__ = link.__context__
+            link.__context__ = None
+            link = link.__cause__
+        return error
+
+
+def _redact(value: object, secrets: list[str]) -> object:
+    if not isinstance(value, str):
+        return value
+    for secret in secrets:
+        value = value.replace(secret, "***")
+    return value

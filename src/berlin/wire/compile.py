@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from berlin.errors import ConfigurationError
-from berlin.wire.pointer import MISSING, get_at
+from berlin.wire.pointer import MISSING, get_at, is_index
 
 Pointer = tuple[str, ...]
 Accessor = Callable[[Any], Any]
@@ -29,7 +29,24 @@ class _Node:
 
     @property
     def is_list(self) -> bool:
-        return all(segment.isdigit() for segment in self.children)
+        return bool(self.children) and all(map(is_index, self.children))
+
+    def merge_items(self) -> None:
+        """Make all items of a list the same place, since they have one type."""
+        if self.holds_text and self.is_list:
+            item = _Node()
+            for child in self.children.values():
+                item.take(child)
+            self.children = dict.fromkeys(self.children, item)
+        for child in {id(child): child for child in self.children.values()}.values():
+            child.merge_items()
+
+    def take(self, node: _Node) -> None:
+        """Add what another node holds."""
+        self.is_text |= node.is_text
+        self.holds_text |= node.holds_text
+        for segment, child in node.children.items():
+            self.children.setdefault(segment, _Node()).take(child)
 
 
 class CompiledDocument:
@@ -49,7 +66,12 @@ class CompiledDocument:
             self._add(pointer, is_text=True)
         for pointer in other:
             self._add(pointer, is_text=False)
-        self.type = _struct(self._root)
+        for child in self._root.children.values():
+            child.merge_items()
+        try:
+            self.type = _struct(self._root)
+        except ValueError as error:  # a name that msgspec cannot take, with a quote in it
+            raise ConfigurationError(f"a pointer cannot be used: {error}") from error
 
     def reader(self, pointer: Pointer) -> Accessor:
         """Return a function that reads the value at a pointer: `UNSET` where there is none."""
@@ -82,6 +104,8 @@ class CompiledDocument:
             node.holds_text |= is_text
             node = node.children.setdefault(segment, _Node())
         node.is_text |= is_text
+        if node.holds_text or (node.is_text and node.children):
+            raise ConfigurationError(f"another pointer goes through /{'/'.join(pointer)}")
 
     def _field(self, pointer: Pointer) -> int:
         return list(self._root.children).index(pointer[0])
@@ -105,18 +129,9 @@ def _type_of(node: _Node) -> Any:
     if not node.holds_text:
         return Raw
     if node.is_list:
-        merged = _Node()
-        for child in node.children.values():
-            _merge(merged, child)
-        return list[_type_of(merged)] | None  # type: ignore[misc]  # a type made at run time
+        item = next(iter(node.children.values()))
+        return list[_type_of(item)] | None  # type: ignore[misc]  # a type made at run time
     return _struct(node) | None
-
-
-def _merge(into: _Node, node: _Node) -> None:
-    into.is_text |= node.is_text
-    into.holds_text |= node.holds_text
-    for segment, child in node.children.items():
-        _merge(into.children.setdefault(segment, _Node()), child)
 
 
 def _struct(node: _Node) -> type:

@@ -42,7 +42,7 @@ class Inflater:
     @property
     def pending(self) -> bool:
         """Whether there is more to come without further bytes."""
-        return bool(self._rest)
+        return len(self._rest) >= (2 if self._stream is None else 1)
 
     def feed(self, data: bytes) -> bytes:
         """Take the next compressed bytes and return the first piece of what they hold."""

@@ -12,6 +12,7 @@ from msgspec import UNSET
 from berlin.errors import (
     AuthenticationError,
     BerlinError,
+    ConfigurationError,
     EmptyResponseError,
     ProtocolError,
     ServiceError,
@@ -78,6 +79,8 @@ class CompiledStream:
     def __init__(self, stream: StreamMap) -> None:
         self.described = stream
         self.text = _pointers(stream.text)
+        if not self.text:
+            raise ConfigurationError("[chat.stream] text names no pointer: where is the text?")
         self.finish_reason = _pointers(stream.finish_reason)
         self.input_tokens = _pointers(stream.input_tokens)
         self.output_tokens = _pointers(stream.output_tokens)
@@ -192,7 +195,7 @@ class MappedDecoder:
             documents = stream.decode_lines(block)
         except DECODE_ERRORS:
             documents = None
-        if documents is None or len(documents) != block.count(b"\n"):
+        if documents is None or not _is_one_a_line(block, len(documents)):
             # Something is odd (or a blank line stands between): line by line, so that whatever
             # comes before a bad line is delivered, wherever the reads were cut.
             return self._decode_one_by_one(block)
@@ -215,7 +218,7 @@ class MappedDecoder:
                 documents = self._stream.decode_lines(line)
             except DECODE_ERRORS as error:
                 self.failure = ProtocolError(f"a line is not as described: {_why(line, error)}")
-                self.failure.__cause__ = error
+                self.failure.__cause__ = error.with_traceback(None)
                 return events
             for document in documents:
                 text = self._stream.read_text(document)
@@ -294,6 +297,16 @@ def _is_cut(rest: bytes) -> bool:
     except DECODE_ERRORS:
         return True
     return False
+
+
+def _is_one_a_line(block: bytes, objects: int) -> bool:
+    """Whether each line is one whole object: then no cut of the reads makes a difference."""
+    return (
+        block.startswith(b"{")
+        and block.count(b"\n") == objects
+        and block.count(b"\n{") == objects - 1
+        and block.count(b"}\n") + block.count(b"}\r\n") == objects
+    )
 
 
 def _why(line: bytes, error: Exception) -> str:

@@ -36,6 +36,11 @@ def parse_pointer(text: str) -> tuple[str, ...]:
     return tuple(segment.replace("~1", "/").replace("~0", "~") for segment in text[1:].split("/"))
 
 
+def is_index(segment: str) -> bool:
+    """Tell whether a segment can be the number of an item."""
+    return _INDEX.fullmatch(segment) is not None
+
+
 def get_at(document: Any, pointer: tuple[str, ...]) -> Any:
     """Return the value at a pointer, or `MISSING`."""
     for segment in pointer:
@@ -44,7 +49,7 @@ def get_at(document: Any, pointer: tuple[str, ...]) -> Any:
                 return MISSING
             document = document[segment]
         elif isinstance(document, list):
-            if not _INDEX.fullmatch(segment) or int(segment) >= len(document):
+            if not is_index(segment) or int(segment) >= len(document):
                 return MISSING
             document = document[int(segment)]
         else:

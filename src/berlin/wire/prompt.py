@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from berlin.errors import InvalidRequestError
 from berlin.types.messages import Message, TextPart
@@ -15,12 +16,8 @@ ROLE_NAMES = {
     "tool": "Tool",
 }
 
-# A line inside a message that could be taken for the head of another message, also behind
-# invisible characters and with the full-width colon.
-_BLANK = r"[\s\u00ad\u200b-\u200f\u2060-\u2064\ufeff]*"
-_FORGED_HEAD = re.compile(
-    rf"{_BLANK}(?:system|developer|user|assistant|tool|human|ai){_BLANK}[:\uff1a]", re.IGNORECASE
-)
+_ROLE_WORDS = frozenset({"system", "developer", "user", "assistant", "tool", "human", "ai"})
+_HEAD = re.compile("[^:\uff1a\n]{1,200}(?=[:\uff1a])")
 
 
 def flatten_messages(messages: tuple[Message, ...]) -> str:
@@ -49,7 +46,21 @@ def _escape(text: str) -> str:
     first, *rest = text.splitlines(keepends=True) or [""]
     if not rest:
         return text
-    return first + "".join(f"\\{line}" if _FORGED_HEAD.match(line) else line for line in rest)
+    return first + "".join(f"\\{line}" if _looks_like_a_head(line) else line for line in rest)
+
+
+def _looks_like_a_head(line: str) -> bool:
+    """Whether a reader could take a line for the head of another message.
+
+    What a reader does not see (blanks, marks of direction, joiners, variation selectors) does
+    not count, and neither do wide forms of letters.
+    """
+    head = _HEAD.match(line)
+    if head is None:
+        return False
+    word = unicodedata.normalize("NFKD", head[0])
+    seen = "".join(c for c in word if c.isprintable() and unicodedata.category(c)[0] not in "MZ")
+    return seen.casefold() in _ROLE_WORDS
 
 
 def _text_of(n: int, message: Message) -> str:
