@@ -22,16 +22,22 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Final, Self, TypeAlias
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 BACKLOG = 4096
+LARGEST_REQUEST_BYTES = 256 * 1024 * 1024
+# asyncio's debug mode tells of steps over 100 ms: that is the machine, and no fault.
+SLOW_STEP = re.compile(r"^Executing <.*> took \d+\.\d+ seconds\n", re.MULTILINE)
+
 HANG: Final = object()
 """Among the pieces of an answer: nothing more comes, and the connection stays open."""
 
-# A piece is text (one NDJSON line), bytes (sent as they are), seconds to wait, or HANG.
+# A piece is text (one NDJSON line), bytes (sent as they are), seconds to wait, HANG, or
+# ConnectionResetError to cut the connection.
 Piece: TypeAlias = str | bytes | float | object
 
 
@@ -137,7 +143,10 @@ class ChatService:
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0, backlog=BACKLOG)
         await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        # Ports come again, and tokens are kept by URL for as long as the process lives: the path
+        # makes each service one of its own.
+        self._prefix = f"/service-{token_hex(6)}"
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}{self._prefix}"
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -154,9 +163,14 @@ class ChatService:
         """Connections that are open now."""
         return self.opened - len(self.closed_at)
 
+    @property
+    def tokens(self) -> frozenset[str]:
+        """All tokens that were ever issued."""
+        return frozenset(self._owners)
+
     def issue(self, account: str = "account") -> str:
         """Return a new token, as a login would."""
-        token = f"token-of-{account}-{next(self._serial)}"
+        token = f"token-{next(self._serial)}-{token_hex(12)}"
         self._owners[token] = account
         self._good.add(token)
         return token
@@ -214,12 +228,14 @@ class ChatService:
             await process.wait()
             raise
         assert process.returncode is not None
-        return Finished(process.returncode, out.decode(), err.decode(), time.time())
+        return Finished(
+            process.returncode, out.decode(), SLOW_STEP.sub("", err.decode()), time.time()
+        )
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         noted = Request(
             request.method,
-            request.path,
+            request.path.removeprefix(self._prefix),
             request.headers.copy(),
             dict(request.cookies),
             request.raw_headers,
@@ -235,7 +251,9 @@ class ChatService:
                     return await self._stream(request, noted)
             case _:
                 answer = Answer(404, {"message": f"there is no {noted.method} {noted.path}"})
-        return web.Response(status=answer.status, body=answer.data, headers=answer.headers)
+        json_or_text = "application/json" if isinstance(answer.body, Mapping) else "text/plain"
+        headers = {"Content-Type": json_or_text, **answer.headers}
+        return web.Response(status=answer.status, body=answer.data, headers=headers)
 
     async def _login(self, request: Request) -> Answer:
         account, password = request.json.get("account"), request.json.get("password")
@@ -247,7 +265,7 @@ class ChatService:
         if instead is not None:
             return instead
         if account not in self.accounts or self.accounts[account] != password:
-            return Answer(401, {"message": "wrong account or password"})
+            return Answer(401, {"message": "the login is not known"})
         return Answer(200, {"data": {"token": self.issue(account)}})
 
     async def _chat(self, request: Request) -> Answer | None:
@@ -278,6 +296,10 @@ class ChatService:
                 case int() | float():
                     await asyncio.sleep(piece)
                     continue
+                case type():
+                    assert request.transport is not None
+                    request.transport.abort()
+                    await asyncio.Event().wait()  # until the loss is noticed
                 case _:
                     await asyncio.Event().wait()
                     continue
@@ -291,8 +313,18 @@ class _Server(web.Server):
     """Counts connections, and ends an answer as soon as nobody is there to read it."""
 
     def __init__(self, service: ChatService) -> None:
-        super().__init__(service._handle, handler_cancellation=True, access_log=None)
+        super().__init__(
+            service._handle,
+            request_factory=self._large_request,
+            handler_cancellation=True,
+            access_log=None,
+        )
         self._service = service
+
+    def _large_request(self, *parts: Any) -> web.BaseRequest:
+        return web.BaseRequest(
+            *parts, asyncio.get_running_loop(), client_max_size=LARGEST_REQUEST_BYTES
+        )
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)

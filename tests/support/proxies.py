@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 START_LIMIT_S = 5.0
@@ -102,14 +102,8 @@ def _program(name: str) -> str:
     return found
 
 
-class _Command:
-    """Returns the command line for a port."""
-
-    def __call__(self, port: int) -> Sequence[str]: ...
-
-
 @contextlib.contextmanager
-def _running(command: _Command, output: Path) -> Iterator[int]:
+def _running(command: Callable[[int], list[str]], output: Path) -> Iterator[int]:
     # Neither program can choose its port, so another process may be faster: then once more.
     for attempt in range(1, ATTEMPTS + 1):
         port = free_port()
@@ -131,7 +125,26 @@ def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> bool:
     while time.monotonic() < ends_at:
         if process.poll() is not None:
             return False
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return process.poll() is None
+        if _owns(process.pid, port):
+            return True
         time.sleep(0.02)
     raise RuntimeError(f"{process.args!r} does not listen on port {port}")
+
+
+def _owns(pid: int, port: int) -> bool:
+    """Tell whether this very process listens on the port.
+
+    A connection would not tell: another program may have taken the port in between, and a port
+    that nobody listens on can even connect to itself.
+    """
+    listening = {
+        f"socket:[{row[9]}]"
+        for row in map(str.split, Path("/proc/net/tcp").read_text("ascii").splitlines()[1:])
+        if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port
+    }
+    held: set[str] = set()
+    with contextlib.suppress(OSError):  # it may end, or close a file, while we look
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                held.add(os.readlink(descriptor))
+    return not listening.isdisjoint(held)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import ssl
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -22,46 +24,47 @@ class TinyService:
     """Logs in one account and answers every prompt with `ANSWER`.
 
     Attributes:
+        base: a path of its own: a port may be given out twice in one process, and tokens are
+            kept by URL.
+        address: `host:port`; empty until it runs.
         url: base URL; empty until it runs.
-        paths: the path of each request that came in, in order.
+        paths: the path of each request that came in, whatever it was, without `base`.
         headers: the names of all headers that came in, in lower case.
-        values: the values of all headers that came in.
-        peers: `host:port` of the other end of each request.
-        connections: how many TCP connections were accepted, also those that never became TLS.
+        bodies: the body of each request.
     """
 
     def __init__(self) -> None:
+        self.base = f"/{uuid.uuid4().hex}"
+        self.address = ""
         self.url = ""
         self.paths: list[str] = []
         self.headers: set[str] = set()
-        self.values: set[str] = set()
-        self.peers: list[str] = []
         self.bodies: list[bytes] = []
 
-    async def login(self, request: web.Request) -> web.StreamResponse:
-        """Answer `POST /api/login`."""
-        await self._note(request)
-        told = await request.json()
-        if told != {"account": ACCOUNT, "password": PASSWORD}:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Take note of a request and answer it."""
+        path = request.path.removeprefix(self.base)
+        self.paths.append(path)
+        self.headers.update(name.lower() for name in request.headers)
+        body = await request.read()
+        self.bodies.append(body)
+        match path:
+            case "/api/login":
+                return self._login(body)
+            case "/api/chat/completions":
+                return self._chat(request)
+        return web.json_response({"message": "no such path"}, status=404)
+
+    def _login(self, body: bytes) -> web.Response:
+        if json.loads(body) != {"account": ACCOUNT, "password": PASSWORD}:
             return web.json_response({"message": "wrong account or password"}, status=401)
         return web.json_response({"data": {"token": TOKEN}})
 
-    async def chat(self, request: web.Request) -> web.StreamResponse:
-        """Answer `POST /api/chat/completions`."""
-        await self._note(request)
+    def _chat(self, request: web.Request) -> web.Response:
         if request.headers.get("token") != TOKEN:
             return web.json_response({"message": "no valid token"}, status=401)
         lines = "".join(f'{{"content": "{piece}"}}\n' for piece in PIECES)
         return web.Response(text=lines, content_type="application/x-ndjson")
-
-    async def _note(self, request: web.Request) -> None:
-        self.paths.append(request.path)
-        self.headers.update(name.lower() for name in request.headers)
-        self.values.update(request.headers.values())
-        self.bodies.append(await request.read())
-        peer = request.transport.get_extra_info("peername") if request.transport else None
-        if peer is not None:
-            self.peers.append(f"{peer[0]}:{peer[1]}")
 
 
 @contextlib.asynccontextmanager
@@ -76,15 +79,14 @@ async def running(
     """
     service = TinyService()
     app = web.Application()
-    app.router.add_post("/api/login", service.login)
-    app.router.add_post("/api/chat/completions", service.chat)
+    app.router.add_route("*", "/{path:.*}", service.answer)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
         await site.start()
-        port = runner.addresses[0][1]
-        service.url = f"{'https' if context else 'http'}://{host}:{port}"
+        service.address = f"{host}:{runner.addresses[0][1]}"
+        service.url = f"{'https' if context else 'http'}://{service.address}{service.base}"
         yield service
     finally:
         await runner.cleanup()

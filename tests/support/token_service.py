@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import time
 from typing import Self
 
@@ -144,4 +145,4 @@ class TokenService:
         if prompt != account:
             self.violations.append(f"the token of {account} was used by {prompt}")
         self.chats += 1
-        return web.Response(text='{"content":"%s"}\n' % account)
+        return web.Response(text=json.dumps({"content": account}) + "\n")

@@ -31,7 +31,9 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("attach needs exactly one of header, query and cookie")
         for name in (self.header, self.cookie):
             if name and name != "*" and not _TOKEN.fullmatch(name):
-                raise ValueError(f"attach: {name!r} is no name of a header or cookie")
+                raise ValueError(f"attach: the name {name!r} cannot be sent")
+        if not all("!" <= c <= "~" for c in self.query):
+            raise ValueError(f"attach: the name {self.query!r} cannot be sent")
         if not all(" " <= c <= "~" for c in self.prefix):
             raise ValueError("attach.prefix holds characters that no header may carry")
 

@@ -64,9 +64,8 @@ class CommandFlow:
         """Run the program; see `Flow`."""
         output = await self._run()
         if not self._pointers:
-            return parse_grant(
-                {"token": output.decode("utf-8", "replace").strip()}, time.time(), ""
-            )
+            token = output.decode("utf-8", "replace").strip()
+            return parse_grant({"token": token}, time.time(), "nothing", self._map.command[0])
         try:
             document = msgspec.json.decode(output)
         except DECODE_ERRORS as error:

@@ -36,7 +36,9 @@ class Grant(msgspec.Struct, frozen=True):
     refresh_token: Secret | None = None
 
 
-def parse_grant(values: dict[str, Any], now: float, said: str, where: str = "the login") -> Grant:
+def parse_grant(
+    values: dict[str, Any], now: float, said: str, where: str = "the login", place: str = ""
+) -> Grant:
     """Return the grant in the values that an answer held.
 
     Args:
@@ -45,6 +47,7 @@ def parse_grant(values: dict[str, Any], now: float, said: str, where: str = "the
         now: the time, in seconds since 1970.
         said: what the service said, for the error.
         where: what was answered, for the error.
+        place: where in the answer the token should be, for the error.
 
     Raises:
         AuthenticationError: if there is no token.
@@ -52,27 +55,28 @@ def parse_grant(values: dict[str, Any], now: float, said: str, where: str = "the
     """
     token = values.get("token", MISSING)
     if token is MISSING or token is None or token == "":
-        raise AuthenticationError(f"{where} gave no token; the service says: {said}")
+        at = f" at {place}" if place else ""
+        raise AuthenticationError(f"{where} gave no token{at}; the service says: {said}")
     refresh = values.get("refresh_token") or None
-    secret = check_token(token)
+    secret = check_token(token, f"the token at {place}" if place else "the token")
     expires_at = _expiry(values, now)
     if expires_at is None:
         expires_at = read_jwt_expiry(secret.reveal())
     return Grant(secret, now, expires_at, check_token(refresh) if refresh else None)
 
 
-def check_token(token: object) -> Secret:
+def check_token(token: object, what: str = "the token") -> Secret:
     """Return a token that a header can carry.
 
     Raises:
         ProtocolError: if it cannot be one.
     """
     if not isinstance(token, str) or not token:
-        raise ProtocolError(f"a token must be text, not {type(token).__name__}")
+        raise ProtocolError(f"{what} must be text, not {type(token).__name__}")
     if len(token) > MAX_TOKEN_BYTES:
-        raise ProtocolError(f"the token is longer than {MAX_TOKEN_BYTES} bytes")
+        raise ProtocolError(f"{what} is longer than {MAX_TOKEN_BYTES} bytes")
     if not all(" " <= c <= "~" for c in token) or token != token.strip():
-        raise ProtocolError("the token holds characters that no HTTP header may carry")
+        raise ProtocolError(f"{what} holds characters that no HTTP header may carry")
     return Secret(token)
 
 

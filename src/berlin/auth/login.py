@@ -174,7 +174,7 @@ async def _run(steps: list[_Step], values: dict[str, str], send: Send, where: st
     said = ""
     for step in steps:
         response = await send(step.request({**values, **taken}, cookies))
-        document = read_answer(response, values.get("account", ""), where)
+        document = read_answer(response, values.get("account", ""), where, json=bool(step.pointers))
         cookies.update(response.cookies)
         said = outline(document)
         for name, place in step.step.take.items():
@@ -183,7 +183,12 @@ async def _run(steps: list[_Step], values: dict[str, str], send: Send, where: st
         for name, value in taken.items():
             if not last and not isinstance(value, str | int | float):
                 raise ProtocolError(f"{where}: {step.step.path} gave no {name}; it says: {said}")
-    return parse_grant(taken, time.time(), said, where)
+    return parse_grant(taken, time.time(), said, where, _place_of_token(steps))
+
+
+def _place_of_token(steps: list[_Step]) -> str:
+    places = [step.pointers["token"] for step in steps if "token" in step.pointers]
+    return f"/{'/'.join(places[-1])}" if places else ""
 
 
 def _take(
@@ -203,13 +208,21 @@ def _take(
     return cookies.get(place.cookie, MISSING)
 
 
-def read_answer(response: HttpResponse, account: str, where: str) -> Any:
-    """Return the JSON of an answer to a login (an empty object, if it has none).
+def read_answer(
+    response: HttpResponse, account: str, where: str, *, json: bool = True
+) -> dict[str, Any]:
+    """Return the JSON object of an answer to a login.
+
+    Args:
+        response: the answer.
+        account: who logs in, for the error.
+        where: what was asked, for the error.
+        json: whether something is wanted of it; else a page or nothing will do.
 
     Raises:
         AuthenticationError: if the service refuses the credentials.
         BerlinError: for every other status that is no success.
-        ProtocolError: if the answer is not JSON.
+        ProtocolError: if the answer is no JSON object, and is to be one.
     """
     said = explain(response.body)
     if response.status in REFUSED_STATUSES:
@@ -220,14 +233,18 @@ def read_answer(response: HttpResponse, account: str, where: str) -> Any:
             status=response.status,
         )
     if not 200 <= response.status < 300:
-        raise error_from_answer(response.status, response.headers, f"{said} ({where})")
-    if not response.body.strip():
-        return {}
+        raise error_from_answer(response.status, response.headers, f"{said} (at {where})")
+    got = f"got {snippet(response.body)!r}"
     try:
         document = msgspec.json.decode(response.body)
     except DECODE_ERRORS as error:
-        message = f"{where}: expected JSON, got {snippet(response.body)!r}"
-        raise ProtocolError(message) from error
+        if not json:
+            return {}
+        raise ProtocolError(f"the answer to {where}: expected JSON, {got}") from error
+    if not isinstance(document, dict):
+        if not json:
+            return {}
+        raise ProtocolError(f"the answer to {where}: expected a JSON object, {got}")
     _check_envelope(document, account, said)
     return document
 

@@ -193,8 +193,6 @@ class OAuth2Flow:
         if _error_of(response) in ("temporarily_unavailable", "server_error"):
             raise ServiceUnavailableError("the token service is temporarily unavailable")
         answer = read_answer(response, "", "the token request")
-        if not isinstance(answer, dict):
-            raise ProtocolError("the token request: expected a JSON object")
         kind = answer.get("token_type")
         # RFC 6749, 7.1: a token of a type that is not understood must not be used.
         if isinstance(kind, str) and kind.lower() != "bearer":

@@ -135,10 +135,13 @@ class TokenSource:
                 held = self._held()
                 if held is not None:
                     return held
-                if self._login is None or self._login.is_lost():
-                    self._login = _Login(self, login)
+                begins = self._login is None or self._login.is_lost()
+                if self._login is None or begins:
+                    self._login = _Login()
                 running = self._login
                 running.waiting += 1
+            if begins:
+                running.begin(self, login)
             try:
                 outcome = await asyncio.wrap_future(running.outcome)
             finally:
@@ -300,7 +303,7 @@ def _remembered(refusal: AuthenticationError, wait: float) -> AuthenticationErro
 class _Login:
     """One running login. It is a task of its own, so it outlives the one who began it."""
 
-    def __init__(self, source: TokenSource, login: Login) -> None:
+    def __init__(self) -> None:
         self.waiting = 0
         # Results only, never an exception: nobody may be left to retrieve it. Set running, so
         # that a waiter who is cancelled does not cancel it for the others.
@@ -309,6 +312,10 @@ class _Login:
         )
         self.outcome.set_running_or_notify_cancel()
         self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self, source: TokenSource, login: Login) -> None:
+        """Log in. Not under the source's lock: an eager task may end within this call."""
         self._task = self._loop.create_task(self._run(source, login))
 
     def is_lost(self) -> bool:
@@ -316,7 +323,7 @@ class _Login:
         return self._loop.is_closed() and not self.outcome.done()
 
     def cancel(self) -> None:
-        if not self.outcome.done() and not self._loop.is_closed():
+        if self._task is not None and not self.outcome.done() and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._task.cancel)
 
     async def _run(self, source: TokenSource, login: Login) -> None:

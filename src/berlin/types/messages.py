@@ -16,19 +16,23 @@ ROLES: frozenset[str] = frozenset(get_args(Role))
 Messages: TypeAlias = list[dict[str, str]]
 
 
-class TextPart(msgspec.Struct, frozen=True, tag="text"):
+# None of these can be part of a cycle: without `gc=False`, collecting the garbage of a very long
+# conversation would stop the loop.
+
+
+class TextPart(msgspec.Struct, frozen=True, gc=False, tag="text"):
     """A piece of text."""
 
     text: str
 
 
-class ImagePart(msgspec.Struct, frozen=True, tag="image"):
+class ImagePart(msgspec.Struct, frozen=True, gc=False, tag="image"):
     """An image, by URL (`https:` or `data:`). Berlin itself never fetches it."""
 
     url: str
 
 
-class ToolCallPart(msgspec.Struct, frozen=True, tag="tool_call"):
+class ToolCallPart(msgspec.Struct, frozen=True, gc=False, tag="tool_call"):
     """A call that the model asked for; `arguments` is JSON text."""
 
     id: str
@@ -36,7 +40,7 @@ class ToolCallPart(msgspec.Struct, frozen=True, tag="tool_call"):
     arguments: str
 
 
-class ToolResultPart(msgspec.Struct, frozen=True, tag="tool_result"):
+class ToolResultPart(msgspec.Struct, frozen=True, gc=False, tag="tool_result"):
     """What a tool answered to the call `id`."""
 
     id: str
@@ -46,7 +50,7 @@ class ToolResultPart(msgspec.Struct, frozen=True, tag="tool_result"):
 Part: TypeAlias = TextPart | ImagePart | ToolCallPart | ToolResultPart
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One message of a conversation."""
 
     role: Role

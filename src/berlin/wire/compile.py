@@ -61,6 +61,7 @@ class CompiledDocument:
     """
 
     def __init__(self, text: Iterable[Pointer], other: Iterable[Pointer]) -> None:
+        text, other = list(text), list(other)
         self._root = _Node()
         for pointer in text:
             self._add(pointer, is_text=True)
@@ -68,6 +69,10 @@ class CompiledDocument:
             self._add(pointer, is_text=False)
         for child in self._root.children.values():
             child.merge_items()
+        for pointer in (*text, *other):
+            end = self._end(pointer)
+            if end.holds_text or (end.is_text and (end.children or pointer not in text)):
+                raise ConfigurationError(f"another pointer goes through /{'/'.join(pointer)}")
         try:
             self.type = _struct(self._root)
         except ValueError as error:  # a name that msgspec cannot take, with a quote in it
@@ -104,8 +109,12 @@ class CompiledDocument:
             node.holds_text |= is_text
             node = node.children.setdefault(segment, _Node())
         node.is_text |= is_text
-        if node.holds_text or (node.is_text and node.children):
-            raise ConfigurationError(f"another pointer goes through /{'/'.join(pointer)}")
+
+    def _end(self, pointer: Pointer) -> _Node:
+        node = self._root
+        for segment in pointer:
+            node = node.children[segment]
+        return node
 
     def _field(self, pointer: Pointer) -> int:
         return list(self._root.children).index(pointer[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from collections import Counter
 from functools import reduce
 from typing import Any, TypeVar
 
@@ -107,11 +108,17 @@ def _is_meant(option: msgspec.inspect.Type, tree: Any) -> bool:
 def _line(text: str, path: tuple[str, ...]) -> int:
     """Return the line where a key stands, or that of the nearest table around it."""
     best = 1
+    numbers = [int(part) for part in path if part.isdecimal()]
+    path = tuple(part for part in path if not part.isdecimal())  # items of [[…]] have no name
+    heads: Counter[tuple[str, ...]] = Counter()
     table: tuple[str, ...] = ()
     for number, line in enumerate(text.splitlines(), 1):
         head = re.match(r"\s*\[+([^\]]+)\]", line)
         if head:
             table = tuple(part.strip(" \"'") for part in head[1].split("."))
+            heads[table] += 1
+            if line.lstrip().startswith("[[") and numbers and heads[table] <= numbers[0]:
+                table = ()  # an earlier item than the one that is meant
             if table == path[: len(table)]:
                 best = number
         key = re.match(r"\s*([\w.\"'-]+)\s*=", line)

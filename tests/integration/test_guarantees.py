@@ -1,0 +1,17 @@
+"""The guarantees about tokens, each tried with real processes, a real Redis and a real service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from guarantees import GUARANTEES
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", GUARANTEES)
+async def test_guarantee(name: str, tmp_path: Path) -> None:
+    """What the table of guarantees promises about tokens holds."""
+    outcome = await GUARANTEES[name](tmp_path / name)
+    assert outcome.problems == []

@@ -1,0 +1,199 @@
+"""OAuth 2 for devices (RFC 8628): a person enters a code elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
+from pathlib import Path
+
+import pytest
+
+from berlin import errors
+from berlin.auth.credentials import Credentials
+from berlin.auth.oauth2 import OAuth2Flow, OAuth2Map
+from berlin.types import HttpRequest, HttpResponse
+from support.oauth_service import (
+    GOOD,
+    FlowService,
+    OAuthService,
+    Reply,
+    Seen,
+    provider,
+    reply,
+    write_recipe,
+)
+
+DEVICE = (
+    '[auth]\nflow = "oauth2"\ngrant = "device_code"\ntoken_url = "/token"\n'
+    'device_url = "/device"\nscope = "chat"\n'
+)
+AUTHORIZED = {
+    "device_code": "device-secret",
+    "user_code": "WDJB-MJHT",
+    "verification_uri": "https://login.example/device",
+    "verification_uri_complete": "https://login.example/device?code=WDJB-MJHT",
+    "expires_in": 600,
+    "interval": 0,
+}
+
+
+class Device:
+    """A device flow whose time a test turns: it waits for nobody."""
+
+    def __init__(self, *answers: tuple[int, object], **authorized: object) -> None:
+        self._answers = list(answers)
+        self._authorized = {**AUTHORIZED, **authorized}
+        self.slept: list[float] = []
+        self.asked: list[HttpRequest] = []
+        self.flow = OAuth2Flow(OAuth2Map("device_code", "/token", device_url="/device"))
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        if request.path == "/device":
+            return HttpResponse(200, body=json.dumps(self._authorized).encode())
+        self.asked.append(request)
+        status, document = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        return HttpResponse(status, body=json.dumps(document).encode())
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+    async def run(self) -> str:
+        """Return the token."""
+        who = Credentials.checked("test", client_id="client")
+        code = await self.flow.begin(who, self.send)
+        return (await self.flow.wait(code, who, self.send, self.sleep)).token.reveal()
+
+
+PENDING = (400, {"error": "authorization_pending"})
+SLOW_DOWN = (400, {"error": "slow_down"})
+DONE = (200, {"access_token": "t1", "token_type": "bearer"})
+
+
+async def test_device_intervals() -> None:
+    """The service is asked at its interval, and five seconds later after each `slow_down`."""
+    device = Device(PENDING, SLOW_DOWN, PENDING, SLOW_DOWN, DONE, interval=3)
+    assert await device.run() == "t1"
+    assert device.slept == [3, 3, 8, 8, 13]
+    body = device.asked[0].body.decode()
+    assert "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code" in body
+    assert "device_code=device-secret" in body
+    assert "client_id=client" in body
+
+
+async def test_device_without_an_interval() -> None:
+    """Where the service names no interval it is five seconds (RFC 8628, 3.2)."""
+    device = Device(PENDING, DONE)
+    del device._authorized["interval"]
+    assert await device.run() == "t1"
+    assert device.slept == [5, 5]
+
+
+async def test_device_answers_with_200() -> None:
+    """A well-known service says that it waits with a 200: that is waited for as well."""
+    device = Device((200, PENDING[1]), (200, SLOW_DOWN[1]), DONE, interval=1)
+    assert await device.run() == "t1"
+    assert device.slept == [1, 1, 6]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((400, {"error": "access_denied"}), "the person refused the access"),
+        ((400, {"error": "expired_token"}), "nobody entered the code in time"),
+        ((400, {"error": "invalid_grant"}), "the service ends the login: invalid_grant"),
+        ((401, {"error": "invalid_client"}), "the service ends the login: invalid_client"),
+    ],
+)
+async def test_device_refused(answer: tuple[int, object], said: str) -> None:
+    """A refusal ends the waiting, and says why."""
+    device = Device(PENDING, answer)
+    with pytest.raises(errors.AuthenticationError, match=f"^{said}"):
+        await device.run()
+    assert len(device.asked) == 2
+
+
+async def test_device_never_entered() -> None:
+    """The waiting ends when the code does."""
+    device = Device(PENDING, interval=10, expires_in=35)
+    with pytest.raises(errors.AuthenticationError, match="nobody entered the code in time"):
+        await device.run()
+    assert sum(device.slept) <= 40
+
+
+@pytest.mark.parametrize(
+    "document", [{}, {"device_code": 7}, [], {**AUTHORIZED, "expires_in": "x"}]
+)
+async def test_device_authorization_that_is_none(document: object, tmp_path: Path) -> None:
+    """A device authorization that makes no sense is a typed error."""
+    async with FlowService() as service:
+        service.answers["/device"] = [reply(document)]
+        async with provider(tmp_path, service.url, DEVICE, client_id="client") as berlin:
+            with pytest.raises(errors.ProtocolError, match="the device authorization: "):
+                await berlin.log_in(lambda code: None)
+
+
+async def test_device_needs_a_person(tmp_path: Path) -> None:
+    """A chat does not begin a device login by itself: it says what to run."""
+    async with FlowService() as service:
+        async with provider(tmp_path, service.url, DEVICE, client_id="client") as berlin:
+            with pytest.raises(errors.MissingCredentialsError, match="run `berlin login`"):
+                await berlin.ask("Hello")
+        assert service.seen == []
+
+
+async def _berlin(config: Path, *words: str) -> tuple[int | None, str, str]:
+    """Run a command; return its exit code, output and errors."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-m", "berlin", *words),
+        env={**os.environ, "BERLIN_CONFIG": str(config)},
+        stdin=DEVNULL, stdout=PIPE, stderr=PIPE,
+    )  # fmt: skip
+    out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_device_on_the_command_line(tmp_path: Path) -> None:
+    """`berlin login` shows page and code and waits; `berlin chat` then has the token."""
+    async with OAuthService(rotate=True) as service:
+        service.clients["public"] = ""
+        service.answers["/device"] = [reply(AUTHORIZED)]
+
+        def done(seen: Seen) -> Reply:
+            return service.issue()
+
+        service.answers["/token"] = [reply(PENDING[1], 400), reply(PENDING[1], 400), done]
+        config = write_recipe(tmp_path, DEVICE, url=service.url, client_id="public")
+        code, out, err = await _berlin(config, "login", "tested")
+        assert (code, out) == (0, f"Logged in to {service.url}.\n")
+        assert err == (
+            "Open https://login.example/device and enter the code WDJB-MJHT\n"
+            "or open https://login.example/device?code=WDJB-MJHT\n"
+        )
+        assert await _berlin(config, "chat", "Hello") == (0, "good\n", "")
+        assert service.paths == ["/device", "/token", "/token", "/token", "/chat"]
+        assert service.seen[0].form == {"scope": "chat", "client_id": "public"}
+        # Later the refresh token goes on without a person.
+        service.expire_all()
+        service.answers["/token"] = [
+            lambda seen: service.issue() if seen.form["refresh_token"] == "refresh-1" else GOOD
+        ]
+        assert await _berlin(config, "chat", "Hello") == (0, "good\n", "")
+    stored = "".join(p.read_text() for p in (tmp_path / "data").rglob("*.json"))
+    assert re.findall(r"device-secret", stored) == []
+
+
+async def test_device_refused_on_the_command_line(tmp_path: Path) -> None:
+    """A person who refuses ends `berlin login` with the exit code of refused credentials."""
+    async with FlowService() as service:
+        service.answers |= {
+            "/device": [reply(AUTHORIZED)],
+            "/token": [reply({"error": "access_denied"}, 400)],
+        }
+        config = write_recipe(tmp_path, DEVICE, url=service.url, client_id="client")
+        code, out, err = await _berlin(config, "login", "tested")
+    assert (code, out) == (3, "")
+    assert err.endswith("berlin: the person refused the access\n")

@@ -1,0 +1,224 @@
+"""Retries: bounded, patient, and never twice the same text."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+import pytest
+
+from berlin import errors
+from berlin.errors import BerlinError
+from berlin.providers.scripted import ScriptedProvider
+from berlin.routing.retry import ATTEMPTS, LONGEST_RETRY_AFTER_S, Retry
+from berlin.types import ChatRequest, Finished, StreamEvent, TextDelta, Timeouts
+
+REQUEST = ChatRequest.of("Hello")
+GOOD = ("Hello", Finished())
+ANSWER = [TextDelta("Hello"), Finished()]
+
+
+def busy(retry_after: float | None = None) -> BerlinError:
+    """Return the error of a service that is busy."""
+    return errors.RateLimitError("slow down", retry_after=retry_after)
+
+
+async def answer(
+    inner: ScriptedProvider, total: float = 5, jitter: float = 0.0, request: ChatRequest = REQUEST
+) -> tuple[list[StreamEvent], BerlinError | None, float]:
+    """Return the events, how it ended, and how many seconds it took."""
+    retry = Retry(inner, Timeouts(total=total), jitter=lambda: jitter)
+    now = asyncio.get_running_loop().time
+    began = now()
+    events: list[StreamEvent] = []
+    try:
+        async for burst in retry.bursts(request):
+            events += burst
+    except BerlinError as error:
+        return events, error, now() - began
+    return events, None, now() - began
+
+
+async def test_a_good_answer_is_asked_for_once() -> None:
+    """What works is not asked for again."""
+    inner = ScriptedProvider(GOOD)
+    assert (await answer(inner))[:2] == (ANSWER, None)
+    assert inner.requests == [REQUEST]
+
+
+@pytest.mark.parametrize(
+    "kind", [errors.RateLimitError, errors.ServiceUnavailableError, errors.ConnectionLostError]
+)
+async def test_h32_what_may_pass_is_tried_again(kind: type[BerlinError]) -> None:
+    """A failure that may pass is followed by another try, and the caller sees the answer only."""
+    inner = ScriptedProvider([kind("no", retry_after=0.0)], GOOD)
+    events, error, _ = await answer(inner)
+    assert (events, error) == (ANSWER, None)
+    assert len(inner.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        errors.ConfigurationError,
+        errors.InvalidRequestError,
+        errors.AuthenticationError,
+        errors.PermissionDeniedError,
+        errors.ConnectError,
+        errors.TLSError,
+        errors.ProxyError,
+        errors.UpstreamTimeoutError,
+        errors.RequestRejectedError,
+        errors.RedirectError,
+        errors.ProtocolError,
+        errors.EmptyResponseError,
+        errors.TruncatedStreamError,
+    ],
+)
+async def test_h27_what_will_not_pass_is_not_tried_again(kind: type[BerlinError]) -> None:
+    """Any other failure is told at once, even with a Retry-After."""
+    inner = ScriptedProvider([kind("no", retry_after=0.0)], GOOD)
+    events, error, _ = await answer(inner)
+    assert events == []
+    assert type(error) is kind
+    assert len(inner.requests) == 1
+
+
+async def test_h31_three_attempts_and_no_more() -> None:
+    """After three attempts the last error is told."""
+    scripts = [[errors.ServiceUnavailableError(f"no {n}", retry_after=0.0)] for n in range(1, 9)]
+    inner = ScriptedProvider(*scripts)
+    _, error, _ = await answer(inner)
+    assert error is not None
+    assert error.message == "no 3"
+    assert len(inner.requests) == ATTEMPTS == 3
+
+
+@pytest.mark.parametrize("begin", ["Hel", Finished()])
+async def test_h13_never_after_the_first_event(begin: StreamEvent | str) -> None:
+    """Once an event was handed on, a failure is told: no text comes twice."""
+    inner = ScriptedProvider([begin, errors.ConnectionLostError("gone", retry_after=0.0)], GOOD)
+    events, error, _ = await answer(inner)
+    assert len(events) == 1
+    assert type(error) is errors.ConnectionLostError
+    assert len(inner.requests) == 1
+
+
+async def test_t17_not_after_the_first_event_of_the_second_attempt_either() -> None:
+    """A second attempt that breaks off after some text is not followed by a third."""
+    lost = errors.ConnectionLostError("gone", retry_after=0.0)
+    inner = ScriptedProvider([lost], ["Hel", lost], GOOD)
+    events, error, _ = await answer(inner)
+    assert events == [TextDelta("Hel")]
+    assert type(error) is errors.ConnectionLostError
+    assert len(inner.requests) == 2
+
+
+async def test_h28_the_service_says_how_long() -> None:
+    """A Retry-After is waited for in full."""
+    inner = ScriptedProvider([busy(0.2)], GOOD)
+    events, error, seconds = await answer(inner)
+    assert (events, error) == (ANSWER, None)
+    assert 0.19 < seconds < 2
+
+
+async def test_h28_retry_after_goes_before_our_own_pauses() -> None:
+    """A Retry-After of zero means at once, though our own pauses would be longer."""
+    inner = ScriptedProvider([busy(0.0)], [busy(0.0)], GOOD)
+    events, error, seconds = await answer(inner, jitter=1.0)
+    assert (events, error) == (ANSWER, None)
+    assert seconds < 0.25
+
+
+@pytest.mark.parametrize("retry_after", [LONGEST_RETRY_AFTER_S + 0.1, 86_400.0, math.inf])
+async def test_h30_a_long_retry_after_is_told_instead_of_waited_for(retry_after: float) -> None:
+    """A caller would rather be told than wait longer than half a minute."""
+    inner = ScriptedProvider([busy(retry_after)], GOOD)
+    _, error, seconds = await answer(inner, total=1e6)
+    assert error is not None
+    assert error.retry_after == retry_after
+    assert len(inner.requests) == 1
+    assert seconds < 1
+
+
+async def test_h30_a_pause_past_the_total_is_not_begun() -> None:
+    """Where the pause would end after the request's time, the error comes at once."""
+    inner = ScriptedProvider([busy(20.0)], GOOD)
+    _, error, seconds = await answer(inner, total=10)
+    assert type(error) is errors.RateLimitError
+    assert error.retry_after == 20.0
+    assert len(inner.requests) == 1
+    assert seconds < 1
+
+
+async def test_our_own_pause_past_the_total_is_not_begun() -> None:
+    """The same holds for a pause of our own."""
+    inner = ScriptedProvider([busy()], GOOD)
+    _, error, seconds = await answer(inner, total=0.1, jitter=1.0)
+    assert type(error) is errors.RateLimitError
+    assert len(inner.requests) == 1
+    assert seconds < 0.1
+
+
+@pytest.mark.parametrize(("jitter", "least"), [(0.0, 0.125), (1.0, 0.375)])
+async def test_our_own_pauses_are_spread(jitter: float, least: float) -> None:
+    """The first pause is a quarter of a second, give or take a half of it."""
+    inner = ScriptedProvider([busy()], GOOD)
+    events, error, seconds = await answer(inner, jitter=jitter)
+    assert (events, error) == (ANSWER, None)
+    assert least - 0.01 < seconds < least + 2
+
+
+async def test_our_own_pauses_grow() -> None:
+    """The second pause is twice the first: 0.125 s and 0.25 s at the least."""
+    inner = ScriptedProvider([busy()], [busy()], GOOD)
+    events, error, seconds = await answer(inner)
+    assert (events, error) == (ANSWER, None)
+    assert 0.365 < seconds < 3
+
+
+async def test_later_attempts_have_the_time_that_is_left() -> None:
+    """`total` bounds all attempts together; the other limits are the same for each."""
+    inner = ScriptedProvider([busy(0.1)], GOOD)
+    request = ChatRequest.of("Hello", timeouts=Timeouts(connect=1, first_event=2, idle=3, total=4))
+    await answer(inner, total=1000, request=request)
+    first, second = (asked.timeouts for asked in inner.requests)
+    assert first == request.timeouts
+    assert second is not None
+    assert (second.connect, second.first_event, second.idle) == (1, 2, 3)
+    assert 2 < second.total < 3.91
+
+
+async def test_c30_cancelled_while_waiting() -> None:
+    """A cancelled request does not finish its pause."""
+    inner = ScriptedProvider([busy(5.0)], GOOD)
+    task = asyncio.create_task(answer(inner, total=100))
+    while not inner.requests:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.05)
+    began = asyncio.get_running_loop().time()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert asyncio.get_running_loop().time() - began < 1
+    assert len(inner.requests) == 1
+
+
+async def test_c01_leaving_closes_the_inner_answer() -> None:
+    """Who leaves in the middle closes what is below, at once."""
+    inner = ScriptedProvider(["a", "b", Finished()])
+    bursts = Retry(inner, Timeouts()).bursts(REQUEST)
+    assert await anext(bursts) == [TextDelta("a")]
+    await bursts.aclose()
+    assert inner.closed == 1
+
+
+async def test_an_error_of_the_consumer_is_not_ours_to_retry() -> None:
+    """What is thrown into the stream comes out of it, and nothing is asked again."""
+    inner = ScriptedProvider(["a", Finished()])
+    bursts = Retry(inner, Timeouts()).bursts(REQUEST)
+    await anext(bursts)
+    with pytest.raises(KeyError):
+        await bursts.athrow(KeyError("mine"))
+    assert len(inner.requests) == 1
+    assert inner.closed == 1

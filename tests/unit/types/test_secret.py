@@ -1,0 +1,100 @@
+"""Secrets do not show themselves."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import pickle
+import traceback
+
+import msgspec
+import pytest
+
+from berlin.types import HttpRequest, Secret
+
+TEXT = "hunter2-pässword"
+
+
+def test_only_reveal_shows_the_text() -> None:
+    """`reveal()` is the one way to the text; every way to print it gives `***`."""
+    secret = Secret(TEXT)
+    assert secret.reveal() == TEXT
+    shown = [str(secret), repr(secret), f"{secret}", f"{secret:>20}", "%s" % secret, f"{secret!r}"]  # noqa: UP031
+    assert shown == ["***"] * len(shown)
+    assert repr([secret, {"password": secret}]) == "[***, {'password': ***}]"
+
+
+def test_a_log_line_does_not_show_it(caplog: pytest.LogCaptureFixture) -> None:
+    """Logging it, as text or as an argument, writes `***`."""
+    logging.getLogger("test").warning("password %s, %r", Secret(TEXT), Secret(TEXT))
+    assert caplog.messages == ["password ***, ***"]
+
+
+def test_a_traceback_with_locals_does_not_show_it() -> None:
+    """X12: a crash report that prints all locals shows `***`."""
+    report = ""
+    try:
+        password = Secret(TEXT)
+        raise RuntimeError(f"with {password}")
+    except RuntimeError as error:
+        told = traceback.TracebackException.from_exception(error, capture_locals=True)
+        report = "".join(told.format())
+    assert "password = ***" in report
+    # The source line `password = Secret(TEXT)` is no value.
+    assert TEXT not in report
+
+
+def test_it_has_no_attributes_to_list() -> None:
+    """`vars` finds nothing, so a dump of an object finds nothing either."""
+    with pytest.raises(TypeError):
+        vars(Secret(TEXT))
+    with pytest.raises(AttributeError):
+        Secret(TEXT).other = 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_c28_it_is_never_pickled(protocol: int) -> None:
+    """Pickling it is an error that says what to do instead."""
+    with pytest.raises(TypeError, match=r"^a secret is never pickled; make a new provider"):
+        pickle.dumps(Secret(TEXT), protocol)
+
+
+def test_c28_it_is_never_serialised() -> None:
+    """Neither json nor msgspec writes it."""
+    with pytest.raises(TypeError):
+        json.dumps({"password": Secret(TEXT)})
+    with pytest.raises(TypeError):
+        msgspec.json.encode({"password": Secret(TEXT)})
+
+
+def test_c28_a_deep_copy_is_itself() -> None:
+    """It never changes, so a deep copy of what holds it holds the same one."""
+    secret = Secret(TEXT)
+    assert copy.deepcopy({"a": [secret]})["a"][0] is secret
+
+
+def test_it_is_compared_by_its_text() -> None:
+    """Equal texts are equal secrets; a secret is never equal to the bare text."""
+    assert Secret("a") == Secret("a")
+    assert Secret("a") != Secret("b")
+    assert Secret("a") != Secret("aa")
+    assert Secret("a") != "a"
+    assert Secret("\ud800") != Secret("\ud801")
+    assert hash(Secret("a")) == hash(Secret("a"))
+    assert len({Secret("a"), Secret("a"), Secret("b")}) == 2
+    assert hash(Secret("a")) != hash("a")
+
+
+def test_an_empty_secret_is_false() -> None:
+    """Whether there is one can be asked without reading it."""
+    assert not Secret("")
+    assert Secret(" ")
+
+
+def test_a_request_shows_neither_headers_nor_body() -> None:
+    """The repr of an HTTP request tells where it goes and how long it is, nothing else."""
+    request = HttpRequest(
+        "POST", "/api/login", {"token": Secret(TEXT), "plain": TEXT}, body=b"secret"
+    )
+    assert repr(request) == "HttpRequest(POST /api/login, 6 bytes)"

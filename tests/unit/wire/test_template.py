@@ -1,0 +1,98 @@
+"""Templates: JSON with placeholders, both ways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from berlin.errors import ConfigurationError, InvalidRequestError, ProtocolError
+from berlin.wire.exchange import ExchangeFormat
+from berlin.wire.pointer import MISSING
+from berlin.wire.template import Template
+
+NAMES = frozenset({"prompt", "model"})
+
+
+@pytest.mark.parametrize(
+    ("tree", "document"),
+    [
+        ({"q": "{prompt}"}, {"q": "Hi {model}"}),
+        ({"q": "<{prompt}>"}, {"q": "<Hi {model}>"}),
+        ({"q": ["{prompt}", {"m": "{model}"}]}, {"q": ["Hi {model}", {"m": 5}]}),
+        ({"q": "{model}{model}"}, {"q": "55"}),
+        ({"q": "{Prompt} { prompt } {} {{"}, {"q": "{Prompt} { prompt } {} {{"}),
+        ({"n": 1, "b": True, "z": None, "f": 0.5}, {"n": 1, "b": True, "z": None, "f": 0.5}),
+        ({"{prompt}": 1}, {"{prompt}": 1}),
+    ],
+)
+def test_a_template_is_filled(tree: dict[str, Any], document: dict[str, Any]) -> None:
+    """A whole placeholder becomes the value with its type; a value is never a template itself."""
+    assert Template(tree, NAMES).render({"prompt": "Hi {model}", "model": 5}) == document
+
+
+def test_filling_leaves_the_template_as_it_was() -> None:
+    """What is done with one document does not show in the next."""
+    template = Template({"options": {"model": "{model}", "list": [1]}}, NAMES)
+    first = template.render({"model": "a"})
+    first["options"]["temperature"] = 1
+    first["options"]["list"].append(2)
+    assert template.render({"model": "b"}) == {"options": {"model": "b", "list": [1]}}
+
+
+def test_an_unknown_placeholder_is_refused() -> None:
+    """A placeholder that nobody fills is an error that names its place and the known ones."""
+    with pytest.raises(ConfigurationError) as caught:
+        Template({"a": [{"b": "{promt}"}]}, NAMES)
+    assert caught.value.message == (
+        "unknown placeholder {promt} at /a/0/b; known: {model}, {prompt}"
+    )
+
+
+def test_a_document_is_read_back() -> None:
+    """The values are found where the placeholders stand, of any type, and all else is ignored."""
+    template = Template({"q": "{prompt}", "options": {"model": "{model}", "n": 1}}, NAMES)
+    document = {"q": ["x"], "options": {"model": None, "n": 2}, "more": 3}
+    assert template.parse(document) == {"prompt": ["x"], "model": None}
+
+
+@pytest.mark.parametrize("document", [{}, {"options": []}, {"options": {}}, [], None, "text", 5])
+def test_a_document_without_the_value(document: Any) -> None:
+    """A missing value is an error of the request that names the place."""
+    template = Template({"options": {"model": "{model}"}}, NAMES)
+    with pytest.raises(InvalidRequestError, match=r"^options\.model is missing$"):
+        template.parse(document)
+
+
+LOGIN = ExchangeFormat(
+    {"account": "{account}", "password": "{password}"},
+    frozenset({"account", "password"}),
+    "/data/token",
+)
+
+
+def test_an_exchange_is_the_same_from_both_ends() -> None:
+    """What one end of a login writes, the other reads: quotes, line ends and emoji too."""
+    values = {"account": 'q"\\u0041', "password": "п\n\u2028😀"}
+    assert LOGIN.decode_request(LOGIN.encode_request(values)) == values
+    assert LOGIN.decode_response(LOGIN.encode_response("t0ken")) == "t0ken"
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'"x"', b"\xff", b"[" * 100_000])
+def test_an_exchange_that_is_no_json_object(body: bytes) -> None:
+    """An answer that is no JSON object is a ProtocolError that shows its beginning only."""
+    with pytest.raises(ProtocolError, match=r"^expected (a )?JSON") as caught:
+        LOGIN.decode_response(body)
+    assert len(caught.value.message) < 300
+
+
+def test_an_exchange_without_the_value() -> None:
+    """Where nothing stands at the pointer, `MISSING` is the value: who asks decides."""
+    assert LOGIN.decode_response(b'{"data":[]}') is MISSING
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"account":"a"}', b'{"account":1,"password":"b"}'])
+def test_a_request_of_an_exchange_that_is_wrong(body: bytes) -> None:
+    """A login that a client sent wrong is an error of its request."""
+    with pytest.raises(InvalidRequestError):
+        LOGIN.decode_request(body)
