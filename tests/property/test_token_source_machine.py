@@ -171,6 +171,7 @@ class TokenSourceMachine(RuleBasedStateMachine):
             self.rejected.discard(token.reveal())
         else:
             token = self.next_token()
+        self.expires.pop(token.reveal(), None)  # when it ends is not known
         self.source.adopt(token)
         self.refusals, self.silent_until = 0, 0.0
 
