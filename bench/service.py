@@ -42,8 +42,7 @@ class Service(asyncio.Protocol):
             self.buffer = rest[length:]
             if b"/api/login" in head.split(b"\r\n", 1)[0]:
                 self.transport.write(
-                    b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s"
-                    % (len(LOGIN), LOGIN)
+                    b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(LOGIN), LOGIN)
                 )
             else:
                 self.transport.write(self.answer)

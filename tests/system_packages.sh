@@ -4,6 +4,7 @@ set -eu
 
 # One line for each: the program, and the Debian package that brings it.
 programs='
+redis-server redis-server
 tinyproxy tinyproxy
 microsocks microsocks
 '

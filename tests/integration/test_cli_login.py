@@ -55,7 +55,7 @@ async def test_wrong_password_stores_nothing(tmp_path: Path) -> None:
         assert (await log_in(cli, service.url)).code == 0
         assert (await log_in(cli, service.url, "a wrong one")).code == 3
         stored = json.loads((cli.data / "logins.json").read_bytes())
-    assert stored["berlin"]["password"] == PASSWORD
+    assert stored["berlin"]["values"]["password"] == PASSWORD
 
 
 async def test_stored_login_stays_with_its_url(tmp_path: Path) -> None:

@@ -116,13 +116,13 @@ async def test_command_that_fails(
 
 async def test_command_that_is_not_there(tmp_path: Path) -> None:
     """A program that does not exist is a mistake of the set-up, and named."""
-    auth = '[auth]\nflow = "command"\ncommand = ["/nowhere/token-helper"]\n'
+    auth = '[auth]\nflow = "command"\ncommand = ["/nowhere/token-program"]\n'
     async with (
         FlowService() as service,
         provider(tmp_path, service.url, auth) as berlin,
     ):
         with pytest.raises(
-            errors.ConfigurationError, match="the program /nowhere/token-helper cannot be run"
+            errors.ConfigurationError, match="the program /nowhere/token-program cannot be run"
         ):
             await berlin.ask("Hello")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import time
 
 import msgspec
@@ -100,11 +101,19 @@ class CommandFlow:
             ) from error
         finally:
             if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
+                _kill(process)
                 await process.wait()
         if process.returncode != 0:
             raise AuthenticationError(f"{name} failed ({process.returncode}): {snippet(complaint)}")
         if len(output) > MAX_OUTPUT_BYTES:
             raise ProtocolError(f"{name} printed more than {MAX_OUTPUT_BYTES} bytes")
         return output
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    """End a program and what it started: a child that goes on would hold its output open."""
+    with contextlib.suppress(ProcessLookupError):
+        if os.name == "posix":
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()

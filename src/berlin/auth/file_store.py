@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import IO
 
-from berlin.auth.private_file import load_private, save_private
+from berlin.auth.private_file import load_private, make_private_folder, save_private
 from berlin.auth.token_store import Lease, Record, Sealer, TokenKey
 
 _log = logging.getLogger("berlin.auth")
@@ -47,11 +47,13 @@ class FileStore:
         paths = list(self._folder.glob("*.json"))
         for path in paths:
             path.unlink(missing_ok=True)
+        for left in self._folder.glob(".*.json.*"):  # by a process that was killed as it wrote
+            left.unlink(missing_ok=True)
         return len(paths)
 
     def try_lock(self, key: TokenKey) -> Lease | None:
         """Take the lock of a key if it is free."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self._folder)
         path = self._path(key, "lock")
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
         file = os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0)
@@ -75,7 +77,7 @@ class FileStore:
     def _read(self, path: Path) -> Record | None:
         try:
             data = load_private(path)
-            return self._sealer.open(data) if data else None
+            return self._sealer.open(data) if data is not None else None
         except (OSError, ValueError, RecursionError) as error:
             if str(path) not in self._warned:
                 self._warned.add(str(path))

@@ -9,8 +9,8 @@ from berlin.auth.attach import Attachment
 from berlin.auth.credentials import Credentials
 from berlin.auth.grant import Grant, check_token
 from berlin.auth.token_source import TokenSource
-from berlin.errors import AuthenticationError, MissingCredentialsError
-from berlin.types import HttpRequest, HttpResponse, Secret
+from berlin.errors import AuthenticationError, BerlinError, MissingCredentialsError
+from berlin.types import HttpRequest, HttpResponse, Secret, mask
 
 Send: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponse]]
 """Sends one request of a flow and gives the whole answer."""
@@ -87,6 +87,11 @@ class Authenticator:
         """What must never show in a message."""
         return (*self._credentials.secrets, *self.source.seen)
 
+    @property
+    def renews(self) -> bool:
+        """Whether there can be another token in place of a refused one."""
+        return self._flow is not None and self._flow.asks
+
     async def token(self, send: Send) -> Secret | None:
         """Return a token, after a login if need be; `None` if the service asks for none.
 
@@ -117,6 +122,15 @@ class Authenticator:
         return request if token is None else self._attachment.apply(request, token)
 
     async def _login(self, flow: Flow, refresh_token: Secret | None, send: Send) -> Grant:
+        try:
+            return await self._renew_or_obtain(flow, refresh_token, send)
+        except BerlinError as error:
+            # Here already: it is remembered, stored, and the cause of what each waiter gets.
+            secrets = (*self.secrets, *((refresh_token,) if refresh_token else ()))
+            error.args = (mask(error.message, secrets), *error.args[1:])
+            raise
+
+    async def _renew_or_obtain(self, flow: Flow, refresh_token: Secret | None, send: Send) -> Grant:
         if refresh_token is not None:
             try:
                 grant = await flow.renew(self._credentials, refresh_token, send)

@@ -46,6 +46,10 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     header: str = ""
     cookie: str = ""
 
+    def __post_init__(self) -> None:
+        if bool(self.header) == bool(self.cookie):
+            raise ValueError("a place needs exactly one of header and cookie")
+
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One request of a login: a table `[[auth.steps]]`.

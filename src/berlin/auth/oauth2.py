@@ -229,12 +229,15 @@ class _DeviceAnswer(msgspec.Struct):
 
 
 def _error_of(response: HttpResponse) -> str:
-    """Return the error code of RFC 6749, 5.2, or `""` where there is none."""
-    if response.status == 200:
-        return ""
+    """Return the error code of RFC 6749, 5.2, or `""` where there is none.
+
+    Some services answer it with status 200 (docs.github.com: device flow).
+    """
     try:
         document = msgspec.json.decode(response.body)
     except (ValueError, RecursionError):
         return ""
     error = document.get("error") if isinstance(document, dict) else None
+    if isinstance(document, dict) and "access_token" in document:
+        return ""
     return error if isinstance(error, str) else ""

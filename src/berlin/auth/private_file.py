@@ -17,9 +17,7 @@ def save_private(path: Path, data: bytes) -> None:
     Raises:
         OSError: if it cannot be written; what was there before is still there.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.parent.stat().st_mode & 0o077:
-        path.parent.chmod(0o700)
+    make_private_folder(path.parent)
     if path.is_symlink():
         raise PermissionError(f"{path} is a symbolic link; remove it")
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -33,6 +31,20 @@ def save_private(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder with mode 0700, and those above it that are missing.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+    # Not `parents=True`: that makes the upper ones as the umask says, and who may write there
+    # may put another folder in the place of this one.
+    for missing in reversed([f for f in (folder, *folder.parents) if not f.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_mode & 0o077:
+        folder.chmod(0o700)
 
 
 def load_private(path: Path) -> bytes | None:
@@ -49,10 +61,11 @@ def load_private(path: Path) -> bytes | None:
         descriptor = os.open(path, flags)
     except FileNotFoundError:
         return None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)  # `os.fdopen` would refuse a folder, and leave it open
+        raise PermissionError(f"{path} is not a plain file; remove it")
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise PermissionError(f"{path} is not a plain file; remove it")
         if hasattr(os, "getuid") and status.st_uid != os.getuid():
             raise PermissionError(f"{path} belongs to another user; remove it")
         if os.name == "posix" and status.st_mode & 0o077:

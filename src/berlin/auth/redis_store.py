@@ -19,10 +19,16 @@ KEEP_S = 30 * 24 * 3600
 _log = logging.getLogger("berlin.auth")
 
 # All times are the server's: replicas' clocks do not count. The fence grows with each holder of
-# the lock, and lives as long as the record that it guards.
+# the lock, and lives as long as the record that it guards. A lock that never ends, or a fence that
+# is no number, is none of ours, and is replaced.
 _LOCK = """
+if redis.call('pttl', KEYS[1]) == -1 then redis.call('del', KEYS[1]) end
 if not redis.call('set', KEYS[1], ARGV[1], 'nx', 'px', ARGV[2]) then return 0 end
-local fence = redis.call('incr', KEYS[2])
+local fence = redis.pcall('incr', KEYS[2])
+if type(fence) == 'table' then
+  redis.call('del', KEYS[2])
+  fence = redis.call('incr', KEYS[2])
+end
 redis.call('expire', KEYS[2], ARGV[3])
 return fence
 """
@@ -35,7 +41,8 @@ if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('del', KEYS[1])
 """
 _SAVE = """
-local fence = tonumber(redis.call('get', KEYS[2]) or '0')
+local held = redis.pcall('get', KEYS[2])
+local fence = type(held) == 'string' and tonumber(held) or 0
 if fence > tonumber(ARGV[2]) then return 0 end
 redis.call('set', KEYS[1], ARGV[1], 'ex', ARGV[3])
 return 1
@@ -79,8 +86,8 @@ class RedisStore:
     def load(self, key: TokenKey) -> Record | None:
         """Return what is stored; a value that makes no sense counts as none, with one warning."""
         try:
-            data = self._call(self._redis.get, _name(key))
-            record = self._sealer.open(data) if data else None
+            data = self._get(_name(key))
+            record = self._sealer.open(data) if data is not None else None
         except (ValueError, RecursionError) as error:
             self._warn(error)
             return None
@@ -100,8 +107,8 @@ class RedisStore:
         records = []
         for name in sorted(names):
             try:
-                data = self._call(self._redis.get, name)
-                records += [self._sealer.open(data)] if data else []
+                data = self._get(name)
+                records += [self._sealer.open(data)] if data is not None else []
             except (ValueError, RecursionError) as error:
                 self._warn(error)
         return records
@@ -125,6 +132,15 @@ class RedisStore:
     def unlock(self, lease: Lease) -> None:
         """Let a lock go, if it is still ours."""
         self._call(self._redis.eval, _UNLOCK, 1, lease.name, lease.proof)
+
+    def _get(self, name: str) -> bytes | None:
+        try:
+            data: bytes | None = self._call(self._redis.get, name)
+        except OSError as error:
+            if "WRONGTYPE" in str(error):
+                raise ValueError("it is of another type") from None
+            raise
+        return data
 
     def _call(self, operation: Any, *arguments: Any) -> Any:
         try:

@@ -88,8 +88,10 @@ class TokenSource:
 
     @property
     def seen(self) -> tuple[Secret, ...]:
-        """The token at hand and those refused of late: what must never show in a message."""
-        return (*self._rejected, *((self._grant.token,) if self._grant else ()))
+        """The tokens at hand and those refused of late: what must never show in a message."""
+        with self._lock:
+            held = (self._grant.token if self._grant else None, self._refresh_token)
+            return (*self._rejected, *(token for token in held if token is not None))
 
     def adopt(self, token: Secret | None) -> None:
         """Take a token that somebody else got; `None` forgets the one at hand for good."""

@@ -11,14 +11,12 @@ from berlin.errors import AuthenticationError, BerlinError, EmptyResponseError
 from berlin.providers.base import LONG_CONVERSATION, Burst
 from berlin.providers.stopwatch import Stopwatch
 from berlin.transport import Response, Transport
-from berlin.types import ChatRequest, HttpRequest, HttpResponse, Secret, Timeouts
+from berlin.types import ChatRequest, HttpRequest, HttpResponse, Secret, Timeouts, mask
 from berlin.wire.format import Format
 from berlin.wire.status import error_from_answer
 
 MAX_ERROR_BODY_BYTES = 64 * 1024
 LONG_TEXT = 256 * 1024
-# Shorter ones would be found in every other word.
-SHORTEST_SECRET = 4
 
 
 class HttpProvider:
@@ -67,7 +65,7 @@ class HttpProvider:
                     return
                 except AuthenticationError:
                     self._auth.reject(token)
-                    if begun or renewed or token is None:
+                    if begun or renewed or token is None or not self._auth.renews:
                         raise
                     renewed = True
         except BerlinError as error:
@@ -159,21 +157,15 @@ class HttpProvider:
         error.provider = error.provider or self._name
         if request is not None:
             error.model = error.model or request.model or None
-        secrets = [s.reveal() for s in self._auth.secrets if len(s.reveal()) >= SHORTEST_SECRET]
+        secrets = self._auth.secrets
         link: BaseException | None = error
         while link is not None:
-            link.args = tuple(_redact(value, secrets) for value in link.args)
+            link.args = tuple(
+                mask(value, secrets) if isinstance(value, str) else value for value in link.args
+            )
             link.__traceback__ = None
             if link.__cause__ is None and not link.__suppress_context__:
                 link.__cause__ = link.__context__
             link.__context__ = None
             link = link.__cause__
         return error
-
-
-def _redact(value: object, secrets: list[str]) -> object:
-    if not isinstance(value, str):
-        return value
-    for secret in secrets:
-        value = value.replace(secret, "***")
-    return value

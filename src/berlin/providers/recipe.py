@@ -23,7 +23,7 @@ from berlin.providers.http import HttpProvider
 from berlin.transport import Transport
 from berlin.types import Endpoint, Timeouts
 from berlin.wire.mapped import ChatMap, MappedFormat
-from berlin.wire.toml import parse_toml
+from berlin.wire.toml import find_line, parse_toml
 
 SCHEMA = 1
 USER_AGENT = f"berlin/{__version__}"
@@ -102,11 +102,12 @@ def parse_recipe(text: str, source: str) -> Recipe:
         ConfigurationError: with file and line, if it is not one.
     """
     recipe = parse_toml(text, source, Recipe)
-    try:
-        recipe.format()
-        recipe.auth.flow()
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{source}: {error.message}") from error
+    for table, build in (("chat", recipe.format), ("auth", recipe.auth.flow)):
+        try:
+            build()
+        except ConfigurationError as error:
+            line = find_line(text, (table,))
+            raise ConfigurationError(f"{source}, line {line}: {error.message}") from error
     return recipe
 
 
@@ -129,8 +130,11 @@ def build_provider(
         credentials.fingerprint() if credentials else "",
     )
     described = recipe.auth
+    flow = described.flow()
+    if flow is None or not flow.asks:
+        shared = None  # a key or a password is no token: it is not written anywhere
     auth = Authenticator(
-        described.flow(),
+        flow,
         described.attach,
         credentials,
         shared_source(key, shared),

@@ -24,7 +24,7 @@ from berlin.types.messages import (
     parse_messages,
 )
 from berlin.types.request import ChatRequest, Tool
-from berlin.types.secret import Secret
+from berlin.types.secret import Secret, mask
 from berlin.types.timeouts import Timeouts
 from berlin.types.usage import Usage
 
@@ -55,6 +55,7 @@ __all__ = [
     "UsageReport",
     "accumulate",
     "is_loopback",
+    "mask",
     "mask_url",
     "parse_messages",
 ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterable
 from typing import NoReturn
+from urllib.parse import quote, quote_plus
 
 
 class Secret:
@@ -45,3 +47,13 @@ class Secret:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a secret is never pickled; make a new provider where you need one")
+
+
+def mask(text: str, secrets: Iterable[Secret]) -> str:
+    """Return a text without the secrets in it, as they are or as a URL writes them."""
+    for secret in secrets:
+        clear = secret.reveal()
+        if len(clear) >= 4:  # shorter ones would be found in every other word
+            for form in {clear, quote(clear), quote(clear, safe=""), quote_plus(clear)}:
+                text = text.replace(form, "***")
+    return text

@@ -43,7 +43,7 @@ def parse_toml(text: str, source: str, kind: type[_T]) -> _T:
         path = tuple(re.findall(r"\.\.\.|[^.\[\]]+", where[1])) if where else ()
         path = _named(path, tree, kind)
         said = re.sub(r"`\$.*`", f"`{'.'.join(path)}`", str(error)) if path else str(error)
-        raise ConfigurationError(f"{source}, line {_line(text, path)}: {said}") from error
+        raise ConfigurationError(f"{source}, line {find_line(text, path)}: {said}") from error
 
 
 def _check_keys(
@@ -61,16 +61,16 @@ def _check_keys(
                     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(fields)}"
                     here = (*path, key)
                     raise ConfigurationError(
-                        f"{source}, line {_line(text, here)}: unknown key {key!r} "
-                        f"in [{'.'.join(path) or 'the file'}]; {hint}"
+                        f"{source}, line {find_line(text, here)}: unknown key {key!r} "
+                        f"in [{'.'.join(p for p in path if not p.isdigit()) or 'the file'}]; {hint}"
                     )
                 _check_keys(fields[key], value, (*path, key), text, source)
         case msgspec.inspect.DictType() if isinstance(tree, dict):
             for key, value in tree.items():
                 _check_keys(kind.value_type, value, (*path, key), text, source)
         case msgspec.inspect.ListType() if isinstance(tree, list):
-            for value in tree:
-                _check_keys(kind.item_type, value, path, text, source)
+            for n, value in enumerate(tree):
+                _check_keys(kind.item_type, value, (*path, str(n)), text, source)
         case msgspec.inspect.UnionType():
             for option in kind.types:
                 if _is_meant(option, tree):
@@ -82,7 +82,7 @@ def _named(path: tuple[str, ...], tree: Any, kind: Any) -> tuple[str, ...]:
     if "..." not in path:
         return path
     at = path.index("...")
-    for key in reduce(lambda table, name: table[name], path[:at], tree):
+    for key in reduce(_step, path[:at], tree):
         alone = _only(tree, (*path[:at], key))
         try:
             msgspec.convert(alone, kind)
@@ -91,9 +91,16 @@ def _named(path: tuple[str, ...], tree: Any, kind: Any) -> tuple[str, ...]:
     return path
 
 
+def _step(tree: Any, name: str) -> Any:
+    return tree[int(name)] if isinstance(tree, list) else tree[name]
+
+
 def _only(tree: Any, path: tuple[str, ...]) -> Any:
     """Return the tree with a single key in the table at the end of the path."""
     key, *rest = path
+    if isinstance(tree, list):
+        n = int(key)
+        return [*tree[:n], _only(tree[n], tuple(rest)), *tree[n + 1 :]]
     return {**tree, key: _only(tree[key], tuple(rest))} if rest else {key: tree[key]}
 
 
@@ -105,7 +112,7 @@ def _is_meant(option: msgspec.inspect.Type, tree: Any) -> bool:
     )
 
 
-def _line(text: str, path: tuple[str, ...]) -> int:
+def find_line(text: str, path: tuple[str, ...]) -> int:
     """Return the line where a key stands, or that of the nearest table around it."""
     best = 1
     numbers = [int(part) for part in path if part.isdecimal()]
