@@ -124,7 +124,7 @@ def test_d12_a_recipe_of_another_version(schema: int) -> None:
 def test_a_recipe_that_cannot_work(old: str, new: str, said: str) -> None:
     """Pointers and placeholders are checked when the recipe is read, not at the first request."""
     _, message = mistake(old, new)
-    assert message.startswith("mine.toml: ")
+    assert message.startswith("mine.toml, line ")
     assert said in message
 
 
@@ -138,7 +138,7 @@ def test_a_recipe_that_cannot_work(old: str, new: str, said: str) -> None:
 def test_a_login_that_cannot_work(old: str, new: str, said: str) -> None:
     """The description of the login is checked when the recipe is read, too."""
     _, message = mistake(old, new)
-    assert message.startswith("mine.toml: ")
+    assert message.startswith("mine.toml, line ")
     assert said in message
 
 
