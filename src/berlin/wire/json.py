@@ -14,6 +14,21 @@ from berlin.errors import InvalidRequestError
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
+def decode_request_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in the body of a client's request.
+
+    Raises:
+        InvalidRequestError: if it holds something else.
+    """
+    try:
+        document = msgspec.json.decode(body)
+    except DECODE_ERRORS as error:
+        raise InvalidRequestError(f"the body is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise InvalidRequestError("the body must be a JSON object")
+    return document
+
+
 def encode_body(document: Mapping[str, Any]) -> bytes:
     """Return a request body.
 

@@ -15,7 +15,7 @@ import msgspec
 
 from berlin.errors import InvalidRequestError
 from berlin.types import ChatRequest, HttpRequest, Message
-from berlin.wire.json import DECODE_ERRORS, encode_body
+from berlin.wire.json import decode_request_object, encode_body
 from berlin.wire.mapped_stream import CompiledStream, MappedDecoder, MappedEncoder, StreamMap
 from berlin.wire.pointer import MISSING, get_at, parse_pointer
 from berlin.wire.prompt import flatten_messages
@@ -103,12 +103,7 @@ class MappedFormat:
         Raises:
             InvalidRequestError: if it is not what the template says.
         """
-        try:
-            document = msgspec.json.decode(body)
-        except DECODE_ERRORS as error:
-            raise InvalidRequestError(f"the body is not JSON: {error}") from error
-        if not isinstance(document, dict):
-            raise InvalidRequestError("the body must be a JSON object")
+        document = decode_request_object(body)
         values = self._template.parse(document)
         prompt, model = values.get("prompt"), values.get("model", "")
         if not isinstance(prompt, str):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from berlin.errors import ConfigurationError, InvalidRequestError, ProtocolError
+from berlin.errors import ConfigurationError, InvalidRequestError
 from berlin.wire.exchange import ExchangeFormat
-from berlin.wire.pointer import MISSING
+from berlin.wire.json import encode_body
 from berlin.wire.template import Template
 
 NAMES = frozenset({"prompt", "model"})
@@ -64,34 +65,35 @@ def test_a_document_without_the_value(document: Any) -> None:
         template.parse(document)
 
 
-LOGIN = ExchangeFormat(
-    {"account": "{account}", "password": "{password}"},
-    frozenset({"account", "password"}),
-    "/data/token",
-)
+LOGIN_BODY = {"account": "{account}", "password": "{password}"}
+LOGIN = ExchangeFormat(LOGIN_BODY, frozenset({"account", "password"}), "/data/token")
 
 
-def test_an_exchange_is_the_same_from_both_ends() -> None:
-    """What one end of a login writes, the other reads: quotes, line ends and emoji too."""
+def test_an_exchange_reads_what_a_client_fills_in() -> None:
+    """What a client puts into the template comes out: quotes, line ends and emoji too."""
     values = {"account": 'q"\\u0041', "password": "п\n\u2028😀"}
-    assert LOGIN.decode_request(LOGIN.encode_request(values)) == values
-    assert LOGIN.decode_response(LOGIN.encode_response("t0ken")) == "t0ken"
+    body = encode_body(Template(LOGIN_BODY, frozenset(values)).render(values))
+    assert LOGIN.decode_request(body) == values
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'"x"', b"\xff", b"[" * 100_000])
-def test_an_exchange_that_is_no_json_object(body: bytes) -> None:
-    """An answer that is no JSON object is a ProtocolError that shows its beginning only."""
-    with pytest.raises(ProtocolError, match=r"^expected (a )?JSON") as caught:
-        LOGIN.decode_response(body)
-    assert len(caught.value.message) < 300
+def test_an_exchange_answers_where_the_client_looks() -> None:
+    """The value stands at the pointer by which a client takes it."""
+    assert json.loads(LOGIN.encode_response("t0ken")) == {"data": {"token": "t0ken"}}
 
 
-def test_an_exchange_without_the_value() -> None:
-    """Where nothing stands at the pointer, `MISSING` is the value: who asks decides."""
-    assert LOGIN.decode_response(b'{"data":[]}') is MISSING
-
-
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"account":"a"}', b'{"account":1,"password":"b"}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b'"x"',
+        b"\xff",
+        b"[" * 100_000,
+        b'{"account":"a"}',
+        b'{"account":1,"password":"b"}',
+    ],
+)
 def test_a_request_of_an_exchange_that_is_wrong(body: bytes) -> None:
     """A login that a client sent wrong is an error of its request."""
     with pytest.raises(InvalidRequestError):
