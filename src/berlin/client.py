@@ -21,7 +21,6 @@ from berlin.config import (
 )
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.providers.base import AsyncGeneratorProvider, Burst
-from berlin.providers.guide import GuideProvider
 from berlin.providers.recipe import build_provider, load_recipe
 from berlin.routing.catalog import Catalog
 from berlin.routing.health import Health
@@ -280,5 +279,7 @@ def build_catalog(config: Config, default: str) -> Catalog:
 def build_named(name: str, config: Config) -> AsyncGeneratorProvider:
     """Return one provider of a configuration by its name. Raises ConfigurationError."""
     if name == "guide" and name not in config.providers:
+        from berlin.providers.guide import GuideProvider  # it loads SQLite
+
         return GuideProvider()
     return Berlin.from_settings(resolve_settings(name, config))

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,11 +14,13 @@ import msgspec
 import pytest
 
 from berlin import errors
-from berlin.config import Config, ProviderConfig, ServerConfig
-from berlin.errors import BerlinError
+from berlin.auth.credentials import NAMES
+from berlin.config import Config, ProviderConfig, ServerConfig, TokensConfig
+from berlin.errors import BerlinError, ConfigurationError
 from berlin.gateway.accounts import Accounts
 from berlin.gateway.server import open_server
 from berlin.providers.guide import GuideProvider, answer
+from berlin.providers.recipe import parse_recipe
 from berlin.types import Secret, Timeouts
 from berlin.wire.toml import parse_toml
 
@@ -30,8 +33,8 @@ PAGES = [
 HELP = re.compile(r"<!-- help: ([a-z ]+) -->\n```text\n(.*?)\n```\n<!-- /help -->", re.DOTALL)
 COMMANDS = {
     "berlin",
-    *("chat", "login", "logout", "providers", "check", "serve", "account"),
-    *("account add", "account list", "account remove"),
+    *("chat", "login", "logout", "providers", "check", "tokens", "serve", "account"),
+    *("tokens clear", "account add", "account list", "account remove"),
 }
 
 
@@ -157,11 +160,57 @@ def test_every_python_example_is_python(page: Path) -> None:
         compile(block, page.name, "exec")
 
 
+# What makes a recipe of a part of one. Keys without a table stand first, as TOML wants it.
+RECIPE_KEYS = {"schema": "schema = 1", "name": 'name = "part"', "description": 'description = "-"'}
+RECIPE_TABLES = {
+    "endpoint": '[endpoint]\nurl = "https://chat.example.com"',
+    "auth": '[auth]\nflow = "none"',
+    "chat": (
+        '[chat]\npath = "/chat"\nbody = { prompt = "{prompt}" }\n'
+        '[chat.stream]\nframing = "ndjson"\ntext = "/text"'
+    ),
+    "models": '[models]\ndefault = "small"',
+}
+
+
+def check_toml_example(block: str, source: str) -> None:
+    """Take a block for what its tables say: a configuration, or a recipe or whole tables of one.
+
+    Raises:
+        ConfigurationError: if it is wrong.
+    """
+    there = tomllib.loads(block)
+    if there.keys() <= set(Config.__struct_fields__):
+        parse_toml(block, source, Config)
+        return
+    keys = [text for key, text in RECIPE_KEYS.items() if key not in there]
+    tables = [text for key, text in RECIPE_TABLES.items() if key not in there]
+    parse_recipe("\n".join([*keys, block, *tables]), source)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_toml_example_is_a_configuration(page: Path) -> None:
-    """Each block of TOML in the documentation is a configuration that Berlin accepts."""
+    """Each block of TOML in the documentation is a configuration or a recipe, or tables of one."""
     for block in code_blocks(page.read_text("utf-8"), "toml"):
-        parse_toml(block, page.name, Config)
+        check_toml_example(block, page.name)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        '[providers.work]\nurll = "https://chat.example.com"',
+        '[tokens]\nstore = "file"\non_failure = "wait"',
+        '[auth]\nflow = "oauth3"',
+        '[auth]\nflow = "api-key"\nattach = { header = "key", cookie = "key" }',
+        '[auth]\nflow = "login"\n[[auth.steps]]\npath = "/login"\ntake = { session = "/token" }',
+        '[chat]\npath = "/chat"\nbody = { prompt = "{promt}" }',
+        'attach = { header = "key" }',
+    ],
+)
+def test_a_wrong_toml_example_would_be_found(block: str) -> None:
+    """A mistake in an example, in a configuration or in a recipe, is not let pass."""
+    with pytest.raises(ConfigurationError):
+        check_toml_example(block, "page.md")
 
 
 def test_the_readmes_have_the_same_headings_and_commands() -> None:
@@ -202,7 +251,7 @@ def test_the_table_of_errors_is_complete_and_true() -> None:
     )
 
 
-@pytest.mark.parametrize("table", [Config, ProviderConfig, ServerConfig, Timeouts])
+@pytest.mark.parametrize("table", [Config, ProviderConfig, TokensConfig, ServerConfig, Timeouts])
 def test_every_key_of_the_configuration_is_in_the_manual(table: type[msgspec.Struct]) -> None:
     """docs/configuration.md names each key that the configuration file may hold."""
     page = read("docs/configuration.md")
@@ -212,5 +261,8 @@ def test_every_key_of_the_configuration_is_in_the_manual(table: type[msgspec.Str
 
 def test_every_environment_variable_is_in_the_manual() -> None:
     """docs/configuration.md names exactly the variables that the settings read."""
-    used = set(re.findall(r"BERLIN_[A-Z_]+", read("src/berlin/config.py")))
+    sources = (ROOT / "src" / "berlin" / "config").glob("*.py")
+    found = re.findall(r"BERLIN_[A-Z_]+", "".join(path.read_text("utf-8") for path in sources))
+    # The names of credentials are put together: `BERLIN_` and the name.
+    used = {*found, *(f"BERLIN_{name.upper()}" for name in NAMES)} - {"BERLIN_"}
     assert set(re.findall(r"BERLIN_[A-Z_]+", read("docs/configuration.md"))) == used

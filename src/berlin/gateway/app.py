@@ -8,12 +8,11 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from berlin.gateway.accounts import Accounts
+from berlin.gateway.body import MAX_BODY_BYTES
 from berlin.gateway.faces.berlin import BerlinFace
 from berlin.gateway.sessions import Sessions
 from berlin.gateway.streaming import OpenStreams
 from berlin.providers.base import Provider
-
-MAX_BODY_BYTES = 20 * 1024 * 1024
 
 _log = logging.getLogger("berlin.gateway")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

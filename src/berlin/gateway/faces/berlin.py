@@ -14,6 +14,7 @@ from berlin.auth.credentials import NAMES
 from berlin.auth.login import LoginMap
 from berlin.errors import BerlinError, ConfigurationError, InvalidRequestError
 from berlin.gateway.accounts import Accounts
+from berlin.gateway.body import read_body
 from berlin.gateway.sessions import Sessions
 from berlin.gateway.streaming import OpenStreams
 from berlin.gateway.throttle import Throttle
@@ -60,7 +61,7 @@ class BerlinFace:
 
     async def _handle_login(self, request: web.Request) -> web.StreamResponse:
         try:
-            values = self._login.decode_request(await request.read())
+            values = self._login.decode_request(await read_body(request))
         except InvalidRequestError as error:
             return refuse(error)
         account, password = values["account"], Secret(values["password"])
@@ -85,7 +86,7 @@ class BerlinFace:
         if self._sessions.account(token) is None:
             return _answer(401, "the token is missing, wrong or expired: log in")
         try:
-            chat = self._format.decode_request(await request.read())
+            chat = self._format.decode_request(await read_body(request))
         except InvalidRequestError as error:
             return refuse(error)
         return await self._streams.answer(

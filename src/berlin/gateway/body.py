@@ -1,0 +1,24 @@
+"""Reads the body of a client's request, with limits on its size and on the time it takes."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+MAX_BODY_BYTES = 20 * 1024 * 1024
+BODY_TIMEOUT_S = 30.0
+
+
+async def read_body(request: web.Request, timeout: float = BODY_TIMEOUT_S) -> bytes:
+    """Return the body. A client is asked who it is before: a stranger's body is never read.
+
+    Raises:
+        HTTPRequestEntityTooLarge: if it is longer than the application allows.
+        HTTPRequestTimeout: if it does not come in time; aiohttp itself waits for ever.
+    """
+    try:
+        async with asyncio.timeout(timeout):
+            return await request.read()
+    except TimeoutError as error:
+        raise web.HTTPRequestTimeout from error
