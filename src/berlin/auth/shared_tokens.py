@@ -97,7 +97,7 @@ class SharedTokens:
     async def _unlock(self, lease: Lease) -> None:
         # Begun even if this task is cancelled or the store rests, because others wait for the
         # lock; but a store that fails is not waited for twice.
-        unlocking = asyncio.ensure_future(asyncio.to_thread(self.store.unlock, lease))
+        unlocking = asyncio.get_running_loop().run_in_executor(None, self.store.unlock, lease)
         _abandon(unlocking, None)
         if not self._rests():
             await asyncio.wait((unlocking,), timeout=OPERATION_TIMEOUT_S)
@@ -113,7 +113,7 @@ class SharedTokens:
         if self._rests():
             self._without("it failed a moment ago")
             return None
-        running = asyncio.ensure_future(asyncio.to_thread(operation))
+        running = asyncio.get_running_loop().run_in_executor(None, operation)
         try:
             return await asyncio.wait_for(asyncio.shield(running), OPERATION_TIMEOUT_S)
         except (OSError, TimeoutError) as error:
