@@ -12,10 +12,19 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from aiohttp import web
 
-from berlin import errors
+from berlin import Berlin, errors
 from berlin.auth.credentials import NAMES
-from berlin.config import Config, ProviderConfig, ServerConfig, TokensConfig
+from berlin.config import (
+    Config,
+    Overrides,
+    ProviderConfig,
+    ServerConfig,
+    TokensConfig,
+    load_config,
+    resolve_settings,
+)
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.gateway.accounts import Accounts
 from berlin.gateway.server import open_server
@@ -211,6 +220,59 @@ def test_a_wrong_toml_example_would_be_found(block: str) -> None:
     """A mistake in an example, in a configuration or in a recipe, is not let pass."""
     with pytest.raises(ConfigurationError):
         check_toml_example(block, "page.md")
+
+
+def test_the_built_in_recipe_is_shown_as_it_is() -> None:
+    """docs/recipes.md shows the recipe that comes with Berlin, but for the comment at its top."""
+    file = read("src/berlin/providers/recipes/berlin.toml")
+    recipe = "".join(line for line in file.splitlines(True) if not line.startswith("#"))
+    assert recipe in code_blocks(read("docs/recipes.md"), "toml")
+
+
+async def test_the_recipe_of_the_tutorial_works_with_the_service_of_the_tutorial(
+    tmp_path: Path,
+) -> None:
+    """In docs/recipes.md the recipe gets the text out of the answers that curl got."""
+    page = read("docs/recipes.md")
+    recipe, config, *_ = code_blocks(page, "toml")
+    _, session, answer_lines = code_blocks(page, "json")
+    commands = "".join(block for block in code_blocks(page, "sh") if block.startswith("curl"))
+    bodies = [msgspec.json.decode(text) for text in re.findall(r"-d '(.*)'", commands)]
+    asked: list[object] = []
+
+    async def log_in(request: web.Request) -> web.Response:
+        asked.append(await request.json())
+        return web.Response(text=session)
+
+    async def chat(request: web.Request) -> web.Response:
+        assert request.headers["Authorization"] in commands
+        asked.append(await request.json())
+        return web.Response(text=answer_lines)
+
+    app = web.Application()
+    app.add_routes([web.post("/v1/session", log_in), web.post("/v1/ask", chat)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    (tmp_path / "work.toml").write_text(recipe)
+    (tmp_path / "berlin.toml").write_text(config)
+    login = bodies[0]
+    given = Overrides(
+        url=f"http://127.0.0.1:{runner.addresses[0][1]}",
+        account=login["user"],
+        password=login["secret"],
+    )
+    settings = resolve_settings("work", load_config(tmp_path / "berlin.toml"), given)
+    try:
+        async with Berlin.from_settings(settings) as berlin:
+            told = await berlin.ask("Hello")
+    finally:
+        await runner.cleanup()
+    bodies[1]["settings"]["temperature"] = 0.2
+    assert asked == bodies
+    assert (told.text, told.finish_reason) == ("Hello Ann.", "stop")
+    assert told.usage is not None
+    assert (told.usage.input_tokens, told.usage.output_tokens) == (3, 2)
 
 
 def test_the_readmes_have_the_same_headings_and_commands() -> None:

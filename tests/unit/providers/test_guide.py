@@ -34,6 +34,16 @@ ENGLISH = {
         "how do i sign in?",
         "log in to my account",
     ],
+    ("How do I use an API key or OAuth?", 'flow = "api-key"'): [
+        "How do I use an API key / OAuth?",
+        "api key",
+        "how do I use oauth",
+    ],
+    ("How do several processes share one login?", 'store = "redis'): [
+        "How do several processes share one login?",
+        "share a login between processes",
+        "several replicas one login",
+    ],
     ("How do I log out (logout)?", "berlin logout"): ["how do I log out", "log me out please"],
     ("Which errors are there and what do they mean?", "RuntimeError"): [
         "which errors can happen",
@@ -44,16 +54,17 @@ ENGLISH = {
         "how do I use it with python",
         "python example",
     ],
-    ("How do I run the gateway server (serve it to other programs)?", "berlin serve"): [
+    ("How do I run the gateway server (serve or share it with other programs)?", "berlin serve"): [
         "gateway",
         "run a server",
         "how do I share it with other programs",
     ],
     ("How do I install it?", "pip install ."): ["how to install", "installation", "setup"],
     ("Which models can I use?", "berlin chat -m"): ["which models are there", "list models"],
-    ("Where are my passwords and tokens stored?", "logins.json"): [
+    ("Where are my passwords and tokens kept (stored)?", "logins.json"): [
         "where is my password stored",
         "is my password safe",
+        "Where are my passwords and tokens kept?",
     ],
     ("Why is my password wrong or refused?", "AuthenticationError"): [
         "wrong password",
@@ -113,6 +124,13 @@ RUSSIAN = {
         "коды ошибок",
     ],
     ("Где хранится пароль и где токены?", "logins.json"): ["где хранится пароль"],
+    ("Как использовать ключ API или OAuth?", 'flow = "api-key"'): [
+        "ключ api",
+        "как использовать oauth",
+    ],
+    ("Как нескольким процессам пользоваться одним логином?", 'store = "redis'): [
+        "несколько процессов, один логин",
+    ],
     ("Как установить Berlin?", "pip install ."): ["как установить", "установка"],
     ("Как использовать Berlin из Python?", "berlin.text"): [
         "как использовать python",
