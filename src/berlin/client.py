@@ -236,10 +236,11 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
         flow = self._settings.recipe.auth.flow()
         credentials = self._settings.credentials
         if isinstance(flow, OAuth2Flow) and flow.is_interactive and credentials is not None:
-            code = await flow.begin(credentials, self._provider.send)
+            begun = flow.begin(credentials, self._provider.send)
+            code = await self._provider.told_safely(begun)
             announce(code)
-            grant = await flow.wait(code, credentials, self._provider.send)
-            await self._auth.source.install(grant)
+            waited = flow.wait(code, credentials, self._provider.send)
+            await self._auth.source.install(await self._provider.told_safely(waited))
         else:
             self._auth.source.adopt(None)
             await self._provider.check()

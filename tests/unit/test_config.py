@@ -359,3 +359,48 @@ def test_key_tells_providers_apart(tmp_path: Path) -> None:
     assert same[0] == same[1] != other
     with pytest.raises(InvalidRequestError, match="positive number of seconds"):
         Overrides(timeouts=Timeouts(idle=0))
+
+
+OAUTH = """
+schema = 1
+name = "sso"
+description = "A service behind OAuth 2"
+[endpoint]
+url = "https://chat.example"
+[auth]
+flow = "oauth2"
+grant = "password"
+token_url = "/token"
+[chat]
+path = "/chat"
+body = { prompt = "{prompt}" }
+[chat.stream]
+framing = "ndjson"
+text = "/content"
+[models]
+default = "m"
+"""
+
+
+def test_the_client_may_stand_elsewhere_than_the_user(tmp_path: Path) -> None:
+    """Which program asks stands in the file, who uses it was stored by `berlin login`."""
+    (tmp_path / "sso.toml").write_text(OAUTH)
+    config = config_of(
+        tmp_path,
+        '[providers.work]\nrecipe = "sso.toml"\nclient_id = "me"\nclient_secret = "secret"\n',
+    )
+    values = {"account": "ann", "password": "pw"}
+    login_store().save("work", StoredLogin("https://chat.example", values))
+    found = resolve_settings("work", config, Overrides(), {}).credentials
+    assert found is not None
+    assert found.values() == {**values, "client_id": "me", "client_secret": "secret"}
+    assert "configuration" in found.source
+
+
+def test_half_of_the_user_is_not_completed_by_the_client(tmp_path: Path) -> None:
+    """An account without its password is an error, whatever is known of the program."""
+    (tmp_path / "sso.toml").write_text(OAUTH)
+    text = '[providers.work]\nrecipe = "sso.toml"\nclient_id = "me"\naccount = "ann"\n'
+    config = config_of(tmp_path, text)
+    with pytest.raises(ConfigurationError, match="account without password in the configuration"):
+        resolve_settings("work", config, Overrides(), {})

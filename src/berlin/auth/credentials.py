@@ -92,4 +92,6 @@ class Credentials(msgspec.Struct, frozen=True):
         return hashlib.scrypt(text, salt=salt, n=2**10, r=8, p=1, dklen=16).hex()
 
 
-NAMES = ("account", "password", "api_key", "client_id", "client_secret", "refresh_token")
+USER_NAMES = ("account", "password", "api_key", "refresh_token")
+CLIENT_NAMES = ("client_id", "client_secret")
+NAMES = (*USER_NAMES, *CLIENT_NAMES)

@@ -154,8 +154,12 @@ def _explain(missing: list[str]) -> str:
     words = " and ".join(_IN_WORDS[name] for name in missing)
     arguments = ", ".join(f"{name}=…" for name in missing)
     variables = ", ".join(f"BERLIN_{name.upper()}" for name in missing)
-    return (
-        f"there is no {words} to log in with. Give it in one of four ways: as arguments "
-        f"({arguments}), in the environment ({variables}), in the configuration file, or with "
-        "`berlin login`"
-    )
+    ways = [
+        f"in the environment ({variables}, for the provider `berlin`)",
+        "in the configuration file",
+        "or with `berlin login`",
+    ]
+    if {*missing} <= {"account", "password"}:
+        ways.insert(0, f"as arguments ({arguments})")
+    count = {3: "three", 4: "four"}[len(ways)]
+    return f"there is no {words} to log in with. Give it in one of {count} ways: {', '.join(ways)}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from berlin.auth.credentials import NAMES, Credentials
+from berlin.auth.credentials import CLIENT_NAMES, USER_NAMES, Credentials
 from berlin.auth.login_store import StoredLogin
 from berlin.auth.oauth2 import DeviceCode, OAuth2Flow
 from berlin.cli.options import config_option, load_for_commands
@@ -45,9 +45,8 @@ def login(
     """
     given = Overrides(url=url, allow_http=allow_http or None)
     # Not the account and password of the environment: others are about to be given.
-    environ = {
-        n: v for n, v in os.environ.items() if n.removeprefix("BERLIN_").lower() not in NAMES
-    }
+    given_there = {f"BERLIN_{name.upper()}" for name in USER_NAMES}
+    environ = {name: value for name, value in os.environ.items() if name not in given_there}
     settings = resolve_settings(provider, load_for_commands(config), given, environ)
     flow = settings.recipe.auth.flow()
     base = settings.endpoint.url
@@ -58,8 +57,11 @@ def login(
     if flow is None or not flow.needs:
         click.echo(f"{provider} needs no account and no password.")
         return
-    values = _ask_for(flow.needs, account, password_stdin)
-    credentials = Credentials.checked("login", **values)
+    known = settings.credentials.values() if settings.credentials else {}
+    client = {name: known[name] for name in CLIENT_NAMES if name in known}
+    needs = tuple(name for name in flow.needs if name not in client)
+    values = _ask_for(needs, account, password_stdin)
+    credentials = Credentials.checked("login", **client, **values)
     if flow.asks:
         # Kept in this process only: it has to be a real login, not a token from before.
         asyncio.run(_try(msgspec.structs.replace(settings, credentials=credentials, tokens=None)))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from berlin.auth.credentials import NAMES, Credentials
+from berlin.auth.credentials import CLIENT_NAMES, NAMES, USER_NAMES, Credentials
 from berlin.auth.login_store import LoginStore, StoredLogin
 from berlin.auth.shared_tokens import SharedTokens
 from berlin.config.paths import config_path, data_path
@@ -169,25 +169,50 @@ def _choose_credentials(
     sources: Iterable[tuple[str, dict[str, str]]],
     stored: Callable[[], Credentials | None],
 ) -> Credentials | None:
-    """Return the credentials of the first place that has any of those needed."""
+    """Return what was found of the credentials that a flow needs.
+
+    What belongs together comes from one place: the user's part from the first that has any of
+    it, and the program's own part (OAuth 2: which client) likewise.
+    """
     if not needs:
         return Credentials(source="nothing needed")
-    for source, values in sources:
-        if not any(name in values for name in needs):
+    sources = list(sources)
+    values: dict[str, str] = {}
+    places: list[str] = []
+    for names in (USER_NAMES, CLIENT_NAMES):
+        wanted = [name for name in names if name in needs]
+        if not wanted and names is USER_NAMES:
             continue
-        missing = [name for name in needs if name not in values]
-        if not missing:
-            return Credentials.checked(source, **values)
+        place, found = _first_place(names, wanted, sources, stored)
+        values |= found
+        places += [place] if found and place not in places else []
+    return Credentials.checked(" and ".join(places), **values) if values else None
+
+
+def _first_place(
+    names: tuple[str, ...],
+    wanted: list[str],
+    sources: Iterable[tuple[str, dict[str, str]]],
+    stored: Callable[[], Credentials | None],
+) -> tuple[str, dict[str, str]]:
+    for source, given in sources:
+        mine = {name: value for name, value in given.items() if name in names}
+        if not any(name in mine for name in wanted or names):
+            continue
+        lacking = [name for name in wanted if name not in mine]
+        if not lacking:
+            return source, mine
         kept = stored() if source == "arguments" else None
-        if kept is not None and all(kept.values().get(n) == v for n, v in values.items()):
-            return kept
-        have = " and ".join(name for name in needs if name in values)
-        lack = " and ".join(missing)
+        if kept is not None and mine.items() <= kept.values().items():
+            return kept.source, kept.values()
         raise ConfigurationError(
-            f"{have} without {lack} in the {source}: give both there, "
-            "or store them with `berlin login`"
+            f"{' and '.join(mine)} without {' and '.join(lacking)} in the {source}: give both "
+            "there, or store them with `berlin login`"
         )
-    return stored()
+    kept = stored()
+    if kept is None:
+        return "", {}
+    return kept.source, {n: v for n, v in kept.values().items() if n in names}
 
 
 class _Stored:

@@ -11,7 +11,7 @@ BODY_TIMEOUT_S = 30.0
 
 
 async def read_body(request: web.Request, timeout: float = BODY_TIMEOUT_S) -> bytes:
-    """Return the body. A client is asked who it is before: a stranger's body is never read.
+    """Return the body. Where a client has to say who it is, that is asked before.
 
     Raises:
         HTTPRequestEntityTooLarge: if it is longer than the application allows.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
+from typing import TypeVar
 
 from berlin.auth.flow import Authenticator
 from berlin.errors import AuthenticationError, BerlinError, EmptyResponseError
@@ -14,6 +15,8 @@ from berlin.transport import Response, Transport
 from berlin.types import ChatRequest, HttpRequest, HttpResponse, Secret, Timeouts, mask
 from berlin.wire.format import Format
 from berlin.wire.status import error_from_answer
+
+_T = TypeVar("_T")
 
 MAX_ERROR_BODY_BYTES = 64 * 1024
 LONG_TEXT = 256 * 1024
@@ -94,12 +97,18 @@ class HttpProvider:
         Raises:
             BerlinError: if that fails.
         """
+        await self.told_safely(self._token(Stopwatch(self._timeouts)))
+
+    async def told_safely(self, work: Awaitable[_T]) -> _T:
+        """Wait for a part of a login; its error is told as those of a request are.
+
+        Raises:
+            BerlinError: with the provider's name, and without any secret.
+        """
         try:
-            await self._token(Stopwatch(self._timeouts))
+            return await work
         except BerlinError as error:
             failure = self._complete(error, None)
-        else:
-            return
         raise failure
 
     async def _encode(self, request: ChatRequest) -> HttpRequest:
