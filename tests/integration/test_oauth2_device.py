@@ -136,6 +136,18 @@ async def test_device_authorization_that_is_none(document: object, tmp_path: Pat
                 await berlin.log_in(lambda code: None)
 
 
+async def test_device_errors_tell_no_secret(tmp_path: Path) -> None:
+    """A token service that repeats the client's secret in its refusal is not quoted with it."""
+    echo = reply({"error": "invalid_client", "error_description": "not so-secret-a-client"}, 401)
+    client = {"client_id": "client", "client_secret": "so-secret-a-client"}
+    async with FlowService() as service:
+        service.answers["/device"] = [echo]
+        async with provider(tmp_path, service.url, DEVICE, **client) as berlin:
+            with pytest.raises(errors.AuthenticationError, match=r"not \*\*\*") as caught:
+                await berlin.log_in(lambda code: None)
+    assert caught.value.provider == "tested"
+
+
 async def test_device_needs_a_person(tmp_path: Path) -> None:
     """A chat does not begin a device login by itself: it says what to run."""
     async with FlowService() as service:

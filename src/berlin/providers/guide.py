@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
+import weakref
 from collections.abc import AsyncGenerator
 from functools import cache
 from importlib import resources
@@ -134,6 +135,7 @@ class _Manual:
         self._sections = sections
         self._lock = threading.Lock()
         self._index = sqlite3.connect(":memory:", check_same_thread=False)
+        weakref.finalize(self, self._index.close)  # also at the end of the program
         self._index.execute(
             "create virtual table manual using fts5("
             "title, body, n unindexed, tokenize = 'porter unicode61')"
