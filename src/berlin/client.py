@@ -195,6 +195,11 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
         return self._settings.endpoint.url
 
     @property
+    def timeouts(self) -> Timeouts:
+        """The limits of requests that bring none of their own."""
+        return self._settings.timeouts
+
+    @property
     def working(self) -> bool:  # type: ignore[override]
         """Whether the service works, as far as it was observed; `True` before the first request."""
         return self._health.working

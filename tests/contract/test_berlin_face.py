@@ -57,6 +57,16 @@ async def test_login_that_cannot_be_read(data: bytes, message: str) -> None:
     assert said["message"].startswith(message)
 
 
+async def test_guessing_in_parallel_is_slowed_down() -> None:
+    """Forty wrong passwords at the same time are not more guesses than one after the other."""
+    async with open_face(ScriptedProvider()) as face:
+        guess = {"account": "alice", "password": "guess"}
+        answers = await asyncio.gather(*(face.post(LOGIN, guess) for _ in range(40)))
+    statuses = [status for status, _, _ in answers]
+    assert set(statuses) == {401, 429}
+    assert statuses.count(401) <= 5
+
+
 async def test_guessing_is_slowed_down() -> None:
     """After five wrong passwords even the right one has to wait; other accounts do not (A03)."""
     async with open_face(ScriptedProvider()) as face:

@@ -11,7 +11,7 @@ import pytest
 
 from berlin import Berlin, Timeouts, errors
 from berlin.types import ImagePart, Message, TextPart
-from support.chat_service import ChatService
+from support.chat_service import HANG, ChatService
 
 PATIENT = Timeouts(connect=10, first_event=10, idle=10, total=30)
 HELLO = [{"role": "user", "content": "hello"}]
@@ -298,3 +298,17 @@ async def test_C28_no_copy_of_a_provider_shows_the_token() -> None:
         assert token not in repr(vars(berlin))
         with pytest.raises(TypeError, match="dataclass"):
             dataclasses.asdict(berlin)  # type: ignore[call-overload]
+
+
+async def test_limits_of_one_call_change_only_what_they_name() -> None:
+    """A mapping of limits leaves the provider's others; a plain number is limits, too."""
+    async with ChatService() as service:
+        limits = Timeouts(connect=1, first_event=0.2, idle=1, total=5)
+        service.pieces = [HANG]
+        async with Berlin(service.url, "account", "password", timeouts=limits) as berlin:
+            with pytest.raises(errors.UpstreamTimeoutError, match=r"^first_event: .* in 0\.2 s"):
+                await berlin.ask("hello", timeout={"idle": 5})
+            with pytest.raises(errors.UpstreamTimeoutError, match=r"in 0\.1 s"):
+                await berlin.ask("hello", timeouts=0.1)  # type: ignore[arg-type]
+            with pytest.raises(errors.InvalidRequestError, match="too large a number"):
+                await berlin.ask("hello", timeout=10**400)

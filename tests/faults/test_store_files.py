@@ -433,3 +433,23 @@ async def test_T31_lock_file_without_a_holder(tmp_path: Path) -> None:
         async with process_like(tmp_path, service, folder) as berlin:
             assert (await berlin.ask("ann")).text == "ann"
         assert time.monotonic() - began < 5
+
+
+def test_T31_a_child_that_was_forked_does_not_keep_the_lock(tmp_path: Path) -> None:
+    """A lock that is let go is free, though a child that was forked meanwhile still lives."""
+    store, key = FileStore(tmp_path / "tokens", Sealer(None)), TokenKey("r", "u", "a", "f")
+    lease = store.try_lock(key)
+    assert lease is not None
+    sleeper = os.fork()
+    if not sleeper:
+        signal.pause()
+        os._exit(0)
+    try:
+        assert store.try_lock(key) is None
+        store.unlock(lease)
+        again = store.try_lock(key)
+        assert again is not None
+        store.unlock(again)
+    finally:
+        os.kill(sleeper, signal.SIGKILL)
+        os.waitpid(sleeper, 0)

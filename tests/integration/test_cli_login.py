@@ -251,3 +251,34 @@ async def test_check_of_nothing(tmp_path: Path, args: tuple[str, ...], said: str
     ended = await Cli(tmp_path).run("check", *args)
     assert (ended.code, ended.out) == (2, "")
     assert said in ended.err
+
+
+async def test_providers_asks_the_service_now(tmp_path: Path) -> None:
+    """A token from before says nothing about a service that is down now."""
+    cli = Cli(tmp_path)
+    async with service_of_alice() as service:
+        assert (await log_in(cli, service.url)).code == 0
+        assert (await cli.run("chat", "Hi")).code == 0
+    ended = await cli.run("providers")
+    assert "no: no connection to " in ended.out.splitlines()[1]
+
+
+async def test_logout_forgets_the_tokens(tmp_path: Path) -> None:
+    """After `logout` neither the password nor a token of the provider is stored."""
+    cli = Cli(tmp_path)
+    async with service_of_alice() as service:
+        assert (await log_in(cli, service.url)).code == 0
+        assert (await cli.run("chat", "Hi")).code == 0
+        assert service.url in (await cli.run("tokens")).out
+        assert (await cli.run("logout")).out == "Forgot the login of berlin.\n"
+        assert service.url not in (await cli.run("tokens")).out
+
+
+async def test_login_completes_the_account_of_the_environment(tmp_path: Path) -> None:
+    """Who has set only the account logs in with the password alone, and that is then used."""
+    cli = Cli(tmp_path)
+    async with service_of_alice() as service:
+        both = {"BERLIN_ACCOUNT": "alice", "BERLIN_URL": service.url}
+        words = ("login", "--password-stdin")
+        assert (await cli.run(*words, stdin=f"{PASSWORD}\n", **both)).code == 0
+        assert (await cli.run("chat", "Hi", **both)).code == 0

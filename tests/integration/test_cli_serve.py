@@ -237,3 +237,13 @@ async def test_accounts_from_a_newer_version(tmp_path: Path) -> None:
     assert (refused.code, refused.out) == (2, "")
     assert refused.err.startswith(f"berlin: the accounts in {path} cannot be read: ")
     assert path.read_text() == '{"version": 2, "accounts": {}}'
+
+
+async def test_a_service_does_not_serve_itself(tmp_path: Path) -> None:
+    """A provider whose URL is that of the service itself is told before it starts."""
+    cli = await with_account(tmp_path)
+    url = "http://127.0.0.1:4114"
+    login = {"BERLIN_URL": url, "BERLIN_ACCOUNT": "a", "BERLIN_PASSWORD": "b"}
+    refused = await cli.run("serve", **login)
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err.startswith(f"berlin: the provider's URL {url} is this service itself: ")

@@ -404,3 +404,25 @@ def test_half_of_the_user_is_not_completed_by_the_client(tmp_path: Path) -> None
     config = config_of(tmp_path, text)
     with pytest.raises(ConfigurationError, match="account without password in the configuration"):
         resolve_settings("work", config, Overrides(), {})
+
+
+def test_empty_variables_count_as_not_set(tmp_path: Path) -> None:
+    """What a container's file leaves empty is not given."""
+    environ = {"BERLIN_URL": "", "BERLIN_ACCOUNT": "", "BERLIN_PASSWORD": "", "BERLIN_CONFIG": ""}
+    login_store().save("berlin", KEPT)
+    settings = resolve_settings("berlin", Config(), Overrides(), environ)
+    assert settings.endpoint.url == "https://kept.example"
+    assert settings.credentials is not None
+
+
+def test_a_stored_login_completes_an_account_that_is_named(tmp_path: Path) -> None:
+    """Who names the account and logged in with it is logged in; a slash makes no difference."""
+    text = '[providers.berlin]\nurl = "https://kept.example/"\naccount = "kept"\n'
+    login_store().save("berlin", KEPT)
+    for config, environ in (
+        (config_of(tmp_path, text), {}),
+        (Config(), {"BERLIN_ACCOUNT": "kept"}),
+    ):
+        found = resolve_settings("berlin", config, Overrides(), environ).credentials
+        assert found is not None
+        assert found.password == Secret("kept-pw")

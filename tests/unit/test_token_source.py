@@ -491,3 +491,31 @@ async def test_a_new_token_that_has_expired_already_is_used() -> None:
 
     assert await source.get(login) == Secret("token")
     assert await source.get(login) == Secret("token")
+
+
+async def test_a_renewal_that_hangs_does_not_hold_up_a_good_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who begins a renewal waits a moment for it, and then uses the token that is still good."""
+    monkeypatch.setattr("berlin.auth.token_source.RENEW_PATIENCE_S", 0.05)
+    source, logins, clock = expiring()
+    await source.get(logins)
+    clock.now += 90
+    logins.gate = asyncio.Event()
+    assert await source.get(logins) == Secret("token-1")
+    assert logins.cancelled == 0
+    logins.gate.set()
+    await turns()
+    assert await source.get(logins) == Secret("token-2")
+
+
+def test_the_number_of_sources_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server with an account for each user forgets the tokens that were not used for long."""
+    monkeypatch.setattr("berlin.auth.token_source.MAX_SOURCES", 2)
+    first, second, third = (TokenKey("r", "u", str(n), "bounded") for n in range(3))
+    kept = shared_source(first)
+    gone = shared_source(second)
+    assert shared_source(first) is kept
+    shared_source(third)
+    assert shared_source(first) is kept
+    assert shared_source(second) is not gone

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import os
 from pathlib import Path
@@ -51,6 +53,16 @@ class FileStore:
             left.unlink(missing_ok=True)
         return len(paths)
 
+    def forget(self, recipe: str, url: str) -> int:
+        """Remove the files of one service."""
+        count = 0
+        for path in self._folder.glob("*.json"):
+            record = self._read(path)
+            if record is not None and (record.recipe, record.url) == (recipe, url):
+                path.unlink(missing_ok=True)
+                count += 1
+        return count
+
     def try_lock(self, key: TokenKey) -> Lease | None:
         """Take the lock of a key if it is free."""
         make_private_folder(self._folder)
@@ -68,7 +80,8 @@ class FileStore:
 
     def unlock(self, lease: Lease) -> None:
         """Let a lock go."""
-        if hasattr(lease.proof, "close"):
+        if isinstance(lease.proof, io.RawIOBase):
+            _release(lease.proof)
             lease.proof.close()
 
     def _path(self, key: TokenKey, suffix: str) -> Path:
@@ -95,3 +108,11 @@ def _lock(file: IO[bytes]) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _release(file: io.RawIOBase) -> None:
+    # Closing is not enough: a child that was forked meanwhile holds the same open file.
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_UN)

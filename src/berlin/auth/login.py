@@ -256,7 +256,7 @@ def read_answer(
 def _check_envelope(document: Any, account: str, said: str) -> None:
     """Find the refusal inside a 200: `{"code": 401, "message": …}`."""
     code = first_at(document, _CODES)
-    if code in REFUSED_STATUSES or code in {str(status) for status in REFUSED_STATUSES}:
+    if isinstance(code, int | str) and str(code) in map(str, REFUSED_STATUSES):
         raise AuthenticationError(f"the service refuses account {account!r}: {said}", status=401)
 
 

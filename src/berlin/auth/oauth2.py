@@ -33,6 +33,7 @@ DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 # RFC 8628, 3.2 and 3.5.
 DEFAULT_INTERVAL_S = 5.0
 SLOW_DOWN_S = 5.0
+LEAST_INTERVAL_S = 1.0  # 0 would ask without a pause, and without an end
 
 _NEEDS: dict[str, tuple[str, ...]] = {
     "client_credentials": ("client_id", "client_secret"),
@@ -147,7 +148,7 @@ class OAuth2Flow:
             given.user_code,
             given.verification_uri_complete,
             Secret(given.device_code),
-            max(given.interval, 0.0),
+            max(given.interval, LEAST_INTERVAL_S),
             given.expires_in,
         )
 

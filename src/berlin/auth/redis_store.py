@@ -103,20 +103,19 @@ class RedisStore:
 
     def entries(self) -> list[Record]:
         """Return all that is stored."""
-        names = self._call(lambda: list(self._redis.scan_iter(f"{PREFIX}*:record", count=500)))
-        records = []
-        for name in sorted(names):
-            try:
-                data = self._get(name)
-                records += [self._sealer.open(data)] if data is not None else []
-            except (ValueError, RecursionError) as error:
-                self._warn(error)
-        return records
+        return [record for _, record in self._records()]
 
     def clear(self) -> int:
         """Forget all tokens."""
-        names = self._call(lambda: list(self._redis.scan_iter(f"{PREFIX}*:record", count=500)))
-        return sum(self._call(self._redis.delete, name) for name in names)
+        return sum(self._call(self._redis.delete, name) for name in self._names())
+
+    def forget(self, recipe: str, url: str) -> int:
+        """Forget the tokens of one service."""
+        return sum(
+            self._call(self._redis.delete, name)
+            for name, record in self._records()
+            if (record.recipe, record.url) == (recipe, url)
+        )
 
     def try_lock(self, key: TokenKey) -> Lease | None:
         """Take the lock of a key if it is free, for `LEASE_MS`."""
@@ -133,7 +132,21 @@ class RedisStore:
         """Let a lock go, if it is still ours."""
         self._call(self._redis.eval, _UNLOCK, 1, lease.name, lease.proof)
 
-    def _get(self, name: str) -> bytes | None:
+    def _names(self) -> list[bytes]:
+        found = self._call(lambda: list(self._redis.scan_iter(f"{PREFIX}*:record", count=500)))
+        return sorted(found)
+
+    def _records(self) -> list[tuple[bytes, Record]]:
+        records = []
+        for name in self._names():
+            try:
+                data = self._get(name)
+                records += [(name, self._sealer.open(data))] if data is not None else []
+            except (ValueError, RecursionError) as error:
+                self._warn(error)
+        return records
+
+    def _get(self, name: str | bytes) -> bytes | None:
         try:
             data: bytes | None = self._call(self._redis.get, name)
         except OSError as error:

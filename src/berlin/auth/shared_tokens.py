@@ -142,6 +142,6 @@ def _abandon(running: asyncio.Future[Any], undo: Callable[[Any], None] | None) -
 
     def end(done: asyncio.Future[Any]) -> None:
         if not done.cancelled() and done.exception() is None and undo and done.result() is not None:
-            undo(done.result())
+            asyncio.get_running_loop().run_in_executor(None, undo, done.result())
 
     running.add_done_callback(end)

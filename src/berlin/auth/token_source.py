@@ -42,6 +42,9 @@ LONGEST_REFUSAL_S = 300.0
 RENEW_AHEAD = 0.2
 LONGEST_RENEW_AHEAD_S = 300.0
 RENEW_AGAIN_S = 5.0
+# So long a request waits for the renewal of a token that is still good.
+RENEW_PATIENCE_S = 2.0
+MAX_SOURCES = 1024
 
 Login: TypeAlias = Callable[[Secret | None], Awaitable[Grant]]
 """Logs in, with the refresh token if there is one."""
@@ -144,12 +147,20 @@ class TokenSource:
                 running.waiting += 1
             if begins:
                 running.begin(self, login)
+            goes_on = False
             try:
-                outcome = await asyncio.wrap_future(running.outcome)
+                patience = RENEW_PATIENCE_S if self._has_good_token() else None
+                outcome = await asyncio.wait_for(asyncio.wrap_future(running.outcome), patience)
+            except TimeoutError:
+                goes_on = True  # ended now, it could lose a refresh token that is spent
+                held = self._still_good()
+                if held is not None:
+                    return held
+                continue
             finally:
                 with self._lock:
                     running.waiting -= 1
-                    if not running.waiting:
+                    if not running.waiting and not goes_on:
                         running.cancel()
             match outcome:
                 case Grant():
@@ -175,6 +186,10 @@ class TokenSource:
         elif self._refusal is not None and now < self._refused_until:
             raise _remembered(self._refusal, self._refused_until - now)
         return None
+
+    def _has_good_token(self) -> bool:
+        with self._lock:
+            return self._grant is not None and self._clock() < self._good_until
 
     def _still_good(self) -> Secret | None:
         """Return the token at hand after a renewal failed: it may have some time left."""
@@ -344,6 +359,8 @@ _SOURCES: weakref.WeakSet[TokenSource] = weakref.WeakSet()
 
 
 def _after_fork_in_child() -> None:
+    global _SHARED_LOCK
+    _SHARED_LOCK = threading.Lock()
     for source in list(_SOURCES):
         source._after_fork()
 
@@ -358,4 +375,8 @@ _SHARED_LOCK = threading.Lock()
 def shared_source(key: TokenKey, shared: SharedTokens | None = None) -> TokenSource:
     """Return this process's one source for a key."""
     with _SHARED_LOCK:
-        return _SHARED.setdefault((key, shared), TokenSource(key, shared))
+        source = _SHARED.pop((key, shared), None) or TokenSource(key, shared)
+        _SHARED[key, shared] = source  # at the end, so that the least used stand first
+        while len(_SHARED) > MAX_SOURCES:
+            del _SHARED[next(iter(_SHARED))]
+        return source

@@ -125,6 +125,10 @@ class TokenStore(Protocol):
         """Forget all tokens; return how many there were."""
         ...
 
+    def forget(self, recipe: str, url: str) -> int:
+        """Forget the tokens of one service; return how many there were."""
+        ...
+
     def try_lock(self, key: TokenKey) -> Lease | None:
         """Take the lock of a key if it is free."""
         ...

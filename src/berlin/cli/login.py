@@ -14,8 +14,10 @@ from berlin.auth.credentials import CLIENT_NAMES, USER_NAMES, Credentials
 from berlin.auth.login_store import StoredLogin
 from berlin.auth.oauth2 import DeviceCode, OAuth2Flow
 from berlin.cli.options import config_option, load_for_commands
+from berlin.cli.terminal import harmless
 from berlin.client import Berlin
-from berlin.config import Overrides, Settings, login_store, resolve_settings
+from berlin.config import Overrides, Settings, login_store, open_store, resolve_settings
+from berlin.errors import TokenStoreError
 
 _VISIBLE = ("account", "client_id")
 
@@ -44,10 +46,9 @@ def login(
     read. A service that wants a code typed in a browser (OAuth 2 device code) shows it here.
     """
     given = Overrides(url=url, allow_http=allow_http or None)
-    # Not the account and password of the environment: others are about to be given.
-    given_there = {f"BERLIN_{name.upper()}" for name in USER_NAMES}
-    environ = {name: value for name, value in os.environ.items() if name not in given_there}
-    settings = resolve_settings(provider, load_for_commands(config), given, environ)
+    settings = resolve_settings(
+        provider, load_for_commands(config), given, _environ_without_users()
+    )
     flow = settings.recipe.auth.flow()
     base = settings.endpoint.url
     if isinstance(flow, OAuth2Flow) and flow.is_interactive:
@@ -75,12 +76,28 @@ def login(
 
 @click.command()
 @click.argument("provider", default="berlin")
-def logout(provider: str) -> None:
-    """Forget the login of PROVIDER (`berlin` unless given)."""
+@config_option
+def logout(provider: str, config: Path | None) -> None:
+    """Forget the login of PROVIDER (`berlin` unless given), and its tokens."""
+    settings = load_for_commands(config)
+    mine = resolve_settings(provider, settings, environ=_environ_without_users())
+    store = open_store(settings.tokens, os.environ)
+    try:
+        tokens = store.forget(mine.recipe.name, mine.endpoint.url) if store is not None else 0
+    except OSError as error:
+        raise TokenStoreError(f"the tokens cannot be forgotten: {error}") from error
     if login_store().delete(provider):
         click.echo(f"Forgot the login of {provider}.")
+    elif tokens:
+        click.echo(f"Forgot the tokens of {provider}.")
     else:
         click.echo(f"There is no stored login of {provider}.")
+
+
+def _environ_without_users() -> dict[str, str]:
+    """Return the environment without accounts and passwords: others are about to be given."""
+    given_there = {f"BERLIN_{name.upper()}" for name in USER_NAMES}
+    return {name: value for name, value in os.environ.items() if name not in given_there}
 
 
 async def _try(settings: Settings) -> None:
@@ -89,9 +106,9 @@ async def _try(settings: Settings) -> None:
 
 
 def _announce(code: DeviceCode) -> None:
-    click.echo(f"Open {code.url} and enter the code {code.code}", err=True)
+    click.echo(harmless(f"Open {code.url} and enter the code {code.code}"), err=True)
     if code.whole_url:
-        click.echo(f"or open {code.whole_url}", err=True)
+        click.echo(harmless(f"or open {code.whole_url}"), err=True)
 
 
 def _ask_for(needs: tuple[str, ...], account: str | None, from_stdin: bool) -> dict[str, str]:

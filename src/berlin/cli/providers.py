@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from berlin.auth.oauth2 import OAuth2Flow
 from berlin.cli.options import config_option, load_for_commands
 from berlin.client import Berlin, build_named
 from berlin.config import (
@@ -94,7 +95,13 @@ async def _row(name: str, config: Config, *, check: bool) -> tuple[str, ...]:
 
 
 async def _works(settings: Settings) -> str:
+    flow = settings.recipe.auth.flow()
+    if flow is None or not flow.asks:
+        return f"not tried; run `berlin check {settings.name}`"
     quick = msgspec.structs.replace(settings, timeouts=CHECK_TIMEOUTS)
+    if not (isinstance(flow, OAuth2Flow) and flow.is_interactive):
+        # A token from before would say nothing about the service now.
+        quick = msgspec.structs.replace(quick, tokens=None)
     try:
         async with Berlin.from_settings(quick) as provider:
             await provider.check()

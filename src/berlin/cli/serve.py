@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 import msgspec
@@ -14,7 +15,7 @@ import msgspec
 from berlin.cli.account import accounts_path
 from berlin.cli.options import config_option, load_for_commands
 from berlin.client import build_named
-from berlin.config import ServerConfig, default_provider
+from berlin.config import ServerConfig, default_provider, resolve_settings
 from berlin.errors import ConfigurationError
 from berlin.gateway.accounts import Accounts
 from berlin.gateway.server import open_server, stop_signals
@@ -51,8 +52,19 @@ def serve(host: str | None, port: int | None, config: Path | None) -> None:
             "berlin: this listens beyond this machine in plain http; put TLS in front of it",
             err=True,
         )
+    if name != "guide":
+        _refuse_itself(resolve_settings(name, settings).endpoint.url, server)
     provider = build_named(name, settings)
     _run_fast(lambda: _serve(server, provider, name, accounts))
+
+
+def _refuse_itself(url: str, server: ServerConfig) -> None:
+    parts = urlsplit(url)
+    if is_loopback(parts.hostname or "") and parts.port == server.port != 0:
+        raise ConfigurationError(
+            f"the provider's URL {url} is this service itself: name another one as [server] "
+            'provider in the configuration (`provider = "guide"` for the guide)'
+        )
 
 
 async def _serve(server: ServerConfig, provider: Provider, name: str, accounts: Accounts) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ _SIGNS: dict[int, int | None] = {
 def harmless(text: str) -> str:
     """Return text that cannot drive a terminal. It works on each piece, however they are cut."""
     return text.translate(_SIGNS)
+
+
+FRAME_S = 0.05
 
 
 class Writer(Protocol):
@@ -72,6 +76,7 @@ class MarkdownWriter:
             vertical_overflow="crop",
         )
         self._tail = ""
+        self._show_at = 0.0
         self._live.start()
 
     def write(self, piece: str) -> None:
@@ -81,7 +86,11 @@ class MarkdownWriter:
         if done:
             self._live.update("")
             self._print(done)
-        self._refresh()
+        now = time.monotonic()
+        if now >= self._show_at:
+            self._refresh()
+            # A long block takes long to render: never more than a sixth of the time goes there.
+            self._show_at = time.monotonic() + 5 * (time.monotonic() - now) + FRAME_S
 
     def close(self) -> None:
         """Print the last block for good."""

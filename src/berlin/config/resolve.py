@@ -140,10 +140,10 @@ def resolve_settings(
     needs = flow.needs if flow is not None else ()
     sources = (
         ("arguments", _named(given)),
-        ("environment", {n: env[v] for n in NAMES if (v := f"BERLIN_{n.upper()}") in env}),
+        ("environment", {n: env[v] for n in NAMES if env.get(v := f"BERLIN_{n.upper()}")}),
         ("configuration", _named(mine, name, environ)),
     )
-    credentials = _choose_credentials(needs, sources, stored.credentials(url))
+    credentials = _choose_credentials(needs, sources, stored.credentials(endpoint.url))
     timeouts = given.timeouts or mine.timeouts
     tokens = open_tokens(config.tokens, environ)
     return Settings(name, recipe, endpoint, credentials, timeouts, mine.model or "", tokens)
@@ -202,7 +202,7 @@ def _first_place(
         lacking = [name for name in wanted if name not in mine]
         if not lacking:
             return source, mine
-        kept = stored() if source == "arguments" else None
+        kept = stored()
         if kept is not None and mine.items() <= kept.values().items():
             return kept.source, kept.values()
         raise ConfigurationError(

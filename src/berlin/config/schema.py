@@ -113,7 +113,7 @@ def load_config(path: Path | None = None) -> Config:
     Raises:
         ConfigurationError: if the file is wrong, or one that was named is missing.
     """
-    named = path is not None or "BERLIN_CONFIG" in os.environ
+    named = path is not None or bool(os.environ.get("BERLIN_CONFIG"))
     path = path or config_path()
     try:
         text = path.read_text("utf-8")

@@ -55,6 +55,11 @@ class AsyncGeneratorProvider(ABC):
     working: ClassVar[bool]
     supports_gpt_35_turbo: ClassVar[bool] = False
 
+    @property
+    def timeouts(self) -> Timeouts:
+        """The limits of requests that bring none of their own."""
+        return Timeouts()
+
     @abstractmethod
     def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
         """Answer a request, as `stream` does, in lists of the events that came together."""
@@ -119,7 +124,7 @@ class AsyncGeneratorProvider(ABC):
         Raises:
             BerlinError: if there is no answer, or it breaks off.
         """
-        request = await _build_request(messages, model, timeouts, options)
+        request = await _build_request(messages, model, timeouts, options, self.timeouts)
         async with aclosing(self.bursts(request)) as bursts:
             async for burst in bursts:
                 for event in burst:
@@ -139,7 +144,7 @@ class AsyncGeneratorProvider(ABC):
         Raises:
             BerlinError: if there is no answer, or it breaks off.
         """
-        request = await _build_request(messages, model, timeouts, options)
+        request = await _build_request(messages, model, timeouts, options, self.timeouts)
         async with aclosing(self.stream(request)) as events:
             return await accumulate(events)
 
@@ -165,7 +170,11 @@ class AsyncGeneratorProvider(ABC):
 
 
 async def _build_request(
-    messages: object, model: str | None, timeouts: Timeouts | None, options: dict[str, Any]
+    messages: object,
+    model: str | None,
+    timeouts: Timeouts | None,
+    options: dict[str, Any],
+    default: Timeouts,
 ) -> ChatRequest:
     for name in options:
         if name in _OF_PROVIDER:
@@ -177,8 +186,9 @@ async def _build_request(
     if model is not None and not isinstance(model, str):
         raise InvalidRequestError(f"model must be text, not {type(model).__name__}")
     options.pop("stream", None)  # an answer always streams
+    timeouts = None if timeouts is None else Timeouts.of(timeouts, default)
     if "timeout" in options:
-        timeouts = Timeouts.of(options.pop("timeout"), timeouts or Timeouts())
+        timeouts = Timeouts.of(options.pop("timeout"), timeouts or default)
 
     def build() -> ChatRequest:
         return ChatRequest.of(messages, model=model, timeouts=timeouts, **options)

@@ -59,7 +59,7 @@ class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             case bool():
                 pass
             case int() | float():
-                seconds = float(value)
+                seconds = _seconds(value)
                 return cls(
                     connect=min(seconds, default.connect),
                     first_event=seconds,
@@ -72,3 +72,10 @@ class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 except TypeError as error:
                     raise InvalidRequestError(f"timeout: {error}") from error
         raise InvalidRequestError("timeout must be a number of seconds or a Timeouts")
+
+
+def _seconds(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise InvalidRequestError("timeout is too large a number") from error

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from berlin.errors import BerlinError
 from berlin.types import ChatRequest, HttpRequest, StreamEvent
+from berlin.types.secret import CUT
 
 
 class EventDecoder(Protocol):
@@ -67,4 +68,4 @@ def snippet(data: bytes | str, limit: int = 200) -> str:
     text = data.decode("utf-8", "replace") if isinstance(data, bytes) else data
     line = " ".join(text[: 4 * limit].split())
     line = "".join(c if c.isprintable() else "\ufffd" for c in line)
-    return line if len(line) <= limit else f"{line[:limit]}…"
+    return line if len(line) <= limit else f"{line[:limit]}{CUT}"

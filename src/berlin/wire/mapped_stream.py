@@ -4,6 +4,7 @@ the stream, and what is an error inside a 200.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal, assert_never
 
 import msgspec
@@ -279,12 +280,15 @@ class MappedDecoder:
             )
             return
         said = next((v for v in (error, message) if isinstance(v, str)), None)
-        text = snippet(said if said is not None else encode_body({"error": error or None}))
+        known = {"error": error, "message": message, "code": code}
+        told = {name: value for name, value in known.items() if value is not UNSET}
+        text = snippet(said if said is not None else encode_body(told))
         if code in stream.described.unauthorized:
             self.failure = AuthenticationError(f"the service refuses the token: {text}", status=401)
             return
-        status = int(code) if isinstance(code, int | str) and str(code).isdecimal() else 0
-        kind = error_class_for_status(status) if 400 <= status < 600 else ServiceError
+        is_status = isinstance(code, int | str) and re.fullmatch("[45][0-9]{2}", str(code))
+        status = int(code) if is_status else 0
+        kind = error_class_for_status(status) if is_status else ServiceError
         self.failure = kind(f"the service reports an error: {text}", status=status or None)
 
 

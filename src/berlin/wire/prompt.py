@@ -17,7 +17,8 @@ ROLE_NAMES = {
 }
 
 _ROLE_WORDS = frozenset({"system", "developer", "user", "assistant", "tool", "human", "ai"})
-_HEAD = re.compile("[^:\uff1a\n]{1,200}(?=[:\uff1a])")
+_COLONS = ":\u2236\ua789\ufe13\ufe55\uff1a"
+_HEAD = re.compile(f"[^{_COLONS}\n]+(?=[{_COLONS}])")
 
 
 def flatten_messages(messages: tuple[Message, ...]) -> str:

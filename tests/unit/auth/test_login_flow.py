@@ -10,7 +10,7 @@ import pytest
 
 from berlin import errors
 from berlin.auth.credentials import Credentials
-from berlin.auth.login import LoginFlow, LoginMap, Place, Step
+from berlin.auth.login import LoginFlow, LoginMap, Place, Step, read_answer
 from berlin.types import HttpRequest, HttpResponse, Secret
 
 ANN = Credentials.of("ann", "hunter2")
@@ -224,3 +224,10 @@ def test_wrong_description(steps: list[Step], said: str) -> None:
     with pytest.raises(errors.ConfigurationError) as caught:
         flow(*steps)
     assert said in caught.value.message
+
+
+@pytest.mark.parametrize("code", [{"a": 1}, [401], None, True, 1.5, "9" * 5000])
+def test_an_answer_with_an_odd_code_is_no_refusal(code: object) -> None:
+    """A member named like a code may hold anything; only a status that refuses counts."""
+    body = json.dumps({"status": code, "token": "t"}).encode()
+    assert read_answer(HttpResponse(200, body=body), "ann", "the login")["token"] == "t"

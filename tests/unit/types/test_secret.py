@@ -7,11 +7,13 @@ import json
 import logging
 import pickle
 import traceback
+from urllib.parse import quote, quote_plus
 
 import msgspec
 import pytest
 
 from berlin.types import HttpRequest, Secret
+from berlin.types.secret import mask
 
 TEXT = "hunter2-pässword"
 
@@ -98,3 +100,33 @@ def test_a_request_shows_neither_headers_nor_body() -> None:
         "POST", "/api/login", {"token": Secret(TEXT), "plain": TEXT}, body=b"secret"
     )
     assert repr(request) == "HttpRequest(POST /api/login, 6 bytes)"
+
+
+PASSWORD = 'pa"ss\\word  жук+1'
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        PASSWORD,
+        json.dumps(PASSWORD),
+        json.dumps(PASSWORD, ensure_ascii=False),
+        " ".join(PASSWORD.split()),
+        quote(PASSWORD),
+        quote_plus(PASSWORD),
+        repr(json.dumps(PASSWORD)),
+    ],
+)
+def test_a_secret_is_masked_however_it_is_written(written: str) -> None:
+    """As it is, as JSON, in a URL, with its blanks folded: nothing of it is left."""
+    masked = mask(f"sent: {written}!", [Secret(PASSWORD)])
+    assert "***" in masked
+    assert "word" not in masked
+    assert masked.endswith("!")
+
+
+def test_a_secret_that_was_cut_is_masked() -> None:
+    """The beginning of a secret at the end of a cut text is masked, too."""
+    assert mask("not so-very-sec… (at the login)", [Secret("so-very-secret")]) == (
+        "not ***… (at the login)"
+    )

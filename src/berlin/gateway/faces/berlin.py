@@ -13,7 +13,7 @@ from aiohttp import web
 from berlin.auth.credentials import NAMES
 from berlin.auth.login import LoginMap
 from berlin.errors import BerlinError, ConfigurationError, InvalidRequestError
-from berlin.gateway.accounts import Accounts
+from berlin.gateway.accounts import MAX_NAME_CHARS, Accounts
 from berlin.gateway.body import read_body
 from berlin.gateway.sessions import Sessions
 from berlin.gateway.streaming import OpenStreams
@@ -66,12 +66,16 @@ class BerlinFace:
             return refuse(error)
         account, password = values["account"], Secret(values["password"])
         # By address and account: a stranger's guesses do not lock out the owner elsewhere.
-        guesser = (request.remote, account)
+        guesser = (request.remote, account[: MAX_NAME_CHARS + 1])
         wait = self._throttle.wait(guesser)
         if wait:
             _log.warning("login.throttled account=%r", account[:64])
             return _answer(429, "too many wrong passwords; wait", retry_after=wait)
-        if not await self._accounts.verify(account, password):
+        right = await self._accounts.verify(account, password)
+        wait = self._throttle.wait(guesser)  # others may have guessed at the same time
+        if wait:
+            return _answer(429, "too many wrong passwords; wait", retry_after=wait)
+        if not right:
             self._throttle.fail(guesser)
             return _answer(401, "wrong account or password")
         self._throttle.succeed(guesser)
