@@ -200,7 +200,7 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
         return self._settings.timeouts
 
     @property
-    def working(self) -> bool:  # type: ignore[override]
+    def working(self) -> bool:  # type: ignore[override]  # as `url`
         """Whether the service works, as far as it was observed; `True` before the first request."""
         return self._health.working
 

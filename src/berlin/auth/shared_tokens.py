@@ -119,7 +119,7 @@ class SharedTokens:
         except (OSError, TimeoutError) as error:
             _abandon(running, undo)
             first = not self._rests()
-            self._rests_until = self._clock() + REST_S * (0.5 + random.random())  # noqa: S311
+            self._rests_until = self._clock() + REST_S * (0.5 + random.random())  # noqa: S311  # as above
             reason = str(error) or f"no answer in {OPERATION_TIMEOUT_S} s"
             if first:
                 _log.warning("tokens.store_failed reason=%s", reason)

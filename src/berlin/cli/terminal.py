@@ -84,7 +84,8 @@ class MarkdownWriter:
         self._tail += harmless(piece)
         done, self._tail = split_blocks(self._tail)
         if done:
-            self._live.update("")
+            # Without the refresh, what is printed would stand above the tail as it was shown last.
+            self._live.update("", refresh=True)
             self._print(done)
         now = time.monotonic()
         if now >= self._show_at:
