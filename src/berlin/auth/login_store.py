@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +13,7 @@ from berlin.auth.private_file import load_private, save_private
 from berlin.errors import ConfigurationError
 
 KEYRING_SERVICE = "berlin-llm"
+RECENT_S = 30.0
 
 
 class StoredLogin(msgspec.Struct, frozen=True):
@@ -58,12 +60,27 @@ class LoginStore:
         login = self._load_file().get(provider)
         return (login, str(self._path)) if login else None
 
+    def load_recent(self, provider: str) -> tuple[StoredLogin, str] | None:
+        """Return what `load` does, or did `RECENT_S` ago at most: a keyring can be slow to ask.
+
+        That there is no login is never remembered: somebody may be logging in just now.
+        """
+        key = (self._path, provider)
+        known = _RECENT.get(key)
+        if known is not None and time.monotonic() < known[0]:
+            return known[1]
+        found = self.load(provider)
+        if found is not None:
+            _RECENT[key] = (time.monotonic() + RECENT_S, found)
+        return found
+
     def save(self, provider: str, login: StoredLogin) -> str:
         """Store a login in place of an earlier one, and return where it is kept.
 
         Raises:
             ConfigurationError: if it cannot be stored.
         """
+        _RECENT.clear()
         keyring = _keyring()
         if keyring:
             text = msgspec.json.encode(login).decode()
@@ -74,6 +91,7 @@ class LoginStore:
 
     def delete(self, provider: str) -> bool:
         """Forget a login; return whether there was one."""
+        _RECENT.clear()
         keyring = _keyring()
         found = bool(keyring and keyring.get_password(KEYRING_SERVICE, provider))
         if keyring and found:
@@ -97,6 +115,9 @@ class LoginStore:
             save_private(self._path, msgspec.json.encode(logins))
         except OSError as error:
             raise ConfigurationError(f"the login cannot be stored: {error}") from error
+
+
+_RECENT: dict[tuple[Path, str], tuple[float, tuple[StoredLogin, str]]] = {}
 
 
 def _keyring() -> ModuleType | None:

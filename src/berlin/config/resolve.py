@@ -74,7 +74,7 @@ def default_provider(config: Config, environ: Mapping[str, str] = os.environ) ->
     if ENVIRONMENT_PROVIDER in config.providers:
         return ENVIRONMENT_PROVIDER
     named = any(environ.get(name) for name in ("BERLIN_URL", "BERLIN_ACCOUNT", "BERLIN_PASSWORD"))
-    if named or login_store().load(ENVIRONMENT_PROVIDER) is not None:
+    if named or login_store().load_recent(ENVIRONMENT_PROVIDER) is not None:
         return ENVIRONMENT_PROVIDER
     return None
 
@@ -223,7 +223,7 @@ class _Stored:
 
     @cached_property
     def _login(self) -> tuple[StoredLogin, str] | None:
-        return login_store().load(self._name)
+        return login_store().load_recent(self._name)
 
     def url(self) -> str | None:
         return self._login[0].url if self._login else None

@@ -39,10 +39,15 @@ class _Background:
     @classmethod
     def current(cls) -> _Background:
         with cls._guard:
-            if cls._instance is None or cls._instance._pid != os.getpid():
+            if cls._instance is None:
                 cls._instance = cls()
                 atexit.register(cls._instance.stop)
             return cls._instance
+
+    @classmethod
+    def after_fork(cls) -> None:
+        """Forget the parent's thread, which does not live here, and its lock."""
+        cls._instance, cls._guard = None, threading.Lock()
 
     def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
         if threading.current_thread() is self._thread:
@@ -68,3 +73,7 @@ class _Background:
         self._end = asyncio.Event()
         self._ready.set()
         await self._end.wait()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Background.after_fork)

@@ -171,3 +171,19 @@ def test_login_from_before_the_keyring_is_found(path: Path) -> None:
     finally:
         keyring.set_keyring(before)
     assert store.load("work") is None
+
+
+def test_a_login_is_looked_up_now_and_then(tmp_path: Path) -> None:
+    """A stored login is asked for once in a while only; that there is none is asked each time."""
+    path = tmp_path / "logins.json"
+    store = LoginStore(path)
+    assert store.load_recent("berlin") is None
+    LoginStore(path).save("berlin", LOGIN)
+    assert store.load_recent("berlin") == (LOGIN, str(path))
+    path.unlink()
+    assert store.load_recent("berlin") == (LOGIN, str(path))
+    assert store.load("berlin") is None
+    store.save("berlin", OTHER)
+    assert store.load_recent("berlin") == (OTHER, str(path))
+    store.delete("berlin")
+    assert store.load_recent("berlin") is None
