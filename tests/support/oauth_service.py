@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Self, TypeAlias
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -111,6 +112,8 @@ class FlowService:
 
     def __init__(self) -> None:
         self.url = ""
+        # Ports are used again, and tokens are kept by URL: no two services have the same.
+        self._prefix = f"/service-{token_hex(6)}"
         self.answers: dict[str, list[Script]] = {"/chat": [GOOD]}
         self.seen: list[Seen] = []
 
@@ -120,7 +123,7 @@ class FlowService:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}{self._prefix}"
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -138,7 +141,7 @@ class FlowService:
     async def _serve(self, request: web.Request) -> web.Response:
         seen = Seen(
             request.method,
-            request.path,
+            request.path.removeprefix(self._prefix),
             dict(request.query),
             request.headers.copy(),
             dict(request.cookies),

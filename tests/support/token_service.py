@@ -8,6 +8,7 @@ import asyncio
 import itertools
 import json
 import time
+from secrets import token_hex
 from typing import Self
 
 from aiohttp import web
@@ -85,13 +86,15 @@ class TokenService:
 
     async def __aenter__(self) -> Self:
         app = web.Application()
-        app.router.add_post("/api/login", self._login)
-        app.router.add_post("/api/refresh", self._renew)
-        app.router.add_post("/api/chat", self._chat)
+        # Ports are used again, and tokens are kept by URL: no two services have the same.
+        prefix = f"/service-{token_hex(6)}"
+        app.router.add_post(f"{prefix}/api/login", self._login)
+        app.router.add_post(f"{prefix}/api/refresh", self._renew)
+        app.router.add_post(f"{prefix}/api/chat", self._chat)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0, backlog=2048).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}{prefix}"
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
