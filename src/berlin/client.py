@@ -11,18 +11,15 @@ import msgspec
 
 from berlin.auth.oauth2 import DeviceCode, OAuth2Flow
 from berlin.config import (
-    BUILT_IN,
     Config,
     Overrides,
     Settings,
-    config_path,
     load_config,
     resolve_settings,
 )
-from berlin.errors import BerlinError, ConfigurationError
+from berlin.errors import BerlinError
 from berlin.providers.base import AsyncGeneratorProvider, Burst
 from berlin.providers.recipe import build_provider, load_recipe
-from berlin.routing.catalog import Catalog
 from berlin.routing.health import Health
 from berlin.routing.retry import Retry
 from berlin.types import ChatRequest, Secret, Timeouts
@@ -261,25 +258,6 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._settings.endpoint.url!r})"
-
-
-def build_catalog(config: Config, default: str) -> Catalog:
-    """Return all providers of a configuration, and the built-in ones, as one provider.
-
-    Args:
-        config: the configuration.
-        default: the provider that answers when a request names none.
-
-    Raises:
-        ConfigurationError: if there is no such provider.
-    """
-    names = frozenset({*config.providers, *BUILT_IN})
-    if default not in names:
-        raise ConfigurationError(
-            f"no provider {default!r}; there are: {', '.join(sorted(names))}. "
-            f"Add one as [providers.{default}] to {config_path()}"
-        )
-    return Catalog(names, default, lambda name: build_named(name, config))
 
 
 def build_named(name: str, config: Config) -> AsyncGeneratorProvider:

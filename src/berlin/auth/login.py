@@ -22,7 +22,7 @@ from berlin.wire.form import encode_form
 from berlin.wire.format import snippet
 from berlin.wire.json import DECODE_ERRORS, encode_body
 from berlin.wire.pointer import MISSING, first_at, get_at, parse_pointer
-from berlin.wire.status import error_from_answer
+from berlin.wire.status import describe_error, error_from_answer
 from berlin.wire.template import Template
 
 # What services answer to a wrong password, besides 401.
@@ -275,10 +275,5 @@ def _pointers(document: Any, above: str) -> list[str]:
 
 
 def explain(body: bytes) -> str:
-    """Return what an answer says of an error: its message, or its beginning."""
-    try:
-        document = msgspec.json.decode(body)
-    except DECODE_ERRORS:
-        return snippet(body)
-    message = first_at(document, _EXPLANATIONS)
-    return snippet(message) if isinstance(message, str) else snippet(body)
+    """Return what an answer to a login says of an error: its message, or its beginning."""
+    return describe_error(body, _EXPLANATIONS)

@@ -145,11 +145,11 @@ class TokenSource:
                     self._login = _Login()
                 running = self._login
                 running.waiting += 1
+                patience = RENEW_PATIENCE_S if self._is_good(self._clock()) else None
             if begins:
                 running.begin(self, login)
             goes_on = False
             try:
-                patience = RENEW_PATIENCE_S if self._has_good_token() else None
                 outcome = await asyncio.wait_for(asyncio.wrap_future(running.outcome), patience)
             except TimeoutError:
                 goes_on = True  # ended now, it could lose a refresh token that is spent
@@ -178,7 +178,7 @@ class TokenSource:
     def _held(self) -> Secret | None:
         """Return the token at hand, if no login has to be waited for. Called with the lock."""
         now = self._clock()
-        if self._grant is not None and now < self._good_until:
+        if self._grant is not None and self._is_good(now):
             renewing = self._login is not None and not self._login.is_lost()
             refused = now < self._refused_until
             if now < self._renew_at or renewing or refused:
@@ -187,15 +187,14 @@ class TokenSource:
             raise _remembered(self._refusal, self._refused_until - now)
         return None
 
-    def _has_good_token(self) -> bool:
-        with self._lock:
-            return self._grant is not None and self._clock() < self._good_until
+    def _is_good(self, now: float) -> bool:
+        return self._grant is not None and now < self._good_until
 
     def _still_good(self) -> Secret | None:
         """Return the token at hand after a renewal failed: it may have some time left."""
         with self._lock:
             now = self._clock()
-            if self._grant is None or now >= self._good_until:
+            if self._grant is None or not self._is_good(now):
                 return None
             self._renew_at = now + RENEW_AGAIN_S
             return self._grant.token

@@ -97,8 +97,8 @@ async def _chat(
 def _open(model: str, config_file: Path | None) -> AbstractAsyncContextManager[tuple[Any, str]]:
     """Return the provider that a model's name stands for, and what is left of the name."""
     from berlin.cli.embedded import NAME, open_embedded
-    from berlin.client import build_catalog, build_named
-    from berlin.config import default_provider
+    from berlin.client import build_named
+    from berlin.config import default_provider, split_model
 
     config = load_for_commands(config_file)
     default = default_provider(config)
@@ -106,7 +106,7 @@ def _open(model: str, config_file: Path | None) -> AbstractAsyncContextManager[t
     if name == NAME or (not model and default is None):
         click.echo(GUIDE_NOTICE, err=True)
         return open_embedded(rest if name == NAME else model)
-    name, rest = build_catalog(config, default or "berlin").resolve(model)
+    name, rest = split_model(model, config, default or "berlin")
     return nullcontext((build_named(name, config), rest))
 
 

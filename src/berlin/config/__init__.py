@@ -10,6 +10,7 @@ from berlin.config.resolve import (
     default_provider,
     login_store,
     resolve_settings,
+    split_model,
 )
 from berlin.config.schema import (
     BUILT_IN,
@@ -36,4 +37,5 @@ __all__ = [
     "login_store",
     "open_store",
     "resolve_settings",
+    "split_model",
 ]

@@ -79,6 +79,16 @@ def default_provider(config: Config, environ: Mapping[str, str] = os.environ) ->
     return None
 
 
+def split_model(model: str, config: Config, default: str) -> tuple[str, str]:
+    """Return the provider that `provider:model` names, and its own name of the model.
+
+    It is split at the first colon. What begins with no provider's name goes whole to the default
+    provider: many services have colons in their models' names.
+    """
+    name, _, rest = model.partition(":")
+    return (name, rest) if name in (*config.providers, *BUILT_IN) else (default, model)
+
+
 def login_store() -> LoginStore:
     """Return the place where `berlin login` keeps what it was told."""
     return LoginStore(data_path("logins.json"))

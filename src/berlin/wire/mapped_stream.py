@@ -34,7 +34,8 @@ from berlin.wire.compile import Accessor, CompiledDocument, Pointer
 from berlin.wire.format import snippet
 from berlin.wire.json import DECODE_ERRORS, encode_body
 from berlin.wire.ndjson import LineFramer
-from berlin.wire.pointer import first_at, parse_pointer, set_at
+from berlin.wire.pointer import parse_pointer, set_at
+from berlin.wire.status import describe_error
 
 
 class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,12 +113,7 @@ class CompiledStream:
 
     def describe_error(self, body: bytes) -> str:
         """Return the message in an error answer, or its beginning; at most 300 characters."""
-        try:
-            document = msgspec.json.decode(body)
-        except DECODE_ERRORS:
-            return snippet(body)
-        message = first_at(document, (*self.error, *self.error_message))
-        return snippet(message if isinstance(message, str) else body)
+        return describe_error(body, (*self.error, *self.error_message))
 
 
 def _pointers(value: str | list[str]) -> tuple[Pointer, ...]:

@@ -7,7 +7,12 @@ import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
+import msgspec
+
 from berlin.errors import BerlinError, error_class_for_status
+from berlin.wire.format import snippet
+from berlin.wire.json import DECODE_ERRORS
+from berlin.wire.pointer import first_at
 
 LONGEST_RETRY_AFTER_S = 86_400.0
 
@@ -31,6 +36,16 @@ def parse_retry_after(headers: Mapping[str, str]) -> float | None:
         return None
     now = _parse_date(headers.get("date", "")) or time.time()
     return min(max(then - now, 0.0), LONGEST_RETRY_AFTER_S)
+
+
+def describe_error(body: bytes, pointers: tuple[tuple[str, ...], ...]) -> str:
+    """Return the message at one of the pointers in an error answer, or the answer's beginning."""
+    try:
+        document = msgspec.json.decode(body)
+    except DECODE_ERRORS:
+        return snippet(body)
+    message = first_at(document, pointers)
+    return snippet(message if isinstance(message, str) else body)
 
 
 def error_from_answer(status: int, headers: Mapping[str, str], said: str) -> BerlinError:
