@@ -5,6 +5,10 @@ BerlinError (a RuntimeError)
 │   ├── MissingCredentialsError   no account or password was found
 │   └── TokenStoreError           the token store cannot be used, and is to be
 ├── InvalidRequestError           the request is wrong (a ValueError too): nothing sent [exit 2]
+│   └── ModelNotFoundError        there is no such provider or model
+├── KeyRefusedError               the gateway refuses the key of a client              [exit 3]
+├── OverloadedError               the gateway has too much to do                       [exit 5]
+├── StoppingError                 the gateway is stopping                              [exit 5]
 ├── AuthenticationError           the service refuses the credentials or the token      [exit 3]
 ├── PermissionDeniedError         known, but not allowed to do this (403)               [exit 3]
 ├── TransportError                the service could not be reached or the line broke    [exit 4]
@@ -15,6 +19,7 @@ BerlinError (a RuntimeError)
 │   └── UpstreamTimeoutError      one of the four limits passed (a TimeoutError too)
 └── ServiceError                  the service answered, but not with a good answer      [exit 5]
     ├── RequestRejectedError      it refuses this request: 400, 404, 413, 422 …
+    │   └── ContextLengthError    the conversation is too long for the model
     ├── RateLimitError            429
     ├── ServiceUnavailableError   5xx
     ├── RedirectError             it answers with a redirect, which is never followed
@@ -108,11 +113,57 @@ class TokenStoreError(ConfigurationError):
 
 
 class InvalidRequestError(BerlinError, ValueError):
-    """The request cannot be sent as it is; nothing was sent."""
+    """The request cannot be sent as it is; nothing was sent.
+
+    Attributes:
+        param: the member of the request that is wrong, where it is one.
+    """
 
     exit_code = 2
     http_status = 400
     code = "invalid_request"
+    param: str | None = None
+
+    @classmethod
+    def about(cls, param: str, message: str) -> Self:
+        """Return an error that names the member of the request that is wrong."""
+        error = cls(f"{param}: {message}")
+        error.param = param
+        return error
+
+
+class ModelNotFoundError(InvalidRequestError):
+    """There is no such provider or model, or the caller may not use it."""
+
+    http_status = 404
+    code = "model_not_found"
+    param = "model"
+
+
+class KeyRefusedError(BerlinError):
+    """The gateway does not know the key that a client sent, or the client sent none."""
+
+    exit_code = 3
+    http_status = 401
+    code = "invalid_api_key"
+
+
+class OverloadedError(BerlinError):
+    """The gateway has more requests than it takes, or this client sends too many."""
+
+    retryable = True
+    exit_code = 5
+    http_status = 429
+    code = "rate_limit_exceeded"
+
+
+class StoppingError(BerlinError):
+    """The gateway is stopping; another one may answer."""
+
+    retryable = True
+    exit_code = 5
+    http_status = 503
+    code = "stopping"
 
 
 class AuthenticationError(BerlinError):
@@ -190,6 +241,12 @@ class RequestRejectedError(ServiceError):
     blames_service = False
     http_status = 400
     code = "upstream_rejected"
+
+
+class ContextLengthError(RequestRejectedError):
+    """The conversation is longer than what the model takes."""
+
+    code = "context_length_exceeded"
 
 
 class RateLimitError(ServiceError):

@@ -26,7 +26,9 @@ from berlin.types import (
     Usage,
     UsageReport,
 )
+from berlin.wire.format import ClientCall
 from berlin.wire.prompt import flatten_messages
+from support.formats import sent
 
 BOUNDED = settings(max_examples=150, deadline=None)
 FORMAT = load_recipe("berlin").format()
@@ -75,7 +77,7 @@ def test_what_is_encoded_is_decoded(
     events: list[StreamEvent], reason: Any, sizes: list[int], keep_alive: bytes
 ) -> None:
     """decode(encode(events)) are the events, under every cut and with keep-alives between."""
-    encoder = FORMAT.encoder()
+    encoder = FORMAT.encoder(ClientCall(ChatRequest.of("x")))
     end = Finished(reason)
     lines = [encoder.encode_event(event) for event in [*events, end]]
     data = b"".join(line + keep_alive for line in lines)
@@ -87,7 +89,7 @@ def test_what_is_encoded_is_decoded(
 @given(st.lists(st.text(min_size=1), max_size=5), st.text(min_size=1), CUTS)
 def test_an_encoded_error_ends_the_answer(texts: list[str], message: str, sizes: list[int]) -> None:
     """An error is told after the text that came before it, and not as text."""
-    encoder = FORMAT.encoder()
+    encoder = FORMAT.encoder(ClientCall(ChatRequest.of("x")))
     data = b"".join(encoder.encode_event(TextDelta(text)) for text in texts)
     data += encoder.encode_error(BerlinError(message))
     events, failure = decode(cut(data, sizes))
@@ -140,8 +142,7 @@ OPTIONS = st.dictionaries(NAMES, VALUES, max_size=4)
 def test_a_request_survives_the_wire(prompt: str, model: str, options: dict[str, Any]) -> None:
     """decode_request(encode_request(x)) is x, with the defaults that it left to the recipe."""
     request = ChatRequest((Message.of("user", prompt),), model, options)
-    sent = FORMAT.encode_request(request)
-    got = FORMAT.decode_request(sent.body)
+    got = FORMAT.decode_request(sent(FORMAT, request).body).request
     assert got.messages == request.messages
     # The default of this wire is what a client sends that names no model.
     assert got.model == ("" if model == DEFAULT_MODEL else model)
@@ -158,8 +159,8 @@ def test_wire_to_types_to_wire_is_stable(prompt: str, model: str, options: dict[
         "options": {"model": model, **DEFAULTS, **options},
     }
     wire = json.dumps(body).encode()
-    once = FORMAT.encode_request(FORMAT.decode_request(wire)).body
-    twice = FORMAT.encode_request(FORMAT.decode_request(once)).body
+    once = sent(FORMAT, FORMAT.decode_request(wire).request).body
+    twice = sent(FORMAT, FORMAT.decode_request(once).request).body
     for written in (once, twice):
         document = json.loads(written)
         assert re.fullmatch(r"[0-9a-f-]{36}", document.pop("parentMessageId"))

@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 from berlin.config import Config
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.providers.recipe import Recipe, load_recipe, parse_recipe
-from berlin.types import Endpoint, StreamEvent, TextDelta
+from berlin.types import ChatRequest, Endpoint, StreamEvent, TextDelta
 from berlin.wire.compile import CompiledDocument
+from berlin.wire.format import ClientCall
 from berlin.wire.inflate import PIECE_BYTES, Inflater
-from berlin.wire.mapped_stream import CompiledStream, MappedDecoder, StreamMap
+from berlin.wire.mapped_stream import MappedDecoder
 from berlin.wire.pointer import MISSING, get_at, parse_pointer
 from berlin.wire.status import LONGEST_RETRY_AFTER_S, error_from_answer, parse_retry_after
+from berlin.wire.stream_map import CompiledStream, StreamMap
 from berlin.wire.toml import parse_toml
 
 BOUNDED = settings(max_examples=150, deadline=None)
@@ -274,7 +276,12 @@ def test_any_pointers_in_a_recipe(member: str, pointers: list[str]) -> None:
         return
     for data in (b'{"a":{"0":"x"},"":""}\n', b'{"a":["x"],"0":1}\n', b'{"a":null}\n'):
         decode(recipe.format().decoder(), data, 1 << 16)
-    assert recipe.format().encoder().encode_event(TextDelta("x")).endswith(b"\n")
+    assert (
+        recipe.format()
+        .encoder(ClientCall(ChatRequest.of("x")))
+        .encode_event(TextDelta("x"))
+        .endswith(b"\n")
+    )
 
 
 def toml_strings(values: list[str]) -> str:

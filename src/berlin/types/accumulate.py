@@ -30,6 +30,8 @@ class ChatResponse(msgspec.Struct, frozen=True):
         tool_calls: the calls that it asks for.
         finish_reason: why it ended.
         usage: what it cost, or `None` where the service does not say.
+        conversation_id: the service's own id of the conversation, where it keeps them.
+        message_id: its id of the answer.
     """
 
     text: str
@@ -37,6 +39,60 @@ class ChatResponse(msgspec.Struct, frozen=True):
     usage: Usage | None = None
     reasoning: str = ""
     tool_calls: tuple[ToolCallPart, ...] = ()
+    conversation_id: str = ""
+    message_id: str = ""
+
+
+class Accumulator:
+    """Folds the events of an answer, one after the other."""
+
+    def __init__(self) -> None:
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._calls: dict[int, tuple[list[str], list[str], list[str]]] = {}
+        self._usage: Usage | None = None
+        self._finished: Finished | None = None
+
+    def add(self, event: StreamEvent) -> None:
+        """Take the next event."""
+        match event:
+            case TextDelta():
+                self._text.append(event.text)
+            case ReasoningDelta():
+                self._reasoning.append(event.text)
+            case ToolCallDelta():
+                ids, names, arguments = self._calls.setdefault(event.index, ([], [], []))
+                ids += [event.id] if event.id else []
+                names += [event.name] if event.name else []
+                arguments.append(event.arguments)
+            case UsageReport():
+                self._usage = event.usage
+            case Finished():
+                self._finished = event
+            case _:
+                assert_never(event)
+
+    def response(self) -> ChatResponse:
+        """Return the whole answer.
+
+        Raises:
+            TruncatedStreamError: if no event was a `Finished`.
+        """
+        if self._finished is None:
+            raise TruncatedStreamError("the stream ended without saying that it was finished")
+        calls = tuple(
+            ToolCallPart("".join(ids[:1]), "".join(names[:1]), "".join(arguments) or "{}")
+            for _, (ids, names, arguments) in sorted(self._calls.items())
+        )
+        return ChatResponse(
+            "".join(self._text),
+            self._finished.reason,
+            self._usage,
+            "".join(self._reasoning),
+            calls,
+            self._finished.conversation_id,
+            self._finished.message_id,
+        )
 
 
 async def accumulate(stream: AsyncIterator[StreamEvent]) -> ChatResponse:
@@ -45,34 +101,7 @@ async def accumulate(stream: AsyncIterator[StreamEvent]) -> ChatResponse:
     Raises:
         TruncatedStreamError: if the stream ends without a `Finished`.
     """
-    text: list[str] = []
-    reasoning: list[str] = []
-    calls: dict[int, list[str]] = {}
-    usage: Usage | None = None
-    finish_reason: FinishReason | None = None
+    answer = Accumulator()
     async for event in stream:
-        match event:
-            case TextDelta():
-                text.append(event.text)
-            case ReasoningDelta():
-                reasoning.append(event.text)
-            case ToolCallDelta():
-                call = calls.setdefault(event.index, ["", "", ""])
-                call[0] = call[0] or event.id
-                call[1] = call[1] or event.name
-                call[2] += event.arguments
-            case UsageReport():
-                usage = event.usage
-            case Finished():
-                finish_reason = event.reason
-            case _:
-                assert_never(event)
-    if finish_reason is None:
-        raise TruncatedStreamError("the stream ended without saying that it was finished")
-    return ChatResponse(
-        "".join(text),
-        finish_reason,
-        usage,
-        "".join(reasoning),
-        tuple(ToolCallPart(*calls[index]) for index in sorted(calls)),
-    )
+        answer.add(event)
+    return answer.response()

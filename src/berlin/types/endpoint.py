@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import re
+from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -21,12 +23,18 @@ class Endpoint(msgspec.Struct, frozen=True):
         proxy: URL of the proxy, with its credentials; `None` connects directly.
         ca_file: PEM file with the certificates to trust instead of the system's.
         allow_http: whether credentials may go over plain http to another machine.
+        headers: what every request carries besides its own headers.
+        client_cert: PEM file with the certificate (and the key) that shows who is asking.
+        client_key: PEM file with its key, if that stands apart.
     """
 
     url: str
     proxy: Secret | None = None
     ca_file: str | None = None
     allow_http: bool = False
+    headers: tuple[tuple[str, str], ...] = ()
+    client_cert: str | None = None
+    client_key: str | None = None
 
     @classmethod
     def of(
@@ -36,12 +44,15 @@ class Endpoint(msgspec.Struct, frozen=True):
         proxy: str | Secret | None = None,
         ca_file: str | None = None,
         allow_http: bool = False,
+        headers: Mapping[str, str] | None = None,
+        client_cert: str | None = None,
+        client_key: str | None = None,
     ) -> Endpoint:
         """Return a checked endpoint.
 
         Raises:
-            ConfigurationError: if the URL or the proxy cannot be used, or credentials would
-                travel in the clear.
+            ConfigurationError: if the URL, the proxy or a header cannot be used, or credentials
+                would travel in the clear.
         """
         parts = _split(url, "url", ("http", "https"))
         if parts.username is not None or parts.password is not None:
@@ -57,7 +68,22 @@ class Endpoint(msgspec.Struct, frozen=True):
         if revealed is not None:
             _split(revealed, "proxy", PROXY_SCHEMES)
         secret = Secret(revealed) if revealed is not None else None
-        return cls(url.rstrip("/"), secret, ca_file, allow_http)
+        checked = tuple(_check_header(*header) for header in (headers or {}).items())
+        if client_key is not None and client_cert is None:
+            raise ConfigurationError("client_key without client_cert: give the certificate too")
+        return cls(url.rstrip("/"), secret, ca_file, allow_http, checked, client_cert, client_key)
+
+
+def _check_header(name: str, value: str) -> tuple[str, str]:
+    if not _HEADER_NAME.fullmatch(name) or not value.isascii() or not value.isprintable():
+        raise ConfigurationError(f"the header {name!r} cannot be sent: no line breaks, ASCII only")
+    if name.lower() in _OF_HTTP:
+        raise ConfigurationError(f"the header {name} belongs to HTTP itself; leave it out")
+    return name, value
+
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_OF_HTTP = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 
 
 def is_loopback(host: str) -> bool:

@@ -46,9 +46,17 @@ class UsageReport(msgspec.Struct, frozen=True):
 
 
 class Finished(msgspec.Struct, frozen=True, gc=False):
-    """The end: exactly one in a stream, and its last event but for a `UsageReport`."""
+    """The end: exactly one in a stream, and its last event.
+
+    Attributes:
+        reason: why the answer ended.
+        conversation_id: the service's own id of the conversation, where it keeps them.
+        message_id: its id of the answer.
+    """
 
     reason: FinishReason = "stop"
+    conversation_id: str = ""
+    message_id: str = ""
 
 
 StreamEvent: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | UsageReport | Finished

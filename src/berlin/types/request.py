@@ -31,6 +31,9 @@ class ChatRequest(msgspec.Struct, frozen=True):
         tool_choice: `auto`, `none`, `required`, or the name of one tool.
         response_format: a JSON Schema as JSON text that the answer has to follow.
         timeouts: limits for this request; `None` leaves the provider's own.
+        conversation_id: a conversation that the service keeps, to go on with.
+        parent_id: the message in it that this one answers.
+        request_id: the caller's id of this request, which is told to the service.
     """
 
     messages: tuple[Message, ...]
@@ -40,6 +43,9 @@ class ChatRequest(msgspec.Struct, frozen=True):
     tool_choice: str = "auto"
     response_format: str | None = None
     timeouts: Timeouts | None = None
+    conversation_id: str = ""
+    parent_id: str = ""
+    request_id: str = ""
 
     @classmethod
     def of(
@@ -48,6 +54,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
         *,
         model: str | None = None,
         timeouts: Timeouts | None = None,
+        conversation_id: str | None = None,
+        parent_id: str | None = None,
         **options: Any,
     ) -> ChatRequest:
         """Return a request from a prompt or a list of messages.
@@ -56,4 +64,11 @@ class ChatRequest(msgspec.Struct, frozen=True):
             InvalidRequestError: if `messages` cannot be sent.
         """
         given = {name: value for name, value in options.items() if value is not None}
-        return cls(parse_messages(messages), model or "", given, timeouts=timeouts)
+        return cls(
+            parse_messages(messages),
+            model or "",
+            given,
+            timeouts=timeouts,
+            conversation_id=conversation_id or "",
+            parent_id=parent_id or "",
+        )

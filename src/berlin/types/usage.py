@@ -12,8 +12,21 @@ class Usage(msgspec.Struct, frozen=True):
         input_tokens: tokens of the request.
         output_tokens: tokens of the answer, reasoning included.
         estimated: whether Berlin guessed the numbers, because the service gave none.
+        cached_tokens: how many of the request's tokens the service had in its cache.
+        reasoning_tokens: how many of the answer's tokens were reasoning.
     """
 
     input_tokens: int = 0
     output_tokens: int = 0
     estimated: bool = False
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+CHARS_PER_TOKEN = 4
+"""What a token has on average. Real tokenizers differ by model and download vocabularies."""
+
+
+def estimate_tokens(chars: int) -> int:
+    """Return a guess of how many tokens a text of that many characters is."""
+    return -(-chars // CHARS_PER_TOKEN)

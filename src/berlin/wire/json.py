@@ -29,6 +29,18 @@ def decode_request_object(body: bytes) -> dict[str, Any]:
     return document
 
 
+def loads(text: str) -> Any:
+    """Return the value of JSON text that is part of a request, such as a tool's schema.
+
+    Raises:
+        InvalidRequestError: if it is none.
+    """
+    try:
+        return msgspec.json.decode(text)
+    except DECODE_ERRORS as error:
+        raise InvalidRequestError(f"{text[:80]!r} is not JSON: {error}") from error
+
+
 def encode_body(document: Mapping[str, Any]) -> bytes:
     """Return a request body.
 

@@ -11,33 +11,38 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
-from berlin.errors import InvalidRequestError
-from berlin.types import ChatRequest, HttpRequest, Message
-from berlin.wire.json import decode_request_object, encode_body
-from berlin.wire.mapped_stream import CompiledStream, MappedDecoder, MappedEncoder, StreamMap
+from berlin.errors import BerlinError, ConfigurationError, InvalidRequestError, ProtocolError
+from berlin.types import (
+    ChatRequest,
+    ChatResponse,
+    Finished,
+    HttpResponse,
+    StreamEvent,
+    TextDelta,
+    UsageReport,
+)
+from berlin.wire.chat_map import ChatMap
+from berlin.wire.conversation import NAMES, ConversationMap
+from berlin.wire.format import ClientCall, Exchange
+from berlin.wire.framing import Framing
+from berlin.wire.json import encode_body
+from berlin.wire.mapped_encoder import MappedEncoder
+from berlin.wire.mapped_stream import MappedDecoder
 from berlin.wire.pointer import MISSING, get_at, parse_pointer
-from berlin.wire.prompt import flatten_messages
-from berlin.wire.template import Template
+from berlin.wire.step import CompiledStep, Step, compile_steps, read_object
+from berlin.wire.stream_map import CompiledStream
 
-PLACEHOLDERS = frozenset({"prompt", "model", "uuid4"})
+PLACEHOLDERS = frozenset({"model", "uuid4"}) | NAMES
 
-
-class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The table `[chat]` of a recipe.
-
-    Attributes:
-        path: where the chat is posted, below the endpoint's URL.
-        body: JSON with the placeholders `{prompt}`, `{model}` and `{uuid4}`.
-        options: pointer to the object in the body that takes the caller's options.
-        stream: what the answer looks like.
-    """
-
-    path: str
-    body: dict[str, Any]
-    stream: StreamMap
-    options: str = ""
+CONTENT_TYPES: dict[Framing, str] = {
+    "ndjson": "application/x-ndjson",
+    "sse": "text/event-stream",
+    "sse-events": "text/event-stream",
+    "sse-text": "text/event-stream",
+    "json": "application/json",
+    "json-array": "application/json",
+    "text": "text/plain",
+}
 
 
 class MappedFormat:
@@ -47,45 +52,73 @@ class MappedFormat:
         chat: the description.
         default_model: for requests that name none.
 
+    Attributes:
+        prepare: the requests before the chat itself.
+        chat: the request whose answer streams.
+        poll_s: seconds between two questions, if the service is asked until it is ready.
+
     Raises:
         ConfigurationError: if the description cannot be right.
     """
 
-    content_type = "application/x-ndjson"
-
     def __init__(self, chat: ChatMap, default_model: str) -> None:
-        self._path = chat.path
-        self._template = Template(chat.body, PLACEHOLDERS)
-        self._options_at = parse_pointer(chat.options) if chat.options else None
+        if chat.stream is None or chat.path is None:
+            raise ConfigurationError('[chat] needs path and [chat.stream], or a format = "…"')
+        self.content_type = CONTENT_TYPES[chat.stream.framing]
+        self.poll_s = chat.poll_s
+        self.prepare = compile_steps(chat.prepare, PLACEHOLDERS)
+        taken = {name for step in self.prepare for name in step.step.take}
+        step = Step(
+            chat.path,
+            chat.method,
+            chat.query,
+            chat.json,
+            chat.form,
+            chat.multipart,
+            chat.headers,
+        )
+        accept = f"{self.content_type}, */*;q=0.5"
+        self.chat = CompiledStep(step, PLACEHOLDERS | taken, accept)
+        # The step that carries the conversation: the chat itself, or one that prepares it.
+        self._steps = (*self.prepare, self.chat)
+        used = {name for step in self._steps for name in step.used}
+        self._conversation = ConversationMap(chat.messages, used)
+        self._carrier = next((s for s in self._steps if s.used & {"prompt", "messages"}), self.chat)
+        self._options_at = _parse_place(chat.options)
+        self._rename: dict[str, str] = chat.rename
+        if self._options_at is not None and self._carrier.body is None:
+            raise ConfigurationError("options point into the body, and there is none")
         self._default_model = default_model
-        self._stream = CompiledStream(chat.stream)
+        self._stream = CompiledStream(chat.stream, is_polled=chat.poll_s is not None)
         # Members of the options object that the protocol itself fills.
+        body = self._carrier.body
+        at = self._options_at or ()
         self._reserved = {
-            path[-1]
-            for path in self._template.paths.values()
-            if self._options_at is not None and path[:-1] == self._options_at
+            path[len(at)]
+            for path in (body.paths.values() if body and self._options_at is not None else ())
+            if path[: len(at)] == at
         }
 
-    def encode_request(self, request: ChatRequest) -> HttpRequest:
-        """Return the HTTP request for a chat.
+    def encode_request(self, request: ChatRequest) -> Exchange:
+        """Return what is sent, step by step; see `Format`.
 
         Raises:
             InvalidRequestError: if this service cannot be asked that.
         """
-        if request.tools or request.response_format is not None:
-            what = "tools" if request.tools else "response_format"
-            raise InvalidRequestError(f"{what}: this service takes only text")
-        document = self._template.render(
-            {
-                "prompt": flatten_messages(request.messages),
-                "model": request.model or self._default_model,
-                "uuid4": str(uuid.uuid4()),
-            }
-        )
-        if request.options:
-            self._place_options(document, request.options)
-        headers = {"Content-Type": "application/json", "Accept": f"{self.content_type}, */*;q=0.5"}
-        return HttpRequest("POST", self._path, headers, body=encode_body(document))
+        for what in ("tools", "response_format"):
+            if getattr(request, what):
+                raise InvalidRequestError.about(what, "this service takes only text")
+        values = {
+            **self._conversation.encode(request),
+            "model": request.model or self._default_model,
+            "uuid4": str(uuid.uuid4()),
+        }
+        cookies: dict[str, str] = {}
+        for step in self.prepare:
+            response = yield step.request(values, cookies, self._body(step, values, request))
+            cookies.update(response.cookies)
+            values |= _take(step, response, cookies)
+        return self.chat.request(values, cookies, self._body(self.chat, values, request))
 
     def decoder(self) -> MappedDecoder:
         """Return a decoder for one answer."""
@@ -95,43 +128,92 @@ class MappedFormat:
         """Return what the body of an error answer says: its message, or its beginning."""
         return self._stream.describe_error(body)
 
-    def decode_request(self, body: bytes) -> ChatRequest:
+    def decode_request(self, body: bytes) -> ClientCall:
         """Return the request in a body that a client of this wire sent.
-
-        The prompt is one message of the user: whatever role lines it holds are its text.
 
         Raises:
             InvalidRequestError: if it is not what the template says.
         """
-        document = decode_request_object(body)
-        values = self._template.parse(document)
-        prompt, model = values.get("prompt"), values.get("model", "")
-        if not isinstance(prompt, str):
-            raise InvalidRequestError(f"{self._place('prompt')} must be text")
+        values = self._carrier.parse(body)
+        model = values.get("model", "")
         if not isinstance(model, str):
-            raise InvalidRequestError(f"{self._place('model')} must be text")
-        options = get_at(document, self._options_at) if self._options_at is not None else {}
+            raise InvalidRequestError.about(self._place("model"), "must be text")
         # A client that names no model sends the default of this wire.
         model = "" if model == self._default_model else model
-        given = {name: value for name, value in options.items() if name not in self._reserved}
-        return ChatRequest((Message.of("user", prompt),), model, given)
+        given = self._given_options(body)
+        return ClientCall(ChatRequest(self._conversation.decode(values), model, given))
 
-    def encoder(self) -> MappedEncoder:
+    def encoder(self, call: ClientCall) -> MappedEncoder:
         """Return an encoder for one answer."""
         return MappedEncoder(self._stream)
 
+    def encode_response(self, call: ClientCall, response: ChatResponse) -> bytes:
+        """Return a whole answer: this wire has no other form than the streamed one."""
+        encoder = self.encoder(call)
+        events: list[StreamEvent] = []
+        if response.text:
+            events.append(TextDelta(response.text))
+        if response.usage is not None:
+            events.append(UsageReport(response.usage))
+        events.append(Finished(response.finish_reason))
+        return b"".join(map(encoder.encode_event, events))
+
+    def encode_error(self, error: BerlinError) -> bytes:
+        """Return the body of an answer that is an error."""
+        return encode_body({"code": error.http_status, "message": error.message})
+
     def _place(self, name: str) -> str:
-        return ".".join(self._template.paths[name])
+        body = self._carrier.body
+        return ".".join(body.paths.get(name, (name,)) if body else (name,))
+
+    def _body(self, step: CompiledStep, values: Mapping[str, Any], request: ChatRequest) -> Any:
+        document = step.document(values)
+        if step is self._carrier and request.options:
+            self._place_options(document, request.options)
+        return document
 
     def _place_options(self, document: dict[str, Any], options: Mapping[str, Any]) -> None:
         for name in options:
-            if name in self._reserved:
+            if self._rename.get(name, name) in self._reserved:
                 raise InvalidRequestError(f"{name} is part of the protocol, not an option")
         if self._options_at is None:
             raise InvalidRequestError(
                 f"this service takes no options, but {', '.join(options)} was given"
             )
         target = get_at(document, self._options_at)
-        if target is MISSING:
-            raise InvalidRequestError(f"the recipe's body has no object at {self._options_at}")
-        target.update(options)
+        if not isinstance(target, dict):
+            place = "/".join(("", *self._options_at))
+            raise InvalidRequestError(f"the recipe's body has no object at {place!r}")
+        target.update({self._rename.get(name, name): value for name, value in options.items()})
+
+    def _given_options(self, body: bytes) -> dict[str, Any]:
+        if self._options_at is None or self._carrier.encoding != "json":
+            return {}
+        document = read_object(body, "the request")
+        options = get_at(document, self._options_at)
+        given: dict[str, Any] = options if isinstance(options, dict) else {}
+        ours = {theirs: name for name, theirs in self._rename.items()}
+        return {
+            ours.get(name, name): value
+            for name, value in given.items()
+            if name not in self._reserved
+        }
+
+
+def _take(step: CompiledStep, response: HttpResponse, cookies: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a preparing step found. Raises ProtocolError if something is missing."""
+    path = step.step.path
+    document = read_object(response.body, path) if step.pointers else {}
+    taken = step.take(response, document, cookies)
+    for name, value in taken.items():
+        if value is MISSING or value is None:
+            place = step.step.take[name]
+            where = place if isinstance(place, str) else place.header or place.cookie
+            raise ProtocolError(f"{path} gave no {name} at {where}")
+    return taken
+
+
+def _parse_place(options: str | None) -> tuple[str, ...] | None:
+    if options is None:
+        return None
+    return parse_pointer(options) if options else ()

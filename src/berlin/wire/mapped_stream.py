@@ -1,249 +1,145 @@
-"""The streamed answer of a described format: which values to take from each object, what ends
-the stream, and what is an error inside a 200.
-"""
+"""Reads the streamed answer of a described format."""
 
 from __future__ import annotations
 
-import re
-from typing import Any, Literal, assert_never
+from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
-from berlin.errors import (
-    AuthenticationError,
-    BerlinError,
-    ConfigurationError,
-    EmptyResponseError,
-    ProtocolError,
-    ServiceError,
-    TruncatedStreamError,
-    error_class_for_status,
-)
-from berlin.types import (
-    Finished,
-    FinishReason,
-    ReasoningDelta,
-    StreamEvent,
-    TextDelta,
-    ToolCallDelta,
-    Usage,
-    UsageReport,
-)
-from berlin.wire.compile import Accessor, CompiledDocument, Pointer
+from berlin.errors import AuthenticationError, ProtocolError
+from berlin.types import ReasoningDelta, StreamEvent, TextDelta, Usage
+from berlin.wire.decoding import DocumentDecoder
 from berlin.wire.format import snippet
+from berlin.wire.framing import build_framer
 from berlin.wire.json import DECODE_ERRORS, encode_body
-from berlin.wire.ndjson import LineFramer
-from berlin.wire.pointer import parse_pointer, set_at
-from berlin.wire.status import describe_error
+from berlin.wire.pointer import MISSING, first_at, get_at
+from berlin.wire.status import error_in_answer
+from berlin.wire.stream_map import ERROR_CLASSES, CompiledStream, Meaning
 
 
-class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The table `[chat.stream]` of a recipe. Of several pointers the first that finds something
-    counts.
-
-    Attributes:
-        framing: how the objects stand in the answer.
-        text: pointers to the next piece of text.
-        finish_reason: pointers to the reason why the answer ended.
-        finish_reasons: the service's words for `stop`, `length`, `tool_calls`, `content_filter`;
-            what is not listed is `stop`.
-        input_tokens: pointers to the size of the request.
-        output_tokens: pointers to the size of the answer.
-        error: pointers to an error; whatever is there and not empty ends the answer.
-        error_message: pointers to the explanation in an object that carries nothing else.
-        error_code: pointers to its code; from 400 to 599 it means what the HTTP status means.
-        unauthorized: codes that mean: the token is no longer good.
-        ends: `body`, if the end of the body is the end of the answer; `finish_reason`, if an
-            answer without one was cut off.
-    """
-
-    framing: Literal["ndjson"]
-    text: str | list[str]
-    finish_reason: str | list[str] = []
-    finish_reasons: dict[str, FinishReason] = {}
-    input_tokens: str | list[str] = []
-    output_tokens: str | list[str] = []
-    error: str | list[str] = []
-    error_message: str | list[str] = []
-    error_code: str | list[str] = []
-    unauthorized: tuple[int | str, ...] = (401, "401")
-    ends: Literal["body", "finish_reason"] = "body"
-
-
-class CompiledStream:
-    """A `StreamMap`, ready for use by any number of answers.
-
-    Raises:
-        ConfigurationError: if a pointer is none.
-    """
-
-    def __init__(self, stream: StreamMap) -> None:
-        self.described = stream
-        self.text = _pointers(stream.text)
-        if not self.text:
-            raise ConfigurationError("[chat.stream] text names no pointer: where is the text?")
-        self.finish_reason = _pointers(stream.finish_reason)
-        self.input_tokens = _pointers(stream.input_tokens)
-        self.output_tokens = _pointers(stream.output_tokens)
-        self.error = _pointers(stream.error)
-        self.error_message = _pointers(stream.error_message)
-        self.error_code = _pointers(stream.error_code)
-        endings = {
-            *self.finish_reason,
-            *self.input_tokens,
-            *self.output_tokens,
-            *self.error,
-        }
-        explanations = {*self.error_message, *self.error_code}
-        document = CompiledDocument(self.text, sorted(endings | explanations))
-        decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(document.type)
-        self.decode_lines = decoder.decode_lines
-        self.read_text = _first([document.reader(pointer) for pointer in self.text])
-        self.holds_more = document.watcher(sorted(endings))
-        self._readers = {p: document.reader(p) for p in endings | explanations}
-
-    def read(self, document: Any, pointers: tuple[Pointer, ...]) -> Any:
-        """Return the first value of a decoded object that is present and not null, or `UNSET`."""
-        for pointer in pointers:
-            value = self._readers[pointer](document)
-            if value is not UNSET and value is not None:
-                return value
-        return UNSET
-
-    def describe_error(self, body: bytes) -> str:
-        """Return the message in an error answer, or its beginning; at most 300 characters."""
-        return describe_error(body, (*self.error, *self.error_message))
-
-
-def _pointers(value: str | list[str]) -> tuple[Pointer, ...]:
-    return tuple(parse_pointer(p) for p in ([value] if isinstance(value, str) else value))
-
-
-def _first(readers: list[Accessor]) -> Accessor:
-    if len(readers) == 1:
-        return readers[0]
-
-    def read(document: Any) -> Any:
-        found: Any = UNSET
-        for reader in readers:
-            value = reader(document)
-            if value:
-                return value
-            found = value if found is UNSET else found
-        return found
-
-    return read
-
-
-class MappedDecoder:
+class MappedDecoder(DocumentDecoder):
     """Decodes one answer; see `EventDecoder`."""
 
     def __init__(self, stream: CompiledStream) -> None:
+        described = stream.described
+        framing = "ndjson" if stream.is_polled else described.framing
+        framer = build_framer(framing, described.done.encode())
+        super().__init__(framer, stream.decode_lines, described.ends)
         self._stream = stream
-        self._framer = LineFramer()
-        self._answered = False
-        self._reason: FinishReason | None = None
-        self._usage: dict[str, int] = {}
-        self.failure: BerlinError | None = None
+        self._cumulative = described.text_is == "cumulative"
+        self._length = 0  # of the text that was handed on, where pieces are cumulative
+        self._tokens: dict[str, int] = {}
 
-    def feed(self, data: bytes) -> list[StreamEvent]:
-        """Take the next bytes and return the events that they complete."""
-        if self.failure is not None:
-            return []
-        try:
-            block = self._framer.feed(data)
-        except ProtocolError as error:
-            self.failure = error
-            return []
-        # Blank lines are keep-alives, and may come by the million.
-        return self._decode(block) if block and not block.isspace() else []
-
-    def finish(self) -> list[StreamEvent]:
-        """Take the end of the answer and return the last events."""
-        return [] if self.failure is not None else self._end()
-
-    def _end(self) -> list[StreamEvent]:
-        rest = self._framer.finish()
-        events = [] if not rest or rest.isspace() else self._decode(rest)
-        if isinstance(self.failure, ProtocolError) and _is_cut(rest):
-            self.failure = TruncatedStreamError(
-                f"the answer was cut off in the middle of a line: {snippet(rest)!r}"
-            )
-        if self.failure is not None:
-            return events
-        if self._reason is None and not self._answered:
-            self.failure = EmptyResponseError("the service sent an empty answer")
-        elif self._reason is None and self._stream.described.ends == "finish_reason":
-            self.failure = TruncatedStreamError("the answer ended without a finish reason")
-        else:
-            if self._usage:
-                usage = Usage(
-                    self._usage.get("input_tokens", 0), self._usage.get("output_tokens", 0)
-                )
-                events.append(UsageReport(usage))
-            events.append(Finished(self._reason or "stop"))
-        return events
-
-    def _decode(self, block: bytes) -> list[StreamEvent]:
+    def _take_all(self, documents: list[Any], events: list[StreamEvent]) -> None:
         stream = self._stream
-        documents: list[Any] | None
-        try:
-            documents = stream.decode_lines(block)
-        except DECODE_ERRORS:
-            documents = None
-        if documents is None or not _is_one_a_line(block, len(documents)):
-            # Something is odd (or a blank line stands between): line by line, so that whatever
-            # comes before a bad line is delivered, wherever the reads were cut.
-            return self._decode_one_by_one(block)
-        events: list[StreamEvent] = []
+        if stream.read_kind is not None or self._cumulative:
+            super()._take_all(documents, events)
+            return
+        read_text, holds_more = stream.read_text, stream.holds_more
         for document in documents:
-            text = stream.read_text(document)
+            text = read_text(document)
             if text:
                 events.append(TextDelta(text))
-            if (not text or stream.holds_more(document)) and not self._take(document, text):
-                return events
-        self._answered |= bool(events)
-        return events
+            if (not text or holds_more(document)) and not self._take_more(document, text, events):
+                return
 
-    def _decode_one_by_one(self, block: bytes) -> list[StreamEvent]:
-        events: list[StreamEvent] = []
-        for line in block.split(b"\n"):
-            if not line or line.isspace():
-                continue
-            try:
-                documents = self._stream.decode_lines(line)
-            except DECODE_ERRORS as error:
-                self.failure = ProtocolError(f"a line is not as described: {_why(line, error)}")
-                self.failure.__cause__ = error.with_traceback(None)
-                return events
-            for document in documents:
-                text = self._stream.read_text(document)
-                if text:
-                    events.append(TextDelta(text))
-                    self._answered = True
-                if not self._take(document, text):
-                    return events
-        return events
+    def _take(self, document: Any, events: list[StreamEvent]) -> bool:
+        stream = self._stream
+        text = stream.read_text(document)
+        if stream.read_kind is not None:
+            kind = stream.read_kind(document)
+            meaning = stream.described.kinds.get(kind, "skip") if isinstance(kind, str) else "error"
+            return self._take_kind(meaning, document, text, events)
+        self._add_text("text", text, events)
+        return self._take_more(document, text, events)
 
-    def _take(self, document: Any, text: Any) -> bool:
+    def _take_kind(
+        self, meaning: Meaning, document: Any, text: Any, events: list[StreamEvent]
+    ) -> bool:
+        match meaning:
+            case "skip":
+                return True
+            case "error":
+                self._fail(document, self._stream.read(document, self._stream.error))
+                return False
+            case "end":
+                self._add_text("text", text, events)
+                self._answered = True
+                if not self._take_more(document, "", events):
+                    return False
+                self._reason = self._reason or "stop"
+                return True
+            case _:
+                self._add_text(meaning, text, events)
+                return self._take_more(document, text or "", events)
+
+    def _add_text(self, meaning: Meaning, text: Any, events: list[StreamEvent]) -> None:
+        if not text:
+            return
+        if meaning == "reasoning":
+            events.append(ReasoningDelta(text))
+            return
+        if self._cumulative or meaning == "replace":
+            # What was handed on stays, also when the service writes it anew: the rest follows.
+            whole, text = text, text[self._length :]
+            self._length = max(self._length, len(whole))
+        else:
+            self._length += len(text)
+        self._answered = True
+        if text:
+            events.append(TextDelta(text))
+
+    def _take_more(self, document: Any, text: Any, events: list[StreamEvent]) -> bool:
         """Take what an object carries besides text; return whether the answer goes on."""
         stream = self._stream
-        try:
-            error = stream.read(document, stream.error)
-            if error is not UNSET and error:
-                self._fail(document, error)
-                return False
-            described = self._take_ending(document)
-            if text is not UNSET and text is not None:
-                self._answered = True
-            elif text is UNSET and not described:
-                self._fail(document, UNSET)
-                return False
-        except DECODE_ERRORS as error:
-            self.failure = ProtocolError(f"a line is not as described: {error}")
+        error = stream.read(document, stream.error)
+        if error is not UNSET and error:
+            self._fail(document, error)
             return False
-        return True
+        described = self._take_parts(document, events)
+        described |= self._take_ending(document)
+        if text is not UNSET and text is not None:
+            self._answered = True
+        elif text is UNSET and not described and stream.described.others == "error":
+            self._fail(document, UNSET)
+            return False
+        return not self.done
+
+    def _take_parts(self, document: Any, events: list[StreamEvent]) -> bool:
+        stream = self._stream
+        described = False
+        reasoning = stream.read(document, stream.reasoning)
+        if isinstance(reasoning, str):
+            described = True
+            if reasoning:
+                events.append(ReasoningDelta(reasoning))
+        calls = stream.read(document, stream.tool_calls)
+        for call in calls if isinstance(calls, list) else ():
+            described = True
+            self._take_call(call, events)
+        for name in ("conversation_id", "message_id"):
+            value = stream.read(document, getattr(stream, name))
+            if isinstance(value, str | int) and not isinstance(value, bool):
+                described = True
+                setattr(self, f"_{name}", str(value))
+        return described
+
+    def _take_call(self, call: Any, events: list[StreamEvent]) -> None:
+        index, id_, name, arguments = (
+            None if value is MISSING else value
+            for value in (get_at(call, pointer) for pointer in self._stream.tool_call)
+        )
+        if isinstance(arguments, dict):
+            arguments = encode_body(arguments).decode()
+        events.append(
+            self._calls.delta(
+                index if isinstance(index, int) else None,
+                str(id_) if id_ else None,
+                name if isinstance(name, str) else None,
+                arguments if isinstance(arguments, str) else None,
+            )
+        )
 
     def _take_ending(self, document: Any) -> bool:
         stream = self._stream
@@ -251,18 +147,19 @@ class MappedDecoder:
         reason = stream.read(document, stream.finish_reason)
         if reason is not UNSET:
             described = True
-            if isinstance(reason, str) and reason:
+            if isinstance(reason, str) and reason and reason not in stream.described.unfinished:
                 self._reason = stream.described.finish_reasons.get(reason, "stop")
             elif reason is True:
                 self._reason = self._reason or "stop"
-        for name, pointers in (
-            ("input_tokens", stream.input_tokens),
-            ("output_tokens", stream.output_tokens),
-        ):
-            count = stream.read(document, pointers)
-            if isinstance(count, int) and not isinstance(count, bool) and count >= 0:
+        for name in ("input_tokens", "output_tokens"):
+            count = _count(stream.read(document, getattr(stream, name)))
+            if count is not None:
                 described = True
-                self._usage[name] = count
+                self._tokens[name] = count
+                tokens = self._tokens
+                self._usage = Usage(tokens.get("input_tokens", 0), tokens.get("output_tokens", 0))
+        if self._reason is not None and stream.is_polled:
+            self.done = True
         return described
 
     def _fail(self, document: Any, error: Any) -> None:
@@ -270,88 +167,43 @@ class MappedDecoder:
         stream = self._stream
         message = stream.read(document, stream.error_message)
         code = stream.read(document, stream.error_code)
-        if error is UNSET and message is UNSET and code is UNSET:
+        if error is UNSET and message is UNSET and code is UNSET and stream.read_kind is None:
             self.failure = ProtocolError(
                 "a line has neither text nor anything else that the recipe describes"
             )
             return
-        said = next((v for v in (error, message) if isinstance(v, str)), None)
-        known = {"error": error, "message": message, "code": code}
-        told = {name: value for name, value in known.items() if value is not UNSET}
-        text = snippet(said if said is not None else encode_body(told))
-        if code in stream.described.unauthorized:
-            self.failure = AuthenticationError(f"the service refuses the token: {text}", status=401)
-            return
-        is_status = isinstance(code, int | str) and re.fullmatch("[45][0-9]{2}", str(code))
-        status = int(code) if is_status else 0
-        kind = error_class_for_status(status) if is_status else ServiceError
-        self.failure = kind(f"the service reports an error: {text}", status=status or None)
+        word = stream.described.error_codes.get(str(code))
+        failure = error_in_answer(error, message, code, stream.described.unauthorized)
+        if word is not None and not isinstance(failure, AuthenticationError):
+            failure = ERROR_CLASSES[word](failure.message, status=failure.status)
+        self.failure = failure
 
+    def _take_odd(self, line: bytes) -> bool:
+        """Take an object that is of no use for the described pointers, by its kind alone.
 
-def _is_cut(rest: bytes) -> bool:
-    """Whether this is the beginning of an object, not a whole one that is wrong."""
-    if not rest.lstrip().startswith(b"{"):
-        return False
-    try:
-        msgspec.json.decode(rest)
-    except DECODE_ERRORS:
-        return True
-    return False
-
-
-def _is_one_a_line(block: bytes, objects: int) -> bool:
-    """Whether each line is one whole object: then no cut of the reads makes a difference."""
-    return (
-        block.startswith(b"{")
-        and block.count(b"\n") == objects
-        and block.count(b"\n{") == objects - 1
-        and block.count(b"}\n") + block.count(b"}\r\n") == objects
-    )
-
-
-def _why(line: bytes, error: Exception) -> str:
-    reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
-    return f"{snippet(reason, 80)} in {snippet(line)!r}"
-
-
-class MappedEncoder:
-    """Writes one answer as the lines that a `StreamMap` describes; see `EventEncoder`."""
-
-    def __init__(self, stream: CompiledStream) -> None:
-        self._stream = stream
-        self._words = {ours: theirs for theirs, ours in stream.described.finish_reasons.items()}
-
-    def encode_event(self, event: StreamEvent) -> bytes:
-        """Return the line of one event; nothing for what this wire cannot say."""
+        The data of an event of another kind may have any form.
+        """
         stream = self._stream
-        document: dict[str, Any] = {}
-        match event:
-            case TextDelta():
-                set_at(document, stream.text[0], event.text)
-            case Finished():
-                # With empty text, for clients that look for nothing else.
-                set_at(document, stream.text[0], "")
-                if stream.finish_reason:
-                    word = self._words.get(event.reason, event.reason)
-                    set_at(document, stream.finish_reason[0], word)
-            case UsageReport():
-                set_at(document, stream.text[0], "")
-                for pointers, count in (
-                    (stream.input_tokens, event.usage.input_tokens),
-                    (stream.output_tokens, event.usage.output_tokens),
-                ):
-                    if pointers:
-                        set_at(document, pointers[0], count)
-            case ReasoningDelta() | ToolCallDelta():
-                return b""
-            case _:
-                assert_never(event)
-        return encode_body(document) + b"\n"
+        if stream.kind is None:
+            return False
+        try:
+            document = msgspec.json.decode(line)
+        except DECODE_ERRORS:
+            return False
+        kind = get_at(document, stream.kind)
+        meaning = stream.described.kinds.get(kind, "skip") if isinstance(kind, str) else None
+        if meaning == "error":
+            said = first_at(document, (*stream.error, *stream.error_message))
+            text = snippet(said if isinstance(said, str) else line)
+            self.failure = error_in_answer(text, UNSET, UNSET)
+        elif meaning == "end":
+            self._reason = self._reason or "stop"
+        return meaning in ("error", "end", "skip")
 
-    def encode_error(self, error: BerlinError) -> bytes:
-        """Return the line that ends an answer with an error."""
-        document: dict[str, Any] = {}
-        pointers = self._stream.error or self._stream.error_message
-        if pointers:
-            set_at(document, pointers[0], error.message)
-        return encode_body(document) + b"\n"
+
+def _count(value: Any) -> int | None:
+    if isinstance(value, str) and value.isdecimal() and len(value) < 19:
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    return None

@@ -18,6 +18,8 @@ class LineFramer:
         max_line_bytes: length of the longest line that is collected.
     """
 
+    done = False
+
     def __init__(self, max_line_bytes: int = MAX_LINE_BYTES) -> None:
         self._max = max_line_bytes
         self._parts: list[bytes] = []  # joined once: a long line in small reads stays linear

@@ -66,8 +66,17 @@ def first_at(document: Any, pointers: tuple[tuple[str, ...], ...]) -> Any:
     return MISSING
 
 
-def set_at(document: dict[str, Any], pointer: tuple[str, ...], value: Any) -> None:
-    """Put a value at a pointer, making the objects on the way."""
-    for segment in pointer[:-1]:
-        document = document.setdefault(segment, {})
-    document[pointer[-1]] = value
+def set_at(document: Any, pointer: tuple[str, ...], value: Any) -> None:
+    """Put a value at a pointer, making the objects and lists on the way."""
+    for segment, below in zip(pointer, (*pointer[1:], None), strict=True):
+        found = get_at(document, (segment,))
+        if below is None:
+            found = value
+        elif not isinstance(found, dict | list):
+            found = [] if is_index(below) else {}
+        if isinstance(document, list):
+            document.extend([None] * (int(segment) + 1 - len(document)))
+            document[int(segment)] = found
+        else:
+            document[segment] = found
+        document = found

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 
+import msgspec
+
 from berlin.errors import InvalidRequestError
-from berlin.types.messages import Message, TextPart
+from berlin.types.messages import Message, Role, TextPart
 
 ROLE_NAMES = {
     "system": "System",
@@ -21,24 +23,70 @@ _COLONS = ":\u2236\ua789\ufe13\ufe55\uff1a"
 _HEAD = re.compile(f"[^{_COLONS}\n]+(?=[{_COLONS}])")
 
 
-def flatten_messages(messages: tuple[Message, ...]) -> str:
+class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the messages of a conversation stand in one prompt.
+
+    Attributes:
+        templates: for each role, what stands around `{text}`; unless given, `Role: {text}`.
+        between: what stands between two messages.
+        end: what stands behind the last one, so that the model goes on as the assistant.
+    """
+
+    templates: dict[Role, str] = {}
+    between: str = "\n\n"
+    end: str = "Assistant:"
+
+    def __post_init__(self) -> None:
+        for role, template in self.templates.items():
+            if template.count("{text}") != 1:
+                raise ValueError(f"the template of {role} must hold {{text}} once")
+
+    def around(self, role: str) -> tuple[str, str]:
+        """Return what stands before and behind the text of a message."""
+        template = self.templates.get(role)  # type: ignore[call-overload]  # a role
+        if template is None and role == "developer":
+            template = self.templates.get("system")
+        before, _, behind = (template or f"{ROLE_NAMES[role]}: {{text}}").partition("{text}")
+        return before, behind
+
+
+PLAIN = Shape()
+
+
+def flatten_messages(messages: tuple[Message, ...], shape: Shape = PLAIN) -> str:
     r"""Return the prompt for a conversation.
 
-    One user message is its own text. Several stand one below the other as `Role: text`, with a
-    blank line between, and `Assistant:` at the end. A line inside a message that looks like a
-    role line gets a backslash before it, so no text can pretend to be another message.
+    One user message is its own text, unless the shape says what stands around it. Several stand
+    one below the other as `Role: text`, with a blank line between, and `Assistant:` at the end.
+    What looks like a mark of the shape inside a message gets a backslash before it, so no text
+    can pretend to be another message.
 
     Raises:
         InvalidRequestError: if a message holds more than text.
     """
-    texts = [_text_of(n, message) for n, message in enumerate(messages)]
-    if len(messages) == 1 and messages[0].role == "user":
+    texts = [text_of(n, message) for n, message in enumerate(messages)]
+    if len(messages) == 1 and messages[0].role == "user" and "user" not in shape.templates:
         return texts[0]
-    blocks = [
-        f"{ROLE_NAMES[message.role]}: {_escape(text)}"
-        for message, text in zip(messages, texts, strict=True)
-    ]
-    return "\n\n".join([*blocks, "Assistant:"])
+    marks = _marks(shape)
+    blocks = []
+    for message, text in zip(messages, texts, strict=True):
+        before, behind = shape.around(message.role)
+        blocks.append(before + _escape(_escape_marks(text, marks)) + behind)
+    return shape.between.join([*blocks, shape.end])
+
+
+def _marks(shape: Shape) -> re.Pattern[str] | None:
+    """Return what finds the pieces of the templates, wherever they stand in a text."""
+    pieces = {piece.strip() for role in shape.templates for piece in shape.around(role)}
+    if shape.templates:
+        pieces.add(shape.end.strip())
+    found = sorted(filter(None, pieces), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, found)), re.IGNORECASE) if found else None
+
+
+def _escape_marks(text: str, marks: re.Pattern[str] | None) -> str:
+    # Cut behind the first character, so that no reader of marks finds a whole one.
+    return text if marks is None else marks.sub(lambda m: f"{m[0][0]}\\{m[0][1:]}", text)
 
 
 def _escape(text: str) -> str:
@@ -64,7 +112,8 @@ def _looks_like_a_head(line: str) -> bool:
     return seen.casefold() in _ROLE_WORDS
 
 
-def _text_of(n: int, message: Message) -> str:
+def text_of(n: int, message: Message) -> str:
+    """Return the text of message `n`. Raises InvalidRequestError if it holds more than that."""
     for part in message.parts:
         if not isinstance(part, TextPart):
             kind = type(part).__name__.removesuffix("Part").lower()

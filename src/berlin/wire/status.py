@@ -6,15 +6,30 @@ import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
-from berlin.errors import BerlinError, error_class_for_status
+from berlin.errors import (
+    AuthenticationError,
+    BerlinError,
+    ContextLengthError,
+    RequestRejectedError,
+    ServiceError,
+    error_class_for_status,
+)
 from berlin.wire.format import snippet
-from berlin.wire.json import DECODE_ERRORS
+from berlin.wire.json import DECODE_ERRORS, encode_body
 from berlin.wire.pointer import first_at
 
 LONGEST_RETRY_AFTER_S = 86_400.0
+
+EXPLANATIONS = tuple(
+    tuple(pointer.split("/"))
+    for pointer in ("error_description", "error/message", "error", "message", "msg", "detail")
+)
+"""Where services say what is wrong, unless a recipe knows better."""
 
 _SECONDS = re.compile(r"\d{1,12}(?:\.\d{1,6})?", re.ASCII)
 
@@ -56,7 +71,7 @@ def error_from_answer(status: int, headers: Mapping[str, str], said: str) -> Ber
         headers: names in lower case.
         said: what the body says, already cut to a printable line.
     """
-    kind = error_class_for_status(status)
+    kind = _class_for(status, said)
     if 300 <= status < 400:
         said = "redirects are never followed, because credentials would travel with them; " + (
             "use the service's final URL"
@@ -65,8 +80,48 @@ def error_from_answer(status: int, headers: Mapping[str, str], said: str) -> Ber
         f"the service answers {status}: {said or 'without a word'}",
         status=status,
         retry_after=parse_retry_after(headers),
-        request_id=headers.get("x-request-id"),
+        request_id=headers.get("x-request-id") or headers.get("request-id"),
     )
+
+
+def error_in_answer(
+    error: Any, message: Any, code: Any, unauthorized: tuple[int | str, ...] = (401, "401")
+) -> BerlinError:
+    """Return the error that stands inside an answer whose status is a success.
+
+    Args:
+        error: the value that is the error, or `UNSET`.
+        message: its explanation, or `UNSET`.
+        code: its code, or `UNSET`; from 400 to 599 it means what the HTTP status means.
+        unauthorized: codes that mean: the token is no longer good.
+    """
+    said = next((v for v in (error, message) if isinstance(v, str)), None)
+    known = {"error": error, "message": message, "code": code}
+    told = {name: value for name, value in known.items() if value is not UNSET}
+    text = snippet(said if said is not None else encode_body(told))
+    if code in unauthorized:
+        return AuthenticationError(f"the service refuses the token: {text}", status=401)
+    is_status = isinstance(code, int | str) and re.fullmatch("[45][0-9]{2}", str(code))
+    status = int(code) if is_status else 0
+    kind = _class_for(status or 400, text)
+    if not is_status and kind is not ContextLengthError:
+        kind = ServiceError
+    return kind(f"the service reports an error: {text}", status=status or None)
+
+
+def _class_for(status: int, said: str) -> type[BerlinError]:
+    kind = error_class_for_status(status)
+    # Clients cut their conversation when they are told this, so it has to be told apart.
+    if kind is RequestRejectedError and _TOO_LONG.search(said):
+        return ContextLengthError
+    return kind
+
+
+_TOO_LONG = re.compile(
+    r"context[_ ]length|context[_ ]window|maximum context|context size|prompt is too long"
+    r"|too many tokens|input is too long",
+    re.IGNORECASE,
+)
 
 
 def _parse_date(value: str) -> float | None:

@@ -2,18 +2,32 @@
 what was sent: the faces of the gateway are the recipes backwards.
 
 A placeholder that is a whole string becomes the value itself; within a longer string it becomes
-text. There are no expressions, and nothing is evaluated.
+text. Where a placeholder has no value, what holds nothing else is left out: the member, and the
+object or list around it. There are no expressions, and nothing is evaluated.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from berlin.errors import ConfigurationError, InvalidRequestError
 
 _PLACEHOLDER = re.compile(r"\{([a-z0-9_]+)\}")
+
+
+class Absent:
+    """The type of `ABSENT`: a placeholder that has no value this time."""
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+    def __str__(self) -> str:
+        return ""
+
+
+ABSENT: Final = Absent()
 
 
 class Template:
@@ -22,6 +36,10 @@ class Template:
     Args:
         tree: the JSON value as a recipe writes it.
         names: the placeholders that may stand in it.
+
+    Attributes:
+        names: the placeholders that do stand in it.
+        paths: where those stand that are a whole string.
 
     Raises:
         ConfigurationError: if it names another placeholder.
@@ -35,7 +53,8 @@ class Template:
 
     def render(self, values: Mapping[str, Any]) -> Any:
         """Return the tree with values for its placeholders."""
-        return _render(self.tree, values)
+        rendered = _render(self.tree, values)
+        return type(self.tree)() if rendered is ABSENT else rendered
 
     def parse(self, document: Any) -> dict[str, Any]:
         """Return the values that stand where the placeholders are.
@@ -47,9 +66,12 @@ class Template:
         for name, path in self.paths.items():
             here = document
             for segment in path:
-                if not isinstance(here, dict) or segment not in here:
-                    raise InvalidRequestError(f"{'.'.join(path)} is missing")
-                here = here[segment]
+                if isinstance(here, dict) and segment in here:
+                    here = here[segment]
+                elif isinstance(here, list) and segment.isdecimal() and int(segment) < len(here):
+                    here = here[int(segment)]
+                else:
+                    raise InvalidRequestError.about(".".join(path), "missing")
             values[name] = here
         return values
 
@@ -82,8 +104,12 @@ def _render(tree: Any, values: Mapping[str, Any]) -> Any:
                 return values[whole[1]]
             return _PLACEHOLDER.sub(lambda found: str(values[found[1]]), tree)
         case dict():
-            return {key: _render(value, values) for key, value in tree.items()}
+            members = {key: _render(value, values) for key, value in tree.items()}
+            kept = {key: value for key, value in members.items() if value is not ABSENT}
+            return kept if kept or not members else ABSENT
         case list():
-            return [_render(value, values) for value in tree]
+            items = [_render(value, values) for value in tree]
+            present = [value for value in items if value is not ABSENT]
+            return present if present or not items else ABSENT
         case _:
             return tree

@@ -6,6 +6,7 @@ import difflib
 import re
 import tomllib
 from collections import Counter
+from collections.abc import Callable
 from functools import reduce
 from typing import Any, TypeVar
 
@@ -18,13 +19,19 @@ MAX_TOML_CHARS = 4 * 1024 * 1024
 _T = TypeVar("_T")
 
 
-def parse_toml(text: str, source: str, kind: type[_T]) -> _T:
+def parse_toml(
+    text: str,
+    source: str,
+    kind: type[_T],
+    complete: Callable[[dict[str, Any]], dict[str, Any]] = lambda tree: tree,
+) -> _T:
     """Return the value of type `kind` that the text describes.
 
     Args:
         text: the TOML document.
         source: the file's name, for errors.
         kind: a msgspec type.
+        complete: adds to the tree what stands elsewhere.
 
     Raises:
         ConfigurationError: if the text is not TOML, has an unknown key or a wrong type.
@@ -36,6 +43,7 @@ def parse_toml(text: str, source: str, kind: type[_T]) -> _T:
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise ConfigurationError(f"{source} is not valid TOML: {error}") from error
     _check_keys(msgspec.inspect.type_info(kind), tree, (), text, source)
+    tree = complete(tree)
     try:
         return msgspec.convert(tree, kind)
     except (msgspec.ValidationError, RecursionError) as error:

@@ -32,9 +32,14 @@ NO_FAULTS = [
     errors.MissingCredentialsError,
     errors.TokenStoreError,
     errors.InvalidRequestError,
+    errors.ModelNotFoundError,
+    errors.KeyRefusedError,
+    errors.OverloadedError,
+    errors.StoppingError,
     errors.AuthenticationError,
     errors.PermissionDeniedError,
     errors.RequestRejectedError,
+    errors.ContextLengthError,
     errors.RateLimitError,
 ]
 

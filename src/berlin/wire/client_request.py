@@ -1,0 +1,91 @@
+"""What clients of every face send: decoded with types, and told by the member that is wrong."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Raw
+
+from berlin.errors import InvalidRequestError
+from berlin.wire.json import DECODE_ERRORS
+
+MAX_MESSAGES = 20_000
+MAX_COUNT = 2**31 - 1
+MAX_NAME_CHARS = 512
+
+_T = TypeVar("_T")
+
+
+def decode_typed(body: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
+    """Return the body of a client's request.
+
+    Raises:
+        InvalidRequestError: if it is no JSON, or a member is missing or has a wrong type.
+    """
+    if body.count(b'"role"') > MAX_MESSAGES:  # before anything is built of them
+        raise InvalidRequestError.about("messages", f"more than {MAX_MESSAGES} messages")
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise _about(error) from error
+    except DECODE_ERRORS as error:
+        why = "nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise InvalidRequestError(f"the body is not JSON: {why}") from error
+
+
+def decode_member(raw: Raw, param: str) -> Any:
+    """Return the value of a member that was kept as it came. Raises InvalidRequestError."""
+    try:
+        return msgspec.json.decode(raw)
+    except DECODE_ERRORS as error:
+        raise InvalidRequestError.about(param, "nested too deep, or not JSON") from error
+
+
+def decode_messages(messages: list[Raw]) -> list[Any]:
+    """Return messages one by one, so that other threads get their turn in between.
+
+    Raises:
+        InvalidRequestError: if one is no JSON, or there are too many, however they were written.
+    """
+    if len(messages) > MAX_MESSAGES:
+        raise InvalidRequestError.about("messages", f"more than {MAX_MESSAGES} messages")
+    return [decode_member(raw, f"messages[{n}]") for n, raw in enumerate(messages)]
+
+
+def check_model(model: str | None) -> str:
+    """Return the name of a model. Raises InvalidRequestError for what can be none."""
+    model = (model or "").strip()
+    if len(model) > MAX_NAME_CHARS or not model.isprintable():
+        raise InvalidRequestError.about(
+            "model", f"must be at most {MAX_NAME_CHARS} printable characters"
+        )
+    return model
+
+
+def check_count(param: str, value: int | None) -> int | None:
+    """Return a count of tokens. Raises InvalidRequestError for one that makes no sense."""
+    if value is not None and not 1 <= value <= MAX_COUNT:
+        raise InvalidRequestError.about(param, f"must be from 1 to {MAX_COUNT}, not {value}")
+    return value
+
+
+def check_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that were given. Raises InvalidRequestError for infinite ones."""
+    for param, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InvalidRequestError.about(param, "must be a finite number")
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _about(error: msgspec.ValidationError) -> InvalidRequestError:
+    said = str(error)
+    where = re.search(r" - at `\$\.?([^`]*)`", said)
+    missing = re.search(r"missing required field `([^`]*)`", said)
+    param = (where[1] if where else "") or (missing[1] if missing else "")
+    if not param:
+        return InvalidRequestError(f"the body must be a JSON object: {said}")
+    return InvalidRequestError.about(param, re.sub(r" - at `.*`", "", said))

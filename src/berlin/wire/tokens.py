@@ -1,0 +1,55 @@
+"""What an answer has cost: as the service reports it, or else a guess that is marked as one."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from berlin.types import ChatRequest, Part, TextPart, ToolCallPart, ToolResultPart, Usage
+from berlin.types.usage import estimate_tokens
+
+
+class TokenCount:
+    """Counts while an answer is written.
+
+    Args:
+        request: what was asked.
+    """
+
+    def __init__(self, request: ChatRequest) -> None:
+        self._request = request
+        self._chars = 0
+        self._reported: Usage | None = None
+
+    def add(self, text: str) -> None:
+        """Count a piece of the answer."""
+        self._chars += len(text)
+
+    def report(self, usage: Usage | None) -> None:
+        """Take the service's own word, which goes before any guess."""
+        self._reported = usage or self._reported
+
+    @cached_property
+    def input_tokens(self) -> int:
+        """A guess of the size of the request, with its tools and what they answered."""
+        tools = sum(len(t.name + t.description + t.parameters) for t in self._request.tools)
+        parts = sum(_chars(part) for m in self._request.messages for part in m.parts)
+        return estimate_tokens(tools + parts)
+
+    @property
+    def usage(self) -> Usage:
+        """What the answer has cost so far."""
+        if self._reported is not None:
+            return self._reported
+        return Usage(self.input_tokens, estimate_tokens(self._chars), estimated=True)
+
+
+def _chars(part: Part) -> int:
+    match part:
+        case TextPart():
+            return len(part.text)
+        case ToolCallPart():
+            return len(part.name) + len(part.arguments)
+        case ToolResultPart():
+            return len(part.content)
+        case _:
+            return 0
