@@ -218,6 +218,10 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
             async for burst in bursts:
                 yield burst
 
+    def watch_logins(self, observe: Callable[[str], None]) -> None:
+        """Tell of each login from now on: `ok`, or the code of the error."""
+        self._auth.observe = observe
+
     async def check(self) -> None:
         """Log in, unless there is a token already.
 
@@ -225,6 +229,17 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
             BerlinError: if that fails.
         """
         await self._provider.check()
+
+    async def models(self) -> tuple[str, ...]:
+        """Return the models that there are: as the service lists them, or as the recipe does.
+
+        Raises:
+            BerlinError: if the service does not tell.
+        """
+        described = self._settings.recipe.models
+        if described.fetch is None:
+            return described.list
+        return await self._provider.list_models(described.fetch)
 
     async def log_in(self, announce: Callable[[DeviceCode], None]) -> None:
         """Log in anew, also where that needs a person (a device code), and keep the token.

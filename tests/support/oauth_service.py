@@ -28,7 +28,7 @@ from berlin.config import Overrides, Settings, load_config, resolve_settings
 CHAT = """
 [chat]
 path = "/chat"
-body = { prompt = "{prompt}" }
+json = { prompt = "{prompt}" }
 
 [chat.stream]
 framing = "ndjson"

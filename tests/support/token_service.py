@@ -37,7 +37,7 @@ take = { token = "/data/token", expires_in = "/data/expires_in", refresh_token =
 
 [chat]
 path = "/api/chat"
-body = { prompt = "{prompt}" }
+json = { prompt = "{prompt}" }
 
 [chat.stream]
 framing = "ndjson"

@@ -373,7 +373,7 @@ grant = "password"
 token_url = "/token"
 [chat]
 path = "/chat"
-body = { prompt = "{prompt}" }
+json = { prompt = "{prompt}" }
 [chat.stream]
 framing = "ndjson"
 text = "/content"

@@ -66,6 +66,9 @@ class Authenticator:
         credentials: what the user brings; `None` if only a given token is to be used.
         source: where the token is kept.
         rejected_statuses: the statuses that mean: the token is no longer good.
+
+    Attributes:
+        observe: called after each login, with `ok` or the code of the error.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Authenticator:
         self._flow = flow
         self._attachment = attachment
         self._credentials = credentials or Credentials()
+        self.observe: Callable[[str], None] = _ignore
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
@@ -123,12 +127,15 @@ class Authenticator:
 
     async def _login(self, flow: Flow, refresh_token: Secret | None, send: Send) -> Grant:
         try:
-            return await self._renew_or_obtain(flow, refresh_token, send)
+            grant = await self._renew_or_obtain(flow, refresh_token, send)
         except BerlinError as error:
+            self.observe(error.code)
             # Here already: it is remembered, stored, and the cause of what each waiter gets.
             secrets = (*self.secrets, *((refresh_token,) if refresh_token else ()))
             error.args = (mask(error.message, secrets), *error.args[1:])
             raise
+        self.observe("ok")
+        return grant
 
     async def _renew_or_obtain(self, flow: Flow, refresh_token: Secret | None, send: Send) -> Grant:
         if refresh_token is not None:
@@ -148,6 +155,10 @@ class Authenticator:
     def _missing(self, flow: Flow) -> list[str]:
         have = self._credentials.values()
         return [name for name in flow.needs if name not in have]
+
+
+def _ignore(result: str) -> None:
+    """Nobody watches the logins."""
 
 
 def _explain(missing: list[str]) -> str:

@@ -102,10 +102,19 @@ def resolve_recipe(recipe: str) -> Recipe:
     """
     if not recipe.endswith(".toml"):
         return load_recipe(recipe)
+    path = Path(recipe)
     try:
-        return parse_recipe(Path(recipe).read_text("utf-8"), recipe)
+        parsed = parse_recipe(path.read_text("utf-8"), recipe)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"the recipe {recipe} cannot be read: {error}") from error
+    # Files that it names stand beside it, wherever the program runs.
+    files = {
+        name: str(path.parent / file)
+        for name in ("ca_file", "client_cert", "client_key")
+        if (file := getattr(parsed.endpoint, name)) is not None
+    }
+    endpoint = msgspec.structs.replace(parsed.endpoint, **files)
+    return msgspec.structs.replace(parsed, endpoint=endpoint)
 
 
 def resolve_settings(
@@ -131,20 +140,25 @@ def resolve_settings(
             )
         mine = ProviderConfig()
     recipe = resolve_recipe(mine.recipe)
+    described = recipe.endpoint
     env = environ if name == ENVIRONMENT_PROVIDER else {}
     stored = _Stored(name)
-    url = given.url or env.get("BERLIN_URL") or mine.url or stored.url() or recipe.endpoint.url
+    url = given.url or env.get("BERLIN_URL") or mine.url or stored.url() or described.url
     allow_http = given.allow_http
     if allow_http is None:
         said = env.get("BERLIN_ALLOW_HTTP", "") in ("1", "true", "yes")
-        allow_http = mine.allow_http or said or stored.allows_http(url)
+        allow_http = mine.allow_http or described.allow_http or said or stored.allows_http(url)
     endpoint = Endpoint.of(
         url,
         proxy=given.proxy
         or env.get("BERLIN_PROXY")
-        or resolve_value(mine.proxy, f"providers.{name}.proxy", environ),
-        ca_file=given.ca_file or env.get("BERLIN_CA_FILE") or mine.ca_file,
+        or resolve_value(mine.proxy, f"providers.{name}.proxy", environ)
+        or described.proxy,
+        ca_file=given.ca_file or env.get("BERLIN_CA_FILE") or mine.ca_file or described.ca_file,
         allow_http=allow_http,
+        headers=described.headers,
+        client_cert=mine.client_cert or described.client_cert,
+        client_key=mine.client_key or described.client_key,
     )
     flow = recipe.auth.flow()
     needs = flow.needs if flow is not None else ()
@@ -154,7 +168,7 @@ def resolve_settings(
         ("configuration", _named(mine, name, environ)),
     )
     credentials = _choose_credentials(needs, sources, stored.credentials(endpoint.url))
-    timeouts = given.timeouts or mine.timeouts
+    timeouts = given.timeouts or mine.timeouts or described.timeouts
     tokens = open_tokens(config.tokens, environ)
     return Settings(name, recipe, endpoint, credentials, timeouts, mine.model or "", tokens)
 

@@ -37,9 +37,15 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         refresh_token: for a recipe with OAuth 2 and a refresh token from elsewhere.
         proxy: URL of a proxy.
         ca_file: PEM file with the certificates to trust.
+        client_cert: PEM file with the certificate that shows who is asking.
+        client_key: PEM file with its key, if that stands apart.
         allow_http: whether credentials may go over plain http to another machine.
         model: the model to ask when nobody names one.
-        timeouts: the four limits, in seconds.
+        timeouts: the four limits, in seconds, instead of those of the recipe.
+        models: the models that the gateway offers, instead of those of the recipe; no others
+            are asked then.
+        at_once: requests that the gateway sends at once at most.
+        waiting: requests that wait for that at most; one more is refused.
     """
 
     recipe: str = "berlin"
@@ -52,20 +58,40 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     refresh_token: str | FromEnvironment | None = None
     proxy: str | FromEnvironment | None = None
     ca_file: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
     allow_http: bool = False
     model: str | None = None
-    timeouts: Timeouts = Timeouts()
+    timeouts: Timeouts | None = None
+    models: tuple[str, ...] | None = None
+    at_once: int = 64
+    waiting: int = 256
+
+    def __post_init__(self) -> None:
+        if self.at_once < 1 or self.waiting < 0:
+            raise ValueError("at_once must be 1 or more, and waiting 0 or more")
 
 
 class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table `[server]`.
 
     Attributes:
-        provider: what the service answers with; unless given, the default provider.
+        provider: who is asked when a client names no provider; unless given, the default one.
         host: address to listen on.
         port: port to listen on.
-        token_lifetime_s: seconds that a token is good for.
-        grace_s: seconds that open answers have to end when the service stops.
+        token_lifetime_s: seconds that a token of the Berlin face is good for.
+        grace_s: seconds that open answers have to end when the gateway stops.
+        allowed_hosts: names by which it is reached, besides those of this machine.
+        cors_origins: origins of web pages that may ask, such as `https://chat.example.com`.
+        access_log: where a line for each request goes: a file, `-` for standard output, or
+            nothing.
+        metrics: whether `/metrics` counts; unless given, if prometheus-client is installed.
+        tracing: whether each request is a span of OpenTelemetry.
+        keep_alive_s: seconds of silence in a stream after which the client is told that it
+            goes on; 0 for never.
+        header_timeout_s: seconds that a client has for the head of a request.
+        write_timeout_s: seconds that a client may take for what is written to it.
+        max_connections: connections at once at most.
     """
 
     provider: str | None = None
@@ -73,6 +99,24 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: int = 4114
     token_lifetime_s: float = 86_400.0
     grace_s: float = 10.0
+    allowed_hosts: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    access_log: str | None = None
+    metrics: bool | None = None
+    tracing: bool = False
+    keep_alive_s: float = 15.0
+    header_timeout_s: float = 20.0
+    write_timeout_s: float = 60.0
+    max_connections: int = 5_000
+
+    def __post_init__(self) -> None:
+        for name in ("token_lifetime_s", "header_timeout_s", "write_timeout_s", "max_connections"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive")
+        if not (self.grace_s >= 0 and self.keep_alive_s >= 0 and 0 <= self.port < 65536):
+            raise ValueError("grace_s and keep_alive_s must not be negative, port 0 to 65535")
+        if "*" in self.cors_origins:
+            raise ValueError("cors_origins takes no '*': name the origins")
 
 
 class TokensConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,10 +142,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         default: the provider that is asked when none is named.
         providers: the providers by name.
         tokens: where tokens are kept.
-        server: the service that `berlin serve` is.
+        server: the gateway that `berlin serve` is.
+        aliases: names of models that clients of the gateway may use, and the `provider:model`
+            that they mean.
     """
 
     default: str | None = None
+    aliases: dict[str, str] = {}
     providers: dict[str, ProviderConfig] = {}
     tokens: TokensConfig = TokensConfig()
     server: ServerConfig = ServerConfig()

@@ -3,23 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
-from typing import TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
+
+import msgspec
 
 from berlin.auth.flow import Authenticator
 from berlin.errors import AuthenticationError, BerlinError, EmptyResponseError
 from berlin.providers.base import LONG_CONVERSATION, Burst
 from berlin.providers.stopwatch import Stopwatch
-from berlin.transport import Response, Transport
+from berlin.transport import Answer, Sender
 from berlin.types import ChatRequest, HttpRequest, HttpResponse, Secret, Timeouts, mask
-from berlin.wire.format import Format
+from berlin.wire.format import Exchange, Format
+from berlin.wire.framing import on_one_line
+from berlin.wire.models import FetchMap
 from berlin.wire.status import error_from_answer
 
 _T = TypeVar("_T")
 
 MAX_ERROR_BODY_BYTES = 64 * 1024
 LONG_TEXT = 256 * 1024
+# After the mark of the end, for the end of the body: then the connection can be used again.
+DRAIN_S = 0.1
+
+
+_Opening: TypeAlias = tuple[HttpRequest, Exchange | None]
+
+
+class _Way(NamedTuple):
+    """How the requests of one try travel."""
+
+    transport: Sender
+    token: Secret | None
+    watch: Stopwatch
+    connect_timeout: float
+    request_id: str
 
 
 class HttpProvider:
@@ -36,7 +56,7 @@ class HttpProvider:
     def __init__(
         self,
         name: str,
-        transport: Transport,
+        transport: Sender,
         auth: Authenticator,
         format: Format,  # the field's word for it
         timeouts: Timeouts,
@@ -56,12 +76,16 @@ class HttpProvider:
         timeouts = request.timeouts or self._timeouts
         renewed = begun = False
         try:
-            call = await self._encode(request)
+            # What this service cannot be asked ends here, before a login.
+            opening = await self._open(request)
+            answering = self._read if self._format.poll_s is None else self._poll
             watch = Stopwatch(timeouts)
             while True:
                 token = await self._token(watch)
+                way = _Way(self._transport, token, watch, timeouts.connect, request.request_id)
                 try:
-                    async with aclosing(self._exchange(call, token, watch, timeouts)) as bursts:
+                    call = await self._prepare(opening, way)
+                    async with aclosing(answering(call, way)) as bursts:
                         async for burst in bursts:
                             begun = True
                             yield burst
@@ -71,6 +95,7 @@ class HttpProvider:
                     if begun or renewed or token is None or not self._auth.renews:
                         raise
                     renewed = True
+                    opening = await self._open(request)
         except BerlinError as error:
             failure = self._complete(error, request)
         raise failure
@@ -89,7 +114,7 @@ class HttpProvider:
             BerlinError: if there is no answer.
         """
         watch = Stopwatch(self._timeouts)
-        return await watch.wait(self._transport.fetch(request, self._timeouts.connect))
+        return await watch.wait(self._whole(request))
 
     async def check(self) -> None:
         """Get a token, by a login if need be.
@@ -98,6 +123,26 @@ class HttpProvider:
             BerlinError: if that fails.
         """
         await self.told_safely(self._token(Stopwatch(self._timeouts)))
+
+    async def list_models(self, described: FetchMap) -> tuple[str, ...]:
+        """Return the models that the service lists.
+
+        Raises:
+            BerlinError: if it does not.
+        """
+        return await self.told_safely(self._list_models(described))
+
+    async def _list_models(self, described: FetchMap) -> tuple[str, ...]:
+        watch = Stopwatch(self._timeouts)
+        call = HttpRequest("GET", described.path, {"Accept": "application/json"})
+        token = await self._token(watch)
+        way = _Way(self._transport, token, watch, self._timeouts.connect, "")
+        try:
+            answer = await self._fetch(call, way)
+        except AuthenticationError:
+            self._auth.reject(token)
+            raise
+        return described.read(answer.body)
 
     async def told_safely(self, work: Awaitable[_T]) -> _T:
         """Wait for a part of a login; its error is told as those of a request are.
@@ -111,25 +156,49 @@ class HttpProvider:
             failure = self._complete(error, None)
         raise failure
 
-    async def _encode(self, request: ChatRequest) -> HttpRequest:
+    async def _open(self, request: ChatRequest) -> _Opening:
+        """Return the first request of an exchange, and the rest of it."""
         messages = request.messages
         if len(messages) > LONG_CONVERSATION or sum(len(m.text) for m in messages) > LONG_TEXT:
-            return await asyncio.to_thread(self._format.encode_request, request)
-        return self._format.encode_request(request)
+            return await asyncio.to_thread(self._begin, request)
+        return self._begin(request)
+
+    def _begin(self, request: ChatRequest) -> _Opening:
+        exchange = self._format.encode_request(request)
+        try:
+            return next(exchange), exchange
+        except StopIteration as done:
+            return done.value, None
+
+    async def _whole(self, request: HttpRequest) -> HttpResponse:
+        response = await self._transport.open(request, self._timeouts.connect)
+        try:
+            return await response.whole()
+        finally:
+            response.close()
 
     async def _token(self, watch: Stopwatch) -> Secret | None:
         watch.restart()
         return await watch.wait(self._auth.token(self.send))
 
-    async def _exchange(
-        self, call: HttpRequest, token: Secret | None, watch: Stopwatch, timeouts: Timeouts
-    ) -> AsyncGenerator[Burst]:
-        """Send the request once and give the events of each read."""
-        request = self._auth.attach(call, token)
-        watch.restart()
-        response = await watch.wait(self._transport.open(request, timeouts.connect))
+    async def _prepare(self, opening: _Opening, way: _Way) -> HttpRequest:
+        """Send what comes before the chat, and return the chat."""
+        call, exchange = opening
+        while exchange is not None:
+            way.watch.restart()
+            answer = await self._fetch(call, way)
+            try:
+                call = exchange.send(answer)
+            except StopIteration as done:
+                call, exchange = done.value, None
+        way.watch.restart()
+        return call
+
+    async def _read(self, call: HttpRequest, way: _Way) -> AsyncGenerator[Burst]:
+        """Send the chat and give the events of its answer as they come."""
+        watch = way.watch
+        response = await self._send(call, way)
         try:
-            await self._check_head(response, watch)
             decoder = self._format.decoder()
             while True:
                 data = await watch.wait(response.read())
@@ -139,12 +208,50 @@ class HttpProvider:
                     yield events
                 if decoder.failure is not None:
                     raise decoder.failure
-                if not data:
+                if decoder.done:
+                    if data:
+                        await _drain(response)
                     return
         finally:
             response.close()
 
-    async def _check_head(self, response: Response, watch: Stopwatch) -> None:
+    async def _poll(self, call: HttpRequest, way: _Way) -> AsyncGenerator[Burst]:
+        """Ask again and again, until the answer says that it is whole."""
+        decoder = self._format.decoder()
+        while True:
+            answer = await self._fetch(call, way)
+            events = decoder.feed(on_one_line(answer.body) + b"\n")
+            if events:
+                way.watch.progress()
+                yield events
+            if decoder.failure is not None:
+                raise decoder.failure
+            if decoder.done:
+                return
+            await way.watch.wait(asyncio.sleep(self._format.poll_s or 0))
+
+    async def _fetch(self, request: HttpRequest, way: _Way) -> HttpResponse:
+        response = await self._send(request, way)
+        try:
+            return await way.watch.wait(response.whole())
+        finally:
+            response.close()
+
+    async def _send(self, request: HttpRequest, way: _Way) -> Answer:
+        """Send a request with its token, and return an answer that is a success."""
+        attached = self._auth.attach(request, way.token)
+        if way.request_id:
+            named = {**attached.headers, "X-Request-ID": way.request_id}
+            attached = msgspec.structs.replace(attached, headers=named)
+        response = await way.watch.wait(way.transport.open(attached, way.connect_timeout))
+        try:
+            await self._check_head(response, way.watch)
+        except BaseException:
+            response.close()
+            raise
+        return response
+
+    async def _check_head(self, response: Answer, watch: Stopwatch) -> None:
         if response.status in (204, 205):
             raise EmptyResponseError(
                 f"the service answers {response.status}: no content", status=response.status
@@ -178,3 +285,11 @@ class HttpProvider:
             link.__context__ = None
             link = link.__cause__
         return error
+
+
+async def _drain(response: Answer) -> None:
+    """Read a body that has said all it has to say to its end, if that comes at once."""
+    with contextlib.suppress(BerlinError, TimeoutError):
+        async with asyncio.timeout(DRAIN_S):
+            while await response.read():
+                pass

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+import tomllib
+from collections.abc import Callable
 from functools import cache
 from importlib import resources
-from typing import TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -19,26 +22,63 @@ from berlin.auth.static import ApiKeyMap, BasicMap, NoneMap
 from berlin.auth.token_source import shared_source
 from berlin.auth.token_store import TokenKey
 from berlin.errors import ConfigurationError
+from berlin.providers.formats import build_format
 from berlin.providers.http import HttpProvider
-from berlin.transport import Transport
+from berlin.transport import Sender, Transport
 from berlin.types import Endpoint, Timeouts
-from berlin.wire.mapped import ChatMap, MappedFormat
+from berlin.wire.chat_map import ChatMap
+from berlin.wire.format import Format
+from berlin.wire.models import FetchMap
 from berlin.wire.toml import find_line, parse_toml
 
 SCHEMA = 1
 USER_AGENT = f"berlin/{__version__}"
 
 
+Capability: TypeAlias = Literal["tools", "images", "reasoning", "json"]
+
+
 class EndpointMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The table `[endpoint]`: where the service is, unless the user says otherwise."""
+    """The table `[endpoint]`: where the service is, unless the user says otherwise.
+
+    Attributes:
+        url: the base URL.
+        headers: what every request carries besides its own headers.
+        proxy: URL of a proxy.
+        ca_file: PEM file with the certificates to trust, for a service with an authority of its
+            own.
+        client_cert: PEM file with the certificate that shows who is asking.
+        client_key: PEM file with its key, if that stands apart.
+        allow_http: whether credentials may go over plain http to another machine.
+        timeouts: the four limits, in seconds.
+    """
 
     url: str
+    headers: dict[str, str] = {}
+    proxy: str | None = None
+    ca_file: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    allow_http: bool = False
+    timeouts: Timeouts = Timeouts()
 
 
 class ModelsMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The table `[models]`: what is asked when nobody names a model."""
+    """The table `[models]`: which models there are.
 
-    default: str
+    Attributes:
+        default: what is asked when nobody names a model; `""` if the service has no such name.
+        list: the models, as far as they are known.
+        fetch: where the service lists them.
+        aliases: other names for models.
+        capabilities: what the service can do besides text.
+    """
+
+    default: str = ""
+    list: tuple[str, ...] = ()
+    fetch: FetchMap | None = None
+    aliases: dict[str, str] = {}
+    capabilities: tuple[Capability, ...] = ()
 
 
 AuthMap: TypeAlias = NoneMap | ApiKeyMap | BasicMap | LoginMap | OAuth2Map | CommandMap
@@ -55,15 +95,19 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         auth: how a token is got and used.
         chat: how requests and answers are written.
         models: which models there are.
+        extends: the shipped recipe that this one differs from.
+        source: where the description comes from, and how it was tried.
     """
 
     schema: int
     name: str
     description: str
     endpoint: EndpointMap
-    auth: AuthMap
     chat: ChatMap
-    models: ModelsMap
+    auth: AuthMap = NoneMap()
+    models: ModelsMap = ModelsMap()
+    extends: str = ""
+    source: str = ""
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
@@ -71,9 +115,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"schema {self.schema} is of another version of Berlin; this one reads {SCHEMA}"
             )
 
-    def format(self) -> MappedFormat:
+    def format(self) -> Format:
         """Return the compiled format. Raises ConfigurationError."""
-        return MappedFormat(self.chat, self.models.default)
+        return build_format(self.chat, self.models.default)
 
 
 def recipe_names() -> list[str]:
@@ -101,8 +145,12 @@ def parse_recipe(text: str, source: str) -> Recipe:
     Raises:
         ConfigurationError: with file and line, if it is not one.
     """
-    recipe = parse_toml(text, source, Recipe)
-    for table, build in (("chat", recipe.format), ("auth", recipe.auth.flow)):
+    recipe = parse_toml(text, source, Recipe, lambda tree: _extend(tree, text, source))
+    for table, build in (
+        ("chat", recipe.format),
+        ("auth", recipe.auth.flow),
+        ("endpoint", lambda: resolve_endpoint(recipe.endpoint, allow_http=True)),
+    ):
         try:
             build()
         except ConfigurationError as error:
@@ -111,16 +159,72 @@ def parse_recipe(text: str, source: str) -> Recipe:
     return recipe
 
 
+def resolve_endpoint(described: EndpointMap, *, allow_http: bool = False) -> Endpoint:
+    """Return the endpoint that a recipe names. Raises ConfigurationError."""
+    return Endpoint.of(
+        described.url,
+        proxy=described.proxy,
+        ca_file=described.ca_file,
+        allow_http=allow_http or described.allow_http,
+        headers=described.headers,
+        client_cert=described.client_cert,
+        client_key=described.client_key,
+    )
+
+
+def _extend(tree: dict[str, Any], text: str, source: str) -> dict[str, Any]:
+    """Return the tree of a recipe with what it takes over from the one that it extends."""
+    base = tree.get("extends")
+    if not isinstance(base, str) or not base:
+        return tree
+    if base not in recipe_names():
+        line = find_line(text, ("extends",))
+        near = difflib.get_close_matches(base, recipe_names(), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(recipe_names())}"
+        raise ConfigurationError(f"{source}, line {line}: no shipped recipe {base!r}; {hint}")
+    inherited = _read_tree(base)
+    if inherited.get("extends"):
+        inherited = _extend(inherited, "", f"{base}.toml")
+    return _merge({k: v for k, v in inherited.items() if k != "source"}, tree)
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return tables merged member by member; another flow or format replaces the whole table."""
+    merged = dict(base)
+    for name, value in changes.items():
+        before = base.get(name)
+        merged[name] = value
+        if isinstance(before, dict) and isinstance(value, dict):
+            tags = [key for key in ("flow", "format") if key in value]
+            if all(before.get(key) == value[key] for key in tags):
+                merged[name] = _merge(before, value)
+    return merged
+
+
+def _read_tree(name: str) -> dict[str, Any]:
+    file = resources.files("berlin.providers").joinpath("recipes", f"{name}.toml")
+    return tomllib.loads(file.read_text("utf-8"))
+
+
 def build_provider(
     recipe: Recipe,
     endpoint: Endpoint,
     credentials: Credentials | None,
     timeouts: Timeouts,
     shared: SharedTokens | None = None,
+    record: Callable[[Sender], Sender] = lambda sender: sender,
 ) -> tuple[HttpProvider, Authenticator]:
     """Return the provider that a recipe describes, and its authentication.
 
     Providers of one recipe, URL, account and password share one token, whatever else differs.
+
+    Args:
+        recipe: the description.
+        endpoint: where the service is.
+        credentials: what to log in with.
+        timeouts: the limits of requests that bring none.
+        shared: where tokens are kept besides this process.
+        record: puts something around what sends the requests.
     """
     chat = recipe.format()
     key = TokenKey(
@@ -140,5 +244,5 @@ def build_provider(
         shared_source(key, shared),
         described.rejected_statuses,
     )
-    transport = Transport(endpoint, USER_AGENT)
+    transport = record(Transport(endpoint, USER_AGENT))
     return HttpProvider(recipe.name, transport, auth, chat, timeouts), auth

@@ -2,5 +2,6 @@
 
 from berlin.transport.client import Transport
 from berlin.transport.response import Response
+from berlin.transport.sender import Answer, Sender
 
-__all__ = ["Response", "Transport"]
+__all__ = ["Answer", "Response", "Sender", "Transport"]

@@ -17,7 +17,7 @@ from berlin.errors import ConfigurationError
 from berlin.transport.pools import Pools
 from berlin.transport.response import Response
 from berlin.transport.translate import LIBRARY_ERRORS, translate
-from berlin.types import Endpoint, HttpRequest, HttpResponse, Secret
+from berlin.types import Endpoint, HttpRequest, Secret
 from berlin.wire.inflate import ACCEPT_ENCODING
 
 
@@ -31,7 +31,11 @@ class Transport:
 
     def __init__(self, endpoint: Endpoint, user_agent: str) -> None:
         self._endpoint = endpoint
-        self._headers = {"User-Agent": user_agent, "Accept-Encoding": ACCEPT_ENCODING}
+        self._headers = {
+            "User-Agent": user_agent,
+            "Accept-Encoding": ACCEPT_ENCODING,
+            **dict(endpoint.headers),
+        }
         self._pools = Pools()
         self._errors = LIBRARY_ERRORS
 
@@ -68,14 +72,6 @@ class Transport:
                 raise
         # Raised out here, so that the library's error, which holds the token, is not its context.
         raise failure
-
-    async def fetch(self, request: HttpRequest, connect_timeout: float) -> HttpResponse:
-        """Send a request and return the whole answer, cut at `MAX_WHOLE_BODY_BYTES`."""
-        response = await self.open(request, connect_timeout)
-        try:
-            return await response.whole()
-        finally:
-            response.close()
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""
@@ -114,14 +110,25 @@ class Transport:
         return connector
 
     def _trust(self) -> ssl.SSLContext | bool:
-        if self._endpoint.ca_file is None:
+        endpoint = self._endpoint
+        if endpoint.ca_file is None and endpoint.client_cert is None:
             return True
         try:
-            return ssl.create_default_context(cafile=self._endpoint.ca_file)
+            context = ssl.create_default_context(cafile=endpoint.ca_file)
         except OSError as error:
             raise ConfigurationError(
-                f"ca_file {self._endpoint.ca_file} cannot be read as PEM certificates: {error}"
+                f"ca_file {endpoint.ca_file} cannot be read as PEM certificates: {error}"
             ) from error
+        if endpoint.client_cert is not None:
+            try:
+                # Without a password: nobody is there to be asked for one.
+                context.load_cert_chain(endpoint.client_cert, endpoint.client_key, password="")
+            except OSError as error:
+                raise ConfigurationError(
+                    f"client_cert {endpoint.client_cert} and its key cannot be read as PEM, or "
+                    f"need a password: {error}"
+                ) from error
+        return context
 
 
 def _reveal(values: Mapping[str, str | Secret]) -> dict[str, str]:

@@ -10,8 +10,9 @@ import pytest
 
 from berlin import errors
 from berlin.auth.credentials import Credentials
-from berlin.auth.login import LoginFlow, LoginMap, Place, Step, read_answer
+from berlin.auth.login import LoginFlow, LoginMap, read_answer
 from berlin.types import HttpRequest, HttpResponse, Secret
+from berlin.wire.step import Place, Step
 
 ANN = Credentials.of("ann", "hunter2")
 TOKEN = {"token": "/token"}

@@ -60,7 +60,12 @@ def test_a_recipe_that_is_not_there(name: str) -> None:
         ("take = ", "tke = ", "unknown key 'tke' in [auth.steps]; did you mean 'take'?"),
         ("ends = ", "edns = ", "unknown key 'edns' in [chat.stream]; did you mean 'ends'?"),
         ("[models]", "[modles]", "unknown key 'modles' in [the file]; did you mean 'models'?"),
-        ("url = ", "xyz = ", "unknown key 'xyz' in [endpoint]; known: url"),
+        (
+            "url = ",
+            "xyz = ",
+            "unknown key 'xyz' in [endpoint]; known: url, headers, proxy, ca_file, client_cert, "
+            "client_key, allow_http, timeouts",
+        ),
         (
             "[models]",
             "[models]\ndefalt = ''",
@@ -117,7 +122,11 @@ def test_d12_a_recipe_of_another_version(schema: int) -> None:
     [
         ('text = "/content"', 'text = "content"', "'content' is not a JSON Pointer"),
         ('text = "/content"', 'text = ["/a", "/a/b"]', "/a/b goes through a value that is text"),
-        ('"{prompt}"', '"{promt}"', "unknown placeholder {promt} at /prompt; known: {model}"),
+        (
+            '"{prompt}"',
+            '"{promt}"',
+            "unknown placeholder {promt} at /prompt; known: {conversation_id}",
+        ),
         ('options = "/options"', 'options = "options"', "'options' is not a JSON Pointer"),
     ],
 )

@@ -1,0 +1,140 @@
+"""Notes down what is sent and answered, and plays it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from berlin.errors import ProtocolError
+from berlin.transport.response import MAX_WHOLE_BODY_BYTES
+from berlin.transport.sender import Answer, Sender
+from berlin.types import HttpRequest, HttpResponse
+from berlin.wire.transcript import Turn
+
+# What tells nothing of the service, or too much of the one who asked.
+_KEPT_HEADERS = ("content-type", "retry-after", "location")
+
+
+class Recorder:
+    """Sends by another sender, and keeps requests and answers.
+
+    Args:
+        inner: what really sends.
+        seen: called with each request and its whole answer, when that was read or left.
+
+    Attributes:
+        turns: requests and answers so far, in the order of their answers' ends.
+    """
+
+    def __init__(
+        self,
+        inner: Sender,
+        seen: Callable[[HttpRequest, HttpResponse], None] = lambda request, answer: None,
+    ) -> None:
+        self.turns: list[tuple[HttpRequest, HttpResponse]] = []
+        self._inner = inner
+        self._seen = seen
+
+    async def open(self, request: HttpRequest, connect_timeout: float) -> Answer:
+        """Send a request; see `Sender`."""
+        return _Recorded(await self._inner.open(request, connect_timeout), request, self._note)
+
+    async def aclose(self) -> None:
+        """Close the connections of the running loop."""
+        await self._inner.aclose()
+
+    def _note(self, request: HttpRequest, answer: HttpResponse) -> None:
+        self.turns.append((request, answer))
+        self._seen(request, answer)
+
+
+class _Recorded:
+    """An answer that is kept while it is read."""
+
+    def __init__(
+        self,
+        inner: Answer,
+        request: HttpRequest,
+        note: Callable[[HttpRequest, HttpResponse], None],
+    ) -> None:
+        self.status, self.headers = inner.status, inner.headers
+        self._inner = inner
+        self._request = request
+        self._note = note
+        self._parts: list[bytes] = []
+        self._cookies: dict[str, str] = {}
+        self._is_noted = False
+
+    async def read(self) -> bytes:
+        data = await self._inner.read()
+        self._parts.append(data)
+        return data
+
+    async def whole(self, limit: int = MAX_WHOLE_BODY_BYTES) -> HttpResponse:
+        answer = await self._inner.whole(limit)
+        self._parts.append(answer.body)
+        self._cookies.update(answer.cookies)
+        return answer
+
+    def close(self) -> None:
+        self._inner.close()
+        if not self._is_noted:
+            self._is_noted = True
+            kept = {n: v for n, v in self.headers.items() if n in _KEPT_HEADERS}
+            body = b"".join(self._parts)
+            self._note(self._request, HttpResponse(self.status, kept, self._cookies, body))
+
+
+class Replay:
+    """Answers requests with recorded turns, in their order.
+
+    Args:
+        turns: what was recorded.
+        cut: cuts a body into the reads in which it comes.
+    """
+
+    def __init__(
+        self, turns: Iterable[Turn], cut: Callable[[bytes], Iterable[bytes]] = lambda body: [body]
+    ) -> None:
+        self._turns = list(turns)
+        self._cut = cut
+        self._next = 0
+
+    @property
+    def left(self) -> int:
+        """How many turns nobody asked for yet."""
+        return len(self._turns) - self._next
+
+    async def open(self, request: HttpRequest, connect_timeout: float) -> Answer:
+        """Return the next answer.
+
+        Raises:
+            ProtocolError: if another request was recorded here, or none.
+        """
+        if not self.left:
+            raise ProtocolError(
+                f"the transcript is at its end, but {request.method} {request.path} was sent"
+            )
+        turn = self._turns[self._next]
+        turn.check(request)
+        self._next += 1
+        return _Replayed(turn, iter(self._cut(turn.answer_body)))
+
+    async def aclose(self) -> None:
+        """Do nothing: there are no connections."""
+
+
+class _Replayed:
+    def __init__(self, turn: Turn, reads: Iterator[bytes]) -> None:
+        self.status, self.headers = turn.status, dict(turn.answer_headers)
+        self._turn = turn
+        self._reads = reads
+
+    async def read(self) -> bytes:
+        return next((data for data in self._reads if data), b"")
+
+    async def whole(self, limit: int = MAX_WHOLE_BODY_BYTES) -> HttpResponse:
+        body = b"".join(self._reads)[:limit]
+        return HttpResponse(self.status, self.headers, self._turn.cookies, body)
+
+    def close(self) -> None:
+        pass
