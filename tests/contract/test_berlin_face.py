@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 
 import pytest
 
+from berlin.gateway.throttle import FIRST_WAIT_S
 from berlin.providers.scripted import ScriptedProvider
 from support.face import CHAT, LOGIN, body, open_face
 
@@ -42,11 +44,11 @@ async def test_wrong_password_and_unknown_account_look_alike() -> None:
         (b'{"account":' + b"[" * 100_000, "the body is not JSON: "),
         (b"[]", "the body must be a JSON object"),
         (b'"text"', "the body must be a JSON object"),
-        (b"{}", "account is missing"),
-        (b'{"account": "alice"}', "password is missing"),
-        (b'{"account": 7, "password": "x"}', "account must be text"),
-        (b'{"account": "alice", "password": null}', "password must be text"),
-        (b'{"account": "alice", "password": {"$ne": ""}}', "password must be text"),
+        (b"{}", "account: missing"),
+        (b'{"account": "alice"}', "password: missing"),
+        (b'{"account": 7, "password": "x"}', "account: must be text"),
+        (b'{"account": "alice", "password": null}', "password: must be text"),
+        (b'{"account": "alice", "password": {"$ne": ""}}', "password: must be text"),
     ],
 )
 async def test_login_that_cannot_be_read(data: bytes, message: str) -> None:
@@ -61,10 +63,13 @@ async def test_guessing_in_parallel_is_slowed_down() -> None:
     """Forty wrong passwords at the same time are not more guesses than one after the other."""
     async with open_face(ScriptedProvider()) as face:
         guess = {"account": "alice", "password": "guess"}
+        began = time.monotonic()
         answers = await asyncio.gather(*(face.post(LOGIN, guess) for _ in range(40)))
+        took = time.monotonic() - began
     statuses = [status for status, _, _ in answers]
     assert set(statuses) == {401, 429}
-    assert statuses.count(401) <= 5
+    # On a machine that is busy for longer than the first wait, there is one more after it.
+    assert statuses.count(401) <= 5 + took / FIRST_WAIT_S
 
 
 async def test_guessing_is_slowed_down() -> None:
@@ -151,13 +156,13 @@ async def test_token_is_read_from_its_header_only() -> None:
         (b'{"prompt":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "the body is not JSON: "),
         (b"[]", "the body must be a JSON object"),
         (b"null", "the body must be a JSON object"),
-        (b"{}", "prompt is missing"),
-        (b'{"prompt": "Hi"}', "parentMessageId is missing"),
-        (b'{"prompt": "Hi", "parentMessageId": "x"}', "options.model is missing"),
-        (b'{"prompt": "Hi", "parentMessageId": "x", "options": 7}', "options.model is missing"),
-        (json.dumps(body(7)).encode(), "prompt must be text"),
-        (json.dumps(body(None)).encode(), "prompt must be text"),
-        (json.dumps(body(model=7)).encode(), "options.model must be text"),
+        (b"{}", "prompt: missing"),
+        (b'{"prompt": "Hi"}', "parentMessageId: missing"),
+        (b'{"prompt": "Hi", "parentMessageId": "x"}', "options.model: missing"),
+        (b'{"prompt": "Hi", "parentMessageId": "x", "options": 7}', "options.model: missing"),
+        (json.dumps(body(7)).encode(), "prompt: must be text"),
+        (json.dumps(body(None)).encode(), "prompt: must be text"),
+        (json.dumps(body(model=7)).encode(), "options.model: must be text"),
     ],
 )
 async def test_request_that_cannot_be_read(data: bytes, message: str) -> None:
@@ -193,10 +198,11 @@ async def test_wrong_method(path: str, method: str) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/api", "/api/login/", "//api//login", "/api/x%00", "/.git"])
 async def test_unknown_path(path: str) -> None:
-    """Another path is a 404 in JSON (G35)."""
+    """Another path is a 404 in JSON, in the words of the face to which it is next (G35)."""
     async with open_face(ScriptedProvider()) as face:
         status, said, _ = await face.post(path, {"account": "alice", "password": "pass-of-alice"})
-    assert (status, said) == (404, {"code": 404, "message": "Not Found"})
+    assert status == 404
+    assert "there is no such path here" in str(said)
 
 
 async def test_bad_token_is_refused_before_the_body() -> None:
@@ -205,7 +211,7 @@ async def test_bad_token_is_refused_before_the_body() -> None:
         host, port = face.url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(
-            f"POST {CHAT} HTTP/1.1\r\nHost: x\r\n"
+            f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\n"
             "token: no\r\nContent-Length: 99999\r\n\r\n".encode()
         )
         async with asyncio.timeout(2):

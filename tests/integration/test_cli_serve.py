@@ -141,12 +141,13 @@ async def test_port_in_use(tmp_path: Path) -> None:
     assert refused.err.count("\n") == 1
 
 
-async def test_without_accounts_nothing_is_served(tmp_path: Path) -> None:
-    """A service that nobody could log in to does not start; there is no default account (A19)."""
-    refused = await Cli(tmp_path).run("serve", "--port", "0")
+async def test_without_keys_it_is_not_reached_from_elsewhere(tmp_path: Path) -> None:
+    """Beyond this machine nothing is served without keys; there is no default key (A19)."""
+    refused = await Cli(tmp_path).run("serve", "--host", "0.0.0.0", "--port", "0")
     assert (refused.code, refused.out) == (2, "")
     assert refused.err == (
-        "berlin: nobody could log in: add an account first, with `berlin account add NAME`\n"
+        "berlin: 0.0.0.0 can be reached from elsewhere, and there are no keys: add one first, "
+        "with `berlin key add NAME`\n"
     )
 
 
@@ -160,8 +161,9 @@ async def test_unknown_provider_is_not_served(tmp_path: Path) -> None:
 
 
 async def test_listening_beyond_this_machine_is_warned_about(tmp_path: Path) -> None:
-    """Plain http on all addresses is possible, with a warning."""
+    """Plain http on all addresses is possible with keys, and with a warning."""
     cli = await with_account(tmp_path)
+    assert (await cli.run("key", "add", "ann")).code == 0
     async with cli.start("serve", "--host", "0.0.0.0", "--port", "0") as process:
         warned = (await reader(process.stderr).readline()).decode()
         assert "beyond this machine in plain http; put TLS in front of it" in warned
@@ -246,4 +248,5 @@ async def test_a_service_does_not_serve_itself(tmp_path: Path) -> None:
     login = {"BERLIN_URL": url, "BERLIN_ACCOUNT": "a", "BERLIN_PASSWORD": "b"}
     refused = await cli.run("serve", **login)
     assert (refused.code, refused.out) == (2, "")
-    assert refused.err.startswith(f"berlin: the provider's URL {url} is this service itself: ")
+    said = f"berlin: the URL {url} of the provider berlin is this gateway itself; "
+    assert refused.err.startswith(said)

@@ -27,6 +27,7 @@ from berlin.config import (
 )
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.gateway.accounts import Accounts
+from berlin.gateway.chat import Gateway
 from berlin.gateway.server import open_server
 from berlin.providers.guide import GuideProvider, answer
 from berlin.providers.recipe import parse_recipe
@@ -151,7 +152,7 @@ async def test_an_example_runs_against_a_real_service(block: str) -> None:
     """An example that begins with `# run` ends well, prints something, and warns of nothing."""
     accounts = Accounts()
     accounts.add("alice", Secret("her password"))
-    async with open_server(GuideProvider(), accounts, grace_s=0) as url:
+    async with open_server(Gateway.of(GuideProvider()), accounts, grace_s=0) as url:
         code, out, err = await run_python(
             *("-W", "error", "-c", block),
             BERLIN_URL=url,
@@ -175,7 +176,7 @@ RECIPE_TABLES = {
     "endpoint": '[endpoint]\nurl = "https://chat.example.com"',
     "auth": '[auth]\nflow = "none"',
     "chat": (
-        '[chat]\npath = "/chat"\nbody = { prompt = "{prompt}" }\n'
+        '[chat]\npath = "/chat"\njson = { prompt = "{prompt}" }\n'
         '[chat.stream]\nframing = "ndjson"\ntext = "/text"'
     ),
     "models": '[models]\ndefault = "small"',
@@ -212,7 +213,7 @@ def test_every_toml_example_is_a_configuration(page: Path) -> None:
         '[auth]\nflow = "oauth3"',
         '[auth]\nflow = "api-key"\nattach = { header = "key", cookie = "key" }',
         '[auth]\nflow = "login"\n[[auth.steps]]\npath = "/login"\ntake = { session = "/token" }',
-        '[chat]\npath = "/chat"\nbody = { prompt = "{promt}" }',
+        '[chat]\npath = "/chat"\njson = { prompt = "{promt}" }',
         'attach = { header = "key" }',
     ],
 )

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from berlin.client import Berlin
 from berlin.gateway.accounts import Accounts
+from berlin.gateway.chat import Gateway
 from berlin.gateway.server import open_server
 from berlin.providers.guide import GuideProvider
 from berlin.types import Secret
@@ -22,7 +23,7 @@ async def open_embedded(model: str = "") -> AsyncIterator[tuple[Berlin, str]]:
     accounts = Accounts()
     accounts.add(account, password)
     async with (
-        open_server(GuideProvider(), accounts, grace_s=0) as url,
+        open_server(Gateway.of(GuideProvider(), "guide"), accounts, grace_s=0) as url,
         Berlin(url, account, password) as berlin,
     ):
         yield berlin, model

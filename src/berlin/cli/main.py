@@ -23,8 +23,11 @@ COMMANDS = {
     "providers": ("berlin.cli.providers", "List the providers and whether they work."),
     "check": ("berlin.cli.providers", "Ask a provider one short question."),
     "tokens": ("berlin.cli.tokens", "List or clear the stored tokens."),
-    "serve": ("berlin.cli.serve", "Serve a provider to other programs."),
+    "recipe": ("berlin.cli.recipe", "Write, check and try recipes."),
+    "serve": ("berlin.cli.serve", "Serve providers to other programs."),
+    "config": ("berlin.cli.config", "Check the configuration."),
     "account": ("berlin.cli.account", "Manage the accounts of `berlin serve`."),
+    "key": ("berlin.cli.key", "Manage the API keys of `berlin serve`."),
 }
 
 EPILOG = """\b

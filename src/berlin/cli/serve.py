@@ -1,8 +1,10 @@
-"""`berlin serve`: the service itself."""
+"""`berlin serve`: the gateway itself."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -13,14 +15,23 @@ import click
 import msgspec
 
 from berlin.cli.account import accounts_path
+from berlin.cli.key import keys_path
 from berlin.cli.options import config_option, load_for_commands
-from berlin.client import build_named
-from berlin.config import ServerConfig, default_provider, resolve_settings
+from berlin.config import (
+    Config,
+    ServerConfig,
+    config_path,
+    default_provider,
+    resolve_settings,
+)
 from berlin.errors import ConfigurationError
 from berlin.gateway.accounts import Accounts
+from berlin.gateway.chat import Gateway
 from berlin.gateway.server import open_server, stop_signals
-from berlin.providers.base import Provider
+from berlin.gateway.setup import GUIDE, Reload, build_gateway, refresh_models_forever
 from berlin.types import is_loopback
+
+WATCH_S = 1.0
 
 
 @click.command()
@@ -28,11 +39,12 @@ from berlin.types import is_loopback
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (4114).")
 @config_option
 def serve(host: str | None, port: int | None, config: Path | None) -> None:
-    """Serve a provider to programs that speak the Berlin protocol.
+    """Serve your providers to clients of OpenAI, Anthropic, Ollama and Berlin.
 
-    It answers with the provider of [server] in the configuration, or the default provider, or
-    the built-in guide. Who may log in is said with `berlin account add NAME`. Ctrl-C and SIGTERM
-    stop it: open answers may end first.
+    Without a configuration it serves the built-in guide. On this machine no key is needed until
+    you add one with `berlin key add NAME`; who may log in at the Berlin face is said with
+    `berlin account add NAME`. A changed configuration is taken up at once, or at SIGHUP. Ctrl-C
+    and SIGTERM stop it: open answers may end first.
     """
     settings = load_for_commands(config)
     changes: dict[str, Any] = {}
@@ -41,48 +53,101 @@ def serve(host: str | None, port: int | None, config: Path | None) -> None:
     if port is not None:
         changes["port"] = port
     server = msgspec.structs.replace(settings.server, **changes)
-    name = server.provider or default_provider(settings) or "guide"
+    _refuse_itself(settings, server)
+    gateway = build_gateway(settings, keys_path())
     accounts = Accounts.load(accounts_path())
-    if not accounts.names:
-        raise ConfigurationError(
-            "nobody could log in: add an account first, with `berlin account add NAME`"
-        )
     if not is_loopback(server.host):
+        if not gateway.guard.needs_key:
+            raise ConfigurationError(
+                f"{server.host} can be reached from elsewhere, and there are no keys: add one "
+                "first, with `berlin key add NAME`"
+            )
         click.echo(
             "berlin: this listens beyond this machine in plain http; put TLS in front of it",
             err=True,
         )
-    if name != "guide":
-        _refuse_itself(resolve_settings(name, settings).endpoint.url, server)
-    provider = build_named(name, settings)
-    _run_fast(lambda: _serve(server, provider, name, accounts))
+    reload = Reload(gateway, lambda: load_for_commands(config))
+    watched = [config or config_path()]
+    _run_fast(lambda: _serve(server, gateway, accounts, reload, watched))
 
 
-def _refuse_itself(url: str, server: ServerConfig) -> None:
-    parts = urlsplit(url)
-    if is_loopback(parts.hostname or "") and parts.port == server.port != 0:
-        raise ConfigurationError(
-            f"the provider's URL {url} is this service itself: name another one as [server] "
-            'provider in the configuration (`provider = "guide"` for the guide)'
-        )
+def _refuse_itself(settings: Config, server: ServerConfig) -> None:
+    first = server.provider or default_provider(settings) or GUIDE
+    for name in {first, *settings.providers} - {GUIDE}:
+        url = resolve_settings(name, settings).endpoint.url
+        parts = urlsplit(url)
+        if is_loopback(parts.hostname or "") and parts.port == server.port != 0:
+            raise ConfigurationError(
+                f"the URL {url} of the provider {name} is this gateway itself; "
+                "choose another port with --port"
+            )
 
 
-async def _serve(server: ServerConfig, provider: Provider, name: str, accounts: Accounts) -> None:
+async def _serve(
+    server: ServerConfig,
+    gateway: Gateway,
+    accounts: Accounts,
+    reload: Reload,
+    watched: list[Path],
+) -> None:
     # Who is told that it serves may stop it at once: the signals are caught before.
     async with (
         stop_signals() as asked,
         open_server(
-            provider,
+            gateway,
             accounts,
             server.host,
             server.port,
             token_lifetime_s=server.token_lifetime_s,
             grace_s=server.grace_s,
+            header_timeout_s=server.header_timeout_s,
+            max_connections=server.max_connections,
         ) as url,
+        _beside(_watch(watched, reload), refresh_models_forever(gateway)),
     ):
-        click.echo(f"berlin: serving {name} on {url} (Ctrl-C stops)", err=True)
+        names = ", ".join(gateway.catalog.services)
+        click.echo(f"berlin: serving {names} on {url} (Ctrl-C stops)", err=True)
         await asked.wait()
         click.echo("berlin: stopping", err=True)
+
+
+async def _watch(paths: list[Path], reload: Reload) -> None:
+    """Reload at SIGHUP, and when a file or one beside it has changed."""
+    changed = asyncio.Event()
+    with contextlib.suppress(NotImplementedError, AttributeError):  # Windows
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, changed.set)
+    seen = _state(paths)
+    while True:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(changed.wait(), WATCH_S)
+        now = _state(paths)
+        if changed.is_set() or now != seen:
+            # What was written half is read again when it has changed once more.
+            seen = now
+            changed.clear()
+            reload()
+
+
+def _state(paths: list[Path]) -> list[tuple[str, int, int]]:
+    """Return what tells whether a file, or a recipe beside it, has changed."""
+    state = []
+    for path in paths:
+        for file in sorted({path, *path.parent.glob("*.toml")}):
+            with contextlib.suppress(OSError):
+                status = file.stat()
+                state.append((str(file), status.st_mtime_ns, status.st_size))
+    return state
+
+
+@contextlib.asynccontextmanager
+async def _beside(*jobs: Coroutine[Any, Any, None]) -> Any:
+    tasks = [asyncio.create_task(job) for job in jobs]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _run_fast(main: Callable[[], Coroutine[Any, Any, None]]) -> None:

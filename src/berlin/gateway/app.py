@@ -1,55 +1,121 @@
-"""The application: faces over one provider, and what holds for all of them."""
+"""The application: all faces, and what holds for each of them."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from berlin.errors import BerlinError
 from berlin.gateway.accounts import Accounts
 from berlin.gateway.body import MAX_BODY_BYTES
+from berlin.gateway.chat import Gateway
+from berlin.gateway.face import Face, Handler
+from berlin.gateway.faces.anthropic import AnthropicFace
 from berlin.gateway.faces.berlin import BerlinFace
+from berlin.gateway.faces.ollama import OllamaFace
+from berlin.gateway.faces.openai import OpenAIFace
+from berlin.gateway.health import HealthPages
+from berlin.gateway.refusals import from_http, headers_of, public
 from berlin.gateway.sessions import Sessions
-from berlin.gateway.streaming import OpenStreams
-from berlin.providers.base import Provider
+from berlin.gateway.visit import VISIT, Visit
 
 _log = logging.getLogger("berlin.gateway")
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def build_app(
-    provider: Provider, accounts: Accounts, token_lifetime_s: float, streams: OpenStreams
-) -> web.Application:
-    """Return the web application that serves a provider.
+def build_app(gateway: Gateway, accounts: Accounts, token_lifetime_s: float) -> web.Application:
+    """Return the web application that serves the providers of a gateway.
 
     Args:
-        provider: what answers.
-        accounts: who may log in.
-        token_lifetime_s: seconds that a token is good for.
-        streams: takes note of the answers being written.
+        gateway: what the faces share.
+        accounts: who may log in at the Berlin face.
+        token_lifetime_s: seconds that a token of that face is good for.
     """
-    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_tell_errors_as_json])
-    face = BerlinFace(provider, accounts, Sessions(token_lifetime_s), streams)
-    app.add_routes(face.routes())
-    app.on_response_prepare.append(_name_server)
+    faces: list[Face] = [
+        BerlinFace(gateway, accounts, Sessions(token_lifetime_s)),
+        AnthropicFace(gateway),
+        OllamaFace(gateway),
+        OpenAIFace(gateway),
+    ]
+    desk = _Desk(gateway, faces)
+
+    @web.middleware
+    async def serve(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return await desk.serve(request, handler)
+
+    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[serve])
+    for face in faces:
+        for route in face.routes():
+            app.router.add_route(route.method, route.path, route.handler)
+    app.add_routes(HealthPages(gateway).routes())
+    app.on_response_prepare.append(desk.finish_head)
     return app
 
 
-async def _name_server(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers["Server"] = "berlin"  # and not the versions of what it is built on
+class _Desk:
+    """Takes every request, and tells every error in the dialect of its face."""
 
+    def __init__(self, gateway: Gateway, faces: list[Face]) -> None:
+        self._gateway = gateway
+        self._faces = faces
 
-@web.middleware
-async def _tell_errors_as_json(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-        body = {"code": error.status, "message": error.reason}
-        return web.json_response(body, status=error.status, headers=allow)
-    except (ConnectionError, TimeoutError):
-        raise  # the client is gone
-    except Exception:
-        _log.exception("request.failed")
-        return web.json_response({"code": 500, "message": "internal error"}, status=500)
+    async def finish_head(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Add what every answer carries."""
+        response.headers["Server"] = "berlin"  # and not the versions of what it is built on
+        visit = request.get(VISIT)
+        if visit is not None:
+            response.headers["x-request-id"] = visit.id
+        self._gateway.guard.allow_origin(request, response)
+
+    async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer a request."""
+        gateway = self._gateway
+        if HealthPages.has(request.path):
+            return await handler(request)
+        visit = request[VISIT] = Visit()
+        face = self._face_of(request.path)
+        visit.face = face.name
+        try:
+            gateway.guard.check_origin(request)
+            if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+                response: web.StreamResponse = gateway.guard.preflight(request)
+            else:
+                gateway.check_running()
+                response = await handler(request)
+            visit.status = response.status
+        except web.HTTPException as error:
+            response = self._refuse(from_http(error), face, visit)
+            if "Allow" in error.headers:
+                response.headers["Allow"] = error.headers["Allow"]
+        except BerlinError as error:
+            response = self._refuse(error, face, visit)
+        except (ConnectionError, asyncio.CancelledError):
+            visit.left = True
+            raise
+        except Exception:
+            _log.exception("request.failed request=%s", visit.id)
+            response = self._refuse(BerlinError("internal error"), face, visit)
+        finally:
+            # Nothing is waited for here: it is done also when the client has left.
+            visit.end(request, gateway.log, gateway.metrics, gateway.tracing)
+        return response
+
+    def _refuse(self, error: BerlinError, face: Face, visit: Visit) -> web.Response:
+        visit.error = error
+        told = public(error)
+        visit.status = told.http_status
+        if told is not error:
+            _log.warning("request.refused request=%s error=%s", visit.id, error.message)
+        response = web.Response(
+            body=face.encode_error(told),
+            status=told.http_status,
+            content_type="application/json",
+            headers=headers_of(told),
+        )
+        if told.http_status in (408, 413):
+            response.force_close()  # the rest of the body is not read
+        return response
+
+    def _face_of(self, path: str) -> Face:
+        return next(face for face in self._faces if path.startswith(face.prefixes))

@@ -1,4 +1,4 @@
-"""The running service: listens, and stops in order."""
+"""The running gateway: listens, and stops in order."""
 
 from __future__ import annotations
 
@@ -13,47 +13,50 @@ from aiohttp import web
 from berlin.errors import ConfigurationError
 from berlin.gateway.accounts import Accounts
 from berlin.gateway.app import build_app
-from berlin.gateway.streaming import OpenStreams
-from berlin.providers.base import Provider
+from berlin.gateway.chat import Gateway
+from berlin.gateway.connection import HEADER_TIMEOUT_S, MAX_CONNECTIONS, open_runner
 
-KEEPALIVE_TIMEOUT_S = 75.0
 # After the error event, for the last bytes to leave.
 LAST_WORDS_S = 1.0
 
 
 @asynccontextmanager
 async def open_server(
-    provider: Provider,
+    gateway: Gateway,
     accounts: Accounts,
     host: str = "127.0.0.1",
     port: int = 0,
     *,
     token_lifetime_s: float = 86_400.0,
     grace_s: float = 10.0,
+    header_timeout_s: float = HEADER_TIMEOUT_S,
+    max_connections: int = MAX_CONNECTIONS,
 ) -> AsyncIterator[str]:
-    """Serve a provider, and give the base URL.
+    """Serve the providers of a gateway, and give the base URL.
 
-    Leaving the block takes no new connections, lets open answers end within the grace, and ends
-    what is still open then with an error.
+    Leaving the block takes no new work (and says so to those who ask whether it is ready), lets
+    open answers end within the grace, and ends what is still open then with an error.
 
     Args:
-        provider: what answers; it is closed at the end.
-        accounts: who may log in.
+        gateway: what is served; its providers are closed at the end.
+        accounts: who may log in at the Berlin face.
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
-        token_lifetime_s: seconds that a token is good for.
+        token_lifetime_s: seconds that a token of the Berlin face is good for.
         grace_s: seconds that open answers have to end.
+        header_timeout_s: seconds that a client has for the head of a request.
+        max_connections: connections at once at most.
 
     Raises:
         ConfigurationError: if the address cannot be listened on.
     """
-    streams = OpenStreams()
-    app = build_app(provider, accounts, token_lifetime_s, streams)
-    runner = web.AppRunner(
+    app = build_app(gateway, accounts, token_lifetime_s)
+    runner = open_runner(
         app,
+        header_timeout_s=header_timeout_s,
+        max_connections=max_connections,
         # Without it, a client that leaves is noticed at the next write only.
         handler_cancellation=True,
-        keepalive_timeout=KEEPALIVE_TIMEOUT_S,
         access_log=None,
         shutdown_timeout=LAST_WORDS_S,
     )
@@ -70,13 +73,15 @@ async def open_server(
         address = runner.addresses[0]
         shown = f"[{address[0]}]" if ":" in address[0] else address[0]
         yield f"http://{shown}:{address[1]}"
-        await site.stop()
+        gateway.stopping = True
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(streams.wait_until_none(), grace_s)
-        streams.end_all()
+            await asyncio.wait_for(gateway.streams.wait_until_none(), grace_s)
+        gateway.streams.end_all()
     finally:
         await runner.cleanup()
-        await provider.aclose()
+        gateway.log.close()
+        for service in gateway.catalog.services.values():
+            await service.provider.aclose()
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ import pytest
 
 from berlin import Berlin, ChatRequest, Timeouts, errors
 from berlin.gateway.accounts import Accounts
+from berlin.gateway.chat import Gateway
 from berlin.gateway.server import open_server
 from berlin.providers.base import Burst
 from berlin.providers.scripted import ScriptedProvider
@@ -39,7 +40,7 @@ class ClosingProvider(ScriptedProvider):
 async def test_provider_is_closed_at_the_end() -> None:
     """Leaving the block closes the provider, also when the address cannot be had."""
     provider = ClosingProvider()
-    async with open_server(provider, accounts()) as url:
+    async with open_server(Gateway.of(provider), accounts()) as url:
         assert url.startswith("http://127.0.0.1:")
         assert not provider.gone
     assert provider.gone
@@ -47,7 +48,7 @@ async def test_provider_is_closed_at_the_end() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(errors.ConfigurationError, match=f"cannot listen on 127.0.0.1:{port}"):
-            async with open_server(provider, accounts(), port=port):
+            async with open_server(Gateway.of(provider), accounts(), port=port):
                 raise AssertionError("it listens twice")
     assert provider.gone
 
@@ -55,7 +56,7 @@ async def test_provider_is_closed_at_the_end() -> None:
 async def test_open_answer_may_end_within_the_grace() -> None:
     """The block ends when the last open answer has ended, not when the grace is over."""
     provider = ScriptedProvider(["first", 0.3, "last", Finished()])
-    server = open_server(provider, accounts(), grace_s=30)
+    server = open_server(Gateway.of(provider), accounts(), grace_s=30)
     url = await server.__aenter__()
     async with Berlin(url, "alice", "pw", timeouts=QUICK) as berlin:
         pieces = berlin.text("Hi")
@@ -74,7 +75,7 @@ async def test_open_answer_may_end_within_the_grace() -> None:
 async def test_open_answer_ends_with_an_error_after_the_grace(script: list[str | float]) -> None:
     """After the grace open answers end with an error that says why, and so does the provider."""
     provider = ScriptedProvider(script)
-    server = open_server(provider, accounts(), grace_s=0.1)
+    server = open_server(Gateway.of(provider), accounts(), grace_s=0.1)
     url = await server.__aenter__()
     async with Berlin(url, "alice", "pw", timeouts=QUICK) as berlin:
         asking = asyncio.create_task(berlin.ask("Hi"))
@@ -104,7 +105,7 @@ class BurstProvider(ScriptedProvider):
 async def test_everything_before_an_error_arrives() -> None:
     """An error that follows at once does not swallow what came before it."""
     async with (
-        open_server(BurstProvider(), accounts(), grace_s=0) as url,
+        open_server(Gateway.of(BurstProvider()), accounts(), grace_s=0) as url,
         Berlin(url, "alice", "pw", timeouts=QUICK) as berlin,
     ):
         got = []
@@ -126,7 +127,7 @@ def ipv6_works() -> bool:
 
 async def test_ipv6_address_is_a_good_url() -> None:
     """On IPv6 the address stands in brackets; without IPv6 it is a clear error."""
-    server = open_server(ScriptedProvider(), accounts(), "::1")
+    server = open_server(Gateway.of(ScriptedProvider()), accounts(), "::1")
     if not ipv6_works():
         with pytest.raises(errors.ConfigurationError, match="cannot listen on ::1:0"):
             await server.__aenter__()

@@ -12,16 +12,25 @@ from aiohttp import web
 
 from berlin.auth.credentials import NAMES
 from berlin.auth.login import LoginMap
-from berlin.errors import BerlinError, ConfigurationError, InvalidRequestError
+from berlin.errors import (
+    BerlinError,
+    ConfigurationError,
+    InvalidRequestError,
+    KeyRefusedError,
+    ModelNotFoundError,
+    OverloadedError,
+)
 from berlin.gateway.accounts import MAX_NAME_CHARS, Accounts
 from berlin.gateway.body import read_body
+from berlin.gateway.catalog import Target
+from berlin.gateway.chat import Gateway
+from berlin.gateway.face import Route
 from berlin.gateway.sessions import Sessions
-from berlin.gateway.streaming import OpenStreams
 from berlin.gateway.throttle import Throttle
-from berlin.providers.base import Provider
+from berlin.gateway.visit import VISIT
 from berlin.providers.recipe import load_recipe
 from berlin.types import Secret
-from berlin.wire.exchange import ExchangeFormat
+from berlin.wire.step import CompiledStep
 
 _log = logging.getLogger("berlin.gateway")
 
@@ -30,83 +39,78 @@ class BerlinFace:
     """Login and chat as the class `Berlin` speaks them.
 
     Args:
-        provider: what answers.
+        gateway: what the faces share.
         accounts: who may log in.
         sessions: who is logged in.
-        streams: the answers being written.
     """
 
-    def __init__(
-        self, provider: Provider, accounts: Accounts, sessions: Sessions, streams: OpenStreams
-    ) -> None:
+    name = "berlin"
+
+    def __init__(self, gateway: Gateway, accounts: Accounts, sessions: Sessions) -> None:
         recipe = load_recipe("berlin")
         login = recipe.auth
         if not isinstance(login, LoginMap):
             raise ConfigurationError("the Berlin recipe has no login")
-        step = login.steps[0]
-        self._login = ExchangeFormat(step.json or {}, frozenset(NAMES), str(step.take["token"]))
+        self._login = CompiledStep(login.steps[0], NAMES)
         self._format = recipe.format()
         self._header, self._prefix = login.attach.header, login.attach.prefix
-        self._paths = (step.path, recipe.chat.path)
-        self._provider = provider
+        self._gateway = gateway
         self._accounts = accounts
         self._sessions = sessions
-        self._streams = streams
         self._throttle = Throttle()
+        self.prefixes: tuple[str, ...] = (login.steps[0].path, recipe.chat.path or "")
 
-    def routes(self) -> list[web.RouteDef]:
-        """Return the routes of this face."""
-        login, chat = self._paths
-        return [web.post(login, self._handle_login), web.post(chat, self._handle_chat)]
+    def routes(self) -> list[Route]:
+        """Return the paths of this face."""
+        login, chat = self.prefixes
+        return [Route("POST", login, self._log_in), Route("POST", chat, self._chat)]
 
-    async def _handle_login(self, request: web.Request) -> web.StreamResponse:
-        try:
-            values = self._login.decode_request(await read_body(request))
-        except InvalidRequestError as error:
-            return refuse(error)
+    def encode_error(self, error: BerlinError) -> bytes:
+        """Return the body that tells of an error."""
+        return self._format.encode_error(error)
+
+    async def _log_in(self, request: web.Request) -> web.StreamResponse:
+        values = self._login.parse(await read_body(request))
+        for name, value in values.items():
+            if not isinstance(value, str):
+                raise InvalidRequestError.about(name, "must be text")
         account, password = values["account"], Secret(values["password"])
         # By address and account: a stranger's guesses do not lock out the owner elsewhere.
         guesser = (request.remote, account[: MAX_NAME_CHARS + 1])
-        wait = self._throttle.wait(guesser)
-        if wait:
-            _log.warning("login.throttled account=%r", account[:64])
-            return _answer(429, "too many wrong passwords; wait", retry_after=wait)
+        self._check_guesses(guesser, account)
         right = await self._accounts.verify(account, password)
-        wait = self._throttle.wait(guesser)  # others may have guessed at the same time
-        if wait:
-            return _answer(429, "too many wrong passwords; wait", retry_after=wait)
+        self._check_guesses(guesser, account)  # others may have guessed at the same time
         if not right:
             self._throttle.fail(guesser)
-            return _answer(401, "wrong account or password")
+            raise KeyRefusedError("wrong account or password")
         self._throttle.succeed(guesser)
-        body = self._login.encode_response(self._sessions.open(account))
+        body = self._login.answer({"token": self._sessions.open(account)}).body
         return web.Response(
             body=body, content_type="application/json", headers={"Cache-Control": "no-store"}
         )
 
-    async def _handle_chat(self, request: web.Request) -> web.StreamResponse:
+    def _check_guesses(self, guesser: tuple[str | None, str], account: str) -> None:
+        wait = self._throttle.wait(guesser)
+        if wait:
+            _log.warning("login.throttled account=%r", account[:64])
+            raise OverloadedError("too many wrong passwords; wait", retry_after=wait)
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
         given = request.headers.getall(self._header, [])
         token = given[0].removeprefix(self._prefix) if len(given) == 1 else ""
-        if self._sessions.account(token) is None:
-            return _answer(401, "the token is missing, wrong or expired: log in")
+        account = self._sessions.account(token)
+        if account is None:
+            raise KeyRefusedError("the token is missing, wrong or expired: log in")
+        visit = request[VISIT]
+        visit.key = account
+        call = await self._gateway.receive(request, self._format.decode_request)
+        visit.model = call.request.model
+        target = self._find(call.request.model)
+        return await self._gateway.answer(request, self._format, call, target, account)
+
+    def _find(self, model: str) -> Target:
+        """Return what a client means: this wire always names a model, known here or not."""
         try:
-            chat = self._format.decode_request(await read_body(request))
-        except InvalidRequestError as error:
-            return refuse(error)
-        return await self._streams.answer(
-            request,
-            self._provider.bursts(chat),
-            self._format.encoder(),
-            self._format.content_type,
-            refuse,
-        )
-
-
-def refuse(error: BerlinError) -> web.Response:
-    """Return the answer of this face to an error before the first event."""
-    return _answer(error.http_status, error.message, error.retry_after)
-
-
-def _answer(status: int, message: str, retry_after: float | None = None) -> web.Response:
-    headers = {} if retry_after is None else {"Retry-After": str(max(1, round(retry_after)))}
-    return web.json_response({"code": status, "message": message}, status=status, headers=headers)
+            return self._gateway.catalog.resolve(model)
+        except ModelNotFoundError:
+            return Target(self._gateway.catalog.default, model)

@@ -1,0 +1,51 @@
+"""`berlin config`: is the configuration right, and where is it?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from berlin.cli.options import config_option, load_for_commands
+from berlin.config import Config, config_path, resolve_settings
+from berlin.errors import ConfigurationError
+
+
+@click.group()
+def config() -> None:
+    """Check the configuration, or tell where it is."""
+
+
+@config.command()
+def path() -> None:
+    """Print where the configuration file is, or would be."""
+    click.echo(config_path())
+
+
+@config.command()
+@config_option
+def check(config: Path | None) -> None:
+    """Read the configuration as `berlin serve` would, and tell what it says.
+
+    Recipes, environment variables and aliases are looked at too. Nothing is sent to any service.
+    """
+    settings = load_for_commands(config)
+    for name in settings.providers:
+        resolved = resolve_settings(name, settings)
+        who = resolved.credentials
+        missing = "no credentials found" if who is None else f"credentials from: {who.source}"
+        click.echo(f"{name}: {resolved.recipe.name} at {resolved.endpoint.url}; {missing}")
+    _check_gateway(settings)
+    click.echo(f"{config or config_path()}: good")
+
+
+def _check_gateway(settings: Config) -> None:
+    from berlin.gateway.setup import build_catalog  # it loads the HTTP client
+
+    catalog = build_catalog(settings)
+    known = catalog.services
+    wanted = settings.server.provider
+    if wanted is not None and wanted not in known:
+        raise ConfigurationError(f"[server] provider = {wanted!r} names no provider")
+    for alias, meant in settings.aliases.items():
+        click.echo(f"{alias}: means {meant}")

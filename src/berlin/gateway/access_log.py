@@ -1,0 +1,209 @@
+"""The access log: one line of JSON for each request, without a word of what was said."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+import msgspec
+
+from berlin.errors import ConfigurationError
+
+MAX_VALUE_CHARS = 200
+# Of lines that are not written yet; beyond it new ones are dropped and counted.
+MAX_PENDING = 10_000
+BATCH_S = 0.05
+LAST_LINES_S = 2.0
+
+_log = logging.getLogger("berlin.gateway")
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """One request, at its end. No prompt, no answer and no token has a place here.
+
+    Attributes:
+        request_id: the id that the client was told too.
+        method: of HTTP.
+        path: template of the route, or the path; what follows a `?` is not logged.
+        face: name of the face, or `None` where no route fits.
+        provider: name of the provider that was asked, or `None`.
+        model: what the client asked for, or `None`.
+        key: id of the key, or `None`.
+        status: HTTP status of the answer; 0 if none went out.
+        outcome: "ok", "client_left", or the code of the error.
+        stream: whether the answer was streamed.
+        duration_ms: from the request's head to the answer's end.
+        first_event_ms: from the request's head to the first event, or `None`.
+        input_tokens: as the service counts them, or `None`.
+        output_tokens: as the service counts them, or `None`.
+        bytes_out: of the answer's body.
+        remote: the client's address, or `None`.
+    """
+
+    request_id: str
+    method: str
+    path: str
+    face: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    key: str | None = None
+    status: int
+    outcome: str
+    stream: bool = False
+    duration_ms: float
+    first_event_ms: float | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    bytes_out: int = 0
+    remote: str | None = None
+
+
+class AccessLog(Protocol):
+    """Takes note of requests."""
+
+    def write(self, access: Access) -> None:
+        """Log a request; nothing is raised and nothing is waited for."""
+        ...
+
+    def close(self) -> None:
+        """Write what is left, for `LAST_LINES_S` at most."""
+        ...
+
+
+class NoAccessLog:
+    """Logs nothing."""
+
+    def write(self, access: Access) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class JsonAccessLog:
+    """Writes lines in a thread of its own, all of `BATCH_S` at once.
+
+    Neither a slow disk nor a pipe that nobody reads holds up a request, and nothing that goes
+    wrong here reaches one: lines that cannot be written are counted, and told of once.
+
+    Args:
+        descriptor: where the lines go; it is closed at the end.
+        clock: seconds since the epoch.
+
+    Attributes:
+        lost: how many lines could not be written.
+    """
+
+    def __init__(self, descriptor: int, clock: Callable[[], float] = time.time) -> None:
+        self.lost = 0
+        self._descriptor = descriptor
+        self._clock = clock
+        self._lines: deque[bytes] = deque()
+        self._changed = threading.Event()
+        self._closing = threading.Event()
+        self._losing = threading.Lock()
+        self._told = False
+        self._torn = False
+        # A daemon: one that hangs in a write does not keep the process from its end.
+        self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
+        self._thread.start()
+
+    def write(self, access: Access) -> None:
+        """Log a request; the line is on its way within `BATCH_S`."""
+        if len(self._lines) >= MAX_PENDING:
+            self._lose(1, "lines come faster than they can be written")
+            return
+        self._lines.append(encode_access(access, self._clock()))
+        self._changed.set()
+
+    def close(self) -> None:
+        """Write what is left, for `LAST_LINES_S` at most, and close the file."""
+        self._closing.set()
+        self._changed.set()
+        self._thread.join(LAST_LINES_S)
+
+    def _run(self) -> None:
+        closing = False
+        while not closing:
+            self._changed.wait()
+            closing = self._closing.wait(BATCH_S)
+            self._changed.clear()
+            batch = [self._lines.popleft() for _ in range(len(self._lines))]
+            if batch:
+                self._write_all(batch)
+        os.close(self._descriptor)
+
+    def _write_all(self, batch: list[bytes]) -> None:
+        # After a line that was cut by a full disk, the next one begins on a line of its own.
+        data = b"\n" * self._torn + b"".join(batch)
+        written = 0
+        try:
+            while written < len(data):
+                written += os.write(self._descriptor, data[written:])
+        except OSError as error:
+            whole = data.count(b"\n", 0, written) - (self._torn and written > 0)
+            self._lose(len(batch) - whole, error.strerror or str(error))
+        if written:
+            self._torn = data[written - 1 : written] != b"\n"
+
+    def _lose(self, count: int, why: str) -> None:
+        with self._losing:
+            self.lost += count
+            first, self._told = not self._told, True
+        if first:
+            _log.error("access_log.lost error=%r", why)
+
+
+def encode_access(access: Access, at: float) -> bytes:
+    """Return the line of a request.
+
+    It is ASCII: control characters, line ends of every kind and marks of direction are escaped,
+    so that no value can end the line or drive a terminal.
+
+    Args:
+        access: the request.
+        at: seconds since the epoch.
+    """
+    time_utc = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    fields: dict[str, object] = {"time": time_utc.replace("+00:00", "Z")}
+    for name, value in msgspec.structs.asdict(access).items():
+        if name == "path":
+            value = value.partition("?")[0]
+        if isinstance(value, str) and len(value) > MAX_VALUE_CHARS:
+            value = value[: MAX_VALUE_CHARS - 1] + "…"
+        fields[name] = round(value, 3) if isinstance(value, float) else value
+    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+
+
+def open_access_log(target: str | os.PathLike[str] | None) -> AccessLog:
+    """Return the log that is wanted.
+
+    Args:
+        target: "-" for stdout, or a file that is made with mode 0600 and written to at its end,
+            or `None` for no log. Whoever rotates the file copies and truncates it.
+
+    Raises:
+        ConfigurationError: if the file cannot be opened.
+    """
+    if target is None:
+        return NoAccessLog()
+    try:
+        if target == "-":
+            return JsonAccessLog(os.dup(sys.stdout.fileno()))
+        # Not blocking, for the opening only: of a named pipe it would wait for a reader.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)
+        descriptor = os.open(target, flags, 0o600)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the access log {target} cannot be opened: {error.strerror or error}"
+        ) from error
+    os.set_blocking(descriptor, True)
+    return JsonAccessLog(descriptor)

@@ -1,0 +1,141 @@
+"""Lets so many requests in at once, and lets some more wait in a line that is fair to tenants."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
+
+from berlin.errors import OverloadedError
+
+RETRY_AFTER_S = 2.0
+
+# A waiter gets a slot (`None`), or is told why not.
+_Waiter = asyncio.Future[str | None]
+
+
+class Admission:
+    """Slots, and a line before them.
+
+    A free slot goes to the waiting tenant that holds the fewest; among equals, in turn; within a
+    tenant, first come, first served. So a tenant that floods uses what others leave, and the
+    next free slot is for one who comes new. No slot is kept empty for anybody.
+
+    One tenant alone may fill the line. When it is full and another comes, the last one of the
+    tenant with the longest part of the line is sent away for it, as long as that part stays
+    longer than its own: who floods is pushed back to an equal share, half of the line
+    between two.
+
+    It belongs to one event loop.
+
+    Args:
+        at_once: requests inside at most.
+        waiting: requests in the line at most; 0 for no line.
+        wait_s: seconds that a request waits at most.
+    """
+
+    def __init__(self, at_once: int, waiting: int, wait_s: float) -> None:
+        self._at_once = at_once
+        self._waiting = waiting
+        self._wait_s = wait_s
+        self._held: Counter[Hashable] = Counter()
+        self._inside = 0
+        # The line of each tenant that waits; who was served last stands last.
+        self._lines: OrderedDict[Hashable, deque[_Waiter]] = OrderedDict()
+        self._in_line = 0
+
+    @property
+    def inside(self) -> int:
+        """How many requests are inside."""
+        return self._inside
+
+    @property
+    def in_line(self) -> int:
+        """How many requests wait."""
+        return self._in_line
+
+    @asynccontextmanager
+    async def enter(self, tenant: Hashable = None) -> AsyncIterator[None]:
+        """Hold a slot for the time of the block.
+
+        Args:
+            tenant: whose request it is, such as the id of a key.
+
+        Raises:
+            OverloadedError: if the line is full or the wait was too long; nothing was sent.
+        """
+        if self._inside < self._at_once:  # then nobody waits
+            self._give(tenant)
+        else:
+            await self._wait(tenant)
+        try:
+            yield
+        finally:
+            self._take_back(tenant)
+
+    async def _wait(self, tenant: Hashable) -> None:
+        if self._in_line >= self._waiting:
+            self._make_room(tenant)
+        loop = asyncio.get_running_loop()
+        waiter: _Waiter = loop.create_future()
+        self._lines.setdefault(tenant, deque()).append(waiter)
+        self._in_line += 1
+        # Not `asyncio.timeout`: what becomes of a waiter is said once, by the result it gets.
+        refusal = f"too busy: no room within {self._wait_s:g} s; try again"
+        timer = loop.call_later(self._wait_s, self._refuse, tenant, waiter, refusal)
+        try:
+            why = await waiter
+        except asyncio.CancelledError:
+            self._leave(tenant, waiter)
+            if not waiter.cancelled() and waiter.result() is None:
+                self._take_back(tenant)  # it got the slot in the same turn of the loop
+            raise
+        finally:
+            timer.cancel()
+        if why is not None:
+            raise OverloadedError(why, retry_after=RETRY_AFTER_S)
+
+    def _make_room(self, tenant: Hashable) -> None:
+        full = f"too busy: {self._at_once} requests at once and {self._waiting} waiting; try again"
+        longest = max(self._lines, key=lambda other: len(self._lines[other]), default=tenant)
+        if len(self._lines.get(longest, ())) <= len(self._lines.get(tenant, ())) + 1:
+            raise OverloadedError(full, retry_after=RETRY_AFTER_S)
+        self._refuse(longest, self._lines[longest][-1], full)
+
+    def _refuse(self, tenant: Hashable, waiter: _Waiter, why: str) -> None:
+        self._leave(tenant, waiter)
+        if not waiter.done():
+            waiter.set_result(why)
+
+    def _leave(self, tenant: Hashable, waiter: _Waiter) -> None:
+        line = self._lines.get(tenant, deque())
+        if waiter not in line:  # it was called, sent away, or passed over
+            return
+        line.remove(waiter)
+        self._in_line -= 1
+        if not line:
+            del self._lines[tenant]
+
+    def _give(self, tenant: Hashable) -> None:
+        self._inside += 1
+        self._held[tenant] += 1
+
+    def _take_back(self, tenant: Hashable) -> None:
+        self._inside -= 1
+        self._held[tenant] -= 1
+        if not self._held[tenant]:
+            del self._held[tenant]
+        self._call_next()
+
+    def _call_next(self) -> None:
+        while self._lines:
+            tenant = min(self._lines, key=lambda other: self._held[other])
+            waiter = self._lines[tenant][0]
+            self._leave(tenant, waiter)
+            if not waiter.done():  # else it was cancelled, and its task has not run since
+                if tenant in self._lines:
+                    self._lines.move_to_end(tenant)
+                self._give(tenant)
+                waiter.set_result(None)
+                return

@@ -1,0 +1,149 @@
+"""Answers a chat, whatever the face: who asks, whom, how much at once, and in which form."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+
+import msgspec
+from aiohttp import web
+
+from berlin.errors import StoppingError
+from berlin.gateway.access_log import AccessLog, NoAccessLog
+from berlin.gateway.body import read_body
+from berlin.gateway.catalog import Catalog, Service, Target
+from berlin.gateway.guard import Guard
+from berlin.gateway.metrics import Metrics, NoMetrics
+from berlin.gateway.streaming import OpenStreams
+from berlin.gateway.tracing import NoTracing, Tracing
+from berlin.gateway.visit import VISIT, Visit
+from berlin.providers.base import Provider
+from berlin.wire.format import ClientCall, Format
+
+# Longer bodies are read in a thread, so that the loop goes on.
+LONG_BODY_BYTES = 64 * 1024
+
+
+class Gateway:
+    """What the faces share.
+
+    Args:
+        catalog: the providers and models; another one takes its place at a reload.
+        guard: who may ask.
+        streams: the answers that are being made.
+        log: takes note of each request.
+        metrics: counts them.
+        tracing: makes spans of them.
+
+    Attributes:
+        stopping: whether no new work is taken.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        guard: Guard | None = None,
+        streams: OpenStreams | None = None,
+        log: AccessLog | None = None,
+        metrics: Metrics | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
+        self.catalog = catalog
+        self.guard = guard or Guard()
+        self.streams = streams or OpenStreams()
+        self.log = log or NoAccessLog()
+        self.metrics = metrics or NoMetrics()
+        self.tracing = tracing or NoTracing()
+        self.stopping = False
+
+    @classmethod
+    def of(cls, provider: Provider, name: str = "default") -> Gateway:
+        """Return a gateway over one provider, without keys, limits and logs."""
+        return cls(Catalog([Service(name, provider, any_model=True)]))
+
+    def check_running(self) -> None:
+        """Raise StoppingError if no new work is taken."""
+        if self.stopping:
+            raise StoppingError("the service is stopping; try again", retry_after=1)
+
+    async def receive(
+        self, request: web.Request, decode: Callable[[bytes], ClientCall]
+    ) -> ClientCall:
+        """Return what a client asks for, in the words of its face.
+
+        Raises:
+            InvalidRequestError: if it cannot be read.
+            HTTPException: if the body is too large, too slow, or no JSON by its own word.
+        """
+        body = await read_body(request)
+        if len(body) > LONG_BODY_BYTES:
+            return await asyncio.to_thread(decode, body)
+        return decode(body)
+
+    async def answer_as_key(self, request: web.Request, format: Format) -> web.StreamResponse:
+        """Answer a chat of a client that shows who it is by a key.
+
+        Raises:
+            BerlinError: if there is no answer at all.
+        """
+        key = self.guard.identify(request)
+        visit = request[VISIT]
+        visit.key = key.id if key is not None else ""
+        call = await self.receive(request, format.decode_request)
+        visit.model = call.request.model
+        target = self.catalog.resolve(call.request.model)
+        self.guard.check_model(key, target, call.request.model)
+        return await self.answer(request, format, call, target, visit.key or request.remote)
+
+    async def answer(
+        self,
+        request: web.Request,
+        format: Format,
+        call: ClientCall,
+        target: Target,
+        tenant: str | None,
+    ) -> web.StreamResponse:
+        """Answer a chat.
+
+        Args:
+            request: the client's request.
+            format: the dialect in which it came and in which the answer goes.
+            call: what it asks for.
+            target: whom it asks.
+            tenant: on whose account it waits, when there is a line.
+
+        Raises:
+            BerlinError: if there is no answer at all.
+        """
+        visit, service = request[VISIT], target.service
+        visit.provider, visit.stream = service.name, call.stream
+        chat = msgspec.structs.replace(call.request, model=target.model, request_id=visit.id)
+        headers = {"x-berlin-model": _printable(target.full_name)}
+        with service.busy(), self._counted(visit):
+            async with service.admission.enter(tenant):
+                bursts = service.provider.bursts(chat)
+                if call.stream:
+                    headers["Content-Type"] = format.content_type
+                    encoder = format.encoder(call)
+                    return await self.streams.stream(request, bursts, encoder, headers, visit)
+                answer = await self.streams.whole(bursts, visit)
+        body = format.encode_response(call, answer)
+        visit.bytes_out = len(body)
+        return web.Response(body=body, content_type="application/json", headers=headers)
+
+    @contextlib.contextmanager
+    def _counted(self, visit: Visit) -> Iterator[None]:
+        if not visit.stream:
+            yield
+            return
+        self.metrics.open_stream(visit.face)
+        try:
+            yield
+        finally:
+            self.metrics.close_stream(visit.face)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if " " <= c <= "~" else "?" for c in text)[:200]
+

@@ -1,0 +1,157 @@
+"""What one connection may cost: time for a request's head, and how many there are at once.
+
+aiohttp bounds the size of a head and the requests that are queued on a connection, but gives a
+head as long as an idle connection, and takes any number of connections. What stands here builds on
+two inner names of its `RequestHandler` (3.14): `_waiter` is a future while the connection waits
+for a request, and `_request_count` counts the heads that came whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, cast
+
+from aiohttp import web
+
+HEADER_TIMEOUT_S = 20.0
+KEEPALIVE_TIMEOUT_S = 75.0
+MAX_CONNECTIONS = 5_000
+
+_CLOSING = b"Server: berlin\r\nConnection: close\r\nContent-Length: 0\r\n"
+_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\n" + _CLOSING + b"\r\n"
+_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\n" + _CLOSING + b"Retry-After: 2\r\n\r\n"
+
+_log = logging.getLogger("berlin.gateway")
+
+
+def open_runner(
+    app: web.Application,
+    *,
+    header_timeout_s: float = HEADER_TIMEOUT_S,
+    keepalive_timeout_s: float = KEEPALIVE_TIMEOUT_S,
+    max_connections: int = MAX_CONNECTIONS,
+    **options: Any,
+) -> web.AppRunner:
+    """Return a runner whose connections are bounded.
+
+    Args:
+        app: the application.
+        header_timeout_s: seconds from the beginning of a connection, or from the first byte of
+            a later request, to the end of the request's head.
+        keepalive_timeout_s: seconds that a connection may be idle between requests.
+        max_connections: how many there are at once; one more is answered 503 and closed.
+        options: of `web.AppRunner`.
+    """
+    return _Runner(app, header_timeout_s, keepalive_timeout_s, max_connections, options)
+
+
+class _Runner(web.AppRunner):
+    def __init__(
+        self,
+        app: web.Application,
+        header_timeout_s: float,
+        keepalive_timeout_s: float,
+        max_connections: int,
+        options: dict[str, Any],
+    ) -> None:
+        super().__init__(app, keepalive_timeout=keepalive_timeout_s, **options)
+        self._header_timeout = header_timeout_s
+        self._max_connections = max_connections
+
+    async def _make_server(self) -> web.Server:
+        return _Server(await super()._make_server(), self._header_timeout, self._max_connections)
+
+
+class _Server(web.Server):
+    """Makes connections of ours, with all that aiohttp's own server was given."""
+
+    def __init__(self, given: web.Server, header_timeout_s: float, max_connections: int) -> None:
+        super().__init__(
+            given.request_handler,
+            request_factory=given.request_factory,
+            handler_cancellation=given.handler_cancellation,
+            **given._kwargs,
+        )
+        self._header_timeout = header_timeout_s
+        self._max_connections = max_connections
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for one more connection."""
+        return len(self._connections) >= self._max_connections
+
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, self._header_timeout, loop=self._loop, **self._kwargs)
+
+
+class _Connection(web.RequestHandler):
+    """A connection that has so much time for each head.
+
+    A head that begins while an answer is being written is timed from the first byte that comes
+    after it; without one, the limit of an idle connection holds.
+    """
+
+    __slots__ = ("_began", "_head_timer", "_header_timeout", "_heads", "_server")
+
+    def __init__(self, server: _Server, header_timeout_s: float, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._server = server
+        self._header_timeout = header_timeout_s
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._heads = 0
+        self._began = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin the time for the first head, or refuse the connection."""
+        if self._server.full:
+            refused = cast(asyncio.Transport, transport)  # uvloop's own class is not one
+            refused.write(_TOO_MANY)
+            refused.close()
+            return
+        super().connection_made(transport)
+        self._head_timer = self._loop.call_later(self._header_timeout, self._give_up)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes, and see whether a head has begun or has come whole."""
+        super().data_received(data)
+        if self._request_count != self._heads:
+            self._heads = self._request_count
+            self._began = False
+            self._stop_timer()
+        elif data and self._waiter is not None and not self._waiter.done():
+            self._began = True
+            if self._head_timer is None:
+                self._head_timer = self._loop.call_later(self._header_timeout, self._give_up)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End the time for the head."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what is not HTTP in one line, here and in the log; aiohttp shows a traceback."""
+        if status != 400 or request.writer.output_size > 0:
+            return super().handle_error(request, status, exc, message)
+        _log.info("request.malformed remote=%s error=%s", request.remote, type(exc).__name__)
+        response = web.Response(status=400, text="this is not a good HTTP request\n")
+        response.headers["Server"] = "berlin"
+        response.force_close()
+        return response
+
+    def _give_up(self) -> None:
+        self._head_timer = None
+        if self._began and self.transport is not None:
+            self.transport.write(_TOO_SLOW)
+        self.force_close()
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None

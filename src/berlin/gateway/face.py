@@ -1,0 +1,50 @@
+"""What a face is: a dialect that the gateway speaks, over the providers that it has."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import NamedTuple, Protocol, TypeAlias
+
+from aiohttp import web
+
+from berlin.errors import BerlinError
+from berlin.gateway.chat import Gateway
+from berlin.gateway.keys import Key
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Route(NamedTuple):
+    """One path of a face."""
+
+    method: str
+    path: str
+    handler: Handler
+
+
+class Face(Protocol):
+    """A dialect: its paths, and how it tells of an error.
+
+    Attributes:
+        name: for logs and metrics.
+        prefixes: paths below which errors are told in this dialect, also where no route fits.
+    """
+
+    name: str
+    prefixes: tuple[str, ...]
+
+    def routes(self) -> list[Route]:
+        """Return the paths of this face."""
+        ...
+
+    def encode_error(self, error: BerlinError) -> bytes:
+        """Return the body that tells of an error."""
+        ...
+
+
+def model_names(gateway: Gateway, key: Key | None) -> Iterator[str]:
+    """Give the names of the models that a key may ask."""
+    catalog = gateway.catalog
+    for name in catalog.names():
+        if key is None or key.allows(catalog.resolve(name).full_name):
+            yield name

@@ -1,0 +1,51 @@
+"""The Anthropic face: messages, and how many tokens they are."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from berlin.errors import BerlinError
+from berlin.gateway.chat import Gateway
+from berlin.gateway.face import Route
+from berlin.gateway.visit import VISIT
+from berlin.wire.anthropic_messages import AnthropicMessagesFormat
+from berlin.wire.tokens import TokenCount
+
+
+class AnthropicFace:
+    """What clients of Anthropic's API ask.
+
+    Args:
+        gateway: what the faces share.
+    """
+
+    name = "anthropic"
+    prefixes: tuple[str, ...] = ("/v1/messages",)
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._format = AnthropicMessagesFormat()
+
+    def routes(self) -> list[Route]:
+        """Return the paths of this face."""
+        return [
+            Route("POST", "/v1/messages", self._chat),
+            Route("POST", "/v1/messages/count_tokens", self._count_tokens),
+        ]
+
+    def encode_error(self, error: BerlinError) -> bytes:
+        """Return the body that tells of an error."""
+        return self._format.encode_error(error)
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        return await self._gateway.answer_as_key(request, self._format)
+
+    async def _count_tokens(self, request: web.Request) -> web.StreamResponse:
+        """Answer with a guess: the services that could count are not asked."""
+        gateway = self._gateway
+        key = gateway.guard.identify(request)
+        call = await gateway.receive(request, self._format.decode_request)
+        request[VISIT].model = call.request.model
+        target = gateway.catalog.resolve(call.request.model)
+        gateway.guard.check_model(key, target, call.request.model)
+        return web.json_response({"input_tokens": TokenCount(call.request).input_tokens})

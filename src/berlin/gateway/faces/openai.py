@@ -1,0 +1,77 @@
+"""The OpenAI face: chat completions and the list of models, with and without `/v1`."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+
+from berlin.errors import BerlinError, ModelNotFoundError
+from berlin.gateway.chat import Gateway
+from berlin.gateway.face import Route, model_names
+from berlin.wire.openai_chat import OpenAIChatFormat
+
+
+class OpenAIFace:
+    """What clients of OpenAI's API ask.
+
+    Args:
+        gateway: what the faces share.
+    """
+
+    name = "openai"
+    prefixes: tuple[str, ...] = ("/",)
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._format = OpenAIChatFormat()
+        self._since = int(time.time())
+
+    def routes(self) -> list[Route]:
+        """Return the paths of this face."""
+        return [
+            route
+            for prefix in ("/v1", "")
+            for route in (
+                Route("POST", f"{prefix}/chat/completions", self._chat),
+                Route("GET", f"{prefix}/models", self._models),
+                # Names hold slashes and colons.
+                Route("GET", prefix + "/models/{id:.+}", self._model),
+            )
+        ]
+
+    def encode_error(self, error: BerlinError) -> bytes:
+        """Return the body that tells of an error."""
+        return self._format.encode_error(error)
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        return await self._gateway.answer_as_key(request, self._format)
+
+    async def _models(self, request: web.Request) -> web.StreamResponse:
+        key = self._gateway.guard.identify(request)
+        models = [self._describe(name) for name in model_names(self._gateway, key)]
+        listed: dict[str, Any] = {"object": "list", "data": models, "has_more": False}
+        if models:
+            listed |= {"first_id": models[0]["id"], "last_id": models[-1]["id"]}
+        return web.json_response(listed)
+
+    async def _model(self, request: web.Request) -> web.StreamResponse:
+        key = self._gateway.guard.identify(request)
+        asked = request.match_info["id"]
+        if asked not in model_names(self._gateway, key):
+            raise ModelNotFoundError(f"the model {asked[:100]!r} does not exist here")
+        return web.json_response(self._describe(asked))
+
+    def _describe(self, name: str) -> dict[str, Any]:
+        # Clients of Anthropic's API ask the same path, and look for the last three.
+        return {
+            "id": name,
+            "object": "model",
+            "created": self._since,
+            "owned_by": self._gateway.catalog.resolve(name).service.name,
+            "type": "model",
+            "display_name": name,
+            "created_at": datetime.fromtimestamp(self._since, UTC).isoformat(),
+        }

@@ -1,0 +1,110 @@
+"""What a fake has handed out: tokens, ids and whatever else a recipe takes out of its answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from secrets import token_hex
+from typing import Any
+
+from berlin.auth.credentials import NAMES, Credentials
+from berlin.errors import InvalidRequestError, KeyRefusedError
+from berlin.gateway.refusals import HttpFault
+
+# What a client may leave out, and what is its own to choose.
+_OPTIONAL = frozenset({"conversation_id", "parent_id", "system"})
+_FREE = frozenset({"prompt", "messages", "system", "model", "uuid4"})
+
+
+class HandedOut:
+    """Remembers every value, and what the client said when it got it.
+
+    Args:
+        credentials: what is right at a login.
+        lifetime_s: seconds that a token is good for.
+
+    Attributes:
+        last: what was said when something was handed out for the last time.
+    """
+
+    def __init__(self, credentials: Credentials, lifetime_s: float) -> None:
+        self.credentials = credentials
+        self.lifetime_s = lifetime_s
+        self._right = credentials.values()
+        self._until: dict[str, float] = {}
+        self._values: dict[str, set[str]] = {}
+        self._said: dict[str, dict[str, Any]] = {}
+        self.last: dict[str, Any] = {}
+
+    def give(self, names: Iterable[str], said: Mapping[str, Any]) -> dict[str, Any]:
+        """Return new values for these names.
+
+        Args:
+            names: what a step takes.
+            said: what the client sent, to be remembered with them.
+        """
+        given = {name: self._make(name) for name in names}
+        self.last = {**said, **given}
+        for name, value in given.items():
+            self.add(name, value)
+            self._said[str(value)] = self.last
+        if "uuid4" in said:  # the client's own id of what it begins
+            self._said[str(said["uuid4"])] = self.last
+        return given
+
+    def add(self, name: str, value: object) -> None:
+        """Take note of a value that the client may use from now on."""
+        self._values.setdefault(name, set()).add(str(value))
+
+    def recall(self, values: Iterable[object]) -> dict[str, Any]:
+        """Return what was said when these values were handed out."""
+        merged: dict[str, Any] = {}
+        for value in values:
+            merged |= self._said.get(str(value), {})
+        return merged
+
+    def knows(self, name: str, value: object) -> bool:
+        """Whether a value was handed out under this name."""
+        return str(value) in self._values.get(name, ())
+
+    def check(self, names: Iterable[str], values: Mapping[str, Any]) -> None:
+        """Check what a client sent where a recipe has placeholders.
+
+        Raises:
+            InvalidRequestError: if something is missing.
+            KeyRefusedError: if the credentials are wrong.
+            HttpFault: if it is nothing that was handed out.
+        """
+        for name in sorted(names):
+            if name in values:
+                self._check(name, values[name])
+            elif name not in _OPTIONAL:
+                raise InvalidRequestError.about(name, "missing in this request")
+
+    def is_token(self, token: str) -> bool:
+        """Whether a token is good."""
+        return self._until.get(token, 0.0) > time.monotonic()
+
+    def _check(self, name: str, value: object) -> None:
+        if name in _FREE or self.knows(name, value):
+            return
+        if name in NAMES:
+            if value != self._right.get(name):
+                raise KeyRefusedError(f"the {name.replace('_', ' ')} is wrong")
+            return
+        raise HttpFault(404, f"{str(value)[:80]!r} is no {name} that was handed out here")
+
+    def _make(self, name: str) -> Any:
+        match name:
+            case "token":
+                token = f"fake-{token_hex(12)}"
+                self._until[token] = time.monotonic() + self.lifetime_s
+                return token
+            case "expires_in":
+                return self.lifetime_s
+            case "expires_in_ms":
+                return self.lifetime_s * 1000
+            case "expires_at":
+                return time.time() + self.lifetime_s
+            case _:
+                return token_hex(12)

@@ -1,0 +1,238 @@
+"""What the gateway counts, in the text format of Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Protocol
+
+from berlin.errors import BerlinError, ConfigurationError
+
+# Of seconds: from a cached first event to an answer that takes minutes.
+BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+OTHER = "other"
+
+
+class Metrics(Protocol):
+    """Counts; every call is cheap and none raises."""
+
+    def end_request(
+        self,
+        *,
+        face: str | None,
+        provider: str | None,
+        outcome: str,
+        status: int,
+        seconds: float,
+        first_event_s: float | None = None,
+        events: int = 0,
+    ) -> None:
+        """Count a request at its end.
+
+        Args:
+            face: name of the face, or `None` where no route fits.
+            provider: name of the provider that was asked, or `None`.
+            outcome: "ok", "client_left", "refused", or the code of the error.
+            status: HTTP status of the answer; 0 if none went out.
+            seconds: from the request's head to the answer's end.
+            first_event_s: from the request's head to the first event, or `None`.
+            events: how many events the provider gave.
+        """
+        ...
+
+    def open_stream(self, face: str) -> None:
+        """Count an answer that begins to be written."""
+        ...
+
+    def close_stream(self, face: str) -> None:
+        """Count an answer that was open before."""
+        ...
+
+    def fail_upstream(self, provider: str, code: str) -> None:
+        """Count an error of a service, by the code of the error."""
+        ...
+
+    def end_login(self, provider: str, result: str) -> None:
+        """Count a login at a service: "ok", or the code of the error."""
+        ...
+
+    def set_waiting(self, provider: str, count: int) -> None:
+        """Say how many requests wait for a provider."""
+        ...
+
+    def know(self, providers: Iterable[str]) -> None:
+        """Take the names of the providers, after a change of the configuration."""
+        ...
+
+    def render(self) -> tuple[bytes, str]:
+        """Return the body of the metrics page and its content type."""
+        ...
+
+
+class NoMetrics:
+    """Counts nothing."""
+
+    def end_request(self, **values: object) -> None:
+        """Do nothing."""
+
+    def open_stream(self, face: str) -> None:
+        """Do nothing."""
+
+    def close_stream(self, face: str) -> None:
+        """Do nothing."""
+
+    def fail_upstream(self, provider: str, code: str) -> None:
+        """Do nothing."""
+
+    def end_login(self, provider: str, result: str) -> None:
+        """Do nothing."""
+
+    def set_waiting(self, provider: str, count: int) -> None:
+        """Do nothing."""
+
+    def know(self, providers: Iterable[str]) -> None:
+        """Do nothing."""
+
+    def render(self) -> tuple[bytes, str]:
+        """Return an empty page."""
+        return b"", "text/plain; charset=utf-8"
+
+
+class PrometheusMetrics:
+    """Metrics in a registry of its own.
+
+    Labels are bounded: a face or provider that is not configured, an unknown code and an
+    impossible status all count as "other". What a client wrote, such as a model, is never one.
+
+    Args:
+        providers: names of the providers in the configuration.
+        faces: names of the faces.
+
+    Raises:
+        ImportError: if prometheus-client is not installed.
+    """
+
+    def __init__(self, providers: Collection[str], faces: Collection[str]) -> None:
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+        self._providers = frozenset(providers)
+        self._faces = frozenset(faces)
+        self._outcomes = frozenset({"ok", "client_left", "refused", *_codes(BerlinError)})
+        self._registry = CollectorRegistry()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, labels, namespace="berlin", registry=self._registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(name, text, labels, namespace="berlin", registry=self._registry)
+
+        def histogram(name: str, text: str, *labels: str) -> Histogram:
+            return Histogram(
+                *(name, text, labels),
+                namespace="berlin",
+                registry=self._registry,
+                buckets=BUCKETS_S,
+            )
+
+        self._requests = counter(
+            "requests_total", "Requests at their end.", "face", "provider", "outcome", "status"
+        )
+        self._events = counter("events_total", "Events of answers.", "provider")
+        self._first_event = histogram(
+            "first_event_seconds", "From a request to the first event.", "provider"
+        )
+        self._seconds = histogram(
+            "request_seconds", "From a request to the end of its answer.", "face", "provider"
+        )
+        self._errors = counter("upstream_errors_total", "Errors of services.", "provider", "code")
+        self._logins = counter("logins_total", "Logins at services.", "provider", "result")
+        self._streams = gauge("open_streams", "Answers being written.", "face")
+        self._waiting = gauge("waiting", "Requests that wait for a provider.", "provider")
+
+    def end_request(
+        self,
+        *,
+        face: str | None,
+        provider: str | None,
+        outcome: str,
+        status: int,
+        seconds: float,
+        first_event_s: float | None = None,
+        events: int = 0,
+    ) -> None:
+        """Count a request at its end."""
+        face, provider = _known(face, self._faces), _known(provider, self._providers)
+        outcome = _known(outcome, self._outcomes)
+        told = str(status) if 100 <= status <= 599 else OTHER
+        self._requests.labels(face, provider, outcome, told).inc()
+        self._seconds.labels(face, provider).observe(seconds)
+        if events > 0:
+            self._events.labels(provider).inc(events)
+        if first_event_s is not None:
+            self._first_event.labels(provider).observe(first_event_s)
+
+    def open_stream(self, face: str) -> None:
+        """Count an answer that begins to be written."""
+        self._streams.labels(_known(face, self._faces)).inc()
+
+    def close_stream(self, face: str) -> None:
+        """Count an answer that was open before."""
+        self._streams.labels(_known(face, self._faces)).dec()
+
+    def fail_upstream(self, provider: str, code: str) -> None:
+        """Count an error of a service."""
+        labels = _known(provider, self._providers), _known(code, self._outcomes)
+        self._errors.labels(*labels).inc()
+
+    def end_login(self, provider: str, result: str) -> None:
+        """Count a login at a service."""
+        labels = _known(provider, self._providers), _known(result, self._outcomes)
+        self._logins.labels(*labels).inc()
+
+    def set_waiting(self, provider: str, count: int) -> None:
+        """Say how many requests wait for a provider."""
+        self._waiting.labels(_known(provider, self._providers)).set(count)
+
+    def know(self, providers: Iterable[str]) -> None:
+        """Take the names of the providers, after a change of the configuration."""
+        self._providers |= frozenset(providers)
+
+    def render(self) -> tuple[bytes, str]:
+        """Return all metrics."""
+        from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+        return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+
+
+def open_metrics(
+    wanted: bool | None, providers: Collection[str], faces: Collection[str]
+) -> Metrics:
+    """Return metrics, or what counts nothing if they are not wanted.
+
+    Args:
+        wanted: `None`, if they are wanted where prometheus-client is installed.
+        providers: names of the providers in the configuration.
+        faces: names of the faces.
+
+    Raises:
+        ConfigurationError: if they are wanted and prometheus-client is not installed.
+    """
+    if wanted is False:
+        return NoMetrics()
+    try:
+        return PrometheusMetrics(providers, faces)
+    except ImportError as error:
+        if wanted is None:
+            return NoMetrics()
+        raise ConfigurationError(
+            "metrics need prometheus-client: pip install 'berlin-llm[gateway]'"
+        ) from error
+
+
+def _known(value: str | None, known: Collection[str]) -> str:
+    return value if value is not None and value in known else OTHER
+
+
+def _codes(error: type[BerlinError]) -> Iterable[str]:
+    yield error.code
+    for kind in error.__subclasses__():
+        yield from _codes(kind)

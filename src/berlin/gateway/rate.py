@@ -1,0 +1,75 @@
+"""Limits the requests of a key in a minute."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable
+
+WINDOW_S = 60
+MAX_KEYS = 10_000
+
+
+class _Window:
+    """The requests of one key in the last minute: `[second, count]`, oldest first."""
+
+    def __init__(self) -> None:
+        self.seconds: deque[list[int]] = deque()
+        self.total = 0
+
+
+class RequestRate:
+    """A sliding window: in no 60 seconds, wherever they begin, are there more than the limit.
+
+    All of the limit may be used at once; there is no second burst at the edge of a minute. It
+    counts by whole seconds and to the safe side: a request counts for 60 to 61 seconds. A refused
+    request does not count. Memory: 61 counts for each key, and `MAX_KEYS` keys, of which the one
+    that was quiet longest is forgotten first.
+
+    Args:
+        clock: seconds that only go forward.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._windows: OrderedDict[Hashable, _Window] = OrderedDict()
+
+    def take(self, key: Hashable, per_minute: int) -> float:
+        """Count a request if it may be made; return 0, or the seconds until it may be made.
+
+        Args:
+            key: whose limit it is.
+            per_minute: the limit, at least 1; it may be another one at each call.
+        """
+        now = self._clock()
+        window = self._windows.pop(key, None) or _Window()
+        self._windows[key] = window
+        if len(self._windows) > MAX_KEYS:
+            self._windows.popitem(last=False)
+        seconds = window.seconds
+        while seconds and now >= _leaves(seconds[0][0]):
+            window.total -= seconds.popleft()[1]
+        if window.total >= per_minute:
+            return _wait(window, per_minute) - now
+        second = math.floor(now)
+        if seconds and seconds[-1][0] == second:
+            seconds[-1][1] += 1
+        else:
+            seconds.append([second, 1])
+        window.total += 1
+        return 0.0
+
+
+def _leaves(second: int) -> float:
+    return second + 1 + WINDOW_S
+
+
+def _wait(window: _Window, per_minute: int) -> float:
+    """Return when so many requests have left the window that there is room for one."""
+    left = window.total
+    for second, count in window.seconds:
+        left -= count
+        if left < per_minute:
+            return _leaves(second)
+    raise AssertionError("a limit is at least 1")

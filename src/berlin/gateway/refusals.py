@@ -1,0 +1,93 @@
+"""What a client is told of an error: enough to go on, and nothing of the inside."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from berlin.errors import (
+    AuthenticationError,
+    BerlinError,
+    ConfigurationError,
+    InvalidRequestError,
+    PermissionDeniedError,
+    TransportError,
+    UpstreamTimeoutError,
+)
+
+_STATUS_CODES = {
+    400: "invalid_request",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    413: "request_too_large",
+    415: "unsupported_media_type",
+    421: "misdirected_request",
+}
+
+
+class HttpFault(BerlinError):
+    """An error of HTTP itself: no such path, another method, a body that is too large.
+
+    Args:
+        status: the HTTP status.
+        message: what the client is told.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.http_status = status  # type: ignore[misc]  # of this one error
+        self.code = _STATUS_CODES.get(status, "http_error")  # type: ignore[misc]
+
+
+def public(error: BerlinError) -> BerlinError:
+    """Return the error as a client may read it.
+
+    What the service itself says of a request goes on. Which host could not be reached, which
+    account was refused and which table of the configuration is wrong stay in the log.
+    """
+    match error:
+        case InvalidRequestError():
+            return error
+        case ConfigurationError():
+            said, status = "the gateway is not set up for this; its log says more", 503
+        case AuthenticationError() | PermissionDeniedError():
+            said, status = "the service refuses the gateway's own credentials", 502
+        case UpstreamTimeoutError():
+            said, status = "the service took too long to answer", 504
+        case TransportError():
+            said, status = "the service could not be reached, or the connection broke", 502
+        case _ if type(error) is BerlinError:
+            said, status = "internal error; the gateway's log says more", 500
+        case _:
+            return error
+    told = error.again()
+    told.args = (said,)
+    told.http_status = status  # type: ignore[misc]  # of this one error
+    return told
+
+
+def headers_of(error: BerlinError) -> dict[str, str]:
+    """Return the headers that tell a client whether and when to try again."""
+    headers = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(max(1, round(error.retry_after)))
+        headers["retry-after-ms"] = str(max(1, round(error.retry_after * 1000)))
+    if not error.retryable and error.http_status in (408, 409, 429, *range(500, 600)):
+        # What clients would send again by themselves, in vain.
+        headers["x-should-retry"] = "false"
+    if error.http_status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return headers
+
+
+def from_http(error: web.HTTPException) -> HttpFault:
+    """Return what aiohttp refuses as an error of ours."""
+    words = {
+        404: "there is no such path here",
+        405: "this path takes another method",
+        408: "the request did not come in time",
+        413: "the body is too large",
+        415: "send JSON, with Content-Type: application/json",
+    }
+    return HttpFault(error.status, words.get(error.status, error.reason))

@@ -1,0 +1,167 @@
+"""From the configuration to a gateway, and to the next one when the file has changed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+from berlin.client import Berlin, build_named
+from berlin.config import Config, default_provider, resolve_settings
+from berlin.errors import BerlinError
+from berlin.gateway.access_log import open_access_log
+from berlin.gateway.admission import Admission
+from berlin.gateway.catalog import WAIT_S, Catalog, Service
+from berlin.gateway.chat import Gateway
+from berlin.gateway.guard import Guard
+from berlin.gateway.key_reader import KeyReader
+from berlin.gateway.metrics import Metrics, open_metrics
+from berlin.gateway.streaming import OpenStreams
+from berlin.gateway.tracing import open_tracing
+
+GUIDE = "guide"
+REFRESH_MODELS_S = 600.0
+FACES = ("openai", "anthropic", "ollama", "berlin")
+
+_log = logging.getLogger("berlin.gateway")
+
+
+def build_gateway(config: Config, keys: Path | None) -> Gateway:
+    """Return the gateway that a configuration describes.
+
+    Args:
+        config: the whole file.
+        keys: the file of the API keys; `None` for a gateway without keys.
+
+    Raises:
+        ConfigurationError: if something in it cannot be used.
+    """
+    server = config.server
+    catalog = build_catalog(config)
+    metrics = open_metrics(server.metrics, catalog.services, FACES)
+    watch_logins(catalog, metrics)
+    return Gateway(
+        catalog,
+        Guard(
+            KeyReader(keys) if keys is not None else None,
+            server.allowed_hosts,
+            server.cors_origins,
+        ),
+        OpenStreams(server.keep_alive_s, server.write_timeout_s),
+        open_access_log(server.access_log),
+        metrics,
+        open_tracing(server.tracing),
+    )
+
+
+def watch_logins(catalog: Catalog, metrics: Metrics) -> None:
+    """Count the logins of all providers."""
+    for service in catalog.services.values():
+        if isinstance(service.provider, Berlin):
+            service.provider.watch_logins(partial(metrics.end_login, service.name))
+
+
+def build_catalog(config: Config, before: Catalog | None = None) -> Catalog:
+    """Return the providers that a configuration names.
+
+    Args:
+        config: the whole file.
+        before: the providers so far; those that stay the same keep their connections.
+
+    Raises:
+        ConfigurationError: if one cannot be built.
+    """
+    first = config.server.provider or default_provider(config) or GUIDE
+    names = dict.fromkeys((first, *config.providers))
+    known = before.services if before is not None else {}
+    services = [_build_service(name, config, known.get(name)) for name in names]
+    return Catalog(services, config.aliases)
+
+
+def _build_service(name: str, config: Config, before: Service | None) -> Service:
+    if name == GUIDE and name not in config.providers:
+        return before or Service(name, build_named(name, config))
+    settings = resolve_settings(name, config)
+    described = settings.recipe.models
+    mine = config.providers.get(name)
+    limits = (mine.at_once, mine.waiting) if mine is not None else (64, 256)
+    given = mine.models if mine is not None else None
+    # The recipe's text too: another stream map in the same file is another provider.
+    key = (settings.key, repr(settings.recipe), limits, given)
+    if before is not None and before.key == key:
+        return before
+    provider = Berlin.from_settings(settings)
+    return Service(
+        name,
+        provider,
+        given if given is not None else described.list,
+        settings.model or described.default,
+        described.aliases,
+        any_model=given is None,
+        admission=Admission(*limits, WAIT_S),
+        fetch=provider.models if described.fetch is not None and given is None else None,
+        capabilities=described.capabilities,
+        key=key,
+    )
+
+
+async def refresh_models(gateway: Gateway) -> None:
+    """Ask the services that list their models which they are; what fails stays as it was."""
+
+    async def refresh(service: Service, fetch: Callable[[], Awaitable[Iterable[str]]]) -> None:
+        try:
+            service.learn(await fetch())
+        except BerlinError as error:
+            _log.warning("models.failed provider=%s error=%s", service.name, error.message)
+
+    services = gateway.catalog.services.values()
+    await asyncio.gather(*(refresh(s, s.fetch) for s in services if s.fetch is not None))
+
+
+async def refresh_models_forever(gateway: Gateway) -> None:
+    """Keep the lists of models fresh; a service that does not answer stops nothing."""
+    while True:
+        await refresh_models(gateway)
+        await asyncio.sleep(REFRESH_MODELS_S)
+
+
+class Reload:
+    """Takes up a changed configuration while the gateway runs.
+
+    Answers that are open go on with the providers that they began with. A configuration that is
+    wrong changes nothing.
+
+    Args:
+        gateway: what is changed.
+        load: reads the configuration anew.
+    """
+
+    def __init__(self, gateway: Gateway, load: Callable[[], Config]) -> None:
+        self._gateway = gateway
+        self._load = load
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    def __call__(self) -> bool:
+        """Read the configuration and use it; return whether it was good."""
+        gateway = self._gateway
+        try:
+            config = self._load()
+            catalog = build_catalog(config, gateway.catalog)
+        except BerlinError as error:
+            _log.error("config.kept the new one is wrong: %s", error.message)
+            return False
+        kept = set(catalog.services.values())
+        for service in gateway.catalog.services.values():
+            if service not in kept:
+                task = asyncio.create_task(service.retire())
+                self._retiring.add(task)
+                task.add_done_callback(self._retiring.discard)
+        gateway.catalog = catalog
+        gateway.guard.allowed_hosts = config.server.allowed_hosts
+        gateway.guard.cors_origins = config.server.cors_origins
+        gateway.metrics.know(catalog.services)
+        watch_logins(catalog, gateway.metrics)
+        _log.warning("config.loaded providers=%s", ",".join(catalog.services))
+        return True
