@@ -8,7 +8,7 @@ BerlinError (a RuntimeError)
 │   └── ModelNotFoundError        there is no such provider or model
 ├── KeyRefusedError               the gateway refuses the key of a client              [exit 3]
 ├── OverloadedError               the gateway has too much to do                       [exit 5]
-├── StoppingError                 the gateway is stopping                              [exit 5]
+├── UnavailableError              the gateway takes no work at present                [exit 5]
 ├── AuthenticationError           the service refuses the credentials or the token      [exit 3]
 ├── PermissionDeniedError         known, but not allowed to do this (403)               [exit 3]
 ├── TransportError                the service could not be reached or the line broke    [exit 4]
@@ -157,13 +157,13 @@ class OverloadedError(BerlinError):
     code = "rate_limit_exceeded"
 
 
-class StoppingError(BerlinError):
-    """The gateway is stopping; another one may answer."""
+class UnavailableError(BerlinError):
+    """The gateway takes no work at present: it is stopping, or cannot read its keys."""
 
     retryable = True
     exit_code = 5
     http_status = 503
-    code = "stopping"
+    code = "unavailable"
 
 
 class AuthenticationError(BerlinError):

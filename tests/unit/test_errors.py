@@ -27,7 +27,7 @@ SAID = {
     "ModelNotFoundError": (False, False, False, 2, 404, "model_not_found"),
     "KeyRefusedError": (False, False, False, 3, 401, "invalid_api_key"),
     "OverloadedError": (True, False, False, 5, 429, "rate_limit_exceeded"),
-    "StoppingError": (True, False, False, 5, 503, "stopping"),
+    "UnavailableError": (True, False, False, 5, 503, "unavailable"),
     "AuthenticationError": (False, True, False, 3, 502, "upstream_authentication"),
     "PermissionDeniedError": (False, True, False, 3, 502, "upstream_permission"),
     "TransportError": (False, True, True, 4, 502, "upstream_unreachable"),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 from aiohttp import web
 
-from berlin.errors import StoppingError
+from berlin.errors import UnavailableError
 from berlin.gateway.access_log import AccessLog, NoAccessLog
 from berlin.gateway.body import read_body
 from berlin.gateway.catalog import Catalog, Service, Target
@@ -63,9 +63,9 @@ class Gateway:
         return cls(Catalog([Service(name, provider, any_model=True)]))
 
     def check_running(self) -> None:
-        """Raise StoppingError if no new work is taken."""
+        """Raise UnavailableError if no new work is taken."""
         if self.stopping:
-            raise StoppingError("the service is stopping; try again", retry_after=1)
+            raise UnavailableError("the service is stopping; try again", retry_after=1)
 
     async def receive(
         self, request: web.Request, decode: Callable[[bytes], ClientCall]

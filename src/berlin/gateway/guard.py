@@ -7,7 +7,12 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from berlin.errors import KeyRefusedError, ModelNotFoundError, OverloadedError
+from berlin.errors import (
+    KeyRefusedError,
+    ModelNotFoundError,
+    OverloadedError,
+    UnavailableError,
+)
 from berlin.gateway.catalog import Target
 from berlin.gateway.key_reader import KeyReader
 from berlin.gateway.keys import Key
@@ -54,17 +59,25 @@ class Guard:
         """Whether the keys can be read."""
         return self._keys is None or self._keys.working
 
+    def close(self) -> None:
+        """Close the file of the keys."""
+        if self._keys is not None:
+            self._keys.close()
+
     def identify(self, request: web.Request) -> Key | None:
         """Return the client's key; `None` where none is needed.
 
         Raises:
             KeyRefusedError: if it has none, or a wrong one.
             OverloadedError: if too many wrong keys came from there, or the key asks too often.
+            UnavailableError: if the keys cannot be read.
         """
         if not self.needs_key or self._keys is None:
             return None
         sent = _sent_keys(request)
         key = self._keys.find(sent[0]) if len(sent) == 1 else None
+        if key is None and not self._keys.working:
+            raise UnavailableError("the keys cannot be read at present; try again", retry_after=2)
         if key is None:
             # A right key is never slowed down, whoever else guesses from its address.
             wait = self._wrong_keys.wait(request.remote)

@@ -80,6 +80,7 @@ async def open_server(
     finally:
         await runner.cleanup()
         gateway.log.close()
+        gateway.guard.close()
         for service in gateway.catalog.services.values():
             await service.provider.aclose()
 

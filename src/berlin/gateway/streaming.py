@@ -11,7 +11,7 @@ from contextlib import aclosing
 
 from aiohttp import web
 
-from berlin.errors import BerlinError, StoppingError
+from berlin.errors import BerlinError, UnavailableError
 from berlin.gateway.refusals import public
 from berlin.gateway.visit import Visit
 from berlin.providers.base import Burst
@@ -55,7 +55,7 @@ class OpenStreams:
     def end_all(self) -> None:
         """Let every open answer end with an error."""
         for pump in list(self._pumps):
-            pump.fail(StoppingError("the service is stopping; try again"))
+            pump.fail(UnavailableError("the service is stopping; try again"))
 
     async def stream(
         self,

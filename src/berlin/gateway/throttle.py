@@ -33,7 +33,7 @@ class Throttle:
         count, _ = self._failures.pop(key, (0, 0.0))
         count += 1
         over = count - FREE_FAILURES
-        wait = min(FIRST_WAIT_S * 2**over, LONGEST_WAIT_S) if over >= 0 else 0.0
+        wait = min(FIRST_WAIT_S * 2 ** min(over, 10), LONGEST_WAIT_S) if over >= 0 else 0.0
         self._failures[key] = (count, self._clock() + wait)
         if len(self._failures) > MAX_KEYS:
             self._failures.popitem(last=False)

@@ -35,7 +35,7 @@ NO_FAULTS = [
     errors.ModelNotFoundError,
     errors.KeyRefusedError,
     errors.OverloadedError,
-    errors.StoppingError,
+    errors.UnavailableError,
     errors.AuthenticationError,
     errors.PermissionDeniedError,
     errors.RequestRejectedError,
