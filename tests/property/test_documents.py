@@ -49,15 +49,13 @@ def cut(data: bytes, sizes: list[int]) -> Iterator[bytes]:
 def documents(framing: Framing, reads: Iterable[bytes]) -> list[bytes]:
     """Return the documents of an answer; text that is no JSON is joined, since reads cut it."""
     framer = build_framer(framing, DONE)
-    found = b""
+    found: list[bytes] = []
     for read in reads:
-        block = framer.feed(read)
-        assert not block or block.endswith(b"\n")
-        found += block
+        found += framer.feed(read)
         if framer.done:
             break
     found += framer.finish()
-    lines = [line for line in found.split(b"\n") if line.strip()]
+    lines = [line for line in found if line.strip()]
     if framing == "text":
         good = list(takewhile(lambda line: line.startswith(b"{"), lines))
         text = "".join(json.loads(line)["data"] for line in good)
@@ -123,7 +121,7 @@ def test_the_short_way_gives_what_the_framer_of_events_gives(data: bytes, sizes:
     """Whether a read is taken at once or event by event, the data is the same."""
     # What the last blank line does not close is taken as an event too.
     events = list(events_of(data + b"\n\n"))
-    plain = [value.replace(b"\n", b" ") for _, value in events if value.strip()]
+    plain = [value for _, value in events if value.strip()]
     assert documents("sse", cut(data, sizes)) == plain
     texts = [json.loads(line) for line in documents("sse-text", cut(data, sizes))]
     assert texts == [{"event": name, "data": value.decode()} for name, value in events]
@@ -153,7 +151,7 @@ def test_an_event_without_data_of_its_own_is_null() -> None:
 def test_a_body_that_is_no_stream_is_one_document(blank: bytes, body: bytes) -> None:
     """A whole answer in place of events comes out as one document, under every cut in two."""
     data = blank + body
-    expected = [body.replace(b"\n", b" ").replace(b"\r", b" ")]
+    expected = [body]
     for n in range(len(data) + 1):
         assert documents("sse", [data[:n], data[n:]]) == expected
 
@@ -171,15 +169,14 @@ def test_nothing_is_read_behind_the_mark(framing: Framing, mark: bytes) -> None:
     for n in range(len(data) + 1):
         framer = build_framer(framing, DONE)
         found = framer.feed(data[:n]) + framer.feed(data[n:]) + framer.finish()
-        assert found.split(b"\n")[:1] == expected
-        assert b'"b"' not in found
+        assert found == expected
         assert framer.done
 
 
 def test_without_a_mark_nothing_ends_a_stream() -> None:
     """A framer that was given no mark takes one for data."""
     framer = build_framer("sse")
-    assert framer.feed(b"data: [DONE]\n\n") == b"[DONE]\n"
+    assert framer.feed(b"data: [DONE]\n\n") == [b"[DONE]"]
     assert not framer.done
 
 
@@ -200,9 +197,9 @@ def test_items_of_an_array_come_one_by_one(
 def test_an_item_is_handed_out_when_it_is_whole() -> None:
     """The reader of a long array need not wait for its end."""
     framer = build_framer("json-array")
-    assert framer.feed(b'[{"a":"]\\') == b""
-    assert framer.feed(b'"},') == b""
-    assert framer.feed(b"") == b""
+    assert framer.feed(b'[{"a":"]\\') == []
+    assert framer.feed(b'"},') == []
+    assert framer.feed(b"") == []
 
 
 # All others
@@ -257,9 +254,9 @@ def test_s09_blank_lines_are_not_kept(framing: Framing) -> None:
     framer = build_framer(framing, DONE)
     read = b"\n" * (1 << 20)
     for _ in range(MAX_LINE_BYTES // len(read) + 2):
-        assert not framer.feed(read).strip()
+        assert framer.feed(read) == []
     end = {"sse": b'data: {"a":1}\n\n', "ndjson": b'{"a":1}\n', "json-array": b'[{"a":1}]'}
-    assert framer.feed(end[framing]).strip() == b'{"a":1}'
+    assert framer.feed(end[framing]) == [b'{"a":1}']
 
 
 @pytest.mark.parametrize(
@@ -274,8 +271,7 @@ def test_s16_what_is_no_utf8_does_not_eat_what_came_before(framing: Framing, dat
     for n in range(len(data) + 1):
         framer = build_framer(framing, DONE)
         found = framer.feed(data[:n]) + framer.feed(data[n:]) + framer.finish()
-        lines = found.split(b"\n")
-        before = list(takewhile(lambda line: line.startswith(b"{"), lines))
+        before = list(takewhile(lambda line: line.startswith(b"{"), found))
         assert "".join(json.loads(line)["data"] for line in before).startswith("good")
         with pytest.raises(json.JSONDecodeError):
-            json.loads(lines[len(before)])
+            json.loads(found[len(before)])

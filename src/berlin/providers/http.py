@@ -17,7 +17,6 @@ from berlin.providers.stopwatch import Stopwatch
 from berlin.transport import Answer, Sender
 from berlin.types import ChatRequest, HttpRequest, HttpResponse, Secret, Timeouts, mask
 from berlin.wire.format import Exchange, Format
-from berlin.wire.framing import on_one_line
 from berlin.wire.models import FetchMap
 from berlin.wire.status import error_from_answer
 
@@ -220,7 +219,7 @@ class HttpProvider:
         decoder = self._format.decoder()
         while True:
             answer = await self._fetch(call, way)
-            events = decoder.feed(on_one_line(answer.body) + b"\n")
+            events = decoder.feed(answer.body.translate(_LINE_ENDS) + b"\n")
             if events:
                 way.watch.progress()
                 yield events
@@ -285,6 +284,10 @@ class HttpProvider:
             link.__context__ = None
             link = link.__cause__
         return error
+
+
+# JSON has line ends between its tokens only; in broken JSON they do not matter.
+_LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
 
 
 async def _drain(response: Answer) -> None:

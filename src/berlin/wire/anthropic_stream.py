@@ -93,7 +93,7 @@ class _Kind(msgspec.Struct, gc=False):
     type: str = ""
 
 
-_DECODE_LINES = msgspec.json.Decoder(_Event).decode_lines
+_DECODER = msgspec.json.Decoder(_Event)
 _DECODE_KIND = msgspec.json.Decoder(_Kind).decode
 _DECODE_MESSAGE = msgspec.json.Decoder(_Message).decode
 
@@ -109,7 +109,7 @@ class AnthropicDecoder(DocumentDecoder):
     """Decodes one answer, streamed or whole; see `EventDecoder`."""
 
     def __init__(self) -> None:
-        super().__init__(build_framer("sse"), _DECODE_LINES, "finish_reason")
+        super().__init__(build_framer("sse"), _DECODER, "finish_reason")
         self._counts = _Usage()
         # The blocks of tool calls that are open, each with its input until pieces of it come.
         self._inputs: dict[int | None, str] = {}

@@ -85,17 +85,31 @@ class CompiledDocument:
             steps.append(_raw(rest))
         return _chain(steps)
 
+    def counter(self, pointers: Iterable[Pointer]) -> Callable[[list[Any]], int]:
+        """Return a function that tells how many documents have nothing at any of the pointers."""
+        pointers = list(pointers)
+        watch = self.watcher(pointers)
+        if not pointers or any(len(self._steps(pointer)[0]) != 1 for pointer in pointers):
+            return lambda documents: len(documents) - sum(map(watch, documents))
+        read, nothing = self._reader_of_all(pointers)
+        return lambda documents: list(map(read, documents)).count(nothing)
+
+    def _reader_of_all(self, pointers: list[Pointer]) -> tuple[Accessor, tuple[Any, ...]]:
+        """Return what reads all members at once, and what it gives where there is none."""
+        names = [f"f{n}" for n in sorted({self._field(p) for p in pointers})]
+        return operator.attrgetter(*names, names[0]), (UNSET,) * (len(names) + 1)
+
     def watcher(self, pointers: Iterable[Pointer]) -> Callable[[Any], bool]:
         """Return a function that tells whether anything stands at one of the pointers.
 
         It is called for each object of a stream, so it looks without decoding.
         """
+        pointers = list(pointers)
         chains = [tuple(steps) for steps in (self._steps(pointer)[0] for pointer in pointers)]
         if not chains:
             return lambda document: False
         if all(len(chain) == 1 for chain in chains):
-            names = [f"f{n}" for n in sorted({self._field(p) for p in pointers})]
-            read, nothing = operator.attrgetter(*names, names[0]), (UNSET,) * (len(names) + 1)
+            read, nothing = self._reader_of_all(pointers)
             return lambda document: read(document) != nothing
         readers = [_chain(list(chain)) for chain in chains]
         nulls = (UNSET, None, Raw(b"null"))

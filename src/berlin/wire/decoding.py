@@ -6,7 +6,6 @@ wherever the reads were cut.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -27,7 +26,7 @@ class DocumentDecoder:
 
     Args:
         framer: cuts the bytes into documents.
-        decode_lines: decodes a block of documents, each into what `_take` knows.
+        decoder: decodes a document into what `_take` knows.
         ends: what a good answer ends with.
 
     Attributes:
@@ -35,13 +34,12 @@ class DocumentDecoder:
         done: whether the answer is whole; what follows is not read.
     """
 
-    def __init__(
-        self, framer: Framer, decode_lines: Callable[[bytes], list[Any]], ends: Ends
-    ) -> None:
+    def __init__(self, framer: Framer, decoder: msgspec.json.Decoder[Any], ends: Ends) -> None:
         self.failure: BerlinError | None = None
         self.done = False
         self._framer = framer
-        self._decode_lines = decode_lines
+        self._decode_one = decoder.decode
+        self._decode_lines = decoder.decode_lines
         self._ends = ends
         self._answered = False
         self._reason: FinishReason | None = None
@@ -55,12 +53,11 @@ class DocumentDecoder:
         if self.failure is not None or self.done:
             return []
         try:
-            block = self._framer.feed(data)
+            documents = self._framer.feed(data)
         except ProtocolError as error:
             self.failure = error
             return []
-        # Blank lines are keep-alives, and may come by the million.
-        events = self._decode(block) if block and not block.isspace() else []
+        events = self._decode(documents) if documents else []
         if self.failure is None and self._is_marked:
             self._end(events)
         return events
@@ -74,7 +71,7 @@ class DocumentDecoder:
         except ProtocolError as error:
             self.failure = error
             return []
-        events = [] if not rest or rest.isspace() else self._decode(rest)
+        events = self._decode(rest) if rest else []
         self._end_after(rest, events)
         return events
 
@@ -96,10 +93,10 @@ class DocumentDecoder:
             if not take(document, events):
                 return
 
-    def _end_after(self, rest: bytes, events: list[StreamEvent]) -> None:
-        if isinstance(self.failure, ProtocolError) and _is_cut(rest):
+    def _end_after(self, rest: list[bytes], events: list[StreamEvent]) -> None:
+        if isinstance(self.failure, ProtocolError) and rest and _is_cut(rest[-1]):
             self.failure = TruncatedStreamError(
-                f"the answer was cut off in the middle of a line: {snippet(rest)!r}"
+                f"the answer was cut off in the middle of a line: {snippet(rest[-1])!r}"
             )
         if self.failure is None:
             self._end(events)
@@ -124,20 +121,39 @@ class DocumentDecoder:
     def _is_marked(self) -> bool:
         return self.done or self._framer.done
 
-    def _decode(self, block: bytes) -> list[StreamEvent]:
+    def _decode(self, documents: list[bytes]) -> list[StreamEvent]:
         events: list[StreamEvent] = []
-        documents: list[Any] | None
+        decoded: list[Any] | None
         try:
-            documents = self._decode_lines(block)
+            decoded = list(map(self._decode_one, documents))
         except DECODE_ERRORS:
-            documents = None
-        if documents is None or not _is_one_a_line(block, len(documents)):
-            # Something is odd (or a blank line stands between): line by line, so that whatever
-            # comes before a bad line is delivered, wherever the reads were cut.
-            self._decode_one_by_one(block, events)
-            return events
-        self._take_block(documents, events)
+            decoded = None
+        if decoded is not None:
+            self._take_block(decoded, events)
+        else:
+            # Something is odd (or a blank line stands between): one by one, so that whatever
+            # comes before a bad document is delivered, wherever the reads were cut.
+            self._decode_one_by_one(documents, events)
         return events
+
+    def _decode_one_by_one(self, documents: list[bytes], events: list[StreamEvent]) -> None:
+        for document in documents:
+            if not document or document.isspace():
+                continue
+            try:
+                # Two objects on one line are both taken.
+                several = b"\n" not in document
+                decoded = self._decode_lines(document) if several else [self._decode_one(document)]
+            except DECODE_ERRORS as error:
+                if self._take_odd(document):
+                    continue
+                why = _why(document, error)
+                self.failure = ProtocolError(f"a line is not as described: {why}")
+                self.failure.__cause__ = error.with_traceback(None)
+                return
+            self._take_block(decoded, events)
+            if self.failure is not None or self.done:
+                return
 
     def _take_block(self, documents: list[Any], events: list[StreamEvent]) -> None:
         try:
@@ -145,22 +161,6 @@ class DocumentDecoder:
         except DECODE_ERRORS as error:
             self.failure = ProtocolError(f"a line is not as described: {error}")
         self._answered |= bool(events)
-
-    def _decode_one_by_one(self, block: bytes, events: list[StreamEvent]) -> None:
-        for line in block.split(b"\n"):
-            if not line or line.isspace():
-                continue
-            try:
-                documents = self._decode_lines(line)
-            except DECODE_ERRORS as error:
-                if self._take_odd(line):
-                    continue
-                self.failure = ProtocolError(f"a line is not as described: {_why(line, error)}")
-                self.failure.__cause__ = error.with_traceback(None)
-                return
-            self._take_block(documents, events)
-            if self.failure is not None or self.done:
-                return
 
 
 class ToolCallIndex:
@@ -215,16 +215,6 @@ def _is_cut(rest: bytes) -> bool:
     except DECODE_ERRORS:
         return True
     return False
-
-
-def _is_one_a_line(block: bytes, objects: int) -> bool:
-    """Whether each line is one whole object: then no cut of the reads makes a difference."""
-    return (
-        block.startswith(b"{")
-        and block.count(b"\n") == objects
-        and block.count(b"\n{") == objects - 1
-        and block.count(b"}\n") + block.count(b"}\r\n") == objects
-    )
 
 
 def _why(line: bytes, error: Exception) -> str:

@@ -1,7 +1,7 @@
-"""Framing: whatever way a service cuts its answer into pieces, out come lines of JSON.
+"""Framing: whatever way a service cuts its answer into pieces, out come JSON documents.
 
-Every framer gives blocks of whole JSON documents, one a line, so that one call decodes all that a
-read has brought. The framers of text that is no JSON make documents of it.
+Every framer gives all documents that a read has completed. The framers of text that is no JSON make
+documents of it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Framing: TypeAlias = Literal[
     "ndjson", "sse", "sse-events", "sse-text", "json", "json-array", "text"
 ]
 
-NOT_UTF8 = b"not UTF-8\n"
+NOT_UTF8 = b"not UTF-8"
 """Stands for text that is none. It is no JSON, so a decoder delivers what came before and fails."""
 
 
 class Framer(Protocol):
-    """Turns the bytes of an answer into lines of JSON, whatever the reads look like.
+    """Turns the bytes of an answer into JSON documents, whatever the reads look like.
 
     Attributes:
         done: whether the answer has said that it is at its end; what follows is not read.
@@ -34,16 +34,16 @@ class Framer(Protocol):
 
     done: bool
 
-    def feed(self, data: bytes) -> bytes:
-        """Take the next bytes and return the documents that they complete, each with its LF.
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take the next bytes and return the documents that they complete.
 
         Raises:
             ProtocolError: if a document is longer than the limit, or the framing is broken.
         """
         ...
 
-    def finish(self) -> bytes:
-        """Take the end of the answer and return what is left: a document without its LF."""
+    def finish(self) -> list[bytes]:
+        """Take the end of the answer and return what is left."""
         ...
 
 
@@ -56,7 +56,7 @@ def build_framer(framing: Framing, done_marker: bytes = b"") -> Framer:
     """
     match framing:
         case "ndjson":
-            return LineFramer()
+            return LineDocuments()
         case "sse":
             return SseDocuments(done_marker)
         case "sse-events":
@@ -71,6 +71,28 @@ def build_framer(framing: Framing, done_marker: bytes = b"") -> Framer:
             return TextFramer()
 
 
+class LineDocuments:
+    """One document a line."""
+
+    done = False
+
+    def __init__(self) -> None:
+        self._lines = LineFramer()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the lines that are whole now; see `Framer`."""
+        block = self._lines.feed(data)
+        if not block or block.isspace():  # keep-alives, which may come by the million
+            return []
+        lines = block.split(b"\n")
+        lines.pop()
+        return lines
+
+    def finish(self) -> list[bytes]:
+        """Return a last line that no LF ends; see `Framer`."""
+        return [self._lines.finish()]
+
+
 class JsonFramer:
     """The whole body is one document."""
 
@@ -80,19 +102,19 @@ class JsonFramer:
         self._parts: list[bytes] = []
         self._size = 0
 
-    def feed(self, data: bytes) -> bytes:
+    def feed(self, data: bytes) -> list[bytes]:
         """Keep the bytes; see `Framer`."""
         self._parts.append(data)
         self._size += len(data)
         if self._size > MAX_LINE_BYTES:
             raise ProtocolError(f"the answer is longer than {MAX_LINE_BYTES} bytes")
-        return b""
+        return []
 
-    def finish(self) -> bytes:
-        """Return the document on one line; see `Framer`."""
+    def finish(self) -> list[bytes]:
+        """Return the document; see `Framer`."""
         document = b"".join(self._parts).removeprefix(BOM)
         self._parts, self._size = [], 0
-        return on_one_line(document)
+        return [document]
 
 
 class JsonArrayFramer:
@@ -106,10 +128,10 @@ class JsonArrayFramer:
         self._in_string = False
         self._escaped = False
 
-    def feed(self, data: bytes) -> bytes:
+    def feed(self, data: bytes) -> list[bytes]:
         """Take the next bytes and return the items that they complete; see `Framer`."""
         if self.done or not data:
-            return b""
+            return []
         if self._depth == 0:
             data = self._enter(b"".join((*self._parts, data)))
         items: list[bytes] = []
@@ -139,15 +161,15 @@ class JsonArrayFramer:
                         self.done = True
                         break
         self._hold(data[begin:])
-        return b"".join(on_one_line(item) + b"\n" for item in items if not item.isspace() and item)
+        return [item for item in items if item and not item.isspace()]
 
-    def finish(self) -> bytes:
+    def finish(self) -> list[bytes]:
         """Return what is left: an item that was cut off; see `Framer`."""
         rest = b"".join(self._parts)
         if self.done:
-            return b""
+            return []
         # An array that is never closed was cut off, even between two items.
-        return on_one_line(rest) if rest.strip() or not self._depth else b"{"
+        return [rest if rest.strip() or not self._depth else b"{"]
 
     def _enter(self, data: bytes) -> bytes:
         self._parts, self._size = [], 0
@@ -180,21 +202,21 @@ class TextFramer:
     def __init__(self) -> None:
         self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
 
-    def feed(self, data: bytes) -> bytes:
+    def feed(self, data: bytes) -> list[bytes]:
         """Return the characters that are whole now, as a document; see `Framer`."""
         return self._document(data, final=False)
 
-    def finish(self) -> bytes:
+    def finish(self) -> list[bytes]:
         """Notice a character that was cut; see `Framer`."""
         return self._document(b"", final=True)
 
-    def _document(self, data: bytes, *, final: bool) -> bytes:
-        bad = b""
+    def _document(self, data: bytes, *, final: bool) -> list[bytes]:
+        bad: list[bytes] = []
         try:
             text = self._decode(data, final)
         except UnicodeDecodeError as error:
-            text, bad = error.object[: error.start].decode(), NOT_UTF8
-        return (msgspec.json.encode({"data": text}) + b"\n" if text else b"") + bad
+            text, bad = error.object[: error.start].decode(), [NOT_UTF8]
+        return [*([msgspec.json.encode({"data": text})] if text else []), *bad]
 
 
 class SseDocuments:
@@ -219,16 +241,16 @@ class SseDocuments:
         self._is_plain = True  # no CR yet: an event ends with two LFs and nothing else
         self._at_start = True
 
-    def feed(self, data: bytes) -> bytes:
+    def feed(self, data: bytes) -> list[bytes]:
         """Return the data of the events that are whole now; see `Framer`."""
         if self._whole is not None:
             return self._whole.feed(data)
         if self.done:
-            return b""
+            return []
         if self._at_start:
             data = self._enter(data)
             if self._whole is not None or not data:
-                return b""
+                return []
         if self._is_plain and b"\r" in data:
             self._is_plain = False
             data, self._parts = b"".join((*self._parts, data)), []
@@ -236,18 +258,18 @@ class SseDocuments:
             return self._slowly(data)
         block = self._cut(data)
         if not block:
-            return b""
+            return []
         return self._at_once(block) if self._wrap is None else self._slowly(block)
 
-    def finish(self) -> bytes:
+    def finish(self) -> list[bytes]:
         """Return the data of an event that no blank line ends; see `Framer`."""
         if self._whole is not None:
             return self._whole.finish()
         if self.done:
-            return b""
+            return []
         rest = b"".join(self._parts)
         self._parts = []
-        return self._slowly(rest + b"\n\n").removesuffix(b"\n")
+        return self._slowly(rest + b"\n\n")
 
     def _enter(self, data: bytes) -> bytes:
         data = b"".join((*self._parts, data))
@@ -284,51 +306,42 @@ class SseDocuments:
                 raise ProtocolError(f"an event is longer than {MAX_LINE_BYTES} bytes")
         return block
 
-    def _at_once(self, block: bytes) -> bytes:
-        """Return the lines of a block; at once, if every event is one line with an object."""
+    def _at_once(self, block: bytes) -> list[bytes]:
+        """Return the documents of a block; at once, if every event is one line with an object."""
         if self._end and block.endswith(self._end):
             head = block.removesuffix(self._end)
             if not head or head.endswith(b"\n\n"):
                 self.done = True
                 block = head
-        events = block.count(b"\n\n")
-        if not (
-            block.startswith(b"data: {")
-            and block.count(b"\n") == 2 * events
-            and block.count(b"\n\ndata: {") == events - 1
-        ):
-            return self._slowly(block) if block else b""
-        return block[6:-1].replace(b"\n\ndata: ", b"\n")
+        documents = _PLAIN_EVENT.findall(block)
+        if sum(map(len, documents)) + _AROUND_BYTES * len(documents) != len(block):
+            return self._slowly(block)  # there is more in it than that
+        return documents
 
-    def _slowly(self, data: bytes) -> bytes:
-        lines: list[bytes] = []
+    def _slowly(self, data: bytes) -> list[bytes]:
+        documents: list[bytes] = []
         for frame in self._events.feed(data):
             if self._marker and frame.data.strip() == self._marker:
                 self.done = True
                 break
             if self._wrap is not None:
-                lines.append(self._wrap(frame.event, frame.data) + b"\n")
+                documents.append(self._wrap(frame.event, frame.data))
             elif frame.data and not frame.data.isspace():
-                lines.append(on_one_line(frame.data) + b"\n")
-        return b"".join(lines)
+                documents.append(frame.data)
+        return documents
+
+
+_PLAIN_EVENT = re.compile(rb"data: (\{[^\n]*)\n\n")
+_AROUND_BYTES = len(b"data: \n\n")
 
 
 def _with_name(event: str, data: bytes) -> bytes:
-    return b'{"event":%b,"data":%b}' % (msgspec.json.encode(event), on_one_line(data) or b"null")
+    return b'{"event":%b,"data":%b}' % (msgspec.json.encode(event), data or b"null")
 
 
 def _with_name_as_text(event: str, data: bytes) -> bytes:
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        return NOT_UTF8.removesuffix(b"\n")
+        return NOT_UTF8
     return msgspec.json.encode({"event": event, "data": text})
-
-
-def on_one_line(document: bytes) -> bytes:
-    """Return a JSON document without line ends."""
-    # JSON has line ends between its tokens only; in broken JSON they do not matter.
-    return document.translate(_LINE_ENDS)
-
-
-_LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")

@@ -29,7 +29,12 @@ class MappedEncoder:
         self._words = {ours: theirs for theirs, ours in described.finish_reasons.items()}
         self._kinds = {meaning: kind for kind, meaning in reversed(described.kinds.items())}
         self._framing = described.framing
-        self._is_whole = described.text_is == "cumulative" or described.framing == "json"
+        self._is_whole = (
+            described.text_is == "cumulative"
+            or described.framing == "json"
+            or ("replace" in self._kinds and "text" not in self._kinds)
+        )
+        self._around = None if self._is_whole else self._around_text()
         self._text: list[str] = []
         self._usage: UsageReport | None = None
         self._items = 0
@@ -38,6 +43,9 @@ class MappedEncoder:
         """Return the bytes of one event; nothing for what this wire cannot say."""
         match event:
             case TextDelta():
+                if self._around is not None:
+                    before, behind = self._around
+                    return b"%b%b%b" % (before, msgspec.json.encode(event.text), behind)
                 self._text.append(event.text)
                 if self._framing == "json":
                     return b""
@@ -132,6 +140,16 @@ class MappedEncoder:
                 return self._write(document) + b"data: %b\n\n" % done.encode()
             case _:
                 return self._write(document)
+
+    def _around_text(self) -> tuple[bytes, bytes] | None:
+        """Return what stands around a piece of text, where that is always the same."""
+        if self._framing not in ("ndjson", "sse"):
+            return None
+        mark = "\x00text\x00"
+        before, _, behind = self._write(self._document("text", mark)).partition(
+            msgspec.json.encode(mark)
+        )
+        return before, behind
 
     def _document(self, meaning: Meaning, text: str) -> dict[str, Any]:
         document: dict[str, Any] = {}

@@ -25,7 +25,7 @@ class MappedDecoder(DocumentDecoder):
         described = stream.described
         framing = "ndjson" if stream.is_polled else described.framing
         framer = build_framer(framing, described.done.encode())
-        super().__init__(framer, stream.decode_lines, described.ends)
+        super().__init__(framer, stream.decoder, described.ends)
         self._stream = stream
         self._cumulative = described.text_is == "cumulative"
         self._length = 0  # of the text that was handed on, where pieces are cumulative
@@ -36,9 +36,13 @@ class MappedDecoder(DocumentDecoder):
         if stream.read_kind is not None or self._cumulative:
             super()._take_all(documents, events)
             return
-        read_text, holds_more = stream.read_text, stream.holds_more
-        for document in documents:
-            text = read_text(document)
+        texts = list(map(stream.read_text, documents))
+        if all(texts) and stream.count_plain(documents) == len(documents):
+            # Nothing but text in the whole read, as in nearly all of them.
+            events.extend(map(TextDelta, texts))
+            return
+        holds_more = stream.holds_more
+        for document, text in zip(documents, texts, strict=True):
             if text:
                 events.append(TextDelta(text))
             if (not text or holds_more(document)) and not self._take_more(document, text, events):

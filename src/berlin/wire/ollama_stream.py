@@ -69,14 +69,14 @@ class _Line(msgspec.Struct, gc=False):
     code: Raw | UnsetType = UNSET
 
 
-_DECODE_LINES = msgspec.json.Decoder(_Line).decode_lines
+_DECODER = msgspec.json.Decoder(_Line)
 
 
 class OllamaDecoder(DocumentDecoder):
     """Decodes one answer, streamed or whole, of a chat or of generate; see `EventDecoder`."""
 
     def __init__(self) -> None:
-        super().__init__(build_framer("ndjson"), _DECODE_LINES, "finish_reason")
+        super().__init__(build_framer("ndjson"), _DECODER, "finish_reason")
 
     def _take_all(self, documents: list[Any], events: list[StreamEvent]) -> None:
         for line in documents:

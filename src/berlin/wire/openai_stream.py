@@ -102,14 +102,14 @@ class _Chunk(msgspec.Struct, gc=False):
     code: Raw | UnsetType = UNSET
 
 
-_DECODE_LINES = msgspec.json.Decoder(_Chunk).decode_lines
+_DECODER = msgspec.json.Decoder(_Chunk)
 
 
 class OpenAIDecoder(DocumentDecoder):
     """Decodes one answer, streamed or whole; see `EventDecoder`."""
 
     def __init__(self) -> None:
-        super().__init__(build_framer("sse", DONE), _DECODE_LINES, "finish_reason")
+        super().__init__(build_framer("sse", DONE), _DECODER, "finish_reason")
 
     def _take_all(self, documents: list[Any], events: list[StreamEvent]) -> None:
         for chunk in documents:

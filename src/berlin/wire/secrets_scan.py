@@ -101,7 +101,7 @@ def _judge(path: tuple[str, ...], text: str) -> tuple[str, str]:
     for value, what in _marked(text):
         return what, value
     name = next((part for part in reversed(path) if not part.isdecimal()), "")
-    if _named(name, text):
+    if _named(name, text) or path == ("tokens", "key"):
         return f"a value for {name!r}", text
     if name in _PROSE or not _is_random(text):
         return "", ""

@@ -27,7 +27,10 @@ LONGEST_RETRY_AFTER_S = 86_400.0
 
 EXPLANATIONS = tuple(
     tuple(pointer.split("/"))
-    for pointer in ("error_description", "error/message", "error", "message", "msg", "detail")
+    for pointer in (
+        *("error_description", "error/message", "error", "message", "msg", "detail"),
+        "0/error/message",  # Google's list of one
+    )
 )
 """Where services say what is wrong, unless a recipe knows better."""
 
@@ -119,7 +122,8 @@ def _class_for(status: int, said: str) -> type[BerlinError]:
 
 _TOO_LONG = re.compile(
     r"context[_ ]length|context[_ ]window|maximum context|context size|prompt is too long"
-    r"|too many tokens|input is too long",
+    r"|too many tokens|input is too long|maximum number of tokens allowed"
+    r"|reduce the length of the messages",
     re.IGNORECASE,
 )
 

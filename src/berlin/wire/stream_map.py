@@ -21,7 +21,7 @@ from berlin.types import FinishReason
 from berlin.wire.compile import Accessor, CompiledDocument, Pointer
 from berlin.wire.decoding import Ends
 from berlin.wire.framing import Framing
-from berlin.wire.pointer import parse_pointer
+from berlin.wire.pointer import is_index, parse_pointer
 from berlin.wire.status import describe_error
 
 Meaning: TypeAlias = Literal["text", "replace", "reasoning", "end", "error", "skip"]
@@ -144,6 +144,8 @@ class CompiledStream:
             raise ConfigurationError(
                 'poll_s needs framing = "json" and a finish_reason that says when to stop'
             )
+        if stream.framing == "text" and (stream.text_is == "cumulative" or stream.kind):
+            raise ConfigurationError('framing = "text" has neither cumulative text nor kinds')
         if bool(stream.kind) != bool(stream.kinds):
             raise ConfigurationError("kind and kinds belong together: give both, or none")
         self.reasoning = _pointers(stream.reasoning)
@@ -172,20 +174,26 @@ class CompiledStream:
             *self.message_id,
             *self.error,
         }
-        explanations = {*self.error_message, *self.error_code}
         texts = [*self.text, *((self.kind,) if self.kind else ())]
+        # Where text stands in a list, an object there cannot be decoded: it is looked at by hand.
+        explanations = {
+            pointer
+            for pointer in (*self.error_message, *self.error_code)
+            if not any(_is_other_form(pointer, text) for text in texts)
+        }
         document = CompiledDocument(texts, sorted((more | explanations) - set(texts)))
-        decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(document.type)
-        self.decode_lines = decoder.decode_lines
+        self.decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(document.type)
         self.read_text = _first([document.reader(pointer) for pointer in self.text])
         self.read_kind = document.reader(self.kind) if self.kind else None
         self.holds_more = document.watcher(sorted(more - set(texts)))
+        self.count_plain = document.counter(sorted(more - set(texts)))
         self._readers = {p: document.reader(p) for p in more | explanations}
 
     def read(self, document: Any, pointers: tuple[Pointer, ...]) -> Any:
         """Return the first value of a decoded object that is present and not null, or `UNSET`."""
         for pointer in pointers:
-            value = self._readers[pointer](document)
+            reader = self._readers.get(pointer)
+            value = UNSET if reader is None else reader(document)
             if value is not UNSET and value is not None:
                 return value
         return UNSET
@@ -197,6 +205,14 @@ class CompiledStream:
 
 def _pointers(value: str | list[str]) -> tuple[Pointer, ...]:
     return tuple(parse_pointer(p) for p in ([value] if isinstance(value, str) else value))
+
+
+def _is_other_form(pointer: Pointer, text: Pointer) -> bool:
+    """Tell whether one goes through a list where the other goes through an object, or ends."""
+    for mine, theirs in zip(pointer, text, strict=False):
+        if mine != theirs:
+            return is_index(mine) != is_index(theirs)
+    return len(pointer) < len(text)
 
 
 def _first(readers: list[Accessor]) -> Accessor:

@@ -1,0 +1,140 @@
+"""Every recipe that comes with Berlin, with its transcript, played again at every cut."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from berlin.errors import ConfigurationError
+from berlin.providers.recipe import load_recipe, parse_recipe, recipe_names
+from berlin.providers.replay import difference, replay
+from berlin.types import ChatResponse
+from support.transcripts import TRANSCRIPTS, byte_by_byte, read, transcript_of
+
+ROOT = Path(__file__).parents[2]
+TRIED = ("not tried live", "run against the real service: ")
+NAMES = recipe_names()
+# Its service says nothing at the end that an answer could lack.
+WITHOUT_AN_END = {"berlin"}
+
+
+def test_each_recipe_has_a_transcript_and_a_row() -> None:
+    """No recipe is without a transcript or a row in the documentation, and the other way round."""
+    page = (ROOT / "docs" / "recipes-shipped.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([a-z-]+)` \|", page, re.MULTILINE)
+    assert sorted(file.stem for file in TRANSCRIPTS.glob("*.json")) == NAMES
+    assert rows == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_says_what_it_is(name: str) -> None:
+    """A recipe has its file's name, a line for people, and models that it lists itself."""
+    recipe = load_recipe(name)
+    models = recipe.models
+    assert recipe.name == name
+    assert recipe.description
+    assert "\n" not in recipe.description + recipe.source
+    assert models.default in ("", *models.list) or name == "berlin"
+    assert len(set(models.list)) == len(models.list)
+    assert len(set(models.capabilities)) == len(models.capabilities)
+    if recipe.chat.format == "described":
+        assert not set(models.capabilities) - {"reasoning"}, "described formats carry text only"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "berlin"])
+def test_how_it_was_tried_is_told_alike(name: str) -> None:
+    """The recipe and the row in the documentation agree on how it was tried."""
+    source = load_recipe(name).source
+    assert sum(word in source for word in TRIED) == 1
+    page = (ROOT / "docs" / "recipes-shipped.md").read_text("utf-8")
+    row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
+    recorded = transcript_of(name).source.startswith("recorded on ")
+    assert (TRIED[1] in source) == recorded == row.endswith("| real service |")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("cut", [lambda body: [body], byte_by_byte], ids=["whole", "bytes"])
+async def test_gives_the_recorded_answer(name: str, cut: object) -> None:
+    """Login, request and answer are those of the transcript, whatever the reads look like."""
+    transcript = transcript_of(name)
+    assert transcript.recipe == name
+    assert transcript.text
+    response = await replay(transcript, cut)  # type: ignore[arg-type]  # one of the two above
+    assert difference(transcript, response) is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_at_every_cut_the_same(name: str) -> None:
+    """An answer that comes in two reads is the same wherever the cut is."""
+    transcript, recipe = transcript_of(name), load_recipe(name)
+    body = transcript.turns[-1].answer_body
+    for n in range(len(body) + 1):
+        response = read(recipe, body[:n], body[n:])
+        assert isinstance(response, ChatResponse), (n, response)
+        assert difference(transcript, response) is None, n
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - WITHOUT_AN_END))
+def test_no_answer_that_broke_off_passes_for_whole(name: str) -> None:
+    """Whatever is missing at the end: it is an error, or the text and its end were there."""
+    transcript, recipe = transcript_of(name), load_recipe(name)
+    body = transcript.turns[-1].answer_body
+    failed = 0
+    for n in range(len(body)):
+        response = read(recipe, body[:n])
+        if isinstance(response, ChatResponse):
+            assert response.text == transcript.text, n
+            assert response.finish_reason == transcript.finish_reason, n
+        else:
+            failed += 1
+    assert failed > len(body) / 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_secret_in_the_transcript(name: str) -> None:
+    """What a login sends and gets is hidden."""
+    transcript = transcript_of(name)
+    for turn in transcript.turns:
+        hidden = {n: v for n, v in turn.headers.items() if n not in ("Accept", "Content-Type")}
+        hidden.pop("anthropic-version", None)
+        assert set(hidden.values()) <= {"***"}, hidden
+        assert set(turn.cookies.values()) <= {"***"}
+    for turn in transcript.turns[: len(getattr(load_recipe(name).auth, "steps", ()))]:
+        assert re.findall(r"password\W+(\w+)", "".join(turn.body)) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_extends_comes_to_an_end(name: str) -> None:
+    """Shipped recipes extend shipped ones, and none of them itself."""
+    seen = [name]
+    while base := load_recipe(seen[-1]).extends:
+        assert base in NAMES
+        assert base not in seen
+        seen.append(base)
+
+
+def test_extends_takes_members_over_one_by_one() -> None:
+    """A recipe has what it says, and what it does not say from the one that it extends."""
+    text = 'schema = 1\nname = "openai"\nextends = "openai"\n[endpoint]\nurl = "https://a.example"'
+    recipe, base = parse_recipe(text, "mine.toml"), load_recipe("openai")
+    assert recipe.endpoint.url == "https://a.example"
+    assert (recipe.auth, recipe.chat, recipe.models) == (base.auth, base.chat, base.models)
+    assert recipe.source == ""
+
+
+def test_extends_another_flow_replaces_the_table() -> None:
+    """Nothing of a login is left in a recipe that has another flow."""
+    text = 'schema = 1\nname = "mine"\nextends = "open-webui"\n[auth]\nflow = "api-key"\n'
+    assert type(parse_recipe(text, "mine.toml").auth) is type(load_recipe("openai").auth)
+
+
+@pytest.mark.parametrize(
+    ("base", "hint"), [("opnai", "did you mean 'openai'?"), ("zzz", "there are: anthropic, ")]
+)
+def test_extends_unknown_is_told_with_the_nearest_name(base: str, hint: str) -> None:
+    """A base that does not exist is told with file, line and the nearest name."""
+    with pytest.raises(ConfigurationError) as caught:
+        parse_recipe(f'schema = 1\nname = "mine"\nextends = "{base}"\n', "mine.toml")
+    assert f"mine.toml, line 3: no shipped recipe {base!r}; {hint}" in caught.value.message
