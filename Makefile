@@ -11,7 +11,7 @@ export UV_NO_PROGRESS := 1
 # Compiled on install: an uncompiled import is several times slower.
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --compile-bytecode
 
-.PHONY: help chat test check format guarantees bench lock clean
+.PHONY: help chat test check format guarantees bench reference lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -55,6 +55,9 @@ guarantees: $(VENV)/.dev ## try each guarantee about tokens and print a table
 
 bench: $(VENV)/.dev ## measure Berlin beside a bare aiohttp reader
 	@$(BIN)/python bench/client.py
+
+reference: $(VENV)/.dev ## make docs/recipes-reference.md again
+	@$(BIN)/python -m berlin.authoring.recipe_schema > docs/recipes-reference.md
 
 lock: $(UV) ## make the hash-pinned requirements again from pyproject.toml
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, Self
 
 import msgspec
 
-from berlin.auth.oauth2 import DeviceCode, OAuth2Flow
+from berlin.auth.flow import DeviceCode
 from berlin.config import (
     Config,
     Overrides,
@@ -250,17 +250,7 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
         Raises:
             BerlinError: if that fails.
         """
-        flow = self._settings.recipe.auth.flow()
-        credentials = self._settings.credentials
-        if isinstance(flow, OAuth2Flow) and flow.is_interactive and credentials is not None:
-            begun = flow.begin(credentials, self._provider.send)
-            code = await self._provider.told_safely(begun)
-            announce(code)
-            waited = flow.wait(code, credentials, self._provider.send)
-            await self._auth.source.install(await self._provider.told_safely(waited))
-        else:
-            self._auth.source.adopt(None)
-            await self._provider.check()
+        await self._provider.log_in(announce)
 
     async def aclose(self) -> None:
         """Close the connections of the running loop. Another request opens new ones."""

@@ -84,9 +84,10 @@ class Cli:
         return self.home / "data" / "berlin"
 
     def configure(self, text: str) -> Self:
-        """Write the user's configuration file."""
+        """Write the user's configuration file; nobody else may read it."""
         self.config.parent.mkdir(parents=True, exist_ok=True)
         self.config.write_text(text, "utf-8")
+        self.config.chmod(0o600)
         return self
 
     def uses(self, url: str, account: str = "account", password: str = "password") -> Self:

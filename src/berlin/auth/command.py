@@ -12,7 +12,7 @@ import msgspec
 
 from berlin.auth.attach import BEARER, Attachment
 from berlin.auth.credentials import Credentials
-from berlin.auth.flow import Flow, Send
+from berlin.auth.flow import Flow, Send, Unattended
 from berlin.auth.grant import Grant, parse_grant
 from berlin.auth.login import outline
 from berlin.errors import AuthenticationError, ConfigurationError, ProtocolError
@@ -51,7 +51,7 @@ class CommandMap(
         return CommandFlow(self)
 
 
-class CommandFlow:
+class CommandFlow(Unattended):
     """The flow that a `CommandMap` describes."""
 
     needs: tuple[str, ...] = ()

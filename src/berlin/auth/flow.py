@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeAlias
+from typing import NoReturn, Protocol, TypeAlias
+
+import msgspec
 
 from berlin.auth.attach import Attachment
 from berlin.auth.credentials import Credentials
@@ -25,6 +27,26 @@ _IN_WORDS = {
 }
 
 
+class DeviceCode(msgspec.Struct, frozen=True):
+    """What a person has to do for a device code.
+
+    Attributes:
+        url: the page to open.
+        code: what to type there.
+        whole_url: a page that knows the code already; `""` if there is none.
+        device_code: what the token is asked with.
+        interval: seconds between two questions.
+        lifetime: seconds until it is too late.
+    """
+
+    url: str
+    code: str
+    whole_url: str
+    device_code: Secret
+    interval: float
+    lifetime: float
+
+
 class Flow(Protocol):
     """One way to get a token.
 
@@ -35,6 +57,22 @@ class Flow(Protocol):
 
     needs: tuple[str, ...]
     asks: bool
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether a full login needs a person."""
+        ...
+
+    async def attend(
+        self, credentials: Credentials, send: Send, announce: Callable[[DeviceCode], None]
+    ) -> Grant:
+        """Get a token by a full login in which a person takes part.
+
+        Raises:
+            AuthenticationError: if the person refuses, or does nothing in time.
+            BerlinError: whatever else went wrong.
+        """
+        ...
 
     async def obtain(self, credentials: Credentials, send: Send) -> Grant:
         """Get a token by a full login.
@@ -112,6 +150,26 @@ class Authenticator:
         flow = self._flow
         return await self.source.get(lambda refresh_token: self._login(flow, refresh_token, send))
 
+    async def log_in(self, send: Send, announce: Callable[[DeviceCode], None]) -> bool:
+        """Log in anew where that needs a person, and keep the token.
+
+        Args:
+            send: sends one request of the login.
+            announce: shows the person which page to open, and what to type there.
+
+        Returns:
+            whether that was needed; else the next request logs in by itself.
+
+        Raises:
+            BerlinError: if that fails.
+        """
+        if self._flow is not None and self._flow.needs_person:
+            grant = await self._flow.attend(self._credentials, send, announce)
+            await self.source.install(grant)
+            return True
+        self.source.adopt(None)
+        return False
+
     def adopt(self, token: str | None) -> None:
         """Use a token that somebody else got. Raises ProtocolError if it cannot be sent."""
         self.source.adopt(None if token is None else check_token(token))
@@ -155,6 +213,18 @@ class Authenticator:
     def _missing(self, flow: Flow) -> list[str]:
         have = self._credentials.values()
         return [name for name in flow.needs if name not in have]
+
+
+class Unattended:
+    """A flow in which no person takes part."""
+
+    needs_person = False
+
+    async def attend(
+        self, credentials: Credentials, send: Send, announce: Callable[[DeviceCode], None]
+    ) -> NoReturn:
+        """Refuse: there is nothing to do for a person."""
+        raise NotImplementedError
 
 
 def _ignore(result: str) -> None:

@@ -14,7 +14,7 @@ import msgspec
 
 from berlin.auth.attach import BEARER, Attachment
 from berlin.auth.credentials import NAMES, Credentials
-from berlin.auth.flow import Flow, Send
+from berlin.auth.flow import Flow, Send, Unattended
 from berlin.auth.grant import Grant, parse_grant
 from berlin.errors import (
     AuthenticationError,
@@ -56,7 +56,7 @@ class LoginMap(
         return LoginFlow(self)
 
 
-class LoginFlow:
+class LoginFlow(Unattended):
     """The flow that a `LoginMap` describes.
 
     Raises:

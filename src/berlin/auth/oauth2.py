@@ -13,7 +13,7 @@ import msgspec
 
 from berlin.auth.attach import BEARER, Attachment
 from berlin.auth.credentials import Credentials
-from berlin.auth.flow import Flow, Send
+from berlin.auth.flow import DeviceCode, Flow, Send
 from berlin.auth.grant import Grant, parse_grant
 from berlin.auth.login import outline, read_answer
 from berlin.errors import (
@@ -75,26 +75,6 @@ class OAuth2Map(
         return OAuth2Flow(self)
 
 
-class DeviceCode(msgspec.Struct, frozen=True):
-    """What a person has to do for a device code.
-
-    Attributes:
-        url: the page to open.
-        code: what to type there.
-        whole_url: a page that knows the code already; `""` if there is none.
-        device_code: what the token is asked with.
-        interval: seconds between two questions.
-        lifetime: seconds until it is too late.
-    """
-
-    url: str
-    code: str
-    whole_url: str
-    device_code: Secret
-    interval: float
-    lifetime: float
-
-
 class OAuth2Flow:
     """The flow that an `OAuth2Map` describes."""
 
@@ -104,9 +84,17 @@ class OAuth2Flow:
         self.asks = True
 
     @property
-    def is_interactive(self) -> bool:
+    def needs_person(self) -> bool:
         """Whether a full login needs a person."""
         return self._map.grant == "device_code"
+
+    async def attend(
+        self, credentials: Credentials, send: Send, announce: Callable[[DeviceCode], None]
+    ) -> Grant:
+        """Get a token while a person enters a code; see `Flow`."""
+        code = await self.begin(credentials, send)
+        announce(code)
+        return await self.wait(code, credentials, send)
 
     async def obtain(self, credentials: Credentials, send: Send) -> Grant:
         """Get a token by a full login; see `Flow`."""

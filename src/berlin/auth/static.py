@@ -9,7 +9,7 @@ import msgspec
 
 from berlin.auth.attach import BEARER, Attachment
 from berlin.auth.credentials import Credentials
-from berlin.auth.flow import Flow, Send
+from berlin.auth.flow import Flow, Send, Unattended
 from berlin.auth.grant import Grant, check_token
 from berlin.errors import ConfigurationError, ProtocolError
 from berlin.types import Secret
@@ -54,7 +54,7 @@ class BasicMap(
         return _Given(("account", "password"))
 
 
-class _Given:
+class _Given(Unattended):
     """The token is made of the credentials, without asking anybody."""
 
     def __init__(self, needs: tuple[str, ...]) -> None:

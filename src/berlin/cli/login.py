@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from pathlib import Path
 
 import click
 import msgspec
 
 from berlin.auth.credentials import CLIENT_NAMES, USER_NAMES, Credentials
+from berlin.auth.flow import DeviceCode
 from berlin.auth.login_store import StoredLogin
-from berlin.auth.oauth2 import DeviceCode, OAuth2Flow
+from berlin.cli.ask import ask_for
 from berlin.cli.options import config_option, load_for_commands
 from berlin.cli.terminal import harmless
 from berlin.client import Berlin
 from berlin.config import Overrides, Settings, login_store, open_store, resolve_settings
 from berlin.errors import TokenStoreError
-
-_VISIBLE = ("account", "client_id")
 
 
 @click.command()
@@ -51,7 +49,7 @@ def login(
     )
     flow = settings.recipe.auth.flow()
     base = settings.endpoint.url
-    if isinstance(flow, OAuth2Flow) and flow.is_interactive:
+    if flow is not None and flow.needs_person:
         asyncio.run(_try(settings))
         click.echo(f"Logged in to {base}.")
         return
@@ -61,7 +59,7 @@ def login(
     known = settings.credentials.values() if settings.credentials else {}
     client = {name: known[name] for name in CLIENT_NAMES if name in known}
     needs = tuple(name for name in flow.needs if name not in client)
-    values = _ask_for(needs, account, password_stdin)
+    values = ask_for(needs, account, password_stdin)
     credentials = Credentials.checked("login", **client, **values)
     if flow.asks:
         # Kept in this process only: it has to be a real login, not a token from before.
@@ -109,32 +107,3 @@ def _announce(code: DeviceCode) -> None:
     click.echo(harmless(f"Open {code.url} and enter the code {code.code}"), err=True)
     if code.whole_url:
         click.echo(harmless(f"or open {code.whole_url}"), err=True)
-
-
-def _ask_for(needs: tuple[str, ...], account: str | None, from_stdin: bool) -> dict[str, str]:
-    values: dict[str, str] = {}
-    for name in needs:
-        label = name.replace("_", " ").capitalize()
-        if name == "account" and (account or os.environ.get("BERLIN_ACCOUNT")):
-            values[name] = account or os.environ["BERLIN_ACCOUNT"]
-        elif name not in _VISIBLE and from_stdin:
-            values[name] = _read_line(label)
-        else:
-            values[name] = _ask(label, hidden=name not in _VISIBLE)
-    return values
-
-
-def _ask(what: str, *, hidden: bool) -> str:
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise click.UsageError(
-            f"{what.lower()}: there is no terminal to ask on; use --account and --password-stdin"
-        )
-    answer: str = click.prompt(what, hide_input=hidden, err=True)
-    return answer
-
-
-def _read_line(what: str) -> str:
-    line = sys.stdin.readline().rstrip("\r\n") if sys.stdin else ""
-    if not line:
-        raise click.UsageError(f"standard input holds no {what.lower()}")
-    return line

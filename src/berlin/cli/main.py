@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 
 import click
 
 import berlin
+from berlin.cli.lazy import LazyGroup
 from berlin.errors import BerlinError
 
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
-# Name, module and one line of help. A command's module is loaded when it is used, so that
-# `berlin --help` answers at once.
+# Module, command and one line of help.
 COMMANDS = {
-    "chat": ("berlin.cli.chat", "Ask a question, or hold a conversation."),
-    "login": ("berlin.cli.login", "Log in to a service and remember it."),
-    "logout": ("berlin.cli.login", "Forget a login."),
-    "providers": ("berlin.cli.providers", "List the providers and whether they work."),
-    "check": ("berlin.cli.providers", "Ask a provider one short question."),
-    "tokens": ("berlin.cli.tokens", "List or clear the stored tokens."),
-    "recipe": ("berlin.cli.recipe", "Write, check and try recipes."),
-    "serve": ("berlin.cli.serve", "Serve providers to other programs."),
-    "config": ("berlin.cli.config", "Check the configuration."),
-    "account": ("berlin.cli.account", "Manage the accounts of `berlin serve`."),
-    "key": ("berlin.cli.key", "Manage the API keys of `berlin serve`."),
+    "chat": ("berlin.cli.chat", "chat", "Ask a question, or hold a conversation."),
+    "login": ("berlin.cli.login", "login", "Log in to a service and remember it."),
+    "logout": ("berlin.cli.login", "logout", "Forget a login."),
+    "providers": ("berlin.cli.providers", "providers", "List the providers and whether they work."),
+    "check": ("berlin.cli.providers", "check", "Ask a provider one short question."),
+    "tokens": ("berlin.cli.tokens", "tokens", "List or clear the stored tokens."),
+    "recipe": ("berlin.cli.recipe", "recipe", "Write, check and try recipes."),
+    "serve": ("berlin.cli.serve", "serve", "Serve providers to other programs."),
+    "config": ("berlin.cli.config", "config", "Check the configuration."),
+    "account": ("berlin.cli.account", "account", "Manage the accounts of `berlin serve`."),
+    "key": ("berlin.cli.key", "key", "Manage the API keys of `berlin serve`."),
 }
 
 EPILOG = """\b
@@ -38,23 +37,12 @@ Exit codes:
   3  credentials refused      141  the reader of the output is gone"""
 
 
-class _Commands(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(COMMANDS[cmd_name][0])
-        command: click.Command = getattr(module, cmd_name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-
-@click.group(cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(berlin.__version__, "-V", "--version", message="berlin %(version)s")
 def cli() -> None:
     """Turn any chat service, most of all one with a login, into a streaming LLM.

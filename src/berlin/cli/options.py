@@ -24,9 +24,11 @@ def load_for_commands(path: Path | None) -> Config:
 
     Each command is a process of its own: without a file each would log in anew.
     """
-    from berlin.config import load_config
+    from berlin.cli.secret_warnings import warn_of_config
+    from berlin.config import config_path, load_config
 
     config = load_config(path)
+    warn_of_config(path or config_path())
     if config.tokens.store is not None:
         return config
     tokens = msgspec.structs.replace(config.tokens, store="file")

@@ -10,7 +10,6 @@ from pathlib import Path
 import click
 import msgspec
 
-from berlin.auth.oauth2 import OAuth2Flow
 from berlin.cli.options import config_option, load_for_commands
 from berlin.client import Berlin, build_named
 from berlin.config import (
@@ -99,7 +98,7 @@ async def _works(settings: Settings) -> str:
     if flow is None or not flow.asks:
         return f"not tried; run `berlin check {settings.name}`"
     quick = msgspec.structs.replace(settings, timeouts=CHECK_TIMEOUTS)
-    if not (isinstance(flow, OAuth2Flow) and flow.is_interactive):
+    if not flow.needs_person:
         # A token from before would say nothing about the service now.
         quick = msgspec.structs.replace(quick, tokens=None)
     try:

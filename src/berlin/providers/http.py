@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
-from berlin.auth.flow import Authenticator
+from berlin.auth.flow import Authenticator, DeviceCode
 from berlin.errors import AuthenticationError, BerlinError, EmptyResponseError
 from berlin.providers.base import LONG_CONVERSATION, Burst
 from berlin.providers.stopwatch import Stopwatch
@@ -122,6 +122,18 @@ class HttpProvider:
             BerlinError: if that fails.
         """
         await self.told_safely(self._token(Stopwatch(self._timeouts)))
+
+    async def log_in(self, announce: Callable[[DeviceCode], None]) -> None:
+        """Log in anew, also where that needs a person (a device code), and keep the token.
+
+        Args:
+            announce: shows the person which page to open, and what to type there.
+
+        Raises:
+            BerlinError: if that fails.
+        """
+        if not await self.told_safely(self._auth.log_in(self.send, announce)):
+            await self.check()
 
     async def list_models(self, described: FetchMap) -> tuple[str, ...]:
         """Return the models that the service lists.

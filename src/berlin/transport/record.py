@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from berlin.errors import ProtocolError
 from berlin.transport.response import MAX_WHOLE_BODY_BYTES
@@ -20,6 +20,7 @@ class Recorder:
     Args:
         inner: what really sends.
         seen: called with each request and its whole answer, when that was read or left.
+        keep: headers of answers to keep besides those that always matter, in lower case.
 
     Attributes:
         turns: requests and answers so far, in the order of their answers' ends.
@@ -29,14 +30,17 @@ class Recorder:
         self,
         inner: Sender,
         seen: Callable[[HttpRequest, HttpResponse], None] = lambda request, answer: None,
+        keep: Collection[str] = (),
     ) -> None:
         self.turns: list[tuple[HttpRequest, HttpResponse]] = []
         self._inner = inner
         self._seen = seen
+        self._keep = frozenset((*_KEPT_HEADERS, *keep))
 
     async def open(self, request: HttpRequest, connect_timeout: float) -> Answer:
         """Send a request; see `Sender`."""
-        return _Recorded(await self._inner.open(request, connect_timeout), request, self._note)
+        answer = await self._inner.open(request, connect_timeout)
+        return _Recorded(answer, request, self._note, self._keep)
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""
@@ -55,11 +59,13 @@ class _Recorded:
         inner: Answer,
         request: HttpRequest,
         note: Callable[[HttpRequest, HttpResponse], None],
+        keep: Collection[str],
     ) -> None:
         self.status, self.headers = inner.status, inner.headers
         self._inner = inner
         self._request = request
         self._note = note
+        self._keep = keep
         self._parts: list[bytes] = []
         self._cookies: dict[str, str] = {}
         self._is_noted = False
@@ -79,7 +85,7 @@ class _Recorded:
         self._inner.close()
         if not self._is_noted:
             self._is_noted = True
-            kept = {n: v for n, v in self.headers.items() if n in _KEPT_HEADERS}
+            kept = {n: v for n, v in self.headers.items() if n in self._keep}
             body = b"".join(self._parts)
             self._note(self._request, HttpResponse(self.status, kept, self._cookies, body))
 

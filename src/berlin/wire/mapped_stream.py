@@ -173,7 +173,8 @@ class MappedDecoder(DocumentDecoder):
         code = stream.read(document, stream.error_code)
         if error is UNSET and message is UNSET and code is UNSET and stream.read_kind is None:
             self.failure = ProtocolError(
-                "a line has neither text nor anything else that the recipe describes"
+                "a line has neither text nor anything else that the recipe describes; "
+                "`berlin recipe try FILE` shows what came"
             )
             return
         word = stream.described.error_codes.get(str(code))

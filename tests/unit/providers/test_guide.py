@@ -14,7 +14,7 @@ RUSSIAN_GREETING = "Здравствуйте! Я — встроенный спр
 
 # What is asked, the title of the first section, and a phrase without which it is no answer.
 ENGLISH = {
-    ("How do I add my own service?", "berlin login --url"): [
+    ("How do I add my own service?", "berlin recipe new"): [
         "How do I add my own service?",
         "how can i add my company's chat?",
         "connect my company chat",
@@ -60,7 +60,11 @@ ENGLISH = {
         "how do I share it with other programs",
     ],
     ("How do I install it?", "pip install ."): ["how to install", "installation", "setup"],
-    ("Which models can I use?", "berlin chat -m"): ["which models are there", "list models"],
+    ("Which models can I use (list, aliases)?", "berlin chat -m"): [
+        "which models are there",
+        "list models",
+        "model aliases",
+    ],
     ("Where are my passwords and tokens kept (stored)?", "logins.json"): [
         "where is my password stored",
         "is my password safe",
@@ -88,10 +92,52 @@ ENGLISH = {
         "pipe a file",
         "read from stdin",
     ],
-    ("Can I use it with OpenAI clients?", "Not yet."): [
+    ("Can I use it with OpenAI clients (SDK, API)?", "http://127.0.0.1:4114/v1"): [
         "openai",
         "use with the openai sdk",
         "openai compatible api",
+        "can I use openai clients",
+    ],
+    ("Can I use it with Claude Code or Anthropic clients?", "ANTHROPIC_BASE_URL"): [
+        "can I use claude code",
+        "does it work with claude code",
+        "anthropic clients",
+    ],
+    ("Can I use it with Ollama clients or Open WebUI?", "OLLAMA_HOST"): [
+        "can I use ollama clients",
+        "use it with open webui",
+        "ollama clients",
+    ],
+    (
+        "How do I give out, limit or revoke gateway keys (for clients of berlin serve)?",
+        "berlin key add",
+    ): [
+        "gateway keys",
+        "how do I revoke a key",
+        "give a client a gateway key",
+        "limit a key",
+    ],
+    ("How do I monitor it: metrics, logs, health?", "/metrics"): [
+        "how do I monitor the gateway",
+        "prometheus metrics",
+        "health and logs of the gateway",
+    ],
+    (
+        "How do I write, check, try or debug a recipe (commands)?",
+        "berlin recipe try",
+    ): [
+        "recipe commands",
+        "how do I write a recipe",
+        "how do I try a recipe",
+        "debug my recipe",
+    ],
+    (
+        "Which recipes come with Berlin (list: Open WebUI, Gradio, GigaChat, YandexGPT, Dify …)?",
+        'recipe = "gigachat"',
+    ): [
+        "which recipes come with it",
+        "list of recipes",
+        "does it have a recipe for gigachat",
     ],
     ("Is it fast (speed and performance)?", "make bench"): ["is it fast", "performance"],
     ("What does it cost and which license does it have?", "MIT license"): [
@@ -113,7 +159,7 @@ ENGLISH = {
 }
 RUSSIAN = {
     ("Что такое Berlin?", "потоковую языковую модель"): ["Что такое Berlin?", "что это такое"],
-    ("Как добавить свой сервис?", "berlin login --url"): [
+    ("Как добавить свой сервис?", "berlin recipe new"): [
         "Как добавить свой сервис?",
         "как подключить чат компании",
     ],
@@ -137,6 +183,37 @@ RUSSIAN = {
         "из питона",
     ],
     ("Сколько стоит Berlin и какая у него лицензия?", "MIT"): ["сколько стоит", "лицензия"],
+    ("Что такое рецепт?", "файл TOML"): ["что такое рецепт", "рецепт"],
+    ("Как написать, проверить и отладить рецепт (команды berlin recipe)?", "berlin recipe try"): [
+        "как написать рецепт",
+        "проверить рецепт",
+        "отладить рецепт",
+    ],
+    (
+        "Как подключить GigaChat, YandexGPT, Gradio, Dify, vLLM … (готовые рецепты)?",
+        'recipe = "gigachat"',
+    ): ["гигачат gigachat", "как подключить yandexgpt", "готовые рецепты", "gradio на русском"],
+    ("Как выдать, ограничить или отозвать ключ шлюза?", "berlin key add"): [
+        "ключ шлюза",
+        "отозвать ключ",
+        "как выдать ключ",
+    ],
+    ("Как следить за шлюзом: метрики, журнал, состояние?", "/metrics"): [
+        "метрики",
+        "журнал запросов шлюза",
+    ],
+    ("Поддерживаются ли клиенты OpenAI?", "http://127.0.0.1:4114/v1"): [
+        "клиенты openai",
+        "поддерживается ли openai",
+    ],
+    ("Как подключить Claude Code или клиентов Anthropic?", "ANTHROPIC_BASE_URL"): [
+        "как подключить claude code",
+        "клиенты anthropic",
+    ],
+    ("Как подключить Ollama или Open WebUI?", "OLLAMA_HOST"): [
+        "как подключить ollama",
+        "как подключить open webui",
+    ],
     ("Как запустить свой сервер (шлюз) для других программ?", "berlin serve"): [
         "шлюз",
         "свой сервер",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,7 +36,7 @@ def test_whatever_is_written_reads_the_same(tree: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", recipe_names())
 def test_a_recipe_reads_the_same(name: str) -> None:
     """A written recipe is the same recipe, though nothing of its file was used."""
-    recipe = load_recipe(name)
+    recipe = msgspec.structs.replace(load_recipe(name), extends="")
     assert parse_recipe(write_toml(recipe_tree(recipe)), f"{name}.toml") == recipe
 
 

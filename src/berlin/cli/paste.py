@@ -1,0 +1,42 @@
+"""Takes what somebody pastes into a terminal, however long its lines are."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+from prompt_toolkit import PromptSession
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+
+from berlin.errors import ConfigurationError
+
+END = "."
+
+
+def ask_for_paste(what: str) -> str:
+    """Return what is pasted, up to a line with only a dot.
+
+    A terminal in its usual mode cuts lines at 4,096 characters, and what browsers copy is longer.
+
+    Raises:
+        ConfigurationError: if there is nobody to paste.
+    """
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise ConfigurationError(f"{what}: there is no terminal to paste it on; give a file")
+    click.echo(f"{what}, then a line with only a dot:", err=True)
+    keys = KeyBindings()
+
+    @keys.add("enter")
+    def _(event: KeyPressEvent) -> None:
+        document = event.current_buffer.document
+        if document.current_line.strip() == END:
+            event.current_buffer.validate_and_handle()
+        else:
+            event.current_buffer.insert_text("\n")
+
+    session: PromptSession[str] = PromptSession(multiline=True, key_bindings=keys)
+    try:
+        text = session.prompt("> ")
+    except EOFError:
+        raise click.Abort from None
+    return text.rstrip().removesuffix(END)

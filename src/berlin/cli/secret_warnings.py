@@ -1,0 +1,56 @@
+"""Warnings on stderr about secrets that stand in the clear in a file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from berlin.cli.terminal import harmless
+from berlin.wire.secrets_scan import FoundSecret, find_secrets
+
+
+def warn_of_secrets(source: str, path: Path | None, found: list[FoundSecret]) -> None:
+    """Tell of secrets in a recipe, and whether others can read it.
+
+    Args:
+        source: the file's name, as the user knows it.
+        path: the file; `None` if it came with Berlin.
+        found: what looks like a secret in it.
+    """
+    for secret in found:
+        at = f"{secret.key} is" if secret.key else "this line holds"
+        _warn(
+            f"{source}, line {secret.line}: {at} {secret.what}, in the clear; write a placeholder "
+            "such as {api_key} or {password} there"
+        )
+    if found and path is not None and _is_open(path):
+        _warn(f"others can read {source}, which holds that; run: chmod 600 {path}")
+
+
+def warn_of_config(path: Path) -> None:
+    """Tell of secrets in a configuration file that others can read; nothing if there are none."""
+    if not _is_open(path):
+        return
+    try:
+        found = find_secrets(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return  # whoever loads it tells
+    for secret in found:
+        _warn(
+            f"{path}, line {secret.line}: {secret.key or 'this line'} is in the clear, and others "
+            f'can read the file; run: chmod 600 {path}, or write {{ env = "NAME" }}'
+        )
+
+
+def _warn(text: str) -> None:
+    click.echo(harmless(f"berlin: warning: {text}"), err=True)
+
+
+def _is_open(path: Path) -> bool:
+    """Whether other users of this machine can read a file; nothing is known of it on Windows."""
+    try:
+        return os.name == "posix" and bool(path.stat().st_mode & 0o044)
+    except OSError:
+        return False
