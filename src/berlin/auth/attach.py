@@ -45,6 +45,10 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return msgspec.structs.replace(request, query=query)
         if self.cookie:
             value = value if self.cookie == "*" else f"{self.cookie}={value}"
+            before = request.headers.get("Cookie")
+            if before is not None:
+                said = before.reveal() if isinstance(before, Secret) else before
+                value = f"{said}; {value}"
         name = self.header or "Cookie"
         return msgspec.structs.replace(request, headers={**request.headers, name: Secret(value)})
 

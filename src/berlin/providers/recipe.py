@@ -111,9 +111,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
-            raise ValueError(
-                f"schema {self.schema} is of another version of Berlin; this one reads {SCHEMA}"
-            )
+            raise ValueError(_other_version(self.schema))
 
     def format(self) -> Format:
         """Return the compiled format. Raises ConfigurationError."""
@@ -156,6 +154,8 @@ def parse_recipe(text: str, source: str) -> Recipe:
         except ConfigurationError as error:
             line = find_line(text, (table,))
             raise ConfigurationError(f"{source}, line {line}: {error.message}") from error
+        except RecursionError:
+            raise ConfigurationError(f"{source}: [{table}] is nested too deep") from None
     return recipe
 
 
@@ -172,8 +172,16 @@ def resolve_endpoint(described: EndpointMap, *, allow_http: bool = False) -> End
     )
 
 
+def _other_version(schema: int) -> str:
+    return f"schema {schema} is of another version of Berlin; this one reads {SCHEMA}"
+
+
 def _extend(tree: dict[str, Any], text: str, source: str) -> dict[str, Any]:
     """Return the tree of a recipe with what it takes over from the one that it extends."""
+    schema = tree.get("schema")
+    if isinstance(schema, int) and not isinstance(schema, bool) and schema != SCHEMA:
+        line = find_line(text, ("schema",))
+        raise ConfigurationError(f"{source}, line {line}: {_other_version(schema)}")
     base = tree.get("extends")
     if not isinstance(base, str) or not base:
         return tree
@@ -196,9 +204,14 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         merged[name] = value
         if isinstance(before, dict) and isinstance(value, dict):
             tags = [key for key in ("flow", "format") if key in value]
-            if all(before.get(key) == value[key] for key in tags):
+            if name != "attach" and all(before.get(key) == value[key] for key in tags):
                 merged[name] = _merge(before, value)
+    if _BODIES & changes.keys():  # a request has one body
+        merged = {k: v for k, v in merged.items() if k not in _BODIES or k in changes}
     return merged
+
+
+_BODIES = frozenset({"json", "form", "multipart"})
 
 
 def _read_tree(name: str) -> dict[str, Any]:

@@ -60,6 +60,7 @@ class Transport:
                 headers={**self._headers, **_reveal(request.headers)},
                 proxy=self._http_proxy(),
                 allow_redirects=False,
+                skip_auto_headers=("Content-Type",),
                 timeout=aiohttp.ClientTimeout(total=None, connect=connect_timeout),
             )
         except self._errors as error:
@@ -81,7 +82,8 @@ class Transport:
         if "://" not in path:
             return self._endpoint.url + path
         # A token service with an address of its own: named by the recipe, never by an answer.
-        return Endpoint.of(path, allow_http=self._endpoint.allow_http).url
+        Endpoint.of(path, allow_http=self._endpoint.allow_http)
+        return path
 
     def _http_proxy(self) -> str | None:
         proxy = self._endpoint.proxy

@@ -146,6 +146,8 @@ class DocumentDecoder:
                 decoded = self._decode_lines(document) if several else [self._decode_one(document)]
             except DECODE_ERRORS as error:
                 if self._take_odd(document):
+                    if self.failure is not None or self.done:
+                        return
                     continue
                 why = _why(document, error)
                 self.failure = ProtocolError(f"a line is not as described: {why}")

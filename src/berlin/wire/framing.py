@@ -125,6 +125,7 @@ class JsonArrayFramer:
         self._parts: list[bytes] = []
         self._size = 0
         self._depth = 0
+        self._is_array = False
         self._in_string = False
         self._escaped = False
 
@@ -168,8 +169,11 @@ class JsonArrayFramer:
         rest = b"".join(self._parts)
         if self.done:
             return []
-        # An array that is never closed was cut off, even between two items.
-        return [rest if rest.strip() or not self._depth else b"{"]
+        # An array that is never closed was cut off, even behind a whole item.
+        return [
+            *([rest] if rest.strip() or not self._depth else []),
+            *([b"{"] if self._is_array else []),
+        ]
 
     def _enter(self, data: bytes) -> bytes:
         self._parts, self._size = [], 0
@@ -178,6 +182,7 @@ class JsonArrayFramer:
             self._parts = [data[:3]]
             return b""
         self._depth = 1
+        self._is_array = head.startswith(b"[")
         # What is no array goes on as it is: the decoder tells what is wrong with it.
         return head.removeprefix(b"[")
 
@@ -337,6 +342,17 @@ _AROUND_BYTES = len(b"data: \n\n")
 
 def _with_name(event: str, data: bytes) -> bytes:
     return b'{"event":%b,"data":%b}' % (msgspec.json.encode(event), data or b"null")
+
+
+def event_of_words(document: bytes) -> dict[str, str]:
+    """Return what `_with_name` made of data that is no JSON, with the data as text."""
+    found = _NAMED.fullmatch(document)
+    if found is None:
+        return {}
+    return {"event": msgspec.json.decode(found[1]), "data": found[2].decode("utf-8", "replace")}
+
+
+_NAMED = re.compile(rb'\{"event":("(?:[^"\\]|\\.)*+"),"data":(.*)\}', re.DOTALL)
 
 
 def _with_name_as_text(event: str, data: bytes) -> bytes:

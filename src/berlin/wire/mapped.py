@@ -28,7 +28,7 @@ from berlin.wire.framing import Framing
 from berlin.wire.json import encode_body
 from berlin.wire.mapped_encoder import MappedEncoder
 from berlin.wire.mapped_stream import MappedDecoder
-from berlin.wire.pointer import MISSING, get_at, parse_pointer
+from berlin.wire.pointer import MISSING, get_at, parse_pointer, set_at
 from berlin.wire.step import CompiledStep, Step, compile_steps, read_object
 from berlin.wire.stream_map import CompiledStream
 
@@ -88,6 +88,9 @@ class MappedFormat:
         self._rename: dict[str, str] = chat.rename
         if self._options_at is not None and self._carrier.body is None:
             raise ConfigurationError("options point into the body, and there is none")
+        tree = self._carrier.body.tree if self._carrier.body else {}
+        if self._options_at is not None and not isinstance(get_at(tree, self._options_at), dict):
+            raise ConfigurationError(f"options = {chat.options!r} names no object in the body")
         self._default_model = default_model
         self._stream = CompiledStream(chat.stream, is_polled=chat.poll_s is not None)
         # Members of the options object that the protocol itself fills.
@@ -95,7 +98,7 @@ class MappedFormat:
         at = self._options_at or ()
         self._reserved = {
             path[len(at)]
-            for path in (body.paths.values() if body and self._options_at is not None else ())
+            for path in (body.places if body and self._options_at is not None else ())
             if path[: len(at)] == at
         }
 
@@ -108,6 +111,7 @@ class MappedFormat:
         for what in ("tools", "response_format"):
             if getattr(request, what):
                 raise InvalidRequestError.about(what, "this service takes only text")
+        self._check_options(request.options)
         values = {
             **self._conversation.encode(request),
             "model": request.model or self._default_model,
@@ -172,19 +176,23 @@ class MappedFormat:
             self._place_options(document, request.options)
         return document
 
-    def _place_options(self, document: dict[str, Any], options: Mapping[str, Any]) -> None:
+    def _check_options(self, options: Mapping[str, Any]) -> None:
         for name in options:
             if self._rename.get(name, name) in self._reserved:
                 raise InvalidRequestError(f"{name} is part of the protocol, not an option")
-        if self._options_at is None:
+        if options and self._options_at is None:
             raise InvalidRequestError(
                 f"this service takes no options, but {', '.join(options)} was given"
             )
-        target = get_at(document, self._options_at)
-        if not isinstance(target, dict):
-            place = "/".join(("", *self._options_at))
-            raise InvalidRequestError(f"the recipe's body has no object at {place!r}")
-        target.update({self._rename.get(name, name): value for name, value in options.items()})
+
+    def _place_options(self, document: dict[str, Any], options: Mapping[str, Any]) -> None:
+        given = {self._rename.get(name, name): value for name, value in options.items()}
+        if not self._options_at:
+            document.update(given)
+            return
+        # It is left out where it holds nothing but placeholders without a value.
+        target = get_at(document, self._options_at) or {}
+        set_at(document, self._options_at, {**target, **given})
 
     def _given_options(self, body: bytes) -> dict[str, Any]:
         if self._options_at is None or self._carrier.encoding != "json":
@@ -210,6 +218,8 @@ def _take(step: CompiledStep, response: HttpResponse, cookies: Mapping[str, str]
             place = step.step.take[name]
             where = place if isinstance(place, str) else place.header or place.cookie
             raise ProtocolError(f"{path} gave no {name} at {where}")
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ProtocolError(f"{path} gave a {name} that is neither text nor a number")
     return taken
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, assert_never
 
 import msgspec
@@ -111,9 +112,13 @@ class MappedEncoder:
         stream = self._stream
         if self._framing == "text":
             return b""
-        # With empty text, for clients that look for nothing else.
-        document = self._document("text", "".join(self._text) if self._is_whole else "")
-        if "end" in self._kinds:
+        # With empty text, for clients that look for nothing else; in an object of another kind
+        # than `replace`, whole text would be read as more of it.
+        ends = "end" in self._kinds
+        is_read_whole = stream.described.text_is == "cumulative" or not ends
+        whole = "".join(self._text) if self._is_whole and is_read_whole else ""
+        document = self._document("text", whole)
+        if ends:
             self._set_kind(document, "end")
         if self._usage is not None:
             usage = self._usage.usage
@@ -173,7 +178,7 @@ class MappedEncoder:
                 data = msgspec.json.encode(document.get("data"))
                 return b"event: %b\ndata: %b\n\n" % (_event(document), data)
             case "sse-text":
-                lines = str(document.get("data", "")).split("\n")
+                lines = _LINE_END.split(str(document.get("data", "")))
                 data = b"".join(b"data: %b\n" % line.encode() for line in lines)
                 return b"event: %b\n%b\n" % (_event(document), data)
             case "json-array":
@@ -183,6 +188,10 @@ class MappedEncoder:
                 return encode_body(document)
             case "text":
                 return b""
+
+
+# A CR is a line end in server-sent events; within a text it would end the event.
+_LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 def _event(document: dict[str, Any]) -> bytes:

@@ -11,7 +11,7 @@ from berlin.errors import AuthenticationError, ProtocolError
 from berlin.types import ReasoningDelta, StreamEvent, TextDelta, Usage
 from berlin.wire.decoding import DocumentDecoder
 from berlin.wire.format import snippet
-from berlin.wire.framing import build_framer
+from berlin.wire.framing import build_framer, event_of_words
 from berlin.wire.json import DECODE_ERRORS, encode_body
 from berlin.wire.pointer import MISSING, first_at, get_at
 from berlin.wire.status import error_in_answer
@@ -53,6 +53,8 @@ class MappedDecoder(DocumentDecoder):
         text = stream.read_text(document)
         if stream.read_kind is not None:
             kind = stream.read_kind(document)
+            if not isinstance(kind, str) and stream.described.others == "skip":
+                return self._take_more(document, UNSET, events)
             meaning = stream.described.kinds.get(kind, "skip") if isinstance(kind, str) else "error"
             return self._take_kind(meaning, document, text, events)
         self._add_text("text", text, events)
@@ -73,7 +75,8 @@ class MappedDecoder(DocumentDecoder):
                 if not self._take_more(document, "", events):
                     return False
                 self._reason = self._reason or "stop"
-                return True
+                self.done = True
+                return False
             case _:
                 self._add_text(meaning, text, events)
                 return self._take_more(document, text or "", events)
@@ -105,10 +108,17 @@ class MappedDecoder(DocumentDecoder):
         described |= self._take_ending(document)
         if text is not UNSET and text is not None:
             self._answered = True
-        elif text is UNSET and not described and stream.described.others == "error":
+        elif not described and self._is_error(document, text):
             self._fail(document, UNSET)
             return False
         return not self.done
+
+    def _is_error(self, document: Any, text: Any) -> bool:
+        """Whether an object that carries nothing described is an error, and not to be skipped."""
+        stream = self._stream
+        if text is UNSET and stream.described.others == "error":
+            return True
+        return stream.is_error_code(stream.read(document, stream.error_code))
 
     def _take_parts(self, document: Any, events: list[StreamEvent]) -> bool:
         stream = self._stream
@@ -177,8 +187,12 @@ class MappedDecoder(DocumentDecoder):
                 "`berlin recipe try FILE` shows what came"
             )
             return
-        word = stream.described.error_codes.get(str(code))
-        failure = error_in_answer(error, message, code, stream.described.unauthorized)
+        self._fail_with(error, message, code)
+
+    def _fail_with(self, error: Any, message: Any, code: Any) -> None:
+        described = self._stream.described
+        word = described.error_codes.get(str(code))
+        failure = error_in_answer(error, message, code, described.unauthorized)
         if word is not None and not isinstance(failure, AuthenticationError):
             failure = ERROR_CLASSES[word](failure.message, status=failure.status)
         self.failure = failure
@@ -194,15 +208,22 @@ class MappedDecoder(DocumentDecoder):
         try:
             document = msgspec.json.decode(line)
         except DECODE_ERRORS:
-            return False
+            # The data of a server-sent event that is no JSON: words, as they are.
+            if stream.described.framing != "sse-events":
+                return False
+            document = event_of_words(line)
         kind = get_at(document, stream.kind)
         meaning = stream.described.kinds.get(kind, "skip") if isinstance(kind, str) else None
         if meaning == "error":
             said = first_at(document, (*stream.error, *stream.error_message))
-            text = snippet(said if isinstance(said, str) else line)
-            self.failure = error_in_answer(text, UNSET, UNSET)
+            data = document.get("data") if isinstance(document, dict) else None
+            words = next((v for v in (said, data) if isinstance(v, str)), None)
+            code = first_at(document, stream.error_code)
+            text = snippet(line if words is None else words)
+            self._fail_with(text, UNSET, UNSET if code is MISSING else code)
         elif meaning == "end":
             self._reason = self._reason or "stop"
+            self.done = True
         return meaning in ("error", "end", "skip")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from berlin.errors import ProtocolError
+from berlin.errors import ConfigurationError, ProtocolError
 from berlin.wire.json import DECODE_ERRORS
 from berlin.wire.pointer import get_at, parse_pointer
 
@@ -26,7 +26,10 @@ class FetchMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         for pointer in filter(None, (self.list, self.id)):
-            parse_pointer(pointer)
+            try:
+                parse_pointer(pointer)
+            except ConfigurationError as error:  # msgspec tells the place of a ValueError only
+                raise ValueError(error.message) from error
 
     def read(self, body: bytes) -> tuple[str, ...]:
         """Return the names in an answer. Raises ProtocolError if there is no such list."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from berlin.errors import ConfigurationError
 
+MAX_SEGMENTS = 64
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
@@ -31,8 +32,10 @@ def parse_pointer(text: str) -> tuple[str, ...]:
     """
     if not text.startswith("/") or re.search(r"~(?![01])", text):
         raise ConfigurationError(
-            f"{text!r} is not a JSON Pointer; write it like /data/token ('~' is written ~0)"
+            f"{text[:80]!r} is not a JSON Pointer; write it like /data/token ('~' is written ~0)"
         )
+    if text.count("/") > MAX_SEGMENTS:
+        raise ConfigurationError(f"{text[:40]!r}… has more than {MAX_SEGMENTS} segments")
     return tuple(segment.replace("~1", "/").replace("~0", "~") for segment in text[1:].split("/"))
 
 

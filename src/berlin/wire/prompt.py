@@ -78,8 +78,11 @@ def flatten_messages(messages: tuple[Message, ...], shape: Shape = PLAIN) -> str
 def _marks(shape: Shape) -> re.Pattern[str] | None:
     """Return what finds the pieces of the templates, wherever they stand in a text."""
     pieces = {piece.strip() for role in shape.templates for piece in shape.around(role)}
-    if shape.templates:
-        pieces.add(shape.end.strip())
+    pieces |= {
+        piece.strip()
+        for piece, usual in ((shape.end, PLAIN.end), (shape.between, PLAIN.between))
+        if shape.templates or piece != usual
+    }
     found = sorted(filter(None, pieces), key=len, reverse=True)
     return re.compile("|".join(map(re.escape, found)), re.IGNORECASE) if found else None
 

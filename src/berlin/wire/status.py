@@ -104,12 +104,17 @@ def error_in_answer(
     text = snippet(said if said is not None else encode_body(told))
     if code in unauthorized:
         return AuthenticationError(f"the service refuses the token: {text}", status=401)
-    is_status = isinstance(code, int | str) and re.fullmatch("[45][0-9]{2}", str(code))
+    is_status = isinstance(code, int | str) and is_error_status(code)
     status = int(code) if is_status else 0
     kind = _class_for(status or 400, text)
     if not is_status and kind is not ContextLengthError:
         kind = ServiceError
     return kind(f"the service reports an error: {text}", status=status or None)
+
+
+def is_error_status(code: int | str) -> bool:
+    """Tell whether a code is an HTTP status from 400 to 599."""
+    return re.fullmatch("[45][0-9]{2}", str(code)) is not None
 
 
 def _class_for(status: int, said: str) -> type[BerlinError]:

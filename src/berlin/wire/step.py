@@ -5,6 +5,7 @@ Logins, the preparation of a chat and the chat itself are made of these.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 from urllib.parse import quote
@@ -93,6 +94,14 @@ class CompiledStep:
         self._path = Template(step.path, known)
         self._query = Template(step.query, known)
         self._accept = accept
+        if step.path and not step.path.startswith("/") and not _WHOLE_URL.match(step.path):
+            # Behind the base URL it would be a part of the host's name.
+            raise ConfigurationError(f"the path {step.path!r} must begin with a slash")
+        for name, value in step.headers.items():
+            if not _HEADER_NAME.fullmatch(name) or any(c in value for c in "\r\n\0"):
+                raise ConfigurationError(f"the header {name!r} cannot be sent")
+        if self.encoding in ("form", "multipart"):
+            _check_fields(getattr(step, self.encoding))
         if "://" in step.path and "{" in "/".join(step.path.split("/")[:3]):
             raise ConfigurationError(f"the host of {step.path} must be written out")
         parts = (self._headers, self._path, self._query, *((self.body,) if self.body else ()))
@@ -133,6 +142,7 @@ class CompiledStep:
                     body, headers["Content-Type"] = encode_multipart(rendered)
         for name, value in self._headers.render(values).items():
             text = str(value)
+            _check_text(text, f"the header {name}")
             if any(c in text for c in "\r\n\0"):
                 raise InvalidRequestError(
                     f"the header {name} would hold a line break; nothing was sent"
@@ -140,8 +150,16 @@ class CompiledStep:
             headers[name] = Secret(text)
         if cookies:
             headers["Cookie"] = Secret("; ".join(f"{n}={v}" for n, v in cookies.items()))
-        query = {name: Secret(str(value)) for name, value in self._query.render(values).items()}
-        return HttpRequest(self.step.method, self._fill_path(values), headers, query, body)
+        query = {name: str(value) for name, value in self._query.render(values).items()}
+        for name, value in query.items():
+            _check_text(value, f"the parameter {name}")
+        return HttpRequest(
+            self.step.method,
+            self._fill_path(values),
+            headers,
+            {name: Secret(value) for name, value in query.items()},
+            body,
+        )
 
     def parse(self, body: bytes) -> dict[str, Any]:
         """Return the values in a body that a client of the service sent.
@@ -198,7 +216,11 @@ class CompiledStep:
             name: ABSENT if values[name] is ABSENT else _quote(str(values[name]))
             for name in self._path.names
         }
-        return str(self._path.render(quoted))
+        path = str(self._path.render(quoted))
+        if any(part in (".", "..") for part in path.split("/")):
+            # Encoded dots mean the same to a server: the request would go to another place.
+            raise InvalidRequestError("a part of the URL would be '.' or '..'; nothing was sent")
+        return path
 
 
 def compile_steps(steps: Iterable[Step], names: Iterable[str]) -> list[CompiledStep]:
@@ -227,9 +249,26 @@ def read_object(body: bytes, where: str) -> dict[str, Any]:
     return document
 
 
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_WHOLE_URL = re.compile(r"https?://")
+
+
+def _check_fields(fields: Mapping[str, Any]) -> None:
+    for name, value in fields.items():
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ConfigurationError(f"{name}: a form carries text and numbers only")
+        if value == "{messages}":
+            raise ConfigurationError(f"{name}: a form carries no list of messages")
+
+
+def _check_text(text: str, where: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequestError(f"{where} would hold half of a surrogate pair") from error
+
+
 def _quote(value: str) -> str:
-    if value in (".", ".."):
-        return value.replace(".", "%2E")
     try:
         return quote(value, safe="")
     except UnicodeEncodeError as error:

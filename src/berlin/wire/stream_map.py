@@ -22,7 +22,7 @@ from berlin.wire.compile import Accessor, CompiledDocument, Pointer
 from berlin.wire.decoding import Ends
 from berlin.wire.framing import Framing
 from berlin.wire.pointer import is_index, parse_pointer
-from berlin.wire.status import describe_error
+from berlin.wire.status import describe_error, is_error_status
 
 Meaning: TypeAlias = Literal["text", "replace", "reasoning", "end", "error", "skip"]
 """What a kind of object is for. `replace`: its text is the whole answer so far."""
@@ -140,6 +140,12 @@ class CompiledStream:
             self.text = (("data",),)
         if not self.text:
             raise ConfigurationError("[chat.stream] text names no pointer: where is the text?")
+        if stream.framing == "text" and (
+            self.text != (("data",),) or stream.text_is != "delta" or stream.kind
+        ):
+            raise ConfigurationError(
+                'framing = "text" has nothing but text: leave text, text_is and kind out'
+            )
         if is_polled and not (stream.finish_reason and stream.framing == "json"):
             raise ConfigurationError(
                 'poll_s needs framing = "json" and a finish_reason that says when to stop'
@@ -197,6 +203,15 @@ class CompiledStream:
             if value is not UNSET and value is not None:
                 return value
         return UNSET
+
+    def is_error_code(self, code: Any) -> bool:
+        """Tell whether a code says by itself that something went wrong."""
+        described = self.described
+        return code is not UNSET and (
+            code in described.unauthorized
+            or str(code) in described.error_codes
+            or (isinstance(code, int | str) and is_error_status(code))
+        )
 
     def describe_error(self, body: bytes) -> str:
         """Return the message in an error answer, or its beginning; at most 300 characters."""

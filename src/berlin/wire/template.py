@@ -40,6 +40,7 @@ class Template:
     Attributes:
         names: the placeholders that do stand in it.
         paths: where those stand that are a whole string.
+        places: where any stand.
 
     Raises:
         ConfigurationError: if it names another placeholder.
@@ -49,6 +50,7 @@ class Template:
         self.tree = tree
         self.paths: dict[str, tuple[str, ...]] = {}
         self.names: set[str] = set()
+        self.places: set[tuple[str, ...]] = set()
         self._compile(tree, names, ())
 
     def render(self, values: Mapping[str, Any]) -> Any:
@@ -86,6 +88,8 @@ class Template:
                             f"unknown placeholder {{{name}}} at /{'/'.join(path)}; known: {known}"
                         )
                 self.names.update(found)
+                if found:
+                    self.places.add(path)
                 if len(found) == 1 and tree == f"{{{found[0]}}}":
                     self.paths[found[0]] = path
             case dict():

@@ -16,6 +16,9 @@ from berlin.errors import ConfigurationError
 
 MAX_TOML_CHARS = 4 * 1024 * 1024
 
+# The time that the parser takes grows with the square of it.
+_LONG_NAME = re.compile(r"(?<![\w\"'-])(?:[\w\"'-]++[ \t]*+\.[ \t]*+){32}")
+
 _T = TypeVar("_T")
 
 
@@ -38,16 +41,18 @@ def parse_toml(
     """
     if len(text) > MAX_TOML_CHARS:
         raise ConfigurationError(f"{source} is too large for a configuration file")
+    if _LONG_NAME.search(text):
+        raise ConfigurationError(f"{source} is not valid TOML: a name has too many parts")
     try:
         tree = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise ConfigurationError(f"{source} is not valid TOML: {error}") from error
-    _check_keys(msgspec.inspect.type_info(kind), tree, (), text, source)
     tree = complete(tree)
+    _check_keys(msgspec.inspect.type_info(kind), tree, (), text, source)
     try:
         return msgspec.convert(tree, kind)
     except (msgspec.ValidationError, RecursionError) as error:
-        where = re.search(r"at `\$\.?([^`]*)`", str(error))
+        where = re.search(r"(?:at|in) `\$\.?([^`]*)`", str(error))
         path = tuple(re.findall(r"\.\.\.|[^.\[\]]+", where[1])) if where else ()
         path = _named(path, tree, kind)
         said = re.sub(r"`\$.*`", f"`{'.'.join(path)}`", str(error)) if path else str(error)
@@ -65,6 +70,7 @@ def _check_keys(
                 fields[kind.tag_field] = msgspec.inspect.StrType()
             for key, value in tree.items():
                 if key not in fields:
+                    key = key[:80]
                     near = difflib.get_close_matches(key, fields, n=1)
                     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(fields)}"
                     here = (*path, key)
@@ -85,17 +91,17 @@ def _check_keys(
                     _check_keys(option, tree, path, text, source)
 
 
-def _named(path: tuple[str, ...], tree: Any, kind: Any) -> tuple[str, ...]:
+def _named(path: tuple[str, ...], tree: Any, kind: Any, begin: int = 0) -> tuple[str, ...]:
     """Return the path with the true keys where msgspec writes `...`: those that fail alone."""
-    if "..." not in path:
+    if "..." not in path[begin:]:
         return path
-    at = path.index("...")
+    at = path.index("...", begin)
     for key in reduce(_step, path[:at], tree):
         alone = _only(tree, (*path[:at], key))
         try:
             msgspec.convert(alone, kind)
         except msgspec.ValidationError:
-            return _named((*path[:at], key, *path[at + 1 :]), alone, kind)
+            return _named((*path[:at], key, *path[at + 1 :]), alone, kind, at + 1)
     return path
 
 
@@ -128,13 +134,13 @@ def find_line(text: str, path: tuple[str, ...]) -> int:
     heads: Counter[tuple[str, ...]] = Counter()
     table: tuple[str, ...] = ()
     for number, line in enumerate(text.splitlines(), 1):
-        head = re.match(r"\s*\[+([^\]]+)\]", line)
+        head = re.match(r"\s*\[{1,2}([^\[\]]+)\]", line)
         if head:
             table = tuple(part.strip(" \"'") for part in head[1].split("."))
             heads[table] += 1
             if line.lstrip().startswith("[[") and numbers and heads[table] <= numbers[0]:
                 table = ()  # an earlier item than the one that is meant
-            if table == path[: len(table)]:
+            if table == path[: len(table)] or (best == 1 and path and table[: len(path)] == path):
                 best = number
         key = re.match(r"\s*([\w.\"'-]+)\s*=", line)
         if key:

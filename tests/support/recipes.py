@@ -1,0 +1,81 @@
+"""Recipes of the tests, and providers that are built from them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from secrets import token_hex
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from berlin.auth.credentials import Credentials
+from berlin.auth.flow import Authenticator
+from berlin.gateway.fake import CREDENTIALS, open_fake, redirect
+from berlin.providers.base import Provider
+from berlin.providers.http import HttpProvider
+from berlin.providers.recipe import Recipe, build_provider, resolve_endpoint
+from berlin.types import ChatRequest, ChatResponse, Timeouts, accumulate
+
+TIMEOUTS = Timeouts(5, 10, 10, 30)
+
+PLAIN_CHAT: dict[str, Any] = {
+    "path": "/chat",
+    "json": {"prompt": "{prompt}"},
+    "stream": {"framing": "ndjson", "text": "/content", "error_message": "/message"},
+}
+
+
+def recipe_of(
+    chat: Mapping[str, Any] = PLAIN_CHAT, auth: Mapping[str, Any] | None = None, **more: Any
+) -> Recipe:
+    """Return a recipe of its own name and URL: tokens of one are never those of another."""
+    tree = {
+        "schema": 1,
+        "name": f"tested-{token_hex(4)}",
+        "description": "A service of the tests",
+        "endpoint": {"url": f"https://service.example.com/{token_hex(4)}"},
+        "auth": auth or {"flow": "none"},
+        "chat": chat,
+        **more,
+    }
+    return msgspec.convert(tree, Recipe)
+
+
+@asynccontextmanager
+async def client_of(
+    recipe: Recipe, url: str, credentials: Credentials = CREDENTIALS
+) -> AsyncIterator[tuple[HttpProvider, Authenticator]]:
+    """Give the provider of a recipe that asks a fake of it, and its authentication."""
+    parts = urlsplit(url)
+    moved = redirect(recipe, f"{parts.scheme}://{parts.netloc}")
+    endpoint = resolve_endpoint(moved.endpoint)
+    provider, auth = build_provider(moved, endpoint, credentials, TIMEOUTS)
+    try:
+        yield provider, auth
+    finally:
+        await provider.aclose()
+
+
+@asynccontextmanager
+async def fake_and_client(
+    recipe: Recipe, answers: Provider, credentials: Credentials = CREDENTIALS, **more: Any
+) -> AsyncIterator[HttpProvider]:
+    """Give the provider of a recipe that asks a fake of the same recipe."""
+    async with (
+        open_fake(recipe, answers, **more) as url,
+        client_of(recipe, url, credentials) as (provider, _),
+    ):
+        yield provider
+
+
+async def ask(provider: HttpProvider, prompt: str, **more: Any) -> ChatResponse:
+    """Return the whole answer to a prompt."""
+
+    async def events() -> AsyncIterator[Any]:
+        async for burst in provider.bursts(ChatRequest.of(prompt, **more)):
+            for event in burst:
+                yield event
+
+    return await accumulate(events())
