@@ -7,34 +7,26 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
-from aiohttp import web
 
-from berlin import Berlin, errors
+from berlin import errors
 from berlin.auth.credentials import NAMES
-from berlin.config import (
-    Config,
-    Overrides,
-    ProviderConfig,
-    ServerConfig,
-    TokensConfig,
-    load_config,
-    resolve_settings,
-)
+from berlin.config import Config, ProviderConfig, ServerConfig, TokensConfig
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.gateway.accounts import Accounts
 from berlin.gateway.chat import Gateway
 from berlin.gateway.server import open_server
+from berlin.providers.draft.toml_writer import write_toml
 from berlin.providers.guide import GuideProvider, answer
 from berlin.providers.recipe import parse_recipe
 from berlin.types import Secret, Timeouts
 from berlin.wire.toml import parse_toml
+from support.manual import ROOT, code_blocks, prose_lines, read
 
-ROOT = Path(__file__).parents[2]
 READMES = ("README.md", "README.ru.md")
 PAGES = [
     *(ROOT / name for name in (*READMES, "CHANGELOG.md", "SECURITY.md")),
@@ -43,43 +35,13 @@ PAGES = [
 HELP = re.compile(r"<!-- help: ([a-z ]+) -->\n```text\n(.*?)\n```\n<!-- /help -->", re.DOTALL)
 COMMANDS = {
     "berlin",
-    *("chat", "login", "logout", "providers", "check", "tokens", "serve", "account"),
-    *("tokens clear", "account add", "account list", "account remove"),
+    *("chat", "login", "logout", "providers", "check", "tokens", "tokens clear"),
+    *("recipe", "recipe new", "recipe check", "recipe try", "recipe serve"),
+    *("recipe record", "recipe replay", "recipe schema"),
+    *("serve", "config", "config check", "config path"),
+    *("account", "account add", "account list", "account remove"),
+    *("key", "key add", "key list", "key revoke"),
 }
-
-
-def read(name: str) -> str:
-    return (ROOT / name).read_text("utf-8")
-
-
-def code_blocks(text: str, language: str) -> list[str]:
-    """Return the blocks of code in one language; those inside a longer fence are not code."""
-    blocks: list[str] = []
-    fence, body = "", [""]
-    for line in text.splitlines():
-        mark = re.match(r"(`{3,})([a-z]*)$", line)
-        if not fence and mark:
-            fence, wanted, body = mark[1], mark[2] == language, []
-        elif fence and line == fence:
-            if wanted:
-                blocks.append("\n".join(body) + "\n")
-            fence = ""
-        else:
-            body.append(line)
-    return blocks
-
-
-def prose_lines(text: str) -> Iterator[str]:
-    """Give the lines outside of code."""
-    fence = ""
-    for line in text.splitlines():
-        mark = re.match(r"`{3,}", line)
-        if mark and not fence:
-            fence = mark[0]
-        elif fence and line == fence:
-            fence = ""
-        elif not fence:
-            yield line
 
 
 def headings(text: str) -> list[str]:
@@ -170,17 +132,31 @@ def test_every_python_example_is_python(page: Path) -> None:
         compile(block, page.name, "exec")
 
 
-# What makes a recipe of a part of one. Keys without a table stand first, as TOML wants it.
-RECIPE_KEYS = {"schema": "schema = 1", "name": 'name = "part"', "description": 'description = "-"'}
-RECIPE_TABLES = {
-    "endpoint": '[endpoint]\nurl = "https://chat.example.com"',
-    "auth": '[auth]\nflow = "none"',
-    "chat": (
-        '[chat]\npath = "/chat"\njson = { prompt = "{prompt}" }\n'
-        '[chat.stream]\nframing = "ndjson"\ntext = "/text"'
-    ),
-    "models": '[models]\ndefault = "small"',
+# What makes a recipe of a part of one.
+REST_OF_A_RECIPE: dict[str, Any] = {
+    "schema": 1,
+    "name": "part",
+    "description": "-",
+    "endpoint": {"url": "https://chat.example.com"},
+    "auth": {"flow": "none"},
+    "chat": {
+        "path": "/chat",
+        "json": {"prompt": "{prompt}"},
+        "stream": {"framing": "ndjson", "text": "/text"},
+    },
+    "models": {"default": "small"},
 }
+
+
+def whole_recipe(part: dict[str, Any]) -> dict[str, Any]:
+    """Return a recipe that has what a part of one says, and something simple for the rest."""
+    if "extends" in part:
+        return {key: REST_OF_A_RECIPE[key] for key in ("schema", "name", "description")} | part
+    chat = part.get("chat", {})
+    rest = {} if "format" in chat else {**REST_OF_A_RECIPE["chat"]}
+    if chat.keys() & {"json", "form", "multipart", "prepare"}:
+        rest.pop("json", None)
+    return {**REST_OF_A_RECIPE, **part, "chat": {**rest, **chat}}
 
 
 def check_toml_example(block: str, source: str) -> None:
@@ -193,9 +169,7 @@ def check_toml_example(block: str, source: str) -> None:
     if there.keys() <= set(Config.__struct_fields__):
         parse_toml(block, source, Config)
         return
-    keys = [text for key, text in RECIPE_KEYS.items() if key not in there]
-    tables = [text for key, text in RECIPE_TABLES.items() if key not in there]
-    parse_recipe("\n".join([*keys, block, *tables]), source)
+    parse_recipe(write_toml(whole_recipe(there)), source)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -228,52 +202,6 @@ def test_the_built_in_recipe_is_shown_as_it_is() -> None:
     file = read("src/berlin/providers/recipes/berlin.toml")
     recipe = "".join(line for line in file.splitlines(True) if not line.startswith("#"))
     assert recipe in code_blocks(read("docs/recipes.md"), "toml")
-
-
-async def test_the_recipe_of_the_tutorial_works_with_the_service_of_the_tutorial(
-    tmp_path: Path,
-) -> None:
-    """In docs/recipes.md the recipe gets the text out of the answers that curl got."""
-    page = read("docs/recipes.md")
-    recipe, config, *_ = code_blocks(page, "toml")
-    _, session, answer_lines = code_blocks(page, "json")
-    commands = "".join(block for block in code_blocks(page, "sh") if block.startswith("curl"))
-    bodies = [msgspec.json.decode(text) for text in re.findall(r"-d '(.*)'", commands)]
-    asked: list[object] = []
-
-    async def log_in(request: web.Request) -> web.Response:
-        asked.append(await request.json())
-        return web.Response(text=session)
-
-    async def chat(request: web.Request) -> web.Response:
-        assert request.headers["Authorization"] in commands
-        asked.append(await request.json())
-        return web.Response(text=answer_lines)
-
-    app = web.Application()
-    app.add_routes([web.post("/v1/session", log_in), web.post("/v1/ask", chat)])
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    (tmp_path / "work.toml").write_text(recipe)
-    (tmp_path / "berlin.toml").write_text(config)
-    login = bodies[0]
-    given = Overrides(
-        url=f"http://127.0.0.1:{runner.addresses[0][1]}",
-        account=login["user"],
-        password=login["secret"],
-    )
-    settings = resolve_settings("work", load_config(tmp_path / "berlin.toml"), given)
-    try:
-        async with Berlin.from_settings(settings) as berlin:
-            told = await berlin.ask("Hello")
-    finally:
-        await runner.cleanup()
-    bodies[1]["settings"]["temperature"] = 0.2
-    assert asked == bodies
-    assert (told.text, told.finish_reason) == ("Hello Ann.", "stop")
-    assert told.usage is not None
-    assert (told.usage.input_tokens, told.usage.output_tokens) == (3, 2)
 
 
 def test_the_readmes_have_the_same_headings_and_commands() -> None:

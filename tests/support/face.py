@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 
 from berlin.gateway.accounts import Accounts
+from berlin.gateway.chat import Gateway
 from berlin.gateway.server import open_server
 from berlin.providers.base import Provider
 from berlin.types import Secret
@@ -77,7 +78,7 @@ class Face:
 async def open_face(provider: Provider, **options: float) -> AsyncIterator[Face]:
     """Serve a provider, and give a client of it."""
     async with (
-        open_server(provider, accounts(), grace_s=0, **options) as url,
+        open_server(Gateway.of(provider), accounts(), grace_s=0, **options) as url,
         aiohttp.ClientSession() as session,
     ):
         yield Face(url, session)

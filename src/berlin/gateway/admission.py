@@ -74,6 +74,12 @@ class Admission:
         finally:
             self._take_back(tenant)
 
+    def close(self) -> None:
+        """Send away all that wait."""
+        for tenant, line in list(self._lines.items()):
+            for waiter in list(line):
+                self._refuse(tenant, waiter, "the service is stopping; try again")
+
     async def _wait(self, tenant: Hashable) -> None:
         if self._in_line >= self._waiting:
             self._make_room(tenant)

@@ -118,4 +118,6 @@ class _Desk:
         return response
 
     def _face_of(self, path: str) -> Face:
-        return next(face for face in self._faces if path.startswith(face.prefixes))
+        # Targets that are no paths (`*`) are told of by the last one, as all other paths are.
+        last = self._faces[-1]
+        return next((face for face in self._faces if path.startswith(face.prefixes)), last)

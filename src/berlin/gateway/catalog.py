@@ -32,7 +32,7 @@ class Service:
         fetch: asks the service which models it has.
         capabilities: what it can do besides text: `tools`, `images`, `reasoning`, `json`.
         key: what tells it from another service of its name, after a change of configuration.
-        admission: how many requests it answers at once.    """
+        admission: how many requests it answers at once."""
 
     def __init__(
         self,

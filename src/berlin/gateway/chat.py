@@ -51,7 +51,7 @@ class Gateway:
     ) -> None:
         self.catalog = catalog
         self.guard = guard or Guard()
-        self.streams = streams or OpenStreams()
+        self.streams = streams if streams is not None else OpenStreams()
         self.log = log or NoAccessLog()
         self.metrics = metrics or NoMetrics()
         self.tracing = tracing or NoTracing()
@@ -120,7 +120,7 @@ class Gateway:
         visit.provider, visit.stream = service.name, call.stream
         chat = msgspec.structs.replace(call.request, model=target.model, request_id=visit.id)
         headers = {"x-berlin-model": _printable(target.full_name)}
-        with service.busy(), self._counted(visit):
+        with service.busy(), self.streams.begun(), self._counted(visit):
             async with service.admission.enter(tenant):
                 bursts = service.provider.bursts(chat)
                 if call.stream:
@@ -146,4 +146,3 @@ class Gateway:
 
 def _printable(text: str) -> str:
     return "".join(c if " " <= c <= "~" else "?" for c in text)[:200]
-

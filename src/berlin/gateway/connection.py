@@ -17,6 +17,7 @@ from aiohttp import web
 HEADER_TIMEOUT_S = 20.0
 KEEPALIVE_TIMEOUT_S = 75.0
 MAX_CONNECTIONS = 5_000
+LINGERING_S = 0.05
 
 _CLOSING = b"Server: berlin\r\nConnection: close\r\nContent-Length: 0\r\n"
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\n" + _CLOSING + b"\r\n"
@@ -43,6 +44,8 @@ def open_runner(
         max_connections: how many there are at once; one more is answered 503 and closed.
         options: of `web.AppRunner`.
     """
+    # A body that is not wanted is not read for long, in the hope that its sender reads the answer.
+    options.setdefault("lingering_time", LINGERING_S)
     return _Runner(app, header_timeout_s, keepalive_timeout_s, max_connections, options)
 
 

@@ -116,7 +116,7 @@ class Guard:
         origin = request.headers.get("Origin")
         if origin is None or origin in self.cors_origins:
             return
-        if _host_name(urlsplit(origin).netloc) == host and host:
+        if host and _host_name(origin.partition("://")[2]) == host:
             return
         _log.warning("origin.refused origin=%r", origin[:200])
         raise HttpFault(403, "web pages of this origin may not ask; see [server] cors_origins")

@@ -75,7 +75,8 @@ class KeyReader:
 
     def find(self, token: str) -> Key | None:
         """Return the live key of a token, or `None`."""
-        self._refresh()
+        if not self.working:
+            return None
         key = self._keys.get(digest(token))
         return key if key is not None and key.state(self._clock()) == "live" else None
 

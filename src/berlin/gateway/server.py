@@ -77,6 +77,8 @@ async def open_server(
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(gateway.streams.wait_until_none(), grace_s)
         gateway.streams.end_all()
+        for service in gateway.catalog.services.values():
+            service.admission.close()
     finally:
         await runner.cleanup()
         gateway.log.close()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 
 from aiohttp import web
@@ -42,11 +42,21 @@ class OpenStreams:
         self.keep_alive_s = keep_alive_s
         self.write_timeout_s = write_timeout_s
         self._pumps: set[_Pump] = set()
+        self._begun = 0
         self._none = asyncio.Event()
         self._none.set()
 
-    def __len__(self) -> int:
-        return len(self._pumps)
+    @contextlib.contextmanager
+    def begun(self) -> Iterator[None]:
+        """Count an answer as open, from its request on, for the time of the block."""
+        self._begun += 1
+        self._none.clear()
+        try:
+            yield
+        finally:
+            self._begun -= 1
+            if not self._begun:
+                self._none.set()
 
     async def wait_until_none(self) -> None:
         """Wait until no answer is open."""
@@ -123,14 +133,11 @@ class OpenStreams:
     ) -> AsyncGenerator[_Pump]:
         pump = _Pump(bursts, encoder, visit)
         self._pumps.add(pump)
-        self._none.clear()
         try:
             yield pump
         finally:
             await pump.aclose()
             self._pumps.discard(pump)
-            if not self._pumps:
-                self._none.set()
 
     async def _write(self, response: web.StreamResponse, data: bytes, visit: Visit) -> None:
         try:

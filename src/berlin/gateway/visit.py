@@ -7,11 +7,19 @@ import uuid
 
 from aiohttp import web
 
-from berlin.errors import BerlinError
+from berlin.errors import (
+    AuthenticationError,
+    BerlinError,
+    PermissionDeniedError,
+    ServiceError,
+    TransportError,
+)
 from berlin.gateway.access_log import Access, AccessLog
 from berlin.gateway.metrics import Metrics
 from berlin.gateway.tracing import Tracing
 from berlin.types import Usage
+
+_OF_SERVICES = (TransportError, ServiceError, AuthenticationError, PermissionDeniedError)
 
 VISIT: web.RequestKey[Visit]
 
@@ -60,9 +68,7 @@ class Visit:
             return self.error.code
         return "ok" if self.status < 400 else "refused"
 
-    def end(
-        self, request: web.Request, log: AccessLog, metrics: Metrics, tracing: Tracing
-    ) -> None:
+    def end(self, request: web.Request, log: AccessLog, metrics: Metrics, tracing: Tracing) -> None:
         """Take note of the end. It waits for nothing, so a client that left does not stop it."""
         seconds = time.perf_counter() - self.began_at
         first = None if self.first_event_at is None else self.first_event_at - self.began_at
@@ -86,6 +92,8 @@ class Visit:
                 remote=request.remote,
             )
         )
+        if self.provider and isinstance(self.error, _OF_SERVICES):
+            metrics.fail_upstream(self.provider, self.error.code)
         metrics.end_request(
             face=self.face or None,
             provider=self.provider or None,

@@ -21,7 +21,7 @@ from berlin.types import (
     UsageReport,
 )
 from berlin.wire.format import ClientCall
-from berlin.wire.json import DECODE_ERRORS
+from berlin.wire.json import DECODE_ERRORS, encode_line
 from berlin.wire.tokens import TokenCount
 
 STOP_REASONS: dict[FinishReason, str] = {
@@ -120,7 +120,7 @@ class AnthropicEncoder:
             piece = event.arguments
         else:
             piece = event.text
-        return b"%b%b%b}}\n\n" % (head, self._before, msgspec.json.encode(piece))
+        return b"%b%b%b}}\n\n" % (head, self._before, encode_line(piece))
 
     def _open_block(
         self, key: int | str, event: TextDelta | ReasoningDelta | ToolCallDelta
@@ -178,7 +178,7 @@ def encode_response(call: ClientCall, response: ChatResponse) -> bytes:
         blocks.append({"type": "text", "text": response.text})
     blocks += [call_block(part.id, part.name, part.arguments) for part in response.tool_calls]
     reason = stop_reason(response.finish_reason, calls=bool(response.tool_calls))
-    return msgspec.json.encode(_message(call.request.model, blocks, reason, count.usage))
+    return encode_line(_message(call.request.model, blocks, reason, count.usage))
 
 
 def encode_error(error: BerlinError) -> bytes:
@@ -186,8 +186,10 @@ def encode_error(error: BerlinError) -> bytes:
     message = error.message
     if isinstance(error, ContextLengthError) and TOO_LONG not in message:
         message = f"{TOO_LONG}: {message}"
-    kind = ERROR_TYPES.get(error.http_status, "api_error")
-    return msgspec.json.encode({"type": "error", "error": {"type": kind, "message": message}})
+    kind = ERROR_TYPES.get(
+        error.http_status, "invalid_request_error" if error.http_status < 500 else "api_error"
+    )
+    return encode_line({"type": "error", "error": {"type": kind, "message": message}})
 
 
 def thinking_block(text: str) -> dict[str, Any]:
@@ -250,7 +252,7 @@ def _message(
 
 
 def _frame(name: str, **members: Any) -> bytes:
-    data = msgspec.json.encode({"type": name, **members})
+    data = encode_line({"type": name, **members})
     return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
 
 

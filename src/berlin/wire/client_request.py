@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from berlin.errors import InvalidRequestError
-from berlin.wire.json import DECODE_ERRORS
+from berlin.wire.json import DECODE_ERRORS, MAX_VALUES
 
 MAX_MESSAGES = 20_000
 MAX_COUNT = 2**31 - 1
@@ -26,7 +26,10 @@ def decode_typed(body: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
     Raises:
         InvalidRequestError: if it is no JSON, or a member is missing or has a wrong type.
     """
-    if body.count(b'"role"') > MAX_MESSAGES:  # before anything is built of them
+    # Before anything is built of it: a decoder at work lets nothing else run.
+    if body.count(b",") > MAX_VALUES:
+        raise InvalidRequestError(f"the body has more than {MAX_VALUES} values")
+    if body.count(b'"role"') > MAX_MESSAGES:
         raise InvalidRequestError.about("messages", f"more than {MAX_MESSAGES} messages")
     try:
         return decoder.decode(body)
@@ -79,6 +82,16 @@ def check_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, float) and not math.isfinite(value):
             raise InvalidRequestError.about(param, "must be a finite number")
     return {name: value for name, value in values.items() if value is not None}
+
+
+def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of which only the common ones are known. Raises InvalidRequestError."""
+    for param in ("max_tokens", "max_completion_tokens"):
+        value = options.get(param)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            raise InvalidRequestError.about(param, "must be a whole number")
+        check_count(param, value)
+    return dict(options)
 
 
 def _about(error: msgspec.ValidationError) -> InvalidRequestError:

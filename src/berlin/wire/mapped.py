@@ -22,6 +22,7 @@ from berlin.types import (
     UsageReport,
 )
 from berlin.wire.chat_map import ChatMap
+from berlin.wire.client_request import check_model, check_options
 from berlin.wire.conversation import NAMES, ConversationMap
 from berlin.wire.format import ClientCall, Exchange
 from berlin.wire.framing import Framing
@@ -142,9 +143,10 @@ class MappedFormat:
         model = values.get("model", "")
         if not isinstance(model, str):
             raise InvalidRequestError.about(self._place("model"), "must be text")
+        model = check_model(model)
         # A client that names no model sends the default of this wire.
         model = "" if model == self._default_model else model
-        given = self._given_options(body)
+        given = check_options(self._given_options(body))
         return ClientCall(ChatRequest(self._conversation.decode(values), model, given))
 
     def encoder(self, call: ClientCall) -> MappedEncoder:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any, assert_never
 
-import msgspec
-
 from berlin.errors import BerlinError
 from berlin.types import (
     Finished,
@@ -16,7 +14,7 @@ from berlin.types import (
     ToolCallDelta,
     UsageReport,
 )
-from berlin.wire.json import encode_body
+from berlin.wire.json import encode_line
 from berlin.wire.pointer import set_at
 from berlin.wire.stream_map import CompiledStream, Meaning
 
@@ -46,7 +44,7 @@ class MappedEncoder:
             case TextDelta():
                 if self._around is not None:
                     before, behind = self._around
-                    return b"%b%b%b" % (before, msgspec.json.encode(event.text), behind)
+                    return b"%b%b%b" % (before, encode_line(event.text), behind)
                 self._text.append(event.text)
                 if self._framing == "json":
                     return b""
@@ -115,8 +113,8 @@ class MappedEncoder:
         # With empty text, for clients that look for nothing else; in an object of another kind
         # than `replace`, whole text would be read as more of it.
         ends = "end" in self._kinds
-        is_read_whole = stream.described.text_is == "cumulative" or not ends
-        whole = "".join(self._text) if self._is_whole and is_read_whole else ""
+        is_more = ends and self._framing != "json" and stream.described.text_is == "delta"
+        whole = "".join(self._text) if self._is_whole and not is_more else ""
         document = self._document("text", whole)
         if ends:
             self._set_kind(document, "end")
@@ -151,9 +149,7 @@ class MappedEncoder:
         if self._framing not in ("ndjson", "sse"):
             return None
         mark = "\x00text\x00"
-        before, _, behind = self._write(self._document("text", mark)).partition(
-            msgspec.json.encode(mark)
-        )
+        before, _, behind = self._write(self._document("text", mark)).partition(encode_line(mark))
         return before, behind
 
     def _document(self, meaning: Meaning, text: str) -> dict[str, Any]:
@@ -171,11 +167,11 @@ class MappedEncoder:
     def _write(self, document: dict[str, Any]) -> bytes:
         match self._framing:
             case "ndjson":
-                return encode_body(document) + b"\n"
+                return encode_line(document) + b"\n"
             case "sse":
-                return b"data: %b\n\n" % encode_body(document)
+                return b"data: %b\n\n" % encode_line(document)
             case "sse-events":
-                data = msgspec.json.encode(document.get("data"))
+                data = encode_line(document.get("data"))
                 return b"event: %b\ndata: %b\n\n" % (_event(document), data)
             case "sse-text":
                 lines = _LINE_END.split(str(document.get("data", "")))
@@ -183,9 +179,9 @@ class MappedEncoder:
                 return b"event: %b\n%b\n" % (_event(document), data)
             case "json-array":
                 self._items += 1
-                return (b"[" if self._items == 1 else b",\n") + encode_body(document)
+                return (b"[" if self._items == 1 else b",\n") + encode_line(document)
             case "json":
-                return encode_body(document)
+                return encode_line(document)
             case "text":
                 return b""
 

@@ -28,7 +28,7 @@ from berlin.types import (
 from berlin.wire.decoding import DocumentDecoder
 from berlin.wire.format import ClientCall
 from berlin.wire.framing import build_framer
-from berlin.wire.json import DECODE_ERRORS
+from berlin.wire.json import DECODE_ERRORS, encode_line
 from berlin.wire.status import error_in_answer
 from berlin.wire.tokens import TokenCount
 
@@ -241,7 +241,7 @@ class OllamaEncoder:
 
     def _line(self, members: dict[str, Any], *, done: bool = False) -> bytes:
         head = {"model": self._model, "created_at": now_rfc3339()}
-        return msgspec.json.encode({**head, **members, "done": done}) + b"\n"
+        return encode_line({**head, **members, "done": done}) + b"\n"
 
 
 def encode_response(call: ClientCall, response: ChatResponse, shape: Shape) -> bytes:
@@ -255,7 +255,7 @@ def encode_response(call: ClientCall, response: ChatResponse, shape: Shape) -> b
         more["thinking"] = response.reasoning
     if response.tool_calls:
         more["tool_calls"] = [_write_call(part) for part in response.tool_calls]
-    return msgspec.json.encode(
+    return encode_line(
         {
             "model": call.request.model,
             "created_at": now_rfc3339(),
@@ -269,7 +269,7 @@ def encode_response(call: ClientCall, response: ChatResponse, shape: Shape) -> b
 
 def encode_error(error: BerlinError) -> bytes:
     """Return the object that tells of an error."""
-    return msgspec.json.encode({"error": error.message})
+    return encode_line({"error": error.message})
 
 
 def done_reason(reason: FinishReason) -> str:
@@ -300,7 +300,7 @@ def arguments_object(arguments: str) -> Raw:
     except DECODE_ERRORS:
         is_object = False
     if not is_object:
-        return Raw(msgspec.json.encode({"arguments": arguments}))
+        return Raw(encode_line({"arguments": arguments}))
     # JSON has line ends between its tokens only.
     return Raw(text.replace("\r", " ").replace("\n", " ").encode())
 

@@ -123,7 +123,7 @@ class OpenAIChatFormat:
             check_model(sent.model),
             check_numbers(options),
             tools,
-            _decode_choice(sent.tool_choice, tools) if tools else "auto",
+            _decode_choice(sent.tool_choice, tools),
             _decode_format(sent.response_format),
         )
         usage = sent.stream_options is not None and bool(sent.stream_options.include_usage)
@@ -242,6 +242,10 @@ def _encode_format(schema: str) -> dict[str, Any]:
 
 def _decode_choice(raw: Raw | UnsetType, tools: tuple[Tool, ...]) -> str:
     choice = None if raw is UNSET else decode_member(raw, "tool_choice")
+    if not tools:
+        if choice in (None, "auto", "none"):
+            return "auto"
+        raise InvalidRequestError.about("tool_choice", "asks for a tool, but there are no tools")
     match choice:
         case None:
             return "auto"

@@ -24,6 +24,7 @@ from berlin.types import (
 from berlin.wire.decoding import DocumentDecoder
 from berlin.wire.format import ClientCall
 from berlin.wire.framing import build_framer
+from berlin.wire.json import encode_line
 from berlin.wire.status import error_in_answer
 from berlin.wire.tokens import TokenCount
 
@@ -176,7 +177,7 @@ class OpenAIDecoder(DocumentDecoder):
             function = call.function or _Function()
             arguments = function.arguments
             if isinstance(arguments, dict):
-                arguments = msgspec.json.encode(arguments).decode()
+                arguments = encode_line(arguments).decode()
             events.append(self._calls.delta(call.index, call.id, function.name, arguments))
 
     def _fail(self, error: Any, chunk: _Chunk) -> None:
@@ -223,7 +224,7 @@ class OpenAIEncoder:
     def __init__(self, call: ClientCall) -> None:
         self._include_usage = call.include_usage
         self._count = TokenCount(call.request)
-        self._head = msgspec.json.encode(
+        self._head = encode_line(
             {
                 "id": new_id(),
                 "object": "chat.completion.chunk",
@@ -258,7 +259,7 @@ class OpenAIEncoder:
         match event:
             case TextDelta():
                 self._count.add(event.text)
-                text = msgspec.json.encode(event.text)
+                text = encode_line(event.text)
                 return b'%b%b},"finish_reason":null}]}\n\n' % (self._before, text)
             case ReasoningDelta():
                 self._count.add(event.text)
@@ -295,14 +296,14 @@ class OpenAIEncoder:
         ]
         parts.append(self._chunk({}, finish_reason(event.reason, calls=bool(self._opened))))
         if self._include_usage:
-            usage = msgspec.json.encode(write_usage(self._count.usage))
+            usage = encode_line(write_usage(self._count.usage))
             parts.append(b'data: %b,"choices":[],"usage":%b}\n\n' % (self._head, usage))
         parts.append(b"data: %b\n\n" % DONE)
         return b"".join(parts)
 
     def _chunk(self, delta: dict[str, Any], reason: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": reason}
-        return b'data: %b,"choices":[%b]}\n\n' % (self._head, msgspec.json.encode(choice))
+        return b'data: %b,"choices":[%b]}\n\n' % (self._head, encode_line(choice))
 
 
 def encode_response(call: ClientCall, response: ChatResponse) -> bytes:
@@ -326,7 +327,7 @@ def encode_response(call: ClientCall, response: ChatResponse) -> bytes:
         message["content"] = response.text
     count.report(response.usage)
     reason = finish_reason(response.finish_reason, calls=bool(response.tool_calls))
-    return msgspec.json.encode(
+    return encode_line(
         {
             "id": new_id(),
             "object": "chat.completion",
@@ -352,7 +353,7 @@ def encode_error(error: BerlinError) -> bytes:
     }.get(status, "invalid_request_error" if status < 500 else "api_error")
     param = getattr(error, "param", None)
     told = {"message": error.message, "type": kind, "param": param, "code": error.code}
-    return msgspec.json.encode({"error": told})
+    return encode_line({"error": told})
 
 
 def new_id() -> str:

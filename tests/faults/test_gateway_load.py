@@ -1,0 +1,122 @@
+"""The gateway, eighth part: more than it can do (G18, G19, G31, G44)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import Counter
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from berlin.gateway.access_log import open_access_log
+from berlin.gateway.admission import Admission
+from berlin.gateway.catalog import Service
+from berlin.providers.scripted import ScriptedProvider
+from berlin.types import Finished
+from support.chat_service import allow_many_descriptors
+from support.cli import Cli
+from support.gateway import DIALECTS, OPENAI, WITH_KEYS, At, Dialect, make_key, serve
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=str)
+async def test_g18_2000_at_once(dialect: Dialect) -> None:
+    """Over capacity it is a 429 that says when to come again, and afterwards all is well."""
+    allow_many_descriptors()
+    provider = ScriptedProvider([0.05, "Hello", Finished()])
+    service = Service("s", provider, ["m1"], admission=Admission(20, 100, 30))
+    async with serve(service) as at:
+        await at.headers(dialect)
+        answers = await asyncio.gather(*(at.ask(dialect, stream=True) for _ in range(2_000)))
+        count = Counter(answer.status for answer in answers)
+        assert set(count) == {200, 429}
+        assert count[200] >= 120
+        refused = [answer for answer in answers if answer.status == 429]
+        assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
+        assert all("x-should-retry" not in answer.headers for answer in refused)
+        assert (await at.ask(dialect)).status == 200
+        assert (service.admission.inside, service.admission.in_line) == (0, 0)
+    assert len(provider.requests) == count[200] + 1
+
+
+async def _times(at: At, key: str, count: int) -> list[float]:
+    took = []
+    for _ in range(count):
+        began = time.monotonic()
+        answer = await at.ask(OPENAI, key=key)
+        assert answer.status == 200, answer.data
+        took.append(time.monotonic() - began)
+    return sorted(took)
+
+
+async def test_g19_one_tenant_floods(tmp_path: Path) -> None:
+    """While one key keeps the line full, another waits less than twice as long as on a calm day."""
+    keys = tmp_path / "keys.sqlite"
+    loud, quiet = make_key(keys, "loud"), make_key(keys, "quiet")
+    provider = ScriptedProvider([0.25, "Hello", Finished()])
+    service = Service("s", provider, ["m1"], admission=Admission(8, 32, 30))
+    async with serve(service, keys=keys) as at:
+        calm = await _times(at, quiet, 4)
+        flooding = True
+
+        async def flood() -> None:
+            while flooding:
+                await at.ask(OPENAI, key=loud)
+                await asyncio.sleep(0.1)
+
+        floods = []
+        for _ in range(48):
+            floods.append(asyncio.create_task(flood()))
+            await asyncio.sleep(0.02)  # so that slots do not all come free at one time
+        assert service.admission.in_line >= 20
+        stormy = await _times(at, quiet, 12)
+        flooding = False
+        await asyncio.gather(*floods)
+    assert stormy[-1] < 2 * calm[-1]
+
+
+async def test_g31_log_on_a_full_disk(caplog: pytest.LogCaptureFixture) -> None:
+    """When the access log cannot be written, requests are answered, and it is told once."""
+    async with serve(
+        Service("s", ScriptedProvider(), ["m1"]), log=open_access_log("/dev/full")
+    ) as at:
+        for dialect in WITH_KEYS:
+            for _ in range(5):
+                assert (await at.ask(dialect)).status == 200
+                await asyncio.sleep(0.02)
+    assert caplog.text.count("access_log.lost") == 1
+
+
+def _memory_mib(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+async def test_g44_memory_and_descriptors_stay_flat(tmp_path: Path) -> None:
+    """After a warm-up, 1,000 requests to all faces leave memory and descriptors as they were."""
+    cli = Cli(tmp_path)
+    async with cli.serve() as (process, url):
+        pid = process.pid
+        async with aiohttp.ClientSession() as session:
+
+            async def ask(n: int) -> None:
+                dialect = WITH_KEYS[n % len(WITH_KEYS)]
+                body = dialect.body("What is Berlin?", "guide", bool(n % 2))
+                async with session.post(url + dialect.path, json=body) as answer:
+                    assert answer.status == 200
+                    assert b"Berlin" in await answer.read()
+
+            async def many(count: int) -> None:
+                for begin in range(0, count, 20):
+                    await asyncio.gather(*(ask(n) for n in range(begin, begin + 20)))
+
+            await many(400)
+            memory = _memory_mib(pid)
+            await many(1_000)
+            assert _memory_mib(pid) - memory < 20
+        async with asyncio.timeout(5):
+            while len(os.listdir(f"/proc/{pid}/fd")) > 24:
+                await asyncio.sleep(0.05)

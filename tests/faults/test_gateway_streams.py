@@ -1,0 +1,322 @@
+"""The gateway, fourth part: answers, good and bad (G20 to G25, X10, X15)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncGenerator
+from secrets import token_hex
+
+import pytest
+
+from berlin import ChatRequest, Timeouts, errors
+from berlin.errors import BerlinError
+from berlin.gateway.catalog import Service
+from berlin.providers.base import Burst
+from berlin.providers.scripted import ScriptedProvider
+from berlin.types import Finished, TextDelta, ToolCallDelta, Usage, UsageReport
+from support.fault_server import FaultServer
+from support.fault_steps import Close, Hang, Script, Send, WaitFor, answer, begin_stream, chunk
+from support.gateway import (
+    ANTHROPIC,
+    BERLIN,
+    DIALECTS,
+    LAST_FRAME,
+    OPENAI,
+    WITH_KEYS,
+    Dialect,
+    described_provider,
+    frame,
+    serve,
+)
+
+SSE = "Content-Type: text/event-stream"
+SHORT = Timeouts(connect=2, first_event=0.5, idle=0.5, total=10)
+
+# What comes from upstream before the first byte, and what the client is told: status, and words
+# that must be there.
+EARLY: dict[str, tuple[Script, int, str]] = {
+    "400": (answer("400 Bad", b'{"error": {"message": "bad thing"}}'), 400, "bad thing"),
+    "401": (answer("401 No", b'{"error": {"message": "who?"}}'), 502, "credentials"),
+    "403": (answer("403 No", b'{"error": {"message": "who?"}}'), 502, "credentials"),
+    "404": (answer("404 No", b'{"error": {"message": "no such model"}}'), 400, "no such model"),
+    "429": (answer("429 Slow", b"{}", "Retry-After: 100"), 429, ""),
+    "500": (answer("500 Oops", b"{}"), 502, ""),
+    "redirect": (answer("307 Go", b"", "Location: http://127.0.0.1:9/x"), 502, ""),
+    "closed": ((Close(),), 502, "connection"),
+    "stalled": ((Hang(),), 504, "too long"),
+    "html": (answer("200 OK", b"<p>Hello</p>", "Content-Type: text/html"), 502, ""),
+    "no event": (answer("200 OK", b"", SSE), 502, ""),
+    "error in the answer": (
+        answer("200 OK", b'data: {"error": {"message": "broke"}}\n\n', SSE),
+        502,
+        "",
+    ),
+    "204": (answer("204 None", b""), 502, ""),
+}
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("case", EARLY)
+@pytest.mark.parametrize("dialect", DIALECTS, ids=str)
+async def test_g20_upstream_fails_before_the_first_byte(
+    dialect: Dialect, case: str, stream: bool
+) -> None:
+    """It is an HTTP error in the dialect's form, and never a 200 or a 401."""
+    script, status, words = EARLY[case]
+    async with FaultServer(script) as server:
+        provider = described_provider(f"{server.url}/{token_hex(6)}", timeouts=SHORT)
+        async with serve(Service("s", provider, ["m1"])) as at:
+            got = await at.ask(dialect, stream=stream)
+    assert got.status == status, got.data
+    assert words in got.message
+    assert got.headers["Content-Type"].startswith("application/json")
+    assert got.headers["x-request-id"].startswith("req_")
+    assert "127.0.0.1" not in got.data.decode()
+    if case == "429":
+        assert (got.headers["Retry-After"], got.headers["retry-after-ms"]) == ("100", "100000")
+    if case in ("401", "403", "redirect"):
+        assert got.headers["x-should-retry"] == "false"
+
+
+LATE: dict[str, tuple[tuple[object, ...], str]] = {
+    "cut": ((Close(),), "connection"),
+    "error event": ((Send(chunk(b'data: {"error": {"message": "broke"}}\n\n')),), "broke"),
+    "garbage": ((Send(chunk(b"data: {nonsense\n\n")),), ""),
+    "stalled": ((Hang(),), "too long"),
+}
+
+
+@pytest.mark.parametrize("case", LATE)
+@pytest.mark.parametrize("dialect", DIALECTS, ids=str)
+async def test_g21_g22_upstream_fails_after_the_first_byte(dialect: Dialect, case: str) -> None:
+    """A stream ends with an error, without the mark of a good end; a whole answer is an error."""
+    steps, words = LATE[case]
+    script = (*begin_stream(frame("one"), headers=(SSE,)), *steps)
+    async with FaultServer(script) as server:  # type: ignore[arg-type]
+        provider = described_provider(f"{server.url}/{token_hex(6)}", timeouts=SHORT)
+        async with serve(Service("s", provider, ["m1"])) as at:
+            got = await at.ask(dialect, stream=True)
+            whole = await at.ask(dialect) if dialect is not BERLIN else None
+    assert got.status == 200
+    assert dialect.pieces(got.data)[:1] == ["one"]
+    assert words in dialect.error_in(got.data)
+    assert not dialect.is_whole(got.data)
+    assert b'"finish_reason":"stop"' not in got.data
+    assert "127.0.0.1" not in got.data.decode()
+    if whole is not None:
+        assert whole.status in (502, 504)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=str)
+async def test_g22_silence_is_broken_by_a_heartbeat(dialect: Dialect) -> None:
+    """While nothing comes from upstream the client gets something that means nothing."""
+    provider = ScriptedProvider(["one", 0.9, "two", Finished()])
+    async with serve(Service("s", provider, ["m1"]), keep_alive_s=0.2) as at:
+        got = await at.ask(dialect, stream=True)
+    assert "".join(dialect.pieces(got.data)) == "onetwo"
+    assert dialect.is_whole(got.data)
+    between = got.data[got.data.index(b"one") : got.data.index(b"two")]
+    if dialect is ANTHROPIC:
+        assert between.count(b"event: ping") >= 2
+    elif dialect is OPENAI:
+        assert between.count(b'"delta":{}') >= 2
+        assert b"\n:" not in between
+    else:
+        assert dialect.documents(got.data)  # its lines are all JSON, with or without more of them
+
+
+ODD = [
+    "\n\n",
+    "data: x\n\ndata: [DONE]\n\n",
+    "event: error\ndata: {}\n\n",
+    "\r\n\r",
+    "a\u2028b\u2029c\u0085d",
+    '"}\n{"done":true}\n',
+    "\x00\x1b[31m\x7f",
+    "😀\U0010ffff",
+    "\ufeff",
+    " ",
+    "</script>",
+]
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("dialect", DIALECTS, ids=str)
+async def test_g23_every_text_arrives_exactly(dialect: Dialect, stream: bool) -> None:
+    """Text that looks like framing stays text, all the way through."""
+    frames = [frame(text) for text in ODD]
+    script = (*begin_stream(*frames, LAST_FRAME, headers=(SSE,)), Send(b"0\r\n\r\n"))
+    async with FaultServer(script) as server:
+        provider = described_provider(f"{server.url}/{token_hex(6)}")
+        async with serve(Service("s", provider, ["m1"])) as at:
+            got = await at.ask(dialect, stream=stream)
+    assert got.status == 200
+    assert got.text == "".join(ODD)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=str)
+async def test_g23_no_line_ends_that_only_some_clients_know(dialect: Dialect) -> None:
+    """Clients that split text by all line ends of Unicode read the same lines."""
+    text = "a\u2028b\u2029c\u0085d"
+    provider = ScriptedProvider([text, Finished()])
+    async with serve(Service("s", provider, ["m1"])) as at:
+        got = await at.ask(dialect, stream=True)
+    lines = got.data.decode().splitlines()
+    read = "\n".join(lines).encode()
+    assert "".join(dialect.pieces(read)) == text
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=str)
+async def test_g24_each_piece_leaves_before_the_next_one_comes(dialect: Dialect) -> None:
+    """The upstream waits with each piece until the client has the one before."""
+    words = ["one", "two", "three", "four"]
+    seen = [asyncio.Event() for _ in words]
+    steps: list[object] = list(begin_stream(headers=(SSE,)))
+    for word, event in zip(words, seen, strict=True):
+        steps += [Send(chunk(frame(word))), WaitFor(event)]
+    script = (*steps, Send(chunk(LAST_FRAME)), Send(b"0\r\n\r\n"))
+    async with FaultServer(script) as server:  # type: ignore[arg-type]
+        provider = described_provider(f"{server.url}/{token_hex(6)}")
+        async with serve(Service("s", provider, ["m1"])) as at, at.connection() as (reader, writer):
+            body = json.dumps(dialect.body("Hi", "s:m1", True)).encode()
+            writer.write(await at.head(dialect, body))
+            async with asyncio.timeout(10):
+                for word, event in zip(words, seen, strict=True):
+                    await reader.readuntil(word.encode())
+                    event.set()
+                rest = await reader.read()
+            assert rest.endswith(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_g25_include_usage(wanted: bool) -> None:
+    """The last chunk tells the usage and has no choices, and only if it was asked for."""
+    provider = ScriptedProvider(["a", UsageReport(Usage(3, 4)), Finished()])
+    async with serve(Service("s", provider, ["m1"])) as at:
+        got = await at.ask(OPENAI, stream=True, stream_options={"include_usage": wanted})
+    chunks = OPENAI.documents(got.data)
+    with_usage = [c for c in chunks if c.get("usage")]
+    assert len(with_usage) == int(wanted)
+    if wanted:
+        assert chunks[-1] is with_usage[0]
+        assert chunks[-1]["choices"] == []
+        assert chunks[-1]["usage"] == {
+            "prompt_tokens": 3,
+            "completion_tokens": 4,
+            "total_tokens": 7,
+        }
+    assert all(c["choices"] for c in chunks if c not in with_usage)
+    finishes = [c["choices"][0]["finish_reason"] for c in chunks if c["choices"]]
+    assert finishes == [None] * (len(finishes) - 1) + ["stop"]
+
+
+async def test_g25_shape_of_a_stream() -> None:
+    """One id, one role at the beginning, tool calls from 0 on, and `tool_calls` at the end."""
+    calls = [
+        ToolCallDelta(0, "a", "f"),
+        ToolCallDelta(1, "b", "g", '{"x":'),
+        ToolCallDelta(1, "", "", "1}"),
+    ]
+    provider = ScriptedProvider(["a", *calls, Finished("stop")])
+    async with serve(Service("s", provider, ["m1"])) as at:
+        got = await at.ask(OPENAI, stream=True, headers={"Accept-Encoding": "gzip"})
+    assert got.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+    assert got.headers["Cache-Control"] == "no-cache"
+    assert got.headers["X-Accel-Buffering"] == "no"
+    assert "Content-Encoding" not in got.headers
+    chunks = OPENAI.documents(got.data)
+    assert len({(c["id"], c["created"], c["model"], c["object"]) for c in chunks}) == 1
+    assert chunks[0]["model"] == "s:m1"
+    deltas = [c["choices"][0]["delta"] for c in chunks]
+    assert deltas[0] == {"role": "assistant", "content": ""}
+    assert sum("role" in d for d in deltas) == 1
+    arguments = ["", ""]
+    for delta in deltas:
+        for call in delta.get("tool_calls", ()):
+            arguments[call["index"]] += call["function"]["arguments"]
+    assert [json.loads(text) for text in arguments] == [{}, {"x": 1}]
+    assert (deltas[-1], chunks[-1]["choices"][0]["finish_reason"]) == ({}, "tool_calls")
+    assert got.data.endswith(b"data: [DONE]\n\n")
+
+
+class Broken(ScriptedProvider):
+    """Has a bug."""
+
+    def __init__(self, begin: bool) -> None:
+        super().__init__()
+        self._begin = begin
+
+    async def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
+        """Fail with an error that nobody expects."""
+        if self._begin:
+            yield [TextDelta("one")]
+        raise LookupError("/secret/path")
+
+
+@pytest.mark.parametrize("begun", [True, False], ids=["begun", "at once"])
+@pytest.mark.parametrize("dialect", DIALECTS, ids=str)
+async def test_x10_internal_error(
+    dialect: Dialect, begun: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bug is an error object without a traceback; its request's id leads to the log."""
+    async with serve(Service("s", Broken(begun), ["m1"])) as at:
+        got = await at.ask(dialect, stream=True)
+        assert (await at.get("/healthz")).status == 200
+    assert got.status == (200 if begun else 500)
+    message = dialect.error_in(got.data) if begun else got.message
+    assert "internal error" in message
+    assert b"/secret" not in got.data
+    assert b"Lookup" not in got.data
+    assert got.headers["x-request-id"] in caplog.text
+    assert "LookupError" in caplog.text
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=str)
+async def test_x15_headers_of_the_upstream_stay_here(dialect: Dialect) -> None:
+    """Cookies and the name of the upstream's server do not reach the client."""
+    theirs = (SSE, "Set-Cookie: c=1", "Server: upstream/1", "X-Internal: 7", "Via: x")
+    script = (*begin_stream(frame("one"), LAST_FRAME, headers=theirs), Send(b"0\r\n\r\n"))
+    async with FaultServer(script) as server:
+        provider = described_provider(f"{server.url}/{token_hex(6)}")
+        async with serve(Service("s", provider, ["m1"])) as at:
+            got = await at.ask(dialect, stream=True)
+    assert got.text == "one"
+    assert not {"Set-Cookie", "X-Internal", "Via"} & set(got.headers)
+    assert got.headers["Server"] == "berlin"
+
+
+TOLD: list[tuple[BerlinError, int]] = [
+    (errors.ContextLengthError("too long"), 400),
+    (errors.RateLimitError("slow", retry_after=7), 429),
+    (errors.ServiceUnavailableError("down"), 502),
+    (errors.TruncatedStreamError("cut"), 502),
+    (errors.MissingCredentialsError("no password for /etc/secret"), 503),
+    (errors.UpstreamTimeoutError("http://10.0.0.1 is slow"), 504),
+    (errors.ConnectError("http://10.0.0.1 refused"), 502),
+]
+
+
+@pytest.mark.parametrize(("error", "status"), TOLD, ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize("dialect", WITH_KEYS, ids=str)
+async def test_g20_errors_of_providers(dialect: Dialect, error: BerlinError, status: int) -> None:
+    """Each error has its status; nothing of the inside is told."""
+    async with serve(Service("s", ScriptedProvider([error]), ["m1"])) as at:
+        got = await at.ask(dialect)
+    assert got.status == status
+    assert b"10.0.0.1" not in got.data
+    assert b"/etc" not in got.data
+    if dialect is OPENAI:
+        assert got.json["error"]["code"] == error.code
+    assert ("x-should-retry" in got.headers) == (status >= 500 and not error.retryable)
+
+
+async def test_g20_logs_say_what_the_client_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Which host could not be reached stands in the log, with the request's id."""
+    caplog.set_level(logging.INFO)
+    provider = ScriptedProvider([errors.ConnectError("http://10.0.0.1 refused")])
+    async with serve(Service("s", provider, ["m1"])) as at:
+        got = await at.ask(OPENAI)
+    line = next(r for r in caplog.records if "10.0.0.1" in r.getMessage())
+    assert got.headers["x-request-id"] in line.getMessage()
