@@ -15,12 +15,12 @@ import pytest
 
 from berlin import errors
 from berlin.auth.credentials import NAMES
+from berlin.authoring.draft.toml_writer import write_toml
 from berlin.config import Config, ProviderConfig, ServerConfig, TokensConfig
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.gateway.accounts import Accounts
 from berlin.gateway.chat import Gateway
 from berlin.gateway.server import open_server
-from berlin.providers.draft.toml_writer import write_toml
 from berlin.providers.guide import GuideProvider, answer
 from berlin.providers.recipe import parse_recipe
 from berlin.types import Secret, Timeouts

@@ -8,15 +8,15 @@ import msgspec
 import pytest
 
 from berlin.auth.credentials import Credentials
+from berlin.authoring.diagnose import diagnose
+from berlin.authoring.draft.toml_writer import recipe_tree, write_toml
+from berlin.authoring.recording import record
+from berlin.authoring.replay import difference, replay
+from berlin.authoring.trial import Trial
+from berlin.authoring.trial_report import describe_answer, describe_turn
 from berlin.gateway.fake import CREDENTIALS, open_fake, redirect
-from berlin.providers.diagnose import diagnose
-from berlin.providers.draft.toml_writer import recipe_tree, write_toml
 from berlin.providers.guide import GuideProvider
 from berlin.providers.recipe import load_recipe, recipe_names, resolve_endpoint
-from berlin.providers.recording import record
-from berlin.providers.replay import difference, replay
-from berlin.providers.trial import Trial
-from berlin.providers.trial_report import describe_answer, describe_turn
 from berlin.types import ChatRequest, Secret, Timeouts
 from berlin.wire.transcript import decode_transcript, encode_transcript
 

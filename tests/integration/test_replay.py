@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from berlin import errors
+from berlin.authoring.replay import difference, recipe_of, replay
 from berlin.errors import ProtocolError
-from berlin.providers.replay import difference, recipe_of, replay
 from berlin.types import ChatResponse
 from berlin.wire.transcript import Transcript, Turn
 from support.transcripts import transcript_of

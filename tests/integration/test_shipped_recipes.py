@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from berlin.authoring.replay import difference, replay
 from berlin.errors import ConfigurationError
 from berlin.providers.recipe import load_recipe, parse_recipe, recipe_names
-from berlin.providers.replay import difference, replay
 from berlin.types import ChatResponse
 from support.transcripts import TRANSCRIPTS, byte_by_byte, read, transcript_of
 

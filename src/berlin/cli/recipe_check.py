@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
+from berlin.authoring.explain import explain
 from berlin.cli.recipe_file import RecipeFile
 from berlin.cli.secret_warnings import warn_of_secrets
 from berlin.cli.terminal import harmless
-from berlin.providers.explain import explain
 from berlin.types import mask
 
 

@@ -9,15 +9,15 @@ from typing import Any
 import click
 import msgspec
 
+from berlin.authoring.draft.captured import Exchange, split_head
+from berlin.authoring.draft.choose import choose_chat, choose_login
+from berlin.authoring.draft.curl import parse_curl
+from berlin.authoring.draft.har import read_har
+from berlin.authoring.draft.writer import Draft, write_draft
 from berlin.cli.paste import ask_for_paste
 from berlin.cli.recipe_try import try_recipe
 from berlin.cli.terminal import harmless
 from berlin.errors import ConfigurationError
-from berlin.providers.draft.captured import Exchange, split_head
-from berlin.providers.draft.choose import choose_chat, choose_login
-from berlin.providers.draft.curl import parse_curl
-from berlin.providers.draft.har import read_har
-from berlin.providers.draft.writer import Draft, write_draft
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 

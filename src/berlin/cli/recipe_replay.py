@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
+from berlin.authoring.replay import difference
+from berlin.authoring.replay import replay as play
 from berlin.cli.terminal import open_writer
 from berlin.errors import ConfigurationError, ProtocolError
-from berlin.providers.replay import difference
-from berlin.providers.replay import replay as play
 from berlin.wire.transcript import Transcript, decode_transcript
 
 

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from berlin.providers.recipe_schema import recipe_schema
+from berlin.authoring.recipe_schema import recipe_schema
 
 
 @click.command()

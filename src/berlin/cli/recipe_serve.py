@@ -11,12 +11,12 @@ import click
 import msgspec
 
 from berlin.auth.credentials import Credentials
+from berlin.authoring.draft.toml_writer import recipe_tree, write_toml
 from berlin.cli.recipe_file import RecipeFile
 from berlin.errors import ConfigurationError
 from berlin.gateway.fake import CREDENTIALS, open_fake, redirect, whole_urls
 from berlin.gateway.server import stop_signals
 from berlin.providers.base import Provider
-from berlin.providers.draft.toml_writer import recipe_tree, write_toml
 from berlin.providers.echo import EchoProvider
 from berlin.providers.guide import GuideProvider
 from berlin.providers.recipe import Recipe

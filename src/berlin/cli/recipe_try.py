@@ -12,17 +12,17 @@ from typing import Any, TypeVar
 import click
 
 from berlin.auth.flow import DeviceCode
+from berlin.authoring.diagnose import diagnose
+from berlin.authoring.recording import record as record_trial
+from berlin.authoring.replay import difference, replay
+from berlin.authoring.trial import Trial, TriedTurn
+from berlin.authoring.trial_report import describe_answer, describe_turn
 from berlin.cli.options import config_option
 from berlin.cli.recipe_account import Given, Who, resolve_who
 from berlin.cli.recipe_file import RecipeFile
 from berlin.cli.secret_warnings import warn_of_secrets
 from berlin.cli.terminal import harmless
 from berlin.errors import BerlinError
-from berlin.providers.diagnose import diagnose
-from berlin.providers.recording import record as record_trial
-from berlin.providers.replay import difference, replay
-from berlin.providers.trial import Trial, TriedTurn
-from berlin.providers.trial_report import describe_answer, describe_turn
 from berlin.types import ChatRequest, mask
 from berlin.wire.transcript import Transcript, encode_transcript
 

@@ -34,6 +34,9 @@ class OpenStreams:
         keep_alive_s: seconds of silence in a stream after which the client is told that it goes
             on.
         write_timeout_s: seconds that a client may take for what is written to it.
+
+    Attributes:
+        open: how many there are, with those whose turn has not come.
     """
 
     def __init__(
@@ -42,20 +45,20 @@ class OpenStreams:
         self.keep_alive_s = keep_alive_s
         self.write_timeout_s = write_timeout_s
         self._pumps: set[_Pump] = set()
-        self._begun = 0
+        self.open = 0
         self._none = asyncio.Event()
         self._none.set()
 
     @contextlib.contextmanager
     def begun(self) -> Iterator[None]:
         """Count an answer as open, from its request on, for the time of the block."""
-        self._begun += 1
+        self.open += 1
         self._none.clear()
         try:
             yield
         finally:
-            self._begun -= 1
-            if not self._begun:
+            self.open -= 1
+            if not self.open:
                 self._none.set()
 
     async def wait_until_none(self) -> None:

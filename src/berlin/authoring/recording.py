@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from berlin.authoring.trial import Trial, TriedTurn
 from berlin.errors import ConfigurationError
-from berlin.providers.trial import Trial, TriedTurn
 from berlin.types import ChatRequest, HttpRequest, Secret, mask
 from berlin.types.secret import SHORTEST_CHARS
 from berlin.wire.secrets_scan import find_secrets

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from berlin.auth.static import NoneMap
+from berlin.authoring.diagnose_answer import diagnose_answer
+from berlin.authoring.received import WEB_PAGE, leaves, looks_like
+from berlin.authoring.recipe_hint import Hint
+from berlin.authoring.recipe_parts import Part, parse_document
+from berlin.authoring.trial import TriedTurn
 from berlin.errors import (
     AuthenticationError,
     BerlinError,
@@ -12,12 +17,7 @@ from berlin.errors import (
     ProxyError,
     TLSError,
 )
-from berlin.providers.diagnose_answer import diagnose_answer
-from berlin.providers.received import WEB_PAGE, leaves, looks_like
 from berlin.providers.recipe import Recipe
-from berlin.providers.recipe_hint import Hint
-from berlin.providers.recipe_parts import Part, parse_document
-from berlin.providers.trial import TriedTurn
 from berlin.types import HttpResponse
 from berlin.wire.pointer import MISSING
 from berlin.wire.step import Place

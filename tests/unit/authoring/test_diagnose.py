@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+from berlin.authoring.diagnose import diagnose
+from berlin.authoring.recipe_hint import Hint
+from berlin.authoring.recipe_parts import assign, parts_of
+from berlin.authoring.trial import TriedTurn
 from berlin.errors import (
     AuthenticationError,
     BerlinError,
@@ -18,11 +22,7 @@ from berlin.errors import (
     TruncatedStreamError,
     UpstreamTimeoutError,
 )
-from berlin.providers.diagnose import diagnose
 from berlin.providers.recipe import Recipe, parse_recipe
-from berlin.providers.recipe_hint import Hint
-from berlin.providers.recipe_parts import assign, parts_of
-from berlin.providers.trial import TriedTurn
 from berlin.types import HttpRequest, HttpResponse
 
 LOGIN = """

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from berlin.authoring.draft.answer import guess_answer
+from berlin.authoring.draft.captured import Captured
+from berlin.authoring.draft.request import find_prompt
 from berlin.errors import ConfigurationError
-from berlin.providers.draft.answer import guess_answer
-from berlin.providers.draft.captured import Captured
-from berlin.providers.draft.request import find_prompt
 
 PIECES = ["The", " capital", " of France", " is", " Paris."]
 TEXT = "".join(PIECES)

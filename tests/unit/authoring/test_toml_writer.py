@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from berlin.providers.draft.toml_writer import recipe_tree, write_toml
+from berlin.authoring.draft.toml_writer import recipe_tree, write_toml
 from berlin.providers.recipe import load_recipe, parse_recipe, recipe_names
 
 values = st.recursive(

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from berlin.authoring.recipe_schema import recipe_schema, reference_markdown
 from berlin.providers.recipe import recipe_names
-from berlin.providers.recipe_schema import recipe_schema, reference_markdown
 
 SCHEMA = recipe_schema()
 TYPES: dict[str, type | tuple[type, ...]] = {
@@ -127,5 +127,5 @@ def test_the_reference_is_whole_and_current() -> None:
     assert not re.search(r"\| *\|\n", page), "a key without a meaning"
     file = Path(__file__).parents[3] / "docs" / "recipes-reference.md"
     assert file.read_text("utf-8") == page, (
-        "make it again: python -m berlin.providers.recipe_schema > docs/recipes-reference.md"
+        "make it again: python -m berlin.authoring.recipe_schema > docs/recipes-reference.md"
     )

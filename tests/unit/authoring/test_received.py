@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from berlin.providers.received import (
+from berlin.authoring.received import (
     documents,
     fits,
     leaves,
@@ -18,10 +18,10 @@ from berlin.providers.received import (
     reason_pointers,
     text_pointers,
 )
+from berlin.authoring.recipe_parts import parts_of
+from berlin.authoring.trial import TriedTurn
+from berlin.authoring.trial_report import describe_turn
 from berlin.providers.recipe import load_recipe
-from berlin.providers.recipe_parts import parts_of
-from berlin.providers.trial import TriedTurn
-from berlin.providers.trial_report import describe_turn
 from berlin.types import HttpRequest, HttpResponse, Secret
 from berlin.wire.framing import Framing
 from berlin.wire.stream_map import StreamMap

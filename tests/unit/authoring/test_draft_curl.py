@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from berlin.authoring.draft.captured import Captured
+from berlin.authoring.draft.curl import parse_curl
+from berlin.authoring.draft.har import read_har
 from berlin.errors import BerlinError, ConfigurationError
-from berlin.providers.draft.captured import Captured
-from berlin.providers.draft.curl import parse_curl
-from berlin.providers.draft.har import read_har
 
 CHROME = r"""curl 'https://chat.example.com/api/ask?x=1' \
   -H 'accept: text/event-stream' \

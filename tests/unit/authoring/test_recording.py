@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from berlin.providers.recording import mask_body, mask_recipe
+from berlin.authoring.recording import mask_body, mask_recipe
 from berlin.types import Secret
 
 SECRETS = [Secret("tok-123456"), Secret("password")]

@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from berlin.providers.received import documents, found_at, listed
+from berlin.authoring.received import documents, found_at, listed
+from berlin.authoring.recipe_parts import stream_of
+from berlin.authoring.recording import mask_body, mask_short
+from berlin.authoring.trial import Trial, TriedTurn
 from berlin.providers.recipe import Recipe
-from berlin.providers.recipe_parts import stream_of
-from berlin.providers.recording import mask_body, mask_short
-from berlin.providers.trial import Trial, TriedTurn
 from berlin.types import Secret, mask
 from berlin.types.secret import CUT
 from berlin.wire.pointer import MISSING

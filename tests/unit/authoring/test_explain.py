@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from berlin.providers.explain import explain
+from berlin.authoring.explain import explain
 from berlin.providers.recipe import load_recipe, parse_recipe, recipe_names
 
 HEAD = 'schema = 1\nname = "x"\ndescription = "x"\n[endpoint]\nurl = "https://x.example/api"\n'

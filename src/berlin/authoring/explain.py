@@ -10,7 +10,7 @@ from berlin.auth.command import CommandMap
 from berlin.auth.login import LoginMap
 from berlin.auth.oauth2 import OAuth2Map
 from berlin.auth.static import ApiKeyMap, BasicMap, NoneMap
-from berlin.providers.received import listed
+from berlin.authoring.received import listed
 from berlin.providers.recipe import Recipe
 from berlin.types import ChatRequest, HttpRequest, Message, Secret
 from berlin.wire.format import Exchange

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from berlin.errors import (
-    BerlinError,
-    EmptyResponseError,
-    ProtocolError,
-    TruncatedStreamError,
-    UpstreamTimeoutError,
-)
-from berlin.providers.received import (
+from berlin.authoring.received import (
     NOTHING,
     WEB_PAGE,
     documents,
@@ -24,9 +17,16 @@ from berlin.providers.received import (
     reason_pointers,
     text_pointers,
 )
+from berlin.authoring.recipe_hint import Hint
+from berlin.authoring.recipe_parts import KNOWN_STREAMS, stream_of
+from berlin.errors import (
+    BerlinError,
+    EmptyResponseError,
+    ProtocolError,
+    TruncatedStreamError,
+    UpstreamTimeoutError,
+)
 from berlin.providers.recipe import Recipe
-from berlin.providers.recipe_hint import Hint
-from berlin.providers.recipe_parts import KNOWN_STREAMS, stream_of
 from berlin.types import HttpResponse
 from berlin.wire.pointer import MISSING
 from berlin.wire.stream_map import StreamMap

@@ -2,7 +2,7 @@
 
 Both are made from the types that read a recipe and from their docstrings, so they are true.
 
-    python -m berlin.providers.recipe_schema > docs/recipes-reference.md
+    python -m berlin.authoring.recipe_schema > docs/recipes-reference.md
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def reference_markdown() -> str:
     parts = [
         "# All tables and keys of a recipe\n\n"
         "This page is made from the types that read a recipe "
-        "(`python -m berlin.providers.recipe_schema`); how to write one is in "
+        "(`python -m berlin.authoring.recipe_schema`); how to write one is in "
         "[recipes.md](recipes.md). A *pointer* is a JSON Pointer (RFC 6901): `/data/token`. Keys "
         "without a default must be there; an unknown key is an error.\n"
     ]

@@ -1,0 +1,1 @@
+"""Drafts of recipes: from what a browser or curl has sent, and what came back."""

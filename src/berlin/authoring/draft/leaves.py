@@ -1,0 +1,53 @@
+"""The values of a JSON document, by where they stand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+Place: TypeAlias = tuple[str, ...]
+
+DROP = object()
+"""What a change answers for a value that is to be left out."""
+
+
+def leaves(tree: Any, above: Place = ()) -> Iterator[tuple[Place, Any]]:
+    """Give every value that is no object and no list, also null."""
+    match tree:
+        case dict():
+            for name, value in tree.items():
+                yield from leaves(value, (*above, name))
+        case list():
+            for n, value in enumerate(tree):
+                yield from leaves(value, (*above, str(n)))
+        case _:
+            yield above, tree
+
+
+def change_leaves(tree: Any, change: Callable[[Place, Any], Any], above: Place = ()) -> Any:
+    """Return a copy with `change(place, value)` for each value, and nothing for `DROP`."""
+    match tree:
+        case dict():
+            pairs = ((name, change_leaves(v, change, (*above, name))) for name, v in tree.items())
+            return {name: value for name, value in pairs if value is not DROP}
+        case list():
+            items = [change_leaves(v, change, (*above, str(n))) for n, v in enumerate(tree)]
+            return [value for value in items if value is not DROP]
+        case _:
+            return change(above, tree)
+
+
+def pointer(place: Place) -> str:
+    """Return a JSON Pointer."""
+    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in place)
+
+
+def plain(name: str) -> str:
+    """Return a name in lower case and without marks: `parentMessageId` is `parent_message_id`."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def last_name(place: Place) -> str:
+    """Return the plain name of the member that a place is in; `""` within a bare list."""
+    return plain(next((part for part in reversed(place) if not part.isdecimal()), ""))

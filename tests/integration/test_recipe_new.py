@@ -1,0 +1,362 @@
+"""A recipe that was made of one chat asks the same service, and gets its answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from berlin.auth.credentials import Credentials
+from berlin.gateway.fake import open_fake, redirect
+from berlin.providers.recipe import Recipe, build_provider, parse_recipe, resolve_endpoint
+from berlin.providers.scripted import ScriptedProvider
+from berlin.types import Finished, Secret
+from support.browser import Browser
+from support.cli import Cli
+from support.recipes import TIMEOUTS, ask, recipe_of
+
+PIECES = ["The", " capital", " of France", " is", " Paris", ".\n", 'It\'s "big"!']
+TEXT = "".join(PIECES)
+PROMPT = "What's the capital of France?"
+CREDENTIALS = Credentials(
+    account="ann@example.com",
+    password=Secret("Tr0ub4dor-and-3"),
+    api_key=Secret("k3y-0f-Ann-7c1d9e5b2a"),
+    client_id="client-of-ann",
+    client_secret=Secret("s3cret-0f-the-client-81f2"),
+)
+
+LOGIN = {"path": "/session", "json": {"email": "{account}", "password": "{password}"}}
+BEARER = {
+    "flow": "login",
+    "steps": [{**LOGIN, "take": {"token": "/data/token", "expires_in": "/data/expires_in"}}],
+}
+COOKIE = {
+    "flow": "login",
+    "steps": [{**LOGIN, "take": {"token": {"cookie": "sid"}}}],
+    "attach": {"cookie": "sid"},
+}
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "bearer token, one object a line": {
+        "auth": BEARER,
+        "chat": {
+            "path": "/ask",
+            "json": {"question": "{prompt}", "settings": {"engine": "{model}", "temperature": 0.2}},
+            "stream": {"framing": "ndjson", "text": "/delta/text", "finish_reason": "/end/reason"},
+        },
+    },
+    "cookie of a form, events": {
+        "auth": {
+            **COOKIE,
+            "steps": [
+                {
+                    "path": "/login",
+                    "form": {"username": "{account}", "password": "{password}", "keep": "1"},
+                    "take": {"token": {"cookie": "sid"}},
+                }
+            ],
+        },
+        "chat": {
+            "path": "/chat",
+            "json": {"message": "{prompt}", "requestId": "{uuid4}", "stream": True},
+            "stream": {"framing": "sse", "text": "/choices/0/text"},
+        },
+    },
+    "all cookies, text that grows": {
+        "auth": {
+            "flow": "login",
+            "steps": [{**LOGIN, "take": {"token": {"cookie": "*"}}}],
+            "attach": {"cookie": "*"},
+        },
+        "chat": {
+            "path": "/chat",
+            "json": {"prompt": "{prompt}"},
+            "stream": {"framing": "sse", "text": "/message/parts/0", "text_is": "cumulative"},
+        },
+    },
+    "API key in a header, kinds": {
+        "auth": {"flow": "api-key", "attach": {"header": "X-Api-Key"}},
+        "chat": {
+            "path": "/v2/generate",
+            "json": {"messages": "{messages}", "model": "{model}"},
+            "messages": {
+                "form": "array",
+                "item": {
+                    "author": {"role": "{role}"},
+                    "content": [{"type": "text", "t": "{text}"}],
+                },
+                "roles": {"user": "human", "assistant": "ai"},
+            },
+            "stream": {
+                "framing": "ndjson",
+                "text": "/content",
+                "kind": "/type",
+                "kinds": {"piece": "text", "end": "end"},
+            },
+        },
+    },
+    "key in the URL, one object": {
+        "auth": {"flow": "api-key", "attach": {"query": "key"}},
+        "chat": {
+            "path": "/complete",
+            "json": {"input": "{prompt}", "n": 1},
+            "stream": {"framing": "json", "text": "/result/output"},
+        },
+    },
+    "key as bearer, a list": {
+        "auth": {"flow": "api-key"},
+        "chat": {
+            "path": "/gen",
+            "form": {"q": "{prompt}", "model": "{model}", "lang": "en"},
+            "stream": {"framing": "json-array", "text": "/parts/0/text"},
+        },
+    },
+    "basic, named events": {
+        "auth": {"flow": "basic"},
+        "chat": {
+            "path": "/chat",
+            "json": {"query": "{prompt}"},
+            "stream": {
+                "framing": "sse-events",
+                "text": "/data/text",
+                "kind": "/event",
+                "kinds": {"chunk": "text", "done": "end"},
+            },
+        },
+    },
+    "nothing, the prompt in the URL, text": {
+        "chat": {
+            "path": "/say",
+            "method": "GET",
+            "query": {"q": "{prompt}"},
+            "stream": {"framing": "text"},
+        },
+    },
+    "multipart, text in events": {
+        "auth": {"flow": "api-key", "attach": {"header": "Authorization", "prefix": "Token "}},
+        "chat": {
+            "path": "/chat",
+            "multipart": {"prompt": "{prompt}", "mode": "fast"},
+            "stream": {"framing": "sse-text"},
+        },
+    },
+    "client credentials": {
+        "auth": {
+            "flow": "oauth2",
+            "grant": "client_credentials",
+            "token_url": "/oauth/token",
+            "scope": "chat",
+            "client_auth": "body",
+        },
+        "chat": {
+            "path": "/chat",
+            "json": {"prompt": "{prompt}"},
+            "stream": {"framing": "ndjson", "text": "/t"},
+        },
+    },
+    "login elsewhere, OpenAI's format": {
+        "auth": {
+            "flow": "login",
+            "steps": [{**LOGIN, "take": {"token": "/token"}}],
+            "attach": {"header": "X-Auth-Token"},
+        },
+        "chat": {"format": "openai-chat"},
+    },
+    "Anthropic's format": {
+        "auth": {"flow": "api-key", "attach": {"header": "x-api-key"}},
+        "chat": {"format": "anthropic-messages"},
+    },
+    "Ollama's format": {"chat": {"format": "ollama-chat"}},
+}
+
+IN_SEVERAL_REQUESTS: dict[str, dict[str, Any]] = {
+    "a conversation is made first": {
+        "auth": BEARER,
+        "chat": {
+            "path": "/chats/{chat_id}/messages",
+            "prepare": [
+                {"path": "/chats", "json": {"title": "New"}, "take": {"chat_id": "/data/id"}}
+            ],
+            "json": {"content": "{prompt}"},
+            "stream": {"framing": "sse", "text": "/t"},
+        },
+    },
+    "cookies": {
+        "auth": COOKIE,
+        "chat": {
+            "path": "/chat",
+            "json": {"prompt": "{prompt}"},
+            "stream": {"framing": "ndjson", "text": "/t"},
+        },
+    },
+}
+
+
+def scripted() -> ScriptedProvider:
+    return ScriptedProvider([*PIECES, Finished()])
+
+
+async def browse(recipe: Recipe, url: str) -> Browser:
+    """Log in and ask once, as a browser would, and return what it saw."""
+    parts = urlsplit(url)
+    moved = redirect(recipe, f"{parts.scheme}://{parts.netloc}")
+    seen: list[Browser] = []
+    provider, _ = build_provider(
+        moved,
+        resolve_endpoint(moved.endpoint),
+        CREDENTIALS,
+        TIMEOUTS,
+        record=lambda sender: seen.append(Browser(sender, url)) or seen[0],  # type: ignore[func-returns-value]
+    )
+    assert (await ask(provider, PROMPT)).text == TEXT
+    await provider.aclose()
+    return seen[0]
+
+
+async def check_draft(path: Path, answers: ScriptedProvider, browser: Browser) -> Recipe:
+    """Ask with a written recipe, and look for secrets in it."""
+    text = path.read_text()
+    secrets = [CREDENTIALS.account, *(s.reveal() for s in CREDENTIALS.secrets)]
+    secrets += [value for _, answer in browser.seen for value in answer.cookies.values()]
+    assert [secret for secret in secrets if secret in text] == []
+    assert "fake-" not in text  # so the fake's tokens begin
+    assert "Mozilla" not in text
+    recipe = parse_recipe(text, path.name)
+    endpoint = resolve_endpoint(recipe.endpoint)
+    provider, _ = build_provider(recipe, endpoint, CREDENTIALS, TIMEOUTS)
+    try:
+        assert (await ask(provider, "And of Spain?")).text == TEXT
+    finally:
+        await provider.aclose()
+    assert answers.requests[-1].messages[-1].text == "And of Spain?"
+    return recipe
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_from_curl(tmp_path: Path, shape: str) -> None:
+    """Two pasted requests and their answers are enough."""
+    recipe = recipe_of(models={"default": "swift-2"}, **SHAPES[shape])
+    answers = scripted()
+    async with open_fake(recipe, answers, CREDENTIALS) as url:
+        browser = await browse(recipe, url)
+        arguments = ["--prompt", PROMPT, "--name", recipe.name]
+        for n, option in zip((-1, 0), ("", "login-")[: len(browser.seen)], strict=False):
+            for name, data in (("curl", browser.curl(n).encode()), ("answer", browser.answer(n))):
+                file = tmp_path / f"{option}{name}"
+                file.write_bytes(data)
+                arguments += [f"--{option}{name}", str(file)]
+        out = tmp_path / "draft.toml"
+        ended = await Cli(tmp_path).run("recipe", "new", str(out), *arguments)
+        assert ended.code == 0, ended.err
+        assert "The capital of France is Paris" in ended.err
+        drafted = await check_draft(out, answers, browser)
+    if "{model}" in str(SHAPES[shape]) or "format" in SHAPES[shape]["chat"]:
+        assert drafted.models.default == "swift-2"
+    if "format" in SHAPES[shape]["chat"]:
+        assert drafted.chat.format == SHAPES[shape]["chat"]["format"]
+    assert "x-client-version" in out.read_text() or drafted.chat.format != "described"
+
+
+@pytest.mark.parametrize("shape", IN_SEVERAL_REQUESTS)
+@pytest.mark.parametrize("prompt", [PROMPT, None])
+async def test_from_a_har_file(tmp_path: Path, shape: str, prompt: str | None) -> None:
+    """The login, what makes the conversation, and the chat are found among all requests."""
+    recipe, answers = recipe_of(**IN_SEVERAL_REQUESTS[shape]), scripted()
+    async with open_fake(recipe, answers, CREDENTIALS) as url:
+        browser = await browse(recipe, url)
+        (tmp_path / "saved.har").write_bytes(browser.har())
+        out = tmp_path / "draft.toml"
+        arguments = ["--har", str(tmp_path / "saved.har"), "--name", recipe.name]
+        arguments += ["--prompt", prompt] if prompt else []
+        ended = await Cli(tmp_path).run("recipe", "new", str(out), *arguments)
+        assert ended.code == 0, ended.err
+        drafted = await check_draft(out, answers, browser)
+    assert len(drafted.chat.prepare) == len(recipe.chat.prepare)
+
+
+async def test_it_tries_the_new_recipe(tmp_path: Path) -> None:
+    """As `berlin recipe try` does, with credentials that are not in the file."""
+    recipe, answers = recipe_of(**SHAPES["bearer token, one object a line"]), scripted()
+    async with open_fake(recipe, answers, CREDENTIALS) as url:
+        browser = await browse(recipe, url)
+        (tmp_path / "saved.har").write_bytes(browser.har())
+        cli = Cli(tmp_path)
+        cli.environ |= {"BERLIN_ACCOUNT": CREDENTIALS.account}
+        cli.environ |= {"BERLIN_PASSWORD": CREDENTIALS.password.reveal()}
+        out = tmp_path / "draft.toml"
+        ended = await cli.run(
+            "recipe", "new", str(out), "--har", str(tmp_path / "saved.har"), "--try"
+        )
+    assert ended.code == 0, ended.err
+    assert TEXT in ended.out
+    assert CREDENTIALS.password.reveal() not in ended.out + ended.err
+    assert len(answers.requests) == 2
+
+
+async def test_it_asks_for_what_it_needs(tmp_path: Path) -> None:
+    """On a terminal everything can be pasted, also what is longer than a terminal's line."""
+    recipe, answers = recipe_of(**SHAPES["cookie of a form, events"]), scripted()
+    async with open_fake(recipe, answers, CREDENTIALS) as url:
+        browser = await browse(recipe, url)
+        out = tmp_path / "draft.toml"
+        async with Cli(tmp_path).terminal("recipe", "new", str(out), "--no-try") as terminal:
+            await terminal.sees("account and password?")
+            terminal.types("y\r")
+            pastes = (
+                ("Paste the login", browser.curl(0)),
+                ("answer to the login", browser.answer(0).decode()),
+                ("Paste one chat", browser.curl(1) + f" -H 'x-long: {'a b ' * 2000}'"),
+                ("answer to one chat", browser.answer(1).decode()),
+            )
+            for n, (what, pasted) in enumerate(pastes):
+                await terminal.sees(what)
+                await terminal.asks()
+                keys = pasted.replace("\r\n", "\n").replace("\n", "\r")
+                # Some terminals mark what is pasted, some do not.
+                terminal.types((f"\x1b[200~{keys}\x1b[201~" if n % 2 else keys) + "\r.\r")
+            await terminal.sees("What was typed")
+            terminal.types(PROMPT + "\r")
+            assert await terminal.ends() == 0
+        text = out.read_text()
+        out.write_text(text.replace(f'name = "{out.stem}"', f'name = "{recipe.name}"'))
+        await check_draft(out, answers, browser)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"curl": "wget x"}, "no curl command"),
+        ({"curl": "curl https://a.example.com", "answer": "Hi"}, "which text is the prompt"),
+        (
+            {"curl": "curl https://a.example.com -d 'q=Hi'", "answer": "<html>"},
+            "a web page",
+        ),
+        ({"curl": "curl https://a.example.com -d 'q=Hi'"}, "the answer to one chat is missing"),
+        ({"har": "{}"}, "no HAR file"),
+        ({"har": '{"log": {"entries": []}}'}, "looks like a chat"),
+    ],
+)
+async def test_mistakes_are_told(tmp_path: Path, files: dict[str, str], message: str) -> None:
+    """One line that says what to do; no file is written."""
+    arguments = []
+    for option, text in files.items():
+        (tmp_path / option).write_text(text)
+        arguments += [f"--{option}", str(tmp_path / option)]
+    out = tmp_path / "draft.toml"
+    ended = await Cli(tmp_path).run("recipe", "new", str(out), *arguments)
+    assert (ended.code, out.exists()) == (2, False)
+    assert message in ended.err
+    assert "Traceback" not in ended.err
+
+
+async def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
+    """Unless it is to be written over."""
+    out = tmp_path / "draft.toml"
+    out.write_text("mine")
+    (tmp_path / "har").write_text("{}")
+    ended = await Cli(tmp_path).run("recipe", "new", str(out), "--har", str(tmp_path / "har"))
+    assert (ended.code, out.read_text()) == (2, "mine")
+    assert "--force" in ended.err

@@ -1,0 +1,19 @@
+"""The soak of the gateway, with as many requests as the suite has time for."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from soak import soak
+
+
+@pytest.mark.timeout(180)
+async def test_a_thousand_requests_leave_nothing_behind(tmp_path: Path) -> None:
+    """A quarter of the clients leave at a random moment; all others get their own answer."""
+    report = await soak(1_000, 300, random.SystemRandom().randrange(2**32), tmp_path)
+    assert report.problems == [], f"seed {report.seed}: {report}"
+    assert report.counts["200"] > 600
+    assert sum(n for name, n in report.counts.items() if name.startswith("left")) > 150
