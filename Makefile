@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV   ?= .venv
+SERVICES ?= .venv-services
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv
 UV_VERSION := 0.13.9
@@ -11,7 +12,7 @@ export UV_NO_PROGRESS := 1
 # Compiled on install: an uncompiled import is several times slower.
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --compile-bytecode
 
-.PHONY: help chat test check format guarantees bench reference lock clean
+.PHONY: help chat test test-services check format guarantees soak bench reference lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -35,9 +36,20 @@ chat: $(VENV)/.run ## ask the built-in guide: make chat PROMPT="How do I add my 
 	@PROMPT_TEXT=$$(printf '%s' "$$BERLIN_PROMPT"); $(BIN)/berlin chat -m embedded "$$PROMPT_TEXT" </dev/null
 chat: export BERLIN_PROMPT = $(PROMPT)
 
-test: $(VENV)/.dev ## run the whole suite
+test: $(VENV)/.dev test-services ## run the whole suite
 	@sh tests/system_packages.sh
 	@$(BIN)/python -m pytest -n 2 -q
+
+test-services: $(VENV)/.dev $(SERVICES)/.installed ## run the tests with services and clients that others wrote
+	@$(BIN)/python -m pytest -q tests/services
+
+# Programs of others, in an environment of their own: nothing of them is part of Berlin.
+$(SERVICES)/.installed: requirements/services.txt tests/services/clients/node/package-lock.json | $(UV)
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(SERVICES)
+	@$(UV) pip install --quiet --python $(SERVICES)/bin/python --require-hashes -r requirements/services.txt
+	@command -v npm >/dev/null || { echo "the clients of Node.js need npm: install Node.js 20 or newer" >&2; exit 2; }
+	@cd tests/services/clients/node && npm ci --silent
+	@touch $@
 
 check: $(VENV)/.dev ## format, lint, types, layers
 	@$(BIN)/ruff format --check .
@@ -53,6 +65,9 @@ guarantees: $(VENV)/.dev ## try each guarantee about tokens and print a table
 	@sh tests/system_packages.sh
 	@PYTHONPATH=tests $(BIN)/python tests/guarantees.py
 
+soak: $(VENV)/.dev ## 20,000 requests to a gateway, a quarter of whose clients leave
+	@PYTHONPATH=tests $(BIN)/python tests/soak.py
+
 bench: $(VENV)/.dev ## measure Berlin beside a bare aiohttp reader
 	@$(BIN)/python bench/client.py
 
@@ -64,6 +79,8 @@ lock: $(UV) ## make the hash-pinned requirements again from pyproject.toml
 	  pyproject.toml requirements/build.in -o requirements/run.txt
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  --all-extras --group dev pyproject.toml requirements/build.in -c requirements/run.txt -o requirements/dev.txt
+	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  requirements/services.in -o requirements/services.txt
 
 clean: ## remove what was built
-	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(SERVICES) tests/services/clients/node/node_modules dist build .mypy_cache .ruff_cache .hypothesis

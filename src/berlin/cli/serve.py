@@ -7,8 +7,9 @@ import contextlib
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import click
@@ -33,6 +34,8 @@ from berlin.types import is_loopback
 
 WATCH_S = 1.0
 
+_State: TypeAlias = list[tuple[str, int, int]]
+
 
 @click.command()
 @click.option("--host", help="Address to listen on; only this machine unless given.")
@@ -46,6 +49,9 @@ def serve(host: str | None, port: int | None, config: Path | None) -> None:
     `berlin account add NAME`. A changed configuration is taken up at once, or at SIGHUP. Ctrl-C
     and SIGTERM stop it: open answers may end first.
     """
+    path = config or config_path()
+    # Before it is read: what changes from now on is seen.
+    seen = _state(path)
     settings = load_for_commands(config)
     changes: dict[str, Any] = {}
     if host is not None:
@@ -66,9 +72,10 @@ def serve(host: str | None, port: int | None, config: Path | None) -> None:
             "berlin: this listens beyond this machine in plain http; put TLS in front of it",
             err=True,
         )
-    reload = Reload(gateway, lambda: load_for_commands(config))
-    watched = [config or config_path()]
-    _run_fast(lambda: _serve(server, gateway, accounts, reload, watched))
+    # A file that was there and is gone is a mistake, and no wish for the guide.
+    named = path if path.exists() else config
+    reload = Reload(gateway, lambda: load_for_commands(named))
+    _run_fast(lambda: _serve(server, gateway, accounts, partial(_watch, path, seen, reload)))
 
 
 def _refuse_itself(settings: Config, server: ServerConfig) -> None:
@@ -87,8 +94,7 @@ async def _serve(
     server: ServerConfig,
     gateway: Gateway,
     accounts: Accounts,
-    reload: Reload,
-    watched: list[Path],
+    watch: Callable[[], Coroutine[Any, Any, None]],
 ) -> None:
     # Who is told that it serves may stop it at once: the signals are caught before.
     async with (
@@ -103,7 +109,7 @@ async def _serve(
             header_timeout_s=server.header_timeout_s,
             max_connections=server.max_connections,
         ) as url,
-        _beside(_watch(watched, reload), refresh_models_forever(gateway)),
+        _beside(watch(), refresh_models_forever(gateway)),
     ):
         names = ", ".join(gateway.catalog.services)
         click.echo(f"berlin: serving {names} on {url} (Ctrl-C stops)", err=True)
@@ -111,31 +117,29 @@ async def _serve(
         click.echo("berlin: stopping", err=True)
 
 
-async def _watch(paths: list[Path], reload: Reload) -> None:
-    """Reload at SIGHUP, and when a file or one beside it has changed."""
+async def _watch(path: Path, seen: _State, reload: Reload) -> None:
+    """Reload at SIGHUP, and when the file or one beside it has changed."""
     changed = asyncio.Event()
     with contextlib.suppress(NotImplementedError, AttributeError):  # Windows
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, changed.set)
-    seen = _state(paths)
     while True:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(changed.wait(), WATCH_S)
-        now = _state(paths)
+        now = _state(path)
         if changed.is_set() or now != seen:
             # What was written half is read again when it has changed once more.
             seen = now
             changed.clear()
             reload()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(changed.wait(), WATCH_S)
 
 
-def _state(paths: list[Path]) -> list[tuple[str, int, int]]:
+def _state(path: Path) -> _State:
     """Return what tells whether a file, or a recipe beside it, has changed."""
     state = []
-    for path in paths:
-        for file in sorted({path, *path.parent.glob("*.toml")}):
-            with contextlib.suppress(OSError):
-                status = file.stat()
-                state.append((str(file), status.st_mtime_ns, status.st_size))
+    for file in sorted({path, *path.parent.glob("*.toml")}):
+        with contextlib.suppress(OSError):
+            status = file.stat()
+            state.append((str(file), status.st_mtime_ns, status.st_size))
     return state
 
 

@@ -140,6 +140,8 @@ class _Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Answer what is not HTTP in one line, here and in the log; aiohttp shows a traceback."""
+        if isinstance(exc, ConnectionError):
+            raise exc  # the client is gone, as the access log says: aiohttp lets it be
         if status != 400 or request.writer.output_size > 0:
             return super().handle_error(request, status, exc, message)
         _log.info("request.malformed remote=%s error=%s", request.remote, type(exc).__name__)

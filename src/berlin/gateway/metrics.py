@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Protocol
 
 from berlin.errors import BerlinError, ConfigurationError
+from berlin.gateway.refusals import STATUS_CODES
 
 # Of seconds: from a cached first event to an answer that takes minutes.
 BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
@@ -116,7 +117,9 @@ class PrometheusMetrics:
 
         self._providers = frozenset(providers)
         self._faces = frozenset(faces)
-        self._outcomes = frozenset({"ok", "client_left", "refused", *_codes(BerlinError)})
+        self._outcomes = frozenset(
+            {"ok", "client_left", "refused", *_codes(BerlinError), *STATUS_CODES.values()}
+        )
         self._registry = CollectorRegistry()
 
         def counter(name: str, text: str, *labels: str) -> Counter:

@@ -14,7 +14,7 @@ from berlin.errors import (
     UpstreamTimeoutError,
 )
 
-_STATUS_CODES = {
+STATUS_CODES = {
     400: "invalid_request",
     403: "forbidden",
     404: "not_found",
@@ -37,7 +37,7 @@ class HttpFault(BerlinError):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.http_status = status  # type: ignore[misc]  # of this one error
-        self.code = _STATUS_CODES.get(status, "http_error")  # type: ignore[misc]
+        self.code = STATUS_CODES.get(status, "http_error")  # type: ignore[misc]
 
 
 def public(error: BerlinError) -> BerlinError:

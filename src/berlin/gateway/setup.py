@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
 from pathlib import Path
+
+import msgspec
 
 from berlin.client import Berlin, build_named
 from berlin.config import Config, default_provider, resolve_settings
@@ -86,6 +88,9 @@ def _build_service(name: str, config: Config, before: Service | None) -> Service
     settings = resolve_settings(name, config)
     described = settings.recipe.models
     mine = config.providers.get(name)
+    if mine is not None and mine.models and not settings.model:
+        # These and no others: the default of the recipe need not be one of them.
+        settings = msgspec.structs.replace(settings, model=mine.models[0])
     limits = (mine.at_once, mine.waiting) if mine is not None else (64, 256)
     given = mine.models if mine is not None else None
     # The recipe's text too: another stream map in the same file is another provider.
@@ -141,7 +146,7 @@ class Reload:
     def __init__(self, gateway: Gateway, load: Callable[[], Config]) -> None:
         self._gateway = gateway
         self._load = load
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def __call__(self) -> bool:
         """Read the configuration and use it; return whether it was good."""
@@ -155,13 +160,17 @@ class Reload:
         kept = set(catalog.services.values())
         for service in gateway.catalog.services.values():
             if service not in kept:
-                task = asyncio.create_task(service.retire())
-                self._retiring.add(task)
-                task.add_done_callback(self._retiring.discard)
+                self._begin(service.retire())
         gateway.catalog = catalog
+        self._begin(refresh_models(gateway))
         gateway.guard.allowed_hosts = config.server.allowed_hosts
         gateway.guard.cors_origins = config.server.cors_origins
         gateway.metrics.know(catalog.services)
         watch_logins(catalog, gateway.metrics)
         _log.warning("config.loaded providers=%s", ",".join(catalog.services))
         return True
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

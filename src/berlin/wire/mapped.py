@@ -35,6 +35,9 @@ from berlin.wire.stream_map import CompiledStream
 
 PLACEHOLDERS = frozenset({"model", "uuid4"}) | NAMES
 
+# What some clients have to send: a service that takes no options answers as long as it likes.
+LIMITS = frozenset({"max_tokens"})
+
 CONTENT_TYPES: dict[Framing, str] = {
     "ndjson": "application/x-ndjson",
     "sse": "text/event-stream",
@@ -182,13 +185,16 @@ class MappedFormat:
         for name in options:
             if self._rename.get(name, name) in self._reserved:
                 raise InvalidRequestError(f"{name} is part of the protocol, not an option")
-        if options and self._options_at is None:
+        refused = [name for name in options if name not in LIMITS]
+        if refused and self._options_at is None:
             raise InvalidRequestError(
-                f"this service takes no options, but {', '.join(options)} was given"
+                f"this service takes no options, but {', '.join(refused)} was given"
             )
 
     def _place_options(self, document: dict[str, Any], options: Mapping[str, Any]) -> None:
         given = {self._rename.get(name, name): value for name, value in options.items()}
+        if self._options_at is None:
+            return
         if not self._options_at:
             document.update(given)
             return
