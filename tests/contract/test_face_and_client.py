@@ -61,7 +61,9 @@ def client(url: str, name: str = "alice") -> Berlin:
 async def test_text_comes_through_unchanged(pieces: list[str]) -> None:
     """Each piece arrives as it was given, cut where it was cut."""
     async with (
-        open_server(Gateway.of(ScriptedProvider([*pieces, Finished()])), accounts(), grace_s=0) as url,
+        open_server(
+            Gateway.of(ScriptedProvider([*pieces, Finished()])), accounts(), grace_s=0
+        ) as url,
         client(url) as berlin,
     ):
         events = [event async for event in berlin.stream(ChatRequest.of("Hi"))]
@@ -80,7 +82,9 @@ async def test_text_comes_through_unchanged(pieces: list[str]) -> None:
 async def test_finish_reason(sent: Any, heard: str) -> None:
     """Why the answer ended reaches the client."""
     async with (
-        open_server(Gateway.of(ScriptedProvider(["x", Finished(sent)])), accounts(), grace_s=0) as url,
+        open_server(
+            Gateway.of(ScriptedProvider(["x", Finished(sent)])), accounts(), grace_s=0
+        ) as url,
         client(url) as berlin,
     ):
         assert (await berlin.ask("Hi")).finish_reason == heard
@@ -132,7 +136,10 @@ async def test_no_usage_is_none() -> None:
 async def test_conversation_reaches_the_provider(messages: Any, prompt: str) -> None:
     """The provider behind the face gets the prompt that the client's conversation is."""
     provider = ScriptedProvider()
-    async with open_server(Gateway.of(provider), accounts(), grace_s=0) as url, client(url) as berlin:
+    async with (
+        open_server(Gateway.of(provider), accounts(), grace_s=0) as url,
+        client(url) as berlin,
+    ):
         await berlin.ask(messages)
     assert [[m.text for m in request.messages] for request in provider.requests] == [[prompt]]
     assert provider.requests[0].messages[0].role == "user"
@@ -144,7 +151,10 @@ async def test_model_and_options_reach_the_provider() -> None:
     """
     provider = ScriptedProvider()
     defaults = {"temperature": 0, "presence_penalty": 0, "frequency_penalty": 0, "max_tokens": 1888}
-    async with open_server(Gateway.of(provider), accounts(), grace_s=0) as url, client(url) as berlin:
+    async with (
+        open_server(Gateway.of(provider), accounts(), grace_s=0) as url,
+        client(url) as berlin,
+    ):
         await berlin.ask("Hi")
         await berlin.ask("Hi", model="a:b", temperature=0.5, stop=["x"], nested={"a": [1, None]})
     first, second = provider.requests
@@ -192,7 +202,10 @@ async def test_error_after_the_first_piece() -> None:
     """An error in the middle is raised after the pieces before it, and nothing is sent again."""
     provider = ScriptedProvider(["a", "b", errors.ServiceUnavailableError("went down")])
     got = []
-    async with open_server(Gateway.of(provider), accounts(), grace_s=0) as url, client(url) as berlin:
+    async with (
+        open_server(Gateway.of(provider), accounts(), grace_s=0) as url,
+        client(url) as berlin,
+    ):
         with pytest.raises(errors.ServiceError, match="the service reports an error: went down"):
             async for piece in berlin.text("Hi"):
                 got.append(piece)
@@ -229,7 +242,10 @@ async def test_wrong_password() -> None:
 async def test_leaving_the_loop_closes_the_provider() -> None:
     """A consumer that leaves closes the answer all the way to the provider behind the face."""
     provider = ScriptedProvider(["a", 30.0, "b"])
-    async with open_server(Gateway.of(provider), accounts(), grace_s=0) as url, client(url) as berlin:
+    async with (
+        open_server(Gateway.of(provider), accounts(), grace_s=0) as url,
+        client(url) as berlin,
+    ):
         pieces = berlin.text("Hi")
         assert await anext(pieces) == "a"
         await pieces.aclose()
