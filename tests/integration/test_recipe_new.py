@@ -242,7 +242,7 @@ async def test_from_curl(tmp_path: Path, shape: str) -> None:
     answers = scripted()
     async with open_fake(recipe, answers, CREDENTIALS) as url:
         browser = await browse(recipe, url)
-        arguments = ["--prompt", PROMPT, "--name", recipe.name]
+        arguments = ["--prompt", PROMPT, "--name", f"{recipe.name}-draft"]
         for n, option in zip((-1, 0), ("", "login-")[: len(browser.seen)], strict=False):
             for name, data in (("curl", browser.curl(n).encode()), ("answer", browser.answer(n))):
                 file = tmp_path / f"{option}{name}"
@@ -269,7 +269,7 @@ async def test_from_a_har_file(tmp_path: Path, shape: str, prompt: str | None) -
         browser = await browse(recipe, url)
         (tmp_path / "saved.har").write_bytes(browser.har())
         out = tmp_path / "draft.toml"
-        arguments = ["--har", str(tmp_path / "saved.har"), "--name", recipe.name]
+        arguments = ["--har", str(tmp_path / "saved.har"), "--name", f"{recipe.name}-draft"]
         arguments += ["--prompt", prompt] if prompt else []
         ended = await Cli(tmp_path).run("recipe", "new", str(out), *arguments)
         assert ended.code == 0, ended.err
@@ -308,7 +308,10 @@ async def test_it_asks_for_what_it_needs(tmp_path: Path) -> None:
             pastes = (
                 ("Paste the login", browser.curl(0)),
                 ("answer to the login", browser.answer(0).decode()),
-                ("Paste one chat", browser.curl(1) + f" -H 'x-long: {'a b ' * 2000}'"),
+                (
+                    "Paste one chat",
+                    browser.curl(1) + f" -H 'x-long: {'a b ' * 2000}' -H 'x-mode: fast'",
+                ),
                 ("answer to one chat", browser.answer(1).decode()),
             )
             for n, (what, pasted) in enumerate(pastes):
@@ -321,7 +324,9 @@ async def test_it_asks_for_what_it_needs(tmp_path: Path) -> None:
             terminal.types(PROMPT + "\r")
             assert await terminal.ends() == 0
         text = out.read_text()
-        out.write_text(text.replace(f'name = "{out.stem}"', f'name = "{recipe.name}"'))
+        assert 'x-mode = "fast"' in text  # it stands behind the long one
+        assert "x-long" not in text
+        out.write_text(text.replace(f'name = "{out.stem}"', f'name = "{recipe.name}-draft"'))
         await check_draft(out, answers, browser)
 
 

@@ -77,7 +77,7 @@ _OTHER_NAMES = frozenset(
         "author",
     ]
 )
-_REASONING = re.compile(r"reason|think|thought", re.IGNORECASE)
+_REASONING = re.compile(r"reasoning|think|thought", re.IGNORECASE)
 _KIND_NAMES = frozenset({"type", "event", "kind", "op", "action", "cmd", "eventtype", "msgtype"})
 _ID = re.compile(r"[\w:.\-]{8,}")
 

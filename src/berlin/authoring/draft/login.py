@@ -10,7 +10,7 @@ import msgspec
 
 from berlin.authoring.draft.captured import Captured, Exchange
 from berlin.authoring.draft.leaves import DROP, Place, change_leaves, last_name, leaves, pointer
-from berlin.authoring.draft.request import GUESS, LEFT_OUT
+from berlin.authoring.draft.request import GUESS, LEFT_OUT, kept_headers
 from berlin.errors import ConfigurationError
 from berlin.wire.secrets_scan import looks_secret
 
@@ -39,7 +39,7 @@ class LoginGuess(msgspec.Struct, frozen=True):
     """How the service knows its users.
 
     Attributes:
-        auth: the table `[auth]`; empty if it asks for nothing.
+        auth: the table `[auth]`, with whole URLs; empty if it asks for nothing.
         notes: what to say behind its lines.
         secrets: values that must not stand in the recipe.
     """
@@ -91,22 +91,15 @@ def guess_login(login: Exchange, chat: Captured) -> LoginGuess:
     place, attach, given = _find_token(login, chat)
     kind, document = login.request.document()
     if isinstance(document, dict) and "grant_type" in document:
-        return _oauth(login.request, chat, document, attach, given)
+        return _oauth(login.request, document, attach, given)
     notes: dict[tuple[str, ...], str] = {}
     secrets = {given, *login.cookies.values()}
-    path = login.request.path
-    step: dict[str, Any] = {
-        "path": path if login.request.origin == chat.origin else login.request.origin + path
-    }
+    step: dict[str, Any] = {"path": login.request.origin + login.request.path}
     if login.request.method != "POST":
         step["method"] = login.request.method
     if login.request.query:
         step["query"] = _filled(login.request.query, secrets, notes)
-    headers = {
-        name: value
-        for name, value in login.request.headers
-        if not LEFT_OUT.fullmatch(name) and not looks_secret(name, value) and value.isascii()
-    }
+    headers = kept_headers(login.request)
     if headers:
         step["headers"] = headers
     if kind:
@@ -216,7 +209,7 @@ def _expiry(document: Any) -> dict[str, str]:
 
 
 def _oauth(
-    request: Captured, chat: Captured, form: dict[str, Any], attach: dict[str, str], token: str
+    request: Captured, form: dict[str, Any], attach: dict[str, str], token: str
 ) -> LoginGuess:
     """Return the table for a request to a token endpoint (RFC 6749)."""
     grant = form["grant_type"]
@@ -224,11 +217,10 @@ def _oauth(
         raise ConfigurationError(
             f"the grant {str(grant)[:40]!r} needs a browser; see the device code in the manual"
         )
-    path = request.path
     auth: dict[str, Any] = {
         "flow": "oauth2",
         "grant": grant,
-        "token_url": path if request.origin == chat.origin else request.origin + path,
+        "token_url": request.origin + request.path,
     }
     if "scope" in form:
         auth["scope"] = form["scope"]

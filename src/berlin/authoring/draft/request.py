@@ -15,6 +15,7 @@ from berlin.errors import ConfigurationError
 from berlin.wire.secrets_scan import looks_secret
 
 GUESS = "check this"
+MAX_HEADER_CHARS = 200
 
 # What a browser says of itself, what HTTP says of the message, and what belongs to the login.
 LEFT_OUT = re.compile(
@@ -99,6 +100,19 @@ def guess_request(
     return _Guess(request, prompt, secrets, taken).result()
 
 
+def kept_headers(request: Captured, secrets: frozenset[str] = frozenset()) -> dict[str, str]:
+    """Return the headers that belong to the service, and tell nothing of the one who asked."""
+    return {
+        name: value
+        for name, value in request.headers
+        if not LEFT_OUT.fullmatch(name)
+        and not looks_secret(name, value)
+        and not any(secret in value for secret in secrets)
+        and value.isascii()
+        and len(value) <= MAX_HEADER_CHARS
+    }
+
+
 class _Guess:
     def __init__(
         self, request: Captured, prompt: str, secrets: frozenset[str], taken: dict[str, str]
@@ -159,17 +173,13 @@ class _Guess:
         return value
 
     def _headers(self) -> tuple[dict[str, str], list[str]]:
-        kept: dict[str, str] = {}
-        left_out = []
-        for name, value in self._request.headers:
-            if LEFT_OUT.fullmatch(name):
-                continue
-            if looks_secret(name, value) or self._holds_secret(value) or not value.isascii():
-                left_out.append(name)
-            else:
-                kept[name] = value
-        replaced = self._replaced(kept, ("chat", "headers"))
-        return replaced, left_out
+        kept = kept_headers(self._request, self._secrets)
+        left_out = [
+            name
+            for name, _ in self._request.headers
+            if name not in kept and not LEFT_OUT.fullmatch(name)
+        ]
+        return self._replaced(kept, ("chat", "headers")), left_out
 
     def _body(self, document: dict[str, Any], kind: str) -> dict[str, Any]:
         if kind == "json":

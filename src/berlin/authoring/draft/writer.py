@@ -13,7 +13,7 @@ from berlin.authoring.draft.captured import Captured, Exchange
 from berlin.authoring.draft.known import find_known
 from berlin.authoring.draft.leaves import last_name, leaves, pointer
 from berlin.authoring.draft.login import LoginGuess, guess_key, guess_login
-from berlin.authoring.draft.request import find_prompt, guess_request
+from berlin.authoring.draft.request import find_prompt, guess_request, kept_headers
 from berlin.authoring.draft.toml_writer import write_toml
 from berlin.errors import ConfigurationError
 from berlin.providers.recipe import SCHEMA, parse_recipe
@@ -89,6 +89,7 @@ def write_draft(
         notes |= {("chat", "stream", key): note for key, note in guess.notes.items()}
         model, answer, left_out = asked.model, guess.answer.text, asked.left_out
         _drop_unused_ids(tree["chat"])
+    _shorten_urls(tree.get("auth", {}), tree["endpoint"]["url"])
     if model:
         tree["models"] = {"default": model}
     text = _without_secrets(tree, notes)
@@ -129,11 +130,21 @@ def _prepare_request(request: Captured, auth: LoginGuess) -> dict[str, Any]:
     table: dict[str, Any] = {"path": request.path}
     if request.method != "POST":
         table["method"] = request.method
+    headers = kept_headers(request, auth.secrets)
+    if headers:
+        table["headers"] = headers
     if kind:
         table[kind] = document
     if any(secret in str(table) for secret in auth.secrets):
         raise ConfigurationError("the request that begins the conversation holds a secret")
     return table
+
+
+def _shorten_urls(auth: dict[str, Any], base: str) -> None:
+    """Write the URLs of a login below the base URL, as far as they are."""
+    for table, name in ((auth, "token_url"), *((step, "path") for step in auth.get("steps", ()))):
+        if table.get(name, "").startswith(f"{base}/"):
+            table[name] = table[name].removeprefix(base)
 
 
 def _drop_unused_ids(chat: dict[str, Any]) -> None:
