@@ -104,3 +104,13 @@ async def test_g17_g33_memory_of_a_refused_body() -> None:
         for case in ("numbers as messages", "parts", "tools"):
             await at.post(OPENAI, HUGE[case])
     assert peak_mib() - before < 200
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=str)
+async def test_g17_commas_in_a_text_are_no_values(dialect: Dialect) -> None:
+    """A table of 2 MiB with a comma after each digit is one message, and is answered."""
+    table = "1,2,3,4\n" * (2 * MIB // 8)
+    async with one() as (at, provider), never_blocked():
+        answer = await at.ask(dialect, table)
+    assert answer.status == 200, answer.data[:200]
+    assert provider.requests[0].messages[-1].text == table

@@ -35,7 +35,7 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             has a finish reason.
         messages: what form the conversation takes.
         options: pointer to the object in the body that takes the caller's options; `""` is the
-            body itself. Without it, options are refused.
+            body itself. Without it, options are refused, but for `max_tokens`, which is left out.
         rename: the service's names of options, such as `max_tokens = "maxOutputTokens"`.
         stream: what the answer looks like.
     """

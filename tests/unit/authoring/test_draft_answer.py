@@ -151,6 +151,10 @@ SAMPLES: dict[str, tuple[bytes, dict[str, Any]]] = {
         ).encode(),
         {"framing": "json-array", "text": "/candidates/0/content/parts/0/text"},
     ),
+    "lines of another form": (
+        lines({"session": "s-1", "queue": 3}, *({"t": piece} for piece in PIECES), {"cost": 2}),
+        {"framing": "ndjson", "text": "/t", "others": "skip"},
+    ),
     "text": (TEXT.encode(), {"framing": "text"}),
 }
 

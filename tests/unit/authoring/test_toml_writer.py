@@ -56,3 +56,9 @@ def test_notes_stand_behind_their_lines() -> None:
     assert 'path = "/x"  # two\n' in text
     assert "long = [  # three\n" in text
     assert tomllib.loads(text)["chat"]["long"] == long
+
+
+def test_no_note_ends_its_line() -> None:
+    """What was copied from a service may stand in a note."""
+    text = write_toml({"a": {"b": 1}}, {("a", "b"): "x\ny = 2\x00", ("a",): "z\u2028"})
+    assert tomllib.loads(text) == {"a": {"b": 1}}

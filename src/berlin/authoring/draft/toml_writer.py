@@ -77,7 +77,7 @@ def _write_table(
         # What stands on one line has the notes of all that is in it.
         inside = (text for place, text in notes.items() if place[: len(here)] == here)
         told = "; ".join(dict.fromkeys(inside))
-        note = f"  # {told}" if told else ""
+        note = f"  # {_comment(told)}" if told else ""
         if _is_apart(value, path, line):
             later.append((key, value))
         elif len(line) > LINE_LENGTH and isinstance(value, list) and value:
@@ -88,7 +88,7 @@ def _write_table(
     for key, value in later:
         here = (*path, key)
         head = ".".join(map(_key, here))
-        note = f"  # {notes[here]}" if here in notes else ""
+        note = f"  # {_comment(notes[here])}" if here in notes else ""
         for item in value if isinstance(value, list) else [value]:
             lines += ["", f"[[{head}]]{note}" if isinstance(value, list) else f"[{head}]{note}"]
             _write_table(item, here, notes, lines)
@@ -117,10 +117,17 @@ def _inline(value: Any) -> str:
             return json.dumps(value)
 
 
+def _comment(text: str) -> str:
+    """Return what a comment can hold: names of members, which may stand in it, hold anything."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def _key(key: str) -> str:
     return key if _BARE.fullmatch(key) else _string(key)
 
 
 def _string(text: str) -> str:
     clean = text.encode("utf-8", "replace").decode()
-    return json.dumps(clean, ensure_ascii=False).replace("\x7f", "\\u007f")
+    written = json.dumps(clean, ensure_ascii=False)
+    # Some readers take U+2028 and the like for line ends.
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in written)
