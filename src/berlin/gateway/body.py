@@ -25,6 +25,8 @@ async def read_body(request: web.Request, timeout: float = BODY_TIMEOUT_S) -> by
     """
     if request.content_type.startswith(_NO_JSON):
         raise web.HTTPUnsupportedMediaType
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise web.HTTPUnsupportedMediaType
     try:
         async with asyncio.timeout(timeout):
             return await request.read()

@@ -58,6 +58,7 @@ async def open_server(
         # Without it, a client that leaves is noticed at the next write only.
         handler_cancellation=True,
         access_log=None,
+        auto_decompress=False,
         shutdown_timeout=LAST_WORDS_S,
     )
     await runner.setup()

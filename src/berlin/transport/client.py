@@ -50,22 +50,14 @@ class Transport:
             TransportError: if there is no answer.
             ProtocolError: if it is not HTTP.
         """
-        session = await self._pools.session(self._connector)
-        try:
-            answer = await session.request(
-                request.method,
-                self._url(request.path),
-                params=_reveal(request.query) or None,
-                data=_payload(request.body),
-                headers={**self._headers, **_reveal(request.headers)},
-                proxy=self._http_proxy(),
-                allow_redirects=False,
-                skip_auto_headers=("Content-Type",),
-                timeout=aiohttp.ClientTimeout(total=None, connect=connect_timeout),
-            )
-        except self._errors as error:
-            failure = translate(error, self._endpoint)
-        else:
+        for last in (False, True):
+            try:
+                answer = await self._send(request, connect_timeout)
+            except self._errors as error:
+                if not last and _was_closed_before(error):
+                    continue
+                failure = translate(error, self._endpoint)
+                break
             try:
                 return Response(answer, self._endpoint)
             except BaseException:
@@ -73,6 +65,20 @@ class Transport:
                 raise
         # Raised out here, so that the library's error, which holds the token, is not its context.
         raise failure
+
+    async def _send(self, request: HttpRequest, connect_timeout: float) -> aiohttp.ClientResponse:
+        session = await self._pools.session(self._connector)
+        return await session.request(
+            request.method,
+            self._url(request.path),
+            params=_reveal(request.query) or None,
+            data=_payload(request.body),
+            headers={**self._headers, **_reveal(request.headers)},
+            proxy=self._http_proxy(),
+            allow_redirects=False,
+            skip_auto_headers=("Content-Type",),
+            timeout=aiohttp.ClientTimeout(total=None, connect=connect_timeout),
+        )
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""
@@ -143,3 +149,12 @@ def _reveal(values: Mapping[str, str | Secret]) -> dict[str, str]:
 def _payload(body: bytes) -> aiohttp.Payload | None:
     # Bytes of a megabyte and more would be written in one go, and block the loop.
     return aiohttp.BytesIOPayload(io.BytesIO(body)) if body else None
+
+
+def _was_closed_before(error: BaseException) -> bool:
+    """Tell whether the connection was closed before the whole request was on it.
+
+    Services close a kept connection without a word (llama.cpp after each stream). What did not
+    get there whole was not acted on, so it may be sent once more.
+    """
+    return isinstance(error.__cause__, aiohttp.ClientConnectionResetError)

@@ -10,14 +10,13 @@ import msgspec
 
 from berlin.authoring.draft.documents import Pieces, cut_answer
 from berlin.authoring.draft.ending import Ending, find_ending
-from berlin.authoring.draft.leaves import Place, last_name, leaves, pointer
+from berlin.authoring.draft.kinds import REASONING, add_kinds
+from berlin.authoring.draft.leaves import GUESS, Place, last_name, leaves, pointer
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.types import ChatResponse
 from berlin.types.accumulate import Accumulator
 from berlin.wire.mapped_stream import MappedDecoder
 from berlin.wire.stream_map import CompiledStream, StreamMap
-
-GUESS = "check this"
 
 _TEXT_NAMES = frozenset(
     [
@@ -77,8 +76,6 @@ _OTHER_NAMES = frozenset(
         "author",
     ]
 )
-_REASONING = re.compile(r"reasoning|think|thought", re.IGNORECASE)
-_KIND_NAMES = frozenset({"type", "event", "kind", "op", "action", "cmd", "eventtype", "msgtype"})
 _ID = re.compile(r"[\w:.\-]{8,}")
 
 
@@ -115,11 +112,11 @@ def guess_answer(answer: bytes) -> AnswerGuess:
             notes["text"] = f"{GUESS}: it may be {pointer(texts[1].place)}"
     if best.is_cumulative:
         stream["text_is"] = "cumulative"
-    reasoning = [t for t in texts if _REASONING.search(last_name(t.place)) and t is not best]
+    reasoning = [t for t in texts if REASONING.search(last_name(t.place)) and t is not best]
     if reasoning:
         stream["reasoning"] = pointer(reasoning[0].place)
     ending = find_ending(pieces, best.place)
-    _add_kinds(pieces, best.place, best.is_cumulative, stream, notes)
+    add_kinds(pieces, best.place, best.is_cumulative, stream, notes)
     _add_ending(pieces, ending, stream, notes)
     _add_errors(pieces, stream)
     try:
@@ -182,7 +179,7 @@ def _judge(place: Place, series: list[str], documents: int) -> _Candidate:
         score /= 50
     elif name in _TEXT_NAMES or place == ("data",):
         score *= 3
-    if _REASONING.search(name):
+    if REASONING.search(name):
         score /= 10
     return _Candidate(place, score * len(series) / (len(series) + 0.2), is_cumulative)
 
@@ -190,58 +187,6 @@ def _judge(place: Place, series: list[str], documents: int) -> _Candidate:
 def _after_first(place: Place) -> bool:
     """Whether a place is in another item of a list than the first."""
     return any(part.isdecimal() and part != "0" for part in place)
-
-
-def _add_kinds(
-    pieces: Pieces, text: Place, is_cumulative: bool, stream: dict[str, Any], notes: dict[str, str]
-) -> None:
-    """Add what each kind of object is for, if the objects say of what kind they are."""
-    rows = [dict(leaves(document)) for document in pieces.documents]
-    kind = _kind_of(pieces, rows, text)
-    if kind is None:
-        return
-    told: dict[str, str] = {}
-    for row in rows:
-        if isinstance(row[kind], str):
-            told[row[kind]] = told.get(row[kind], "") + str(row.get(text) or "")
-    main = max(told, key=lambda word: len(told[word]))
-    kinds: dict[str, str] = {}
-    for word, said in told.items():
-        last = word == rows[-1].get(kind)
-        if word == main:
-            kinds[word] = "text"
-        elif said and _REASONING.search(word):
-            kinds[word] = "reasoning"
-        elif re.search(r"error|fail", word, re.IGNORECASE):
-            kinds[word] = "error"
-        elif not said and re.search(r"end|done|finish|complet|stop", word, re.IGNORECASE) and last:
-            kinds[word] = "end"
-        elif said:
-            kinds[word] = "skip"
-            notes["kinds"] = f"{GUESS}: {word} has text too, but seems to be no part of the answer"
-    kinds.setdefault("error", "error")
-    stream["kind"], stream["kinds"] = pointer(kind), kinds
-    notes.setdefault("kinds", f"{GUESS}; kinds that are not listed are skipped")
-    if not is_cumulative and told[main] == "":
-        raise ConfigurationError("there is no text in the answer: copy one with a few words")
-
-
-def _kind_of(pieces: Pieces, rows: list[dict[Place, Any]], text: Place) -> Place | None:
-    """Return where objects say of what kind they are, if that tells text from other things."""
-    if pieces.framing in ("json", "text"):
-        return None
-    places: list[Place] = [("event",)] if pieces.framing.startswith("sse-") else []
-    places += [p for p in rows[0] if len(p) <= 2 and last_name(p) in _KIND_NAMES]
-    for place in places:
-        if place == text or not all(place in row for row in rows):
-            continue
-        words = {row[place] for row in rows}
-        with_text = {row[place] for row in rows if row.get(text)}
-        if len(words) > 1 and with_text != words and len(words) <= 12:
-            return place
-        if len(with_text) > 1 and len(with_text) <= 12:
-            return place
-    return None
 
 
 def _add_ending(

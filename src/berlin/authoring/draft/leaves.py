@@ -8,6 +8,9 @@ from typing import Any, TypeAlias
 
 Place: TypeAlias = tuple[str, ...]
 
+GUESS = "check this"
+"""Stands behind a line that is a guess."""
+
 DROP = object()
 """What a change answers for a value that is to be left out."""
 

@@ -9,8 +9,16 @@ from typing import Any, NamedTuple
 import msgspec
 
 from berlin.authoring.draft.captured import Captured, Exchange
-from berlin.authoring.draft.leaves import DROP, Place, change_leaves, last_name, leaves, pointer
-from berlin.authoring.draft.request import GUESS, LEFT_OUT, kept_headers
+from berlin.authoring.draft.headers import LEFT_OUT, kept_headers
+from berlin.authoring.draft.leaves import (
+    DROP,
+    GUESS,
+    Place,
+    change_leaves,
+    last_name,
+    leaves,
+    pointer,
+)
 from berlin.errors import ConfigurationError
 from berlin.wire.secrets_scan import looks_secret
 

@@ -9,22 +9,20 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from berlin.authoring.draft.captured import Captured
-from berlin.authoring.draft.leaves import DROP, Place, change_leaves, last_name, leaves, pointer
+from berlin.authoring.draft.headers import LEFT_OUT, kept_headers
+from berlin.authoring.draft.leaves import (
+    DROP,
+    GUESS,
+    Place,
+    change_leaves,
+    last_name,
+    leaves,
+    pointer,
+)
 from berlin.authoring.draft.message_list import MessageList, find_message_list, last_user_text
 from berlin.errors import ConfigurationError
 from berlin.wire.secrets_scan import looks_secret
 
-GUESS = "check this"
-MAX_HEADER_CHARS = 200
-
-# What a browser says of itself, what HTTP says of the message, and what belongs to the login.
-LEFT_OUT = re.compile(
-    r"(:.*|accept.*|sec-.*|user-agent|origin|referer|host|connection|content-.*|cache-control|dnt"
-    r"|pragma|priority|te|upgrade.*|if-.*|keep-alive|transfer-encoding|x-requested-with|expect"
-    r"|cookie|authorization|proxy-.*|traceparent|tracestate|baggage|sentry-trace|x-forwarded-.*"
-    r"|.*(csrf|xsrf).*)",
-    re.IGNORECASE,
-)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PLACEHOLDER_LIKE = re.compile(r"\{[a-z0-9_]+\}")
 _MODELS = frozenset({"model", "modelid", "modelname", "modelslug", "engine", "llm"})
@@ -98,19 +96,6 @@ def guess_request(
         ConfigurationError: if the prompt is not in it, or it is of no kind that can be described.
     """
     return _Guess(request, prompt, secrets, taken).result()
-
-
-def kept_headers(request: Captured, secrets: frozenset[str] = frozenset()) -> dict[str, str]:
-    """Return the headers that belong to the service, and tell nothing of the one who asked."""
-    return {
-        name: value
-        for name, value in request.headers
-        if not LEFT_OUT.fullmatch(name)
-        and not looks_secret(name, value)
-        and not any(secret in value for secret in secrets)
-        and value.isascii()
-        and len(value) <= MAX_HEADER_CHARS
-    }
 
 
 class _Guess:

@@ -10,10 +10,11 @@ import msgspec
 
 from berlin.authoring.draft.answer import guess_answer
 from berlin.authoring.draft.captured import Captured, Exchange
+from berlin.authoring.draft.headers import kept_headers
 from berlin.authoring.draft.known import find_known
 from berlin.authoring.draft.leaves import last_name, leaves, pointer
 from berlin.authoring.draft.login import LoginGuess, guess_key, guess_login
-from berlin.authoring.draft.request import find_prompt, guess_request, kept_headers
+from berlin.authoring.draft.request import find_prompt, guess_request
 from berlin.authoring.draft.toml_writer import write_toml
 from berlin.errors import ConfigurationError
 from berlin.providers.recipe import SCHEMA, parse_recipe
