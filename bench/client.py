@@ -1,6 +1,7 @@
-"""How fast `Berlin` is beside a bare aiohttp reader of the same stream: `make bench`.
+"""How fast `Berlin` is beside a bare aiohttp reader of the same stream, and beside itself with a
+decoder written by hand in place of the recipe's: `make bench`.
 
-Both read the same answers from the same service in the same run, in turn; what counts is the
+All read the same answers from the same service in the same run, in turn; what counts is the
 ratio. CPU is what the operating system counts for this process.
 """
 
@@ -15,11 +16,17 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import aiohttp
+import msgspec
 import uvloop
 
-from berlin import Berlin
+from berlin import Berlin, StreamEvent, TextDelta
+from berlin.errors import ServiceError
+from berlin.wire.decoding import DocumentDecoder
+from berlin.wire.framing import build_framer
 
 PIECES = 256
 ANSWERS = 200
@@ -46,6 +53,48 @@ async def text(url: str) -> None:
             assert got == [TEXT] * PIECES
 
 
+class Line(msgspec.Struct, gc=False):
+    """What a decoder of this one wire would look for."""
+
+    content: str | None = None
+    finish_reason: str | None = None
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class HandWritten(DocumentDecoder):
+    """The decoder that somebody would have written for this wire instead of a recipe."""
+
+    lines = msgspec.json.Decoder(Line)
+
+    def __init__(self) -> None:
+        super().__init__(build_framer("ndjson"), self.lines, "body")
+
+    def _take_all(self, documents: list[Any], events: list[StreamEvent]) -> None:
+        for line in documents:
+            if line.content:
+                events.append(TextDelta(line.content))
+            if line.finish_reason:
+                self._reason = "stop"
+            if line.error is not msgspec.UNSET:
+                self.failure = ServiceError("the service reports an error")
+                return
+
+
+async def by_hand(url: str) -> None:
+    """Read the pieces of text with the decoder that was written by hand."""
+    async with Berlin(url, "bench", "bench") as berlin:
+        described = berlin._provider._format
+        berlin._provider._format = SimpleNamespace(
+            encode_request=described.encode_request,
+            decoder=HandWritten,
+            describe_error=described.describe_error,
+            poll_s=None,
+        )
+        for _ in range(ANSWERS):
+            got = [piece async for piece in berlin.text("x")]
+            assert got == [TEXT] * PIECES
+
+
 async def measure(run: Callable[[str], Awaitable[None]], url: str) -> tuple[float, float]:
     """Return seconds of the clock and of this process's CPU."""
     before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
@@ -64,8 +113,10 @@ async def main() -> None:
         try:
             assert service.stdout is not None
             url = f"http://127.0.0.1:{int(service.stdout.readline())}"
-            await bare(url), await text(url)  # warm up
-            rounds = [(await measure(bare, url), await measure(text, url)) for _ in range(ROUNDS)]
+            readers = (bare, text, by_hand)
+            for reader in readers:  # warm up
+                await reader(url)
+            rounds = [[await measure(reader, url) for reader in readers] for _ in range(ROUNDS)]
         finally:
             service.kill()
     chunks = PIECES * ANSWERS
@@ -74,13 +125,15 @@ async def main() -> None:
     )
     print(f"{ANSWERS} answers of {PIECES} pieces, medians of {ROUNDS} rounds in turn\n")
     print(f"{'':24}{'chunks/s':>12}{'CPU µs/chunk':>14}")
-    for name, column in (("bare aiohttp bytes", 0), ("Berlin.text", 1)):
+    for name, column in (("bare aiohttp bytes", 0), ("Berlin.text", 1), ("the same, by hand", 2)):
         wall = statistics.median(r[column][0] for r in rounds)
         cpu = statistics.median(r[column][1] for r in rounds)
         print(f"{name:24}{chunks / wall:12,.0f}{cpu / chunks * 1e6:14.2f}")
-    speed = statistics.median(b[0] / t[0] for b, t in rounds)
-    cpu = statistics.median(t[1] / b[1] for b, t in rounds)
-    print(f"\nBerlin.text / bare reader: {speed:.2f} of the speed, {cpu:.2f} of the CPU")
+    for name, column in (("bare reader", 0), ("hand-written decoder", 2)):
+        speed = statistics.median(r[column][0] / r[1][0] for r in rounds)
+        cpu = statistics.median(r[1][1] / r[column][1] for r in rounds)
+        print(f"\nBerlin.text / {name}: {speed:.2f} of the speed, {cpu:.2f} of the CPU", end="")
+    print()
 
 
 def pin(core: int) -> None:
