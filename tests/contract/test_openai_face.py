@@ -13,7 +13,9 @@ import pytest
 
 from berlin import ChatRequest, errors
 from berlin.errors import BerlinError
-from berlin.gateway.catalog import Service
+from berlin.gateway.catalog import Catalog, Service
+from berlin.gateway.chat import Gateway
+from berlin.gateway.streaming import OpenStreams
 from berlin.providers.base import Burst
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import (
@@ -328,6 +330,17 @@ async def test_keep_alive_is_an_empty_chunk() -> None:
     assert [chunk["choices"][0]["finish_reason"] for chunk in got[:-1]] == [None] * (len(got) - 1)
     assert len({chunk["id"] for chunk in got}) == 1
     assert last == b"[DONE]"
+
+
+async def test_keep_alive_can_be_a_comment() -> None:
+    """Whoever wants comments gets them, and no empty chunk."""
+    script = ["a", 0.5, Finished()]
+    streams = OpenStreams(0.1, comments=True)
+    gateway = Gateway(Catalog([service(*script)]), streams=streams)
+    async with serve(gateway=gateway) as at:
+        said = (await at.ask(OPENAI, stream=True)).data
+    assert said.count(b": keep-alive\n\n") >= 2
+    assert said.count(b'"delta":{}') == 1
 
 
 async def test_keep_alive_can_be_off() -> None:

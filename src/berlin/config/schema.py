@@ -89,6 +89,8 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tracing: whether each request is a span of OpenTelemetry.
         keep_alive_s: seconds of silence in a stream after which the client is told that it
             goes on; 0 for never.
+        keep_alive: what it is told with: `chunk`, an empty piece of the answer; `comment`, a
+            comment of server-sent events, which several clients cannot read.
         header_timeout_s: seconds that a client has for the head of a request.
         write_timeout_s: seconds that a client may take for what is written to it.
         max_connections: connections at once at most.
@@ -105,6 +107,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metrics: bool | None = None
     tracing: bool = False
     keep_alive_s: float = 15.0
+    keep_alive: Literal["chunk", "comment"] = "chunk"
     header_timeout_s: float = 20.0
     write_timeout_s: float = 60.0
     max_connections: int = 5_000

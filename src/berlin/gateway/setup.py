@@ -51,7 +51,11 @@ def build_gateway(config: Config, keys: Path | None) -> Gateway:
             server.allowed_hosts,
             server.cors_origins,
         ),
-        OpenStreams(server.keep_alive_s, server.write_timeout_s),
+        OpenStreams(
+            server.keep_alive_s,
+            server.write_timeout_s,
+            comments=server.keep_alive == "comment",
+        ),
         open_access_log(server.access_log),
         metrics,
         open_tracing(server.tracing),

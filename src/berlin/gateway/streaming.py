@@ -21,6 +21,7 @@ from berlin.wire.format import EventEncoder
 HIGH_WATER_BYTES = 256 * 1024
 WRITE_TIMEOUT_S = 60.0
 KEEP_ALIVE_S = 15.0
+COMMENT = b": keep-alive\n\n"
 
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
@@ -34,15 +35,21 @@ class OpenStreams:
         keep_alive_s: seconds of silence in a stream after which the client is told that it goes
             on.
         write_timeout_s: seconds that a client may take for what is written to it.
+        comments: whether that is a comment where the dialect has them, in place of an empty piece.
 
     Attributes:
         open: how many there are, with those whose turn has not come.
     """
 
     def __init__(
-        self, keep_alive_s: float = KEEP_ALIVE_S, write_timeout_s: float = WRITE_TIMEOUT_S
+        self,
+        keep_alive_s: float = KEEP_ALIVE_S,
+        write_timeout_s: float = WRITE_TIMEOUT_S,
+        *,
+        comments: bool = False,
     ) -> None:
         self.keep_alive_s = keep_alive_s
+        self.comments = comments
         self.write_timeout_s = write_timeout_s
         self._pumps: set[_Pump] = set()
         self.open = 0
@@ -101,6 +108,8 @@ class OpenStreams:
             try:
                 await response.prepare(request)
                 visit.status = response.status
+                if self.comments and headers["Content-Type"].startswith("text/event-stream"):
+                    pump.filler = COMMENT
                 pump.keep_alive(self.keep_alive_s)
                 while data:
                     await self._write(response, data, visit)
@@ -170,6 +179,7 @@ class _Pump:
 
     def __init__(self, bursts: AsyncGenerator[Burst], encoder: EventEncoder, visit: Visit) -> None:
         self.error: BerlinError | None = None
+        self.filler = b""  # what breaks a silence, unless the encoder has its own
         self._encoder = encoder
         self._visit = visit
         self._buffer: list[bytes] = []
@@ -250,7 +260,7 @@ class _Pump:
     def _break_silence(self, after_s: float) -> None:
         # One timer for a stream, which looks back: none is set or cancelled for each event.
         if self._quiet and not self._done and not self._buffer:
-            self._buffer.append(self._encoder.keep_alive())
+            self._buffer.append(self.filler or self._encoder.keep_alive())
             self._changed.set()
         self.keep_alive(after_s)
 
