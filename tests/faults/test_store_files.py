@@ -353,6 +353,7 @@ async def test_T28_disk_full(tmp_path: Path) -> None:
             f'default = "strict"\n[providers.strict]\nrecipe = "strict.toml"\n'
             f'url = "{service.url}"\naccount = "ann"\npassword = "password of ann"\n'
         )
+        config.chmod(0o600)
         shell = 'ulimit -f 0; exec "$0" -m berlin chat ann'
         process = await asyncio.create_subprocess_exec(
             *("sh", "-c", shell, sys.executable), stdin=DEVNULL, stdout=PIPE, stderr=PIPE,

@@ -41,6 +41,7 @@ class Shell:
             f'default = "strict"\n{tokens}\n[providers.strict]\nrecipe = "strict.toml"\n'
             f'url = "{self.service.url}"\naccount = "ann"\npassword = "password of ann"\n'
         )
+        self.config.chmod(0o600)
 
     async def run(self, *words: str) -> tuple[int | None, str, str]:
         """Run a command; return its exit code, output and errors."""

@@ -146,6 +146,7 @@ def _state(path: Path) -> _State:
 @contextlib.asynccontextmanager
 async def _beside(*jobs: Coroutine[Any, Any, None]) -> Any:
     tasks = [asyncio.create_task(job) for job in jobs]
+    await asyncio.sleep(0)  # each has begun, and handles its signals, before anybody is told
     try:
         yield
     finally:

@@ -177,7 +177,7 @@ class OpenAIDecoder(DocumentDecoder):
             function = call.function or _Function()
             arguments = function.arguments
             if isinstance(arguments, dict):
-                arguments = encode_line(arguments).decode()
+                arguments = msgspec.json.encode(arguments).decode()
             events.append(self._calls.delta(call.index, call.id, function.name, arguments))
 
     def _fail(self, error: Any, chunk: _Chunk) -> None:

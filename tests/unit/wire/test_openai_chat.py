@@ -608,7 +608,7 @@ def test_g17_a_million_messages_are_refused_at_once(message: bytes) -> None:
     begun = time.perf_counter()
     error = refused(body)
     assert time.perf_counter() - begun < 3
-    assert (error.param or "").startswith("messages")
+    assert (error.param or "").startswith("messages") or "values" in error.message
 
 
 # What clients get
