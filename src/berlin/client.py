@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABCMeta
-from collections.abc import AsyncGenerator, Callable, Hashable
-from contextlib import aclosing
+from collections.abc import Callable, Hashable
 from typing import Any, NoReturn, Self
 
 import msgspec
@@ -18,7 +17,7 @@ from berlin.config import (
     resolve_settings,
 )
 from berlin.errors import BerlinError
-from berlin.providers.base import AsyncGeneratorProvider, Burst
+from berlin.providers.base import AsyncGeneratorProvider, Bursts
 from berlin.providers.recipe import build_provider, load_recipe
 from berlin.routing.health import Health
 from berlin.routing.retry import Retry
@@ -210,13 +209,11 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
     def _token(self, token: str | None) -> None:
         self._auth.adopt(token)
 
-    async def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
+    def bursts(self, request: ChatRequest) -> Bursts:
         """Answer a request; see `AsyncGeneratorProvider.stream`."""
         if not request.model and self._settings.model:
             request = msgspec.structs.replace(request, model=self._settings.model)
-        async with aclosing(self._health.bursts(request)) as bursts:
-            async for burst in bursts:
-                yield burst
+        return self._health.bursts(request)
 
     def watch_logins(self, observe: Callable[[str], None]) -> None:
         """Tell of each login from now on: `ok`, or the code of the error."""

@@ -85,7 +85,7 @@ async def test_g01_client_leaves_in_mid_stream(dialect: Dialect) -> None:
         async with asyncio.timeout(SOON_S):
             await log.changed.wait()
         assert log.lines[-1].outcome == "client_left"
-        assert at.gateway.streams.open == 0
+        assert at.gateway.streams.open.now == 0
 
 
 @pytest.mark.parametrize("where", ["before the head", "before the first event"])
@@ -220,4 +220,4 @@ async def test_g45_aborted_requests_leave_nothing_behind() -> None:
             async with asyncio.timeout(10):
                 while service.admission.inside or len(os.listdir("/proc/self/fd")) > before + 5:
                     await asyncio.sleep(0.02)
-            assert at.gateway.streams.open == 0
+            assert at.gateway.streams.open.now == 0

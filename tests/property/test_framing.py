@@ -53,11 +53,11 @@ def one_by_one(data: bytes) -> Iterator[bytes]:
 
 
 def lines_of(reads: Iterator[bytes]) -> tuple[list[bytes], bytes]:
-    """Return the whole lines and the rest that a framer makes of reads."""
+    """Return the whole lines that are not blank, and the rest that a framer makes of reads."""
     framer = LineFramer()
-    blocks = [framer.feed(read) for read in reads]
-    assert all(not block or block.endswith(b"\n") for block in blocks)
-    return b"".join(blocks).split(b"\n")[:-1], framer.finish()
+    lines = [line for read in reads for line in framer.feed(read)]
+    (rest,) = framer.finish()
+    return [line for line in lines if line.strip()], rest
 
 
 def events_of(reads: Iterator[bytes]) -> list[SseFrame]:
@@ -113,6 +113,7 @@ def reference_events(data: bytes) -> list[SseFrame]:
 def test_lines_do_not_depend_on_the_cuts(data: bytes, sizes: list[int]) -> None:
     """Every cut gives the lines that the whole gives: those that LF ends, without a BOM."""
     *lines, rest = data.removeprefix(BOM).split(b"\n")
+    lines = [line for line in lines if line.strip()]  # a blank line is no document
     assert lines_of(iter([data])) == (lines, rest)
     assert lines_of(cut(data, sizes)) == (lines, rest)
     assert lines_of(one_by_one(data)) == (lines, rest)
@@ -171,7 +172,7 @@ def test_a_line_within_the_limit_passes_under_every_cut(
         return
     for read in reads:
         framer.feed(read)
-    assert framer.feed(b"\n") == b"x" * length + b"\n"
+    assert framer.feed(b"\n") == ([b"x" * length] if length else [])
 
 
 @BOUNDED

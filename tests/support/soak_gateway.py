@@ -77,7 +77,7 @@ async def main(config: Path) -> None:
     async with open_server(gateway, accounts) as url:
         print(url, flush=True)
         while await lines.readline():
-            told = {**state(), "open_answers": gateway.streams.open}
+            told = {**state(), "open_answers": gateway.streams.open.now}
             print(json.dumps(told), flush=True)
 
 

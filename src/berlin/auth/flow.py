@@ -134,6 +134,10 @@ class Authenticator:
         """Whether there can be another token in place of a refused one."""
         return self._flow is not None and self._flow.asks
 
+    def token_at_hand(self) -> Secret | None:
+        """Return the token if no login has to be waited for. Raises AuthenticationError."""
+        return None if self._flow is None else self.source.at_hand()
+
     async def token(self, send: Send) -> Secret | None:
         """Return a token, after a login if need be; `None` if the service asks for none.
 

@@ -123,6 +123,15 @@ class TokenSource:
             async with self._shared.lock(self._key, lambda record: False) as lease:
                 await self._shared.save(self._key, Record.of(self._key, grant), lease)
 
+    def at_hand(self) -> Secret | None:
+        """Return the token if `get` would not have to wait.
+
+        Raises:
+            AuthenticationError: as `get` does for credentials that were refused of late.
+        """
+        with self._lock:
+            return self._held()
+
     async def get(self, login: Login) -> Secret:
         """Return the token, after a login or a renewal if need be.
 

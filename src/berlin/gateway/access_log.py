@@ -11,9 +11,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
+from msgspec.structs import asdict
 
 from berlin.errors import ConfigurationError
 
@@ -173,14 +174,19 @@ def encode_access(access: Access, at: float) -> bytes:
         at: seconds since the epoch.
     """
     time_utc = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-    fields: dict[str, object] = {"time": time_utc.replace("+00:00", "Z")}
-    for name, value in msgspec.structs.asdict(access).items():
-        if name == "path":
-            value = value.partition("?")[0]
-        if isinstance(value, str) and len(value) > MAX_VALUE_CHARS:
-            value = value[: MAX_VALUE_CHARS - 1] + "…"
-        fields[name] = round(value, 3) if isinstance(value, float) else value
-    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+    fields: dict[str, Any] = {"time": time_utc.replace("+00:00", "Z"), **asdict(access)}
+    fields["path"] = access.path.partition("?")[0]
+    for name in _TEXTS:
+        if (text := fields[name]) and len(text) > MAX_VALUE_CHARS:
+            fields[name] = text[: MAX_VALUE_CHARS - 1] + "…"
+    fields["duration_ms"] = round(access.duration_ms, 3)
+    if access.first_event_ms is not None:
+        fields["first_event_ms"] = round(access.first_event_ms, 3)
+    return _encode(fields).encode() + b"\n"
+
+
+_TEXTS = tuple(f.name for f in msgspec.structs.fields(Access) if f.type in (str, str | None))
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def open_access_log(target: str | os.PathLike[str] | None) -> AccessLog:

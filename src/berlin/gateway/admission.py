@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager
+from collections.abc import Hashable
 
 from berlin.errors import OverloadedError
 
@@ -55,9 +54,8 @@ class Admission:
         """How many requests wait."""
         return self._in_line
 
-    @asynccontextmanager
-    async def enter(self, tenant: Hashable = None) -> AsyncIterator[None]:
-        """Hold a slot for the time of the block.
+    def enter(self, tenant: Hashable = None) -> _Slot:
+        """Hold a slot for the time of an `async with` block.
 
         Args:
             tenant: whose request it is, such as the id of a key.
@@ -65,14 +63,22 @@ class Admission:
         Raises:
             OverloadedError: if the line is full or the wait was too long; nothing was sent.
         """
+        return _Slot(self, tenant)
+
+    async def take(self, tenant: Hashable) -> None:
+        """Take a slot, after a wait if need be; who takes one gives it back."""
         if self._inside < self._at_once:  # then nobody waits
             self._give(tenant)
         else:
             await self._wait(tenant)
-        try:
-            yield
-        finally:
-            self._take_back(tenant)
+
+    def give_back(self, tenant: Hashable) -> None:
+        """Give a slot back, to the next one in the line."""
+        self._inside -= 1
+        self._held[tenant] -= 1
+        if not self._held[tenant]:
+            del self._held[tenant]
+        self._call_next()
 
     def close(self) -> None:
         """Send away all that wait."""
@@ -95,7 +101,7 @@ class Admission:
         except asyncio.CancelledError:
             self._leave(tenant, waiter)
             if not waiter.cancelled() and waiter.result() is None:
-                self._take_back(tenant)  # it got the slot in the same turn of the loop
+                self.give_back(tenant)  # it got the slot in the same turn of the loop
             raise
         finally:
             timer.cancel()
@@ -127,13 +133,6 @@ class Admission:
         self._inside += 1
         self._held[tenant] += 1
 
-    def _take_back(self, tenant: Hashable) -> None:
-        self._inside -= 1
-        self._held[tenant] -= 1
-        if not self._held[tenant]:
-            del self._held[tenant]
-        self._call_next()
-
     def _call_next(self) -> None:
         while self._lines:
             tenant = min(self._lines, key=lambda other: self._held[other])
@@ -145,3 +144,15 @@ class Admission:
                 self._give(tenant)
                 waiter.set_result(None)
                 return
+
+
+class _Slot:
+    def __init__(self, admission: Admission, tenant: Hashable) -> None:
+        self._admission = admission
+        self._tenant = tenant
+
+    async def __aenter__(self) -> None:
+        await self._admission.take(self._tenant)
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._admission.give_back(self._tenant)

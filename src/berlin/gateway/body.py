@@ -27,6 +27,8 @@ async def read_body(request: web.Request, timeout: float = BODY_TIMEOUT_S) -> by
         raise web.HTTPUnsupportedMediaType
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise web.HTTPUnsupportedMediaType
+    if request.content.is_eof():  # it came with the head, as nearly all do: nothing to wait for
+        return await request.read()
     try:
         async with asyncio.timeout(timeout):
             return await request.read()

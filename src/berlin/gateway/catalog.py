@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import difflib
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
 
@@ -11,6 +9,7 @@ import msgspec
 
 from berlin.errors import ConfigurationError, ModelNotFoundError
 from berlin.gateway.admission import Admission
+from berlin.gateway.open_count import OpenCount
 from berlin.providers.base import Provider
 
 AT_ONCE = 64
@@ -32,7 +31,11 @@ class Service:
         fetch: asks the service which models it has.
         capabilities: what it can do besides text: `tools`, `images`, `reasoning`, `json`.
         key: what tells it from another service of its name, after a change of configuration.
-        admission: how many requests it answers at once."""
+        admission: how many requests it answers at once.
+
+    Attributes:
+        open: counts the requests that are with it.
+    """
 
     def __init__(
         self,
@@ -58,25 +61,11 @@ class Service:
         self.fetch = fetch
         self.capabilities = frozenset(capabilities)
         self.key = key
-        self._open = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-
-    @contextlib.contextmanager
-    def busy(self) -> Iterator[None]:
-        """Count a request that is with it, for the time of the block."""
-        self._open += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._open -= 1
-            if not self._open:
-                self._idle.set()
+        self.open = OpenCount()
 
     async def retire(self) -> None:
         """Close the provider as soon as no request is with it."""
-        await self._idle.wait()
+        await self.open.wait_until_none()
         await self.provider.aclose()
 
     def learn(self, models: Iterable[str]) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import lru_cache
 
 import msgspec
 from aiohttp import web
@@ -17,7 +17,7 @@ from berlin.gateway.guard import Guard
 from berlin.gateway.metrics import Metrics, NoMetrics
 from berlin.gateway.streaming import OpenStreams
 from berlin.gateway.tracing import NoTracing, Tracing
-from berlin.gateway.visit import VISIT, Visit
+from berlin.gateway.visit import VISIT
 from berlin.providers.base import Provider
 from berlin.wire.format import ClientCall, Format
 
@@ -120,29 +120,23 @@ class Gateway:
         visit.provider, visit.stream = service.name, call.stream
         chat = msgspec.structs.replace(call.request, model=target.model, request_id=visit.id)
         headers = {"x-berlin-model": _printable(target.full_name)}
-        with service.busy(), self.streams.begun(), self._counted(visit):
+        with service.open, self.streams.open:
             async with service.admission.enter(tenant):
                 bursts = service.provider.bursts(chat)
                 if call.stream:
                     headers["Content-Type"] = format.content_type
-                    encoder = format.encoder(call)
-                    return await self.streams.stream(request, bursts, encoder, headers, visit)
+                    self.metrics.open_stream(visit.face)
+                    try:
+                        encoder = format.encoder(call)
+                        return await self.streams.stream(request, bursts, encoder, headers, visit)
+                    finally:
+                        self.metrics.close_stream(visit.face)
                 answer = await self.streams.whole(bursts, visit)
         body = format.encode_response(call, answer)
         visit.bytes_out = len(body)
         return web.Response(body=body, content_type="application/json", headers=headers)
 
-    @contextlib.contextmanager
-    def _counted(self, visit: Visit) -> Iterator[None]:
-        if not visit.stream:
-            yield
-            return
-        self.metrics.open_stream(visit.face)
-        try:
-            yield
-        finally:
-            self.metrics.close_stream(visit.face)
 
-
+@lru_cache
 def _printable(text: str) -> str:
     return "".join(c if " " <= c <= "~" else "?" for c in text)[:200]

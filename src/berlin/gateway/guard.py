@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -157,6 +158,7 @@ def _sent_keys(request: web.Request) -> list[str]:
     return list(dict.fromkeys([*sent, *others]))
 
 
+@lru_cache
 def _host_name(netloc: str) -> str:
     try:
         return (urlsplit(f"//{netloc}").hostname or "").lower()

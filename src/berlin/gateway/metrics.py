@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.gateway.refusals import STATUS_CODES
@@ -113,7 +114,8 @@ class PrometheusMetrics:
     """
 
     def __init__(self, providers: Collection[str], faces: Collection[str]) -> None:
-        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+        from prometheus_client import CollectorRegistry, Gauge, Histogram
+        from prometheus_client import Counter as Total
 
         self._providers = frozenset(providers)
         self._faces = frozenset(faces)
@@ -122,8 +124,8 @@ class PrometheusMetrics:
         )
         self._registry = CollectorRegistry()
 
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(name, text, labels, namespace="berlin", registry=self._registry)
+        def counter(name: str, text: str, *labels: str) -> Total:
+            return Total(name, text, labels, namespace="berlin", registry=self._registry)
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(name, text, labels, namespace="berlin", registry=self._registry)
@@ -149,6 +151,8 @@ class PrometheusMetrics:
         self._errors = counter("upstream_errors_total", "Errors of services.", "provider", "code")
         self._logins = counter("logins_total", "Logins at services.", "provider", "result")
         self._streams = gauge("open_streams", "Answers being written.", "face")
+        self._open: Counter[str] = Counter()
+        self._known_series: dict[tuple[Any, ...], Any] = {}
         self._waiting = gauge("waiting", "Requests that wait for a provider.", "provider")
 
     def end_request(
@@ -166,20 +170,20 @@ class PrometheusMetrics:
         face, provider = _known(face, self._faces), _known(provider, self._providers)
         outcome = _known(outcome, self._outcomes)
         told = str(status) if 100 <= status <= 599 else OTHER
-        self._requests.labels(face, provider, outcome, told).inc()
-        self._seconds.labels(face, provider).observe(seconds)
+        self._series(self._requests, face, provider, outcome, told).inc()
+        self._series(self._seconds, face, provider).observe(seconds)
         if events > 0:
-            self._events.labels(provider).inc(events)
+            self._series(self._events, provider).inc(events)
         if first_event_s is not None:
-            self._first_event.labels(provider).observe(first_event_s)
+            self._series(self._first_event, provider).observe(first_event_s)
 
     def open_stream(self, face: str) -> None:
         """Count an answer that begins to be written."""
-        self._streams.labels(_known(face, self._faces)).inc()
+        self._open[_known(face, self._faces)] += 1
 
     def close_stream(self, face: str) -> None:
         """Count an answer that was open before."""
-        self._streams.labels(_known(face, self._faces)).dec()
+        self._open[_known(face, self._faces)] -= 1
 
     def fail_upstream(self, provider: str, code: str) -> None:
         """Count an error of a service."""
@@ -195,6 +199,17 @@ class PrometheusMetrics:
         """Say how many requests wait for a provider."""
         self._waiting.labels(_known(provider, self._providers)).set(count)
 
+    def _series(self, metric: Any, *labels: str) -> Any:
+        """Return the series of a metric with these labels, of which there is a bounded number.
+
+        The library's own look-up costs more than to count.
+        """
+        key = (metric, *labels)
+        series = self._known_series.get(key)
+        if series is None:
+            series = self._known_series[key] = metric.labels(*labels)
+        return series
+
     def know(self, providers: Iterable[str]) -> None:
         """Take the names of the providers, after a change of the configuration."""
         self._providers |= frozenset(providers)
@@ -203,6 +218,8 @@ class PrometheusMetrics:
         """Return all metrics."""
         from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
+        for face, count in self._open.items():
+            self._streams.labels(face).set(count)
         return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
 
 

@@ -76,7 +76,7 @@ async def open_server(
         yield f"http://{shown}:{address[1]}"
         gateway.stopping = True
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(gateway.streams.wait_until_none(), grace_s)
+            await asyncio.wait_for(gateway.streams.open.wait_until_none(), grace_s)
         gateway.streams.end_all()
         for service in gateway.catalog.services.values():
             service.admission.close()

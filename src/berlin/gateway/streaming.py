@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Awaitable, Coroutine
 from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Self, cast
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
 from berlin.errors import BerlinError, UnavailableError
+from berlin.gateway.open_count import OpenCount
 from berlin.gateway.refusals import public
 from berlin.gateway.visit import Visit
-from berlin.providers.base import Burst
-from berlin.types import Accumulator, ChatResponse, Finished, StreamEvent, UsageReport
+from berlin.providers.base import Bursts
+from berlin.types import Accumulator, ChatResponse
 from berlin.wire.format import EventEncoder
 
-HIGH_WATER_BYTES = 256 * 1024
+# So much may wait for a client before it has to read.
+HIGH_WATER_BYTES = 64 * 1024
 WRITE_TIMEOUT_S = 60.0
 KEEP_ALIVE_S = 15.0
 COMMENT = b": keep-alive\n\n"
@@ -51,41 +55,23 @@ class OpenStreams:
         self.keep_alive_s = keep_alive_s
         self.comments = comments
         self.write_timeout_s = write_timeout_s
-        self._pumps: set[_Pump] = set()
-        self.open = 0
-        self._none = asyncio.Event()
-        self._none.set()
-
-    @contextlib.contextmanager
-    def begun(self) -> Iterator[None]:
-        """Count an answer as open, from its request on, for the time of the block."""
-        self.open += 1
-        self._none.clear()
-        try:
-            yield
-        finally:
-            self.open -= 1
-            if not self.open:
-                self._none.set()
-
-    async def wait_until_none(self) -> None:
-        """Wait until no answer is open."""
-        await self._none.wait()
+        self.open = OpenCount()
+        self._making: set[_Making] = set()
 
     def end_all(self) -> None:
         """Let every open answer end with an error."""
-        for pump in list(self._pumps):
-            pump.fail(UnavailableError("the service is stopping; try again"))
+        for making in list(self._making):
+            making.fail(UnavailableError("the service is stopping; try again"))
 
     async def stream(
         self,
         request: web.Request,
-        bursts: AsyncGenerator[Burst],
+        bursts: Bursts,
         encoder: EventEncoder,
         headers: dict[str, str],
         visit: Visit,
     ) -> web.StreamResponse:
-        """Write an answer as it comes.
+        """Write an answer as it comes: what came in one read of the service is one write.
 
         The status goes out with the first event: what fails before it is an error answer. When
         the client leaves, in whatever phase, the answer is closed with it.
@@ -100,170 +86,223 @@ class OpenStreams:
         Raises:
             BerlinError: if there is no answer at all.
         """
-        async with self._pump(bursts, encoder, visit) as pump:
-            data = await pump.read()
-            if not data and pump.error is not None:
-                raise pump.error
-            response = web.StreamResponse(headers={**headers, **STREAM_HEADERS})
+        loop = asyncio.get_running_loop()
+        client = _Client(request, headers, encoder, visit, self, loop)
+        encode = encoder.encode_event
+        try:
             try:
-                await response.prepare(request)
-                visit.status = response.status
-                if self.comments and headers["Content-Type"].startswith("text/event-stream"):
-                    pump.filler = COMMENT
-                pump.keep_alive(self.keep_alive_s)
-                while data:
-                    await self._write(response, data, visit)
-                    data = await pump.read()
-                if pump.error is not None:
-                    visit.error = pump.error
-                    data = encoder.encode_error(public(pump.error))
-                    await self._write(response, data, visit)
-                await response.write_eof()
-            except ConnectionError:
-                # The client is gone or reads nothing: nobody is left to be told.
-                if request.transport is not None:
-                    request.transport.abort()
-                raise
-            return response
+                with _Making(self._making, visit, loop):
+                    async with aclosing(bursts):
+                        async for burst in bursts:
+                            visit.note(burst)
+                            data = b"".join(map(encode, burst))
+                            if data:
+                                await client.write(data)
+            except BerlinError as error:
+                if not client.begun:
+                    raise
+                visit.error = error
+                await client.write(encoder.encode_error(public(error)))
+            return await client.end()
+        except ConnectionError:
+            # The client is gone or reads nothing: nobody is left to be told.
+            if request.transport is not None:
+                request.transport.abort()
+            raise
+        finally:
+            client.close()
 
-    async def whole(self, bursts: AsyncGenerator[Burst], visit: Visit) -> ChatResponse:
+    async def whole(self, bursts: Bursts, visit: Visit) -> ChatResponse:
         """Return a whole answer.
 
         Raises:
             BerlinError: if there is none.
         """
-        answer = _Collector()
-        async with self._pump(bursts, answer, visit) as pump:
-            await pump.read()
-            if pump.error is not None:
-                raise pump.error
-            return answer.response()
-
-    @contextlib.asynccontextmanager
-    async def _pump(
-        self, bursts: AsyncGenerator[Burst], encoder: EventEncoder, visit: Visit
-    ) -> AsyncGenerator[_Pump]:
-        pump = _Pump(bursts, encoder, visit)
-        self._pumps.add(pump)
-        try:
-            yield pump
-        finally:
-            await pump.aclose()
-            self._pumps.discard(pump)
-
-    async def _write(self, response: web.StreamResponse, data: bytes, visit: Visit) -> None:
-        try:
-            async with asyncio.timeout(self.write_timeout_s):
-                await response.write(data)
-        except TimeoutError as error:
-            raise ConnectionResetError("the client does not read its answer") from error
-        visit.bytes_out += len(data)
-
-
-class _Collector(Accumulator):
-    """Encodes nothing, and keeps the events."""
-
-    def encode_event(self, event: StreamEvent) -> bytes:
-        self.add(event)
-        return b""
-
-    def encode_error(self, error: BerlinError) -> bytes:
-        return b""
-
-    def keep_alive(self) -> bytes:
-        return b""
-
-
-class _Pump:
-    """Reads bursts in a task of its own, so that all of one turn of the loop are one write."""
-
-    def __init__(self, bursts: AsyncGenerator[Burst], encoder: EventEncoder, visit: Visit) -> None:
-        self.error: BerlinError | None = None
-        self.filler = b""  # what breaks a silence, unless the encoder has its own
-        self._encoder = encoder
-        self._visit = visit
-        self._buffer: list[bytes] = []
-        self._size = 0
-        self._done = False
-        self._changed = asyncio.Event()
-        self._room = asyncio.Event()
-        self._silence: asyncio.TimerHandle | None = None
-        self._quiet = False
-        self._task = asyncio.create_task(self._run(bursts))
-
-    async def read(self) -> bytes:
-        """Return what has come since the last call, or wait for it; `b""` is the end."""
-        while not self._buffer and not self._done:
-            self._changed.clear()
-            await self._changed.wait()
-        data = b"".join(self._buffer)
-        self._buffer.clear()
-        self._size = 0
-        self._room.set()
-        return data
-
-    def keep_alive(self, after_s: float) -> None:
-        """From now on, let something come after each such time of silence; 0 is never."""
-        if after_s:
-            self._quiet = True
-            loop = asyncio.get_running_loop()
-            self._silence = loop.call_later(after_s, self._break_silence, after_s)
-
-    def fail(self, error: BerlinError) -> None:
-        """End the answer with an error."""
-        if not self._done:
-            self.error = error
-            self._end()
-            self._task.cancel()
-
-    async def aclose(self) -> None:
-        """Stop reading, and wait until the provider's connection is closed."""
-        if self._silence is not None:
-            self._silence.cancel()
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
-
-    async def _run(self, bursts: AsyncGenerator[Burst]) -> None:
-        visit, encode = self._visit, self._encoder.encode_event
-        try:
+        answer = Accumulator()
+        with _Making(self._making, visit, asyncio.get_running_loop()):
             async with aclosing(bursts):
                 async for burst in bursts:
-                    if visit.first_event_at is None:
-                        visit.first_event_at = time.perf_counter()
-                    visit.events += len(burst)
-                    if type(burst[-1]) is Finished or type(burst[-1]) is UsageReport:
-                        self._note_usage(burst)
-                    data = b"".join(map(encode, burst))
-                    if not data:
-                        continue
-                    self._quiet = False
-                    self._buffer.append(data)
-                    self._size += len(data)
-                    self._changed.set()
-                    if self._size >= HIGH_WATER_BYTES:
-                        self._room.clear()
-                        await self._room.wait()
-        except BerlinError as error:
-            self.error = error
-        except Exception:
-            _log.exception("answer.failed request=%s", visit.id)
-            self.error = BerlinError("internal error")
-        finally:
-            self._end()
+                    visit.note(burst)
+                    for event in burst:
+                        answer.add(event)
+        return answer.response()
 
-    def _note_usage(self, burst: Burst) -> None:
-        for event in burst[-2:]:
-            if isinstance(event, UsageReport):
-                self._visit.usage = event.usage
 
-    def _break_silence(self, after_s: float) -> None:
-        # One timer for a stream, which looks back: none is set or cancelled for each event.
-        if self._quiet and not self._done and not self._buffer:
-            self._buffer.append(self.filler or self._encoder.keep_alive())
-            self._changed.set()
-        self.keep_alive(after_s)
+class _Making:
+    """An answer while it is made, in the block: it can be ended from outside, with an error.
 
-    def _end(self) -> None:
-        self._done = True
-        self._changed.set()
+    Whatever else goes wrong in a provider than it should is logged, and told as an error of ours.
+    """
+
+    def __init__(
+        self, all_of_them: set[_Making], visit: Visit, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._all = all_of_them
+        self._loop = loop
+        self._visit = visit
+        self._failure: BerlinError | None = None
+
+    def fail(self, failure: BerlinError) -> None:
+        """End the block with an error."""
+        if self._failure is None:
+            self._failure = failure
+            self._task.cancel()
+
+    def __enter__(self) -> Self:
+        self._task = cast("asyncio.Task[Any]", asyncio.current_task(self._loop))
+        self._cancelling = self._task.cancelling()
+        self._all.add(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._all.discard(self)
+        if self._failure is not None:
+            # As `asyncio.timeout` does it: whoever else cancelled the task comes first.
+            if self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+                raise self._failure from None
+        elif isinstance(error, Exception) and not isinstance(error, BerlinError | ConnectionError):
+            _log.error("answer.failed request=%s", self._visit.id, exc_info=error)
+            raise BerlinError("internal error") from error
+
+
+class _Response(web.StreamResponse):
+    # The head leaves with the first event, in one write.
+    _send_headers_immediately = False
+
+
+class _Client:
+    """The one to whom an answer is written, from its first event on.
+
+    All that comes in one turn of the loop is one write: each is a call of the operating system.
+    """
+
+    def __init__(
+        self,
+        request: web.Request,
+        headers: dict[str, str],
+        encoder: EventEncoder,
+        visit: Visit,
+        streams: OpenStreams,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._request = request
+        self._headers = headers
+        self._encoder = encoder
+        self._visit = visit
+        self._streams = streams
+        self._loop = loop
+        self._response: web.StreamResponse | None = None
+        self._writer: AbstractStreamWriter | None = None
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._silence: asyncio.TimerHandle | None = None
+        self._is_silent = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether the status has gone out."""
+        return self._writer is not None
+
+    async def write(self, data: bytes) -> None:
+        """Write a part of the answer.
+
+        Raises:
+            ConnectionError: if the client is gone, or does not read.
+        """
+        if self._writer is None:
+            await self._begin()
+        self._is_silent = False
+        self._visit.bytes_out += len(data)
+        self._put(data)
+        if self._size + self._unsent() > HIGH_WATER_BYTES and self._writer is not None:
+            self._flush()
+            await self._in_time(self._writer.drain())
+
+    async def end(self) -> web.StreamResponse:
+        """Write the end.
+
+        Raises:
+            ConnectionError: if the client is gone, or does not read.
+        """
+        response = self._response
+        if response is None or self._writer is None:
+            response = await self._begin()
+        self.close()
+        data = b"".join(self._parts)
+        self._parts.clear()
+        ending = response.write_eof(data)
+        if self._size + self._unsent() > HIGH_WATER_BYTES:
+            await self._in_time(ending)
+        else:
+            await ending
+        return response
+
+    def close(self) -> None:
+        """Break no silence any more."""
+        if self._silence is not None:
+            self._silence.cancel()
+
+    async def _begin(self) -> web.StreamResponse:
+        response = self._response = _Response(headers={**self._headers, **STREAM_HEADERS})
+        writer = await response.prepare(self._request)
+        if writer is None:
+            raise ConnectionResetError("the client is gone")
+        self._visit.status = response.status
+        self._writer = writer
+        if self._streams.keep_alive_s:
+            self._listen()
+        return response
+
+    def _put(self, data: bytes) -> None:
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(data)
+        self._size += len(data)
+
+    def _flush(self) -> None:
+        data = b"".join(self._parts)
+        self._parts.clear()
+        self._size = 0
+        if data and self._writer is not None:
+            # The handler of a client that is gone is cancelled: nobody has to be told here.
+            with contextlib.suppress(ConnectionError):
+                _run_now(self._writer.write(data, drain=False))  # type: ignore[call-arg]
+
+    def _unsent(self) -> int:
+        transport = self._request.transport
+        if transport is None or transport.is_closing():
+            return 0
+        return transport.get_write_buffer_size()
+
+    async def _in_time(self, writing: Awaitable[object]) -> None:
+        try:
+            async with asyncio.timeout(self._streams.write_timeout_s):
+                await writing
+        except TimeoutError as error:
+            raise ConnectionResetError("the client does not read its answer") from error
+
+    def _listen(self) -> None:
+        """Look back after a while: no timer is set or cancelled for each event."""
+        self._is_silent = True
+        self._silence = self._loop.call_later(self._streams.keep_alive_s, self._break_silence)
+
+    def _break_silence(self) -> None:
+        if self._is_silent:
+            is_sse = self._headers["Content-Type"].startswith("text/event-stream")
+            filler = COMMENT if self._streams.comments and is_sse else self._encoder.keep_alive()
+            self._put(filler)
+        self._listen()
+
+
+def _run_now(writing: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine that has nothing to wait for."""
+    try:
+        writing.send(None)
+    except StopIteration:
+        return
+    writing.close()

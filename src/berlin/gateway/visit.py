@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 
 from aiohttp import web
 
@@ -17,7 +16,9 @@ from berlin.errors import (
 from berlin.gateway.access_log import Access, AccessLog
 from berlin.gateway.metrics import Metrics
 from berlin.gateway.tracing import Tracing
-from berlin.types import Usage
+from berlin.providers.base import Burst
+from berlin.types import Finished, Usage, UsageReport
+from berlin.types.ids import unique_hex
 
 _OF_SERVICES = (TransportError, ServiceError, AuthenticationError, PermissionDeniedError)
 
@@ -44,7 +45,7 @@ class Visit:
     """
 
     def __init__(self) -> None:
-        self.id = f"req_{uuid.uuid4().hex}"
+        self.id = f"req_{unique_hex()}"
         self.face = ""
         self.provider = ""
         self.model = ""
@@ -67,6 +68,16 @@ class Visit:
         if self.error is not None:
             return self.error.code
         return "ok" if self.status < 400 else "refused"
+
+    def note(self, burst: Burst) -> None:
+        """Take note of what came."""
+        if self.first_event_at is None:
+            self.first_event_at = time.perf_counter()
+        self.events += len(burst)
+        if type(burst[-1]) is Finished or type(burst[-1]) is UsageReport:
+            for event in burst[-2:]:
+                if isinstance(event, UsageReport):
+                    self.usage = event.usage
 
     def end(self, request: web.Request, log: AccessLog, metrics: Metrics, tracing: Tracing) -> None:
         """Take note of the end. It waits for nothing, so a client that left does not stop it."""

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Sized
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sized
 from contextlib import aclosing
 from typing import Any, ClassVar, Protocol, Self, TypeAlias
 
 from berlin.errors import InvalidRequestError
 from berlin.providers.blocking import run_blocking
 from berlin.types import (
+    Accumulator,
     ChatRequest,
     ChatResponse,
     Messages,
     StreamEvent,
     TextDelta,
     Timeouts,
-    accumulate,
 )
 
 AsyncResult: TypeAlias = AsyncIterator[str]
@@ -34,12 +34,32 @@ Burst: TypeAlias = list[StreamEvent]
 """Events that came together, in one read of the network; never empty."""
 
 
+class Bursts(Protocol):
+    """An answer, burst by burst: an asynchronous generator, or what looks like one.
+
+    Wrappers are no generators: each generator costs as much at its beginning and its end as
+    hundreds of events do, and the loop needs to know only the innermost one to close it.
+    """
+
+    def __aiter__(self) -> AsyncIterator[Burst]:
+        """Return itself."""
+        ...
+
+    def __anext__(self) -> Awaitable[Burst]:
+        """Return the next burst. Raises BerlinError, and StopAsyncIteration at the end."""
+        ...
+
+    def aclose(self) -> Awaitable[None]:
+        """Leave the answer: its connection is closed."""
+        ...
+
+
 class Provider(Protocol):
     """Answers requests with bursts of events: whatever is made of providers costs its time for
     each read, not for each token.
     """
 
-    def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
+    def bursts(self, request: ChatRequest) -> Bursts:
         """Answer a request; exactly one event is `Finished`, and it is the last."""
         ...
 
@@ -61,7 +81,7 @@ class AsyncGeneratorProvider(ABC):
         return Timeouts()
 
     @abstractmethod
-    def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
+    def bursts(self, request: ChatRequest) -> Bursts:
         """Answer a request, as `stream` does, in lists of the events that came together."""
 
     @abstractmethod
@@ -145,8 +165,12 @@ class AsyncGeneratorProvider(ABC):
             BerlinError: if there is no answer, or it breaks off.
         """
         request = await _build_request(messages, model, timeouts, options, self.timeouts)
-        async with aclosing(self.stream(request)) as events:
-            return await accumulate(events)
+        answer = Accumulator()
+        async with aclosing(self.bursts(request)) as bursts:
+            async for burst in bursts:
+                for event in burst:
+                    answer.add(event)
+        return answer.response()
 
     def ask_sync(
         self,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
-from typing import NamedTuple, TypeAlias, TypeVar
+from functools import partial
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -77,26 +77,39 @@ class HttpProvider:
         try:
             # What this service cannot be asked ends here, before a login.
             opening = await self._open(request)
-            answering = self._read if self._format.poll_s is None else self._poll
-            watch = Stopwatch(timeouts)
-            while True:
-                token = await self._token(watch)
-                way = _Way(self._transport, token, watch, timeouts.connect, request.request_id)
-                try:
-                    call = await self._prepare(opening, way)
-                    async with aclosing(answering(call, way)) as bursts:
-                        async for burst in bursts:
-                            begun = True
-                            yield burst
-                    return
-                except AuthenticationError:
-                    self._auth.reject(token)
-                    if begun or renewed or token is None or not self._auth.renews:
-                        raise
-                    renewed = True
-                    opening = await self._open(request)
+            with Stopwatch(timeouts) as watch:
+                while True:
+                    token = self._auth.token_at_hand() or await self._token(watch)
+                    way = _Way(self._transport, token, watch, timeouts.connect, request.request_id)
+                    try:
+                        answer = await self._ask(opening, way)
+                        try:
+                            decoder = self._format.decoder()
+                            data = b""
+                            while not decoder.done:
+                                data = await watch.wait(answer.read())
+                                events = decoder.feed(data) if data else decoder.finish()
+                                if events:
+                                    watch.progress()
+                                    begun = True
+                                    yield events
+                                if decoder.failure is not None:
+                                    raise decoder.failure
+                            if data and self._format.poll_s is None:
+                                await _drain(answer)
+                            return
+                        finally:
+                            answer.close()
+                    except AuthenticationError:
+                        self._auth.reject(token)
+                        if begun or renewed or token is None or not self._auth.renews:
+                            raise
+                        renewed = True
+                        opening = await self._open(request)
         except BerlinError as error:
             failure = self._complete(error, request)
+        # Tracebacks end here, and tools that report them show the locals: nothing that came in.
+        data, events = b"", []
         raise failure
 
     async def aclose(self) -> None:
@@ -112,8 +125,8 @@ class HttpProvider:
         Raises:
             BerlinError: if there is no answer.
         """
-        watch = Stopwatch(self._timeouts)
-        return await watch.wait(self._whole(request))
+        with Stopwatch(self._timeouts) as watch:
+            return await watch.wait(self._whole(request))
 
     async def check(self) -> None:
         """Get a token, by a login if need be.
@@ -121,7 +134,8 @@ class HttpProvider:
         Raises:
             BerlinError: if that fails.
         """
-        await self.told_safely(self._token(Stopwatch(self._timeouts)))
+        with Stopwatch(self._timeouts) as watch:
+            await self.told_safely(self._token(watch))
 
     async def log_in(self, announce: Callable[[DeviceCode], None]) -> None:
         """Log in anew, also where that needs a person (a device code), and keep the token.
@@ -144,15 +158,15 @@ class HttpProvider:
         return await self.told_safely(self._list_models(described))
 
     async def _list_models(self, described: FetchMap) -> tuple[str, ...]:
-        watch = Stopwatch(self._timeouts)
         call = HttpRequest("GET", described.path, {"Accept": "application/json"})
-        token = await self._token(watch)
-        way = _Way(self._transport, token, watch, self._timeouts.connect, "")
-        try:
-            answer = await self._fetch(call, way)
-        except AuthenticationError:
-            self._auth.reject(token)
-            raise
+        with Stopwatch(self._timeouts) as watch:
+            token = await self._token(watch)
+            way = _Way(self._transport, token, watch, self._timeouts.connect, "")
+            try:
+                answer = await watch.wait(self._fetch(call, way))
+            except AuthenticationError:
+                self._auth.reject(token)
+                raise
         return described.read(answer.body)
 
     async def told_safely(self, work: Awaitable[_T]) -> _T:
@@ -192,59 +206,25 @@ class HttpProvider:
         watch.restart()
         return await watch.wait(self._auth.token(self.send))
 
-    async def _prepare(self, opening: _Opening, way: _Way) -> HttpRequest:
-        """Send what comes before the chat, and return the chat."""
+    async def _ask(self, opening: _Opening, way: _Way) -> _Body:
+        """Send what comes before the chat, then the chat, and return its answer."""
         call, exchange = opening
         while exchange is not None:
             way.watch.restart()
-            answer = await self._fetch(call, way)
+            answer = await way.watch.wait(self._fetch(call, way))
             try:
                 call = exchange.send(answer)
             except StopIteration as done:
                 call, exchange = done.value, None
         way.watch.restart()
-        return call
-
-    async def _read(self, call: HttpRequest, way: _Way) -> AsyncGenerator[Burst]:
-        """Send the chat and give the events of its answer as they come."""
-        watch = way.watch
-        response = await self._send(call, way)
-        try:
-            decoder = self._format.decoder()
-            while True:
-                data = await watch.wait(response.read())
-                events = decoder.feed(data) if data else decoder.finish()
-                if events:
-                    watch.progress()
-                    yield events
-                if decoder.failure is not None:
-                    raise decoder.failure
-                if decoder.done:
-                    if data:
-                        await _drain(response)
-                    return
-        finally:
-            response.close()
-
-    async def _poll(self, call: HttpRequest, way: _Way) -> AsyncGenerator[Burst]:
-        """Ask again and again, until the answer says that it is whole."""
-        decoder = self._format.decoder()
-        while True:
-            answer = await self._fetch(call, way)
-            events = decoder.feed(answer.body.translate(_LINE_ENDS) + b"\n")
-            if events:
-                way.watch.progress()
-                yield events
-            if decoder.failure is not None:
-                raise decoder.failure
-            if decoder.done:
-                return
-            await way.watch.wait(asyncio.sleep(self._format.poll_s or 0))
+        if self._format.poll_s is not None:
+            return _Polled(partial(self._fetch, call, way), self._format.poll_s)
+        return await way.watch.wait(self._send(call, way))
 
     async def _fetch(self, request: HttpRequest, way: _Way) -> HttpResponse:
         response = await self._send(request, way)
         try:
-            return await way.watch.wait(response.whole())
+            return await response.whole()
         finally:
             response.close()
 
@@ -254,26 +234,25 @@ class HttpProvider:
         if way.request_id:
             named = {**attached.headers, "X-Request-ID": way.request_id}
             attached = msgspec.structs.replace(attached, headers=named)
-        response = await way.watch.wait(way.transport.open(attached, way.connect_timeout))
+        response = await way.transport.open(attached, way.connect_timeout)
+        if 200 <= response.status < 300 and response.status not in (204, 205):
+            return response
         try:
-            await self._check_head(response, way.watch)
-        except BaseException:
+            raise await self._refusal(response)
+        finally:
             response.close()
-            raise
-        return response
 
-    async def _check_head(self, response: Answer, watch: Stopwatch) -> None:
-        if response.status in (204, 205):
-            raise EmptyResponseError(
-                f"the service answers {response.status}: no content", status=response.status
-            )
-        if not 200 <= response.status < 300:
-            answer = await watch.wait(response.whole(MAX_ERROR_BODY_BYTES))
-            said = self._format.describe_error(answer.body)
-            error = error_from_answer(answer.status, answer.headers, said)
-            if answer.status in self._auth.rejected_statuses:
-                error = AuthenticationError(error.message, status=answer.status)
-            raise error
+    async def _refusal(self, response: Answer) -> BerlinError:
+        """Return what an answer means that is no success."""
+        status = response.status
+        if status in (204, 205):
+            return EmptyResponseError(f"the service answers {status}: no content", status=status)
+        answer = await response.whole(MAX_ERROR_BODY_BYTES)
+        said = self._format.describe_error(answer.body)
+        error = error_from_answer(status, answer.headers, said)
+        if status in self._auth.rejected_statuses:
+            return AuthenticationError(error.message, status=status)
+        return error
 
     def _complete(self, error: BerlinError, request: ChatRequest | None) -> BerlinError:
         """Return the error as it may be told: with who was asked, and without any secret.
@@ -298,13 +277,48 @@ class HttpProvider:
         return error
 
 
+class _Body(Protocol):
+    """What an answer is read from."""
+
+    def read(self) -> Awaitable[bytes]:
+        """Return the next bytes; `b""` is the end."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        ...
+
+
+class _Polled:
+    """An answer that is asked for again and again: each time, all of it is one line.
+
+    Args:
+        fetch: asks once.
+        pause_s: seconds between two questions.
+    """
+
+    def __init__(self, fetch: Callable[[], Awaitable[HttpResponse]], pause_s: float) -> None:
+        self._fetch = fetch
+        self._pause_s = pause_s
+        self._pause = 0.0
+
+    async def read(self) -> bytes:
+        await asyncio.sleep(self._pause)
+        self._pause = self._pause_s
+        answer = await self._fetch()
+        return answer.body.translate(_LINE_ENDS) + b"\n"
+
+    def close(self) -> None:
+        pass
+
+
 # JSON has line ends between its tokens only; in broken JSON they do not matter.
 _LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
 
 
-async def _drain(response: Answer) -> None:
+async def _drain(answer: _Body) -> None:
     """Read a body that has said all it has to say to its end, if that comes at once."""
     with contextlib.suppress(BerlinError, TimeoutError):
         async with asyncio.timeout(DRAIN_S):
-            while await response.read():
+            while await answer.read():
                 pass

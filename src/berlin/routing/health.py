@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from typing import Self
 
 from berlin.errors import BerlinError
-from berlin.providers.base import Burst, Provider
+from berlin.providers.base import Burst, Bursts, Provider
 from berlin.types import ChatRequest
 
 
@@ -22,18 +21,33 @@ class Health:
         self._inner = inner
         self.working = True
 
-    async def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
+    def bursts(self, request: ChatRequest) -> Bursts:
         """Answer a request; see `Provider`."""
-        try:
-            async with aclosing(self._inner.bursts(request)) as bursts:
-                async for burst in bursts:
-                    yield burst
-        except BerlinError as error:
-            if error.blames_service:
-                self.working = False
-            raise
-        self.working = True
+        return _Observed(self._inner.bursts(request), self)
 
     async def aclose(self) -> None:
         """Let go of connections."""
         await self._inner.aclose()
+
+
+class _Observed:
+    """An answer of which only the end is looked at."""
+
+    def __init__(self, inner: Bursts, health: Health) -> None:
+        self._inner = inner
+        self._health = health
+        self.aclose = inner.aclose
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Burst:
+        try:
+            return await self._inner.__anext__()
+        except StopAsyncIteration:
+            self._health.working = True
+            raise
+        except BerlinError as error:
+            if error.blames_service:
+                self._health.working = False
+            raise

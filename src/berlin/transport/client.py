@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import ssl
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import aiohttp
@@ -19,6 +20,8 @@ from berlin.transport.response import Response
 from berlin.transport.translate import LIBRARY_ERRORS, translate
 from berlin.types import Endpoint, HttpRequest, Secret
 from berlin.wire.inflate import ACCEPT_ENCODING
+
+LONG_BODY_BYTES = 64 * 1024
 
 
 class Transport:
@@ -76,8 +79,7 @@ class Transport:
             headers={**self._headers, **_reveal(request.headers)},
             proxy=self._http_proxy(),
             allow_redirects=False,
-            skip_auto_headers=("Content-Type",),
-            timeout=aiohttp.ClientTimeout(total=None, connect=connect_timeout),
+            timeout=_limits(connect_timeout),
         )
 
     async def aclose(self) -> None:
@@ -146,9 +148,14 @@ def _reveal(values: Mapping[str, str | Secret]) -> dict[str, str]:
     }
 
 
-def _payload(body: bytes) -> aiohttp.Payload | None:
+@lru_cache
+def _limits(connect_timeout: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, connect=connect_timeout)
+
+
+def _payload(body: bytes) -> aiohttp.Payload | bytes | None:
     # Bytes of a megabyte and more would be written in one go, and block the loop.
-    return aiohttp.BytesIOPayload(io.BytesIO(body)) if body else None
+    return aiohttp.BytesIOPayload(io.BytesIO(body)) if len(body) > LONG_BODY_BYTES else body or None
 
 
 def _was_closed_before(error: BaseException) -> bool:

@@ -71,6 +71,7 @@ class _Pool:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
+            skip_auto_headers=("Content-Type",),
             trust_env=False,
             read_bufsize=READ_BUFFER_BYTES,
         )

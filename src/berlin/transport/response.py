@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 import aiohttp
 
@@ -35,28 +37,14 @@ class Response:
             _retrieve_later(self._closed)
             self._closed.add_done_callback(self._note_closed)
 
-    async def read(self) -> bytes:
+    def read(self) -> Coroutine[Any, Any, bytes]:
         """Return the next bytes as soon as there are some; `b""` is the end.
 
         Raises:
             TransportError: if the connection breaks, also in the middle of the body.
             ProtocolError: if the body cannot be decompressed.
         """
-        if self._inflater is None:
-            return await self._read_raw()
-        while True:
-            if self._inflater.pending:
-                # A small body can hold a huge one: others get their turn in between.
-                await asyncio.sleep(0)
-                data = self._inflater.more()
-            else:
-                raw = await self._read_raw()
-                if not raw:
-                    self._inflater.finish()
-                    return b""
-                data = self._inflater.feed(raw)
-            if data:
-                return data
+        return self._read() if self._inflater is None else self._read_inflated(self._inflater)
 
     async def whole(self, limit: int = MAX_WHOLE_BODY_BYTES) -> HttpResponse:
         """Return the whole answer, its body cut at the limit."""
@@ -82,7 +70,22 @@ class Response:
             why = self._protocol.exception()
             content.set_exception(why or aiohttp.ClientPayloadError("the connection was closed"))
 
-    async def _read_raw(self) -> bytes:
+    async def _read_inflated(self, inflater: Inflater) -> bytes:
+        while True:
+            if inflater.pending:
+                # A small body can hold a huge one: others get their turn in between.
+                await asyncio.sleep(0)
+                data = inflater.more()
+            else:
+                packed = await self._read()
+                if not packed:
+                    inflater.finish()
+                    return b""
+                data = inflater.feed(packed)
+            if data:
+                return data
+
+    async def _read(self) -> bytes:
         if self._broken is not None:
             raise self._broken
         if self._closed is not None and self._closed.done():

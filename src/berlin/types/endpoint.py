@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -86,6 +87,7 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _OF_HTTP = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 
 
+@lru_cache
 def is_loopback(host: str) -> bool:
     """Tell whether a host name means this machine."""
     if host == "localhost" or host.endswith(".localhost"):

@@ -58,7 +58,7 @@ class DocumentDecoder:
             self.failure = error
             return []
         events = self._decode(documents) if documents else []
-        if self.failure is None and self._is_marked:
+        if self.failure is None and (self._framer.done or self.done):
             self._end(events)
         return events
 
@@ -132,7 +132,8 @@ class DocumentDecoder:
             self._take_block(decoded, events)
         else:
             # Something is odd (or a blank line stands between): one by one, so that whatever
-            # comes before a bad document is delivered, wherever the reads were cut.
+            # comes before a bad document is delivered, wherever the reads were cut. Not within an
+            # `except`: the first error, which holds the documents, would be the next one's context.
             self._decode_one_by_one(documents, events)
         return events
 
@@ -162,7 +163,8 @@ class DocumentDecoder:
             self._take_all(documents, events)
         except DECODE_ERRORS as error:
             self.failure = ProtocolError(f"a line is not as described: {error}")
-        self._answered |= bool(events)
+        if events:
+            self._answered = True
 
 
 class ToolCallIndex:

@@ -56,7 +56,7 @@ def build_framer(framing: Framing, done_marker: bytes = b"") -> Framer:
     """
     match framing:
         case "ndjson":
-            return LineDocuments()
+            return LineFramer()
         case "sse":
             return SseDocuments(done_marker)
         case "sse-events":
@@ -69,28 +69,6 @@ def build_framer(framing: Framing, done_marker: bytes = b"") -> Framer:
             return JsonArrayFramer()
         case "text":
             return TextFramer()
-
-
-class LineDocuments:
-    """One document a line."""
-
-    done = False
-
-    def __init__(self) -> None:
-        self._lines = LineFramer()
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Return the lines that are whole now; see `Framer`."""
-        block = self._lines.feed(data)
-        if not block or block.isspace():  # keep-alives, which may come by the million
-            return []
-        lines = block.split(b"\n")
-        lines.pop()
-        return lines
-
-    def finish(self) -> list[bytes]:
-        """Return a last line that no LF ends; see `Framer`."""
-        return [self._lines.finish()]
 
 
 class JsonFramer:

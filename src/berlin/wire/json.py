@@ -27,9 +27,12 @@ _LINE_ENDS = (
 )
 
 
+_encode_line = msgspec.json.Encoder().encode
+
+
 def encode_line(value: Any) -> bytes:
     """Return JSON that is one line to every reader, whatever it takes for the end of a line."""
-    encoded = msgspec.json.encode(value)
+    encoded = _encode_line(value)
     if not encoded.isascii():
         for end, escaped in _LINE_ENDS:
             encoded = encoded.replace(end, escaped)
@@ -97,9 +100,11 @@ def encode_body(document: Mapping[str, Any]) -> bytes:
 _ENCODE_ERRORS = (TypeError, ValueError, RecursionError)
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
 def _dump(document: Any) -> bytes:
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode()
+    return _encode(document).encode()
 
 
 def _culprit(document: Mapping[str, Any]) -> str:

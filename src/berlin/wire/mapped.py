@@ -87,6 +87,7 @@ class MappedFormat:
         self._steps = (*self.prepare, self.chat)
         used = {name for step in self._steps for name in step.used}
         self._conversation = ConversationMap(chat.messages, used)
+        self._is_numbered = "uuid4" in used
         self._carrier = next((s for s in self._steps if s.used & {"prompt", "messages"}), self.chat)
         self._options_at = _parse_place(chat.options)
         self._rename: dict[str, str] = chat.rename
@@ -119,7 +120,7 @@ class MappedFormat:
         values = {
             **self._conversation.encode(request),
             "model": request.model or self._default_model,
-            "uuid4": str(uuid.uuid4()),
+            "uuid4": str(uuid.uuid4()) if self._is_numbered else "",
         }
         cookies: dict[str, str] = {}
         for step in self.prepare:

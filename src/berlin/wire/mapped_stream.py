@@ -28,16 +28,17 @@ class MappedDecoder(DocumentDecoder):
         super().__init__(framer, stream.decoder, described.ends)
         self._stream = stream
         self._cumulative = described.text_is == "cumulative"
+        self._is_plain = stream.read_kind is None and not self._cumulative
         self._length = 0  # of the text that was handed on, where pieces are cumulative
         self._tokens: dict[str, int] = {}
 
     def _take_all(self, documents: list[Any], events: list[StreamEvent]) -> None:
-        stream = self._stream
-        if stream.read_kind is not None or self._cumulative:
+        if not self._is_plain:
             super()._take_all(documents, events)
             return
+        stream = self._stream
         texts = list(map(stream.read_text, documents))
-        if all(texts) and stream.count_plain(documents) == len(documents):
+        if len(texts) > 1 and all(texts) and stream.count_plain(documents) == len(texts):
             # Nothing but text in the whole read, as in nearly all of them.
             events.extend(map(TextDelta, texts))
             return

@@ -9,7 +9,7 @@ BOM = b"\xef\xbb\xbf"
 
 
 class LineFramer:
-    """Collects bytes and hands out whole lines.
+    """Collects bytes and hands out whole lines, one document each; see `Framer`.
 
     Only LF ends a line: JSON text may hold every other character that some libraries take for
     a line end. A UTF-8 byte order mark before the first line is dropped.
@@ -26,29 +26,30 @@ class LineFramer:
         self._size = 0
         self._at_start = True
 
-    def feed(self, data: bytes) -> bytes:
-        """Take the next bytes and return all lines that they complete, LFs included.
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take the next bytes and return the lines that they complete, without their LFs.
 
         Raises:
             ProtocolError: if a line is longer than the limit.
         """
         if self._at_start:
             data = self._drop_bom(data)
-        cut = data.rfind(b"\n") + 1
-        if not cut:
-            self._hold(data)
-            return b""
-        block = b"".join((*self._parts, data[:cut])) if self._parts else data[:cut]
-        self._parts, self._size = [], 0
-        if cut < len(data):
-            self._hold(data[cut:])
-        return block
+        lines = data.split(b"\n")
+        rest = lines.pop()
+        if lines and self._parts:
+            lines[0] = b"".join((*self._parts, lines[0]))
+            self._parts, self._size = [], 0
+        if rest:
+            self._hold(rest)
+        if lines and not lines[0].strip() and not b"".join(lines).strip():
+            return []  # keep-alives, which may come by the million
+        return lines
 
-    def finish(self) -> bytes:
-        """Return what stands after the last LF."""
+    def finish(self) -> list[bytes]:
+        """Return a last line that no LF ends; see `Framer`."""
         rest = b"".join(self._parts)
         self._parts, self._size = [], 0
-        return rest
+        return [rest]
 
     def _hold(self, data: bytes) -> None:
         self._parts.append(data)

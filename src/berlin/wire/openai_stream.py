@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from typing import Any, assert_never
 
 import msgspec
@@ -21,6 +20,7 @@ from berlin.types import (
     Usage,
     UsageReport,
 )
+from berlin.types.ids import unique_hex
 from berlin.wire.decoding import DocumentDecoder
 from berlin.wire.format import ClientCall
 from berlin.wire.framing import build_framer
@@ -239,23 +239,8 @@ class OpenAIEncoder:
 
     def encode_event(self, event: StreamEvent) -> bytes:
         """Return the chunk of one event; with the first, the one that names the role."""
-        if self._begun:
-            return self._encode(event)
-        self._begun = True
-        return self._chunk({"role": "assistant", "content": ""}) + self._encode(event)
-
-    def encode_error(self, error: BerlinError) -> bytes:
-        """Return the frame that ends an answer with an error."""
-        return b"data: %b\n\n" % encode_error(error)
-
-    def keep_alive(self) -> bytes:
-        """Return a chunk without anything in it. Comments break several clients."""
         if not self._begun:
-            self._begun = True
-            return self._chunk({"role": "assistant", "content": ""})
-        return self._chunk({})
-
-    def _encode(self, event: StreamEvent) -> bytes:
+            return self.keep_alive() + self.encode_event(event)
         match event:
             case TextDelta():
                 self._count.add(event.text)
@@ -273,6 +258,17 @@ class OpenAIEncoder:
                 return self._encode_end(event)
             case _:
                 assert_never(event)
+
+    def encode_error(self, error: BerlinError) -> bytes:
+        """Return the frame that ends an answer with an error."""
+        return b"data: %b\n\n" % encode_error(error)
+
+    def keep_alive(self) -> bytes:
+        """Return a chunk without anything in it. Comments break several clients."""
+        if not self._begun:
+            self._begun = True
+            return self._chunk({"role": "assistant", "content": ""})
+        return self._chunk({})
 
     def _encode_call(self, event: ToolCallDelta) -> bytes:
         self._count.add(event.arguments)
@@ -358,7 +354,7 @@ def encode_error(error: BerlinError) -> bytes:
 
 def new_id() -> str:
     """Return an id for an answer."""
-    return f"chatcmpl-{uuid.uuid4().hex}"
+    return f"chatcmpl-{unique_hex()}"
 
 
 def finish_reason(reason: FinishReason, *, calls: bool) -> str:

@@ -150,16 +150,11 @@ class CompiledStep:
             headers[name] = Secret(text)
         if cookies:
             headers["Cookie"] = Secret("; ".join(f"{n}={v}" for n, v in cookies.items()))
-        query = {name: str(value) for name, value in self._query.render(values).items()}
-        for name, value in query.items():
-            _check_text(value, f"the parameter {name}")
-        return HttpRequest(
-            self.step.method,
-            self._fill_path(values),
-            headers,
-            {name: Secret(value) for name, value in query.items()},
-            body,
-        )
+        query: dict[str, str | Secret] = {}
+        for name, value in self._query.render(values).items():
+            _check_text(str(value), f"the parameter {name}")
+            query[name] = Secret(str(value))
+        return HttpRequest(self.step.method, self._fill_path(values), headers, query, body)
 
     def parse(self, body: bytes) -> dict[str, Any]:
         """Return the values in a body that a client of the service sent.

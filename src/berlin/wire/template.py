@@ -9,12 +9,15 @@ object or list around it. There are no expressions, and nothing is evaluated.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from operator import itemgetter
+from typing import Any, Final, TypeAlias
 
 from berlin.errors import ConfigurationError, InvalidRequestError
 
 _PLACEHOLDER = re.compile(r"\{([a-z0-9_]+)\}")
+
+_Renderer: TypeAlias = Callable[[Mapping[str, Any]], Any]
 
 
 class Absent:
@@ -52,10 +55,11 @@ class Template:
         self.names: set[str] = set()
         self.places: set[tuple[str, ...]] = set()
         self._compile(tree, names, ())
+        self._render = _renderer(tree)
 
     def render(self, values: Mapping[str, Any]) -> Any:
         """Return the tree with values for its placeholders."""
-        rendered = _render(self.tree, values)
+        rendered = self._render(values)
         return type(self.tree)() if rendered is ABSENT else rendered
 
     def parse(self, document: Any) -> dict[str, Any]:
@@ -100,20 +104,45 @@ class Template:
                     self._compile(value, names, (*path, str(n)))
 
 
-def _render(tree: Any, values: Mapping[str, Any]) -> Any:
+def _renderer(tree: Any) -> _Renderer:
+    """Return what renders a tree: what always is the same is looked at here, once."""
     match tree:
-        case str():
-            whole = _PLACEHOLDER.fullmatch(tree)
-            if whole:
-                return values[whole[1]]
-            return _PLACEHOLDER.sub(lambda found: str(values[found[1]]), tree)
-        case dict():
-            members = {key: _render(value, values) for key, value in tree.items()}
-            kept = {key: value for key, value in members.items() if value is not ABSENT}
-            return kept if kept or not members else ABSENT
-        case list():
-            items = [_render(value, values) for value in tree]
-            present = [value for value in items if value is not ABSENT]
-            return present if present or not items else ABSENT
+        case str() if whole := _PLACEHOLDER.fullmatch(tree):
+            return itemgetter(whole[1])
+        case str() if _PLACEHOLDER.search(tree):
+            return lambda values: _PLACEHOLDER.sub(lambda found: str(values[found[1]]), tree)
+        case dict() if tree:
+            return _object_renderer(tree)
+        case list() if tree:
+            items = [_renderer(item) for item in tree]
+
+            def render_list(values: Mapping[str, Any]) -> Any:
+                rendered = [render(values) for render in items]
+                return [value for value in rendered if value is not ABSENT] or ABSENT
+
+            return render_list
+        case dict() | list():
+            return lambda values: type(tree)()
         case _:
-            return tree
+            return lambda values: tree
+
+
+def _object_renderer(tree: dict[str, Any]) -> _Renderer:
+    moving = {
+        key: _renderer(value)
+        for key, value in tree.items()
+        if isinstance(value, dict | list) or (isinstance(value, str) and "{" in value)
+    }
+    members = list(moving.items())
+
+    def render(values: Mapping[str, Any]) -> Any:
+        rendered = tree.copy()
+        for key, render_member in members:
+            value = render_member(values)
+            if value is ABSENT:
+                del rendered[key]
+            else:
+                rendered[key] = value
+        return rendered or ABSENT
+
+    return render

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from contextlib import aclosing
 
 import pytest
 
@@ -214,11 +215,30 @@ async def test_c01_leaving_closes_the_inner_answer() -> None:
 
 
 async def test_an_error_of_the_consumer_is_not_ours_to_retry() -> None:
-    """What is thrown into the stream comes out of it, and nothing is asked again."""
+    """What goes wrong between two bursts closes the answer, and nothing is asked again."""
     inner = ScriptedProvider(["a", Finished()])
-    bursts = Retry(inner, Timeouts()).bursts(REQUEST)
-    await anext(bursts)
     with pytest.raises(KeyError):
-        await bursts.athrow(KeyError("mine"))
+        async with aclosing(Retry(inner, Timeouts()).bursts(REQUEST)) as bursts:
+            async for _ in bursts:
+                raise KeyError("mine")
     assert len(inner.requests) == 1
     assert inner.closed == 1
+
+
+async def test_an_answer_that_has_failed_is_at_its_end() -> None:
+    """Whoever asks on behind an error gets the end, as from a generator, and no new attempt."""
+    inner = ScriptedProvider([errors.ProtocolError("no")])
+    bursts = Retry(inner, Timeouts()).bursts(REQUEST)
+    with pytest.raises(errors.ProtocolError):
+        await anext(bursts)
+    assert await anext(bursts, None) is None
+    assert len(inner.requests) == 1
+
+
+async def test_an_answer_that_was_closed_is_never_asked_for() -> None:
+    """Closing before the first burst leaves nothing to ask for."""
+    inner = ScriptedProvider(GOOD)
+    bursts = Retry(inner, Timeouts()).bursts(REQUEST)
+    await bursts.aclose()
+    assert await anext(bursts, None) is None
+    assert inner.requests == []

@@ -1,0 +1,31 @@
+"""Counts what is open, for those who wait until nothing is."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class OpenCount:
+    """A block under it is open: `with count: …`; any number of them may be, at once.
+
+    Attributes:
+        now: how many are open.
+    """
+
+    def __init__(self) -> None:
+        self.now = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def __enter__(self) -> None:
+        self.now += 1
+        self._none.clear()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.now -= 1
+        if not self.now:
+            self._none.set()
+
+    async def wait_until_none(self) -> None:
+        """Wait until nothing is open."""
+        await self._none.wait()
