@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -17,7 +18,7 @@ from berlin.config.schema import BUILT_IN, Config, ProviderConfig
 from berlin.config.tokens import open_tokens, resolve_value
 from berlin.errors import ConfigurationError
 from berlin.providers.recipe import Recipe, load_recipe, parse_recipe
-from berlin.types import Endpoint, Secret, Timeouts
+from berlin.types import Endpoint, Secret, Timeouts, is_loopback
 
 ENVIRONMENT_PROVIDER = "berlin"
 """The provider that `BERLIN_URL`, `BERLIN_ACCOUNT` … describe."""
@@ -207,10 +208,15 @@ def _choose_credentials(
         wanted = [name for name in names if name in needs]
         if not wanted and names is USER_NAMES:
             continue
-        place, found = _first_place(names, wanted, sources, stored)
+        # What is not needed was not asked for at a login; a keyring is slow to ask.
+        place, found = _first_place(names, wanted, sources, stored if wanted else _nothing)
         values |= found
         places += [place] if found and place not in places else []
     return Credentials.checked(" and ".join(places), **values) if values else None
+
+
+def _nothing() -> None:
+    """Nothing is stored."""
 
 
 def _first_place(
@@ -253,9 +259,10 @@ class _Stored:
         return self._login[0].url if self._login else None
 
     def allows_http(self, url: str) -> bool:
-        if not url.startswith("http://") or self._login is None or self._login[0].url != url:
+        """Whether that was said at the login; it is not looked up where nobody has to say it."""
+        if not url.startswith("http://") or is_loopback(urlsplit(url).hostname or ""):
             return False
-        return self._login[0].allow_http
+        return self._login is not None and self._login[0].url == url and self._login[0].allow_http
 
     def credentials(self, url: str) -> Callable[[], Credentials | None]:
         def find() -> Credentials | None:
