@@ -12,7 +12,7 @@ export UV_NO_PROGRESS := 1
 # Compiled on install: an uncompiled import is several times slower.
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --compile-bytecode
 
-.PHONY: help chat test test-services check format guarantees soak bench reference lock clean
+.PHONY: help chat test test-services check format guarantees soak bench instructions reference lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -68,8 +68,12 @@ guarantees: $(VENV)/.dev ## try each guarantee about tokens and print a table
 soak: $(VENV)/.dev ## 20,000 requests to a gateway, a quarter of whose clients leave
 	@PYTHONPATH=tests $(BIN)/python tests/soak.py
 
-bench: $(VENV)/.dev ## measure Berlin beside a bare aiohttp reader
-	@$(BIN)/python bench/client.py
+bench: $(VENV)/.dev ## measure Berlin beside its limit and its peers, and write docs/performance.md
+	@$(BIN)/python bench/run.py $(BENCH)
+
+instructions: $(VENV)/.dev ## count the instructions of a fixed load; they may not grow
+	@sh tests/system_packages.sh
+	@$(BIN)/python bench/instructions.py
 
 reference: $(VENV)/.dev ## make docs/recipes-reference.md again
 	@$(BIN)/python -m berlin.authoring.recipe_schema > docs/recipes-reference.md
@@ -81,6 +85,9 @@ lock: $(UV) ## make the hash-pinned requirements again from pyproject.toml
 	  --all-extras --group dev pyproject.toml requirements/build.in -c requirements/run.txt -o requirements/dev.txt
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  requirements/services.in -o requirements/services.txt
+	@for peer in openai litellm any-llm g4f httpx; do \
+	  $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	    requirements/bench-$$peer.in -o requirements/bench-$$peer.txt || exit 1; done
 
 clean: ## remove what was built
-	@rm -rf $(VENV) $(SERVICES) tests/services/clients/node/node_modules dist build .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(SERVICES) .venv-bench tests/services/clients/node/node_modules bench/gateways/node/node_modules dist build .mypy_cache .ruff_cache .hypothesis

@@ -96,7 +96,7 @@ async def ask_many(command: dict[str, Any]) -> dict[str, Any]:
     }
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     request = f"POST {command['path']} HTTP/1.1\r\n{head}\r\n".encode() + body
-    expected = text(int(command["body"]["model"].rpartition("/")[2]))
+    expected = text(command["pieces"])
     left = iter(range(command["streams"]))
     pause = command.get("pause_s", 0.0)
     firsts: list[float] = []

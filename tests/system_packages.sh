@@ -7,6 +7,7 @@ programs='
 redis-server redis-server
 tinyproxy tinyproxy
 microsocks microsocks
+valgrind valgrind
 '
 
 # Debian keeps servers in sbin, which is not on everybody's PATH.

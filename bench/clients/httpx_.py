@@ -1,4 +1,4 @@
-"""httpx, with the lines of its own `aiter_lines` and `json`: what a program without a library is."""
+"""httpx with its own lines, and `json`: what a program without a library is."""
 
 from __future__ import annotations
 

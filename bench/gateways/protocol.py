@@ -32,8 +32,6 @@ END = b'"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DON
 class Upstream(asyncio.Protocol):
     """One kept connection to the service."""
 
-    idle: deque[Upstream] = deque()
-
     def __init__(self) -> None:
         self.client: Client | None = None
 
@@ -58,7 +56,10 @@ class Upstream(asyncio.Protocol):
             end = b"data: %b,%b" % (client.head, END)
             client.transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(end), end))
             self.client = None
-            self.idle.append(self)
+            IDLE.append(self)
+
+
+IDLE: deque[Upstream] = deque()
 
 
 class Client(asyncio.Protocol):
@@ -94,8 +95,8 @@ class Client(asyncio.Protocol):
             b"POST /%b/api/chat/completions HTTP/1.1\r\nHost: x\r\ntoken: bench\r\n"
             b"Content-Length: %d\r\n\r\n%b" % (asked["model"].encode(), len(told), told)
         )
-        if Upstream.idle:
-            self.send(Upstream.idle.pop())
+        if IDLE:
+            self.send(IDLE.pop())
         else:
             self.task = asyncio.get_running_loop().create_task(self.connect())
 

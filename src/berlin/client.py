@@ -18,7 +18,8 @@ from berlin.config import (
 )
 from berlin.errors import BerlinError
 from berlin.providers.base import AsyncGeneratorProvider, Bursts
-from berlin.providers.recipe import build_provider, load_recipe
+from berlin.providers.build import build_provider
+from berlin.providers.recipe import load_recipe
 from berlin.routing.health import Health
 from berlin.routing.retry import Retry
 from berlin.types import ChatRequest, Secret, Timeouts

@@ -10,7 +10,8 @@ import pytest
 
 from berlin.auth.credentials import Credentials
 from berlin.gateway.fake import open_fake, redirect
-from berlin.providers.recipe import Recipe, build_provider, parse_recipe, resolve_endpoint
+from berlin.providers.build import build_provider
+from berlin.providers.recipe import Recipe, parse_recipe, resolve_endpoint
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import Finished, Secret
 from support.browser import Browser

@@ -14,8 +14,9 @@ from berlin.auth.credentials import Credentials
 from berlin.auth.flow import Authenticator
 from berlin.gateway.fake import CREDENTIALS, open_fake, redirect
 from berlin.providers.base import Provider
+from berlin.providers.build import build_provider
 from berlin.providers.http import HttpProvider
-from berlin.providers.recipe import Recipe, build_provider, resolve_endpoint
+from berlin.providers.recipe import Recipe, resolve_endpoint
 from berlin.types import ChatRequest, ChatResponse, Timeouts, accumulate
 
 TIMEOUTS = Timeouts(5, 10, 10, 30)

@@ -11,7 +11,8 @@ from berlin.auth.command import CommandMap
 from berlin.auth.credentials import NAMES, Credentials
 from berlin.auth.static import ApiKeyMap
 from berlin.errors import ProtocolError
-from berlin.providers.recipe import Recipe, build_provider, load_recipe, parse_recipe
+from berlin.providers.build import build_provider
+from berlin.providers.recipe import Recipe, load_recipe, parse_recipe
 from berlin.transport.record import Replay
 from berlin.types import ChatRequest, ChatResponse, Endpoint, Timeouts, accumulate
 from berlin.types.messages import parse_messages

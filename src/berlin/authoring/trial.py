@@ -12,8 +12,9 @@ from berlin.auth.credentials import Credentials
 from berlin.auth.flow import Authenticator, DeviceCode
 from berlin.authoring.recipe_parts import Part, assign, parse_document, parts_of, taken
 from berlin.errors import BerlinError
+from berlin.providers.build import build_provider
 from berlin.providers.http import HttpProvider
-from berlin.providers.recipe import Recipe, build_provider
+from berlin.providers.recipe import Recipe
 from berlin.transport.record import Recorder
 from berlin.transport.sender import Sender
 from berlin.types import (

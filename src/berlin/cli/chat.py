@@ -5,14 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from contextlib import aclosing, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from berlin.cli.options import config_option, load_for_commands
 from berlin.cli.terminal import open_writer
+
+if TYPE_CHECKING:
+    from berlin.cli.conversation import Load, Opening
+    from berlin.config import Config
+
+EMBEDDED = "embedded"
 
 MAX_STDIN_BYTES = 20 * 1024 * 1024
 
@@ -78,11 +85,12 @@ async def _chat(
     config_file: Path | None,
 ) -> int:
     messages = [{"role": "system", "content": system}] if system is not None else []
-    async with _open(model, config_file) as (provider, name):
-        if question is None:
-            from berlin.cli.conversation import converse
+    load = _find(model, config_file)
+    if question is None:
+        from berlin.cli.conversation import converse
 
-            return await converse(provider, name, messages, options)
+        return await converse(load, messages, options)
+    async with load() as (provider, name):
         messages.append({"role": "user", "content": question})
         writer = open_writer()
         try:
@@ -94,20 +102,29 @@ async def _chat(
         return 0
 
 
-def _open(model: str, config_file: Path | None) -> AbstractAsyncContextManager[tuple[Any, str]]:
-    """Return the provider that a model's name stands for, and what is left of the name."""
-    from berlin.cli.embedded import NAME, open_embedded
-    from berlin.client import build_named
+def _find(model: str, config_file: Path | None) -> Load:
+    """Return what loads the provider that a model's name stands for."""
     from berlin.config import default_provider, split_model
 
     config = load_for_commands(config_file)
     default = default_provider(config)
     name, _, rest = model.partition(":")
-    if name == NAME or (not model and default is None):
+    if name == EMBEDDED or (not model and default is None):
         click.echo(GUIDE_NOTICE, err=True)
-        return open_embedded(rest if name == NAME else model)
-    name, rest = split_model(model, config, default or "berlin")
-    return nullcontext((build_named(name, config), rest))
+        return partial(_load_embedded, rest if name == EMBEDDED else model)
+    return partial(_load_named, *split_model(model, config, default or "berlin"), config)
+
+
+def _load_embedded(model: str) -> Opening:
+    from berlin.cli.embedded import open_embedded
+
+    return open_embedded(model)
+
+
+def _load_named(name: str, model: str, config: Config) -> Opening:
+    from berlin.client import build_named
+
+    return nullcontext((build_named(name, config), model))
 
 
 def _with_stdin(prompt: str | None) -> str | None:

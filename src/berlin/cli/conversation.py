@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import os
 import signal
-from contextlib import aclosing
-from typing import Any
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from typing import Any, TypeAlias
 
 import click
 from prompt_toolkit import PromptSession
@@ -18,16 +19,49 @@ from berlin.config import data_path
 from berlin.errors import BerlinError
 from berlin.providers.base import AsyncGeneratorProvider
 
+Opening: TypeAlias = AbstractAsyncContextManager[tuple[AsyncGeneratorProvider, str]]
+"""Gives a provider, and its own name of the model."""
 
-async def converse(
-    provider: AsyncGeneratorProvider,
-    model: str,
+Load: TypeAlias = Callable[[], Opening]
+"""Loads what a provider needs, which takes a while, and returns what opens it."""
+
+
+async def converse(load: Load, messages: list[dict[str, str]], options: dict[str, Any]) -> int:
+    """Ask and answer until Ctrl-D; an error ends an answer, not the conversation.
+
+    The provider is loaded while the first question is being typed.
+
+    Raises:
+        BerlinError: if the provider cannot be opened.
+    """
+    session: PromptSession[str] = PromptSession(history=_open_history())
+    click.echo("Ctrl-C stops an answer, Ctrl-D ends the conversation.", err=True)
+
+    def give_up(opening: asyncio.Task[Any]) -> None:
+        error = None if opening.cancelled() else opening.exception()
+        if error is not None and session.app.is_running:
+            session.app.exit(exception=error)
+
+    async with AsyncExitStack() as stack:
+        opening = asyncio.create_task(_open(load, stack))
+        opening.add_done_callback(give_up)
+        try:
+            return await _converse(session, opening, messages, options)
+        finally:
+            opening.cancel()
+            await asyncio.wait([opening])
+
+
+async def _open(load: Load, stack: AsyncExitStack) -> tuple[AsyncGeneratorProvider, str]:
+    return await stack.enter_async_context(await asyncio.to_thread(load))
+
+
+async def _converse(
+    session: PromptSession[str],
+    opening: Awaitable[tuple[AsyncGeneratorProvider, str]],
     messages: list[dict[str, str]],
     options: dict[str, Any],
 ) -> int:
-    """Ask and answer until Ctrl-D; an error ends an answer, not the conversation."""
-    session: PromptSession[str] = PromptSession(history=_open_history())
-    click.echo("Ctrl-C stops an answer, Ctrl-D ends the conversation.", err=True)
     while True:
         try:
             question = await session.prompt_async("> ")
@@ -37,6 +71,7 @@ async def converse(
             return 0
         if not question.strip():
             continue
+        provider, model = await opening
         asked = [*messages, {"role": "user", "content": question}]
         text = await _answer(provider, model, asked, options)
         if text:

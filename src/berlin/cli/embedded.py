@@ -13,8 +13,6 @@ from berlin.gateway.server import open_server
 from berlin.providers.guide import GuideProvider
 from berlin.types import Secret
 
-NAME = "embedded"
-
 
 @asynccontextmanager
 async def open_embedded(model: str = "") -> AsyncIterator[tuple[Berlin, str]]:

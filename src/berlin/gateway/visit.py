@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 
 from aiohttp import web
 
@@ -18,7 +19,6 @@ from berlin.gateway.metrics import Metrics
 from berlin.gateway.tracing import Tracing
 from berlin.providers.base import Burst
 from berlin.types import Finished, Usage, UsageReport
-from berlin.types.ids import unique_hex
 
 _OF_SERVICES = (TransportError, ServiceError, AuthenticationError, PermissionDeniedError)
 
@@ -45,7 +45,7 @@ class Visit:
     """
 
     def __init__(self) -> None:
-        self.id = f"req_{unique_hex()}"
+        self.id = f"req_{uuid.uuid4().hex}"
         self.face = ""
         self.provider = ""
         self.model = ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Callable
 from functools import cache
 from importlib import resources
 from typing import Any, Literal, TypeAlias
@@ -13,18 +12,11 @@ import msgspec
 
 from berlin import __version__
 from berlin.auth.command import CommandMap
-from berlin.auth.credentials import Credentials
-from berlin.auth.flow import Authenticator
 from berlin.auth.login import LoginMap
 from berlin.auth.oauth2 import OAuth2Map
-from berlin.auth.shared_tokens import SharedTokens
 from berlin.auth.static import ApiKeyMap, BasicMap, NoneMap
-from berlin.auth.token_source import shared_source
-from berlin.auth.token_store import TokenKey
 from berlin.errors import ConfigurationError
 from berlin.providers.formats import build_format
-from berlin.providers.http import HttpProvider
-from berlin.transport import Sender, Transport
 from berlin.types import Endpoint, Timeouts
 from berlin.wire.chat_map import ChatMap
 from berlin.wire.format import Format
@@ -217,45 +209,3 @@ _BODIES = frozenset({"json", "form", "multipart"})
 def _read_tree(name: str) -> dict[str, Any]:
     file = resources.files("berlin.providers").joinpath("recipes", f"{name}.toml")
     return tomllib.loads(file.read_text("utf-8"))
-
-
-def build_provider(
-    recipe: Recipe,
-    endpoint: Endpoint,
-    credentials: Credentials | None,
-    timeouts: Timeouts,
-    shared: SharedTokens | None = None,
-    record: Callable[[Sender], Sender] = lambda sender: sender,
-) -> tuple[HttpProvider, Authenticator]:
-    """Return the provider that a recipe describes, and its authentication.
-
-    Providers of one recipe, URL, account and password share one token, whatever else differs.
-
-    Args:
-        recipe: the description.
-        endpoint: where the service is.
-        credentials: what to log in with.
-        timeouts: the limits of requests that bring none.
-        shared: where tokens are kept besides this process.
-        record: puts something around what sends the requests.
-    """
-    chat = recipe.format()
-    key = TokenKey(
-        recipe.name,
-        endpoint.url,
-        credentials.who if credentials else "",
-        credentials.fingerprint() if credentials else "",
-    )
-    described = recipe.auth
-    flow = described.flow()
-    if flow is None or not flow.asks:
-        shared = None  # a key or a password is no token: it is not written anywhere
-    auth = Authenticator(
-        flow,
-        described.attach,
-        credentials,
-        shared_source(key, shared),
-        described.rejected_statuses,
-    )
-    transport = record(Transport(endpoint, USER_AGENT))
-    return HttpProvider(recipe.name, transport, auth, chat, timeouts), auth

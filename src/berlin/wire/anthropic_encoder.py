@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any, assert_never
 
 import msgspec
@@ -19,7 +20,6 @@ from berlin.types import (
     Usage,
     UsageReport,
 )
-from berlin.types.ids import unique_hex
 from berlin.wire.format import ClientCall
 from berlin.wire.json import DECODE_ERRORS, encode_line
 from berlin.wire.tokens import TokenCount
@@ -240,7 +240,7 @@ def _message(
     model: str, content: list[dict[str, Any]], reason: str | None, usage: Usage
 ) -> dict[str, Any]:
     return {
-        "id": f"msg_{unique_hex()}",
+        "id": f"msg_{uuid.uuid4().hex}",
         "type": "message",
         "role": "assistant",
         "model": model,

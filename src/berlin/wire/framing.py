@@ -234,6 +234,8 @@ class SseDocuments:
             data = self._enter(data)
             if self._whole is not None or not data:
                 return []
+        elif self._is_one_event(data):  # as in most streams that are not read in bursts
+            return [data[_BEFORE_BYTES:-2]]
         if self._is_plain and b"\r" in data:
             self._is_plain = False
             data, self._parts = b"".join((*self._parts, data)), []
@@ -272,6 +274,17 @@ class SseDocuments:
             self._whole.feed(head)
             return b""
         return data.removeprefix(BOM)
+
+    def _is_one_event(self, data: bytes) -> bool:
+        return (
+            data.startswith(b"data: {")
+            and data.endswith(b"}\n\n")
+            and data.count(b"\n") == 2
+            and not self._parts
+            and self._is_plain
+            and self._wrap is None
+            and b"\r" not in data
+        )
 
     def _cut(self, data: bytes) -> bytes:
         """Return the bytes up to the last event that is whole, and keep the rest."""
@@ -315,7 +328,8 @@ class SseDocuments:
 
 
 _PLAIN_EVENT = re.compile(rb"data: (\{[^\n]*)\n\n")
-_AROUND_BYTES = len(b"data: \n\n")
+_BEFORE_BYTES = len(b"data: ")
+_AROUND_BYTES = _BEFORE_BYTES + len(b"\n\n")
 
 
 def _with_name(event: str, data: bytes) -> bytes:

@@ -183,6 +183,8 @@ class MappedFormat:
         return document
 
     def _check_options(self, options: Mapping[str, Any]) -> None:
+        if not options:
+            return
         for name in options:
             if self._rename.get(name, name) in self._reserved:
                 raise InvalidRequestError(f"{name} is part of the protocol, not an option")

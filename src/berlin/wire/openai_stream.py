@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from typing import Any, assert_never
 
 import msgspec
@@ -20,7 +21,6 @@ from berlin.types import (
     Usage,
     UsageReport,
 )
-from berlin.types.ids import unique_hex
 from berlin.wire.decoding import DocumentDecoder
 from berlin.wire.format import ClientCall
 from berlin.wire.framing import build_framer
@@ -354,7 +354,7 @@ def encode_error(error: BerlinError) -> bytes:
 
 def new_id() -> str:
     """Return an id for an answer."""
-    return f"chatcmpl-{unique_hex()}"
+    return f"chatcmpl-{uuid.uuid4().hex}"
 
 
 def finish_reason(reason: FinishReason, *, calls: bool) -> str:
