@@ -182,7 +182,12 @@ def encode_access(access: Access, at: float) -> bytes:
     fields["duration_ms"] = round(access.duration_ms, 3)
     if access.first_event_ms is not None:
         fields["first_event_ms"] = round(access.first_event_ms, 3)
-    return _encode(fields).encode() + b"\n"
+    try:
+        line = msgspec.json.encode(fields)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        line = b"\xff"
+    # Python's own encoder is slower, and escapes all that is not ASCII.
+    return (line if line.isascii() else _encode(fields).encode()) + b"\n"
 
 
 _TEXTS = tuple(f.name for f in msgspec.structs.fields(Access) if f.type in (str, str | None))

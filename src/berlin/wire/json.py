@@ -27,15 +27,20 @@ _LINE_ENDS = (
 )
 
 
-_encode_line = msgspec.json.Encoder().encode
+encode_value = msgspec.json.Encoder().encode
+"""Returns JSON, which may hold what some readers take for the end of a line."""
 
 
 def encode_line(value: Any) -> bytes:
     """Return JSON that is one line to every reader, whatever it takes for the end of a line."""
-    encoded = _encode_line(value)
-    if not encoded.isascii():
-        for end, escaped in _LINE_ENDS:
-            encoded = encoded.replace(end, escaped)
+    encoded = encode_value(value)
+    return encoded if encoded.isascii() else escape_line_ends(encoded)
+
+
+def escape_line_ends(encoded: bytes) -> bytes:
+    """Return JSON without any character that some reader takes for the end of a line."""
+    for end, escaped in _LINE_ENDS:
+        encoded = encoded.replace(end, escaped)
     return encoded
 
 

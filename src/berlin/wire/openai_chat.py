@@ -115,8 +115,10 @@ class OpenAIChatFormat:
             name: check_count(name, getattr(sent, name))
             for name in ("max_completion_tokens", "max_tokens")
         }
-        options = {name: getattr(sent, name) for name in _OPTIONS}
-        options["max_tokens"] = next((v for v in limits.values() if v is not None), None)
+        options = {n: value for n in _OPTIONS if (value := getattr(sent, n)) is not None}
+        for limit in limits.values():
+            if limit is not None:
+                options.setdefault("max_tokens", limit)
         tools = decode_tools(sent.tools)
         request = ChatRequest(
             parse_messages(decode_messages(sent.messages)),

@@ -24,7 +24,7 @@ from berlin.types import (
 from berlin.wire.decoding import DocumentDecoder
 from berlin.wire.format import ClientCall
 from berlin.wire.framing import build_framer
-from berlin.wire.json import encode_line
+from berlin.wire.json import encode_line, encode_value, escape_line_ends
 from berlin.wire.status import error_in_answer
 from berlin.wire.tokens import TokenCount
 
@@ -243,8 +243,11 @@ class OpenAIEncoder:
             return self.keep_alive() + self.encode_event(event)
         match event:
             case TextDelta():
-                self._count.add(event.text)
-                text = encode_line(event.text)
+                # It is called for each piece of text, so it calls nothing that it can do itself.
+                self._count.chars += len(event.text)
+                text = encode_value(event.text)
+                if not text.isascii():
+                    text = escape_line_ends(text)
                 return b'%b%b},"finish_reason":null}]}\n\n' % (self._before, text)
             case ReasoningDelta():
                 self._count.add(event.text)

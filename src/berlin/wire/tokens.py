@@ -13,16 +13,19 @@ class TokenCount:
 
     Args:
         request: what was asked.
+
+    Attributes:
+        chars: length of the answer so far.
     """
 
     def __init__(self, request: ChatRequest) -> None:
         self._request = request
-        self._chars = 0
+        self.chars = 0
         self._reported: Usage | None = None
 
     def add(self, text: str) -> None:
         """Count a piece of the answer."""
-        self._chars += len(text)
+        self.chars += len(text)
 
     def report(self, usage: Usage | None) -> None:
         """Take the service's own word, which goes before any guess."""
@@ -40,7 +43,7 @@ class TokenCount:
         """What the answer has cost so far."""
         if self._reported is not None:
             return self._reported
-        return Usage(self.input_tokens, estimate_tokens(self._chars), estimated=True)
+        return Usage(self.input_tokens, estimate_tokens(self.chars), estimated=True)
 
 
 def _chars(part: Part) -> int:
