@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Coroutine
 from contextlib import aclosing
@@ -97,12 +96,16 @@ class OpenStreams:
                             visit.note(burst)
                             data = b"".join(map(encode, burst))
                             if data:
-                                await client.write(data)
+                                if not client.begun:
+                                    await client.begin()
+                                client.put(data)
+                                if client.is_behind:
+                                    await client.catch_up()
             except BerlinError as error:
                 if not client.begun:
                     raise
                 visit.error = error
-                await client.write(encoder.encode_error(public(error)))
+                client.put(encoder.encode_error(public(error)))
             return await client.end()
         except ConnectionError:
             # The client is gone or reads nothing: nobody is left to be told.
@@ -179,6 +182,9 @@ class _Client:
     """The one to whom an answer is written, from its first event on.
 
     All that comes in one turn of the loop is one write: each is a call of the operating system.
+
+    Attributes:
+        is_behind: whether so much waits for the client that it has to `catch_up` first.
     """
 
     def __init__(
@@ -200,6 +206,7 @@ class _Client:
         self._writer: AbstractStreamWriter | None = None
         self._parts: list[bytes] = []
         self._size = 0
+        self.is_behind = False
         self._silence: asyncio.TimerHandle | None = None
         self._is_silent = False
 
@@ -208,20 +215,38 @@ class _Client:
         """Whether the status has gone out."""
         return self._writer is not None
 
-    async def write(self, data: bytes) -> None:
-        """Write a part of the answer.
+    async def begin(self) -> web.StreamResponse:
+        """Prepare the head, which leaves with what comes next.
+
+        Raises:
+            ConnectionError: if the client is gone.
+        """
+        response = self._response = _Response(headers={**self._headers, **STREAM_HEADERS})
+        writer = await response.prepare(self._request)
+        if writer is None:
+            raise ConnectionResetError("the client is gone")
+        self._visit.status = response.status
+        self._writer = writer
+        if self._streams.keep_alive_s:
+            self._listen()
+        return response
+
+    def put(self, data: bytes) -> None:
+        """Let a part of the answer be written at the end of this turn of the loop."""
+        self._is_silent = False
+        self._visit.bytes_out += len(data)
+        self._put(data)
+
+    async def catch_up(self) -> None:
+        """Wait until the client has read enough.
 
         Raises:
             ConnectionError: if the client is gone, or does not read.
         """
-        if self._writer is None:
-            await self._begin()
-        self._is_silent = False
-        self._visit.bytes_out += len(data)
-        self._put(data)
-        if self._size + self._unsent() > HIGH_WATER_BYTES and self._writer is not None:
-            self._flush()
+        self._flush()
+        if self._writer is not None:
             await self._in_time(self._writer.drain())
+        self.is_behind = False
 
     async def end(self) -> web.StreamResponse:
         """Write the end.
@@ -230,8 +255,8 @@ class _Client:
             ConnectionError: if the client is gone, or does not read.
         """
         response = self._response
-        if response is None or self._writer is None:
-            response = await self._begin()
+        if response is None:
+            response = await self.begin()
         self.close()
         data = b"".join(self._parts)
         self._parts.clear()
@@ -247,31 +272,25 @@ class _Client:
         if self._silence is not None:
             self._silence.cancel()
 
-    async def _begin(self) -> web.StreamResponse:
-        response = self._response = _Response(headers={**self._headers, **STREAM_HEADERS})
-        writer = await response.prepare(self._request)
-        if writer is None:
-            raise ConnectionResetError("the client is gone")
-        self._visit.status = response.status
-        self._writer = writer
-        if self._streams.keep_alive_s:
-            self._listen()
-        return response
-
     def _put(self, data: bytes) -> None:
         if not self._parts:
             self._loop.call_soon(self._flush)
         self._parts.append(data)
         self._size += len(data)
+        if self._size > HIGH_WATER_BYTES:
+            self.is_behind = True
 
     def _flush(self) -> None:
         data = b"".join(self._parts)
         self._parts.clear()
         self._size = 0
         if data and self._writer is not None:
-            # The handler of a client that is gone is cancelled: nobody has to be told here.
-            with contextlib.suppress(ConnectionError):
+            try:
                 _run_now(self._writer.write(data, drain=False))  # type: ignore[call-arg]
+            except ConnectionError:
+                return  # the handler of a client that is gone is cancelled: it need not be told
+            if self._unsent() > HIGH_WATER_BYTES:
+                self.is_behind = True
 
     def _unsent(self) -> int:
         transport = self._request.transport
