@@ -6,6 +6,7 @@ import contextlib
 import os
 import sqlite3
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from berlin.auth.private_file import make_private_folder
 from berlin.errors import ConfigurationError
 
 SCHEMA_VERSION = 1
+BUSY_AGAIN_S = 0.01
 
 _SCHEMA = """
 CREATE TABLE keys (
@@ -61,8 +63,7 @@ def open_for_writing(path: Path, timeout_s: float) -> Iterator[sqlite3.Connectio
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, flags, 0o600))
     with contextlib.closing(open_for_reading(path, timeout_s)) as database:
-        # Readers and the writer do not wait for each other.
-        database.execute("PRAGMA journal_mode = WAL")
+        _use_wal(database, timeout_s)
         database.execute("BEGIN IMMEDIATE")
         try:
             if version(database) == 0:
@@ -74,6 +75,22 @@ def open_for_writing(path: Path, timeout_s: float) -> Iterator[sqlite3.Connectio
             with contextlib.suppress(sqlite3.Error):  # on a full disk SQLite rolls back itself
                 database.execute("ROLLBACK")
             raise
+
+
+def _use_wal(database: sqlite3.Connection, timeout_s: float) -> None:
+    """Let readers and the writer not wait for each other.
+
+    SQLite itself does not wait for the lock that the first change to this mode needs.
+    """
+    end = time.monotonic() + timeout_s
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= end:
+                raise
+        time.sleep(BUSY_AGAIN_S)
 
 
 def open_for_reading(path: Path, timeout_s: float) -> sqlite3.Connection:
