@@ -76,7 +76,7 @@ instructions: $(VENV)/.dev ## count the instructions of a fixed load; they may n
 	@$(BIN)/python bench/instructions.py
 
 reference: $(VENV)/.dev ## make docs/recipes-reference.md again
-	@$(BIN)/python -m berlin.authoring.recipe_schema > docs/recipes-reference.md
+	@$(BIN)/python -m berlin.workbench.schema > docs/recipes-reference.md
 
 lock: $(UV) ## make the hash-pinned requirements again from pyproject.toml
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \

@@ -30,7 +30,7 @@ from pieces import text
 from service import Service
 
 from berlin import Berlin
-from berlin.gateway.accounts import Accounts
+from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.chat import Gateway
 from berlin.gateway.server import open_server
 

@@ -15,13 +15,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from berlin._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from berlin import errors
     from berlin.client import Berlin
     from berlin.errors import BerlinError
-    from berlin.providers.base import AsyncGeneratorProvider, AsyncResult
+    from berlin.providers.contract import AsyncGeneratorProvider, AsyncResult
     from berlin.types import (
         ChatRequest,
         ChatResponse,
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "Berlin": "berlin.client",
     "BerlinError": "berlin.errors",
-    "AsyncGeneratorProvider": "berlin.providers.base",
-    "AsyncResult": "berlin.providers.base",
+    "AsyncGeneratorProvider": "berlin.providers.contract",
+    "AsyncResult": "berlin.providers.contract",
     "ChatRequest": "berlin.types",
     "ChatResponse": "berlin.types",
     "Finished": "berlin.types",

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, Self
 
 import msgspec
 
-from berlin.auth.flow import DeviceCode
+from berlin.auth.contract import DeviceCode
 from berlin.config import (
     Config,
     Overrides,
@@ -17,9 +17,9 @@ from berlin.config import (
     resolve_settings,
 )
 from berlin.errors import BerlinError
-from berlin.providers.base import AsyncGeneratorProvider, Bursts
-from berlin.providers.build import build_provider
-from berlin.providers.recipe import load_recipe
+from berlin.providers.contract import AsyncGeneratorProvider, Bursts
+from berlin.recipes.build import build_provider
+from berlin.recipes.recipe import load_recipe
 from berlin.routing.health import Health
 from berlin.routing.retry import Retry
 from berlin.types import ChatRequest, Secret, Timeouts

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from berlin.gateway.throttle import FIRST_WAIT_S
+from berlin.gateway.access.throttle import FIRST_WAIT_S
 from berlin.providers.scripted import ScriptedProvider
 from support.face import CHAT, LOGIN, body, open_face
 

@@ -14,7 +14,7 @@ import pytest
 from berlin import errors
 from berlin.errors import BerlinError
 from berlin.gateway.refusals import public
-from berlin.providers.base import Burst
+from berlin.providers.contract import Burst
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import (
     ChatRequest,

@@ -16,7 +16,7 @@ from berlin.errors import BerlinError
 from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
 from berlin.gateway.streaming import OpenStreams
-from berlin.providers.base import Burst
+from berlin.providers.contract import Burst
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import (
     Finished,

@@ -11,10 +11,10 @@ import pytest
 from yarl import URL
 
 from berlin import errors
+from berlin.gateway.access.guard import Guard
+from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
-from berlin.gateway.guard import Guard
-from berlin.gateway.key_reader import KeyReader
 from berlin.gateway.setup import refresh_models
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import Finished, Usage, UsageReport

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from berlin.gateway.access.keys import KeyStore
 from berlin.gateway.catalog import Service
-from berlin.gateway.keys import KeyStore
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import Finished
 from support.gateway import (

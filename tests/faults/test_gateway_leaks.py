@@ -17,9 +17,9 @@ import pytest
 
 import berlin
 from berlin import Berlin, Timeouts
-from berlin.gateway.access_log import JsonAccessLog
 from berlin.gateway.catalog import Service
-from berlin.gateway.metrics import PrometheusMetrics
+from berlin.gateway.observe.log import JsonAccessLog
+from berlin.gateway.observe.metrics import PrometheusMetrics
 from berlin.providers.scripted import ScriptedProvider
 from support.chat_service import Answer, ChatService, Request
 from support.face import LOGIN
@@ -254,7 +254,7 @@ async def test_x18_a_thousand_prompts_at_once(tmp_path: Path) -> None:
                 await asyncio.sleep(0)
             yield [berlin.types.Finished()]
 
-    from berlin.gateway.admission import Admission
+    from berlin.gateway.access.admission import Admission
 
     service = Service("s", Echo(), ["m1"], admission=Admission(100, 2_000, 60))
     async with serve(service) as at:

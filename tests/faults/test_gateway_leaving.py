@@ -12,9 +12,9 @@ from secrets import token_hex
 import pytest
 
 from berlin import Berlin
-from berlin.gateway.access_log import Access
-from berlin.gateway.admission import Admission
+from berlin.gateway.access.admission import Admission
 from berlin.gateway.catalog import Service
+from berlin.gateway.observe.log import Access
 from berlin.providers.scripted import ScriptedProvider
 from support.chat_service import HANG, ChatService, no_new_tasks
 from support.fault_server import FaultServer

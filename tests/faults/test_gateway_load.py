@@ -11,9 +11,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from berlin.gateway.access_log import open_access_log
-from berlin.gateway.admission import Admission
+from berlin.gateway.access.admission import Admission
 from berlin.gateway.catalog import Service
+from berlin.gateway.observe.log import open_access_log
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import Finished
 from support.chat_service import allow_many_descriptors

@@ -13,7 +13,7 @@ import pytest
 from berlin import ChatRequest, Timeouts, errors
 from berlin.errors import BerlinError
 from berlin.gateway.catalog import Service
-from berlin.providers.base import Burst
+from berlin.providers.contract import Burst
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import Finished, TextDelta, ToolCallDelta, Usage, UsageReport
 from support.fault_server import FaultServer

@@ -18,10 +18,10 @@ import msgspec
 import pytest
 
 from berlin.auth.credentials import Credentials
-from berlin.auth.file_store import FileStore
 from berlin.auth.grant import Grant
-from berlin.auth.shared_tokens import SharedTokens
-from berlin.auth.token_store import VERSION, Record, Sealer, TokenKey
+from berlin.auth.tokens.file_store import FileStore
+from berlin.auth.tokens.shared import SharedTokens
+from berlin.auth.tokens.store import VERSION, Record, Sealer, TokenKey
 from berlin.client import Berlin
 from berlin.config import Overrides, load_config, resolve_settings
 from berlin.types import Secret
@@ -34,9 +34,9 @@ PLAIN = Sealer(None)
 WRITER = """
 import sys
 from pathlib import Path
-from berlin.auth.file_store import FileStore
+from berlin.auth.tokens.file_store import FileStore
 from berlin.auth.grant import Grant
-from berlin.auth.token_store import Record, Sealer, TokenKey
+from berlin.auth.tokens.store import Record, Sealer, TokenKey
 from berlin.types import Secret
 key = TokenKey("strict", "http://127.0.0.1:1", "ann", "f")
 store = FileStore(Path(sys.argv[1]), Sealer(None))
@@ -52,8 +52,8 @@ HOLDER = """
 import sys, time
 import msgspec
 from pathlib import Path
-from berlin.auth.file_store import FileStore
-from berlin.auth.token_store import Sealer, TokenKey
+from berlin.auth.tokens.file_store import FileStore
+from berlin.auth.tokens.store import Sealer, TokenKey
 lease = FileStore(Path(sys.argv[1]), Sealer(None)).try_lock(TokenKey(*sys.argv[2:]))
 print("ready" if lease else "not free", flush=True)
 time.sleep(60)

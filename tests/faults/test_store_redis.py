@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from berlin.auth.grant import Grant
-from berlin.auth.redis_store import LEASE_MS, RedisStore
-from berlin.auth.token_store import Record, Sealer, TokenKey
+from berlin.auth.tokens.redis_store import LEASE_MS, RedisStore
+from berlin.auth.tokens.store import Record, Sealer, TokenKey
 from berlin.types import Secret
 from support.redis_tokens import SEALER, key_of, process_like, store_of
 from support.token_processes import Redis, redis_server

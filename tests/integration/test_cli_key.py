@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from berlin.gateway.keys import KeyStore
+from berlin.gateway.access.keys import KeyStore
 from support.cli import Cli
 
 

@@ -15,16 +15,16 @@ import pytest
 
 from berlin import errors
 from berlin.auth.credentials import NAMES
-from berlin.authoring.draft.toml_writer import write_toml
 from berlin.config import Config, ProviderConfig, ServerConfig, TokensConfig
 from berlin.errors import BerlinError, ConfigurationError
-from berlin.gateway.accounts import Accounts
+from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.chat import Gateway
 from berlin.gateway.server import open_server
+from berlin.language.toml import parse_toml
 from berlin.providers.guide import GuideProvider, answer
-from berlin.providers.recipe import parse_recipe
+from berlin.recipes.recipe import parse_recipe
 from berlin.types import Secret, Timeouts
-from berlin.wire.toml import parse_toml
+from berlin.workbench.draft.toml_writer import write_toml
 from support.manual import ROOT, code_blocks, prose_lines, read
 
 READMES = ("README.md", "README.ru.md")
@@ -199,7 +199,7 @@ def test_a_wrong_toml_example_would_be_found(block: str) -> None:
 
 def test_the_built_in_recipe_is_shown_as_it_is() -> None:
     """docs/recipes.md shows the recipe that comes with Berlin, but for the comment at its top."""
-    file = read("src/berlin/providers/recipes/berlin.toml")
+    file = read("src/berlin/recipes/shipped/berlin.toml")
     recipe = "".join(line for line in file.splitlines(True) if not line.startswith("#"))
     assert recipe in code_blocks(read("docs/recipes.md"), "toml")
 

@@ -8,12 +8,12 @@ import aiohttp
 import msgspec
 import pytest
 
-from berlin.auth.oauth2 import OAuth2Flow, OAuth2Map
+from berlin.auth.flows.oauth2 import OAuth2Flow, OAuth2Map
 from berlin.errors import AuthenticationError, ConfigurationError, RequestRejectedError
-from berlin.gateway.fake import CREDENTIALS, open_fake, whole_urls
-from berlin.providers.recipe import load_recipe, recipe_names
 from berlin.providers.scripted import ScriptedProvider
+from berlin.recipes.recipe import load_recipe, recipe_names
 from berlin.types import Finished, Message, Secret
+from berlin.workbench.fake import CREDENTIALS, open_fake, whole_urls
 from support.recipes import PLAIN_CHAT, ask, client_of, fake_and_client, recipe_of
 
 PIECES = ["Hel", "lo, ", 'Änn\u2028 "q" \\ {prompt} 🙂', "\n\ndata: [DONE]x\n", "]}, ", "end"]

@@ -14,7 +14,7 @@ import pytest
 
 from berlin import errors
 from berlin.auth.credentials import Credentials
-from berlin.auth.oauth2 import OAuth2Flow, OAuth2Map
+from berlin.auth.flows.oauth2 import OAuth2Flow, OAuth2Map
 from berlin.types import HttpRequest, HttpResponse
 from support.oauth_service import (
     GOOD,

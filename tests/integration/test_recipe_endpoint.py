@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from berlin import errors
-from berlin.providers.recipe import load_recipe, parse_recipe
+from berlin.recipes.recipe import load_recipe, parse_recipe
 from support.chat_service import ChatService
 from support.described import describe, limits, open_provider, scripted, tell
 from support.fault_server import FaultServer

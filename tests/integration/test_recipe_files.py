@@ -14,8 +14,8 @@ import pytest
 from berlin import errors
 from berlin.config import Config, load_config, resolve_settings
 from berlin.config.resolve import resolve_recipe
-from berlin.providers.recipe import parse_recipe
-from berlin.wire.toml import parse_toml
+from berlin.language.toml import parse_toml
+from berlin.recipes.recipe import parse_recipe
 from support.described import ENDPOINT, HEAD, LINES, PROMPT, describe, open_provider, write_provider
 
 GOOD = describe()

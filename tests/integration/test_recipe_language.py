@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from berlin import errors
-from berlin.providers.recipe import parse_recipe
+from berlin.recipes.recipe import parse_recipe
 from berlin.types import Usage
 from support.described import PROMPT, describe, scripted, tell, told_by
 from support.fault_steps import LAST_CHUNK, Send, WaitFor, begin_stream, chunk

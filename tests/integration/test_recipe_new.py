@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from berlin.auth.credentials import Credentials
-from berlin.gateway.fake import open_fake, redirect
-from berlin.providers.build import build_provider
-from berlin.providers.recipe import Recipe, parse_recipe, resolve_endpoint
 from berlin.providers.scripted import ScriptedProvider
+from berlin.recipes.build import build_provider
+from berlin.recipes.recipe import Recipe, parse_recipe, resolve_endpoint
 from berlin.types import Finished, Secret
+from berlin.workbench.fake import open_fake, redirect
 from support.browser import Browser
 from support.cli import Cli
 from support.recipes import TIMEOUTS, ask, recipe_of

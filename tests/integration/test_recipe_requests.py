@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pytest
 
 from berlin import ChatRequest, errors
-from berlin.providers.recipe import parse_recipe
+from berlin.recipes.recipe import parse_recipe
 from support.described import (
     body_of,
     describe,

@@ -8,17 +8,17 @@ import msgspec
 import pytest
 
 from berlin.auth.credentials import Credentials
-from berlin.authoring.diagnose import diagnose
-from berlin.authoring.draft.toml_writer import recipe_tree, write_toml
-from berlin.authoring.recording import record
-from berlin.authoring.replay import difference, replay
-from berlin.authoring.trial import Trial
-from berlin.authoring.trial_report import describe_answer, describe_turn
-from berlin.gateway.fake import CREDENTIALS, open_fake, redirect
 from berlin.providers.guide import GuideProvider
-from berlin.providers.recipe import load_recipe, recipe_names, resolve_endpoint
+from berlin.recipes.recipe import load_recipe, recipe_names, resolve_endpoint
 from berlin.types import ChatRequest, Secret, Timeouts
 from berlin.wire.transcript import decode_transcript, encode_transcript
+from berlin.workbench.diagnose import diagnose
+from berlin.workbench.draft.toml_writer import recipe_tree, write_toml
+from berlin.workbench.fake import CREDENTIALS, open_fake, redirect
+from berlin.workbench.recording import record
+from berlin.workbench.replay import difference, replay
+from berlin.workbench.trial import Trial
+from berlin.workbench.trial_report import describe_answer, describe_turn
 
 PROMPT = "What is Berlin?"
 SHORT = msgspec.structs.replace(CREDENTIALS, account="al", password=Secret("pw"))

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from berlin import errors
-from berlin.authoring.replay import difference, recipe_of, replay
 from berlin.errors import ProtocolError
 from berlin.types import ChatResponse
 from berlin.wire.transcript import Transcript, Turn
+from berlin.workbench.replay import difference, recipe_of, replay
 from support.transcripts import transcript_of
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from berlin import errors
-from berlin.authoring.replay import replay
+from berlin.workbench.replay import replay
 from support.transcripts import with_answer
 
 

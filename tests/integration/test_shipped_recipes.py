@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from berlin.authoring.replay import difference, replay
 from berlin.errors import ConfigurationError
-from berlin.providers.recipe import load_recipe, parse_recipe, recipe_names
+from berlin.recipes.recipe import load_recipe, parse_recipe, recipe_names
 from berlin.types import ChatResponse
+from berlin.workbench.replay import difference, replay
 from support.transcripts import TRANSCRIPTS, byte_by_byte, read, transcript_of
 
 ROOT = Path(__file__).parents[2]

@@ -11,6 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from berlin.errors import BerlinError, InvalidRequestError
+from berlin.formats.anthropic.format import AnthropicMessagesFormat
+from berlin.formats.contract import ClientCall
 from berlin.types import (
     ChatRequest,
     Finished,
@@ -27,8 +29,6 @@ from berlin.types import (
     Usage,
     UsageReport,
 )
-from berlin.wire.anthropic_messages import AnthropicMessagesFormat
-from berlin.wire.format import ClientCall
 from support.formats import sent
 
 BOUNDED = settings(max_examples=150, deadline=None)

@@ -14,7 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from berlin.errors import BerlinError
-from berlin.providers.recipe import load_recipe
+from berlin.formats.contract import ClientCall
+from berlin.language.prompt import flatten_messages
+from berlin.recipes.recipe import load_recipe
 from berlin.types import (
     ChatRequest,
     Finished,
@@ -26,8 +28,6 @@ from berlin.types import (
     Usage,
     UsageReport,
 )
-from berlin.wire.format import ClientCall
-from berlin.wire.prompt import flatten_messages
 from support.formats import sent
 
 BOUNDED = settings(max_examples=150, deadline=None)

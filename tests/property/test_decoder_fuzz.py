@@ -16,20 +16,20 @@ from hypothesis import strategies as st
 
 from berlin.config import Config
 from berlin.errors import BerlinError, ConfigurationError
-from berlin.providers.recipe import Recipe, load_recipe, parse_recipe
+from berlin.formats.contract import ClientCall
+from berlin.formats.described.decoder import MappedDecoder
+from berlin.language.stream import CompiledStream, StreamMap
+from berlin.language.toml import parse_toml
+from berlin.language.typed import CompiledDocument
+from berlin.recipes.recipe import Recipe, load_recipe, parse_recipe
 from berlin.types import ChatRequest, Endpoint, StreamEvent, TextDelta
-from berlin.wire.compile import CompiledDocument
-from berlin.wire.format import ClientCall
 from berlin.wire.inflate import PIECE_BYTES, Inflater
-from berlin.wire.mapped_stream import MappedDecoder
 from berlin.wire.pointer import MISSING, get_at, parse_pointer
 from berlin.wire.status import LONGEST_RETRY_AFTER_S, error_from_answer, parse_retry_after
-from berlin.wire.stream_map import CompiledStream, StreamMap
-from berlin.wire.toml import parse_toml
 
 BOUNDED = settings(max_examples=150, deadline=None)
 FORMAT = load_recipe("berlin").format()
-BERLIN_TOML = resources.files("berlin.providers").joinpath("recipes", "berlin.toml").read_text()
+BERLIN_TOML = resources.files("berlin.recipes").joinpath("shipped", "berlin.toml").read_text()
 
 
 def outcome(call: Callable[..., Any], *arguments: Any) -> Any:

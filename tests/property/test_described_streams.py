@@ -11,6 +11,9 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from berlin.errors import BerlinError, ConfigurationError, InvalidRequestError
+from berlin.formats.described.decoder import MappedDecoder
+from berlin.formats.described.encoder import MappedEncoder
+from berlin.language.stream import CompiledStream, StreamMap
 from berlin.types import (
     Finished,
     ReasoningDelta,
@@ -21,9 +24,6 @@ from berlin.types import (
     UsageReport,
 )
 from berlin.wire.framing import Framing
-from berlin.wire.mapped_encoder import MappedEncoder
-from berlin.wire.mapped_stream import MappedDecoder
-from berlin.wire.stream_map import CompiledStream, StreamMap
 
 BOUNDED = settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.filter_too_much]

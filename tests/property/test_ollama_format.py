@@ -13,6 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from berlin.errors import BerlinError, InvalidRequestError
+from berlin.formats.contract import ClientCall
+from berlin.formats.ollama.format import OllamaChatFormat, OllamaGenerateFormat
 from berlin.types import (
     ChatRequest,
     Finished,
@@ -30,8 +32,6 @@ from berlin.types import (
     Usage,
     UsageReport,
 )
-from berlin.wire.format import ClientCall
-from berlin.wire.ollama_chat import OllamaChatFormat, OllamaGenerateFormat
 
 BOUNDED = settings(max_examples=150, deadline=None)
 CHAT, GENERATE = OllamaChatFormat("llama"), OllamaGenerateFormat("llama")

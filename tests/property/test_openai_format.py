@@ -12,6 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from berlin.errors import BerlinError, InvalidRequestError
+from berlin.formats.contract import ClientCall
+from berlin.formats.openai.format import OpenAIChatFormat
 from berlin.types import (
     ChatRequest,
     ChatResponse,
@@ -30,8 +32,6 @@ from berlin.types import (
     Usage,
     UsageReport,
 )
-from berlin.wire.format import ClientCall
-from berlin.wire.openai_chat import OpenAIChatFormat
 
 BOUNDED = settings(max_examples=150, deadline=None)
 FORMAT = OpenAIChatFormat("gpt")

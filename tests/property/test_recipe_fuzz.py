@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from berlin.errors import ConfigurationError, InvalidRequestError, ProtocolError
-from berlin.providers.recipe import Recipe, parse_recipe
+from berlin.recipes.recipe import Recipe, parse_recipe
 from berlin.types import (
     ChatRequest,
     HttpResponse,
@@ -27,7 +27,7 @@ BOUNDED = settings(
 )
 LONGEST_S = 5.0
 
-BERLIN = resources.files("berlin.providers").joinpath("recipes", "berlin.toml").read_text()
+BERLIN = resources.files("berlin.recipes").joinpath("shipped", "berlin.toml").read_text()
 FULL = describe(
     """
 framing = "sse-events"

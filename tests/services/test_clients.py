@@ -15,17 +15,17 @@ import pytest
 
 from berlin import Berlin, ChatRequest
 from berlin.auth.credentials import Credentials
-from berlin.gateway.accounts import Accounts
+from berlin.gateway.access.accounts import Accounts
+from berlin.gateway.access.guard import Guard
+from berlin.gateway.access.key_reader import KeyReader
+from berlin.gateway.access.keys import KeyStore
 from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
-from berlin.gateway.guard import Guard
-from berlin.gateway.key_reader import KeyReader
-from berlin.gateway.keys import KeyStore
 from berlin.gateway.server import open_server
-from berlin.providers.base import Burst, Provider
+from berlin.providers.contract import Burst, Provider
 from berlin.providers.guide import GuideProvider
-from berlin.providers.recipe import load_recipe
 from berlin.providers.scripted import ScriptedProvider
+from berlin.recipes.recipe import load_recipe
 from berlin.types import (
     Finished,
     ReasoningDelta,

@@ -11,7 +11,7 @@ import pytest
 from berlin import errors
 from berlin.auth.credentials import Credentials
 from berlin.providers.http import HttpProvider
-from berlin.providers.recipe import load_recipe
+from berlin.recipes.recipe import load_recipe
 from berlin.types import ChatRequest, Message, Secret, Tool, ToolResultPart
 from support.recipes import client_of
 

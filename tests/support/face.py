@@ -11,10 +11,10 @@ from typing import Any
 
 import aiohttp
 
-from berlin.gateway.accounts import Accounts
+from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.chat import Gateway
 from berlin.gateway.server import open_server
-from berlin.providers.base import Provider
+from berlin.providers.contract import Provider
 from berlin.types import Secret
 
 LOGIN, CHAT = "/api/login", "/api/chat/completions"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from berlin.formats.contract import Format
 from berlin.types import ChatRequest, HttpRequest, HttpResponse
-from berlin.wire.format import Format
 
 
 def sent(chat: Format, request: ChatRequest, *answers: HttpResponse) -> HttpRequest:

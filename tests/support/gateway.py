@@ -24,14 +24,14 @@ import aiohttp
 from berlin import Berlin, Timeouts
 from berlin.auth.credentials import Credentials
 from berlin.config import Settings
+from berlin.gateway.access.guard import Guard
+from berlin.gateway.access.key_reader import KeyReader
+from berlin.gateway.access.keys import KeyStore
 from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
-from berlin.gateway.guard import Guard
-from berlin.gateway.key_reader import KeyReader
-from berlin.gateway.keys import KeyStore
 from berlin.gateway.server import open_server
 from berlin.gateway.streaming import OpenStreams
-from berlin.providers.recipe import parse_recipe
+from berlin.recipes.recipe import parse_recipe
 from berlin.types import Endpoint
 from support.face import LOGIN, PASSWORDS, accounts
 

@@ -10,14 +10,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from berlin.auth.contract import Authenticator
 from berlin.auth.credentials import Credentials
-from berlin.auth.flow import Authenticator
-from berlin.gateway.fake import CREDENTIALS, open_fake, redirect
-from berlin.providers.base import Provider
-from berlin.providers.build import build_provider
+from berlin.providers.contract import Provider
 from berlin.providers.http import HttpProvider
-from berlin.providers.recipe import Recipe, resolve_endpoint
+from berlin.recipes.build import build_provider
+from berlin.recipes.recipe import Recipe, resolve_endpoint
 from berlin.types import ChatRequest, ChatResponse, Timeouts, accumulate
+from berlin.workbench.fake import CREDENTIALS, open_fake, redirect
 
 TIMEOUTS = Timeouts(5, 10, 10, 30)
 

@@ -10,9 +10,9 @@ from typing import Literal
 import msgspec
 
 from berlin.auth.credentials import Credentials
-from berlin.auth.redis_store import RedisStore
-from berlin.auth.shared_tokens import SharedTokens
-from berlin.auth.token_store import Sealer, TokenKey
+from berlin.auth.tokens.redis_store import RedisStore
+from berlin.auth.tokens.shared import SharedTokens
+from berlin.auth.tokens.store import Sealer, TokenKey
 from berlin.client import Berlin
 from berlin.config import Overrides, load_config, resolve_settings
 from berlin.types import Secret

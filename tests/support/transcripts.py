@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from berlin.errors import BerlinError
-from berlin.providers.recipe import Recipe
+from berlin.recipes.recipe import Recipe
 from berlin.types import ChatResponse
 from berlin.types.accumulate import Accumulator
 from berlin.wire.transcript import Transcript, decode_transcript

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from berlin.config import data_path
-from berlin.gateway.accounts import Accounts
+from berlin.gateway.access.accounts import Accounts
 from berlin.types import Secret
 
 

@@ -17,7 +17,7 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from berlin.cli.terminal import open_writer
 from berlin.config import data_path
 from berlin.errors import BerlinError
-from berlin.providers.base import AsyncGeneratorProvider
+from berlin.providers.contract import AsyncGeneratorProvider
 
 Opening: TypeAlias = AbstractAsyncContextManager[tuple[AsyncGeneratorProvider, str]]
 """Gives a provider, and its own name of the model."""

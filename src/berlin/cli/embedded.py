@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from berlin.client import Berlin
-from berlin.gateway.accounts import Accounts
+from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.chat import Gateway
 from berlin.gateway.server import open_server
 from berlin.providers.guide import GuideProvider

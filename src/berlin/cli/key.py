@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from berlin.config import data_path
-from berlin.gateway.keys import Key, KeyStore
+from berlin.gateway.access.keys import Key, KeyStore
 
 _UNITS = {"h": 3_600, "d": 86_400, "w": 604_800}
 

@@ -22,7 +22,7 @@ COMMANDS = {
     "providers": ("berlin.cli.providers", "providers", "List the providers and whether they work."),
     "check": ("berlin.cli.providers", "check", "Ask a provider one short question."),
     "tokens": ("berlin.cli.tokens", "tokens", "List or clear the stored tokens."),
-    "recipe": ("berlin.cli.recipe", "recipe", "Write, check and try recipes."),
+    "recipe": ("berlin.cli.recipe.group", "recipe", "Write, check and try recipes."),
     "serve": ("berlin.cli.serve", "serve", "Serve providers to other programs."),
     "config": ("berlin.cli.config", "config", "Check the configuration."),
     "account": ("berlin.cli.account", "account", "Manage the accounts of `berlin serve`."),

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from berlin.cli.terminal import harmless
-from berlin.wire.secrets_scan import FoundSecret, find_secrets
+from berlin.language.secrets_scan import FoundSecret, find_secrets
 
 
 def warn_of_secrets(source: str, path: Path | None, found: list[FoundSecret]) -> None:

@@ -27,7 +27,7 @@ from berlin.config import (
     resolve_settings,
 )
 from berlin.errors import ConfigurationError
-from berlin.gateway.accounts import Accounts
+from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.chat import Gateway
 from berlin.gateway.server import open_server, stop_signals
 from berlin.gateway.setup import GUIDE, Reload, build_gateway, refresh_models_forever

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from berlin.auth.token_store import Record, TokenStore
+from berlin.auth.tokens.store import Record, TokenStore
 from berlin.cli.options import config_option, load_for_commands
 from berlin.config import open_store
 from berlin.errors import TokenStoreError

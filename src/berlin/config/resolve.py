@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 import msgspec
 
 from berlin.auth.credentials import CLIENT_NAMES, NAMES, USER_NAMES, Credentials
-from berlin.auth.login_store import LoginStore, StoredLogin
-from berlin.auth.shared_tokens import SharedTokens
+from berlin.auth.tokens.login_store import LoginStore, StoredLogin
+from berlin.auth.tokens.shared import SharedTokens
 from berlin.config.paths import config_path, data_path
 from berlin.config.schema import BUILT_IN, Config, ProviderConfig
 from berlin.config.tokens import open_tokens, resolve_value
 from berlin.errors import ConfigurationError
-from berlin.providers.recipe import Recipe, load_recipe, parse_recipe
+from berlin.recipes.recipe import Recipe, load_recipe, parse_recipe
 from berlin.types import Endpoint, Secret, Timeouts, is_loopback
 
 ENVIRONMENT_PROVIDER = "berlin"

@@ -10,8 +10,8 @@ import msgspec
 
 from berlin.config.paths import config_path
 from berlin.errors import ConfigurationError
+from berlin.language.toml import parse_toml
 from berlin.types import Timeouts
-from berlin.wire.toml import parse_toml
 
 BUILT_IN = ("berlin", "guide")
 """Providers that need no table in the file."""

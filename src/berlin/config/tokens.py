@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from berlin.auth.file_store import FileStore
-from berlin.auth.redis_store import RedisStore
-from berlin.auth.shared_tokens import SharedTokens
-from berlin.auth.token_store import Sealer, TokenStore
+from berlin.auth.tokens.file_store import FileStore
+from berlin.auth.tokens.redis_store import RedisStore
+from berlin.auth.tokens.shared import SharedTokens
+from berlin.auth.tokens.store import Sealer, TokenStore
 from berlin.config.paths import data_path
 from berlin.config.schema import FromEnvironment, TokensConfig
 from berlin.errors import ConfigurationError

@@ -8,7 +8,8 @@ import logging
 from aiohttp import web
 
 from berlin.errors import BerlinError
-from berlin.gateway.accounts import Accounts
+from berlin.gateway.access.accounts import Accounts
+from berlin.gateway.access.sessions import Sessions
 from berlin.gateway.body import MAX_BODY_BYTES
 from berlin.gateway.chat import Gateway
 from berlin.gateway.face import Face, Handler
@@ -17,9 +18,8 @@ from berlin.gateway.faces.berlin import BerlinFace
 from berlin.gateway.faces.ollama import OllamaFace
 from berlin.gateway.faces.openai import OpenAIFace
 from berlin.gateway.health import HealthPages
+from berlin.gateway.observe.visit import VISIT, Visit
 from berlin.gateway.refusals import from_http, headers_of, public
-from berlin.gateway.sessions import Sessions
-from berlin.gateway.visit import VISIT, Visit
 
 _log = logging.getLogger("berlin.gateway")
 

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, M
 import msgspec
 
 from berlin.errors import ConfigurationError, ModelNotFoundError
-from berlin.gateway.admission import Admission
+from berlin.gateway.access.admission import Admission
 from berlin.gateway.open_count import OpenCount
-from berlin.providers.base import Provider
+from berlin.providers.contract import Provider
 
 AT_ONCE = 64
 WAITING = 256

@@ -10,16 +10,16 @@ import msgspec
 from aiohttp import web
 
 from berlin.errors import UnavailableError
-from berlin.gateway.access_log import AccessLog, NoAccessLog
+from berlin.formats.contract import ClientCall, Format
+from berlin.gateway.access.guard import Guard
 from berlin.gateway.body import read_body
 from berlin.gateway.catalog import Catalog, Service, Target
-from berlin.gateway.guard import Guard
-from berlin.gateway.metrics import Metrics, NoMetrics
+from berlin.gateway.observe.log import AccessLog, NoAccessLog
+from berlin.gateway.observe.metrics import Metrics, NoMetrics
+from berlin.gateway.observe.traces import NoTracing, Tracing
+from berlin.gateway.observe.visit import VISIT
 from berlin.gateway.streaming import OpenStreams
-from berlin.gateway.tracing import NoTracing, Tracing
-from berlin.gateway.visit import VISIT
-from berlin.providers.base import Provider
-from berlin.wire.format import ClientCall, Format
+from berlin.providers.contract import Provider
 
 # Longer bodies are read in a thread, so that the loop goes on.
 LONG_BODY_BYTES = 64 * 1024

@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol, TypeAlias
 from aiohttp import web
 
 from berlin.errors import BerlinError
+from berlin.gateway.access.keys import Key
 from berlin.gateway.chat import Gateway
-from berlin.gateway.keys import Key
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

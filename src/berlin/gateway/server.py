@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from berlin.errors import ConfigurationError
-from berlin.gateway.accounts import Accounts
+from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.app import build_app
 from berlin.gateway.chat import Gateway
 from berlin.gateway.connection import HEADER_TIMEOUT_S, MAX_CONNECTIONS, open_runner

@@ -13,15 +13,15 @@ import msgspec
 from berlin.client import Berlin, build_named
 from berlin.config import Config, default_provider, resolve_settings
 from berlin.errors import BerlinError
-from berlin.gateway.access_log import open_access_log
-from berlin.gateway.admission import Admission
+from berlin.gateway.access.admission import Admission
+from berlin.gateway.access.guard import Guard
+from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.catalog import WAIT_S, Catalog, Service
 from berlin.gateway.chat import Gateway
-from berlin.gateway.guard import Guard
-from berlin.gateway.key_reader import KeyReader
-from berlin.gateway.metrics import Metrics, open_metrics
+from berlin.gateway.observe.log import open_access_log
+from berlin.gateway.observe.metrics import Metrics, open_metrics
+from berlin.gateway.observe.traces import open_tracing
 from berlin.gateway.streaming import OpenStreams
-from berlin.gateway.tracing import open_tracing
 
 GUIDE = "guide"
 REFRESH_MODELS_S = 600.0

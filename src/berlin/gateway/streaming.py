@@ -13,12 +13,12 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from berlin.errors import BerlinError, UnavailableError
+from berlin.formats.contract import EventEncoder
+from berlin.gateway.observe.visit import Visit
 from berlin.gateway.open_count import OpenCount
 from berlin.gateway.refusals import public
-from berlin.gateway.visit import Visit
-from berlin.providers.base import Bursts
+from berlin.providers.contract import Bursts
 from berlin.types import Accumulator, ChatResponse
-from berlin.wire.format import EventEncoder
 
 # So much may wait for a client before it has to read.
 HIGH_WATER_BYTES = 64 * 1024

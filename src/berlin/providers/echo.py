@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncGenerator
 from typing import Any, Self
 
-from berlin.providers.base import AsyncGeneratorProvider, Burst
+from berlin.providers.contract import AsyncGeneratorProvider, Burst
 from berlin.types import ChatRequest, Finished, TextDelta
 
 

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import msgspec
 
-from berlin.providers.base import AsyncGeneratorProvider, Burst
+from berlin.providers.contract import AsyncGeneratorProvider, Burst
 from berlin.types import ChatRequest, Finished, TextDelta
 
 TITLE_WEIGHT = 6.0

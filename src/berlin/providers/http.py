@@ -10,14 +10,14 @@ from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from berlin.auth.flow import Authenticator, DeviceCode
+from berlin.auth.contract import Authenticator, DeviceCode
 from berlin.errors import AuthenticationError, BerlinError, EmptyResponseError
-from berlin.providers.base import LONG_CONVERSATION, Burst
+from berlin.formats.contract import Exchange, Format
+from berlin.language.models import FetchMap
+from berlin.providers.contract import LONG_CONVERSATION, Burst
 from berlin.providers.stopwatch import Stopwatch
 from berlin.transport import Answer, Sender
 from berlin.types import ChatRequest, HttpRequest, HttpResponse, Secret, Timeouts, mask
-from berlin.wire.format import Exchange, Format
-from berlin.wire.models import FetchMap
 from berlin.wire.status import error_from_answer
 
 _T = TypeVar("_T")

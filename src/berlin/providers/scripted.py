@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Self
 
 from berlin.errors import BerlinError
-from berlin.providers.base import AsyncGeneratorProvider, Burst
+from berlin.providers.contract import AsyncGeneratorProvider, Burst
 from berlin.types import ChatRequest, Finished, StreamEvent, TextDelta
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from berlin.errors import BerlinError
-from berlin.providers.base import Burst, Bursts, Provider
+from berlin.providers.contract import Burst, Bursts, Provider
 from berlin.types import ChatRequest
 
 

@@ -11,7 +11,7 @@ from typing import Self
 import msgspec
 
 from berlin.errors import BerlinError
-from berlin.providers.base import Burst, Bursts, Provider
+from berlin.providers.contract import Burst, Bursts, Provider
 from berlin.types import ChatRequest, Timeouts
 
 ATTEMPTS = 3

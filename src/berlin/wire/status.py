@@ -19,9 +19,9 @@ from berlin.errors import (
     ServiceError,
     error_class_for_status,
 )
-from berlin.wire.format import snippet
 from berlin.wire.json import DECODE_ERRORS, encode_body
 from berlin.wire.pointer import first_at
+from berlin.wire.snippet import snippet
 
 LONGEST_RETRY_AFTER_S = 86_400.0
 

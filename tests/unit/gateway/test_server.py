@@ -10,10 +10,10 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from berlin import Berlin, ChatRequest, Timeouts, errors
-from berlin.gateway.accounts import Accounts
+from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.chat import Gateway
 from berlin.gateway.server import open_server
-from berlin.providers.base import Burst
+from berlin.providers.contract import Burst
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import Finished, Secret, TextDelta
 

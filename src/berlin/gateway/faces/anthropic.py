@@ -5,11 +5,11 @@ from __future__ import annotations
 from aiohttp import web
 
 from berlin.errors import BerlinError
+from berlin.formats.anthropic.format import AnthropicMessagesFormat
+from berlin.formats.tokens import TokenCount
 from berlin.gateway.chat import Gateway
 from berlin.gateway.face import Route
-from berlin.gateway.visit import VISIT
-from berlin.wire.anthropic_messages import AnthropicMessagesFormat
-from berlin.wire.tokens import TokenCount
+from berlin.gateway.observe.visit import VISIT
 
 
 class AnthropicFace:

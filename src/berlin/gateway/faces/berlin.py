@@ -11,7 +11,7 @@ import logging
 from aiohttp import web
 
 from berlin.auth.credentials import NAMES
-from berlin.auth.login import LoginMap
+from berlin.auth.flows.login import LoginMap
 from berlin.errors import (
     BerlinError,
     ConfigurationError,
@@ -20,17 +20,17 @@ from berlin.errors import (
     ModelNotFoundError,
     OverloadedError,
 )
-from berlin.gateway.accounts import MAX_NAME_CHARS, Accounts
+from berlin.gateway.access.accounts import MAX_NAME_CHARS, Accounts
+from berlin.gateway.access.sessions import Sessions
+from berlin.gateway.access.throttle import Throttle
 from berlin.gateway.body import read_body
 from berlin.gateway.catalog import Target
 from berlin.gateway.chat import Gateway
 from berlin.gateway.face import Route
-from berlin.gateway.sessions import Sessions
-from berlin.gateway.throttle import Throttle
-from berlin.gateway.visit import VISIT
-from berlin.providers.recipe import load_recipe
+from berlin.gateway.observe.visit import VISIT
+from berlin.language.step import CompiledStep
+from berlin.recipes.recipe import load_recipe
 from berlin.types import Secret
-from berlin.wire.step import CompiledStep
 
 _log = logging.getLogger("berlin.gateway")
 

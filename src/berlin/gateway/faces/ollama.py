@@ -11,11 +11,11 @@ from aiohttp import web
 
 import berlin
 from berlin.errors import BerlinError, InvalidRequestError
+from berlin.formats.client_request import decode_typed
+from berlin.formats.ollama.format import OllamaChatFormat, OllamaGenerateFormat
 from berlin.gateway.body import read_body
 from berlin.gateway.chat import Gateway
 from berlin.gateway.face import Route, model_names
-from berlin.wire.client_request import decode_typed
-from berlin.wire.ollama_chat import OllamaChatFormat, OllamaGenerateFormat
 
 # Ours, and the words of Ollama.
 _CAPABILITIES = {"tools": "tools", "images": "vision", "reasoning": "thinking"}

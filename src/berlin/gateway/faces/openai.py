@@ -9,9 +9,9 @@ from typing import Any
 from aiohttp import web
 
 from berlin.errors import BerlinError, ModelNotFoundError
+from berlin.formats.openai.format import OpenAIChatFormat
 from berlin.gateway.chat import Gateway
 from berlin.gateway.face import Route, model_names
-from berlin.wire.openai_chat import OpenAIChatFormat
 
 
 class OpenAIFace:

@@ -1,0 +1,250 @@
+"""What a flow is, and how a provider authenticates its requests with one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import NoReturn, Protocol, TypeAlias
+
+import msgspec
+
+from berlin.auth.attach import Attachment
+from berlin.auth.credentials import Credentials
+from berlin.auth.grant import Grant, check_token
+from berlin.auth.tokens.source import TokenSource
+from berlin.errors import AuthenticationError, BerlinError, MissingCredentialsError
+from berlin.types import HttpRequest, HttpResponse, Secret, mask
+
+Send: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponse]]
+"""Sends one request of a flow and gives the whole answer."""
+
+_IN_WORDS = {
+    "account": "account",
+    "password": "password",
+    "api_key": "API key",
+    "client_id": "client id",
+    "client_secret": "client secret",
+    "refresh_token": "refresh token",
+}
+
+
+class DeviceCode(msgspec.Struct, frozen=True):
+    """What a person has to do for a device code.
+
+    Attributes:
+        url: the page to open.
+        code: what to type there.
+        whole_url: a page that knows the code already; `""` if there is none.
+        device_code: what the token is asked with.
+        interval: seconds between two questions.
+        lifetime: seconds until it is too late.
+    """
+
+    url: str
+    code: str
+    whole_url: str
+    device_code: Secret
+    interval: float
+    lifetime: float
+
+
+class Flow(Protocol):
+    """One way to get a token.
+
+    Attributes:
+        needs: the credentials without which it cannot begin.
+        asks: whether a login asks the service anything, and so shows that they are right.
+    """
+
+    needs: tuple[str, ...]
+    asks: bool
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether a full login needs a person."""
+        ...
+
+    async def attend(
+        self, credentials: Credentials, send: Send, announce: Callable[[DeviceCode], None]
+    ) -> Grant:
+        """Get a token by a full login in which a person takes part.
+
+        Raises:
+            AuthenticationError: if the person refuses, or does nothing in time.
+            BerlinError: whatever else went wrong.
+        """
+        ...
+
+    async def obtain(self, credentials: Credentials, send: Send) -> Grant:
+        """Get a token by a full login.
+
+        Raises:
+            AuthenticationError: if the credentials are refused.
+            BerlinError: whatever else went wrong.
+        """
+        ...
+
+    async def renew(
+        self, credentials: Credentials, refresh_token: Secret, send: Send
+    ) -> Grant | None:
+        """Get the next token with a refresh token; `None` if this flow has no such way.
+
+        Raises:
+            AuthenticationError: if the refresh token is no longer good.
+            BerlinError: whatever else went wrong.
+        """
+        ...
+
+
+class Authenticator:
+    """Authenticates requests: gets tokens, attaches them, and takes back those refused.
+
+    Args:
+        flow: how tokens are got; `None` if the service asks for none.
+        attachment: how requests carry them.
+        credentials: what the user brings; `None` if only a given token is to be used.
+        source: where the token is kept.
+        rejected_statuses: the statuses that mean: the token is no longer good.
+
+    Attributes:
+        observe: called after each login, with `ok` or the code of the error.
+    """
+
+    def __init__(
+        self,
+        flow: Flow | None,
+        attachment: Attachment,
+        credentials: Credentials | None,
+        source: TokenSource,
+        rejected_statuses: tuple[int, ...] = (401,),
+    ) -> None:
+        self.source = source
+        self.rejected_statuses = rejected_statuses
+        self._flow = flow
+        self._attachment = attachment
+        self._credentials = credentials or Credentials()
+        self.observe: Callable[[str], None] = _ignore
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What must never show in a message."""
+        return (*self._credentials.secrets, *self.source.seen)
+
+    @property
+    def renews(self) -> bool:
+        """Whether there can be another token in place of a refused one."""
+        return self._flow is not None and self._flow.asks
+
+    def token_at_hand(self) -> Secret | None:
+        """Return the token if no login has to be waited for. Raises AuthenticationError."""
+        return None if self._flow is None else self.source.at_hand()
+
+    async def token(self, send: Send) -> Secret | None:
+        """Return a token, after a login if need be; `None` if the service asks for none.
+
+        Args:
+            send: sends one request of the login.
+
+        Raises:
+            MissingCredentialsError: if there is nothing to log in with.
+            AuthenticationError: if the service refuses the credentials.
+            BerlinError: whatever else the login ended with.
+        """
+        if self._flow is None:
+            return None
+        flow = self._flow
+        return await self.source.get(lambda refresh_token: self._login(flow, refresh_token, send))
+
+    async def log_in(self, send: Send, announce: Callable[[DeviceCode], None]) -> bool:
+        """Log in anew where that needs a person, and keep the token.
+
+        Args:
+            send: sends one request of the login.
+            announce: shows the person which page to open, and what to type there.
+
+        Returns:
+            whether that was needed; else the next request logs in by itself.
+
+        Raises:
+            BerlinError: if that fails.
+        """
+        if self._flow is not None and self._flow.needs_person:
+            grant = await self._flow.attend(self._credentials, send, announce)
+            await self.source.install(grant)
+            return True
+        self.source.adopt(None)
+        return False
+
+    def adopt(self, token: str | None) -> None:
+        """Use a token that somebody else got. Raises ProtocolError if it cannot be sent."""
+        self.source.adopt(None if token is None else check_token(token))
+
+    def reject(self, token: Secret | None) -> None:
+        """Hand in a token that the service refused."""
+        if token is not None:
+            self.source.reject(token)
+
+    def attach(self, request: HttpRequest, token: Secret | None) -> HttpRequest:
+        """Return the request with its token."""
+        return request if token is None else self._attachment.apply(request, token)
+
+    async def _login(self, flow: Flow, refresh_token: Secret | None, send: Send) -> Grant:
+        try:
+            grant = await self._renew_or_obtain(flow, refresh_token, send)
+        except BerlinError as error:
+            self.observe(error.code)
+            # Here already: it is remembered, stored, and the cause of what each waiter gets.
+            secrets = (*self.secrets, *((refresh_token,) if refresh_token else ()))
+            error.args = (mask(error.message, secrets), *error.args[1:])
+            raise
+        self.observe("ok")
+        return grant
+
+    async def _renew_or_obtain(self, flow: Flow, refresh_token: Secret | None, send: Send) -> Grant:
+        if refresh_token is not None:
+            try:
+                grant = await flow.renew(self._credentials, refresh_token, send)
+            except AuthenticationError:
+                if self._missing(flow):
+                    raise
+                grant = None  # too old, or used before: a full login
+            if grant is not None:
+                return grant
+        missing = self._missing(flow)
+        if missing:
+            raise MissingCredentialsError(_explain(missing))
+        return await flow.obtain(self._credentials, send)
+
+    def _missing(self, flow: Flow) -> list[str]:
+        have = self._credentials.values()
+        return [name for name in flow.needs if name not in have]
+
+
+class Unattended:
+    """A flow in which no person takes part."""
+
+    needs_person = False
+
+    async def attend(
+        self, credentials: Credentials, send: Send, announce: Callable[[DeviceCode], None]
+    ) -> NoReturn:
+        """Refuse: there is nothing to do for a person."""
+        raise NotImplementedError
+
+
+def _ignore(result: str) -> None:
+    """Nobody watches the logins."""
+
+
+def _explain(missing: list[str]) -> str:
+    words = " and ".join(_IN_WORDS[name] for name in missing)
+    arguments = ", ".join(f"{name}=…" for name in missing)
+    variables = ", ".join(f"BERLIN_{name.upper()}" for name in missing)
+    ways = [
+        f"in the environment ({variables}, for the provider `berlin`)",
+        "in the configuration file",
+        "or with `berlin login`",
+    ]
+    if {*missing} <= {"account", "password"}:
+        ways.insert(0, f"as arguments ({arguments})")
+    count = {3: "three", 4: "four"}[len(ways)]
+    return f"there is no {words} to log in with. Give it in one of {count} ways: {', '.join(ways)}"

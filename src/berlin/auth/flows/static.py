@@ -1,0 +1,79 @@
+"""Flows without a login: an API key, and HTTP basic authentication."""
+
+from __future__ import annotations
+
+import base64
+import time
+
+import msgspec
+
+from berlin.auth.attach import BEARER, Attachment
+from berlin.auth.contract import Flow, Send, Unattended
+from berlin.auth.credentials import Credentials
+from berlin.auth.grant import Grant, check_token
+from berlin.errors import ConfigurationError, ProtocolError
+from berlin.types import Secret
+
+
+class NoneMap(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="flow", tag="none"
+):
+    """`flow = "none"`: the service asks for nothing."""
+
+    attach: Attachment = BEARER
+    rejected_statuses: tuple[int, ...] = ()
+
+    def flow(self) -> Flow | None:
+        """Return nothing."""
+        return None
+
+
+class ApiKeyMap(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="flow", tag="api-key"
+):
+    """`flow = "api-key"`: the key is the token."""
+
+    attach: Attachment = BEARER
+    rejected_statuses: tuple[int, ...] = ()
+
+    def flow(self) -> Flow | None:
+        """Return the flow."""
+        return _Given(("api_key",))
+
+
+class BasicMap(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="flow", tag="basic"
+):
+    """`flow = "basic"`: account and password in each request (RFC 7617)."""
+
+    attach: Attachment = Attachment(header="Authorization", prefix="Basic ")
+    rejected_statuses: tuple[int, ...] = ()
+
+    def flow(self) -> Flow | None:
+        """Return the flow."""
+        return _Given(("account", "password"))
+
+
+class _Given(Unattended):
+    """The token is made of the credentials, without asking anybody."""
+
+    def __init__(self, needs: tuple[str, ...]) -> None:
+        self.needs = needs
+        self.asks = False
+
+    async def obtain(self, credentials: Credentials, send: Send) -> Grant:
+        values = credentials.values()
+        if self.needs == ("api_key",):
+            try:
+                return Grant(check_token(values["api_key"]), time.time())
+            except ProtocolError as error:
+                raise ConfigurationError(f"the API key cannot be sent: {error.message}") from error
+        if ":" in values["account"]:
+            raise ConfigurationError("basic authentication allows no ':' in the account (RFC 7617)")
+        pair = f"{values['account']}:{values['password']}".encode()
+        return Grant(Secret(base64.b64encode(pair).decode()), time.time())
+
+    async def renew(
+        self, credentials: Credentials, refresh_token: Secret, send: Send
+    ) -> Grant | None:
+        return None

@@ -1,0 +1,1 @@
+"""The life of a token, and where it is kept."""

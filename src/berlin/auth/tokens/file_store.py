@@ -1,0 +1,118 @@
+"""Tokens in files of this user: shared by all processes of one machine."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+from pathlib import Path
+from typing import IO
+
+from berlin.auth.tokens.private_file import load_private, make_private_folder, save_private
+from berlin.auth.tokens.store import Lease, Record, Sealer, TokenKey
+
+_log = logging.getLogger("berlin.auth")
+
+
+class FileStore:
+    """One file and one lock file for each key, in a folder that only its owner can read.
+
+    The lock is the operating system's (`flock`): it ends with its holder, however that dies.
+
+    Args:
+        folder: where the files are.
+        sealer: encrypts them, if there is a key.
+    """
+
+    def __init__(self, folder: Path, sealer: Sealer) -> None:
+        self._folder = folder
+        self._sealer = sealer
+        self._warned: set[str] = set()
+
+    def load(self, key: TokenKey) -> Record | None:
+        """Return what is stored; a bad file counts as none, with one warning."""
+        record = self._read(self._path(key, "json"))
+        return record if record is not None and record.belongs_to(key) else None
+
+    def save(self, key: TokenKey, record: Record, lease: Lease | None) -> None:
+        """Store a record in one step: the file is the old or the new one, never torn."""
+        save_private(self._path(key, "json"), self._sealer.seal(record))
+
+    def entries(self) -> list[Record]:
+        """Return all that is stored."""
+        found = (self._read(path) for path in sorted(self._folder.glob("*.json")))
+        return [record for record in found if record is not None]
+
+    def clear(self) -> int:
+        """Remove all files of tokens."""
+        paths = list(self._folder.glob("*.json"))
+        for path in paths:
+            path.unlink(missing_ok=True)
+        for left in self._folder.glob(".*.json.*"):  # by a process that was killed as it wrote
+            left.unlink(missing_ok=True)
+        return len(paths)
+
+    def forget(self, recipe: str, url: str) -> int:
+        """Remove the files of one service."""
+        count = 0
+        for path in self._folder.glob("*.json"):
+            record = self._read(path)
+            if record is not None and (record.recipe, record.url) == (recipe, url):
+                path.unlink(missing_ok=True)
+                count += 1
+        return count
+
+    def try_lock(self, key: TokenKey) -> Lease | None:
+        """Take the lock of a key if it is free."""
+        make_private_folder(self._folder)
+        path = self._path(key, "lock")
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        file = os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0)
+        if not _lock(file):
+            file.close()
+            return None
+        return Lease(key.digest, 0, file)
+
+    def extend(self, lease: Lease) -> bool:
+        """Do nothing: the lock lasts until it is let go."""
+        return True
+
+    def unlock(self, lease: Lease) -> None:
+        """Let a lock go."""
+        if isinstance(lease.proof, io.RawIOBase):
+            _release(lease.proof)
+            lease.proof.close()
+
+    def _path(self, key: TokenKey, suffix: str) -> Path:
+        return self._folder / f"{key.digest}.{suffix}"
+
+    def _read(self, path: Path) -> Record | None:
+        try:
+            data = load_private(path)
+            return self._sealer.open(data) if data is not None else None
+        except (OSError, ValueError, RecursionError) as error:
+            if str(path) not in self._warned:
+                self._warned.add(str(path))
+                _log.warning("tokens.ignored path=%s reason=%s", path, error)
+            return None
+
+
+def _lock(file: IO[bytes]) -> bool:
+    try:
+        import fcntl
+    except ImportError:
+        return True  # Windows: no lock between processes; each may log in once
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _release(file: io.RawIOBase) -> None:
+    # Closing is not enough: a child that was forked meanwhile holds the same open file.
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_UN)

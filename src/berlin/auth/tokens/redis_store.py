@@ -1,0 +1,172 @@
+"""Tokens in Redis: shared by all replicas of a service."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import Any
+
+from berlin.auth.tokens.store import Lease, Record, Sealer, TokenKey
+from berlin.errors import ConfigurationError
+from berlin.types import Secret
+
+LEASE_MS = 4_000
+OPERATION_TIMEOUT_S = 0.6
+PREFIX = "berlin:token:"
+# A record outlives its token, because the refresh token does; unused ones go after a month.
+KEEP_S = 30 * 24 * 3600
+
+_log = logging.getLogger("berlin.auth")
+
+# All times are the server's: replicas' clocks do not count. The fence grows with each holder of
+# the lock, and lives as long as the record that it guards. A lock that never ends, or a fence that
+# is no number, is none of ours, and is replaced.
+_LOCK = """
+if redis.call('pttl', KEYS[1]) == -1 then redis.call('del', KEYS[1]) end
+if not redis.call('set', KEYS[1], ARGV[1], 'nx', 'px', ARGV[2]) then return 0 end
+local fence = redis.pcall('incr', KEYS[2])
+if type(fence) == 'table' then
+  redis.call('del', KEYS[2])
+  fence = redis.call('incr', KEYS[2])
+end
+redis.call('expire', KEYS[2], ARGV[3])
+return fence
+"""
+_EXTEND = """
+if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('pexpire', KEYS[1], ARGV[2])
+"""
+_UNLOCK = """
+if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('del', KEYS[1])
+"""
+_SAVE = """
+local held = redis.pcall('get', KEYS[2])
+local fence = type(held) == 'string' and tonumber(held) or 0
+if fence > tonumber(ARGV[2]) then return 0 end
+redis.call('set', KEYS[1], ARGV[1], 'ex', ARGV[3])
+return 1
+"""
+
+
+class RedisStore:
+    """One value, one lock and one fence for each key.
+
+    Args:
+        url: `redis://`, `rediss://` or `unix://`, with its password.
+        sealer: encrypts the records; a dump of Redis must tell nobody anything.
+
+    Raises:
+        ConfigurationError: if the extra is not installed, or the URL is none.
+    """
+
+    def __init__(self, url: Secret, sealer: Sealer) -> None:
+        try:
+            import redis
+            from redis.backoff import NoBackoff
+            from redis.retry import Retry
+        except ImportError as error:
+            raise ConfigurationError(
+                "a Redis token store needs one more package: pip install 'berlin-llm[redis]'"
+            ) from error
+        self._sealer = sealer
+        self._errors = (redis.RedisError, OSError)
+        self._warned = False
+        try:
+            # A slow Redis is worse than a dead one: no retries, short limits.
+            self._redis: Any = redis.Redis.from_url(
+                url.reveal(),
+                socket_timeout=OPERATION_TIMEOUT_S,
+                socket_connect_timeout=OPERATION_TIMEOUT_S,
+                retry=Retry(NoBackoff(), 0),
+            )
+        except ValueError as error:
+            raise ConfigurationError(f"the token store's URL is not Redis's: {error}") from None
+
+    def load(self, key: TokenKey) -> Record | None:
+        """Return what is stored; a value that makes no sense counts as none, with one warning."""
+        try:
+            data = self._get(_name(key))
+            record = self._sealer.open(data) if data is not None else None
+        except (ValueError, RecursionError) as error:
+            self._warn(error)
+            return None
+        return record if record is not None and record.belongs_to(key) else None
+
+    def save(self, key: TokenKey, record: Record, lease: Lease | None) -> None:
+        """Store a record, unless a later holder of the lock has one to store."""
+        names = (_name(key), _name(key, "fence"))
+        data = self._sealer.seal(record)
+        fence = lease.fence if lease else 0
+        if not self._call(self._redis.eval, _SAVE, 2, *names, data, fence, KEEP_S):
+            _log.warning("tokens.late_write_refused")
+
+    def entries(self) -> list[Record]:
+        """Return all that is stored."""
+        return [record for _, record in self._records()]
+
+    def clear(self) -> int:
+        """Forget all tokens."""
+        return sum(self._call(self._redis.delete, name) for name in self._names())
+
+    def forget(self, recipe: str, url: str) -> int:
+        """Forget the tokens of one service."""
+        return sum(
+            self._call(self._redis.delete, name)
+            for name, record in self._records()
+            if (record.recipe, record.url) == (recipe, url)
+        )
+
+    def try_lock(self, key: TokenKey) -> Lease | None:
+        """Take the lock of a key if it is free, for `LEASE_MS`."""
+        proof = secrets.token_hex(16)
+        names = (_name(key, "lock"), _name(key, "fence"))
+        fence = self._call(self._redis.eval, _LOCK, 2, *names, proof, LEASE_MS, KEEP_S)
+        return Lease(_name(key, "lock"), int(fence), proof) if fence else None
+
+    def extend(self, lease: Lease) -> bool:
+        """Hold a lock for another `LEASE_MS`."""
+        return bool(self._call(self._redis.eval, _EXTEND, 1, lease.name, lease.proof, LEASE_MS))
+
+    def unlock(self, lease: Lease) -> None:
+        """Let a lock go, if it is still ours."""
+        self._call(self._redis.eval, _UNLOCK, 1, lease.name, lease.proof)
+
+    def _names(self) -> list[bytes]:
+        found = self._call(lambda: list(self._redis.scan_iter(f"{PREFIX}*:record", count=500)))
+        return sorted(found)
+
+    def _records(self) -> list[tuple[bytes, Record]]:
+        records = []
+        for name in self._names():
+            try:
+                data = self._get(name)
+                records += [(name, self._sealer.open(data))] if data is not None else []
+            except (ValueError, RecursionError) as error:
+                self._warn(error)
+        return records
+
+    def _get(self, name: str | bytes) -> bytes | None:
+        try:
+            data: bytes | None = self._call(self._redis.get, name)
+        except OSError as error:
+            if "WRONGTYPE" in str(error):
+                raise ValueError("it is of another type") from None
+            raise
+        return data
+
+    def _call(self, operation: Any, *arguments: Any) -> Any:
+        try:
+            return operation(*arguments)
+        except self._errors as error:
+            raise OSError(f"Redis: {type(error).__name__}: {str(error)[:100]}") from None
+
+    def _warn(self, error: Exception) -> None:
+        if not self._warned:
+            self._warned = True
+            _log.warning("tokens.ignored store=redis reason=%s", error)
+
+
+def _name(key: TokenKey, what: str = "record") -> str:
+    # One hash tag, so that a cluster keeps the three together.
+    return f"{PREFIX}{{{key.digest}}}:{what}"

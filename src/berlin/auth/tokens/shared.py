@@ -1,0 +1,147 @@
+"""A token store as a request sees it: never slower than its limit, and never the reason to hang."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Literal, TypeVar
+
+from berlin.auth.tokens.store import Lease, Record, TokenKey, TokenStore
+from berlin.errors import BerlinError, TokenStoreError
+
+OPERATION_TIMEOUT_S = 0.8
+REST_S = 2.0
+FIRST_POLL_S, LONGEST_POLL_S = 0.02, 0.25
+EXTEND_EVERY_S = 1.2
+LOCK_WAIT_S = 30.0
+
+_log = logging.getLogger("berlin.auth")
+_T = TypeVar("_T")
+
+
+class SharedTokens:
+    """Uses a store with limits. When it fails it is left alone for a while (`REST_S`, spread, so
+    that not everybody comes back at once), and meanwhile each process is on its own.
+
+    Args:
+        store: the store.
+        on_failure: `login`: without the store, this process logs in by itself; `error`: without
+            the store there is no new token.
+    """
+
+    def __init__(
+        self,
+        store: TokenStore,
+        on_failure: Literal["login", "error"] = "login",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.store = store
+        self._on_failure = on_failure
+        self._clock = clock
+        self._rests_until = 0.0
+
+    async def load(self, key: TokenKey) -> Record | None:
+        """Return what is stored, or `None`, also if the store cannot be used now."""
+        return await self._use(lambda: self.store.load(key))
+
+    async def save(self, key: TokenKey, record: Record, lease: Lease | None) -> None:
+        """Store a record, if the store can be used now."""
+        await self._use(lambda: self.store.save(key, record, lease))
+
+    @asynccontextmanager
+    async def lock(
+        self, key: TokenKey, adopted: Callable[[Record | None], bool]
+    ) -> AsyncGenerator[Lease | None]:
+        """Hold the lock of a key in the block; `None` if it is not to be had or not needed.
+
+        Args:
+            key: whose lock.
+            adopted: is shown what is stored while another holds the lock; when it returns `True`,
+                there is nothing left to wait for.
+        """
+        lease = await self._wait_for_lease(key, adopted)
+        if lease is None:
+            yield None
+            return
+        extending = asyncio.create_task(self._extend(lease))
+        try:
+            yield lease
+        finally:
+            extending.cancel()
+            await self._unlock(lease)
+
+    async def _wait_for_lease(
+        self, key: TokenKey, adopted: Callable[[Record | None], bool]
+    ) -> Lease | None:
+        gives_up_at = self._clock() + LOCK_WAIT_S
+        poll = FIRST_POLL_S
+        while True:
+            lease = await self._use(lambda: self.store.try_lock(key), undo=self.store.unlock)
+            if lease is not None or self._rests() or self._clock() >= gives_up_at:
+                return lease
+            if adopted(await self.load(key)):
+                return None
+            await asyncio.sleep(poll * (0.5 + random.random()))  # noqa: S311  # no secret
+            poll = min(2 * poll, LONGEST_POLL_S)
+
+    async def _extend(self, lease: Lease) -> None:
+        while True:
+            await asyncio.sleep(EXTEND_EVERY_S)
+            with suppress(BerlinError):
+                await self._use(lambda: self.store.extend(lease))
+
+    async def _unlock(self, lease: Lease) -> None:
+        # Begun even if this task is cancelled or the store rests, because others wait for the
+        # lock; but a store that fails is not waited for twice.
+        unlocking = asyncio.get_running_loop().run_in_executor(None, self.store.unlock, lease)
+        _abandon(unlocking, None)
+        if not self._rests():
+            await asyncio.wait((unlocking,), timeout=OPERATION_TIMEOUT_S)
+
+    def _rests(self) -> bool:
+        return self._clock() < self._rests_until
+
+    async def _use(
+        self,
+        operation: Callable[[], _T],
+        undo: Callable[[Any], None] | None = None,
+    ) -> _T | None:
+        if self._rests():
+            self._without("it failed a moment ago")
+            return None
+        running = asyncio.get_running_loop().run_in_executor(None, operation)
+        try:
+            return await asyncio.wait_for(asyncio.shield(running), OPERATION_TIMEOUT_S)
+        except (OSError, TimeoutError) as error:
+            _abandon(running, undo)
+            first = not self._rests()
+            self._rests_until = self._clock() + REST_S * (0.5 + random.random())  # noqa: S311  # as above
+            reason = str(error) or f"no answer in {OPERATION_TIMEOUT_S} s"
+            if first:
+                _log.warning("tokens.store_failed reason=%s", reason)
+            self._without(reason)
+            return None
+        except asyncio.CancelledError:
+            _abandon(running, undo)
+            raise
+
+    def _without(self, reason: str) -> None:
+        if self._on_failure == "error":
+            raise TokenStoreError(
+                f"the token store cannot be used: {reason}. Mend it, or allow logins without it: "
+                'tokens.on_failure = "login"'
+            )
+
+
+def _abandon(running: asyncio.Future[Any], undo: Callable[[Any], None] | None) -> None:
+    """Let an operation that nobody waits for end by itself, and take back what it did."""
+
+    def end(done: asyncio.Future[Any]) -> None:
+        if not done.cancelled() and done.exception() is None and undo and done.result() is not None:
+            asyncio.get_running_loop().run_in_executor(None, undo, done.result())
+
+    running.add_done_callback(end)

@@ -1,0 +1,390 @@
+"""The life of a token: whoever needs it gets it, and at most one login runs at a time.
+
+        none ──get──> logging in ──grant──> good ──ahead of its expiry──> renewing ──grant──> good
+         ^                │                  │                               │
+         └──── failed ────┴──── rejected ────┘ <──────────── expired ────────┘
+
+One source serves all coroutines, event loops and threads of a process; with a store behind it,
+all processes and replicas.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import math
+import os
+import random
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import msgspec
+
+from berlin.auth.grant import Grant
+from berlin.auth.tokens.shared import SharedTokens
+from berlin.auth.tokens.store import Lease, Record, TokenKey
+from berlin.errors import (
+    AuthenticationError,
+    BerlinError,
+    ConnectionLostError,
+    MissingCredentialsError,
+    ProtocolError,
+    UpstreamTimeoutError,
+)
+from berlin.types import Secret
+
+FIRST_REFUSAL_S = 5.0
+LONGEST_REFUSAL_S = 300.0
+RENEW_AHEAD = 0.2
+LONGEST_RENEW_AHEAD_S = 300.0
+RENEW_AGAIN_S = 5.0
+# So long a request waits for the renewal of a token that is still good.
+RENEW_PATIENCE_S = 2.0
+MAX_SOURCES = 1024
+
+Login: TypeAlias = Callable[[Secret | None], Awaitable[Grant]]
+"""Logs in, with the refresh token if there is one."""
+
+
+class TokenSource:
+    """The token of one key.
+
+    Args:
+        key: what the token belongs to.
+        shared: where other processes find it; `None` keeps it here.
+        clock: seconds that only go forward.
+        wall: seconds since 1970.
+        jitter: a number from 0 to 1 that spreads renewals.
+    """
+
+    def __init__(
+        self,
+        key: TokenKey | None = None,
+        shared: SharedTokens | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._key = key or TokenKey("", "", "", "")
+        self._shared = shared
+        self._clock, self._wall, self._jitter = clock, wall, jitter
+        self._lock = threading.Lock()
+        self._grant: Grant | None = None
+        self._renew_at = self._good_until = 0.0
+        self._refresh_token: Secret | None = None
+        self._rejected: deque[Secret] = deque(maxlen=16)
+        self._login: _Login | None = None
+        self._refusal: AuthenticationError | None = None
+        self._refused_until = 0.0
+        self._refusals = 0
+        _SOURCES.add(self)
+
+    @property
+    def token(self) -> Secret | None:
+        """The token at hand, if there is one."""
+        return self._grant.token if self._grant else None
+
+    @property
+    def seen(self) -> tuple[Secret, ...]:
+        """The tokens at hand and those refused of late: what must never show in a message."""
+        with self._lock:
+            held = (self._grant.token if self._grant else None, self._refresh_token)
+            return (*self._rejected, *(token for token in held if token is not None))
+
+    def adopt(self, token: Secret | None) -> None:
+        """Take a token that somebody else got; `None` forgets the one at hand for good."""
+        with self._lock:
+            if token is None:
+                if self._grant is not None:
+                    self._rejected.append(self._grant.token)
+                self._grant = None
+            else:
+                self._take(Grant(token, self._wall()))
+            self._forget_refusals()
+
+    def reject(self, token: Secret) -> None:
+        """Hand in a token that the service refused. A newer one stays."""
+        with self._lock:
+            self._rejected.append(token)
+            if self._grant is not None and self._grant.token == token:
+                self._grant = None
+
+    async def install(self, grant: Grant) -> None:
+        """Take a grant that a person got by hand, and share it."""
+        with self._lock:
+            self._take(grant)
+            self._forget_refusals()
+        if self._shared is not None:
+            async with self._shared.lock(self._key, lambda record: False) as lease:
+                await self._shared.save(self._key, Record.of(self._key, grant), lease)
+
+    def at_hand(self) -> Secret | None:
+        """Return the token if `get` would not have to wait.
+
+        Raises:
+            AuthenticationError: as `get` does for credentials that were refused of late.
+        """
+        with self._lock:
+            return self._held()
+
+    async def get(self, login: Login) -> Secret:
+        """Return the token, after a login or a renewal if need be.
+
+        Whoever comes while a login runs waits for that one, unless the token at hand is still
+        good. A login goes on when the one who began it is cancelled, and ends when nobody waits
+        any more.
+
+        Raises:
+            AuthenticationError: if the credentials are refused. That is remembered for a while
+                that grows, without asking the service again: it could lock the account.
+            BerlinError: whatever else the login ended with.
+        """
+        while True:
+            with self._lock:
+                held = self._held()
+                if held is not None:
+                    return held
+                begins = self._login is None or self._login.is_lost()
+                if self._login is None or begins:
+                    self._login = _Login()
+                running = self._login
+                running.waiting += 1
+                patience = RENEW_PATIENCE_S if self._is_good(self._clock()) else None
+            if begins:
+                running.begin(self, login)
+            goes_on = False
+            try:
+                outcome = await asyncio.wait_for(asyncio.wrap_future(running.outcome), patience)
+            except TimeoutError:
+                goes_on = True  # ended now, it could lose a refresh token that is spent
+                held = self._still_good()
+                if held is not None:
+                    return held
+                continue
+            finally:
+                with self._lock:
+                    running.waiting -= 1
+                    if not running.waiting and not goes_on:
+                        running.cancel()
+            match outcome:
+                case Grant():
+                    return outcome.token
+                case BerlinError():
+                    held = self._still_good()
+                    if held is not None:
+                        return held
+                    raise outcome.again() from outcome
+                case BaseException():
+                    raise outcome
+                case None:
+                    continue  # the loop that ran it is gone; the next one tries
+
+    def _held(self) -> Secret | None:
+        """Return the token at hand, if no login has to be waited for. Called with the lock."""
+        now = self._clock()
+        if self._grant is not None and self._is_good(now):
+            renewing = self._login is not None and not self._login.is_lost()
+            refused = now < self._refused_until
+            if now < self._renew_at or renewing or refused:
+                return self._grant.token
+        elif self._refusal is not None and now < self._refused_until:
+            raise _remembered(self._refusal, self._refused_until - now)
+        return None
+
+    def _is_good(self, now: float) -> bool:
+        return self._grant is not None and now < self._good_until
+
+    def _still_good(self) -> Secret | None:
+        """Return the token at hand after a renewal failed: it may have some time left."""
+        with self._lock:
+            now = self._clock()
+            if self._grant is None or not self._is_good(now):
+                return None
+            self._renew_at = now + RENEW_AGAIN_S
+            return self._grant.token
+
+    def _take(self, grant: Grant) -> None:
+        now = self._clock()
+        left = math.inf if grant.expires_at is None else grant.expires_at - self._wall()
+        if left <= 0:
+            left = math.inf  # new, and expired already: a clock is wrong; the service will tell
+        ahead = min(RENEW_AHEAD * left, LONGEST_RENEW_AHEAD_S)
+        self._grant = grant
+        self._good_until = now + left
+        self._renew_at = self._good_until - ahead * (0.5 + 0.5 * self._jitter())
+        self._refresh_token = grant.refresh_token
+
+    async def _acquire(self, login: Login) -> Grant:
+        """Get a grant: from another process that was faster, or by a login under the lock."""
+        if self._shared is None:
+            return await login(self._refresh_token)
+        before = self._grant.token if self._grant else None
+        found: list[Grant] = []
+
+        def adopted(record: Record | None) -> bool:
+            grant = record.grant() if record is not None else None
+            if grant is None or grant.token == before or grant.token in self._rejected:
+                return False
+            if grant.expires_at is not None and grant.expires_at <= self._wall():
+                return False
+            found[:] = [grant]
+            return True
+
+        async with self._shared.lock(self._key, adopted) as lease:
+            if found:
+                return found[0]
+            record = await self._shared.load(self._key)
+            if adopted(record):
+                return found[0]
+            return await self._login_under(self._shared, lease, record, login)
+
+    async def _login_under(
+        self, shared: SharedTokens, lease: Lease | None, record: Record | None, login: Login
+    ) -> Grant:
+        if record is not None and record.refused_until > self._wall():
+            error = AuthenticationError(record.refusal)
+            raise _remembered(error, record.refused_until - self._wall())
+        if lease is None:
+            # Without the lock another process may use the refresh token at the same time, and
+            # then a service that rotates them ends both sessions.
+            try:
+                return await login(None)
+            except MissingCredentialsError:
+                if self._refresh_token is None:
+                    raise
+                return await login(self._refresh_token)
+        refresh = self._refresh_token
+        if record is not None:
+            refresh = Secret(record.refresh_token) if record.refresh_token else None
+            if refresh is not None:
+                # Taken out before it is used: if this process dies now, the next one logs in
+                # in full instead of using it a second time.
+                spent = msgspec.structs.replace(record, refresh_token=None)
+                await shared.save(self._key, spent, lease)
+        try:
+            grant = await login(refresh)
+        except AuthenticationError as error:
+            times = record.refusals if record is not None else 0
+            refused = msgspec.structs.replace(
+                Record.of(self._key, None),
+                refused_until=self._wall() + _refusal_time(times),
+                refusals=times + 1,
+                refusal=error.message,
+            )
+            await shared.save(self._key, refused, lease)
+            raise
+        except BerlinError as error:
+            if record is not None and not isinstance(error, _MAYBE_SPENT):
+                await shared.save(self._key, record, lease)
+            raise
+        await shared.save(self._key, Record.of(self._key, grant), lease)
+        return grant
+
+    def _settle(self, login: _Login, outcome: Grant | BaseException | None) -> None:
+        with self._lock:
+            if self._login is login:
+                self._login = None
+            if isinstance(outcome, Grant):
+                self._take(outcome)
+                self._forget_refusals()
+            elif isinstance(outcome, AuthenticationError):
+                wait = outcome.retry_after or _refusal_time(self._refusals)
+                self._refusals += 1
+                self._refusal, self._refused_until = outcome, self._clock() + wait
+        login.outcome.set_result(outcome)
+
+    def _forget_refusals(self) -> None:
+        self._refusal, self._refused_until, self._refusals = None, 0.0, 0
+
+    def _after_fork(self) -> None:
+        # The parent's lock may be held, and its login runs in the parent only.
+        self._lock = threading.Lock()
+        self._login = None
+
+
+# What leaves open whether the service has taken the refresh token.
+_MAYBE_SPENT = (UpstreamTimeoutError, ConnectionLostError, ProtocolError)
+
+
+def _refusal_time(refusals: int) -> float:
+    return min(FIRST_REFUSAL_S * 2.0**refusals, LONGEST_REFUSAL_S)
+
+
+def _remembered(refusal: AuthenticationError, wait: float) -> AuthenticationError:
+    error = refusal.again()
+    note = f"(remembered, so that the account is not locked; tried again in {wait:.0f} s"
+    message = refusal.message.partition(" (remembered,")[0]
+    error.args = (f"{message} {note}, or at once with other credentials)",)
+    error.retry_after = wait
+    error.__cause__ = refusal
+    return error
+
+
+class _Login:
+    """One running login. It is a task of its own, so it outlives the one who began it."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        # Results only, never an exception: nobody may be left to retrieve it. Set running, so
+        # that a waiter who is cancelled does not cancel it for the others.
+        self.outcome: concurrent.futures.Future[Grant | BaseException | None] = (
+            concurrent.futures.Future()
+        )
+        self.outcome.set_running_or_notify_cancel()
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self, source: TokenSource, login: Login) -> None:
+        """Log in. Not under the source's lock: an eager task may end within this call."""
+        self._task = self._loop.create_task(self._run(source, login))
+
+    def is_lost(self) -> bool:
+        """Whether its loop was closed under it, so that it will never end."""
+        return self._loop.is_closed() and not self.outcome.done()
+
+    def cancel(self) -> None:
+        if self._task is not None and not self.outcome.done() and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._task.cancel)
+
+    async def _run(self, source: TokenSource, login: Login) -> None:
+        outcome: Grant | BaseException | None = None
+        try:
+            outcome = await source._acquire(login)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # every waiter has to end, whatever happened
+            outcome = error
+        finally:
+            source._settle(self, outcome)
+
+
+_SOURCES: weakref.WeakSet[TokenSource] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    global _SHARED_LOCK
+    _SHARED_LOCK = threading.Lock()
+    for source in list(_SOURCES):
+        source._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+_SHARED: dict[tuple[TokenKey, SharedTokens | None], TokenSource] = {}
+_SHARED_LOCK = threading.Lock()
+
+
+def shared_source(key: TokenKey, shared: SharedTokens | None = None) -> TokenSource:
+    """Return this process's one source for a key."""
+    with _SHARED_LOCK:
+        source = _SHARED.pop((key, shared), None) or TokenSource(key, shared)
+        _SHARED[key, shared] = source  # at the end, so that the least used stand first
+        while len(_SHARED) > MAX_SOURCES:
+            del _SHARED[next(iter(_SHARED))]
+        return source

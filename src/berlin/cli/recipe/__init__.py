@@ -1,0 +1,1 @@
+"""`berlin recipe`: the commands for authors of recipes."""

@@ -1,0 +1,123 @@
+"""Who logs in when a recipe is tried, and where."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+import msgspec
+
+from berlin.auth.credentials import NAMES, USER_NAMES, Credentials
+from berlin.cli.ask import ask_for
+from berlin.cli.options import load_for_commands
+from berlin.cli.recipe.file import RecipeFile
+from berlin.config import Config, Overrides, resolve_settings
+from berlin.recipes.recipe import resolve_endpoint
+from berlin.types import Endpoint, Timeouts
+
+
+class Given(msgspec.Struct, frozen=True):
+    """What the command line says about where a recipe is tried, and by whom.
+
+    Attributes:
+        url: base URL of the service, instead of the recipe's.
+        account: the account.
+        password_stdin: whether secrets are lines of standard input.
+        allow_http: whether credentials may go over plain http.
+        timeout: the longest that each part may take, in seconds.
+        config: the configuration file, if not the user's.
+    """
+
+    url: str | None = None
+    account: str | None = None
+    password_stdin: bool = False
+    allow_http: bool = False
+    timeout: float | None = None
+    config: Path | None = None
+
+
+class Who(msgspec.Struct, frozen=True):
+    """All that a trial needs besides the recipe.
+
+    Attributes:
+        endpoint: where the service is.
+        credentials: what to log in with.
+        timeouts: the limits.
+    """
+
+    endpoint: Endpoint
+    credentials: Credentials
+    timeouts: Timeouts
+
+
+def resolve_who(opened: RecipeFile, given: Given) -> Who:
+    """Return where a recipe is tried, and by whom: environment, then a stored login, then asking.
+
+    Raises:
+        ConfigurationError: if something given cannot be used.
+        click.UsageError: if there is nobody to ask for a password.
+    """
+    config = load_for_commands(given.config)
+    name = _provider_of(opened, config)
+    described = opened.recipe.endpoint
+    timeouts = described.timeouts
+    known: dict[str, str] = {}
+    if name is None:
+        moved = msgspec.structs.replace(described, url=given.url or described.url)
+        endpoint = resolve_endpoint(moved, allow_http=given.allow_http)
+    else:
+        overrides = Overrides(url=given.url, allow_http=given.allow_http or None)
+        settings = resolve_settings(name, config, overrides, _environ_without_users())
+        endpoint, timeouts = settings.endpoint, settings.timeouts
+        known = settings.credentials.values() if settings.credentials else {}
+    if given.timeout is not None:
+        timeouts = Timeouts.of(given.timeout, timeouts)
+    return Who(endpoint, _credentials(opened, endpoint, known, given), timeouts)
+
+
+def _provider_of(opened: RecipeFile, config: Config) -> str | None:
+    """Return the provider that uses a recipe, if one is configured."""
+    if opened.path is None:
+        shipped = opened.recipe.name
+        names = [name for name, mine in config.providers.items() if mine.recipe == shipped]
+        built_in = shipped if shipped == "berlin" and shipped not in config.providers else None
+        return next(iter(names), built_in)
+    path = str(opened.path.resolve())
+    return next((name for name, mine in config.providers.items() if mine.recipe == path), None)
+
+
+def _credentials(
+    opened: RecipeFile, endpoint: Endpoint, known: dict[str, str], given: Given
+) -> Credentials:
+    flow = opened.recipe.auth.flow()
+    needs = flow.needs if flow is not None else ()
+    places = [_environment(endpoint), known]
+    mine = next((place for place in places if any(name in place for name in needs)), {})
+    if given.account is not None and given.account != mine.get("account", given.account):
+        mine = {}  # the password of another account
+    values = {name: mine[name] for name in NAMES if name in mine}
+    if given.account is not None and "account" in needs:
+        values["account"] = given.account
+    lacking = tuple(name for name in needs if name not in values)
+    values |= ask_for(lacking, given.account, given.password_stdin)
+    return Credentials.checked("trial", **values) if values else Credentials()
+
+
+def _environment(endpoint: Endpoint) -> dict[str, str]:
+    """Return the credentials in the environment, unless they belong to another service."""
+    url = os.environ.get("BERLIN_URL", "").rstrip("/")
+    found = {n: v for n in NAMES if (v := os.environ.get(f"BERLIN_{n.upper()}"))}
+    if found and url and url != endpoint.url:
+        click.echo(
+            f"berlin: BERLIN_{next(iter(found)).upper()} belongs to BERLIN_URL, "
+            f"not to {endpoint.url}: it is not used",
+            err=True,
+        )
+        return {}
+    return found
+
+
+def _environ_without_users() -> dict[str, str]:
+    mine = {f"BERLIN_{name.upper()}" for name in USER_NAMES}
+    return {name: value for name, value in os.environ.items() if name not in mine}

@@ -1,0 +1,49 @@
+"""A recipe as the commands see it: parsed, with its text, so that lines can be named."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import msgspec
+
+from berlin.config.resolve import resolve_recipe
+from berlin.language.secrets_scan import FoundSecret, find_secrets
+from berlin.language.toml import find_line
+from berlin.recipes.recipe import Recipe
+
+
+class RecipeFile(msgspec.Struct, frozen=True):
+    """A recipe and where it stands.
+
+    Attributes:
+        recipe: the recipe.
+        text: what the file holds.
+        source: the file's name, as it was given.
+        path: the file; `None` for a recipe that comes with Berlin.
+    """
+
+    recipe: Recipe
+    text: str
+    source: str
+    path: Path | None
+
+    @classmethod
+    def open(cls, file: str) -> RecipeFile:
+        """Return the recipe in a file, or a shipped one by its name. Raises ConfigurationError."""
+        recipe = resolve_recipe(file)
+        if file.endswith(".toml"):
+            path = Path(file)
+            return cls(recipe, path.read_text("utf-8"), file, path)
+        shipped = resources.files("berlin.recipes").joinpath("shipped", f"{file}.toml")
+        return cls(recipe, shipped.read_text("utf-8"), f"{file}.toml", None)
+
+    @property
+    def secrets(self) -> list[FoundSecret]:
+        """What looks like a secret in the file."""
+        return find_secrets(self.text)
+
+    def where(self, place: tuple[str, ...]) -> str:
+        """Return file and line of a key, and its name."""
+        name = ".".join(part for part in place if not part.isdecimal())
+        return f"{self.source}, line {find_line(self.text, place)} ({name})"

@@ -1,0 +1,25 @@
+"""`berlin recipe`: write, check and try the description of a service."""
+
+from __future__ import annotations
+
+import click
+
+from berlin.cli.lazy import LazyGroup
+
+COMMANDS = {
+    "new": ("berlin.cli.recipe.new", "new", "Write a first recipe from a recorded request."),
+    "check": ("berlin.cli.recipe.check", "check", "Explain a recipe, and find mistakes."),
+    "try": ("berlin.cli.recipe.trial", "try_recipe", "Send a prompt and show every step."),
+    "serve": ("berlin.cli.recipe.serve", "serve", "Play the service that a recipe describes."),
+    "record": ("berlin.cli.recipe.trial", "record", "Write down a trial, without secrets."),
+    "replay": ("berlin.cli.recipe.replay", "replay", "Play a record again, without network."),
+    "schema": ("berlin.cli.recipe.schema", "schema", "Print the JSON Schema of recipes."),
+}
+
+
+@click.group(cls=LazyGroup, lazy=COMMANDS)
+def recipe() -> None:
+    """Write, check and try recipes: the descriptions of services.
+
+    A recipe is a TOML file. FILE is its path, or the name of a recipe that comes with Berlin.
+    """

@@ -1,0 +1,52 @@
+"""`berlin recipe replay`: a record plays again, and is compared."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from berlin.cli.terminal import open_writer
+from berlin.errors import ConfigurationError, ProtocolError
+from berlin.wire.transcript import Transcript, decode_transcript
+from berlin.workbench.replay import difference
+from berlin.workbench.replay import replay as play
+
+
+@click.command()
+@click.argument("record", type=click.Path(path_type=Path))
+def replay(record: Path) -> None:
+    """Play RECORD again, and tell whether the same answer comes out of it.
+
+    The recipe in the record, and all that reads an answer, are used as for a real service; only
+    the network is not. It is played twice: as a whole, and byte by byte.
+    """
+    try:
+        transcript = decode_transcript(record.read_bytes(), str(record))
+    except OSError as error:
+        raise ConfigurationError(f"{record} cannot be read: {error}") from error
+    writer = open_writer()
+    try:
+        writer.write(asyncio.run(_play(transcript)))
+    finally:
+        writer.close()
+    click.echo("The same as recorded, whole and byte by byte.", err=True)
+
+
+async def _play(transcript: Transcript) -> str:
+    """Return the text of a transcript. Raises ProtocolError if it differs from what it was."""
+    response = await play(transcript)
+    differs = difference(transcript, response)
+    if differs is None:
+        differs = difference(transcript, await play(transcript, _byte_by_byte))
+        if differs is not None:
+            differs = f"byte by byte, {differs}"
+    if differs is not None:
+        raise ProtocolError(f"another answer than recorded: {differs}")
+    return response.text
+
+
+def _byte_by_byte(body: bytes) -> Iterable[bytes]:
+    return (body[n : n + 1] for n in range(len(body)))

@@ -1,0 +1,182 @@
+"""`berlin recipe try` and `berlin recipe record`: one prompt, sent as a recipe says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from berlin.auth.contract import DeviceCode
+from berlin.cli.options import config_option
+from berlin.cli.recipe.account import Given, Who, resolve_who
+from berlin.cli.recipe.file import RecipeFile
+from berlin.cli.secret_warnings import warn_of_secrets
+from berlin.cli.terminal import harmless
+from berlin.errors import BerlinError
+from berlin.types import ChatRequest, mask
+from berlin.wire.transcript import Transcript, encode_transcript
+from berlin.workbench.diagnose import diagnose
+from berlin.workbench.recording import record as record_trial
+from berlin.workbench.replay import difference, replay
+from berlin.workbench.trial import Trial, TriedTurn
+from berlin.workbench.trial_report import describe_answer, describe_turn
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option("--account", help="The account; asked for if it is needed and not given."),
+    click.option("--url", help="Base URL of the service, instead of the recipe's."),
+    click.option(
+        "-o",
+        "--option",
+        "options",
+        nargs=2,
+        multiple=True,
+        metavar="NAME VALUE",
+        help="An option for the model, such as: -o temperature 0.5",
+    ),
+    click.option("-m", "--model", default="", metavar="MODEL", help="The model that answers."),
+    click.option(
+        "--password-stdin", is_flag=True, help="Read the password (or key) from standard input."
+    ),
+    click.option("--allow-http", is_flag=True, help="Allow plain http to another machine."),
+    click.option(
+        "--timeout", type=float, metavar="SECONDS", help="The longest that an answer may take."
+    ),
+    config_option,
+)
+
+
+def _trial_options(command: _Command) -> _Command:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command("try")
+@click.argument("file")
+@click.argument("prompt", default="Hello")
+@_trial_options
+def try_recipe(
+    file: str,
+    prompt: str,
+    model: str,
+    options: tuple[tuple[str, str], ...],
+    **given: Any,
+) -> None:
+    """Send PROMPT as the recipe FILE says, and show each request, each answer, what was found.
+
+    It always logs in anew; no stored token is used, and none is stored. Account and password come
+    from the environment (BERLIN_ACCOUNT, BERLIN_PASSWORD, BERLIN_API_KEY …), from the stored login
+    of a provider that uses this recipe, or are asked for. They are never shown, and neither are
+    tokens and cookies.
+
+    If it fails, the line of the recipe that is likely wrong is named.
+    """
+    opened = RecipeFile.open(file)
+    warn_of_secrets(opened.source, opened.path, opened.secrets)
+    _run(opened, _request(prompt, model, options), resolve_who(opened, Given(**given)))
+
+
+@click.command()
+@click.argument("file")
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("prompt", default="Hello")
+@click.option("--force", is_flag=True, help="Write over OUT if it is there.")
+@_trial_options
+def record(
+    file: str,
+    out: Path,
+    prompt: str,
+    force: bool,
+    model: str,
+    options: tuple[tuple[str, str], ...],
+    **given: Any,
+) -> None:
+    """Try the recipe FILE with PROMPT, and write what was sent and answered to OUT.
+
+    Account, password, tokens and cookies are taken out. `berlin recipe replay OUT` plays it again
+    without the service: attach it to a bug report, or keep it as a test. Read it before you hand
+    it on: what the service says about you stands in it.
+    """
+    if out.exists() and not force:
+        raise click.UsageError(f"{out} is there already; use --force to write over it")
+    opened = RecipeFile.open(file)
+    who = resolve_who(opened, Given(**given))
+    request = _request(prompt, model, options)
+    trial = _run(opened, request, who)
+    named = opened.text if opened.path is not None else opened.recipe.name
+    transcript = record_trial(trial, request, prompt, named, who.credentials.who)
+    _write_private(out, encode_transcript(transcript), force=force)
+    click.echo(f"\nWritten to {out}. Read it before you hand it on.")
+    _play_again(transcript, out)
+
+
+def _run(opened: RecipeFile, request: ChatRequest, who: Who) -> Trial:
+    """Try a recipe and show it; raises the error that it ends with."""
+    trial = Trial(
+        opened.recipe, who.endpoint, who.credentials, who.timeouts, lambda turn: show(turn)
+    )
+
+    def show(turn: TriedTurn) -> None:
+        base = who.endpoint.url
+        click.echo(harmless(describe_turn(turn, opened.recipe, base, trial.secrets)) + "\n")
+
+    asyncio.run(trial.run(request, _announce))
+    if trial.error is None or trial.text:
+        click.echo(harmless(describe_answer(trial)))
+    hints = diagnose(opened.recipe, trial.turns, trial.error)
+    for hint in hints:
+        likely = "Look at" if trial.error is None else "Likely wrong"
+        line = f"{likely}: {opened.where(hint.place)}: {mask(hint.why, trial.secrets)}"
+        click.echo(harmless(line))
+    if trial.error is not None:
+        raise trial.error
+    return trial
+
+
+def _write_private(out: Path, data: bytes, *, force: bool) -> None:
+    """Write a file that only its owner may read, never through a link."""
+    flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        descriptor = os.open(out, flags | (os.O_TRUNC if force else os.O_EXCL), 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            if os.name == "posix":
+                os.fchmod(descriptor, 0o600)  # it may have been there before
+            file.write(data)
+    except OSError as error:
+        raise click.UsageError(f"{out} cannot be written: {error}") from error
+
+
+def _play_again(transcript: Transcript, out: Path) -> None:
+    """Warn if a transcript does not lead to the same answer again."""
+    try:
+        differs = difference(transcript, asyncio.run(replay(transcript)))
+    except BerlinError as error:
+        differs = error.message
+    if differs is not None:
+        click.echo(harmless(f"berlin: warning: {out} plays otherwise: {differs}"), err=True)
+
+
+def _request(prompt: str, model: str, options: tuple[tuple[str, str], ...]) -> ChatRequest:
+    given = {name: _value(text) for name, text in options}
+    request = ChatRequest.of(prompt, model=model)
+    return ChatRequest(request.messages, request.model, given)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _announce(code: DeviceCode) -> None:
+    click.echo(harmless(f"Open {code.url} and enter the code {code.code}"), err=True)
+    if code.whole_url:
+        click.echo(harmless(f"or open {code.whole_url}"), err=True)

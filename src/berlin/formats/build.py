@@ -1,0 +1,39 @@
+"""From the table `[chat]` to a format: a known one, or the one that is described."""
+
+from __future__ import annotations
+
+from berlin.formats.contract import Format
+from berlin.formats.described.format import MappedFormat
+from berlin.language.chat import ChatMap
+
+
+def build_format(chat: ChatMap, default_model: str) -> Format:
+    """Return the compiled format.
+
+    Args:
+        chat: the description.
+        default_model: for requests that name none.
+
+    Raises:
+        ConfigurationError: if the description cannot be right.
+    """
+    # Each is loaded when it is used: a program needs one of them.
+    match chat.format:
+        case "openai-chat":
+            from berlin.formats.openai.format import CHAT_PATH, OpenAIChatFormat
+
+            path = chat.path or CHAT_PATH
+            return OpenAIChatFormat(default_model, path, chat.json, chat.rename)
+        case "anthropic-messages":
+            from berlin.formats.anthropic.format import MESSAGES_PATH, AnthropicMessagesFormat
+
+            path = chat.path or MESSAGES_PATH
+            return AnthropicMessagesFormat(default_model, path, chat.json, chat.rename)
+        case "ollama-chat":
+            from berlin.formats.ollama.format import CHAT_PATH as OLLAMA_PATH
+            from berlin.formats.ollama.format import OllamaChatFormat
+
+            path = chat.path or OLLAMA_PATH
+            return OllamaChatFormat(default_model, path, chat.json, chat.rename)
+        case "described":
+            return MappedFormat(chat, default_model)

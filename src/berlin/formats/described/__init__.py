@@ -1,0 +1,1 @@
+"""The format that a recipe describes."""

@@ -1,0 +1,236 @@
+"""Reads the streamed answer of a described format."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from berlin.errors import AuthenticationError, ProtocolError
+from berlin.formats.decoding import DocumentDecoder
+from berlin.language.stream import ERROR_CLASSES, CompiledStream, Meaning
+from berlin.types import ReasoningDelta, StreamEvent, TextDelta, Usage
+from berlin.wire.framing import build_framer, event_of_words
+from berlin.wire.json import DECODE_ERRORS, encode_body
+from berlin.wire.pointer import MISSING, first_at, get_at
+from berlin.wire.snippet import snippet
+from berlin.wire.status import error_in_answer
+
+
+class MappedDecoder(DocumentDecoder):
+    """Decodes one answer; see `EventDecoder`."""
+
+    def __init__(self, stream: CompiledStream) -> None:
+        described = stream.described
+        framing = "ndjson" if stream.is_polled else described.framing
+        framer = build_framer(framing, described.done.encode())
+        super().__init__(framer, stream.decoder, described.ends)
+        self._stream = stream
+        self._cumulative = described.text_is == "cumulative"
+        self._is_plain = stream.read_kind is None and not self._cumulative
+        self._length = 0  # of the text that was handed on, where pieces are cumulative
+        self._tokens: dict[str, int] = {}
+
+    def _take_all(self, documents: list[Any], events: list[StreamEvent]) -> None:
+        if not self._is_plain:
+            super()._take_all(documents, events)
+            return
+        stream = self._stream
+        texts = list(map(stream.read_text, documents))
+        if len(texts) > 1 and all(texts) and stream.count_plain(documents) == len(texts):
+            # Nothing but text in the whole read, as in nearly all of them.
+            events.extend(map(TextDelta, texts))
+            return
+        holds_more = stream.holds_more
+        for document, text in zip(documents, texts, strict=True):
+            if text:
+                events.append(TextDelta(text))
+            if (not text or holds_more(document)) and not self._take_more(document, text, events):
+                return
+
+    def _take(self, document: Any, events: list[StreamEvent]) -> bool:
+        stream = self._stream
+        text = stream.read_text(document)
+        if stream.read_kind is not None:
+            kind = stream.read_kind(document)
+            if not isinstance(kind, str) and stream.described.others == "skip":
+                return self._take_more(document, UNSET, events)
+            meaning = stream.described.kinds.get(kind, "skip") if isinstance(kind, str) else "error"
+            return self._take_kind(meaning, document, text, events)
+        self._add_text("text", text, events)
+        return self._take_more(document, text, events)
+
+    def _take_kind(
+        self, meaning: Meaning, document: Any, text: Any, events: list[StreamEvent]
+    ) -> bool:
+        match meaning:
+            case "skip":
+                return True
+            case "error":
+                self._fail(document, self._stream.read(document, self._stream.error))
+                return False
+            case "end":
+                self._add_text("text", text, events)
+                self._answered = True
+                if not self._take_more(document, "", events):
+                    return False
+                self._reason = self._reason or "stop"
+                self.done = True
+                return False
+            case _:
+                self._add_text(meaning, text, events)
+                return self._take_more(document, text or "", events)
+
+    def _add_text(self, meaning: Meaning, text: Any, events: list[StreamEvent]) -> None:
+        if not text:
+            return
+        if meaning == "reasoning":
+            events.append(ReasoningDelta(text))
+            return
+        if self._cumulative or meaning == "replace":
+            # What was handed on stays, also when the service writes it anew: the rest follows.
+            whole, text = text, text[self._length :]
+            self._length = max(self._length, len(whole))
+        else:
+            self._length += len(text)
+        self._answered = True
+        if text:
+            events.append(TextDelta(text))
+
+    def _take_more(self, document: Any, text: Any, events: list[StreamEvent]) -> bool:
+        """Take what an object carries besides text; return whether the answer goes on."""
+        stream = self._stream
+        error = stream.read(document, stream.error)
+        if error is not UNSET and error:
+            self._fail(document, error)
+            return False
+        described = self._take_parts(document, events)
+        described |= self._take_ending(document)
+        if text is not UNSET and text is not None:
+            self._answered = True
+        elif not described and self._is_error(document, text):
+            self._fail(document, UNSET)
+            return False
+        return not self.done
+
+    def _is_error(self, document: Any, text: Any) -> bool:
+        """Whether an object that carries nothing described is an error, and not to be skipped."""
+        stream = self._stream
+        if text is UNSET and stream.described.others == "error":
+            return True
+        return stream.is_error_code(stream.read(document, stream.error_code))
+
+    def _take_parts(self, document: Any, events: list[StreamEvent]) -> bool:
+        stream = self._stream
+        described = False
+        reasoning = stream.read(document, stream.reasoning)
+        if isinstance(reasoning, str):
+            described = True
+            if reasoning:
+                events.append(ReasoningDelta(reasoning))
+        calls = stream.read(document, stream.tool_calls)
+        for call in calls if isinstance(calls, list) else ():
+            described = True
+            self._take_call(call, events)
+        for name in ("conversation_id", "message_id"):
+            value = stream.read(document, getattr(stream, name))
+            if isinstance(value, str | int) and not isinstance(value, bool):
+                described = True
+                setattr(self, f"_{name}", str(value))
+        return described
+
+    def _take_call(self, call: Any, events: list[StreamEvent]) -> None:
+        index, id_, name, arguments = (
+            None if value is MISSING else value
+            for value in (get_at(call, pointer) for pointer in self._stream.tool_call)
+        )
+        if isinstance(arguments, dict):
+            arguments = encode_body(arguments).decode()
+        events.append(
+            self._calls.delta(
+                index if isinstance(index, int) else None,
+                str(id_) if id_ else None,
+                name if isinstance(name, str) else None,
+                arguments if isinstance(arguments, str) else None,
+            )
+        )
+
+    def _take_ending(self, document: Any) -> bool:
+        stream = self._stream
+        described = False
+        reason = stream.read(document, stream.finish_reason)
+        if reason is not UNSET:
+            described = True
+            if isinstance(reason, str) and reason and reason not in stream.described.unfinished:
+                self._reason = stream.described.finish_reasons.get(reason, "stop")
+            elif reason is True:
+                self._reason = self._reason or "stop"
+        for name in ("input_tokens", "output_tokens"):
+            count = _count(stream.read(document, getattr(stream, name)))
+            if count is not None:
+                described = True
+                self._tokens[name] = count
+                tokens = self._tokens
+                self._usage = Usage(tokens.get("input_tokens", 0), tokens.get("output_tokens", 0))
+        if self._reason is not None and stream.is_polled:
+            self.done = True
+        return described
+
+    def _fail(self, document: Any, error: Any) -> None:
+        """Tell what an object without text means: an error of the service, or nothing known."""
+        stream = self._stream
+        message = stream.read(document, stream.error_message)
+        code = stream.read(document, stream.error_code)
+        if error is UNSET and message is UNSET and code is UNSET and stream.read_kind is None:
+            self.failure = ProtocolError(
+                "a line has neither text nor anything else that the recipe describes; "
+                "`berlin recipe try FILE` shows what came"
+            )
+            return
+        self._fail_with(error, message, code)
+
+    def _fail_with(self, error: Any, message: Any, code: Any) -> None:
+        described = self._stream.described
+        word = described.error_codes.get(str(code))
+        failure = error_in_answer(error, message, code, described.unauthorized)
+        if word is not None and not isinstance(failure, AuthenticationError):
+            failure = ERROR_CLASSES[word](failure.message, status=failure.status)
+        self.failure = failure
+
+    def _take_odd(self, line: bytes) -> bool:
+        """Take an object that is of no use for the described pointers, by its kind alone.
+
+        The data of an event of another kind may have any form.
+        """
+        stream = self._stream
+        if stream.kind is None:
+            return False
+        try:
+            document = msgspec.json.decode(line)
+        except DECODE_ERRORS:
+            # The data of a server-sent event that is no JSON: words, as they are.
+            if stream.described.framing != "sse-events":
+                return False
+            document = event_of_words(line)
+        kind = get_at(document, stream.kind)
+        meaning = stream.described.kinds.get(kind, "skip") if isinstance(kind, str) else None
+        if meaning == "error":
+            said = first_at(document, (*stream.error, *stream.error_message))
+            data = document.get("data") if isinstance(document, dict) else None
+            words = next((v for v in (said, data) if isinstance(v, str)), None)
+            code = first_at(document, stream.error_code)
+            text = snippet(line if words is None else words)
+            self._fail_with(text, UNSET, UNSET if code is MISSING else code)
+        elif meaning == "end":
+            self._reason = self._reason or "stop"
+            self.done = True
+        return meaning in ("error", "end", "skip")
+
+
+def _count(value: Any) -> int | None:
+    if isinstance(value, str) and value.isdecimal() and len(value) < 19:
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    return None

@@ -1,0 +1,194 @@
+"""Writes the streamed answer of a described format: its recipe, read from the other end."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, assert_never
+
+from berlin.errors import BerlinError
+from berlin.language.stream import CompiledStream, Meaning
+from berlin.types import (
+    Finished,
+    ReasoningDelta,
+    StreamEvent,
+    TextDelta,
+    ToolCallDelta,
+    UsageReport,
+)
+from berlin.wire.json import encode_line
+from berlin.wire.pointer import set_at
+
+
+class MappedEncoder:
+    """Writes one answer as a `StreamMap` describes it; see `EventEncoder`."""
+
+    def __init__(self, stream: CompiledStream) -> None:
+        self._stream = stream
+        described = stream.described
+        self._words = {ours: theirs for theirs, ours in described.finish_reasons.items()}
+        self._kinds = {meaning: kind for kind, meaning in reversed(described.kinds.items())}
+        self._framing = described.framing
+        self._is_whole = (
+            described.text_is == "cumulative"
+            or described.framing == "json"
+            or ("replace" in self._kinds and "text" not in self._kinds)
+        )
+        self._around = None if self._is_whole else self._around_text()
+        self._text: list[str] = []
+        self._usage: UsageReport | None = None
+        self._items = 0
+
+    def encode_event(self, event: StreamEvent) -> bytes:
+        """Return the bytes of one event; nothing for what this wire cannot say."""
+        match event:
+            case TextDelta():
+                if self._around is not None:
+                    before, behind = self._around
+                    return b"%b%b%b" % (before, encode_line(event.text), behind)
+                self._text.append(event.text)
+                if self._framing == "json":
+                    return b""
+                if self._framing == "text":
+                    return event.text.encode()
+                text = "".join(self._text) if self._is_whole else event.text
+                return self._write(self._document("text", text))
+            case ReasoningDelta():
+                return self._encode_reasoning(event)
+            case ToolCallDelta():
+                return self._encode_call(event)
+            case UsageReport():
+                self._usage = event
+                return b""
+            case Finished():
+                return self._encode_end(event)
+            case _:
+                assert_never(event)
+
+    def encode_error(self, error: BerlinError) -> bytes:
+        """Return what ends an answer with an error."""
+        stream = self._stream
+        document: dict[str, Any] = {}
+        self._set_kind(document, "error")
+        pointers = stream.error or stream.error_message
+        if pointers:
+            set_at(document, pointers[0], error.message)
+        return b"" if self._framing == "text" else self._write(document)
+
+    def keep_alive(self) -> bytes:
+        """Return a blank line where the framing has one that means nothing."""
+        match self._framing:
+            case "ndjson":
+                return b"\n"
+            case "sse" | "sse-events" | "sse-text":
+                return b":\n\n"
+            case _:
+                return b""
+
+    def _encode_reasoning(self, event: ReasoningDelta) -> bytes:
+        if self._stream.reasoning and self._framing not in ("json", "text"):
+            document: dict[str, Any] = {}
+            self._set_kind(document, "text")
+            set_at(document, self._stream.reasoning[0], event.text)
+            return self._write(document)
+        if "reasoning" in self._kinds:
+            return self._write(self._document("reasoning", event.text))
+        return b""
+
+    def _encode_call(self, event: ToolCallDelta) -> bytes:
+        if not self._stream.tool_calls or self._framing in ("json", "text"):
+            return b""
+        call: dict[str, Any] = {}
+        values = (event.index, event.id, event.name, event.arguments)
+        for pointer, value in zip(self._stream.tool_call, values, strict=True):
+            if value != "":
+                set_at(call, pointer, value)
+        document = self._document("text", "")
+        set_at(document, self._stream.tool_calls[0], [call])
+        return self._write(document)
+
+    def _encode_end(self, event: Finished) -> bytes:
+        stream = self._stream
+        if self._framing == "text":
+            return b""
+        # With empty text, for clients that look for nothing else; in an object of another kind
+        # than `replace`, whole text would be read as more of it.
+        ends = "end" in self._kinds
+        is_more = ends and self._framing != "json" and stream.described.text_is == "delta"
+        whole = "".join(self._text) if self._is_whole and not is_more else ""
+        document = self._document("text", whole)
+        if ends:
+            self._set_kind(document, "end")
+        if self._usage is not None:
+            usage = self._usage.usage
+            for pointers, count in (
+                (stream.input_tokens, usage.input_tokens),
+                (stream.output_tokens, usage.output_tokens),
+            ):
+                if pointers:
+                    set_at(document, pointers[0], count)
+        if stream.finish_reason:
+            word = self._words.get(event.reason, event.reason)
+            set_at(document, stream.finish_reason[0], word)
+        for pointers, value in (
+            (stream.conversation_id, event.conversation_id),
+            (stream.message_id, event.message_id),
+        ):
+            if pointers and value:
+                set_at(document, pointers[0], value)
+        done = stream.described.done
+        match self._framing:
+            case "json-array":
+                return self._write(document) + b"]"
+            case "sse" | "sse-events" | "sse-text" if done:
+                return self._write(document) + b"data: %b\n\n" % done.encode()
+            case _:
+                return self._write(document)
+
+    def _around_text(self) -> tuple[bytes, bytes] | None:
+        """Return what stands around a piece of text, where that is always the same."""
+        if self._framing not in ("ndjson", "sse"):
+            return None
+        mark = "\x00text\x00"
+        before, _, behind = self._write(self._document("text", mark)).partition(encode_line(mark))
+        return before, behind
+
+    def _document(self, meaning: Meaning, text: str) -> dict[str, Any]:
+        document: dict[str, Any] = {}
+        self._set_kind(document, meaning)
+        set_at(document, self._stream.text[0], text)
+        return document
+
+    def _set_kind(self, document: dict[str, Any], meaning: Meaning) -> None:
+        if self._stream.kind is None:
+            return
+        kind = self._kinds.get(meaning) or (self._kinds.get("replace") if meaning == "text" else "")
+        set_at(document, self._stream.kind, kind or meaning)
+
+    def _write(self, document: dict[str, Any]) -> bytes:
+        match self._framing:
+            case "ndjson":
+                return encode_line(document) + b"\n"
+            case "sse":
+                return b"data: %b\n\n" % encode_line(document)
+            case "sse-events":
+                data = encode_line(document.get("data"))
+                return b"event: %b\ndata: %b\n\n" % (_event(document), data)
+            case "sse-text":
+                lines = _LINE_END.split(str(document.get("data", "")))
+                data = b"".join(b"data: %b\n" % line.encode() for line in lines)
+                return b"event: %b\n%b\n" % (_event(document), data)
+            case "json-array":
+                self._items += 1
+                return (b"[" if self._items == 1 else b",\n") + encode_line(document)
+            case "json":
+                return encode_line(document)
+            case "text":
+                return b""
+
+
+# A CR is a line end in server-sent events; within a text it would end the event.
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+
+def _event(document: dict[str, Any]) -> bytes:
+    return str(document.get("event", "message")).encode()

@@ -1,0 +1,240 @@
+"""A format that is described instead of programmed: pointers out, placeholders in.
+
+It is compiled when it is made: the pointers to text become a msgspec type, so a described stream
+is decoded in one call for all lines of a read, and everything that is not described is skipped
+without being built.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from berlin.errors import BerlinError, ConfigurationError, InvalidRequestError, ProtocolError
+from berlin.formats.client_request import check_model, check_options
+from berlin.formats.contract import ClientCall, Exchange
+from berlin.formats.described.decoder import MappedDecoder
+from berlin.formats.described.encoder import MappedEncoder
+from berlin.language.chat import ChatMap
+from berlin.language.conversation import NAMES, ConversationMap
+from berlin.language.step import CompiledStep, Step, compile_steps, read_object
+from berlin.language.stream import CompiledStream
+from berlin.types import (
+    ChatRequest,
+    ChatResponse,
+    Finished,
+    HttpResponse,
+    StreamEvent,
+    TextDelta,
+    UsageReport,
+)
+from berlin.wire.framing import Framing
+from berlin.wire.json import encode_body
+from berlin.wire.pointer import MISSING, get_at, parse_pointer, set_at
+
+PLACEHOLDERS = frozenset({"model", "uuid4"}) | NAMES
+
+# What some clients have to send: a service that takes no options answers as long as it likes.
+LIMITS = frozenset({"max_tokens"})
+
+CONTENT_TYPES: dict[Framing, str] = {
+    "ndjson": "application/x-ndjson",
+    "sse": "text/event-stream",
+    "sse-events": "text/event-stream",
+    "sse-text": "text/event-stream",
+    "json": "application/json",
+    "json-array": "application/json",
+    "text": "text/plain",
+}
+
+
+class MappedFormat:
+    """The format that a `ChatMap` describes, both ways.
+
+    Args:
+        chat: the description.
+        default_model: for requests that name none.
+
+    Attributes:
+        prepare: the requests before the chat itself.
+        chat: the request whose answer streams.
+        poll_s: seconds between two questions, if the service is asked until it is ready.
+
+    Raises:
+        ConfigurationError: if the description cannot be right.
+    """
+
+    def __init__(self, chat: ChatMap, default_model: str) -> None:
+        if chat.stream is None or chat.path is None:
+            raise ConfigurationError('[chat] needs path and [chat.stream], or a format = "…"')
+        self.content_type = CONTENT_TYPES[chat.stream.framing]
+        self.poll_s = chat.poll_s
+        self.prepare = compile_steps(chat.prepare, PLACEHOLDERS)
+        taken = {name for step in self.prepare for name in step.step.take}
+        step = Step(
+            chat.path,
+            chat.method,
+            chat.query,
+            chat.json,
+            chat.form,
+            chat.multipart,
+            chat.headers,
+        )
+        accept = f"{self.content_type}, */*;q=0.5"
+        self.chat = CompiledStep(step, PLACEHOLDERS | taken, accept)
+        # The step that carries the conversation: the chat itself, or one that prepares it.
+        self._steps = (*self.prepare, self.chat)
+        used = {name for step in self._steps for name in step.used}
+        self._conversation = ConversationMap(chat.messages, used)
+        self._is_numbered = "uuid4" in used
+        self._carrier = next((s for s in self._steps if s.used & {"prompt", "messages"}), self.chat)
+        self._options_at = _parse_place(chat.options)
+        self._rename: dict[str, str] = chat.rename
+        if self._options_at is not None and self._carrier.body is None:
+            raise ConfigurationError("options point into the body, and there is none")
+        tree = self._carrier.body.tree if self._carrier.body else {}
+        if self._options_at is not None and not isinstance(get_at(tree, self._options_at), dict):
+            raise ConfigurationError(f"options = {chat.options!r} names no object in the body")
+        self._default_model = default_model
+        self._stream = CompiledStream(chat.stream, is_polled=chat.poll_s is not None)
+        # Members of the options object that the protocol itself fills.
+        body = self._carrier.body
+        at = self._options_at or ()
+        self._reserved = {
+            path[len(at)]
+            for path in (body.places if body and self._options_at is not None else ())
+            if path[: len(at)] == at
+        }
+
+    def encode_request(self, request: ChatRequest) -> Exchange:
+        """Return what is sent, step by step; see `Format`.
+
+        Raises:
+            InvalidRequestError: if this service cannot be asked that.
+        """
+        for what in ("tools", "response_format"):
+            if getattr(request, what):
+                raise InvalidRequestError.about(what, "this service takes only text")
+        self._check_options(request.options)
+        values = {
+            **self._conversation.encode(request),
+            "model": request.model or self._default_model,
+            "uuid4": str(uuid.uuid4()) if self._is_numbered else "",
+        }
+        cookies: dict[str, str] = {}
+        for step in self.prepare:
+            response = yield step.request(values, cookies, self._body(step, values, request))
+            cookies.update(response.cookies)
+            values |= _take(step, response, cookies)
+        return self.chat.request(values, cookies, self._body(self.chat, values, request))
+
+    def decoder(self) -> MappedDecoder:
+        """Return a decoder for one answer."""
+        return MappedDecoder(self._stream)
+
+    def describe_error(self, body: bytes) -> str:
+        """Return what the body of an error answer says: its message, or its beginning."""
+        return self._stream.describe_error(body)
+
+    def decode_request(self, body: bytes) -> ClientCall:
+        """Return the request in a body that a client of this wire sent.
+
+        Raises:
+            InvalidRequestError: if it is not what the template says.
+        """
+        values = self._carrier.parse(body)
+        model = values.get("model", "")
+        if not isinstance(model, str):
+            raise InvalidRequestError.about(self._place("model"), "must be text")
+        model = check_model(model)
+        # A client that names no model sends the default of this wire.
+        model = "" if model == self._default_model else model
+        given = check_options(self._given_options(body))
+        return ClientCall(ChatRequest(self._conversation.decode(values), model, given))
+
+    def encoder(self, call: ClientCall) -> MappedEncoder:
+        """Return an encoder for one answer."""
+        return MappedEncoder(self._stream)
+
+    def encode_response(self, call: ClientCall, response: ChatResponse) -> bytes:
+        """Return a whole answer: this wire has no other form than the streamed one."""
+        encoder = self.encoder(call)
+        events: list[StreamEvent] = []
+        if response.text:
+            events.append(TextDelta(response.text))
+        if response.usage is not None:
+            events.append(UsageReport(response.usage))
+        events.append(Finished(response.finish_reason))
+        return b"".join(map(encoder.encode_event, events))
+
+    def encode_error(self, error: BerlinError) -> bytes:
+        """Return the body of an answer that is an error."""
+        return encode_body({"code": error.http_status, "message": error.message})
+
+    def _place(self, name: str) -> str:
+        body = self._carrier.body
+        return ".".join(body.paths.get(name, (name,)) if body else (name,))
+
+    def _body(self, step: CompiledStep, values: Mapping[str, Any], request: ChatRequest) -> Any:
+        document = step.document(values)
+        if step is self._carrier and request.options:
+            self._place_options(document, request.options)
+        return document
+
+    def _check_options(self, options: Mapping[str, Any]) -> None:
+        if not options:
+            return
+        for name in options:
+            if self._rename.get(name, name) in self._reserved:
+                raise InvalidRequestError(f"{name} is part of the protocol, not an option")
+        refused = [name for name in options if name not in LIMITS]
+        if refused and self._options_at is None:
+            raise InvalidRequestError(
+                f"this service takes no options, but {', '.join(refused)} was given"
+            )
+
+    def _place_options(self, document: dict[str, Any], options: Mapping[str, Any]) -> None:
+        given = {self._rename.get(name, name): value for name, value in options.items()}
+        if self._options_at is None:
+            return
+        if not self._options_at:
+            document.update(given)
+            return
+        # It is left out where it holds nothing but placeholders without a value.
+        target = get_at(document, self._options_at) or {}
+        set_at(document, self._options_at, {**target, **given})
+
+    def _given_options(self, body: bytes) -> dict[str, Any]:
+        if self._options_at is None or self._carrier.encoding != "json":
+            return {}
+        document = read_object(body, "the request")
+        options = get_at(document, self._options_at)
+        given: dict[str, Any] = options if isinstance(options, dict) else {}
+        ours = {theirs: name for name, theirs in self._rename.items()}
+        return {
+            ours.get(name, name): value
+            for name, value in given.items()
+            if name not in self._reserved
+        }
+
+
+def _take(step: CompiledStep, response: HttpResponse, cookies: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a preparing step found. Raises ProtocolError if something is missing."""
+    path = step.step.path
+    document = read_object(response.body, path) if step.pointers else {}
+    taken = step.take(response, document, cookies)
+    for name, value in taken.items():
+        if value is MISSING or value is None:
+            place = step.step.take[name]
+            where = place if isinstance(place, str) else place.header or place.cookie
+            raise ProtocolError(f"{path} gave no {name} at {where}")
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ProtocolError(f"{path} gave a {name} that is neither text nor a number")
+    return taken
+
+
+def _parse_place(options: str | None) -> tuple[str, ...] | None:
+    if options is None:
+        return None
+    return parse_pointer(options) if options else ()

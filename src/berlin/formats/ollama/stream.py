@@ -1,0 +1,315 @@
+"""Answers in the format of Ollama's API: lines of JSON, and the whole.
+
+`/api/chat` says its text in `message.content`, `/api/generate` in `response`; all else is alike.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any, Protocol, assert_never
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from berlin.errors import BerlinError, ProtocolError
+from berlin.formats.contract import ClientCall
+from berlin.formats.decoding import DocumentDecoder
+from berlin.formats.tokens import TokenCount
+from berlin.types import (
+    ChatResponse,
+    Finished,
+    FinishReason,
+    ReasoningDelta,
+    StreamEvent,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallPart,
+    Usage,
+    UsageReport,
+)
+from berlin.wire.framing import build_framer
+from berlin.wire.json import DECODE_ERRORS, encode_line
+from berlin.wire.status import error_in_answer
+
+# `load` and `unload` end an answer in which nothing was asked.
+DONE_REASONS: dict[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "content_filter": "content_filter",
+}
+
+
+class _Function(msgspec.Struct, gc=False):
+    name: str
+    arguments: Raw | UnsetType = UNSET
+
+
+class _Call(msgspec.Struct, gc=False):
+    function: _Function
+    id: str | None = None
+
+
+class _Message(msgspec.Struct, gc=False):
+    content: str | None = None
+    thinking: str | None = None
+    tool_calls: list[_Call] | None = None
+
+
+class _Line(msgspec.Struct, gc=False):
+    message: _Message | str | None = None
+    response: str | None = None
+    thinking: str | None = None
+    tool_calls: list[_Call] | None = None
+    done: bool = False
+    done_reason: str | None = None
+    prompt_eval_count: int | None = None
+    eval_count: int | None = None
+    error: Raw | UnsetType = UNSET
+    code: Raw | UnsetType = UNSET
+
+
+_DECODER = msgspec.json.Decoder(_Line)
+
+
+class OllamaDecoder(DocumentDecoder):
+    """Decodes one answer, streamed or whole, of a chat or of generate; see `EventDecoder`."""
+
+    def __init__(self) -> None:
+        super().__init__(build_framer("ndjson"), _DECODER, "finish_reason")
+
+    def _take_all(self, documents: list[Any], events: list[StreamEvent]) -> None:
+        for line in documents:
+            message = line.message
+            if (
+                message.__class__ is _Message
+                and (text := message.content)
+                and not line.done
+                and line.error is UNSET
+                and not message.thinking
+                and message.tool_calls is None
+            ):
+                events.append(TextDelta(text))
+            elif not self._take(line, events):
+                return
+
+    def _take(self, document: Any, events: list[StreamEvent]) -> bool:
+        line: _Line = document
+        error = _plain(line.error)
+        if error or isinstance(line.message, str):
+            self._fail(error or UNSET, line)
+            return False
+        if line.message is not None:
+            self._take_message(line.message, events)
+        elif line.response is not None:
+            said = _Message(line.response, line.thinking, line.tool_calls)
+            self._take_message(said, events)
+        elif not line.done:
+            self.failure = ProtocolError("a line has neither a message nor an error")
+            return False
+        if not line.done:
+            return True
+        self._reason = DONE_REASONS.get(line.done_reason or "", "stop")
+        if line.prompt_eval_count is not None or line.eval_count is not None:
+            # A count of zero is left out by this API.
+            self._usage = Usage(line.prompt_eval_count or 0, line.eval_count or 0)
+        self.done = True
+        return False
+
+    def _take_message(self, message: _Message, events: list[StreamEvent]) -> None:
+        if message.thinking:
+            events.append(ReasoningDelta(message.thinking))
+        if message.content:
+            events.append(TextDelta(message.content))
+        for call in message.tool_calls or ():
+            name, arguments = call.function.name, _read_arguments(call.function.arguments)
+            # Each call is whole, so each has an index of its own.
+            events.append(self._calls.delta(self._calls.count, call.id, name, arguments))
+
+    def _fail(self, error: Any, line: _Line) -> None:
+        code = UNSET if line.code is UNSET else _plain(line.code)
+        message: Any = line.message if isinstance(line.message, str) else UNSET
+        if isinstance(error, dict):
+            message, code = error.get("message", message), error.get("code", code)
+            error = error if message is UNSET else UNSET
+        self.failure = error_in_answer(error, message, code)
+
+
+def _plain(raw: Raw | UnsetType) -> Any:
+    return None if raw is UNSET else msgspec.json.decode(raw)
+
+
+def _read_arguments(raw: Raw | UnsetType) -> str:
+    """Return the arguments of a call as JSON text."""
+    match _plain(raw):
+        case None:
+            return "{}"
+        case str(text):
+            return text or "{}"
+        case dict() if raw is not UNSET:
+            return bytes(raw).decode()
+    raise msgspec.ValidationError("the arguments of a tool call are no object")
+
+
+class Shape(Protocol):
+    """Where a line says what the model says."""
+
+    def __call__(self, text: str, **more: Any) -> dict[str, Any]:
+        """Return the members of a line for a text and what goes with it."""
+        ...
+
+
+def chat_shape(text: str, **more: Any) -> dict[str, Any]:
+    """Return the members of a line of `/api/chat`."""
+    return {"message": {"role": "assistant", "content": text, **more}}
+
+
+def generate_shape(text: str, **more: Any) -> dict[str, Any]:
+    """Return the members of a line of `/api/generate`."""
+    return {"response": text, **more}
+
+
+class OllamaEncoder:
+    """Writes one answer as lines; see `EventEncoder`.
+
+    Tool calls are written whole, in one line before the last one: this API has no pieces of them.
+
+    Args:
+        call: what the client asked for.
+        shape: where a line says what the model says.
+    """
+
+    def __init__(self, call: ClientCall, shape: Shape) -> None:
+        self._shape = shape
+        self._model = call.request.model
+        self._count = TokenCount(call.request)
+        self._calls: dict[int, tuple[str, str, list[str]]] = {}
+        self._made_at = time.perf_counter_ns()
+        self._first_at = 0
+
+    def encode_event(self, event: StreamEvent) -> bytes:
+        """Return the lines of one event."""
+        self._first_at = self._first_at or time.perf_counter_ns()
+        match event:
+            case TextDelta():
+                self._count.add(event.text)
+                return self._line(self._shape(event.text))
+            case ReasoningDelta():
+                self._count.add(event.text)
+                return self._line(self._shape("", thinking=event.text))
+            case ToolCallDelta():
+                self._count.add(event.arguments)
+                known = self._calls.setdefault(event.index, (event.id, event.name, []))
+                known[2].append(event.arguments)
+                return b""
+            case UsageReport():
+                self._count.report(event.usage)
+                return b""
+            case Finished():
+                return self._encode_end(event)
+            case _:
+                assert_never(event)
+
+    def encode_error(self, error: BerlinError) -> bytes:
+        """Return the line that ends an answer with an error."""
+        return encode_error(error) + b"\n"
+
+    def keep_alive(self) -> bytes:
+        """Return a line without text."""
+        return self._line(self._shape(""))
+
+    def _encode_end(self, event: Finished) -> bytes:
+        calls = b""
+        if self._calls:
+            whole = [
+                _write_call(ToolCallPart(id, name, "".join(pieces)))
+                for _, (id, name, pieces) in sorted(self._calls.items())
+            ]
+            calls = self._line(self._shape("", tool_calls=whole))
+        now = time.perf_counter_ns()
+        end = {
+            **self._shape(""),
+            "done_reason": done_reason(event.reason),
+            "total_duration": now - self._made_at,
+            "load_duration": 0,
+            "prompt_eval_duration": self._first_at - self._made_at,
+            # Clients divide by it.
+            "eval_duration": max(now - self._first_at, 1),
+            **write_usage(self._count.usage),
+        }
+        return calls + self._line(end, done=True)
+
+    def _line(self, members: dict[str, Any], *, done: bool = False) -> bytes:
+        head = {"model": self._model, "created_at": now_rfc3339()}
+        return encode_line({**head, **members, "done": done}) + b"\n"
+
+
+def encode_response(call: ClientCall, response: ChatResponse, shape: Shape) -> bytes:
+    """Return the whole answer to a call. It has no durations, since nobody measured them."""
+    count = TokenCount(call.request)
+    count.add(response.text + response.reasoning)
+    count.add("".join(part.arguments for part in response.tool_calls))
+    count.report(response.usage)
+    more: dict[str, Any] = {}
+    if response.reasoning:
+        more["thinking"] = response.reasoning
+    if response.tool_calls:
+        more["tool_calls"] = [_write_call(part) for part in response.tool_calls]
+    return encode_line(
+        {
+            "model": call.request.model,
+            "created_at": now_rfc3339(),
+            **shape(response.text, **more),
+            "done": True,
+            "done_reason": done_reason(response.finish_reason),
+            **write_usage(count.usage),
+        }
+    )
+
+
+def encode_error(error: BerlinError) -> bytes:
+    """Return the object that tells of an error."""
+    return encode_line({"error": error.message})
+
+
+def done_reason(reason: FinishReason) -> str:
+    """Return the word for a finish reason; tool calls end an answer as `stop` does."""
+    return "stop" if reason == "tool_calls" else reason
+
+
+def write_usage(usage: Usage) -> dict[str, Any]:
+    """Return the members that tell what an answer has cost."""
+    told: dict[str, Any] = {
+        "prompt_eval_count": usage.input_tokens,
+        "eval_count": usage.output_tokens,
+    }
+    if usage.estimated:
+        told["estimated"] = True
+    return told
+
+
+def arguments_object(arguments: str) -> Raw:
+    """Return the arguments of a call as an object on one line.
+
+    This API has no text for them: what is no JSON object stands as `{"arguments": "…"}`, so that
+    whoever runs the tool sees what the model wrote.
+    """
+    text = arguments.strip() or "{}"
+    try:
+        is_object = isinstance(msgspec.json.decode(text), dict)
+    except DECODE_ERRORS:
+        is_object = False
+    if not is_object:
+        return Raw(encode_line({"arguments": arguments}))
+    # JSON has line ends between its tokens only.
+    return Raw(text.replace("\r", " ").replace("\n", " ").encode())
+
+
+def now_rfc3339() -> str:
+    """Return the time as RFC 3339 writes it, in UTC."""
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _write_call(call: ToolCallPart) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": arguments_object(call.arguments)}
+    return {"id": call.id, "function": function} if call.id else {"function": function}

@@ -1,0 +1,134 @@
+"""The file of the API keys: SQLite, private to its owner, with a version that is checked."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from berlin.auth.tokens.private_file import make_private_folder
+from berlin.errors import ConfigurationError
+
+SCHEMA_VERSION = 1
+BUSY_AGAIN_S = 0.01
+
+_SCHEMA = """
+CREATE TABLE keys (
+  id TEXT PRIMARY KEY,
+  name TEXT NOT NULL,
+  digest BLOB NOT NULL UNIQUE,
+  models TEXT NOT NULL,
+  expires_at REAL,
+  requests_per_minute INTEGER,
+  created_at REAL NOT NULL,
+  revoked_at REAL
+)
+"""
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Turn whatever is wrong with the file into one error that names it.
+
+    Raises:
+        ConfigurationError: if the file cannot be used.
+    """
+    try:
+        yield
+    except (sqlite3.Error, OSError, msgspec.DecodeError) as error:
+        raise ConfigurationError(
+            f"the keys in {path} cannot be used: {error}; mend that, or move the file away and "
+            "add the keys anew"
+        ) from error
+
+
+@contextmanager
+def open_for_writing(path: Path, timeout_s: float) -> Iterator[sqlite3.Connection]:
+    """Give a transaction on the file, which is made if there is none (0600, in a 0700 folder).
+
+    Raises:
+        ConfigurationError: if the file is from a newer version.
+        OSError: if it cannot be made or is not safe.
+        sqlite3.Error: if it cannot be written, or stays locked for `timeout_s` seconds.
+    """
+    make_private_folder(path.parent)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, flags, 0o600))
+    with contextlib.closing(open_for_reading(path, timeout_s)) as database:
+        _use_wal(database, timeout_s)
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            if version(database) == 0:
+                database.execute(_SCHEMA)
+                database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            yield database
+            database.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):  # on a full disk SQLite rolls back itself
+                database.execute("ROLLBACK")
+            raise
+
+
+def _use_wal(database: sqlite3.Connection, timeout_s: float) -> None:
+    """Let readers and the writer not wait for each other.
+
+    SQLite itself does not wait for the lock that the first change to this mode needs.
+    """
+    end = time.monotonic() + timeout_s
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= end:
+                raise
+        time.sleep(BUSY_AGAIN_S)
+
+
+def open_for_reading(path: Path, timeout_s: float) -> sqlite3.Connection:
+    """Open a file that is there; the caller closes it.
+
+    Raises:
+        ConfigurationError: if the file is from a newer version.
+        OSError: if there is none, it is a link, or it belongs to or is open to others.
+        sqlite3.Error: if it cannot be read, or stays locked for `timeout_s` seconds.
+    """
+    _check_safe(path)
+    where = f"{path.absolute().as_uri()}?mode=rw"  # never makes one
+    database = sqlite3.connect(where, timeout_s, isolation_level=None, uri=True)
+    try:
+        found = version(database)
+    except BaseException:
+        database.close()
+        raise
+    if found > SCHEMA_VERSION:
+        database.close()
+        raise ConfigurationError(
+            f"the keys in {path} are from a newer version of Berlin: update this one"
+        )
+    return database
+
+
+def version(database: sqlite3.Connection) -> int:
+    """Return the version of the schema; 0 is a file without one."""
+    return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _check_safe(path: Path) -> None:
+    # By `lstat`, never by opening it: to close a second descriptor of a file takes away the locks
+    # that SQLite holds on it in this process.
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        raise PermissionError(f"{path} is not a plain file; remove it")
+    if hasattr(os, "getuid") and status.st_uid != os.getuid():
+        raise PermissionError(f"{path} belongs to another user; remove it")
+    if os.name == "posix" and status.st_mode & 0o077:
+        raise PermissionError(f"{path} can be read by others; run: chmod 600 {path}")

@@ -1,0 +1,189 @@
+"""The API keys of the gateway: who may ask which models; only hashes of the keys are kept."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from berlin.errors import ConfigurationError
+from berlin.gateway.access.key_file import open_for_reading, open_for_writing, told, version
+from berlin.types import Secret
+
+MAX_NAME_CHARS = 128
+# Another process may be writing; the command of a person can wait for it.
+BUSY_TIMEOUT_S = 5.0
+
+
+class Key(msgspec.Struct, frozen=True):
+    """What a key allows; the key itself is not in it.
+
+    Attributes:
+        id: short and public; logs show it.
+        name: what its owner calls it; unique among the live keys.
+        models: patterns, `provider:model` or `provider:*`; none allows every model.
+        expires_at: seconds since the epoch, or `None` if it does not expire.
+        requests_per_minute: the limit, or `None`.
+        created_at: seconds since the epoch.
+        revoked_at: seconds since the epoch, or `None` if it is not revoked.
+    """
+
+    id: str
+    name: str
+    models: tuple[str, ...]
+    expires_at: float | None
+    requests_per_minute: int | None
+    created_at: float
+    revoked_at: float | None = None
+
+    def state(self, now: float) -> Literal["live", "revoked", "expired"]:
+        """Tell what it is worth at a time in seconds since the epoch."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and now >= self.expires_at else "live"
+
+    def allows(self, model: str) -> bool:
+        """Tell whether it may ask a model, as `provider:model`; case and outer blanks are naught.
+
+        Pass the provider and the model that will be asked, not an alias that the client wrote.
+        """
+        if not self.models:
+            return True
+        asked = _fold(model)
+        provider, colon, _ = asked.partition(":")
+        return asked in self.models or (bool(colon) and f"{provider}:*" in self.models)
+
+
+class KeyStore:
+    """Adds, lists and revokes keys; each call opens the file for itself.
+
+    Args:
+        path: the file; made by the first `add`.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._clock = clock
+
+    def add(
+        self,
+        name: str,
+        models: Sequence[str] = (),
+        expires_at: float | None = None,
+        requests_per_minute: int | None = None,
+    ) -> tuple[Key, Secret]:
+        """Make a key, and return it with its token, of which there is no other copy.
+
+        Raises:
+            ConfigurationError: if a value cannot be used, a live key has the name, or the file
+                cannot be written.
+        """
+        now = self._clock()
+        patterns = tuple(dict.fromkeys(map(_pattern, models)))
+        key = Key(f"k{secrets.token_hex(6)}", name, patterns, expires_at, requests_per_minute, now)
+        _check(key)
+        token = f"bk-{secrets.token_urlsafe(32)}"
+        row = msgspec.structs.asdict(key)
+        row |= {"models": msgspec.json.encode(patterns).decode(), "digest": digest(token)}
+        with told(self._path), open_for_writing(self._path, BUSY_TIMEOUT_S) as database:
+            same = read_keys(database, "name = :name OR id = :name", {"name": name})
+            if any(other.state(now) == "live" for other in same.values()):
+                raise ConfigurationError(
+                    f"there is a live key {name!r}: revoke it first, or take another name"
+                )
+            names = ", ".join(row)
+            values = ", ".join(f":{column}" for column in row)
+            database.execute(f"INSERT INTO keys ({names}) VALUES ({values})", row)  # noqa: S608
+        return key, Secret(token)
+
+    def entries(self) -> list[Key]:
+        """Return all keys, also revoked and expired ones, in the order they were made.
+
+        Raises:
+            ConfigurationError: if the file cannot be read.
+        """
+        if not self._path.exists():
+            return []
+        with (
+            told(self._path),
+            contextlib.closing(open_for_reading(self._path, BUSY_TIMEOUT_S)) as database,
+        ):
+            return list(read_keys(database, "TRUE ORDER BY created_at, rowid").values())
+
+    def revoke(self, name_or_id: str) -> bool:
+        """Revoke a key for good; return whether there was one that was not revoked yet.
+
+        Raises:
+            ConfigurationError: if the file cannot be written.
+        """
+        if not self._path.exists():
+            return False
+        with told(self._path), open_for_writing(self._path, BUSY_TIMEOUT_S) as database:
+            changed = database.execute(
+                "UPDATE keys SET revoked_at = ? WHERE revoked_at IS NULL AND ? IN (id, name)",
+                (self._clock(), name_or_id),
+            )
+            return changed.rowcount > 0
+
+
+def digest(token: str) -> bytes:
+    """Return what is kept of a token. It has 256 random bits: a fast hash is safe."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def read_keys(
+    database: sqlite3.Connection, where: str, values: dict[str, str] | None = None
+) -> dict[bytes, Key]:
+    """Return the keys that a condition of SQL is true for, by their digests.
+
+    Raises:
+        sqlite3.Error: if the file cannot be read.
+        msgspec.DecodeError: if a row is not ours.
+    """
+    if version(database) == 0:  # another process is just making it
+        return {}
+    columns = Key.__struct_fields__
+    found = database.execute(
+        f"SELECT digest, {', '.join(columns)} FROM keys WHERE {where}",  # noqa: S608
+        values or {},
+    )
+    keys = {}
+    for stored, *row in found:
+        fields = dict(zip(columns, row, strict=True))
+        fields["models"] = msgspec.json.decode(fields["models"], type=tuple[str, ...])
+        keys[stored] = msgspec.convert(fields, Key)
+    return keys
+
+
+def _fold(text: str) -> str:
+    return text.strip().casefold()
+
+
+def _pattern(text: str) -> str:
+    folded = _fold(text)
+    provider, colon, model = folded.partition(":")
+    if not (provider and colon and model and folded.isprintable()) or "*" in (
+        folded.removesuffix(":*")
+    ):
+        raise ConfigurationError(f"a model is `provider:model` or `provider:*`, not {text!r}")
+    return folded
+
+
+def _check(key: Key) -> None:
+    if not key.name.isprintable() or not key.name.strip() or len(key.name) > MAX_NAME_CHARS:
+        raise ConfigurationError(
+            f"a key's name is 1 to {MAX_NAME_CHARS} printable characters, not {key.name!r}"
+        )
+    if key.expires_at is not None and not key.created_at < key.expires_at < math.inf:
+        raise ConfigurationError("a key expires in the future: choose a later time")
+    if key.requests_per_minute is not None and not 1 <= key.requests_per_minute <= 1_000_000:
+        raise ConfigurationError("requests per minute are 1 to 1,000,000")

@@ -1,6 +1,0 @@
-"""A service that is made of a recipe: what the recipe describes, read from the other end."""
-
-from berlin.gateway.fake.server import CREDENTIALS, open_fake
-from berlin.gateway.fake.where import redirect, whole_urls
-
-__all__ = ["CREDENTIALS", "open_fake", "redirect", "whole_urls"]

@@ -1,0 +1,174 @@
+"""A step of a recipe from the other end: how well a request fits it, and what stands in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+
+from berlin.errors import InvalidRequestError
+from berlin.language.form import decode_form
+from berlin.language.step import Step
+from berlin.wire.json import DECODE_ERRORS
+
+_PLACEHOLDER = re.compile(r"\{([a-z0-9_]+)\}")
+_NO_BODY_AT_ALL = 1000
+
+
+class Received(msgspec.Struct, frozen=True):
+    """A request as a service gets it.
+
+    Attributes:
+        method: the HTTP method.
+        path: below the base URL, still percent-encoded.
+        query: parameters of the URL.
+        headers: names in lower case.
+        cookies: by name.
+        body: the bytes of the body.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
+    cookies: Mapping[str, str] = {}
+    body: bytes = b""
+
+
+class StepReader:
+    """Reads the requests that a step describes.
+
+    Args:
+        step: the description.
+        path: where it is asked, in place of the step's own path.
+
+    Attributes:
+        path: where it is asked, without parameters.
+        names: the placeholders that stand in it.
+    """
+
+    def __init__(self, step: Step, path: str) -> None:
+        self.method = step.method
+        self.path, _, more = path.partition("?")
+        self._path = _pattern(self.path, "[^/]*")
+        self._query = {**dict(parse_qsl(more, keep_blank_values=True)), **step.query}
+        self._headers = {name.lower(): value for name, value in step.headers.items()}
+        self._bodies = {"json": step.json, "form": step.form, "multipart": step.multipart}
+        self.names = set(_names([self.path, self._query, self._headers, self._bodies]))
+
+    def serves(self, received: Received) -> bool:
+        """Whether a request comes to this place."""
+        return self.method == received.method and bool(self._path.fullmatch(received.path))
+
+    def difference(self, received: Received) -> int:
+        """Return how much a request that comes here differs from the description."""
+        try:
+            body = self._decode(received)
+        except InvalidRequestError:
+            return _NO_BODY_AT_ALL
+        return _differ(self._query, received.query) + _differ(self._template, body)
+
+    def read(self, received: Received) -> dict[str, Any]:
+        """Return what stands where the placeholders are; nothing for those that are not there.
+
+        Raises:
+            InvalidRequestError: if the body is not of the described kind.
+        """
+        found = self._path.fullmatch(received.path)
+        segments = map(unquote, found.groups()) if found else ()
+        return {
+            **dict(zip(_PLACEHOLDER.findall(self.path), segments, strict=False)),
+            **dict(_find(self._query, received.query)),
+            **dict(_find(self._headers, received.headers)),
+            **dict(_find(self._template, self._decode(received))),
+        }
+
+    @property
+    def _template(self) -> Any:
+        return next((body for body in self._bodies.values() if body is not None), None)
+
+    def _decode(self, received: Received) -> Any:
+        if self._bodies["form"] is not None:
+            return decode_form(received.body)
+        if self._bodies["multipart"] is not None:
+            return decode_multipart(received.body, received.headers.get("content-type", ""))
+        if self._bodies["json"] is None:
+            return None
+        try:
+            return msgspec.json.decode(received.body)
+        except DECODE_ERRORS as error:
+            raise InvalidRequestError(f"the body is not JSON: {error}") from error
+
+
+def decode_multipart(body: bytes, content_type: str) -> dict[str, str]:
+    """Return the fields of a multipart body (RFC 7578).
+
+    Raises:
+        InvalidRequestError: if it is none.
+    """
+    boundary = re.search(r'boundary="?([^";]+)', content_type)
+    if boundary is None:
+        raise InvalidRequestError("the body is not multipart/form-data with a boundary")
+    fields = {}
+    for part in (b"\r\n" + body).split(b"\r\n--" + boundary[1].encode())[1:-1]:
+        head, _, value = part.partition(b"\r\n\r\n")
+        name = re.search(rb'name="([^"]*)"', head)
+        if name is None:
+            raise InvalidRequestError("a part of the multipart body has no name")
+        plain = name[1].decode("utf-8", "replace")
+        for code, mark in (("%22", '"'), ("%0D", "\r"), ("%0A", "\n")):
+            plain = plain.replace(code, mark)
+        fields[plain] = value.decode("utf-8", "replace")
+    return fields
+
+
+@cache
+def _pattern(template: str, value: str) -> re.Pattern[str]:
+    """Return what finds the values of the placeholders in a text."""
+    literals = map(re.escape, _PLACEHOLDER.split(template)[::2])
+    return re.compile(f"({value})".join(literals), re.DOTALL)
+
+
+def _names(tree: Any) -> Iterator[str]:
+    match tree:
+        case str():
+            yield from _PLACEHOLDER.findall(tree)
+        case dict():
+            for value in tree.values():
+                yield from _names(value)
+        case list():
+            for value in tree:
+                yield from _names(value)
+
+
+def _find(tree: Any, document: Any) -> Iterator[tuple[str, Any]]:
+    match tree:
+        case str():
+            names = _PLACEHOLDER.findall(tree)
+            if tree == f"{{{''.join(names[:1])}}}":
+                yield names[0], document
+            elif names and isinstance(document, str):
+                found = _pattern(tree, ".*").fullmatch(document)
+                yield from zip(names, found.groups() if found else (), strict=False)
+        case dict() if isinstance(document, Mapping):
+            for name, value in tree.items():
+                if name in document:
+                    yield from _find(value, document[name])
+        case list() if isinstance(document, list):
+            for value, item in zip(tree, document, strict=False):
+                yield from _find(value, item)
+
+
+def _differ(tree: Any, document: Any) -> int:
+    """Return how many members are other than described."""
+    if isinstance(tree, dict) and isinstance(document, Mapping):
+        apart = tree.keys() ^ document.keys()
+        return len(apart) + sum(_differ(tree[n], document[n]) for n in tree.keys() & document)
+    if isinstance(tree, str) and _PLACEHOLDER.search(tree):
+        return 0
+    # A form has text where the recipe has numbers.
+    return int(str(tree) != str(document)) if not isinstance(tree, list) else 0

@@ -1,0 +1,79 @@
+"""The table `[chat]` of a recipe: how requests and answers are written."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from berlin.language.conversation import MessagesMap
+from berlin.language.step import Step
+from berlin.language.stream import StreamMap
+
+FormatName: TypeAlias = Literal["described", "openai-chat", "anthropic-messages", "ollama-chat"]
+
+
+class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[chat]` of a recipe.
+
+    Attributes:
+        format: `openai-chat`, `anthropic-messages` or `ollama-chat`: a format that Berlin knows.
+            Then `path`, `json` (members that every request has) and `rename` may differ from
+            it, and nothing else is needed. `described`: what stands here.
+        path: where the chat is sent, below the endpoint's URL, or a whole URL; may hold
+            placeholders.
+        method: the HTTP method.
+        query: parameters of the URL, with placeholders.
+        headers: headers with placeholders.
+        json: the body as JSON, with the placeholders `{prompt}`, `{messages}`, `{system}`,
+            `{model}`, `{conversation_id}`, `{parent_id}`, `{uuid4}` (a new random id), and
+            whatever `prepare` takes.
+        form: the body as a form, with the same placeholders.
+        multipart: the body as multipart fields, with the same placeholders.
+        prepare: requests before it, such as one that makes a conversation.
+        poll_s: seconds between two questions, where the same request is sent until the answer
+            has a finish reason.
+        messages: what form the conversation takes.
+        options: pointer to the object in the body that takes the caller's options; `""` is the
+            body itself. Without it, options are refused, but for `max_tokens`, which is left out.
+        rename: the service's names of options, such as `max_tokens = "maxOutputTokens"`.
+        stream: what the answer looks like.
+    """
+
+    format: FormatName = "described"
+    path: str | None = None
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
+    query: dict[str, str] = {}
+    headers: dict[str, str] = {}
+    json: dict[str, Any] | None = None
+    form: dict[str, Any] | None = None
+    multipart: dict[str, Any] | None = None
+    prepare: list[Step] = []
+    poll_s: float | None = None
+    messages: MessagesMap = MessagesMap()
+    options: str | None = None
+    rename: dict[str, str] = {}
+    stream: StreamMap | None = None
+
+    def __post_init__(self) -> None:
+        if self.poll_s is not None and not 0.05 <= self.poll_s <= 60:
+            raise ValueError("poll_s must be from 0.05 to 60 seconds")
+        if self.format != "described":
+            odd = [
+                name
+                for name in (
+                    "query",
+                    "headers",
+                    "form",
+                    "multipart",
+                    "prepare",
+                    "poll_s",
+                    "options",
+                    "stream",
+                )
+                if getattr(self, name)
+            ]
+            if odd:
+                raise ValueError(
+                    f"{' and '.join(odd)}: not with format = {self.format!r}, which says that"
+                )

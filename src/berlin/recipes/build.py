@@ -1,0 +1,63 @@
+"""From a recipe to the provider that it describes.
+
+Apart from the recipe itself: whoever only reads one needs no HTTP client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from berlin._version import __version__
+from berlin.auth.contract import Authenticator
+from berlin.auth.credentials import Credentials
+from berlin.auth.tokens.shared import SharedTokens
+from berlin.auth.tokens.source import shared_source
+from berlin.auth.tokens.store import TokenKey
+from berlin.providers.http import HttpProvider
+from berlin.recipes.recipe import Recipe
+from berlin.transport import Sender, Transport
+from berlin.types import Endpoint, Timeouts
+
+USER_AGENT = f"berlin/{__version__}"
+
+
+def build_provider(
+    recipe: Recipe,
+    endpoint: Endpoint,
+    credentials: Credentials | None,
+    timeouts: Timeouts,
+    shared: SharedTokens | None = None,
+    record: Callable[[Sender], Sender] = lambda sender: sender,
+) -> tuple[HttpProvider, Authenticator]:
+    """Return the provider that a recipe describes, and its authentication.
+
+    Providers of one recipe, URL, account and password share one token, whatever else differs.
+
+    Args:
+        recipe: the description.
+        endpoint: where the service is.
+        credentials: what to log in with.
+        timeouts: the limits of requests that bring none.
+        shared: where tokens are kept besides this process.
+        record: puts something around what sends the requests.
+    """
+    chat = recipe.format()
+    key = TokenKey(
+        recipe.name,
+        endpoint.url,
+        credentials.who if credentials else "",
+        credentials.fingerprint() if credentials else "",
+    )
+    described = recipe.auth
+    flow = described.flow()
+    if flow is None or not flow.asks:
+        shared = None  # a key or a password is no token: it is not written anywhere
+    auth = Authenticator(
+        flow,
+        described.attach,
+        credentials,
+        shared_source(key, shared),
+        described.rejected_statuses,
+    )
+    transport = record(Transport(endpoint, USER_AGENT))
+    return HttpProvider(recipe.name, transport, auth, chat, timeouts), auth

@@ -1,0 +1,209 @@
+"""A recipe names the three parts of a provider: endpoint, auth, format."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from functools import cache
+from importlib import resources
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from berlin.auth.flows.command import CommandMap
+from berlin.auth.flows.login import LoginMap
+from berlin.auth.flows.oauth2 import OAuth2Map
+from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
+from berlin.errors import ConfigurationError
+from berlin.formats.build import build_format
+from berlin.formats.contract import Format
+from berlin.language.chat import ChatMap
+from berlin.language.models import FetchMap
+from berlin.language.toml import find_line, parse_toml
+from berlin.types import Endpoint, Timeouts
+
+SCHEMA = 1
+
+
+Capability: TypeAlias = Literal["tools", "images", "reasoning", "json"]
+
+
+class EndpointMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[endpoint]`: where the service is, unless the user says otherwise.
+
+    Attributes:
+        url: the base URL.
+        headers: what every request carries besides its own headers.
+        proxy: URL of a proxy.
+        ca_file: PEM file with the certificates to trust, for a service with an authority of its
+            own.
+        client_cert: PEM file with the certificate that shows who is asking.
+        client_key: PEM file with its key, if that stands apart.
+        allow_http: whether credentials may go over plain http to another machine.
+        timeouts: the four limits, in seconds.
+    """
+
+    url: str
+    headers: dict[str, str] = {}
+    proxy: str | None = None
+    ca_file: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    allow_http: bool = False
+    timeouts: Timeouts = Timeouts()
+
+
+class ModelsMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[models]`: which models there are.
+
+    Attributes:
+        default: what is asked when nobody names a model; `""` if the service has no such name.
+        list: the models, as far as they are known.
+        fetch: where the service lists them.
+        aliases: other names for models.
+        capabilities: what the service can do besides text.
+    """
+
+    default: str = ""
+    list: tuple[str, ...] = ()
+    fetch: FetchMap | None = None
+    aliases: dict[str, str] = {}
+    capabilities: tuple[Capability, ...] = ()
+
+
+AuthMap: TypeAlias = NoneMap | ApiKeyMap | BasicMap | LoginMap | OAuth2Map | CommandMap
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A service, described.
+
+    Attributes:
+        schema: version of the recipe language.
+        name: the recipe's name.
+        description: one line for people.
+        endpoint: where.
+        auth: how a token is got and used.
+        chat: how requests and answers are written.
+        models: which models there are.
+        extends: the shipped recipe that this one differs from.
+        source: where the description comes from, and how it was tried.
+    """
+
+    schema: int
+    name: str
+    description: str
+    endpoint: EndpointMap
+    chat: ChatMap
+    auth: AuthMap = NoneMap()
+    models: ModelsMap = ModelsMap()
+    extends: str = ""
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if self.schema != SCHEMA:
+            raise ValueError(_other_version(self.schema))
+
+    def format(self) -> Format:
+        """Return the compiled format. Raises ConfigurationError."""
+        return build_format(self.chat, self.models.default)
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that come with Berlin."""
+    files = resources.files("berlin.recipes").joinpath("shipped").iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+@cache
+def load_recipe(name: str) -> Recipe:
+    """Return a recipe that comes with Berlin.
+
+    Raises:
+        ConfigurationError: if there is none of that name.
+    """
+    if name not in recipe_names():
+        raise ConfigurationError(f"no recipe {name!r}; there are: {', '.join(recipe_names())}")
+    file = resources.files("berlin.recipes").joinpath("shipped", f"{name}.toml")
+    return parse_recipe(file.read_text("utf-8"), f"{name}.toml")
+
+
+def parse_recipe(text: str, source: str) -> Recipe:
+    """Return the recipe in a TOML text.
+
+    Raises:
+        ConfigurationError: with file and line, if it is not one.
+    """
+    recipe = parse_toml(text, source, Recipe, lambda tree: _extend(tree, text, source))
+    for table, build in (
+        ("chat", recipe.format),
+        ("auth", recipe.auth.flow),
+        ("endpoint", lambda: resolve_endpoint(recipe.endpoint, allow_http=True)),
+    ):
+        try:
+            build()
+        except ConfigurationError as error:
+            line = find_line(text, (table,))
+            raise ConfigurationError(f"{source}, line {line}: {error.message}") from error
+        except RecursionError:
+            raise ConfigurationError(f"{source}: [{table}] is nested too deep") from None
+    return recipe
+
+
+def resolve_endpoint(described: EndpointMap, *, allow_http: bool = False) -> Endpoint:
+    """Return the endpoint that a recipe names. Raises ConfigurationError."""
+    return Endpoint.of(
+        described.url,
+        proxy=described.proxy,
+        ca_file=described.ca_file,
+        allow_http=allow_http or described.allow_http,
+        headers=described.headers,
+        client_cert=described.client_cert,
+        client_key=described.client_key,
+    )
+
+
+def _other_version(schema: int) -> str:
+    return f"schema {schema} is of another version of Berlin; this one reads {SCHEMA}"
+
+
+def _extend(tree: dict[str, Any], text: str, source: str) -> dict[str, Any]:
+    """Return the tree of a recipe with what it takes over from the one that it extends."""
+    schema = tree.get("schema")
+    if isinstance(schema, int) and not isinstance(schema, bool) and schema != SCHEMA:
+        line = find_line(text, ("schema",))
+        raise ConfigurationError(f"{source}, line {line}: {_other_version(schema)}")
+    base = tree.get("extends")
+    if not isinstance(base, str) or not base:
+        return tree
+    if base not in recipe_names():
+        line = find_line(text, ("extends",))
+        near = difflib.get_close_matches(base, recipe_names(), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(recipe_names())}"
+        raise ConfigurationError(f"{source}, line {line}: no shipped recipe {base!r}; {hint}")
+    inherited = _read_tree(base)
+    if inherited.get("extends"):
+        inherited = _extend(inherited, "", f"{base}.toml")
+    return _merge({k: v for k, v in inherited.items() if k != "source"}, tree)
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return tables merged member by member; another flow or format replaces the whole table."""
+    merged = dict(base)
+    for name, value in changes.items():
+        before = base.get(name)
+        merged[name] = value
+        if isinstance(before, dict) and isinstance(value, dict):
+            tags = [key for key in ("flow", "format") if key in value]
+            if name != "attach" and all(before.get(key) == value[key] for key in tags):
+                merged[name] = _merge(before, value)
+    if _BODIES & changes.keys():  # a request has one body
+        merged = {k: v for k, v in merged.items() if k not in _BODIES or k in changes}
+    return merged
+
+
+_BODIES = frozenset({"json", "form", "multipart"})
+
+
+def _read_tree(name: str) -> dict[str, Any]:
+    file = resources.files("berlin.recipes").joinpath("shipped", f"{name}.toml")
+    return tomllib.loads(file.read_text("utf-8"))

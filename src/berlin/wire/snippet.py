@@ -1,0 +1,13 @@
+"""The beginning of foreign text, as it may be shown in an error."""
+
+from __future__ import annotations
+
+from berlin.types.secret import CUT
+
+
+def snippet(data: bytes | str, limit: int = 200) -> str:
+    """Return the beginning of foreign text as one printable line, to be shown in an error."""
+    text = data.decode("utf-8", "replace") if isinstance(data, bytes) else data
+    line = " ".join(text[: 4 * limit].split())
+    line = "".join(c if c.isprintable() else "\ufffd" for c in line)
+    return line if len(line) <= limit else f"{line[:limit]}{CUT}"

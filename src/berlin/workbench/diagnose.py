@@ -1,0 +1,158 @@
+"""Why a trial failed: which line of the recipe is likely wrong, and what to write there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from berlin.auth.flows.static import NoneMap
+from berlin.errors import (
+    AuthenticationError,
+    BerlinError,
+    ConnectError,
+    ProxyError,
+    TLSError,
+)
+from berlin.language.step import Place
+from berlin.recipes.recipe import Recipe
+from berlin.types import HttpResponse
+from berlin.wire.pointer import MISSING
+from berlin.workbench.diagnose_answer import diagnose_answer
+from berlin.workbench.hint import Hint
+from berlin.workbench.parts import Part, parse_document
+from berlin.workbench.received import WEB_PAGE, leaves, looks_like
+from berlin.workbench.trial import TriedTurn
+
+LONGEST_LIST = 6
+
+
+def diagnose(recipe: Recipe, turns: Sequence[TriedTurn], error: BerlinError | None) -> list[Hint]:
+    """Return what is likely wrong in a recipe, the likeliest first; nothing if nothing shows.
+
+    Args:
+        recipe: the recipe that was tried.
+        turns: what was sent and answered.
+        error: what the trial ended with; `None` if it went well.
+    """
+    if not turns:
+        return _no_answer(recipe, error)
+    turn = turns[-1]
+    hints = _by_status(recipe, turn)
+    if not hints and turn.part.place != ("chat",):
+        hints = _by_taken(turn)
+    if not hints and turn.part.place == ("chat",) and 200 <= turn.answer.status < 300:
+        if isinstance(error, AuthenticationError):
+            return [_refused_token(recipe)]
+        hints = diagnose_answer(recipe, turn.answer, error)
+    return hints
+
+
+def _no_answer(recipe: Recipe, error: BerlinError | None) -> list[Hint]:
+    match error:
+        case TLSError():
+            why = "the certificate is not trusted: name that of the service's authority"
+            return [Hint(("endpoint", "ca_file"), why)]
+        case ProxyError():
+            return [Hint(("endpoint", "proxy"), "the proxy does not let the request through")]
+        case ConnectError():
+            why = f"nothing can be reached at {recipe.endpoint.url}: is host and port right?"
+            return [Hint(("endpoint", "url"), why)]
+        case _:
+            return []
+
+
+def _by_status(recipe: Recipe, turn: TriedTurn) -> list[Hint]:
+    part, status = turn.part, turn.answer.status
+    sent = f"{turn.request.method} {turn.request.path}"
+    is_chat = part.place == ("chat",)
+    match status:
+        case _ if 200 <= status < 300:
+            return []
+        case _ if status == 401 or (not part.is_login and status in recipe.auth.rejected_statuses):
+            return [_refused_login(part) if part.is_login else _refused_token(recipe)]
+        case 403 if not part.is_login:
+            why = "the service knows the token, but not the request: a header that its own page "
+            return [
+                Hint((*part.place, "headers"), why + "sends may be missing (CSRF, an app's id)")
+            ]
+        case 404 if is_chat and "model" in _said(turn.answer).lower():
+            return [Hint(("models", "default"), "the service may not know this model")]
+        case 404:
+            return [Hint(part.path_key, f"nothing answers to {sent} (404): is the path right?")]
+        case 405:
+            return [Hint((*part.place, "method"), f"{sent} is not allowed (405): another method?")]
+        case 415:
+            why = "the service wants the body in another form (415): json, form or multipart"
+            return [Hint(part.body_key, why)]
+        case 400 | 403 | 422:
+            why = f"the service refuses the body ({status}): are its members named right?"
+            if part.is_login:
+                why += " Or the account, or its password, is wrong"
+            return [Hint(part.body_key, why)]
+        case _ if 300 <= status < 400:
+            to = turn.answer.headers.get("location", "")
+            why = f"the service sends elsewhere{f', to {to}' if to else ''}, which is not followed"
+            return [Hint(part.path_key, f"{why}: write the final path or URL")]
+        case _:
+            return []  # 429 and 5xx: the service's own affair
+
+
+def _by_taken(turn: TriedTurn) -> list[Hint]:
+    missing = [name for name, value in turn.taken.items() if value is MISSING or value is None]
+    if not missing:
+        return []
+    if looks_like(turn.answer.body) == WEB_PAGE:
+        why = f"the answer is a web page: {turn.request.path} is not the one of the API"
+        return [Hint(turn.part.path_key, why)]
+    return [_missing(turn, name) for name in missing]
+
+
+def _missing(turn: TriedTurn, name: str) -> Hint:
+    place = turn.part.step.take[name]
+    where = _in_words(place)
+    has = _values_in(turn)
+    why = f"nothing stands at {where}; the answer has {has}"
+    key = (*turn.part.place, "take", name)
+    return Hint(key, why)
+
+
+def _in_words(place: str | Place) -> str:
+    if isinstance(place, str):
+        return place
+    return f"the header {place.header}" if place.header else f"the cookie {place.cookie}"
+
+
+def _values_in(turn: TriedTurn) -> str:
+    """Return where an answer has texts that could be taken, and how long they are."""
+    document = parse_document(turn.answer.body)
+    texts = {p: v for p, v in leaves(document) if p and isinstance(v, str) and v}
+    longest = sorted(texts, key=lambda pointer: -len(texts[pointer]))[:LONGEST_LIST]
+    found = [f"{pointer} ({len(texts[pointer])} characters)" for pointer in longest]
+    found += [f"the cookie {name}" for name in turn.cookies]
+    return ", ".join(found) or "no text that could be one"
+
+
+def _refused_login(part: Part) -> Hint:
+    why = "the service refuses the login (401): are account and password right, and the members "
+    return Hint(part.place, f"{why}of the body that carry them?")
+
+
+def _refused_token(recipe: Recipe) -> Hint:
+    if isinstance(recipe.auth, NoneMap):
+        why = 'the service wants a login, and the recipe says flow = "none"'
+        return Hint(("auth", "flow"), why)
+    attach = recipe.auth.attach
+    how = next(f"the {k} {getattr(attach, k)}" for k in _WAYS if getattr(attach, k))
+    why = (
+        f"the service does not accept the token as it is sent, in {how}"
+        f"{f' after {attach.prefix!r}' if attach.prefix else ''}. Is it the right one, and does "
+        "the service want it elsewhere? Often it is "
+        '{ header = "Authorization", prefix = "Bearer " }'
+    )
+    return Hint(("auth", "attach"), why)
+
+
+_WAYS = ("header", "query", "cookie")
+
+
+def _said(answer: HttpResponse) -> str:
+    return answer.body[:2000].decode("utf-8", "replace")

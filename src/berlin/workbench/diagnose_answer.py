@@ -1,0 +1,155 @@
+"""Why the answer to a chat gave no text, or no good end: what `[chat.stream]` should say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from berlin.errors import (
+    BerlinError,
+    EmptyResponseError,
+    ProtocolError,
+    TruncatedStreamError,
+    UpstreamTimeoutError,
+)
+from berlin.language.stream import StreamMap
+from berlin.recipes.recipe import Recipe
+from berlin.types import HttpResponse
+from berlin.wire.pointer import MISSING
+from berlin.workbench.hint import Hint
+from berlin.workbench.parts import KNOWN_STREAMS, stream_of
+from berlin.workbench.received import (
+    NOTHING,
+    WEB_PAGE,
+    documents,
+    fits,
+    found_at,
+    leaves,
+    listed,
+    looks_like,
+    outline,
+    reason_pointers,
+    text_pointers,
+)
+
+_STREAM = ("chat", "stream")
+_DESCRIBED = (
+    *("text", "reasoning", "finish_reason", "input_tokens", "output_tokens", "tool_calls"),
+    *("conversation_id", "message_id", "error", "error_message", "error_code"),
+)
+
+
+def diagnose_answer(recipe: Recipe, answer: HttpResponse, error: BerlinError | None) -> list[Hint]:
+    """Return what is likely wrong in how a recipe reads the answer to the chat.
+
+    Args:
+        recipe: the recipe that was tried.
+        answer: the answer, as far as it was read; its status is a success.
+        error: what the trial ended with; `None` if it went well.
+    """
+    stream = stream_of(recipe)
+    looks = looks_like(answer.body)
+    if looks == WEB_PAGE:
+        return [Hint(("chat", "path"), "the answer is a web page: the path is not the API's")]
+    if looks == NOTHING:
+        return [] if error is None else [Hint(("chat",), "the answer has no body at all")]
+    is_unread = isinstance(error, ProtocolError | UpstreamTimeoutError)
+    if is_unread and not fits(stream.framing, answer.body):
+        return [_other_framing(recipe, stream, looks, answer.body)]
+    received = documents(stream, answer.body)
+    has_text = any(isinstance(found_at(stream.text or "/data", d), str) for d in received)
+    if recipe.chat.format != "described":
+        return [] if has_text or not is_unread else _other_format(recipe, answer.body)
+    if not has_text and is_unread:
+        return _no_text(stream, received)
+    return _other_mistakes(stream, received, error)
+
+
+def _other_mistakes(
+    stream: StreamMap, received: list[Any], error: BerlinError | None
+) -> list[Hint]:
+    """Return what is wrong although there is text where the recipe looks for it."""
+    if isinstance(error, EmptyResponseError) and stream.kind:
+        return [_unlisted_kinds(stream, received)]
+    if isinstance(error, TruncatedStreamError | UpstreamTimeoutError):
+        return [_no_end(stream, received, error)]
+    if isinstance(error, ProtocolError):
+        return _undescribed(stream, received)
+    found = any(found_at(stream.finish_reason, d) is not MISSING for d in received)
+    if error is None and stream.finish_reason and not found:
+        return [_nothing_at(stream, "finish_reason", reason_pointers(received))]
+    return []
+
+
+def _other_framing(recipe: Recipe, stream: StreamMap, looks: str, body: bytes) -> Hint:
+    begins = body[:40].decode("utf-8", "replace").strip()
+    why = f"the answer begins with {begins!r}: that is framing = {looks!r}, not {stream.framing!r}"
+    if recipe.chat.format == "described":
+        return Hint((*_STREAM, "framing"), why.replace("'", '"'))
+    return Hint(("chat", "format"), f"{why.replace(chr(39), chr(34))}: is it the right format?")
+
+
+def _other_format(recipe: Recipe, body: bytes) -> list[Hint]:
+    """Return which known format the answer has, if it is not the one that the recipe names."""
+    for name, stream in KNOWN_STREAMS.items():
+        texts = (found_at(stream.text, d) for d in documents(stream, body))
+        if name != recipe.chat.format and any(isinstance(text, str) for text in texts):
+            return [Hint(("chat", "format"), f'the answer looks like format = "{name}"')]
+    why = f"the answer is not of the format {recipe.chat.format}: describe it in [chat.stream]"
+    return [Hint(("chat", "format"), why)]
+
+
+def _no_text(stream: StreamMap, received: list[Any]) -> list[Hint]:
+    where = " or ".join(listed(stream.text)) or "/data"
+    texts = text_pointers(received)
+    wrong = next((v for d in received if (v := found_at(stream.text, d)) is not MISSING), MISSING)
+    if wrong is not MISSING:
+        below = [f"{where}{pointer}" for pointer, v in leaves(wrong) if isinstance(v, str)]
+        kind = "an object" if isinstance(wrong, dict) else f"a {type(wrong).__name__}"
+        why = f"at {where} stands {kind}, not text"
+        return [Hint((*_STREAM, "text"), why + (f"; text stands at {below[0]}" if below else ""))]
+    if texts:
+        shown = " or ".join(texts[:3])
+        return [Hint((*_STREAM, "text"), f"nothing stands at {where}, but text at {shown}")]
+    if not received:
+        why = f'the answer holds no objects as framing = "{stream.framing}" cuts it'
+        return [Hint((*_STREAM, "framing"), why)]
+    why = f"nothing stands at {where}; the first object has {outline(received[0])}"
+    return [Hint((*_STREAM, "text"), why)]
+
+
+def _unlisted_kinds(stream: StreamMap, received: list[Any]) -> Hint:
+    kinds = {str(found_at(stream.kind or "", document)) for document in received}
+    unlisted = sorted(kind for kind in kinds if kind not in stream.kinds and kind != "MISSING")
+    why = f"these kinds of objects came that are not listed, and so skipped: {', '.join(unlisted)}"
+    return Hint((*_STREAM, "kinds"), why)
+
+
+def _no_end(stream: StreamMap, received: list[Any], error: BerlinError) -> Hint:
+    reasons = reason_pointers(received)
+    if isinstance(error, UpstreamTimeoutError):
+        why = "text came, but no end that the recipe knows: name in `done`, `kinds` or "
+        why += "`finish_reason` with what the service ends an answer"
+        key = "done" if stream.framing.startswith("sse") else "finish_reason"
+        return Hint((*_STREAM, key), why + (f" ({reasons[0]}?)" if reasons else ""))
+    if not reasons:
+        why = 'the answer ends without a finish reason: if that is its way, write ends = "body"'
+        return Hint((*_STREAM, "ends"), why)
+    return _nothing_at(stream, "finish_reason", reasons)
+
+
+def _nothing_at(stream: StreamMap, key: str, instead: list[str]) -> Hint:
+    where = " or ".join(listed(getattr(stream, key))) or "no pointer"
+    why = f"nothing stands at {where}"
+    return Hint((*_STREAM, key), why + (f", but a word at {instead[0]}" if instead else ""))
+
+
+def _undescribed(stream: StreamMap, received: list[Any]) -> list[Hint]:
+    for document in received:
+        if any(found_at(getattr(stream, key), document) is not MISSING for key in _DESCRIBED):
+            continue
+        why = (
+            f"an object with {outline(document)} is not described: name what counts in it, or "
+            'write others = "skip"'
+        )
+        return [Hint((*_STREAM, "others"), why)]
+    return []

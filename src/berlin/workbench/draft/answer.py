@@ -1,0 +1,237 @@
+"""Guesses the table `[chat.stream]` from an answer."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+
+from berlin.errors import BerlinError, ConfigurationError
+from berlin.formats.described.decoder import MappedDecoder
+from berlin.language.stream import CompiledStream, StreamMap
+from berlin.types import ChatResponse
+from berlin.types.accumulate import Accumulator
+from berlin.workbench.draft.documents import Pieces, cut_answer
+from berlin.workbench.draft.ending import Ending, find_ending
+from berlin.workbench.draft.kinds import REASONING, add_kinds
+from berlin.workbench.draft.leaves import GUESS, Place, last_name, leaves, pointer
+
+_TEXT_NAMES = frozenset(
+    [
+        "content",
+        "text",
+        "delta",
+        "answer",
+        "message",
+        "response",
+        "output",
+        "reply",
+        "result",
+        "generatedtext",
+        "completion",
+        "outputtext",
+        "v",
+        "chunk",
+        "token",
+        "data",
+        "body",
+        "markdown",
+    ]
+)
+_OTHER_NAMES = frozenset(
+    [
+        "id",
+        "model",
+        "object",
+        "type",
+        "event",
+        "kind",
+        "created",
+        "createdat",
+        "timestamp",
+        "time",
+        "role",
+        "status",
+        "uuid",
+        "hash",
+        "signature",
+        "url",
+        "title",
+        "name",
+        "finishreason",
+        "stopreason",
+        "reason",
+        "lang",
+        "language",
+        "code",
+        "systemfingerprint",
+        "requestid",
+        "messageid",
+        "conversationid",
+        "chatid",
+        "sessionid",
+        "parentid",
+        "author",
+    ]
+)
+_ID = re.compile(r"[\w:.\-]{8,}")
+
+
+class AnswerGuess(msgspec.Struct, frozen=True):
+    """What an answer looks like.
+
+    Attributes:
+        stream: the table `[chat.stream]`.
+        notes: what to say behind its lines.
+        answer: what a recipe with this table reads out of the answer.
+    """
+
+    stream: dict[str, Any]
+    notes: dict[str, str]
+    answer: ChatResponse
+
+
+def guess_answer(answer: bytes) -> AnswerGuess:
+    """Return what an answer looks like.
+
+    Raises:
+        ConfigurationError: if no text is found in it.
+    """
+    pieces = cut_answer(answer)
+    stream: dict[str, Any] = {"framing": pieces.framing}
+    notes: dict[str, str] = {}
+    texts = _candidates(pieces.documents)
+    if not texts:
+        raise ConfigurationError("there is no text in the answer: copy one with a few words")
+    best = texts[0]
+    if pieces.framing != "text" and (pieces.framing, best.place) != ("sse-text", ("data",)):
+        stream["text"] = pointer(best.place)
+        if len(texts) > 1 and texts[1].score * 2 > best.score:
+            notes["text"] = f"{GUESS}: it may be {pointer(texts[1].place)}"
+    if best.is_cumulative:
+        stream["text_is"] = "cumulative"
+    reasoning = [t for t in texts if REASONING.search(last_name(t.place)) and t is not best]
+    if reasoning:
+        stream["reasoning"] = pointer(reasoning[0].place)
+    ending = find_ending(pieces, best.place)
+    add_kinds(pieces, best.place, best.is_cumulative, stream, notes)
+    _add_ending(pieces, ending, stream, notes)
+    _add_errors(pieces, stream)
+    try:
+        return AnswerGuess(stream, notes, read_answer(stream, answer))
+    except ConfigurationError:
+        if pieces.framing in ("json", "text") or "kind" in stream:
+            raise
+    stream["others"] = "skip"
+    notes["others"] = f"{GUESS}: objects in which nothing of this is found say nothing"
+    return AnswerGuess(stream, notes, read_answer(stream, answer))
+
+
+def read_answer(stream: dict[str, Any], answer: bytes) -> ChatResponse:
+    """Return what a table `[chat.stream]` reads out of an answer. Raises ConfigurationError."""
+    decoder = MappedDecoder(CompiledStream(msgspec.convert(stream, StreamMap)))
+    read = Accumulator()
+    for event in (*decoder.feed(answer), *decoder.finish()):
+        read.add(event)
+    try:
+        if decoder.failure is not None:
+            raise decoder.failure
+        return read.response()
+    except BerlinError as error:
+        raise ConfigurationError(f"the answer is not understood: {error.message}") from error
+
+
+class _Candidate(msgspec.Struct, frozen=True):
+    """A place where the text may be."""
+
+    place: Place
+    score: float
+    is_cumulative: bool
+
+
+def _candidates(documents: list[Any]) -> list[_Candidate]:
+    """Return the places where a text may be, the best first."""
+    values: dict[Place, list[str]] = {}
+    for document in documents:
+        for place, value in leaves(document):
+            if isinstance(value, str) and value and not _after_first(place):
+                values.setdefault(place, []).append(value)
+    found = [_judge(place, series, len(documents)) for place, series in values.items()]
+    good = [candidate for candidate in found if candidate.score > 0]
+    return sorted(good, key=lambda candidate: -candidate.score)
+
+
+def _judge(place: Place, series: list[str], documents: int) -> _Candidate:
+    grows = len(series) > 1 and all(after.startswith(before) for before, after in pairwise(series))
+    is_cumulative = grows and series[-1] != series[0]
+    text = series[-1] if is_cumulative else "".join(series)
+    score = float(len(text))
+    if len(series) > 1 and len(set(series)) == 1:
+        score = 0.0  # the same all the time: an id, a model, a role
+    elif all(_ID.fullmatch(value) and re.search(r"\d", value) for value in series):
+        score /= 100
+    elif re.fullmatch(r"[\d.,:TZ+\-]+", text):
+        score /= 20
+    name = last_name(place)
+    if name in _OTHER_NAMES or name.endswith(("id", "reason")):
+        score /= 50
+    elif name in _TEXT_NAMES or place == ("data",):
+        score *= 3
+    if REASONING.search(name):
+        score /= 10
+    return _Candidate(place, score * len(series) / (len(series) + 0.2), is_cumulative)
+
+
+def _after_first(place: Place) -> bool:
+    """Whether a place is in another item of a list than the first."""
+    return any(part.isdecimal() and part != "0" for part in place)
+
+
+def _add_ending(
+    pieces: Pieces, ending: Ending, stream: dict[str, Any], notes: dict[str, str]
+) -> None:
+    if pieces.done and pieces.done != "[DONE]":
+        stream["done"] = pieces.done
+    if ending.reason is not None:
+        stream["finish_reason"] = pointer(ending.reason)
+        if ending.words:
+            stream["finish_reasons"] = ending.words
+        if ending.unfinished:
+            stream["unfinished"] = ending.unfinished
+    for name, place in ending.counts.items():
+        stream[name] = pointer(place)
+    for name, place in ending.ids.items():
+        stream[name] = pointer(place)
+    is_marked = ending.reason or pieces.done or "end" in stream.get("kinds", {}).values()
+    if is_marked and pieces.framing not in ("json", "text"):
+        stream["ends"] = "finish_reason"
+        notes["ends"] = "an answer without it was cut off"
+
+
+def _add_errors(pieces: Pieces, stream: dict[str, Any]) -> None:
+    """Add where errors usually stand, as far as nothing else stands there."""
+    if pieces.framing in ("text", "sse-text"):
+        return
+    above = "/data" if pieces.framing == "sse-events" else ""
+    rows = [dict(leaves(document)) for document in pieces.documents]
+    used = [p for name in ("text", "reasoning", "kind") if isinstance(p := stream.get(name), str)]
+    for name, places in (
+        ("error", ("/error/message", "/error")),
+        ("error_message", ("/message", "/msg", "/detail")),
+        ("error_code", ("/error/code", "/code")),
+    ):
+        free = []
+        for place in (above + p for p in places):
+            taken = any(f"{u}/".startswith(f"{place}/") or place.startswith(f"{u}/") for u in used)
+            full = name == "error" and any(
+                value
+                for row in rows
+                for p, value in row.items()
+                if f"{pointer(p)}/".startswith(f"{place}/")
+            )
+            if not taken and not full:
+                free.append(place)
+        if free:
+            stream[name] = free if len(free) > 1 else free[0]

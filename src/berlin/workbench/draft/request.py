@@ -1,0 +1,270 @@
+"""Guesses the table `[chat]` from a request: its own words become placeholders."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import quote, unquote
+
+import msgspec
+
+from berlin.errors import ConfigurationError
+from berlin.language.secrets_scan import looks_secret
+from berlin.workbench.draft.captured import Captured
+from berlin.workbench.draft.headers import LEFT_OUT, kept_headers
+from berlin.workbench.draft.leaves import (
+    DROP,
+    GUESS,
+    Place,
+    change_leaves,
+    last_name,
+    leaves,
+    pointer,
+)
+from berlin.workbench.draft.message_list import MessageList, find_message_list, last_user_text
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_PLACEHOLDER_LIKE = re.compile(r"\{[a-z0-9_]+\}")
+_MODELS = frozenset({"model", "modelid", "modelname", "modelslug", "engine", "llm"})
+_CONVERSATIONS = frozenset({"conversationid", "chatid", "sessionid", "threadid", "dialogid"})
+_PARENTS = frozenset({"parentid", "parentmessageid", "replyto", "lastmessageid"})
+_SYSTEMS = frozenset({"system", "systemprompt", "systemmessage", "instructions"})
+_PROMPTS = frozenset(
+    {"prompt", "message", "query", "question", "content", "text", "input", "q", "msg", "ask"}
+)
+_OPTIONS = {
+    "temperature": "temperature",
+    "topp": "top_p",
+    "topk": "top_k",
+    "maxtokens": "max_tokens",
+    "maxnewtokens": "max_tokens",
+    "maxoutputtokens": "max_tokens",
+    "presencepenalty": "presence_penalty",
+    "frequencypenalty": "frequency_penalty",
+    "seed": "seed",
+}
+
+
+class RequestGuess(msgspec.Struct, frozen=True):
+    """What a request looks like.
+
+    Attributes:
+        chat: the table `[chat]`, without its stream.
+        notes: what to say behind its lines.
+        model: the model that was asked for; `""` if it names none.
+        left_out: the names of headers that are not in the recipe.
+    """
+
+    chat: dict[str, Any]
+    notes: dict[tuple[str, ...], str]
+    model: str
+    left_out: list[str]
+
+
+def find_prompt(request: Captured) -> str:
+    """Return what is most likely the prompt of a request: the longest text of its user.
+
+    Raises:
+        ConfigurationError: if there is none.
+    """
+    _, document = request.document()
+    if text := last_user_text(document):
+        return text
+    members = [*leaves(document), *(((name,), value) for name, value in request.query.items())]
+    texts = [
+        value
+        for place, value in members
+        if isinstance(value, str) and last_name(place) in _PROMPTS and not _UUID.fullmatch(value)
+    ]
+    if not any(texts):
+        raise ConfigurationError("which text is the prompt? Name it with --prompt TEXT")
+    return max(texts, key=len)
+
+
+def guess_request(
+    request: Captured, prompt: str, secrets: frozenset[str], taken: dict[str, str]
+) -> RequestGuess:
+    """Return what a request looks like.
+
+    Args:
+        request: the chat.
+        prompt: the text that its user typed.
+        secrets: values that must not stand in the recipe.
+        taken: values that an earlier answer gave, and the placeholders that stand for them.
+
+    Raises:
+        ConfigurationError: if the prompt is not in it, or it is of no kind that can be described.
+    """
+    return _Guess(request, prompt, secrets, taken).result()
+
+
+class _Guess:
+    def __init__(
+        self, request: Captured, prompt: str, secrets: frozenset[str], taken: dict[str, str]
+    ) -> None:
+        self._request = request
+        self._prompt = prompt
+        self._secrets = secrets
+        self._taken = taken
+        self._notes: dict[tuple[str, ...], str] = {}
+        self._model = ""
+        self._used: set[str] = set()
+        self._messages: MessageList | None = None
+
+    def result(self) -> RequestGuess:
+        """Return the guess."""
+        kind, document = self._request.document()
+        chat: dict[str, Any] = {"path": self._path(), "method": self._request.method}
+        if chat["method"] == "POST":
+            del chat["method"]
+        elif chat["method"] not in ("GET", "PUT", "PATCH", "DELETE"):
+            raise ConfigurationError(f"a recipe cannot send {chat['method'][:20]}")
+        query = self._replaced(self._request.query, ("chat", "query"))
+        if query:
+            chat["query"] = query
+        headers, left_out = self._headers()
+        if headers:
+            chat["headers"] = headers
+        if kind:
+            chat[kind] = self._body(document, kind)
+        self._add_messages(chat)
+        if kind == "json":
+            self._add_options(chat, chat["json"])
+        if not self._used & {"prompt", "messages"}:
+            raise ConfigurationError(
+                "the prompt is nowhere in the request: give the text that was typed, with "
+                f"--prompt TEXT (now it is {self._prompt[:60]!r})"
+            )
+        return RequestGuess(chat, self._notes, self._model, left_out)
+
+    def _path(self) -> str:
+        segments = []
+        for segment in self._request.path.split("/"):
+            value = self._word(unquote(segment)) if segment else ""
+            segments.append(value if value.startswith("{") else segment)
+            if _UUID.fullmatch(segment) and segments[-1] == segment:
+                self._notes["chat", "path"] = f"{GUESS}: the id is of one conversation; make one"
+        path = "/".join(segments)
+        # A brace that is none of ours would be taken for a placeholder.
+        return re.sub(r"\{(?!(?:\w+)\})", quote("{"), path)
+
+    def _word(self, value: str) -> str:
+        """Return what stands for a value in a path: a placeholder, or the value itself."""
+        if value in self._taken:
+            return f"{{{self._taken[value]}}}"
+        if value == self._prompt:
+            self._used.add("prompt")
+            return "{prompt}"
+        return value
+
+    def _headers(self) -> tuple[dict[str, str], list[str]]:
+        kept = kept_headers(self._request, self._secrets)
+        left_out = [
+            name
+            for name, _ in self._request.headers
+            if name not in kept and not LEFT_OUT.fullmatch(name)
+        ]
+        return self._replaced(kept, ("chat", "headers")), left_out
+
+    def _body(self, document: dict[str, Any], kind: str) -> dict[str, Any]:
+        if kind == "json":
+            self._messages = find_message_list(document, self._prompt)
+        where = self._messages.place if self._messages else None
+        if where is None:
+            body: dict[str, Any] = self._replaced(document, ("chat", kind))
+            return body
+        self._used.add("messages")
+        marked = change_leaves(document, lambda p, v: DROP if p[: len(where)] == where else v)
+        body = self._replaced(marked, ("chat", kind))
+        here = body
+        for part in where[:-1]:
+            here = here.setdefault(part, {})
+        here[where[-1]] = "{messages}"
+        return body
+
+    def _replaced(self, tree: Any, above: Place) -> Any:
+        return change_leaves(tree, lambda place, value: self._leaf((*above, *place), value))
+
+    def _leaf(self, place: Place, value: Any) -> Any:
+        name = last_name(place)
+        if name in _SYSTEMS and value in (None, "") and "system" not in self._used:
+            self._used.add("system")
+            return "{system}"
+        if name in _CONVERSATIONS and value in (None, ""):
+            self._used.add("conversation_id")
+            return "{conversation_id}"
+        if name in _PARENTS and value in (None, ""):
+            self._used.add("parent_id")
+            return "{parent_id}"
+        if value is None:
+            self._note(place[:-1], f"{place[-1]} was null, and is left out")
+            return DROP
+        if not isinstance(value, str):
+            if isinstance(value, int) and 10**9 < value < 10**14 and value not in (True, False):
+                self._note(place, f"{GUESS}: a time?")
+            return value
+        return self._text(place, name, value)
+
+    def _text(self, place: Place, name: str, value: str) -> Any:
+        if value in self._taken:
+            return f"{{{self._taken[value]}}}"
+        if value == self._prompt:
+            self._used.add("prompt")
+            return "{prompt}"
+        if name in _MODELS and value and not self._model:
+            self._model = value
+            return "{model}"
+        if _UUID.fullmatch(value):
+            self._note(place, f"{GUESS}: a new id for each request")
+            return "{uuid4}"
+        if self._holds_secret(value) or looks_secret(name, value):
+            self._note(place[:-1], f"{GUESS}: {place[-1]} was left out; it looks like a secret")
+            return DROP
+        if _PLACEHOLDER_LIKE.search(value):
+            self._note(place[:-1], f"{GUESS}: {place[-1]} was left out; it has braces in it")
+            return DROP
+        if self._prompt and self._prompt in value and len(self._prompt) > 2:
+            self._used.add("prompt")
+            self._note(place, f"{GUESS}: the prompt stands within a text")
+            return value.replace(self._prompt, "{prompt}", 1)
+        return value
+
+    def _holds_secret(self, value: str) -> bool:
+        return any(secret in value for secret in self._secrets)
+
+    def _note(self, place: Place, text: str) -> None:
+        # A long table has lines of its own, a short one stands on the line of its name.
+        self._notes.setdefault(place, text)
+
+    def _add_messages(self, chat: dict[str, Any]) -> None:
+        table: dict[str, Any] = {}
+        if self._messages is not None:
+            table = {"form": "array", **self._messages.table}
+            if self._messages.guessed:
+                self._notes["chat", "messages"] = f"{GUESS}: {self._messages.guessed}"
+        elif "conversation_id" in self._used:
+            table = {"form": "last"}
+            self._notes["chat", "messages"] = "the service keeps the conversation"
+        if "system" in self._used:
+            table["system"] = "apart"
+        if table:
+            chat["messages"] = table
+
+    def _add_options(self, chat: dict[str, Any], body: dict[str, Any]) -> None:
+        places = [p for p, _ in leaves(body) if p and plain_option(p[-1])]
+        if not places:
+            return
+        where = places[0][:-1]
+        chat["options"] = pointer(where)
+        rename = {
+            ours: place[-1]
+            for place in places
+            if place[:-1] == where and (ours := plain_option(place[-1])) != place[-1]
+        }
+        if rename:
+            chat["rename"] = rename
+
+
+def plain_option(name: str) -> str:
+    """Return the usual name of an option that a service calls so; `""` if it is none."""
+    return _OPTIONS.get(last_name((name,)), "")

@@ -1,0 +1,248 @@
+"""Says in words what a recipe makes Berlin send, and how it reads what comes back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from berlin.auth.attach import Attachment
+from berlin.auth.flows.command import CommandMap
+from berlin.auth.flows.login import LoginMap
+from berlin.auth.flows.oauth2 import OAuth2Map
+from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
+from berlin.formats.contract import Exchange
+from berlin.formats.described.format import PLACEHOLDERS
+from berlin.language.step import Place, Step, compile_steps
+from berlin.language.stream import StreamMap
+from berlin.recipes.recipe import Recipe
+from berlin.types import ChatRequest, HttpRequest, Message, Secret
+from berlin.workbench.received import listed
+
+SHOWN = "***"
+LONGEST_LIST = 12
+
+_FRAMINGS = {
+    "ndjson": "one JSON object a line",
+    "sse": "server-sent events with JSON as data",
+    "sse-events": 'server-sent events, as objects {"event": name, "data": …}',
+    "sse-text": 'server-sent events with plain text, as objects {"event": name, "data": text}',
+    "json": "one JSON object, the whole body",
+    "json-array": "a JSON list whose items stream in",
+    "text": 'plain text, as objects {"data": text}',
+}
+
+
+def explain(recipe: Recipe, prompt: str = "Hello") -> str:
+    """Return what a recipe does, in words, with the requests for one prompt.
+
+    Args:
+        recipe: the recipe.
+        prompt: what is asked in the example.
+
+    Raises:
+        InvalidRequestError: if the service cannot be asked that.
+    """
+    lines = [f"{recipe.name}: {recipe.description}"]
+    for title, part in (
+        ("Where", _where(recipe)),
+        ("Login", _login(recipe)),
+        (f"For the prompt {json.dumps(prompt, ensure_ascii=False)}", _chat(recipe, prompt)),
+        ("How the answer is read", _answer(recipe)),
+        ("Models", _models(recipe)),
+    ):
+        lines += ["", title, *(f"  {line}" for line in part)]
+    return "\n".join(lines)
+
+
+def _where(recipe: Recipe) -> Iterator[str]:
+    endpoint = recipe.endpoint
+    yield endpoint.url
+    if recipe.extends:
+        yield f"this recipe takes over what it does not say from the shipped one {recipe.extends!r}"
+    if endpoint.headers:
+        yield f"every request has the headers {', '.join(endpoint.headers)}"
+    if endpoint.proxy:
+        yield "through a proxy"
+    if endpoint.ca_file:
+        yield f"only certificates of {endpoint.ca_file} are trusted"
+    if endpoint.client_cert:
+        yield f"Berlin shows the certificate {endpoint.client_cert}"
+    if endpoint.allow_http:
+        yield "plain http is allowed: whoever is on the way can read all of it"
+
+
+def _login(recipe: Recipe) -> Iterator[str]:
+    auth = recipe.auth
+    match auth:
+        case NoneMap():
+            yield "none: the service asks for nothing"
+            return
+        case ApiKeyMap():
+            yield "an API key, as it is"
+        case BasicMap():
+            yield "account and password in each request (HTTP basic authentication)"
+        case LoginMap():
+            for n, step in enumerate(auth.steps, 1):
+                yield from _step(f"{n}.", recipe, step)
+            for n, step in enumerate(auth.refresh, 1):
+                yield from _step(f"next token, {n}.", recipe, step)
+        case OAuth2Map():
+            yield f"OAuth 2.0, {auth.grant}: POST {_url(recipe, auth.token_url)}"
+            if auth.device_url:
+                yield f"a person enters a code from POST {_url(recipe, auth.device_url)}"
+            if auth.scope:
+                yield f"scope: {auth.scope}"
+        case CommandMap():
+            yield f"the program {auth.command[0]} prints the token"
+    yield f"Requests carry it {_attached(auth.attach)}"
+    if auth.rejected_statuses:
+        statuses = " or ".join(map(str, auth.rejected_statuses))
+        yield f"Status {statuses} means: the token is no longer good, and Berlin gets another"
+
+
+def _step(number: str, recipe: Recipe, step: Step) -> Iterator[str]:
+    yield f"{number} {step.method} {_url(recipe, step.path)}"
+    for name, value in (*step.query.items(), *step.headers.items()):
+        yield f"   {name}: {value}"
+    for encoding in ("json", "form", "multipart"):
+        body = getattr(step, encoding)
+        if body is not None:
+            yield f"   {encoding}: {json.dumps(body, ensure_ascii=False)}"
+    yield from _takes(step)
+
+
+def _takes(step: Step) -> Iterator[str]:
+    for name, place in step.take.items():
+        yield f"   takes {name} from {_place(place)}"
+
+
+def _place(place: str | Place) -> str:
+    match place:
+        case str():
+            return place
+        case Place(cookie="*"):
+            return "all cookies"
+        case _:
+            return f"the header {place.header}" if place.header else f"the cookie {place.cookie}"
+
+
+def _attached(attach: Attachment) -> str:
+    if attach.query:
+        return f"in the URL, as ?{attach.query}={attach.prefix}{SHOWN}"
+    if attach.cookie:
+        name = "" if attach.cookie == "*" else f"{attach.cookie}="
+        return f"in the header Cookie: {name}{attach.prefix}{SHOWN}"
+    return f"in the header {attach.header}: {attach.prefix}{SHOWN}"
+
+
+def _chat(recipe: Recipe, prompt: str) -> Iterator[str]:
+    exchange = recipe.format().encode_request(ChatRequest((Message.of("user", prompt),)))
+    for step, request in _requests(recipe, exchange):
+        if not isinstance(recipe.auth, NoneMap):
+            request = recipe.auth.attach.apply(request, Secret(SHOWN))
+        yield from _request(recipe, request)
+        yield from _takes(step)
+    if recipe.chat.poll_s is not None:
+        yield f"again and again, every {recipe.chat.poll_s:g} s, until there is a finish reason"
+
+
+def _requests(recipe: Recipe, exchange: Exchange) -> Iterator[tuple[Step, HttpRequest]]:
+    """Give the requests of an exchange with their steps; each value taken is its name, loudly."""
+    steps = compile_steps(recipe.chat.prepare, PLACEHOLDERS)
+    try:
+        request = next(exchange)
+        for compiled in steps:
+            yield compiled.step, request
+            values = {name: name.upper() for name in compiled.step.take}
+            request = exchange.send(compiled.answer(values))
+    except StopIteration as done:
+        yield Step(""), done.value
+
+
+def _request(recipe: Recipe, request: HttpRequest) -> Iterator[str]:
+    query = "&".join(f"{name}={_reveal(value)}" for name, value in request.query.items())
+    yield f"{request.method} {_url(recipe, request.path)}{'?' if query else ''}{query}"
+    for name, value in request.headers.items():
+        yield f"   {name}: {_reveal(value)}"
+    if request.body:
+        yield from (f"   {line}" for line in request.body.decode("utf-8", "replace").splitlines())
+
+
+def _answer(recipe: Recipe) -> Iterator[str]:
+    chat = recipe.chat
+    if chat.stream is None:
+        yield f"as the format {chat.format} has it; Berlin knows that one"
+        return
+    stream = chat.stream
+    yield f"it is {_FRAMINGS[stream.framing]}"
+    texts = " or ".join(listed(stream.text)) or "/data"
+    is_whole = stream.text_is == "cumulative"
+    yield f"text: at {texts}, {'the whole answer so far' if is_whole else 'piece by piece'}"
+    if stream.kind:
+        yield f"what kind of object it is: at {stream.kind}"
+        for kind, meaning in stream.kinds.items():
+            yield f"   {kind}: {_MEANINGS[meaning]}"
+        yield "   other kinds are skipped"
+    for title, pointers in _members(stream):
+        if pointers:
+            yield f"{title}: at {' or '.join(listed(pointers))}"
+    yield f"it ends with {_ending(stream)}"
+    if stream.others == "skip":
+        yield "objects in which nothing of this is found are skipped"
+
+
+_MEANINGS = {
+    "text": "text",
+    "replace": "text, the whole answer so far",
+    "reasoning": "reasoning, at the pointers of the text",
+    "end": "the end",
+    "error": "an error",
+    "skip": "skipped",
+}
+
+
+def _members(stream: StreamMap) -> tuple[tuple[str, str | list[str]], ...]:
+    return (
+        ("reasoning", stream.reasoning),
+        ("finish reason", stream.finish_reason),
+        ("size of the request in tokens", stream.input_tokens),
+        ("size of the answer in tokens", stream.output_tokens),
+        ("tool calls", stream.tool_calls),
+        ("the service's id of the conversation", stream.conversation_id),
+        ("the service's id of the answer", stream.message_id),
+        ("an error", stream.error),
+        ("what an error says", stream.error_message),
+        ("an error's code", stream.error_code),
+    )
+
+
+def _ending(stream: StreamMap) -> str:
+    ways = [f"the event {stream.done}"] if stream.framing.startswith("sse") and stream.done else []
+    ways += ["an object of the kind of the end"] if "end" in stream.kinds.values() else []
+    ways += ["a finish reason"] if stream.finish_reason else []
+    needed = stream.ends == "finish_reason"
+    ways += [] if needed and ways else ["the end of the body"]
+    return f"{' or '.join(ways)}{'; without, it was cut off' if needed else ''}"
+
+
+def _models(recipe: Recipe) -> Iterator[str]:
+    models = recipe.models
+    yield f"asked unless one is named: {models.default or 'none; the service has its own'}"
+    if models.list:
+        more = f", and {len(models.list) - LONGEST_LIST} more" * (len(models.list) > LONGEST_LIST)
+        yield f"known: {', '.join(models.list[:LONGEST_LIST])}{more}"
+    if models.fetch:
+        yield f"the service lists them: GET {_url(recipe, models.fetch.path)}"
+    for alias, name in models.aliases.items():
+        yield f"{alias} means {name}"
+    if models.capabilities:
+        yield f"besides text: {', '.join(models.capabilities)}"
+
+
+def _url(recipe: Recipe, path: str) -> str:
+    return path if "://" in path else recipe.endpoint.url.rstrip("/") + path
+
+
+def _reveal(value: str | Secret) -> str:
+    # Nothing in it is a secret of somebody: the credentials of an explanation are made up.
+    return value.reveal() if isinstance(value, Secret) else value

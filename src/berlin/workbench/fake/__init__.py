@@ -1,0 +1,6 @@
+"""A service that is made of a recipe: what the recipe describes, read from the other end."""
+
+from berlin.workbench.fake.server import CREDENTIALS, open_fake
+from berlin.workbench.fake.where import redirect, whole_urls
+
+__all__ = ["CREDENTIALS", "open_fake", "redirect", "whole_urls"]

@@ -1,0 +1,133 @@
+"""The part of a fake that logs clients in, and knows their tokens."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from berlin.auth.attach import Attachment
+from berlin.auth.credentials import NAMES
+from berlin.auth.flows.command import CommandMap
+from berlin.auth.flows.login import LoginMap
+from berlin.auth.flows.oauth2 import OAuth2Map
+from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
+from berlin.errors import KeyRefusedError
+from berlin.language.backwards import Received, StepReader
+from berlin.language.step import CompiledStep, Place, compile_steps
+from berlin.recipes.recipe import Recipe
+from berlin.types import HttpResponse
+from berlin.workbench.fake.handed_out import HandedOut
+from berlin.workbench.fake.oauth2 import OAuth2Play
+from berlin.workbench.fake.play import Play, whole
+from berlin.workbench.fake.where import path_at_fake
+
+
+class TokenRefusedError(KeyRefusedError):
+    """The token of a request is not good: what a client answers with another login."""
+
+
+class AuthPlay:
+    """Plays the table `[auth]`.
+
+    Args:
+        recipe: the description.
+        handed: what is handed out.
+    """
+
+    def __init__(self, recipe: Recipe, handed: HandedOut) -> None:
+        self._recipe = recipe
+        self._auth = recipe.auth
+        self._handed = handed
+
+    def plays(self) -> list[Play]:
+        """Return what is asked before a client has a token."""
+        match self._auth:
+            case LoginMap() as login:
+                first = compile_steps(login.steps, (*NAMES, "uuid4"))
+                later = compile_steps(login.refresh, (*NAMES, "uuid4"))
+                return [
+                    *play_steps(first, self._recipe, self._handed),
+                    *play_steps(later, self._recipe, self._handed),
+                ]
+            case OAuth2Map() as oauth:
+                return OAuth2Play(self._recipe, oauth, self._handed).plays()
+            case _:
+                return []
+
+    def check(self, received: Received) -> None:
+        """Check the token of a request. Raises TokenRefusedError."""
+        if isinstance(self._auth, NoneMap):
+            return
+        tokens = _attached(self._auth.attach, received)
+        if not any(map(self._is_good, tokens)):
+            attach = self._auth.attach
+            where = (
+                f"in the header {attach.header}"
+                if attach.header
+                else f"at {attach.query} in the URL"
+                if attach.query
+                else f"in the cookie {attach.cookie}"
+            )
+            raise TokenRefusedError(f"the token {where} is missing, wrong or expired")
+
+    def _is_good(self, token: str) -> bool:
+        right = self._handed.credentials.values()
+        match self._auth:
+            case ApiKeyMap():
+                return token == right["api_key"]
+            case BasicMap():
+                return _decoded(token) == f"{right['account']}:{right['password']}"
+            case CommandMap():
+                return bool(token)  # what the program prints, nobody here can know
+            case _:
+                return self._handed.is_token(token)
+
+
+def play_steps(steps: list[CompiledStep], recipe: Recipe, handed: HandedOut) -> list[Play]:
+    """Return what answers steps that follow each other: values and cookies have to come back."""
+    plays = []
+    cookies: dict[str, str] = {}
+    for step in steps:
+        plays.append(_play_step(step, recipe, handed, dict(cookies)))
+        for name, place in step.step.take.items():
+            if isinstance(place, Place) and place.cookie:
+                cookies[name] = "session" if place.cookie == "*" else place.cookie
+    return plays
+
+
+def _play_step(
+    step: CompiledStep, recipe: Recipe, handed: HandedOut, cookies: dict[str, str]
+) -> Play:
+    reader = StepReader(step.step, path_at_fake(recipe, step.step.path))
+
+    def reply(received: Received) -> HttpResponse:
+        sent = reader.read(received)
+        sent |= {
+            name: received.cookies[cookie]
+            for name, cookie in cookies.items()
+            if cookie in received.cookies
+        }
+        handed.check(reader.names | cookies.keys(), sent)
+        return step.answer(handed.give(step.step.take, {**handed.recall(sent.values()), **sent}))
+
+    return Play(reader, whole(reply))
+
+
+def _attached(attach: Attachment, received: Received) -> list[str]:
+    """Return what may be the token of a request."""
+    if attach.query:
+        found = [received.query.get(attach.query, "")]
+    elif attach.header:
+        found = [received.headers.get(attach.header.lower(), "")]
+    elif attach.cookie == "*":
+        found = [received.headers.get("cookie", ""), *received.cookies.values()]
+    else:
+        found = [received.cookies.get(attach.cookie, "")]
+    return [value.removeprefix(attach.prefix) for value in found if value.startswith(attach.prefix)]
+
+
+def _decoded(token: str) -> str:
+    try:
+        return base64.b64decode(token, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return ""

@@ -1,0 +1,179 @@
+"""The part of a fake that answers chats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import aclosing
+from secrets import token_hex
+from typing import Any
+
+from aiohttp import web
+
+from berlin.errors import BerlinError, InvalidRequestError
+from berlin.formats.contract import ClientCall, Format
+from berlin.formats.described.format import MappedFormat
+from berlin.language.backwards import Received, StepReader
+from berlin.language.conversation import ConversationMap
+from berlin.language.step import Step
+from berlin.language.stream import CompiledStream, StreamMap
+from berlin.providers.contract import Provider
+from berlin.recipes.recipe import Recipe
+from berlin.types import Accumulator, ChatRequest, Finished, Message, StreamEvent, TextDelta
+from berlin.wire.json import encode_body
+from berlin.wire.pointer import set_at
+from berlin.workbench.fake.auth import AuthPlay, play_steps
+from berlin.workbench.fake.handed_out import HandedOut
+from berlin.workbench.fake.play import Answer, Play
+from berlin.workbench.fake.where import path_at_fake
+
+
+def play_chat(recipe: Recipe, provider: Provider, auth: AuthPlay, handed: HandedOut) -> list[Play]:
+    """Return what answers a recipe's chat, and what is asked before it.
+
+    Args:
+        recipe: the description.
+        provider: gives the answers.
+        auth: knows the tokens.
+        handed: what is handed out.
+    """
+    format = recipe.format()
+    before: list[Play] = []
+    chat = _Chat(recipe, provider, format)
+    if isinstance(format, MappedFormat):
+        before = play_steps(format.prepare, recipe, handed)
+        chat = _DescribedChat(recipe, provider, format, handed)
+    return [Play(p.reader, _checked(p.answer, auth)) for p in (*before, chat.play())]
+
+
+def _checked(answer: Answer, auth: AuthPlay) -> Answer:
+    async def checked(request: web.Request, received: Received) -> web.StreamResponse:
+        auth.check(received)
+        return await answer(request, received)
+
+    return checked
+
+
+class _Chat:
+    """Answers in a format that Berlin knows."""
+
+    def __init__(self, recipe: Recipe, provider: Provider, format: Format) -> None:
+        self._recipe = recipe
+        self._provider = provider
+        self._format = format
+
+    def play(self) -> Play:
+        """Return what answers the chat."""
+        return Play(self._reader(), self._answer)
+
+    def _reader(self) -> StepReader:
+        try:
+            next(self._format.encode_request(ChatRequest.of("Hello")))
+        except StopIteration as done:
+            path = path_at_fake(self._recipe, done.value.path)
+            return StepReader(Step(path), path)
+        raise AssertionError("only a described format prepares its chats")
+
+    async def _answer(self, request: web.Request, received: Received) -> web.StreamResponse:
+        call = self._format.decode_request(received.body)
+        if call.stream:
+            return await self._stream(request, call, lambda event: event)
+        answer = Accumulator()
+        async with aclosing(self._provider.bursts(call.request)) as bursts:
+            async for burst in bursts:
+                for event in burst:
+                    answer.add(event)
+        body = self._format.encode_response(call, answer.response())
+        return web.Response(body=body, content_type="application/json")
+
+    async def _stream(
+        self,
+        request: web.Request,
+        call: ClientCall,
+        note: Callable[[StreamEvent], StreamEvent],
+    ) -> web.StreamResponse:
+        encoder = self._format.encoder(call)
+        headers = {"Content-Type": self._format.content_type, "Cache-Control": "no-cache"}
+        response = web.StreamResponse(headers=headers)
+        try:
+            async with aclosing(self._provider.bursts(call.request)) as bursts:
+                async for burst in bursts:
+                    data = b"".join(encoder.encode_event(note(event)) for event in burst)
+                    if not response.prepared:
+                        await response.prepare(request)
+                    if data:
+                        await response.write(data)
+        except BerlinError as error:
+            if not response.prepared:
+                raise
+            await response.write(encoder.encode_error(error))
+        await response.write_eof()
+        return response
+
+
+class _DescribedChat(_Chat):
+    """Answers as a recipe describes, and keeps the conversations as its service does."""
+
+    def __init__(
+        self, recipe: Recipe, provider: Provider, format: MappedFormat, handed: HandedOut
+    ) -> None:
+        super().__init__(recipe, provider, format)
+        step = format.chat.step
+        self._place = StepReader(step, path_at_fake(recipe, step.path))
+        self._handed = handed
+        used = {name for step in (*format.prepare, format.chat) for name in step.used}
+        self._conversation = ConversationMap(recipe.chat.messages, used)
+        self._kept: dict[str, tuple[Message, ...]] = {}
+        self._asked: set[tuple[str, bytes]] = set()
+
+    def _reader(self) -> StepReader:
+        return self._place
+
+    async def _answer(self, request: web.Request, received: Received) -> web.StreamResponse:
+        sent = self._place.read(received)
+        self._handed.check(self._place.names, sent)
+        stream = self._recipe.chat.stream
+        if self._format.poll_s is not None and stream and self._is_new(request, received):
+            return web.Response(body=unfinished(stream), content_type="application/json")
+        back = self._handed.recall([*sent.values(), *received.cookies.values()])
+        values = {**(back or self._handed.last), **sent}
+        form = self._recipe.chat.messages.form
+        carried = "messages" if form == "array" else "prompt"
+        if carried not in values:
+            raise InvalidRequestError.about(carried, "missing in this request")
+        conversation = str(values.get("conversation_id") or token_hex(12))
+        before = self._kept.get(conversation, ()) if form == "last" else ()
+        messages = (*before, *self._conversation.decode(values))
+        text: list[str] = []
+
+        def note(event: StreamEvent) -> StreamEvent:
+            if isinstance(event, TextDelta):
+                text.append(event.text)
+            if not isinstance(event, Finished):
+                return event
+            self._kept[conversation] = (*messages, Message.of("assistant", "".join(text)))
+            message = token_hex(12)
+            self._handed.add("conversation_id", conversation)
+            self._handed.add("parent_id", message)
+            return Finished(event.reason, conversation, message)
+
+        call = ClientCall(ChatRequest(messages, str(values.get("model", ""))))
+        return await self._stream(request, call, note)
+
+    def _is_new(self, request: web.Request, received: Received) -> bool:
+        """Whether something is asked for the first time; the second time its answer is whole."""
+        question = (request.raw_path, received.body)
+        self._asked ^= {question}
+        return question in self._asked
+
+
+def unfinished(described: StreamMap) -> bytes:
+    """Return the answer of a service that is asked again and again, while it is at work."""
+    stream = CompiledStream(described, is_polled=True)
+    document: dict[str, Any] = {}
+    set_at(document, stream.text[0], "")
+    if stream.kind is not None:
+        words = [word for word, means in described.kinds.items() if means in ("text", "replace")]
+        set_at(document, stream.kind, words[0] if words else "working")
+    if described.unfinished:
+        set_at(document, stream.finish_reason[0], described.unfinished[0])
+    return encode_body(document)

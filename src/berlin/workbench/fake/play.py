@@ -1,0 +1,43 @@
+"""One part that a fake plays: where it is asked, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, TypeAlias
+
+from aiohttp import web
+
+from berlin.language.backwards import Received, StepReader
+from berlin.types import HttpResponse
+
+Answer: TypeAlias = Callable[[web.Request, Received], Awaitable[web.StreamResponse]]
+
+
+class Play(NamedTuple):
+    """What is answered to the requests that a reader reads."""
+
+    reader: StepReader
+    answer: Answer
+
+    @property
+    def place(self) -> str:
+        """Method and path, for people."""
+        return f"{self.reader.method} {self.reader.path}"
+
+
+def whole(reply: Callable[[Received], HttpResponse]) -> Answer:
+    """Return what writes a whole answer at once."""
+
+    async def answer(request: web.Request, received: Received) -> web.StreamResponse:
+        made = reply(received)
+        response = web.Response(
+            status=made.status,
+            body=made.body,
+            content_type="application/json",
+            headers={"Cache-Control": "no-store", **made.headers},
+        )
+        for name, value in made.cookies.items():
+            response.set_cookie(name, value, path="/", httponly=True)
+        return response
+
+    return answer

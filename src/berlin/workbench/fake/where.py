@@ -1,0 +1,56 @@
+"""Where a fake stands for the places that a recipe names."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from berlin.recipes.recipe import Recipe
+
+
+def base_path(recipe: Recipe) -> str:
+    """Return the path of the recipe's base URL; `""` if it has none."""
+    return urlsplit(recipe.endpoint.url).path.rstrip("/")
+
+
+def path_at_fake(recipe: Recipe, path: str) -> str:
+    """Return where a fake answers what a recipe asks at a path or at a whole URL."""
+    return (
+        "/" + path.split("://", 1)[1].partition("/")[2]
+        if "://" in path
+        else (base_path(recipe) + path)
+    )
+
+
+def whole_urls(recipe: Recipe) -> list[str]:
+    """Return the URLs besides the base URL: another base URL does not change them."""
+    places = _places(msgspec.to_builtins(recipe))
+    return [table[name] for table, name in places if "://" in table[name]][1:]
+
+
+def redirect(recipe: Recipe, origin: str) -> Recipe:
+    """Return the recipe with all its URLs at another origin.
+
+    Args:
+        recipe: the description.
+        origin: such as `http://127.0.0.1:4115`; the paths stay as they are.
+    """
+    tree = msgspec.to_builtins(recipe)
+    for table, name in _places(tree):
+        if "://" in table[name]:
+            table[name] = origin + path_at_fake(recipe, table[name])
+    # What leads to the true service, and how it shows who it is.
+    for name in ("proxy", "ca_file", "client_cert", "client_key"):
+        tree["endpoint"][name] = None
+    return msgspec.convert(tree, Recipe)
+
+
+def _places(tree: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
+    """Return the tables and members that may hold a URL; the base URL is the first."""
+    auth, chat, fetch = tree["auth"], tree["chat"], tree["models"]["fetch"]
+    steps = [*auth.get("steps", ()), *auth.get("refresh", ()), *chat["prepare"]]
+    places = [(tree["endpoint"], "url"), *((step, "path") for step in steps), (chat, "path")]
+    places += [(auth, "token_url"), (auth, "device_url"), (fetch or {}, "path")]
+    return [(table, name) for table, name in places if table.get(name)]

@@ -1,0 +1,169 @@
+"""What a service really sent: which framing it looks like, and what stands where in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from berlin.errors import ProtocolError
+from berlin.language.stream import StreamMap
+from berlin.wire.framing import Framing, build_framer
+from berlin.wire.json import DECODE_ERRORS
+from berlin.wire.pointer import MISSING, get_at, parse_pointer
+
+MAX_DOCUMENTS = 500
+MAX_DEPTH = 8
+WEB_PAGE = "a web page"
+NOTHING = "nothing"
+
+_SSE_FIELD = re.compile(rb"(?:data|event|id|retry)?:", re.IGNORECASE)
+_TEXT_NAMES = (
+    *("content", "text", "delta", "answer", "token", "response", "message", "reply", "output"),
+    *("completion", "generated_text", "chunk", "data", "result", "value", "parts", "v", "t"),
+)
+_REASON_NAMES = (
+    *("finish_reason", "finishreason", "stop_reason", "stopreason", "done_reason", "reason"),
+    *("finished", "done", "is_end", "isend", "end", "status", "state"),
+)
+
+
+def documents(stream: StreamMap, body: bytes) -> list[Any]:
+    """Return the objects that the framing makes of a body, as far as they are JSON."""
+    framer = build_framer(stream.framing, stream.done.encode())
+    try:
+        lines = framer.feed(body) + framer.finish()
+    except ProtocolError:
+        return []
+    found: list[Any] = []
+    for line in lines:
+        if not line.strip():
+            continue
+        if len(found) == MAX_DOCUMENTS:
+            break
+        try:
+            found.append(msgspec.json.decode(line))
+        except DECODE_ERRORS:
+            break
+    return found
+
+
+def looks_like(body: bytes) -> str:
+    """Return what a body looks like: the name of a framing, `a web page` or `nothing`."""
+    head = body.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not head:
+        return NOTHING
+    if re.match(rb"<(?:!doctype|html|head|body|\?xml)", head, re.IGNORECASE):
+        return WEB_PAGE
+    if _SSE_FIELD.match(head):
+        return _kind_of_events(head)
+    if head.startswith(b"["):
+        return "json-array"
+    if not head.startswith(b"{"):
+        return "text"
+    try:
+        msgspec.json.decode(head)
+    except DECODE_ERRORS:
+        return "ndjson" if _is_json(head.split(b"\n")[0]) else "json"
+    return "json"
+
+
+def fits(framing: Framing, body: bytes) -> bool:
+    """Tell whether a body can be cut by a framing."""
+    looks = looks_like(body)
+    if looks == "sse":
+        return framing in ("sse", "sse-events")
+    if looks == "json" and framing == "ndjson":
+        return b"\n" not in body.strip()  # one object is also one line of objects
+    return framing == looks
+
+
+def found_at(pointers: str | list[str], document: Any) -> Any:
+    """Return what the first pointer finds that finds something, or `MISSING`."""
+    for pointer in listed(pointers):
+        value = get_at(document, parse_pointer(pointer))
+        if value is not MISSING and value is not None:
+            return value
+    return MISSING
+
+
+def listed(pointers: str | list[str]) -> list[str]:
+    """Return pointers as a list, however the recipe writes them."""
+    return [pointers] if isinstance(pointers, str) else list(pointers)
+
+
+def leaves(document: Any, above: str = "", depth: int = MAX_DEPTH) -> Iterator[tuple[str, Any]]:
+    """Give the values of a document that hold no others, with their pointers."""
+    items: list[tuple[str, Any]] = []
+    if isinstance(document, dict):
+        items = [(key.replace("~", "~0").replace("/", "~1"), v) for key, v in document.items()]
+    elif isinstance(document, list):
+        items = [(str(n), value) for n, value in enumerate(document[:3])]
+    if not items or not depth:
+        yield above, document
+        return
+    for segment, value in items:
+        yield from leaves(value, f"{above}/{segment}", depth - 1)
+
+
+def text_pointers(received: list[Any]) -> list[str]:
+    """Return where text may stand in the documents of an answer, the likeliest first.
+
+    A piece of an answer differs from object to object; an id or a model's name does not.
+    """
+    values: dict[str, list[str]] = {}
+    for document in received:
+        for pointer, value in leaves(document):
+            if isinstance(value, str) and value and pointer:
+                values.setdefault(pointer, []).append(value)
+    ranked = sorted(values.items(), key=lambda item: _text_rank(*item))
+    return [pointer for pointer, found in ranked if _text_rank(pointer, found) < (9,)]
+
+
+def reason_pointers(received: list[Any]) -> list[str]:
+    """Return where the reason of the end may stand, the likeliest first."""
+    names: dict[str, int] = {}
+    for document in received[-3:]:
+        for pointer, value in leaves(document):
+            name = _last_name(pointer)
+            if name in _REASON_NAMES and value not in (None, "", False):
+                names.setdefault(pointer, _REASON_NAMES.index(name))
+    return sorted(names, key=lambda pointer: names[pointer])
+
+
+def outline(document: Any, limit: int = 8) -> str:
+    """Return where a document has values, without the values."""
+    pointers = [pointer for pointer, _ in leaves(document) if pointer]
+    shown = ", ".join(pointers[:limit])
+    return f"{shown}, …" if len(pointers) > limit else shown or "nothing"
+
+
+def _text_rank(pointer: str, found: list[str]) -> tuple[int, ...]:
+    name = _last_name(pointer)
+    known = _TEXT_NAMES.index(name) if name in _TEXT_NAMES else len(_TEXT_NAMES)
+    varies = len(set(found)) > 1 or any(" " in value for value in found)
+    if not varies and known == len(_TEXT_NAMES):
+        return (9,)
+    return (0 if known < len(_TEXT_NAMES) and varies else 1, known, -sum(map(len, found)))
+
+
+def _last_name(pointer: str) -> str:
+    names = [segment for segment in pointer.split("/") if not segment.isdecimal()]
+    return names[-1].lower() if names else ""
+
+
+def _kind_of_events(head: bytes) -> str:
+    data = re.search(rb"^data: ?(.*)$", head, re.MULTILINE)
+    if data is None or _is_json(data[1]) or data[1].lstrip().startswith((b"{", b"[DONE")):
+        return "sse"
+    return "sse-text"
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        msgspec.json.decode(line)
+    except DECODE_ERRORS:
+        return False
+    return True

@@ -1,0 +1,189 @@
+"""A trial of a recipe: one prompt, and everything that was sent and answered on the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from berlin.auth.contract import Authenticator, DeviceCode
+from berlin.auth.credentials import Credentials
+from berlin.errors import BerlinError
+from berlin.language.secrets_scan import looks_secret
+from berlin.language.step import Place
+from berlin.providers.http import HttpProvider
+from berlin.recipes.build import build_provider
+from berlin.recipes.recipe import Recipe
+from berlin.transport.record import Recorder
+from berlin.transport.sender import Sender
+from berlin.types import (
+    ChatRequest,
+    ChatResponse,
+    Endpoint,
+    HttpRequest,
+    HttpResponse,
+    ReasoningDelta,
+    Secret,
+    TextDelta,
+    Timeouts,
+)
+from berlin.types.accumulate import Accumulator
+from berlin.workbench.parts import Part, assign, parse_document, parts_of, taken
+
+# The values of a login that tell nothing.
+_HARMLESS = ("expires_in", "expires_in_ms", "expires_at")
+
+
+class TriedTurn(msgspec.Struct, frozen=True):
+    """One request of a trial.
+
+    Attributes:
+        part: what the recipe calls it.
+        request: what was sent.
+        answer: what came back, as far as it was read.
+        cookies: what this answer and those before it have set.
+        at: when the answer was read or left, in seconds since the trial began.
+    """
+
+    part: Part
+    request: HttpRequest
+    answer: HttpResponse
+    cookies: dict[str, str]
+    at: float
+
+    @property
+    def taken(self) -> dict[str, Any]:
+        """What the recipe takes out of the answer; `MISSING` where nothing stands."""
+        return taken(self.part.step, self.answer, self.cookies)
+
+
+class Trial:
+    """Sends one prompt as a recipe says, with a login of its own: no token from before is used.
+
+    Args:
+        recipe: the description.
+        endpoint: where the service is.
+        credentials: what to log in with; `None` if nothing is needed.
+        timeouts: the limits.
+        watch: called with each request and its answer, when that was read or left.
+
+    Attributes:
+        turns: what was sent and answered so far.
+        response: the whole answer; `None` if there is none.
+        error: what the trial ended with; `None` if it went well.
+        text: the text that came, also if the answer broke off.
+        reasoning: the reasoning that came.
+        first_text_at: when the first text came, in seconds since the beginning; `None` if none did.
+        seconds: how long all of it took.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        endpoint: Endpoint,
+        credentials: Credentials | None,
+        timeouts: Timeouts,
+        watch: Callable[[TriedTurn], None] = lambda turn: None,
+    ) -> None:
+        self.turns: list[TriedTurn] = []
+        self.response: ChatResponse | None = None
+        self.error: BerlinError | None = None
+        self.text = self.reasoning = ""
+        self.first_text_at: float | None = None
+        self.seconds = 0.0
+        self._recipe = recipe
+        self._credentials = credentials or Credentials()
+        self._parts = parts_of(recipe)
+        self._watch = watch
+        self._cookies: dict[str, str] = {}
+        self._learned: set[Secret] = set()
+        self._began = time.monotonic()
+        self._provider, self._auth = self._build(endpoint, timeouts)
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What must not be shown: credentials, tokens, cookies, and what looks like one of them."""
+        given = (*self._auth.secrets, *self._learned)
+        return tuple(sorted(given, key=lambda secret: -len(secret.reveal())))
+
+    async def run(
+        self, request: ChatRequest, announce: Callable[[DeviceCode], None] = lambda code: None
+    ) -> None:
+        """Log in, ask, and keep what happens; an error of the service is kept too.
+
+        Args:
+            request: what is asked.
+            announce: shows a person the code of a device login.
+        """
+        try:
+            # Anew: another trial in this process may have left a token.
+            login = self._auth.log_in(self._provider.send, announce)
+            await self._provider.told_safely(login)
+            answer = Accumulator()
+            async for burst in self._provider.bursts(request):
+                for event in burst:
+                    answer.add(event)
+                    match event:
+                        case TextDelta(text=text):
+                            self.text += text
+                            self.first_text_at = self.first_text_at or self._now()
+                        case ReasoningDelta(text=text):
+                            self.reasoning += text
+                        case _:
+                            pass
+            self.response = answer.response()
+        except BerlinError as error:
+            self.error = error
+        finally:
+            self.seconds = self._now()
+            await self._provider.aclose()
+
+    def _build(self, endpoint: Endpoint, timeouts: Timeouts) -> tuple[HttpProvider, Authenticator]:
+        def record(sender: Sender) -> Sender:
+            return Recorder(sender, self._note, _wanted_headers(self._parts))
+
+        return build_provider(self._recipe, endpoint, self._credentials, timeouts, record=record)
+
+    def _note(self, request: HttpRequest, answer: HttpResponse) -> None:
+        self._cookies = {**self._cookies, **answer.cookies}
+        part = assign(self._parts, [*(turn.request for turn in self.turns), request])[-1]
+        turn = TriedTurn(part, request, answer, self._cookies, self._now())
+        self.turns.append(turn)
+        self._learned |= {Secret(value) for value in _secrets_in(turn) if value}
+        self._watch(turn)
+
+    def _now(self) -> float:
+        return time.monotonic() - self._began
+
+
+def _wanted_headers(parts: list[Part]) -> set[str]:
+    places = (place for part in parts for place in part.step.take.values())
+    return {place.header.lower() for place in places if isinstance(place, Place) and place.header}
+
+
+def _secrets_in(turn: TriedTurn) -> Iterator[str]:
+    """Give what is secret in an answer."""
+    yield from turn.answer.cookies.values()
+    for name, value in turn.taken.items():
+        is_secret = turn.part.is_login and name not in _HARMLESS
+        if isinstance(value, str) and (is_secret or looks_secret(name, value)):
+            yield value
+    if turn.part.is_login:
+        # Also where the recipe looks in the wrong place for it.
+        yield from _secret_members(parse_document(turn.answer.body), "")
+
+
+def _secret_members(tree: Any, name: str) -> Iterator[str]:
+    match tree:
+        case dict():
+            for key, value in tree.items():
+                yield from _secret_members(value, key)
+        case list():
+            for value in tree:
+                yield from _secret_members(value, name)
+        case str() if looks_secret(name, tree):
+            yield tree
+        case _:
+            pass

@@ -1,0 +1,279 @@
+"""The access log: one safe line for each request, whatever the request and the disk are like."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import resource
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from berlin.errors import ConfigurationError
+from berlin.gateway.observe.log import (
+    MAX_PENDING,
+    MAX_VALUE_CHARS,
+    Access,
+    JsonAccessLog,
+    encode_access,
+    open_access_log,
+)
+
+
+def access(**values: Any) -> Access:
+    """Return a request."""
+    some = {"request_id": "r1", "method": "POST", "path": "/v1/chat", "status": 200}
+    return Access(**{**some, "outcome": "ok", "duration_ms": 12.34567, **values})
+
+
+def test_line_has_all_fields() -> None:
+    """The line is JSON with the time in UTC and every field, also those without a value."""
+    line = encode_access(access(model="gpt", stream=True, input_tokens=3), 1_700_000_000.1239)
+    assert line.endswith(b"\n")
+    assert json.loads(line) == {
+        "time": "2023-11-14T22:13:20.123Z",
+        "request_id": "r1",
+        "method": "POST",
+        "path": "/v1/chat",
+        "face": None,
+        "provider": None,
+        "model": "gpt",
+        "key": None,
+        "status": 200,
+        "outcome": "ok",
+        "stream": True,
+        "duration_ms": 12.346,
+        "first_event_ms": None,
+        "input_tokens": 3,
+        "output_tokens": None,
+        "bytes_out": 0,
+        "remote": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        'a\nb\r\n{"time": "forged"}',
+        "\u2028\u2029\x85\x0b\x0c\x1c",
+        "\x1b[2J\x9b31m\x07\x7f\x00",
+        "\u202eevil\u2066",
+        '"\\',
+        "\ud800",
+        "Привет 🐻",
+    ],
+)
+def test_x08_values_stay_in_their_line(value: str) -> None:
+    """No value ends the line, drives a terminal or turns its text; and none is lost."""
+    line = encode_access(access(model=value, path=f"/{value}", remote=value), 0.0)
+    assert line.isascii()
+    assert line.count(b"\n") == 1
+    assert all(0x20 <= byte < 0x7F for byte in line[:-1])
+    assert json.loads(line)["model"] == value
+
+
+def test_g43_long_values_are_cut() -> None:
+    """A value of any length takes 200 characters."""
+    line = json.loads(encode_access(access(model="x" * 100_000, path="y" * 201), 0.0))
+    assert line["model"] == "x" * (MAX_VALUE_CHARS - 1) + "…"
+    assert len(line["path"]) == MAX_VALUE_CHARS
+    assert json.loads(encode_access(access(model="x" * 200), 0.0))["model"] == "x" * 200
+
+
+def test_a04_query_is_not_logged() -> None:
+    """What follows a question mark may be a key."""
+    line = encode_access(access(path="/v1/models?key=bk-secret"), 0.0)
+    assert json.loads(line)["path"] == "/v1/models"
+    assert b"secret" not in line
+
+
+def test_file_is_private_and_grows(tmp_path: Path) -> None:
+    """The file is made with mode 0600; a second run writes at its end, in order."""
+    path = tmp_path / "access.log"
+    for run in range(2):
+        log = open_access_log(path)
+        for n in range(100):
+            log.write(access(request_id=f"{run}-{n}"))
+        log.close()
+    assert path.stat().st_mode & 0o777 == 0o600
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert [line["request_id"] for line in lines] == [
+        f"{r}-{n}" for r in range(2) for n in range(100)
+    ]
+    assert abs(datetime.fromisoformat(lines[0]["time"]).timestamp() - time.time()) < 60
+
+
+def test_line_is_written_soon(tmp_path: Path) -> None:
+    """A line does not wait for the end or for others."""
+    read, write = os.pipe()
+    log = JsonAccessLog(write)
+    for n in range(3):
+        log.write(access(request_id=str(n)))
+        began = time.monotonic()
+        assert json.loads(os.read(read, 65536))["request_id"] == str(n)
+        assert time.monotonic() - began < 2
+    log.close()
+    assert os.read(read, 1) == b""
+    os.close(read)
+
+
+def test_lines_of_many_threads(tmp_path: Path) -> None:
+    """No line is lost or mixed with another."""
+    path = tmp_path / "access.log"
+    log = open_access_log(path)
+
+    def write(who: int) -> None:
+        for n in range(500):
+            log.write(access(request_id=f"{who}-{n}"))
+
+    threads = [threading.Thread(target=write, args=(who,)) for who in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    log.close()
+    lines = path.read_bytes().splitlines()
+    assert {json.loads(line)["request_id"] for line in lines} == {
+        f"{who}-{n}" for who in range(4) for n in range(500)
+    }
+    assert len(lines) == 2000
+
+
+@pytest.fixture
+def full_pipe() -> Iterator[tuple[int, int]]:
+    """Give the ends of a small pipe."""
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    yield read, write
+    os.close(read)
+
+
+def test_pipe_that_nobody_reads(
+    full_pipe: tuple[int, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A request never waits for the log; what does not fit in memory is counted, and told once."""
+    read, write = full_pipe
+    log = JsonAccessLog(write)
+    total = 2 * MAX_PENDING + 1000
+    began = time.monotonic()
+    with caplog.at_level(logging.ERROR, "berlin.gateway"):
+        for n in range(total):
+            log.write(access(request_id=str(n)))
+    assert time.monotonic() - began < 10
+    assert 1000 <= log.lost <= total - MAX_PENDING
+    assert [r.message.split(" ")[0] for r in caplog.records] == ["access_log.lost"]
+    read_all: list[bytes] = []
+    reading = threading.Thread(target=_read_to_end, args=(read, read_all))
+    reading.start()
+    log.close()
+    reading.join(20)
+    assert len(b"".join(read_all).splitlines()) == total - log.lost
+
+
+def _read_to_end(descriptor: int, into: list[bytes]) -> None:
+    while data := os.read(descriptor, 65536):
+        into.append(data)
+
+
+def test_closed_pipe(caplog: pytest.LogCaptureFixture) -> None:
+    """When the reader is gone, lines are counted and it is told once."""
+    read, write = os.pipe()
+    os.close(read)
+    log = JsonAccessLog(write)
+    with caplog.at_level(logging.ERROR, "berlin.gateway"):
+        for n in range(1, 4):
+            log.write(access())
+            deadline = time.monotonic() + 5
+            while log.lost < n and time.monotonic() < deadline:
+                time.sleep(0.005)
+        log.close()
+    assert log.lost == 3
+    assert [r.message for r in caplog.records] == ["access_log.lost error='Broken pipe'"]
+
+
+_FILL = """
+import logging, sys, time
+from berlin.gateway.observe.log import Access, open_access_log
+log = open_access_log(sys.argv[1])
+some = {"method": "GET", "path": "/", "status": 200, "outcome": "ok", "duration_ms": 0}
+def write(name):
+    log.write(Access(request_id=name, **some))
+for n in range(10):
+    write(str(n))
+while not log.lost:
+    time.sleep(0.01)
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))
+write("later")
+log.close()
+print(log.lost)
+"""
+
+
+def test_g31_full_disk(tmp_path: Path) -> None:
+    """A line that a full disk has cut stays alone: those after it are whole lines again."""
+    path = tmp_path / "access.log"
+    ended = subprocess.run(
+        [sys.executable, "-c", _FILL, path],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (700, 10**6)),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.count("access_log.lost error=") == 1
+    lines = path.read_bytes().split(b"\n")
+    whole = []
+    torn = 0
+    for line in lines[:-1]:
+        try:
+            whole.append(json.loads(line)["request_id"])
+        except ValueError:
+            torn += 1
+    assert whole == [*(str(n) for n in range(10 - int(ended.stdout))), "later"]
+    assert torn == 1
+    assert lines[-1] == b""
+
+
+_STDOUT = """
+from berlin.gateway.observe.log import Access, open_access_log
+log = open_access_log("-")
+log.write(Access(request_id="r1", method="GET", path="/", status=200, outcome="ok", duration_ms=0))
+log.close()
+print("stdout is still open")
+"""
+
+
+def test_stdout() -> None:
+    """A dash is stdout, which is not closed at the end of the log."""
+    ended = subprocess.run(
+        [sys.executable, "-c", _STDOUT], capture_output=True, text=True, timeout=30
+    )
+    first, second = ended.stdout.splitlines()
+    assert json.loads(first)["request_id"] == "r1"
+    assert second == "stdout is still open"
+    assert ended.stderr == ""
+
+
+def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
+    """A folder, a path that is not there, and a named pipe without a reader are errors at once."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "none" / "access.log", tmp_path / "pipe"):
+        with pytest.raises(ConfigurationError, match=f"the access log {path} cannot be opened"):
+            open_access_log(path)
+
+
+def test_no_log() -> None:
+    """Without a target nothing is logged."""
+    log = open_access_log(None)
+    log.write(access())
+    log.close()
