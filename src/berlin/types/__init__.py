@@ -3,27 +3,33 @@
 from berlin.types.accumulate import Accumulator, ChatResponse, accumulate
 from berlin.types.endpoint import Endpoint, is_loopback, mask_url
 from berlin.types.events import (
+    ExtraDelta,
     Finished,
     FinishReason,
     ReasoningDelta,
+    Started,
     StreamEvent,
     TextDelta,
     ToolCallDelta,
     UsageReport,
 )
+from berlin.types.extra import Extra, MaybeExtra, extra_of
 from berlin.types.http import HttpRequest, HttpResponse
 from berlin.types.messages import (
+    FilePart,
     ImagePart,
     Message,
     Messages,
+    OpaquePart,
     Part,
+    ReasoningPart,
     Role,
     TextPart,
     ToolCallPart,
     ToolResultPart,
     parse_messages,
 )
-from berlin.types.request import ChatRequest, Tool
+from berlin.types.request import ChatRequest, Reasoning, ResponseFormat, Tool
 from berlin.types.secret import Secret, mask
 from berlin.types.timeouts import Timeouts
 from berlin.types.usage import Usage
@@ -33,17 +39,26 @@ __all__ = [
     "ChatRequest",
     "ChatResponse",
     "Endpoint",
+    "Extra",
+    "ExtraDelta",
+    "FilePart",
     "FinishReason",
     "Finished",
     "HttpRequest",
     "HttpResponse",
     "ImagePart",
+    "MaybeExtra",
     "Message",
     "Messages",
+    "OpaquePart",
     "Part",
+    "Reasoning",
     "ReasoningDelta",
+    "ReasoningPart",
+    "ResponseFormat",
     "Role",
     "Secret",
+    "Started",
     "StreamEvent",
     "TextDelta",
     "TextPart",
@@ -55,6 +70,7 @@ __all__ = [
     "Usage",
     "UsageReport",
     "accumulate",
+    "extra_of",
     "is_loopback",
     "mask",
     "mask_url",

@@ -9,9 +9,11 @@ import msgspec
 
 from berlin.errors import TruncatedStreamError
 from berlin.types.events import (
+    ExtraDelta,
     Finished,
     FinishReason,
     ReasoningDelta,
+    Started,
     StreamEvent,
     TextDelta,
     ToolCallDelta,
@@ -32,6 +34,8 @@ class ChatResponse(msgspec.Struct, frozen=True):
         usage: what it cost, or `None` where the service does not say.
         conversation_id: the service's own id of the conversation, where it keeps them.
         message_id: its id of the answer.
+        started: who answered, where there is something to say of that.
+        extras: what only the service's dialect has a word for.
     """
 
     text: str
@@ -41,6 +45,8 @@ class ChatResponse(msgspec.Struct, frozen=True):
     tool_calls: tuple[ToolCallPart, ...] = ()
     conversation_id: str = ""
     message_id: str = ""
+    started: Started | None = None
+    extras: tuple[ExtraDelta, ...] = ()
 
 
 class Accumulator:
@@ -52,6 +58,8 @@ class Accumulator:
         self._calls: dict[int, tuple[list[str], list[str], list[str]]] = {}
         self._usage: Usage | None = None
         self._finished: Finished | None = None
+        self._started: Started | None = None
+        self._extras: list[ExtraDelta] = []
 
     def add(self, event: StreamEvent) -> None:
         """Take the next event."""
@@ -67,6 +75,10 @@ class Accumulator:
                 arguments.append(event.arguments)
             case UsageReport():
                 self._usage = event.usage
+            case Started():
+                self._started = event
+            case ExtraDelta():
+                self._extras.append(event)
             case Finished():
                 self._finished = event
             case _:
@@ -92,6 +104,8 @@ class Accumulator:
             calls,
             self._finished.conversation_id,
             self._finished.message_id,
+            self._started,
+            tuple(self._extras),
         )
 
 

@@ -6,9 +6,26 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from berlin.types.extra import Extra, MaybeExtra
 from berlin.types.usage import Usage
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
+
+
+class Started(msgspec.Struct, frozen=True, gc=False):
+    """Who answers, and how: the first event, in answers where there is something to say of that.
+
+    Attributes:
+        provider: the name of the provider that answers.
+        model: its own name of the model.
+        attempts: how many requests were sent, those that failed included.
+        dropped: members of the request that this service's dialect has no place for.
+    """
+
+    provider: str = ""
+    model: str = ""
+    attempts: int = 1
+    dropped: tuple[str, ...] = ()
 
 
 class TextDelta(msgspec.Struct, frozen=True, gc=False):
@@ -31,12 +48,27 @@ class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
         id: the call's id, in its first piece.
         name: the tool's name, in its first piece.
         arguments: the next piece of the arguments, as JSON text.
+        extra: what only the service's dialect knows of it, such as a thought's signature.
     """
 
     index: int
     id: str = ""
     name: str = ""
     arguments: str = ""
+    extra: MaybeExtra = None
+
+
+class ExtraDelta(msgspec.Struct, frozen=True, gc=False):
+    """What only the service's dialect has a word for, between the events that all know.
+
+    Attributes:
+        extra: the members, verbatim.
+        at: where they were: in the answer as a whole, in the message, in the text or the
+            reasoning that comes just now, or a part of their own.
+    """
+
+    extra: Extra
+    at: Literal["answer", "message", "text", "reasoning", "part"] = "message"
 
 
 class UsageReport(msgspec.Struct, frozen=True):
@@ -52,11 +84,17 @@ class Finished(msgspec.Struct, frozen=True, gc=False):
         reason: why the answer ended.
         conversation_id: the service's own id of the conversation, where it keeps them.
         message_id: its id of the answer.
+        stop_sequence: the sequence of the request at which it stopped, where the service says so.
+        extra: what else the service's dialect says of the end, its own finish word among it.
     """
 
     reason: FinishReason = "stop"
     conversation_id: str = ""
     message_id: str = ""
+    stop_sequence: str | None = None
+    extra: MaybeExtra = None
 
 
-StreamEvent: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | UsageReport | Finished
+StreamEvent: TypeAlias = (
+    Started | TextDelta | ReasoningDelta | ToolCallDelta | ExtraDelta | UsageReport | Finished
+)

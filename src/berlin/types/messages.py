@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import msgspec
 
 from berlin.errors import InvalidRequestError
+from berlin.types.extra import Extra, MaybeExtra
 
 Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
 ROLES: frozenset[str] = frozenset(get_args(Role))
@@ -24,12 +25,34 @@ class TextPart(msgspec.Struct, frozen=True, gc=False, tag="text"):
     """A piece of text."""
 
     text: str
+    extra: MaybeExtra = None
+
+
+class ReasoningPart(msgspec.Struct, frozen=True, gc=False, tag="reasoning"):
+    """What the model showed of its reasoning, with what the service wants back (`extra`):
+    a signature, an encrypted form. `text` may be empty.
+    """
+
+    text: str
+    extra: MaybeExtra = None
 
 
 class ImagePart(msgspec.Struct, frozen=True, gc=False, tag="image"):
     """An image, by URL (`https:` or `data:`). Berlin itself never fetches it."""
 
     url: str
+    extra: MaybeExtra = None
+
+
+class FilePart(msgspec.Struct, frozen=True, gc=False, tag="file"):
+    """A document, a recording or a film, by URL (`https:` or `data:`, which says the media type),
+    or by the service's own id of a file.
+    """
+
+    url: str = ""
+    name: str = ""
+    file_id: str = ""
+    extra: MaybeExtra = None
 
 
 class ToolCallPart(msgspec.Struct, frozen=True, gc=False, tag="tool_call"):
@@ -38,16 +61,35 @@ class ToolCallPart(msgspec.Struct, frozen=True, gc=False, tag="tool_call"):
     id: str
     name: str
     arguments: str
+    extra: MaybeExtra = None
 
 
 class ToolResultPart(msgspec.Struct, frozen=True, gc=False, tag="tool_result"):
-    """What a tool answered to the call `id`."""
+    """What a tool answered to the call `id`.
+
+    Attributes:
+        id: the id of the call.
+        content: its text.
+        is_error: whether the tool failed.
+        parts: all of it, where it is more than one text: images, documents.
+    """
 
     id: str
     content: str
+    is_error: bool = False
+    parts: tuple[TextPart | ImagePart | FilePart | OpaquePart, ...] = ()
+    extra: MaybeExtra = None
 
 
-Part: TypeAlias = TextPart | ImagePart | ToolCallPart | ToolResultPart
+class OpaquePart(msgspec.Struct, frozen=True, gc=False, tag="opaque"):
+    """A part that only its own dialect knows, whole in `extra`."""
+
+    extra: Extra
+
+
+Part: TypeAlias = (
+    TextPart | ReasoningPart | ImagePart | FilePart | ToolCallPart | ToolResultPart | OpaquePart
+)
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -55,6 +97,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
     role: Role
     parts: tuple[Part, ...]
+    extra: MaybeExtra = None
 
     @classmethod
     def of(cls, role: Role, text: str) -> Message:

@@ -7,16 +7,59 @@ from typing import Any
 
 import msgspec
 
+from berlin.types.extra import MaybeExtra
 from berlin.types.messages import Message, parse_messages
 from berlin.types.timeouts import Timeouts
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """A function that the model may call; `parameters` is its JSON Schema as JSON text."""
+    """A function that the model may call, or a tool that the service itself runs.
+
+    Attributes:
+        name: the function's name.
+        description: what it does.
+        parameters: its JSON Schema as JSON text.
+        strict: whether the arguments must follow the schema; `None` leaves it to the service.
+        hosted: whether the service runs it itself (a web search …): then it is whole in `extra`.
+        extra: what only its dialect knows of it.
+    """
 
     name: str
     description: str = ""
     parameters: str = "{}"
+    strict: bool | None = None
+    hosted: bool = False
+    extra: MaybeExtra = None
+
+
+class ResponseFormat(msgspec.Struct, frozen=True):
+    """The form that the answer has to have: JSON, by a schema where there is one.
+
+    Attributes:
+        schema: a JSON Schema as JSON text; `""` asks for any JSON object.
+        name: the schema's name.
+        strict: whether the answer must follow it to the letter.
+        description: what it is for.
+    """
+
+    schema: str = ""
+    name: str = ""
+    strict: bool | None = None
+    description: str = ""
+
+
+class Reasoning(msgspec.Struct, frozen=True):
+    """How much the model should reason before it answers.
+
+    Attributes:
+        effort: `none`, `minimal`, `low`, `medium`, `high` …, as the service knows it; `""` unsaid.
+        budget_tokens: the most tokens for it, where the caller says it so.
+        extra: what only its dialect knows of it.
+    """
+
+    effort: str = ""
+    budget_tokens: int | None = None
+    extra: MaybeExtra = None
 
 
 class ChatRequest(msgspec.Struct, frozen=True):
@@ -29,11 +72,17 @@ class ChatRequest(msgspec.Struct, frozen=True):
             whatever this service alone knows; an option of `None` counts as not given.
         tools: functions that the model may call.
         tool_choice: `auto`, `none`, `required`, or the name of one tool.
-        response_format: a JSON Schema as JSON text that the answer has to follow.
+        parallel_tool_calls: whether several calls may come in one answer; `None` leaves it to
+            the service.
+        response_format: the form that the answer has to have.
+        reasoning: how much to reason first; `None` leaves it to the service.
         timeouts: limits for this request; `None` leaves the provider's own.
         conversation_id: a conversation that the service keeps, to go on with.
         parent_id: the message in it that this one answers.
         request_id: the caller's id of this request, which is told to the service.
+        session_id: the client's own id of its session, where it sends one; never sent on.
+        tenant: on whose behalf it is asked (a key, an account); never sent on.
+        extra: members of the client's dialect that the hub has no word for.
     """
 
     messages: tuple[Message, ...]
@@ -41,11 +90,16 @@ class ChatRequest(msgspec.Struct, frozen=True):
     options: Mapping[str, Any] = {}
     tools: tuple[Tool, ...] = ()
     tool_choice: str = "auto"
-    response_format: str | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    reasoning: Reasoning | None = None
     timeouts: Timeouts | None = None
     conversation_id: str = ""
     parent_id: str = ""
     request_id: str = ""
+    session_id: str = ""
+    tenant: str = ""
+    extra: MaybeExtra = None
 
     @classmethod
     def of(

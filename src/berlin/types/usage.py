@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from berlin.types.extra import MaybeExtra
+
 
 class Usage(msgspec.Struct, frozen=True):
     """Counts of tokens.
@@ -14,6 +16,8 @@ class Usage(msgspec.Struct, frozen=True):
         estimated: whether Berlin guessed the numbers, because the service gave none.
         cached_tokens: how many of the request's tokens the service had in its cache.
         reasoning_tokens: how many of the answer's tokens were reasoning.
+        cache_write_tokens: how many of the request's tokens were written to the service's cache.
+        extra: what else the service's dialect counts.
     """
 
     input_tokens: int = 0
@@ -21,6 +25,8 @@ class Usage(msgspec.Struct, frozen=True):
     estimated: bool = False
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
+    extra: MaybeExtra = None
 
 
 CHARS_PER_TOKEN = 4

@@ -6,7 +6,17 @@ import re
 from typing import Any
 
 from berlin.errors import InvalidRequestError
-from berlin.types import ImagePart, Message, Part, TextPart, ToolCallPart, ToolResultPart
+from berlin.types import (
+    FilePart,
+    ImagePart,
+    Message,
+    OpaquePart,
+    Part,
+    ReasoningPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
 from berlin.wire.json import loads
 
 _DATA_URL = re.compile(r"data:([^;,]+);base64,([A-Za-z0-9+/]+={0,2})", re.IGNORECASE)
@@ -72,6 +82,8 @@ def _encode_part(part: Part, n: int) -> list[dict[str, Any]]:
         case ToolResultPart():
             id = _encode_id(part.id)
             return [{"type": "tool_result", "tool_use_id": id, "content": part.content}]
+        case ReasoningPart() | FilePart() | OpaquePart():
+            return []
 
 
 def _encode_id(id: str) -> str:

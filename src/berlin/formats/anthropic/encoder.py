@@ -13,9 +13,11 @@ from berlin.formats.contract import ClientCall
 from berlin.formats.tokens import TokenCount
 from berlin.types import (
     ChatResponse,
+    ExtraDelta,
     Finished,
     FinishReason,
     ReasoningDelta,
+    Started,
     StreamEvent,
     TextDelta,
     ToolCallDelta,
@@ -96,6 +98,8 @@ class AnthropicEncoder:
                 return b""
             case Finished():
                 return self._encode_end(event)
+            case Started() | ExtraDelta():
+                return b""
             case _:
                 assert_never(event)
 

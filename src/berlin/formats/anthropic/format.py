@@ -89,7 +89,7 @@ class AnthropicMessagesFormat:
                 document["tool_choice"] = choice
         if request.response_format is not None:
             config = document.get("output_config")
-            chosen = _encode_format(request.response_format)
+            chosen = _encode_format(request.response_format.schema)
             known = config if isinstance(config, Mapping) else {}
             document["output_config"] = {**known, "format": chosen}
         headers = {
@@ -157,7 +157,7 @@ def _encode_choice(choice: str, *, one: bool) -> dict[str, Any]:
 
 
 def _encode_format(schema: str) -> dict[str, Any]:
-    parsed = loads(schema)
+    parsed = loads(schema) if schema else {"type": "object"}
     if not isinstance(parsed, dict) or parsed == {"type": "object"}:
         raise InvalidRequestError.about(
             "response_format", "this service wants a JSON Schema that says what the members are"

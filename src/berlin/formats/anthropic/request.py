@@ -27,6 +27,7 @@ from berlin.types import (
     ImagePart,
     Message,
     Part,
+    ResponseFormat,
     Role,
     TextPart,
     Tool,
@@ -91,7 +92,7 @@ def decode_request(body: bytes) -> ClientCall:
         check_numbers(options),
         tools,
         choice,
-        _decode_format(sent.output_config),
+        response_format=_decode_format(sent.output_config),
     )
     return ClientCall(request, bool(sent.stream), include_usage=True)
 
@@ -234,13 +235,13 @@ def _decode_choice(raw: Raw | UnsetType, tools: tuple[Tool, ...]) -> tuple[str, 
     )
 
 
-def _decode_format(raw: Raw | UnsetType) -> str | None:
+def _decode_format(raw: Raw | UnsetType) -> ResponseFormat | None:
     config = None if raw is UNSET else decode_member(raw, "output_config")
     match config.get("format") if isinstance(config, dict) else None:
         case None:
             return None
         case {"type": "json_schema", "schema": dict(schema)}:
-            return encode_body(schema).decode()
+            return ResponseFormat(encode_body(schema).decode())
     raise InvalidRequestError.about(
         "output_config.format", "must be of type json_schema, with a schema"
     )

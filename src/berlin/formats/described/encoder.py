@@ -8,8 +8,10 @@ from typing import Any, assert_never
 from berlin.errors import BerlinError
 from berlin.language.stream import CompiledStream, Meaning
 from berlin.types import (
+    ExtraDelta,
     Finished,
     ReasoningDelta,
+    Started,
     StreamEvent,
     TextDelta,
     ToolCallDelta,
@@ -61,6 +63,8 @@ class MappedEncoder:
                 return b""
             case Finished():
                 return self._encode_end(event)
+            case Started() | ExtraDelta():
+                return b""
             case _:
                 assert_never(event)
 

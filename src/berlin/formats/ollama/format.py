@@ -105,8 +105,8 @@ class OllamaChatFormat:
                 raise InvalidRequestError.about("tool_choice", "this service knows auto and none")
             document["tools"] = [encode_tool(tool) for tool in request.tools]
         if request.response_format is not None:
-            schema = loads(request.response_format)
-            document["format"] = "json" if schema == {"type": "object"} else schema
+            schema = request.response_format.schema
+            document["format"] = loads(schema) if schema else "json"
         headers = {"Content-Type": "application/json", "Accept": self.content_type}
         return HttpRequest("POST", self._path, headers, body=encode_body(document))
 

@@ -29,6 +29,7 @@ from berlin.types import (
     ImagePart,
     Message,
     Part,
+    ResponseFormat,
     Role,
     TextPart,
     ToolCallPart,
@@ -180,14 +181,14 @@ def _decode_options(sent: _Body) -> dict[str, Any]:
     return check_numbers(options)
 
 
-def _decode_format(raw: Raw | UnsetType) -> str | None:
+def _decode_format(raw: Raw | UnsetType) -> ResponseFormat | None:
     match None if raw is UNSET else decode_member(raw, "format"):
         case None | "":
             return None
         case "json":
-            return '{"type":"object"}'
+            return ResponseFormat()
         case dict(schema):
-            return encode_body(schema).decode()
+            return ResponseFormat(encode_body(schema).decode())
     raise InvalidRequestError.about("format", 'must be "json" or a JSON Schema')
 
 

@@ -18,9 +18,11 @@ from berlin.formats.decoding import DocumentDecoder
 from berlin.formats.tokens import TokenCount
 from berlin.types import (
     ChatResponse,
+    ExtraDelta,
     Finished,
     FinishReason,
     ReasoningDelta,
+    Started,
     StreamEvent,
     TextDelta,
     ToolCallDelta,
@@ -207,6 +209,8 @@ class OllamaEncoder:
                 return b""
             case Finished():
                 return self._encode_end(event)
+            case Started() | ExtraDelta():
+                return b""
             case _:
                 assert_never(event)
 

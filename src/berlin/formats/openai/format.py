@@ -32,6 +32,7 @@ from berlin.types import (
     ImagePart,
     Message,
     Part,
+    ResponseFormat,
     TextPart,
     Tool,
     ToolCallPart,
@@ -126,7 +127,7 @@ class OpenAIChatFormat:
             check_numbers(options),
             tools,
             _decode_choice(sent.tool_choice, tools),
-            _decode_format(sent.response_format),
+            response_format=_decode_format(sent.response_format),
         )
         usage = sent.stream_options is not None and bool(sent.stream_options.include_usage)
         return ClientCall(request, bool(sent.stream), usage)
@@ -235,8 +236,8 @@ def _encode_choice(choice: str) -> Any:
     return {"type": "function", "function": {"name": choice}}
 
 
-def _encode_format(schema: str) -> dict[str, Any]:
-    parsed = loads(schema)
+def _encode_format(wanted: ResponseFormat) -> dict[str, Any]:
+    parsed = loads(wanted.schema or '{"type":"object"}')
     if parsed == {"type": "object"}:
         return {"type": "json_object"}
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": parsed}}
@@ -264,14 +265,14 @@ def _decode_choice(raw: Raw | UnsetType, tools: tuple[Tool, ...]) -> str:
     )
 
 
-def _decode_format(raw: Raw | UnsetType) -> str | None:
+def _decode_format(raw: Raw | UnsetType) -> ResponseFormat | None:
     match None if raw is UNSET else decode_member(raw, "response_format"):
         case None | {"type": "text"}:
             return None
         case {"type": "json_object"}:
-            return '{"type":"object"}'
+            return ResponseFormat()
         case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
-            return encode_body(schema).decode()
+            return ResponseFormat(encode_body(schema).decode())
     raise InvalidRequestError.about(
         "response_format", "must be of type text, json_object or json_schema with a schema"
     )
