@@ -248,7 +248,7 @@ async def test_options(dialect: Dialect) -> None:
         "seed": 7,
         "reasoning_effort": "low",
     }
-    assert json.loads(request.response_format or "") == schema
+    assert json.loads(request.response_format.schema) == schema
     said = [(message.role, message.text) for message in request.messages]
     assert said == ([("system", "Be brief")] if dialect is GENERATE else []) + [("user", "Hi")]
 

@@ -19,6 +19,7 @@ from berlin.types import (
     ImagePart,
     Message,
     ReasoningDelta,
+    ResponseFormat,
     StreamEvent,
     TextDelta,
     TextPart,
@@ -371,7 +372,7 @@ def requests(draw: st.DrawFn) -> ChatRequest:
         options,
         tools,
         choice,
-        draw(st.none() | SCHEMAS),
+        response_format=draw(st.none() | SCHEMAS.map(ResponseFormat)),
     )
 
 

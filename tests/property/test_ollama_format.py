@@ -22,6 +22,7 @@ from berlin.types import (
     ImagePart,
     Message,
     ReasoningDelta,
+    ResponseFormat,
     StreamEvent,
     TextDelta,
     TextPart,
@@ -283,7 +284,7 @@ REQUESTS = st.builds(
     st.text("abc:/-.", min_size=1, max_size=12),
     OPTIONS,
     TOOLS,
-    response_format=st.none() | OBJECTS | st.just('{"type":"object"}'),
+    response_format=st.none() | OBJECTS.map(ResponseFormat) | st.just(ResponseFormat()),
 )
 
 

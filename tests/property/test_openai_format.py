@@ -22,6 +22,7 @@ from berlin.types import (
     ImagePart,
     Message,
     ReasoningDelta,
+    ResponseFormat,
     StreamEvent,
     TextDelta,
     TextPart,
@@ -287,7 +288,7 @@ def requests(draw: st.DrawFn) -> ChatRequest:
         draw(OPTIONS),
         tools,
         draw(st.sampled_from(choices)) if tools else "auto",
-        draw(st.none() | OBJECTS | st.just('{"type":"object"}')),
+        response_format=draw(st.none() | OBJECTS.map(ResponseFormat) | st.just(ResponseFormat())),
     )
 
 

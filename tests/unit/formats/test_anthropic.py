@@ -33,6 +33,7 @@ from berlin.types import (
     ImagePart,
     Message,
     ReasoningDelta,
+    ResponseFormat,
     StreamEvent,
     TextDelta,
     TextPart,
@@ -294,11 +295,11 @@ def test_the_format_of_the_answer() -> None:
     """A schema stands in `output_config`, beside what is there; any object is not enough."""
     schema = '{"type":"object","properties":{}}'
     options = {"output_config": {"effort": "low"}}
-    document = body_of(ChatRequest(HELLO, options=options, response_format=schema))
+    document = body_of(ChatRequest(HELLO, options=options, response_format=ResponseFormat(schema)))
     chosen = {"type": "json_schema", "schema": json.loads(schema)}
     assert document["output_config"] == {"effort": "low", "format": chosen}
     with pytest.raises(InvalidRequestError) as raised:
-        body_of(ChatRequest(HELLO, response_format='{"type":"object"}'))
+        body_of(ChatRequest(HELLO, response_format=ResponseFormat()))
     assert raised.value.param == "response_format"
 
 
@@ -777,7 +778,7 @@ def test_the_format_that_a_client_wants() -> None:
     schema = {"type": "object", "properties": {}}
     config = {"format": {"type": "json_schema", "schema": schema}}
     wanted = asked(output_config=config).request.response_format
-    assert wanted == '{"type":"object","properties":{}}'
+    assert wanted == ResponseFormat('{"type":"object","properties":{}}')
 
 
 def user(*blocks: Any) -> list[dict[str, Any]]:

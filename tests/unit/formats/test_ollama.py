@@ -29,6 +29,7 @@ from berlin.types import (
     ImagePart,
     Message,
     ReasoningDelta,
+    ResponseFormat,
     StreamEvent,
     TextDelta,
     TextPart,
@@ -203,9 +204,11 @@ def test_tools_and_their_choice() -> None:
 
 def test_the_format_of_the_answer() -> None:
     """Any object is `json` here; a schema is sent as it is."""
-    assert sent(ChatRequest(HELLO, response_format='{"type":"object"}'))["format"] == "json"
+    assert sent(ChatRequest(HELLO, response_format=ResponseFormat()))["format"] == "json"
     schema = '{"type":"array"}'
-    assert sent(ChatRequest(HELLO, response_format=schema))["format"] == {"type": "array"}
+    assert sent(ChatRequest(HELLO, response_format=ResponseFormat(schema)))["format"] == {
+        "type": "array"
+    }
 
 
 # What is read
@@ -348,11 +351,11 @@ def test_thinking(think: object, expected: str | None) -> None:
     [
         (None, None),
         ("", None),
-        ("json", '{"type":"object"}'),
-        ({"type": "array"}, '{"type":"array"}'),
+        ("json", ResponseFormat()),
+        ({"type": "array"}, ResponseFormat('{"type":"array"}')),
     ],
 )
-def test_formats_that_clients_send(value: object, expected: str | None) -> None:
+def test_formats_that_clients_send(value: object, expected: ResponseFormat | None) -> None:
     """`json` is any object, and a schema is a schema."""
     assert asked(format=value).request.response_format == expected
 

@@ -29,6 +29,7 @@ from berlin.types import (
     ImagePart,
     Message,
     ReasoningDelta,
+    ResponseFormat,
     StreamEvent,
     TextDelta,
     TextPart,
@@ -154,9 +155,11 @@ def test_tools_and_their_choice(choice: str, written: object) -> None:
 
 def test_the_format_of_the_answer() -> None:
     """Any object has a form of its own; a schema needs a name."""
-    any_object = sent(ChatRequest(HELLO, response_format='{"type":"object"}'))
+    any_object = sent(ChatRequest(HELLO, response_format=ResponseFormat()))
     assert any_object["response_format"] == {"type": "json_object"}
-    schema = sent(ChatRequest(HELLO, response_format='{"type":"array"}'))["response_format"]
+    schema = sent(ChatRequest(HELLO, response_format=ResponseFormat('{"type":"array"}')))[
+        "response_format"
+    ]
     assert schema["type"] == "json_schema"
     assert schema["json_schema"]["schema"] == {"type": "array"}
     assert schema["json_schema"]["name"]
@@ -480,14 +483,14 @@ def test_choices_of_tools_that_clients_send(choice: object, expected: str) -> No
     [
         (None, None),
         ({"type": "text"}, None),
-        ({"type": "json_object"}, '{"type":"object"}'),
+        ({"type": "json_object"}, ResponseFormat()),
         (
             {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "array"}}},
-            '{"type":"array"}',
+            ResponseFormat('{"type":"array"}'),
         ),
     ],
 )
-def test_formats_that_clients_send(value: object, expected: str | None) -> None:
+def test_formats_that_clients_send(value: object, expected: ResponseFormat | None) -> None:
     """Text is the default, any object is the widest schema."""
     assert asked(response_format=value).request.response_format == expected
 
