@@ -19,7 +19,11 @@ COMMANDS = {
     "chat": ("berlin.cli.chat.command", "chat", "Ask a question, or hold a conversation."),
     "login": ("berlin.cli.provider.login", "login", "Log in to a service and remember it."),
     "logout": ("berlin.cli.provider.login", "logout", "Forget a login."),
-    "providers": ("berlin.cli.provider.listing", "providers", "List the providers and whether they work."),
+    "providers": (
+        "berlin.cli.provider.listing",
+        "providers",
+        "List the providers and whether they work.",
+    ),
     "check": ("berlin.cli.provider.listing", "check", "Ask a provider one short question."),
     "tokens": ("berlin.cli.tokens", "tokens", "List or clear the stored tokens."),
     "recipe": ("berlin.cli.recipe.group", "recipe", "Write, check and try recipes."),
