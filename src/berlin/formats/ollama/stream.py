@@ -30,7 +30,7 @@ from berlin.types import (
     Usage,
     UsageReport,
 )
-from berlin.wire.framing import build_framer
+from berlin.wire.framings import FRAMINGS
 from berlin.wire.json import DECODE_ERRORS, encode_line
 from berlin.wire.status import error_in_answer
 
@@ -78,7 +78,7 @@ class OllamaDecoder(DocumentDecoder):
     """Decodes one answer, streamed or whole, of a chat or of generate; see `EventDecoder`."""
 
     def __init__(self) -> None:
-        super().__init__(build_framer("ndjson"), _DECODER, "finish_reason")
+        super().__init__(FRAMINGS["ndjson"].framer(), _DECODER, "finish_reason")
 
     def _take_all(self, documents: list[Any], events: list[StreamEvent]) -> None:
         for line in documents:

@@ -26,7 +26,7 @@ from berlin.types import (
     Usage,
     UsageReport,
 )
-from berlin.wire.framing import build_framer
+from berlin.wire.framings import FRAMINGS
 from berlin.wire.json import encode_line, encode_value, escape_line_ends
 from berlin.wire.status import error_in_answer
 
@@ -112,7 +112,7 @@ class OpenAIDecoder(DocumentDecoder):
     """Decodes one answer, streamed or whole; see `EventDecoder`."""
 
     def __init__(self) -> None:
-        super().__init__(build_framer("sse", DONE), _DECODER, "finish_reason")
+        super().__init__(FRAMINGS["sse"].framer(DONE), _DECODER, "finish_reason")
 
     def _take_all(self, documents: list[Any], events: list[StreamEvent]) -> None:
         for chunk in documents:
