@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from berlin.auth.credentials import NAMES, USER_NAMES, Credentials
-from berlin.cli.ask import ask_for
+from berlin.cli.provider.ask import ask_for
 from berlin.cli.options import load_for_commands
 from berlin.cli.recipe.file import RecipeFile
 from berlin.config import Config, Overrides, resolve_settings
