@@ -51,7 +51,7 @@ def diagnose_answer(recipe: Recipe, answer: HttpResponse, error: BerlinError | N
     if looks.framing is None:
         return [] if error is None else [Hint(("chat",), "the answer has no body at all")]
     is_unread = isinstance(error, ProtocolError | UpstreamTimeoutError)
-    if is_unread and not fits(stream.framing, looks):
+    if is_unread and not fits(stream.framing, looks, answer.body):
         return [_other_framing(recipe, stream, looks.framing.name, answer.body)]
     received = documents(stream, answer.body)
     has_text = any(isinstance(found_at(stream.text or "/data", d), str) for d in received)

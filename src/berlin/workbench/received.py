@@ -46,14 +46,14 @@ def documents(stream: StreamMap, body: bytes) -> list[Any]:
     return found
 
 
-def fits(framing: FramingName, looks: Looks) -> bool:
-    """Tell whether an answer that looks like this can be cut by a framing."""
+def fits(framing: FramingName, looks: Looks, body: bytes) -> bool:
+    """Tell whether a body that looks like this can be cut by a framing."""
     if looks.framing is None:
         return False
     if looks.framing.name == "sse":  # the names of events may be read too
         return framing in ("sse", "sse-events")
     if looks.framing.name == "json" and framing == "ndjson":
-        return looks.read.is_whole  # one object is also one line of objects
+        return b"\n" not in body.strip()  # one object is also one line of objects
     return framing == looks.framing.name
 
 

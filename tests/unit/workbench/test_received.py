@@ -39,7 +39,7 @@ def test_any_body_can_be_looked_at(body: bytes) -> None:
     """No body makes the diagnosis fail."""
     looks = recognise(body)
     for framing in get_args(FramingName):
-        fits(framing, looks)
+        fits(framing, looks, body)
         found = documents(StreamMap(framing, text="/a"), body)
         text_pointers(found)
         reason_pointers(found)
