@@ -238,7 +238,9 @@ class NamedEvents(Events):
     def recognise(self, body: bytes) -> Recognised | None:
         """Recognise events whose names tell them apart, or that mix JSON with words."""
         found = _Recorded.of(body)
-        if found is None or not any(isinstance(item, dict) for item in found.data):
+        if found is None or (
+            found.has_words and not any(isinstance(item, dict) for item in found.data)
+        ):
             return None
         return Recognised(found.named(), found.done)
 
@@ -270,11 +272,13 @@ class _Recorded(msgspec.Struct, frozen=True):
     Attributes:
         frames: the events that say something, without the one that marks the end.
         data: their data as JSON values; text where it is not JSON.
+        has_words: whether some of it is not JSON.
         done: the data of the event that marks the end; `""` if there is none.
     """
 
     frames: list[SseFrame]
     data: list[Any]
+    has_words: bool
     done: str
 
     @classmethod
@@ -286,7 +290,12 @@ class _Recorded(msgspec.Struct, frozen=True):
         frames = SseFramer().feed(body.replace(b"\r\n", b"\n") + b"\n\n")
         done = _mark(frames)
         said = [f for f in (frames[:-1] if done else frames) if f.data.strip()]
-        return cls(said, [_value_of(frame) for frame in said], done)
+        values = [decoded_or_none(frame.data) for frame in said]
+        data = [
+            frame.data.decode("utf-8", "replace") if value is None else value
+            for frame, value in zip(said, values, strict=True)
+        ]
+        return cls(said, data, None in values, done)
 
     @property
     def needs_names(self) -> bool:
@@ -320,11 +329,6 @@ def _mark(frames: list[SseFrame]) -> str:
     # A lone word is an answer, a lone word in brackets is not.
     is_mark = _MARK.fullmatch(last) and (len(frames) > 1 or last.startswith(b"["))
     return last.decode() if is_mark else ""
-
-
-def _value_of(frame: SseFrame) -> Any:
-    value = decoded_or_none(frame.data)
-    return frame.data.decode("utf-8", "replace") if value is None else value
 
 
 def _write_data(document: dict[str, Any]) -> bytes:
