@@ -13,7 +13,7 @@ from msgspec import UNSET, Raw, UnsetType
 from berlin.errors import ProtocolError
 from berlin.formats.decoding import DocumentDecoder
 from berlin.types import FinishReason, ReasoningDelta, StreamEvent, TextDelta, Usage
-from berlin.wire.framing import build_framer
+from berlin.wire.framings import FRAMINGS
 from berlin.wire.status import error_in_answer
 
 # `load` and `unload` end an answer in which nothing was asked.
@@ -60,7 +60,7 @@ class OllamaDecoder(DocumentDecoder):
     """Decodes one answer, streamed or whole, of a chat or of generate; see `EventDecoder`."""
 
     def __init__(self) -> None:
-        super().__init__(build_framer("ndjson"), _DECODER, "finish_reason")
+        super().__init__(FRAMINGS["ndjson"].framer(), _DECODER, "finish_reason")
 
     def _take_all(self, documents: list[Any], events: list[StreamEvent]) -> None:
         for line in documents:

@@ -11,7 +11,7 @@ from berlin.errors import ProtocolError, ServiceUnavailableError
 from berlin.formats.decoding import DocumentDecoder
 from berlin.formats.openai.encoder import DONE
 from berlin.types import FinishReason, ReasoningDelta, StreamEvent, TextDelta, Usage
-from berlin.wire.framing import build_framer
+from berlin.wire.framings import FRAMINGS
 from berlin.wire.status import error_in_answer
 
 FINISH_REASONS: dict[str, FinishReason] = {
@@ -94,7 +94,7 @@ class OpenAIDecoder(DocumentDecoder):
     """Decodes one answer, streamed or whole; see `EventDecoder`."""
 
     def __init__(self) -> None:
-        super().__init__(build_framer("sse", DONE), _DECODER, "finish_reason")
+        super().__init__(FRAMINGS["sse"].framer(DONE), _DECODER, "finish_reason")
 
     def _take_all(self, documents: list[Any], events: list[StreamEvent]) -> None:
         for chunk in documents:
