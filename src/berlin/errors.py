@@ -21,6 +21,7 @@ BerlinError (a RuntimeError)
     ├── RequestRejectedError      it refuses this request: 400, 404, 413, 422 …
     │   └── ContextLengthError    the conversation is too long for the model
     ├── RateLimitError            429
+    │   └── QuotaError            the account's quota or credit is used up
     ├── ServiceUnavailableError   5xx
     ├── RedirectError             it answers with a redirect, which is never followed
     └── ProtocolError             the bytes are not what was described
@@ -256,6 +257,13 @@ class RateLimitError(ServiceError):
     blames_service = False
     http_status = 429
     code = "rate_limited"
+
+
+class QuotaError(RateLimitError):
+    """The account at the service has used up its quota or credit: waiting does not help."""
+
+    retryable = False
+    code = "insufficient_quota"
 
 
 class ServiceUnavailableError(ServiceError):

@@ -56,9 +56,10 @@ class MappedFormat:
     """
 
     def __init__(self, chat: ChatMap, default_model: str) -> None:
-        if chat.stream is None or chat.path is None:
+        stream = chat.described_stream
+        if stream is None or chat.path is None:
             raise ConfigurationError('[chat] needs path and [chat.stream], or a format = "…"')
-        self.content_type = FRAMINGS[chat.stream.framing].content_type
+        self.content_type = FRAMINGS[stream.framing].content_type
         self.poll_s = chat.poll_s
         self.prepare = compile_steps(chat.prepare, PLACEHOLDERS)
         taken = {name for step in self.prepare for name in step.step.take}
@@ -87,7 +88,7 @@ class MappedFormat:
         if self._options_at is not None and not isinstance(get_at(tree, self._options_at), dict):
             raise ConfigurationError(f"options = {chat.options!r} names no object in the body")
         self._default_model = default_model
-        self._stream = CompiledStream(chat.stream, is_polled=chat.poll_s is not None)
+        self._stream = CompiledStream(stream, is_polled=chat.poll_s is not None)
         # Members of the options object that the protocol itself fills.
         body = self._carrier.body
         at = self._options_at or ()

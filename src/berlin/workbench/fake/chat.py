@@ -131,7 +131,7 @@ class _DescribedChat(_Chat):
     async def _answer(self, request: web.Request, received: Received) -> web.StreamResponse:
         sent = self._place.read(received)
         self._handed.check(self._place.names, sent)
-        stream = self._recipe.chat.stream
+        stream = self._recipe.chat.described_stream
         if self._format.poll_s is not None and stream and self._is_new(request, received):
             return web.Response(body=unfinished(stream), content_type="application/json")
         back = self._handed.recall([*sent.values(), *received.cookies.values()])
