@@ -24,7 +24,7 @@ from berlin.types import (
     UsageReport,
 )
 from berlin.wire.framings import Framer
-from berlin.wire.json import DECODE_ERRORS
+from berlin.wire.json import DECODE_ERRORS, encode_value, loads_or_none
 from berlin.wire.snippet import snippet
 
 
@@ -90,6 +90,10 @@ class DocumentDecoder:
         If it does not, `failure` says why, or `done` is set. May raise one of DECODE_ERRORS.
         """
         raise NotImplementedError
+
+    def _decode_loosely(self, document: bytes, error: Exception) -> Any:
+        """Return what a document says that a strict decoder refuses; `None` if it is none."""
+        return None
 
     def _take_odd(self, line: bytes) -> bool:
         """Take a document that cannot be decoded; return whether that was possible."""
@@ -166,6 +170,11 @@ class DocumentDecoder:
                 several = b"\n" not in document
                 decoded = self._decode_lines(document) if several else [self._decode_one(document)]
             except DECODE_ERRORS as error:
+                if (value := self._decode_loosely(document, error)) is not None:
+                    self._take_block([value], events)
+                    if self.failure is not None or self.done:
+                        return
+                    continue
                 if self._take_odd(document):
                     if self.failure is not None or self.done:
                         return
@@ -240,10 +249,14 @@ class DialectDecoder(DocumentDecoder):
             self._plain.add(document.count(KEY))
         return self.failure is None and not self.done
 
+    def _decode_loosely(self, document: bytes, error: Exception) -> Any:
+        # A number that no float can hold is of no use to anybody, and costs no text.
+        return loads_or_none(document) if "out of range" in str(error) else None
+
     def _take(self, document: Any, events: list[StreamEvent]) -> bool:
         if not isinstance(document, dict):
-            kind = type(document).__name__
-            self.failure = ProtocolError(f"an object was expected in the answer, not {kind}")
+            said = snippet(encode_value(document))
+            self.failure = ProtocolError(f"an object was expected in the answer, not {said!r}")
             return False
         before = len(events)
         goes_on = self._take_object(document, events)

@@ -112,10 +112,18 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def text(self) -> str:
-        """All parts of text, joined."""
+        """All parts of text, joined as this role joins them."""
         if len(self.parts) == 1 and isinstance(self.parts[0], TextPart):
             return self.parts[0].text
-        return "".join(part.text for part in self.parts if isinstance(part, TextPart))
+        texts = [part.text for part in self.parts if isinstance(part, TextPart)]
+        return separator_of(self.role).join(texts)
+
+
+def separator_of(role: Role) -> str:
+    """Return what separates texts of one message in one string: parts of instructions are
+    paragraphs, all else is one text.
+    """
+    return "\n\n" if role in ("system", "developer") else ""
 
 
 def parse_messages(messages: object) -> tuple[Message, ...]:

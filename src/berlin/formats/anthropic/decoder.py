@@ -90,7 +90,7 @@ class AnthropicDecoder(DialectDecoder):
     def _take_object(self, document: dict[str, Any], events: list[StreamEvent]) -> bool:
         kind = document.get("type")
         if kind == "error" or document.get("error"):
-            self.failure = error_of_object(document)
+            self._fail(document)
             return False
         if not isinstance(kind, str) or not kind:
             self._fail(document)
@@ -98,7 +98,11 @@ class AnthropicDecoder(DialectDecoder):
         index = as_index(document.get("index"))
         match kind:
             case "content_block_delta":
-                return self._take_delta(index, as_object(document.get("delta")), events)
+                delta = document.get("delta")
+                if not isinstance(delta, dict):
+                    self.failure = ProtocolError("the delta of a block is not an object")
+                    return False
+                return self._take_delta(index, delta, events)
             case "content_block_start":
                 self._take_start(index, as_object(document.get("content_block")), events)
             case "content_block_stop":
@@ -250,7 +254,7 @@ class AnthropicDecoder(DialectDecoder):
         )
 
     def _fail(self, document: Mapping[str, Any]) -> None:
-        if any(document.get(name) is not None for name in ("message", "detail", "msg")):
+        if any(document.get(name) for name in ("error", "message", "detail", "msg")):
             self.failure = error_of_object(document)
         else:
             self.failure = ProtocolError("an event has neither a type nor an error")

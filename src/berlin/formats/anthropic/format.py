@@ -91,8 +91,8 @@ class AnthropicMessagesFormat:
         beta = own.pop(BETA, "")
         document |= {n: v for n, v in own.items() if n != "output_config"}
         _place_config(request, own, document)
-        if not is_own:
-            self._fit(request, document, carrier)
+        if request.extra is not None and not is_own:
+            _fit(request, document, carrier)
         _place_thinking(request, document, carrier)
         headers = {
             "Content-Type": "application/json",
@@ -158,12 +158,12 @@ class AnthropicMessagesFormat:
             choice = _encode_choice(request.tool_choice, one=parallel is False)
             document["tool_choice"] = choice
 
-    def _fit(self, request: ChatRequest, document: dict[str, Any], carrier: Carrier) -> None:
-        """Leave out what newer models refuse together, where another dialect knows no such rule."""
-        if "temperature" in document and "top_p" in document and "top_p" in request.options:
-            value = document.pop("top_p")
-            if value != 1:
-                carrier.drop("top_p")
+
+def _fit(request: ChatRequest, document: dict[str, Any], carrier: Carrier) -> None:
+    """Leave out what newer models refuse together; clients of other dialects send both."""
+    if "temperature" in document and "top_p" in request.options and "top_p" in document:
+        if document.pop("top_p") != 1:
+            carrier.drop("top_p")
 
 
 def _place_config(request: ChatRequest, own: Mapping[str, Any], document: dict[str, Any]) -> None:

@@ -57,9 +57,6 @@ class ConversationWriter:
             extra = self._carrier.own(message.extra, "messages.")
             blocks = [block for part in message.parts for block in self._encode_part(part, n)]
             is_list |= self._is_own and extra.get("content") == "parts"
-            if len(blocks) > 1 and not any(block.keys() > {"type", "text"} for block in blocks):
-                text = "" if is_list else "".join(block["text"] for block in blocks)
-                blocks = blocks if is_list else [{"type": "text", "text": text}]
             said += blocks
         is_list |= any(block.keys() > {"type", "text"} for block in said)
         return said if is_list else "\n\n".join(block["text"] for block in said)

@@ -18,12 +18,14 @@ from berlin.types import (
     ImagePart,
     Message,
     OpaquePart,
+    Part,
     ReasoningPart,
     TextPart,
     ToolCallPart,
     ToolResultPart,
     extra_of,
 )
+from berlin.types.messages import separator_of
 
 EFFORTS: dict[str, str | bool] = {
     "none": False,
@@ -53,14 +55,17 @@ def encode_messages(messages: tuple[Message, ...], carrier: Carrier) -> list[dic
             ]
             continue
         role = "system" if message.role == "developer" else message.role
-        item: dict[str, Any] = {"role": role, **_encode_said(message.parts, n, carrier)}
+        said = _encode_said(message.parts, n, carrier, separator_of(message.role))
+        item: dict[str, Any] = {"role": role, **said}
         if calls:
             item["tool_calls"] = [_encode_call(call, carrier) for call in calls]
         encoded.append({**item, **extra})
     return encoded
 
 
-def _encode_said(parts: tuple[Any, ...], n: int, carrier: Carrier) -> dict[str, Any]:
+def _encode_said(
+    parts: tuple[Part, ...], n: int, carrier: Carrier, between: str = ""
+) -> dict[str, Any]:
     """Return text, thinking and images, each a member of its own."""
     texts: list[str] = []
     thoughts: list[str] = []
@@ -83,7 +88,7 @@ def _encode_said(parts: tuple[Any, ...], n: int, carrier: Carrier) -> dict[str, 
             case OpaquePart():
                 known = carrier.opaque(part)
                 texts.append(known if isinstance(known, str) else part.text)
-    said: dict[str, Any] = {"content": "".join(texts)}
+    said: dict[str, Any] = {"content": between.join(texts)}
     if thinking := "".join(thoughts):
         said["thinking"] = thinking
     if images:

@@ -22,11 +22,13 @@ from berlin.types import (
     Part,
     ReasoningPart,
     ResponseFormat,
+    Role,
     TextPart,
     ToolCallPart,
     ToolResultPart,
     extra_of,
 )
+from berlin.types.messages import separator_of
 from berlin.wire.json import loads
 
 # What the format itself fills.
@@ -44,8 +46,8 @@ def encode_asked(request: ChatRequest, carrier: Carrier) -> dict[str, Any]:
         document["tools"] = encode_tools(request.tools, carrier)
         if request.tool_choice != "auto":
             document["tool_choice"] = _encode_choice(request.tool_choice)
-        if request.parallel_tool_calls is not None:
-            document["parallel_tool_calls"] = request.parallel_tool_calls
+    if request.parallel_tool_calls is not None:
+        document["parallel_tool_calls"] = request.parallel_tool_calls
     if request.response_format is not None:
         document["response_format"] = _encode_format(request.response_format, carrier)
     document |= _encode_reasoning(request, carrier)
@@ -78,7 +80,8 @@ class _Writer:
                 yield {"role": "user", "content": content}
             return
         role = message.role if message.role != "developer" else self._habits.developer_role
-        item = {"role": role, "content": self._encode_content(message.parts, as_parts=as_parts)}
+        content = self._encode_content(message.role, message.parts, as_parts=as_parts)
+        item: dict[str, Any] = {"role": role, "content": content}
         for part in message.parts:
             if isinstance(part, ReasoningPart):
                 item |= self._encode_reasoning(part)
@@ -92,7 +95,7 @@ class _Writer:
             item["content"] = item["content"] or None
         yield {**item, **extra}
 
-    def _encode_content(self, parts: tuple[Part, ...], *, as_parts: bool) -> Any:
+    def _encode_content(self, role: Role, parts: tuple[Part, ...], *, as_parts: bool) -> Any:
         said = [
             part
             for part in parts
@@ -104,7 +107,7 @@ class _Writer:
         if all(item.keys() == {"type", "text"} for item in content) and (
             not as_parts or self._habits.text_content
         ):
-            return "".join([item["text"] for item in content])
+            return separator_of(role).join([item["text"] for item in content])
         return content
 
     def _encode_part(self, part: Part) -> Iterator[dict[str, Any]]:
