@@ -20,7 +20,7 @@ from berlin.config.schema import (
     TokensConfig,
     load_config,
 )
-from berlin.config.tokens import open_store
+from berlin.config.tokens import open_store, open_tokens
 
 __all__ = [
     "BUILT_IN",
@@ -36,6 +36,7 @@ __all__ = [
     "load_config",
     "login_store",
     "open_store",
+    "open_tokens",
     "resolve_settings",
     "split_model",
 ]

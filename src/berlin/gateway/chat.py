@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import lru_cache
 
 import msgspec
 from aiohttp import web
 
+from berlin.auth.tokens.shared import SharedTokens
 from berlin.errors import UnavailableError
 from berlin.formats.contract import ClientCall, Format
 from berlin.gateway.access.guard import Guard
-from berlin.gateway.body import read_body
+from berlin.gateway.body import Bodies
 from berlin.gateway.catalog import Catalog, Service, Target
 from berlin.gateway.observe.log import AccessLog, NoAccessLog
 from berlin.gateway.observe.metrics import Metrics, NoMetrics
@@ -35,6 +36,8 @@ class Gateway:
         log: takes note of each request.
         metrics: counts them.
         tracing: makes spans of them.
+        bodies: reads what clients send.
+        stores: the token stores without which no request can be answered.
 
     Attributes:
         stopping: whether no new work is taken.
@@ -48,6 +51,8 @@ class Gateway:
         log: AccessLog | None = None,
         metrics: Metrics | None = None,
         tracing: Tracing | None = None,
+        bodies: Bodies | None = None,
+        stores: Collection[SharedTokens] = (),
     ) -> None:
         self.catalog = catalog
         self.guard = guard or Guard()
@@ -55,6 +60,8 @@ class Gateway:
         self.log = log or NoAccessLog()
         self.metrics = metrics or NoMetrics()
         self.tracing = tracing or NoTracing()
+        self.bodies = bodies or Bodies()
+        self.stores = stores
         self.stopping = False
 
     @classmethod
@@ -68,15 +75,21 @@ class Gateway:
             raise UnavailableError("the service is stopping; try again", retry_after=1)
 
     async def receive(
-        self, request: web.Request, decode: Callable[[bytes], ClientCall]
+        self, request: web.Request, client: str, decode: Callable[[bytes], ClientCall]
     ) -> ClientCall:
         """Return what a client asks for, in the words of its face.
 
+        Args:
+            request: the client's request.
+            client: who it is, for the budget of its bodies.
+            decode: reads a body of that face.
+
         Raises:
             InvalidRequestError: if it cannot be read.
+            OverloadedError: if too much of the client is being read already.
             HTTPException: if the body is too large, too slow, or no JSON by its own word.
         """
-        body = await read_body(request)
+        body = await self.bodies.read(request, client)
         if len(body) > LONG_BODY_BYTES:
             return await asyncio.to_thread(decode, body)
         return decode(body)
@@ -90,11 +103,12 @@ class Gateway:
         key = self.guard.identify(request)
         visit = request[VISIT]
         visit.key = key.id if key is not None else ""
-        call = await self.receive(request, format.decode_request)
+        client = visit.key or self.guard.address(request)
+        call = await self.receive(request, client, format.decode_request)
         visit.model = call.request.model
         target = self.catalog.resolve(call.request.model)
         self.guard.check_model(key, target, call.request.model)
-        return await self.answer(request, format, call, target, visit.key or request.remote)
+        return await self.answer(request, format, call, target, client)
 
     async def answer(
         self,
@@ -102,7 +116,7 @@ class Gateway:
         format: Format,
         call: ClientCall,
         target: Target,
-        tenant: str | None,
+        tenant: str,
     ) -> web.StreamResponse:
         """Answer a chat.
 
@@ -111,7 +125,7 @@ class Gateway:
             format: the dialect in which it came and in which the answer goes.
             call: what it asks for.
             target: whom it asks.
-            tenant: on whose account it waits, when there is a line.
+            tenant: who it is, for a fair line.
 
         Raises:
             BerlinError: if there is no answer at all.

@@ -42,6 +42,7 @@ class Visit:
         error: what the answer ended with.
         left: whether the client went before its end.
         status: HTTP status of the answer.
+        remote: the client's address.
     """
 
     def __init__(self) -> None:
@@ -59,6 +60,7 @@ class Visit:
         self.error: BerlinError | None = None
         self.left = False
         self.status = 0
+        self.remote = ""
 
     @property
     def outcome(self) -> str:
@@ -100,7 +102,7 @@ class Visit:
                 input_tokens=self.usage.input_tokens if self.usage else None,
                 output_tokens=self.usage.output_tokens if self.usage else None,
                 bytes_out=self.bytes_out,
-                remote=request.remote,
+                remote=self.remote or None,
             )
         )
         if self.provider and isinstance(self.error, _OF_SERVICES):
