@@ -29,6 +29,7 @@ from berlin.types.messages import (
     ToolResultPart,
     parse_messages,
 )
+from berlin.types.nearest import nearest
 from berlin.types.request import ChatRequest, Reasoning, ResponseFormat, Tool
 from berlin.types.secret import Secret, mask
 from berlin.types.timeouts import Timeouts
@@ -74,5 +75,6 @@ __all__ = [
     "is_loopback",
     "mask",
     "mask_url",
+    "nearest",
     "parse_messages",
 ]
