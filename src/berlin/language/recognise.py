@@ -15,7 +15,7 @@ ANY = "*"
 
 
 class Sign(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One item of `signs`: an answer that proves the service. All that it names must hold.
+    """`[[recognise.signs]]`: an answer that proves the service. All that it names must hold.
 
     Attributes:
         path: what is requested with GET, below the root of the service.
