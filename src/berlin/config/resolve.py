@@ -110,6 +110,8 @@ def settings_of(
     )
     needs = flow.needs if flow is not None else ()
     credentials = choose_credentials(needs, sources, stored.credentials(endpoint.url))
+    if credentials is None and not recipe.needs:
+        credentials = Credentials(source="nothing needed")
     timeouts = given.timeouts or mine.timeouts or recipe.endpoint.timeouts
     tokens = open_tokens(config.tokens, environ)
     model = given.model or mine.default_model

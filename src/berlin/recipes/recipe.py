@@ -18,6 +18,7 @@ from berlin.formats.build import build_format
 from berlin.formats.contract import Format
 from berlin.language.chat import ChatMap
 from berlin.language.models import FetchMap
+from berlin.language.recognise import RecogniseMap
 from berlin.language.toml import find_line, parse_toml
 from berlin.types import Endpoint, Timeouts, nearest
 
@@ -91,6 +92,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         environment: the environment variables in which users of the service keep its credentials
             anyway: `api_key = "OPENAI_API_KEY"`. A variable for `url` says which address those
             credentials are for; they are used for no other.
+        recognise: how `berlin add URL` finds out that this recipe fits; never taken over from
+            the recipe that this one extends.
     """
 
     schema: int
@@ -103,10 +106,22 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     extends: str = ""
     source: str = ""
     environment: dict[str, str] = {}
+    recognise: RecogniseMap = RecogniseMap()
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
             raise ValueError(_other_version(self.schema))
+
+    @property
+    def login_is_optional(self) -> bool:
+        """Whether the service may be used without the credentials that the recipe knows of."""
+        return isinstance(self.auth, ApiKeyMap | LoginMap) and self.auth.optional
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The names of the credentials without which the service cannot be used."""
+        flow = self.auth.flow()
+        return () if flow is None or self.login_is_optional else flow.needs
 
     def format(self) -> Format:
         """Return the compiled format. Raises ConfigurationError."""
@@ -188,8 +203,7 @@ def _extend(tree: dict[str, Any], text: str, source: str) -> dict[str, Any]:
     inherited = _read_tree(base)
     if inherited.get("extends"):
         inherited = _extend(inherited, "", f"{base}.toml")
-    # Its variables hold credentials for its own address, and so are nothing for another recipe.
-    inherited = {k: v for k, v in inherited.items() if k not in ("source", "environment")}
+    inherited = {k: v for k, v in inherited.items() if k not in _OWN}
     own = tree.get("endpoint")
     if isinstance(own, dict) and "url" in own:
         inherited["endpoint"].pop("example", None)
@@ -212,6 +226,8 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 _BODIES = frozenset({"json", "form", "multipart"})
+_OWN = frozenset({"source", "recognise", "environment"})
+"""What is true of one recipe only: its variables hold credentials for its own address."""
 
 
 def _read_tree(name: str) -> dict[str, Any]:
