@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
 
 import msgspec
@@ -15,10 +15,8 @@ from berlin.formats.contract import ClientCall, Format
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.body import Bodies
 from berlin.gateway.catalog import Catalog, Service, Target
-from berlin.gateway.observe.log import AccessLog, NoAccessLog
 from berlin.gateway.observe.metrics import Metrics, NoMetrics
-from berlin.gateway.observe.traces import NoTracing, Tracing
-from berlin.gateway.observe.visit import VISIT
+from berlin.gateway.observe.visit import VISIT, Observer
 from berlin.gateway.streaming import OpenStreams
 from berlin.providers.contract import Provider
 
@@ -33,9 +31,8 @@ class Gateway:
         catalog: the providers and models; another one takes its place at a reload.
         guard: who may ask.
         streams: the answers that are being made.
-        log: takes note of each request.
-        metrics: counts them.
-        tracing: makes spans of them.
+        metrics: counts requests, streams and logins.
+        observers: see each request when it has ended: the log, traces, a ledger.
         bodies: reads what clients send.
         stores: the token stores without which no request can be answered.
 
@@ -48,18 +45,16 @@ class Gateway:
         catalog: Catalog,
         guard: Guard | None = None,
         streams: OpenStreams | None = None,
-        log: AccessLog | None = None,
         metrics: Metrics | None = None,
-        tracing: Tracing | None = None,
+        observers: Iterable[Observer] = (),
         bodies: Bodies | None = None,
         stores: Collection[SharedTokens] = (),
     ) -> None:
         self.catalog = catalog
         self.guard = guard or Guard()
         self.streams = streams if streams is not None else OpenStreams()
-        self.log = log or NoAccessLog()
         self.metrics = metrics or NoMetrics()
-        self.tracing = tracing or NoTracing()
+        self.observers = (self.metrics, *observers)
         self.bodies = bodies or Bodies()
         self.stores = stores
         self.stopping = False
@@ -75,13 +70,12 @@ class Gateway:
             raise UnavailableError("the service is stopping; try again", retry_after=1)
 
     async def receive(
-        self, request: web.Request, client: str, decode: Callable[[bytes], ClientCall]
+        self, request: web.Request, decode: Callable[[bytes], ClientCall]
     ) -> ClientCall:
         """Return what a client asks for, in the words of its face.
 
         Args:
             request: the client's request.
-            client: who it is, for the budget of its bodies.
             decode: reads a body of that face.
 
         Raises:
@@ -89,7 +83,8 @@ class Gateway:
             OverloadedError: if too much of the client is being read already.
             HTTPException: if the body is too large, too slow, or no JSON by its own word.
         """
-        body = await self.bodies.read(request, client)
+        visit = request[VISIT]
+        body = await self.bodies.read(request, visit.key or visit.remote)
         if len(body) > LONG_BODY_BYTES:
             return await asyncio.to_thread(decode, body)
         return decode(body)
@@ -103,12 +98,11 @@ class Gateway:
         key = self.guard.identify(request)
         visit = request[VISIT]
         visit.key = key.id if key is not None else ""
-        client = visit.key or self.guard.address(request)
-        call = await self.receive(request, client, format.decode_request)
+        call = await self.receive(request, format.decode_request)
         visit.model = call.request.model
         target = self.catalog.resolve(call.request.model)
         self.guard.check_model(key, target, call.request.model)
-        return await self.answer(request, format, call, target, client)
+        return await self.answer(request, format, call, target, visit.key or visit.remote)
 
     async def answer(
         self,

@@ -14,6 +14,14 @@ from berlin.errors import InvalidRequestError
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
+def decoded_or_none(data: bytes) -> Any:
+    """Return a JSON value, or `None` for bytes that are not JSON."""
+    try:
+        return msgspec.json.decode(data)
+    except DECODE_ERRORS:
+        return None
+
+
 MAX_VALUES = 500_000
 """In a client's body. Decoding holds the interpreter's lock, so a document has a limit."""
 

@@ -44,8 +44,7 @@ class AnthropicFace:
         """Answer with a guess: the services that could count are not asked."""
         gateway = self._gateway
         key = gateway.guard.identify(request)
-        client = key.id if key is not None else gateway.guard.address(request)
-        call = await gateway.receive(request, client, self._format.decode_request)
+        call = await gateway.receive(request, self._format.decode_request)
         request[VISIT].model = call.request.model
         target = gateway.catalog.resolve(call.request.model)
         gateway.guard.check_model(key, target, call.request.model)

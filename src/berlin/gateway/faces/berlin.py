@@ -70,7 +70,7 @@ class BerlinFace:
             if not isinstance(value, str):
                 raise InvalidRequestError.about(name, "must be text")
         account = values["account"]
-        address = gateway.guard.address(request)
+        address = request[VISIT].remote
         await self._logins.check(address, account, Secret(values["password"]))
         body = self._login.answer({"token": self._sessions.open(account)}).body
         return web.Response(
@@ -87,7 +87,7 @@ class BerlinFace:
             raise KeyRefusedError("the token is missing, wrong or expired: log in")
         gateway.guard.admit(caller)
         visit.key = caller.id
-        call = await gateway.receive(request, caller.id, self._format.decode_request)
+        call = await gateway.receive(request, self._format.decode_request)
         visit.model = call.request.model
         target = self._find(call.request.model)
         gateway.guard.check_model(caller, target, call.request.model)
