@@ -49,6 +49,10 @@ class BerlinError(RuntimeError):
         status: HTTP status of the service's answer, where there was one.
         retry_after: seconds to wait before trying again, where the service said so.
         request_id: the service's own id of the request.
+
+    Attributes:
+        private: whether the message is for the operator only, because it tells of the inside: an
+            address, a login, or bytes that may be anything. Clients of a gateway get its class.
     """
 
     retryable: ClassVar[bool] = False
@@ -74,6 +78,7 @@ class BerlinError(RuntimeError):
         self.status = status
         self.retry_after = retry_after
         self.request_id = request_id
+        self.private = False
 
     @property
     def message(self) -> str:

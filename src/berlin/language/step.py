@@ -15,7 +15,7 @@ import msgspec
 from berlin.errors import ConfigurationError, InvalidRequestError, ProtocolError
 from berlin.language.form import FORM, decode_form, encode_form, encode_multipart
 from berlin.language.template import ABSENT, Template
-from berlin.types import HttpRequest, HttpResponse, Secret
+from berlin.types import HttpRequest, HttpResponse, Secret, fits_header
 from berlin.wire.json import DECODE_ERRORS, decode_request_object, encode_body
 from berlin.wire.pointer import MISSING, get_at, parse_pointer, set_at
 from berlin.wire.snippet import snippet
@@ -98,7 +98,7 @@ class CompiledStep:
             # Behind the base URL it would be a part of the host's name.
             raise ConfigurationError(f"the path {step.path!r} must begin with a slash")
         for name, value in step.headers.items():
-            if not _HEADER_NAME.fullmatch(name) or any(c in value for c in "\r\n\0"):
+            if not _HEADER_NAME.fullmatch(name) or not fits_header(value):
                 raise ConfigurationError(f"the header {name!r} cannot be sent")
         if self.encoding in ("form", "multipart"):
             _check_fields(getattr(step, self.encoding))
@@ -143,9 +143,10 @@ class CompiledStep:
         for name, value in self._headers.render(values).items():
             text = str(value)
             _check_text(text, f"the header {name}")
-            if any(c in text for c in "\r\n\0"):
+            if not fits_header(text):
                 raise InvalidRequestError(
-                    f"the header {name} would hold a line break; nothing was sent"
+                    f"the header {name} would hold a line break or a control character; "
+                    "nothing was sent"
                 )
             headers[name] = Secret(text)
         if cookies:
