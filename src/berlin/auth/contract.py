@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import NoReturn, Protocol, TypeAlias
+from typing import Any, NoReturn, Protocol, TypeAlias
 
 import msgspec
 
-from berlin.auth.attach import Attachment
+from berlin.auth.attach import Attach, attachments
 from berlin.auth.credentials import Credentials
 from berlin.auth.grant import Grant, check_token
 from berlin.auth.tokens.source import TokenSource
 from berlin.errors import AuthenticationError, BerlinError, MissingCredentialsError
+from berlin.language.functions import MADE
 from berlin.types import HttpRequest, HttpResponse, Secret, mask
 
 Send: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponse]]
 """Sends one request of a flow and gives the whole answer."""
+
+SESSION_NAMES = frozenset({"token", "account", "api_key", "client_id", "client_secret"})
+"""What a chat may know of its login, whatever the flow, besides what that took."""
+
+_TOKEN_ONLY = frozenset({"token"})
 
 _IN_WORDS = {
     "account": "account",
@@ -24,6 +30,8 @@ _IN_WORDS = {
     "client_id": "client id",
     "client_secret": "client secret",
     "refresh_token": "refresh token",
+    "totp_seed": "seed of the one-time codes",
+    "code": "one-time code",
 }
 
 
@@ -100,7 +108,7 @@ class Authenticator:
 
     Args:
         flow: how tokens are got; `None` if the service asks for none.
-        attachment: how requests carry them.
+        attach: how requests carry them.
         credentials: what the user brings; `None` if only a given token is to be used.
         source: where the token is kept.
         rejected_statuses: the statuses that mean: the token is no longer good.
@@ -112,7 +120,7 @@ class Authenticator:
     def __init__(
         self,
         flow: Flow | None,
-        attachment: Attachment,
+        attach: Attach,
         credentials: Credentials | None,
         source: TokenSource,
         rejected_statuses: tuple[int, ...] = (401,),
@@ -120,7 +128,7 @@ class Authenticator:
         self.source = source
         self.rejected_statuses = rejected_statuses
         self._flow = flow
-        self._attachment = attachment
+        self._attachments = attachments(attach)
         self._credentials = credentials or Credentials()
         self.observe: Callable[[str], None] = _ignore
 
@@ -184,8 +192,34 @@ class Authenticator:
             self.source.reject(token)
 
     def attach(self, request: HttpRequest, token: Secret | None) -> HttpRequest:
-        """Return the request with its token."""
-        return request if token is None else self._attachment.apply(request, token)
+        """Return the request with its token, and what else the login took for it.
+
+        Raises:
+            AuthenticationError: if the login is an old one that did not take all of it.
+        """
+        if token is None:
+            return request
+        for attachment in self._attachments:
+            if attachment.names <= _TOKEN_ONLY:
+                request = attachment.apply(request, token)
+            else:
+                request = attachment.apply(request, token, self._needed(token, attachment.names))
+        return request
+
+    def session(self, token: Secret | None) -> dict[str, Any]:
+        """Return the values that a chat's placeholders of the login stand for."""
+        if token is None:
+            return {}
+        known = self._credentials.values()
+        ours = {name: known[name] for name in SESSION_NAMES if name in known}
+        return {**ours, **self.source.values_of(token), "token": token.reveal()}
+
+    def _needed(self, token: Secret, names: frozenset[str]) -> dict[str, Any]:
+        values = self.session(token)
+        missing = sorted(names - values.keys() - MADE.keys())
+        if missing:
+            raise AuthenticationError(f"the login in use took no {' and no '.join(missing)}")
+        return values
 
     async def _login(self, flow: Flow, refresh_token: Secret | None, send: Send) -> Grant:
         try:
@@ -236,6 +270,8 @@ def _ignore(result: str) -> None:
 
 
 def _explain(missing: list[str]) -> str:
+    if "code" in missing:
+        return "a person has to type a one-time code first: run `berlin login`"
     words = " and ".join(_IN_WORDS[name] for name in missing)
     arguments = ", ".join(f"{name}=…" for name in missing)
     variables = ", ".join(f"BERLIN_{name.upper()}" for name in missing)

@@ -10,10 +10,12 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from berlin.auth.contract import SESSION_NAMES
 from berlin.auth.flows.command import CommandMap
 from berlin.auth.flows.login import LoginMap
 from berlin.auth.flows.oauth2 import OAuth2Map
 from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
+from berlin.auth.grant import UNTAKEN
 from berlin.errors import ConfigurationError
 from berlin.formats.build import build_format
 from berlin.formats.contract import Format
@@ -41,6 +43,8 @@ class EndpointMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         client_key: PEM file with its key, if that stands apart.
         allow_http: whether credentials may go over plain http to another machine.
         timeouts: the four limits, in seconds.
+        hosts: other hosts that a URL in an answer of the service may name, such as
+            `*.example.com`; without them only the URL's own.
     """
 
     url: str
@@ -51,6 +55,7 @@ class EndpointMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     client_key: str | None = None
     allow_http: bool = False
     timeouts: Timeouts = Timeouts()
+    hosts: list[str] = []
 
 
 class ModelsMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,7 +110,21 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def format(self) -> Format:
         """Return the compiled format. Raises ConfigurationError."""
-        return build_format(self.chat, self.models.default)
+        return build_format(self.chat, self.models.default, session_names(self.auth))
+
+
+def session_names(auth: AuthMap) -> frozenset[str]:
+    """Return the placeholders that a chat may have of its login: the token and what came with it."""
+    match auth:
+        case NoneMap():
+            return frozenset()
+        case LoginMap(steps=steps, refresh=refresh):
+            taken = {name for step in (*steps, *refresh) for name in step.take}
+            return frozenset(SESSION_NAMES | (taken - UNTAKEN))
+        case CommandMap(take=take):
+            return frozenset(SESSION_NAMES | (take.keys() - UNTAKEN))
+        case _:
+            return SESSION_NAMES
 
 
 def recipe_names() -> list[str]:
@@ -159,6 +178,7 @@ def resolve_endpoint(described: EndpointMap, *, allow_http: bool = False) -> End
         headers=described.headers,
         client_cert=described.client_cert,
         client_key=described.client_key,
+        hosts=described.hosts,
     )
 
 

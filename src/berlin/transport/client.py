@@ -73,7 +73,7 @@ class Transport:
         session = await self._pools.session(self._connector)
         return await session.request(
             request.method,
-            self._url(request.path),
+            self._endpoint.resolve(request.path) if request.is_found else self._url(request.path),
             params=_reveal(request.query) or None,
             data=_payload(request.body),
             headers={**self._headers, **_reveal(request.headers)},

@@ -18,6 +18,8 @@ class HttpRequest(msgspec.Struct, frozen=True, repr_omit_defaults=True):
         headers: names and values; a value that is a `Secret` is revealed on the wire only.
         query: parameters of the URL; they are secrets as headers are.
         body: the bytes of the body.
+        is_found: whether the path comes out of an answer: then it may only lead to the endpoint's
+            own origin, or to a host that the recipe lists.
     """
 
     method: str
@@ -25,6 +27,7 @@ class HttpRequest(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     headers: Mapping[str, str | Secret] = {}
     query: Mapping[str, str | Secret] = {}
     body: bytes = b""
+    is_found: bool = False
 
     def __repr__(self) -> str:
         return f"HttpRequest({self.method} {self.path}, {len(self.body)} bytes)"

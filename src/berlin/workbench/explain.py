@@ -12,7 +12,8 @@ from berlin.auth.flows.oauth2 import OAuth2Map
 from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
 from berlin.formats.contract import Exchange
 from berlin.formats.described.format import PLACEHOLDERS
-from berlin.language.step import Place, Step, compile_steps
+from berlin.language.place import Place
+from berlin.language.step import Step, compile_steps
 from berlin.language.stream import StreamMap
 from berlin.recipes.recipe import Recipe
 from berlin.types import ChatRequest, HttpRequest, Message, Secret

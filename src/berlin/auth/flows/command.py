@@ -10,8 +10,8 @@ import time
 
 import msgspec
 
-from berlin.auth.attach import BEARER, Attachment
-from berlin.auth.contract import Flow, Send, Unattended
+from berlin.auth.attach import BEARER, Attach, check_attach
+from berlin.auth.contract import SESSION_NAMES, Flow, Send, Unattended
 from berlin.auth.credentials import Credentials
 from berlin.auth.flows.login import outline
 from berlin.auth.grant import Grant, parse_grant
@@ -41,13 +41,14 @@ class CommandMap(
     command: list[str]
     take: dict[str, str] = {}
     timeout_s: float = 30.0
-    attach: Attachment = BEARER
+    attach: Attach = BEARER
     rejected_statuses: tuple[int, ...] = (401,)
 
     def flow(self) -> Flow:
         """Return the flow. Raises ConfigurationError."""
         if not self.command:
             raise ConfigurationError("command is empty: name the program that prints the token")
+        check_attach(self.attach, SESSION_NAMES | self.take.keys())
         return CommandFlow(self)
 
 

@@ -11,8 +11,8 @@ from urllib.parse import quote_plus
 
 import msgspec
 
-from berlin.auth.attach import BEARER, Attachment
-from berlin.auth.contract import DeviceCode, Flow, Send
+from berlin.auth.attach import BEARER, Attach, check_attach
+from berlin.auth.contract import SESSION_NAMES, DeviceCode, Flow, Send
 from berlin.auth.credentials import Credentials
 from berlin.auth.flows.login import outline, read_answer
 from berlin.auth.grant import Grant, parse_grant
@@ -65,13 +65,14 @@ class OAuth2Map(
     scope: str = ""
     client_auth: Literal["basic", "body"] = "basic"
     parameters: dict[str, str] = {}
-    attach: Attachment = BEARER
+    attach: Attach = BEARER
     rejected_statuses: tuple[int, ...] = (401,)
 
     def flow(self) -> Flow:
         """Return the flow. Raises ConfigurationError."""
         if (self.grant == "device_code") != bool(self.device_url):
             raise ConfigurationError('device_url belongs to grant = "device_code", and only there')
+        check_attach(self.attach, SESSION_NAMES)
         return OAuth2Flow(self)
 
 

@@ -7,8 +7,8 @@ import time
 
 import msgspec
 
-from berlin.auth.attach import BEARER, Attachment
-from berlin.auth.contract import Flow, Send, Unattended
+from berlin.auth.attach import BEARER, Attach, Attachment, check_attach
+from berlin.auth.contract import SESSION_NAMES, Flow, Send, Unattended
 from berlin.auth.credentials import Credentials
 from berlin.auth.grant import Grant, check_token
 from berlin.errors import ConfigurationError, ProtocolError
@@ -20,7 +20,7 @@ class NoneMap(
 ):
     """`flow = "none"`: the service asks for nothing."""
 
-    attach: Attachment = BEARER
+    attach: Attach = BEARER
     rejected_statuses: tuple[int, ...] = ()
 
     def flow(self) -> Flow | None:
@@ -33,11 +33,12 @@ class ApiKeyMap(
 ):
     """`flow = "api-key"`: the key is the token."""
 
-    attach: Attachment = BEARER
+    attach: Attach = BEARER
     rejected_statuses: tuple[int, ...] = ()
 
     def flow(self) -> Flow | None:
         """Return the flow."""
+        check_attach(self.attach, SESSION_NAMES)
         return _Given(("api_key",))
 
 
@@ -46,11 +47,12 @@ class BasicMap(
 ):
     """`flow = "basic"`: account and password in each request (RFC 7617)."""
 
-    attach: Attachment = Attachment(header="Authorization", prefix="Basic ")
+    attach: Attach = Attachment(header="Authorization", prefix="Basic ")
     rejected_statuses: tuple[int, ...] = ()
 
     def flow(self) -> Flow | None:
         """Return the flow."""
+        check_attach(self.attach, SESSION_NAMES)
         return _Given(("account", "password"))
 
 

@@ -13,7 +13,8 @@ from berlin.auth.flows.oauth2 import OAuth2Map
 from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
 from berlin.errors import KeyRefusedError
 from berlin.language.backwards import Received, StepReader
-from berlin.language.step import CompiledStep, Place, compile_steps
+from berlin.language.place import Place
+from berlin.language.step import CompiledStep, compile_steps
 from berlin.recipes.recipe import Recipe
 from berlin.types import HttpResponse
 from berlin.workbench.fake.handed_out import HandedOut
