@@ -74,7 +74,8 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             value = f"{self.prefix}{token.reveal()}"
         else:
             filled = render_text(
-                parse_text(self.value), {**make_values(self.names), **values, "token": token.reveal()}
+                parse_text(self.value),
+                {**make_values(self.names), **values, "token": token.reveal()},
             )
             value = self.prefix + check_token(filled, "what the login gave").reveal()
         if self.query:

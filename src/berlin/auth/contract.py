@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NoReturn, Protocol, TypeAlias
 
 import msgspec
@@ -203,20 +203,26 @@ class Authenticator:
             if attachment.names <= _TOKEN_ONLY:
                 request = attachment.apply(request, token)
             else:
-                request = attachment.apply(request, token, self._needed(token, attachment.names))
+                values = self.session(token, attachment.names)
+                request = attachment.apply(request, token, values)
         return request
 
-    def session(self, token: Secret | None) -> dict[str, Any]:
-        """Return the values that a chat's placeholders of the login stand for."""
+    def session(self, token: Secret | None, names: Iterable[str]) -> dict[str, Any]:
+        """Return the values that placeholders of the login stand for; none without a token.
+
+        Args:
+            token: the token in use.
+            names: the placeholders.
+
+        Raises:
+            AuthenticationError: if the login is an old one that did not take all of them.
+        """
         if token is None:
             return {}
         known = self._credentials.values()
         ours = {name: known[name] for name in SESSION_NAMES if name in known}
-        return {**ours, **self.source.values_of(token), "token": token.reveal()}
-
-    def _needed(self, token: Secret, names: frozenset[str]) -> dict[str, Any]:
-        values = self.session(token)
-        missing = sorted(names - values.keys() - MADE.keys())
+        values = {**ours, **self.source.values_of(token), "token": token.reveal()}
+        missing = sorted({*names} - values.keys() - SESSION_NAMES - MADE.keys())
         if missing:
             raise AuthenticationError(f"the login in use took no {' and no '.join(missing)}")
         return values

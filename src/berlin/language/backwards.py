@@ -104,6 +104,12 @@ class StepReader:
             raise InvalidRequestError(f"the body is not JSON: {error}") from error
 
 
+def read_text(template: str, text: str) -> dict[str, str] | None:
+    """Return the values in a text with placeholders; `None` if it is another text."""
+    found = _pattern(template, ".*").fullmatch(text)
+    return None if found is None else dict(zip(_names(template), found.groups(), strict=True))
+
+
 def decode_multipart(body: bytes, content_type: str) -> dict[str, str]:
     """Return the fields of a multipart body (RFC 7578).
 

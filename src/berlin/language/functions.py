@@ -77,7 +77,9 @@ def _jwt(given: list[bytes]) -> str:
     try:
         msgspec.json.decode(claims, type=dict)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidRequestError(f"the claims of {{jwt:…}} are not a JSON object: {error}") from None
+        raise InvalidRequestError(
+            f"the claims of {{jwt:…}} are not a JSON object: {error}"
+        ) from None
     signed = f"{_JWT_HEAD}.{_base64url(claims)}"
     return f"{signed}.{_base64url(hmac.digest(key, signed.encode(), 'sha256'))}"
 

@@ -16,11 +16,11 @@ from berlin.errors import ConfigurationError, InvalidRequestError, ProtocolError
 from berlin.language.form import FORM, decode_form, encode_form, encode_multipart
 from berlin.language.functions import MADE
 from berlin.language.place import Answer, Place
-from berlin.language.template import ABSENT, Template
+from berlin.language.template import Template
 from berlin.language.text import Value, as_text, parse_text, render_text
 from berlin.types import HttpRequest, HttpResponse, Secret
 from berlin.wire.json import DECODE_ERRORS, decode_request_object, encode_body
-from berlin.wire.pointer import MISSING, get_at, parse_pointer, set_at
+from berlin.wire.pointer import get_at, parse_pointer, set_at
 from berlin.wire.snippet import snippet
 
 
@@ -43,6 +43,8 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             login often answers 302.
         refused_at: text in the URL of a redirect that means refused, such as `/login?error`.
         follow: whether a redirect is followed, by GET, to a URL of the same origin.
+        once: in `[[chat.prepare]]`: whether it is left out where the request names a conversation
+            that the service keeps; it takes `conversation_id`.
     """
 
     path: str
@@ -56,12 +58,15 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     success: tuple[int, ...] = ()
     refused_at: str = ""
     follow: bool = False
+    once: bool = False
 
     def __post_init__(self) -> None:
         if any(not 200 <= status <= 399 for status in self.success):
             raise ValueError("success: statuses from 200 to 399 only")
         if self.success and 200 in self.success and self.refused_at:
             raise ValueError("refused_at belongs to a step whose success is a redirect")
+        if self.once and "conversation_id" not in self.take:
+            raise ValueError("a step with `once` takes the conversation_id that later chats name")
 
 
 class CompiledStep:
@@ -243,6 +248,7 @@ class Let:
         names: the placeholders that may stand in these texts.
 
     Attributes:
+        names: the new placeholders.
         used: the placeholders that do stand in them.
 
     Raises:
@@ -255,6 +261,7 @@ class Let:
             if name in known or name in MADE or not _NAME.fullmatch(name):
                 raise ConfigurationError(f"let: {name!r} cannot be the name of a new placeholder")
         self._template = Template(dict(described), known)
+        self.names = frozenset(described)
         self.used = self._template.names
 
     def render(self, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -142,7 +142,9 @@ def _closing(text: str, at: int, function: str) -> int:
 
 def _call(function: str, argument: str, depth: int) -> Call:
     if depth >= MAX_DEPTH:
-        raise ConfigurationError(f"functions are called within functions more than {MAX_DEPTH} deep")
+        raise ConfigurationError(
+            f"functions are called within functions more than {MAX_DEPTH} deep"
+        )
     arguments = _split(argument, functions.arity(function))
     if len(arguments) < functions.arity(function):
         raise ConfigurationError(

@@ -55,6 +55,8 @@ class LoginMap(
         let: placeholders with a value that all steps share, such as `nonce = "{random_hex:16}"`.
         attach: how requests carry the token, and what else the login took.
         rejected_statuses: the statuses that mean: the token is no longer good.
+        optional: whether the service may be used without a login; then there is none if no
+            credentials are given.
     """
 
     steps: list[Step]
@@ -62,6 +64,7 @@ class LoginMap(
     let: dict[str, str] = {}
     attach: Attach = BEARER
     rejected_statuses: tuple[int, ...] = (401,)
+    optional: bool = False
 
     def flow(self) -> Flow:
         """Return the compiled flow. Raises ConfigurationError."""
@@ -137,8 +140,8 @@ class LoginFlow:
             except InvalidRequestError as error:  # a value that an earlier step took
                 raise ProtocolError(error.message) from error
             account = values.get("account", "")
-            response = await _send(step.step, request, send, cookies, account)
-            document = read_answer(response, account, where, step=step)
+            response, good = await _send(step.step, request, send, cookies, account)
+            document = read_answer(response, account, where, good, json=step.needs_json)
             said = outline(document)
             taken |= step.take(response, document, cookies)
             last = step is steps[-1]
@@ -152,8 +155,13 @@ class LoginFlow:
 
 async def _send(
     step: Step, request: HttpRequest, send: Send, cookies: dict[str, str], account: str
-) -> HttpResponse:
-    """Send a step, follow its redirects if it says so, and keep the cookies of all answers."""
+) -> tuple[HttpResponse, tuple[int, ...]]:
+    """Send a step, follow its redirects if it says so, and keep the cookies of all answers.
+
+    Returns:
+        the last answer, and which statuses mean success.
+    """
+    good = step.success
     for _ in range(MAX_REDIRECTS + 1):
         response = await send(request)
         for name, value in response.cookies.items():
@@ -162,20 +170,20 @@ async def _send(
                 del cookies[name]
         location = response.headers.get("location", "")
         if response.status not in _REDIRECTS:
-            return response
+            return response, good
         if step.refused_at and step.refused_at in location:
             raise AuthenticationError(
                 f"the service refuses account {account!r}: it leads to {snippet(location, 80)!r}",
                 status=response.status,
             )
-        if not step.follow:
-            return response
+        if not step.follow or (good and response.status not in good):
+            return response, good
         if response.status not in (301, 302, 303) or not location:
             raise ProtocolError(f"{step.path} answers {response.status} with nowhere to follow to")
         given: dict[str, str | Secret] = {"Accept": "text/html, */*;q=0.5"}
         if cookies:
             given["Cookie"] = Secret("; ".join(f"{n}={v}" for n, v in cookies.items()))
-        request = HttpRequest("GET", location, given, is_found=True)
+        request, good = HttpRequest("GET", location, given, is_found=True), ()
     raise ProtocolError(f"{step.path} redirects more than {MAX_REDIRECTS} times")
 
 
@@ -187,7 +195,12 @@ def _place_of_token(steps: list[CompiledStep]) -> str:
 
 
 def read_answer(
-    response: HttpResponse, account: str, where: str, *, step: CompiledStep | None = None
+    response: HttpResponse,
+    account: str,
+    where: str,
+    good: tuple[int, ...] = (),
+    *,
+    json: bool = True,
 ) -> dict[str, Any]:
     """Return the JSON object of an answer to a login.
 
@@ -195,8 +208,8 @@ def read_answer(
         response: the answer.
         account: who logs in, for the error.
         where: what was asked, for the error.
-        step: what was asked for, if that says which statuses are good, and what is wanted of
-            the answer: if nothing of its JSON, a page will do.
+        good: the statuses that mean success; unless given, all from 200 to 299.
+        json: whether something is wanted of its JSON; else a page or nothing will do.
 
     Raises:
         AuthenticationError: if the service refuses the credentials.
@@ -211,7 +224,6 @@ def read_answer(
             else f"the service refuses the credentials: {said}",
             status=response.status,
         )
-    good = step.step.success if step is not None else ()
     if good and response.status == 200 and 200 not in good:
         # A page with the form again is how browsers are told.
         raise AuthenticationError(
@@ -225,7 +237,7 @@ def read_answer(
     try:
         document = read_object(response.body, where)
     except ProtocolError:
-        if step is not None and not step.needs_json:
+        if not json:
             return {}
         raise
     _check_envelope(document, account, said)

@@ -97,7 +97,9 @@ class TokenSource:
         """The tokens at hand and those refused of late: what must never show in a message."""
         with self._lock:
             held = (self._grant.token if self._grant else None, self._refresh_token)
-            values = (v for _, found in self._values for v in found.values() if len(v) >= LONG_CHARS)
+            values = (
+                v for _, found in self._values for v in found.values() if len(v) >= LONG_CHARS
+            )
             return (*self._rejected, *(t for t in held if t is not None), *map(Secret, values))
 
     def values_of(self, token: Secret) -> Mapping[str, str]:
