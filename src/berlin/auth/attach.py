@@ -73,9 +73,10 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.value == "{token}":
             value = f"{self.prefix}{token.reveal()}"
         else:
+            known = {**make_values(self.names), **values, "token": token.reveal()}
             filled = render_text(
                 parse_text(self.value),
-                {**make_values(self.names), **values, "token": token.reveal()},
+                known,
             )
             value = self.prefix + check_token(filled, "what the login gave").reveal()
         if self.query:

@@ -13,13 +13,11 @@ from berlin.auth.grant import Grant, check_token
 from berlin.auth.tokens.source import TokenSource
 from berlin.errors import AuthenticationError, BerlinError, MissingCredentialsError
 from berlin.language.functions import MADE
+from berlin.language.step import SESSION_NAMES
 from berlin.types import HttpRequest, HttpResponse, Secret, mask
 
 Send: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponse]]
 """Sends one request of a flow and gives the whole answer."""
-
-SESSION_NAMES = frozenset({"token", "account", "api_key", "client_id", "client_secret"})
-"""What a chat may know of its login, whatever the flow, besides what that took."""
 
 _TOKEN_ONLY = frozenset({"token"})
 
@@ -141,6 +139,11 @@ class Authenticator:
     def renews(self) -> bool:
         """Whether there can be another token in place of a refused one."""
         return self._flow is not None and self._flow.asks
+
+    @property
+    def is_browser_session(self) -> bool:
+        """Whether the service knows a browser's session, and shows a login page when it ends."""
+        return self.renews and any(attachment.cookie for attachment in self._attachments)
 
     def token_at_hand(self) -> Secret | None:
         """Return the token if no login has to be waited for. Raises AuthenticationError."""

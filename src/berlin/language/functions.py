@@ -22,6 +22,7 @@ from urllib.parse import quote
 import msgspec
 
 from berlin.errors import ConfigurationError, InvalidRequestError
+from berlin.wire.json import DECODE_ERRORS
 
 MAX_RANDOM_CHARS = 256
 MAX_TIME_FORMAT_CHARS = 64
@@ -76,10 +77,8 @@ def _jwt(given: list[bytes]) -> str:
     key, claims = given
     try:
         msgspec.json.decode(claims, type=dict)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidRequestError(
-            f"the claims of {{jwt:…}} are not a JSON object: {error}"
-        ) from None
+    except DECODE_ERRORS:
+        raise InvalidRequestError("the claims of {jwt:…} are not a JSON object") from None
     signed = f"{_JWT_HEAD}.{_base64url(claims)}"
     return f"{signed}.{_base64url(hmac.digest(key, signed.encode(), 'sha256'))}"
 

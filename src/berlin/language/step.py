@@ -76,6 +76,7 @@ class CompiledStep:
         step: the description.
         names: the placeholders that may stand in it.
         accept: the content type that is asked for.
+        found: those of the names whose values come out of answers: a URL may be one.
 
     Attributes:
         used: the placeholders that do stand in it.
@@ -86,7 +87,13 @@ class CompiledStep:
         ConfigurationError: if the description cannot be right.
     """
 
-    def __init__(self, step: Step, names: Iterable[str], accept: str = "application/json") -> None:
+    def __init__(
+        self,
+        step: Step,
+        names: Iterable[str],
+        accept: str = "application/json",
+        found: frozenset[str] = frozenset(),
+    ) -> None:
         known = frozenset(names)
         bodies = [kind for kind in ("json", "form", "multipart") if getattr(step, kind) is not None]
         if len(bodies) > 1:
@@ -99,7 +106,7 @@ class CompiledStep:
         # Headers are filled last, so that a signature can cover the rest of the request.
         self._headers = Template(step.headers, known | SIGNED)
         self._path = Template(step.path, known)
-        self.follows = _begins_with_value(step.path)
+        self.follows = _begins_with(step.path, found)
         self._query = Template(step.query, known)
         self._accept = accept
         if (
@@ -270,8 +277,15 @@ class Let:
         return rendered
 
 
-def compile_steps(steps: Iterable[Step], names: Iterable[str]) -> list[CompiledStep]:
+def compile_steps(
+    steps: Iterable[Step], names: Iterable[str], found: frozenset[str] = frozenset()
+) -> list[CompiledStep]:
     """Return steps of which each knows the names that those before it take.
+
+    Args:
+        steps: the descriptions.
+        names: the placeholders that may stand in all of them.
+        found: those of the names whose values come out of answers.
 
     Raises:
         ConfigurationError: if a description cannot be right.
@@ -279,8 +293,9 @@ def compile_steps(steps: Iterable[Step], names: Iterable[str]) -> list[CompiledS
     known = set(names)
     compiled = []
     for step in steps:
-        compiled.append(CompiledStep(step, known))
+        compiled.append(CompiledStep(step, known, found=found))
         known |= set(step.take)
+        found |= step.take.keys()
     return compiled
 
 
@@ -296,14 +311,17 @@ def read_object(body: bytes, where: str) -> dict[str, Any]:
     return document
 
 
+SESSION_NAMES = frozenset({"token", "account", "api_key", "client_id", "client_secret"})
+"""What a chat may know of its login, whatever the flow, besides what that took."""
+
 SIGNED = frozenset({"method", "path", "body"})
 """Placeholders that only headers may have: what the rest of the request came to."""
 
 
-def _begins_with_value(path: str) -> str:
-    """Return the name of the value that a path begins with: a URL out of an answer, or `""`."""
-    pieces = parse_text(path)
-    return pieces[0].name if pieces and isinstance(pieces[0], Value) else ""
+def _begins_with(path: str, names: frozenset[str]) -> str:
+    """Return which of the names a path begins with: it is a URL out of an answer; else `""`."""
+    first = next(iter(parse_text(path)), "")
+    return first.name if isinstance(first, Value) and first.name in names else ""
 
 
 _NAME = re.compile(r"[a-z0-9_]{1,40}")

@@ -9,6 +9,7 @@ expressions beyond that, and nothing is evaluated.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
@@ -88,6 +89,12 @@ class Template:
                 found = list(names_in(pieces))
                 for name in found:
                     if name not in names and name not in MADE:
+                        near = difflib.get_close_matches(name, (*names, *MADE), n=1)
+                        if near:
+                            raise ConfigurationError(
+                                f"unknown placeholder {{{name}}} at /{'/'.join(path)}; did you "
+                                f"mean {{{near[0]}}}?"
+                            )
                         known = ", ".join(f"{{{known}}}" for known in sorted(names))
                         raise ConfigurationError(
                             f"unknown placeholder {{{name}}} at /{'/'.join(path)}; known: {known}"

@@ -59,8 +59,8 @@ def parse_text(text: str, depth: int = 0) -> tuple[Piece, ...]:
     pieces: list[Piece] = []
     begin = at = 0
     while found := _OPENING.search(text, at):
-        literal, value, function = found.groups()
-        if function is not None and function not in functions.NAMES:
+        literal, value, function = found[1], found[2], found[3]
+        if function and function not in functions.NAMES:
             near = difflib.get_close_matches(function, functions.NAMES, n=1, cutoff=0.8)
             if near:
                 raise ConfigurationError(
@@ -70,9 +70,9 @@ def parse_text(text: str, depth: int = 0) -> tuple[Piece, ...]:
             continue
         pieces.append(text[begin : found.start()])
         at = found.end()
-        if literal is not None:
+        if literal:
             pieces.append(f"{{{literal}}}")
-        elif value is not None:
+        elif value:
             pieces.append(Value(value))
         else:
             end = _closing(text, at, function)
@@ -142,9 +142,7 @@ def _closing(text: str, at: int, function: str) -> int:
 
 def _call(function: str, argument: str, depth: int) -> Call:
     if depth >= MAX_DEPTH:
-        raise ConfigurationError(
-            f"functions are called within functions more than {MAX_DEPTH} deep"
-        )
+        raise ConfigurationError(f"functions within functions are more than {MAX_DEPTH} deep")
     arguments = _split(argument, functions.arity(function))
     if len(arguments) < functions.arity(function):
         raise ConfigurationError(
@@ -161,7 +159,8 @@ def _is_plain(pieces: tuple[Piece, ...]) -> bool:
 
 def _split(argument: str, count: int) -> list[str]:
     """Split at the first colons that stand in no braces; the last argument may hold more."""
-    parts, depth, begin = [], 0, 0
+    parts: list[str] = []
+    depth = begin = 0
     for mark in re.finditer(r"[{}:]", argument):
         if len(parts) == count - 1:
             break

@@ -19,7 +19,6 @@ from berlin.providers.stopwatch import Stopwatch
 from berlin.transport import Answer, Sender
 from berlin.types import ChatRequest, Finished, HttpRequest, HttpResponse, Secret, Timeouts, mask
 from berlin.wire.html import is_page
-from berlin.wire.snippet import snippet
 from berlin.wire.status import error_from_answer
 
 _T = TypeVar("_T")
@@ -91,32 +90,35 @@ class HttpProvider:
                         answer, call = await self._ask(opening, way)
                         try:
                             decoder = self._format.decoder()
-                            data = b""
+                            data = head = b""
                             while not decoder.done:
                                 data = await watch.wait(answer.read())
                                 events = decoder.feed(data) if data else decoder.finish()
+                                head = head or data
                                 if events:
                                     watch.progress()
                                     begun = True
                                     yield _in_conversation(events, call)
                                 if decoder.failure is not None:
-                                    raise self._explained(decoder.failure, data, begun)
+                                    raise self._explained(decoder.failure, head, begun)
                             if data and self._format.poll_s is None:
                                 await _drain(answer)
                         finally:
                             answer.close()
                         await self._follow_up(call, way)
                         return
-                    except AuthenticationError:
+                    except AuthenticationError as error:
                         self._auth.reject(token)
                         if begun or renewed or token is None or not self._auth.renews:
-                            raise
+                            raise (
+                                error.said if isinstance(error, _LoginPageError) else error
+                            ) from None
                         renewed = True
                         opening = await self._open(request, None)
         except BerlinError as error:
             failure = self._complete(error, request)
         # Tracebacks end here, and tools that report them show the locals: nothing that came in.
-        data, events = b"", []
+        data, head, events = b"", b"", []
         raise failure
 
     async def aclose(self) -> None:
@@ -238,14 +240,11 @@ class HttpProvider:
             with contextlib.suppress(BerlinError):
                 await way.watch.wait(self._fetch(request, way))
 
-    def _explained(self, failure: BerlinError, data: bytes, begun: bool) -> BerlinError:
+    def _explained(self, failure: BerlinError, head: bytes, begun: bool) -> BerlinError:
         """Return what a bad answer means: a web page, where a login runs out, that it has."""
-        is_login = isinstance(failure, ProtocolError) and not begun and self._auth.renews
-        if is_login and is_page(data):
-            return AuthenticationError(
-                f"the service answers with a web page, as when a session has ended: "
-                f"{failure.message}"
-            )
+        is_first = isinstance(failure, ProtocolError) and not begun
+        if is_first and self._auth.is_browser_session and is_page(head):
+            return _LoginPageError(failure)
         return failure
 
     async def _fetch(self, request: HttpRequest, way: _Way) -> HttpResponse:
@@ -277,12 +276,8 @@ class HttpProvider:
         answer = await response.whole(MAX_ERROR_BODY_BYTES)
         said = self._format.describe_error(answer.body)
         error = error_from_answer(status, answer.headers, said)
-        location = answer.headers.get("location", "")
-        if status in (302, 303) and self._auth.renews:
-            # How services with a login page say that the session has ended.
-            return AuthenticationError(
-                f"the service leads elsewhere, to {snippet(location, 80)!r}", status=status
-            )
+        if status in (302, 303) and self._auth.is_browser_session:
+            return _LoginPageError(error)
         if status in self._auth.rejected_statuses:
             return AuthenticationError(error.message, status=status)
         return error
@@ -308,6 +303,18 @@ class HttpProvider:
             link.__context__ = None
             link = link.__cause__
         return error
+
+
+class _LoginPageError(AuthenticationError):
+    """An answer that is a page, or leads to one: how browsers learn that a session has ended.
+
+    Attributes:
+        said: what it means if another login does not help.
+    """
+
+    def __init__(self, said: BerlinError) -> None:
+        super().__init__(said.message, status=said.status)
+        self.said = said
 
 
 def _in_conversation(events: Burst, call: HttpRequest) -> Burst:

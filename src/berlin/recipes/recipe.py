@@ -10,7 +10,6 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from berlin.auth.contract import SESSION_NAMES
 from berlin.auth.flows.command import CommandMap
 from berlin.auth.flows.login import LoginMap
 from berlin.auth.flows.oauth2 import OAuth2Map
@@ -22,6 +21,7 @@ from berlin.formats.contract import Format
 from berlin.language.chat import ChatMap
 from berlin.language.models import FetchMap
 from berlin.language.recognise import RecogniseMap
+from berlin.language.step import SESSION_NAMES
 from berlin.language.toml import find_line, parse_toml
 from berlin.types import Endpoint, Timeouts
 
@@ -129,7 +129,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def session_names(auth: AuthMap) -> frozenset[str]:
-    """Return the placeholders that a chat may have of its login: the token and what came with it."""
+    """Return the placeholders of a login that its chat may have: the token, and what was taken."""
     match auth:
         case NoneMap():
             return frozenset()

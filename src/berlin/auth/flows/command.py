@@ -11,11 +11,12 @@ import time
 import msgspec
 
 from berlin.auth.attach import BEARER, Attach, check_attach
-from berlin.auth.contract import SESSION_NAMES, Flow, Send, Unattended
+from berlin.auth.contract import Flow, Send, Unattended
 from berlin.auth.credentials import Credentials
 from berlin.auth.flows.login import outline
 from berlin.auth.grant import Grant, parse_grant
 from berlin.errors import AuthenticationError, ConfigurationError, ProtocolError
+from berlin.language.step import SESSION_NAMES
 from berlin.types import Secret
 from berlin.wire.json import DECODE_ERRORS
 from berlin.wire.pointer import get_at, parse_pointer

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from berlin.auth.attach import BEARER, Attach, check_attach
-from berlin.auth.contract import SESSION_NAMES, DeviceCode, Flow, Send
+from berlin.auth.contract import DeviceCode, Flow, Send
 from berlin.auth.credentials import CODE, NAMES, Credentials
 from berlin.auth.grant import Grant, parse_grant
 from berlin.errors import (
@@ -24,7 +24,7 @@ from berlin.errors import (
     ProtocolError,
 )
 from berlin.language.functions import make_values, totp
-from berlin.language.step import CompiledStep, Let, Step, compile_steps, read_object
+from berlin.language.step import SESSION_NAMES, CompiledStep, Let, Step, compile_steps, read_object
 from berlin.types import HttpRequest, HttpResponse, Secret
 from berlin.wire.pointer import first_at, parse_pointer
 from berlin.wire.snippet import snippet

@@ -12,7 +12,7 @@ from urllib.parse import quote_plus
 import msgspec
 
 from berlin.auth.attach import BEARER, Attach, check_attach
-from berlin.auth.contract import SESSION_NAMES, DeviceCode, Flow, Send
+from berlin.auth.contract import DeviceCode, Flow, Send
 from berlin.auth.credentials import Credentials
 from berlin.auth.flows.login import outline, read_answer
 from berlin.auth.grant import Grant, parse_grant
@@ -24,6 +24,7 @@ from berlin.errors import (
     ServiceUnavailableError,
 )
 from berlin.language.form import encode_form
+from berlin.language.step import SESSION_NAMES
 from berlin.types import HttpRequest, HttpResponse, Secret
 from berlin.wire.snippet import snippet
 

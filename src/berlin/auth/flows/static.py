@@ -8,10 +8,11 @@ import time
 import msgspec
 
 from berlin.auth.attach import BEARER, Attach, Attachment, check_attach
-from berlin.auth.contract import SESSION_NAMES, Flow, Send, Unattended
+from berlin.auth.contract import Flow, Send, Unattended
 from berlin.auth.credentials import Credentials
 from berlin.auth.grant import Grant, check_token
 from berlin.errors import ConfigurationError, ProtocolError
+from berlin.language.step import SESSION_NAMES
 from berlin.types import Secret
 
 

@@ -97,10 +97,9 @@ class TokenSource:
         """The tokens at hand and those refused of late: what must never show in a message."""
         with self._lock:
             held = (self._grant.token if self._grant else None, self._refresh_token)
-            values = (
-                v for _, found in self._values for v in found.values() if len(v) >= LONG_CHARS
-            )
-            return (*self._rejected, *(t for t in held if t is not None), *map(Secret, values))
+            values = (value for _, found in self._values for value in found.values())
+            long = (Secret(value) for value in values if len(value) >= LONG_CHARS)
+            return (*self._rejected, *(token for token in held if token is not None), *long)
 
     def values_of(self, token: Secret) -> Mapping[str, str]:
         """Return what the login took besides this token, of late."""

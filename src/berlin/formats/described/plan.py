@@ -12,7 +12,7 @@ from berlin.language.chat import ChatMap
 from berlin.language.conversation import NAMES
 from berlin.language.functions import make_values
 from berlin.language.place import Place
-from berlin.language.step import CompiledStep, Let, Step, compile_steps, read_object
+from berlin.language.step import SESSION_NAMES, CompiledStep, Let, Step, compile_steps, read_object
 from berlin.language.template import ABSENT
 from berlin.types import ChatRequest, HttpRequest, HttpResponse
 from berlin.wire.pointer import MISSING
@@ -46,8 +46,10 @@ class ChatPlan:
         known = PLACEHOLDERS | session
         self._let = Let(chat.let, known)
         known |= chat.let.keys()
-        self.prepare = compile_steps(chat.prepare, known)
-        known |= {name for step in chat.prepare for name in step.take}
+        found = session - SESSION_NAMES
+        self.prepare = compile_steps(chat.prepare, known, found)
+        found |= {name for step in chat.prepare for name in step.take}
+        known |= found
         step = Step(
             chat.path or "",
             chat.method,
@@ -57,8 +59,8 @@ class ChatPlan:
             chat.multipart,
             chat.headers,
         )
-        self.chat = CompiledStep(step, known, accept)
-        self._after = compile_steps(chat.after, known)
+        self.chat = CompiledStep(step, known, accept, found)
+        self._after = compile_steps(chat.after, known, found)
         for after in chat.after:
             if after.take:
                 raise ConfigurationError(f"the step {after.path} in after takes values for nobody")

@@ -124,13 +124,13 @@ def _play_step(
         given = handed.give(step.step.take, {**handed.recall(sent.values()), **sent})
         landing.append(step.answer(given))
         if step.step.follow:
-            return HttpResponse(302, {"location": f"{received.path}?landed"})
+            return HttpResponse(302, {"location": f"{received.path}/landed"})
         return landing.pop()
 
     landing: list[HttpResponse] = []
     plays = [Play(reader, whole(reply))]
     if step.step.follow:
-        landed = StepReader(Step(reader.path, "GET"), reader.path)
+        landed = StepReader(Step(reader.path, "GET"), f"{reader.path}/landed")
         plays.append(Play(landed, whole(lambda received: _landed(landing.pop()))))
     return plays
 
