@@ -82,6 +82,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
         request_id: the caller's id of this request, which is told to the service.
         session_id: the client's own id of its session, where it sends one; never sent on.
         tenant: on whose behalf it is asked (a key, an account); never sent on.
+        whole: whether nothing of the answer is shown before its end, so that one that breaks off
+            may be asked for anew; never sent on.
         extra: members of the client's dialect that the hub has no word for.
     """
 
@@ -99,6 +101,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     request_id: str = ""
     session_id: str = ""
     tenant: str = ""
+    whole: bool = False
     extra: MaybeExtra = None
 
     @classmethod
