@@ -46,7 +46,7 @@ class Seen(NamedTuple):
 
 @dataclass
 class SimulatedService:
-    """A service with a schedule; each piece of its text says who gave it, to whom, and which it is."""
+    """A service with a schedule; each piece of its text says for whom and which it is."""
 
     name: str
     phases: tuple[Phase, ...] = (GOOD,)

@@ -135,7 +135,7 @@ class Cache(Wrapper):
         if (request.tools and not self._tools_too) or request.conversation_id:
             return None
         asked = msgspec.structs.replace(
-            request, request_id="", session_id="", timeouts=None, whole=False
+            request, request_id="", session_id="", timeouts=None, stream=True, whole=False
         )
         try:
             data = _encoder.encode((self._name, asked))

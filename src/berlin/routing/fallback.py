@@ -95,7 +95,7 @@ class Fallback:
         if self.break_after_text == "hold" and not request.whole:
             request = msgspec.structs.replace(request, whole=True)
         answer = _FirstThatAnswers(self, request)
-        if self.break_after_text == "continue" and not request.whole:
+        if self.break_after_text == "continue" and request.stream and not request.whole:
             return Continued(answer, request, self.continues)
         return answer
 

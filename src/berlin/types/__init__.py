@@ -13,7 +13,7 @@ from berlin.types.events import (
     ToolCallDelta,
     UsageReport,
 )
-from berlin.types.extra import Extra, MaybeExtra, extra_of
+from berlin.types.extra import Extra, MaybeExtra, extra_of, make_extra, merge_extra
 from berlin.types.http import HttpRequest, HttpResponse
 from berlin.types.messages import (
     FilePart,
@@ -29,6 +29,7 @@ from berlin.types.messages import (
     ToolResultPart,
     parse_messages,
 )
+from berlin.types.nearest import nearest
 from berlin.types.request import ChatRequest, Reasoning, ResponseFormat, Tool
 from berlin.types.secret import Secret, mask
 from berlin.types.timeouts import Timeouts
@@ -72,7 +73,10 @@ __all__ = [
     "accumulate",
     "extra_of",
     "is_loopback",
+    "make_extra",
     "mask",
     "mask_url",
+    "merge_extra",
+    "nearest",
     "parse_messages",
 ]

@@ -78,7 +78,7 @@ class Opening:
             first = await answer.__anext__()
         except StopAsyncIteration:
             raise EmptyResponseError("the provider ended without an answer") from None
-        if request.whole and type(first[-1]) is not Finished:
+        if (request.whole or not request.stream) and type(first[-1]) is not Finished:
             first = list(first)
             async for burst in answer:
                 first += burst
