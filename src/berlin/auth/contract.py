@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NoReturn, Protocol, TypeAlias
 
@@ -11,7 +12,13 @@ from berlin.auth.attach import Attach, attachments
 from berlin.auth.credentials import Credentials
 from berlin.auth.grant import Grant, check_token
 from berlin.auth.tokens.source import TokenSource
-from berlin.errors import AuthenticationError, BerlinError, MissingCredentialsError
+from berlin.errors import (
+    AuthenticationError,
+    BerlinError,
+    ConfigurationError,
+    MissingCredentialsError,
+    ProtocolError,
+)
 from berlin.language.functions import MADE
 from berlin.language.step import SESSION_NAMES
 from berlin.types import HttpRequest, HttpResponse, Secret, mask
@@ -184,6 +191,33 @@ class Authenticator:
             return True
         self.source.adopt(None)
         return False
+
+    async def use_session(self, cookies: str) -> None:
+        """Keep the session of a browser, in place of a login.
+
+        Args:
+            cookies: the value of its Cookie header.
+
+        Raises:
+            ConfigurationError: if the session is not a cookie, or is not among these.
+        """
+        names = [attachment.cookie for attachment in self._attachments if attachment.cookie]
+        if not names:
+            raise ConfigurationError(
+                "this service's session is not a cookie; log in without --cookie"
+            )
+        given = cookies.removeprefix("Cookie:").strip()
+        named = dict(pair.strip().partition("=")[::2] for pair in given.split(";"))
+        if names[0] != "*" and names[0] not in named:
+            raise ConfigurationError(
+                f"there is no cookie {names[0]!r} among these; copy the value of the request "
+                "header Cookie, as the network tab of the browser shows it"
+            )
+        try:
+            token = check_token(given if names[0] == "*" else named[names[0]], "the cookie")
+        except ProtocolError as error:
+            raise ConfigurationError(error.message) from error
+        await self.source.install(Grant(token, time.time(), values=named))
 
     def adopt(self, token: str | None) -> None:
         """Use a token that somebody else got. Raises ProtocolError if it cannot be sent."""

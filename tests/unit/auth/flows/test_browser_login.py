@@ -10,9 +10,11 @@ import msgspec
 import pytest
 
 from berlin import errors
+from berlin.auth.contract import Authenticator
 from berlin.auth.credentials import Credentials
 from berlin.auth.flows.login import LoginFlow, LoginMap
 from berlin.auth.grant import Grant
+from berlin.auth.tokens.source import TokenSource
 from berlin.types import HttpRequest, HttpResponse, Secret
 
 ANN = Credentials.checked(
@@ -239,4 +241,40 @@ def test_d01_logins_that_cannot_be_right(members: dict[str, Any], said: str) -> 
     """Placeholders that nothing fills are mistakes of the recipe."""
     with pytest.raises(errors.ConfigurationError) as caught:
         msgspec.convert({**DJANGO, **members}, LoginMap).flow()
+    assert said in caught.value.message
+
+
+def session_keeper(attach: object) -> tuple[Authenticator, TokenSource]:
+    """Return what keeps a browser's session, and where."""
+    source = TokenSource()
+    described = msgspec.convert({**DJANGO, "attach": attach}, LoginMap)
+    return Authenticator(described.flow(), described.attach, None, source), source
+
+
+@pytest.mark.parametrize(
+    ("attach", "token"),
+    [({"cookie": "*"}, "a=1; sid=s%3D1"), ({"cookie": "sid"}, "s%3D1")],
+)
+async def test_the_session_of_a_browser(attach: object, token: str) -> None:
+    """Pasted cookies are the token, with or without the header's name."""
+    for pasted in ("a=1; sid=s%3D1", "Cookie: a=1; sid=s%3D1 "):
+        keeper, source = session_keeper(attach)
+        await keeper.use_session(pasted)
+        assert source.token == Secret(token)
+
+
+@pytest.mark.parametrize(
+    ("attach", "pasted", "said"),
+    [
+        ({"header": "X"}, "a=1", "session is not a cookie"),
+        ({"cookie": "sid"}, "a=1; b=2", "no cookie 'sid'"),
+        ({"cookie": "*"}, "a=\n1", "no HTTP header may carry"),
+        ({"cookie": "*"}, "", "must be text"),
+    ],
+)
+async def test_a_session_that_is_none(attach: object, pasted: str, said: str) -> None:
+    """What cannot be a session is refused, and not shown."""
+    keeper, _ = session_keeper(attach)
+    with pytest.raises(errors.ConfigurationError) as caught:
+        await keeper.use_session(pasted)
     assert said in caught.value.message
