@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from berlin import Berlin, Timeouts, errors
-from berlin.cli.embedded import open_embedded
+from berlin.cli.chat.embedded import open_embedded
 
 
 async def test_answers_over_a_real_login() -> None:

@@ -77,8 +77,8 @@ async def test_replay_does_not_wait_between_questions() -> None:
 def test_difference_names_what_differs() -> None:
     """The first thing that differs is told with both values."""
     transcript = transcript_of("openai")
-    same = ChatResponse(transcript.text, "stop")
-    assert difference(transcript, ChatResponse("Hi", "stop")) == (
+    same = ChatResponse.of(transcript.text, "stop")
+    assert difference(transcript, ChatResponse.of("Hi", "stop")) == (
         f"the text is 'Hi'; the transcript has {transcript.text!r}"
     )
     assert (

@@ -23,13 +23,13 @@ from berlin.types import (
     Usage,
     UsageReport,
 )
-from berlin.wire.framing import Framing
+from berlin.wire.framings import FramingName
 
 BOUNDED = settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.filter_too_much]
 )
 
-FRAMINGS = get_args(Framing)
+FRAMINGS = get_args(FramingName)
 SEGMENT = st.sampled_from(["t", "a", "b", "0", "1", "data", "event", "k"])
 POINTER = st.lists(SEGMENT, min_size=1, max_size=3).map(lambda parts: "/" + "/".join(parts))
 POINTERS = st.lists(POINTER, max_size=2)

@@ -12,13 +12,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from berlin.errors import ProtocolError
-from berlin.wire.framing import Framing, build_framer
-from berlin.wire.ndjson import BOM, MAX_LINE_BYTES
-from berlin.wire.sse import SseFramer
+from berlin.wire.framings import FRAMINGS, FramingName
+from berlin.wire.framings.contract import BOM, MAX_DOCUMENT_BYTES
+from berlin.wire.framings.sse import SseFramer
 
 BOUNDED = settings(max_examples=200, deadline=None)
 DONE = b"[DONE]"
-FRAMINGS: tuple[Framing, ...] = get_args(Framing)
+NAMES: tuple[FramingName, ...] = get_args(FramingName)
 
 CUTS = st.lists(st.integers(1, 9), max_size=60)
 JSON = st.recursive(
@@ -46,9 +46,9 @@ def cut(data: bytes, sizes: list[int]) -> Iterator[bytes]:
     yield data
 
 
-def documents(framing: Framing, reads: Iterable[bytes]) -> list[bytes]:
+def documents(framing: FramingName, reads: Iterable[bytes]) -> list[bytes]:
     """Return the documents of an answer; text that is no JSON is joined, since reads cut it."""
-    framer = build_framer(framing, DONE)
+    framer = FRAMINGS[framing].framer(DONE)
     found: list[bytes] = []
     for read in reads:
         found += framer.feed(read)
@@ -63,7 +63,7 @@ def documents(framing: Framing, reads: Iterable[bytes]) -> list[bytes]:
     return lines
 
 
-def outcome(framing: Framing, reads: Iterable[bytes]) -> list[bytes] | str:
+def outcome(framing: FramingName, reads: Iterable[bytes]) -> list[bytes] | str:
     """Return the documents of an answer, or what is wrong with it."""
     try:
         return documents(framing, reads)
@@ -71,7 +71,7 @@ def outcome(framing: Framing, reads: Iterable[bytes]) -> list[bytes] | str:
         return str(error)
 
 
-@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("framing", NAMES)
 @BOUNDED
 @given(data=BODIES, sizes=CUTS)
 @example(data=BOM + b"data: {}\n\n", sizes=[1, 1, 1])
@@ -83,7 +83,7 @@ def outcome(framing: Framing, reads: Iterable[bytes]) -> list[bytes] | str:
 @example(data=b"data: {}\n\n" + BOM + b"data: {}\n\n", sizes=[5, 5])
 @example(data="a\u2026".encode() + b"\xff", sizes=[1] * 9)
 def test_documents_do_not_depend_on_the_cuts(
-    framing: Framing, data: bytes, sizes: list[int]
+    framing: FramingName, data: bytes, sizes: list[int]
 ) -> None:
     """Any body gives the same documents or the same error under every cut."""
     whole = outcome(framing, [data])
@@ -160,14 +160,14 @@ def test_a_body_that_is_no_stream_is_one_document(blank: bytes, body: bytes) -> 
 @pytest.mark.parametrize(
     "mark", [b"data: [DONE]\n\n", b"data:[DONE]\r\n\r\n", b": x\ndata: [DONE]"]
 )
-def test_nothing_is_read_behind_the_mark(framing: Framing, mark: bytes) -> None:
+def test_nothing_is_read_behind_the_mark(framing: FramingName, mark: bytes) -> None:
     """The mark ends the answer, whatever follows and however the reads are cut."""
     before = b'data: {"a":1}\n\n'
     after = b'\n\ndata: {"b":2}\n\nbroken \xff' if not mark.endswith(b"[DONE]") else b""
     data = before + mark + after
     expected = documents(framing, [before])
     for n in range(len(data) + 1):
-        framer = build_framer(framing, DONE)
+        framer = FRAMINGS[framing].framer(DONE)
         found = framer.feed(data[:n]) + framer.feed(data[n:]) + framer.finish()
         assert found == expected
         assert framer.done
@@ -175,7 +175,7 @@ def test_nothing_is_read_behind_the_mark(framing: Framing, mark: bytes) -> None:
 
 def test_without_a_mark_nothing_ends_a_stream() -> None:
     """A framer that was given no mark takes one for data."""
-    framer = build_framer("sse")
+    framer = FRAMINGS["sse"].framer()
     assert framer.feed(b"data: [DONE]\n\n") == [b"[DONE]"]
     assert not framer.done
 
@@ -196,7 +196,7 @@ def test_items_of_an_array_come_one_by_one(
 
 def test_an_item_is_handed_out_when_it_is_whole() -> None:
     """The reader of a long array need not wait for its end."""
-    framer = build_framer("json-array")
+    framer = FRAMINGS["json-array"].framer()
     assert framer.feed(b'[{"a":"]\\') == []
     assert framer.feed(b'"},') == []
     assert framer.feed(b"") == []
@@ -238,22 +238,22 @@ def test_text_survives_in_pieces(text: str, sizes: list[int]) -> None:
         ("json-array", b'[{"a":"'),
     ],
 )
-def test_s13_a_document_has_a_limit(framing: Framing, begin: bytes) -> None:
+def test_s13_a_document_has_a_limit(framing: FramingName, begin: bytes) -> None:
     """A document that never ends is refused at the limit, not collected for ever."""
-    framer = build_framer(framing, DONE)
+    framer = FRAMINGS[framing].framer(DONE)
     framer.feed(begin)
     read = b"x" * (1 << 20)
-    with pytest.raises(ProtocolError, match=f"longer than {MAX_LINE_BYTES} bytes"):
-        for _ in range(MAX_LINE_BYTES // len(read) + 1):
+    with pytest.raises(ProtocolError, match=f"longer than {MAX_DOCUMENT_BYTES} bytes"):
+        for _ in range(MAX_DOCUMENT_BYTES // len(read) + 1):
             framer.feed(read)
 
 
 @pytest.mark.parametrize("framing", ["sse", "ndjson", "json-array"])
-def test_s09_blank_lines_are_not_kept(framing: Framing) -> None:
+def test_s09_blank_lines_are_not_kept(framing: FramingName) -> None:
     """Keep-alives before the first document may come for ever, and cost nothing."""
-    framer = build_framer(framing, DONE)
+    framer = FRAMINGS[framing].framer(DONE)
     read = b"\n" * (1 << 20)
-    for _ in range(MAX_LINE_BYTES // len(read) + 2):
+    for _ in range(MAX_DOCUMENT_BYTES // len(read) + 2):
         assert framer.feed(read) == []
     end = {"sse": b'data: {"a":1}\n\n', "ndjson": b'{"a":1}\n', "json-array": b'[{"a":1}]'}
     assert framer.feed(end[framing]) == [b'{"a":1}']
@@ -266,10 +266,10 @@ def test_s09_blank_lines_are_not_kept(framing: Framing) -> None:
         ("sse-text", b"data: good\n\ndata: \xff\n\n"),
     ],
 )
-def test_s16_what_is_no_utf8_does_not_eat_what_came_before(framing: Framing, data: bytes) -> None:
+def test_s16_bad_utf8_does_not_eat_what_came_before(framing: FramingName, data: bytes) -> None:
     """Text before a bad byte is delivered, wherever the reads were cut."""
     for n in range(len(data) + 1):
-        framer = build_framer(framing, DONE)
+        framer = FRAMINGS[framing].framer(DONE)
         found = framer.feed(data[:n]) + framer.feed(data[n:]) + framer.finish()
         before = list(takewhile(lambda line: line.startswith(b"{"), found))
         assert "".join(json.loads(line)["data"] for line in before).startswith("good")

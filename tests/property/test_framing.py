@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from berlin.errors import ProtocolError
-from berlin.wire.ndjson import BOM, LineFramer
-from berlin.wire.sse import SseFrame, SseFramer
+from berlin.wire.framings.contract import BOM
+from berlin.wire.framings.lines import LineFramer
+from berlin.wire.framings.sse import SseFrame, SseFramer
 
 BOUNDED = settings(max_examples=200, deadline=None)
 

@@ -136,7 +136,7 @@ def test_a_whole_answer_is_decoded_too(
         ToolCallPart(f"{id}{n}", name, text_) for n, (id, name, text_) in enumerate(calls)
     )
     reason: Any = "tool_calls" if parts else "stop"
-    response = ChatResponse(text, reason, usage, reasoning, parts)
+    response = ChatResponse.of(text, reason, usage, reasoning, parts)
     expected: list[StreamEvent] = [ReasoningDelta(reasoning)] if reasoning else []
     expected += [TextDelta(text)] if text else []
     expected += [ToolCallDelta(n, c.id, c.name, c.arguments) for n, c in enumerate(parts)]

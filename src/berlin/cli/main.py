@@ -16,17 +16,21 @@ EXIT_BROKEN_PIPE = 141
 
 # Module, command and one line of help.
 COMMANDS = {
-    "chat": ("berlin.cli.chat", "chat", "Ask a question, or hold a conversation."),
-    "login": ("berlin.cli.login", "login", "Log in to a service and remember it."),
-    "logout": ("berlin.cli.login", "logout", "Forget a login."),
-    "providers": ("berlin.cli.providers", "providers", "List the providers and whether they work."),
-    "check": ("berlin.cli.providers", "check", "Ask a provider one short question."),
+    "chat": ("berlin.cli.chat.command", "chat", "Ask a question, or hold a conversation."),
+    "login": ("berlin.cli.provider.login", "login", "Log in to a service and remember it."),
+    "logout": ("berlin.cli.provider.login", "logout", "Forget a login."),
+    "providers": (
+        "berlin.cli.provider.listing",
+        "providers",
+        "List the providers and whether they work.",
+    ),
+    "check": ("berlin.cli.provider.listing", "check", "Ask a provider one short question."),
     "tokens": ("berlin.cli.tokens", "tokens", "List or clear the stored tokens."),
     "recipe": ("berlin.cli.recipe.group", "recipe", "Write, check and try recipes."),
-    "serve": ("berlin.cli.serve", "serve", "Serve providers to other programs."),
+    "serve": ("berlin.cli.gateway.serve", "serve", "Serve providers to other programs."),
     "config": ("berlin.cli.config", "config", "Check the configuration."),
-    "account": ("berlin.cli.account", "account", "Manage the accounts of `berlin serve`."),
-    "key": ("berlin.cli.key", "key", "Manage the API keys of `berlin serve`."),
+    "account": ("berlin.cli.gateway.account", "account", "Manage the accounts of `berlin serve`."),
+    "key": ("berlin.cli.gateway.key", "key", "Manage the API keys of `berlin serve`."),
 }
 
 EPILOG = """\b

@@ -13,7 +13,7 @@ import msgspec
 from berlin.errors import BerlinError, EmptyResponseError, ProtocolError, TruncatedStreamError
 from berlin.language.stream import Ends
 from berlin.types import Finished, FinishReason, StreamEvent, ToolCallDelta, Usage, UsageReport
-from berlin.wire.framing import Framer
+from berlin.wire.framings import Framer
 from berlin.wire.json import DECODE_ERRORS
 from berlin.wire.snippet import snippet
 

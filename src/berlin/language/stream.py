@@ -19,7 +19,7 @@ from berlin.errors import (
 )
 from berlin.language.typed import Accessor, CompiledDocument, Pointer
 from berlin.types import FinishReason
-from berlin.wire.framing import Framing
+from berlin.wire.framings import FramingName
 from berlin.wire.pointer import is_index, parse_pointer
 from berlin.wire.status import describe_error, is_error_status
 
@@ -99,7 +99,7 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             answer without one (or without `done`, or an object of the kind `end`) was cut off.
     """
 
-    framing: Framing
+    framing: FramingName
     text: str | list[str] = []
     text_is: Literal["delta", "cumulative"] = "delta"
     reasoning: str | list[str] = []

@@ -13,7 +13,7 @@ from berlin.types.events import (
     ToolCallDelta,
     UsageReport,
 )
-from berlin.types.extra import Extra, MaybeExtra, extra_of
+from berlin.types.extra import Extra, MaybeExtra, extra_of, make_extra, merge_extra
 from berlin.types.http import HttpRequest, HttpResponse
 from berlin.types.messages import (
     FilePart,
@@ -72,7 +72,9 @@ __all__ = [
     "accumulate",
     "extra_of",
     "is_loopback",
+    "make_extra",
     "mask",
     "mask_url",
+    "merge_extra",
     "parse_messages",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import assert_never
+from typing import Self, assert_never
 
 import msgspec
 
@@ -19,7 +19,8 @@ from berlin.types.events import (
     ToolCallDelta,
     UsageReport,
 )
-from berlin.types.messages import ToolCallPart
+from berlin.types.extra import Extra, MaybeExtra, merge_extra
+from berlin.types.messages import OpaquePart, Part, ReasoningPart, TextPart, ToolCallPart
 from berlin.types.usage import Usage
 
 
@@ -27,58 +28,131 @@ class ChatResponse(msgspec.Struct, frozen=True):
     """A whole answer.
 
     Attributes:
-        text: the answer.
-        reasoning: what the model showed of its reasoning.
-        tool_calls: the calls that it asks for.
+        parts: text, reasoning and tool calls in the order in which they came, with what only the
+            service's dialect knows about each.
         finish_reason: why it ended.
-        usage: what it cost, or `None` where the service does not say.
-        conversation_id: the service's own id of the conversation, where it keeps them.
+        usage: the tokens it took, or `None` where the service does not say.
+        conversation_id: the service's own id of the conversation, where it keeps conversations.
         message_id: its id of the answer.
-        started: who answered, where there is something to say of that.
-        extras: what only the service's dialect has a word for.
+        stop_sequence: the stop sequence that ended it, where the service names it.
+        started: who answered, where there is something to say about it.
+        extra: what only the service's dialect says about the answer as a whole.
+        choice_extra: about its choice.
+        message_extra: about its message.
+        finish_extra: about its end.
     """
 
-    text: str
-    finish_reason: FinishReason
+    parts: tuple[Part, ...]
+    finish_reason: FinishReason = "stop"
     usage: Usage | None = None
-    reasoning: str = ""
-    tool_calls: tuple[ToolCallPart, ...] = ()
     conversation_id: str = ""
     message_id: str = ""
+    stop_sequence: str | None = None
     started: Started | None = None
-    extras: tuple[ExtraDelta, ...] = ()
+    extra: MaybeExtra = None
+    choice_extra: MaybeExtra = None
+    message_extra: MaybeExtra = None
+    finish_extra: MaybeExtra = None
+
+    @classmethod
+    def of(
+        cls,
+        text: str,
+        finish_reason: FinishReason = "stop",
+        usage: Usage | None = None,
+        reasoning: str = "",
+        tool_calls: tuple[ToolCallPart, ...] = (),
+    ) -> Self:
+        """Return an answer made of reasoning, text and tool calls, in this order."""
+        thought = (ReasoningPart(reasoning),) if reasoning else ()
+        said = (TextPart(text),) if text else ()
+        return cls((*thought, *said, *tool_calls), finish_reason, usage)
+
+    @property
+    def text(self) -> str:
+        """The text of the answer."""
+        return "".join([part.text for part in self.parts if isinstance(part, TextPart)])
+
+    @property
+    def reasoning(self) -> str:
+        """What the model showed of its reasoning."""
+        return "".join([part.text for part in self.parts if isinstance(part, ReasoningPart)])
+
+    @property
+    def tool_calls(self) -> tuple[ToolCallPart, ...]:
+        """The tool calls that the model asks for."""
+        return tuple(part for part in self.parts if isinstance(part, ToolCallPart))
+
+
+class _Open:
+    """A part of text or reasoning while it is being built."""
+
+    def __init__(self, kind: type[TextPart | ReasoningPart]) -> None:
+        self.kind = kind
+        self.pieces: list[str] = []
+        self.extra: MaybeExtra = None
+
+    def part(self) -> Part | None:
+        text = "".join(self.pieces)
+        return self.kind(text, self.extra) if text or self.extra is not None else None
+
+
+class _OpenCall:
+    """A tool call while it is being built."""
+
+    def __init__(self) -> None:
+        self.id = self.name = ""
+        self.arguments: list[str] = []
+        self.extra: MaybeExtra = None
+
+    def add(self, event: ToolCallDelta) -> None:
+        self.id = self.id or event.id
+        self.name = self.name or event.name
+        self.arguments.append(event.arguments)
+        if event.extra is not None:
+            self.extra = merge_extra(self.extra, event.extra)
+
+    def part(self) -> Part:
+        return ToolCallPart(self.id, self.name, "".join(self.arguments) or "{}", self.extra)
+
+
+class _Whole:
+    """A part that came whole."""
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+
+    def part(self) -> Part:
+        return self._part
 
 
 class Accumulator:
     """Folds the events of an answer, one after the other."""
 
     def __init__(self) -> None:
-        self._text: list[str] = []
-        self._reasoning: list[str] = []
-        self._calls: dict[int, tuple[list[str], list[str], list[str]]] = {}
+        self._parts: list[_Open | _OpenCall | _Whole] = []
+        self._last: _Open | None = None
+        self._calls: dict[int, _OpenCall] = {}
         self._usage: Usage | None = None
         self._finished: Finished | None = None
         self._started: Started | None = None
-        self._extras: list[ExtraDelta] = []
+        self._extras: dict[str, MaybeExtra] = {}
 
     def add(self, event: StreamEvent) -> None:
         """Take the next event."""
         match event:
             case TextDelta():
-                self._text.append(event.text)
+                self._open(TextPart).pieces.append(event.text)
             case ReasoningDelta():
-                self._reasoning.append(event.text)
+                self._open(ReasoningPart).pieces.append(event.text)
             case ToolCallDelta():
-                ids, names, arguments = self._calls.setdefault(event.index, ([], [], []))
-                ids += [event.id] if event.id else []
-                names += [event.name] if event.name else []
-                arguments.append(event.arguments)
+                self._add_call(event)
             case UsageReport():
                 self._usage = event.usage
             case Started():
                 self._started = event
             case ExtraDelta():
-                self._extras.append(event)
+                self._add_extra(event)
             case Finished():
                 self._finished = event
             case _:
@@ -90,23 +164,61 @@ class Accumulator:
         Raises:
             TruncatedStreamError: if no event was a `Finished`.
         """
-        if self._finished is None:
+        end = self._finished
+        if end is None:
             raise TruncatedStreamError("the stream ended without saying that it was finished")
-        calls = tuple(
-            ToolCallPart("".join(ids[:1]), "".join(names[:1]), "".join(arguments) or "{}")
-            for _, (ids, names, arguments) in sorted(self._calls.items())
-        )
+        # Calls keep the order of their indexes, in the places where calls came.
+        calls = iter([call for _, call in sorted(self._calls.items())])
+        built = [next(calls) if isinstance(part, _OpenCall) else part for part in self._parts]
         return ChatResponse(
-            "".join(self._text),
-            self._finished.reason,
+            tuple(part for each in built if (part := each.part()) is not None),
+            end.reason,
             self._usage,
-            "".join(self._reasoning),
-            calls,
-            self._finished.conversation_id,
-            self._finished.message_id,
+            end.conversation_id,
+            end.message_id,
+            end.stop_sequence,
             self._started,
-            tuple(self._extras),
+            self._extras.get("answer"),
+            self._extras.get("choice"),
+            self._extras.get("message"),
+            end.extra,
         )
+
+    def _open(self, kind: type[TextPart | ReasoningPart], *, anew: bool = False) -> _Open:
+        last = self._last
+        if last is None or last.kind is not kind or anew:
+            last = self._last = _Open(kind)
+            self._parts.append(last)
+        return last
+
+    def _add_call(self, event: ToolCallDelta) -> None:
+        call = self._calls.get(event.index)
+        if call is None:
+            call = self._calls[event.index] = _OpenCall()
+            self._parts.append(call)
+            self._last = None
+        call.add(event)
+
+    def _add_extra(self, event: ExtraDelta) -> None:
+        match event.at:
+            case "text" | "reasoning":
+                kind = TextPart if event.at == "text" else ReasoningPart
+                part = self._open(kind, anew=event.opens)
+                if event.extra.members:
+                    part.extra = merge_extra(part.extra, event.extra)
+            case "part":
+                self._parts.append(_Whole(OpaquePart(event.extra)))
+                self._last = None
+            case "answer":
+                self._extras["answer"] = _replace(self._extras.get("answer"), event.extra)
+            case _:
+                self._extras[event.at] = merge_extra(self._extras.get(event.at), event.extra)
+
+
+def _replace(known: MaybeExtra, more: Extra) -> Extra:
+    if known is None or known.dialect != more.dialect:
+        return more
+    return Extra(more.dialect, {**known.members, **more.members})
 
 
 async def accumulate(stream: AsyncIterator[StreamEvent]) -> ChatResponse:

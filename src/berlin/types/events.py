@@ -1,4 +1,4 @@
-"""Events: what an answer is made of while it streams in."""
+"""Events: what an answer consists of while it streams in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filte
 
 
 class Started(msgspec.Struct, frozen=True, gc=False):
-    """Who answers, and how: the first event, in answers where there is something to say of that.
+    """Who answers, and how: the first event of answers where there is something to say about it.
 
     Attributes:
         provider: the name of the provider that answers.
@@ -48,7 +48,7 @@ class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
         id: the call's id, in its first piece.
         name: the tool's name, in its first piece.
         arguments: the next piece of the arguments, as JSON text.
-        extra: what only the service's dialect knows of it, such as a thought's signature.
+        extra: what only the service's dialect knows about it, such as a thought signature.
     """
 
     index: int
@@ -59,20 +59,23 @@ class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
 
 
 class ExtraDelta(msgspec.Struct, frozen=True, gc=False):
-    """What only the service's dialect has a word for, between the events that all know.
+    """What only the service's dialect has a word for, between the events that every dialect has.
 
     Attributes:
-        extra: the members, verbatim.
-        at: where they were: in the answer as a whole, in the message, in the text or the
-            reasoning that comes just now, or a part of their own.
+        extra: the members, verbatim; pieces of one value may come one after the other.
+        at: where they belong: to the answer as a whole (a later value replaces an earlier one),
+            to its choice or its message, to the text or the reasoning part that is being built
+            (or begins with the next event), or they are a whole part of their own.
+        opens: whether a new part begins here, for `text` and `reasoning`.
     """
 
     extra: Extra
-    at: Literal["answer", "message", "text", "reasoning", "part"] = "message"
+    at: Literal["answer", "choice", "message", "text", "reasoning", "part"] = "message"
+    opens: bool = False
 
 
 class UsageReport(msgspec.Struct, frozen=True):
-    """What the answer has cost so far; a later report replaces an earlier one."""
+    """The tokens used so far; a later report replaces an earlier one."""
 
     usage: Usage
 
@@ -82,10 +85,10 @@ class Finished(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         reason: why the answer ended.
-        conversation_id: the service's own id of the conversation, where it keeps them.
+        conversation_id: the service's own id of the conversation, where it keeps conversations.
         message_id: its id of the answer.
-        stop_sequence: the sequence of the request at which it stopped, where the service says so.
-        extra: what else the service's dialect says of the end, its own finish word among it.
+        stop_sequence: the stop sequence that ended the answer, where the service names it.
+        extra: what else the service's dialect says about the end, such as its own finish word.
     """
 
     reason: FinishReason = "stop"

@@ -18,6 +18,7 @@ class HttpRequest(msgspec.Struct, frozen=True, repr_omit_defaults=True):
         headers: names and values; a value that is a `Secret` is revealed on the wire only.
         query: parameters of the URL; they are secrets as headers are.
         body: the bytes of the body.
+        dropped: members of the chat request that this request has no place for.
     """
 
     method: str
@@ -25,6 +26,7 @@ class HttpRequest(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     headers: Mapping[str, str | Secret] = {}
     query: Mapping[str, str | Secret] = {}
     body: bytes = b""
+    dropped: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"HttpRequest({self.method} {self.path}, {len(self.body)} bytes)"

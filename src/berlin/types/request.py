@@ -40,12 +40,14 @@ class ResponseFormat(msgspec.Struct, frozen=True):
         name: the schema's name.
         strict: whether the answer must follow it to the letter.
         description: what it is for.
+        extra: what only its dialect knows about it.
     """
 
     schema: str = ""
     name: str = ""
     strict: bool | None = None
     description: str = ""
+    extra: MaybeExtra = None
 
 
 class Reasoning(msgspec.Struct, frozen=True):
@@ -80,8 +82,10 @@ class ChatRequest(msgspec.Struct, frozen=True):
         conversation_id: a conversation that the service keeps, to go on with.
         parent_id: the message in it that this one answers.
         request_id: the caller's id of this request, which is told to the service.
-        session_id: the client's own id of its session, where it sends one; never sent on.
-        tenant: on whose behalf it is asked (a key, an account); never sent on.
+        session_id: the client's own id of its session, where it sends one; for routing only.
+        tenant: the key or account that asks; for routing only.
+        stream: whether the answer may come in pieces; `False` matters only to a service whose
+            recipe says `stream = "as asked"`.
         extra: members of the client's dialect that the hub has no word for.
     """
 
@@ -99,6 +103,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     request_id: str = ""
     session_id: str = ""
     tenant: str = ""
+    stream: bool = True
     extra: MaybeExtra = None
 
     @classmethod

@@ -16,6 +16,14 @@ from berlin.errors import InvalidRequestError
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
+def decoded_or_none(data: bytes) -> Any:
+    """Return a JSON value, or `None` for bytes that are not JSON."""
+    try:
+        return msgspec.json.decode(data)
+    except DECODE_ERRORS:
+        return None
+
+
 MAX_VALUES = 500_000
 """Of a client's body. A decoder at work lets nothing else run, so it gets no more than that."""
 

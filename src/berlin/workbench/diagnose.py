@@ -15,11 +15,12 @@ from berlin.errors import (
 from berlin.language.step import Place
 from berlin.recipes.recipe import Recipe
 from berlin.types import HttpResponse
+from berlin.wire.framings import recognise
 from berlin.wire.pointer import MISSING
 from berlin.workbench.diagnose_answer import diagnose_answer
 from berlin.workbench.hint import Hint
 from berlin.workbench.parts import Part, parse_document
-from berlin.workbench.received import WEB_PAGE, leaves, looks_like
+from berlin.workbench.received import leaves
 from berlin.workbench.trial import TriedTurn
 
 LONGEST_LIST = 6
@@ -100,7 +101,7 @@ def _by_taken(turn: TriedTurn) -> list[Hint]:
     missing = [name for name, value in turn.taken.items() if value is MISSING or value is None]
     if not missing:
         return []
-    if looks_like(turn.answer.body) == WEB_PAGE:
+    if recognise(turn.answer.body).is_page:
         why = f"the answer is a web page: {turn.request.path} is not the one of the API"
         return [Hint(turn.part.path_key, why)]
     return [_missing(turn, name) for name in missing]

@@ -14,18 +14,16 @@ from berlin.errors import (
 from berlin.language.stream import StreamMap
 from berlin.recipes.recipe import Recipe
 from berlin.types import HttpResponse
+from berlin.wire.framings import FRAMINGS, recognise
 from berlin.wire.pointer import MISSING
 from berlin.workbench.hint import Hint
 from berlin.workbench.parts import KNOWN_STREAMS, stream_of
 from berlin.workbench.received import (
-    NOTHING,
-    WEB_PAGE,
     documents,
     fits,
     found_at,
     leaves,
     listed,
-    looks_like,
     outline,
     reason_pointers,
     text_pointers,
@@ -47,14 +45,14 @@ def diagnose_answer(recipe: Recipe, answer: HttpResponse, error: BerlinError | N
         error: what the trial ended with; `None` if it went well.
     """
     stream = stream_of(recipe)
-    looks = looks_like(answer.body)
-    if looks == WEB_PAGE:
+    looks = recognise(answer.body)
+    if looks.is_page:
         return [Hint(("chat", "path"), "the answer is a web page: the path is not the API's")]
-    if looks == NOTHING:
+    if looks.framing is None:
         return [] if error is None else [Hint(("chat",), "the answer has no body at all")]
     is_unread = isinstance(error, ProtocolError | UpstreamTimeoutError)
-    if is_unread and not fits(stream.framing, answer.body):
-        return [_other_framing(recipe, stream, looks, answer.body)]
+    if is_unread and not fits(stream.framing, looks, answer.body):
+        return [_other_framing(recipe, stream, looks.framing.name, answer.body)]
     received = documents(stream, answer.body)
     has_text = any(isinstance(found_at(stream.text or "/data", d), str) for d in received)
     if recipe.chat.format != "described":
@@ -129,7 +127,7 @@ def _no_end(stream: StreamMap, received: list[Any], error: BerlinError) -> Hint:
     if isinstance(error, UpstreamTimeoutError):
         why = "text came, but no end that the recipe knows: name in `done`, `kinds` or "
         why += "`finish_reason` with what the service ends an answer"
-        key = "done" if stream.framing.startswith("sse") else "finish_reason"
+        key = "done" if FRAMINGS[stream.framing].has_events else "finish_reason"
         return Hint((*_STREAM, key), why + (f" ({reasons[0]}?)" if reasons else ""))
     if not reasons:
         why = 'the answer ends without a finish reason: if that is its way, write ends = "body"'

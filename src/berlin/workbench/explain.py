@@ -16,20 +16,11 @@ from berlin.language.step import Place, Step, compile_steps
 from berlin.language.stream import StreamMap
 from berlin.recipes.recipe import Recipe
 from berlin.types import ChatRequest, HttpRequest, Message, Secret
+from berlin.wire.framings import FRAMINGS
 from berlin.workbench.received import listed
 
 SHOWN = "***"
 LONGEST_LIST = 12
-
-_FRAMINGS = {
-    "ndjson": "one JSON object a line",
-    "sse": "server-sent events with JSON as data",
-    "sse-events": 'server-sent events, as objects {"event": name, "data": …}',
-    "sse-text": 'server-sent events with plain text, as objects {"event": name, "data": text}',
-    "json": "one JSON object, the whole body",
-    "json-array": "a JSON list whose items stream in",
-    "text": 'plain text, as objects {"data": text}',
-}
 
 
 def explain(recipe: Recipe, prompt: str = "Hello") -> str:
@@ -174,7 +165,7 @@ def _answer(recipe: Recipe) -> Iterator[str]:
         yield f"as the format {chat.format} has it; Berlin knows that one"
         return
     stream = chat.stream
-    yield f"it is {_FRAMINGS[stream.framing]}"
+    yield f"it is {FRAMINGS[stream.framing].in_words}"
     texts = " or ".join(listed(stream.text)) or "/data"
     is_whole = stream.text_is == "cumulative"
     yield f"text: at {texts}, {'the whole answer so far' if is_whole else 'piece by piece'}"
@@ -217,7 +208,9 @@ def _members(stream: StreamMap) -> tuple[tuple[str, str | list[str]], ...]:
 
 
 def _ending(stream: StreamMap) -> str:
-    ways = [f"the event {stream.done}"] if stream.framing.startswith("sse") and stream.done else []
+    ways = (
+        [f"the event {stream.done}"] if FRAMINGS[stream.framing].has_events and stream.done else []
+    )
     ways += ["an object of the kind of the end"] if "end" in stream.kinds.values() else []
     ways += ["a finish reason"] if stream.finish_reason else []
     needed = stream.ends == "finish_reason"

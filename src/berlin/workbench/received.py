@@ -1,8 +1,7 @@
-"""What a service really sent: which framing it looks like, and what stands where in it."""
+"""What a service really sent: what is where in it."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,16 +9,13 @@ import msgspec
 
 from berlin.errors import ProtocolError
 from berlin.language.stream import StreamMap
-from berlin.wire.framing import Framing, build_framer
+from berlin.wire.framings import FRAMINGS, FramingName, Looks
 from berlin.wire.json import DECODE_ERRORS
 from berlin.wire.pointer import MISSING, get_at, parse_pointer
 
 MAX_DOCUMENTS = 500
 MAX_DEPTH = 8
-WEB_PAGE = "a web page"
-NOTHING = "nothing"
 
-_SSE_FIELD = re.compile(rb"(?:data|event|id|retry)?:", re.IGNORECASE)
 _TEXT_NAMES = (
     *("content", "text", "delta", "answer", "token", "response", "message", "reply", "output"),
     *("completion", "generated_text", "chunk", "data", "result", "value", "parts", "v", "t"),
@@ -32,7 +28,7 @@ _REASON_NAMES = (
 
 def documents(stream: StreamMap, body: bytes) -> list[Any]:
     """Return the objects that the framing makes of a body, as far as they are JSON."""
-    framer = build_framer(stream.framing, stream.done.encode())
+    framer = FRAMINGS[stream.framing].framer(stream.done.encode())
     try:
         lines = framer.feed(body) + framer.finish()
     except ProtocolError:
@@ -50,34 +46,15 @@ def documents(stream: StreamMap, body: bytes) -> list[Any]:
     return found
 
 
-def looks_like(body: bytes) -> str:
-    """Return what a body looks like: the name of a framing, `a web page` or `nothing`."""
-    head = body.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if not head:
-        return NOTHING
-    if re.match(rb"<(?:!doctype|html|head|body|\?xml)", head, re.IGNORECASE):
-        return WEB_PAGE
-    if _SSE_FIELD.match(head):
-        return _kind_of_events(head)
-    if head.startswith(b"["):
-        return "json-array"
-    if not head.startswith(b"{"):
-        return "text"
-    try:
-        msgspec.json.decode(head)
-    except DECODE_ERRORS:
-        return "ndjson" if _is_json(head.split(b"\n")[0]) else "json"
-    return "json"
-
-
-def fits(framing: Framing, body: bytes) -> bool:
-    """Tell whether a body can be cut by a framing."""
-    looks = looks_like(body)
-    if looks == "sse":
+def fits(framing: FramingName, looks: Looks, body: bytes) -> bool:
+    """Tell whether a body that looks like this can be cut by a framing."""
+    if looks.framing is None:
+        return False
+    if looks.framing.name == "sse":  # the names of events may be read too
         return framing in ("sse", "sse-events")
-    if looks == "json" and framing == "ndjson":
+    if looks.framing.name == "json" and framing == "ndjson":
         return b"\n" not in body.strip()  # one object is also one line of objects
-    return framing == looks
+    return framing == looks.framing.name
 
 
 def found_at(pointers: str | list[str], document: Any) -> Any:
@@ -152,18 +129,3 @@ def _text_rank(pointer: str, found: list[str]) -> tuple[int, ...]:
 def _last_name(pointer: str) -> str:
     names = [segment for segment in pointer.split("/") if not segment.isdecimal()]
     return names[-1].lower() if names else ""
-
-
-def _kind_of_events(head: bytes) -> str:
-    data = re.search(rb"^data: ?(.*)$", head, re.MULTILINE)
-    if data is None or _is_json(data[1]) or data[1].lstrip().startswith((b"{", b"[DONE")):
-        return "sse"
-    return "sse-text"
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        msgspec.json.decode(line)
-    except DECODE_ERRORS:
-        return False
-    return True

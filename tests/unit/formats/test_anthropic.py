@@ -641,7 +641,7 @@ def test_a_conversation_that_is_too_long_is_told_in_the_words_of_this_api() -> N
 def test_a_whole_answer() -> None:
     """The whole answer has the blocks of a stream; arguments that are no object are shown."""
     calls = (ToolCallPart("a", "f", '{"x":1}'), ToolCallPart("b", "g", '{"cut'))
-    response = ChatResponse("Hello", "stop", Usage(4, 2), "Hm.", calls)
+    response = ChatResponse.of("Hello", "stop", Usage(4, 2), "Hm.", calls)
     document = json.loads(CHAT.encode_response(CALL, response))
     assert document["content"] == [
         {"type": "thinking", "thinking": "Hm.", "signature": ""},
@@ -652,7 +652,7 @@ def test_a_whole_answer() -> None:
     assert (document["type"], document["role"]) == ("message", "assistant")
     assert document["stop_reason"] == "tool_use"
     assert document["usage"]["input_tokens"] == 4
-    empty = json.loads(CHAT.encode_response(CALL, ChatResponse("", "content_filter")))
+    empty = json.loads(CHAT.encode_response(CALL, ChatResponse.of("", "content_filter")))
     assert empty["content"] == [{"type": "text", "text": ""}]
     assert empty["stop_reason"] == "refusal"
 

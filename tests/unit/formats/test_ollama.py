@@ -536,14 +536,16 @@ def test_calls_are_whole_objects(pieces: list[str], arguments: dict[str, Any]) -
     expected = [{"id": "c", "function": {"name": "f", "arguments": arguments}}]
     assert line["message"]["tool_calls"] == expected
     assert (line["done"], end["done_reason"]) == (False, "stop")
-    response = ChatResponse("", "tool_calls", tool_calls=(ToolCallPart("c", "f", "".join(pieces)),))
+    response = ChatResponse.of(
+        "", "tool_calls", tool_calls=(ToolCallPart("c", "f", "".join(pieces)),)
+    )
     whole = json.loads(CHAT.encode_response(call, response))
     assert whole["message"]["tool_calls"] == expected
 
 
 def test_a_whole_answer() -> None:
     """An answer that does not stream is one object, which the decoder reads too."""
-    response = ChatResponse("Hi", "length", Usage(1, 2), "hm")
+    response = ChatResponse.of("Hi", "length", Usage(1, 2), "hm")
     call = ClientCall(ChatRequest(HELLO, "m"), stream=False)
     body = CHAT.encode_response(call, response)
     document = json.loads(body)

@@ -760,7 +760,7 @@ def test_a_whole_answer() -> None:
     call = ClientCall(ChatRequest(HELLO, "m"), stream=False)
     part = ToolCallPart("x", "f", "{}")
     document = json.loads(
-        FORMAT.encode_response(call, ChatResponse("", "stop", None, "hm", (part,)))
+        FORMAT.encode_response(call, ChatResponse.of("", "stop", None, "hm", (part,)))
     )
     assert document["object"] == "chat.completion"
     assert document["model"] == "m"
@@ -781,6 +781,6 @@ def test_a_whole_answer() -> None:
     ]
     assert all(type(document["usage"][n]) is int for n in ("prompt_tokens", "total_tokens"))
     assert document["usage"]["estimated"] is True
-    empty = json.loads(FORMAT.encode_response(call, ChatResponse("", "stop", Usage(1, 0))))
+    empty = json.loads(FORMAT.encode_response(call, ChatResponse.of("", "stop", Usage(1, 0))))
     assert empty["choices"][0]["message"] == {"role": "assistant", "content": ""}
     assert empty["usage"] == {"prompt_tokens": 1, "completion_tokens": 0, "total_tokens": 1}

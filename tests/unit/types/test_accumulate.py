@@ -30,7 +30,7 @@ async def play(*events: StreamEvent) -> AsyncIterator[StreamEvent]:
 async def test_text_and_its_end() -> None:
     """The pieces of text are joined, and the reason is kept."""
     answer = await accumulate(play(TextDelta("Hel"), TextDelta("lo"), Finished("length")))
-    assert answer == ChatResponse("Hello", "length")
+    assert answer == ChatResponse.of("Hello", "length")
     assert answer.usage is None
     assert answer.tool_calls == ()
 

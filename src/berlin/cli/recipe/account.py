@@ -9,8 +9,8 @@ import click
 import msgspec
 
 from berlin.auth.credentials import NAMES, USER_NAMES, Credentials
-from berlin.cli.ask import ask_for
 from berlin.cli.options import load_for_commands
+from berlin.cli.provider.ask import ask_for
 from berlin.cli.recipe.file import RecipeFile
 from berlin.config import Config, Overrides, resolve_settings
 from berlin.recipes.recipe import resolve_endpoint

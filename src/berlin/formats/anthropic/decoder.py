@@ -10,7 +10,7 @@ from msgspec import UNSET, Raw, UnsetType
 from berlin.errors import ProtocolError
 from berlin.formats.decoding import DocumentDecoder
 from berlin.types import FinishReason, ReasoningDelta, StreamEvent, TextDelta, Usage
-from berlin.wire.framing import build_framer
+from berlin.wire.framings import FRAMINGS
 from berlin.wire.json import DECODE_ERRORS
 from berlin.wire.status import error_in_answer
 
@@ -109,7 +109,7 @@ class AnthropicDecoder(DocumentDecoder):
     """Decodes one answer, streamed or whole; see `EventDecoder`."""
 
     def __init__(self) -> None:
-        super().__init__(build_framer("sse"), _DECODER, "finish_reason")
+        super().__init__(FRAMINGS["sse"].framer(), _DECODER, "finish_reason")
         self._counts = _Usage()
         # The blocks of tool calls that are open, each with its input until pieces of it come.
         self._inputs: dict[int | None, str] = {}

@@ -11,7 +11,8 @@ from berlin.errors import AuthenticationError, ProtocolError
 from berlin.formats.decoding import DocumentDecoder
 from berlin.language.stream import ERROR_CLASSES, CompiledStream, Meaning
 from berlin.types import ReasoningDelta, StreamEvent, TextDelta, Usage
-from berlin.wire.framing import build_framer, event_of_words
+from berlin.wire.framings import FRAMINGS
+from berlin.wire.framings.events import event_of_words
 from berlin.wire.json import DECODE_ERRORS, encode_body
 from berlin.wire.pointer import MISSING, first_at, get_at
 from berlin.wire.snippet import snippet
@@ -23,8 +24,8 @@ class MappedDecoder(DocumentDecoder):
 
     def __init__(self, stream: CompiledStream) -> None:
         described = stream.described
-        framing = "ndjson" if stream.is_polled else described.framing
-        framer = build_framer(framing, described.done.encode())
+        framing = FRAMINGS["ndjson" if stream.is_polled else described.framing]
+        framer = framing.framer(described.done.encode())
         super().__init__(framer, stream.decoder, described.ends)
         self._stream = stream
         self._cumulative = described.text_is == "cumulative"

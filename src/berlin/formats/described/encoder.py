@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, assert_never
 
 from berlin.errors import BerlinError
@@ -17,6 +16,7 @@ from berlin.types import (
     ToolCallDelta,
     UsageReport,
 )
+from berlin.wire.framings import FRAMINGS
 from berlin.wire.json import encode_line
 from berlin.wire.pointer import set_at
 
@@ -29,16 +29,16 @@ class MappedEncoder:
         described = stream.described
         self._words = {ours: theirs for theirs, ours in described.finish_reasons.items()}
         self._kinds = {meaning: kind for kind, meaning in reversed(described.kinds.items())}
-        self._framing = described.framing
+        self._framing = FRAMINGS[described.framing]
+        self._writer = self._framing.writer(described.done.encode())
         self._is_whole = (
             described.text_is == "cumulative"
-            or described.framing == "json"
+            or self._framing.is_single
             or ("replace" in self._kinds and "text" not in self._kinds)
         )
         self._around = None if self._is_whole else self._around_text()
         self._text: list[str] = []
         self._usage: UsageReport | None = None
-        self._items = 0
 
     def encode_event(self, event: StreamEvent) -> bytes:
         """Return the bytes of one event; nothing for what this wire cannot say."""
@@ -48,12 +48,10 @@ class MappedEncoder:
                     before, behind = self._around
                     return b"%b%b%b" % (before, encode_line(event.text), behind)
                 self._text.append(event.text)
-                if self._framing == "json":
+                if self._framing.is_single:
                     return b""
-                if self._framing == "text":
-                    return event.text.encode()
                 text = "".join(self._text) if self._is_whole else event.text
-                return self._write(self._document("text", text))
+                return self._writer.write(self._document("text", text))
             case ReasoningDelta():
                 return self._encode_reasoning(event)
             case ToolCallDelta():
@@ -68,6 +66,11 @@ class MappedEncoder:
             case _:
                 assert_never(event)
 
+    @property
+    def _has_many(self) -> bool:
+        """Whether an answer has more than its text in one document."""
+        return not (self._framing.is_single or self._framing.has_text_only)
+
     def encode_error(self, error: BerlinError) -> bytes:
         """Return what ends an answer with an error."""
         stream = self._stream
@@ -76,30 +79,24 @@ class MappedEncoder:
         pointers = stream.error or stream.error_message
         if pointers:
             set_at(document, pointers[0], error.message)
-        return b"" if self._framing == "text" else self._write(document)
+        return b"" if self._framing.has_text_only else self._writer.write(document)
 
     def keep_alive(self) -> bytes:
-        """Return a blank line where the framing has one that means nothing."""
-        match self._framing:
-            case "ndjson":
-                return b"\n"
-            case "sse" | "sse-events" | "sse-text":
-                return b":\n\n"
-            case _:
-                return b""
+        """Return bytes that mean nothing, where the framing has some."""
+        return self._framing.keep_alive
 
     def _encode_reasoning(self, event: ReasoningDelta) -> bytes:
-        if self._stream.reasoning and self._framing not in ("json", "text"):
+        if self._stream.reasoning and self._has_many:
             document: dict[str, Any] = {}
             self._set_kind(document, "text")
             set_at(document, self._stream.reasoning[0], event.text)
-            return self._write(document)
+            return self._writer.write(document)
         if "reasoning" in self._kinds:
-            return self._write(self._document("reasoning", event.text))
+            return self._writer.write(self._document("reasoning", event.text))
         return b""
 
     def _encode_call(self, event: ToolCallDelta) -> bytes:
-        if not self._stream.tool_calls or self._framing in ("json", "text"):
+        if not self._stream.tool_calls or not self._has_many:
             return b""
         call: dict[str, Any] = {}
         values = (event.index, event.id, event.name, event.arguments)
@@ -108,16 +105,16 @@ class MappedEncoder:
                 set_at(call, pointer, value)
         document = self._document("text", "")
         set_at(document, self._stream.tool_calls[0], [call])
-        return self._write(document)
+        return self._writer.write(document)
 
     def _encode_end(self, event: Finished) -> bytes:
         stream = self._stream
-        if self._framing == "text":
+        if self._framing.has_text_only:
             return b""
         # With empty text, for clients that look for nothing else; in an object of another kind
         # than `replace`, whole text would be read as more of it.
         ends = "end" in self._kinds
-        is_more = ends and self._framing != "json" and stream.described.text_is == "delta"
+        is_more = ends and not self._framing.is_single and stream.described.text_is == "delta"
         whole = "".join(self._text) if self._is_whole and not is_more else ""
         document = self._document("text", whole)
         if ends:
@@ -139,21 +136,16 @@ class MappedEncoder:
         ):
             if pointers and value:
                 set_at(document, pointers[0], value)
-        done = stream.described.done
-        match self._framing:
-            case "json-array":
-                return self._write(document) + b"]"
-            case "sse" | "sse-events" | "sse-text" if done:
-                return self._write(document) + b"data: %b\n\n" % done.encode()
-            case _:
-                return self._write(document)
+        return self._writer.write(document) + self._writer.end()
 
     def _around_text(self) -> tuple[bytes, bytes] | None:
         """Return what stands around a piece of text, where that is always the same."""
-        if self._framing not in ("ndjson", "sse"):
+        if not self._framing.is_plain:
             return None
         mark = "\x00text\x00"
-        before, _, behind = self._write(self._document("text", mark)).partition(encode_line(mark))
+        before, _, behind = self._writer.write(self._document("text", mark)).partition(
+            encode_line(mark)
+        )
         return before, behind
 
     def _document(self, meaning: Meaning, text: str) -> dict[str, Any]:
@@ -167,32 +159,3 @@ class MappedEncoder:
             return
         kind = self._kinds.get(meaning) or (self._kinds.get("replace") if meaning == "text" else "")
         set_at(document, self._stream.kind, kind or meaning)
-
-    def _write(self, document: dict[str, Any]) -> bytes:
-        match self._framing:
-            case "ndjson":
-                return encode_line(document) + b"\n"
-            case "sse":
-                return b"data: %b\n\n" % encode_line(document)
-            case "sse-events":
-                data = encode_line(document.get("data"))
-                return b"event: %b\ndata: %b\n\n" % (_event(document), data)
-            case "sse-text":
-                lines = _LINE_END.split(str(document.get("data", "")))
-                data = b"".join(b"data: %b\n" % line.encode() for line in lines)
-                return b"event: %b\n%b\n" % (_event(document), data)
-            case "json-array":
-                self._items += 1
-                return (b"[" if self._items == 1 else b",\n") + encode_line(document)
-            case "json":
-                return encode_line(document)
-            case "text":
-                return b""
-
-
-# A CR is a line end in server-sent events; within a text it would end the event.
-_LINE_END = re.compile(r"\r\n|\r|\n")
-
-
-def _event(document: dict[str, Any]) -> bytes:
-    return str(document.get("event", "message")).encode()

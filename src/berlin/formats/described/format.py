@@ -29,7 +29,7 @@ from berlin.types import (
     TextDelta,
     UsageReport,
 )
-from berlin.wire.framing import Framing
+from berlin.wire.framings import FRAMINGS
 from berlin.wire.json import encode_body
 from berlin.wire.pointer import MISSING, get_at, parse_pointer, set_at
 
@@ -37,16 +37,6 @@ PLACEHOLDERS = frozenset({"model", "uuid4"}) | NAMES
 
 # What some clients have to send: a service that takes no options answers as long as it likes.
 LIMITS = frozenset({"max_tokens"})
-
-CONTENT_TYPES: dict[Framing, str] = {
-    "ndjson": "application/x-ndjson",
-    "sse": "text/event-stream",
-    "sse-events": "text/event-stream",
-    "sse-text": "text/event-stream",
-    "json": "application/json",
-    "json-array": "application/json",
-    "text": "text/plain",
-}
 
 
 class MappedFormat:
@@ -68,7 +58,7 @@ class MappedFormat:
     def __init__(self, chat: ChatMap, default_model: str) -> None:
         if chat.stream is None or chat.path is None:
             raise ConfigurationError('[chat] needs path and [chat.stream], or a format = "…"')
-        self.content_type = CONTENT_TYPES[chat.stream.framing]
+        self.content_type = FRAMINGS[chat.stream.framing].content_type
         self.poll_s = chat.poll_s
         self.prepare = compile_steps(chat.prepare, PLACEHOLDERS)
         taken = {name for step in self.prepare for name in step.step.take}

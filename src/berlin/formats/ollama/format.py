@@ -14,16 +14,16 @@ import msgspec
 from berlin.errors import BerlinError, ConfigurationError, InvalidRequestError
 from berlin.formats.contract import ClientCall, Exchange
 from berlin.formats.function_tools import encode_tool
+from berlin.formats.ollama import encoder as ollama_encoder
 from berlin.formats.ollama import request as ollama_request
-from berlin.formats.ollama import stream as ollama_stream
-from berlin.formats.ollama.images import encode_image
-from berlin.formats.ollama.stream import (
-    OllamaDecoder,
+from berlin.formats.ollama.decoder import OllamaDecoder
+from berlin.formats.ollama.encoder import (
     OllamaEncoder,
     arguments_object,
     chat_shape,
     generate_shape,
 )
+from berlin.formats.ollama.images import encode_image
 from berlin.types import (
     ChatRequest,
     ChatResponse,
@@ -128,11 +128,11 @@ class OllamaChatFormat:
 
     def encode_response(self, call: ClientCall, response: ChatResponse) -> bytes:
         """Return the whole answer to a call."""
-        return ollama_stream.encode_response(call, response, chat_shape)
+        return ollama_encoder.encode_response(call, response, chat_shape)
 
     def encode_error(self, error: BerlinError) -> bytes:
         """Return the body of an answer that is an error."""
-        return ollama_stream.encode_error(error)
+        return ollama_encoder.encode_error(error)
 
     def _place_option(
         self, name: str, value: Any, document: dict[str, Any], options: dict[str, Any]
@@ -169,7 +169,7 @@ class OllamaGenerateFormat(OllamaChatFormat):
 
     def encode_response(self, call: ClientCall, response: ChatResponse) -> bytes:
         """Return the whole answer to a call."""
-        return ollama_stream.encode_response(call, response, generate_shape)
+        return ollama_encoder.encode_response(call, response, generate_shape)
 
 
 def _encode_messages(messages: tuple[Message, ...]) -> list[dict[str, Any]]:

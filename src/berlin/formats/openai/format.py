@@ -22,9 +22,10 @@ from berlin.formats.client_request import (
 )
 from berlin.formats.contract import ClientCall, Exchange
 from berlin.formats.function_tools import decode_tools, encode_tool
-from berlin.formats.openai import stream as openai_stream
+from berlin.formats.openai import encoder as openai_encoder
+from berlin.formats.openai.decoder import OpenAIDecoder
+from berlin.formats.openai.encoder import OpenAIEncoder
 from berlin.formats.openai.messages import parse_messages
-from berlin.formats.openai.stream import OpenAIDecoder, OpenAIEncoder
 from berlin.types import (
     ChatRequest,
     ChatResponse,
@@ -138,11 +139,11 @@ class OpenAIChatFormat:
 
     def encode_response(self, call: ClientCall, response: ChatResponse) -> bytes:
         """Return the whole answer to a call."""
-        return openai_stream.encode_response(call, response)
+        return openai_encoder.encode_response(call, response)
 
     def encode_error(self, error: BerlinError) -> bytes:
         """Return the body of an answer that is an error."""
-        return openai_stream.encode_error(error)
+        return openai_encoder.encode_error(error)
 
 
 class _StreamOptions(msgspec.Struct):

@@ -100,13 +100,14 @@ def guess_answer(answer: bytes) -> AnswerGuess:
         ConfigurationError: if no text is found in it.
     """
     pieces = cut_answer(answer)
-    stream: dict[str, Any] = {"framing": pieces.framing}
+    stream: dict[str, Any] = {"framing": pieces.framing.name}
     notes: dict[str, str] = {}
     texts = _candidates(pieces.documents)
     if not texts:
         raise ConfigurationError("there is no text in the answer: copy one with a few words")
     best = texts[0]
-    if pieces.framing != "text" and (pieces.framing, best.place) != ("sse-text", ("data",)):
+    is_default = pieces.framing.name in ("text", "sse-text") and best.place == ("data",)
+    if not is_default:
         stream["text"] = pointer(best.place)
         if len(texts) > 1 and texts[1].score * 2 > best.score:
             notes["text"] = f"{GUESS}: it may be {pointer(texts[1].place)}"
@@ -122,7 +123,7 @@ def guess_answer(answer: bytes) -> AnswerGuess:
     try:
         return AnswerGuess(stream, notes, read_answer(stream, answer))
     except ConfigurationError:
-        if pieces.framing in ("json", "text") or "kind" in stream:
+        if pieces.is_one or "kind" in stream:
             raise
     stream["others"] = "skip"
     notes["others"] = f"{GUESS}: objects in which nothing of this is found say nothing"
@@ -205,16 +206,16 @@ def _add_ending(
     for name, place in ending.ids.items():
         stream[name] = pointer(place)
     is_marked = ending.reason or pieces.done or "end" in stream.get("kinds", {}).values()
-    if is_marked and pieces.framing not in ("json", "text"):
+    if is_marked and not pieces.is_one:
         stream["ends"] = "finish_reason"
         notes["ends"] = "an answer without it was cut off"
 
 
 def _add_errors(pieces: Pieces, stream: dict[str, Any]) -> None:
     """Add where errors usually stand, as far as nothing else stands there."""
-    if pieces.framing in ("text", "sse-text"):
+    if pieces.framing.name in ("text", "sse-text"):
         return
-    above = "/data" if pieces.framing == "sse-events" else ""
+    above = "/data" if pieces.framing.name == "sse-events" else ""
     rows = [dict(leaves(document)) for document in pieces.documents]
     used = [p for name in ("text", "reasoning", "kind") if isinstance(p := stream.get(name), str)]
     for name, places in (

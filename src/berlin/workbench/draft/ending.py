@@ -81,7 +81,7 @@ def _ends(pieces: Pieces, values: list[Any]) -> bool:
     said = [value for value in values if value not in (None, "", False, 0)]
     if not said or not isinstance(said[-1], str | bool):
         return False
-    if pieces.framing == "json":
+    if pieces.framing.is_single:
         return isinstance(said[-1], str) and any(
             last_name((said[-1],)) in words for words in _WORDS.values()
         )

@@ -60,9 +60,9 @@ def add_kinds(
 
 def _kind_of(pieces: Pieces, rows: list[dict[Place, Any]], text: Place) -> Place | None:
     """Return where objects say of what kind they are, if that tells text from other things."""
-    if pieces.framing in ("json", "text"):
+    if pieces.is_one:
         return None
-    places: list[Place] = [("event",)] if pieces.framing.startswith("sse-") else []
+    places: list[Place] = [("event",)] if pieces.framing.name.startswith("sse-") else []
     places += [p for p in rows[0] if len(p) <= 2 and last_name(p) in _KIND_NAMES]
     for place in places:
         if place == text or not all(place in row for row in rows):

@@ -270,10 +270,3 @@ def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none" / "access.log", tmp_path / "pipe"):
         with pytest.raises(ConfigurationError, match=f"the access log {path} cannot be opened"):
             open_access_log(path)
-
-
-def test_no_log() -> None:
-    """Without a target nothing is logged."""
-    log = open_access_log(None)
-    log.write(access())
-    log.close()

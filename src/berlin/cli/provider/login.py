@@ -12,8 +12,8 @@ import msgspec
 from berlin.auth.contract import DeviceCode
 from berlin.auth.credentials import CLIENT_NAMES, USER_NAMES, Credentials
 from berlin.auth.tokens.login_store import StoredLogin
-from berlin.cli.ask import ask_for
 from berlin.cli.options import config_option, load_for_commands
+from berlin.cli.provider.ask import ask_for
 from berlin.cli.terminal import harmless
 from berlin.client import Berlin
 from berlin.config import Overrides, Settings, login_store, open_store, resolve_settings

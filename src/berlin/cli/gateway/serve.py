@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
-from berlin.cli.account import accounts_path
-from berlin.cli.key import keys_path
+from berlin.cli.gateway.account import accounts_path
+from berlin.cli.gateway.key import keys_path
 from berlin.cli.options import config_option, load_for_commands
 from berlin.config import (
     Config,

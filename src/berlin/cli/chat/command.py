@@ -16,7 +16,7 @@ from berlin.cli.options import config_option, load_for_commands
 from berlin.cli.terminal import open_writer
 
 if TYPE_CHECKING:
-    from berlin.cli.conversation import Load, Opening
+    from berlin.cli.chat.conversation import Load, Opening
     from berlin.config import Config
 
 EMBEDDED = "embedded"
@@ -87,7 +87,7 @@ async def _chat(
     messages = [{"role": "system", "content": system}] if system is not None else []
     load = _find(model, config_file)
     if question is None:
-        from berlin.cli.conversation import converse
+        from berlin.cli.chat.conversation import converse
 
         return await converse(load, messages, options)
     async with load() as (provider, name):
@@ -116,7 +116,7 @@ def _find(model: str, config_file: Path | None) -> Load:
 
 
 def _load_embedded(model: str) -> Opening:
-    from berlin.cli.embedded import open_embedded
+    from berlin.cli.chat.embedded import open_embedded
 
     return open_embedded(model)
 

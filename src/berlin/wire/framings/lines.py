@@ -1,11 +1,12 @@
-"""Newline-delimited JSON: cuts bytes into lines, whatever the reads look like."""
+"""Newline-delimited JSON: one object a line."""
 
 from __future__ import annotations
 
-from berlin.errors import ProtocolError
+from typing import Any
 
-MAX_LINE_BYTES = 16 * 1024 * 1024
-BOM = b"\xef\xbb\xbf"
+from berlin.errors import ProtocolError
+from berlin.wire.framings.contract import BOM, MAX_DOCUMENT_BYTES, Framer, Recognised, Writer
+from berlin.wire.json import decoded_or_none, encode_line
 
 
 class LineFramer:
@@ -20,7 +21,7 @@ class LineFramer:
 
     done = False
 
-    def __init__(self, max_line_bytes: int = MAX_LINE_BYTES) -> None:
+    def __init__(self, max_line_bytes: int = MAX_DOCUMENT_BYTES) -> None:
         self._max = max_line_bytes
         self._parts: list[bytes] = []  # joined once: a long line in small reads stays linear
         self._size = 0
@@ -64,3 +65,45 @@ class LineFramer:
             return head  # too short to tell; held and looked at again
         self._at_start = False
         return head.removeprefix(BOM)
+
+
+class NdjsonWriter:
+    """Writes one object a line; see `Writer`."""
+
+    def write(self, document: dict[str, Any]) -> bytes:
+        """Return a line."""
+        return encode_line(document) + b"\n"
+
+    def end(self) -> bytes:
+        """Return nothing: the end of the body is the end."""
+        return b""
+
+
+class Ndjson:
+    """One JSON object a line; see `Framing`."""
+
+    name = "ndjson"
+    content_type = "application/x-ndjson"
+    in_words = "one JSON object a line"
+    keep_alive = b"\n"
+    is_plain = True
+    is_single = False
+    has_text_only = False
+    has_events = False
+
+    def framer(self, done_marker: bytes = b"") -> Framer:
+        """Return a framer; see `Framing`."""
+        return LineFramer()
+
+    def writer(self, done_marker: bytes = b"") -> Writer:
+        """Return a writer; see `Framing`."""
+        return NdjsonWriter()
+
+    def recognise(self, body: bytes) -> Recognised | None:
+        """Recognise lines that begin with a whole object; see `Framing`."""
+        lines = [line for line in body.split(b"\n") if line.strip()]
+        objects = [decoded_or_none(line) for line in lines]
+        if not isinstance(objects[0], dict):
+            return None
+        whole = [item for item in objects if isinstance(item, dict)]
+        return Recognised(whole, is_whole=len(whole) == len(lines))

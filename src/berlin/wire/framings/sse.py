@@ -7,7 +7,7 @@ import re
 import msgspec
 
 from berlin.errors import ProtocolError
-from berlin.wire.ndjson import BOM, MAX_LINE_BYTES
+from berlin.wire.framings.contract import BOM, MAX_DOCUMENT_BYTES
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
@@ -26,7 +26,7 @@ class SseFramer:
         max_event_bytes: length of the longest event that is collected.
     """
 
-    def __init__(self, max_event_bytes: int = MAX_LINE_BYTES) -> None:
+    def __init__(self, max_event_bytes: int = MAX_DOCUMENT_BYTES) -> None:
         self._max = max_event_bytes
         self._parts: list[bytes] = []
         self._held = 0

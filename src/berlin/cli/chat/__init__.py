@@ -1,0 +1,1 @@
+"""`berlin chat`: one question, a conversation, and what is kept of them."""

@@ -1,0 +1,1 @@
+"""Commands about the gateway: serve it, and say who may use it."""

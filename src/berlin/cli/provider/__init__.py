@@ -1,0 +1,1 @@
+"""Commands about providers: add, log in, list, check, remove."""

@@ -1,0 +1,82 @@
+"""Framings: however a service cuts its answer into pieces, out come JSON documents.
+
+A framing is one object: a new one is a file, a line in `FRAMINGS` and its name in `FramingName`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from berlin.wire.framings.contract import BOM, Framer, Framing, Recognised, Writer
+from berlin.wire.framings.events import Events, NamedEvents, TextEvents
+from berlin.wire.framings.json import Json, JsonArray
+from berlin.wire.framings.lines import Ndjson
+from berlin.wire.framings.text import Text
+
+FramingName: TypeAlias = Literal[
+    "ndjson", "sse", "sse-events", "sse-text", "json", "json-array", "text"
+]
+
+# In the order in which they are recognised: what is more special comes first.
+_ALL: tuple[Framing, ...] = (
+    Events(),
+    NamedEvents(),
+    TextEvents(),
+    JsonArray(),
+    Json(),
+    Ndjson(),
+    Text(),
+)
+
+FRAMINGS: dict[str, Framing] = {framing.name: framing for framing in _ALL}
+"""All framings by their names in a recipe."""
+
+
+class Looks(msgspec.Struct, frozen=True):
+    """What a recorded answer looks like.
+
+    Attributes:
+        framing: the framing that reads it; `None` if there is none.
+        read: the answer as that framing reads it.
+        is_page: whether it is a page for a browser.
+    """
+
+    framing: Framing | None
+    read: Recognised
+    is_page: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no answer at all."""
+        return self.framing is None and not self.is_page
+
+
+def recognise(body: bytes) -> Looks:
+    """Return what a recorded answer looks like; it may have been cut off."""
+    head = body.removeprefix(BOM).lstrip()
+    if not head:
+        return Looks(None, Recognised([]))
+    if _PAGE.match(head):
+        return Looks(None, Recognised([]), is_page=True)
+    for framing in _ALL:
+        read = framing.recognise(head)
+        if read is not None:
+            return Looks(framing, read)
+    raise AssertionError("text takes everything that is not JSON, json what begins as an object")
+
+
+_PAGE = re.compile(rb"<(?:!doctype|html|head|body|\?xml)\b", re.IGNORECASE)
+
+__all__ = [
+    "FRAMINGS",
+    "Framer",
+    "Framing",
+    "FramingName",
+    "Looks",
+    "Recognised",
+    "Writer",
+    "recognise",
+]

@@ -1,0 +1,110 @@
+"""What a framing is: one way to cut an answer into JSON documents, and to write them."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+
+MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
+"""The longest document that is collected."""
+
+BOM = b"\xef\xbb\xbf"
+
+NOT_UTF8 = b"not UTF-8"
+"""A document in place of bytes that are not UTF-8. It is not JSON, so a decoder delivers what came
+before it and fails."""
+
+
+class Framer(Protocol):
+    """Turns the bytes of an answer into JSON documents, wherever the reads were cut.
+
+    Attributes:
+        done: whether the answer has said that it is complete; what follows is not read.
+    """
+
+    done: bool
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take the next bytes and return the documents that they complete.
+
+        Raises:
+            ProtocolError: if a document exceeds the limit, or the framing is broken.
+        """
+        ...
+
+    def finish(self) -> list[bytes]:
+        """Take the end of the answer and return what is left."""
+        ...
+
+
+class Writer(Protocol):
+    """Writes the documents of one answer."""
+
+    def write(self, document: dict[str, Any]) -> bytes:
+        """Return one document as bytes."""
+        ...
+
+    def end(self) -> bytes:
+        """Return what ends the answer."""
+        ...
+
+
+class Recognised(msgspec.Struct, frozen=True):
+    """An answer as one framing reads it.
+
+    Attributes:
+        documents: the documents, decoded.
+        done: the data of the event that marks the end; `""` if there is none.
+        is_whole: whether all of the answer could be read.
+    """
+
+    documents: list[Any]
+    done: str = ""
+    is_whole: bool = True
+
+
+class Framing(Protocol):
+    """One framing.
+
+    Attributes:
+        name: its name in a recipe.
+        content_type: of an answer.
+        in_words: what it looks like, for people.
+        keep_alive: bytes that mean nothing; `b""` where there are none.
+        is_plain: whether a piece of text looks the same wherever it comes: the bytes around it can
+            be made once.
+        is_single: whether the whole body is one document.
+        has_text_only: whether it carries text and nothing else.
+        has_events: whether it is made of server-sent events, which can mark the end.
+    """
+
+    name: str
+    content_type: str
+    in_words: str
+    keep_alive: bytes
+    is_plain: bool
+    is_single: bool
+    has_text_only: bool
+    has_events: bool
+
+    def framer(self, done_marker: bytes = b"") -> Framer:
+        """Return a framer for one answer.
+
+        Args:
+            done_marker: the data of the server-sent event that ends an answer, such as `[DONE]`.
+        """
+        ...
+
+    def writer(self, done_marker: bytes = b"") -> Writer:
+        """Return a writer for one answer."""
+        ...
+
+    def recognise(self, body: bytes) -> Recognised | None:
+        """Return how this framing reads a recorded answer, or `None` if it is another one's.
+
+        Args:
+            body: the answer, without a byte order mark and leading white space; not empty. It may
+                have been cut off.
+        """
+        ...
