@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from typing import TypeVar
 
 import msgspec
 from aiohttp import web
@@ -16,11 +17,14 @@ from berlin.gateway.body import read_body
 from berlin.gateway.catalog import Catalog, Service, Target
 from berlin.gateway.observe.metrics import Metrics, NoMetrics
 from berlin.gateway.observe.visit import VISIT, Observer
+from berlin.gateway.stored.responses import StoredResponses
 from berlin.gateway.streaming import OpenStreams
 from berlin.providers.contract import Provider
 
 # Longer bodies are read in a thread, so that the loop goes on.
 LONG_BODY_BYTES = 64 * 1024
+
+_T = TypeVar("_T")
 
 
 class Gateway:
@@ -32,6 +36,7 @@ class Gateway:
         streams: the answers that are being made.
         metrics: counts requests, streams and logins.
         observers: see each request when it has ended: the log, traces, a ledger.
+        stored: keeps the answers that clients may come back to.
 
     Attributes:
         stopping: whether no new work is taken.
@@ -44,12 +49,14 @@ class Gateway:
         streams: OpenStreams | None = None,
         metrics: Metrics | None = None,
         observers: Iterable[Observer] = (),
+        stored: StoredResponses | None = None,
     ) -> None:
         self.catalog = catalog
         self.guard = guard or Guard()
         self.streams = streams if streams is not None else OpenStreams()
         self.metrics = metrics or NoMetrics()
         self.observers = (self.metrics, *observers)
+        self.stored = stored or StoredResponses.in_memory()
         self.stopping = False
 
     @classmethod
@@ -62,9 +69,7 @@ class Gateway:
         if self.stopping:
             raise UnavailableError("the service is stopping; try again", retry_after=1)
 
-    async def receive(
-        self, request: web.Request, decode: Callable[[bytes], ClientCall]
-    ) -> ClientCall:
+    async def receive(self, request: web.Request, decode: Callable[[bytes], _T]) -> _T:
         """Return what a client asks for, in the words of its face.
 
         Raises:

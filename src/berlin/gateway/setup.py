@@ -22,11 +22,12 @@ from berlin.gateway.observe.log import open_access_log
 from berlin.gateway.observe.metrics import Metrics, open_metrics
 from berlin.gateway.observe.traces import open_traces
 from berlin.gateway.observe.visit import Observer
+from berlin.gateway.stored.open import open_stored
 from berlin.gateway.streaming import OpenStreams
 
 GUIDE = "guide"
 REFRESH_MODELS_S = 600.0
-FACES = ("openai", "anthropic", "ollama", "berlin")
+FACES = ("openai", "responses", "anthropic", "ollama", "berlin")
 
 _log = logging.getLogger("berlin.gateway")
 
@@ -59,6 +60,7 @@ def build_gateway(config: Config, keys: Path | None) -> Gateway:
         ),
         metrics,
         open_observers(server),
+        open_stored(config.responses),
     )
 
 

@@ -20,7 +20,7 @@ from berlin.types import (
     TextDelta,
     Usage,
 )
-from berlin.wire.framing import build_framer
+from berlin.wire.framings import FRAMINGS
 from berlin.wire.json import DECODE_ERRORS, encode_value
 from berlin.wire.status import error_in_answer
 
@@ -97,7 +97,7 @@ class ResponsesDecoder(DocumentDecoder):
     """Decodes one answer, streamed or whole; see `EventDecoder`."""
 
     def __init__(self) -> None:
-        super().__init__(build_framer("sse", b"[DONE]"), _DECODER, "finish_reason")
+        super().__init__(FRAMINGS["sse"].framer(b"[DONE]"), _DECODER, "finish_reason")
         self._items: dict[int | None, _Progress] = {}
 
     def _take_all(self, documents: list[Any], events: list[StreamEvent]) -> None:
@@ -161,9 +161,9 @@ class ResponsesDecoder(DocumentDecoder):
         self._items[event.output_index] = _Progress(kind)
         match kind:
             case "message" | "reasoning":
-                own = _head(item)
-                at: Any = "message" if kind == "message" else "reasoning"
-                events += [ExtraDelta(Extra(DIALECT, own), at)] if own else []
+                at: Any = "text" if kind == "message" else "reasoning"
+                own = Extra(DIALECT, {"item": _head(item)})
+                events.append(ExtraDelta(own, at, opens=True))
             case "function_call" | "custom_tool_call":
                 self._begin_call(event.output_index, item, events)
             case _:

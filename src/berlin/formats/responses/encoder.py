@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, assert_never
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, assert_never
 
 from berlin.errors import BerlinError
 from berlin.formats.contract import ClientCall
@@ -25,11 +25,15 @@ from berlin.types import (
     Extra,
     ExtraDelta,
     Finished,
+    OpaquePart,
     ReasoningDelta,
+    ReasoningPart,
     Started,
     StreamEvent,
     TextDelta,
+    TextPart,
     ToolCallDelta,
+    ToolCallPart,
     UsageReport,
     extra_of,
 )
@@ -37,6 +41,9 @@ from berlin.wire.json import DECODE_ERRORS, loads
 
 DONE = b"data: [DONE]\n\n"
 """Open Responses wants it behind the last event; OpenAI's own clients take it for the end too."""
+
+
+HOSTED_DONE = "response.output_item.done"
 
 
 class ResponsesEncoder:
@@ -62,7 +69,6 @@ class ResponsesEncoder:
         self._open: MessageItem | ReasoningItem | HostedItem | None = None
         self._calls: dict[int, CallItem] = {}
         self._closed: set[int] = set()
-        self._ahead: dict[str, Any] = {}  # what the service said of the next item
 
     def encode_event(self, event: StreamEvent) -> bytes:
         """Return the frames of one event; with the first, those that begin the response."""
@@ -139,13 +145,18 @@ class ResponsesEncoder:
         self._items.append(item)
         return self._frames(item.open(), item)
 
-    def _switch(self, kind: type[MessageItem] | type[ReasoningItem]) -> bytes:
+    def _switch(
+        self,
+        kind: type[MessageItem] | type[ReasoningItem],
+        members: Mapping[str, Any] | None = None,
+        *,
+        anew: bool = False,
+    ) -> bytes:
         """Return the frames that make an item of this kind the open one."""
-        if isinstance(self._open, kind):
+        if isinstance(self._open, kind) and not anew:
             return b""
         head = self._close_open() + self._close_calls()
-        members, self._ahead = self._ahead, {}
-        item = kind(len(self._items), members)
+        item = kind(len(self._items), members or {})
         self._open = item
         return head + self._add(item)
 
@@ -193,28 +204,21 @@ class ResponsesEncoder:
         return item
 
     def _encode_extra(self, event: ExtraDelta) -> bytes:
-        extra = event.extra
-        if event.at == "reasoning":
-            if "id" in extra_of(extra, DIALECT) and not isinstance(self._open, ReasoningItem):
-                self._ahead = dict(extra.members)
-                return self._switch(ReasoningItem)
-            head = self._switch(ReasoningItem)
-            if isinstance(self._open, ReasoningItem):
-                self._open.take(extra)
-            return head
-        if extra.dialect != DIALECT:
-            return b""
+        own = extra_of(event.extra, DIALECT)
         match event.at:
-            case "message":
-                closing = self._close_open()  # what follows is a message of its own
-                self._ahead = dict(extra.members)
-                return closing
-            case "text" if isinstance(self._open, MessageItem):
-                annotations = extra.members.get("annotations") or ()
-                noted = map(self._open.annotate, annotations)
-                return self._frames(noted, self._open)
-            case "part":
-                return self._encode_hosted(dict(extra.members))
+            case "reasoning":
+                head = self._switch(ReasoningItem, own.get("item"), anew=event.opens)
+                if isinstance(self._open, ReasoningItem):
+                    self._open.take(event.extra)
+                return head
+            case "text" if own:
+                head = self._switch(MessageItem, own.get("item"), anew=event.opens)
+                if not isinstance(self._open, MessageItem):
+                    return head
+                noted = map(self._open.annotate, own.get("annotations") or ())
+                return head + self._frames(noted, self._open)
+            case "part" if own:
+                return self._encode_hosted(dict(own))
         return b""
 
     def _encode_hosted(self, event: Event) -> bytes:
@@ -224,7 +228,7 @@ class ResponsesEncoder:
                 item = HostedItem(len(self._items), announced)
                 self._open = item
                 return head + self._add(item)
-            case "response.output_item.done", dict(made):
+            case kind, dict(made) if kind == HOSTED_DONE:
                 head = b""
                 if not isinstance(self._open, HostedItem):
                     head = self._encode_hosted({"type": "response.output_item.added", "item": made})
@@ -279,17 +283,21 @@ def encode_response(
 
 def _events_of(response: ChatResponse) -> Iterator[StreamEvent]:
     """Give events that make this answer."""
-    extras = response.extras
-    yield from (e for e in extras if e.at == "reasoning" and "id" in e.extra.members)
-    if response.reasoning:
-        yield ReasoningDelta(response.reasoning)
-    yield from (e for e in extras if e.at == "reasoning" and "id" not in e.extra.members)
-    yield from (e for e in extras if e.at in ("part", "message"))
-    if response.text:
-        yield TextDelta(response.text)
-    yield from (e for e in extras if e.at == "text")
-    for index, call in enumerate(response.tool_calls):
-        yield ToolCallDelta(index, call.id, call.name, call.arguments, call.extra)
+    index = 0
+    for part in response.parts:
+        match part:
+            case TextPart() | ReasoningPart():
+                is_text = isinstance(part, TextPart)
+                if part.extra is not None:
+                    at: Literal["text", "reasoning"] = "text" if is_text else "reasoning"
+                    yield ExtraDelta(part.extra, at, opens=True)
+                if part.text:
+                    yield TextDelta(part.text) if is_text else ReasoningDelta(part.text)
+            case ToolCallPart():
+                yield ToolCallDelta(index, part.id, part.name, part.arguments, part.extra)
+                index += 1
+            case OpaquePart() if part.extra.members.get("type") == HOSTED_DONE:
+                yield ExtraDelta(part.extra, "part")
     if response.usage is not None:
         yield UsageReport(response.usage)
     yield Finished(response.finish_reason)

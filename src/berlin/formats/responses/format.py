@@ -10,7 +10,7 @@ from typing import Any
 
 from berlin.errors import BerlinError, InvalidRequestError
 from berlin.formats.contract import ClientCall, Exchange
-from berlin.formats.openai.stream import encode_error
+from berlin.formats.openai.encoder import encode_error
 from berlin.formats.responses import encoder as responses_encoder
 from berlin.formats.responses.decoder import ResponsesDecoder
 from berlin.formats.responses.encoder import ResponsesEncoder

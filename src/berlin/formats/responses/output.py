@@ -9,7 +9,7 @@ from berlin.formats.responses.messages import input_of
 from berlin.formats.responses.opaque import seal
 from berlin.formats.responses.request import new_id
 from berlin.formats.responses.table import DIALECT
-from berlin.types import Extra
+from berlin.types import Extra, merge_extra
 from berlin.wire.json import encode_line, encode_value, escape_line_ends
 
 Event: TypeAlias = dict[str, Any]
@@ -126,10 +126,9 @@ class ReasoningItem(Item):
         """Take state that only the service can read."""
         if extra.dialect == DIALECT:
             self._is_native = True
-            self._members |= {k: v for k, v in extra.members.items() if k not in ("id", "status")}
+            self._members |= {k: v for k, v in extra.members.items() if k != "item"}
             return
-        known = self._foreign.members if self._foreign is not None else {}
-        self._foreign = Extra(extra.dialect, {**known, **extra.members})
+        self._foreign = merge_extra(self._foreign, extra)
 
     def delta(self, piece: str, sequence: int) -> bytes:
         """Return the frame of the next piece; with the first, the one that begins the part."""

@@ -155,7 +155,7 @@ def build_call(
         extra=Extra(DIALECT, sent.members),
     )
     store = body.store is not False
-    own_items = tuple(item for _, item in own)
+    own_items = tuple(_with_id(item) for _, item in own) if store else ()
     return ResponsesCall(request, bool(body.stream), True, sent.echo, own_items, store)
 
 
@@ -184,6 +184,15 @@ def _read_item(item: Any, n: int) -> Item:
     if not isinstance(kind, str):
         raise InvalidRequestError.about(f"input[{n}].type", "must be text")
     return {**item, "type": kind}
+
+
+_ID_KINDS = {"message": "msg", "function_call": "fc", "custom_tool_call": "ctc", "reasoning": "rs"}
+
+
+def _with_id(item: Item) -> Item:
+    if isinstance(item.get("id"), str) and item["id"]:
+        return item
+    return {**item, "id": new_id(_ID_KINDS.get(item["type"], "item"))}
 
 
 def _follow(item: Item, found: Mapping[str, Item]) -> Item:
