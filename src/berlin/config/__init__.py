@@ -27,7 +27,7 @@ from berlin.config.schema import (
     TokensConfig,
     load_config,
 )
-from berlin.config.tokens import open_store
+from berlin.config.tokens import open_store, open_tokens
 
 __all__ = [
     "BUILT_IN",
@@ -52,6 +52,7 @@ __all__ = [
     "model_names",
     "offer_of",
     "open_store",
+    "open_tokens",
     "provider_names",
     "provider_of_recipe",
     "resolve_recipe",

@@ -90,6 +90,10 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         grace_s: seconds that open answers have to end when the gateway stops.
         allowed_hosts: names by which it is reached, besides those of this machine.
         cors_origins: origins of web pages that may ask, such as `https://chat.example.com`.
+        trusted_proxies: addresses or networks of the reverse proxies whose `X-Forwarded-For` or
+            `Forwarded` says where a request comes from. Unless given: this machine, if there are
+            `allowed_hosts`.
+        require_keys: whether clients need a key even if there has never been one.
         access_log: where a line for each request goes: a file, `-` for standard output, or
             nothing.
         metrics: whether `/metrics` counts; unless given, if prometheus-client is installed.
@@ -101,6 +105,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         header_timeout_s: seconds that a client has for the head of a request.
         write_timeout_s: seconds that a client may take for what is written to it.
         max_connections: connections at once at most.
+        client_body_bytes: bytes of requests that are held at once for each client at most.
     """
 
     provider: str | None = None
@@ -110,6 +115,8 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grace_s: float = 10.0
     allowed_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] | None = None
+    require_keys: bool = False
     access_log: str | None = None
     metrics: bool | None = None
     tracing: bool = False
@@ -118,9 +125,13 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     header_timeout_s: float = 20.0
     write_timeout_s: float = 60.0
     max_connections: int = 5_000
+    client_body_bytes: int = 256 * 1024 * 1024
 
     def __post_init__(self) -> None:
-        for name in ("token_lifetime_s", "header_timeout_s", "write_timeout_s", "max_connections"):
+        for name in (
+            *("token_lifetime_s", "header_timeout_s", "write_timeout_s"),
+            *("max_connections", "client_body_bytes"),
+        ):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive")
         if not (self.grace_s >= 0 and self.keep_alive_s >= 0 and 0 <= self.port < 65536):
