@@ -14,7 +14,7 @@ from berlin.errors import BerlinError, InvalidRequestError
 from berlin.formats.responses.format import ResponsesFormat
 from berlin.formats.responses.request import ResponsesCall, Sent, build_call
 from berlin.formats.tokens import TokenCount
-from berlin.gateway.access.keys import Key
+from berlin.gateway.access.caller import Caller
 from berlin.gateway.catalog import Target
 from berlin.gateway.chat import LONG_BODY_BYTES, Gateway
 from berlin.gateway.face import Route
@@ -72,7 +72,7 @@ class ResponsesFace:
                 format = ResponsesFormat(keep=partial(self._keep, tenant, sent.previous, call))
             else:
                 call = msgspec.structs.replace(call, echo={**call.echo, "store": False})
-        return await gateway.answer(request, format, call, target, tenant or request.remote)
+        return await gateway.answer(request, format, call, target, tenant or request[VISIT].remote)
 
     async def _count_tokens(self, request: web.Request) -> web.StreamResponse:
         """Answer with a guess: the services that could count are not asked."""
@@ -113,7 +113,7 @@ class ResponsesFace:
             raise HttpFault(426, "no WebSocket here: send POST over HTTP")
         raise web.HTTPMethodNotAllowed("GET", ["POST"])
 
-    def _identify(self, request: web.Request) -> tuple[Key | None, str]:
+    def _identify(self, request: web.Request) -> tuple[Caller | None, str]:
         """Return the client's key, and the tenant whose responses it may see."""
         key = self._gateway.guard.identify(request)
         visit = request[VISIT]
@@ -136,7 +136,7 @@ class ResponsesFace:
         is_long = history or (request.content_length or LONG_BODY_BYTES) >= LONG_BODY_BYTES
         return sent, await asyncio.to_thread(build) if is_long else build()
 
-    def _resolve(self, request: web.Request, key: Key | None, call: ResponsesCall) -> Target:
+    def _resolve(self, request: web.Request, key: Caller | None, call: ResponsesCall) -> Target:
         gateway, asked = self._gateway, call.request.model
         request[VISIT].model = asked
         target = gateway.catalog.resolve(asked)
