@@ -158,6 +158,28 @@ class TokensConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     on_failure: Literal["login", "error"] = "login"
 
 
+class ResponsesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[responses]`: where answers of `/v1/responses` are kept for their clients.
+
+    Attributes:
+        store: `memory` (this process), `file` (this machine), the URL of a Redis (all replicas),
+            or `off`.
+        expire_s: seconds after its last use that a response is forgotten.
+        max_count: responses at most; the oldest go first.
+        max_bytes: bytes of all responses at most; in Redis, of one.
+    """
+
+    store: str | FromEnvironment = "memory"
+    expire_s: float = 2_592_000.0
+    max_count: int = 10_000
+    max_bytes: int = 134_217_728
+
+    def __post_init__(self) -> None:
+        for name in ("expire_s", "max_count", "max_bytes"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive")
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file.
 
@@ -166,6 +188,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         providers: the providers by name.
         tokens: where tokens are kept.
         server: the gateway that `berlin serve` is.
+        responses: where it keeps answers of `/v1/responses`.
         aliases: other names for models, and the name that each means: a provider, or
             `provider:model`. A `*` in an alias stands for any text.
     """
@@ -175,6 +198,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     providers: dict[str, ProviderConfig] = {}
     tokens: TokensConfig = TokensConfig()
     server: ServerConfig = ServerConfig()
+    responses: ResponsesConfig = ResponsesConfig()
 
 
 def load_config(path: Path | None = None) -> Config:

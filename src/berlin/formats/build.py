@@ -27,6 +27,11 @@ def build_format(
 
             path = chat.path or CHAT_PATH
             return OpenAIChatFormat(default_model, path, chat.json, chat.rename)
+        case "openai-responses":
+            from berlin.formats.responses.format import RESPONSES_PATH, ResponsesFormat
+
+            path = chat.path or RESPONSES_PATH
+            return ResponsesFormat(default_model, path, chat.json, chat.rename)
         case "anthropic-messages":
             from berlin.formats.anthropic.format import MESSAGES_PATH, AnthropicMessagesFormat
 

@@ -10,16 +10,18 @@ from berlin.language.conversation import MessagesMap
 from berlin.language.step import Step
 from berlin.language.stream import StreamMap
 
-FormatName: TypeAlias = Literal["described", "openai-chat", "anthropic-messages", "ollama-chat"]
+FormatName: TypeAlias = Literal[
+    "described", "openai-chat", "openai-responses", "anthropic-messages", "ollama-chat"
+]
 
 
 class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table `[chat]` of a recipe.
 
     Attributes:
-        format: `openai-chat`, `anthropic-messages` or `ollama-chat`: a format that Berlin knows.
-            Then `path`, `json` (members that every request has) and `rename` may differ from
-            it, and nothing else is needed. `described`: what stands here.
+        format: `openai-chat`, `openai-responses`, `anthropic-messages` or `ollama-chat`: a
+            format that Berlin knows. Then `path`, `json` (members that every request has) and
+            `rename` may differ from it, and nothing else is needed. `described`: what stands here.
         path: where the chat is sent, below the endpoint's URL, or a whole URL; may hold
             placeholders.
         method: the HTTP method.

@@ -32,6 +32,14 @@ KNOWN_STREAMS: Mapping[FormatName, StreamMap] = {
         output_tokens="/usage/completion_tokens",
         error="/error",
     ),
+    "openai-responses": StreamMap(
+        "sse",
+        text="/delta",
+        finish_reason="/response/status",
+        input_tokens="/response/usage/input_tokens",
+        output_tokens="/response/usage/output_tokens",
+        error=["/error", "/response/error"],
+    ),
     "anthropic-messages": StreamMap(
         "sse",
         text="/delta/text",
