@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 if TYPE_CHECKING:
     from berlin.config import Config
@@ -19,11 +19,58 @@ config_option = click.option(
 )
 
 
+class _NameValue(click.ParamType):
+    """`NAME=VALUE`, where the value is JSON or else text."""
+
+    name = "name=value"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Any]:
+        """Return the name and the value."""
+        name, sign, text = value.partition("=")
+        if not sign or not name:
+            self.fail(f"{value!r} is not NAME=VALUE, such as temperature=0.5", param, ctx)
+        try:
+            return name, json.loads(text)
+        except ValueError:
+            return name, text
+
+
+NAME_VALUE = _NameValue()
+
+
+class JoinedOptions(click.Command):
+    """A command whose option `-o` takes `NAME=VALUE` in one word, or `NAME VALUE` in two."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments, with the two words of an option made one."""
+        return super().parse_args(ctx, _joined(args))
+
+
+def _joined(args: list[str]) -> list[str]:
+    joined: list[str] = []
+    rest = iter(args)
+    for word in rest:
+        joined.append(word)
+        if word == "--":
+            break
+        if word in ("-o", "--option"):
+            name = next(rest, None)
+            if name is not None and "=" not in name:
+                value = next(rest, None)
+                name = name if value is None else f"{name}={value}"
+            joined += [] if name is None else [name]
+    return [*joined, *rest]
+
+
 def load_for_commands(path: Path | None) -> Config:
     """Return the configuration, with tokens kept in a file unless it says otherwise.
 
     Each command is a process of its own: without a file each would log in anew.
     """
+    import msgspec
+
     from berlin.cli.secret_warnings import warn_of_config
     from berlin.config import config_path, load_config
 
