@@ -11,6 +11,7 @@ import msgspec
 from berlin.config.paths import config_path
 from berlin.errors import ConfigurationError
 from berlin.language.toml import parse_toml
+from berlin.recipes.recipe import recipe_names
 from berlin.types import Timeouts
 
 BUILT_IN = ("berlin", "guide")
@@ -70,6 +71,12 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.at_once < 1 or self.waiting < 0:
             raise ValueError("at_once must be 1 or more, and waiting 0 or more")
+
+    @property
+    def default_model(self) -> str:
+        """The model to ask when nobody names one; `""` leaves it to the recipe."""
+        # Where `models` lists all that may be asked, the recipe's default need not be among them.
+        return self.model or (self.models[0] if self.models else "")
 
 
 class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -138,6 +145,16 @@ class TokensConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     on_failure: Literal["login", "error"] = "login"
 
 
+class ChatConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[chat]`: what `berlin chat` does.
+
+    Attributes:
+        history: whether conversations are kept, for `berlin chat -c` and `berlin logs`.
+    """
+
+    history: bool = True
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file.
 
@@ -146,8 +163,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         providers: the providers by name.
         tokens: where tokens are kept.
         server: the gateway that `berlin serve` is.
-        aliases: names of models that clients of the gateway may use, and the `provider:model`
-            that they mean.
+        aliases: other names for models, and the name that each means: a provider, or
+            `provider:model`. A `*` in an alias stands for any text.
+        chat: what `berlin chat` does.
     """
 
     default: str | None = None
@@ -155,6 +173,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     providers: dict[str, ProviderConfig] = {}
     tokens: TokensConfig = TokensConfig()
     server: ServerConfig = ServerConfig()
+    chat: ChatConfig = ChatConfig()
 
 
 def load_config(path: Path | None = None) -> Config:
@@ -174,7 +193,8 @@ def load_config(path: Path | None = None) -> Config:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
     config = parse_toml(text, str(path), Config)
-    if config.default is not None and config.default not in (*config.providers, *BUILT_IN):
+    known = (*config.providers, *BUILT_IN, *recipe_names())
+    if config.default is not None and config.default not in known:
         raise ConfigurationError(f"{path}: default = {config.default!r} names no provider")
     providers = {
         name: msgspec.structs.replace(provider, recipe=_place(provider.recipe, path))

@@ -20,6 +20,7 @@ from berlin.cli.gateway.account import accounts_path
 from berlin.cli.gateway.key import keys_path
 from berlin.cli.options import config_option, load_for_commands
 from berlin.config import (
+    GUIDE,
     Config,
     ServerConfig,
     config_path,
@@ -30,7 +31,7 @@ from berlin.errors import ConfigurationError
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.chat import Gateway
 from berlin.gateway.server import open_server, stop_signals
-from berlin.gateway.setup import GUIDE, Reload, build_gateway, refresh_models_forever
+from berlin.gateway.setup import Reload, build_gateway, refresh_models_forever
 from berlin.types import is_loopback
 
 WATCH_S = 1.0
