@@ -19,25 +19,52 @@ config_option = click.option(
 )
 
 
-class _NameValue(click.ParamType):
-    """`NAME=VALUE`, where the value is JSON or else text."""
-
-    name = "name=value"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, Any]:
-        """Return the name and the value."""
-        name, sign, text = value.partition("=")
+def parse_pairs(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return the options in words like `NAME=VALUE`; a value is JSON, or else text."""
+    pairs: dict[str, Any] = {}
+    for word in values:
+        name, sign, text = word.partition("=")
         if not sign or not name:
-            self.fail(f"{value!r} is not NAME=VALUE, such as temperature=0.5", param, ctx)
+            raise click.BadParameter(f"{word!r} is not NAME=VALUE, such as temperature=0.5")
         try:
-            return name, json.loads(text)
+            pairs[name] = json.loads(text)
         except ValueError:
-            return name, text
+            pairs[name] = text
+    return pairs
 
 
-NAME_VALUE = _NameValue()
+option_option = click.option(
+    "-o",
+    "--option",
+    "options",
+    callback=parse_pairs,
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An option for the model: -o temperature=0.5, or -o temperature 0.5",
+)
+
+
+def _complete_model(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
+    """Return the names that a shell may complete; nothing is asked of any service."""
+    from berlin.config import load_config, model_names
+    from berlin.errors import BerlinError
+
+    try:
+        names = model_names(load_config(ctx.params.get("config"))).list_all()
+        return [name for name in names if name.startswith(begun)]
+    except BerlinError:
+        return []
+
+
+model_option = click.option(
+    "-m",
+    "--model",
+    metavar="PROVIDER:MODEL",
+    shell_complete=_complete_model,
+    help="Who answers; either part may stand alone.",
+)
 
 
 class JoinedOptions(click.Command):

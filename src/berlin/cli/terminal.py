@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -9,6 +10,8 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import asyncio
+
     from rich.console import Console, ConsoleOptions, RenderResult
 
 # Control characters become visible signs: C0 and C1 (with them every escape sequence), and the
@@ -107,6 +110,7 @@ class MarkdownWriter:
         self._in_reasoning = False
         self._tail = ""
         self._show_at = 0.0
+        self._later: asyncio.TimerHandle | None = None
         self._live.start()
 
     def write(self, piece: str) -> None:
@@ -122,6 +126,8 @@ class MarkdownWriter:
 
     def close(self) -> None:
         """Print the last block for good."""
+        if self._later is not None:
+            self._later.cancel()
         self._flush()
         self._live.stop()
 
@@ -132,11 +138,30 @@ class MarkdownWriter:
             # Without the refresh, what is printed would stand above the tail as it was shown last.
             self._live.update("", refresh=True)
             self._print(done)
+        self._show()
+
+    def _show(self) -> None:
         now = time.monotonic()
-        if now >= self._show_at:
-            self._live.update(_Bottom(self._render(self._tail)), refresh=True)
-            # A long block takes long to render: never more than a sixth of the time goes there.
-            self._show_at = time.monotonic() + 5 * (time.monotonic() - now) + FRAME_S
+        if now < self._show_at:
+            self._show_later(self._show_at - now)
+            return
+        self._live.update(_Bottom(self._render(self._tail)), refresh=True)
+        # A long block takes long to render: never more than a sixth of the time goes there.
+        self._show_at = time.monotonic() + 5 * (time.monotonic() - now) + FRAME_S
+
+    def _show_later(self, delay_s: float) -> None:
+        """See to it that the newest text is shown also if nothing comes after it for long."""
+        if self._later is None:
+            import asyncio  # loaded by now, wherever answers stream
+
+            with contextlib.suppress(RuntimeError):  # no loop: all pieces are there already
+                loop = asyncio.get_running_loop()
+                self._later = loop.call_later(delay_s, self._show_now)
+
+    def _show_now(self) -> None:
+        self._later = None
+        if self._tail:
+            self._show()
 
     def _switch(self, *, to_reasoning: bool) -> None:
         if to_reasoning != self._in_reasoning:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from berlin.cli.chat.history import History
+from berlin.cli.chat.history import Conversation, History
 from berlin.cli.chat.slash import Typed, help_text
 from berlin.config import data_path
 from berlin.errors import BerlinError, InvalidRequestError
@@ -27,6 +27,13 @@ class End(Exception):
 def history() -> History:
     """Return where conversations are kept."""
     return History(data_path("conversations.sqlite"))
+
+
+def recall(wanted: str) -> tuple[Conversation, list[Message]]:
+    """Return a conversation that was kept, `""` for the last one. Raises ConfigurationError."""
+    kept = history()
+    conversation = kept.find(wanted)
+    return conversation, [entry.message for entry in kept.entries(conversation.id)]
 
 
 class Actions:
@@ -65,11 +72,8 @@ class Actions:
         return ""
 
     async def _model(self, name: str) -> None:
-        opened = self._chat.opened
-        now = opened.label if opened is not None else "nobody"
-        if name:
-            now = await self._chat.use(name)
-        _say(f"{now} answers.")
+        label = await self._chat.use(name) if name else self._chat.label
+        _say(f"{label} answers.")
 
     def _system(self, text: str) -> None:
         session = self._chat.session
@@ -106,7 +110,7 @@ class Actions:
         if name.endswith(".json"):
             session.replace(_read_messages(Path(name).expanduser()))
         else:
-            session.resume(history().find(name))
+            session.resume(*recall(name))
         _say(f"{len(session.messages)} messages.")
 
     async def _edit(self) -> str:

@@ -43,6 +43,7 @@ class Answer:
 
     @property
     def text(self) -> str:
+        """The text so far."""
         return "".join(self._pieces)
 
     def add(self, event: StreamEvent) -> None:

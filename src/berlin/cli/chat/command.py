@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from berlin.cli.options import NAME_VALUE, JoinedOptions, config_option, load_for_commands
+from berlin.cli.options import (
+    JoinedOptions,
+    config_option,
+    load_for_commands,
+    model_option,
+    option_option,
+)
 
 if TYPE_CHECKING:
     from berlin.cli.chat.session import Session
@@ -42,19 +48,9 @@ class Call:
 
 @click.command(cls=JoinedOptions)
 @click.argument("prompt", required=False)
-@click.option(
-    "-m", "--model", metavar="PROVIDER:MODEL", help="Who answers; either part may stand alone."
-)
+@model_option
 @click.option("-s", "--system", metavar="TEXT", help="What the model is told first.")
-@click.option(
-    "-o",
-    "--option",
-    "options",
-    type=NAME_VALUE,
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="An option for the model: -o temperature=0.5, or -o temperature 0.5",
-)
+@option_option
 @click.option(
     "-a",
     "--attach",
@@ -117,21 +113,21 @@ def chat(
 
 def _session(given: dict[str, Any], keeps: bool, wanted: str | None) -> tuple[Session, str]:
     """Return the session, and who answered in it last if it goes on."""
-    from berlin.cli.chat.actions import history
+    from berlin.cli.chat.actions import history, recall
     from berlin.cli.chat.session import Session, Wishes
 
     schema = given["schema"]
     wishes = Wishes(
         given["system"],
-        dict(given["options"]),
+        given["options"],
         given["timeout"],
         _read_schema(schema) if schema is not None else None,
     )
     session = Session(wishes, history() if keeps else None)
     if wanted is None:
         return session, ""
-    conversation = history().find(wanted)
-    session.resume(conversation)
+    conversation, messages = recall(wanted)
+    session.resume(conversation, messages)
     return session, conversation.model
 
 

@@ -43,7 +43,7 @@ class Chat:
         attached: tuple[Part, ...] = (),
     ) -> None:
         self.session = session
-        self.opened: Opened | None = None
+        self._opened: Opened | None = None
         self._find = find
         self._open_screen = open_screen
         self._names = names
@@ -77,14 +77,16 @@ class Chat:
 
     async def use(self, model: str) -> str:
         """Ask another model from now on, and return its name. Raises BerlinError."""
-        await self._open(self._find(model))
-        assert self.opened is not None
-        return self.opened.label
+        return (await self._open(self._find(model))).label
 
-    async def ask(self, text: str) -> None:
+    @property
+    def label(self) -> str:
+        """Who answers at present."""
+        return self._opened.label if self._opened is not None else ""
+
+    async def ask(self, text: str, opened: Opened) -> None:
         """Ask a question and show the answer; a failure is told in a line."""
-        assert self.opened is not None
-        provider, model, label = self.opened
+        provider, model, label = opened
         question = ask_with(text, self._attached)
         answer = Answer()
         try:
@@ -97,11 +99,12 @@ class Chat:
         self.session.took(question, answer, label)
         self._attached = ()
 
-    async def _open(self, load: Load) -> None:
+    async def _open(self, load: Load) -> Opened:
         opening = await asyncio.to_thread(load)
-        self.opened = await self._stack.enter_async_context(opening)
+        self._opened = await self._stack.enter_async_context(opening)
+        return self._opened
 
-    async def _converse(self, prompt: Callable[..., Any], opening: asyncio.Task[None]) -> int:
+    async def _converse(self, prompt: Callable[..., Any], opening: asyncio.Task[Opened]) -> int:
         actions = Actions(self)
         begun = ""
         while True:
@@ -118,8 +121,8 @@ class Chat:
             try:
                 command = parse(typed)
                 if command is None:
-                    await opening
-                    await self.ask(strip_block(typed))
+                    first = await opening
+                    await self.ask(strip_block(typed), self._opened or first)
                     continue
                 if command.name == "/model":
                     await opening

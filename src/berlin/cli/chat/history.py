@@ -117,7 +117,7 @@ class History:
             ConfigurationError: if there is none, or more than one.
         """
         with self._open() as db:
-            found = _select(db, "where c.id like ? || '%' escape '\\'", (_escaped(wanted),), 2)
+            found = _select(db, wanted, limit=2)
         if not found:
             raise ConfigurationError(
                 f"there is no conversation {wanted!r}; `berlin logs` lists them"
@@ -142,23 +142,16 @@ class History:
 
     def search(self, text: str = "", limit: int = 20) -> list[Conversation]:
         """Return the latest conversations in which a text occurs, newest first."""
-        if not text:
-            with self._open() as db:
-                return _select(db, "", (), limit)
         with self._open() as db:
-            return _select(
-                db,
-                "where c.id in (select conversation from messages "
-                "where text like '%' || ? || '%' escape '\\')",
-                (_escaped(text),),
-                limit,
-            )
+            return _select(db, text=text, limit=limit)
 
     def forget(self, conversation: str | None = None) -> int:
         """Delete a conversation, or all; return how many there were."""
         with self._open() as db:
-            where, values = (" where id = ?", (conversation,)) if conversation else ("", ())
-            return db.execute(f"delete from conversations{where}", values).rowcount
+            done = db.execute(
+                "delete from conversations where ?1 is null or id = ?1", (conversation,)
+            )
+            return done.rowcount
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -187,15 +180,20 @@ def _row(conversation: str, n: int, entry: Entry) -> tuple[object, ...]:
     return (conversation, n, entry.at, entry.message.role, entry.message.text, body, *rest)
 
 
+_SELECT = """
+select c.id, c.started, c.updated, c.model, c.title, c.service_id, c.parent_id,
+    (select count(*) from messages m where m.conversation = c.id)
+from conversations c
+where c.id like ?1 || '%' escape '\\' and (?2 = '' or c.id in (
+    select conversation from messages where text like '%' || ?2 || '%' escape '\\'))
+order by c.updated desc limit ?3
+"""
+
+
 def _select(
-    db: sqlite3.Connection, where: str, values: tuple[str, ...], limit: int
+    db: sqlite3.Connection, wanted: str = "", text: str = "", *, limit: int
 ) -> list[Conversation]:
-    rows = db.execute(
-        "select c.id, c.started, c.updated, c.model, c.title, c.service_id, c.parent_id, "
-        "(select count(*) from messages m where m.conversation = c.id) from conversations c "
-        f"{where} order by c.updated desc limit ?",
-        (*values, limit),
-    ).fetchall()
+    rows = db.execute(_SELECT, (_escaped(wanted), _escaped(text), limit)).fetchall()
     return [Conversation(*row) for row in rows]
 
 

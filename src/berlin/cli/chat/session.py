@@ -12,6 +12,7 @@ import msgspec
 from berlin.cli.chat.answer import Answer
 from berlin.cli.chat.history import Conversation, Entry, History
 from berlin.errors import ConfigurationError
+from berlin.providers.contract import check_option_names
 from berlin.types import ChatRequest, Message, ResponseFormat, Timeouts
 from berlin.types.messages import Part, TextPart
 
@@ -70,13 +71,11 @@ class Session:
         self.messages = []
         self.system = self._wishes.system or ""
 
-    def resume(self, conversation: Conversation) -> None:
+    def resume(self, conversation: Conversation, messages: list[Message]) -> None:
         """Go on with a conversation that was kept."""
-        if self._history is None:
-            raise ConfigurationError("conversations are not kept: `[chat] history = false`")
         self._id = conversation.id
         self._service_id, self._parent_id = conversation.service_id, conversation.parent_id
-        self.messages = [entry.message for entry in self._history.entries(conversation.id)]
+        self.messages = messages
         if self._wishes.system is not None:
             self.system = self._wishes.system
 
@@ -88,6 +87,7 @@ class Session:
     def request(self, question: Message, model: str, limits: Timeouts) -> ChatRequest:
         """Return the request for the next answer. Raises BerlinError."""
         wishes = self._wishes
+        check_option_names(wishes.options)
         timeouts = None if wishes.timeout is None else Timeouts.of(wishes.timeout, limits)
         asked = ChatRequest.of(
             [*self.messages, question],

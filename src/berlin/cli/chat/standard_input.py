@@ -26,7 +26,11 @@ def read_question(prompt: str | None, *, waits: bool = True) -> str | None:
     """
     if prompt is not None and not prompt.strip():
         raise click.UsageError("the prompt is empty")
-    if not waits or sys.stdin is None or sys.stdin.closed:
+    if not waits:
+        if prompt is None:
+            raise click.UsageError("standard input is attached: give a PROMPT with it")
+        return prompt
+    if sys.stdin is None or sys.stdin.closed:
         if prompt is None:
             raise click.UsageError("there is no prompt, and standard input is closed")
         return prompt
