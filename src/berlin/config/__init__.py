@@ -22,11 +22,12 @@ from berlin.config.schema import (
     BUILT_IN,
     Config,
     ProviderConfig,
+    ResponsesConfig,
     ServerConfig,
     TokensConfig,
     load_config,
 )
-from berlin.config.tokens import open_store
+from berlin.config.tokens import open_store, open_tokens
 
 __all__ = [
     "BUILT_IN",
@@ -36,6 +37,7 @@ __all__ = [
     "Names",
     "Overrides",
     "ProviderConfig",
+    "ResponsesConfig",
     "ServerConfig",
     "Settings",
     "Target",
@@ -50,6 +52,7 @@ __all__ = [
     "model_names",
     "offer_of",
     "open_store",
+    "open_tokens",
     "provider_names",
     "provider_of_recipe",
     "resolve_recipe",

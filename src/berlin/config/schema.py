@@ -36,6 +36,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         client_id: for a recipe with OAuth 2.
         client_secret: for a recipe with OAuth 2.
         refresh_token: for a recipe with OAuth 2 and a refresh token from elsewhere.
+        totp_seed: for a login with one-time codes: what an authenticator app is set up with.
         proxy: URL of a proxy.
         ca_file: PEM file with the certificates to trust.
         client_cert: PEM file with the certificate that shows who is asking.
@@ -57,6 +58,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     client_id: str | None = None
     client_secret: str | FromEnvironment | None = None
     refresh_token: str | FromEnvironment | None = None
+    totp_seed: str | FromEnvironment | None = None
     proxy: str | FromEnvironment | None = None
     ca_file: str | None = None
     client_cert: str | None = None
@@ -90,6 +92,10 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         grace_s: seconds that open answers have to end when the gateway stops.
         allowed_hosts: names by which it is reached, besides those of this machine.
         cors_origins: origins of web pages that may ask, such as `https://chat.example.com`.
+        trusted_proxies: addresses or networks of the reverse proxies whose `X-Forwarded-For` or
+            `Forwarded` says where a request comes from. Unless given: this machine, if there are
+            `allowed_hosts`.
+        require_keys: whether clients need a key even if there has never been one.
         access_log: where a line for each request goes: a file, `-` for standard output, or
             nothing.
         metrics: whether `/metrics` counts; unless given, if prometheus-client is installed.
@@ -101,6 +107,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         header_timeout_s: seconds that a client has for the head of a request.
         write_timeout_s: seconds that a client may take for what is written to it.
         max_connections: connections at once at most.
+        client_body_bytes: bytes of requests that are held at once for each client at most.
     """
 
     provider: str | None = None
@@ -110,6 +117,8 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grace_s: float = 10.0
     allowed_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] | None = None
+    require_keys: bool = False
     access_log: str | None = None
     metrics: bool | None = None
     tracing: bool = False
@@ -118,9 +127,13 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     header_timeout_s: float = 20.0
     write_timeout_s: float = 60.0
     max_connections: int = 5_000
+    client_body_bytes: int = 256 * 1024 * 1024
 
     def __post_init__(self) -> None:
-        for name in ("token_lifetime_s", "header_timeout_s", "write_timeout_s", "max_connections"):
+        for name in (
+            *("token_lifetime_s", "header_timeout_s", "write_timeout_s"),
+            *("max_connections", "client_body_bytes"),
+        ):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive")
         if not (self.grace_s >= 0 and self.keep_alive_s >= 0 and 0 <= self.port < 65536):
@@ -155,6 +168,28 @@ class ChatConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     history: bool = True
 
 
+class ResponsesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[responses]`: where answers of `/v1/responses` are kept for their clients.
+
+    Attributes:
+        store: `memory` (this process), `file` (this machine), the URL of a Redis (all replicas),
+            or `off`.
+        expire_s: seconds after its last use that a response is forgotten.
+        max_count: responses at most; the oldest go first.
+        max_bytes: bytes of all responses at most; in Redis, of one.
+    """
+
+    store: str | FromEnvironment = "memory"
+    expire_s: float = 2_592_000.0
+    max_count: int = 10_000
+    max_bytes: int = 134_217_728
+
+    def __post_init__(self) -> None:
+        for name in ("expire_s", "max_count", "max_bytes"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive")
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file.
 
@@ -163,6 +198,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         providers: the providers by name.
         tokens: where tokens are kept.
         server: the gateway that `berlin serve` is.
+        responses: where it keeps answers of `/v1/responses`.
         aliases: other names for models, and the name that each means: a provider, or
             `provider:model`. A `*` in an alias stands for any text.
         chat: what `berlin chat` does.
@@ -174,6 +210,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tokens: TokensConfig = TokensConfig()
     server: ServerConfig = ServerConfig()
     chat: ChatConfig = ChatConfig()
+    responses: ResponsesConfig = ResponsesConfig()
 
 
 def load_config(path: Path | None = None) -> Config:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from berlin.config import (
     default_provider,
     find_provider,
     offer_of,
+    open_tokens,
     provider_names,
     resolve_settings,
 )
@@ -23,26 +24,33 @@ from berlin.errors import BerlinError
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.access.key_reader import KeyReader
+from berlin.gateway.access.required import KeysRequired
+from berlin.gateway.body import Bodies, BodyBudget
 from berlin.gateway.catalog import WAIT_S, Catalog, Service
 from berlin.gateway.chat import Gateway
 from berlin.gateway.observe.log import open_access_log
 from berlin.gateway.observe.metrics import Metrics, open_metrics
 from berlin.gateway.observe.traces import open_traces
 from berlin.gateway.observe.visit import Observer
+from berlin.gateway.stored.open import open_stored
 from berlin.gateway.streaming import OpenStreams
 
 REFRESH_MODELS_S = 600.0
-FACES = ("openai", "anthropic", "ollama", "berlin")
+FACES = ("openai", "responses", "anthropic", "ollama", "berlin")
 
 _log = logging.getLogger("berlin.gateway")
 
 
-def build_gateway(config: Config, keys: Path | None) -> Gateway:
+def build_gateway(
+    config: Config, keys: Path | None, folder: Path | None = None, environ: Mapping[str, str] = {}
+) -> Gateway:
     """Return the gateway that a configuration describes.
 
     Args:
         config: the whole file.
         keys: the file of the API keys; `None` for a gateway without keys.
+        folder: where the configuration is: that keys are required is noted there too.
+        environ: the environment variables.
 
     Raises:
         ConfigurationError: if something in it cannot be used.
@@ -54,9 +62,10 @@ def build_gateway(config: Config, keys: Path | None) -> Gateway:
     return Gateway(
         catalog,
         Guard(
-            KeyReader(keys) if keys is not None else None,
+            _read_keys(keys, folder, server) if keys is not None else None,
             server.allowed_hosts,
             server.cors_origins,
+            server.trusted_proxies,
         ),
         OpenStreams(
             server.keep_alive_s,
@@ -65,7 +74,17 @@ def build_gateway(config: Config, keys: Path | None) -> Gateway:
         ),
         metrics,
         open_observers(server),
+        Bodies(BodyBudget(server.client_body_bytes)),
+        [store for store in (open_tokens(config.tokens, environ),) if store and store.is_needed],
+        open_stored(config.responses),
     )
+
+
+def _read_keys(path: Path, folder: Path | None, server: ServerConfig) -> KeyReader:
+    notes = KeysRequired([path.parent, *([folder] if folder is not None else [])])
+    # A proxy brings requests from elsewhere.
+    required = server.require_keys or bool(server.trusted_proxies)
+    return KeyReader(path, required=required, notes=notes)
 
 
 def open_observers(server: ServerConfig) -> list[Observer]:
@@ -185,8 +204,8 @@ class Reload:
                 self._begin(service.retire())
         gateway.catalog = catalog
         self._begin(refresh_models(gateway))
-        gateway.guard.allowed_hosts = config.server.allowed_hosts
-        gateway.guard.cors_origins = config.server.cors_origins
+        server = config.server
+        gateway.guard.use(server.allowed_hosts, server.cors_origins, server.trusted_proxies)
         gateway.metrics.know(catalog.services)
         watch_logins(catalog, gateway.metrics)
         _log.warning("config.loaded providers=%s", ",".join(catalog.services))
