@@ -197,7 +197,7 @@ async def test_conversations_are_kept_unless_the_configuration_says_no(
     async with ChatService(["Fine."]) as service:
         cli = Cli(tmp_path).uses(service.url)
         if not keeps:
-            cli.configure("[chat]\nhistory = false\n")
+            cli.configure("[terminal]\nhistory = false\n")
         ended = await cli.run("chat", "Hi")
     assert (ended.code, ended.out, ended.err) == (0, "Fine.\n", "")
     file = cli.data / "conversations.sqlite"

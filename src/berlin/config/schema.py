@@ -158,8 +158,8 @@ class TokensConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     on_failure: Literal["login", "error"] = "login"
 
 
-class ChatConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The table `[chat]`: what `berlin chat` does.
+class TerminalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[terminal]`: what `berlin chat` does on this machine.
 
     Attributes:
         history: whether conversations are kept, for `berlin chat -c` and `berlin logs`.
@@ -201,7 +201,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         responses: where it keeps answers of `/v1/responses`.
         aliases: other names for models, and the name that each means: a provider, or
             `provider:model`. A `*` in an alias stands for any text.
-        chat: what `berlin chat` does.
+        terminal: what `berlin chat` does on this machine.
     """
 
     default: str | None = None
@@ -209,7 +209,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     providers: dict[str, ProviderConfig] = {}
     tokens: TokensConfig = TokensConfig()
     server: ServerConfig = ServerConfig()
-    chat: ChatConfig = ChatConfig()
+    terminal: TerminalConfig = TerminalConfig()
     responses: ResponsesConfig = ResponsesConfig()
 
 

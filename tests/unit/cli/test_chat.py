@@ -146,5 +146,5 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     """A broken file is a clear error that says how to do without."""
     path = tmp_path / "conversations.sqlite"
     path.write_text("no database " * 100)
-    with pytest.raises(ConfigurationError, match=r"`\[chat\] history = false`"):
+    with pytest.raises(ConfigurationError, match=r"`\[terminal\] history = false`"):
         History(path).begin("m", "q")

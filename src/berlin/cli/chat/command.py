@@ -104,7 +104,7 @@ def chat(
     question = read_question(prompt, waits="-" not in attached)
     parts = attach(attached)
     settings = load_for_commands(config)
-    keeps = settings.chat.history and not no_history
+    keeps = settings.terminal.history and not no_history
     session, last = _session(given, keeps, "" if goes_on else wanted)
     screen = {name: given[name] for name in ("as_json", "raw", "reasoning")}
     call = Call(question, model or last, parts, screen)

@@ -170,7 +170,7 @@ class History:
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(
                 f"the conversations in {self._path} cannot be used: {error}; "
-                "`[chat] history = false` in berlin.toml does without them"
+                "`[terminal] history = false` in berlin.toml does without them"
             ) from error
 
 

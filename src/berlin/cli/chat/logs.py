@@ -22,7 +22,7 @@ from berlin.cli.terminal import harmless
 def logs(wanted: str | None, search: str, count: int, as_json: bool, forget: bool) -> None:
     """List the conversations of `berlin chat`, or show the one whose id begins with ID.
 
-    They are in a SQLite file that only you can read; `[chat] history = false` in berlin.toml
+    They are in a SQLite file that only you can read; `[terminal] history = false` in berlin.toml
     keeps none. `berlin chat --id ID` goes on with one.
     """
     kept = history()
