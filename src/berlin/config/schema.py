@@ -36,6 +36,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         client_id: for a recipe with OAuth 2.
         client_secret: for a recipe with OAuth 2.
         refresh_token: for a recipe with OAuth 2 and a refresh token from elsewhere.
+        totp_seed: for a login with one-time codes: what an authenticator app is set up with.
         proxy: URL of a proxy.
         ca_file: PEM file with the certificates to trust.
         client_cert: PEM file with the certificate that shows who is asking.
@@ -57,6 +58,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     client_id: str | None = None
     client_secret: str | FromEnvironment | None = None
     refresh_token: str | FromEnvironment | None = None
+    totp_seed: str | FromEnvironment | None = None
     proxy: str | FromEnvironment | None = None
     ca_file: str | None = None
     client_cert: str | None = None
