@@ -281,6 +281,13 @@ PARAMETERS = st.dictionaries(st.text(max_size=6), JSON, max_size=2).map(
 TOOLS = st.lists(st.builds(Tool, NAMES, st.text(max_size=9), PARAMETERS), max_size=2).map(tuple)
 
 
+FORMS = (
+    st.none()
+    | st.just(ResponseFormat())
+    | OBJECTS.map(lambda schema: ResponseFormat(schema, "answer"))
+)
+
+
 @st.composite
 def requests(draw: st.DrawFn) -> ChatRequest:
     """Draw requests; only one that has tools has a choice of them."""
@@ -294,7 +301,11 @@ def requests(draw: st.DrawFn) -> ChatRequest:
         draw(st.sampled_from(choices)) if tools else "auto",
         draw(st.none() | st.booleans()),
         reasoning=draw(st.none() | st.sampled_from(["none", "low", "high"]).map(Reasoning)),
-        response_format=draw(st.none() | OBJECTS.map(lambda schema: ResponseFormat(schema, "answer")) | st.just(ResponseFormat())),
+        response_format=draw(
+            st.none()
+            | OBJECTS.map(lambda schema: ResponseFormat(schema, "answer"))
+            | st.just(ResponseFormat())
+        ),
     )
 
 

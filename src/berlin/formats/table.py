@@ -93,10 +93,11 @@ class Table(msgspec.Struct, frozen=True):
 def table_of(dialect: str) -> Table:
     """Return the table of a dialect; one without a table has an empty one."""
     try:
-        table: Table = import_module(f"berlin.formats.{dialect}.table").TABLE
+        module = import_module(f"berlin.formats.{dialect}.table")
     except ModuleNotFoundError:
         return Table(dialect)
-    return table
+    table = getattr(module, "TABLE", None)
+    return table if isinstance(table, Table) else Table(dialect)
 
 
 class Carrier:

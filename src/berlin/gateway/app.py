@@ -1,4 +1,4 @@
-"""The application: all faces, and what holds for each of them."""
+"""The application: all faces, and what every request goes through."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from berlin.gateway.faces.anthropic import AnthropicFace
 from berlin.gateway.faces.berlin import BerlinFace
 from berlin.gateway.faces.ollama import OllamaFace
 from berlin.gateway.faces.openai import OpenAIFace
+from berlin.gateway.faces.responses import ResponsesFace
 from berlin.gateway.health import HealthPages
 from berlin.gateway.observe.visit import VISIT, Visit
 from berlin.gateway.refusals import from_http, headers_of, public
@@ -32,29 +33,31 @@ def build_app(gateway: Gateway, accounts: Accounts, token_lifetime_s: float) -> 
         accounts: who may log in at the Berlin face.
         token_lifetime_s: seconds that a token of that face is good for.
     """
+    gateway.guard.accounts = len(accounts)
     faces: list[Face] = [
         BerlinFace(gateway, accounts, Sessions(token_lifetime_s)),
         AnthropicFace(gateway),
         OllamaFace(gateway),
+        ResponsesFace(gateway),
         OpenAIFace(gateway),
     ]
-    desk = _Desk(gateway, faces)
+    reception = _Reception(gateway, faces)
 
     @web.middleware
     async def serve(request: web.Request, handler: Handler) -> web.StreamResponse:
-        return await desk.serve(request, handler)
+        return await reception.serve(request, handler)
 
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[serve])
     for face in faces:
         for route in face.routes():
             app.router.add_route(route.method, route.path, route.handler)
     app.add_routes(HealthPages(gateway).routes())
-    app.on_response_prepare.append(desk.finish_head)
+    app.on_response_prepare.append(reception.finish_head)
     return app
 
 
-class _Desk:
-    """Takes every request, and tells every error in the dialect of its face."""
+class _Reception:
+    """Receives every request, and answers every error in the dialect of its face."""
 
     def __init__(self, gateway: Gateway, faces: list[Face]) -> None:
         self._gateway = gateway
@@ -73,7 +76,7 @@ class _Desk:
         gateway = self._gateway
         if HealthPages.has(request.path):
             return await handler(request)
-        visit = request[VISIT] = Visit()
+        visit = request[VISIT] = Visit.of(request, gateway.guard.address(request))
         face = self._face_of(request.path)
         visit.face = face.name
         try:
@@ -98,7 +101,10 @@ class _Desk:
             response = self._refuse(BerlinError("internal error"), face, visit)
         finally:
             # Nothing is waited for here: it is done also when the client has left.
-            visit.end(request, gateway.log, gateway.metrics, gateway.tracing)
+            gateway.bodies.release(request)
+            visit.end()
+            for observer in gateway.observers:
+                observer.ended(visit)
         return response
 
     def _refuse(self, error: BerlinError, face: Face, visit: Visit) -> web.Response:
@@ -118,6 +124,6 @@ class _Desk:
         return response
 
     def _face_of(self, path: str) -> Face:
-        # Targets that are no paths (`*`) are told of by the last one, as all other paths are.
+        # The last one also answers targets that are not paths (`*`).
         last = self._faces[-1]
         return next((face for face in self._faces if path.startswith(face.prefixes)), last)

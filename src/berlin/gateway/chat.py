@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
+from typing import TypeVar
 
 import msgspec
 from aiohttp import web
 
+from berlin.auth.tokens.shared import SharedTokens
 from berlin.errors import UnavailableError
 from berlin.formats.contract import ClientCall, Format
 from berlin.gateway.access.guard import Guard
-from berlin.gateway.body import read_body
+from berlin.gateway.body import Bodies
 from berlin.gateway.catalog import Catalog, Service, Target
-from berlin.gateway.observe.log import AccessLog, NoAccessLog
 from berlin.gateway.observe.metrics import Metrics, NoMetrics
-from berlin.gateway.observe.traces import NoTracing, Tracing
-from berlin.gateway.observe.visit import VISIT
+from berlin.gateway.observe.visit import VISIT, Observer
+from berlin.gateway.stored.responses import StoredResponses
 from berlin.gateway.streaming import OpenStreams
 from berlin.providers.contract import Provider
 
 # Longer bodies are read in a thread, so that the loop goes on.
 LONG_BODY_BYTES = 64 * 1024
+
+_T = TypeVar("_T")
 
 
 class Gateway:
@@ -32,9 +35,11 @@ class Gateway:
         catalog: the providers and models; another one takes its place at a reload.
         guard: who may ask.
         streams: the answers that are being made.
-        log: takes note of each request.
-        metrics: counts them.
-        tracing: makes spans of them.
+        metrics: counts requests, streams and logins.
+        observers: see each request when it has ended: the log, traces, a ledger.
+        bodies: reads what clients send.
+        stores: the token stores without which no request can be answered.
+        stored: keeps the answers that clients may come back to.
 
     Attributes:
         stopping: whether no new work is taken.
@@ -45,16 +50,20 @@ class Gateway:
         catalog: Catalog,
         guard: Guard | None = None,
         streams: OpenStreams | None = None,
-        log: AccessLog | None = None,
         metrics: Metrics | None = None,
-        tracing: Tracing | None = None,
+        observers: Iterable[Observer] = (),
+        bodies: Bodies | None = None,
+        stores: Collection[SharedTokens] = (),
+        stored: StoredResponses | None = None,
     ) -> None:
         self.catalog = catalog
         self.guard = guard or Guard()
         self.streams = streams if streams is not None else OpenStreams()
-        self.log = log or NoAccessLog()
         self.metrics = metrics or NoMetrics()
-        self.tracing = tracing or NoTracing()
+        self.observers = (self.metrics, *observers)
+        self.bodies = bodies or Bodies()
+        self.stores = stores
+        self.stored = stored or StoredResponses.in_memory()
         self.stopping = False
 
     @classmethod
@@ -67,16 +76,20 @@ class Gateway:
         if self.stopping:
             raise UnavailableError("the service is stopping; try again", retry_after=1)
 
-    async def receive(
-        self, request: web.Request, decode: Callable[[bytes], ClientCall]
-    ) -> ClientCall:
+    async def receive(self, request: web.Request, decode: Callable[[bytes], _T]) -> _T:
         """Return what a client asks for, in the words of its face.
+
+        Args:
+            request: the client's request.
+            decode: reads a body of that face.
 
         Raises:
             InvalidRequestError: if it cannot be read.
+            OverloadedError: if too much of the client is being read already.
             HTTPException: if the body is too large, too slow, or no JSON by its own word.
         """
-        body = await read_body(request)
+        visit = request[VISIT]
+        body = await self.bodies.read(request, visit.key or visit.remote)
         if len(body) > LONG_BODY_BYTES:
             return await asyncio.to_thread(decode, body)
         return decode(body)
@@ -94,7 +107,7 @@ class Gateway:
         visit.model = call.request.model
         target = self.catalog.resolve(call.request.model)
         self.guard.check_model(key, target, call.request.model)
-        return await self.answer(request, format, call, target, visit.key or request.remote)
+        return await self.answer(request, format, call, target, visit.key or visit.remote)
 
     async def answer(
         self,
@@ -102,7 +115,7 @@ class Gateway:
         format: Format,
         call: ClientCall,
         target: Target,
-        tenant: str | None,
+        tenant: str,
     ) -> web.StreamResponse:
         """Answer a chat.
 
@@ -111,7 +124,7 @@ class Gateway:
             format: the dialect in which it came and in which the answer goes.
             call: what it asks for.
             target: whom it asks.
-            tenant: on whose account it waits, when there is a line.
+            tenant: who it is, for a fair line.
 
         Raises:
             BerlinError: if there is no answer at all.
@@ -121,7 +134,7 @@ class Gateway:
         chat = msgspec.structs.replace(call.request, model=target.model, request_id=visit.id)
         headers = {"x-berlin-model": _printable(target.full_name)}
         with service.open, self.streams.open:
-            async with service.admission.enter(tenant):
+            async with service.admission.enter(tenant, shared=self.guard.is_shared):
                 bursts = service.provider.bursts(chat)
                 if call.stream:
                     headers["Content-Type"] = format.content_type

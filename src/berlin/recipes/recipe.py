@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from functools import cache
 from importlib import resources
@@ -14,13 +13,16 @@ from berlin.auth.flows.command import CommandMap
 from berlin.auth.flows.login import LoginMap
 from berlin.auth.flows.oauth2 import OAuth2Map
 from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
+from berlin.auth.grant import UNTAKEN
 from berlin.errors import ConfigurationError
 from berlin.formats.build import build_format
 from berlin.formats.contract import Format
 from berlin.language.chat import ChatMap
 from berlin.language.models import FetchMap
+from berlin.language.recognise import RecogniseMap
+from berlin.language.step import SESSION_NAMES
 from berlin.language.toml import find_line, parse_toml
-from berlin.types import Endpoint, Timeouts
+from berlin.types import Endpoint, Timeouts, nearest
 
 SCHEMA = 1
 
@@ -41,6 +43,9 @@ class EndpointMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         client_key: PEM file with its key, if that stands apart.
         allow_http: whether credentials may go over plain http to another machine.
         timeouts: the four limits, in seconds.
+        example: whether the URL is only an example, as each user has another one.
+        hosts: other hosts that a URL in an answer of the service may name, such as
+            `*.example.com`; without them only the URL's own.
     """
 
     url: str
@@ -51,6 +56,8 @@ class EndpointMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     client_key: str | None = None
     allow_http: bool = False
     timeouts: Timeouts = Timeouts()
+    example: bool = False
+    hosts: list[str] = []
 
 
 class ModelsMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,6 +94,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         models: which models there are.
         extends: the shipped recipe that this one differs from.
         source: where the description comes from, and how it was tried.
+        environment: the environment variables in which users of the service keep its credentials
+            anyway: `api_key = "OPENAI_API_KEY"`. A variable for `url` says which address those
+            credentials are for; they are used for no other.
+        recognise: how `berlin add URL` finds out that this recipe fits; never taken over from
+            the recipe that this one extends.
     """
 
     schema: int
@@ -98,14 +110,41 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: ModelsMap = ModelsMap()
     extends: str = ""
     source: str = ""
+    environment: dict[str, str] = {}
+    recognise: RecogniseMap = RecogniseMap()
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
             raise ValueError(_other_version(self.schema))
 
+    @property
+    def login_is_optional(self) -> bool:
+        """Whether the service may be used without the credentials that the recipe knows of."""
+        return isinstance(self.auth, ApiKeyMap | LoginMap) and self.auth.optional
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The names of the credentials without which the service cannot be used."""
+        flow = self.auth.flow()
+        return () if flow is None or self.login_is_optional else flow.needs
+
     def format(self) -> Format:
         """Return the compiled format. Raises ConfigurationError."""
-        return build_format(self.chat, self.models.default)
+        return build_format(self.chat, self.models.default, session_names(self.auth))
+
+
+def session_names(auth: AuthMap) -> frozenset[str]:
+    """Return the placeholders of a login that its chat may have: the token, and what was taken."""
+    match auth:
+        case NoneMap():
+            return frozenset()
+        case LoginMap(steps=steps, refresh=refresh):
+            taken = {name for step in (*steps, *refresh) for name in step.take}
+            return frozenset(SESSION_NAMES | (taken - UNTAKEN))
+        case CommandMap(take=take):
+            return frozenset(SESSION_NAMES | (take.keys() - UNTAKEN))
+        case _:
+            return SESSION_NAMES
 
 
 def recipe_names() -> list[str]:
@@ -159,6 +198,7 @@ def resolve_endpoint(described: EndpointMap, *, allow_http: bool = False) -> End
         headers=described.headers,
         client_cert=described.client_cert,
         client_key=described.client_key,
+        hosts=described.hosts,
     )
 
 
@@ -177,13 +217,17 @@ def _extend(tree: dict[str, Any], text: str, source: str) -> dict[str, Any]:
         return tree
     if base not in recipe_names():
         line = find_line(text, ("extends",))
-        near = difflib.get_close_matches(base, recipe_names(), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(recipe_names())}"
+        near = nearest(base, recipe_names())
+        hint = f"did you mean {near!r}?" if near else f"there are: {', '.join(recipe_names())}"
         raise ConfigurationError(f"{source}, line {line}: no shipped recipe {base!r}; {hint}")
     inherited = _read_tree(base)
     if inherited.get("extends"):
         inherited = _extend(inherited, "", f"{base}.toml")
-    return _merge({k: v for k, v in inherited.items() if k != "source"}, tree)
+    inherited = {k: v for k, v in inherited.items() if k not in _OWN}
+    own = tree.get("endpoint")
+    if isinstance(own, dict) and "url" in own:
+        inherited["endpoint"].pop("example", None)
+    return _merge(inherited, tree)
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -202,6 +246,8 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 _BODIES = frozenset({"json", "form", "multipart"})
+_OWN = frozenset({"source", "recognise", "environment"})
+"""What is true of one recipe only: its variables hold credentials for its own address."""
 
 
 def _read_tree(name: str) -> dict[str, Any]:

@@ -161,9 +161,9 @@ class AnthropicMessagesFormat:
 
 def _fit(request: ChatRequest, document: dict[str, Any], carrier: Carrier) -> None:
     """Leave out what newer models refuse together; clients of other dialects send both."""
-    if "temperature" in document and "top_p" in request.options and "top_p" in document:
-        if document.pop("top_p") != 1:
-            carrier.drop("top_p")
+    both = "temperature" in document and "top_p" in request.options and "top_p" in document
+    if both and document.pop("top_p") != 1:
+        carrier.drop("top_p")
 
 
 def _place_config(request: ChatRequest, own: Mapping[str, Any], document: dict[str, Any]) -> None:
