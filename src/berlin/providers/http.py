@@ -17,7 +17,16 @@ from berlin.language.models import FetchMap
 from berlin.providers.contract import LONG_CONVERSATION, Burst
 from berlin.providers.stopwatch import Stopwatch
 from berlin.transport import Answer, Sender
-from berlin.types import ChatRequest, Finished, HttpRequest, HttpResponse, Secret, Timeouts, mask
+from berlin.types import (
+    ChatRequest,
+    Finished,
+    HttpRequest,
+    HttpResponse,
+    Secret,
+    Started,
+    Timeouts,
+    mask,
+)
 from berlin.wire.html import is_page
 from berlin.wire.status import error_from_answer
 
@@ -97,8 +106,14 @@ class HttpProvider:
                                 head = head or data
                                 if events:
                                     watch.progress()
+                                    if call.dropped and not begun:
+                                        names = (self._name, request.model, 1, call.dropped)
+                                        events.insert(0, Started(*names))
                                     begun = True
                                     yield _in_conversation(events, call)
+                                elif self._format.poll_s is None and not data.isspace():
+                                    # Pings and comments: the service is at work.
+                                    watch.progress()
                                 if decoder.failure is not None:
                                     raise self._explained(decoder.failure, head, begun)
                             if data and self._format.poll_s is None:

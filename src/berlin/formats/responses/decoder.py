@@ -128,7 +128,7 @@ class ResponsesDecoder(DocumentDecoder):
                 events.append(ReasoningDelta("\n\n"))
             case "response.function_call_arguments.delta":
                 self._told(event, "function_call")
-                self._calls.add(events, event.output_index, "", "", event.delta)
+                self._calls.add(events, event.output_index, "", "", event.delta or "")
             case "response.custom_tool_call_input.delta":
                 self._take_input(event, events)
             case "response.output_item.added":
