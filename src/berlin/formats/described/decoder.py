@@ -160,7 +160,10 @@ class MappedDecoder(DocumentDecoder):
             described = True
             if isinstance(reason, str) and reason and reason not in stream.described.unfinished:
                 known = stream.described.finish_reasons
-                self._reason = known.get(reason) or finish_reason_of(reason)
+                # A recipe names its word for calls, if it has one; what cuts an answer is known.
+                meant = finish_reason_of(reason)
+                meant = "stop" if meant == "tool_calls" else meant
+                self._reason = known.get(reason, meant)
             elif reason is True:
                 self._reason = self._reason or "stop"
         for name in ("input_tokens", "output_tokens"):
