@@ -15,6 +15,7 @@ from berlin.errors import AuthenticationError, BerlinError, EmptyResponseError
 from berlin.formats.contract import Exchange, Format
 from berlin.language.models import FetchMap
 from berlin.providers.contract import LONG_CONVERSATION, Burst
+from berlin.providers.reserved import check_values
 from berlin.providers.stopwatch import Stopwatch
 from berlin.transport import Answer, Sender
 from berlin.types import ChatRequest, HttpRequest, HttpResponse, Secret, Timeouts, mask
@@ -189,6 +190,7 @@ class HttpProvider:
         return self._begin(request)
 
     def _begin(self, request: ChatRequest) -> _Opening:
+        check_values(request.options, self._auth.secrets)
         exchange = self._format.encode_request(request)
         try:
             return next(exchange), exchange

@@ -20,19 +20,26 @@ LONGEST_RETRY_AFTER_S = 30.0
 
 
 class Retry:
-    """Sends a request up to `ATTEMPTS` times, with growing pauses or those the service asks for.
+    """Sends a request up to `attempts` times, with growing pauses or those the service asks for.
 
     Args:
         inner: what is tried.
         timeouts: the limits of requests that bring none; `total` bounds all attempts together.
         jitter: a number from 0 to 1 that spreads the pauses.
+        attempts: how often it is tried at most.
     """
 
     def __init__(
-        self, inner: Provider, timeouts: Timeouts, jitter: Callable[[], float] = random.random
+        self,
+        inner: Provider,
+        timeouts: Timeouts,
+        jitter: Callable[[], float] = random.random,
+        *,
+        attempts: int = ATTEMPTS,
     ) -> None:
         self.inner = inner
         self.timeouts = timeouts
+        self.attempts = attempts
         self._jitter = jitter
 
     def bursts(self, request: ChatRequest) -> Bursts:
@@ -45,7 +52,7 @@ class Retry:
 
     def pause(self, error: BerlinError, attempt: int) -> float | None:
         """Return the seconds until the next attempt, or `None` if there shall be none."""
-        if not error.retryable or attempt == ATTEMPTS:
+        if not error.retryable or attempt >= self.attempts:
             return None
         if error.retry_after is not None:
             # The service's word counts, up to where a caller would rather be told.
@@ -84,7 +91,7 @@ class _Attempts:
         timeouts = request.timeouts or retry.timeouts
         now = time.monotonic
         ends_at = now() + timeouts.total
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, retry.attempts + 1):
             self._answer = retry.inner.bursts(request)
             try:
                 first = await self._answer.__anext__()

@@ -126,9 +126,9 @@ def _load_embedded(model: str) -> Opening:
 
 
 def _load_named(name: str, model: str, config: Config) -> Opening:
-    from berlin.client import build_named
+    from berlin.opening import open_provider
 
-    return nullcontext((build_named(name, config), model))
+    return nullcontext((open_provider(name, config), model))
 
 
 def _with_stdin(prompt: str | None) -> str | None:

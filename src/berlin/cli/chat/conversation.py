@@ -17,9 +17,9 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from berlin.cli.terminal import open_writer
 from berlin.config import data_path
 from berlin.errors import BerlinError
-from berlin.providers.contract import AsyncGeneratorProvider
+from berlin.providers.facade import ChatProvider
 
-Opening: TypeAlias = AbstractAsyncContextManager[tuple[AsyncGeneratorProvider, str]]
+Opening: TypeAlias = AbstractAsyncContextManager[tuple[ChatProvider, str]]
 """Gives a provider, and its own name of the model."""
 
 Load: TypeAlias = Callable[[], Opening]
@@ -52,13 +52,13 @@ async def converse(load: Load, messages: list[dict[str, str]], options: dict[str
             await asyncio.wait([opening])
 
 
-async def _open(load: Load, stack: AsyncExitStack) -> tuple[AsyncGeneratorProvider, str]:
+async def _open(load: Load, stack: AsyncExitStack) -> tuple[ChatProvider, str]:
     return await stack.enter_async_context(await asyncio.to_thread(load))
 
 
 async def _converse(
     session: PromptSession[str],
-    opening: Awaitable[tuple[AsyncGeneratorProvider, str]],
+    opening: Awaitable[tuple[ChatProvider, str]],
     messages: list[dict[str, str]],
     options: dict[str, Any],
 ) -> int:
@@ -79,7 +79,7 @@ async def _converse(
 
 
 async def _answer(
-    provider: AsyncGeneratorProvider,
+    provider: ChatProvider,
     model: str,
     messages: list[dict[str, str]],
     options: dict[str, Any],
