@@ -57,6 +57,7 @@ class Berlin(SeedProvider):
         client_id: for a recipe with OAuth 2.0.
         client_secret: for a recipe with OAuth 2.0.
         refresh_token: a first refresh token from elsewhere, for OAuth 2.0.
+        totp_seed: for one-time codes: what an authenticator app is set up with.
         timeout: seconds in all, or the four limits as `Timeouts`.
         max_retries: how often a request is sent again that failed before its first event.
         headers: what every request carries besides its own headers.
@@ -85,6 +86,7 @@ class Berlin(SeedProvider):
         client_id: str | None = None,
         client_secret: str | Secret | None = None,
         refresh_token: str | Secret | None = None,
+        totp_seed: str | Secret | None = None,
         timeout: Limits | None = None,
         max_retries: int | None = None,
         headers: Mapping[str, str] | None = None,
@@ -110,6 +112,7 @@ class Berlin(SeedProvider):
             client_id=client_id,
             client_secret=client_secret,
             refresh_token=refresh_token,
+            totp_seed=totp_seed,
             proxy=proxy,
             ca_file=ca_file,
             client_cert=client_cert,
@@ -208,6 +211,17 @@ class Berlin(SeedProvider):
     def watch_logins(self, observe: Callable[[str], None]) -> None:
         """Call a function after each login from now on: with `ok`, or the code of the error."""
         self._inner.watch_logins(observe)
+
+    async def use_session(self, cookies: str) -> None:
+        """Keep the session that a browser has, in place of a login.
+
+        Args:
+            cookies: the value of the browser's Cookie header.
+
+        Raises:
+            ConfigurationError: if the service's session is not a cookie, or is not among these.
+        """
+        await self._need_service("has no login").use_session(cookies)
 
     async def aclose(self) -> None:
         """Close the connections of the running loop. Another request opens new ones."""

@@ -180,6 +180,17 @@ class RecipeProvider(ChatProvider):
         """
         await self._http.log_in(announce)
 
+    async def use_session(self, cookies: str) -> None:
+        """Keep the session that a browser has, in place of a login.
+
+        Args:
+            cookies: the value of the browser's Cookie header.
+
+        Raises:
+            ConfigurationError: if the service's session is not a cookie, or is not among these.
+        """
+        await self._auth.use_session(cookies)
+
     def watch_logins(self, observe: Callable[[str], None]) -> None:
         """Call a function after each login from now on; see `ChatProvider.watch_logins`."""
         self._auth.observe = observe

@@ -62,6 +62,7 @@ class Overrides(msgspec.Struct, frozen=True):
     client_id: str | None = None
     client_secret: str | Secret | None = None
     refresh_token: str | Secret | None = None
+    totp_seed: str | Secret | None = None
     proxy: str | Secret | None = None
     ca_file: str | None = None
     client_cert: str | None = None

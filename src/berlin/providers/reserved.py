@@ -22,8 +22,8 @@ _NETWORK = "how to connect belongs to the provider: Berlin(proxy=â€¦, ca_file=â€
 
 _PLACES: Mapping[str, str] = {
     **dict.fromkeys(("account", "password", "client_id", "client_secret"), _TO_PROVIDER),
-    **dict.fromkeys(("refresh_token", "proxy", "ca_file", "client_cert"), _TO_PROVIDER),
-    **dict.fromkeys(("client_key", "allow_http", "max_retries", "recipe"), _TO_PROVIDER),
+    **dict.fromkeys(("refresh_token", "totp_seed", "proxy", "ca_file"), _TO_PROVIDER),
+    **dict.fromkeys(("client_cert", "client_key", "allow_http", "max_retries"), _TO_PROVIDER),
     **dict.fromkeys(("api_key", "openai_api_key", "anthropic_api_key"), _KEY),
     **dict.fromkeys(("url", "base_url", "api_base", "api_url", "endpoint"), _URL),
     **dict.fromkeys(("headers", "extra_headers", "default_headers", "cookies"), _HEADERS),
