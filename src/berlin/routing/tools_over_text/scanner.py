@@ -57,7 +57,13 @@ class Scanner:
         self._blank = ""  # blanks that are text only if text follows
         self._after_call = False
         self._call: _Body | None = None
+        self._quoted = False
         self._found: list[Found] = []
+
+    @property
+    def is_swallowed(self) -> bool:
+        """Whether a call stands in an ordinary block that was never closed."""
+        return self._quoted and bool(self._blocks)
 
     def feed(self, text: str) -> list[Found]:
         """Take the next piece, and return what it completes."""
@@ -108,6 +114,8 @@ class Scanner:
     def _end_line(self) -> None:
         """Give out the rest of the line, and note whether it opens or closes an ordinary block."""
         line = _FENCE.fullmatch(self._line)
+        if self._blocks and _classify(self._line, self._fence, is_whole=True) == "call":
+            self._quoted = True
         if line is not None and len(line[1]) <= MAX_INDENT:
             fence, info = line[2], line[3].strip()
             top = self._blocks[-1] if self._blocks else ""
@@ -115,6 +123,7 @@ class Scanner:
             # what Markdown says, but what models write when they quote one.
             if top and not info and fence.startswith(top):
                 self._blocks.pop()
+                self._quoted = self._quoted and bool(self._blocks)
             elif "`" not in info and fence.startswith(top):
                 self._blocks.append(fence)
         self._give(self._line[self._given :])

@@ -1,4 +1,4 @@
-"""A JSON Schema in the short form that people write types in: `{path: string, lines?: number[]}`."""
+"""A JSON Schema as people write types: `{path: string, lines?: number[]}`."""
 
 from __future__ import annotations
 
