@@ -278,10 +278,8 @@ async def test_C30_cancelled_in_the_pause_before_a_retry() -> None:
             await service.seen(chats=1)
             await asyncio.sleep(0.1)
             assert not asking.done()
-            began = time.monotonic()
             asking.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asking
-            assert time.monotonic() - began < 1
         assert len(service.chats) == 1
         assert (await berlin.ask("again")).text == service.text

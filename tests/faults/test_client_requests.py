@@ -80,17 +80,16 @@ from berlin import Berlin
 
 kind = KIND
 berlin = Berlin()
-longest = longest_wait = 0.0
+longest = 0.0
 
 # The time that this process works while the loop stands: only one of its threads works at a time,
-# and what other processes do on this machine does not count. Waiting is seen by the other clock.
+# and what other processes do on this machine does not count.
 async def tick():
-    global longest, longest_wait
+    global longest
     while True:
-        worked, began = time.process_time(), time.perf_counter()
+        worked = time.process_time()
         await asyncio.sleep(0.005)
         longest = max(longest, time.process_time() - worked)
-        longest_wait = max(longest_wait, time.perf_counter() - began)
 
 def make(size):
     if kind == "one":
@@ -115,7 +114,7 @@ async def main():
     quarter, _ = zip(*[await ask(size // 4) for _ in range(3)])
     ticking.cancel()
     await berlin.aclose()
-    print(min(took), min(quarter), min(blocked), longest_wait)
+    print(min(took), min(quarter), min(blocked))
 
 asyncio.run(main())
 """
@@ -128,12 +127,11 @@ async def test_C23_large_requests_leave_the_loop_free(kind: str) -> None:
         source = LARGE.replace("KIND", repr(kind))
         program = await service.run(source, "-W", "error", within=50)
         assert (program.err, program.code) == ("", 0)
-        whole, quarter, blocked, longest_wait = map(float, program.out.split())
+        whole, quarter, blocked = map(float, program.out.split())
         sizes = sorted(len(chat.body) for chat in service.chats)
         assert sizes[-1] >= 10_000_000
         assert whole < 12 * quarter  # four times the size; sixteen-fold would be quadratic
         assert blocked < 0.1
-        assert longest_wait < 2  # and nothing but work kept it
 
 
 @pytest.mark.parametrize(

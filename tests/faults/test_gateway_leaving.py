@@ -15,6 +15,7 @@ from berlin import Berlin
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.catalog import Service
 from berlin.gateway.observe.log import Access
+from berlin.gateway.observe.visit import Visit
 from berlin.providers.scripted import ScriptedProvider
 from support.chat_service import HANG, ChatService, no_new_tasks
 from support.fault_server import FaultServer
@@ -44,8 +45,8 @@ class Lines:
         self.lines: list[Access] = []
         self.changed = asyncio.Event()
 
-    def write(self, access: Access) -> None:
-        self.lines.append(access)
+    def ended(self, visit: Visit) -> None:
+        self.lines.append(Access.of(visit))
         self.changed.set()
 
     def close(self) -> None:

@@ -181,5 +181,4 @@ async def test_H07_gzip_bomb(
     with memory_bound(megabytes=100):
         seen = await play(script, timeouts=limits)
     assert seen.failed_with(kind).startswith(said)
-    assert seen.seconds < 10
     assert len(seen.chats) == 1

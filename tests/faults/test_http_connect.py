@@ -89,7 +89,6 @@ async def test_H44_proxy_is_down(target: str) -> None:
     assert f"http://***@127.0.0.1:{port}" in seen.failed_with(errors.ProxyError)
     assert seen.error is not None
     assert PROXY_PASSWORD not in told_by(seen.error)
-    assert seen.seconds < 3
 
 
 async def test_H44_proxy_never_answers() -> None:
@@ -101,7 +100,6 @@ async def test_H44_proxy_never_answers() -> None:
     message = seen.failed_with(errors.UpstreamTimeoutError)
     assert message.startswith("connect")
     assert f"http://***@127.0.0.1:{port}" in message
-    assert seen.seconds < 4
 
 
 @pytest.mark.parametrize(
@@ -156,7 +154,6 @@ async def test_H47_name_that_does_not_resolve() -> None:
     async with open_berlin(url) as berlin:
         seen = await ask(berlin)
     assert seen.failed_with(errors.ConnectError).startswith(f"no connection to {url}: ")
-    assert seen.seconds < 5
 
 
 async def test_H47_name_that_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +162,6 @@ async def test_H47_name_that_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None
     async with open_berlin("https://service.example") as berlin:
         seen = await ask(berlin)
     assert "service.example" in seen.failed_with(errors.ConnectError)
-    assert seen.seconds < 3
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["refuses", "is silent"])
@@ -181,7 +177,6 @@ async def test_H48_first_of_two_addresses_is_dead(
             async with open_berlin(f"http://two.localhost:{server.port}") as berlin:
                 seen = await ask(berlin)
         assert seen.text == "a"
-        assert seen.seconds < 1
         assert len(server.connections) == 1
 
 
@@ -192,7 +187,6 @@ async def test_H49_connection_refused() -> None:
         seen = await ask(berlin)
     assert url in seen.failed_with(errors.ConnectError)
     assert any(isinstance(one, ConnectionRefusedError) for one in causes(seen.error))
-    assert seen.seconds < 1
 
 
 async def test_H50_connect_never_completes() -> None:
@@ -203,4 +197,4 @@ async def test_H50_connect_never_completes() -> None:
             seen = await ask(berlin)
     assert seen.failed_with(errors.UpstreamTimeoutError).startswith("connect")
     assert PASSWORD not in told_by(seen.error)
-    assert 0.4 < seen.seconds < 4
+    assert seen.seconds > 0.4

@@ -109,7 +109,6 @@ async def test_H30_429_with_nonsense(value: str) -> None:
     as_utf8 = value.encode().decode("latin-1")
     seen = await play(busy(f"Retry-After: {as_utf8}"), GOOD)
     assert seen.text == "a"
-    assert seen.seconds < 5
 
 
 @pytest.mark.parametrize("value", ["1000000000", "999999999999"])
@@ -119,7 +118,6 @@ async def test_H30_429_with_years(value: str) -> None:
     seen.failed_with(errors.RateLimitError)
     assert seen.error is not None
     assert seen.error.retry_after == 86_400
-    assert seen.seconds < 5
 
 
 async def test_H30_429_past_the_deadline() -> None:
@@ -129,7 +127,6 @@ async def test_H30_429_past_the_deadline() -> None:
     seen.failed_with(errors.RateLimitError)
     assert seen.error is not None
     assert seen.error.retry_after == 9
-    assert seen.seconds < 5
     assert len(seen.chats) == 1
 
 

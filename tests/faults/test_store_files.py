@@ -417,10 +417,8 @@ async def test_T31_lock_of_a_dead_process(tmp_path: Path) -> None:
             assert FileStore(folder, PLAIN).try_lock(key) is None
             holder.send_signal(signal.SIGKILL)
             await holder.wait()
-        began = time.monotonic()
         async with process_like(tmp_path, service, folder) as berlin:
             assert (await berlin.ask("ann")).text == "ann"
-        assert time.monotonic() - began < 5
         assert len(service.logins) == 1
 
 
@@ -430,10 +428,8 @@ async def test_T31_lock_file_without_a_holder(tmp_path: Path) -> None:
     folder.mkdir(0o700)
     async with TokenService() as service:
         (folder / f"{key_of(service).digest}.lock").write_text("4711")
-        began = time.monotonic()
         async with process_like(tmp_path, service, folder) as berlin:
             assert (await berlin.ask("ann")).text == "ann"
-        assert time.monotonic() - began < 5
 
 
 def test_T31_a_child_that_was_forked_does_not_keep_the_lock(tmp_path: Path) -> None:

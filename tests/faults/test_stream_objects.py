@@ -91,7 +91,6 @@ async def test_S30_huge_number_in_another_field(number: str) -> None:
     """A number that no type holds does no harm in a field that nobody reads."""
     seen = await play(stream(f'{{"content":"a","x":{number}}}\n'.encode(), line("b")))
     assert seen.text == "ab"
-    assert seen.seconds < 5
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
@@ -110,7 +109,6 @@ async def test_S30_huge_number_in_a_described_field(number: str, where: str) -> 
     """In a field that is read, a number that no type holds is a protocol error after the text."""
     seen = await play(stream(line("a"), (where % number).encode() + b"\n"))
     seen.failed_with(errors.ProtocolError, after=["a", "b"] if "content" in where else ["a"])
-    assert seen.seconds < 5
 
 
 @pytest.mark.parametrize(

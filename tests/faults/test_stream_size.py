@@ -66,7 +66,6 @@ async def test_S29_deep_nesting(field: str, begin: str, end: str) -> None:
     deep = f'{{"content":"b","{field}":{begin * 100_000}1{end * 100_000}}}\n'
     seen = await play(stream(line("a"), deep.encode(), line("c")))
     seen.failed_with(errors.ProtocolError, after=["a"])
-    assert seen.seconds < 5
 
 
 async def test_S41_many_tiny_lines() -> None:
@@ -76,7 +75,6 @@ async def test_S41_many_tiny_lines() -> None:
     seen = await play(stream(*blocks))
     assert seen.pieces == words
     assert seen.error is None
-    assert seen.seconds < 10
 
 
 async def test_S41_many_tiny_lines_take_no_memory() -> None:

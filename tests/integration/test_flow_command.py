@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -131,14 +130,12 @@ async def test_command_that_hangs(tmp_path: Path) -> None:
     """A program that does not end is killed when its time is over."""
     mark = tmp_path / "pid"
     text = f"import os, time; open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
-    began = time.monotonic()
     async with (
         FlowService() as service,
         provider(tmp_path, service.url, command("-c", text, more="timeout_s = 0.6")) as berlin,
     ):
         with pytest.raises(errors.AuthenticationError, match=r"printed no token in 0\.6 s"):
             await berlin.ask("Hello")
-    assert time.monotonic() - began < 5
     assert not Path(f"/proc/{mark.read_text()}").exists()
 
 
@@ -149,11 +146,9 @@ async def test_command_whose_child_hangs(tmp_path: Path) -> None:
     auth = (
         f'[auth]\nflow = "command"\ntimeout_s = 0.6\ncommand = ["sh", "-c", {json.dumps(script)}]\n'
     )
-    began = time.monotonic()
     async with FlowService() as service, provider(tmp_path, service.url, auth) as berlin:
         with pytest.raises(errors.AuthenticationError, match=r"printed no token in 0\.6 s"):
             await berlin.ask("Hello")
-    assert time.monotonic() - began < 5
     stat = Path(f"/proc/{mark.read_text().strip()}/stat")
     async with asyncio.timeout(2):
         while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z":

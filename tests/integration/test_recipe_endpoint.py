@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import ssl
-import time
 from pathlib import Path
 
 import pytest
@@ -189,10 +188,8 @@ async def test_limits_of_the_recipe_and_of_the_configuration(tmp_path: Path) -> 
     async with FaultServer(script) as server:
         async with open_provider(tmp_path, recipe, f"{server.url}/a") as berlin:
             assert berlin.timeouts.idle == 0.3
-            began = time.monotonic()
             told = await tell(berlin)
             assert "idle" in told.failed_with(errors.UpstreamTimeoutError, after="Hello")
-            assert time.monotonic() - began < 5
             told = await tell(berlin, timeouts=limits(total=0.4))
             assert "total" in told.failed_with(errors.UpstreamTimeoutError, after="Hello")
         more = {"timeouts": {"idle": 9, "total": 0.5}}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from pathlib import Path
 from secrets import token_hex
 
@@ -64,14 +63,12 @@ async def test_end_of_the_grace(dialect: Dialect, tmp_path: Path) -> None:
             body = dialect.body("Hi", "house:m1", True)
             async with at.session.post(at.url + dialect.path, json=body) as got:
                 data = await got.content.readuntil(b"first")
-                began = time.monotonic()
                 process.terminate()
                 data += await got.read()
             assert dialect.pieces(data) == ["first"]
             assert dialect.error_in(data) == "the service is stopping; try again"
             assert not dialect.is_whole(data)
             assert await ended(process) == "berlin: stopping\n"
-            assert time.monotonic() - began < 5
         await one.all_closed()
 
 
@@ -128,6 +125,4 @@ async def test_stop_while_a_service_is_asked_for_its_models(tmp_path: Path) -> N
             async with asyncio.timeout(5):
                 while not hanging.requests:
                     await asyncio.sleep(0.01)
-            began = time.monotonic()
             assert await stopped(process) == "berlin: stopping\n"
-            assert time.monotonic() - began < 5

@@ -321,8 +321,8 @@ async def serve(
         Catalog(services, aliases),
         Guard(KeyReader(keys) if keys is not None else None),
         OpenStreams(keep_alive_s, write_timeout_s),
-        log,
         metrics,
+        [log] if log is not None else [],
     )
     async with (
         open_server(served, accounts(), **{"grace_s": 0, **options}) as url,

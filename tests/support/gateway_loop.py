@@ -1,4 +1,4 @@
-"""What one scripted provider serves, and whether the loop stands still meanwhile."""
+"""What one scripted provider serves, and whether the loop gets its turns meanwhile."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from berlin.gateway.catalog import Service
 from berlin.providers.scripted import ScriptedProvider
 from support.gateway import At, serve
 
-# 100 ms on a calm machine; this one runs other things at the same time.
-BLOCKED_S = 0.5
+# Of the processor: what other programs take of the machine meanwhile does not count.
+BLOCKED_CPU_S = 0.5
 
 
 @asynccontextmanager
@@ -25,16 +25,19 @@ async def one() -> AsyncIterator[tuple[At, ScriptedProvider]]:
 
 
 @asynccontextmanager
-async def never_blocked(within: float = BLOCKED_S) -> AsyncIterator[None]:
-    """Fail if the loop stood still for longer than that inside."""
-    longest = 0.0
+async def never_blocked() -> AsyncIterator[None]:
+    """Fail if this process worked for `BLOCKED_CPU_S` without the loop having had a turn.
+
+    Work in another thread counts too, if it does not let the loop's thread run.
+    """
+    most = 0.0
 
     async def beat() -> None:
-        nonlocal longest
+        nonlocal most
         while True:
-            before = time.perf_counter()
+            before = time.process_time()
             await asyncio.sleep(0.01)
-            longest = max(longest, time.perf_counter() - before)
+            most = max(most, time.process_time() - before)
 
     beating = asyncio.create_task(beat())
     await asyncio.sleep(0)
@@ -43,7 +46,7 @@ async def never_blocked(within: float = BLOCKED_S) -> AsyncIterator[None]:
         await asyncio.sleep(0.02)
     finally:
         beating.cancel()
-    assert longest < within, f"the loop stood still for {longest:.2f} s"
+    assert most < BLOCKED_CPU_S, f"{most:.2f} s of work between two turns of the loop"
 
 
 def peak_mib() -> float:

@@ -169,6 +169,8 @@ def resolve_settings(
         ("configuration", _named(mine, name, environ)),
     )
     credentials = _choose_credentials(needs, sources, stored.credentials(endpoint.url))
+    if credentials is None and not recipe.needs:
+        credentials = Credentials(source="nothing needed")
     timeouts = given.timeouts or mine.timeouts or described.timeouts
     tokens = open_tokens(config.tokens, environ)
     return Settings(name, recipe, endpoint, credentials, timeouts, mine.model or "", tokens)

@@ -73,7 +73,7 @@ class _Desk:
         gateway = self._gateway
         if HealthPages.has(request.path):
             return await handler(request)
-        visit = request[VISIT] = Visit()
+        visit = request[VISIT] = Visit.of(request)
         face = self._face_of(request.path)
         visit.face = face.name
         try:
@@ -98,7 +98,9 @@ class _Desk:
             response = self._refuse(BerlinError("internal error"), face, visit)
         finally:
             # Nothing is waited for here: it is done also when the client has left.
-            visit.end(request, gateway.log, gateway.metrics, gateway.tracing)
+            visit.end()
+            for observer in gateway.observers:
+                observer.ended(visit)
         return response
 
     def _refuse(self, error: BerlinError, face: Face, visit: Visit) -> web.Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 import msgspec
@@ -14,10 +14,8 @@ from berlin.formats.contract import ClientCall, Format
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.body import read_body
 from berlin.gateway.catalog import Catalog, Service, Target
-from berlin.gateway.observe.log import AccessLog, NoAccessLog
 from berlin.gateway.observe.metrics import Metrics, NoMetrics
-from berlin.gateway.observe.traces import NoTracing, Tracing
-from berlin.gateway.observe.visit import VISIT
+from berlin.gateway.observe.visit import VISIT, Observer
 from berlin.gateway.streaming import OpenStreams
 from berlin.providers.contract import Provider
 
@@ -32,9 +30,8 @@ class Gateway:
         catalog: the providers and models; another one takes its place at a reload.
         guard: who may ask.
         streams: the answers that are being made.
-        log: takes note of each request.
-        metrics: counts them.
-        tracing: makes spans of them.
+        metrics: counts requests, streams and logins.
+        observers: see each request when it has ended: the log, traces, a ledger.
 
     Attributes:
         stopping: whether no new work is taken.
@@ -45,16 +42,14 @@ class Gateway:
         catalog: Catalog,
         guard: Guard | None = None,
         streams: OpenStreams | None = None,
-        log: AccessLog | None = None,
         metrics: Metrics | None = None,
-        tracing: Tracing | None = None,
+        observers: Iterable[Observer] = (),
     ) -> None:
         self.catalog = catalog
         self.guard = guard or Guard()
         self.streams = streams if streams is not None else OpenStreams()
-        self.log = log or NoAccessLog()
         self.metrics = metrics or NoMetrics()
-        self.tracing = tracing or NoTracing()
+        self.observers = (self.metrics, *observers)
         self.stopping = False
 
     @classmethod

@@ -82,7 +82,8 @@ async def open_server(
             service.admission.close()
     finally:
         await runner.cleanup()
-        gateway.log.close()
+        for observer in gateway.observers:
+            observer.close()
         gateway.guard.close()
         for service in gateway.catalog.services.values():
             await service.provider.aclose()

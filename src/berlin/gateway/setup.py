@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from berlin.client import Berlin, build_named
-from berlin.config import Config, default_provider, resolve_settings
+from berlin.config import Config, ServerConfig, default_provider, resolve_settings
 from berlin.errors import BerlinError
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.access.guard import Guard
@@ -20,7 +20,8 @@ from berlin.gateway.catalog import WAIT_S, Catalog, Service
 from berlin.gateway.chat import Gateway
 from berlin.gateway.observe.log import open_access_log
 from berlin.gateway.observe.metrics import Metrics, open_metrics
-from berlin.gateway.observe.traces import open_tracing
+from berlin.gateway.observe.traces import open_traces
+from berlin.gateway.observe.visit import Observer
 from berlin.gateway.streaming import OpenStreams
 
 GUIDE = "guide"
@@ -56,10 +57,23 @@ def build_gateway(config: Config, keys: Path | None) -> Gateway:
             server.write_timeout_s,
             comments=server.keep_alive == "comment",
         ),
-        open_access_log(server.access_log),
         metrics,
-        open_tracing(server.tracing),
+        open_observers(server),
     )
+
+
+def open_observers(server: ServerConfig) -> list[Observer]:
+    """Return what sees each request when it has ended, besides the metrics.
+
+    Raises:
+        ConfigurationError: if one cannot be opened.
+    """
+    observers: list[Observer] = []
+    if server.tracing:
+        observers.append(open_traces())
+    if server.access_log is not None:
+        observers.append(open_access_log(server.access_log))
+    return observers
 
 
 def watch_logins(catalog: Catalog, metrics: Metrics) -> None:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Coroutine
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -152,8 +152,8 @@ class _Making:
             self._task.cancel()
 
     def __enter__(self) -> Self:
-        self._task = cast("asyncio.Task[Any]", asyncio.current_task(self._loop))
-        self._cancelling = self._task.cancelling()
+        task: Any = asyncio.current_task(self._loop)
+        self._task, self._cancelling = task, task.cancelling()
         self._all.add(self)
         return self
 

@@ -39,6 +39,7 @@ def parse_toml(
     Raises:
         ConfigurationError: if the text is not TOML, has an unknown key or a wrong type.
     """
+    text = text.removeprefix("\ufeff")  # the UTF-8 mark that editors on Windows write
     if len(text) > MAX_TOML_CHARS:
         raise ConfigurationError(f"{source} is too large for a configuration file")
     if _LONG_NAME.search(text):

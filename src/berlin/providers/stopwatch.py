@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
 from berlin.errors import UpstreamTimeoutError
 from berlin.types import Timeouts
@@ -56,7 +56,8 @@ class Stopwatch:
         if deadline > self._total_at:
             deadline = self._total_at
         self._deadline = deadline
-        task = self._task = cast("asyncio.Task[object]", asyncio.current_task(self._loop))
+        task: Any = asyncio.current_task(self._loop)
+        self._task = task
         if self._timer is None or deadline < self._rings_at:
             self._set(deadline)
         cancelling = task.cancelling()

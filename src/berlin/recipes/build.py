@@ -50,6 +50,8 @@ def build_provider(
     )
     described = recipe.auth
     flow = described.flow()
+    if recipe.login_is_optional and not (credentials and credentials.values()):
+        flow = None
     if flow is None or not flow.asks:
         shared = None  # a key or a password is no token: it is not written anywhere
     auth = Authenticator(

@@ -19,6 +19,7 @@ from berlin.formats.build import build_format
 from berlin.formats.contract import Format
 from berlin.language.chat import ChatMap
 from berlin.language.models import FetchMap
+from berlin.language.recognise import RecogniseMap
 from berlin.language.toml import find_line, parse_toml
 from berlin.types import Endpoint, Timeouts
 
@@ -87,6 +88,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         models: which models there are.
         extends: the shipped recipe that this one differs from.
         source: where the description comes from, and how it was tried.
+        recognise: how `berlin add URL` finds out that this recipe fits; never taken over from
+            the recipe that this one extends.
     """
 
     schema: int
@@ -98,10 +101,22 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: ModelsMap = ModelsMap()
     extends: str = ""
     source: str = ""
+    recognise: RecogniseMap = RecogniseMap()
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
             raise ValueError(_other_version(self.schema))
+
+    @property
+    def login_is_optional(self) -> bool:
+        """Whether the service may be used without the credentials that the recipe knows of."""
+        return isinstance(self.auth, ApiKeyMap | LoginMap) and self.auth.optional
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The names of the credentials without which the service cannot be used."""
+        flow = self.auth.flow()
+        return () if flow is None or self.login_is_optional else flow.needs
 
     def format(self) -> Format:
         """Return the compiled format. Raises ConfigurationError."""
@@ -183,7 +198,7 @@ def _extend(tree: dict[str, Any], text: str, source: str) -> dict[str, Any]:
     inherited = _read_tree(base)
     if inherited.get("extends"):
         inherited = _extend(inherited, "", f"{base}.toml")
-    return _merge({k: v for k, v in inherited.items() if k != "source"}, tree)
+    return _merge({k: v for k, v in inherited.items() if k not in _OWN}, tree)
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -202,6 +217,8 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 _BODIES = frozenset({"json", "form", "multipart"})
+_OWN = frozenset({"source", "recognise"})
+"""What is true of one recipe only."""
 
 
 def _read_tree(name: str) -> dict[str, Any]:

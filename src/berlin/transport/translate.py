@@ -59,6 +59,9 @@ def _translate(error: BaseException, endpoint: Endpoint) -> BerlinError:
             return ProxyError(f"the proxy {proxy} cannot be reached: {error.os_error}")
         case aiohttp.ClientConnectorError() if proxy and _is_host_of(error.host, endpoint.proxy):
             return ProxyError(f"the proxy {proxy} cannot be reached: {error.os_error}")
+        case aiohttp.ClientError() | ssl.SSLError() if _answers_without_tls(error):
+            plain = host.replace("https://", "http://", 1)
+            return TLSError(f"{host} answers without TLS; if it speaks plain http, write {plain}")
         case aiohttp.ClientOSError() if isinstance(error.__cause__, ssl.SSLError):
             return TLSError(f"no secure connection to {host}: {_said(error)}")
         case aiohttp.ClientSSLError() | ssl.SSLError() | aiohttp.ServerFingerprintMismatch():
@@ -82,6 +85,16 @@ def _translate(error: BaseException, endpoint: Endpoint) -> BerlinError:
             return ConnectionLostError(f"the connection to {host} broke: {_said(error)}")
         case _:  # python_socks has a tree of its own, below Exception
             return ProxyError(f"the proxy {proxy} failed: {_said(error)}")
+
+
+def _answers_without_tls(error: BaseException) -> bool:
+    """Tell whether what came back to a TLS greeting was no TLS at all."""
+    said = getattr(error, "os_error", None) or error.__cause__ or error
+    return isinstance(said, ssl.SSLError) and said.reason in _NO_TLS
+
+
+# What OpenSSL 1.1, 3.0 and 3.2 call it.
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")
 
 
 def _is_host_of(host: str, proxy: Secret | None) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -61,11 +60,9 @@ async def test_open_answer_may_end_within_the_grace() -> None:
     async with Berlin(url, "alice", "pw", timeouts=QUICK) as berlin:
         pieces = berlin.text("Hi")
         assert await anext(pieces) == "first"
-        began = time.monotonic()
         ending = asyncio.create_task(server.__aexit__(None, None, None))
         assert [piece async for piece in pieces] == ["last"]
         await ending
-    assert time.monotonic() - began < 5
     assert provider.closed == 0
 
 

@@ -44,12 +44,15 @@ class LoginMap(
         refresh: the requests that get the next token; they may use `{refresh_token}`.
         attach: how requests carry the token.
         rejected_statuses: the statuses that mean: the token is no longer good.
+        optional: whether the service may be used without a login; then there is none if no
+            credentials are given.
     """
 
     steps: list[Step]
     refresh: list[Step] = []
     attach: Attachment = BEARER
     rejected_statuses: tuple[int, ...] = (401,)
+    optional: bool = False
 
     def flow(self) -> Flow:
         """Return the compiled flow. Raises ConfigurationError."""

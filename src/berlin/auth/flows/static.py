@@ -31,10 +31,16 @@ class NoneMap(
 class ApiKeyMap(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="flow", tag="api-key"
 ):
-    """`flow = "api-key"`: the key is the token."""
+    """`flow = "api-key"`: the key is the token.
+
+    Attributes:
+        optional: whether the service may be used without a key; then none is sent if there is
+            none.
+    """
 
     attach: Attachment = BEARER
     rejected_statuses: tuple[int, ...] = ()
+    optional: bool = False
 
     def flow(self) -> Flow | None:
         """Return the flow."""

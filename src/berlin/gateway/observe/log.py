@@ -1,4 +1,4 @@
-"""The access log: one line of JSON for each request, without a word of what was said."""
+"""The access log: one JSON line for each request, without prompt or answer."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from msgspec.structs import asdict
 
 from berlin.errors import ConfigurationError
+from berlin.gateway.observe.visit import Visit
 
 MAX_VALUE_CHARS = 200
 # Of lines that are not written yet; beyond it new ones are dropped and counted.
@@ -28,26 +29,7 @@ _log = logging.getLogger("berlin.gateway")
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
-    """One request, at its end. No prompt, no answer and no token has a place here.
-
-    Attributes:
-        request_id: the id that the client was told too.
-        method: of HTTP.
-        path: template of the route, or the path; what follows a `?` is not logged.
-        face: name of the face, or `None` where no route fits.
-        provider: name of the provider that was asked, or `None`.
-        model: what the client asked for, or `None`.
-        key: id of the key, or `None`.
-        status: HTTP status of the answer; 0 if none went out.
-        outcome: "ok", "client_left", or the code of the error.
-        stream: whether the answer was streamed.
-        duration_ms: from the request's head to the answer's end.
-        first_event_ms: from the request's head to the first event, or `None`.
-        input_tokens: as the service counts them, or `None`.
-        output_tokens: as the service counts them, or `None`.
-        bytes_out: of the answer's body.
-        remote: the client's address, or `None`.
-    """
+    """The line of one request. Attributes are those of `Visit`, `None` where there is nothing."""
 
     request_id: str
     method: str
@@ -66,27 +48,28 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     bytes_out: int = 0
     remote: str | None = None
 
-
-class AccessLog(Protocol):
-    """Takes note of requests."""
-
-    def write(self, access: Access) -> None:
-        """Log a request; nothing is raised and nothing is waited for."""
-        ...
-
-    def close(self) -> None:
-        """Write what is left, for `LAST_LINES_S` at most."""
-        ...
-
-
-class NoAccessLog:
-    """Logs nothing."""
-
-    def write(self, access: Access) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
+    @classmethod
+    def of(cls, visit: Visit) -> Access:
+        """Return the line of a visit."""
+        first, usage = visit.first_event_s, visit.usage
+        return cls(
+            request_id=visit.id,
+            method=visit.method,
+            path=visit.path,
+            face=visit.face or None,
+            provider=visit.provider or None,
+            model=visit.model or None,
+            key=visit.key or None,
+            status=visit.status,
+            outcome=visit.outcome,
+            stream=visit.stream,
+            duration_ms=visit.seconds * 1000,
+            first_event_ms=None if first is None else first * 1000,
+            input_tokens=usage.input_tokens if usage else None,
+            output_tokens=usage.output_tokens if usage else None,
+            bytes_out=visit.bytes_out,
+            remote=visit.remote or None,
+        )
 
 
 class JsonAccessLog:
@@ -117,8 +100,12 @@ class JsonAccessLog:
         self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
         self._thread.start()
 
+    def ended(self, visit: Visit) -> None:
+        """Log a visit; see `Observer`."""
+        self.write(Access.of(visit))
+
     def write(self, access: Access) -> None:
-        """Log a request; the line is on its way within `BATCH_S`."""
+        """Log a request; the line is written within `BATCH_S`."""
         if len(self._lines) >= MAX_PENDING:
             self._lose(1, "lines come faster than they can be written")
             return
@@ -194,18 +181,16 @@ _TEXTS = tuple(f.name for f in msgspec.structs.fields(Access) if f.type in (str,
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def open_access_log(target: str | os.PathLike[str] | None) -> AccessLog:
-    """Return the log that is wanted.
+def open_access_log(target: str | os.PathLike[str]) -> JsonAccessLog:
+    """Return the log that the configuration names.
 
     Args:
-        target: "-" for stdout, or a file that is made with mode 0600 and written to at its end,
-            or `None` for no log. Whoever rotates the file copies and truncates it.
+        target: "-" for stdout, or a file that is created with mode 0600 and appended to. Rotate
+            it by copying and truncating.
 
     Raises:
         ConfigurationError: if the file cannot be opened.
     """
-    if target is None:
-        return NoAccessLog()
     try:
         if target == "-":
             return JsonAccessLog(os.dup(sys.stdout.fileno()))

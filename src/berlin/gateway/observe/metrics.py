@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from typing import Any, Protocol
 
 from berlin.errors import BerlinError, ConfigurationError
+from berlin.gateway.observe.visit import Observer, Visit
 from berlin.gateway.refusals import STATUS_CODES
 
 # Of seconds: from a cached first event to an answer that takes minutes.
@@ -14,32 +15,8 @@ BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0
 OTHER = "other"
 
 
-class Metrics(Protocol):
+class Metrics(Observer, Protocol):
     """Counts; every call is cheap and none raises."""
-
-    def end_request(
-        self,
-        *,
-        face: str | None,
-        provider: str | None,
-        outcome: str,
-        status: int,
-        seconds: float,
-        first_event_s: float | None = None,
-        events: int = 0,
-    ) -> None:
-        """Count a request at its end.
-
-        Args:
-            face: name of the face, or `None` where no route fits.
-            provider: name of the provider that was asked, or `None`.
-            outcome: "ok", "client_left", "refused", or the code of the error.
-            status: HTTP status of the answer; 0 if none went out.
-            seconds: from the request's head to the answer's end.
-            first_event_s: from the request's head to the first event, or `None`.
-            events: how many events the provider gave.
-        """
-        ...
 
     def open_stream(self, face: str) -> None:
         """Count an answer that begins to be written."""
@@ -47,10 +24,6 @@ class Metrics(Protocol):
 
     def close_stream(self, face: str) -> None:
         """Count an answer that was open before."""
-        ...
-
-    def fail_upstream(self, provider: str, code: str) -> None:
-        """Count an error of a service, by the code of the error."""
         ...
 
     def end_login(self, provider: str, result: str) -> None:
@@ -73,16 +46,16 @@ class Metrics(Protocol):
 class NoMetrics:
     """Counts nothing."""
 
-    def end_request(self, **values: object) -> None:
+    def ended(self, visit: Visit) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
         """Do nothing."""
 
     def open_stream(self, face: str) -> None:
         """Do nothing."""
 
     def close_stream(self, face: str) -> None:
-        """Do nothing."""
-
-    def fail_upstream(self, provider: str, code: str) -> None:
         """Do nothing."""
 
     def end_login(self, provider: str, result: str) -> None:
@@ -155,27 +128,23 @@ class PrometheusMetrics:
         self._known_series: dict[tuple[Any, ...], Any] = {}
         self._waiting = gauge("waiting", "Requests that wait for a provider.", "provider")
 
-    def end_request(
-        self,
-        *,
-        face: str | None,
-        provider: str | None,
-        outcome: str,
-        status: int,
-        seconds: float,
-        first_event_s: float | None = None,
-        events: int = 0,
-    ) -> None:
+    def ended(self, visit: Visit) -> None:
         """Count a request at its end."""
-        face, provider = _known(face, self._faces), _known(provider, self._providers)
-        outcome = _known(outcome, self._outcomes)
-        told = str(status) if 100 <= status <= 599 else OTHER
-        self._series(self._requests, face, provider, outcome, told).inc()
-        self._series(self._seconds, face, provider).observe(seconds)
-        if events > 0:
-            self._series(self._events, provider).inc(events)
-        if first_event_s is not None:
-            self._series(self._first_event, provider).observe(first_event_s)
+        face, provider = _known(visit.face, self._faces), _known(visit.provider, self._providers)
+        outcome = _known(visit.outcome, self._outcomes)
+        status = str(visit.status) if 100 <= visit.status <= 599 else OTHER
+        self._series(self._requests, face, provider, outcome, status).inc()
+        self._series(self._seconds, face, provider).observe(visit.seconds)
+        if visit.events > 0:
+            self._series(self._events, provider).inc(visit.events)
+        if visit.first_event_s is not None:
+            self._series(self._first_event, provider).observe(visit.first_event_s)
+        failure = visit.upstream_failure
+        if failure is not None:
+            self._series(self._errors, provider, _known(failure, self._outcomes)).inc()
+
+    def close(self) -> None:
+        """Keep everything: it is read until the end."""
 
     def open_stream(self, face: str) -> None:
         """Count an answer that begins to be written."""
@@ -184,11 +153,6 @@ class PrometheusMetrics:
     def close_stream(self, face: str) -> None:
         """Count an answer that was open before."""
         self._open[_known(face, self._faces)] -= 1
-
-    def fail_upstream(self, provider: str, code: str) -> None:
-        """Count an error of a service."""
-        labels = _known(provider, self._providers), _known(code, self._outcomes)
-        self._errors.labels(*labels).inc()
 
     def end_login(self, provider: str, result: str) -> None:
         """Count a login at a service."""
@@ -248,8 +212,8 @@ def open_metrics(
         ) from error
 
 
-def _known(value: str | None, known: Collection[str]) -> str:
-    return value if value is not None and value in known else OTHER
+def _known(value: str, known: Collection[str]) -> str:
+    return value if value in known else OTHER
 
 
 def _codes(error: type[BerlinError]) -> Iterable[str]:

@@ -1,37 +1,17 @@
-"""Spans of OpenTelemetry: one for each request, made at its end.
+"""OpenTelemetry spans: one for each request, made when it ends.
 
-None of the names below `gen_ai` is stable yet; all of them stand here.
+None of the `gen_ai` names is stable yet; all that Berlin uses are in this module.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
-
-from aiohttp import web
 
 from berlin.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from berlin.gateway.observe.visit import Visit
+from berlin.gateway.observe.visit import Visit
 
 
-class Tracing(Protocol):
-    """Takes note of requests as spans."""
-
-    def end_request(self, visit: Visit, request: web.Request) -> None:
-        """Make the span of a request that has ended."""
-        ...
-
-
-class NoTracing:
-    """Makes no spans."""
-
-    def end_request(self, visit: Visit, request: web.Request) -> None:
-        """Do nothing."""
-
-
-class OpenTelemetryTracing:
+class Traces:
     """Makes spans with whatever provider the process has set up for OpenTelemetry.
 
     Raises:
@@ -45,10 +25,10 @@ class OpenTelemetryTracing:
         self._trace = trace
         self._tracer = trace.get_tracer("berlin.gateway")
 
-    def end_request(self, visit: Visit, request: web.Request) -> None:
-        """Make the span of a request that has ended; it belongs to the client's trace."""
+    def ended(self, visit: Visit) -> None:
+        """Make the span of a visit; it belongs to the client's trace."""
         now = time.time_ns()
-        began = now - int((time.perf_counter() - visit.began_at) * 1e9)
+        began = now - int(visit.seconds * 1e9)
         attributes: dict[str, str | int | float] = {
             "gen_ai.operation.name": "chat",
             "http.response.status_code": visit.status,
@@ -61,14 +41,13 @@ class OpenTelemetryTracing:
         if visit.usage is not None:
             attributes["gen_ai.usage.input_tokens"] = visit.usage.input_tokens
             attributes["gen_ai.usage.output_tokens"] = visit.usage.output_tokens
-        if visit.first_event_at is not None:
-            seconds = visit.first_event_at - visit.began_at
-            attributes["gen_ai.server.time_to_first_token"] = seconds
+        if visit.first_event_s is not None:
+            attributes["berlin.first_event_seconds"] = visit.first_event_s
         if visit.outcome != "ok":
             attributes["error.type"] = visit.outcome
         span = self._tracer.start_span(
-            f"chat {visit.provider}" if visit.provider else f"{request.method} {visit.face}",
-            context=self._extract(request.headers),
+            f"chat {visit.provider}" if visit.provider else f"{visit.method} {visit.face}",
+            context=self._extract(visit.headers),
             kind=self._trace.SpanKind.SERVER,
             attributes=attributes,
             start_time=began,
@@ -77,17 +56,18 @@ class OpenTelemetryTracing:
             span.set_status(self._trace.StatusCode.ERROR)
         span.end(end_time=now)
 
+    def close(self) -> None:
+        """Keep nothing: spans are the exporter's."""
 
-def open_tracing(wanted: bool) -> Tracing:
-    """Return what makes spans, or what makes none.
+
+def open_traces() -> Traces:
+    """Return what makes spans.
 
     Raises:
-        ConfigurationError: if spans are wanted and opentelemetry-api is not installed.
+        ConfigurationError: if opentelemetry-api is not installed.
     """
-    if not wanted:
-        return NoTracing()
     try:
-        return OpenTelemetryTracing()
+        return Traces()
     except ImportError as error:
         raise ConfigurationError(
             "tracing needs opentelemetry-api: pip install 'berlin-llm[otel]'"

@@ -1,9 +1,11 @@
-"""One request of a client, from its head to the end of its answer."""
+"""One request of a client, from its headers to the end of its answer, and who observes it."""
 
 from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Mapping
+from typing import Protocol
 
 from aiohttp import web
 
@@ -14,11 +16,8 @@ from berlin.errors import (
     ServiceError,
     TransportError,
 )
-from berlin.gateway.observe.log import Access, AccessLog
-from berlin.gateway.observe.metrics import Metrics
-from berlin.gateway.observe.traces import Tracing
 from berlin.providers.contract import Burst
-from berlin.types import Finished, Usage, UsageReport
+from berlin.types import Finished, Started, Usage, UsageReport
 
 _OF_SERVICES = (TransportError, ServiceError, AuthenticationError, PermissionDeniedError)
 
@@ -26,26 +25,39 @@ VISIT: web.RequestKey[Visit]
 
 
 class Visit:
-    """What is known of a request; the log line and the metrics are made of it.
+    """What is known of a request. Log, metrics, traces and ledger are made from it.
+
+    No prompt, answer or secret has a place here.
 
     Attributes:
-        id: told to the client, to the service, and in every log line.
+        id: sent to the client and to the service, and part of every log line.
+        method: HTTP method.
+        path: template of the route, or the path; never the query.
+        remote: the client's address.
+        headers: of the request.
         face: name of the face, `""` where no route fits.
         provider: name of the provider that was asked.
         model: what the client asked for.
         key: id of the client's key.
         stream: whether the answer is streamed.
-        first_event_at: when the first event came, on the clock of `time.perf_counter`.
+        began_at: when it began, on the clock of `time.perf_counter`.
+        first_event_at: when the first event came, on the same clock.
+        seconds: from the request's headers to the end of its answer; 0 before the end.
         events: how many events came.
-        usage: what the answer has cost, as the service says.
-        bytes_out: of the answer's body.
+        started: who answered, where the provider says so.
+        usage: what the answer cost, as the service reports it.
+        bytes_out: size of the answer's body.
         error: what the answer ended with.
-        left: whether the client went before its end.
-        status: HTTP status of the answer.
+        left: whether the client left before the end.
+        status: HTTP status of the answer; 0 if none went out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, method: str, path: str, remote: str, headers: Mapping[str, str]) -> None:
         self.id = f"req_{uuid.uuid4().hex}"
+        self.method = method
+        self.path = path
+        self.remote = remote
+        self.headers = headers
         self.face = ""
         self.provider = ""
         self.model = ""
@@ -53,12 +65,21 @@ class Visit:
         self.stream = False
         self.began_at = time.perf_counter()
         self.first_event_at: float | None = None
+        self.seconds = 0.0
         self.events = 0
+        self.started: Started | None = None
         self.usage: Usage | None = None
         self.bytes_out = 0
         self.error: BerlinError | None = None
         self.left = False
         self.status = 0
+
+    @classmethod
+    def of(cls, request: web.Request) -> Visit:
+        """Return the visit that a request begins."""
+        resource = request.match_info.route.resource
+        path = request.path if resource is None else resource.canonical
+        return cls(request.method, path, request.remote or "", request.headers)
 
     @property
     def outcome(self) -> str:
@@ -69,57 +90,44 @@ class Visit:
             return self.error.code
         return "ok" if self.status < 400 else "refused"
 
+    @property
+    def first_event_s(self) -> float | None:
+        """Seconds from the request's headers to the first event."""
+        return None if self.first_event_at is None else self.first_event_at - self.began_at
+
+    @property
+    def upstream_failure(self) -> str | None:
+        """The code of the error, if it was the service's."""
+        is_theirs = self.provider and isinstance(self.error, _OF_SERVICES)
+        return self.error.code if is_theirs and self.error is not None else None
+
     def note(self, burst: Burst) -> None:
-        """Take note of what came."""
+        """Record what came."""
         if self.first_event_at is None:
             self.first_event_at = time.perf_counter()
+            if type(burst[0]) is Started:
+                self.started = burst[0]
         self.events += len(burst)
         if type(burst[-1]) is Finished or type(burst[-1]) is UsageReport:
             for event in burst[-2:]:
                 if isinstance(event, UsageReport):
                     self.usage = event.usage
 
-    def end(self, request: web.Request, log: AccessLog, metrics: Metrics, tracing: Tracing) -> None:
-        """Take note of the end. It waits for nothing, so a client that left does not stop it."""
-        seconds = time.perf_counter() - self.began_at
-        first = None if self.first_event_at is None else self.first_event_at - self.began_at
-        log.write(
-            Access(
-                request_id=self.id,
-                method=request.method,
-                path=_path(request),
-                face=self.face or None,
-                provider=self.provider or None,
-                model=self.model or None,
-                key=self.key or None,
-                status=self.status,
-                outcome=self.outcome,
-                stream=self.stream,
-                duration_ms=seconds * 1000,
-                first_event_ms=None if first is None else first * 1000,
-                input_tokens=self.usage.input_tokens if self.usage else None,
-                output_tokens=self.usage.output_tokens if self.usage else None,
-                bytes_out=self.bytes_out,
-                remote=request.remote,
-            )
-        )
-        if self.provider and isinstance(self.error, _OF_SERVICES):
-            metrics.fail_upstream(self.provider, self.error.code)
-        metrics.end_request(
-            face=self.face or None,
-            provider=self.provider or None,
-            outcome=self.outcome,
-            status=self.status,
-            seconds=seconds,
-            first_event_s=first,
-            events=self.events,
-        )
-        tracing.end_request(self, request)
+    def end(self) -> None:
+        """Stop the clock."""
+        self.seconds = time.perf_counter() - self.began_at
+
+
+class Observer(Protocol):
+    """Sees every visit once, when it has ended."""
+
+    def ended(self, visit: Visit) -> None:
+        """Record a visit. Nothing is raised or waited for: the client may have left."""
+        ...
+
+    def close(self) -> None:
+        """Write what is left, in bounded time."""
+        ...
 
 
 VISIT = web.RequestKey("visit", Visit)
-
-
-def _path(request: web.Request) -> str:
-    resource = request.match_info.route.resource
-    return resource.canonical if resource is not None else request.path

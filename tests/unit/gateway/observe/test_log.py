@@ -118,9 +118,7 @@ def test_line_is_written_soon(tmp_path: Path) -> None:
     log = JsonAccessLog(write)
     for n in range(3):
         log.write(access(request_id=str(n)))
-        began = time.monotonic()
         assert json.loads(os.read(read, 65536))["request_id"] == str(n)
-        assert time.monotonic() - began < 2
     log.close()
     assert os.read(read, 1) == b""
     os.close(read)
@@ -164,11 +162,9 @@ def test_pipe_that_nobody_reads(
     read, write = full_pipe
     log = JsonAccessLog(write)
     total = 2 * MAX_PENDING + 1000
-    began = time.monotonic()
     with caplog.at_level(logging.ERROR, "berlin.gateway"):
         for n in range(total):
             log.write(access(request_id=str(n)))
-    assert time.monotonic() - began < 10
     assert 1000 <= log.lost <= total - MAX_PENDING
     assert [r.message.split(" ")[0] for r in caplog.records] == ["access_log.lost"]
     read_all: list[bytes] = []
@@ -270,10 +266,3 @@ def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none" / "access.log", tmp_path / "pipe"):
         with pytest.raises(ConfigurationError, match=f"the access log {path} cannot be opened"):
             open_access_log(path)
-
-
-def test_no_log() -> None:
-    """Without a target nothing is logged."""
-    log = open_access_log(None)
-    log.write(access())
-    log.close()

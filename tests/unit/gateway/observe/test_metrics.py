@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from berlin.errors import ConfigurationError
+from berlin.errors import BerlinError, ConfigurationError, TLSError, UpstreamTimeoutError
 from berlin.gateway.observe.metrics import Metrics, NoMetrics, open_metrics
+from berlin.gateway.observe.visit import Visit
 
 
 def lines(metrics: Metrics) -> dict[str, float]:
@@ -23,17 +24,37 @@ def some() -> Metrics:
     return open_metrics(True, ["berlin"], ["openai", "ollama"])
 
 
+def visit(
+    *,
+    face: str,
+    provider: str,
+    status: int,
+    seconds: float = 1.0,
+    first_event_s: float | None = None,
+    events: int = 0,
+    error: BerlinError | None = None,
+) -> Visit:
+    """Return a visit that has ended."""
+    made = Visit("POST", "/v1/chat/completions", "127.0.0.1", {})
+    made.face, made.provider, made.status = face, provider, status
+    made.seconds, made.events, made.error = seconds, events, error
+    if first_event_s is not None:
+        made.first_event_at = made.began_at + first_event_s
+    return made
+
+
 def test_request_is_counted_at_its_end() -> None:
     """One call counts the request, its time, its first event and its events."""
     metrics = some()
-    metrics.end_request(
-        face="openai",
-        provider="berlin",
-        outcome="ok",
-        status=200,
-        seconds=2.0,
-        first_event_s=0.2,
-        events=7,
+    metrics.ended(
+        visit(
+            face="openai",
+            provider="berlin",
+            status=200,
+            seconds=2.0,
+            first_event_s=0.2,
+            events=7,
+        )
     )
     got = lines(metrics)
     labels = 'face="openai",outcome="ok",provider="berlin",status="200"'
@@ -47,9 +68,8 @@ def test_request_is_counted_at_its_end() -> None:
 def test_request_without_events() -> None:
     """A request that failed before its first event is in no statistics of first events."""
     metrics = some()
-    metrics.end_request(
-        face="openai", provider="berlin", outcome="upstream_timeout", status=504, seconds=1.0
-    )
+    late = UpstreamTimeoutError("too late")
+    metrics.ended(visit(face="openai", provider="berlin", status=504, error=late))
     got = lines(metrics)
     labels = 'face="openai",outcome="upstream_timeout",provider="berlin",status="504"'
     assert got[f"berlin_requests_total{{{labels}}}"] == 1
@@ -62,7 +82,7 @@ def test_gauges_and_counters() -> None:
     metrics.open_stream("openai")
     metrics.open_stream("openai")
     metrics.close_stream("openai")
-    metrics.fail_upstream("berlin", "upstream_tls")
+    metrics.ended(visit(face="openai", provider="berlin", status=502, error=TLSError("bad")))
     metrics.end_login("berlin", "ok")
     metrics.end_login("berlin", "upstream_authentication")
     metrics.set_waiting("berlin", 3)
@@ -80,11 +100,10 @@ def test_g46_labels_are_bounded() -> None:
     metrics = some()
     before = 0
     for n in range(10_000):
-        metrics.end_request(
-            face=f"face{n}", provider=f"p{n}", outcome=f"o{n}", status=600 + n, seconds=1.0
-        )
+        error = UpstreamTimeoutError("too late")
+        error.code = f"o{n}"
+        metrics.ended(visit(face=f"face{n}", provider=f"p{n}", status=600 + n, error=error))
         metrics.open_stream(f"face{n}")
-        metrics.fail_upstream(f"p{n}", f"c{n}")
         metrics.end_login(f"p{n}", f"r{n}")
         metrics.set_waiting(f"p{n}", n)
         if n == 0:
@@ -98,9 +117,7 @@ def test_g46_labels_are_bounded() -> None:
 def test_g46_what_a_client_wrote_is_not_shown() -> None:
     """Neither a name with quotes nor a secret in one reaches the page."""
     metrics = some()
-    metrics.end_request(
-        face='x"} 1', provider="bk-secret", outcome="\n", status=200, seconds=1.0, events=-1
-    )
+    metrics.ended(visit(face='x"} 1', provider="bk-secret", status=200))
     body = metrics.render()[0]
     assert b"secret" not in body
     assert b"x\\" not in body
@@ -131,10 +148,9 @@ def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
         open_metrics(True, [], [])
     metrics = open_metrics(False, [], [])
     assert isinstance(metrics, NoMetrics)
-    metrics.end_request(face="a", provider="b", outcome="ok", status=200, seconds=1.0)
+    metrics.ended(visit(face="a", provider="b", status=200))
     metrics.open_stream("a")
     metrics.close_stream("a")
-    metrics.fail_upstream("b", "c")
     metrics.end_login("b", "ok")
     metrics.set_waiting("b", 1)
     assert metrics.render()[0] == b""

@@ -12,7 +12,7 @@ from berlin.errors import ServiceUnavailableError
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
-from berlin.gateway.observe.traces import NoTracing, OpenTelemetryTracing, open_tracing
+from berlin.gateway.observe.traces import Traces
 from berlin.gateway.server import open_server
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import Finished, Usage, UsageReport
@@ -33,7 +33,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
 async def ask(script: list[object], model: str = "s") -> int:
     """Ask a gateway that makes spans; return the status."""
     provider = ScriptedProvider(script)  # type: ignore[arg-type]
-    gateway = Gateway(Catalog([Service("s", provider)]), tracing=OpenTelemetryTracing())
+    gateway = Gateway(Catalog([Service("s", provider)]), observers=[Traces()])
     body = {"model": model, "messages": [{"role": "user", "content": "a secret prompt"}]}
     async with (
         open_server(gateway, Accounts(), grace_s=0) as url,
@@ -69,8 +69,3 @@ async def test_an_error_is_told_by_its_code(spans: InMemorySpanExporter) -> None
     assert span.attributes is not None
     assert span.attributes["error.type"] == "upstream_unavailable"
     assert not span.status.is_ok
-
-
-def test_nothing_is_made_unless_it_is_wanted() -> None:
-    """Without the switch there are no spans."""
-    assert isinstance(open_tracing(False), NoTracing)

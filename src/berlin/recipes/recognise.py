@@ -1,0 +1,175 @@
+"""Finds out what answers at a URL, with requests that carry no credentials.
+
+Each shipped recipe says in its table `[recognise]` which answers prove its service. Nothing but
+GET is sent, only to the host that was named, and redirects are not followed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from urllib.parse import urljoin, urlsplit
+
+import msgspec
+
+from berlin.errors import BerlinError, ConfigurationError
+from berlin.language.recognise import RecogniseMap
+from berlin.recipes.build import USER_AGENT
+from berlin.recipes.recipe import Recipe, load_recipe, recipe_names
+from berlin.transport import Transport
+from berlin.types import Endpoint, HttpRequest, HttpResponse, is_loopback
+from berlin.wire.snippet import snippet
+
+CONNECT_S = 5.0
+ANSWER_S = 8.0
+MAX_BODY_BYTES = 512 * 1024
+AT_ONCE = 4
+
+
+class Match(msgspec.Struct, frozen=True):
+    """A recipe that fits, and what shows that.
+
+    Attributes:
+        recipe: the recipe's name.
+        url: the base URL to use with it.
+        proof: what proves it, in words.
+    """
+
+    recipe: str
+    url: str
+    proof: str
+
+
+class Findings(msgspec.Struct, frozen=True):
+    """What was found out about a URL.
+
+    Attributes:
+        services: the recipes whose service was proven; more than one leaves the choice open.
+        dialects: the recipes whose dialect is spoken there.
+        seen: what the root answers, in words.
+    """
+
+    services: tuple[Match, ...] = ()
+    dialects: tuple[Match, ...] = ()
+    seen: str = ""
+
+
+def by_address(url: str) -> Match | None:
+    """Return the shipped recipe whose own address has the host of a URL; nothing is sent."""
+    host = urlsplit(url).hostname or ""
+    if is_loopback(host):
+        return None
+    for name in recipe_names():
+        described = load_recipe(name).endpoint.url
+        if urlsplit(described).hostname == host:
+            return Match(name, described, f"{host} is the address in the recipe {name}")
+    return None
+
+
+async def recognise(endpoint: Endpoint) -> Findings:
+    """Return what answers at an endpoint.
+
+    Raises:
+        TransportError: if nothing does.
+        ConfigurationError: if the address only leads to another one; it is named.
+    """
+    recipes = [load_recipe(name) for name in recipe_names()]
+    transport = Transport(endpoint, USER_AGENT)
+    try:
+        first, seen = True, ""
+        for root in _roots(endpoint.url, recipes):
+            probe = _Probe(transport, root)
+            front = await probe.ask("/", may_fail=not first)
+            if first:
+                _refuse_elsewhere(front, endpoint.url)
+                seen = _describe(front)
+            found = await _look(probe, root, recipes)
+            if found.services or found.dialects:
+                return msgspec.structs.replace(found, seen=seen)
+            first = False
+        return Findings(seen=seen)
+    finally:
+        await transport.aclose()
+
+
+async def _look(probe: _Probe, root: str, recipes: list[Recipe]) -> Findings:
+    paths = {sign.path for recipe in recipes for sign in recipe.recognise.signs}
+    await asyncio.gather(*(probe.ask(path) for path in sorted(paths)))
+    found: dict[str, list[Match]] = {"service": [], "dialect": []}
+    for recipe in recipes:
+        proof = _proof(recipe.recognise, probe.answers)
+        if proof is not None:
+            match = Match(recipe.name, root + recipe.recognise.below, proof)
+            found[recipe.recognise.kind].append(match)
+    return Findings(tuple(found["service"]), tuple(found["dialect"]))
+
+
+def _proof(described: RecogniseMap, answers: dict[str, HttpResponse]) -> str | None:
+    for sign in described.signs:
+        answer = answers.get(sign.path)
+        proof = sign.proof(answer) if answer is not None else None
+        if proof is not None:
+            return proof
+    return None
+
+
+class _Probe:
+    """Requests below one root, each sent once."""
+
+    def __init__(self, transport: Transport, root: str) -> None:
+        self.answers: dict[str, HttpResponse] = {}
+        self._transport = transport
+        self._root = root
+        self._free = asyncio.Semaphore(AT_ONCE)
+
+    async def ask(self, path: str, *, may_fail: bool = True) -> HttpResponse:
+        """Return the answer to a GET; one with the status 0 if it may fail and does."""
+        if path in self.answers:
+            return self.answers[path]
+        try:
+            async with self._free, asyncio.timeout(ANSWER_S):
+                answer = await self._transport.open(
+                    HttpRequest("GET", self._root + path), CONNECT_S
+                )
+                try:
+                    self.answers[path] = await answer.whole(MAX_BODY_BYTES)
+                finally:
+                    answer.close()
+        except (BerlinError, TimeoutError):
+            if not may_fail:
+                raise
+            return HttpResponse(0)
+        return self.answers[path]
+
+
+def _roots(url: str, recipes: list[Recipe]) -> list[str]:
+    """Return the URLs that may be the root of the service: the nearest first, its origin last."""
+    belows = sorted({recipe.recognise.below for recipe in recipes} - {""}, key=len, reverse=True)
+    parts = urlsplit(url)
+    origin = f"{parts.scheme}://{parts.netloc}"
+    shorter = [url.removesuffix(below) for below in belows if url.endswith(below)]
+    return list(dict.fromkeys([*shorter, url, origin]))
+
+
+def _refuse_elsewhere(answer: HttpResponse, url: str) -> None:
+    """Name the other address if this one only leads there: it is never followed by itself."""
+    target = urljoin(url + "/", answer.headers.get("location", ""))
+    if not 300 <= answer.status < 400 or not target.startswith(("http://", "https://")):
+        return
+    ours, theirs = urlsplit(url), urlsplit(target)
+    if (ours.scheme, ours.netloc) != (theirs.scheme, theirs.netloc):
+        raise ConfigurationError(
+            f"{url} only redirects to {snippet(target)}; if that is your service, name it: "
+            f"berlin add {theirs.scheme}://{theirs.netloc}"
+        )
+
+
+def _describe(answer: HttpResponse) -> str:
+    """Return in words what an answer looks like."""
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    title = re.search(rb"<title[^>]*>(.*?)</title>", answer.body, re.IGNORECASE | re.DOTALL)
+    if title:
+        return f"{answer.status} with the page {snippet(title[1], 80)!r}"
+    if not answer.body.strip():
+        return f"{answer.status} without a body"
+    return f"{answer.status} with {kind or 'something'}: {snippet(answer.body, 80)}"

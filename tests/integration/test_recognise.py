@@ -1,0 +1,161 @@
+"""What answers at a URL is found out without credentials, and only what was proven is believed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from berlin.errors import ConfigurationError, ConnectError, TLSError
+from berlin.language.recognise import ANY, Sign
+from berlin.recipes.recognise import Findings, by_address, load_recipe, recipe_names, recognise
+from berlin.types import Endpoint
+from berlin.wire.pointer import parse_pointer, set_at
+
+SIGNS = [
+    pytest.param(name, sign, id=f"{name}-{n}")
+    for name in recipe_names()
+    for n, sign in enumerate(load_recipe(name).recognise.signs)
+]
+HTML = "<!doctype html><html><head><title>Our intranet</title></head><body>Hi</body></html>"
+
+
+class Site:
+    """A web site that answers some paths, and notes every request."""
+
+    def __init__(self, answers: dict[str, web.Response]) -> None:
+        self.answers = answers
+        self.requests: list[web.BaseRequest] = []
+        self.url = ""
+
+    async def answer(self, request: web.BaseRequest) -> web.Response:
+        self.requests.append(request)
+        made = self.answers.get(request.path)
+        if made is None:
+            return web.Response(status=404, text="nothing here")
+        return web.Response(status=made.status, body=made.body, headers=dict(made.headers.items()))
+
+
+@asynccontextmanager
+async def open_site(**answers: web.Response) -> AsyncIterator[Site]:
+    site = Site(dict(answers.items()))
+    runner = web.ServerRunner(web.Server(site.answer))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    site.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield site
+    finally:
+        await runner.cleanup()
+
+
+def answer_with(sign: Sign) -> web.Response:
+    """Return the least answer that a sign asks for."""
+    body: str = sign.text
+    if sign.json:
+        document: Any = {}
+        for pointer, value in sign.json.items():
+            set_at(document, parse_pointer(pointer), 1 if value == ANY else value)
+        body = json.dumps(document)
+    return web.Response(status=sign.status[0], text=body, headers=dict(sign.headers))
+
+
+async def find(url: str) -> Findings:
+    return await recognise(Endpoint.of(url))
+
+
+@pytest.mark.parametrize(("name", "sign"), SIGNS)
+async def test_each_sign_proves_its_recipe_and_no_other_service(name: str, sign: Sign) -> None:
+    """An answer with a sign of a recipe is taken for that recipe, at the URL that it needs."""
+    described = load_recipe(name).recognise
+    async with open_site(**{sign.path: answer_with(sign)}) as site:
+        found = await find(site.url)
+    assert [match.recipe for match in found.services] == (
+        [name] if described.kind == "service" else []
+    )
+    mine = next(m for m in (*found.services, *found.dialects) if m.recipe == name)
+    assert mine.url == site.url + described.below
+    assert sign.path in mine.proof
+
+
+async def test_nothing_but_get_without_credentials_is_sent() -> None:
+    """Every request of a recognition is a GET without body, cookie or authorization."""
+    async with open_site(**{"/": web.Response(text=HTML)}) as site:
+        await find(site.url)
+    assert len(site.requests) > 5
+    paths = [request.path for request in site.requests]
+    assert len(paths) == len(set(paths))
+    for request in site.requests:
+        assert request.method == "GET"
+        assert not request.can_read_body
+        assert not {"Authorization", "Cookie", "x-api-key"} & {*request.headers}
+
+
+async def test_a_page_is_not_taken_for_a_service() -> None:
+    """A page of HTML proves nothing; what was seen is told."""
+    async with open_site(**{"/": web.Response(text=HTML, content_type="text/html")}) as site:
+        found = await find(site.url)
+    assert found == Findings(seen="200 with the page 'Our intranet'")
+
+
+async def test_a_path_of_the_service_leads_to_its_root() -> None:
+    """The URL of a page or of the API below the root is as good as the root."""
+    models = web.json_response({"object": "list", "data": [{"id": "m", "owned_by": "vllm"}]})
+    async with open_site(**{"/v1/models": models}) as site:
+        for url in (site.url, f"{site.url}/v1", f"{site.url}/chat/17"):
+            [match] = (await find(url)).services
+            assert (match.recipe, match.url) == ("vllm", f"{site.url}/v1")
+
+
+async def test_a_service_that_wants_a_key_is_known_by_its_dialect() -> None:
+    """A 401 in a dialect's own words shows the dialect, and no service."""
+    refusal = web.json_response({"error": {"message": "no key", "type": "auth"}}, status=401)
+    async with open_site(**{"/v1/models": refusal}) as site:
+        found = await find(site.url)
+    assert (found.services, [m.recipe for m in found.dialects]) == ((), ["openai-compatible"])
+
+
+async def test_a_redirect_to_another_host_is_named_and_not_followed() -> None:
+    """Where an address only leads elsewhere, the other one is named; nothing is sent there."""
+    async with open_site() as other:
+        away = web.Response(status=302, headers={"Location": f"{other.url}/login"})
+        async with open_site(**{"/": away}) as site:
+            with pytest.raises(ConfigurationError, match=f"berlin add {other.url}"):
+                await find(site.url)
+    assert other.requests == []
+    assert [request.path for request in site.requests] == ["/"]
+
+
+async def test_nobody_there() -> None:
+    """Where nothing listens, that is the error."""
+    with pytest.raises(ConnectError):
+        await find("http://127.0.0.1:9")
+
+
+async def test_https_to_a_port_of_plain_http_says_so() -> None:
+    """TLS to a port that speaks plain http is an error that names the URL to write."""
+    async with open_site() as site:
+        with pytest.raises(TLSError) as caught:
+            await find(site.url.replace("http:", "https:"))
+    assert caught.value.message.endswith(f"if it speaks plain http, write {site.url}")
+
+
+@pytest.mark.parametrize(
+    ("url", "recipe"),
+    [
+        ("https://api.openai.com", "openai"),
+        ("https://api.anthropic.com/v1/messages", "anthropic"),
+        ("https://openrouter.ai", "openrouter"),
+        ("https://chat.example.com", None),
+        ("http://127.0.0.1:8000", None),
+    ],
+)
+def test_a_known_host_is_known_without_a_request(url: str, recipe: str | None) -> None:
+    """The host of a shipped recipe's own address names that recipe."""
+    match = by_address(url)
+    assert (match.recipe if match else None) == recipe
+    assert match is None or match.url == load_recipe(match.recipe).endpoint.url
