@@ -61,7 +61,7 @@ def _validator(schema: str) -> Validator | None:
         import jsonschema_rs  # only those who call tools over text need it
     except ImportError:
         raise ConfigurationError(
-            "tools over text need the package jsonschema-rs: pip install 'berlin[tools]'"
+            "tools over text need the package jsonschema-rs: pip install 'berlin-llm[tools]'"
         ) from None
     try:
         # Never the network: a client could else have this machine fetch what it likes.
