@@ -36,19 +36,18 @@ chat: $(VENV)/.run ## ask the built-in guide: make chat PROMPT="How do I add my 
 	@PROMPT_TEXT=$$(printf '%s' "$$BERLIN_PROMPT"); $(BIN)/berlin chat -m embedded "$$PROMPT_TEXT" </dev/null
 chat: export BERLIN_PROMPT = $(PROMPT)
 
-test: $(VENV)/.dev test-services ## run the whole suite
+test: $(VENV)/.dev ## run the suite; programs of others have groups of their own
 	@sh tests/system_packages.sh
 	@$(BIN)/python -m pytest -n 2 -q
 
-test-services: $(VENV)/.dev $(SERVICES)/.installed ## run the tests with services and clients that others wrote
+test-services: $(VENV)/.dev $(SERVICES)/.installed ## run the tests with services and clients that other people wrote
 	@$(BIN)/python -m pytest -q tests/services
 
-# Programs of others, in an environment of their own: nothing of them is part of Berlin.
+# Other people's programs, in an environment of their own: nothing of them is part of Berlin.
 $(SERVICES)/.installed: requirements/services.txt tests/services/clients/node/package-lock.json | $(UV)
 	@$(UV) venv --quiet --clear --python $(BIN)/python $(SERVICES)
 	@$(UV) pip install --quiet --python $(SERVICES)/bin/python --require-hashes -r requirements/services.txt
-	@command -v npm >/dev/null || { echo "the clients of Node.js need npm: install Node.js 20 or newer" >&2; exit 2; }
-	@cd tests/services/clients/node && npm ci --silent
+	@cd tests/services/clients/node && PATH="$(abspath $(SERVICES))/bin:$$PATH" npm ci --silent
 	@touch $@
 
 check: $(VENV)/.dev ## format, lint, types, layers

@@ -21,7 +21,7 @@ def pytest_configure() -> None:
 def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the user's settings, or those of another test."""
     for name in list(os.environ):
-        if name.startswith("BERLIN_") or name.lower().endswith("_proxy"):
+        if name.startswith("BERLIN_") or name.lower().endswith(("_proxy", "_api_key", "_base_url")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))

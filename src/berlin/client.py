@@ -10,6 +10,7 @@ import msgspec
 
 from berlin.auth.contract import DeviceCode
 from berlin.config import (
+    GUIDE,
     Config,
     Overrides,
     Settings,
@@ -19,11 +20,12 @@ from berlin.config import (
 from berlin.errors import BerlinError
 from berlin.providers.contract import AsyncGeneratorProvider, Bursts
 from berlin.recipes.build import build_provider
-from berlin.recipes.recipe import load_recipe
 from berlin.routing.health import Health
 from berlin.routing.retry import Retry
 from berlin.types import ChatRequest, Secret, Timeouts
 
+# Where the class finds its service when nobody names another address. Commands never use it.
+SEED_URL = "https://ai.berlin4h.top"
 # How many settings (accounts, URLs, proxies) the class keeps connections for at once.
 MAX_DEFAULTS = 128
 
@@ -44,9 +46,10 @@ class _BerlinType(ABCMeta):
         if chosen is not None:
             return chosen
         try:
-            return resolve_settings("berlin", load_config()).endpoint.url
+            last = Overrides(last_url=SEED_URL)
+            return resolve_settings("berlin", load_config(), last).endpoint.url
         except BerlinError:
-            return load_recipe("berlin").endpoint.url
+            return SEED_URL
 
     @url.setter
     def url(cls, url: str) -> None:
@@ -139,6 +142,7 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
     ) -> None:
         given = Overrides(
             url=url or type(self)._chosen_url(),
+            last_url=SEED_URL,
             account=account,
             password=password,
             proxy=proxy,
@@ -165,7 +169,11 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
         account, password = settings.pop("account", None), settings.pop("password", None)
         chosen = settings.pop("url", None) if None not in (account, password) else None
         given = Overrides(
-            url=chosen or cls._chosen_url(), account=account, password=password, proxy=proxy
+            url=chosen or cls._chosen_url(),
+            account=account,
+            password=password,
+            proxy=proxy,
+            last_url=SEED_URL,
         )
         resolved = resolve_settings("berlin", load_config(), given)
         known = cls._defaults.get(resolved.key)
@@ -265,7 +273,7 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
 
 def build_named(name: str, config: Config) -> AsyncGeneratorProvider:
     """Return one provider of a configuration by its name. Raises ConfigurationError."""
-    if name == "guide" and name not in config.providers:
+    if name == GUIDE and name not in config.providers:
         from berlin.providers.guide import GuideProvider  # it loads SQLite
 
         return GuideProvider()

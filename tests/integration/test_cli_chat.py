@@ -81,7 +81,7 @@ async def test_model_and_options_reach_the_service(tmp_path: Path) -> None:
             await Cli(tmp_path)
             .uses(service.url)
             .run(
-                *("chat", "-m", "llama:7b", "-o", "temperature", "0.5", "-o", "stop", "END"),
+                *("chat", "-m", "berlin:llama:7b", "-o", "temperature", "0.5", "-o", "stop", "END"),
                 *("-o", "seed", "7", "Hi"),
             )
         )
@@ -187,12 +187,10 @@ async def test_usage_errors(tmp_path: Path, args: tuple[str, ...], said: str) ->
     assert "Traceback" not in ended.err
 
 
-@pytest.mark.parametrize("model", ["berlin", "no-such-model"])
-async def test_missing_credentials_name_the_four_ways(tmp_path: Path, model: str) -> None:
-    """Without credentials the error names the four ways to give them; a model that names no
-    provider belongs to the default one.
-    """
-    ended = await Cli(tmp_path).run("chat", "-m", model, "Hi")
+async def test_missing_credentials_name_the_four_ways(tmp_path: Path) -> None:
+    """Without credentials the error names the four ways to give them."""
+    url = "http://127.0.0.1:9"
+    ended = await Cli(tmp_path).run("chat", "-m", "berlin", "Hi", BERLIN_URL=url)
     assert (ended.code, ended.out) == (2, "")
     for way in ("account=…", "BERLIN_ACCOUNT", "configuration file", "`berlin login`"):
         assert way in ended.err

@@ -194,12 +194,11 @@ async def test_providers_tells_what_works(tmp_path: Path) -> None:
         ended = await cli.run("providers", ALICE=PASSWORD)
         rows = {line[2:].split()[0]: line for line in ended.out.splitlines()}
         assert (ended.code, ended.err) == (0, "")
-        assert list(rows) == ["PROVIDER", "berlin", "good", "guide", "unset", "wrong"]
+        assert list(rows) == ["PROVIDER", "good", "guide", "unset", "wrong"]
         assert rows["good"].split() == [
             *("*", "good", service.url, "alice", "configuration", "yes")
         ]
         assert rows["guide"].split() == ["guide", "-", "-", "built", "in", "yes"]
-        assert rows["berlin"].endswith("no: no account and password")
         assert "  no: the service refuses account 'alice': " in rows["wrong"]
         assert "NOT_SET, which is not set" in rows["unset"]
         assert service.login_count == {"alice": 2}

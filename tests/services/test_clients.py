@@ -39,7 +39,7 @@ from support.chat_service import ChatService
 from support.recipes import client_of
 
 from .support.gradio_app import ACCOUNT, PASSWORD
-from .support.programs import PYTHON, SERVICES, run
+from .support.programs import NODE, PYTHON, SERVICES, run
 
 CLIENTS = {
     "openai": "use_openai.py",
@@ -90,7 +90,7 @@ async def gateway_over(provider: Provider, folder: Path) -> AsyncIterator[tuple[
 async def use(client: str, home: Path, url: str, key: str, *more: str) -> dict[str, Any]:
     """Run a client, and return what it tells."""
     program = SERVICES / "clients" / CLIENTS[client]
-    interpreter = "node" if program.suffix == ".mjs" else PYTHON
+    interpreter = NODE if program.suffix == ".mjs" else PYTHON
     code, out, err = await run(home, interpreter, program, url, key, "s", *more)
     assert code == 0, err[-3000:]
     told: dict[str, Any] = json.loads(out.strip().split("\n")[-1])

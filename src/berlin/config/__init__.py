@@ -1,17 +1,23 @@
-"""Settings: the TOML file and the environment become frozen values.
+"""Settings: the TOML file and the environment become frozen values, and names become providers.
 
 With the command line, this is the only reader of the environment.
 """
 
+from berlin.config.credentials import login_store
+from berlin.config.names import Names, Target, find_model
 from berlin.config.paths import config_path, data_path
-from berlin.config.resolve import (
-    Overrides,
-    Settings,
+from berlin.config.providers import (
+    GUIDE,
+    ModelOffer,
     default_provider,
-    login_store,
-    resolve_settings,
-    split_model,
+    find_provider,
+    model_names,
+    offer_of,
+    provider_names,
+    provider_of_recipe,
 )
+from berlin.config.recipes import resolve_recipe
+from berlin.config.resolve import Overrides, Settings, resolve_settings, settings_of
 from berlin.config.schema import (
     BUILT_IN,
     Config,
@@ -20,22 +26,34 @@ from berlin.config.schema import (
     TokensConfig,
     load_config,
 )
-from berlin.config.tokens import open_store
+from berlin.config.tokens import open_store, open_tokens
 
 __all__ = [
     "BUILT_IN",
+    "GUIDE",
     "Config",
+    "ModelOffer",
+    "Names",
     "Overrides",
     "ProviderConfig",
     "ServerConfig",
     "Settings",
+    "Target",
     "TokensConfig",
     "config_path",
     "data_path",
     "default_provider",
+    "find_model",
+    "find_provider",
     "load_config",
     "login_store",
+    "model_names",
+    "offer_of",
     "open_store",
+    "open_tokens",
+    "provider_names",
+    "provider_of_recipe",
+    "resolve_recipe",
     "resolve_settings",
-    "split_model",
+    "settings_of",
 ]

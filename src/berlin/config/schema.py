@@ -11,6 +11,7 @@ import msgspec
 from berlin.config.paths import config_path
 from berlin.errors import ConfigurationError
 from berlin.language.toml import parse_toml
+from berlin.recipes.recipe import recipe_names
 from berlin.types import Timeouts
 
 BUILT_IN = ("berlin", "guide")
@@ -71,6 +72,12 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.at_once < 1 or self.waiting < 0:
             raise ValueError("at_once must be 1 or more, and waiting 0 or more")
 
+    @property
+    def default_model(self) -> str:
+        """The model to ask when nobody names one; `""` leaves it to the recipe."""
+        # Where `models` lists all that may be asked, the recipe's default need not be among them.
+        return self.model or (self.models[0] if self.models else "")
+
 
 class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table `[server]`.
@@ -83,6 +90,10 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         grace_s: seconds that open answers have to end when the gateway stops.
         allowed_hosts: names by which it is reached, besides those of this machine.
         cors_origins: origins of web pages that may ask, such as `https://chat.example.com`.
+        trusted_proxies: addresses or networks of the reverse proxies whose `X-Forwarded-For` or
+            `Forwarded` says where a request comes from. Unless given: this machine, if there are
+            `allowed_hosts`.
+        require_keys: whether clients need a key even if there has never been one.
         access_log: where a line for each request goes: a file, `-` for standard output, or
             nothing.
         metrics: whether `/metrics` counts; unless given, if prometheus-client is installed.
@@ -94,6 +105,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         header_timeout_s: seconds that a client has for the head of a request.
         write_timeout_s: seconds that a client may take for what is written to it.
         max_connections: connections at once at most.
+        client_body_bytes: bytes of requests that are held at once for each client at most.
     """
 
     provider: str | None = None
@@ -103,6 +115,8 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grace_s: float = 10.0
     allowed_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] | None = None
+    require_keys: bool = False
     access_log: str | None = None
     metrics: bool | None = None
     tracing: bool = False
@@ -111,9 +125,13 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     header_timeout_s: float = 20.0
     write_timeout_s: float = 60.0
     max_connections: int = 5_000
+    client_body_bytes: int = 256 * 1024 * 1024
 
     def __post_init__(self) -> None:
-        for name in ("token_lifetime_s", "header_timeout_s", "write_timeout_s", "max_connections"):
+        for name in (
+            *("token_lifetime_s", "header_timeout_s", "write_timeout_s"),
+            *("max_connections", "client_body_bytes"),
+        ):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive")
         if not (self.grace_s >= 0 and self.keep_alive_s >= 0 and 0 <= self.port < 65536):
@@ -146,8 +164,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         providers: the providers by name.
         tokens: where tokens are kept.
         server: the gateway that `berlin serve` is.
-        aliases: names of models that clients of the gateway may use, and the `provider:model`
-            that they mean.
+        aliases: other names for models, and the name that each means: a provider, or
+            `provider:model`. A `*` in an alias stands for any text.
     """
 
     default: str | None = None
@@ -174,7 +192,8 @@ def load_config(path: Path | None = None) -> Config:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
     config = parse_toml(text, str(path), Config)
-    if config.default is not None and config.default not in (*config.providers, *BUILT_IN):
+    known = (*config.providers, *BUILT_IN, *recipe_names())
+    if config.default is not None and config.default not in known:
         raise ConfigurationError(f"{path}: default = {config.default!r} names no provider")
     providers = {
         name: msgspec.structs.replace(provider, recipe=_place(provider.recipe, path))

@@ -1,4 +1,4 @@
-"""The application: all faces, and what holds for each of them."""
+"""The application: all faces, and what every request goes through."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ def build_app(gateway: Gateway, accounts: Accounts, token_lifetime_s: float) -> 
         OllamaFace(gateway),
         OpenAIFace(gateway),
     ]
-    desk = _Desk(gateway, faces)
+    reception = _Reception(gateway, faces)
 
     @web.middleware
     async def serve(request: web.Request, handler: Handler) -> web.StreamResponse:
-        return await desk.serve(request, handler)
+        return await reception.serve(request, handler)
 
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[serve])
     for face in faces:
         for route in face.routes():
             app.router.add_route(route.method, route.path, route.handler)
     app.add_routes(HealthPages(gateway).routes())
-    app.on_response_prepare.append(desk.finish_head)
+    app.on_response_prepare.append(reception.finish_head)
     return app
 
 
-class _Desk:
-    """Takes every request, and tells every error in the dialect of its face."""
+class _Reception:
+    """Receives every request, and answers every error in the dialect of its face."""
 
     def __init__(self, gateway: Gateway, faces: list[Face]) -> None:
         self._gateway = gateway
@@ -73,7 +73,7 @@ class _Desk:
         gateway = self._gateway
         if HealthPages.has(request.path):
             return await handler(request)
-        visit = request[VISIT] = Visit.of(request)
+        visit = request[VISIT] = Visit.of(request, gateway.guard.address(request))
         face = self._face_of(request.path)
         visit.face = face.name
         try:
@@ -98,6 +98,7 @@ class _Desk:
             response = self._refuse(BerlinError("internal error"), face, visit)
         finally:
             # Nothing is waited for here: it is done also when the client has left.
+            gateway.bodies.release(request)
             visit.end()
             for observer in gateway.observers:
                 observer.ended(visit)
@@ -120,6 +121,6 @@ class _Desk:
         return response
 
     def _face_of(self, path: str) -> Face:
-        # Targets that are no paths (`*`) are told of by the last one, as all other paths are.
+        # The last one also answers targets that are not paths (`*`).
         last = self._faces[-1]
         return next((face for face in self._faces if path.startswith(face.prefixes)), last)

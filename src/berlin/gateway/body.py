@@ -1,36 +1,154 @@
-"""Reads the body of a client's request, with limits on its size and on the time it takes."""
+"""Read the body of a client's request, within limits on its size, its time and all memory."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Hashable
 
 from aiohttp import web
 
+from berlin.errors import OverloadedError
+
 MAX_BODY_BYTES = 20 * 1024 * 1024
+MAX_LOGIN_BYTES = 64 * 1024
 BODY_TIMEOUT_S = 30.0
+
+# What is held at once: for each client that showed who it is, and for all others together.
+CLIENT_BYTES = 256 * 1024 * 1024
+STRANGERS_BYTES = 32 * 1024 * 1024
+# Smaller bodies are not counted: the number of connections bounds them.
+UNCOUNTED_BYTES = 64 * 1024
+RETRY_AFTER_S = 2.0
 
 _NO_JSON = ("text/", "multipart/", "application/x-www-form-urlencoded", "application/xml")
 
 
-async def read_body(request: web.Request, timeout: float = BODY_TIMEOUT_S) -> bytes:
-    """Return the body. Where a client has to say who it is, that is asked before.
+class BodyBudget:
+    """Counts the bytes of the bodies that are held, for each client and for all strangers.
 
-    A form or a text is not read: a web page can let a browser send those anywhere without
-    being asked who it is.
-
-    Raises:
-        HTTPUnsupportedMediaType: if it is a form or a text by its own word.
-        HTTPRequestEntityTooLarge: if it is longer than the application allows.
-        HTTPRequestTimeout: if it does not come in time; aiohttp itself waits for ever.
+    Args:
+        client_bytes: for each client that showed a key or a token, or, where no key is needed, for
+            each address.
+        strangers_bytes: for everybody else together.
     """
+
+    def __init__(
+        self, client_bytes: int = CLIENT_BYTES, strangers_bytes: int = STRANGERS_BYTES
+    ) -> None:
+        self._client_bytes = client_bytes
+        self._strangers_bytes = strangers_bytes
+        self._held: Counter[Hashable] = Counter()
+
+    def held(self, client: Hashable) -> int:
+        """Return how many bytes are held for a client; `None` for all strangers."""
+        return self._held[client]
+
+    def take(self, client: Hashable, size: int) -> None:
+        """Count bytes for a client; `None` for a stranger.
+
+        Raises:
+            OverloadedError: if its budget is used up; nothing was counted.
+        """
+        limit = self._strangers_bytes if client is None else self._client_bytes
+        if self._held[client] + size > limit:
+            raise OverloadedError(
+                f"too many large requests at once: {limit} bytes are being read; try again",
+                retry_after=RETRY_AFTER_S,
+            )
+        self._held[client] += size
+
+    def give_back(self, client: Hashable, size: int) -> None:
+        """Count bytes no longer."""
+        self._held[client] -= size
+        if self._held[client] <= 0:
+            del self._held[client]
+
+
+class Bodies:
+    """Reads bodies; what it counted is counted until the request is released.
+
+    Args:
+        budget: how much may be held at once.
+        timeout_s: seconds that a body may take to come.
+    """
+
+    def __init__(self, budget: BodyBudget | None = None, timeout_s: float = BODY_TIMEOUT_S) -> None:
+        self.budget = budget or BodyBudget()
+        self._timeout_s = timeout_s
+
+    async def read(self, request: web.Request, client: Hashable) -> bytes:
+        """Return the body of a client that showed who it is; that is checked before.
+
+        Raises:
+            HTTPUnsupportedMediaType: if it calls itself a form, text, or compressed.
+            HTTPRequestEntityTooLarge: if it is longer than `MAX_BODY_BYTES`.
+            HTTPRequestTimeout: if it does not come in time; aiohttp itself waits for ever.
+            OverloadedError: if the client's budget is used up.
+        """
+        _check_kind(request)
+        if request.content.is_eof() and (request.content_length or 0) <= UNCOUNTED_BYTES:
+            return await request.read()  # it came with the head, as nearly all do
+        _check_length(request.content_length or 0, MAX_BODY_BYTES)
+        # The announced length at once: bodies that are half read could wait for each other.
+        held = request[_HELD] = _Held(self.budget, client, request.content_length or 0)
+        return await self._read(request, MAX_BODY_BYTES, held)
+
+    async def read_login(self, request: web.Request) -> bytes:
+        """Return the body of a client that has not shown yet who it is. Raises as `read` does."""
+        _check_kind(request)
+        _check_length(request.content_length or 0, MAX_LOGIN_BYTES)
+        held = request[_HELD] = _Held(self.budget, None, MAX_LOGIN_BYTES)
+        return await self._read(request, MAX_LOGIN_BYTES, held)
+
+    def release(self, request: web.Request) -> None:
+        """Stop counting the body of a request that has ended."""
+        held = request.get(_HELD)
+        if held is not None:
+            held.release()
+
+    async def _read(self, request: web.Request, limit: int, held: _Held) -> bytes:
+        pieces, size = [], 0
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                while piece := await request.content.readany():
+                    size += len(piece)
+                    _check_length(size, limit)
+                    held.grow_to(size)
+                    pieces.append(piece)
+        except TimeoutError as error:
+            raise web.HTTPRequestTimeout from error
+        return b"".join(pieces)
+
+
+class _Held:
+    """The bytes that are counted for one request."""
+
+    def __init__(self, budget: BodyBudget, client: Hashable, size: int) -> None:
+        budget.take(client, size)
+        self._budget, self._client, self._size = budget, client, size
+
+    def grow_to(self, size: int) -> None:
+        if size > self._size:
+            self._budget.take(self._client, size - self._size)
+            self._size = size
+
+    def release(self) -> None:
+        self._budget.give_back(self._client, self._size)
+        self._size = 0
+
+
+_HELD = web.RequestKey("held", _Held)
+
+
+def _check_kind(request: web.Request) -> None:
+    # A web page can let a browser send forms and text anywhere without asking first.
     if request.content_type.startswith(_NO_JSON):
         raise web.HTTPUnsupportedMediaType
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise web.HTTPUnsupportedMediaType
-    if request.content.is_eof():  # it came with the head, as nearly all do: nothing to wait for
-        return await request.read()
-    try:
-        async with asyncio.timeout(timeout):
-            return await request.read()
-    except TimeoutError as error:
-        raise web.HTTPRequestTimeout from error
+
+
+def _check_length(size: int, limit: int) -> None:
+    if size > limit:
+        raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=size)

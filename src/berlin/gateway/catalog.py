@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
 
 import msgspec
 
-from berlin.errors import ConfigurationError, ModelNotFoundError
+from berlin.config import Names
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.open_count import OpenCount
 from berlin.providers.contract import Provider
@@ -24,7 +23,8 @@ class Service:
         name: the provider's name in the configuration.
         provider: what answers.
         models: the models that it is known to have.
-        default: the model that it is asked for when a client names none; `""` if it has no name.
+        default: the model that it is asked for when a client names none; `""` for the first one
+            of `models`, or of those that it lists.
         aliases: its other names for models.
         any_model: whether it is asked for models that are not in `models` too, where a client
             names them as `provider:model`.
@@ -73,13 +73,6 @@ class Service:
         default = (self.default,) if self.default else ()
         self.models = tuple(dict.fromkeys((*default, *models)))
 
-    def find(self, model: str) -> str | None:
-        """Return its own name for a known model; `""` for its default, `None` if it has none."""
-        model = self.aliases.get(model, model)
-        if not model or model == self.default:
-            return ""
-        return model if model in self.models else None
-
 
 class Target(msgspec.Struct, frozen=True):
     """What a client means by the model that it names.
@@ -112,14 +105,9 @@ class Catalog:
     def __init__(self, services: Iterable[Service], aliases: Mapping[str, str] | None = None):
         self.services = {service.name: service for service in services}
         self._default = next(iter(self.services.values()))
-        self._aliases = dict(aliases or {})
-        for alias, meant in self._aliases.items():
-            if meant in self._aliases:
-                raise ConfigurationError(
-                    f"the alias {alias!r} means {meant!r}, which is an alias too; name a model"
-                )
-            if self._find(meant) is None:
-                raise ConfigurationError(f"the alias {alias!r} means {meant!r}: no such model")
+        help_text = "GET /v1/models lists all"
+        self._names = Names(self.services, self._default.name, dict(aliases or {}), help_text)
+        self._names.check_aliases()
 
     @property
     def default(self) -> Service:
@@ -127,39 +115,16 @@ class Catalog:
         return self._default
 
     def resolve(self, model: str) -> Target:
-        """Return what a client means.
-
-        `provider:model` is split at the first colon. A name without a provider is an alias, a
-        provider (its default model), or a model of the default provider. The tag `:latest`, which
-        clients of Ollama put behind names without one, is dropped.
+        """Return what a client means by the name of a model; the rules are those of `Names`.
 
         Raises:
             ModelNotFoundError: if there is no such model.
         """
-        bare = model.removesuffix(":latest")
-        asked = bare if bare in self._aliases or bare in self.services else model
-        target = self._find(self._aliases.get(asked, asked))
-        if target is None:
-            near = difflib.get_close_matches(model, self.names(), n=1)
-            hint = f"did you mean {near[0]!r}?" if near else "GET /v1/models lists all"
-            raise ModelNotFoundError(f"the model {model[:100]!r} does not exist here; {hint}")
-        return target
+        found = self._names.resolve(model)
+        service = self.services[found.provider]
+        first = "" if service.default else next(iter(service.models), "")
+        return Target(service, found.model or first)
 
     def names(self) -> Iterator[str]:
-        """Give the names of all models, as clients may write them."""
-        yield from self._aliases
-        for service in self.services.values():
-            yield service.name
-            yield from (f"{service.name}:{model}" for model in service.models)
-
-    def _find(self, model: str) -> Target | None:
-        name, colon, rest = model.partition(":")
-        if name in self.services:
-            service = self.services[name]
-            found = service.find(rest if colon else "")
-            if found is None and service.any_model:
-                found = rest
-        else:
-            service = self._default
-            found = service.find(model)
-        return None if found is None else Target(service, found)
+        """Yield the names of all models, as clients may write them."""
+        return self._names.list_all()

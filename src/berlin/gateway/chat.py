@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
 
 import msgspec
 from aiohttp import web
 
+from berlin.auth.tokens.shared import SharedTokens
 from berlin.errors import UnavailableError
 from berlin.formats.contract import ClientCall, Format
 from berlin.gateway.access.guard import Guard
-from berlin.gateway.body import read_body
+from berlin.gateway.body import Bodies
 from berlin.gateway.catalog import Catalog, Service, Target
 from berlin.gateway.observe.metrics import Metrics, NoMetrics
 from berlin.gateway.observe.visit import VISIT, Observer
@@ -32,6 +33,8 @@ class Gateway:
         streams: the answers that are being made.
         metrics: counts requests, streams and logins.
         observers: see each request when it has ended: the log, traces, a ledger.
+        bodies: reads what clients send.
+        stores: the token stores without which no request can be answered.
 
     Attributes:
         stopping: whether no new work is taken.
@@ -44,12 +47,16 @@ class Gateway:
         streams: OpenStreams | None = None,
         metrics: Metrics | None = None,
         observers: Iterable[Observer] = (),
+        bodies: Bodies | None = None,
+        stores: Collection[SharedTokens] = (),
     ) -> None:
         self.catalog = catalog
         self.guard = guard or Guard()
         self.streams = streams if streams is not None else OpenStreams()
         self.metrics = metrics or NoMetrics()
         self.observers = (self.metrics, *observers)
+        self.bodies = bodies or Bodies()
+        self.stores = stores
         self.stopping = False
 
     @classmethod
@@ -67,11 +74,17 @@ class Gateway:
     ) -> ClientCall:
         """Return what a client asks for, in the words of its face.
 
+        Args:
+            request: the client's request.
+            decode: reads a body of that face.
+
         Raises:
             InvalidRequestError: if it cannot be read.
+            OverloadedError: if too much of the client is being read already.
             HTTPException: if the body is too large, too slow, or no JSON by its own word.
         """
-        body = await read_body(request)
+        visit = request[VISIT]
+        body = await self.bodies.read(request, visit.key or visit.remote)
         if len(body) > LONG_BODY_BYTES:
             return await asyncio.to_thread(decode, body)
         return decode(body)
@@ -89,7 +102,7 @@ class Gateway:
         visit.model = call.request.model
         target = self.catalog.resolve(call.request.model)
         self.guard.check_model(key, target, call.request.model)
-        return await self.answer(request, format, call, target, visit.key or request.remote)
+        return await self.answer(request, format, call, target, visit.key or visit.remote)
 
     async def answer(
         self,
@@ -97,7 +110,7 @@ class Gateway:
         format: Format,
         call: ClientCall,
         target: Target,
-        tenant: str | None,
+        tenant: str,
     ) -> web.StreamResponse:
         """Answer a chat.
 
@@ -106,7 +119,7 @@ class Gateway:
             format: the dialect in which it came and in which the answer goes.
             call: what it asks for.
             target: whom it asks.
-            tenant: on whose account it waits, when there is a line.
+            tenant: who it is, for a fair line.
 
         Raises:
             BerlinError: if there is no answer at all.

@@ -1,9 +1,9 @@
-"""What one connection may cost: time for a request's head, and how many there are at once.
+"""Bound what connections cost: how many there are, and time and memory for heads of requests.
 
-aiohttp bounds the size of a head and the requests that are queued on a connection, but gives a
-head as long as an idle connection, and takes any number of connections. What stands here builds on
-two inner names of its `RequestHandler` (3.14): `_waiter` is a future while the connection waits
-for a request, and `_request_count` counts the heads that came whole.
+aiohttp bounds each line of a head and the requests that are queued on a connection, but gives a
+head a megabyte and as long as an idle connection, and takes any number of connections. This module
+uses two inner names of its `RequestHandler` (3.14): `_waiter` is a future while the connection
+waits for a request, and `_request_count` counts the heads that came whole.
 """
 
 from __future__ import annotations
@@ -18,9 +18,13 @@ HEADER_TIMEOUT_S = 20.0
 KEEPALIVE_TIMEOUT_S = 75.0
 MAX_CONNECTIONS = 5_000
 LINGERING_S = 0.05
+# Of a head that is not whole yet; one connection, and all of them together.
+MAX_HEAD_BYTES = 64 * 1024
+MAX_PARTIAL_HEADS_BYTES = 32 * 1024 * 1024
 
 _CLOSING = b"Server: berlin\r\nConnection: close\r\nContent-Length: 0\r\n"
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\n" + _CLOSING + b"\r\n"
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n" + _CLOSING + b"\r\n"
 _TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\n" + _CLOSING + b"Retry-After: 2\r\n\r\n"
 
 _log = logging.getLogger("berlin.gateway")
@@ -78,6 +82,7 @@ class _Server(web.Server):
         )
         self._header_timeout = header_timeout_s
         self._max_connections = max_connections
+        self.partial_heads_bytes = 0
 
     @property
     def full(self) -> bool:
@@ -89,13 +94,13 @@ class _Server(web.Server):
 
 
 class _Connection(web.RequestHandler):
-    """A connection that has so much time for each head.
+    """A connection with limits on the time and the memory for each head.
 
     A head that begins while an answer is being written is timed from the first byte that comes
     after it; without one, the limit of an idle connection holds.
     """
 
-    __slots__ = ("_began", "_head_timer", "_header_timeout", "_heads", "_server")
+    __slots__ = ("_began", "_head_bytes", "_head_timer", "_header_timeout", "_heads", "_server")
 
     def __init__(self, server: _Server, header_timeout_s: float, **options: Any) -> None:
         super().__init__(server, **options)
@@ -103,6 +108,7 @@ class _Connection(web.RequestHandler):
         self._header_timeout = header_timeout_s
         self._head_timer: asyncio.TimerHandle | None = None
         self._heads = 0
+        self._head_bytes = 0
         self._began = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -122,14 +128,22 @@ class _Connection(web.RequestHandler):
             self._heads = self._request_count
             self._began = False
             self._stop_timer()
+            if self._head_bytes:
+                self._count_head(-self._head_bytes)
         elif data and self._waiter is not None and not self._waiter.done():
             self._began = True
             if self._head_timer is None:
                 self._head_timer = self._loop.call_later(self._header_timeout, self._give_up)
+            self._count_head(len(data))
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse(_TOO_LARGE)
+            elif self._server.partial_heads_bytes > MAX_PARTIAL_HEADS_BYTES:
+                self._refuse(_TOO_MANY)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End the time for the head."""
         self._stop_timer()
+        self._count_head(-self._head_bytes)
         super().connection_lost(exc)
 
     def handle_error(
@@ -150,10 +164,20 @@ class _Connection(web.RequestHandler):
         response.force_close()
         return response
 
+    def _count_head(self, size: int) -> None:
+        self._head_bytes += size
+        self._server.partial_heads_bytes += size
+
     def _give_up(self) -> None:
         self._head_timer = None
-        if self._began and self.transport is not None:
-            self.transport.write(_TOO_SLOW)
+        if self._began:
+            self._refuse(_TOO_SLOW)
+        else:
+            self.force_close()
+
+    def _refuse(self, answer: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(answer)
         self.force_close()
 
     def _stop_timer(self) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 from aiohttp import web
 
 from berlin.errors import BerlinError
-from berlin.gateway.access.keys import Key
+from berlin.gateway.access.caller import Caller
 from berlin.gateway.chat import Gateway
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -42,7 +42,7 @@ class Face(Protocol):
         ...
 
 
-def model_names(gateway: Gateway, key: Key | None) -> Iterator[str]:
+def model_names(gateway: Gateway, key: Caller | None) -> Iterator[str]:
     """Give the names of the models that a key may ask."""
     catalog = gateway.catalog
     for name in catalog.names():

@@ -1,18 +1,23 @@
-"""The pages for those who watch the gateway. None of them asks a service."""
+"""The pages for monitoring the gateway. None of them asks a service."""
 
 from __future__ import annotations
+
+import asyncio
+import time
 
 from aiohttp import web
 
 from berlin.errors import BerlinError
+from berlin.gateway.access.origin import is_local
 from berlin.gateway.chat import Gateway
-from berlin.types import is_loopback
+
+ASK_STORES_EVERY_S = 1.0
 
 _PATHS = ("/healthz", "/readyz", "/metrics")
 
 
 class HealthPages:
-    """`/healthz`: the process lives. `/readyz`: it takes work. `/metrics`: what it has done.
+    """`/healthz`: the process lives. `/readyz`: it takes requests. `/metrics`: what it has done.
 
     Args:
         gateway: what is watched.
@@ -20,6 +25,8 @@ class HealthPages:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._ask_stores_at = 0.0
+        self._stores_worked = True
 
     @staticmethod
     def has(path: str) -> bool:
@@ -36,18 +43,30 @@ class HealthPages:
 
     async def _readiness(self, request: web.Request) -> web.Response:
         gateway = self._gateway
-        why = "stopping" if gateway.stopping else "" if gateway.guard.ready else "keys unreadable"
-        if why:
-            return web.json_response({"status": why}, status=503, headers={"Retry-After": "1"})
+        problem = "stopping" if gateway.stopping else gateway.guard.problem
+        if not problem and not await self._stores_work():
+            problem = "token store unavailable"
+        if problem:
+            return web.json_response({"status": problem}, status=503, headers={"Retry-After": "1"})
         return web.json_response({"status": "ok"})
+
+    async def _stores_work(self) -> bool:
+        """Ask the token stores, but not for each of many questions."""
+        now = time.monotonic()
+        if now >= self._ask_stores_at:
+            self._ask_stores_at = now + ASK_STORES_EVERY_S
+            asked = [store.works() for store in self._gateway.stores]
+            self._stores_worked = all(await asyncio.gather(*asked))
+        return self._stores_worked
 
     async def _metrics(self, request: web.Request) -> web.Response:
         gateway = self._gateway
-        if not is_loopback(request.remote or ""):
-            try:
+        try:
+            gateway.guard.check_origin(request)
+            if not is_local(request):
                 gateway.guard.identify(request)
-            except BerlinError as error:
-                return web.Response(status=error.http_status)
+        except BerlinError as error:
+            return web.Response(status=error.http_status)
         for service in gateway.catalog.services.values():
             gateway.metrics.set_waiting(service.name, service.admission.in_line)
         body, content_type = gateway.metrics.render()

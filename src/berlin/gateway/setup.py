@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
-import msgspec
-
 from berlin.client import Berlin, build_named
-from berlin.config import Config, ServerConfig, default_provider, resolve_settings
+from berlin.config import (
+    GUIDE,
+    Config,
+    ServerConfig,
+    default_provider,
+    find_provider,
+    offer_of,
+    open_tokens,
+    provider_names,
+    resolve_settings,
+)
 from berlin.errors import BerlinError
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.access.key_reader import KeyReader
+from berlin.gateway.access.required import KeysRequired
+from berlin.gateway.body import Bodies, BodyBudget
 from berlin.gateway.catalog import WAIT_S, Catalog, Service
 from berlin.gateway.chat import Gateway
 from berlin.gateway.observe.log import open_access_log
@@ -24,19 +34,22 @@ from berlin.gateway.observe.traces import open_traces
 from berlin.gateway.observe.visit import Observer
 from berlin.gateway.streaming import OpenStreams
 
-GUIDE = "guide"
 REFRESH_MODELS_S = 600.0
 FACES = ("openai", "anthropic", "ollama", "berlin")
 
 _log = logging.getLogger("berlin.gateway")
 
 
-def build_gateway(config: Config, keys: Path | None) -> Gateway:
+def build_gateway(
+    config: Config, keys: Path | None, folder: Path | None = None, environ: Mapping[str, str] = {}
+) -> Gateway:
     """Return the gateway that a configuration describes.
 
     Args:
         config: the whole file.
         keys: the file of the API keys; `None` for a gateway without keys.
+        folder: where the configuration is: that keys are required is noted there too.
+        environ: the environment variables.
 
     Raises:
         ConfigurationError: if something in it cannot be used.
@@ -48,9 +61,10 @@ def build_gateway(config: Config, keys: Path | None) -> Gateway:
     return Gateway(
         catalog,
         Guard(
-            KeyReader(keys) if keys is not None else None,
+            _read_keys(keys, folder, server) if keys is not None else None,
             server.allowed_hosts,
             server.cors_origins,
+            server.trusted_proxies,
         ),
         OpenStreams(
             server.keep_alive_s,
@@ -59,7 +73,16 @@ def build_gateway(config: Config, keys: Path | None) -> Gateway:
         ),
         metrics,
         open_observers(server),
+        Bodies(BodyBudget(server.client_body_bytes)),
+        [store for store in (open_tokens(config.tokens, environ),) if store and store.is_needed],
     )
+
+
+def _read_keys(path: Path, folder: Path | None, server: ServerConfig) -> KeyReader:
+    notes = KeysRequired([path.parent, *([folder] if folder is not None else [])])
+    # A proxy brings requests from elsewhere.
+    required = server.require_keys or bool(server.trusted_proxies)
+    return KeyReader(path, required=required, notes=notes)
 
 
 def open_observers(server: ServerConfig) -> list[Observer]:
@@ -94,7 +117,10 @@ def build_catalog(config: Config, before: Catalog | None = None) -> Catalog:
         ConfigurationError: if one cannot be built.
     """
     first = config.server.provider or default_provider(config) or GUIDE
-    names = dict.fromkeys((first, *config.providers))
+    # A shipped recipe without a table of its own is served where an alias means it.
+    meant = (name.partition(":")[0] for name in config.aliases.values())
+    named = (name for name in meant if name in provider_names(config))
+    names = dict.fromkeys((first, *config.providers, *named))
     known = before.services if before is not None else {}
     services = [_build_service(name, config, known.get(name)) for name in names]
     return Catalog(services, config.aliases)
@@ -103,28 +129,23 @@ def build_catalog(config: Config, before: Catalog | None = None) -> Catalog:
 def _build_service(name: str, config: Config, before: Service | None) -> Service:
     if name == GUIDE and name not in config.providers:
         return before or Service(name, build_named(name, config))
-    settings = resolve_settings(name, config)
-    described = settings.recipe.models
-    mine = config.providers.get(name)
-    if mine is not None and mine.models and not settings.model:
-        # These and no others: the default of the recipe need not be one of them.
-        settings = msgspec.structs.replace(settings, model=mine.models[0])
-    limits = (mine.at_once, mine.waiting) if mine is not None else (64, 256)
-    given = mine.models if mine is not None else None
+    mine, settings = find_provider(name, config), resolve_settings(name, config)
+    described, offer = settings.recipe.models, offer_of(name, config)
+    limits = (mine.at_once, mine.waiting)
     # The recipe's text too: another stream map in the same file is another provider.
-    key = (settings.key, repr(settings.recipe), limits, given)
+    key = (settings.key, repr(settings.recipe), limits, mine.models)
     if before is not None and before.key == key:
         return before
     provider = Berlin.from_settings(settings)
     return Service(
         name,
         provider,
-        given if given is not None else described.list,
-        settings.model or described.default,
-        described.aliases,
-        any_model=given is None,
+        offer.models,
+        offer.default,
+        offer.aliases,
+        any_model=offer.any_model,
         admission=Admission(*limits, WAIT_S),
-        fetch=provider.models if described.fetch is not None and given is None else None,
+        fetch=provider.models if described.fetch is not None and offer.any_model else None,
         capabilities=described.capabilities,
         key=key,
     )
@@ -181,8 +202,8 @@ class Reload:
                 self._begin(service.retire())
         gateway.catalog = catalog
         self._begin(refresh_models(gateway))
-        gateway.guard.allowed_hosts = config.server.allowed_hosts
-        gateway.guard.cors_origins = config.server.cors_origins
+        server = config.server
+        gateway.guard.use(server.allowed_hosts, server.cors_origins, server.trusted_proxies)
         gateway.metrics.know(catalog.services)
         watch_logins(catalog, gateway.metrics)
         _log.warning("config.loaded providers=%s", ",".join(catalog.services))

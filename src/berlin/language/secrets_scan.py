@@ -37,8 +37,10 @@ _SECRET_NAMES = frozenset(
         *("sessionid", "sessionkey", "sid", "xauthtoken", "credential", "credentials"),
     }
 )
-# What stands in these tables names places and words, not values.
-_NAMING_TABLES = frozenset({"take", "attach", "rename", "stream", "models", "timeouts"})
+# The values in these tables are names of places, words and variables.
+_NAMING_TABLES = frozenset(
+    {"take", "attach", "rename", "stream", "models", "timeouts", "environment"}
+)
 
 _PROSE = frozenset({"description", "source", "name", "path", "url", "token_url", "device_url"})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from functools import cache
 from importlib import resources
@@ -21,7 +20,7 @@ from berlin.language.chat import ChatMap
 from berlin.language.models import FetchMap
 from berlin.language.recognise import RecogniseMap
 from berlin.language.toml import find_line, parse_toml
-from berlin.types import Endpoint, Timeouts
+from berlin.types import Endpoint, Timeouts, nearest
 
 SCHEMA = 1
 
@@ -42,6 +41,7 @@ class EndpointMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         client_key: PEM file with its key, if that stands apart.
         allow_http: whether credentials may go over plain http to another machine.
         timeouts: the four limits, in seconds.
+        example: whether the URL is only an example, as each user has another one.
     """
 
     url: str
@@ -52,6 +52,7 @@ class EndpointMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     client_key: str | None = None
     allow_http: bool = False
     timeouts: Timeouts = Timeouts()
+    example: bool = False
 
 
 class ModelsMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,6 +89,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         models: which models there are.
         extends: the shipped recipe that this one differs from.
         source: where the description comes from, and how it was tried.
+        environment: the environment variables in which users of the service keep its credentials
+            anyway: `api_key = "OPENAI_API_KEY"`. A variable for `url` says which address those
+            credentials are for; they are used for no other.
         recognise: how `berlin add URL` finds out that this recipe fits; never taken over from
             the recipe that this one extends.
     """
@@ -101,6 +105,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: ModelsMap = ModelsMap()
     extends: str = ""
     source: str = ""
+    environment: dict[str, str] = {}
     recognise: RecogniseMap = RecogniseMap()
 
     def __post_init__(self) -> None:
@@ -192,13 +197,17 @@ def _extend(tree: dict[str, Any], text: str, source: str) -> dict[str, Any]:
         return tree
     if base not in recipe_names():
         line = find_line(text, ("extends",))
-        near = difflib.get_close_matches(base, recipe_names(), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(recipe_names())}"
+        near = nearest(base, recipe_names())
+        hint = f"did you mean {near!r}?" if near else f"there are: {', '.join(recipe_names())}"
         raise ConfigurationError(f"{source}, line {line}: no shipped recipe {base!r}; {hint}")
     inherited = _read_tree(base)
     if inherited.get("extends"):
         inherited = _extend(inherited, "", f"{base}.toml")
-    return _merge({k: v for k, v in inherited.items() if k not in _OWN}, tree)
+    inherited = {k: v for k, v in inherited.items() if k not in _OWN}
+    own = tree.get("endpoint")
+    if isinstance(own, dict) and "url" in own:
+        inherited["endpoint"].pop("example", None)
+    return _merge(inherited, tree)
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -217,8 +226,8 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 _BODIES = frozenset({"json", "form", "multipart"})
-_OWN = frozenset({"source", "recognise"})
-"""What is true of one recipe only."""
+_OWN = frozenset({"source", "recognise", "environment"})
+"""What is true of one recipe only: its variables hold credentials for its own address."""
 
 
 def _read_tree(name: str) -> dict[str, Any]:

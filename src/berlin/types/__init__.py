@@ -29,6 +29,7 @@ from berlin.types.messages import (
     ToolResultPart,
     parse_messages,
 )
+from berlin.types.nearest import nearest
 from berlin.types.request import ChatRequest, Reasoning, ResponseFormat, Tool
 from berlin.types.secret import Secret, mask
 from berlin.types.timeouts import Timeouts
@@ -76,5 +77,6 @@ __all__ = [
     "mask",
     "mask_url",
     "merge_extra",
+    "nearest",
     "parse_messages",
 ]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 SERVICES = Path(__file__).resolve().parents[1]
 PYTHON = SERVICES.parents[1] / ".venv-services" / "bin" / "python"
+NODE = PYTHON.parent / "node"
 READY_S = 60.0
 RUN_S = 60.0
 

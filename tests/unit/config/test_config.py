@@ -115,10 +115,17 @@ def test_stored_login_is_for_its_url_only(environ: dict[str, str]) -> None:
 
 def test_without_any_source_the_recipe_says_where() -> None:
     """With nothing set up the URL is the recipe's, and there are no credentials."""
-    settings = resolve_settings("berlin", Config(), environ={})
-    assert settings.endpoint.url == "https://ai.berlin4h.top"
+    settings = resolve_settings("openai", Config(), environ={})
+    assert settings.endpoint.url == "https://api.openai.com/v1"
     assert settings.credentials is None
     assert settings.timeouts == Timeouts()
+
+
+def test_an_example_is_no_address() -> None:
+    """A recipe whose URL is an example needs one from the user: nothing goes there unasked."""
+    for name in ("berlin", "azure-openai"):
+        with pytest.raises(ConfigurationError, match=f"where is {name}.*berlin login {name} --url"):
+            resolve_settings(name, Config(), environ={})
 
 
 @pytest.mark.parametrize(
@@ -166,7 +173,8 @@ def test_d04_variable_of_the_environment(tmp_path: Path) -> None:
     """A value may stand in a variable; if that is not set the error names it and its place."""
     config = config_of(
         tmp_path,
-        '[providers.mine]\naccount = "a"\npassword = { env = "MINE" }\nproxy = { env = "PROXY" }\n',
+        '[providers.mine]\nurl = "https://a.example"\n'
+        'account = "a"\npassword = { env = "MINE" }\nproxy = { env = "PROXY" }\n',
     )
     settings = resolve_settings("mine", config, environ={"MINE": "pw", "PROXY": "http://p:1"})
     assert settings.credentials is not None

@@ -1,31 +1,136 @@
-"""Reading a client's body."""
+"""Reading a client's body: its size, its time, and the memory of all bodies together."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+import pytest
 from aiohttp import web
 
-from berlin.gateway.body import read_body
+from berlin.errors import OverloadedError
+from berlin.gateway.body import MAX_LOGIN_BYTES, UNCOUNTED_BYTES, Bodies, BodyBudget
+
+KIB = 1024
+
+
+@asynccontextmanager
+async def reading(bodies: Bodies) -> AsyncIterator[int]:
+    """Serve `/login` and `/chat`, which read a body and say how long it is; give the port."""
+
+    async def handle(request: web.Request) -> web.Response:
+        try:
+            if request.path == "/login":
+                return web.Response(text=str(len(await bodies.read_login(request))))
+            return web.Response(text=str(len(await bodies.read(request, "a"))))
+        except OverloadedError:
+            return web.Response(status=429)
+        finally:
+            bodies.release(request)
+
+    app = web.Application()
+    app.router.add_post("/{path}", handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def posted(
+    port: int, path: str, sent: bytes, length: int | None = None
+) -> AsyncIterator[asyncio.StreamReader]:
+    """Post a body that is announced as longer than what is sent, and give what comes back."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    size = len(sent) if length is None else length
+    writer.write(
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode() + sent
+    )
+    try:
+        yield reader
+    finally:
+        writer.transport.abort()
+
+
+async def status(reader: asyncio.StreamReader) -> int:
+    """Return the status of an answer."""
+    async with asyncio.timeout(5):
+        return int((await reader.readline()).split(b" ")[1])
+
+
+async def until(condition: object) -> None:
+    """Wait until a condition holds."""
+    async with asyncio.timeout(5):
+        while not condition():  # type: ignore[operator]
+            await asyncio.sleep(0.01)
 
 
 async def test_g06_a_body_that_trickles_is_given_up() -> None:
     """A client that announces a body and does not send it is answered 408."""
+    async with (
+        reading(Bodies(timeout_s=0.2)) as port,
+        posted(port, "/chat", b"ab", 10) as reader,
+    ):
+        assert await status(reader) == 408
 
-    async def handle(request: web.Request) -> web.Response:
-        return web.Response(body=await read_body(request, 0.2))
 
-    app = web.Application()
-    app.router.add_post("/", handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    reader, writer = await asyncio.open_connection(*runner.addresses[0][:2])
-    try:
-        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nab")
-        async with asyncio.timeout(5):
-            assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
-    finally:
-        writer.close()
-        await writer.wait_closed()
-        await runner.cleanup()
+@pytest.mark.parametrize("path", ["/login", "/chat"])
+async def test_too_long_by_its_own_word(path: str) -> None:
+    """A body that is announced as too long is refused before any of it is read."""
+    bodies = Bodies()
+    async with reading(bodies) as port, posted(port, path, b"", 10**9) as reader:
+        assert await status(reader) == 413
+        assert bodies.budget.held(None) == bodies.budget.held("a") == 0
+
+
+async def test_a_login_is_short() -> None:
+    """Who has not shown who it is sends 64 KiB at most."""
+    async with reading(Bodies()) as port:
+        async with posted(port, "/login", b" " * MAX_LOGIN_BYTES) as reader:
+            assert await status(reader) == 200
+        async with posted(port, "/login", b" " * (MAX_LOGIN_BYTES + 1)) as reader:
+            assert await status(reader) == 413
+
+
+async def test_strangers_share_one_budget() -> None:
+    """Logins that wait for their bodies hold no more than the budget of all strangers."""
+    bodies = Bodies(BodyBudget(strangers_bytes=2 * MAX_LOGIN_BYTES))
+    async with reading(bodies) as port:
+        async with posted(port, "/login", b"x", 100), posted(port, "/login", b"x", 100):
+            await until(lambda: bodies.budget.held(None) == 2 * MAX_LOGIN_BYTES)
+            async with posted(port, "/login", b"{}") as reader:
+                assert await status(reader) == 429
+            async with posted(port, "/chat", b" " * 100 * KIB) as reader:
+                assert await status(reader) == 200
+        await until(lambda: bodies.budget.held(None) == 0)
+        async with posted(port, "/login", b"{}") as reader:
+            assert await status(reader) == 200
+
+
+async def test_each_client_has_a_budget() -> None:
+    """Large bodies of one client are counted until they have been answered; small ones are not."""
+    bodies = Bodies(BodyBudget(client_bytes=300 * KIB))
+    async with reading(bodies) as port:
+        async with posted(port, "/chat", b"x", 200 * KIB):
+            await until(lambda: bodies.budget.held("a") == 200 * KIB)
+            async with posted(port, "/chat", b" " * 150 * KIB) as reader:
+                assert await status(reader) == 429
+            async with posted(port, "/chat", b" " * UNCOUNTED_BYTES) as reader:
+                assert await status(reader) == 200
+        await until(lambda: bodies.budget.held("a") == 0)
+
+
+def test_a_budget_counts_only_what_it_gave() -> None:
+    """A refusal counts nothing, and what is given back can be taken again."""
+    budget = BodyBudget(client_bytes=10)
+    budget.take("a", 6)
+    with pytest.raises(OverloadedError, match="too many large requests"):
+        budget.take("a", 5)
+    budget.take("b", 10)
+    budget.give_back("a", 6)
+    budget.take("a", 10)
+    assert (budget.held("a"), budget.held("b")) == (10, 10)

@@ -48,6 +48,19 @@ class SharedTokens:
         """Return what is stored, or `None`, also if the store cannot be used now."""
         return await self._use(lambda: self.store.load(key))
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether there is no token without the store."""
+        return self._on_failure == "error"
+
+    async def works(self) -> bool:
+        """Tell whether there can be tokens now: the store answers, or it is not needed."""
+        try:
+            await self.load(TokenKey("", "", "", ""))
+        except BerlinError:
+            return False
+        return True
+
     async def save(self, key: TokenKey, record: Record, lease: Lease | None) -> None:
         """Store a record, if the store can be used now."""
         await self._use(lambda: self.store.save(key, record, lease))

@@ -103,16 +103,20 @@ async def _chat(
 
 
 def _find(model: str, config_file: Path | None) -> Load:
-    """Return what loads the provider that a model's name stands for."""
-    from berlin.config import default_provider, split_model
+    """Return a function that loads the provider that a model's name means.
+
+    Raises:
+        ModelNotFoundError: if it means none.
+    """
+    from berlin.config import default_provider, model_names
 
     config = load_for_commands(config_file)
-    default = default_provider(config)
     name, _, rest = model.partition(":")
-    if name == EMBEDDED or (not model and default is None):
+    if name == EMBEDDED or (not model and default_provider(config) is None):
         click.echo(GUIDE_NOTICE, err=True)
-        return partial(_load_embedded, rest if name == EMBEDDED else model)
-    return partial(_load_named, *split_model(model, config, default or "berlin"), config)
+        return partial(_load_embedded, rest)
+    target = model_names(config).resolve(model)
+    return partial(_load_named, target.provider, target.model, config)
 
 
 def _load_embedded(model: str) -> Opening:

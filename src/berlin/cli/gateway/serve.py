@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -20,6 +21,7 @@ from berlin.cli.gateway.account import accounts_path
 from berlin.cli.gateway.key import keys_path
 from berlin.cli.options import config_option, load_for_commands
 from berlin.config import (
+    GUIDE,
     Config,
     ServerConfig,
     config_path,
@@ -30,7 +32,7 @@ from berlin.errors import ConfigurationError
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.chat import Gateway
 from berlin.gateway.server import open_server, stop_signals
-from berlin.gateway.setup import GUIDE, Reload, build_gateway, refresh_models_forever
+from berlin.gateway.setup import Reload, build_gateway, refresh_models_forever
 from berlin.types import is_loopback
 
 WATCH_S = 1.0
@@ -63,14 +65,10 @@ def serve(host: str | None, port: int | None, config: Path | None) -> None:
         changes["port"] = port
     server = msgspec.structs.replace(settings.server, **changes)
     _refuse_itself(settings, server)
-    gateway = build_gateway(settings, keys_path())
+    gateway = build_gateway(settings, keys_path(), path.parent, os.environ)
     accounts = Accounts.load(accounts_path())
+    _check_keys(server, gateway)
     if not is_loopback(server.host):
-        if not gateway.guard.needs_key:
-            raise ConfigurationError(
-                f"{server.host} can be reached from elsewhere, and there are no keys: add one "
-                "first, with `berlin key add NAME`"
-            )
         click.echo(
             "berlin: this listens beyond this machine in plain http; put TLS in front of it",
             err=True,
@@ -79,6 +77,30 @@ def serve(host: str | None, port: int | None, config: Path | None) -> None:
     named = path if path.exists() else config
     reload = Reload(gateway, lambda: load_for_commands(named))
     _run_fast(lambda: _serve(server, gateway, accounts, partial(_watch, path, seen, reload)))
+
+
+def _check_keys(server: ServerConfig, gateway: Gateway) -> None:
+    add = "add one first, with `berlin key add NAME`"
+    if not is_loopback(server.host) and not gateway.guard.needs_key:
+        raise ConfigurationError(
+            f"{server.host} can be reached from elsewhere, and there are no keys: {add}"
+        )
+    if gateway.guard.needs_key and gateway.guard.problem and not gateway.guard.keys:
+        if server.require_keys or server.trusted_proxies:
+            raise ConfigurationError(
+                f"[server] require_keys or trusted_proxies is set, and there are no keys: {add}"
+            )
+        click.echo(
+            f"berlin: {gateway.guard.problem} in {keys_path()}; keys were required before, so "
+            "nobody is let in until there are keys",
+            err=True,
+        )
+    if server.allowed_hosts and not gateway.guard.needs_key:
+        click.echo(
+            "berlin: allowed_hosts is set and there are no keys: requests that come through a "
+            f"proxy are refused; {add}",
+            err=True,
+        )
 
 
 def _refuse_itself(settings: Config, server: ServerConfig) -> None:

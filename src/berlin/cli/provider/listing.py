@@ -13,7 +13,7 @@ import msgspec
 from berlin.cli.options import config_option, load_for_commands
 from berlin.client import Berlin, build_named
 from berlin.config import (
-    BUILT_IN,
+    GUIDE,
     Config,
     Settings,
     default_provider,
@@ -34,9 +34,10 @@ def providers(no_check: bool, config: Path | None) -> None:
     Each one is tried by a login. Secrets are never shown.
     """
     settings = load_for_commands(config)
-    names = sorted({*settings.providers, *BUILT_IN})
-    rows = asyncio.run(_rows(names, settings, check=not no_check))
     default = default_provider(settings)
+    # Shipped recipes that nobody has set up are not listed: `berlin recipe list` has them.
+    names = sorted({*settings.providers, GUIDE, *([default] if default is not None else [])})
+    rows = asyncio.run(_rows(names, settings, check=not no_check))
     widths = [max(len(row[n]) for row in [HEAD, *rows]) for n in range(len(HEAD) - 1)]
     for row in [HEAD, *rows]:
         mark = "* " if row[0] == default else "  "
@@ -77,7 +78,7 @@ async def _rows(names: list[str], config: Config, *, check: bool) -> list[tuple[
 
 
 async def _row(name: str, config: Config, *, check: bool) -> tuple[str, ...]:
-    if name == "guide" and name not in config.providers:
+    if name == GUIDE and name not in config.providers:
         return (name, "-", "-", "built in", "yes")
     try:
         settings = resolve_settings(name, config)

@@ -16,7 +16,15 @@ from berlin.cli.options import config_option, load_for_commands
 from berlin.cli.provider.ask import ask_for
 from berlin.cli.terminal import harmless
 from berlin.client import Berlin
-from berlin.config import Overrides, Settings, login_store, open_store, resolve_settings
+from berlin.config import (
+    Overrides,
+    Settings,
+    find_provider,
+    login_store,
+    open_store,
+    resolve_recipe,
+    resolve_settings,
+)
 from berlin.errors import TokenStoreError
 
 
@@ -78,7 +86,9 @@ def login(
 def logout(provider: str, config: Path | None) -> None:
     """Forget the login of PROVIDER (`berlin` unless given), and its tokens."""
     settings = load_for_commands(config)
-    mine = resolve_settings(provider, settings, environ=_environ_without_users())
+    example = resolve_recipe(find_provider(provider, settings).recipe).endpoint.url
+    given = Overrides(last_url=example)
+    mine = resolve_settings(provider, settings, given, _environ_without_users())
     store = open_store(settings.tokens, os.environ)
     try:
         tokens = store.forget(mine.recipe.name, mine.endpoint.url) if store is not None else 0

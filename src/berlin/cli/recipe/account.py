@@ -12,7 +12,7 @@ from berlin.auth.credentials import NAMES, USER_NAMES, Credentials
 from berlin.cli.options import load_for_commands
 from berlin.cli.provider.ask import ask_for
 from berlin.cli.recipe.file import RecipeFile
-from berlin.config import Config, Overrides, resolve_settings
+from berlin.config import Overrides, provider_of_recipe, resolve_settings
 from berlin.recipes.recipe import resolve_endpoint
 from berlin.types import Endpoint, Timeouts
 
@@ -59,7 +59,8 @@ def resolve_who(opened: RecipeFile, given: Given) -> Who:
         click.UsageError: if there is nobody to ask for a password.
     """
     config = load_for_commands(given.config)
-    name = _provider_of(opened, config)
+    path = None if opened.path is None else str(opened.path.resolve())
+    name = provider_of_recipe(opened.recipe, path, config)
     described = opened.recipe.endpoint
     timeouts = described.timeouts
     known: dict[str, str] = {}
@@ -74,17 +75,6 @@ def resolve_who(opened: RecipeFile, given: Given) -> Who:
     if given.timeout is not None:
         timeouts = Timeouts.of(given.timeout, timeouts)
     return Who(endpoint, _credentials(opened, endpoint, known, given), timeouts)
-
-
-def _provider_of(opened: RecipeFile, config: Config) -> str | None:
-    """Return the provider that uses a recipe, if one is configured."""
-    if opened.path is None:
-        shipped = opened.recipe.name
-        names = [name for name, mine in config.providers.items() if mine.recipe == shipped]
-        built_in = shipped if shipped == "berlin" and shipped not in config.providers else None
-        return next(iter(names), built_in)
-    path = str(opened.path.resolve())
-    return next((name for name, mine in config.providers.items() if mine.recipe == path), None)
 
 
 def _credentials(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from berlin.config.resolve import resolve_recipe
+from berlin.config import resolve_recipe
 from berlin.language.secrets_scan import FoundSecret, find_secrets
 from berlin.language.toml import find_line
 from berlin.recipes.recipe import Recipe

@@ -6,6 +6,9 @@ import asyncio
 import hashlib
 import hmac
 import os
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -13,38 +16,57 @@ import msgspec
 
 from berlin.auth.tokens.private_file import load_private, save_private
 from berlin.errors import ConfigurationError
+from berlin.gateway.access.caller import Caller, check_limits, check_name, model_pattern
 from berlin.types import Secret
 
-MAX_NAME_CHARS = 128
 MAX_PASSWORD_BYTES = 1024
 
 # 16 MiB and some 50 ms for each try: for one who stole the file it is too slow to guess.
 _COST, _BLOCK, _PARALLEL = 2**14, 8, 1
+# Half of the machine's cores at most: logins never take the answers their turn.
+HASHES_AT_ONCE = max(1, (os.cpu_count() or 2) // 2)
 
 
-class PasswordHash(msgspec.Struct, frozen=True):
-    """A salt and the hash of a password, both in hexadecimal."""
+class Account(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The hash of a password with its salt, both in hexadecimal, and what the account may do.
+
+    Attributes:
+        salt: of the hash.
+        hash: of the password.
+        models: as in `Caller`.
+        expires_at: as in `Caller`.
+        requests_per_minute: as in `Caller`.
+    """
 
     salt: str
     hash: str
+    models: tuple[str, ...] = ()
+    expires_at: float | None = None
+    requests_per_minute: int | None = None
 
 
 class _AccountsFile(msgspec.Struct, frozen=True):
     version: Literal[1]
-    accounts: dict[str, PasswordHash]
+    accounts: dict[str, Account]
 
 
 class Accounts:
-    """Who may log in.
+    """Who may log in, and what they may do.
 
     Args:
-        accounts: names and hashes.
+        accounts: names, hashes and limits.
+        clock: seconds since the epoch.
     """
 
-    def __init__(self, accounts: dict[str, PasswordHash] | None = None) -> None:
+    def __init__(
+        self,
+        accounts: dict[str, Account] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._accounts = dict(accounts or {})
-        # Each check takes memory and a core: not more of them at once than a machine has.
-        self._slots = asyncio.Semaphore(max(2, os.cpu_count() or 2))
+        self._clock = clock
+        # Threads of their own: those of the loop decode long bodies.
+        self._hashing = ThreadPoolExecutor(HASHES_AT_ONCE, "berlin-scrypt")
 
     @classmethod
     def load(cls, path: Path) -> Accounts:
@@ -76,20 +98,53 @@ class Accounts:
         """All names, sorted."""
         return sorted(self._accounts)
 
-    def add(self, name: str, password: Secret) -> None:
-        """Add an account, or give one another password.
+    def __len__(self) -> int:
+        return len(self._accounts)
+
+    def caller(self, name: str) -> Caller | None:
+        """Return what an account may do; `None` if there is no such account, or it has expired."""
+        known = self._accounts.get(name)
+        if known is None:
+            return None
+        caller = Caller(
+            id=f"account:{name}",
+            models=known.models,
+            expires_at=known.expires_at,
+            requests_per_minute=known.requests_per_minute,
+        )
+        return None if caller.has_expired(self._clock()) else caller
+
+    def add(
+        self,
+        name: str,
+        password: Secret,
+        models: Iterable[str] = (),
+        expires_at: float | None = None,
+        requests_per_minute: int | None = None,
+    ) -> None:
+        """Add an account, or give one another password and other limits.
 
         Raises:
-            ConfigurationError: if the name or the password cannot be used.
+            ConfigurationError: if the name, the password or a limit cannot be used.
         """
-        if not name.isprintable() or not name.strip() or len(name) > MAX_NAME_CHARS:
-            raise ConfigurationError(
-                f"an account's name is 1 to {MAX_NAME_CHARS} printable characters, not {name!r}"
-            )
+        check_name(name, "an account")
+        limits = Caller(
+            id=name,
+            models=tuple(dict.fromkeys(map(model_pattern, models))),
+            expires_at=expires_at,
+            requests_per_minute=requests_per_minute,
+        )
+        check_limits("an account", limits, self._clock())
         if not 0 < len(_bytes(password)) <= MAX_PASSWORD_BYTES:
             raise ConfigurationError(f"a password has 1 to {MAX_PASSWORD_BYTES} bytes")
         salt = os.urandom(16)
-        self._accounts[name] = PasswordHash(salt.hex(), _hash(_bytes(password), salt).hex())
+        self._accounts[name] = Account(
+            salt.hex(),
+            _hash(_bytes(password), salt).hex(),
+            limits.models,
+            expires_at,
+            requests_per_minute,
+        )
 
     def remove(self, name: str) -> bool:
         """Remove an account; return whether there was one."""
@@ -101,8 +156,8 @@ class Accounts:
             return False
         known = self._accounts.get(name)
         salt = bytes.fromhex(known.salt) if known else b"nobody's salt..."
-        async with self._slots:
-            tried = await asyncio.to_thread(_hash, _bytes(password), salt)
+        loop = asyncio.get_running_loop()
+        tried = await loop.run_in_executor(self._hashing, _hash, _bytes(password), salt)
         expected = bytes.fromhex(known.hash) if known else bytes(len(tried))
         return hmac.compare_digest(tried, expected) and known is not None
 

@@ -14,8 +14,9 @@ from berlin.errors import (
     OverloadedError,
     UnavailableError,
 )
+from berlin.gateway.access.caller import Caller
 from berlin.gateway.access.key_reader import KeyReader
-from berlin.gateway.access.keys import Key
+from berlin.gateway.access.origin import LOOPBACK, Proxies, is_local, network_of
 from berlin.gateway.access.rate import RequestRate
 from berlin.gateway.access.throttle import Throttle
 from berlin.gateway.catalog import Target
@@ -36,6 +37,8 @@ class Guard:
         keys: the keys that there are; `None` if there can be none.
         allowed_hosts: names by which the gateway is reached, besides those of this machine.
         cors_origins: origins of web pages that may ask.
+        trusted_proxies: addresses of the proxies that say where a request comes from; unless
+            given, this machine if there are `allowed_hosts`, since then a proxy is in front.
     """
 
     def __init__(
@@ -43,29 +46,51 @@ class Guard:
         keys: KeyReader | None = None,
         allowed_hosts: tuple[str, ...] = (),
         cors_origins: tuple[str, ...] = (),
+        trusted_proxies: tuple[str, ...] | None = None,
     ) -> None:
-        self.allowed_hosts = allowed_hosts
-        self.cors_origins = cors_origins
+        self.use(allowed_hosts, cors_origins, trusted_proxies)
         self._keys = keys
         self._rate = RequestRate()
         self._wrong_keys = Throttle()
 
+    def use(
+        self,
+        allowed_hosts: tuple[str, ...],
+        cors_origins: tuple[str, ...],
+        trusted_proxies: tuple[str, ...] | None,
+    ) -> None:
+        """Take other settings. Raises ConfigurationError if a proxy is no address."""
+        if trusted_proxies is None:
+            trusted_proxies = LOOPBACK if allowed_hosts else ()
+        self._proxies = Proxies(trusted_proxies)
+        self.allowed_hosts = allowed_hosts
+        self.cors_origins = cors_origins
+
     @property
     def needs_key(self) -> bool:
         """Whether clients must have a key: as soon as there ever was one."""
-        return self._keys is not None and self._keys.in_use
+        return self._keys is not None and self._keys.required
 
     @property
-    def ready(self) -> bool:
-        """Whether the keys can be read."""
-        return self._keys is None or self._keys.working
+    def problem(self) -> str:
+        """What is wrong with the keys; `""` if they can be read."""
+        return self._keys.problem if self._keys is not None else ""
+
+    @property
+    def keys(self) -> int:
+        """How many keys there are."""
+        return self._keys.count if self._keys is not None else 0
 
     def close(self) -> None:
         """Close the file of the keys."""
         if self._keys is not None:
             self._keys.close()
 
-    def identify(self, request: web.Request) -> Key | None:
+    def address(self, request: web.BaseRequest) -> str:
+        """Return the address of the client, as far as trusted proxies tell it."""
+        return self._proxies.client(request)
+
+    def identify(self, request: web.Request) -> Caller | None:
         """Return the client's key; `None` where none is needed.
 
         Raises:
@@ -73,30 +98,46 @@ class Guard:
             OverloadedError: if too many wrong keys came from there, or the key asks too often.
             UnavailableError: if the keys cannot be read.
         """
-        if not self.needs_key or self._keys is None:
+        if self._keys is None:
             return None
+        if not self._keys.required:
+            if is_local(request):
+                return None
+            raise KeyRefusedError(
+                "only programs on the gateway's own machine need no key, and this request came "
+                "through a proxy; the gateway has no keys yet (`berlin key add NAME`)"
+            )
         sent = _sent_keys(request)
         key = self._keys.find(sent[0]) if len(sent) == 1 else None
-        if key is None and not self._keys.working:
+        if key is None and not self._keys.readable:
             raise UnavailableError("the keys cannot be read at present; try again", retry_after=2)
         if key is None:
-            # A right key is never slowed down, whoever else guesses from its address.
-            wait = self._wrong_keys.wait(request.remote)
+            # A right key is never slowed down, whatever others guess from its address.
+            origin = network_of(self.address(request))
+            wait = self._wrong_keys.wait(origin)
             if wait:
                 raise OverloadedError("too many wrong keys; wait", retry_after=wait)
-            self._wrong_keys.fail(request.remote)
+            self._wrong_keys.fail(origin)
             raise KeyRefusedError("the API key is missing or wrong")
-        if key.requests_per_minute is not None:
-            wait = self._rate.take(key.id, key.requests_per_minute)
-            if wait:
-                raise OverloadedError(
-                    f"this key may ask {key.requests_per_minute} times a minute", retry_after=wait
-                )
+        self.admit(key)
         return key
 
-    def check_model(self, key: Key | None, target: Target, asked: str) -> None:
-        """Raise ModelNotFoundError if a key may not ask a model: it learns no more than that."""
-        if key is not None and not key.allows(target.full_name):
+    def admit(self, caller: Caller) -> None:
+        """Count a request of a caller.
+
+        Raises:
+            OverloadedError: if it asks too often.
+        """
+        if caller.requests_per_minute is not None:
+            wait = self._rate.take(caller.id, caller.requests_per_minute)
+            if wait:
+                raise OverloadedError(
+                    f"you may ask {caller.requests_per_minute} times a minute", retry_after=wait
+                )
+
+    def check_model(self, caller: Caller | None, target: Target, asked: str) -> None:
+        """Raise ModelNotFoundError if a caller may not ask a model: it learns no more than that."""
+        if caller is not None and not caller.allows(target.full_name):
             raise ModelNotFoundError(f"the model {asked[:100]!r} does not exist here")
 
     def check_origin(self, request: web.Request) -> None:

@@ -1,8 +1,9 @@
-"""The API keys as the running gateway sees them: in memory, and never older than a second."""
+"""The API keys as the running gateway sees them: in memory, and at most a second old."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 from berlin.errors import ConfigurationError
 from berlin.gateway.access.key_file import open_for_reading, told, version
 from berlin.gateway.access.keys import Key, digest, read_keys
+from berlin.gateway.access.required import KeysRequired
 
 CHECK_EVERY_S = 0.25
 # How long the last known keys are good for when the file cannot be read.
@@ -30,14 +32,16 @@ class KeyReader:
     has changed (some 20 µs), and reads all keys anew if so (some 6 ms for 1,000 keys); both
     happen in the event loop.
 
-    No file is no keys. When the file cannot be read, the last known keys are good for
-    `TRUSTED_FOR_S` after the last good look at it, and then nobody is let in until it can be read
-    again. The error is logged once.
+    Keys are required as soon as there is a file, whatever is in it, and from then on for good. When
+    the file cannot be read, the last known keys are good for `TRUSTED_FOR_S` after the last good
+    look at it, and then nobody is let in until it can be read again. The error is logged once.
 
     Args:
         path: the file of a `KeyStore`.
         clock: seconds since the epoch.
         monotonic: seconds that only go forward.
+        required: whether keys are required although there is no file yet.
+        notes: what remembers from run to run that keys are required.
 
     Raises:
         ConfigurationError: if there is a file and it cannot be read.
@@ -48,6 +52,9 @@ class KeyReader:
         path: Path,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        required: bool = False,
+        notes: KeysRequired | None = None,
     ) -> None:
         self._path = path
         self._clock = clock
@@ -57,25 +64,37 @@ class KeyReader:
         self._file: tuple[int, int] | None = None
         self._seen: int | None = None
         self._failing = False
-        self._in_use = False
+        self._notes = notes if notes is not None else KeysRequired([path.parent])
+        self._required = required or bool(self._notes)
+        self._lacking = ""
         self._checked_at = self._good_at = monotonic()
         self._look()
 
     @property
-    def working(self) -> bool:
-        """Tell whether the keys are known: if not, nobody is let in."""
+    def readable(self) -> bool:
+        """Whether the file can be read, or could a moment ago: if not, nobody is let in."""
         self._refresh()
         return self._monotonic() - self._good_at <= TRUSTED_FOR_S
 
     @property
-    def in_use(self) -> bool:
-        """Tell whether there ever was a key: from then on nobody asks without one."""
+    def problem(self) -> str:
+        """What is wrong with the keys, in two words; `""` if nothing is."""
+        return self._lacking if self.readable else "keys unreadable"
+
+    @property
+    def required(self) -> bool:
+        """Whether clients need a key."""
         self._refresh()
-        return self._in_use
+        return self._required
+
+    @property
+    def count(self) -> int:
+        """How many keys there are that are not revoked."""
+        return len(self._keys)
 
     def find(self, token: str) -> Key | None:
         """Return the live key of a token, or `None`."""
-        if not self.working:
+        if not self.readable:
             return None
         key = self._keys.get(digest(token))
         return key if key is not None and key.state(self._clock()) == "live" else None
@@ -107,12 +126,17 @@ class KeyReader:
         self._good_at = now
 
     def _look(self) -> None:
+        if not self._required and os.path.lexists(self._path):
+            # Before it is opened: a file that cannot be read is not a gateway without keys.
+            self._required = True
+            self._notes.remember()
         with told(self._path):
             try:
                 status = self._path.stat()
             except FileNotFoundError:
                 self.close()
                 self._keys = {}
+                self._lacking = "keys missing" if self._required else ""
                 return
             file = (status.st_dev, status.st_ino)
             if self._database is None or file != self._file:  # another file took its place
@@ -122,6 +146,6 @@ class KeyReader:
             seen = self._database.execute("PRAGMA data_version").fetchone()[0]
             if seen != self._seen:
                 self._keys = read_keys(self._database, "revoked_at IS NULL")
-                # The first key comes in one step with the schema, and no key is ever deleted.
-                self._in_use = self._in_use or version(self._database) > 0
+                empty = version(self._database) == 0
+                self._lacking = "keys missing" if empty else ""
                 self._seen = seen

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
 import secrets
 import sqlite3
 import time
@@ -15,32 +14,25 @@ from typing import Literal
 import msgspec
 
 from berlin.errors import ConfigurationError
+from berlin.gateway.access.caller import Caller, check_limits, check_name, model_pattern
 from berlin.gateway.access.key_file import open_for_reading, open_for_writing, told, version
+from berlin.gateway.access.required import KeysRequired
 from berlin.types import Secret
 
-MAX_NAME_CHARS = 128
 # Another process may be writing; the command of a person can wait for it.
 BUSY_TIMEOUT_S = 5.0
 
 
-class Key(msgspec.Struct, frozen=True):
+class Key(Caller, frozen=True, kw_only=True):
     """What a key allows; the key itself is not in it.
 
     Attributes:
-        id: short and public; logs show it.
         name: what its owner calls it; unique among the live keys.
-        models: patterns, `provider:model` or `provider:*`; none allows every model.
-        expires_at: seconds since the epoch, or `None` if it does not expire.
-        requests_per_minute: the limit, or `None`.
         created_at: seconds since the epoch.
         revoked_at: seconds since the epoch, or `None` if it is not revoked.
     """
 
-    id: str
     name: str
-    models: tuple[str, ...]
-    expires_at: float | None
-    requests_per_minute: int | None
     created_at: float
     revoked_at: float | None = None
 
@@ -48,18 +40,7 @@ class Key(msgspec.Struct, frozen=True):
         """Tell what it is worth at a time in seconds since the epoch."""
         if self.revoked_at is not None:
             return "revoked"
-        return "expired" if self.expires_at is not None and now >= self.expires_at else "live"
-
-    def allows(self, model: str) -> bool:
-        """Tell whether it may ask a model, as `provider:model`; case and outer blanks are naught.
-
-        Pass the provider and the model that will be asked, not an alias that the client wrote.
-        """
-        if not self.models:
-            return True
-        asked = _fold(model)
-        provider, colon, _ = asked.partition(":")
-        return asked in self.models or (bool(colon) and f"{provider}:*" in self.models)
+        return "expired" if self.has_expired(now) else "live"
 
 
 class KeyStore:
@@ -88,9 +69,17 @@ class KeyStore:
                 cannot be written.
         """
         now = self._clock()
-        patterns = tuple(dict.fromkeys(map(_pattern, models)))
-        key = Key(f"k{secrets.token_hex(6)}", name, patterns, expires_at, requests_per_minute, now)
-        _check(key)
+        patterns = tuple(dict.fromkeys(map(model_pattern, models)))
+        key = Key(
+            id=f"k{secrets.token_hex(6)}",
+            name=name,
+            models=patterns,
+            expires_at=expires_at,
+            requests_per_minute=requests_per_minute,
+            created_at=now,
+        )
+        check_name(name, "a key")
+        check_limits("a key", key, now)
         token = f"bk-{secrets.token_urlsafe(32)}"
         row = msgspec.structs.asdict(key)
         row |= {"models": msgspec.json.encode(patterns).decode(), "digest": digest(token)}
@@ -103,6 +92,7 @@ class KeyStore:
             names = ", ".join(row)
             values = ", ".join(f":{column}" for column in row)
             database.execute(f"INSERT INTO keys ({names}) VALUES ({values})", row)  # noqa: S608
+        KeysRequired([self._path.parent]).remember()
         return key, Secret(token)
 
     def entries(self) -> list[Key]:
@@ -162,28 +152,3 @@ def read_keys(
         fields["models"] = msgspec.json.decode(fields["models"], type=tuple[str, ...])
         keys[stored] = msgspec.convert(fields, Key)
     return keys
-
-
-def _fold(text: str) -> str:
-    return text.strip().casefold()
-
-
-def _pattern(text: str) -> str:
-    folded = _fold(text)
-    provider, colon, model = folded.partition(":")
-    if not (provider and colon and model and folded.isprintable()) or "*" in (
-        folded.removesuffix(":*")
-    ):
-        raise ConfigurationError(f"a model is `provider:model` or `provider:*`, not {text!r}")
-    return folded
-
-
-def _check(key: Key) -> None:
-    if not key.name.isprintable() or not key.name.strip() or len(key.name) > MAX_NAME_CHARS:
-        raise ConfigurationError(
-            f"a key's name is 1 to {MAX_NAME_CHARS} printable characters, not {key.name!r}"
-        )
-    if key.expires_at is not None and not key.created_at < key.expires_at < math.inf:
-        raise ConfigurationError("a key expires in the future: choose a later time")
-    if key.requests_per_minute is not None and not 1 <= key.requests_per_minute <= 1_000_000:
-        raise ConfigurationError("requests per minute are 1 to 1,000,000")

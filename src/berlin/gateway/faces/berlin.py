@@ -6,8 +6,6 @@ and service cannot drift apart.
 
 from __future__ import annotations
 
-import logging
-
 from aiohttp import web
 
 from berlin.auth.credentials import NAMES
@@ -18,12 +16,10 @@ from berlin.errors import (
     InvalidRequestError,
     KeyRefusedError,
     ModelNotFoundError,
-    OverloadedError,
 )
-from berlin.gateway.access.accounts import MAX_NAME_CHARS, Accounts
+from berlin.gateway.access.accounts import Accounts
+from berlin.gateway.access.logins import Logins
 from berlin.gateway.access.sessions import Sessions
-from berlin.gateway.access.throttle import Throttle
-from berlin.gateway.body import read_body
 from berlin.gateway.catalog import Target
 from berlin.gateway.chat import Gateway
 from berlin.gateway.face import Route
@@ -31,8 +27,6 @@ from berlin.gateway.observe.visit import VISIT
 from berlin.language.step import CompiledStep
 from berlin.recipes.recipe import load_recipe
 from berlin.types import Secret
-
-_log = logging.getLogger("berlin.gateway")
 
 
 class BerlinFace:
@@ -57,7 +51,7 @@ class BerlinFace:
         self._gateway = gateway
         self._accounts = accounts
         self._sessions = sessions
-        self._throttle = Throttle()
+        self._logins = Logins(accounts)
         self.prefixes: tuple[str, ...] = (login.steps[0].path, recipe.chat.path or "")
 
     def routes(self) -> list[Route]:
@@ -70,47 +64,45 @@ class BerlinFace:
         return self._format.encode_error(error)
 
     async def _log_in(self, request: web.Request) -> web.StreamResponse:
-        values = self._login.parse(await read_body(request))
+        gateway = self._gateway
+        values = self._login.parse(await gateway.bodies.read_login(request))
         for name, value in values.items():
             if not isinstance(value, str):
                 raise InvalidRequestError.about(name, "must be text")
-        account, password = values["account"], Secret(values["password"])
-        # By address and account: a stranger's guesses do not lock out the owner elsewhere.
-        guesser = (request.remote, account[: MAX_NAME_CHARS + 1])
-        self._check_guesses(guesser, account)
-        right = await self._accounts.verify(account, password)
-        self._check_guesses(guesser, account)  # others may have guessed at the same time
-        if not right:
-            self._throttle.fail(guesser)
-            raise KeyRefusedError("wrong account or password")
-        self._throttle.succeed(guesser)
+        account = values["account"]
+        address = request[VISIT].remote
+        await self._logins.check(address, account, Secret(values["password"]))
         body = self._login.answer({"token": self._sessions.open(account)}).body
         return web.Response(
             body=body, content_type="application/json", headers={"Cache-Control": "no-store"}
         )
 
-    def _check_guesses(self, guesser: tuple[str | None, str], account: str) -> None:
-        wait = self._throttle.wait(guesser)
-        if wait:
-            _log.warning("login.throttled account=%r", account[:64])
-            raise OverloadedError("too many wrong passwords; wait", retry_after=wait)
-
     async def _chat(self, request: web.Request) -> web.StreamResponse:
+        gateway, visit = self._gateway, request[VISIT]
         given = request.headers.getall(self._header, [])
         token = given[0].removeprefix(self._prefix) if len(given) == 1 else ""
         account = self._sessions.account(token)
-        if account is None:
+        caller = self._accounts.caller(account) if account is not None else None
+        if caller is None:
             raise KeyRefusedError("the token is missing, wrong or expired: log in")
-        visit = request[VISIT]
-        visit.key = account
-        call = await self._gateway.receive(request, self._format.decode_request)
+        gateway.guard.admit(caller)
+        visit.key = caller.id
+        call = await gateway.receive(request, self._format.decode_request)
         visit.model = call.request.model
         target = self._find(call.request.model)
-        return await self._gateway.answer(request, self._format, call, target, account)
+        gateway.guard.check_model(caller, target, call.request.model)
+        return await gateway.answer(request, self._format, call, target, caller.id)
 
     def _find(self, model: str) -> Target:
-        """Return what a client means: this wire always names a model, known here or not."""
+        """Return what a client means.
+
+        This wire always names a model: one that is not known here is for the default provider, if
+        that may be asked for any.
+        """
+        catalog = self._gateway.catalog
         try:
-            return self._gateway.catalog.resolve(model)
+            return catalog.resolve(model)
         except ModelNotFoundError:
-            return Target(self._gateway.catalog.default, model)
+            if not catalog.default.any_model:
+                raise
+            return Target(catalog.default, model)

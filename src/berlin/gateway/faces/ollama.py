@@ -13,7 +13,6 @@ import berlin
 from berlin.errors import BerlinError, InvalidRequestError
 from berlin.formats.client_request import decode_typed
 from berlin.formats.ollama.format import OllamaChatFormat, OllamaGenerateFormat
-from berlin.gateway.body import read_body
 from berlin.gateway.chat import Gateway
 from berlin.gateway.face import Route, model_names
 
@@ -73,7 +72,8 @@ class OllamaFace:
 
     async def _show(self, request: web.Request) -> web.StreamResponse:
         key = self._gateway.guard.identify(request)
-        asked = decode_typed(await read_body(request), _SHOW)
+        client = key.id if key is not None else self._gateway.guard.address(request)
+        asked = decode_typed(await self._gateway.bodies.read(request, client), _SHOW)
         name = asked.model or asked.name
         if not name:
             raise InvalidRequestError.about("model", "missing")

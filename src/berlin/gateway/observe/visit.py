@@ -33,7 +33,7 @@ class Visit:
         id: sent to the client and to the service, and part of every log line.
         method: HTTP method.
         path: template of the route, or the path; never the query.
-        remote: the client's address.
+        remote: the client's address, as far as trusted proxies tell it.
         headers: of the request.
         face: name of the face, `""` where no route fits.
         provider: name of the provider that was asked.
@@ -75,11 +75,11 @@ class Visit:
         self.status = 0
 
     @classmethod
-    def of(cls, request: web.Request) -> Visit:
-        """Return the visit that a request begins."""
+    def of(cls, request: web.Request, remote: str) -> Visit:
+        """Return the visit that a request from an address begins."""
         resource = request.match_info.route.resource
         path = request.path if resource is None else resource.canonical
-        return cls(request.method, path, request.remote or "", request.headers)
+        return cls(request.method, path, remote, request.headers)
 
     @property
     def outcome(self) -> str:

@@ -122,15 +122,15 @@ def test_a26_unreadable_file(door: Door, caplog: pytest.LogCaptureFixture) -> No
             door.monotonic.now += 0.25
             assert door.who(token) == "ci"
             assert door.who("bk-unknown") is None
-        assert door.reader.working
+        assert door.reader.problem == ""
         door.monotonic.now += 0.25
         assert door.who(token) is None
-        assert not door.reader.working
+        assert door.reader.problem == "keys unreadable"
         assert [r.message.split(" ")[0] for r in caplog.records] == ["keys.unreadable"]
         lock.close()
         door.monotonic.now += 0.25
         assert door.who(token) == "ci"
-        assert door.reader.working
+        assert door.reader.problem == ""
         assert caplog.records[-1].message.startswith("keys.readable")
     assert token not in caplog.text
     door.reader.close()
@@ -185,12 +185,12 @@ def test_another_file_in_its_place(door: Door, tmp_path: Path) -> None:
 
 
 def test_file_that_was_just_made(door: Door) -> None:
-    """An empty file, which another process is about to fill, is no keys and no error."""
+    """An empty file, which another process is about to fill, lets nobody in and is no error."""
     door.path.parent.mkdir(mode=0o700)
     door.path.touch(0o600)
     reader = KeyReader(door.path)
     assert reader.find("bk-anything") is None
-    assert reader.working
+    assert (reader.required, reader.problem) == (True, "keys missing")
     reader.close()
 
 

@@ -34,7 +34,7 @@ def store(tmp_path: Path, clock: Clock | None = None) -> KeyStore:
 
 def key(*models: str) -> Key:
     """Return a key for models."""
-    return Key("k1", "name", models, None, None, 0.0)
+    return Key(id="k1", name="name", models=models, created_at=0.0)
 
 
 def test_added_key_is_listed(tmp_path: Path) -> None:
@@ -68,14 +68,14 @@ def test_a05_only_hashes_are_in_the_files(tmp_path: Path) -> None:
     other.execute("SELECT * FROM keys").fetchall()
     known.add("second")
     files = list((tmp_path / "data").iterdir())
-    assert len(files) == 3
+    assert len(files) == 4  # with the note that keys are required
     stored = b"".join(file.read_bytes() for file in files)
     modes = [file.stat().st_mode & 0o777 for file in files]
     other.close()
     assert token.reveal().encode() not in stored
     assert token.reveal()[3:].encode() not in stored
     assert digest(token.reveal()) in stored
-    assert modes == [0o600] * 3
+    assert modes == [0o600] * 4
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
     assert token.reveal() not in repr(made)
 
@@ -112,9 +112,12 @@ def test_names_are_unique_among_live_keys(tmp_path: Path) -> None:
 
 def test_state_follows_the_clock() -> None:
     """A key is expired from its very second on; a revoked one is revoked whatever the time."""
-    dated = Key("k1", "ci", (), 100.0, None, 0.0)
+    dated = Key(id="k1", name="ci", expires_at=100.0, created_at=0.0)
     assert [dated.state(now) for now in (99.9, 100.0, 101.0)] == ["live", "expired", "expired"]
-    assert Key("k1", "ci", (), 100.0, None, 0.0, 50.0).state(60.0) == "revoked"
+    assert (
+        Key(id="k1", name="ci", expires_at=100.0, created_at=0.0, revoked_at=50.0).state(60.0)
+        == "revoked"
+    )
 
 
 @pytest.mark.parametrize(

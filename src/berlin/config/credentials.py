@@ -1,0 +1,112 @@
+"""Which credentials a provider uses, of those in arguments, environment, file and login store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from urllib.parse import urlsplit
+
+from berlin.auth.credentials import CLIENT_NAMES, USER_NAMES, Credentials
+from berlin.auth.tokens.login_store import LoginStore, StoredLogin
+from berlin.config.paths import data_path
+from berlin.errors import ConfigurationError
+from berlin.types import is_loopback
+
+
+def login_store() -> LoginStore:
+    """Return the store in which `berlin login` keeps credentials."""
+    return LoginStore(data_path("logins.json"))
+
+
+class StoredCredentials:
+    """The stored login of a provider, looked up only if nothing else is found.
+
+    Args:
+        provider: the provider's name.
+    """
+
+    def __init__(self, provider: str) -> None:
+        self._provider = provider
+
+    @cached_property
+    def _login(self) -> tuple[StoredLogin, str] | None:
+        return login_store().load_recent(self._provider)
+
+    def url(self) -> str | None:
+        """Return the URL that the login was for."""
+        return self._login[0].url if self._login else None
+
+    def allows_http(self, url: str) -> bool:
+        """Return whether the login allowed plain http; looked up only where that matters."""
+        if not url.startswith("http://") or is_loopback(urlsplit(url).hostname or ""):
+            return False
+        return self._login is not None and self._login[0].url == url and self._login[0].allow_http
+
+    def credentials(self, url: str) -> Callable[[], Credentials | None]:
+        """Return a function that finds the credentials for this URL, and for no other."""
+
+        def find() -> Credentials | None:
+            if self._login is None or self._login[0].url != url:
+                return None
+            return self._login[0].credentials(self._login[1])
+
+        return find
+
+
+def choose_credentials(
+    needs: tuple[str, ...],
+    sources: Iterable[tuple[str, dict[str, str]]],
+    stored: Callable[[], Credentials | None],
+) -> Credentials | None:
+    """Return the credentials that a flow needs, as far as they were found.
+
+    What belongs together comes from one source: the user's part from the first that has any of
+    it, and the program's own part (OAuth 2: which client) likewise.
+
+    Raises:
+        ConfigurationError: if the first source has only a part of it.
+    """
+    if not needs:
+        return Credentials(source="nothing needed")
+    sources = list(sources)
+    values: dict[str, str] = {}
+    places: list[str] = []
+    for names in (USER_NAMES, CLIENT_NAMES):
+        wanted = [name for name in names if name in needs]
+        if not wanted and names is USER_NAMES:
+            continue
+        # What is not needed was not asked for at a login; a keyring is slow to ask.
+        place, found = _first_source(names, wanted, sources, stored if wanted else _nothing)
+        values |= found
+        places += [place] if found and place not in places else []
+    return Credentials.checked(" and ".join(places), **values) if values else None
+
+
+def _nothing() -> None:
+    """Nothing is stored."""
+
+
+def _first_source(
+    names: tuple[str, ...],
+    wanted: list[str],
+    sources: Iterable[tuple[str, dict[str, str]]],
+    stored: Callable[[], Credentials | None],
+) -> tuple[str, dict[str, str]]:
+    for source, given in sources:
+        mine = {name: value for name, value in given.items() if name in names}
+        if not any(name in mine for name in wanted or names):
+            continue
+        lacking = [name for name in wanted if name not in mine]
+        if not lacking:
+            return source, mine
+        kept = stored()
+        if kept is not None and mine.items() <= kept.values().items():
+            return kept.source, kept.values()
+        raise ConfigurationError(
+            f"{' and '.join(mine)} without {' and '.join(lacking)} in the {source}: give both "
+            "there, or store them with `berlin login`"
+        )
+    kept = stored()
+    if kept is None:
+        return "", {}
+    return kept.source, {n: v for n, v in kept.values().items() if n in names}

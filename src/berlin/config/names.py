@@ -1,0 +1,222 @@
+"""The one way from a model's name to a provider, for Python, the terminal and the gateway.
+
+A name is, in this order:
+
+1. an alias of the configuration, by its exact name
+2. a provider (its default model), or `provider:model`, split at the first colon
+3. an alias with a wildcard (`claude-*`)
+4. a model that the default provider is known to have
+
+Everything else is an error with the nearest name. A model that is named together with its provider
+may be one that nobody lists: services have more models than they tell of. The tag `:latest`, which
+clients of Ollama add to names without a tag, makes no difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Protocol
+
+import msgspec
+
+from berlin.errors import ConfigurationError, ModelNotFoundError
+from berlin.types import nearest
+
+MAX_SHOWN_CHARS = 100
+LATEST = ":latest"
+
+
+class Offer(Protocol):
+    """The models of one provider, as far as they are known."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that it is known to have."""
+        ...
+
+    @property
+    def default(self) -> str:
+        """Its default model; `""` if that has no name."""
+        ...
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """Its other names for models."""
+        ...
+
+    @property
+    def any_model(self) -> bool:
+        """Whether it may be asked for models that are not in `models`."""
+        ...
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What a model's name means.
+
+    Attributes:
+        provider: the name of the provider.
+        model: the provider's own name of the model; `""` for its default.
+    """
+
+    provider: str
+    model: str = ""
+
+
+def find_model(offer: Offer, model: str) -> str | None:
+    """Return a provider's own name of a known model; `""` for its default, `None` if unknown."""
+    for spelled in _spellings(model):
+        name = offer.aliases.get(spelled, spelled)
+        if not name or name == offer.default:
+            return ""
+        if name in offer.models:
+            return name
+    return None
+
+
+class Names:
+    """All names that mean a model.
+
+    Args:
+        offers: the models of each provider, by the provider's name.
+        default: the provider to ask when none is named; `None` if there is none.
+        aliases: other names, and the name (of a provider, or `provider:model`) that each means. A
+            `*` in an alias stands for any text; a `*` in its meaning is replaced by that text.
+        help_text: where a person finds all names; the end of an error message.
+    """
+
+    def __init__(
+        self,
+        offers: Mapping[str, Offer],
+        default: str | None,
+        aliases: Mapping[str, str],
+        help_text: str = "`berlin providers` lists the providers",
+    ) -> None:
+        self._offers = offers
+        self._default = default
+        self._aliases = aliases
+        patterns = (_Pattern.of(alias, meant) for alias, meant in aliases.items() if "*" in alias)
+        # Of several patterns that fit, the one that says most counts.
+        self._patterns = sorted(patterns, key=lambda p: len(p.head) + len(p.tail), reverse=True)
+        self._help_text = help_text
+
+    def resolve(self, name: str) -> Target:
+        """Return the provider and model that a name means; `""` is the default of the default.
+
+        Raises:
+            ModelNotFoundError: if it means none.
+        """
+        target = self._find(name)
+        if target is None:
+            raise ModelNotFoundError(self._describe_unknown(name))
+        return target
+
+    def check_aliases(self) -> None:
+        """Check that each alias means a model.
+
+        Raises:
+            ConfigurationError: if one means nothing, or another alias.
+        """
+        for alias, meant in self._aliases.items():
+            if meant in self._aliases:
+                raise ConfigurationError(
+                    f"the alias {alias!r} means {meant!r}, which is an alias too; name a model"
+                )
+            if alias.count("*") > 1:
+                raise ConfigurationError(f"the alias {alias!r} has more than one '*'")
+            if "*" in meant and "*" not in alias:
+                raise ConfigurationError(
+                    f"the alias {alias!r} means {meant!r}; a '*' there needs one in the alias"
+                )
+            if self._find_direct(meant) is None:
+                raise ConfigurationError(f"the alias {alias!r} means {meant!r}: no such model")
+
+    def list_all(self) -> Iterator[str]:
+        """Yield the names of all known models, as a user may write them."""
+        yield from (alias for alias in self._aliases if "*" not in alias)
+        for provider, offer in self._offers.items():
+            yield provider
+            yield from (f"{provider}:{model}" for model in offer.models)
+
+    def _find(self, name: str) -> Target | None:
+        for spelled in _spellings(name):
+            meant = self._aliases.get(spelled) if "*" not in spelled else None
+            if meant is not None:
+                return self._find_direct(meant)
+            provider, _, model = spelled.partition(":")
+            if provider in self._offers:
+                known = find_model(self._offers[provider], model)
+                if known is not None:
+                    return Target(provider, known)
+        if name.partition(":")[0] not in self._offers:
+            for pattern in self._patterns:
+                meant = pattern.apply(name)
+                if meant is not None:
+                    return self._find_direct(meant)
+        return self._find_direct(name)
+
+    def _find_direct(self, name: str) -> Target | None:
+        """Return what a name means that is no alias."""
+        provider, colon, model = name.partition(":")
+        if provider in self._offers:
+            offer = self._offers[provider]
+            known = find_model(offer, model if colon else "")
+            if known is None and offer.any_model:
+                known = model
+            return None if known is None else Target(provider, known)
+        if self._default is None:
+            return None
+        known = find_model(self._offers[self._default], name)
+        return None if known is None else Target(self._default, known)
+
+    def _describe_unknown(self, name: str) -> str:
+        shown = repr(name[:MAX_SHOWN_CHARS])
+        provider, _, _ = name.partition(":")
+        asked = provider if provider in self._offers else self._default
+        near = nearest(name, self._comparable(asked))
+        text = f"there is no model or provider {shown} here; "
+        text += f"did you mean {near!r}?" if near else self._help_text
+        if asked is not None and asked != provider and self._offers[asked].any_model:
+            text += f" (a model that {asked} does not list: '{asked}:{name[:MAX_SHOWN_CHARS]}')"
+        return text
+
+    def _comparable(self, provider: str | None) -> Iterable[str]:
+        names = chain(self._aliases, self._offers)
+        if provider is not None:
+            offer = self._offers[provider]
+            whole = (f"{provider}:{model}" for model in chain(offer.aliases, offer.models))
+            bare = chain(offer.aliases, offer.models) if provider == self._default else ()
+            names = chain(names, bare, whole)
+        return names
+
+
+class _Pattern(msgspec.Struct, frozen=True):
+    """An alias with a wildcard.
+
+    Attributes:
+        head: the text before the `*`.
+        tail: the text after it.
+        meant: what it means.
+    """
+
+    head: str
+    tail: str
+    meant: str
+
+    @classmethod
+    def of(cls, alias: str, meant: str) -> _Pattern:
+        head, _, tail = alias.partition("*")
+        return cls(head, tail, meant)
+
+    def apply(self, name: str) -> str | None:
+        """Return what a name means by this pattern, or `None` if it does not fit."""
+        end = len(name) - len(self.tail)
+        if end < len(self.head) or not (name.startswith(self.head) and name.endswith(self.tail)):
+            return None
+        return self.meant.replace("*", name[len(self.head) : end])
+
+
+def _spellings(name: str) -> Iterator[str]:
+    yield name
+    if name.endswith(LATEST):
+        yield name.removesuffix(LATEST)

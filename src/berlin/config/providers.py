@@ -1,0 +1,134 @@
+"""Which providers there are by name: configured, built in, shipped as recipes, or installed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from berlin.config.credentials import login_store
+from berlin.config.names import Names, Offer
+from berlin.config.paths import config_path
+from berlin.config.recipes import resolve_recipe
+from berlin.config.schema import BUILT_IN, Config, ProviderConfig
+from berlin.errors import ConfigurationError
+from berlin.recipes.recipe import Recipe, recipe_names
+from berlin.types import nearest
+
+ENVIRONMENT_PROVIDER = "berlin"
+"""The provider that `BERLIN_URL`, `BERLIN_ACCOUNT` … describe."""
+
+GUIDE = "guide"
+
+
+def provider_names(config: Config) -> list[str]:
+    """Return the names of all providers that can be asked: configured ones first."""
+    return list(dict.fromkeys((*config.providers, *BUILT_IN, *recipe_names())))
+
+
+def find_provider(
+    name: str, config: Config, environ: Mapping[str, str] = os.environ
+) -> ProviderConfig:
+    """Return the table of a provider; one without a table is its shipped recipe as it comes.
+
+    Raises:
+        ConfigurationError: if there is no provider of that name.
+    """
+    mine = config.providers.get(name)
+    if mine is not None:
+        return mine
+    if name in recipe_names():
+        return ProviderConfig(recipe=name)
+    near = nearest(name, provider_names(config))
+    own = ", ".join(sorted({*config.providers, *BUILT_IN}))
+    hint = f"did you mean {near!r}?" if near else f"there are: {own}."
+    raise ConfigurationError(
+        f"no provider {name[:100]!r}; {hint} "
+        f"Add one as [providers.{name[:100]}] to {config_path(environ)}"
+    )
+
+
+def default_provider(config: Config, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the provider to ask when none is named, or `None` if nothing is configured."""
+    if config.default is not None:
+        return config.default
+    if len(config.providers) == 1:
+        return next(iter(config.providers))
+    if ENVIRONMENT_PROVIDER in config.providers:
+        return ENVIRONMENT_PROVIDER
+    named = any(environ.get(name) for name in ("BERLIN_URL", "BERLIN_ACCOUNT", "BERLIN_PASSWORD"))
+    if named or login_store().load_recent(ENVIRONMENT_PROVIDER) is not None:
+        return ENVIRONMENT_PROVIDER
+    return None
+
+
+def provider_of_recipe(recipe: Recipe, path: str | None, config: Config) -> str | None:
+    """Return the provider that uses a recipe.
+
+    Args:
+        recipe: the recipe.
+        path: where its file is; `None` for a shipped recipe, which is a provider by itself.
+        config: the configuration.
+    """
+    wanted = recipe.name if path is None else path
+    users = (name for name, mine in config.providers.items() if mine.recipe == wanted)
+    itself = recipe.name if path is None and recipe.name not in config.providers else None
+    return next(users, itself)
+
+
+class ModelOffer(msgspec.Struct, frozen=True):
+    """The models of a provider, as recipe and configuration name them; see `names.Offer`."""
+
+    models: tuple[str, ...] = ()
+    default: str = ""
+    aliases: Mapping[str, str] = {}
+    any_model: bool = True
+
+
+def offer_of(name: str, config: Config) -> ModelOffer:
+    """Return the models of a provider, without asking it.
+
+    Raises:
+        ConfigurationError: if there is no such provider, or its recipe is wrong.
+    """
+    if name == GUIDE and name not in config.providers:
+        return ModelOffer(any_model=False)
+    mine = find_provider(name, config)
+    described = resolve_recipe(mine.recipe).models
+    return ModelOffer(
+        described.list if mine.models is None else mine.models,
+        mine.default_model or described.default,
+        described.aliases,
+        mine.models is None,
+    )
+
+
+class _Offers(Mapping[str, Offer]):
+    """The offers of all providers; each is read when it is needed."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._names = dict.fromkeys(provider_names(config))
+        self._known: dict[str, ModelOffer] = {}
+
+    def __getitem__(self, name: str) -> ModelOffer:
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self._known:
+            self._known[name] = offer_of(name, self._config)
+        return self._known[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def model_names(config: Config, environ: Mapping[str, str] = os.environ) -> Names:
+    """Return all names of models that a configuration gives, those of shipped recipes included."""
+    return Names(_Offers(config), default_provider(config, environ), config.aliases)

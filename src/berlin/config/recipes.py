@@ -1,0 +1,33 @@
+"""Finds a recipe: a shipped one by its name, or one of the user's own in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from berlin.errors import ConfigurationError
+from berlin.recipes.recipe import Recipe, load_recipe, parse_recipe
+
+
+def resolve_recipe(recipe: str) -> Recipe:
+    """Return a shipped recipe by its name, or the one in the file that a path in `.toml` names.
+
+    Raises:
+        ConfigurationError: if there is none, or it is wrong.
+    """
+    if not recipe.endswith(".toml"):
+        return load_recipe(recipe)
+    path = Path(recipe)
+    try:
+        parsed = parse_recipe(path.read_text("utf-8"), recipe)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the recipe {recipe} cannot be read: {error}") from error
+    # Files that it names are beside it, wherever the program runs.
+    files = {
+        name: str(path.parent / file)
+        for name in ("ca_file", "client_cert", "client_key")
+        if (file := getattr(parsed.endpoint, name)) is not None
+    }
+    endpoint = msgspec.structs.replace(parsed.endpoint, **files)
+    return msgspec.structs.replace(parsed, endpoint=endpoint)

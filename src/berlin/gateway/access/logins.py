@@ -1,0 +1,78 @@
+"""Check the passwords of logins, at a pace that neither guessing nor a flood can use."""
+
+from __future__ import annotations
+
+import logging
+
+from berlin.errors import KeyRefusedError, OverloadedError
+from berlin.gateway.access.accounts import HASHES_AT_ONCE, MAX_PASSWORD_BYTES, Accounts
+from berlin.gateway.access.admission import Admission
+from berlin.gateway.access.caller import MAX_NAME_CHARS
+from berlin.gateway.access.origin import network_of
+from berlin.gateway.access.throttle import Pace, Throttle
+from berlin.types import Secret
+
+# Wrong passwords: for one account from one address; from one address; for one account from
+# everywhere. The last is mild, since it is the one by which strangers could lock an owner out.
+PAIR_PACE = Pace(free=4, first_wait_s=2.0, longest_wait_s=300.0)
+ADDRESS_PACE = Pace(free=30, first_wait_s=1.0, longest_wait_s=60.0)
+ACCOUNT_PACE = Pace(free=100, first_wait_s=0.5, longest_wait_s=10.0)
+WAITING = 64
+WAIT_S = 10.0
+
+_log = logging.getLogger("berlin.gateway")
+
+
+class Logins:
+    """Who has the right password.
+
+    A login meets the cheap answers first: too many wrong passwords, or a line that is full. Only
+    then is its password hashed, in a bounded pool, with a line that is fair to addresses: a flood
+    from one address waits for itself. An address from which an account has logged in before is
+    held up by its own wrong passwords only.
+
+    Args:
+        accounts: the accounts.
+    """
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+        self._pairs = Throttle(PAIR_PACE)
+        self._addresses = Throttle(ADDRESS_PACE)
+        self._names = Throttle(ACCOUNT_PACE)
+        self._line = Admission(HASHES_AT_ONCE, WAITING, WAIT_S)
+
+    async def check(self, address: str, account: str, password: Secret) -> None:
+        """Let a login with the right password pass.
+
+        Raises:
+            KeyRefusedError: if account or password is wrong.
+            OverloadedError: if it has to wait; its password was not looked at.
+        """
+        origin = network_of(address)
+        account = account[: MAX_NAME_CHARS + 1]
+        self._check_pace(origin, account)
+        # What cannot be a password costs no hash; it is a guess all the same.
+        size = len(password.reveal().encode("utf-8", "surrogatepass"))
+        right = False
+        if len(self._accounts) and 0 < size <= MAX_PASSWORD_BYTES:
+            async with self._line.enter(origin):
+                self._check_pace(origin, account)  # others may have guessed in the meantime
+                right = await self._accounts.verify(account, password)
+        pair = (origin, account)
+        if not right or self._accounts.caller(account) is None:
+            self._pairs.fail(pair)
+            if not self._pairs.has_succeeded(pair):
+                self._addresses.fail(origin)
+                self._names.fail(account)
+            raise KeyRefusedError("wrong account or password")
+        self._pairs.succeed(pair)
+
+    def _check_pace(self, origin: str, account: str) -> None:
+        pair = (origin, account)
+        wait = self._pairs.wait(pair)
+        if not self._pairs.has_succeeded(pair):
+            wait = max(wait, self._addresses.wait(origin), self._names.wait(account))
+        if wait:
+            _log.warning("login.throttled account=%r", account[:64])
+            raise OverloadedError("too many wrong passwords; wait", retry_after=wait)

@@ -1,0 +1,59 @@
+"""JSON of clients: the check of its size takes one pass, whatever is in it."""
+
+from __future__ import annotations
+
+import pytest
+
+from berlin.errors import InvalidRequestError
+from berlin.wire.json import (
+    MAX_VALUES,
+    _commas_outside_text,
+    check_size,
+    decode_request_object,
+    loads,
+)
+
+CHUNK = 64 * 1024
+
+
+@pytest.mark.parametrize(
+    ("body", "commas"),
+    [
+        (b"", 0),
+        (b"[1,2,3]", 2),
+        (b'["a,b","c"]', 1),
+        (b'["a\\",b","c,"]', 1),
+        (b'["a\\\\",b]', 1),
+        (b'["\\\\\\",",1]', 1),
+        (b'{"a":"' + b"," * 10, 0),
+        (b'["' + b"," * CHUNK + b'",1]', 1),
+        (b"[" + b"1," * CHUNK + b"1]", CHUNK),
+    ],
+)
+def test_commas_outside_text(body: bytes, commas: int) -> None:
+    """Commas between values are counted, those in text are not."""
+    assert _commas_outside_text(body) == commas
+
+
+@pytest.mark.parametrize("shift", range(8))
+def test_a_cut_changes_nothing(shift: int) -> None:
+    """Chunks are never cut between a backslash and what it escapes."""
+    text = b'["' + b"x" * (CHUNK - 6 + shift) + b'\\\\\\",,,\\\\",1,2]'
+    assert _commas_outside_text(text) == 2
+
+
+def test_an_attack_on_the_check_itself() -> None:
+    """A text without an end, full of escaped quotes, is read once and not from each quote."""
+    body = b'{"a":"' + b"," * (MAX_VALUES + 1) + b'","account":"' + b'\\"' * 2_000_000
+    with pytest.raises(InvalidRequestError, match="not JSON"):
+        decode_request_object(body)
+
+
+def test_too_many_values() -> None:
+    """Half a million values are decoded, more are not; also in text that is part of a body."""
+    check_size(b"[" + b"1," * MAX_VALUES + b"1]")
+    many = b"[" + b"1," * (MAX_VALUES + 1) + b"1]"
+    with pytest.raises(InvalidRequestError, match="more than 500000 values"):
+        check_size(many)
+    with pytest.raises(InvalidRequestError, match="more than 500000 values"):
+        loads(many.decode())
