@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Literal, TypeAlias
 
 import msgspec
+
+ToolsMode: TypeAlias = Literal["native", "emulate", "ignore", "refuse"]
+"""What becomes of tools: the service takes them itself; they are offered in the prompt; they are
+dropped, and the answer says so; the request is refused."""
 
 INSTRUCTIONS = """\
 You have tools. To call one, write a fenced block that is named after it and holds its arguments \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -18,7 +19,7 @@ from berlin.errors import (
     RequestRejectedError,
 )
 from berlin.language.keeping import KeepingMap
-from berlin.providers.contract import Burst, Bursts, Provider
+from berlin.providers.contract import Burst, Bursts, Provider, is_long
 from berlin.routing.conversations.fingerprint import Fingerprint, fingerprint
 from berlin.routing.conversations.store import Head, Heads
 from berlin.types import Accumulator, ChatRequest, Finished
@@ -76,7 +77,11 @@ class Conversations:
         await self._heads.aclose()
 
     async def _answer(self, request: ChatRequest) -> AsyncGenerator[Burst]:
-        history = fingerprint((*self._scope, request.tenant), request)
+        scope = (*self._scope, request.tenant)
+        if is_long(request):
+            history = await asyncio.to_thread(fingerprint, scope, request)
+        else:
+            history = fingerprint(scope, request)
         head = None
         if history.before:
             head = await self._heads.take(history.before, keep=self._keeping.branches)

@@ -55,6 +55,11 @@ def check_object(text: str, schema: str) -> Checked:
     return Checked(text, "; ".join(mistakes))
 
 
+def require_checker() -> None:
+    """Raise ConfigurationError if the package that checks is not installed."""
+    _validator("true")
+
+
 @lru_cache(maxsize=256)
 def _validator(schema: str) -> Validator | None:
     try:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Literal, TypeAlias
 
 import msgspec
 
 from berlin.errors import InvalidRequestError, ProtocolError
-from berlin.language.tool_prompt import ToolPrompt
-from berlin.providers.contract import Burst, Bursts, Provider
+from berlin.language.tool_prompt import ToolPrompt, ToolsMode
+from berlin.providers.contract import LONG_CONVERSATION, Burst, Bursts, Provider, is_long
+from berlin.routing.tools_over_text.checker import require_checker
 from berlin.routing.tools_over_text.offer import Offer
 from berlin.routing.tools_over_text.reader import Reader
 from berlin.routing.tools_over_text.render import Renderer
@@ -26,8 +27,6 @@ from berlin.types import (
     UsageReport,
 )
 from berlin.wire.snippet import snippet
-
-ToolsMode: TypeAlias = Literal["native", "emulate", "ignore", "refuse"]
 
 MAX_SHOWN_CHARS = 400
 
@@ -63,7 +62,8 @@ class ToolsOverText:
 
     def bursts(self, request: ChatRequest) -> Bursts:
         """Answer a request; see `Provider`. Raises InvalidRequestError if tools are refused."""
-        if not _uses_tools(request):
+        is_plain = not request.tools and request.response_format is None
+        if is_plain and len(request.messages) <= LONG_CONVERSATION and not _has_calls(request):
             return self.inner.bursts(request)
         if self._mode == "refuse" and request.tools:
             raise InvalidRequestError.about(
@@ -83,7 +83,12 @@ class ToolsOverText:
         self, request: ChatRequest, dropped: tuple[str, ...]
     ) -> AsyncGenerator[Burst]:
         offer = Offer.of(request, self._prompt)
-        asked = Renderer(request, offer, takes_images=self._takes_images).request()
+        if offer.tools or offer.response_format is not None:
+            require_checker()  # before anything is sent
+        renderer = Renderer(request, offer, takes_images=self._takes_images)
+        asked = (
+            await asyncio.to_thread(renderer.request) if is_long(request) else renderer.request()
+        )
         reader = last = Reader(offer)
         async with aclosing(self._read(asked, reader, dropped)) as bursts:
             async for burst in bursts:
@@ -131,9 +136,7 @@ class ToolsOverText:
         return msgspec.structs.replace(asked, messages=(*asked.messages, answer, correction))
 
 
-def _uses_tools(request: ChatRequest) -> bool:
-    if request.tools or request.response_format is not None:
-        return True
+def _has_calls(request: ChatRequest) -> bool:
     return any(
         isinstance(part, ToolCallPart | ToolResultPart)
         for message in request.messages

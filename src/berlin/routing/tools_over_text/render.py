@@ -38,16 +38,17 @@ class Renderer:
         self._takes_images = takes_images
         opening = re.escape(offer.opening)
         self._forged = re.compile(rf"^([ \t]*`{{3,}}[ \t]*)(?={opening})", re.MULTILINE)
+        self._names: dict[str, str] = {}
+
+    def request(self) -> ChatRequest:
+        """Return the request as text: without tools, and nothing in it looks like a call."""
+        request, offer = self._request, self._offer
         self._names = {
             part.id: part.name
             for message in request.messages
             for part in message.parts
             if isinstance(part, ToolCallPart)
         }
-
-    def request(self) -> ChatRequest:
-        """Return the request as text: without tools, and nothing in it looks like a call."""
-        request, offer = self._request, self._offer
         known = request.known_messages
         if request.conversation_id and known is None:
             known = len(request.messages) - 1
