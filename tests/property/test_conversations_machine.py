@@ -133,7 +133,7 @@ class ConversationsMachine(RuleBasedStateMachine):
 
     def _open(self) -> None:
         self.heads: Heads = (
-            MemoryHeads(max_heads=6) if self.path is None else SQLiteHeads(self.path)
+            MemoryHeads(max_count=6) if self.path is None else SQLiteHeads(self.path)
         )
         self._wrap()
 

@@ -23,7 +23,7 @@ def open_heads(config: ConversationsConfig, environ: Mapping[str, str] = os.envi
     """
     name = resolve_value(config.store, "conversations.store", environ) or "memory"
     path = data_path("conversations.sqlite")
-    setting = (name, config.keep_s, config.max_conversations, str(path))
+    setting = (name, config.expire_s, config.max_count, str(path))
     if setting not in _OPEN:
         _OPEN[setting] = _open(name, config)
     return _OPEN[setting]
@@ -31,16 +31,16 @@ def open_heads(config: ConversationsConfig, environ: Mapping[str, str] = os.envi
 
 def _open(name: str, config: ConversationsConfig) -> Heads:
     if name == "memory":
-        return MemoryHeads(config.keep_s, config.max_conversations)
+        return MemoryHeads(config.expire_s, config.max_count)
     if name == "file":
         from berlin.routing.conversations.sqlite import SQLiteHeads  # it loads SQLite
 
         path = data_path("conversations.sqlite")
-        return SQLiteHeads(path, config.keep_s, config.max_conversations)
+        return SQLiteHeads(path, config.expire_s, config.max_count)
     if name.startswith(("redis://", "rediss://", "unix://")):
         from berlin.routing.conversations.redis import RedisHeads  # an extra
 
-        return RedisHeads(Secret(name), config.keep_s)
+        return RedisHeads(Secret(name), config.expire_s)
     raise ConfigurationError(
         f"conversations.store is {name[:12]!r}; expected memory, file, or redis://…"
     )

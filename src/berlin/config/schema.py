@@ -37,6 +37,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         client_id: for a recipe with OAuth 2.
         client_secret: for a recipe with OAuth 2.
         refresh_token: for a recipe with OAuth 2 and a refresh token from elsewhere.
+        totp_seed: for a login with one-time codes: what an authenticator app is set up with.
         proxy: URL of a proxy.
         ca_file: PEM file with the certificates to trust.
         client_cert: PEM file with the certificate that shows who is asking.
@@ -60,6 +61,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     client_id: str | None = None
     client_secret: str | FromEnvironment | None = None
     refresh_token: str | FromEnvironment | None = None
+    totp_seed: str | FromEnvironment | None = None
     proxy: str | FromEnvironment | None = None
     ca_file: str | None = None
     client_cert: str | None = None
@@ -167,19 +169,41 @@ class ConversationsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         store: where it is noted which conversation a client's next turn goes on with: `memory`
             (this process), `file` (this user, on this machine), or the URL of a Redis (all
             replicas). Fingerprints and the service's own ids, never a word of what was said.
-        keep_s: seconds after which a conversation is not gone on with.
-        max_conversations: how many are noted at most, in memory or in the file.
+        expire_s: seconds after which a conversation is not continued any more.
+        max_count: conversations at most, in memory or in the file; the oldest go first.
         session_headers: more headers in which clients name their session.
     """
 
     store: str | FromEnvironment = "memory"
-    keep_s: float = 24 * 3600.0
-    max_conversations: int = 10_000
+    expire_s: float = 86_400.0
+    max_count: int = 10_000
     session_headers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not (self.keep_s > 0 and self.max_conversations > 0):
-            raise ValueError("keep_s and max_conversations must be positive")
+        if not (self.expire_s > 0 and self.max_count > 0):
+            raise ValueError("expire_s and max_count must be positive")
+
+
+class ResponsesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[responses]`: where answers of `/v1/responses` are kept for their clients.
+
+    Attributes:
+        store: `memory` (this process), `file` (this machine), the URL of a Redis (all replicas),
+            or `off`.
+        expire_s: seconds after its last use that a response is forgotten.
+        max_count: responses at most; the oldest go first.
+        max_bytes: bytes of all responses at most; in Redis, of one.
+    """
+
+    store: str | FromEnvironment = "memory"
+    expire_s: float = 2_592_000.0
+    max_count: int = 10_000
+    max_bytes: int = 134_217_728
+
+    def __post_init__(self) -> None:
+        for name in ("expire_s", "max_count", "max_bytes"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive")
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -191,6 +215,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tokens: where tokens are kept.
         conversations: how conversations that services keep are found again.
         server: the gateway that `berlin serve` is.
+        responses: where it keeps answers of `/v1/responses`.
         aliases: other names for models, and the name that each means: a provider, or
             `provider:model`. A `*` in an alias stands for any text.
     """
@@ -201,6 +226,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tokens: TokensConfig = TokensConfig()
     conversations: ConversationsConfig = ConversationsConfig()
     server: ServerConfig = ServerConfig()
+    responses: ResponsesConfig = ResponsesConfig()
 
 
 def load_config(path: Path | None = None) -> Config:

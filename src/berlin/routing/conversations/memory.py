@@ -6,26 +6,26 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from berlin.routing.conversations.store import KEEP_S, MAX_HEADS, Head
+from berlin.routing.conversations.store import EXPIRE_S, MAX_COUNT, Head
 
 
 class MemoryHeads:
     """Keeps the latest ends; what is too many or too old goes.
 
     Args:
-        keep_s: seconds after which an end is forgotten.
-        max_heads: how many are kept at most.
+        expire_s: seconds after which an end is forgotten.
+        max_count: how many are kept at most.
         clock: tells the time in seconds.
     """
 
     def __init__(
         self,
-        keep_s: float = KEEP_S,
-        max_heads: int = MAX_HEADS,
+        expire_s: float = EXPIRE_S,
+        max_count: int = MAX_COUNT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._keep_s = keep_s
-        self._max = max_heads
+        self._expire_s = expire_s
+        self._max = max_count
         self._clock = clock
         self._number = 0
         # By number, oldest first; and the numbers by fingerprint.
@@ -46,7 +46,7 @@ class MemoryHeads:
     async def put(self, key: str, head: Head) -> None:
         """Keep an end; see `Heads`."""
         self._number += 1
-        self._heads[self._number] = (self._clock() + self._keep_s, key, head)
+        self._heads[self._number] = (self._clock() + self._expire_s, key, head)
         self._numbers.setdefault(key, []).append(self._number)
         self._forget_old()
 

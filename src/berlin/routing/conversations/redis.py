@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from berlin.errors import ConfigurationError
-from berlin.routing.conversations.store import KEEP_S, Head
+from berlin.routing.conversations.store import EXPIRE_S, Head
 from berlin.types import Secret
 
 OPERATION_TIMEOUT_S = 0.6
@@ -29,13 +29,13 @@ class RedisHeads:
 
     Args:
         url: `redis://`, `rediss://` or `unix://`, with its password.
-        keep_s: seconds after which an end is forgotten.
+        expire_s: seconds after which an end is forgotten.
 
     Raises:
         ConfigurationError: if the extra is not installed, or the URL is none.
     """
 
-    def __init__(self, url: Secret, keep_s: float = KEEP_S) -> None:
+    def __init__(self, url: Secret, expire_s: float = EXPIRE_S) -> None:
         try:
             import redis
             from redis.backoff import NoBackoff
@@ -44,7 +44,7 @@ class RedisHeads:
             raise ConfigurationError(
                 "conversations in Redis need one more package: pip install 'berlin-llm[redis]'"
             ) from error
-        self._keep_ms = max(int(keep_s * 1000), 1)
+        self._expire_ms = max(int(expire_s * 1000), 1)
         self._errors = (redis.RedisError, OSError, msgspec.DecodeError)
         try:
             # A slow Redis is worse than a dead one: no retries, short limits.
@@ -72,7 +72,7 @@ class RedisHeads:
         def put() -> None:
             with self._redis.pipeline() as steps:
                 steps.lpush(PREFIX + key, _encode(head))
-                steps.pexpire(PREFIX + key, self._keep_ms)
+                steps.pexpire(PREFIX + key, self._expire_ms)
                 steps.execute()
 
         await self._run(put)

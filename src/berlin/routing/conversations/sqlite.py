@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from berlin.routing.conversations.store import KEEP_S, MAX_HEADS, Head
+from berlin.routing.conversations.store import EXPIRE_S, MAX_COUNT, Head
 
 _log = logging.getLogger("berlin.conversations")
 
@@ -33,21 +33,21 @@ class SQLiteHeads:
 
     Args:
         path: the file.
-        keep_s: seconds after which an end is forgotten.
-        max_heads: how many are kept at most, the latest.
+        expire_s: seconds after which an end is forgotten.
+        max_count: how many are kept at most, the latest.
         clock: tells the time in seconds, the same for all processes.
     """
 
     def __init__(
         self,
         path: Path,
-        keep_s: float = KEEP_S,
-        max_heads: int = MAX_HEADS,
+        expire_s: float = EXPIRE_S,
+        max_count: int = MAX_COUNT,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._path = path
-        self._keep_s = keep_s
-        self._max = max_heads
+        self._expire_s = expire_s
+        self._max = max_count
         self._clock = clock
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
@@ -81,7 +81,7 @@ class SQLiteHeads:
         now = self._clock()
         self._run(
             "insert into heads values (?, ?, ?, ?)",
-            (key, head.conversation_id, head.message_id, now + self._keep_s),
+            (key, head.conversation_id, head.message_id, now + self._expire_s),
         )
         self._run(
             "delete from heads where expires <= ? or rowid <= (select max(rowid) from heads) - ?",

@@ -6,8 +6,8 @@ from typing import Protocol
 
 import msgspec
 
-KEEP_S = 24 * 3600.0
-MAX_HEADS = 10_000
+EXPIRE_S = 24 * 3600.0
+MAX_COUNT = 10_000
 
 
 class Head(msgspec.Struct, frozen=True):
