@@ -184,6 +184,16 @@ class ConversationsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
             raise ValueError("expire_s and max_count must be positive")
 
 
+class TerminalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[terminal]`: what `berlin chat` does on this machine.
+
+    Attributes:
+        history: whether conversations are kept, for `berlin chat -c` and `berlin logs`.
+    """
+
+    history: bool = True
+
+
 class ResponsesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table `[responses]`: where answers of `/v1/responses` are kept for their clients.
 
@@ -218,6 +228,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         responses: where it keeps answers of `/v1/responses`.
         aliases: other names for models, and the name that each means: a provider, or
             `provider:model`. A `*` in an alias stands for any text.
+        terminal: what `berlin chat` does on this machine.
     """
 
     default: str | None = None
@@ -226,6 +237,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tokens: TokensConfig = TokensConfig()
     conversations: ConversationsConfig = ConversationsConfig()
     server: ServerConfig = ServerConfig()
+    terminal: TerminalConfig = TerminalConfig()
     responses: ResponsesConfig = ResponsesConfig()
 
 

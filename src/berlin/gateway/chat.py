@@ -138,7 +138,7 @@ class Gateway:
             chat = msgspec.structs.replace(chat, session_id=session, tenant=tenant)
         headers = {"x-berlin-model": _printable(target.full_name)}
         with service.open, self.streams.open:
-            async with service.admission.enter(tenant):
+            async with service.admission.enter(tenant, shared=self.guard.is_shared):
                 bursts = service.provider.bursts(chat)
                 if call.stream:
                     headers["Content-Type"] = format.content_type
