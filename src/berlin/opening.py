@@ -19,6 +19,7 @@ from berlin.config import (
     resolve_settings,
 )
 from berlin.config.classes import make_of_class
+from berlin.config.compose import compose
 from berlin.errors import ConfigurationError, InvalidRequestError
 from berlin.providers.contract import Burst, Bursts
 from berlin.providers.facade import ChatProvider
@@ -87,7 +88,8 @@ class RecipeProvider(ChatProvider):
             settings.tokens,
         )
         attempts = ATTEMPTS if max_retries is None else max_retries + 1
-        self._health = Health(Retry(self._http, settings.timeouts, attempts=attempts))
+        composed = compose(self._http, settings)
+        self._health = Health(Retry(composed, settings.timeouts, attempts=attempts))
         described = settings.recipe.models
         default = settings.model or described.default
         default = described.aliases.get(default, default)

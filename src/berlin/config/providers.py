@@ -71,6 +71,16 @@ def find_provider(
     )
 
 
+def recipe_of(mine: ProviderConfig) -> Recipe:
+    """Return the recipe of a provider, with what its table says otherwise.
+
+    Raises:
+        ConfigurationError: if there is none, or it is wrong.
+    """
+    recipe = resolve_recipe(mine.recipe)
+    return recipe if mine.tools is None else msgspec.structs.replace(recipe, tools=mine.tools)
+
+
 def default_provider(config: Config, environ: Mapping[str, str] = os.environ) -> str | None:
     """Return the provider to ask when none is named, or `None` if nothing is configured."""
     if config.default is not None:
@@ -109,6 +119,7 @@ class ModelOffer(msgspec.Struct, frozen=True):
         any_model: whether it may be asked for models that are not in `models`.
         lists: whether the provider itself lists its models.
         capabilities: what it can do besides text.
+        keeps_conversations: whether the service keeps conversations itself.
     """
 
     models: tuple[str, ...] = ()
@@ -117,6 +128,7 @@ class ModelOffer(msgspec.Struct, frozen=True):
     any_model: bool = True
     lists: bool = False
     capabilities: tuple[str, ...] = ()
+    keeps_conversations: bool = False
 
 
 def offer_of(name: str, config: Config) -> ModelOffer:
@@ -126,14 +138,16 @@ def offer_of(name: str, config: Config) -> ModelOffer:
         ConfigurationError: if there is no such provider, or its recipe is wrong.
     """
     mine = find_provider(name, config)
-    described = resolve_recipe(mine.recipe).models if mine.class_ is None else ModelsMap()
+    recipe = recipe_of(mine) if mine.class_ is None else None
+    described = recipe.models if recipe is not None else ModelsMap()
     return ModelOffer(
         described.list if mine.models is None else mine.models,
         mine.default_model or described.default,
         described.aliases,
         any_model=mine.models is None,
-        lists=mine.models is None and (mine.class_ is not None or described.fetch is not None),
-        capabilities=described.capabilities,
+        lists=mine.models is None and (recipe is None or described.fetch is not None),
+        capabilities=recipe.abilities if recipe is not None else (),
+        keeps_conversations=recipe is not None and recipe.conversations is not None,
     )
 
 

@@ -147,6 +147,7 @@ def _build_service(name: str, config: Config, before: Service | None) -> Service
         admission=Admission(*limits, WAIT_S),
         fetch=provider.models if offer.lists else None,
         capabilities=offer.capabilities,
+        session_headers=config.conversations.session_headers if offer.keeps_conversations else None,
         key=key,
     )
 

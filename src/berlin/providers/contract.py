@@ -9,6 +9,7 @@ from berlin.types import ChatRequest, StreamEvent
 
 # Longer conversations are parsed and encoded in a thread, so that the loop goes on.
 LONG_CONVERSATION = 500
+LONG_TEXT = 256 * 1024
 
 Burst: TypeAlias = list[StreamEvent]
 """Events that came together, in one read of the network; never empty."""
@@ -46,3 +47,9 @@ class Provider(Protocol):
     async def aclose(self) -> None:
         """Close connections. Another request opens new ones."""
         ...
+
+
+def is_long(request: ChatRequest) -> bool:
+    """Return whether a request is so long that work on all of it belongs in a thread."""
+    messages = request.messages
+    return len(messages) > LONG_CONVERSATION or sum(len(m.text) for m in messages) > LONG_TEXT
