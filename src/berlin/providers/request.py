@@ -126,14 +126,13 @@ def read_messages(
 
 
 _HOLD = {"role": "user", "content": ""}
-_SIMPLE = frozenset({"role", "content"})
 
 
 def _is_rich(message: object) -> bool:
     """Whether a message is a dictionary with more than a role and text."""
-    if not isinstance(message, Mapping):
+    if not (type(message) is dict or isinstance(message, Mapping)):
         return False
-    return not (isinstance(message.get("content"), str) and message.keys() <= _SIMPLE)
+    return not (len(message) == 2 and type(message.get("content")) is str and "role" in message)
 
 
 def _read_tools(
