@@ -9,12 +9,11 @@ from pathlib import Path
 import click
 import msgspec
 
-from berlin.auth.contract import DeviceCode
 from berlin.auth.credentials import CLIENT_NAMES, USER_NAMES, Credentials
 from berlin.auth.tokens.login_store import StoredLogin
 from berlin.cli.options import config_option, load_for_commands
+from berlin.cli.person import TerminalPerson
 from berlin.cli.provider.ask import ask_for
-from berlin.cli.terminal import harmless
 from berlin.client import Berlin
 from berlin.config import (
     Overrides,
@@ -110,10 +109,4 @@ def _environ_without_users() -> dict[str, str]:
 
 async def _try(settings: Settings) -> None:
     async with Berlin.from_settings(settings) as provider:
-        await provider.log_in(_announce)
-
-
-def _announce(code: DeviceCode) -> None:
-    click.echo(harmless(f"Open {code.url} and enter the code {code.code}"), err=True)
-    if code.whole_url:
-        click.echo(harmless(f"or open {code.whole_url}"), err=True)
+        await provider.log_in(TerminalPerson())

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import click
 
-from berlin.auth.contract import DeviceCode
 from berlin.cli.options import config_option
+from berlin.cli.person import TerminalPerson
 from berlin.cli.recipe.account import Given, Who, resolve_who
 from berlin.cli.recipe.file import RecipeFile
 from berlin.cli.secret_warnings import warn_of_secrets
@@ -127,7 +127,7 @@ def _run(opened: RecipeFile, request: ChatRequest, who: Who) -> Trial:
         base = who.endpoint.url
         click.echo(harmless(describe_turn(turn, opened.recipe, base, trial.secrets)) + "\n")
 
-    asyncio.run(trial.run(request, _announce))
+    asyncio.run(trial.run(request, TerminalPerson()))
     if trial.error is None or trial.text:
         click.echo(harmless(describe_answer(trial)))
     hints = diagnose(opened.recipe, trial.turns, trial.error)
@@ -174,9 +174,3 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def _announce(code: DeviceCode) -> None:
-    click.echo(harmless(f"Open {code.url} and enter the code {code.code}"), err=True)
-    if code.whole_url:
-        click.echo(harmless(f"or open {code.whole_url}"), err=True)
