@@ -6,12 +6,11 @@ import hashlib
 
 import msgspec
 
-from berlin.auth.secret_sources import CommandSecret, FileSecret, KeyringSecret, SecretSource
+from berlin.auth.secret_sources import SecretSource
 from berlin.errors import ConfigurationError
 from berlin.types import Secret
 
 _NOTHING = Secret("")
-_SOURCES = (FileSecret, KeyringSecret, CommandSecret)
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -59,9 +58,9 @@ class Credentials(msgspec.Struct, frozen=True):
             ConfigurationError: if one is empty, or no text that can be sent.
         """
         good: dict[str, str | Secret] = {}
-        kept = tuple((n, v) for n, v in values.items() if isinstance(v, _SOURCES))
+        kept = tuple((n, v) for n, v in values.items() if isinstance(v, SecretSource))
         for name, value in values.items():
-            if isinstance(value, _SOURCES):
+            if isinstance(value, SecretSource):
                 continue
             if not isinstance(value, str) or not value:
                 raise ConfigurationError(f"the {name} (from {source}) must be text, and not empty")
@@ -113,7 +112,7 @@ class Credentials(msgspec.Struct, frozen=True):
         would let a reader try passwords.
         """
         # Of what is kept elsewhere only the place: a projected token changes every few minutes.
-        kept = [(name, repr(source)) for name, source in self.kept]
+        kept = [(name, msgspec.structs.asdict(source)) for name, source in self.kept]
         text = msgspec.json.encode([self.values(), kept] if kept else self.values())
         salt = hashlib.sha256(self.who.encode()).digest()
         return hashlib.scrypt(text, salt=salt, n=2**10, r=8, p=1, dklen=16).hex()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
-from typing import Protocol
+from typing import TypeAlias
 
 import msgspec
 
@@ -13,19 +13,6 @@ from berlin.errors import ConfigurationError
 
 MAX_SECRET_BYTES = 64 * 1024
 COMMAND_TIMEOUT_S = 30.0
-
-
-class SecretSource(Protocol):
-    """Where a secret is kept. It may block, so it is read in a thread."""
-
-    def read(self) -> str:
-        """Return the secret. Raises ConfigurationError."""
-        ...
-
-    @property
-    def place(self) -> str:
-        """Where it is, in words; never the secret."""
-        ...
 
 
 class FileSecret(msgspec.Struct, frozen=True):
@@ -112,6 +99,9 @@ class CommandSecret(msgspec.Struct, frozen=True):
 
     command: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        return f"CommandSecret({self.place})"
+
     @property
     def place(self) -> str:
         """The program, without its arguments: they may hold a secret."""
@@ -138,6 +128,10 @@ class CommandSecret(msgspec.Struct, frozen=True):
         if len(ended.stdout) > MAX_SECRET_BYTES:
             raise ConfigurationError(f"{self.place} printed more than {MAX_SECRET_BYTES} bytes")
         return _text(ended.stdout, self.place)
+
+
+SecretSource: TypeAlias = FileSecret | KeyringSecret | CommandSecret
+"""Where a secret is kept: `read` gives it and may block, `place` says where in words."""
 
 
 def _text(data: bytes, place: str) -> str:
