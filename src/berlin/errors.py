@@ -8,6 +8,7 @@ BerlinError (a RuntimeError)
 │   └── ModelNotFoundError        there is no such provider or model
 ├── KeyRefusedError               the gateway refuses the key of a client              [exit 3]
 ├── OverloadedError               the gateway has too much to do                       [exit 5]
+│   └── LimitReachedError         a limit that the user set leaves no room in time
 ├── UnavailableError              the gateway takes no work at present                [exit 5]
 ├── AuthenticationError           the service refuses the credentials or the token      [exit 3]
 ├── PermissionDeniedError         known, but not allowed to do this (403)               [exit 3]
@@ -19,9 +20,11 @@ BerlinError (a RuntimeError)
 │   └── UpstreamTimeoutError      one of the four limits passed (a TimeoutError too)
 └── ServiceError                  the service answered, but not with a good answer      [exit 5]
     ├── RequestRejectedError      it refuses this request: 400, 404, 413, 422 …
-    │   └── ContextLengthError    the conversation is too long for the model
+    │   ├── ContextLengthError    the conversation is too long for the model
+    │   └── ContentFilterError    a content filter refuses the prompt or the answer
     ├── RateLimitError            429
     ├── ServiceUnavailableError   5xx
+    ├── CircuitOpenError          it failed a moment ago, and is not asked for now
     ├── RedirectError             it answers with a redirect, which is never followed
     └── ProtocolError             the bytes are not what was described
         ├── EmptyResponseError    a clean end without any answer
@@ -36,7 +39,27 @@ if no text was handed on), `fallback` (another provider may be tried), `blames_s
 from __future__ import annotations
 
 import copy
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
+
+
+class FailedAttempt(NamedTuple):
+    """One attempt at an answer that failed, for logs and spans; it holds no text of anybody.
+
+    Attributes:
+        provider: name of the provider that was asked.
+        model: the model it was asked for.
+        code: the code of the error.
+        began_at: when it began, in seconds on the monotonic clock.
+        seconds: how long it took to fail.
+        sent: whether a request left this process at all.
+    """
+
+    provider: str
+    model: str
+    code: str
+    began_at: float
+    seconds: float
+    sent: bool = True
 
 
 class BerlinError(RuntimeError):
@@ -49,6 +72,12 @@ class BerlinError(RuntimeError):
         status: HTTP status of the service's answer, where there was one.
         retry_after: seconds to wait before trying again, where the service said so.
         request_id: the service's own id of the request.
+
+    Attributes:
+        failed: all attempts that were made, this one included, where there was more than one.
+        causes: the errors of all providers that were asked, where there was more than one.
+        private: whether the message is for the operator only, because it tells of the inside: an
+            address, a login, or bytes that may be anything. Clients of a gateway get its class.
     """
 
     retryable: ClassVar[bool] = False
@@ -57,6 +86,8 @@ class BerlinError(RuntimeError):
     exit_code: ClassVar[int] = 1
     http_status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
+    failed: tuple[FailedAttempt, ...] = ()
+    causes: tuple[BerlinError, ...] = ()
 
     def __init__(
         self,
@@ -74,6 +105,7 @@ class BerlinError(RuntimeError):
         self.status = status
         self.retry_after = retry_after
         self.request_id = request_id
+        self.private = False
 
     @property
     def message(self) -> str:
@@ -155,6 +187,13 @@ class OverloadedError(BerlinError):
     exit_code = 5
     http_status = 429
     code = "rate_limit_exceeded"
+
+
+class LimitReachedError(OverloadedError):
+    """A limit that the user set for a provider or a model leaves no room within the wait."""
+
+    fallback = True
+    code = "limit_reached"
 
 
 class UnavailableError(BerlinError):
@@ -249,6 +288,12 @@ class ContextLengthError(RequestRejectedError):
     code = "context_length_exceeded"
 
 
+class ContentFilterError(RequestRejectedError):
+    """A content filter of the service refuses the prompt or the answer."""
+
+    code = "content_filter"
+
+
 class RateLimitError(ServiceError):
     """The service asks to slow down (429); `retry_after` says for how long, if it said so."""
 
@@ -264,6 +309,14 @@ class ServiceUnavailableError(ServiceError):
     retryable = True
     http_status = 502
     code = "upstream_unavailable"
+
+
+class CircuitOpenError(ServiceError):
+    """The service failed a moment ago, so it is not asked for now; nothing was sent."""
+
+    blames_service = False
+    http_status = 503
+    code = "circuit_open"
 
 
 class RedirectError(ServiceError):

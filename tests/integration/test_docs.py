@@ -15,7 +15,7 @@ import pytest
 
 from berlin import errors
 from berlin.auth.credentials import NAMES
-from berlin.config import Config, ProviderConfig, ServerConfig, TokensConfig
+from berlin.config import Config, ProviderConfig, ResponsesConfig, ServerConfig, TokensConfig
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.chat import Gateway
@@ -35,8 +35,17 @@ PAGES = [
 HELP = re.compile(r"<!-- help: ([a-z ]+) -->\n```text\n(.*?)\n```\n<!-- /help -->", re.DOTALL)
 COMMANDS = {
     "berlin",
-    *("chat", "login", "logout", "providers", "check", "tokens", "tokens clear"),
-    *("recipe", "recipe new", "recipe check", "recipe try", "recipe serve"),
+    *("chat", "logs", "models", "completion"),
+    *("login", "logout", "providers", "check", "tokens", "tokens clear"),
+    *(
+        "recipe",
+        "recipe list",
+        "recipe show",
+        "recipe new",
+        "recipe check",
+        "recipe try",
+        "recipe serve",
+    ),
     *("recipe record", "recipe replay", "recipe schema"),
     *("serve", "config", "config check", "config path"),
     *("account", "account add", "account list", "account remove"),
@@ -242,7 +251,9 @@ def test_the_table_of_errors_is_complete_and_true() -> None:
     )
 
 
-@pytest.mark.parametrize("table", [Config, ProviderConfig, TokensConfig, ServerConfig, Timeouts])
+@pytest.mark.parametrize(
+    "table", [Config, ProviderConfig, TokensConfig, ServerConfig, ResponsesConfig, Timeouts]
+)
 def test_every_key_of_the_configuration_is_in_the_manual(table: type[msgspec.Struct]) -> None:
     """docs/configuration.md names each key that the configuration file may hold."""
     page = read("docs/configuration.md")

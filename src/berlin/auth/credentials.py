@@ -25,6 +25,8 @@ class Credentials(msgspec.Struct, frozen=True):
         refresh_token: OAuth 2: the first refresh token, from elsewhere.
         private_key: OAuth 2: the PEM file's text with which the program signs who it is.
         assertion: OAuth 2: a JWT that somebody else signed, such as a projected token.
+        totp_seed: what one-time codes are made of; kept like a password.
+        code: a code that a person types at a login; it is never kept.
         source: where they were found, in words for a person.
         kept: credentials that are read anew for each login, and where they are.
     """
@@ -37,6 +39,8 @@ class Credentials(msgspec.Struct, frozen=True):
     refresh_token: Secret = _NOTHING
     private_key: Secret = _NOTHING
     assertion: Secret = _NOTHING
+    totp_seed: Secret = _NOTHING
+    code: Secret = _NOTHING
     source: str = "arguments"
     kept: tuple[tuple[str, SecretSource], ...] = ()
 
@@ -91,7 +95,7 @@ class Credentials(msgspec.Struct, frozen=True):
 
     def values(self) -> dict[str, str]:
         """Return all that is there, in the clear, by name."""
-        named = {name: getattr(self, name) for name in NAMES}
+        named = {name: getattr(self, name) for name in (*NAMES, CODE)}
         clear = {n: v.reveal() if isinstance(v, Secret) else v for n, v in named.items()}
         return {name: value for name, value in clear.items() if value}
 
@@ -111,13 +115,16 @@ class Credentials(msgspec.Struct, frozen=True):
         It takes scrypt's time on purpose: it may be stored beside a token, where a fast hash
         would let a reader try passwords.
         """
-        # Of what is kept elsewhere only the place: a projected token changes every few minutes.
+        # Of what is kept elsewhere only the place: a projected token changes every few minutes. The
+        # code of one login is not part of who logs in.
         kept = [(name, msgspec.structs.asdict(source)) for name, source in self.kept]
-        text = msgspec.json.encode([self.values(), kept] if kept else self.values())
+        values = {n: v for n, v in self.values().items() if n != CODE}
+        text = msgspec.json.encode([values, kept] if kept else values)
         salt = hashlib.sha256(self.who.encode()).digest()
         return hashlib.scrypt(text, salt=salt, n=2**10, r=8, p=1, dklen=16).hex()
 
 
-USER_NAMES = ("account", "password", "api_key", "refresh_token")
+USER_NAMES = ("account", "password", "api_key", "refresh_token", "totp_seed")
 CLIENT_NAMES = ("client_id", "client_secret", "private_key", "assertion")
 NAMES = (*USER_NAMES, *CLIENT_NAMES)
+CODE = "code"

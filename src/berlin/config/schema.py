@@ -55,6 +55,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         private_key: for a recipe that signs: `{ file = "key.pem" }`.
         assertion: for a recipe that shows a token that somebody else signed:
             `{ file = "/var/run/secrets/token" }`.
+        totp_seed: for a login with one-time codes: what an authenticator app is set up with.
         proxy: URL of a proxy.
         ca_file: PEM file with the certificates to trust.
         client_cert: PEM file with the certificate that shows who is asking.
@@ -78,6 +79,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     refresh_token: str | Reference | None = None
     private_key: Reference | None = None
     assertion: Reference | None = None
+    totp_seed: str | Reference | None = None
     proxy: str | Reference | None = None
     ca_file: str | None = None
     client_cert: str | None = None
@@ -177,6 +179,38 @@ class TokensConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     on_failure: Literal["login", "error"] = "login"
 
 
+class TerminalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[terminal]`: what `berlin chat` does on this machine.
+
+    Attributes:
+        history: whether conversations are kept, for `berlin chat -c` and `berlin logs`.
+    """
+
+    history: bool = True
+
+
+class ResponsesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[responses]`: where answers of `/v1/responses` are kept for their clients.
+
+    Attributes:
+        store: `memory` (this process), `file` (this machine), the URL of a Redis (all replicas),
+            or `off`.
+        expire_s: seconds after its last use that a response is forgotten.
+        max_count: responses at most; the oldest go first.
+        max_bytes: bytes of all responses at most; in Redis, of one.
+    """
+
+    store: str | Reference = "memory"
+    expire_s: float = 2_592_000.0
+    max_count: int = 10_000
+    max_bytes: int = 134_217_728
+
+    def __post_init__(self) -> None:
+        for name in ("expire_s", "max_count", "max_bytes"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive")
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file.
 
@@ -185,8 +219,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         providers: the providers by name.
         tokens: where tokens are kept.
         server: the gateway that `berlin serve` is.
+        responses: where it keeps answers of `/v1/responses`.
         aliases: other names for models, and the name that each means: a provider, or
             `provider:model`. A `*` in an alias stands for any text.
+        terminal: what `berlin chat` does on this machine.
     """
 
     default: str | None = None
@@ -194,6 +230,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     providers: dict[str, ProviderConfig] = {}
     tokens: TokensConfig = TokensConfig()
     server: ServerConfig = ServerConfig()
+    terminal: TerminalConfig = TerminalConfig()
+    responses: ResponsesConfig = ResponsesConfig()
 
 
 def load_config(path: Path | None = None) -> Config:

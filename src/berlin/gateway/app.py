@@ -17,6 +17,7 @@ from berlin.gateway.faces.anthropic import AnthropicFace
 from berlin.gateway.faces.berlin import BerlinFace
 from berlin.gateway.faces.ollama import OllamaFace
 from berlin.gateway.faces.openai import OpenAIFace
+from berlin.gateway.faces.responses import ResponsesFace
 from berlin.gateway.health import HealthPages
 from berlin.gateway.observe.visit import VISIT, Visit
 from berlin.gateway.refusals import from_http, headers_of, public
@@ -32,10 +33,12 @@ def build_app(gateway: Gateway, accounts: Accounts, token_lifetime_s: float) -> 
         accounts: who may log in at the Berlin face.
         token_lifetime_s: seconds that a token of that face is good for.
     """
+    gateway.guard.accounts = len(accounts)
     faces: list[Face] = [
         BerlinFace(gateway, accounts, Sessions(token_lifetime_s)),
         AnthropicFace(gateway),
         OllamaFace(gateway),
+        ResponsesFace(gateway),
         OpenAIFace(gateway),
     ]
     reception = _Reception(gateway, faces)

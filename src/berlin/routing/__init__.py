@@ -1,1 +1,1 @@
-"""Providers made of providers: retry, health."""
+"""Providers made of providers: retry, fallback, breaker, limit, balance, pool, hedge, cache."""

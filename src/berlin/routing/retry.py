@@ -5,97 +5,103 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
-from typing import Self
+from collections.abc import Callable
 
-import msgspec
-
-from berlin.errors import BerlinError
+from berlin.errors import BerlinError, FailedAttempt, OverloadedError
 from berlin.providers.contract import Burst, Bursts, Provider
+from berlin.routing.base.answer import Opening
+from berlin.routing.base.attempts import failed_attempts, with_attempts, within
+from berlin.routing.base.wrapper import Wrapper
 from berlin.types import ChatRequest, Timeouts
 
 ATTEMPTS = 3
-FIRST_BACKOFF_S = 0.25
+FIRST_BACKOFF_S = 0.5
+LONGEST_BACKOFF_S = 8.0
 LONGEST_RETRY_AFTER_S = 30.0
 
 
-class Retry:
-    """Sends a request up to `ATTEMPTS` times, with growing pauses or those the service asks for.
+class Retry(Wrapper):
+    """Sends a request up to `attempts` times, with pauses that grow or that the service asks for.
+
+    Only errors that are `retryable` are tried again: a service that took the request and stays
+    silent may be working on it, and is not asked twice.
 
     Args:
-        inner: what is tried.
+        inner: the provider that is asked.
         timeouts: the limits of requests that bring none; `total` bounds all attempts together.
+        attempts: how often it is asked at most.
+        longest_wait_s: the longest `Retry-After` that is waited for; beyond it the error is
+            raised at once, and says how long the service wants to be left alone.
         jitter: a number from 0 to 1 that spreads the pauses.
+        clock: seconds on a monotonic clock.
     """
 
     def __init__(
-        self, inner: Provider, timeouts: Timeouts, jitter: Callable[[], float] = random.random
+        self,
+        inner: Provider,
+        timeouts: Timeouts | None = None,
+        *,
+        attempts: int = ATTEMPTS,
+        longest_wait_s: float = LONGEST_RETRY_AFTER_S,
+        jitter: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.inner = inner
-        self.timeouts = timeouts
-        self._jitter = jitter
+        super().__init__(inner)
+        self._timeouts = timeouts
+        self.attempts = attempts
+        self.longest_wait_s = longest_wait_s
+        self.jitter = jitter
+        self.clock = clock
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The limits of requests that bring none."""
+        return self._timeouts or super().timeouts
 
     def bursts(self, request: ChatRequest) -> Bursts:
         """Answer a request; see `Provider`."""
         return _Attempts(self, request)
 
-    async def aclose(self) -> None:
-        """Let go of connections."""
-        await self.inner.aclose()
-
     def pause(self, error: BerlinError, attempt: int) -> float | None:
         """Return the seconds until the next attempt, or `None` if there shall be none."""
-        if not error.retryable or attempt == ATTEMPTS:
+        # Our own limits were waited for already.
+        if not error.retryable or isinstance(error, OverloadedError) or attempt >= self.attempts:
             return None
         if error.retry_after is not None:
-            # The service's word counts, up to where a caller would rather be told.
-            return error.retry_after if error.retry_after <= LONGEST_RETRY_AFTER_S else None
-        backoff: float = FIRST_BACKOFF_S * 2 ** (attempt - 1)
-        return backoff * (0.5 + self._jitter())
+            if error.retry_after > self.longest_wait_s:
+                return None
+            # Not before the time that the service names, and not all at the same moment.
+            return error.retry_after * (1 + 0.1 * self.jitter())
+        # Full jitter: what failed together is spread over the whole pause.
+        return min(FIRST_BACKOFF_S * 2.0 ** (attempt - 1), LONGEST_BACKOFF_S) * self.jitter()
 
 
-class _Attempts:
-    """Attempts until one has begun to answer; from then on it is that answer, at no cost."""
+class _Attempts(Opening):
+    """Attempts until one has begun to answer."""
 
     def __init__(self, retry: Retry, request: ChatRequest) -> None:
+        super().__init__()
         self._retry = retry
         self._request = request
-        self._answer: Bursts | None = None
-        self._begun = self._ended = False
-
-    def __aiter__(self) -> Self:
-        return self
-
-    def __anext__(self) -> Awaitable[Burst]:
-        if self._begun and self._answer is not None:
-            return self._answer.__anext__()
-        return self._begin()
-
-    async def aclose(self) -> None:
-        self._ended = True
-        if self._answer is not None:
-            await self._answer.aclose()
 
     async def _begin(self) -> Burst:
-        retry, request = self._retry, self._request
-        if self._ended:
-            raise StopAsyncIteration
-        self._ended = True
+        retry, request, clock = self._retry, self._request, self._retry.clock
         timeouts = request.timeouts or retry.timeouts
-        now = time.monotonic
-        ends_at = now() + timeouts.total
-        for attempt in range(1, ATTEMPTS + 1):
-            self._answer = retry.inner.bursts(request)
+        ends_at = clock() + timeouts.total
+        failed: tuple[FailedAttempt, ...] = ()
+        attempt = 1
+        while True:
+            began_at = clock()
             try:
-                first = await self._answer.__anext__()
+                first = await self._ask(retry.inner, request)
             except BerlinError as error:
+                failed += failed_attempts(error, request, began_at, clock())
                 pause = retry.pause(error, attempt)
-                if pause is None or now() + pause >= ends_at:
+                if pause is None or clock() + pause >= ends_at:
+                    error.failed = failed
                     raise
             else:
-                self._begun = True
-                return first
+                return with_attempts(first, failed)
             await asyncio.sleep(pause)
-            left = msgspec.structs.replace(timeouts, total=max(ends_at - now(), 0.001))
-            request = msgspec.structs.replace(request, timeouts=left)
-        raise AssertionError("the last attempt has no pause")
+            request = within(self._request, timeouts, ends_at - clock())
+            attempt += 1

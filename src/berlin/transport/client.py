@@ -13,8 +13,9 @@ from functools import lru_cache
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
-from berlin.errors import ConfigurationError
+from berlin.errors import BerlinError, ConfigurationError, InvalidRequestError
 from berlin.transport.pools import Pools
 from berlin.transport.response import Response
 from berlin.transport.translate import LIBRARY_ERRORS, translate
@@ -52,6 +53,7 @@ class Transport:
         Raises:
             TransportError: if there is no answer.
             ProtocolError: if it is not HTTP.
+            InvalidRequestError: if HTTP cannot carry it; nothing was sent.
         """
         for last in (False, True):
             try:
@@ -59,7 +61,14 @@ class Transport:
             except self._errors as error:
                 if not last and _was_closed_before(error):
                     continue
-                failure = translate(error, self._endpoint)
+                failure: BerlinError = translate(error, self._endpoint)
+                break
+            except ValueError:
+                # What aiohttp itself refuses to write. Its words may hold the value: a token.
+                failure = InvalidRequestError(
+                    "a header or the URL would hold characters that HTTP cannot carry; nothing "
+                    "was sent"
+                )
                 break
             try:
                 return Response(answer, self._endpoint)
@@ -73,7 +82,7 @@ class Transport:
         session = await self._pools.session(self._connector)
         return await session.request(
             request.method,
-            self._url(request.path),
+            self._url(request),
             params=_reveal(request.query) or None,
             data=_payload(request.body),
             headers={**self._headers, **_reveal(request.headers)},
@@ -86,7 +95,11 @@ class Transport:
         """Close the connections of the running loop."""
         await self._pools.aclose()
 
-    def _url(self, path: str) -> str:
+    def _url(self, request: HttpRequest) -> str | URL:
+        path = request.path
+        if request.is_found:
+            # To the letter: a signed URL is another one when it is quoted anew.
+            return URL(self._endpoint.resolve(path), encoded=True)
         if "://" not in path:
             return self._endpoint.url + path
         # A token service with an address of its own: named by the recipe, never by an answer.

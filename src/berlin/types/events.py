@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from berlin.errors import FailedAttempt
 from berlin.types.extra import Extra, MaybeExtra
 from berlin.types.usage import Usage
 
@@ -20,12 +21,16 @@ class Started(msgspec.Struct, frozen=True, gc=False):
         model: its own name of the model.
         attempts: how many requests were sent, those that failed included.
         dropped: members of the request that this service's dialect has no place for.
+        failed: the attempts that failed before this one, in order.
+        age_s: how old the answer is, if it comes out of a cache; `None` if it is new.
     """
 
     provider: str = ""
     model: str = ""
     attempts: int = 1
     dropped: tuple[str, ...] = ()
+    failed: tuple[FailedAttempt, ...] = ()
+    age_s: float | None = None
 
 
 class TextDelta(msgspec.Struct, frozen=True, gc=False):

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import msgspec
 
 from berlin.types.secret import Secret
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def fits_header(value: str) -> bool:
+    """Tell whether a header may hold a value (RFC 9110, 5.5): no control characters but tabs."""
+    return _CONTROL.search(value) is None
 
 
 class HttpRequest(msgspec.Struct, frozen=True, repr_omit_defaults=True):
@@ -19,6 +27,10 @@ class HttpRequest(msgspec.Struct, frozen=True, repr_omit_defaults=True):
         query: parameters of the URL; they are secrets as headers are.
         body: the bytes of the body.
         dropped: members of the chat request that this request has no place for.
+        is_found: whether the path comes out of an answer: then it may only lead to the endpoint's
+            own origin, or to a host that the recipe lists.
+        conversation_id: the service's id of the conversation, where it is known before the answer.
+        after: requests to send when the answer is complete, such as one that closes a session.
     """
 
     method: str
@@ -27,6 +39,9 @@ class HttpRequest(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     query: Mapping[str, str | Secret] = {}
     body: bytes = b""
     dropped: tuple[str, ...] = ()
+    is_found: bool = False
+    conversation_id: str = ""
+    after: tuple[HttpRequest, ...] = ()
 
     def __repr__(self) -> str:
         return f"HttpRequest({self.method} {self.path}, {len(self.body)} bytes)"

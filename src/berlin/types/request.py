@@ -86,6 +86,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
         tenant: the key or account that asks; for routing only.
         stream: whether the answer may come in pieces; `False` matters only to a service whose
             recipe says `stream = "as asked"`.
+        whole: whether nothing of the answer is shown before its end, so that one that breaks off
+            may be asked for anew; for routing only.
         extra: members of the client's dialect that the hub has no word for.
     """
 
@@ -104,6 +106,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     session_id: str = ""
     tenant: str = ""
     stream: bool = True
+    whole: bool = False
     extra: MaybeExtra = None
 
     @classmethod

@@ -14,6 +14,7 @@ from msgspec import UNSET
 from berlin.errors import (
     AuthenticationError,
     BerlinError,
+    ContentFilterError,
     ContextLengthError,
     RequestRejectedError,
     ServiceError,
@@ -107,7 +108,7 @@ def error_in_answer(
     is_status = isinstance(code, int | str) and is_error_status(code)
     status = int(code) if is_status else 0
     kind = _class_for(status or 400, text)
-    if not is_status and kind is not ContextLengthError:
+    if not is_status and kind not in (ContextLengthError, ContentFilterError):
         kind = ServiceError
     return kind(f"the service reports an error: {text}", status=status or None)
 
@@ -122,6 +123,8 @@ def _class_for(status: int, said: str) -> type[BerlinError]:
     # Clients cut their conversation when they are told this, so it has to be told apart.
     if kind is RequestRejectedError and _TOO_LONG.search(said):
         return ContextLengthError
+    if kind is RequestRejectedError and _FILTERED.search(said):
+        return ContentFilterError
     return kind
 
 
@@ -129,6 +132,13 @@ _TOO_LONG = re.compile(
     r"context[_ ]length|context[_ ]window|maximum context|context size|prompt is too long"
     r"|too many tokens|input is too long|maximum number of tokens allowed"
     r"|reduce the length of the messages",
+    re.IGNORECASE,
+)
+
+# What OpenAI, Azure and Anthropic say when a filter of theirs refuses.
+_FILTERED = re.compile(
+    r"content[_ ]filter|content[_ ]policy|content management policy|safety system"
+    r"|flagged as potentially violating",
     re.IGNORECASE,
 )
 

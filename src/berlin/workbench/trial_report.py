@@ -10,7 +10,7 @@ from berlin.language.secrets_scan import looks_secret
 from berlin.language.stream import StreamMap
 from berlin.recipes.recipe import Recipe
 from berlin.types import Secret, mask
-from berlin.types.secret import CUT
+from berlin.types.masking import CUT
 from berlin.wire.pointer import MISSING
 from berlin.workbench.parts import stream_of
 from berlin.workbench.received import documents, found_at, listed
@@ -84,7 +84,7 @@ def describe_answer(trial: Trial) -> str:
 def _found(turn: TriedTurn, recipe: Recipe, secrets: list[Secret]) -> Iterator[str]:
     for name, value in turn.taken.items():
         place = turn.part.step.take[name]
-        where = place if isinstance(place, str) else place.header or f"cookie {place.cookie}"
+        where = place if isinstance(place, str) else place.words
         yield f"takes {name}: {where} -> {_value(value, secrets)}"
     if turn.part.place != ("chat",) or not 200 <= turn.answer.status < 300:
         return

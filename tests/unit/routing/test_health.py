@@ -35,12 +35,15 @@ NO_FAULTS = [
     errors.ModelNotFoundError,
     errors.KeyRefusedError,
     errors.OverloadedError,
+    errors.LimitReachedError,
     errors.UnavailableError,
     errors.AuthenticationError,
     errors.PermissionDeniedError,
     errors.RequestRejectedError,
     errors.ContextLengthError,
+    errors.ContentFilterError,
     errors.RateLimitError,
+    errors.CircuitOpenError,
 ]
 
 

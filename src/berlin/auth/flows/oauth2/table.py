@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 
-from berlin.auth.attach import BEARER, Attachment
+from berlin.auth.attach import BEARER, Attach, check_attach
 from berlin.errors import ConfigurationError
+from berlin.language.step import SESSION_NAMES
 
 if TYPE_CHECKING:
     from berlin.auth.contract import Flow
@@ -121,7 +122,7 @@ class OAuth2Map(
     subject_token_type: str = JWT_TOKEN_TYPE
     parameters: dict[str, str] = {}
     authorize_parameters: dict[str, str] = {}
-    attach: Attachment = BEARER
+    attach: Attach = BEARER
     rejected_statuses: tuple[int, ...] = (401,)
 
     @property
@@ -157,6 +158,7 @@ class OAuth2Map(
         from berlin.auth.flows.oauth2.flow import OAuth2Flow
 
         self._check()
+        check_attach(self.attach, SESSION_NAMES)
         return OAuth2Flow(self)
 
     def _check(self) -> None:

@@ -1,0 +1,1 @@
+"""What the wrappers are made of."""

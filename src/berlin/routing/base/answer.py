@@ -1,0 +1,134 @@
+"""Answers of wrappers: what happens before the first burst, and what is noted at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Self
+
+from berlin.errors import BerlinError, EmptyResponseError, TruncatedStreamError
+from berlin.providers.contract import Burst, Bursts, Provider
+from berlin.types import ChatRequest, Finished
+
+
+class Played:
+    """Bursts that are there already."""
+
+    def __init__(self, bursts: Iterable[Burst] = ()) -> None:
+        self._left = iter(bursts)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Burst:
+        burst = next(self._left, None)
+        if burst is None:
+            raise StopAsyncIteration
+        return burst
+
+    async def aclose(self) -> None:
+        """Leave the rest."""
+        self._left = iter(())
+
+
+class Opening:
+    """An answer that has to be begun first. From then on it is the answer of one provider, and
+    costs nothing more.
+
+    A subclass says in `_begin` how it begins.
+    """
+
+    def __init__(self) -> None:
+        self._asked: Bursts = Played()
+        self._rest: Bursts | None = None
+        self._ended = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __anext__(self) -> Awaitable[Burst]:
+        if self._rest is not None:
+            return self._rest.__anext__()
+        return self._open()
+
+    async def aclose(self) -> None:
+        """Leave the answer, also while it is being begun."""
+        self._ended = True
+        await (self._rest or self._asked).aclose()
+
+    async def _begin(self) -> Burst:
+        """Return the first burst. The rest is what was asked last."""
+        raise NotImplementedError
+
+    async def _open(self) -> Burst:
+        if self._ended:
+            raise StopAsyncIteration
+        self._ended = True
+        first = await self._begin()
+        self._rest = self._asked
+        return first
+
+    async def _ask(self, provider: Provider, request: ChatRequest) -> Burst:
+        """Ask a provider, and return its first burst; all of them, if only all of them count.
+
+        Raises:
+            BerlinError: if there is none.
+        """
+        answer = self._asked = provider.bursts(request)
+        try:
+            first = await answer.__anext__()
+        except StopAsyncIteration:
+            raise EmptyResponseError("the provider ended without an answer") from None
+        if (request.whole or not request.stream) and type(first[-1]) is not Finished:
+            first = list(first)
+            async for burst in answer:
+                first += burst
+            if type(first[-1]) is not Finished:
+                raise TruncatedStreamError("the answer ended without saying that it was finished")
+        return first
+
+
+class Watched:
+    """An answer whose end is noted, once: by `None`, by the error, or by `left`.
+
+    Args:
+        answer: the answer.
+        end: is told how it ended; `left` means that the caller did not wait for the end.
+    """
+
+    def __init__(self, answer: Bursts, end: Callable[[BaseException | None], None]) -> None:
+        self._answer = answer
+        self._end: Callable[[BaseException | None], None] | None = end
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Burst:
+        try:
+            return await self._answer.__anext__()
+        except StopAsyncIteration:
+            self._note(None)
+            raise
+        except BerlinError as error:
+            self._note(error)
+            raise
+        except BaseException:  # cancelled, or a bug: nothing is known of the provider
+            self._note(LEFT)
+            raise
+
+    async def aclose(self) -> None:
+        """Leave the answer."""
+        self._note(LEFT)
+        await self._answer.aclose()
+
+    def __del__(self) -> None:
+        # Dropped by a caller who neither read it to its end nor closed it.
+        self._note(LEFT)
+
+    def _note(self, how: BaseException | None) -> None:
+        end, self._end = self._end, None
+        if end is not None:
+            end(how)
+
+
+LEFT = BaseException("the caller left")
+"""How an answer ended whose caller did not wait for its end."""

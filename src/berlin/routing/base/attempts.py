@@ -1,0 +1,67 @@
+"""Which attempts were made before an answer came: they travel up with the answer or the error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from berlin.errors import (
+    BerlinError,
+    CircuitOpenError,
+    ConfigurationError,
+    FailedAttempt,
+    InvalidRequestError,
+    OverloadedError,
+)
+from berlin.providers.contract import Burst
+from berlin.types import ChatRequest, Started, Timeouts
+
+_NOTHING_SENT = (CircuitOpenError, ConfigurationError, InvalidRequestError, OverloadedError)
+
+
+def failed_attempts(
+    error: BerlinError, request: ChatRequest, began_at: float, now: float
+) -> tuple[FailedAttempt, ...]:
+    """Return the attempts that an error stands for: its own record of them, or itself."""
+    if error.failed:
+        return error.failed
+    provider, model = error.provider or "", error.model or request.model
+    seconds, sent = now - began_at, was_sent(error)
+    return (FailedAttempt(provider, model, error.code, began_at, seconds, sent),)
+
+
+def was_sent(error: BerlinError) -> bool:
+    """Tell whether a request left this process before it failed."""
+    return not isinstance(error, _NOTHING_SENT)
+
+
+def with_attempts(first: Burst, failed: Sequence[FailedAttempt]) -> Burst:
+    """Return the first burst of an answer, with the attempts that failed before it."""
+    if not failed:
+        return first
+    sent = sum(attempt.sent for attempt in failed)
+    started, rest = split_started(first)
+    merged = msgspec.structs.replace(
+        started, attempts=started.attempts + sent, failed=(*failed, *started.failed)
+    )
+    return [merged, *rest]
+
+
+def split_started(first: Burst) -> tuple[Started, Burst]:
+    """Return what the first burst says of who answers, and the rest of it."""
+    head = first[0]
+    return (head, first[1:]) if type(head) is Started else (Started(), first)
+
+
+def within(request: ChatRequest, timeouts: Timeouts, seconds: float) -> ChatRequest:
+    """Return a request that has so many seconds left in all.
+
+    Args:
+        request: the request.
+        timeouts: the limits that hold if it brings none.
+        seconds: what is left until the deadline.
+    """
+    limits = request.timeouts or timeouts
+    left = min(limits.total, max(seconds, 0.001))
+    return msgspec.structs.replace(request, timeouts=msgspec.structs.replace(limits, total=left))

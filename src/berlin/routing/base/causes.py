@@ -1,0 +1,29 @@
+"""One error for several that failed: it shows the first, and names the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from berlin.errors import BerlinError, FailedAttempt
+from berlin.routing.base.attempts import was_sent
+
+
+def combine(errors: Sequence[BerlinError], failed: tuple[FailedAttempt, ...]) -> BerlinError:
+    """Return the error of a request for which several providers were asked.
+
+    It is the first error of a request that was sent: what the others say is often only the
+    consequence of asking them (another model, no prefill), and would hide what really happened.
+    """
+    first = next((error for error in errors if was_sent(error)), errors[0])
+    if len(errors) == 1:
+        first.failed = failed
+        return first
+    told = first.again()
+    others = ", ".join(
+        f"{error.provider or 'another'}: {error.code}" for error in errors if error is not first
+    )
+    told.args = (f"{first.message} (also failed: {others})",)
+    told.failed = failed
+    told.causes = tuple(errors)
+    told.__cause__ = first
+    return told

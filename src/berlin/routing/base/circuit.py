@@ -1,0 +1,129 @@
+"""The state of a circuit breaker: closed, open or half-open. It waits for nothing."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol, TypeAlias
+
+import msgspec
+
+from berlin.routing.base.clock import Clock
+
+FAILURES = 5
+COOL_DOWN_S = 10.0
+# A probe that has said nothing for so long counts as lost; another one may be sent.
+PROBE_S = 60.0
+
+State: TypeAlias = Literal["closed", "open", "half-open"]
+
+
+class Permit(msgspec.Struct, frozen=True, gc=False):
+    """Whether a request may be sent.
+
+    Attributes:
+        granted: whether it may.
+        probe: whether it is the one that finds out whether the provider works again.
+        wait_s: seconds until it is worth asking again, if not.
+    """
+
+    granted: bool
+    probe: bool = False
+    wait_s: float = 0.0
+
+
+GRANTED = Permit(granted=True)
+
+
+class Circuit(Protocol):
+    """The state of one provider and account, in this process or shared with others."""
+
+    @property
+    def state(self) -> State:
+        """The state, as far as this process knows it."""
+        ...
+
+    async def admit(self) -> Permit:
+        """Tell whether a request may be sent now."""
+        ...
+
+    def succeed(self, permit: Permit) -> None:
+        """Take note of an answer."""
+        ...
+
+    def fail(self, permit: Permit) -> None:
+        """Take note of a failure of the provider."""
+        ...
+
+    def rest(self, seconds: float) -> None:
+        """Send nothing for so long: the provider itself says so."""
+        ...
+
+    def release(self, permit: Permit) -> None:
+        """Take note of a request that tells nothing of the provider."""
+        ...
+
+
+class LocalCircuit:
+    """The state of one provider and account in this process.
+
+    Args:
+        clock: seconds on a monotonic clock.
+        failures: how many in a row open it.
+        cool_down_s: seconds until the provider is probed, with one request at a time.
+    """
+
+    def __init__(self, clock: Clock, failures: int = FAILURES, cool_down_s: float = COOL_DOWN_S):
+        self._clock = clock
+        self._limit = failures
+        self._cool_down_s = cool_down_s
+        self._failures = 0
+        self._open_until = 0.0
+        self._is_open = False
+        self._probed_at: float | None = None
+
+    @property
+    def state(self) -> State:
+        """The state."""
+        if not self._is_open:
+            return "closed"
+        return "open" if self._clock() < self._open_until else "half-open"
+
+    async def admit(self) -> Permit:
+        """Tell whether a request may be sent now."""
+        now = self._clock()
+        if now < self._open_until:
+            return Permit(granted=False, wait_s=self._open_until - now)
+        if not self._is_open:
+            return GRANTED
+        if self._probed_at is not None and now < self._probed_at + PROBE_S:
+            return Permit(granted=False, wait_s=1.0)
+        self._probed_at = now
+        return Permit(granted=True, probe=True)
+
+    def succeed(self, permit: Permit) -> None:
+        """Take note of an answer. When a probe has begun to be answered the circuit closes, and
+        the next failure opens it again.
+        """
+        if permit.probe:
+            self._is_open, self._probed_at = False, None
+            self._failures = self._limit - 1
+        elif not self._is_open:
+            self._failures = 0
+
+    def fail(self, permit: Permit) -> None:
+        """Take note of a failure; so many in a row, or one of a probe, open the circuit."""
+        self._failures += 1
+        if permit.probe:
+            self._probed_at = None
+        elif self._is_open or self._failures < self._limit:
+            return  # it was sent before the circuit opened, or is not enough
+        self._is_open = True
+        self._open_until = self._clock() + self._cool_down_s
+
+    def rest(self, seconds: float) -> None:
+        """Send nothing for so long."""
+        self._open_until = max(self._open_until, self._clock() + seconds)
+
+    def release(self, permit: Permit) -> None:
+        """Let another request probe, if this one was to."""
+        if permit.probe:
+            self._probed_at = None

@@ -1,0 +1,131 @@
+"""A line before a gate: fair to tenants, and nobody waits longer than its deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import OrderedDict, deque
+from contextlib import suppress
+
+from berlin.errors import LimitReachedError
+from berlin.routing.base.gate import Gate, Pass
+
+
+class _Waiter:
+    __slots__ = ("passed", "tokens")
+
+    def __init__(self, tokens: int, passed: asyncio.Future[Pass]) -> None:
+        self.tokens = tokens
+        self.passed = passed
+
+
+class Line:
+    """Requests that wait for a gate. Tenants take turns; within a tenant, first come, first
+    served. When the line is full, the tenant with the longest part of it makes room.
+
+    It belongs to one event loop at a time.
+
+    Args:
+        gate: what they wait for.
+        waiting: how many wait at most; 0 for no line.
+    """
+
+    def __init__(self, gate: Gate, waiting: int) -> None:
+        self._gate = gate
+        self._waiting = waiting
+        self._lines: OrderedDict[str, deque[_Waiter]] = OrderedDict()
+        self._count = 0
+        self._changed: asyncio.Event | None = None
+        self._pump: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    async def enter(self, tenant: str, tokens: int, wait_s: float) -> Pass:
+        """Return when the gate has let the request through.
+
+        Raises:
+            LimitReachedError: if the line is full or the wait was too long; nothing was sent.
+        """
+        if not self._count:
+            turn = await self._gate.take(tokens)
+            if isinstance(turn, Pass):
+                return turn
+            if wait_s < turn < math.inf:
+                raise LimitReachedError(
+                    f"the limit leaves no room for {turn:.0f} s; nothing was sent", retry_after=turn
+                )
+        return await self._wait(tenant, tokens, wait_s)
+
+    def change(self) -> None:
+        """Look again: something left, or cost less than was reserved."""
+        if self._changed is not None:
+            self._changed.set()
+
+    async def _wait(self, tenant: str, tokens: int, wait_s: float) -> Pass:
+        if self._count >= self._waiting:
+            self._make_room(tenant)
+        waiter = _Waiter(tokens, asyncio.get_running_loop().create_future())
+        self._lines.setdefault(tenant, deque()).append(waiter)
+        self._count += 1
+        if self._pump is None or self._pump.done():
+            self._pump = asyncio.create_task(self._let_through())
+        try:
+            async with asyncio.timeout(wait_s):
+                return await waiter.passed
+        except (TimeoutError, asyncio.CancelledError) as error:
+            self._leave(tenant, waiter)
+            self.change()
+            if waiter.passed.done() and not waiter.passed.cancelled():
+                if isinstance(error, TimeoutError):
+                    return waiter.passed.result()  # both at the same moment
+                if waiter.passed.exception() is None:
+                    self._gate.undo(waiter.passed.result())
+                    self.change()
+            if isinstance(error, TimeoutError):
+                raise LimitReachedError(
+                    f"the limit left no room within {wait_s:g} s; nothing was sent", retry_after=2.0
+                ) from None
+            raise
+
+    async def _let_through(self) -> None:
+        """Let the first of the line through, again and again, until nobody waits."""
+        self._changed = asyncio.Event()
+        while self._count:
+            tenant, line = next(iter(self._lines.items()))
+            waiter = line[0]
+            self._changed.clear()
+            turn = await self._gate.take(waiter.tokens)
+            if isinstance(turn, Pass):
+                if waiter.passed.done():
+                    self._gate.undo(turn)
+                else:
+                    self._leave(tenant, waiter)
+                    if tenant in self._lines:
+                        self._lines.move_to_end(tenant)
+                    waiter.passed.set_result(turn)
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(turn if turn != math.inf else None):
+                    await self._changed.wait()
+
+    def _make_room(self, tenant: str) -> None:
+        full = LimitReachedError(
+            f"{self._count} requests wait for the limit already; nothing was sent", retry_after=2.0
+        )
+        longest = max(self._lines, key=lambda other: len(self._lines[other]), default=tenant)
+        if len(self._lines.get(longest, ())) <= len(self._lines.get(tenant, ())) + 1:
+            raise full
+        last = self._lines[longest][-1]
+        self._leave(longest, last)
+        if not last.passed.done():
+            last.passed.set_exception(full)
+
+    def _leave(self, tenant: str, waiter: _Waiter) -> None:
+        line = self._lines.get(tenant)
+        if line is None or waiter not in line:
+            return
+        line.remove(waiter)
+        self._count -= 1
+        if not line:
+            del self._lines[tenant]

@@ -1,0 +1,82 @@
+"""What is observed of a provider while it answers: how much it has to do, and how fast it is."""
+
+from __future__ import annotations
+
+from berlin.errors import BerlinError
+from berlin.providers.contract import Burst, Bursts, Provider
+from berlin.routing.base.answer import Opening, Watched
+from berlin.routing.base.clock import Clock
+from berlin.routing.base.wrapper import Wrapper
+from berlin.types import ChatRequest, Finished
+
+LEARNING_RATE = 0.3
+# An old observation counts half after so long, so that a slow provider gets another chance.
+HALF_LIFE_S = 30.0
+# What a failure counts as; it is far more than a usual time to the first event.
+FAILURE_S = 10.0
+
+
+class Load(Wrapper):
+    """Observes the provider within.
+
+    Attributes:
+        open: how many requests are with it.
+        weight: its share, compared with those of the others.
+    """
+
+    def __init__(self, inner: Provider, weight: float, clock: Clock) -> None:
+        super().__init__(inner)
+        self.weight = weight
+        self.clock = clock
+        self.open = 0
+        self._first_event_s = 0.0
+        self._observed_at = clock()
+
+    @property
+    def busy(self) -> float:
+        """How much it has to do for its weight."""
+        return (self.open + 1) / self.weight
+
+    @property
+    def slow(self) -> float:
+        """How long the next request is likely to wait for its first event, for its weight."""
+        age = self.clock() - self._observed_at
+        fading: float = 0.5 ** (age / HALF_LIFE_S)
+        return self.busy * (0.05 + self._first_event_s * fading)
+
+    def observe(self, first_event_s: float) -> None:
+        """Take note of how long a first event took."""
+        self._first_event_s += LEARNING_RATE * (first_event_s - self._first_event_s)
+        self._observed_at = self.clock()
+
+    def bursts(self, request: ChatRequest) -> Bursts:
+        """Answer a request; see `Provider`."""
+        return _Observed(self, request)
+
+
+class _Observed(Opening):
+    def __init__(self, load: Load, request: ChatRequest) -> None:
+        super().__init__()
+        self._load = load
+        self._request = request
+
+    async def _begin(self) -> Burst:
+        load = self._load
+        began_at = load.clock()
+        load.open += 1
+        try:
+            first = await self._ask(load.inner, self._request)
+        except BaseException as error:
+            if isinstance(error, BerlinError) and error.fallback:
+                load.observe(FAILURE_S)
+            self._end(None)
+            raise
+        load.observe(load.clock() - began_at)
+        if type(first[-1]) is Finished:
+            self._end(None)
+        else:
+            self._asked = Watched(self._asked, self._end)
+        return first
+
+    def _end(self, how: BaseException | None) -> None:
+        self._load.open -= 1

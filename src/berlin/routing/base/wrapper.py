@@ -1,0 +1,77 @@
+"""The base of providers that are made of providers."""
+
+from __future__ import annotations
+
+from berlin.providers.contract import Provider
+from berlin.types import ChatRequest, Timeouts
+
+
+class Wrapper:
+    """A provider around another one: what is not its business goes through.
+
+    Args:
+        inner: the provider that it is around.
+    """
+
+    def __init__(self, inner: Provider) -> None:
+        self.inner = inner
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The limits of requests that bring none."""
+        return timeouts_of(self.inner)
+
+    @property
+    def working(self) -> bool:
+        """Whether it works, as far as that was observed."""
+        return is_working(self.inner)
+
+    @property
+    def prefills(self) -> bool | None:
+        """Whether it goes on with an answer that was begun; `None` if that is not known."""
+        return prefills(self.inner)
+
+    @property
+    def context_tokens(self) -> int | None:
+        """How many tokens a conversation may have; `None` if that is not known."""
+        return context_tokens(self.inner)
+
+    def lacks(self, request: ChatRequest) -> str:
+        """Return what a request needs and this provider is known not to have; `""` for nothing."""
+        return lacks(self.inner, request)
+
+    async def aclose(self) -> None:
+        """Let go of connections."""
+        await self.inner.aclose()
+
+
+# Any provider can be wrapped; what it does not say of itself is unknown.
+
+
+def timeouts_of(provider: Provider) -> Timeouts:
+    """Return the limits of requests that bring none."""
+    timeouts = getattr(provider, "timeouts", None)
+    return timeouts if isinstance(timeouts, Timeouts) else Timeouts()
+
+
+def is_working(provider: Provider) -> bool:
+    """Tell whether a provider works, as far as that was observed."""
+    return bool(getattr(provider, "working", True))
+
+
+def prefills(provider: Provider) -> bool | None:
+    """Tell whether a provider goes on with an answer that was begun; `None` if unknown."""
+    known: bool | None = getattr(provider, "prefills", None)
+    return known
+
+
+def context_tokens(provider: Provider) -> int | None:
+    """Return how many tokens a conversation may have; `None` if that is not known."""
+    known: int | None = getattr(provider, "context_tokens", None)
+    return known
+
+
+def lacks(provider: Provider, request: ChatRequest) -> str:
+    """Return what a request needs and the provider is known not to have; `""` for nothing."""
+    check = getattr(provider, "lacks", None)
+    return check(request) if check is not None else ""

@@ -1,0 +1,106 @@
+"""Leaves a provider alone that fails again and again, until a single probe shows that it works."""
+
+from __future__ import annotations
+
+import time
+
+from berlin.errors import BerlinError, CircuitOpenError, RateLimitError, ServiceError
+from berlin.providers.contract import Burst, Bursts, Provider
+from berlin.routing.base.answer import LEFT, Opening, Watched
+from berlin.routing.base.circuit import (
+    COOL_DOWN_S,
+    FAILURES,
+    GRANTED,
+    Circuit,
+    LocalCircuit,
+    Permit,
+)
+from berlin.routing.base.clock import Clock
+from berlin.routing.base.wrapper import Wrapper
+from berlin.types import ChatRequest, Finished
+
+LONGEST_REST_S = 300.0
+
+
+class Breaker(Wrapper):
+    """A circuit breaker around one provider with one account.
+
+    After `failures` in a row that the service is to blame for, it is not asked for `cool_down_s`;
+    then one request at a time probes it. When a probe is answered, all go through again. A
+    service that names a time (`Retry-After`) is left alone until then.
+
+    Args:
+        inner: the provider.
+        failures: how many failures in a row open the circuit.
+        cool_down_s: seconds until the provider is probed.
+        circuit: the state, where it is shared with other processes.
+        clock: seconds on a monotonic clock.
+    """
+
+    def __init__(
+        self,
+        inner: Provider,
+        *,
+        failures: int = FAILURES,
+        cool_down_s: float = COOL_DOWN_S,
+        circuit: Circuit | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        super().__init__(inner)
+        self.circuit = circuit or LocalCircuit(clock, failures, cool_down_s)
+
+    @property
+    def working(self) -> bool:
+        """Whether the circuit is closed, and the provider works as far as it was observed."""
+        return self.circuit.state == "closed" and super().working
+
+    def bursts(self, request: ChatRequest) -> Bursts:
+        """Answer a request; see `Provider`."""
+        return _Guarded(self, request)
+
+    def note(self, permit: Permit, how: BaseException | None) -> None:
+        """Take note of how a request ended that was permitted."""
+        match how:
+            case None:
+                self.circuit.succeed(permit)
+            case BerlinError() if how.blames_service:
+                self.circuit.fail(permit)
+            case RateLimitError():
+                self.circuit.succeed(permit)
+                if how.retry_after:
+                    self.circuit.rest(min(how.retry_after, LONGEST_REST_S))
+            case ServiceError():
+                self.circuit.succeed(permit)  # it refuses this request, so it is there
+            case _:
+                self.circuit.release(permit)
+
+
+class _Guarded(Opening):
+    def __init__(self, breaker: Breaker, request: ChatRequest) -> None:
+        super().__init__()
+        self._breaker = breaker
+        self._request = request
+
+    async def _begin(self) -> Burst:
+        breaker = self._breaker
+        permit = await breaker.circuit.admit()
+        if not permit.granted:
+            raise CircuitOpenError(
+                "it failed a moment ago, and is left alone until it had time to recover",
+                retry_after=permit.wait_s,
+            )
+        try:
+            first = await self._ask(breaker.inner, self._request)
+        except BerlinError as error:
+            breaker.note(permit, error)
+            raise
+        except BaseException:
+            breaker.note(permit, LEFT)
+            raise
+        if permit.probe:
+            breaker.note(permit, None)
+        if type(first[-1]) is Finished:
+            breaker.note(GRANTED, None)
+        else:
+            self._asked = Watched(self._asked, lambda how: breaker.note(GRANTED, how))
+        return first

@@ -1,0 +1,194 @@
+"""Answers from memory what was answered before, word for word the same request."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from typing import Protocol, Self
+
+import msgspec
+
+from berlin.providers.contract import Burst, Bursts, Provider
+from berlin.routing.base.answer import Opening, Played
+from berlin.routing.base.attempts import split_started
+from berlin.routing.base.clock import Clock
+from berlin.routing.base.wrapper import Wrapper
+from berlin.types import ChatRequest, Finished, TextDelta
+
+KEEP_S = 3600.0
+MAX_ENTRIES = 1000
+MAX_CHARS = 32 * 1024 * 1024
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """An answer as it came.
+
+    Attributes:
+        at: when it was kept, in seconds of its store's clock.
+        bursts: all of it.
+    """
+
+    at: float
+    bursts: tuple[Burst, ...]
+
+
+class AnswerStore(Protocol):
+    """Where answers are kept: in this process, or together with others."""
+
+    async def load(self, key: str) -> tuple[Kept, float] | None:
+        """Return an answer and its age in seconds, if there is a fresh one."""
+        ...
+
+    def save(self, key: str, bursts: Sequence[Burst]) -> None:
+        """Keep an answer; nothing is waited for."""
+        ...
+
+
+class MemoryAnswers:
+    """Answers in this process; those that were not asked for longest go first.
+
+    Args:
+        clock: seconds on a monotonic clock.
+        keep_s: how long an answer is good for.
+        max_entries: how many are kept at most.
+        max_chars: how much text they have at most, together.
+    """
+
+    def __init__(
+        self,
+        clock: Clock = time.monotonic,
+        keep_s: float = KEEP_S,
+        max_entries: int = MAX_ENTRIES,
+        max_chars: int = MAX_CHARS,
+    ) -> None:
+        self._clock = clock
+        self._keep_s = keep_s
+        self._max_entries = max_entries
+        self._max_chars = max_chars
+        self._kept: OrderedDict[str, tuple[Kept, int]] = OrderedDict()
+        self._chars = 0
+
+    async def load(self, key: str) -> tuple[Kept, float] | None:
+        """Return an answer and its age in seconds, if there is a fresh one."""
+        if key not in self._kept:
+            return None
+        kept, _ = self._kept[key]
+        age = self._clock() - kept.at
+        if age >= self._keep_s:
+            self._drop(key)
+            return None
+        self._kept.move_to_end(key)
+        return kept, age
+
+    def save(self, key: str, bursts: Sequence[Burst]) -> None:
+        """Keep an answer."""
+        size = sum(len(e.text) if type(e) is TextDelta else 100 for b in bursts for e in b)
+        if size > self._max_chars:
+            return
+        if key in self._kept:
+            self._drop(key)
+        self._kept[key] = (Kept(self._clock(), tuple(bursts)), size)
+        self._chars += size
+        while len(self._kept) > self._max_entries or self._chars > self._max_chars:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, key: str) -> None:
+        self._chars -= self._kept.pop(key)[1]
+
+
+class Cache(Wrapper):
+    """Keeps whole answers, and plays them again for the same request of the same tenant.
+
+    The key is all of the request. Requests with tools, and those that belong to a conversation
+    which the service keeps, are never answered from memory; nor are answers kept that a content
+    filter ended.
+
+    Args:
+        inner: the provider.
+        answers: where answers are kept; unless given, in this process.
+        tools_too: whether requests with tools are answered from memory as well.
+        name: what tells this cache from others that share its store.
+    """
+
+    def __init__(
+        self,
+        inner: Provider,
+        answers: AnswerStore | None = None,
+        *,
+        tools_too: bool = False,
+        name: str = "",
+    ) -> None:
+        super().__init__(inner)
+        self.answers = answers or MemoryAnswers()
+        self._tools_too = tools_too
+        self._name = name
+
+    def bursts(self, request: ChatRequest) -> Bursts:
+        """Answer a request; see `Provider`."""
+        key = self.key_of(request)
+        return self.inner.bursts(request) if key is None else _Cached(self, key, request)
+
+    def key_of(self, request: ChatRequest) -> str | None:
+        """Return what a request is kept under, or `None` if it is not kept."""
+        if (request.tools and not self._tools_too) or request.conversation_id:
+            return None
+        asked = msgspec.structs.replace(
+            request, request_id="", session_id="", timeouts=None, stream=True, whole=False
+        )
+        try:
+            data = _encoder.encode((self._name, asked))
+        except (TypeError, ValueError):  # an option that only its provider can write
+            return None
+        return blake2b(data, digest_size=20).hexdigest()
+
+
+class _Cached(Opening):
+    def __init__(self, cache: Cache, key: str, request: ChatRequest) -> None:
+        super().__init__()
+        self._cache = cache
+        self._key = key
+        self._request = request
+
+    async def _begin(self) -> Burst:
+        answers = self._cache.answers
+        found = await answers.load(self._key)
+        if found is not None:
+            kept, age = found
+            started, rest = split_started(kept.bursts[0])
+            aged = msgspec.structs.replace(started, attempts=0, failed=(), age_s=age)
+            self._asked = Played(kept.bursts[1:])
+            return [aged, *rest]
+        first = await self._ask(self._cache.inner, self._request)
+        recording = _Recorded(self._asked, first, lambda bursts: answers.save(self._key, bursts))
+        self._asked = recording
+        return first
+
+
+class _Recorded:
+    """An answer of which a copy is kept, if it comes to a good end."""
+
+    def __init__(self, answer: Bursts, first: Burst, save: Callable[[list[Burst]], None]) -> None:
+        self._answer = answer
+        self._save = save
+        self._bursts = [first]
+        self.aclose = answer.aclose
+        self._note(first)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Burst:
+        burst = await self._answer.__anext__()
+        self._bursts.append(burst)
+        self._note(burst)
+        return burst
+
+    def _note(self, burst: Burst) -> None:
+        last = burst[-1]
+        if type(last) is Finished and last.reason != "content_filter":
+            self._save(self._bursts)
+
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")

@@ -1,0 +1,180 @@
+"""Asks the next provider when one fails: an answer although services are down or full."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from berlin.errors import (
+    BerlinError,
+    ContentFilterError,
+    ContextLengthError,
+    FailedAttempt,
+    InvalidRequestError,
+    ModelNotFoundError,
+)
+from berlin.providers.contract import Burst, Bursts, Provider
+from berlin.routing.base.answer import Opening
+from berlin.routing.base.attempts import failed_attempts, with_attempts, within
+from berlin.routing.base.causes import combine
+from berlin.routing.base.continuing import Continued
+from berlin.routing.base.wrapper import context_tokens, is_working, lacks, prefills, timeouts_of
+from berlin.types import ChatRequest, Finished, Timeouts
+
+AfterText: TypeAlias = Literal["error", "continue", "hold"]
+CONTINUES = 2
+
+
+class Fallback:
+    """Asks an ordered list of providers, until one has begun to answer.
+
+    A provider that is known to lack what the request needs (tools, images, room) is passed over.
+    What is wrong with the request itself is raised at once; a conversation that is too long for
+    one model goes to the next. If all fail, the error is that of the first, and names the others.
+
+    Args:
+        *providers: whom to ask, in this order.
+        break_after_text: what to do when an answer breaks off after text was shown. `error`:
+            raise it. `continue`: let the next provider go on where it broke off, if it is known
+            to do that. `hold`: show nothing until the answer is whole.
+        filtered_too: whether to ask the next provider when a content filter refuses.
+        continues: how often one answer is continued at most.
+        timeouts: the limits of requests that bring none; unless given, those of the first.
+        clock: seconds on a monotonic clock.
+    """
+
+    def __init__(
+        self,
+        *providers: Provider,
+        break_after_text: AfterText = "error",
+        filtered_too: bool = False,
+        continues: int = CONTINUES,
+        timeouts: Timeouts | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not providers:
+            raise ValueError(f"{type(self).__name__} needs at least one provider")
+        self.providers: Sequence[Provider] = providers
+        self.break_after_text = break_after_text
+        self.filtered_too = filtered_too
+        self.continues = continues
+        self._timeouts = timeouts
+        self.clock = clock
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The limits of requests that bring none."""
+        return self._timeouts or timeouts_of(self.providers[0])
+
+    @property
+    def working(self) -> bool:
+        """Whether one of the providers works, as far as that was observed."""
+        return any(is_working(provider) for provider in self.providers)
+
+    @property
+    def prefills(self) -> bool | None:
+        """Whether all of them go on with an answer that was begun; `None` if that is not known."""
+        known = {prefills(provider) for provider in self.providers}
+        return known.pop() if len(known) == 1 else None
+
+    def lacks(self, request: ChatRequest) -> str:
+        """Return what a request needs and all providers are known not to have."""
+        missing = [lacks(provider, request) for provider in self.providers]
+        return missing[0] if all(missing) else ""
+
+    def order(self, request: ChatRequest) -> Sequence[Provider]:
+        """Return the providers in the order in which they are asked this time."""
+        return self.providers
+
+    def bursts(self, request: ChatRequest) -> Bursts:
+        """Answer a request; see `Provider`."""
+        if self.break_after_text == "hold" and not request.whole:
+            request = msgspec.structs.replace(request, whole=True)
+        answer = _FirstThatAnswers(self, request)
+        if self.break_after_text == "continue" and request.stream and not request.whole:
+            return Continued(answer, request, self.continues)
+        return answer
+
+    def goes_on(self, error: BerlinError) -> bool:
+        """Tell whether another provider is asked after this error."""
+        match error:
+            case ContextLengthError():
+                return True
+            case ContentFilterError():
+                return self.filtered_too
+            case ModelNotFoundError():
+                return False
+            case InvalidRequestError():
+                return True  # nothing was sent: this provider's format has no place for it
+        return error.fallback
+
+    async def aclose(self) -> None:
+        """Let go of connections."""
+        await asyncio.gather(*(provider.aclose() for provider in self.providers))
+
+
+class _FirstThatAnswers(Opening):
+    """Asks one provider after the other; `go_on` asks those that were not asked yet."""
+
+    def __init__(self, fallback: Fallback, request: ChatRequest) -> None:
+        super().__init__()
+        self._fallback = fallback
+        self._request = request
+        self._left: list[Provider] | None = None
+        self._ends_at = 0.0
+
+    def go_on(self, request: ChatRequest) -> bool:
+        """Prepare to ask the next provider that continues answers; tell whether there is one."""
+        self._left = [provider for provider in self._left or () if prefills(provider)]
+        self._request = request
+        self._rest, self._ended = None, False
+        return bool(self._left)
+
+    async def _begin(self) -> Burst:
+        fallback, clock = self._fallback, self._fallback.clock
+        if self._left is None:
+            self._ends_at = clock() + (self._request.timeouts or fallback.timeouts).total
+            self._left = self._able()
+        failed: tuple[FailedAttempt, ...] = ()
+        errors: list[BerlinError] = []
+        while self._left:
+            provider = self._left.pop(0)
+            began_at = clock()
+            request = within(self._request, timeouts_of(provider), self._ends_at - began_at)
+            try:
+                first = await self._ask(provider, request)
+                if fallback.filtered_too and _is_filtered(first):
+                    await self._asked.aclose()
+                    raise ContentFilterError("a content filter of the service ended the answer")
+            except BerlinError as error:
+                failed += failed_attempts(error, request, began_at, clock())
+                errors.append(error)
+                if not fallback.goes_on(error) or clock() >= self._ends_at:
+                    break
+                if isinstance(error, ContextLengthError):
+                    self._left = [p for p in self._left if _has_more_room(p, provider)]
+            else:
+                return with_attempts(first, failed)
+        raise combine(errors, failed)
+
+    def _able(self) -> list[Provider]:
+        """Return whom to ask: all that are not known to lack what the request needs.
+
+        If all of them are, the first is asked all the same: its refusal says more than ours.
+        """
+        ordered = self._fallback.order(self._request)
+        return [p for p in ordered if not lacks(p, self._request)] or list(ordered[:1])
+
+
+def _has_more_room(other: Provider, than: Provider) -> bool:
+    theirs, ours = context_tokens(other), context_tokens(than)
+    return theirs is None or ours is None or theirs > ours
+
+
+def _is_filtered(first: Burst) -> bool:
+    last = first[-1]
+    return type(last) is Finished and last.reason == "content_filter"

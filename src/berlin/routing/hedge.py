@@ -1,0 +1,163 @@
+"""Sends a second request when the first event is late: the slowest answers become faster."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from contextlib import suppress
+
+from berlin.errors import BerlinError, FailedAttempt
+from berlin.providers.contract import Burst, Bursts, Provider
+from berlin.routing.base.answer import Opening
+from berlin.routing.base.attempts import failed_attempts, with_attempts, within
+from berlin.routing.base.clock import Clock
+from berlin.routing.base.wrapper import Wrapper, timeouts_of
+from berlin.types import ChatRequest
+
+REMEMBERED = 200
+FEWEST = 20
+PERCENTILE = 0.95
+BUDGET_PERCENT = 5.0
+# So many second requests may be saved up while none is needed.
+MOST_SAVED = 10.0
+
+
+class Hedge(Wrapper):
+    """Asks a second time when the first event takes longer than 95 % of the last ones did.
+
+    The first of the two that begins to answer is the answer; the other is cancelled at once. No
+    more than a share of all requests is sent twice, so a service that is slow as a whole does not
+    get twice the load.
+
+    Args:
+        inner: the provider.
+        other: whom to ask the second time; unless given, the same.
+        after_s: seconds until the second request; unless given, they are learned.
+        budget_percent: how many of a hundred requests may be sent twice.
+        clock: seconds on a monotonic clock.
+    """
+
+    def __init__(
+        self,
+        inner: Provider,
+        other: Provider | None = None,
+        *,
+        after_s: float | None = None,
+        budget_percent: float = BUDGET_PERCENT,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        super().__init__(inner)
+        self.other = other or inner
+        self.clock = clock
+        self._after_s = after_s
+        self._earned = budget_percent / 100
+        self._budget = 1.0
+        self._seen: deque[float] = deque(maxlen=REMEMBERED)
+
+    def bursts(self, request: ChatRequest) -> Bursts:
+        """Answer a request; see `Provider`."""
+        return _Race(self, request)
+
+    def delay(self) -> float | None:
+        """Return the seconds until a second request; `None` if too little is known."""
+        self._budget = min(self._budget + self._earned, MOST_SAVED)
+        if self._after_s is not None:
+            return self._after_s
+        if len(self._seen) < FEWEST:
+            return None
+        return sorted(self._seen)[int(len(self._seen) * PERCENTILE)]
+
+    def spend(self) -> bool:
+        """Take a second request out of the budget; tell whether there was one left."""
+        if self._budget < 1:
+            return False
+        self._budget -= 1
+        return True
+
+    def observe(self, first_event_s: float) -> None:
+        """Take note of how long a first event took."""
+        self._seen.append(first_event_s)
+
+    async def aclose(self) -> None:
+        """Let go of connections."""
+        await super().aclose()
+        if self.other is not self.inner:
+            await self.other.aclose()
+
+
+class _Race(Opening):
+    def __init__(self, hedge: Hedge, request: ChatRequest) -> None:
+        super().__init__()
+        self._hedge = hedge
+        self._request = request
+
+    async def _begin(self) -> Burst:
+        hedge, clock = self._hedge, self._hedge.clock
+        began_at = clock()
+        delay = hedge.delay()
+        if delay is None:
+            first = await self._ask(hedge.inner, self._request)
+            hedge.observe(clock() - began_at)
+            return first
+        runners = [_Runner(hedge.inner, self._request, clock)]
+        try:
+            await asyncio.wait([runners[0].task], timeout=delay)
+            if not runners[0].task.done() and hedge.spend():
+                total = (self._request.timeouts or hedge.timeouts).total
+                left = total - (clock() - began_at)
+                request = within(self._request, timeouts_of(hedge.other), left)
+                runners.append(_Runner(hedge.other, request, clock))
+            winner = await _first_good([runner.task for runner in runners])
+        except BaseException:  # the caller has left
+            for runner in runners:
+                await runner.stop()
+            raise
+        won = next(runner for runner in runners if runner.task is winner)
+        lost = [runner for runner in runners if runner is not won]
+        for runner in lost:
+            await runner.stop()
+        first = winner.result()  # or the error, if all failed
+        # The first one's time counts, also where it lost: it took at least so long.
+        hedge.observe(clock() - began_at)
+        self._asked = won
+        return with_attempts(first, [runner.lost(clock()) for runner in lost])
+
+
+class _Runner(Opening):
+    """One of two requests."""
+
+    def __init__(self, provider: Provider, request: ChatRequest, clock: Clock) -> None:
+        super().__init__()
+        self._provider = provider
+        self._request = request
+        self._began_at = clock()
+        self.task: asyncio.Task[Burst] = asyncio.ensure_future(self._open())
+
+    async def _begin(self) -> Burst:
+        return await self._ask(self._provider, self._request)
+
+    async def stop(self) -> None:
+        """Cancel the request, and close the answer if there is one."""
+        self.task.cancel()
+        with suppress(asyncio.CancelledError, BerlinError):
+            await self.task
+        await self.aclose()
+
+    def lost(self, now: float) -> FailedAttempt:
+        """Return the attempt for the record."""
+        if not self.task.cancelled() and isinstance(error := self.task.exception(), BerlinError):
+            return failed_attempts(error, self._request, self._began_at, now)[-1]
+        model = self._request.model
+        return FailedAttempt("", model, "cancelled", self._began_at, now - self._began_at)
+
+
+async def _first_good(tasks: list[asyncio.Task[Burst]]) -> asyncio.Task[Burst]:
+    """Return the first task that ends well; the first one, if none does."""
+    waiting = set(tasks)
+    while waiting:
+        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task in done and not task.cancelled() and task.exception() is None:
+                return task
+    return tasks[0]

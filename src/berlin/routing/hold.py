@@ -1,0 +1,32 @@
+"""Shows nothing of an answer before its end, so that one that breaks off can be replaced."""
+
+from __future__ import annotations
+
+import msgspec
+
+from berlin.providers.contract import Burst, Bursts
+from berlin.routing.base.answer import Opening
+from berlin.routing.base.wrapper import Wrapper
+from berlin.types import ChatRequest
+
+
+class Hold(Wrapper):
+    """Hands out an answer in one burst, when all of it has come.
+
+    The wrappers below may then try again, or ask another provider, until the very end: for
+    callers to whom a whole answer is worth more than an early first word.
+    """
+
+    def bursts(self, request: ChatRequest) -> Bursts:
+        """Answer a request; see `Provider`."""
+        return _Held(self, msgspec.structs.replace(request, whole=True))
+
+
+class _Held(Opening):
+    def __init__(self, hold: Hold, request: ChatRequest) -> None:
+        super().__init__()
+        self._hold = hold
+        self._request = request
+
+    async def _begin(self) -> Burst:
+        return await self._ask(self._hold.inner, self._request)

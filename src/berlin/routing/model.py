@@ -1,0 +1,128 @@
+"""One model of one provider, as a provider: what the other wrappers choose among."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from berlin.errors import BerlinError
+from berlin.providers.contract import Burst, Bursts, Provider
+from berlin.routing.base.answer import Opening
+from berlin.routing.base.attempts import split_started
+from berlin.routing.base.wrapper import Wrapper
+from berlin.types import ChatRequest, ImagePart, Timeouts
+
+# A text of so many characters a token has surely more tokens than that; most have fewer.
+MOST_CHARS_PER_TOKEN = 6
+
+
+class Model(Wrapper):
+    """Asks a provider for one model, and says in the answer who answered.
+
+    Args:
+        inner: the provider.
+        name: its name, for headers, logs and messages.
+        model: the provider's own name of the model; `""` leaves what the request says.
+        capabilities: what it can do besides text (`tools`, `images`, `json` …); `None` if that is
+            not known.
+        context_tokens: how many tokens a conversation may have; `None` if that is not known.
+        prefill: whether it goes on with an answer that was begun; `None` if that is not known.
+        first_event_s: seconds until the first event, at most.
+        idle_s: seconds between two events, at most.
+    """
+
+    def __init__(
+        self,
+        inner: Provider,
+        name: str = "",
+        model: str = "",
+        *,
+        capabilities: Iterable[str] | None = None,
+        context_tokens: int | None = None,
+        prefill: bool | None = None,
+        first_event_s: float | None = None,
+        idle_s: float | None = None,
+    ) -> None:
+        super().__init__(inner)
+        self.name = name
+        self.model = model
+        self.capabilities = None if capabilities is None else frozenset(capabilities)
+        self._context_tokens = context_tokens
+        self._prefill = prefill
+        self._first_event_s = first_event_s
+        self._idle_s = idle_s
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The limits of requests that bring none."""
+        return self._limited(super().timeouts)
+
+    @property
+    def prefills(self) -> bool | None:
+        """Whether it goes on with an answer that was begun; `None` if that is not known."""
+        return self._prefill
+
+    @property
+    def context_tokens(self) -> int | None:
+        """How many tokens a conversation may have; `None` if that is not known."""
+        return self._context_tokens
+
+    def lacks(self, request: ChatRequest) -> str:
+        """Return what a request needs and this model is known not to have; `""` for nothing."""
+        if self.capabilities is not None:
+            if request.tools and "tools" not in self.capabilities:
+                return "tools"
+            if "images" not in self.capabilities and _has_images(request):
+                return "images"
+        if self._prefill is False and request.messages[-1].role == "assistant":
+            return "answers that were begun"
+        if self._context_tokens is not None:
+            chars = sum(len(message.text) for message in request.messages)
+            if chars > self._context_tokens * MOST_CHARS_PER_TOKEN:
+                return f"room for {chars} characters"
+        return ""
+
+    def bursts(self, request: ChatRequest) -> Bursts:
+        """Answer a request; see `Provider`."""
+        timeouts = self._limited(request.timeouts or super().timeouts)
+        model = self.model or request.model
+        return _Named(self, msgspec.structs.replace(request, model=model, timeouts=timeouts))
+
+    def _limited(self, timeouts: Timeouts) -> Timeouts:
+        if self._first_event_s is None and self._idle_s is None:
+            return timeouts
+        return msgspec.structs.replace(
+            timeouts,
+            first_event=min(timeouts.first_event, self._first_event_s or timeouts.first_event),
+            idle=min(timeouts.idle, self._idle_s or timeouts.idle),
+        )
+
+
+class _Named(Opening):
+    """An answer that begins with the name of who gives it."""
+
+    def __init__(self, model: Model, request: ChatRequest) -> None:
+        super().__init__()
+        self._model = model
+        self._request = request
+
+    async def _begin(self) -> Burst:
+        try:
+            first = await self._ask(self._model.inner, self._request)
+        except BerlinError as error:
+            # By the name that the user gave it, not by that of the recipe.
+            error.provider = self._model.name or error.provider
+            error.model = error.model or self._request.model or None
+            raise
+        started, rest = split_started(first)
+        named = msgspec.structs.replace(
+            started,
+            provider=self._model.name or started.provider,
+            model=self._request.model or started.model,
+        )
+        return [named, *rest]
+
+
+def _has_images(request: ChatRequest) -> bool:
+    return any(isinstance(part, ImagePart) for m in request.messages for part in m.parts)

@@ -1,0 +1,144 @@
+"""Pool: several accounts of one service, and no request or conversation has two."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncGenerator
+
+import msgspec
+import pytest
+
+from berlin import errors
+from berlin.providers.contract import Burst
+from berlin.providers.scripted import ScriptedProvider
+from berlin.routing.pool import Pool
+from berlin.types import ChatRequest, Finished, TextDelta
+from support.virtual_time import run
+
+REQUEST = ChatRequest.of("Hello")
+GOOD = ["Hello", Finished()]
+
+
+def pool(**scripts: list[object]) -> tuple[Pool, dict[str, ScriptedProvider]]:
+    """Return a pool on the loop's clock."""
+    accounts = {name: ScriptedProvider(script) for name, script in scripts.items()}  # type: ignore[arg-type]
+    return Pool(accounts, chance=lambda: 0, clock=asyncio.get_running_loop().time), accounts
+
+
+async def ask(provider: Pool, request: ChatRequest = REQUEST) -> str:
+    """Ask once; return the text or the code of the error."""
+    try:
+        bursts = [burst async for burst in provider.bursts(request)]
+    except errors.BerlinError as error:
+        return error.code
+    return "".join(e.text for b in bursts for e in b if isinstance(e, TextDelta))
+
+
+def session(name: str, tenant: str = "t") -> ChatRequest:
+    """Return a request of a client's session."""
+    return msgspec.structs.replace(REQUEST, session_id=name, tenant=tenant)
+
+
+def test_a_session_stays_with_its_account() -> None:
+    """All requests of a session go to one account, and many sessions use all accounts."""
+
+    async def scenario() -> None:
+        provider, accounts = pool(a=GOOD, b=GOOD, c=GOOD)
+        for _ in range(3):
+            for n in range(30):
+                await ask(provider, session(f"s{n}"))
+        owners = defaultdict(set)
+        for name, account in accounts.items():
+            assert account.requests
+            for request in account.requests:
+                owners[request.session_id].add(name)
+        assert all(len(names) == 1 for names in owners.values())
+
+    run(scenario())
+
+
+def test_a_conversation_of_the_service_stays_with_its_account() -> None:
+    """Only the account that began a conversation goes on with it, or nobody does."""
+
+    async def scenario() -> None:
+        begun = ["Hello", Finished(conversation_id="c1")]
+        limited = errors.RateLimitError("slow", retry_after=30)
+        provider, accounts = pool(a=begun, b=begun)
+        await ask(provider)
+        owner = next(name for name in accounts if accounts[name].requests)
+        going_on = msgspec.structs.replace(REQUEST, conversation_id="c1")
+        for _ in range(5):
+            await ask(provider, going_on)
+        assert len(accounts[owner].requests) == 6
+        provider.note(owner, limited)
+        assert await ask(provider, going_on) == "limit_reached"
+        assert await ask(provider) == "Hello"
+        await asyncio.sleep(30)
+        assert await ask(provider, going_on) == "Hello"
+
+    run(scenario())
+
+
+def test_quarantine_until_the_time_that_the_service_names() -> None:
+    """An account whose limit is reached is left alone; the request that found out fails."""
+
+    async def scenario() -> None:
+        limited = [errors.RateLimitError("slow", retry_after=3600)]
+        provider, accounts = pool(a=limited, b=GOOD)
+        answers = [await ask(provider, session(f"s{n}")) for n in range(20)]
+        assert answers.count("rate_limited") == 1
+        assert answers.count("Hello") == 19
+        assert len(accounts["a"].requests) == 1
+        await asyncio.sleep(3600)
+        assert "rate_limited" in [await ask(provider, session(f"s{n}")) for n in range(20)]
+
+    run(scenario())
+
+
+def test_all_in_quarantine() -> None:
+    """Then nothing is sent, and the error says when the first one is free again."""
+
+    async def scenario() -> None:
+        provider, accounts = pool(
+            a=[errors.RateLimitError("slow", retry_after=50)],
+            b=[errors.RateLimitError("slow", retry_after=20)],
+        )
+        await ask(provider)
+        await ask(provider)
+        with pytest.raises(errors.LimitReachedError) as caught:
+            provider.choose(REQUEST)
+        assert caught.value.retry_after == 20
+        assert sum(len(account.requests) for account in accounts.values()) == 2
+
+    run(scenario())
+
+
+def test_a_refused_account_is_left_alone() -> None:
+    """Wrong credentials do not become right by asking again at once."""
+
+    async def scenario() -> None:
+        provider, accounts = pool(a=[errors.AuthenticationError("no")], b=GOOD)
+        for n in range(20):
+            await ask(provider, session(f"s{n}"))
+        assert len(accounts["a"].requests) == 1
+
+    run(scenario())
+
+
+def test_the_account_with_less_to_do() -> None:
+    """Requests without a session go where the fewest are open."""
+
+    async def scenario() -> None:
+        class Slow(ScriptedProvider):
+            async def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
+                self.requests.append(request)
+                await asyncio.sleep(10)
+                yield [Finished()]
+
+        accounts = {"a": Slow(), "b": Slow()}
+        provider = Pool(accounts, clock=asyncio.get_running_loop().time)
+        await asyncio.gather(*(ask(provider) for _ in range(10)))
+        assert [len(account.requests) for account in accounts.values()] == [5, 5]
+
+    run(scenario())
