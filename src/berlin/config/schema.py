@@ -195,7 +195,7 @@ class ConversationsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         session_headers: more headers in which clients name their session.
     """
 
-    store: str | FromEnvironment = "memory"
+    store: str | Reference = "memory"
     expire_s: float = 86_400.0
     max_count: int = 10_000
     session_headers: tuple[str, ...] = ()
