@@ -9,7 +9,7 @@ from typing import Any, NoReturn, Self
 
 import msgspec
 
-from berlin.auth.contract import DeviceCode
+from berlin.auth.contract import Person
 from berlin.config import (
     Config,
     Overrides,
@@ -57,6 +57,8 @@ class Berlin(SeedProvider):
         client_id: for a recipe with OAuth 2.0.
         client_secret: for a recipe with OAuth 2.0.
         refresh_token: a first refresh token from elsewhere, for OAuth 2.0.
+        private_key: for a recipe that signs: the key itself, as PEM.
+        assertion: for a recipe that shows a token that somebody else signed.
         totp_seed: for one-time codes: what an authenticator app is set up with.
         timeout: seconds in all, or the four limits as `Timeouts`.
         max_retries: how often a request is sent again that failed before its first event.
@@ -86,6 +88,8 @@ class Berlin(SeedProvider):
         client_id: str | None = None,
         client_secret: str | Secret | None = None,
         refresh_token: str | Secret | None = None,
+        private_key: str | Secret | None = None,
+        assertion: str | Secret | None = None,
         totp_seed: str | Secret | None = None,
         timeout: Limits | None = None,
         max_retries: int | None = None,
@@ -112,6 +116,8 @@ class Berlin(SeedProvider):
             client_id=client_id,
             client_secret=client_secret,
             refresh_token=refresh_token,
+            private_key=private_key,
+            assertion=assertion,
             totp_seed=totp_seed,
             proxy=proxy,
             ca_file=ca_file,
@@ -197,16 +203,16 @@ class Berlin(SeedProvider):
         """
         await self._inner.check()
 
-    async def log_in(self, announce: Callable[[DeviceCode], None]) -> None:
+    async def log_in(self, person: Person | None) -> None:
         """Log in anew, also where that needs a person (a device code), and keep the token.
 
         Args:
-            announce: shows the person which page to open, and what to type there.
+            person: who takes part: types a code, or logs in in a browser.
 
         Raises:
             BerlinError: if that fails.
         """
-        await self._need_service("has no login").log_in(announce)
+        await self._need_service("has no login").log_in(person)
 
     def watch_logins(self, observe: Callable[[str], None]) -> None:
         """Call a function after each login from now on: with `ok`, or the code of the error."""

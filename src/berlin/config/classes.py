@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from berlin.config.schema import FromEnvironment
+from berlin.config.schema import Reference
 from berlin.config.tokens import resolve_value
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.providers.facade import ChatProvider
@@ -33,7 +33,7 @@ def make_of_class(
     where = f"providers.{name}"
     kind = _load(path, where)
     given = {
-        key: resolve_value(FromEnvironment(value["env"]), f"{where}.options.{key}", environ)
+        key: resolve_value(Reference(env=value["env"]), f"{where}.options.{key}", environ)
         if isinstance(value, Mapping) and value.keys() == {"env"}
         else value
         for key, value in options.items()
