@@ -158,6 +158,16 @@ class TokensConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     on_failure: Literal["login", "error"] = "login"
 
 
+class TerminalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[terminal]`: what `berlin chat` does on this machine.
+
+    Attributes:
+        history: whether conversations are kept, for `berlin chat -c` and `berlin logs`.
+    """
+
+    history: bool = True
+
+
 class ResponsesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table `[responses]`: where answers of `/v1/responses` are kept for their clients.
 
@@ -191,6 +201,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         responses: where it keeps answers of `/v1/responses`.
         aliases: other names for models, and the name that each means: a provider, or
             `provider:model`. A `*` in an alias stands for any text.
+        terminal: what `berlin chat` does on this machine.
     """
 
     default: str | None = None
@@ -198,6 +209,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     providers: dict[str, ProviderConfig] = {}
     tokens: TokensConfig = TokensConfig()
     server: ServerConfig = ServerConfig()
+    terminal: TerminalConfig = TerminalConfig()
     responses: ResponsesConfig = ResponsesConfig()
 
 
