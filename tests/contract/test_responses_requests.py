@@ -1,7 +1,7 @@
 """The Responses face: what clients ask, what is stored for them, and whose it is.
 
-The templates are those of the Open Responses suite, and one that goes on from a response, in our own
-words.
+The templates are those of the Open Responses suite, with one that goes on from a response, in our
+own words.
 """
 
 from __future__ import annotations
