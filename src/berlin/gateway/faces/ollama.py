@@ -18,7 +18,7 @@ from berlin.formats.ollama.format import OllamaChatFormat, OllamaGenerateFormat
 from berlin.formats.ollama.request import load_reason
 from berlin.gateway.catalog import Target
 from berlin.gateway.chat import Gateway
-from berlin.gateway.face import Route, model_names
+from berlin.gateway.face import Route, describe_models
 
 OLLAMA_VERSION = "0.12.10"
 """The version of Ollama whose API this is. Programs ask for it: Copilot wants 0.6.4 or later."""
@@ -116,7 +116,7 @@ class OllamaFace:
 
     async def _tags(self, request: web.Request) -> web.StreamResponse:
         key = self._gateway.guard.identify(request)
-        models = [self._describe(name) for name in model_names(self._gateway, key)]
+        models = await describe_models(self._gateway, key, self._describe)
         return web.json_response({"models": models})
 
     async def _show(self, request: web.Request) -> web.StreamResponse:
