@@ -55,9 +55,10 @@ class Reader:
     ) -> None:
         self._offer = offer
         self._new_id = new_id
-        self._before = self.calls = before.calls if before is not None else 0
+        self.calls: int = before.calls if before is not None else 0
         # Texts apart are apart also for clients that join them: a call or an answer between.
-        self._has_text = before is not None and before._has_text
+        self._before = self.calls
+        self._has_text: bool = before is not None and before._has_text
         self._gap = before is not None
         self._held: list[StreamEvent] | None = [] if holds_text else None
         if offer.response_format is not None:
