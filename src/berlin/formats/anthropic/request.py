@@ -78,7 +78,8 @@ def decode_request(body: bytes) -> ClientCall:
     ]
     if not messages:
         raise InvalidRequestError.about("messages", "is empty: give at least one message")
-    user, session = _user_of(rest.get("metadata"))
+    metadata = rest.get("metadata")
+    user = as_text(metadata.get("user_id")) if isinstance(metadata, Mapping) else ""
     options = {
         "max_tokens": check_count("max_tokens", sent.max_tokens),
         "temperature": sent.temperature,
@@ -98,19 +99,10 @@ def decode_request(body: bytes) -> ClientCall:
         parallel,
         _decode_format(rest),
         _decode_reasoning(rest),
-        session_id=session,
         stream=bool(sent.stream),
         extra=Extra(DIALECT, rest),
     )
     return ClientCall(request, bool(sent.stream), include_usage=True)
-
-
-def _user_of(metadata: Any) -> tuple[str, str]:
-    """Return the id of the user, and the client's session, which Claude Code writes into it."""
-    told = metadata.get("user_id") if isinstance(metadata, Mapping) else None
-    user = as_text(told)
-    _, found, session = user.rpartition("_session_")
-    return user, session if found else ""
 
 
 def _decode_system(raw: Raw | UnsetType) -> tuple[Message, ...]:

@@ -100,7 +100,6 @@ def decode_request(body: bytes) -> ClientCall:
         parallel_tool_calls=sent.parallel_tool_calls,
         response_format=_decode_format(sent.response_format, rest),
         reasoning=_decode_reasoning(sent.reasoning_effort, rest),
-        session_id=_session_of(rest),
         stream=bool(sent.stream),
         extra=Extra(DIALECT, rest),
     )
@@ -180,12 +179,3 @@ def _decode_reasoning(effort: str | None, rest: dict[str, Any]) -> Reasoning | N
     if effort:
         said["reasoning_effort"] = effort
     return Reasoning(known, budget, Extra(DIALECT, said))
-
-
-def _session_of(rest: Mapping[str, Any]) -> str:
-    """Return the client's own id of its session, where it sends one."""
-    for name in ("client_metadata", "metadata"):
-        told = rest.get(name)
-        if isinstance(told, Mapping) and (id := as_text(told.get("session_id"))):
-            return id
-    return as_text(rest.get("prompt_cache_key"))

@@ -110,9 +110,8 @@ class OllamaFace:
     async def _running(self, request: web.Request) -> web.StreamResponse:
         """Answer that every model is ready."""
         key = self._gateway.guard.identify(request)
-        ready = {"expires_at": "9999-12-31T23:59:59Z", "size_vram": 0}
-        names = model_names(self._gateway, key)
-        return web.json_response({"models": [{**self._describe(n), **ready} for n in names]})
+        models = await describe_models(self._gateway, key, self._describe_ready)
+        return web.json_response({"models": models})
 
     async def _tags(self, request: web.Request) -> web.StreamResponse:
         key = self._gateway.guard.identify(request)
@@ -144,6 +143,9 @@ class OllamaFace:
     async def _version(self, request: web.Request) -> web.StreamResponse:
         self._gateway.guard.identify(request)
         return web.json_response({"version": OLLAMA_VERSION})
+
+    def _describe_ready(self, name: str) -> dict[str, Any]:
+        return {**self._describe(name), "expires_at": "9999-12-31T23:59:59Z", "size_vram": 0}
 
     def _describe(self, name: str) -> dict[str, Any]:
         return {
