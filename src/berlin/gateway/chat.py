@@ -134,7 +134,7 @@ class Gateway:
         chat = msgspec.structs.replace(call.request, model=target.model, request_id=visit.id)
         headers = {"x-berlin-model": _printable(target.full_name)}
         with service.open, self.streams.open:
-            async with service.admission.enter(tenant):
+            async with service.admission.enter(tenant, shared=self.guard.is_shared):
                 bursts = service.provider.bursts(chat)
                 if call.stream:
                     headers["Content-Type"] = format.content_type

@@ -276,6 +276,8 @@ class HttpProvider:
         answer = await response.whole(MAX_ERROR_BODY_BYTES)
         said = self._format.describe_error(answer.body)
         error = error_from_answer(status, answer.headers, said)
+        # A page for people, of the service or of something in front of it, may show anything.
+        error.private = answer.body.lstrip()[:1] == b"<"
         if status in (302, 303) and self._auth.is_browser_session:
             return _LoginPageError(error)
         if status in self._auth.rejected_statuses:
