@@ -17,6 +17,7 @@ from berlin.config import (
     load_config,
     resolve_settings,
 )
+from berlin.config.compose import compose
 from berlin.errors import BerlinError
 from berlin.providers.contract import AsyncGeneratorProvider, Bursts
 from berlin.recipes.build import build_provider
@@ -192,7 +193,7 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
             settings.timeouts,
             settings.tokens,
         )
-        self._health = Health(Retry(self._provider, settings.timeouts))
+        self._health = Health(Retry(compose(self._provider, settings), settings.timeouts))
 
     @property
     def url(self) -> str:  # type: ignore[override]  # the class has its own, see _BerlinType

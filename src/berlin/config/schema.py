@@ -11,6 +11,7 @@ import msgspec
 from berlin.config.paths import config_path
 from berlin.errors import ConfigurationError
 from berlin.language.toml import parse_toml
+from berlin.language.tool_prompt import ToolsMode
 from berlin.recipes.recipe import recipe_names
 from berlin.types import Timeouts
 
@@ -46,6 +47,8 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         timeouts: the four limits, in seconds, instead of those of the recipe.
         models: the models that the gateway offers, instead of those of the recipe; no others
             are asked then.
+        tools: what becomes of tools, instead of what the recipe says: `native`, `emulate`,
+            `ignore` or `refuse`.
         at_once: requests that the gateway sends at once at most.
         waiting: requests that wait for that at most; one more is refused.
     """
@@ -67,6 +70,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: str | None = None
     timeouts: Timeouts | None = None
     models: tuple[str, ...] | None = None
+    tools: ToolsMode | None = None
     at_once: int = 64
     waiting: int = 256
 
@@ -158,6 +162,28 @@ class TokensConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     on_failure: Literal["login", "error"] = "login"
 
 
+class ConversationsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[conversations]`: for services that keep their own.
+
+    Attributes:
+        store: where it is noted which conversation a client's next turn goes on with: `memory`
+            (this process), `file` (this user, on this machine), or the URL of a Redis (all
+            replicas). Fingerprints and the service's own ids, never a word of what was said.
+        expire_s: seconds after which a conversation is not continued any more.
+        max_count: conversations at most, in memory or in the file; the oldest go first.
+        session_headers: more headers in which clients name their session.
+    """
+
+    store: str | FromEnvironment = "memory"
+    expire_s: float = 86_400.0
+    max_count: int = 10_000
+    session_headers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not (self.expire_s > 0 and self.max_count > 0):
+            raise ValueError("expire_s and max_count must be positive")
+
+
 class TerminalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table `[terminal]`: what `berlin chat` does on this machine.
 
@@ -197,6 +223,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         default: the provider that is asked when none is named.
         providers: the providers by name.
         tokens: where tokens are kept.
+        conversations: how conversations that services keep are found again.
         server: the gateway that `berlin serve` is.
         responses: where it keeps answers of `/v1/responses`.
         aliases: other names for models, and the name that each means: a provider, or
@@ -208,6 +235,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     aliases: dict[str, str] = {}
     providers: dict[str, ProviderConfig] = {}
     tokens: TokensConfig = TokensConfig()
+    conversations: ConversationsConfig = ConversationsConfig()
     server: ServerConfig = ServerConfig()
     terminal: TerminalConfig = TerminalConfig()
     responses: ResponsesConfig = ResponsesConfig()

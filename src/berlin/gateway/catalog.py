@@ -30,6 +30,8 @@ class Service:
             names them as `provider:model`.
         fetch: asks the service which models it has.
         capabilities: what it can do besides text: `tools`, `images`, `reasoning`, `json`.
+        session_headers: more headers in which clients name their session, where the service
+            keeps conversations; `None` where it does not.
         key: what tells it from another service of its name, after a change of configuration.
         admission: how many requests it answers at once.
 
@@ -49,6 +51,7 @@ class Service:
         admission: Admission | None = None,
         fetch: Callable[[], Awaitable[Iterable[str]]] | None = None,
         capabilities: Iterable[str] = (),
+        session_headers: Iterable[str] | None = None,
         key: Hashable = None,
     ) -> None:
         self.name = name
@@ -60,6 +63,7 @@ class Service:
         self.admission = admission or Admission(AT_ONCE, WAITING, WAIT_S)
         self.fetch = fetch
         self.capabilities = frozenset(capabilities)
+        self.session_headers = None if session_headers is None else tuple(session_headers)
         self.key = key
         self.open = OpenCount()
 

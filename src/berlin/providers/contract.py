@@ -24,6 +24,7 @@ AsyncResult: TypeAlias = AsyncIterator[str]
 
 # Longer conversations are parsed and encoded in a thread, so that the loop goes on.
 LONG_CONVERSATION = 500
+LONG_TEXT = 256 * 1024
 
 # Names that callers have tried to pass as options; each would change more than the answer.
 _OF_PROVIDER = frozenset({"account", "password", "proxy", "url"})
@@ -66,6 +67,12 @@ class Provider(Protocol):
     async def aclose(self) -> None:
         """Let go of connections."""
         ...
+
+
+def is_long(request: ChatRequest) -> bool:
+    """Whether a request is so long that work on all of it belongs into a thread."""
+    messages = request.messages
+    return len(messages) > LONG_CONVERSATION or sum(len(m.text) for m in messages) > LONG_TEXT
 
 
 class AsyncGeneratorProvider(ABC):
