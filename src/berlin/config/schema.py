@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -19,10 +19,26 @@ BUILT_IN = ("berlin", "guide")
 """Providers that need no table in the file."""
 
 
-class FromEnvironment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A value that stands in an environment variable: `password = { env = "NAME" }`."""
+class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a secret is kept, in place of the secret: exactly one of the four.
 
-    env: str
+    Attributes:
+        env: an environment variable, read when the provider is made.
+        file: a file, read anew for each login; beside the configuration unless the path is whole.
+        keyring: `service/name` in the system's keyring, read anew for each login.
+        command: a program and its arguments that prints it, run anew for each login.
+    """
+
+    env: str = ""
+    file: str = ""
+    keyring: str = ""
+    command: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if sum(map(bool, (self.env, self.file, self.keyring, self.command))) != 1:
+            raise ValueError("name exactly one of env, file, keyring and command")
+        if self.keyring and not all(self.keyring.partition("/")[::2]):
+            raise ValueError("keyring is written service/name")
 
 
 class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,6 +53,9 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         client_id: for a recipe with OAuth 2.
         client_secret: for a recipe with OAuth 2.
         refresh_token: for a recipe with OAuth 2 and a refresh token from elsewhere.
+        private_key: for a recipe that signs: `{ file = "key.pem" }`.
+        assertion: for a recipe that shows a token that somebody else signed:
+            `{ file = "/var/run/secrets/token" }`.
         totp_seed: for a login with one-time codes: what an authenticator app is set up with.
         proxy: URL of a proxy.
         ca_file: PEM file with the certificates to trust.
@@ -51,18 +70,22 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             `ignore` or `refuse`.
         at_once: requests that the gateway sends at once at most.
         waiting: requests that wait for that at most; one more is refused.
+        class: a provider written in Python, in place of a recipe: `package.module:Name`.
+        options: the keyword arguments for that class; `{ env = "NAME" }` is a variable's value.
     """
 
     recipe: str = "berlin"
     url: str | None = None
     account: str | None = None
-    password: str | FromEnvironment | None = None
-    api_key: str | FromEnvironment | None = None
+    password: str | Reference | None = None
+    api_key: str | Reference | None = None
     client_id: str | None = None
-    client_secret: str | FromEnvironment | None = None
-    refresh_token: str | FromEnvironment | None = None
-    totp_seed: str | FromEnvironment | None = None
-    proxy: str | FromEnvironment | None = None
+    client_secret: str | Reference | None = None
+    refresh_token: str | Reference | None = None
+    private_key: Reference | None = None
+    assertion: Reference | None = None
+    totp_seed: str | Reference | None = None
+    proxy: str | Reference | None = None
     ca_file: str | None = None
     client_cert: str | None = None
     client_key: str | None = None
@@ -73,10 +96,18 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tools: ToolsMode | None = None
     at_once: int = 64
     waiting: int = 256
+    class_: str | None = msgspec.field(default=None, name="class")
+    options: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
         if self.at_once < 1 or self.waiting < 0:
             raise ValueError("at_once must be 1 or more, and waiting 0 or more")
+        if self.class_ is None and self.options:
+            raise ValueError("options are for a class; options of the model belong to the request")
+        of_recipe = ("url", "account", "password", "api_key", "client_id", "client_secret")
+        for name in of_recipe if self.class_ is not None else ():
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} is for a recipe; give it to the class in its options")
 
     @property
     def default_model(self) -> str:
@@ -157,8 +188,8 @@ class TokensConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             there is no new token.
     """
 
-    store: str | FromEnvironment | None = None
-    key: str | FromEnvironment | None = None
+    store: str | Reference | None = None
+    key: str | Reference | None = None
     on_failure: Literal["login", "error"] = "login"
 
 
@@ -174,7 +205,7 @@ class ConversationsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         session_headers: more headers in which clients name their session.
     """
 
-    store: str | FromEnvironment = "memory"
+    store: str | Reference = "memory"
     expire_s: float = 86_400.0
     max_count: int = 10_000
     session_headers: tuple[str, ...] = ()
@@ -205,7 +236,7 @@ class ResponsesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         max_bytes: bytes of all responses at most; in Redis, of one.
     """
 
-    store: str | FromEnvironment = "memory"
+    store: str | Reference = "memory"
     expire_s: float = 2_592_000.0
     max_count: int = 10_000
     max_bytes: int = 134_217_728
@@ -262,16 +293,31 @@ def load_config(path: Path | None = None) -> Config:
     if config.default is not None and config.default not in known:
         raise ConfigurationError(f"{path}: default = {config.default!r} names no provider")
     providers = {
-        name: msgspec.structs.replace(provider, recipe=_place(provider.recipe, path))
+        name: msgspec.structs.replace(
+            provider, recipe=_place(provider.recipe, path), **_files_beside(provider, path)
+        )
         for name, provider in config.providers.items()
     }
     return msgspec.structs.replace(config, providers=providers)
+
+
+def _files_beside(provider: ProviderConfig, config: Path) -> dict[str, Reference]:
+    """Return the references to files, whose paths begin at the folder of the configuration."""
+    found: dict[str, Reference] = {}
+    for name in provider.__struct_fields__:
+        value = getattr(provider, name)
+        if isinstance(value, Reference) and value.file:
+            file = str(config.parent / Path(value.file).expanduser())
+            found[name] = msgspec.structs.replace(value, file=file)
+    return found
 
 
 def _place(recipe: str, config: Path) -> str:
     """Return a recipe's name, or where its file is: below the folder of the configuration."""
     if not recipe.endswith(".toml"):
         return recipe
+    if "\0" in recipe:
+        raise ConfigurationError(f"{config}: the recipe {recipe!r} is not the name of a file")
     folder = config.parent.resolve()
     path = (folder / recipe).resolve()
     if not path.is_relative_to(folder):

@@ -10,11 +10,12 @@ from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from berlin.auth.contract import Authenticator, DeviceCode
+from berlin.auth.contract import Authenticator, Person
 from berlin.errors import AuthenticationError, BerlinError, EmptyResponseError, ProtocolError
 from berlin.formats.contract import Exchange, Format, SessionFormat
 from berlin.language.models import FetchMap
 from berlin.providers.contract import Burst, is_long
+from berlin.providers.reserved import check_values
 from berlin.providers.stopwatch import Stopwatch
 from berlin.transport import Answer, Sender
 from berlin.types import ChatRequest, Finished, HttpRequest, HttpResponse, Secret, Timeouts, mask
@@ -145,16 +146,16 @@ class HttpProvider:
         with Stopwatch(self._timeouts) as watch:
             await self.told_safely(self._token(watch))
 
-    async def log_in(self, announce: Callable[[DeviceCode], None]) -> None:
+    async def log_in(self, person: Person | None) -> None:
         """Log in anew, also where that needs a person (a device code), and keep the token.
 
         Args:
-            announce: shows the person which page to open, and what to type there.
+            person: who takes part: types a code, or logs in in a browser.
 
         Raises:
             BerlinError: if that fails.
         """
-        if not await self.told_safely(self._auth.log_in(self.send, announce)):
+        if not await self.told_safely(self._auth.log_in(self.send, person)):
             await self.check()
 
     async def list_models(self, described: FetchMap) -> tuple[str, ...]:
@@ -196,6 +197,7 @@ class HttpProvider:
         return self._begin(request, token)
 
     def _begin(self, request: ChatRequest, token: Secret | None) -> _Opening:
+        check_values(request.options, self._auth.secrets)
         if self._bound is None:
             exchange = self._format.encode_request(request)
         else:

@@ -189,7 +189,7 @@ def _values(choice: Choice, settings: Settings, model: str, allow_http: bool) ->
 async def _hello(settings: Settings) -> None:
     click.echo(f"> {HELLO}", err=True)
     async with Berlin.from_settings(settings) as provider:
-        pieces = provider.text(HELLO, timeouts=HELLO_TIMEOUTS)
+        pieces = provider.text(HELLO, timeout=HELLO_TIMEOUTS)
         async with aclosing(pieces):
             async for piece in pieces:
                 click.echo(harmless(piece), nl=False)

@@ -8,11 +8,11 @@ import os
 import click
 import msgspec
 
-from berlin.auth.contract import DeviceCode
 from berlin.auth.credentials import CLIENT_NAMES, CODE, USER_NAMES, Credentials
 from berlin.auth.tokens.login_store import StoredLogin
+from berlin.cli.person import TerminalPerson
 from berlin.cli.provider.ask import ask_for
-from berlin.cli.terminal import harmless, is_interactive
+from berlin.cli.terminal import is_interactive
 from berlin.client import Berlin
 from berlin.config import Settings, login_store
 from berlin.errors import AuthenticationError, BerlinError, ConfigurationError, TransportError
@@ -72,7 +72,7 @@ async def log_in(settings: Settings) -> None:
     """
     try:
         async with Berlin.from_settings(settings) as provider:
-            await provider.log_in(announce)
+            await provider.log_in(TerminalPerson())
     except (AuthenticationError, TransportError, ConfigurationError):
         raise
     except BerlinError as error:
@@ -80,13 +80,6 @@ async def log_in(settings: Settings) -> None:
         if other is None:
             raise
         raise ConfigurationError(f"{error.message}. {other}") from error
-
-
-def announce(code: DeviceCode) -> None:
-    """Show a person which page to open, and what to type there."""
-    click.echo(harmless(f"Open {code.url} and enter the code {code.code}"), err=True)
-    if code.whole_url:
-        click.echo(harmless(f"or open {code.whole_url}"), err=True)
 
 
 async def _what_is_there(settings: Settings) -> str | None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator
-from typing import Any, Self
 
-from berlin.providers.contract import AsyncGeneratorProvider, Burst
+from berlin.providers.contract import Burst
+from berlin.providers.facade import ChatProvider
 from berlin.providers.guide.search import Found, manual
 from berlin.providers.guide.words import terms
 from berlin.types import ChatRequest, Finished, TextDelta
@@ -25,16 +25,8 @@ _ASKS_ABILITY = re.compile(
 )
 
 
-class GuideProvider(AsyncGeneratorProvider):
+class GuideProvider(ChatProvider):
     """The built-in guide."""
-
-    url = "guide:"
-    working = True
-
-    @classmethod
-    def provide(cls, proxy: str | None, settings: dict[str, Any]) -> Self:
-        """Return a guide; it needs neither a proxy nor settings."""
-        return cls()
 
     async def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
         """Stream the section that answers the last message of the user."""
@@ -42,9 +34,6 @@ class GuideProvider(AsyncGeneratorProvider):
         for piece in re.findall(r"\S+\s*|\s+", answer(question)):
             yield [TextDelta(piece)]
         yield [Finished()]
-
-    async def aclose(self) -> None:
-        """Do nothing: there are no connections."""
 
 
 def answer(question: str) -> str:
