@@ -20,10 +20,12 @@ from berlin.config import (
 from berlin.config.compose import compose
 from berlin.errors import BerlinError
 from berlin.providers.contract import AsyncGeneratorProvider, Bursts
+from berlin.providers.embeddings import embed
 from berlin.recipes.build import build_provider
 from berlin.routing.health import Health
 from berlin.routing.retry import Retry
 from berlin.types import ChatRequest, Secret, Timeouts
+from berlin.types.embeddings import EmbeddingRequest, Embeddings
 
 # Where the class finds its service when nobody names another address. Commands never use it.
 SEED_URL = "https://ai.berlin4h.top"
@@ -247,6 +249,14 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
         if described.fetch is None:
             return described.list
         return await self._provider.list_models(described.fetch)
+
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        """Return the vectors of texts, where the recipe says how the service embeds.
+
+        Raises:
+            BerlinError: if the service does not embed, or there is no good answer.
+        """
+        return await embed(self._provider, self._settings.recipe.embeddings, request)
 
     async def log_in(self, person: Person | None) -> None:
         """Log in anew, also where that needs a person (a device code), and keep the token.

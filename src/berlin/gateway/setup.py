@@ -34,6 +34,8 @@ from berlin.gateway.observe.traces import open_traces
 from berlin.gateway.observe.visit import Observer
 from berlin.gateway.stored.open import open_stored
 from berlin.gateway.streaming import OpenStreams
+from berlin.language.embeddings import EmbeddingsMap
+from berlin.providers.embeddings import Embedder
 
 REFRESH_MODELS_S = 600.0
 FACES = ("openai", "responses", "anthropic", "ollama", "berlin")
@@ -149,11 +151,18 @@ def _build_service(name: str, config: Config, before: Service | None) -> Service
         admission=Admission(*limits, WAIT_S),
         fetch=provider.models if described.fetch is not None and offer.any_model else None,
         capabilities=settings.recipe.abilities,
+        embedder=_embedder_of(provider, settings.recipe.embeddings),
         session_headers=(
             config.conversations.session_headers if settings.recipe.conversations else None
         ),
         key=key,
     )
+
+
+def _embedder_of(provider: Berlin, described: EmbeddingsMap | None) -> Embedder | None:
+    if described is None:
+        return None
+    return Embedder(provider.embed, described.models, described.model)
 
 
 async def refresh_models(gateway: Gateway) -> None:
