@@ -15,8 +15,9 @@ import pytest
 from berlin import Berlin
 from berlin.auth.credentials import Credentials
 from berlin.config import Settings
+from berlin.errors import ConfigurationError
 from berlin.gateway.catalog import Service
-from berlin.providers.embeddings import Embedder
+from berlin.opening import RecipeProvider
 from berlin.providers.scripted import ScriptedProvider
 from berlin.recipes.recipe import parse_recipe
 from berlin.types import Endpoint, Finished
@@ -66,13 +67,8 @@ async def over(format: str, *scripts: Any) -> AsyncIterator[tuple[At, FaultServe
         url = f"{server.url}/{token_hex(4)}"
         recipe = parse_recipe(RECIPE.format(url=url, format=format), "upstream.toml")
         key = Credentials.checked("test", api_key="key-of-the-upstream")
-        provider = Berlin.from_settings(
-            Settings("upstream", recipe, Endpoint.of(url), key, PATIENT)
-        )
-        described = recipe.embeddings
-        assert described is not None
-        embedder = Embedder(provider.embed, described.models, described.model)
-        async with serve(Service("s", provider, ["m1"], embedder=embedder)) as at:
+        provider = RecipeProvider(Settings("upstream", recipe, Endpoint.of(url), key, PATIENT))
+        async with serve(Service("s", provider, ["m1"], embedder=provider.embedder)) as at:
             yield at, server
 
 
@@ -211,6 +207,23 @@ async def test_errors_of_the_service_are_told_in_the_client_s_dialect() -> None:
     assert openai[0] == ollama[0] == 429
     assert "slow down" in openai[1]["error"]["message"]
     assert "slow down" in ollama[1]["error"]
+
+
+async def test_python_gets_lists_of_numbers() -> None:
+    """`Berlin.embed` takes one text or several; without a table `[embeddings]` it says so."""
+    body = json.dumps({"embeddings": VECTORS}).encode()
+    async with FaultServer(answer("200 OK", body, JSON)) as server:
+        text = RECIPE.format(url=f"{server.url}/{token_hex(4)}", format="ollama")
+        recipe = parse_recipe(text, "upstream.toml")
+        key = Credentials.checked("test", api_key="key-of-the-upstream")
+        at = Endpoint.of(recipe.endpoint.url)
+        async with Berlin.from_settings(Settings("s", recipe, at, key, PATIENT)) as berlin:
+            assert await berlin.embed(["one", "two"]) == VECTORS
+        plain = parse_recipe(text[: text.index("[embeddings]")], "upstream.toml")
+        async with Berlin.from_settings(Settings("s", plain, at, key, PATIENT)) as berlin:
+            with pytest.raises(ConfigurationError, match=r"\[embeddings\]"):
+                await berlin.embed("one")
+    assert json.loads(server.requests[0].body) == {"model": "small", "input": ["one", "two"]}
 
 
 async def test_a_service_without_embeddings_says_so() -> None:

@@ -29,20 +29,18 @@ class Embedder(NamedTuple):
 
 
 async def embed(
-    provider: HttpProvider, described: EmbeddingsMap | None, request: EmbeddingRequest
+    provider: HttpProvider, described: EmbeddingsMap, request: EmbeddingRequest
 ) -> Embeddings:
     """Return the vectors of texts.
 
     Args:
         provider: the way to the service.
-        described: how the service embeds; `None` if it does not.
+        described: how the service embeds.
         request: what is asked.
 
     Raises:
-        BerlinError: if the service does not embed, or there is no good answer.
+        BerlinError: if there is no good answer.
     """
-    if described is None:
-        raise InvalidRequestError.about("model", "this service has no embeddings")
     if not request.model:
         if not described.model:
             raise InvalidRequestError.about("model", "name a model: the recipe has no default")
