@@ -16,6 +16,7 @@ from berlin.gateway.face import Face, Handler
 from berlin.gateway.faces.anthropic import AnthropicFace
 from berlin.gateway.faces.berlin import BerlinFace
 from berlin.gateway.faces.completions import CompletionsFace
+from berlin.gateway.faces.embeddings import EmbeddingsFace
 from berlin.gateway.faces.ollama import OllamaFace
 from berlin.gateway.faces.openai import OpenAIFace
 from berlin.gateway.faces.responses import ResponsesFace
@@ -42,6 +43,7 @@ def build_app(gateway: Gateway, accounts: Accounts, token_lifetime_s: float) -> 
         OllamaFace(gateway),
         ResponsesFace(gateway),
         CompletionsFace(gateway),
+        EmbeddingsFace(gateway),
         OpenAIFace(gateway),
     ]
     reception = _Reception(gateway, faces)
