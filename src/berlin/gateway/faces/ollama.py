@@ -60,7 +60,6 @@ class OllamaFace:
             Route("GET", "/api/tags", self._tags),
             Route("POST", "/api/show", self._show),
             Route("GET", "/api/ps", self._running),
-            Route("GET", "/", self._heartbeat),
             Route("GET", "/api/version", self._version),
         ]
 
@@ -102,10 +101,6 @@ class OllamaFace:
             if plain == name:
                 raise
         return self._gateway.catalog.resolve(plain)
-
-    async def _heartbeat(self, request: web.Request) -> web.StreamResponse:
-        """Answer what programs ask before all else, to learn whether an Ollama is there."""
-        return web.Response(text="Ollama is running (this is the Ollama API of Berlin)\n")
 
     async def _running(self, request: web.Request) -> web.StreamResponse:
         """Answer that every model is ready."""
