@@ -17,10 +17,10 @@ from berlin.errors import (
     RequestRejectedError,
     ServiceUnavailableError,
 )
-from berlin.language.typed import Accessor, CompiledDocument, Pointer
+from berlin.language.typed import Accessor, AnyDocument, CompiledDocument, Pointer
 from berlin.types import FinishReason
 from berlin.wire.framings import FramingName
-from berlin.wire.pointer import is_index, parse_pointer
+from berlin.wire.pointer import is_index, is_special, parse_pointer
 from berlin.wire.status import describe_error, is_error_status
 
 Meaning: TypeAlias = Literal["text", "replace", "reasoning", "end", "error", "skip"]
@@ -72,6 +72,8 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             plain text, as objects `{"data": …}`.
         text: pointers to the next piece of text; `/data` for `text` and `sse-text`.
         text_is: `delta`, if each piece is new; `cumulative`, if each is the whole answer so far.
+        text_of: pointers to an id of the message that the text belongs to, where an answer has
+            several: cumulative text begins anew with each, and a blank line comes between them.
         reasoning: pointers to the next piece of the model's reasoning, never cumulative.
         kind: pointer to a word that says what kind of object it is.
         kinds: what each kind is for: `text`, `replace` (the whole answer so far), `reasoning`
@@ -102,6 +104,7 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     framing: FramingName
     text: str | list[str] = []
     text_is: Literal["delta", "cumulative"] = "delta"
+    text_of: str | list[str] = []
     reasoning: str | list[str] = []
     kind: str | None = None
     kinds: dict[str, Meaning] = {}
@@ -190,7 +193,14 @@ class CompiledStream:
             for pointer in (*self.error_message, *self.error_code)
             if not any(_is_other_form(pointer, text) for text in texts)
         }
-        document = CompiledDocument(texts, sorted((more | explanations) - set(texts)))
+        self.text_of = _pointers(stream.text_of)
+        more |= set(self.text_of)
+        document: CompiledDocument | AnyDocument
+        if any(map(is_special, (*texts, *more, *self.error_message, *self.error_code))):
+            explanations = {*self.error_message, *self.error_code}
+            document = AnyDocument(self.text)
+        else:
+            document = CompiledDocument(texts, sorted((more | explanations) - set(texts)))
         self.decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(document.type)
         self.read_text = _first([document.reader(pointer) for pointer in self.text])
         self.read_kind = document.reader(self.kind) if self.kind else None

@@ -57,6 +57,7 @@ class MappedFormat:
     ) -> None:
         if chat.stream is None or chat.path is None:
             raise ConfigurationError('[chat] needs path and [chat.stream], or a format = "…"')
+        _check_socket(chat)
         self.content_type = FRAMINGS[chat.stream.framing].content_type
         self.poll_s = chat.poll_s
         self._plan = ChatPlan(chat, session, f"{self.content_type}, */*;q=0.5")
@@ -195,6 +196,19 @@ class MappedFormat:
             for name, value in given.items()
             if name not in self._reserved
         }
+
+
+def _check_socket(chat: ChatMap) -> None:
+    if chat.socket is None:
+        return
+    if chat.json is None or chat.form is not None or chat.multipart is not None:
+        raise ConfigurationError("with [chat.socket] the message with the question is `json`")
+    if chat.stream is not None and chat.stream.framing != "ndjson":
+        raise ConfigurationError(
+            '[chat.socket] needs framing = "ndjson": each message is one JSON object'
+        )
+    if chat.poll_s is not None:
+        raise ConfigurationError("poll_s and [chat.socket] do not go together")
 
 
 def _parse_place(options: str | None) -> tuple[str, ...] | None:
