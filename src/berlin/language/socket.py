@@ -207,6 +207,10 @@ class Dialog:
             return ProtocolError(f"{said} before the question was sent")
         return None if code in _ORDERLY else ProtocolError(said)
 
+    def question_with(self, values: Mapping[str, Any]) -> Any:
+        """Return the message with the question; see `SocketDialog`."""
+        return self._question({**self._values, **values})
+
     def end(self) -> list[str]:
         """Return what is sent last; see `SocketDialog`."""
         last = self._socket.last

@@ -133,13 +133,18 @@ class CompiledStream:
     Args:
         stream: the description.
         is_polled: whether the service is asked again and again until there is a finish reason.
+        is_open_ended: whether a finish reason ends the answer, as on a WebSocket that stays open.
 
     Raises:
         ConfigurationError: if a pointer is none, or the description cannot be right.
     """
 
-    def __init__(self, stream: StreamMap, *, is_polled: bool = False) -> None:
+    def __init__(
+        self, stream: StreamMap, *, is_polled: bool = False, is_open_ended: bool = False
+    ) -> None:
         self.described = stream
+        # Where nothing else ends the answer: the next question's would follow.
+        self.stops_at_reason = is_polled or is_open_ended
         self.is_polled = is_polled
         self.text = _pointers(stream.text)
         if not self.text and stream.framing in ("text", "sse-text"):

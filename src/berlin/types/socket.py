@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from berlin.errors import BerlinError
 
@@ -28,6 +29,14 @@ class SocketDialog(Protocol):
 
         Raises:
             BerlinError: if the service ends the conversation, or the frame is not as described.
+        """
+        ...
+
+    def question_with(self, values: Mapping[str, Any]) -> Any:
+        """Return the message with the question, for people.
+
+        Args:
+            values: what stands for the values that messages before it give.
         """
         ...
 

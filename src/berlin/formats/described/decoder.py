@@ -188,7 +188,7 @@ class MappedDecoder(DocumentDecoder):
                 self._tokens[name] = count
                 tokens = self._tokens
                 self._usage = Usage(tokens.get("input_tokens", 0), tokens.get("output_tokens", 0))
-        if self._reason is not None and stream.is_polled:
+        if self._reason is not None and stream.stops_at_reason:
             self.done = True
         return described
 

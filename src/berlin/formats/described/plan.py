@@ -36,6 +36,7 @@ class ChatPlan:
     Attributes:
         prepare: the requests before the chat.
         chat: the request whose answer streams.
+        after: the requests after the answer.
         used: the placeholders that stand in any of them.
         session_names: those of the login.
 
@@ -67,11 +68,11 @@ class ChatPlan:
             self._handshake = CompiledStep(head, known, accept, found)
         said = self._socket.taken if self._socket is not None else set()
         self.chat = CompiledStep(step, known | said, accept, found)
-        self._after = compile_steps(chat.after, known, found)
+        self.after = compile_steps(chat.after, known, found)
         for after in chat.after:
             if after.take:
                 raise ConfigurationError(f"the step {after.path} in after takes values for nobody")
-        steps = (*self.prepare, self.chat, *self._after)
+        steps = (*self.prepare, self.chat, *self.after)
         self.used = {name for step in steps for name in step.used} | self._let.used
         if self._socket is not None:
             self.used = (self.used | self._socket.used) - said
@@ -119,7 +120,7 @@ class ChatPlan:
             msgspec.structs.replace(
                 call,
                 conversation_id="" if conversation is ABSENT else str(conversation),
-                after=tuple(step.request(filled, cookies) for step in self._after),
+                after=tuple(step.request(filled, cookies) for step in self.after),
             ),
             filled,
         )
