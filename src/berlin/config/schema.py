@@ -11,6 +11,7 @@ import msgspec
 from berlin.config.paths import config_path
 from berlin.errors import ConfigurationError
 from berlin.language.toml import parse_toml
+from berlin.language.tool_prompt import ToolsMode
 from berlin.recipes.recipe import recipe_names
 from berlin.types import Timeouts
 
@@ -18,10 +19,26 @@ BUILT_IN = ("berlin", "guide")
 """Providers that need no table in the file."""
 
 
-class FromEnvironment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A value that stands in an environment variable: `password = { env = "NAME" }`."""
+class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a secret is kept, in place of the secret: exactly one of the four.
 
-    env: str
+    Attributes:
+        env: an environment variable, read when the provider is made.
+        file: a file, read anew for each login; beside the configuration unless the path is whole.
+        keyring: `service/name` in the system's keyring, read anew for each login.
+        command: a program and its arguments that prints it, run anew for each login.
+    """
+
+    env: str = ""
+    file: str = ""
+    keyring: str = ""
+    command: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if sum(map(bool, (self.env, self.file, self.keyring, self.command))) != 1:
+            raise ValueError("name exactly one of env, file, keyring and command")
+        if self.keyring and not all(self.keyring.partition("/")[::2]):
+            raise ValueError("keyring is written service/name")
 
 
 class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,6 +53,9 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         client_id: for a recipe with OAuth 2.
         client_secret: for a recipe with OAuth 2.
         refresh_token: for a recipe with OAuth 2 and a refresh token from elsewhere.
+        private_key: for a recipe that signs: `{ file = "key.pem" }`.
+        assertion: for a recipe that shows a token that somebody else signed:
+            `{ file = "/var/run/secrets/token" }`.
         totp_seed: for a login with one-time codes: what an authenticator app is set up with.
         proxy: URL of a proxy.
         ca_file: PEM file with the certificates to trust.
@@ -46,6 +66,8 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         timeouts: the four limits, in seconds, instead of those of the recipe.
         models: the models that the gateway offers, instead of those of the recipe; no others
             are asked then.
+        tools: what becomes of tools, instead of what the recipe says: `native`, `emulate`,
+            `ignore` or `refuse`.
         at_once: requests that the gateway sends at once at most.
         waiting: requests that wait for that at most; one more is refused.
     """
@@ -53,13 +75,15 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     recipe: str = "berlin"
     url: str | None = None
     account: str | None = None
-    password: str | FromEnvironment | None = None
-    api_key: str | FromEnvironment | None = None
+    password: str | Reference | None = None
+    api_key: str | Reference | None = None
     client_id: str | None = None
-    client_secret: str | FromEnvironment | None = None
-    refresh_token: str | FromEnvironment | None = None
-    totp_seed: str | FromEnvironment | None = None
-    proxy: str | FromEnvironment | None = None
+    client_secret: str | Reference | None = None
+    refresh_token: str | Reference | None = None
+    private_key: Reference | None = None
+    assertion: Reference | None = None
+    totp_seed: str | Reference | None = None
+    proxy: str | Reference | None = None
     ca_file: str | None = None
     client_cert: str | None = None
     client_key: str | None = None
@@ -67,6 +91,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: str | None = None
     timeouts: Timeouts | None = None
     models: tuple[str, ...] | None = None
+    tools: ToolsMode | None = None
     at_once: int = 64
     waiting: int = 256
 
@@ -153,9 +178,41 @@ class TokensConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             there is no new token.
     """
 
-    store: str | FromEnvironment | None = None
-    key: str | FromEnvironment | None = None
+    store: str | Reference | None = None
+    key: str | Reference | None = None
     on_failure: Literal["login", "error"] = "login"
+
+
+class ConversationsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[conversations]`: for services that keep their own.
+
+    Attributes:
+        store: where it is noted which conversation a client's next turn goes on with: `memory`
+            (this process), `file` (this user, on this machine), or the URL of a Redis (all
+            replicas). Fingerprints and the service's own ids, never a word of what was said.
+        expire_s: seconds after which a conversation is not continued any more.
+        max_count: conversations at most, in memory or in the file; the oldest go first.
+        session_headers: more headers in which clients name their session.
+    """
+
+    store: str | Reference = "memory"
+    expire_s: float = 86_400.0
+    max_count: int = 10_000
+    session_headers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not (self.expire_s > 0 and self.max_count > 0):
+            raise ValueError("expire_s and max_count must be positive")
+
+
+class TerminalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[terminal]`: what `berlin chat` does on this machine.
+
+    Attributes:
+        history: whether conversations are kept, for `berlin chat -c` and `berlin logs`.
+    """
+
+    history: bool = True
 
 
 class ResponsesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -169,7 +226,7 @@ class ResponsesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         max_bytes: bytes of all responses at most; in Redis, of one.
     """
 
-    store: str | FromEnvironment = "memory"
+    store: str | Reference = "memory"
     expire_s: float = 2_592_000.0
     max_count: int = 10_000
     max_bytes: int = 134_217_728
@@ -187,17 +244,21 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         default: the provider that is asked when none is named.
         providers: the providers by name.
         tokens: where tokens are kept.
+        conversations: how conversations that services keep are found again.
         server: the gateway that `berlin serve` is.
         responses: where it keeps answers of `/v1/responses`.
         aliases: other names for models, and the name that each means: a provider, or
             `provider:model`. A `*` in an alias stands for any text.
+        terminal: what `berlin chat` does on this machine.
     """
 
     default: str | None = None
     aliases: dict[str, str] = {}
     providers: dict[str, ProviderConfig] = {}
     tokens: TokensConfig = TokensConfig()
+    conversations: ConversationsConfig = ConversationsConfig()
     server: ServerConfig = ServerConfig()
+    terminal: TerminalConfig = TerminalConfig()
     responses: ResponsesConfig = ResponsesConfig()
 
 
@@ -222,16 +283,31 @@ def load_config(path: Path | None = None) -> Config:
     if config.default is not None and config.default not in known:
         raise ConfigurationError(f"{path}: default = {config.default!r} names no provider")
     providers = {
-        name: msgspec.structs.replace(provider, recipe=_place(provider.recipe, path))
+        name: msgspec.structs.replace(
+            provider, recipe=_place(provider.recipe, path), **_files_beside(provider, path)
+        )
         for name, provider in config.providers.items()
     }
     return msgspec.structs.replace(config, providers=providers)
+
+
+def _files_beside(provider: ProviderConfig, config: Path) -> dict[str, Reference]:
+    """Return the references to files, whose paths begin at the folder of the configuration."""
+    found: dict[str, Reference] = {}
+    for name in provider.__struct_fields__:
+        value = getattr(provider, name)
+        if isinstance(value, Reference) and value.file:
+            file = str(config.parent / Path(value.file).expanduser())
+            found[name] = msgspec.structs.replace(value, file=file)
+    return found
 
 
 def _place(recipe: str, config: Path) -> str:
     """Return a recipe's name, or where its file is: below the folder of the configuration."""
     if not recipe.endswith(".toml"):
         return recipe
+    if "\0" in recipe:
+        raise ConfigurationError(f"{config}: the recipe {recipe!r} is not the name of a file")
     folder = config.parent.resolve()
     path = (folder / recipe).resolve()
     if not path.is_relative_to(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
+from typing import Self
 
 import msgspec
 
@@ -14,6 +15,21 @@ from berlin.providers.contract import Provider
 AT_ONCE = 64
 WAITING = 256
 WAIT_S = 30.0
+
+
+class ModelNames(tuple[str, ...]):
+    """Names of models, in order, in which one is found at once: a service may list very many."""
+
+    def __new__(cls, names: Iterable[str] = ()) -> Self:
+        """Return the names."""
+        made = super().__new__(cls, names)
+        made._known = frozenset(made)
+        return made
+
+    _known: frozenset[str]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._known
 
 
 class Service:
@@ -30,6 +46,8 @@ class Service:
             names them as `provider:model`.
         fetch: asks the service which models it has.
         capabilities: what it can do besides text: `tools`, `images`, `reasoning`, `json`.
+        session_headers: more headers in which clients name their session, where the service
+            keeps conversations; `None` where it does not.
         key: what tells it from another service of its name, after a change of configuration.
         admission: how many requests it answers at once.
 
@@ -49,6 +67,7 @@ class Service:
         admission: Admission | None = None,
         fetch: Callable[[], Awaitable[Iterable[str]]] | None = None,
         capabilities: Iterable[str] = (),
+        session_headers: Iterable[str] | None = None,
         key: Hashable = None,
     ) -> None:
         self.name = name
@@ -60,6 +79,7 @@ class Service:
         self.admission = admission or Admission(AT_ONCE, WAITING, WAIT_S)
         self.fetch = fetch
         self.capabilities = frozenset(capabilities)
+        self.session_headers = None if session_headers is None else tuple(session_headers)
         self.key = key
         self.open = OpenCount()
 
@@ -71,7 +91,7 @@ class Service:
     def learn(self, models: Iterable[str]) -> None:
         """Take the models that the service itself lists, besides its default."""
         default = (self.default,) if self.default else ()
-        self.models = tuple(dict.fromkeys((*default, *models)))
+        self.models = ModelNames(dict.fromkeys((*default, *models)))
 
 
 class Target(msgspec.Struct, frozen=True):

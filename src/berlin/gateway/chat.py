@@ -18,6 +18,7 @@ from berlin.gateway.body import Bodies
 from berlin.gateway.catalog import Catalog, Service, Target
 from berlin.gateway.observe.metrics import Metrics, NoMetrics
 from berlin.gateway.observe.visit import VISIT, Observer
+from berlin.gateway.session import session_of
 from berlin.gateway.stored.responses import StoredResponses
 from berlin.gateway.streaming import OpenStreams
 from berlin.providers.contract import Provider
@@ -132,9 +133,12 @@ class Gateway:
         visit, service = request[VISIT], target.service
         visit.provider, visit.stream = service.name, call.stream
         chat = msgspec.structs.replace(call.request, model=target.model, request_id=visit.id)
+        if service.session_headers is not None:
+            session = session_of(request.headers, chat, service.session_headers)
+            chat = msgspec.structs.replace(chat, session_id=session, tenant=tenant)
         headers = {"x-berlin-model": _printable(target.full_name)}
         with service.open, self.streams.open:
-            async with service.admission.enter(tenant):
+            async with service.admission.enter(tenant, shared=self.guard.is_shared):
                 bursts = service.provider.bursts(chat)
                 if call.stream:
                     headers["Content-Type"] = format.content_type
