@@ -72,8 +72,6 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             plain text, as objects `{"data": …}`.
         text: pointers to the next piece of text; `/data` for `text` and `sse-text`.
         text_is: `delta`, if each piece is new; `cumulative`, if each is the whole answer so far.
-        text_of: pointers to an id of the message that the text belongs to, where an answer has
-            several: cumulative text begins anew with each, and a blank line comes between them.
         reasoning: pointers to the next piece of the model's reasoning, never cumulative.
         kind: pointer to a word that says what kind of object it is.
         kinds: what each kind is for: `text`, `replace` (the whole answer so far), `reasoning`
@@ -99,12 +97,13 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         unauthorized: codes that mean: the token is no longer good.
         ends: `body`, if the end of the body is the end of the answer; `finish_reason`, if an
             answer without one (or without `done`, or an object of the kind `end`) was cut off.
+        text_of: pointers to an id of the message that the text belongs to, where an answer has
+            several: cumulative text begins anew with each, and a blank line comes between them.
     """
 
     framing: FramingName
     text: str | list[str] = []
     text_is: Literal["delta", "cumulative"] = "delta"
-    text_of: str | list[str] = []
     reasoning: str | list[str] = []
     kind: str | None = None
     kinds: dict[str, Meaning] = {}
@@ -125,6 +124,7 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     error_codes: dict[str, ErrorWord] = {}
     unauthorized: tuple[int | str, ...] = (401, "401")
     ends: Ends = "body"
+    text_of: str | list[str] = []
 
 
 class CompiledStream:
