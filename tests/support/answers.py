@@ -283,7 +283,7 @@ async def upstream(name: str, said: Said) -> AsyncIterator[Upstream]:
             yield Upstream(Service("s", provider, ["m1"]), provider.requests, [])
         case "berlin":
             async with ChatService(berlin_answer(said)) as service:
-                berlin = Berlin(service.url, "account", "password", timeouts=PATIENT)
+                berlin = Berlin(service.url, "account", "password", timeout=PATIENT)
                 found = Upstream(Service("s", berlin, ["m1"]), [], [])
                 yield found
                 found.asked += [request.json for request in service.chats]
