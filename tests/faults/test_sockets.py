@@ -66,7 +66,7 @@ async def outcome(
     """Return the text and the error of one answer."""
     text = ""
     try:
-        async with aclosing(provider.bursts(ChatRequest.of("Hi", timeouts=timeouts))) as bursts:
+        async with aclosing(provider.bursts(ChatRequest.of("Hi", timeout=timeouts))) as bursts:
             async for burst in bursts:
                 text += "".join(e.text for e in burst if isinstance(e, TextDelta))
     except errors.BerlinError as error:
