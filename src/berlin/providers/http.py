@@ -116,7 +116,7 @@ class HttpProvider:
                                     watch.progress()
                                 if decoder.failure is not None:
                                     raise self._explained(decoder.failure, head, begun)
-                            if data and self._format.poll_s is None:
+                            if data and self._format.poll_s is None and call.socket is None:
                                 await _drain(answer)
                         finally:
                             answer.close()
