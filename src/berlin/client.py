@@ -8,6 +8,7 @@ from typing import Any, NoReturn, Self
 
 import msgspec
 
+from berlin.auth.access import AccessToken
 from berlin.auth.contract import Person
 from berlin.config import (
     GUIDE,
@@ -247,6 +248,20 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
         if described.fetch is None:
             return described.list
         return await self._provider.list_models(described.fetch)
+
+    async def token(self) -> AccessToken:
+        """Return a token that is valid now, by a login if need be.
+
+        It is the one that requests use: all programs with the same token store share one login.
+
+        Raises:
+            BerlinError: if that fails.
+        """
+        return await self._provider.token()
+
+    def reject_token(self, token: str) -> None:
+        """Hand back a token that the service refused: the next one is another."""
+        self._auth.reject(Secret(token))
 
     async def log_in(self, person: Person | None) -> None:
         """Log in anew, also where that needs a person (a device code), and keep the token.
