@@ -239,11 +239,11 @@ class Berlin(SeedProvider):
         Raises:
             BerlinError: if that fails.
         """
-        return await self._provider.token()
+        return await self._need_service("takes no token").access_token()
 
     def reject_token(self, token: str) -> None:
         """Hand back a token that the service refused: the next one is another."""
-        self._auth.reject(Secret(token))
+        self._need_service("takes no token").reject_token(Secret(token))
 
     async def log_in(self, person: Person | None) -> None:
         """Log in anew, also where that needs a person (a device code), and keep the token.
