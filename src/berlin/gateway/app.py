@@ -22,6 +22,7 @@ from berlin.gateway.faces.openai import OpenAIFace
 from berlin.gateway.faces.responses import ResponsesFace
 from berlin.gateway.health import HealthPages
 from berlin.gateway.observe.visit import VISIT, Visit
+from berlin.gateway.page import FrontPage
 from berlin.gateway.refusals import from_http, headers_of, public
 
 _log = logging.getLogger("berlin.gateway")
@@ -55,6 +56,7 @@ def build_app(gateway: Gateway, accounts: Accounts, token_lifetime_s: float) -> 
     for face in faces:
         for route in face.routes():
             app.router.add_route(route.method, route.path, route.handler)
+    app.add_routes(FrontPage(gateway).routes())
     app.add_routes(HealthPages(gateway).routes())
     app.on_response_prepare.append(reception.finish_head)
     return app
