@@ -24,7 +24,9 @@ from support.formats import sent
 CORPUS = Path(__file__).parents[1] / "corpus"
 AS_ASKED = Habits("as asked", "developer")
 FORMATS: dict[str, Format] = {
-    "openai": OpenAIChatFormat("m", habits=AS_ASKED, rename={"max_tokens": "max_completion_tokens"}),
+    "openai": OpenAIChatFormat(
+        "m", habits=AS_ASKED, rename={"max_tokens": "max_completion_tokens"}
+    ),
     "anthropic": AnthropicMessagesFormat("m", habits=AS_ASKED),
     "ollama": OllamaChatFormat("m", habits=AS_ASKED),
 }

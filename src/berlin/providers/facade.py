@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mappin
 from contextlib import aclosing
 from typing import Any, Self
 
+from berlin.errors import RewrittenError
 from berlin.providers.blocking import iterate_blocking, run_blocking
 from berlin.providers.contract import Bursts
 from berlin.providers.conversation import Conversation
@@ -19,6 +20,7 @@ from berlin.types import (
     Message,
     StreamEvent,
     TextDelta,
+    TextReplaced,
     Timeouts,
 )
 
@@ -169,6 +171,8 @@ class ChatProvider(ABC):
                 for event in burst:
                     if type(event) is TextDelta:
                         yield event.text
+                    elif type(event) is TextReplaced:
+                        raise RewrittenError.of_stream()
 
     async def ask(
         self,

@@ -14,6 +14,7 @@ from berlin.types import (
     Message,
     ReasoningDelta,
     TextDelta,
+    TextReplaced,
     ToolCallDelta,
 )
 
@@ -63,6 +64,8 @@ class Continued:
             for event in burst:
                 if type(event) is TextDelta:
                     self._pieces.append(event.text)
+                elif type(event) is TextReplaced:
+                    self._pieces = [event.text]
                 elif type(event) is ToolCallDelta:
                     self._called = True
             if burst:
