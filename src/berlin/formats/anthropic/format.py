@@ -81,7 +81,8 @@ class AnthropicMessagesFormat:
         options = dict(request.options)
         parallel = options.pop("parallel_tool_calls", True)
         for name, value in options.items():
-            self._place_option(name, value, document)
+            if name not in request.unasked or name not in REFUSED:
+                self._place_option(name, value, document)
         if request.tools:
             document["tools"] = [_encode_tool(tool) for tool in request.tools]
             if request.tool_choice != "auto" or parallel is False:
