@@ -85,23 +85,6 @@ class AnthropicMessagesFormat:
         }
         if system := writer.system(request.messages):
             document["system"] = system
-<<<<<<< HEAD
-        options = dict(request.options)
-        parallel = options.pop("parallel_tool_calls", True)
-        for name, value in options.items():
-            if name not in request.unasked or name not in REFUSED:
-                self._place_option(name, value, document)
-        if request.tools:
-            document["tools"] = [_encode_tool(tool) for tool in request.tools]
-            if request.tool_choice != "auto" or parallel is False:
-                choice = _encode_choice(request.tool_choice, one=parallel is False)
-                document["tool_choice"] = choice
-        if request.response_format is not None:
-            config = document.get("output_config")
-            chosen = _encode_format(request.response_format.schema)
-            known = config if isinstance(config, Mapping) else {}
-            document["output_config"] = {**known, "format": chosen}
-=======
         for name, value in request.options.items():
             self._place_option(name, value, document, carrier)
         self._place_tools(request, document, carrier)
@@ -111,7 +94,6 @@ class AnthropicMessagesFormat:
         if request.extra is not None and not is_own:
             _fit(request, document, carrier)
         _place_thinking(request, document, carrier)
->>>>>>> trunk
         headers = {
             "Content-Type": "application/json",
             "Accept": "text/event-stream" if streams else "application/json",

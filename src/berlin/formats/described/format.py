@@ -18,6 +18,7 @@ from berlin.formats.contract import ClientCall, Exchange
 from berlin.formats.described.decoder import MappedDecoder
 from berlin.formats.described.encoder import MappedEncoder
 from berlin.formats.described.plan import ChatPlan
+from berlin.formats.table import is_neutral
 from berlin.language.chat import ChatMap
 from berlin.language.conversation import ConversationMap
 from berlin.language.step import CompiledStep, read_object
@@ -197,7 +198,11 @@ class MappedFormat:
         for name in options:
             if self._rename.get(name, name) in self._reserved:
                 raise InvalidRequestError(f"{name} is part of the protocol, not an option")
-        refused = [name for name in options if name not in LIMITS | unasked]
+        refused = [
+            name
+            for name, value in options.items()
+            if name not in LIMITS | unasked and not is_neutral(name, value)
+        ]
         if refused and self._options_at is None:
             raise InvalidRequestError(
                 f"this service takes no options, but {', '.join(refused)} was given"
