@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from berlin.config.files import read_file
 from berlin.config.paths import config_path
 from berlin.errors import ConfigurationError
 from berlin.language.toml import parse_toml
@@ -250,13 +251,11 @@ def load_config(path: Path | None = None) -> Config:
     named = path is not None or bool(os.environ.get("BERLIN_CONFIG"))
     path = path or config_path()
     try:
-        text = path.read_text("utf-8")
+        text = read_file(path)
     except FileNotFoundError:
         if named:
             raise ConfigurationError(f"there is no configuration file {path}") from None
         return Config()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}") from error
     config = parse_toml(text, str(path), Config)
     known = (*config.providers, *BUILT_IN, *recipe_names())
     if config.default is not None and config.default not in known:
