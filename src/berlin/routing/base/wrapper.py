@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from berlin.providers.contract import Provider
+from berlin.providers.facade import ChatProvider
 from berlin.types import ChatRequest, Timeouts
 
 
-class Wrapper:
+class Wrapper(ChatProvider):
     """A provider around another one: what is not its business goes through.
 
     Args:
