@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import sys
@@ -101,8 +100,10 @@ def _invoke(args: list[str] | None) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as error:
-        with contextlib.suppress(OSError):  # a closed or full stderr changes no exit code
+        try:
             error.show()
+        except OSError:  # a closed or full stderr changes no exit code
+            _complain("")
         return error.exit_code
     except BerlinError as error:
         _complain(f"berlin: {error.message}")
@@ -113,10 +114,9 @@ def _invoke(args: list[str] | None) -> int:
 
 
 def _complain(line: str) -> None:
-    from berlin.cli.terminal import harmless  # only those who complain need it
+    from berlin.cli.terminal import say  # only those who complain need it
 
-    with contextlib.suppress(OSError):
-        click.echo(harmless(line), err=True)
+    say(line)
 
 
 def _drop_output() -> None:

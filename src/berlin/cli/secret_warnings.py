@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-import click
-
-from berlin.cli.terminal import harmless
+from berlin.cli.terminal import say
 from berlin.config.files import doubts
 from berlin.language.secrets_scan import FoundSecret, find_secrets
 
@@ -57,8 +54,7 @@ def warn_of_config(path: Path) -> None:
 
 
 def _warn(text: str) -> None:
-    with contextlib.suppress(OSError):  # nobody reads it, or the disk is full
-        click.echo(harmless(f"berlin: warning: {text}"), err=True)
+    say(f"berlin: warning: {text}")
 
 
 def _is_open(path: Path) -> bool:

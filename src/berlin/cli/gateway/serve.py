@@ -18,7 +18,7 @@ import msgspec
 from berlin.cli.gateway.account import accounts_path
 from berlin.cli.gateway.key import keys_path
 from berlin.cli.options import config_option, load_for_commands
-from berlin.cli.terminal import harmless
+from berlin.cli.terminal import say
 from berlin.config import (
     GUIDE,
     Config,
@@ -69,7 +69,7 @@ def serve(host: str | None, port: int | None, config: Path | None) -> None:
     accounts = Accounts.load(accounts_path())
     _check_keys(server, gateway)
     if not is_loopback(server.host):
-        _say("berlin: this listens beyond this machine in plain http; put TLS in front of it")
+        say("berlin: this listens beyond this machine in plain http; put TLS in front of it")
     # A file that was there and is gone is a mistake, and no wish for the guide.
     named = path if path.exists() else config
     reload = Reload(gateway, lambda: load_for_commands(named))
@@ -87,12 +87,12 @@ def _check_keys(server: ServerConfig, gateway: Gateway) -> None:
             raise ConfigurationError(
                 f"[server] require_keys or trusted_proxies is set, and there are no keys: {add}"
             )
-        _say(
+        say(
             f"berlin: {gateway.guard.problem} in {keys_path()}; keys were required before, so "
             "nobody is let in until there are keys"
         )
     if server.allowed_hosts and not gateway.guard.needs_key:
-        _say(
+        say(
             "berlin: allowed_hosts is set and there are no keys: requests that come through a "
             f"proxy are refused; {add}"
         )
@@ -104,12 +104,6 @@ def _dump_no_core() -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _say(line: str) -> None:
-    """Write a line to stderr; where that is closed or full, the gateway serves all the same."""
-    with contextlib.suppress(OSError):
-        click.echo(harmless(line), err=True)
 
 
 def _refuse_itself(settings: Config, server: ServerConfig) -> None:
@@ -149,9 +143,9 @@ async def _serve(
     ):
         _spare_the_collector()
         names = ", ".join(gateway.catalog.services)
-        _say(f"berlin: serving {names} on {url} (Ctrl-C stops)")
+        say(f"berlin: serving {names} on {url} (Ctrl-C stops)")
         await asked.wait()
-        _say("berlin: stopping")
+        say("berlin: stopping")
 
 
 @contextlib.asynccontextmanager
