@@ -7,12 +7,16 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from berlin.language.conversation import MessagesMap
+from berlin.language.socket import SocketMap
 from berlin.language.step import Step
 from berlin.language.stream import StreamMap
 
 FormatName: TypeAlias = Literal[
     "described", "openai-chat", "openai-responses", "anthropic-messages", "ollama-chat"
 ]
+
+StreamMode: TypeAlias = Literal["always", "never", "as asked"]
+"""Whether answers are asked for in pieces; `as asked` leaves it to the client."""
 
 
 class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,6 +41,7 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             not matter.
         let: placeholders with a value that all requests of a chat share, such as
             `nonce = "{random_hex:16}"`.
+        socket: the WebSocket that the chat goes over, if it is one.
         poll_s: seconds between two questions, where the same request is sent until the answer
             has a finish reason.
         messages: what form the conversation takes.
@@ -45,7 +50,13 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         drop: options that clients send anyway and that the service has no place for, such as
             `temperature`: they are left out, and the header `x-berlin-dropped` names them.
         rename: the service's names of options, such as `max_tokens = "maxOutputTokens"`.
-        stream: what the answer looks like.
+        stream: what the answer looks like. With a format that Berlin knows: whether answers are
+            asked for in pieces, `always`, `never`, or `as asked` by the client.
+        developer_role: what the service calls the role `developer`; with a known format.
+        tool_id_length: the letters and digits that ids of tool calls must have; with a known
+            format.
+        text_content: whether a message of nothing but text must be one string; with a known
+            format.
     """
 
     format: FormatName = "described"
@@ -59,12 +70,21 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prepare: list[Step] = []
     after: list[Step] = []
     let: dict[str, str] = {}
+    socket: SocketMap | None = None
     poll_s: float | None = None
     messages: MessagesMap = MessagesMap()
     options: str | None = None
     drop: tuple[str, ...] = ()
     rename: dict[str, str] = {}
-    stream: StreamMap | None = None
+    stream: StreamMap | StreamMode | None = None
+    developer_role: str = "system"
+    tool_id_length: int = 0
+    text_content: bool = False
+
+    @property
+    def described_stream(self) -> StreamMap | None:
+        """The description of the answer, where there is one."""
+        return self.stream if isinstance(self.stream, StreamMap) else None
 
     def __post_init__(self) -> None:
         if self.poll_s is not None and not 0.05 <= self.poll_s <= 60:
@@ -79,12 +99,16 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     "multipart",
                     "prepare",
                     "poll_s",
+                    "socket",
                     "options",
-                    "stream",
                 )
                 if getattr(self, name)
             ]
+            if isinstance(self.stream, StreamMap):
+                odd.append("stream")
             if odd:
                 raise ValueError(
                     f"{' and '.join(odd)}: not with format = {self.format!r}, which says that"
                 )
+        elif isinstance(self.stream, str):
+            raise ValueError("stream: a described format needs the table [chat.stream]")
