@@ -241,15 +241,15 @@ def _matrix() -> Iterator[str]:
 def _tables() -> Iterator[str]:
     for dialect, title in TITLES.items():
         table = table_of(dialect)
-        yield f"\n## {title}\n"
-        yield f"Members that only {title}'s dialect has, at a service of another:\n"
+        yield f"\n## What others do not have of {title}'s dialect\n"
+        yield "Members that it has, at a service of another dialect:\n"
         yield "| member | elsewhere |"
         yield "|---|---|"
         for name, fate in sorted(table.own.items()):
             if not name.startswith(("messages.content", "messages.role", "messages.continues")):
                 yield f"| `{name}` | {fate} |"
         if table.lacks:
-            yield f"\nOptions that {title}'s dialect has no place for:\n"
+            yield "\nOptions that it has no place for:\n"
             yield "| option | here |"
             yield "|---|---|"
             for name, fate in sorted(table.lacks.items()):
