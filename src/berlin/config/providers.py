@@ -23,8 +23,8 @@ GUIDE = "guide"
 
 
 def provider_names(config: Config) -> list[str]:
-    """Return the names of all providers that can be asked: configured ones first."""
-    return list(dict.fromkeys((*config.providers, *BUILT_IN, *recipe_names())))
+    """Return the names of all providers and models that can be asked: configured ones first."""
+    return list(dict.fromkeys((*config.models, *config.providers, *BUILT_IN, *recipe_names())))
 
 
 def find_provider(
@@ -92,7 +92,7 @@ def offer_of(name: str, config: Config) -> ModelOffer:
     Raises:
         ConfigurationError: if there is no such provider, or its recipe is wrong.
     """
-    if name == GUIDE and name not in config.providers:
+    if name in config.models or (name == GUIDE and name not in config.providers):
         return ModelOffer(any_model=False)
     mine = find_provider(name, config)
     described = resolve_recipe(mine.recipe).models

@@ -8,9 +8,10 @@ from typing import Literal
 
 import msgspec
 
+from berlin.config.models import BreakerConfig, LimitConfig, ModelConfig
 from berlin.config.paths import config_path
 from berlin.errors import ConfigurationError
-from berlin.language.toml import parse_toml
+from berlin.language.toml import find_line, parse_toml
 from berlin.recipes.recipe import recipe_names
 from berlin.types import Timeouts
 
@@ -47,6 +48,8 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             are asked then.
         at_once: requests that the gateway sends at once at most.
         waiting: requests that wait for that at most; one more is refused.
+        limit: the limits of this account, wherever it is asked.
+        breaker: when models that are made of several leave it alone.
     """
 
     recipe: str = "berlin"
@@ -67,6 +70,8 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: tuple[str, ...] | None = None
     at_once: int = 64
     waiting: int = 256
+    limit: LimitConfig | None = None
+    breaker: BreakerConfig = BreakerConfig()
 
     def __post_init__(self) -> None:
         if self.at_once < 1 or self.waiting < 0:
@@ -166,11 +171,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         server: the gateway that `berlin serve` is.
         aliases: other names for models, and the name that each means: a provider, or
             `provider:model`. A `*` in an alias stands for any text.
+        models: models that are made of the models of several providers, by name.
     """
 
     default: str | None = None
     aliases: dict[str, str] = {}
     providers: dict[str, ProviderConfig] = {}
+    models: dict[str, ModelConfig] = {}
     tokens: TokensConfig = TokensConfig()
     server: ServerConfig = ServerConfig()
 
@@ -192,14 +199,26 @@ def load_config(path: Path | None = None) -> Config:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
     config = parse_toml(text, str(path), Config)
-    known = (*config.providers, *BUILT_IN, *recipe_names())
+    known = (*config.models, *config.providers, *BUILT_IN, *recipe_names())
     if config.default is not None and config.default not in known:
-        raise ConfigurationError(f"{path}: default = {config.default!r} names no provider")
+        raise ConfigurationError(
+            f"{path}: default = {config.default!r} names no provider and no model"
+        )
     providers = {
         name: msgspec.structs.replace(provider, recipe=_place(provider.recipe, path))
         for name, provider in config.providers.items()
     }
-    return msgspec.structs.replace(config, providers=providers)
+    config = msgspec.structs.replace(config, providers=providers)
+    if config.models:
+        from berlin.config.model_checks import check_models  # it needs the schema
+
+        def tell(place: tuple[str, ...], wrong: str) -> ConfigurationError:
+            return ConfigurationError(
+                f"{path}, line {find_line(text, place)}: [models.{place[1]}]: {wrong}"
+            )
+
+        check_models(config, tell)
+    return config
 
 
 def _place(recipe: str, config: Path) -> str:
