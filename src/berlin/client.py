@@ -258,6 +258,17 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
         """
         await self._provider.log_in(announce)
 
+    async def use_session(self, cookies: str) -> None:
+        """Keep the session that a browser has, in place of a login.
+
+        Args:
+            cookies: the value of the browser's Cookie header.
+
+        Raises:
+            ConfigurationError: if the service's session is not a cookie, or is not among these.
+        """
+        await self._auth.use_session(cookies)
+
     async def aclose(self) -> None:
         """Close the connections of the running loop. Another request opens new ones."""
         await self._health.aclose()

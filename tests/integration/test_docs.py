@@ -15,7 +15,7 @@ import pytest
 
 from berlin import errors
 from berlin.auth.credentials import NAMES
-from berlin.config import Config, ProviderConfig, ServerConfig, TokensConfig
+from berlin.config import Config, ProviderConfig, ResponsesConfig, ServerConfig, TokensConfig
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.chat import Gateway
@@ -242,7 +242,9 @@ def test_the_table_of_errors_is_complete_and_true() -> None:
     )
 
 
-@pytest.mark.parametrize("table", [Config, ProviderConfig, TokensConfig, ServerConfig, Timeouts])
+@pytest.mark.parametrize(
+    "table", [Config, ProviderConfig, TokensConfig, ServerConfig, ResponsesConfig, Timeouts]
+)
 def test_every_key_of_the_configuration_is_in_the_manual(table: type[msgspec.Struct]) -> None:
     """docs/configuration.md names each key that the configuration file may hold."""
     page = read("docs/configuration.md")

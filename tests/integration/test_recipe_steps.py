@@ -119,8 +119,8 @@ async def test_a_value_that_is_missing(document: Any, said: str, tmp_path: Path)
 async def test_a_header_and_a_cookie_that_are_missing(tmp_path: Path) -> None:
     """A header or a cookie that is not there is told by its name."""
     for headers, said in (
-        (("X-Seed: 42",), "/start gave no session at sid"),
-        (("Set-Cookie: sid=s1",), "/start gave no seed at X-Seed"),
+        (("X-Seed: 42",), "/start gave no session at the cookie sid"),
+        (("Set-Cookie: sid=s1",), "/start gave no seed at the header X-Seed"),
     ):
         async with scripted(tmp_path, describe(chat=SUBMIT), given({}, *headers)) as (_, berlin):
             told = await tell(berlin)

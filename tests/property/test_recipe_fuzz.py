@@ -13,13 +13,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from berlin.errors import ConfigurationError, InvalidRequestError, ProtocolError
+from berlin.formats.contract import Format, SessionFormat
 from berlin.recipes.recipe import Recipe, parse_recipe
-from berlin.types import (
-    ChatRequest,
-    HttpResponse,
-)
+from berlin.types import ChatRequest, HttpRequest, HttpResponse
 from support.described import describe
-from support.formats import sent
 
 BOUNDED = settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.filter_too_much]
@@ -52,7 +49,8 @@ unauthorized = [401, "E2"]
     """
 path = "/c/{conv}/ask"
 query = { m = "{model}" }
-headers = { X-A = "{uuid4}" }
+headers = { X-A = "{uuid4}", X-B = "{hmac_sha256:{sid}:{method}{path}{body}}", X-C = "{nonce}" }
+let = { nonce = "{random_hex:8}" }
 json = { messages = "{messages}", sys = "{system}", more = { n = 1 } }
 options = "/more"
 rename = { max_tokens = "n" }
@@ -65,18 +63,36 @@ system = "apart"
 [[chat.prepare]]
 path = "/c"
 method = "PUT"
-form = { a = "b" }
-take = { conv = "/id", h = { header = "X-H" } }
+form = { a = "b{now:%Y}" }
+take = { conv = "/id", h = { header = "X-H" }, f = { pointer = "/f", decode = "url", at = "/g" } }
+
+[[chat.prepare]]
+path = "{f}"
+once = true
+take = { conversation_id = "/id" }
+
+[[chat.after]]
+path = "/c/{conv}/close"
+method = "DELETE"
 """,
     auth="""
 [auth]
 flow = "login"
-attach = { cookie = "sid", prefix = "x" }
+attach = [{ cookie = "sid", prefix = "x" }, { header = "X-Sid", value = "{sid}/{unix}" }]
+let = { n = "{uuid4}" }
 
 [[auth.steps]]
 path = "/login"
-json = { a = "{account}", p = "{password}" }
-take = { token = "/token", expires_in = "/in" }
+method = "GET"
+take = { csrf = { field = "_csrf" }, state = { script = "window.s", at = "/x" } }
+
+[[auth.steps]]
+path = "/login"
+json = { a = "{account}", p = "{password}", c = "{csrf}", t = "{totp}", n = "{n}" }
+success = [302, 303]
+refused_at = "/login"
+follow = true
+take = { token = "/token", expires_in = "/in", sid = { cookie = "sid", decode = "base64url" } }
 """,
     more="""
 [models]
@@ -137,9 +153,10 @@ def try_out(recipe: Recipe) -> None:
             temperature=1,
         ),
     ):
-        answer = HttpResponse(200, {"x-h": "1"}, {"sid": "2"}, b'{"id":"i","a":1}')
+        body = b'{"id":"i","a":1,"f":"%7B%22g%22%3A%22/u%22%7D"}'
+        answer = HttpResponse(200, {"x-h": "1"}, {"sid": "2"}, body)
         try:
-            last = sent(chat, request, *[answer] * len(recipe.chat.prepare))
+            last = sent_with(chat, request, answer)
         except (InvalidRequestError, ProtocolError):
             continue
         assert ".." not in last.path.split("/")
@@ -149,6 +166,21 @@ def try_out(recipe: Recipe) -> None:
     assert len(chat.describe_error(b'{"message":"x"}')) <= 300
 
 
+def sent_with(chat: Format, request: ChatRequest, answer: HttpResponse) -> HttpRequest:
+    """Return the request of a chat in which all steps before it get this answer."""
+    if isinstance(chat, SessionFormat):
+        exchange = chat.encode_with(request, dict.fromkeys(chat.session_names, "s1"))
+    else:
+        exchange = chat.encode_request(request)
+    try:
+        next(exchange)
+        while True:
+            exchange.send(answer)
+    except StopIteration as done:
+        last: HttpRequest = done.value
+        return last
+
+
 # Trees
 
 NAMES = sorted({name for tree in TREES for name in tree})
@@ -156,6 +188,7 @@ WORDS = (
     *("", "/", "/a", "/a/b", "/a/0", "/0/a", "~", "/~", "a", "{prompt}", "{messages}", "{text}"),
     *("{model}", "{conv}", "{nobody}", "{{prompt}}", "x{prompt}y", "/{model}", "https://{model}/"),
     *("described", "openai-chat", "anthropic-messages", "ollama-chat", "none", "login", "api-key"),
+    *("{sid}", "{token}", "{sha256:{prompt}}", "{now:%Y}", "{unix:x}", "{{a}}", "{null}", "{f}/a"),
     *("ndjson", "sse", "json", "text", "sse-text", "array", "last", "apart", "skip", "error"),
     *("GET", "berlin", "a\r\nb", "\0", '"', "`", "at `$.x`", "...", "é", "http://x.example", "1"),
 )
@@ -172,6 +205,8 @@ KEYS = st.sampled_from(
         *("attach", "steps", "chat", "format", "path", "json", "form", "multipart", "prepare"),
         *("poll_s", "messages", "item", "roles", "templates", "between", "options", "rename"),
         *("stream", "framing", "text", "kind", "kinds", "done", "error", "error_codes", "ends"),
+        *("let", "after", "once", "follow", "success", "refused_at", "hosts", "field", "meta"),
+        *("script", "at", "decode", "pointer", "value", "prefix"),
         *("take", "header", "cookie", "models", "fetch", "list", "extends", "a", "`", "...", "0"),
     ]
 )

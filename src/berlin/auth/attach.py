@@ -1,30 +1,39 @@
-"""How a request carries its token: in a header, in the query, or in a cookie."""
+"""How a request carries its credentials: each in a header, in the query, or in a cookie."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import TypeAlias
 
 import msgspec
 
+from berlin.auth.grant import check_token
+from berlin.errors import ConfigurationError
+from berlin.language.functions import MADE, make_values
+from berlin.language.text import names_in, parse_text, render_text
 from berlin.types import HttpRequest, Secret
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 
 
 class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The table `[auth.attach]`: exactly one of `header`, `query` and `cookie`.
+    """The table `[auth.attach]`, or one `[[auth.attach]]` of several: exactly one of `header`,
+    `query` and `cookie`.
 
     Attributes:
         header: name of the header.
         query: name of the parameter in the URL.
         cookie: name of the cookie; `"*"` if the token is the whole Cookie header.
         prefix: what stands before the token, such as `"Bearer "`.
+        value: what is carried, with the placeholder `{token}` and those of what the login took.
     """
 
     header: str = ""
     query: str = ""
     cookie: str = ""
     prefix: str = ""
+    value: str = "{token}"
 
     def __post_init__(self) -> None:
         if sum(map(bool, (self.header, self.query, self.cookie))) != 1:
@@ -36,10 +45,40 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"attach: the name {self.query!r} cannot be sent")
         if not all(" " <= c <= "~" for c in self.prefix):
             raise ValueError("attach.prefix holds characters that no header may carry")
+        try:
+            pieces = parse_text(self.value)
+        except ConfigurationError as error:  # msgspec tells the place of a ValueError only
+            raise ValueError(error.message) from error
+        if not pieces:
+            raise ValueError("attach.value is empty")
 
-    def apply(self, request: HttpRequest, token: Secret) -> HttpRequest:
-        """Return the request with the token."""
-        value = f"{self.prefix}{token.reveal()}"
+    @property
+    def names(self) -> frozenset[str]:
+        """The placeholders in its value."""
+        return frozenset(names_in(parse_text(self.value)))
+
+    def apply(
+        self, request: HttpRequest, token: Secret, values: Mapping[str, str] = {}
+    ) -> HttpRequest:
+        """Return the request with the credential.
+
+        Args:
+            request: the request without it.
+            token: the token.
+            values: what else the login took.
+
+        Raises:
+            ProtocolError: if a value cannot be sent.
+        """
+        if self.value == "{token}":
+            value = f"{self.prefix}{token.reveal()}"
+        else:
+            known = {**make_values(self.names), **values, "token": token.reveal()}
+            filled = render_text(
+                parse_text(self.value),
+                known,
+            )
+            value = self.prefix + check_token(filled, "what the login gave").reveal()
         if self.query:
             query = {**request.query, self.query: Secret(value)}
             return msgspec.structs.replace(request, query=query)
@@ -51,6 +90,32 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 value = f"{said}; {value}"
         name = self.header or "Cookie"
         return msgspec.structs.replace(request, headers={**request.headers, name: Secret(value)})
+
+
+Attach: TypeAlias = Attachment | list[Attachment]
+"""What a recipe says: one, or several."""
+
+
+def attachments(attach: Attach) -> tuple[Attachment, ...]:
+    """Return what a recipe says as a tuple."""
+    return (attach,) if isinstance(attach, Attachment) else tuple(attach)
+
+
+def check_attach(attach: Attach, names: frozenset[str]) -> None:
+    """Check the placeholders of what requests carry.
+
+    Raises:
+        ConfigurationError: if one is not among the names.
+    """
+    if not attachments(attach):
+        raise ConfigurationError("attach is empty: say how requests carry the token")
+    for one in attachments(attach):
+        for name in one.names - MADE.keys():
+            if name not in names:
+                known = ", ".join(f"{{{known}}}" for known in sorted(names))
+                raise ConfigurationError(
+                    f"unknown placeholder {{{name}}} in attach.value; known: {known}"
+                )
 
 
 BEARER = Attachment(header="Authorization", prefix="Bearer ")

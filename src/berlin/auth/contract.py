@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import NoReturn, Protocol, TypeAlias
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, NoReturn, Protocol, TypeAlias
 
 import msgspec
 
-from berlin.auth.attach import Attachment
+from berlin.auth.attach import Attach, attachments
 from berlin.auth.credentials import Credentials
 from berlin.auth.grant import Grant, check_token
 from berlin.auth.tokens.source import TokenSource
-from berlin.errors import AuthenticationError, BerlinError, MissingCredentialsError
+from berlin.errors import (
+    AuthenticationError,
+    BerlinError,
+    ConfigurationError,
+    MissingCredentialsError,
+    ProtocolError,
+)
+from berlin.language.functions import MADE
+from berlin.language.step import SESSION_NAMES
 from berlin.types import HttpRequest, HttpResponse, Secret, mask
 
 Send: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponse]]
 """Sends one request of a flow and gives the whole answer."""
+
+_TOKEN_ONLY = frozenset({"token"})
 
 _IN_WORDS = {
     "account": "account",
@@ -24,6 +35,8 @@ _IN_WORDS = {
     "client_id": "client id",
     "client_secret": "client secret",
     "refresh_token": "refresh token",
+    "totp_seed": "seed of the one-time codes",
+    "code": "one-time code",
 }
 
 
@@ -100,7 +113,7 @@ class Authenticator:
 
     Args:
         flow: how tokens are got; `None` if the service asks for none.
-        attachment: how requests carry them.
+        attach: how requests carry them.
         credentials: what the user brings; `None` if only a given token is to be used.
         source: where the token is kept.
         rejected_statuses: the statuses that mean: the token is no longer good.
@@ -112,7 +125,7 @@ class Authenticator:
     def __init__(
         self,
         flow: Flow | None,
-        attachment: Attachment,
+        attach: Attach,
         credentials: Credentials | None,
         source: TokenSource,
         rejected_statuses: tuple[int, ...] = (401,),
@@ -120,7 +133,7 @@ class Authenticator:
         self.source = source
         self.rejected_statuses = rejected_statuses
         self._flow = flow
-        self._attachment = attachment
+        self._attachments = attachments(attach)
         self._credentials = credentials or Credentials()
         self.observe: Callable[[str], None] = _ignore
 
@@ -133,6 +146,11 @@ class Authenticator:
     def renews(self) -> bool:
         """Whether there can be another token in place of a refused one."""
         return self._flow is not None and self._flow.asks
+
+    @property
+    def is_browser_session(self) -> bool:
+        """Whether the service knows a browser's session, and shows a login page when it ends."""
+        return self.renews and any(attachment.cookie for attachment in self._attachments)
 
     def token_at_hand(self) -> Secret | None:
         """Return the token if no login has to be waited for. Raises AuthenticationError."""
@@ -174,6 +192,33 @@ class Authenticator:
         self.source.adopt(None)
         return False
 
+    async def use_session(self, cookies: str) -> None:
+        """Keep the session of a browser, in place of a login.
+
+        Args:
+            cookies: the value of its Cookie header.
+
+        Raises:
+            ConfigurationError: if the session is not a cookie, or is not among these.
+        """
+        names = [attachment.cookie for attachment in self._attachments if attachment.cookie]
+        if not names:
+            raise ConfigurationError(
+                "this service's session is not a cookie; log in without --cookie"
+            )
+        given = cookies.removeprefix("Cookie:").strip()
+        named = dict(pair.strip().partition("=")[::2] for pair in given.split(";"))
+        if names[0] != "*" and names[0] not in named:
+            raise ConfigurationError(
+                f"there is no cookie {names[0]!r} among these; copy the value of the request "
+                "header Cookie, as the network tab of the browser shows it"
+            )
+        try:
+            token = check_token(given if names[0] == "*" else named[names[0]], "the cookie")
+        except ProtocolError as error:
+            raise ConfigurationError(error.message) from error
+        await self.source.install(Grant(token, time.time(), values=named))
+
     def adopt(self, token: str | None) -> None:
         """Use a token that somebody else got. Raises ProtocolError if it cannot be sent."""
         self.source.adopt(None if token is None else check_token(token))
@@ -184,8 +229,40 @@ class Authenticator:
             self.source.reject(token)
 
     def attach(self, request: HttpRequest, token: Secret | None) -> HttpRequest:
-        """Return the request with its token."""
-        return request if token is None else self._attachment.apply(request, token)
+        """Return the request with its token, and what else the login took for it.
+
+        Raises:
+            AuthenticationError: if the login is an old one that did not take all of it.
+        """
+        if token is None:
+            return request
+        for attachment in self._attachments:
+            if attachment.names <= _TOKEN_ONLY:
+                request = attachment.apply(request, token)
+            else:
+                values = self.session(token, attachment.names)
+                request = attachment.apply(request, token, values)
+        return request
+
+    def session(self, token: Secret | None, names: Iterable[str]) -> dict[str, Any]:
+        """Return the values that placeholders of the login stand for; none without a token.
+
+        Args:
+            token: the token in use.
+            names: the placeholders.
+
+        Raises:
+            AuthenticationError: if the login is an old one that did not take all of them.
+        """
+        if token is None:
+            return {}
+        known = self._credentials.values()
+        ours = {name: known[name] for name in SESSION_NAMES if name in known}
+        values = {**ours, **self.source.values_of(token), "token": token.reveal()}
+        missing = sorted({*names} - values.keys() - SESSION_NAMES - MADE.keys())
+        if missing:
+            raise AuthenticationError(f"the login in use took no {' and no '.join(missing)}")
+        return values
 
     async def _login(self, flow: Flow, refresh_token: Secret | None, send: Send) -> Grant:
         try:
@@ -236,6 +313,8 @@ def _ignore(result: str) -> None:
 
 
 def _explain(missing: list[str]) -> str:
+    if "code" in missing:
+        return "a person has to type a one-time code first: run `berlin login`"
     words = " and ".join(_IN_WORDS[name] for name in missing)
     arguments = ", ".join(f"{name}=…" for name in missing)
     variables = ", ".join(f"BERLIN_{name.upper()}" for name in missing)

@@ -22,6 +22,8 @@ class Credentials(msgspec.Struct, frozen=True):
         client_id: OAuth 2: who the program is.
         client_secret: OAuth 2: how it proves that.
         refresh_token: OAuth 2: the first refresh token, from elsewhere.
+        totp_seed: what one-time codes are made of; kept like a password.
+        code: a code that a person types at a login; it is never kept.
         source: where they were found, in words for a person.
     """
 
@@ -31,6 +33,8 @@ class Credentials(msgspec.Struct, frozen=True):
     client_id: str = ""
     client_secret: Secret = _NOTHING
     refresh_token: Secret = _NOTHING
+    totp_seed: Secret = _NOTHING
+    code: Secret = _NOTHING
     source: str = "arguments"
 
     @classmethod
@@ -65,7 +69,7 @@ class Credentials(msgspec.Struct, frozen=True):
 
     def values(self) -> dict[str, str]:
         """Return all that is there, in the clear, by name."""
-        named = {name: getattr(self, name) for name in NAMES}
+        named = {name: getattr(self, name) for name in (*NAMES, CODE)}
         clear = {n: v.reveal() if isinstance(v, Secret) else v for n, v in named.items()}
         return {name: value for name, value in clear.items() if value}
 
@@ -73,7 +77,15 @@ class Credentials(msgspec.Struct, frozen=True):
     def secrets(self) -> tuple[Secret, ...]:
         """What must never show in a message."""
         return tuple(
-            s for s in (self.password, self.api_key, self.client_secret, self.refresh_token) if s
+            s
+            for s in (
+                self.password,
+                self.api_key,
+                self.client_secret,
+                self.refresh_token,
+                self.totp_seed,
+            )
+            if s
         )
 
     @property
@@ -87,11 +99,13 @@ class Credentials(msgspec.Struct, frozen=True):
         It takes scrypt's time on purpose: it may be stored beside a token, where a fast hash
         would let a reader try passwords.
         """
-        text = msgspec.json.encode(self.values())
+        # The code of one login is not part of who logs in.
+        text = msgspec.json.encode({n: v for n, v in self.values().items() if n != CODE})
         salt = hashlib.sha256(self.who.encode()).digest()
         return hashlib.scrypt(text, salt=salt, n=2**10, r=8, p=1, dklen=16).hex()
 
 
-USER_NAMES = ("account", "password", "api_key", "refresh_token")
+USER_NAMES = ("account", "password", "api_key", "refresh_token", "totp_seed")
 CLIENT_NAMES = ("client_id", "client_secret")
 NAMES = (*USER_NAMES, *CLIENT_NAMES)
+CODE = "code"

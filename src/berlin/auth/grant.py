@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,11 @@ from berlin.types import Secret
 from berlin.wire.pointer import MISSING
 
 MAX_TOKEN_BYTES = 16 * 1024
+
+MAX_VALUES = 64
+
+UNTAKEN = frozenset({"token", "refresh_token", "expires_in", "expires_in_ms", "expires_at"})
+"""What an answer to a login holds that has a meaning of its own."""
 
 # Later than any expiry in seconds, earlier than any in milliseconds.
 _SURELY_MILLISECONDS = 10**11
@@ -28,12 +34,14 @@ class Grant(msgspec.Struct, frozen=True):
         issued_at: when it came, in seconds since 1970.
         expires_at: until when it is good, in seconds since 1970; `None` if that is not known.
         refresh_token: what gets the next token without a full login.
+        values: what else the login took, by name, for other headers, bodies and URLs.
     """
 
     token: Secret
     issued_at: float
     expires_at: float | None = None
     refresh_token: Secret | None = None
+    values: Mapping[str, str] = {}
 
 
 def parse_grant(
@@ -62,7 +70,22 @@ def parse_grant(
     expires_at = _expiry(values, now)
     if expires_at is None:
         expires_at = read_jwt_expiry(secret.reveal())
-    return Grant(secret, now, expires_at, check_token(refresh) if refresh else None)
+    return Grant(
+        secret, now, expires_at, check_token(refresh) if refresh else None, _others(values)
+    )
+
+
+def _others(values: Mapping[str, Any]) -> dict[str, str]:
+    others = {
+        name: str(value)
+        for name, value in values.items()
+        if name not in UNTAKEN
+        and isinstance(value, str | int | float)
+        and not isinstance(value, bool)
+    }
+    if len(others) > MAX_VALUES or any(len(value) > MAX_TOKEN_BYTES for value in others.values()):
+        raise ProtocolError(f"the login gave a value that is longer than {MAX_TOKEN_BYTES} bytes")
+    return others
 
 
 def check_token(token: object, what: str = "the token") -> Secret:

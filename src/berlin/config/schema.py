@@ -37,6 +37,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         client_id: for a recipe with OAuth 2.
         client_secret: for a recipe with OAuth 2.
         refresh_token: for a recipe with OAuth 2 and a refresh token from elsewhere.
+        totp_seed: for a login with one-time codes: what an authenticator app is set up with.
         proxy: URL of a proxy.
         ca_file: PEM file with the certificates to trust.
         client_cert: PEM file with the certificate that shows who is asking.
@@ -60,6 +61,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     client_id: str | None = None
     client_secret: str | FromEnvironment | None = None
     refresh_token: str | FromEnvironment | None = None
+    totp_seed: str | FromEnvironment | None = None
     proxy: str | FromEnvironment | None = None
     ca_file: str | None = None
     client_cert: str | None = None
@@ -161,6 +163,28 @@ class TokensConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     on_failure: Literal["login", "error"] = "login"
 
 
+class ResponsesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[responses]`: where answers of `/v1/responses` are kept for their clients.
+
+    Attributes:
+        store: `memory` (this process), `file` (this machine), the URL of a Redis (all replicas),
+            or `off`.
+        expire_s: seconds after its last use that a response is forgotten.
+        max_count: responses at most; the oldest go first.
+        max_bytes: bytes of all responses at most; in Redis, of one.
+    """
+
+    store: str | FromEnvironment = "memory"
+    expire_s: float = 2_592_000.0
+    max_count: int = 10_000
+    max_bytes: int = 134_217_728
+
+    def __post_init__(self) -> None:
+        for name in ("expire_s", "max_count", "max_bytes"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive")
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file.
 
@@ -169,6 +193,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         providers: the providers by name.
         tokens: where tokens are kept.
         server: the gateway that `berlin serve` is.
+        responses: where it keeps answers of `/v1/responses`.
         aliases: other names for models, and the name that each means: a provider, or
             `provider:model`. A `*` in an alias stands for any text.
         models: models that are made of the models of several providers, by name.
@@ -180,6 +205,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: dict[str, ModelConfig] = {}
     tokens: TokensConfig = TokensConfig()
     server: ServerConfig = ServerConfig()
+    responses: ResponsesConfig = ResponsesConfig()
 
 
 def load_config(path: Path | None = None) -> Config:

@@ -7,12 +7,15 @@ from berlin.formats.described.format import MappedFormat
 from berlin.language.chat import ChatMap
 
 
-def build_format(chat: ChatMap, default_model: str) -> Format:
+def build_format(
+    chat: ChatMap, default_model: str, session: frozenset[str] = frozenset()
+) -> Format:
     """Return the compiled format.
 
     Args:
         chat: the description.
         default_model: for requests that name none.
+        session: the placeholders of the login.
 
     Raises:
         ConfigurationError: if the description cannot be right.
@@ -24,6 +27,11 @@ def build_format(chat: ChatMap, default_model: str) -> Format:
 
             path = chat.path or CHAT_PATH
             return OpenAIChatFormat(default_model, path, chat.json, chat.rename)
+        case "openai-responses":
+            from berlin.formats.responses.format import RESPONSES_PATH, ResponsesFormat
+
+            path = chat.path or RESPONSES_PATH
+            return ResponsesFormat(default_model, path, chat.json, chat.rename)
         case "anthropic-messages":
             from berlin.formats.anthropic.format import MESSAGES_PATH, AnthropicMessagesFormat
 
@@ -36,4 +44,4 @@ def build_format(chat: ChatMap, default_model: str) -> Format:
             path = chat.path or OLLAMA_PATH
             return OllamaChatFormat(default_model, path, chat.json, chat.rename)
         case "described":
-            return MappedFormat(chat, default_model)
+            return MappedFormat(chat, default_model, session)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Protocol, TypeAlias
+from collections.abc import Generator, Mapping
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
 from berlin.errors import BerlinError
+from berlin.language.step import CompiledStep
 from berlin.types import ChatRequest, ChatResponse, HttpRequest, HttpResponse, StreamEvent
 
 Exchange: TypeAlias = Generator[HttpRequest, HttpResponse, HttpRequest]
@@ -98,4 +99,19 @@ class Format(Protocol):
 
     def encode_error(self, error: BerlinError) -> bytes:
         """Return the body of an answer that is an error."""
+        ...
+
+
+@runtime_checkable
+class SessionFormat(Format, Protocol):
+    """A format whose requests hold values of the login, such as an id of the user."""
+
+    session_names: frozenset[str]
+    """Those that it needs; empty if none."""
+
+    prepare: list[CompiledStep]
+    """The requests before the chat."""
+
+    def encode_with(self, request: ChatRequest, session: Mapping[str, Any]) -> Exchange:
+        """Return what is sent, with values of the login. Raises InvalidRequestError."""
         ...

@@ -17,6 +17,7 @@ from berlin.gateway.faces.anthropic import AnthropicFace
 from berlin.gateway.faces.berlin import BerlinFace
 from berlin.gateway.faces.ollama import OllamaFace
 from berlin.gateway.faces.openai import OpenAIFace
+from berlin.gateway.faces.responses import ResponsesFace
 from berlin.gateway.health import HealthPages
 from berlin.gateway.observe.visit import VISIT, Visit
 from berlin.gateway.refusals import from_http, headers_of, public
@@ -36,6 +37,7 @@ def build_app(gateway: Gateway, accounts: Accounts, token_lifetime_s: float) -> 
         BerlinFace(gateway, accounts, Sessions(token_lifetime_s)),
         AnthropicFace(gateway),
         OllamaFace(gateway),
+        ResponsesFace(gateway),
         OpenAIFace(gateway),
     ]
     reception = _Reception(gateway, faces)

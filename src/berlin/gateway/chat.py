@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
+from typing import TypeVar
 
 import msgspec
 from aiohttp import web
@@ -17,11 +18,14 @@ from berlin.gateway.body import Bodies
 from berlin.gateway.catalog import Catalog, Service, Target
 from berlin.gateway.observe.metrics import Metrics, NoMetrics
 from berlin.gateway.observe.visit import VISIT, Observer
+from berlin.gateway.stored.responses import StoredResponses
 from berlin.gateway.streaming import OpenStreams
 from berlin.providers.contract import Provider
 
 # Longer bodies are read in a thread, so that the loop goes on.
 LONG_BODY_BYTES = 64 * 1024
+
+_T = TypeVar("_T")
 
 
 class Gateway:
@@ -35,6 +39,7 @@ class Gateway:
         observers: see each request when it has ended: the log, traces, a ledger.
         bodies: reads what clients send.
         stores: the token stores without which no request can be answered.
+        stored: keeps the answers that clients may come back to.
 
     Attributes:
         stopping: whether no new work is taken.
@@ -49,6 +54,7 @@ class Gateway:
         observers: Iterable[Observer] = (),
         bodies: Bodies | None = None,
         stores: Collection[SharedTokens] = (),
+        stored: StoredResponses | None = None,
     ) -> None:
         self.catalog = catalog
         self.guard = guard or Guard()
@@ -57,6 +63,7 @@ class Gateway:
         self.observers = (self.metrics, *observers)
         self.bodies = bodies or Bodies()
         self.stores = stores
+        self.stored = stored or StoredResponses.in_memory()
         self.stopping = False
 
     @classmethod
@@ -69,9 +76,7 @@ class Gateway:
         if self.stopping:
             raise UnavailableError("the service is stopping; try again", retry_after=1)
 
-    async def receive(
-        self, request: web.Request, decode: Callable[[bytes], ClientCall]
-    ) -> ClientCall:
+    async def receive(self, request: web.Request, decode: Callable[[bytes], _T]) -> _T:
         """Return what a client asks for, in the words of its face.
 
         Args:

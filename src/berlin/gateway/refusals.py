@@ -23,6 +23,7 @@ STATUS_CODES = {
     413: "request_too_large",
     415: "unsupported_media_type",
     421: "misdirected_request",
+    426: "upgrade_required",
 }
 
 

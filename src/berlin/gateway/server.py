@@ -85,6 +85,7 @@ async def open_server(
         for observer in gateway.observers:
             observer.close()
         gateway.guard.close()
+        gateway.stored.close()
         for service in gateway.catalog.services.values():
             await service.provider.aclose()
 

@@ -32,10 +32,11 @@ from berlin.gateway.observe.log import open_access_log
 from berlin.gateway.observe.metrics import Metrics, open_metrics
 from berlin.gateway.observe.traces import open_traces
 from berlin.gateway.observe.visit import Observer
+from berlin.gateway.stored.open import open_stored
 from berlin.gateway.streaming import OpenStreams
 
 REFRESH_MODELS_S = 600.0
-FACES = ("openai", "anthropic", "ollama", "berlin")
+FACES = ("openai", "responses", "anthropic", "ollama", "berlin")
 
 _log = logging.getLogger("berlin.gateway")
 
@@ -75,6 +76,7 @@ def build_gateway(
         open_observers(server),
         Bodies(BodyBudget(server.client_body_bytes)),
         [store for store in (open_tokens(config.tokens, environ),) if store and store.is_needed],
+        open_stored(config.responses),
     )
 
 

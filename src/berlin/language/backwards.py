@@ -13,9 +13,9 @@ import msgspec
 from berlin.errors import InvalidRequestError
 from berlin.language.form import decode_form
 from berlin.language.step import Step
+from berlin.language.text import Value, parse_text
 from berlin.wire.json import DECODE_ERRORS
 
-_PLACEHOLDER = re.compile(r"\{([a-z0-9_]+)\}")
 _NO_BODY_AT_ALL = 1000
 
 
@@ -81,7 +81,7 @@ class StepReader:
         found = self._path.fullmatch(received.path)
         segments = map(unquote, found.groups()) if found else ()
         return {
-            **dict(zip(_PLACEHOLDER.findall(self.path), segments, strict=False)),
+            **dict(zip(_names(self.path), segments, strict=False)),
             **dict(_find(self._query, received.query)),
             **dict(_find(self._headers, received.headers)),
             **dict(_find(self._template, self._decode(received))),
@@ -102,6 +102,12 @@ class StepReader:
             return msgspec.json.decode(received.body)
         except DECODE_ERRORS as error:
             raise InvalidRequestError(f"the body is not JSON: {error}") from error
+
+
+def read_text(template: str, text: str) -> dict[str, str] | None:
+    """Return the values in a text with placeholders; `None` if it is another text."""
+    found = _pattern(template, ".*").fullmatch(text)
+    return None if found is None else dict(zip(_names(template), found.groups(), strict=True))
 
 
 def decode_multipart(body: bytes, content_type: str) -> dict[str, str]:
@@ -129,14 +135,21 @@ def decode_multipart(body: bytes, content_type: str) -> dict[str, str]:
 @cache
 def _pattern(template: str, value: str) -> re.Pattern[str]:
     """Return what finds the values of the placeholders in a text."""
-    literals = map(re.escape, _PLACEHOLDER.split(template)[::2])
-    return re.compile(f"({value})".join(literals), re.DOTALL)
+    pieces = (
+        re.escape(piece)
+        if isinstance(piece, str)
+        else f"({value})"
+        if isinstance(piece, Value)
+        else f"(?:{value})"  # what a function made of it cannot be read back
+        for piece in parse_text(template)
+    )
+    return re.compile("".join(pieces), re.DOTALL)
 
 
 def _names(tree: Any) -> Iterator[str]:
     match tree:
         case str():
-            yield from _PLACEHOLDER.findall(tree)
+            yield from (piece.name for piece in parse_text(tree) if isinstance(piece, Value))
         case dict():
             for value in tree.values():
                 yield from _names(value)
@@ -148,8 +161,9 @@ def _names(tree: Any) -> Iterator[str]:
 def _find(tree: Any, document: Any) -> Iterator[tuple[str, Any]]:
     match tree:
         case str():
-            names = _PLACEHOLDER.findall(tree)
-            if tree == f"{{{''.join(names[:1])}}}":
+            pieces = parse_text(tree)
+            names = list(_names(tree))
+            if len(pieces) == 1 and names:
                 yield names[0], document
             elif names and isinstance(document, str):
                 found = _pattern(tree, ".*").fullmatch(document)
@@ -168,7 +182,9 @@ def _differ(tree: Any, document: Any) -> int:
     if isinstance(tree, dict) and isinstance(document, Mapping):
         apart = tree.keys() ^ document.keys()
         return len(apart) + sum(_differ(tree[n], document[n]) for n in tree.keys() & document)
-    if isinstance(tree, str) and _PLACEHOLDER.search(tree):
-        return 0
+    if isinstance(tree, str):
+        if any(not isinstance(piece, str) for piece in parse_text(tree)):
+            return 0
+        tree = "".join(map(str, parse_text(tree)))
     # A form has text where the recipe has numbers.
     return int(str(tree) != str(document)) if not isinstance(tree, list) else 0

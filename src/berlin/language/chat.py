@@ -10,16 +10,18 @@ from berlin.language.conversation import MessagesMap
 from berlin.language.step import Step
 from berlin.language.stream import StreamMap
 
-FormatName: TypeAlias = Literal["described", "openai-chat", "anthropic-messages", "ollama-chat"]
+FormatName: TypeAlias = Literal[
+    "described", "openai-chat", "openai-responses", "anthropic-messages", "ollama-chat"
+]
 
 
 class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table `[chat]` of a recipe.
 
     Attributes:
-        format: `openai-chat`, `anthropic-messages` or `ollama-chat`: a format that Berlin knows.
-            Then `path`, `json` (members that every request has) and `rename` may differ from
-            it, and nothing else is needed. `described`: what stands here.
+        format: `openai-chat`, `openai-responses`, `anthropic-messages` or `ollama-chat`: a
+            format that Berlin knows. Then `path`, `json` (members that every request has) and
+            `rename` may differ from it, and nothing else is needed. `described`: what stands here.
         path: where the chat is sent, below the endpoint's URL, or a whole URL; may hold
             placeholders.
         method: the HTTP method.
@@ -31,6 +33,10 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         form: the body as a form, with the same placeholders.
         multipart: the body as multipart fields, with the same placeholders.
         prepare: requests before it, such as one that makes a conversation.
+        after: requests after the answer, such as one that closes a session. What they answer does
+            not matter.
+        let: placeholders with a value that all requests of a chat share, such as
+            `nonce = "{random_hex:16}"`.
         poll_s: seconds between two questions, where the same request is sent until the answer
             has a finish reason.
         messages: what form the conversation takes.
@@ -49,6 +55,8 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     form: dict[str, Any] | None = None
     multipart: dict[str, Any] | None = None
     prepare: list[Step] = []
+    after: list[Step] = []
+    let: dict[str, str] = {}
     poll_s: float | None = None
     messages: MessagesMap = MessagesMap()
     options: str | None = None

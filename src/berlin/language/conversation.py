@@ -12,7 +12,7 @@ from berlin.language.template import ABSENT, Template
 from berlin.types import ChatRequest, Message, Role
 from berlin.types.messages import ROLES
 
-NAMES = frozenset({"prompt", "messages", "system", "conversation_id", "parent_id"})
+NAMES = frozenset({"prompt", "messages", "history", "system", "conversation_id", "parent_id"})
 """The placeholders that stand for the conversation."""
 
 
@@ -22,7 +22,9 @@ class MessagesMap(Shape, frozen=True, forbid_unknown_fields=True):
     Attributes:
         form: what the body carries: `prompt`, the conversation as one text; `array`, a list of
             messages at `{messages}`; `last`, the last message as `{prompt}` when the request
-            names a conversation that the service keeps, else the conversation as one text.
+            names a conversation that the service keeps, else the conversation as one text. Where
+            the body has `{history}`, that is the list of the messages before the last one, and
+            `{prompt}` is the last one.
         item: one message of the array, with the placeholders `{role}` and `{text}`.
         roles: the service's names of the roles.
         system: `message`, if what the system says is a message like others; `apart`, if it
@@ -47,6 +49,7 @@ class ConversationMap:
     def __init__(self, described: MessagesMap, used: set[str]) -> None:
         self._described = described
         self._item = Template(described.item, frozenset({"role", "text"}))
+        self._has_history = "history" in used and described.form != "array"
         wanted = "messages" if described.form == "array" else "prompt"
         if wanted not in used:
             raise ConfigurationError(
@@ -71,6 +74,11 @@ class ConversationMap:
                 raise InvalidRequestError.about("messages", "only the system says something")
         values["conversation_id"] = request.conversation_id or ABSENT
         values["parent_id"] = request.parent_id or ABSENT
+        if self._has_history:
+            *before, last = messages
+            values["history"] = [self._encode(n, m) for n, m in enumerate(before)]
+            values["prompt"] = text_of(len(before), last)
+            return values
         match described.form:
             case "array":
                 values["messages"] = [self._encode(n, m) for n, m in enumerate(messages)]

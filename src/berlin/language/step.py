@@ -14,27 +14,14 @@ import msgspec
 
 from berlin.errors import ConfigurationError, InvalidRequestError, ProtocolError
 from berlin.language.form import FORM, decode_form, encode_form, encode_multipart
-from berlin.language.template import ABSENT, Template
+from berlin.language.functions import MADE
+from berlin.language.place import Answer, Place
+from berlin.language.template import Template
+from berlin.language.text import Value, as_text, parse_text, render_text
 from berlin.types import HttpRequest, HttpResponse, Secret
 from berlin.wire.json import DECODE_ERRORS, decode_request_object, encode_body
-from berlin.wire.pointer import MISSING, get_at, parse_pointer, set_at
+from berlin.wire.pointer import get_at, parse_pointer, set_at
 from berlin.wire.snippet import snippet
-
-
-class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a value stands in an answer, if not in its JSON: `{ header = "…" }` and the like.
-
-    Attributes:
-        header: name of a header.
-        cookie: name of a cookie; `"*"` takes all that the steps set, as one Cookie header.
-    """
-
-    header: str = ""
-    cookie: str = ""
-
-    def __post_init__(self) -> None:
-        if bool(self.header) == bool(self.cookie):
-            raise ValueError("a place needs exactly one of header and cookie")
 
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,9 +35,16 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         form: the body as a form with placeholders.
         multipart: the body as multipart fields with placeholders.
         headers: headers with placeholders.
-        take: names of values and where they stand: a JSON Pointer, a header or a cookie. Every
-            name is a placeholder of what comes later. In a login Berlin knows the meaning of
-            `token`, `refresh_token`, `expires_in`, `expires_in_ms` and `expires_at`.
+        take: names of values and where they stand: a JSON Pointer, or a place such as a header,
+            a cookie or a form field. Every name is a placeholder of what comes later. In a login
+            Berlin knows the meaning of `token`, `refresh_token`, `expires_in`, `expires_in_ms`
+            and `expires_at`.
+        success: the statuses that mean success; unless given, all from 200 to 299. A browser's
+            login often answers 302.
+        refused_at: text in the URL of a redirect that means refused, such as `/login?error`.
+        follow: whether a redirect is followed, by GET, to a URL of the same origin.
+        once: in `[[chat.prepare]]`: whether it is left out where the request names a conversation
+            that the service keeps; it takes `conversation_id`.
     """
 
     path: str
@@ -61,6 +55,18 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     multipart: dict[str, Any] | None = None
     headers: dict[str, str] = {}
     take: dict[str, str | Place] = {}
+    success: tuple[int, ...] = ()
+    refused_at: str = ""
+    follow: bool = False
+    once: bool = False
+
+    def __post_init__(self) -> None:
+        if any(not 200 <= status <= 399 for status in self.success):
+            raise ValueError("success: statuses from 200 to 399 only")
+        if self.success and 200 in self.success and self.refused_at:
+            raise ValueError("refused_at belongs to a step whose success is a redirect")
+        if self.once and "conversation_id" not in self.take:
+            raise ValueError("a step with `once` takes the conversation_id that later chats name")
 
 
 class CompiledStep:
@@ -70,6 +76,7 @@ class CompiledStep:
         step: the description.
         names: the placeholders that may stand in it.
         accept: the content type that is asked for.
+        found: those of the names whose values come out of answers: a URL may be one.
 
     Attributes:
         used: the placeholders that do stand in it.
@@ -80,7 +87,13 @@ class CompiledStep:
         ConfigurationError: if the description cannot be right.
     """
 
-    def __init__(self, step: Step, names: Iterable[str], accept: str = "application/json") -> None:
+    def __init__(
+        self,
+        step: Step,
+        names: Iterable[str],
+        accept: str = "application/json",
+        found: frozenset[str] = frozenset(),
+    ) -> None:
         known = frozenset(names)
         bodies = [kind for kind in ("json", "form", "multipart") if getattr(step, kind) is not None]
         if len(bodies) > 1:
@@ -90,11 +103,18 @@ class CompiledStep:
         self.step = step
         self.encoding = bodies[0] if bodies else ""
         self.body = Template(getattr(step, bodies[0]), known) if bodies else None
-        self._headers = Template(step.headers, known)
+        # Headers are filled last, so that a signature can cover the rest of the request.
+        self._headers = Template(step.headers, known | SIGNED)
         self._path = Template(step.path, known)
+        self.follows = _begins_with(step.path, found)
         self._query = Template(step.query, known)
         self._accept = accept
-        if step.path and not step.path.startswith("/") and not _WHOLE_URL.match(step.path):
+        if (
+            step.path
+            and not step.path.startswith("/")
+            and not _WHOLE_URL.match(step.path)
+            and not self.follows
+        ):
             # Behind the base URL it would be a part of the host's name.
             raise ConfigurationError(f"the path {step.path!r} must begin with a slash")
         for name, value in step.headers.items():
@@ -105,12 +125,15 @@ class CompiledStep:
         if "://" in step.path and "{" in "/".join(step.path.split("/")[:3]):
             raise ConfigurationError(f"the host of {step.path} must be written out")
         parts = (self._headers, self._path, self._query, *((self.body,) if self.body else ()))
-        self.used = {name for part in parts for name in part.names}
+        self.used = {name for part in parts for name in part.names} - SIGNED
         self.pointers = {
             name: parse_pointer(place)
             for name, place in step.take.items()
             if isinstance(place, str)
         }
+        self.needs_json = bool(self.pointers) or any(
+            isinstance(place, Place) and place.is_json for place in step.take.values()
+        )
 
     def document(self, values: Mapping[str, Any]) -> Any:
         """Return the body before it is encoded, `None` without one."""
@@ -130,6 +153,7 @@ class CompiledStep:
             InvalidRequestError: if a value cannot be sent. Nothing was sent.
         """
         headers: dict[str, str | Secret] = {"Accept": self._accept}
+        path = self._fill_path(values)
         body = b""
         if self.body is not None:
             rendered = self.document(values) if document is None else document
@@ -140,8 +164,14 @@ class CompiledStep:
                     body, headers["Content-Type"] = encode_form(rendered), FORM
                 case _:
                     body, headers["Content-Type"] = encode_multipart(rendered)
-        for name, value in self._headers.render(values).items():
-            text = str(value)
+        query: dict[str, str | Secret] = {}
+        for name, value in self._query.render(values).items():
+            text = as_text(value)
+            _check_text(text, f"the parameter {name}")
+            query[name] = Secret(text)
+        signed = {"method": self.step.method, "path": path, "body": body}
+        for name, value in self._headers.render({**values, **signed}).items():
+            text = as_text(value)
             _check_text(text, f"the header {name}")
             if any(c in text for c in "\r\n\0"):
                 raise InvalidRequestError(
@@ -150,11 +180,9 @@ class CompiledStep:
             headers[name] = Secret(text)
         if cookies:
             headers["Cookie"] = Secret("; ".join(f"{n}={v}" for n, v in cookies.items()))
-        query: dict[str, str | Secret] = {}
-        for name, value in self._query.render(values).items():
-            _check_text(str(value), f"the parameter {name}")
-            query[name] = Secret(str(value))
-        return HttpRequest(self.step.method, self._fill_path(values), headers, query, body)
+        return HttpRequest(
+            self.step.method, path, headers, query, body, is_found=bool(self.follows)
+        )
 
     def parse(self, body: bytes) -> dict[str, Any]:
         """Return the values in a body that a client of the service sent.
@@ -177,49 +205,87 @@ class CompiledStep:
             document: its JSON.
             cookies: what all steps so far have set.
         """
-        taken: dict[str, Any] = {}
-        for name, place in self.step.take.items():
-            if isinstance(place, str):
-                taken[name] = get_at(document, self.pointers[name])
-            elif place.header:
-                taken[name] = response.headers.get(place.header.lower(), MISSING)
-            elif place.cookie == "*":
-                taken[name] = "; ".join(f"{n}={v}" for n, v in cookies.items()) or MISSING
-            else:
-                taken[name] = cookies.get(place.cookie, MISSING)
-        return taken
+        return {
+            name: (
+                get_at(document, self.pointers[name])
+                if isinstance(place, str)
+                else place.find(response, document, cookies)
+            )
+            for name, place in self.step.take.items()
+        }
 
     def answer(self, values: Mapping[str, Any]) -> HttpResponse:
         """Return an answer in which `take` finds these values: the step from the other end."""
-        document: dict[str, Any] = {}
-        headers: dict[str, str] = {}
-        cookies: dict[str, str] = {}
+        answer = Answer()
         for name, place in self.step.take.items():
             if isinstance(place, str):
-                set_at(document, self.pointers[name], values[name])
-            elif place.header:
-                headers[place.header.lower()] = str(values[name])
+                set_at(answer.document, self.pointers[name], values[name])
             else:
-                cookies["session" if place.cookie == "*" else place.cookie] = str(values[name])
-        return HttpResponse(200, headers, cookies, encode_body(document))
+                place.put(values[name], answer)
+        body = encode_body(answer.document)
+        if answer.page and not answer.document:
+            answer.headers["content-type"] = "text/html; charset=utf-8"
+            body = f"<!doctype html>\n<title>A fake</title>\n{answer.page}".encode()
+        status = (self.step.success or (200,))[0]
+        if 300 <= status < 400:
+            answer.headers.setdefault("location", "/")
+        return HttpResponse(status, answer.headers, answer.cookies, body)
 
     def _fill_path(self, values: Mapping[str, Any]) -> str:
-        if not self._path.names:
-            return self.step.path
-        # A value stays one segment, whatever it holds.
-        quoted = {
-            name: ABSENT if values[name] is ABSENT else _quote(str(values[name]))
-            for name in self._path.names
-        }
-        path = str(self._path.render(quoted))
+        # A value stays one segment, whatever it holds; but a URL out of an answer is one.
+        path = "".join(
+            piece
+            if isinstance(piece, str)
+            else as_text(values[piece.name])
+            if isinstance(piece, Value) and piece.name == self.follows
+            else _quote(render_text((piece,), values))
+            for piece in parse_text(self.step.path)
+        )
         if any(part in (".", "..") for part in path.split("/")):
             # Encoded dots mean the same to a server: the request would go to another place.
             raise InvalidRequestError("a part of the URL would be '.' or '..'; nothing was sent")
         return path
 
 
-def compile_steps(steps: Iterable[Step], names: Iterable[str]) -> list[CompiledStep]:
+class Let:
+    """The table `let`: placeholders whose values are made once, for all requests of a chat.
+
+    Args:
+        described: the names, each with the text that it stands for.
+        names: the placeholders that may stand in these texts.
+
+    Attributes:
+        names: the new placeholders.
+        used: the placeholders that do stand in them.
+
+    Raises:
+        ConfigurationError: if a name is taken, or a text names another placeholder.
+    """
+
+    def __init__(self, described: Mapping[str, str], names: Iterable[str]) -> None:
+        known = frozenset(names)
+        for name in described:
+            if name in known or name in MADE or not _NAME.fullmatch(name):
+                raise ConfigurationError(f"let: {name!r} cannot be the name of a new placeholder")
+        self._template = Template(dict(described), known)
+        self.names = frozenset(described)
+        self.used = self._template.names
+
+    def render(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values. Raises InvalidRequestError."""
+        rendered: dict[str, Any] = self._template.render(values)
+        return rendered
+
+
+def compile_steps(
+    steps: Iterable[Step], names: Iterable[str], found: frozenset[str] = frozenset()
+) -> list[CompiledStep]:
     """Return steps of which each knows the names that those before it take.
+
+    Args:
+        steps: the descriptions.
+        names: the placeholders that may stand in all of them.
+        found: those of the names whose values come out of answers.
 
     Raises:
         ConfigurationError: if a description cannot be right.
@@ -227,8 +293,9 @@ def compile_steps(steps: Iterable[Step], names: Iterable[str]) -> list[CompiledS
     known = set(names)
     compiled = []
     for step in steps:
-        compiled.append(CompiledStep(step, known))
+        compiled.append(CompiledStep(step, known, found=found))
         known |= set(step.take)
+        found |= step.take.keys()
     return compiled
 
 
@@ -244,6 +311,20 @@ def read_object(body: bytes, where: str) -> dict[str, Any]:
     return document
 
 
+SESSION_NAMES = frozenset({"token", "account", "api_key", "client_id", "client_secret"})
+"""What a chat may know of its login, whatever the flow, besides what that took."""
+
+SIGNED = frozenset({"method", "path", "body"})
+"""Placeholders that only headers may have: what the rest of the request came to."""
+
+
+def _begins_with(path: str, names: frozenset[str]) -> str:
+    """Return which of the names a path begins with: it is a URL out of an answer; else `""`."""
+    first = next(iter(parse_text(path)), "")
+    return first.name if isinstance(first, Value) and first.name in names else ""
+
+
+_NAME = re.compile(r"[a-z0-9_]{1,40}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _WHOLE_URL = re.compile(r"https?://")
 

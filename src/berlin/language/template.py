@@ -3,19 +3,20 @@ what was sent: the faces of the gateway are the recipes backwards.
 
 A placeholder that is a whole string becomes the value itself; within a longer string it becomes
 text. Where a placeholder has no value, what holds nothing else is left out: the member, and the
-object or list around it. There are no expressions, and nothing is evaluated.
+object or list around it. `{function:…}` calls one of a closed set of functions; there are no
+expressions beyond that, and nothing is evaluated.
 """
 
 from __future__ import annotations
 
-import re
+import difflib
 from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 from berlin.errors import ConfigurationError, InvalidRequestError
-
-_PLACEHOLDER = re.compile(r"\{([a-z0-9_]+)\}")
+from berlin.language.functions import MADE
+from berlin.language.text import Value, names_in, parse_text, render_text
 
 _Renderer: TypeAlias = Callable[[Mapping[str, Any]], Any]
 
@@ -84,18 +85,25 @@ class Template:
     def _compile(self, tree: Any, names: frozenset[str], path: tuple[str, ...]) -> None:
         match tree:
             case str():
-                found = _PLACEHOLDER.findall(tree)
+                pieces = parse_text(tree)
+                found = list(names_in(pieces))
                 for name in found:
-                    if name not in names:
+                    if name not in names and name not in MADE:
+                        near = difflib.get_close_matches(name, (*names, *MADE), n=1)
+                        if near:
+                            raise ConfigurationError(
+                                f"unknown placeholder {{{name}}} at /{'/'.join(path)}; did you "
+                                f"mean {{{near[0]}}}?"
+                            )
                         known = ", ".join(f"{{{known}}}" for known in sorted(names))
                         raise ConfigurationError(
                             f"unknown placeholder {{{name}}} at /{'/'.join(path)}; known: {known}"
                         )
                 self.names.update(found)
-                if found:
+                if any(not isinstance(piece, str) for piece in pieces):
                     self.places.add(path)
-                if len(found) == 1 and tree == f"{{{found[0]}}}":
-                    self.paths[found[0]] = path
+                if len(pieces) == 1 and isinstance(pieces[0], Value):
+                    self.paths[pieces[0].name] = path
             case dict():
                 for key, value in tree.items():
                     self._compile(value, names, (*path, key))
@@ -107,10 +115,8 @@ class Template:
 def _renderer(tree: Any) -> _Renderer:
     """Return what renders a tree: what always is the same is looked at here, once."""
     match tree:
-        case str() if whole := _PLACEHOLDER.fullmatch(tree):
-            return itemgetter(whole[1])
-        case str() if _PLACEHOLDER.search(tree):
-            return lambda values: _PLACEHOLDER.sub(lambda found: str(values[found[1]]), tree)
+        case str():
+            return _text_renderer(tree)
         case dict() if tree:
             return _object_renderer(tree)
         case list() if tree:
@@ -125,6 +131,18 @@ def _renderer(tree: Any) -> _Renderer:
             return lambda values: type(tree)()
         case _:
             return lambda values: tree
+
+
+def _text_renderer(text: str) -> _Renderer:
+    pieces = parse_text(text)
+    match pieces:
+        case () | (str(),):
+            constant = "".join(map(str, pieces))
+            return lambda values: constant
+        case (Value(name=name),):
+            return itemgetter(name)
+        case _:
+            return lambda values: render_text(pieces, values)
 
 
 def _object_renderer(tree: dict[str, Any]) -> _Renderer:

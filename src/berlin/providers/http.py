@@ -11,13 +11,14 @@ from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 import msgspec
 
 from berlin.auth.contract import Authenticator, DeviceCode
-from berlin.errors import AuthenticationError, BerlinError, EmptyResponseError
-from berlin.formats.contract import Exchange, Format
+from berlin.errors import AuthenticationError, BerlinError, EmptyResponseError, ProtocolError
+from berlin.formats.contract import Exchange, Format, SessionFormat
 from berlin.language.models import FetchMap
 from berlin.providers.contract import LONG_CONVERSATION, Burst
 from berlin.providers.stopwatch import Stopwatch
 from berlin.transport import Answer, Sender
-from berlin.types import ChatRequest, HttpRequest, HttpResponse, Secret, Timeouts, mask
+from berlin.types import ChatRequest, Finished, HttpRequest, HttpResponse, Secret, Timeouts, mask
+from berlin.wire.html import is_page
 from berlin.wire.status import error_from_answer
 
 _T = TypeVar("_T")
@@ -64,6 +65,8 @@ class HttpProvider:
         self._transport = transport
         self._auth = auth
         self._format = format
+        # Requests that hold values of the login can only be written after it.
+        self._bound = format if isinstance(format, SessionFormat) and format.session_names else None
         self._timeouts = timeouts
 
     async def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
@@ -76,40 +79,46 @@ class HttpProvider:
         renewed = begun = False
         try:
             # What this service cannot be asked ends here, before a login.
-            opening = await self._open(request)
+            opening = await self._open(request, None)
             with Stopwatch(timeouts) as watch:
                 while True:
                     token = self._auth.token_at_hand() or await self._token(watch)
                     way = _Way(self._transport, token, watch, timeouts.connect, request.request_id)
                     try:
-                        answer = await self._ask(opening, way)
+                        if self._bound is not None:
+                            opening = await self._open(request, token)
+                        answer, call = await self._ask(opening, way)
                         try:
                             decoder = self._format.decoder()
-                            data = b""
+                            data = head = b""
                             while not decoder.done:
                                 data = await watch.wait(answer.read())
                                 events = decoder.feed(data) if data else decoder.finish()
+                                head = head or data
                                 if events:
                                     watch.progress()
                                     begun = True
-                                    yield events
+                                    yield _in_conversation(events, call)
                                 if decoder.failure is not None:
-                                    raise decoder.failure
+                                    raise self._explained(decoder.failure, head, begun)
                             if data and self._format.poll_s is None:
                                 await _drain(answer)
-                            return
                         finally:
                             answer.close()
-                    except AuthenticationError:
+                        await self._follow_up(call, way)
+                        return
+                    except AuthenticationError as error:
                         self._auth.reject(token)
                         if begun or renewed or token is None or not self._auth.renews:
-                            raise
+                            raise (
+                                error.said if isinstance(error, _LoginPageError) else error
+                            ) from None
                         renewed = True
-                        opening = await self._open(request)
+                        opening = await self._open(request, None)
         except BerlinError as error:
             failure = self._complete(error, request)
         # Tracebacks end here, and tools that report them show the locals: nothing that came in.
-        data, events = b"", []
+        data, head, events = b"", b"", []
         raise failure
 
     async def aclose(self) -> None:
@@ -181,15 +190,19 @@ class HttpProvider:
             failure = self._complete(error, None)
         raise failure
 
-    async def _open(self, request: ChatRequest) -> _Opening:
+    async def _open(self, request: ChatRequest, token: Secret | None) -> _Opening:
         """Return the first request of an exchange, and the rest of it."""
         messages = request.messages
         if len(messages) > LONG_CONVERSATION or sum(len(m.text) for m in messages) > LONG_TEXT:
-            return await asyncio.to_thread(self._begin, request)
-        return self._begin(request)
+            return await asyncio.to_thread(self._begin, request, token)
+        return self._begin(request, token)
 
-    def _begin(self, request: ChatRequest) -> _Opening:
-        exchange = self._format.encode_request(request)
+    def _begin(self, request: ChatRequest, token: Secret | None) -> _Opening:
+        if self._bound is None:
+            exchange = self._format.encode_request(request)
+        else:
+            session = self._auth.session(token, self._bound.session_names)
+            exchange = self._bound.encode_with(request, session)
         try:
             return next(exchange), exchange
         except StopIteration as done:
@@ -206,8 +219,8 @@ class HttpProvider:
         watch.restart()
         return await watch.wait(self._auth.token(self.send))
 
-    async def _ask(self, opening: _Opening, way: _Way) -> _Body:
-        """Send what comes before the chat, then the chat, and return its answer."""
+    async def _ask(self, opening: _Opening, way: _Way) -> tuple[_Body, HttpRequest]:
+        """Send what comes before the chat, then the chat, and return its answer and itself."""
         call, exchange = opening
         while exchange is not None:
             way.watch.restart()
@@ -218,8 +231,21 @@ class HttpProvider:
                 call, exchange = done.value, None
         way.watch.restart()
         if self._format.poll_s is not None:
-            return _Polled(partial(self._fetch, call, way), self._format.poll_s)
-        return await way.watch.wait(self._send(call, way))
+            return _Polled(partial(self._fetch, call, way), self._format.poll_s), call
+        return await way.watch.wait(self._send(call, way)), call
+
+    async def _follow_up(self, call: HttpRequest, way: _Way) -> None:
+        """Send what comes after the answer; whether it succeeds does not matter any more."""
+        for request in call.after:
+            with contextlib.suppress(BerlinError):
+                await way.watch.wait(self._fetch(request, way))
+
+    def _explained(self, failure: BerlinError, head: bytes, begun: bool) -> BerlinError:
+        """Return what a bad answer means: a web page, where a login runs out, that it has."""
+        is_first = isinstance(failure, ProtocolError) and not begun
+        if is_first and self._auth.is_browser_session and is_page(head):
+            return _LoginPageError(failure)
+        return failure
 
     async def _fetch(self, request: HttpRequest, way: _Way) -> HttpResponse:
         response = await self._send(request, way)
@@ -250,6 +276,8 @@ class HttpProvider:
         answer = await response.whole(MAX_ERROR_BODY_BYTES)
         said = self._format.describe_error(answer.body)
         error = error_from_answer(status, answer.headers, said)
+        if status in (302, 303) and self._auth.is_browser_session:
+            return _LoginPageError(error)
         if status in self._auth.rejected_statuses:
             return AuthenticationError(error.message, status=status)
         return error
@@ -275,6 +303,28 @@ class HttpProvider:
             link.__context__ = None
             link = link.__cause__
         return error
+
+
+class _LoginPageError(AuthenticationError):
+    """An answer that is a page, or leads to one: how browsers learn that a session has ended.
+
+    Attributes:
+        said: what it means if another login does not help.
+    """
+
+    def __init__(self, said: BerlinError) -> None:
+        super().__init__(said.message, status=said.status)
+        self.said = said
+
+
+def _in_conversation(events: Burst, call: HttpRequest) -> Burst:
+    """Return events whose end names the conversation, where only the requests knew it."""
+    if not call.conversation_id or not isinstance(events[-1], Finished):
+        return events
+    if events[-1].conversation_id:
+        return events
+    end = msgspec.structs.replace(events[-1], conversation_id=call.conversation_id)
+    return [*events[:-1], end]
 
 
 class _Body(Protocol):

@@ -13,12 +13,14 @@ from berlin.auth.flows.command import CommandMap
 from berlin.auth.flows.login import LoginMap
 from berlin.auth.flows.oauth2 import OAuth2Map
 from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
+from berlin.auth.grant import UNTAKEN
 from berlin.errors import ConfigurationError
 from berlin.formats.build import build_format
 from berlin.formats.contract import Format
 from berlin.language.chat import ChatMap
 from berlin.language.models import FetchMap
 from berlin.language.recognise import RecogniseMap
+from berlin.language.step import SESSION_NAMES
 from berlin.language.toml import find_line, parse_toml
 from berlin.types import Endpoint, Timeouts, nearest
 
@@ -42,6 +44,8 @@ class EndpointMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         allow_http: whether credentials may go over plain http to another machine.
         timeouts: the four limits, in seconds.
         example: whether the URL is only an example, as each user has another one.
+        hosts: other hosts that a URL in an answer of the service may name, such as
+            `*.example.com`; without them only the URL's own.
     """
 
     url: str
@@ -53,6 +57,7 @@ class EndpointMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allow_http: bool = False
     timeouts: Timeouts = Timeouts()
     example: bool = False
+    hosts: list[str] = []
 
 
 class ModelsMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -125,7 +130,21 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def format(self) -> Format:
         """Return the compiled format. Raises ConfigurationError."""
-        return build_format(self.chat, self.models.default)
+        return build_format(self.chat, self.models.default, session_names(self.auth))
+
+
+def session_names(auth: AuthMap) -> frozenset[str]:
+    """Return the placeholders of a login that its chat may have: the token, and what was taken."""
+    match auth:
+        case NoneMap():
+            return frozenset()
+        case LoginMap(steps=steps, refresh=refresh):
+            taken = {name for step in (*steps, *refresh) for name in step.take}
+            return frozenset(SESSION_NAMES | (taken - UNTAKEN))
+        case CommandMap(take=take):
+            return frozenset(SESSION_NAMES | (take.keys() - UNTAKEN))
+        case _:
+            return SESSION_NAMES
 
 
 def recipe_names() -> list[str]:
@@ -179,6 +198,7 @@ def resolve_endpoint(described: EndpointMap, *, allow_http: bool = False) -> End
         headers=described.headers,
         client_cert=described.client_cert,
         client_key=described.client_key,
+        hosts=described.hosts,
     )
 
 

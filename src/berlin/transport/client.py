@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
 from berlin.errors import ConfigurationError
 from berlin.transport.pools import Pools
@@ -73,7 +74,7 @@ class Transport:
         session = await self._pools.session(self._connector)
         return await session.request(
             request.method,
-            self._url(request.path),
+            self._url(request),
             params=_reveal(request.query) or None,
             data=_payload(request.body),
             headers={**self._headers, **_reveal(request.headers)},
@@ -86,7 +87,11 @@ class Transport:
         """Close the connections of the running loop."""
         await self._pools.aclose()
 
-    def _url(self, path: str) -> str:
+    def _url(self, request: HttpRequest) -> str | URL:
+        path = request.path
+        if request.is_found:
+            # To the letter: a signed URL is another one when it is quoted anew.
+            return URL(self._endpoint.resolve(path), encoded=True)
         if "://" not in path:
             return self._endpoint.url + path
         # A token service with an address of its own: named by the recipe, never by an answer.

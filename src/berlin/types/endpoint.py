@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
-from berlin.errors import ConfigurationError
+from berlin.errors import ConfigurationError, ProtocolError
 from berlin.types.secret import Secret
 
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h", "socks4")
@@ -27,6 +27,7 @@ class Endpoint(msgspec.Struct, frozen=True):
         headers: what every request carries besides its own headers.
         client_cert: PEM file with the certificate (and the key) that shows who is asking.
         client_key: PEM file with its key, if that stands apart.
+        hosts: other hosts that a URL in an answer may name; `*.example.com` is any below it.
     """
 
     url: str
@@ -36,6 +37,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
     client_cert: str | None = None
     client_key: str | None = None
+    hosts: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -48,6 +50,7 @@ class Endpoint(msgspec.Struct, frozen=True):
         headers: Mapping[str, str] | None = None,
         client_cert: str | None = None,
         client_key: str | None = None,
+        hosts: Iterable[str] = (),
     ) -> Endpoint:
         """Return a checked endpoint.
 
@@ -72,7 +75,55 @@ class Endpoint(msgspec.Struct, frozen=True):
         checked = tuple(_check_header(*header) for header in (headers or {}).items())
         if client_key is not None and client_cert is None:
             raise ConfigurationError("client_key without client_cert: give the certificate too")
-        return cls(url.rstrip("/"), secret, ca_file, allow_http, checked, client_cert, client_key)
+        named = tuple(_check_host(host) for host in hosts)
+        return cls(
+            url.rstrip("/"), secret, ca_file, allow_http, checked, client_cert, client_key, named
+        )
+
+    def resolve(self, found: str) -> str:
+        """Return the whole URL for one that an answer of the service holds.
+
+        Raises:
+            ProtocolError: if it leads to another origin, and to no host that is listed.
+        """
+        base = urlsplit(self.url)
+        if found.startswith("//"):
+            url = f"{base.scheme}:{found}"
+        elif found.startswith("/"):
+            url = f"{base.scheme}://{base.netloc}{found}"
+        else:
+            url = found if _SCHEME.match(found) else f"{self.url}/{found}"
+        try:
+            parts = _split(url.partition("#")[0], "a URL in the answer", ("http", "https"))
+        except ConfigurationError as error:
+            raise ProtocolError(error.message) from None
+        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+        ours = (base.scheme, base.hostname, base.port or _PORTS[base.scheme])
+        is_listed = parts.scheme == "https" and any(_covers(name, host) for name in self.hosts)
+        if parts.username is not None or not ((parts.scheme, host, port) == ours or is_listed):
+            raise ProtocolError(
+                f"the service's answer names a URL of another host, {host[:80]!r}; nothing was "
+                "sent there. If that is right, list it as `hosts` in the recipe's [endpoint]"
+            )
+        return parts.geturl()
+
+
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
+_PORTS = {"http": 80, "https": 443}
+_HOST = re.compile(r"(?:\*\.)?(?:[a-z0-9-]+\.)+[a-z0-9-]+")
+
+
+def _check_host(host: str) -> str:
+    if not _HOST.fullmatch(host) or (host.startswith("*.") and host.count(".") < 2):
+        raise ConfigurationError(
+            f"hosts: {host[:80]!r} is not the name of a host, such as api.example.com or "
+            "*.example.com"
+        )
+    return host
+
+
+def _covers(name: str, host: str) -> bool:
+    return host.endswith(name[1:]) if name.startswith("*.") else host == name
 
 
 def _check_header(name: str, value: str) -> tuple[str, str]:

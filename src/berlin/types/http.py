@@ -19,6 +19,10 @@ class HttpRequest(msgspec.Struct, frozen=True, repr_omit_defaults=True):
         query: parameters of the URL; they are secrets as headers are.
         body: the bytes of the body.
         dropped: members of the chat request that this request has no place for.
+        is_found: whether the path comes out of an answer: then it may only lead to the endpoint's
+            own origin, or to a host that the recipe lists.
+        conversation_id: the service's id of the conversation, where it is known before the answer.
+        after: requests to send when the answer is complete, such as one that closes a session.
     """
 
     method: str
@@ -27,6 +31,9 @@ class HttpRequest(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     query: Mapping[str, str | Secret] = {}
     body: bytes = b""
     dropped: tuple[str, ...] = ()
+    is_found: bool = False
+    conversation_id: str = ""
+    after: tuple[HttpRequest, ...] = ()
 
     def __repr__(self) -> str:
         return f"HttpRequest({self.method} {self.path}, {len(self.body)} bytes)"

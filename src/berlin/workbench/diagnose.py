@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from berlin.auth.attach import attachments
 from berlin.auth.flows.static import NoneMap
 from berlin.errors import (
     AuthenticationError,
@@ -12,7 +13,7 @@ from berlin.errors import (
     ProxyError,
     TLSError,
 )
-from berlin.language.step import Place
+from berlin.language.place import Place
 from berlin.recipes.recipe import Recipe
 from berlin.types import HttpResponse
 from berlin.wire.framings import recognise
@@ -101,7 +102,9 @@ def _by_taken(turn: TriedTurn) -> list[Hint]:
     missing = [name for name, value in turn.taken.items() if value is MISSING or value is None]
     if not missing:
         return []
-    if recognise(turn.answer.body).is_page:
+    places = [turn.part.step.take[name] for name in missing]
+    wants_json = any(isinstance(place, str) or place.is_json for place in places)
+    if wants_json and recognise(turn.answer.body).is_page:
         why = f"the answer is a web page: {turn.request.path} is not the one of the API"
         return [Hint(turn.part.path_key, why)]
     return [_missing(turn, name) for name in missing]
@@ -117,9 +120,7 @@ def _missing(turn: TriedTurn, name: str) -> Hint:
 
 
 def _in_words(place: str | Place) -> str:
-    if isinstance(place, str):
-        return place
-    return f"the header {place.header}" if place.header else f"the cookie {place.cookie}"
+    return place if isinstance(place, str) else place.words
 
 
 def _values_in(turn: TriedTurn) -> str:
@@ -141,7 +142,7 @@ def _refused_token(recipe: Recipe) -> Hint:
     if isinstance(recipe.auth, NoneMap):
         why = 'the service wants a login, and the recipe says flow = "none"'
         return Hint(("auth", "flow"), why)
-    attach = recipe.auth.attach
+    attach = attachments(recipe.auth.attach)[0]
     how = next(f"the {k} {getattr(attach, k)}" for k in _WAYS if getattr(attach, k))
     why = (
         f"the service does not accept the token as it is sent, in {how}"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from berlin.auth.attach import Attachment
+from berlin.auth.attach import Attach, Attachment, attachments
 from berlin.auth.flows.command import CommandMap
 from berlin.auth.flows.login import LoginMap
 from berlin.auth.flows.oauth2 import OAuth2Map
 from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
-from berlin.formats.contract import Exchange
-from berlin.formats.described.format import PLACEHOLDERS
-from berlin.language.step import Place, Step, compile_steps
+from berlin.formats.contract import Exchange, SessionFormat
+from berlin.language.place import Place
+from berlin.language.step import CompiledStep, Step
 from berlin.language.stream import StreamMap
 from berlin.recipes.recipe import Recipe
 from berlin.types import ChatRequest, HttpRequest, Message, Secret
@@ -108,38 +108,49 @@ def _takes(step: Step) -> Iterator[str]:
 
 
 def _place(place: str | Place) -> str:
-    match place:
-        case str():
-            return place
-        case Place(cookie="*"):
-            return "all cookies"
-        case _:
-            return f"the header {place.header}" if place.header else f"the cookie {place.cookie}"
+    return place if isinstance(place, str) else place.words
 
 
-def _attached(attach: Attachment) -> str:
+def _attached(attach: Attach) -> str:
+    return ", and ".join(map(_attached_one, attachments(attach)))
+
+
+def _attached_one(attach: Attachment) -> str:
+    value = attach.prefix + (SHOWN if attach.value == "{token}" else attach.value)
     if attach.query:
-        return f"in the URL, as ?{attach.query}={attach.prefix}{SHOWN}"
+        return f"in the URL, as ?{attach.query}={value}"
     if attach.cookie:
         name = "" if attach.cookie == "*" else f"{attach.cookie}="
-        return f"in the header Cookie: {name}{attach.prefix}{SHOWN}"
-    return f"in the header {attach.header}: {attach.prefix}{SHOWN}"
+        return f"in the header Cookie: {name}{value}"
+    return f"in the header {attach.header}: {value}"
 
 
 def _chat(recipe: Recipe, prompt: str) -> Iterator[str]:
-    exchange = recipe.format().encode_request(ChatRequest((Message.of("user", prompt),)))
-    for step, request in _requests(recipe, exchange):
+    request = ChatRequest((Message.of("user", prompt),))
+    format = recipe.format()
+    steps: list[CompiledStep] = []
+    if isinstance(format, SessionFormat):
+        session = {name: f"{{{name}}}" for name in format.session_names}
+        exchange = format.encode_with(request, session)
+        steps = format.prepare
+    else:
+        exchange = format.encode_request(request)
+    for step, call in _requests(steps, exchange):
         if not isinstance(recipe.auth, NoneMap):
-            request = recipe.auth.attach.apply(request, Secret(SHOWN))
-        yield from _request(recipe, request)
+            for attachment in attachments(recipe.auth.attach):
+                shown = {name: f"{{{name}}}" for name in attachment.names}
+                call = attachment.apply(call, Secret(SHOWN), shown)
+        yield from _request(recipe, call)
         yield from _takes(step)
+        for after in call.after:
+            yield "after the answer:"
+            yield from _request(recipe, after)
     if recipe.chat.poll_s is not None:
         yield f"again and again, every {recipe.chat.poll_s:g} s, until there is a finish reason"
 
 
-def _requests(recipe: Recipe, exchange: Exchange) -> Iterator[tuple[Step, HttpRequest]]:
+def _requests(steps: list[CompiledStep], exchange: Exchange) -> Iterator[tuple[Step, HttpRequest]]:
     """Give the requests of an exchange with their steps; each value taken is its name, loudly."""
-    steps = compile_steps(recipe.chat.prepare, PLACEHOLDERS)
     try:
         request = next(exchange)
         for compiled in steps:

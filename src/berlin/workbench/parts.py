@@ -16,7 +16,7 @@ from berlin.language.stream import StreamMap
 from berlin.recipes.recipe import Recipe
 from berlin.types import ChatRequest, HttpRequest, HttpResponse, Message
 from berlin.wire.json import DECODE_ERRORS
-from berlin.wire.pointer import MISSING, get_at, parse_pointer
+from berlin.wire.pointer import get_at, parse_pointer
 
 _OAUTH_TAKE: dict[str, Any] = {"token": "/access_token", "refresh_token": "/refresh_token"}
 _DEVICE_TAKE: dict[str, Any] = {"code": "/device_code"}
@@ -31,6 +31,14 @@ KNOWN_STREAMS: Mapping[FormatName, StreamMap] = {
         input_tokens="/usage/prompt_tokens",
         output_tokens="/usage/completion_tokens",
         error="/error",
+    ),
+    "openai-responses": StreamMap(
+        "sse",
+        text="/delta",
+        finish_reason="/response/status",
+        input_tokens="/response/usage/input_tokens",
+        output_tokens="/response/usage/output_tokens",
+        error=["/error", "/response/error"],
     ),
     "anthropic-messages": StreamMap(
         "sse",
@@ -148,12 +156,8 @@ def taken(step: Step, answer: HttpResponse, cookies: Mapping[str, str]) -> dict[
     for name, place in step.take.items():
         if isinstance(place, str):
             values[name] = get_at(document, parse_pointer(place))
-        elif place.header:
-            values[name] = answer.headers.get(place.header.lower(), MISSING)
-        elif place.cookie == "*":
-            values[name] = "; ".join(f"{n}={v}" for n, v in cookies.items()) or MISSING
         else:
-            values[name] = cookies.get(place.cookie, MISSING)
+            values[name] = place.find(answer, document, cookies)
     return values
 
 

@@ -11,8 +11,8 @@ import msgspec
 from berlin.auth.contract import Authenticator, DeviceCode
 from berlin.auth.credentials import Credentials
 from berlin.errors import BerlinError
+from berlin.language.place import Place
 from berlin.language.secrets_scan import looks_secret
-from berlin.language.step import Place
 from berlin.providers.http import HttpProvider
 from berlin.recipes.build import build_provider
 from berlin.recipes.recipe import Recipe

@@ -84,7 +84,7 @@ def describe_answer(trial: Trial) -> str:
 def _found(turn: TriedTurn, recipe: Recipe, secrets: list[Secret]) -> Iterator[str]:
     for name, value in turn.taken.items():
         place = turn.part.step.take[name]
-        where = place if isinstance(place, str) else place.header or f"cookie {place.cookie}"
+        where = place if isinstance(place, str) else place.words
         yield f"takes {name}: {where} -> {_value(value, secrets)}"
     if turn.part.place != ("chat",) or not 200 <= turn.answer.status < 300:
         return

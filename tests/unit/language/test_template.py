@@ -45,9 +45,7 @@ def test_an_unknown_placeholder_is_refused() -> None:
     """A placeholder that nobody fills is an error that names its place and the known ones."""
     with pytest.raises(ConfigurationError) as caught:
         Template({"a": [{"b": "{promt}"}]}, NAMES)
-    assert caught.value.message == (
-        "unknown placeholder {promt} at /a/0/b; known: {model}, {prompt}"
-    )
+    assert caught.value.message == ("unknown placeholder {promt} at /a/0/b; did you mean {prompt}?")
 
 
 def test_a_document_is_read_back() -> None:

@@ -64,7 +64,7 @@ def test_a_recipe_that_is_not_there(name: str) -> None:
             "url = ",
             "xyz = ",
             "unknown key 'xyz' in [endpoint]; known: url, headers, proxy, ca_file, client_cert, "
-            "client_key, allow_http, timeouts, example",
+            "client_key, allow_http, timeouts, example, hosts",
         ),
         (
             "[models]",
@@ -125,7 +125,7 @@ def test_d12_a_recipe_of_another_version(schema: int) -> None:
         (
             '"{prompt}"',
             '"{promt}"',
-            "unknown placeholder {promt} at /prompt; known: {conversation_id}",
+            "unknown placeholder {promt} at /prompt; did you mean {prompt}?",
         ),
         ('options = "/options"', 'options = "options"', "'options' is not a JSON Pointer"),
     ],

@@ -10,12 +10,13 @@ import time
 
 import msgspec
 
-from berlin.auth.attach import BEARER, Attachment
+from berlin.auth.attach import BEARER, Attach, check_attach
 from berlin.auth.contract import Flow, Send, Unattended
 from berlin.auth.credentials import Credentials
 from berlin.auth.flows.login import outline
 from berlin.auth.grant import Grant, parse_grant
 from berlin.errors import AuthenticationError, ConfigurationError, ProtocolError
+from berlin.language.step import SESSION_NAMES
 from berlin.types import Secret
 from berlin.wire.json import DECODE_ERRORS
 from berlin.wire.pointer import get_at, parse_pointer
@@ -41,13 +42,14 @@ class CommandMap(
     command: list[str]
     take: dict[str, str] = {}
     timeout_s: float = 30.0
-    attach: Attachment = BEARER
+    attach: Attach = BEARER
     rejected_statuses: tuple[int, ...] = (401,)
 
     def flow(self) -> Flow:
         """Return the flow. Raises ConfigurationError."""
         if not self.command:
             raise ConfigurationError("command is empty: name the program that prints the token")
+        check_attach(self.attach, SESSION_NAMES | self.take.keys())
         return CommandFlow(self)
 
 

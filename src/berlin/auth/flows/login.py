@@ -1,35 +1,45 @@
 """The login flow: one or several HTTP steps turn credentials into a token.
 
-A step sends a template and takes values out of the answer, by JSON Pointer, from a header or from
-a cookie. Later steps may use what earlier ones took. Cookies stay between the steps.
+A step sends a template and takes values out of the answer: out of its JSON, a header, a cookie or
+a web page. Later steps may use what earlier ones took. Cookies stay between the steps.
 """
 
 from __future__ import annotations
 
 import time
-import uuid
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from berlin.auth.attach import BEARER, Attachment
-from berlin.auth.contract import Flow, Send, Unattended
-from berlin.auth.credentials import NAMES, Credentials
+from berlin.auth.attach import BEARER, Attach, check_attach
+from berlin.auth.contract import DeviceCode, Flow, Send
+from berlin.auth.credentials import CODE, NAMES, Credentials
 from berlin.auth.grant import Grant, parse_grant
 from berlin.errors import (
     AuthenticationError,
     ConfigurationError,
     InvalidRequestError,
+    MissingCredentialsError,
     ProtocolError,
 )
-from berlin.language.step import CompiledStep, Step, compile_steps, read_object
-from berlin.types import HttpResponse, Secret
+from berlin.language.functions import make_values, totp
+from berlin.language.step import SESSION_NAMES, CompiledStep, Let, Step, compile_steps, read_object
+from berlin.types import HttpRequest, HttpResponse, Secret
 from berlin.wire.pointer import first_at, parse_pointer
 from berlin.wire.snippet import snippet
 from berlin.wire.status import EXPLANATIONS, describe_error, error_from_answer
 
 # What services answer to a wrong password, besides 401.
 REFUSED_STATUSES = frozenset({400, 401, 403, 422})
+
+MAX_REDIRECTS = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+LOGIN_NAMES = frozenset({*NAMES, CODE, "totp"})
+"""The placeholders that the steps of a login may have from the beginning."""
+
+CARRIED = SESSION_NAMES
 
 _CODES = tuple(parse_pointer(p) for p in ("/error/code", "/code", "/status"))
 
@@ -42,7 +52,8 @@ class LoginMap(
     Attributes:
         steps: the requests, in order.
         refresh: the requests that get the next token; they may use `{refresh_token}`.
-        attach: how requests carry the token.
+        let: placeholders with a value that all steps share, such as `nonce = "{random_hex:16}"`.
+        attach: how requests carry the token, and what else the login took.
         rejected_statuses: the statuses that mean: the token is no longer good.
         optional: whether the service may be used without a login; then there is none if no
             credentials are given.
@@ -50,7 +61,8 @@ class LoginMap(
 
     steps: list[Step]
     refresh: list[Step] = []
-    attach: Attachment = BEARER
+    let: dict[str, str] = {}
+    attach: Attach = BEARER
     rejected_statuses: tuple[int, ...] = (401,)
     optional: bool = False
 
@@ -59,25 +71,44 @@ class LoginMap(
         return LoginFlow(self)
 
 
-class LoginFlow(Unattended):
+class LoginFlow:
     """The flow that a `LoginMap` describes.
 
     Raises:
         ConfigurationError: if the description cannot be right.
     """
 
+    asks = True
+
     def __init__(self, login: LoginMap) -> None:
-        self._steps = compile_steps(login.steps, (*NAMES, "uuid4"))
-        self._refresh = compile_steps(login.refresh, (*NAMES, "refresh_token", "uuid4"))
-        self.asks = True
-        used = {name for step in self._steps for name in step.used}
-        self.needs = tuple(name for name in NAMES if name in used)
+        self._let = Let(login.let, LOGIN_NAMES)
+        self._steps = compile_steps(login.steps, LOGIN_NAMES | login.let.keys())
+        self._refresh = compile_steps(login.refresh, LOGIN_NAMES | login.let.keys())
+        used = {name for step in self._steps for name in step.used} | self._let.used
+        used |= {"totp_seed"} if "totp" in used else set()
+        self.needs = tuple(name for name in (*NAMES, CODE) if name in used)
         if not any("token" in step.take for step in login.steps):
             raise ConfigurationError('no step of [auth] takes a "token"')
+        names = {name for step in (*login.steps, *login.refresh) for name in step.take}
+        check_attach(login.attach, frozenset(names | CARRIED))
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether a full login needs a person: one who types a one-time code."""
+        return CODE in self.needs
+
+    async def attend(
+        self, credentials: Credentials, send: Send, announce: Callable[[DeviceCode], None]
+    ) -> Grant:
+        """Get a token with the code that a person has typed; see `Flow`."""
+        missing = [name for name in self.needs if name not in credentials.values()]
+        if missing:
+            raise MissingCredentialsError(f"the login needs {' and '.join(missing)}")
+        return await self.obtain(credentials, send)
 
     async def obtain(self, credentials: Credentials, send: Send) -> Grant:
         """Get a token by all steps; see `Flow`."""
-        return await _run(self._steps, credentials.values(), send, "the login")
+        return await self._run(self._steps, credentials.values(), send, "the login")
 
     async def renew(
         self, credentials: Credentials, refresh_token: Secret, send: Send
@@ -86,42 +117,90 @@ class LoginFlow(Unattended):
         if not self._refresh:
             return None
         values = {**credentials.values(), "refresh_token": refresh_token.reveal()}
-        grant = await _run(self._refresh, values, send, "the refresh")
+        grant = await self._run(self._refresh, values, send, "the refresh")
         if grant.refresh_token is None:
             # A service that gives no new one means that the old one goes on.
             grant = msgspec.structs.replace(grant, refresh_token=refresh_token)
         return grant
 
+    async def _run(
+        self, steps: list[CompiledStep], values: dict[str, Any], send: Send, where: str
+    ) -> Grant:
+        used = {name for step in steps for name in step.used} | self._let.used
+        values = {**values, **make_values(used)}
+        if "totp" in used:
+            values["totp"] = totp(values["totp_seed"])
+        values |= self._let.render(values)
+        taken: dict[str, Any] = {}
+        cookies: dict[str, str] = {}
+        said = ""
+        for step in steps:
+            try:
+                request = step.request({**values, **taken}, cookies)
+            except InvalidRequestError as error:  # a value that an earlier step took
+                raise ProtocolError(error.message) from error
+            account = values.get("account", "")
+            response, good = await _send(step.step, request, send, cookies, account)
+            document = read_answer(response, account, where, good, json=step.needs_json)
+            said = outline(document)
+            taken |= step.take(response, document, cookies)
+            last = step is steps[-1]
+            for name, value in taken.items():
+                if not last and not isinstance(value, str | int | float):
+                    raise ProtocolError(
+                        f"{where}: {step.step.path} gave no {name}; it says: {said}"
+                    )
+        return parse_grant(taken, time.time(), said, where, _place_of_token(steps))
 
-async def _run(steps: list[CompiledStep], values: dict[str, str], send: Send, where: str) -> Grant:
-    taken: dict[str, Any] = {}
-    cookies: dict[str, str] = {}
-    said = ""
-    for step in steps:
-        given = {**values, **taken, "uuid4": str(uuid.uuid4())}
-        try:
-            request = step.request(given, cookies)
-        except InvalidRequestError as error:  # a value that an earlier step took
-            raise ProtocolError(error.message) from error
+
+async def _send(
+    step: Step, request: HttpRequest, send: Send, cookies: dict[str, str], account: str
+) -> tuple[HttpResponse, tuple[int, ...]]:
+    """Send a step, follow its redirects if it says so, and keep the cookies of all answers.
+
+    Returns:
+        the last answer, and which statuses mean success.
+    """
+    good = step.success
+    for _ in range(MAX_REDIRECTS + 1):
         response = await send(request)
-        document = read_answer(response, values.get("account", ""), where, json=bool(step.pointers))
-        cookies.update(response.cookies)
-        said = outline(document)
-        taken |= step.take(response, document, cookies)
-        last = step is steps[-1]
-        for name, value in taken.items():
-            if not last and not isinstance(value, str | int | float):
-                raise ProtocolError(f"{where}: {step.step.path} gave no {name}; it says: {said}")
-    return parse_grant(taken, time.time(), said, where, _place_of_token(steps))
+        for name, value in response.cookies.items():
+            cookies[name] = value
+            if not value:  # how a service takes a cookie back
+                del cookies[name]
+        location = response.headers.get("location", "")
+        if response.status not in _REDIRECTS:
+            return response, good
+        if step.refused_at and step.refused_at in location:
+            raise AuthenticationError(
+                f"the service refuses account {account!r}: it leads to {snippet(location, 80)!r}",
+                status=response.status,
+            )
+        if not step.follow or (good and response.status not in good):
+            return response, good
+        if response.status not in (301, 302, 303) or not location:
+            raise ProtocolError(f"{step.path} answers {response.status} with nowhere to follow to")
+        given: dict[str, str | Secret] = {"Accept": "text/html, */*;q=0.5"}
+        if cookies:
+            given["Cookie"] = Secret("; ".join(f"{n}={v}" for n, v in cookies.items()))
+        request, good = HttpRequest("GET", location, given, is_found=True), ()
+    raise ProtocolError(f"{step.path} redirects more than {MAX_REDIRECTS} times")
 
 
 def _place_of_token(steps: list[CompiledStep]) -> str:
-    places = [step.pointers["token"] for step in steps if "token" in step.pointers]
-    return f"/{'/'.join(places[-1])}" if places else ""
+    places = [step.step.take["token"] for step in steps if "token" in step.step.take]
+    if not places:
+        return ""
+    return places[-1] if isinstance(places[-1], str) else places[-1].words
 
 
 def read_answer(
-    response: HttpResponse, account: str, where: str, *, json: bool = True
+    response: HttpResponse,
+    account: str,
+    where: str,
+    good: tuple[int, ...] = (),
+    *,
+    json: bool = True,
 ) -> dict[str, Any]:
     """Return the JSON object of an answer to a login.
 
@@ -129,7 +208,8 @@ def read_answer(
         response: the answer.
         account: who logs in, for the error.
         where: what was asked, for the error.
-        json: whether something is wanted of it; else a page or nothing will do.
+        good: the statuses that mean success; unless given, all from 200 to 299.
+        json: whether something is wanted of its JSON; else a page or nothing will do.
 
     Raises:
         AuthenticationError: if the service refuses the credentials.
@@ -144,7 +224,15 @@ def read_answer(
             else f"the service refuses the credentials: {said}",
             status=response.status,
         )
-    if not 200 <= response.status < 300:
+    if good and response.status == 200 and 200 not in good:
+        # A page with the form again is how browsers are told.
+        raise AuthenticationError(
+            f"the service refuses account {account!r}: it answers 200 in place of "
+            f"{' or '.join(map(str, good))}",
+            status=200,
+        )
+    is_good = response.status in good if good else 200 <= response.status < 300
+    if not is_good:
         raise error_from_answer(response.status, response.headers, f"{said} (at {where})")
     try:
         document = read_object(response.body, where)

@@ -11,7 +11,7 @@ from urllib.parse import quote_plus
 
 import msgspec
 
-from berlin.auth.attach import BEARER, Attachment
+from berlin.auth.attach import BEARER, Attach, check_attach
 from berlin.auth.contract import DeviceCode, Flow, Send
 from berlin.auth.credentials import Credentials
 from berlin.auth.flows.login import outline, read_answer
@@ -24,6 +24,7 @@ from berlin.errors import (
     ServiceUnavailableError,
 )
 from berlin.language.form import encode_form
+from berlin.language.step import SESSION_NAMES
 from berlin.types import HttpRequest, HttpResponse, Secret
 from berlin.wire.snippet import snippet
 
@@ -65,13 +66,14 @@ class OAuth2Map(
     scope: str = ""
     client_auth: Literal["basic", "body"] = "basic"
     parameters: dict[str, str] = {}
-    attach: Attachment = BEARER
+    attach: Attach = BEARER
     rejected_statuses: tuple[int, ...] = (401,)
 
     def flow(self) -> Flow:
         """Return the flow. Raises ConfigurationError."""
         if (self.grant == "device_code") != bool(self.device_url):
             raise ConfigurationError('device_url belongs to grant = "device_code", and only there')
+        check_attach(self.attach, SESSION_NAMES)
         return OAuth2Flow(self)
 
 

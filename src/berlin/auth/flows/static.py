@@ -7,11 +7,12 @@ import time
 
 import msgspec
 
-from berlin.auth.attach import BEARER, Attachment
+from berlin.auth.attach import BEARER, Attach, Attachment, check_attach
 from berlin.auth.contract import Flow, Send, Unattended
 from berlin.auth.credentials import Credentials
 from berlin.auth.grant import Grant, check_token
 from berlin.errors import ConfigurationError, ProtocolError
+from berlin.language.step import SESSION_NAMES
 from berlin.types import Secret
 
 
@@ -20,7 +21,7 @@ class NoneMap(
 ):
     """`flow = "none"`: the service asks for nothing."""
 
-    attach: Attachment = BEARER
+    attach: Attach = BEARER
     rejected_statuses: tuple[int, ...] = ()
 
     def flow(self) -> Flow | None:
@@ -38,12 +39,13 @@ class ApiKeyMap(
             none.
     """
 
-    attach: Attachment = BEARER
+    attach: Attach = BEARER
     rejected_statuses: tuple[int, ...] = ()
     optional: bool = False
 
     def flow(self) -> Flow | None:
         """Return the flow."""
+        check_attach(self.attach, SESSION_NAMES)
         return _Given(("api_key",))
 
 
@@ -52,11 +54,12 @@ class BasicMap(
 ):
     """`flow = "basic"`: account and password in each request (RFC 7617)."""
 
-    attach: Attachment = Attachment(header="Authorization", prefix="Basic ")
+    attach: Attach = Attachment(header="Authorization", prefix="Basic ")
     rejected_statuses: tuple[int, ...] = ()
 
     def flow(self) -> Flow | None:
         """Return the flow."""
+        check_attach(self.attach, SESSION_NAMES)
         return _Given(("account", "password"))
 
 

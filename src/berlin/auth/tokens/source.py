@@ -19,7 +19,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
 import msgspec
@@ -45,6 +45,8 @@ RENEW_AGAIN_S = 5.0
 # So long a request waits for the renewal of a token that is still good.
 RENEW_PATIENCE_S = 2.0
 MAX_SOURCES = 1024
+# A shorter value of a login, such as a user's number, would be masked in every other word.
+LONG_CHARS = 12
 
 Login: TypeAlias = Callable[[Secret | None], Awaitable[Grant]]
 """Logs in, with the refresh token if there is one."""
@@ -78,6 +80,7 @@ class TokenSource:
         self._renew_at = self._good_until = 0.0
         self._refresh_token: Secret | None = None
         self._rejected: deque[Secret] = deque(maxlen=16)
+        self._values: deque[tuple[Secret, Mapping[str, str]]] = deque(maxlen=16)
         self._login: _Login | None = None
         self._refusal: AuthenticationError | None = None
         self._refused_until = 0.0
@@ -94,7 +97,14 @@ class TokenSource:
         """The tokens at hand and those refused of late: what must never show in a message."""
         with self._lock:
             held = (self._grant.token if self._grant else None, self._refresh_token)
-            return (*self._rejected, *(token for token in held if token is not None))
+            values = (value for _, found in self._values for value in found.values())
+            long = (Secret(value) for value in values if len(value) >= LONG_CHARS)
+            return (*self._rejected, *(token for token in held if token is not None), *long)
+
+    def values_of(self, token: Secret) -> Mapping[str, str]:
+        """Return what the login took besides this token, of late."""
+        with self._lock:
+            return next((values for of, values in self._values if of == token), {})
 
     def adopt(self, token: Secret | None) -> None:
         """Take a token that somebody else got; `None` forgets the one at hand for good."""
@@ -215,6 +225,8 @@ class TokenSource:
             left = math.inf  # new, and expired already: a clock is wrong; the service will tell
         ahead = min(RENEW_AHEAD * left, LONGEST_RENEW_AHEAD_S)
         self._grant = grant
+        if grant.values:
+            self._values.appendleft((grant.token, grant.values))
         self._good_until = now + left
         self._renew_at = self._good_until - ahead * (0.5 + 0.5 * self._jitter())
         self._refresh_token = grant.refresh_token

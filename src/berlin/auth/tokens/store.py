@@ -41,6 +41,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         issued_at: when it came, in seconds since 1970.
         expires_at: until when it is good, in seconds since 1970.
         refresh_token: what gets the next one.
+        values: what else the login took.
         refused_until: until when the credentials are not tried again.
         refusals: how often they were refused in turn.
         refusal: what the service said.
@@ -54,6 +55,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     issued_at: float = 0.0
     expires_at: float | None = None
     refresh_token: str | None = None
+    values: dict[str, str] = {}
     refused_until: float = 0.0
     refusals: int = 0
     refusal: str = ""
@@ -74,6 +76,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
             issued_at=grant.issued_at,
             expires_at=grant.expires_at,
             refresh_token=refresh,
+            values=dict(grant.values),
         )
 
     def grant(self) -> Grant | None:
@@ -81,7 +84,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.token is None:
             return None
         refresh = Secret(self.refresh_token) if self.refresh_token else None
-        return Grant(Secret(self.token), self.issued_at, self.expires_at, refresh)
+        return Grant(Secret(self.token), self.issued_at, self.expires_at, refresh, self.values)
 
     def belongs_to(self, key: TokenKey) -> bool:
         """Whether it is of this key; the fingerprint is in the name under which it is stored."""

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from berlin.auth.contract import DeviceCode
-from berlin.auth.credentials import CLIENT_NAMES, USER_NAMES, Credentials
+from berlin.auth.credentials import CLIENT_NAMES, CODE, USER_NAMES, Credentials
 from berlin.auth.tokens.login_store import StoredLogin
 from berlin.cli.options import config_option, load_for_commands
 from berlin.cli.provider.ask import ask_for
@@ -35,6 +35,11 @@ from berlin.errors import TokenStoreError
 @click.option(
     "--password-stdin", is_flag=True, help="Read the password (or key) from standard input."
 )
+@click.option(
+    "--cookie",
+    is_flag=True,
+    help="Paste the cookies of a session that your browser has, instead of logging in.",
+)
 @click.option("--allow-http", is_flag=True, help="Allow plain http to another machine.")
 @config_option
 def login(
@@ -42,6 +47,7 @@ def login(
     url: str | None,
     account: str | None,
     password_stdin: bool,
+    cookie: bool,
     allow_http: bool,
     config: Path | None,
 ) -> None:
@@ -49,7 +55,8 @@ def login(
 
     The password is asked for, never taken from the command line, where others could see it. It is
     tried before it is stored: in the keyring, or where there is none in a file that only you can
-    read. A service that wants a code typed in a browser (OAuth 2 device code) shows it here.
+    read. A service that wants a code typed in a browser (OAuth 2 device code) shows it here. A
+    one-time code that the service wants is asked for here too, and never stored.
     """
     given = Overrides(url=url, allow_http=allow_http or None)
     settings = resolve_settings(
@@ -57,7 +64,11 @@ def login(
     )
     flow = settings.recipe.auth.flow()
     base = settings.endpoint.url
-    if flow is not None and flow.needs_person:
+    if cookie:
+        asyncio.run(_keep(settings, ask_for(("cookie",), None, password_stdin)["cookie"]))
+        click.echo(f"Stored the session of {base}; `berlin check {provider}` tells if it is good.")
+        return
+    if flow is not None and flow.needs_person and CODE not in flow.needs:
         asyncio.run(_try(settings))
         click.echo(f"Logged in to {base}.")
         return
@@ -70,8 +81,10 @@ def login(
     values = ask_for(needs, account, password_stdin)
     credentials = Credentials.checked("login", **client, **values)
     if flow.asks:
-        # Kept in this process only: it has to be a real login, not a token from before.
-        asyncio.run(_try(msgspec.structs.replace(settings, credentials=credentials, tokens=None)))
+        # Kept in this process only: it has to be a real login, not a token from before. But what
+        # a one-time code has opened is all that there will be.
+        tokens = settings.tokens if values.pop(CODE, None) else None
+        asyncio.run(_try(msgspec.structs.replace(settings, credentials=credentials, tokens=tokens)))
     where = login_store().save(provider, StoredLogin(base, values, allow_http))
     who = f" as {credentials.who}" if credentials.who else ""
     if flow.asks:
@@ -111,6 +124,11 @@ def _environ_without_users() -> dict[str, str]:
 async def _try(settings: Settings) -> None:
     async with Berlin.from_settings(settings) as provider:
         await provider.log_in(_announce)
+
+
+async def _keep(settings: Settings, cookie: str) -> None:
+    async with Berlin.from_settings(settings) as provider:
+        await provider.use_session(cookie)
 
 
 def _announce(code: DeviceCode) -> None:

@@ -7,33 +7,30 @@ without being built.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from berlin.errors import BerlinError, ConfigurationError, InvalidRequestError, ProtocolError
+from berlin.errors import BerlinError, ConfigurationError, InvalidRequestError
 from berlin.formats.client_request import check_model, check_options
 from berlin.formats.contract import ClientCall, Exchange
 from berlin.formats.described.decoder import MappedDecoder
 from berlin.formats.described.encoder import MappedEncoder
+from berlin.formats.described.plan import ChatPlan
 from berlin.language.chat import ChatMap
-from berlin.language.conversation import NAMES, ConversationMap
-from berlin.language.step import CompiledStep, Step, compile_steps, read_object
+from berlin.language.conversation import ConversationMap
+from berlin.language.step import CompiledStep, read_object
 from berlin.language.stream import CompiledStream
 from berlin.types import (
     ChatRequest,
     ChatResponse,
     Finished,
-    HttpResponse,
     StreamEvent,
     TextDelta,
     UsageReport,
 )
 from berlin.wire.framings import FRAMINGS
 from berlin.wire.json import encode_body
-from berlin.wire.pointer import MISSING, get_at, parse_pointer, set_at
-
-PLACEHOLDERS = frozenset({"model", "uuid4"}) | NAMES
+from berlin.wire.pointer import get_at, parse_pointer, set_at
 
 # What some clients have to send: a service that takes no options answers as long as it likes.
 LIMITS = frozenset({"max_tokens"})
@@ -55,30 +52,20 @@ class MappedFormat:
         ConfigurationError: if the description cannot be right.
     """
 
-    def __init__(self, chat: ChatMap, default_model: str) -> None:
+    def __init__(
+        self, chat: ChatMap, default_model: str, session: frozenset[str] = frozenset()
+    ) -> None:
         if chat.stream is None or chat.path is None:
             raise ConfigurationError('[chat] needs path and [chat.stream], or a format = "…"')
         self.content_type = FRAMINGS[chat.stream.framing].content_type
         self.poll_s = chat.poll_s
-        self.prepare = compile_steps(chat.prepare, PLACEHOLDERS)
-        taken = {name for step in self.prepare for name in step.step.take}
-        step = Step(
-            chat.path,
-            chat.method,
-            chat.query,
-            chat.json,
-            chat.form,
-            chat.multipart,
-            chat.headers,
-        )
-        accept = f"{self.content_type}, */*;q=0.5"
-        self.chat = CompiledStep(step, PLACEHOLDERS | taken, accept)
+        self._plan = ChatPlan(chat, session, f"{self.content_type}, */*;q=0.5")
+        self.prepare, self.chat = self._plan.prepare, self._plan.chat
+        self.session_names = self._plan.session_names
         # The step that carries the conversation: the chat itself, or one that prepares it.
-        self._steps = (*self.prepare, self.chat)
-        used = {name for step in self._steps for name in step.used}
-        self._conversation = ConversationMap(chat.messages, used)
-        self._is_numbered = "uuid4" in used
-        self._carrier = next((s for s in self._steps if s.used & {"prompt", "messages"}), self.chat)
+        steps = (*self.prepare, self.chat)
+        self._conversation = ConversationMap(chat.messages, self._plan.used)
+        self._carrier = next((s for s in steps if s.used & {"prompt", "messages"}), self.chat)
         self._options_at = _parse_place(chat.options)
         self._rename: dict[str, str] = chat.rename
         if self._options_at is not None and self._carrier.body is None:
@@ -98,7 +85,11 @@ class MappedFormat:
         }
 
     def encode_request(self, request: ChatRequest) -> Exchange:
-        """Return what is sent, step by step; see `Format`.
+        """Return what is sent, step by step; see `Format`."""
+        return self.encode_with(request, {})
+
+    def encode_with(self, request: ChatRequest, session: Mapping[str, Any]) -> Exchange:
+        """Return what is sent, with values of the login; see `SessionFormat`.
 
         Raises:
             InvalidRequestError: if this service cannot be asked that.
@@ -110,14 +101,11 @@ class MappedFormat:
         values = {
             **self._conversation.encode(request),
             "model": request.model or self._default_model,
-            "uuid4": str(uuid.uuid4()) if self._is_numbered else "",
         }
-        cookies: dict[str, str] = {}
-        for step in self.prepare:
-            response = yield step.request(values, cookies, self._body(step, values, request))
-            cookies.update(response.cookies)
-            values |= _take(step, response, cookies)
-        return self.chat.request(values, cookies, self._body(self.chat, values, request))
+        call, _ = yield from self._plan.run(
+            request, values, session, lambda step, filled: self._body(step, filled, request)
+        )
+        return call
 
     def decoder(self) -> MappedDecoder:
         """Return a decoder for one answer."""
@@ -207,21 +195,6 @@ class MappedFormat:
             for name, value in given.items()
             if name not in self._reserved
         }
-
-
-def _take(step: CompiledStep, response: HttpResponse, cookies: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a preparing step found. Raises ProtocolError if something is missing."""
-    path = step.step.path
-    document = read_object(response.body, path) if step.pointers else {}
-    taken = step.take(response, document, cookies)
-    for name, value in taken.items():
-        if value is MISSING or value is None:
-            place = step.step.take[name]
-            where = place if isinstance(place, str) else place.header or place.cookie
-            raise ProtocolError(f"{path} gave no {name} at {where}")
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise ProtocolError(f"{path} gave a {name} that is neither text nor a number")
-    return taken
 
 
 def _parse_place(options: str | None) -> tuple[str, ...] | None:

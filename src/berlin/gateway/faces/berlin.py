@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from berlin.auth.attach import Attachment
 from berlin.auth.credentials import NAMES
 from berlin.auth.flows.login import LoginMap
 from berlin.errors import (
@@ -43,8 +44,8 @@ class BerlinFace:
     def __init__(self, gateway: Gateway, accounts: Accounts, sessions: Sessions) -> None:
         recipe = load_recipe("berlin")
         login = recipe.auth
-        if not isinstance(login, LoginMap):
-            raise ConfigurationError("the Berlin recipe has no login")
+        if not isinstance(login, LoginMap) or not isinstance(login.attach, Attachment):
+            raise ConfigurationError("the Berlin recipe has no login with one token")
         self._login = CompiledStep(login.steps[0], NAMES)
         self._format = recipe.format()
         self._header, self._prefix = login.attach.header, login.attach.prefix

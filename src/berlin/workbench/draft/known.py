@@ -14,7 +14,12 @@ from berlin.types import ChatRequest, ChatResponse
 from berlin.types.accumulate import Accumulator
 from berlin.workbench.draft.captured import Exchange
 
-_NAMES: tuple[FormatName, ...] = ("openai-chat", "anthropic-messages", "ollama-chat")
+_NAMES: tuple[FormatName, ...] = (
+    "openai-chat",
+    "openai-responses",
+    "anthropic-messages",
+    "ollama-chat",
+)
 
 
 class KnownGuess(msgspec.Struct, frozen=True):

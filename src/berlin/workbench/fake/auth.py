@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 import binascii
 
-from berlin.auth.attach import Attachment
-from berlin.auth.credentials import NAMES
+import msgspec
+
+from berlin.auth.attach import Attachment, attachments
 from berlin.auth.flows.command import CommandMap
-from berlin.auth.flows.login import LoginMap
+from berlin.auth.flows.login import LOGIN_NAMES, LoginMap
 from berlin.auth.flows.oauth2 import OAuth2Map
 from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
 from berlin.errors import KeyRefusedError
-from berlin.language.backwards import Received, StepReader
-from berlin.language.step import CompiledStep, Place, compile_steps
+from berlin.language.backwards import Received, StepReader, read_text
+from berlin.language.place import Place
+from berlin.language.step import CompiledStep, Step, compile_steps
 from berlin.recipes.recipe import Recipe
 from berlin.types import HttpResponse
 from berlin.workbench.fake.handed_out import HandedOut
@@ -43,8 +45,8 @@ class AuthPlay:
         """Return what is asked before a client has a token."""
         match self._auth:
             case LoginMap() as login:
-                first = compile_steps(login.steps, (*NAMES, "uuid4"))
-                later = compile_steps(login.refresh, (*NAMES, "uuid4"))
+                first = compile_steps(login.steps, LOGIN_NAMES | login.let.keys())
+                later = compile_steps(login.refresh, LOGIN_NAMES | login.let.keys())
                 return [
                     *play_steps(first, self._recipe, self._handed),
                     *play_steps(later, self._recipe, self._handed),
@@ -58,17 +60,28 @@ class AuthPlay:
         """Check the token of a request. Raises TokenRefusedError."""
         if isinstance(self._auth, NoneMap):
             return
-        tokens = _attached(self._auth.attach, received)
-        if not any(map(self._is_good, tokens)):
-            attach = self._auth.attach
-            where = (
-                f"in the header {attach.header}"
-                if attach.header
-                else f"at {attach.query} in the URL"
-                if attach.query
-                else f"in the cookie {attach.cookie}"
-            )
-            raise TokenRefusedError(f"the token {where} is missing, wrong or expired")
+        for attach in attachments(self._auth.attach):
+            if not any(self._carries(attach, value) for value in _attached(attach, received)):
+                where = (
+                    f"in the header {attach.header}"
+                    if attach.header
+                    else f"at {attach.query} in the URL"
+                    if attach.query
+                    else f"in the cookie {attach.cookie}"
+                )
+                raise TokenRefusedError(f"the token {where} is missing, wrong or expired")
+
+    def _carries(self, attach: Attachment, value: str) -> bool:
+        """Whether a value is what the login gave."""
+        found = read_text(attach.value, value)
+        return found is not None and all(
+            self._is_good(one) if name == "token" else self._is_known(name, one)
+            for name, one in found.items()
+        )
+
+    def _is_known(self, name: str, value: str) -> bool:
+        right = self._handed.credentials.values()
+        return self._handed.knows(name, value) or right.get(name) == value
 
     def _is_good(self, token: str) -> bool:
         right = self._handed.credentials.values()
@@ -85,10 +98,10 @@ class AuthPlay:
 
 def play_steps(steps: list[CompiledStep], recipe: Recipe, handed: HandedOut) -> list[Play]:
     """Return what answers steps that follow each other: values and cookies have to come back."""
-    plays = []
+    plays: list[Play] = []
     cookies: dict[str, str] = {}
     for step in steps:
-        plays.append(_play_step(step, recipe, handed, dict(cookies)))
+        plays += _play_step(step, recipe, handed, dict(cookies))
         for name, place in step.step.take.items():
             if isinstance(place, Place) and place.cookie:
                 cookies[name] = "session" if place.cookie == "*" else place.cookie
@@ -97,7 +110,7 @@ def play_steps(steps: list[CompiledStep], recipe: Recipe, handed: HandedOut) -> 
 
 def _play_step(
     step: CompiledStep, recipe: Recipe, handed: HandedOut, cookies: dict[str, str]
-) -> Play:
+) -> list[Play]:
     reader = StepReader(step.step, path_at_fake(recipe, step.step.path))
 
     def reply(received: Received) -> HttpResponse:
@@ -108,9 +121,23 @@ def _play_step(
             if cookie in received.cookies
         }
         handed.check(reader.names | cookies.keys(), sent)
-        return step.answer(handed.give(step.step.take, {**handed.recall(sent.values()), **sent}))
+        given = handed.give(step.step.take, {**handed.recall(sent.values()), **sent})
+        landing.append(step.answer(given))
+        if step.step.follow:
+            return HttpResponse(302, {"location": f"{received.path}/landed"})
+        return landing.pop()
 
-    return Play(reader, whole(reply))
+    landing: list[HttpResponse] = []
+    plays = [Play(reader, whole(reply))]
+    if step.step.follow:
+        landed = StepReader(Step(reader.path, "GET"), f"{reader.path}/landed")
+        plays.append(Play(landed, whole(lambda received: _landed(landing.pop()))))
+    return plays
+
+
+def _landed(answer: HttpResponse) -> HttpResponse:
+    """Return the page that a redirect leads to."""
+    return msgspec.structs.replace(answer, status=200)
 
 
 def _attached(attach: Attachment, received: Received) -> list[str]:

@@ -10,10 +10,13 @@ from typing import Any
 from berlin.auth.credentials import NAMES, Credentials
 from berlin.errors import InvalidRequestError, KeyRefusedError
 from berlin.gateway.refusals import HttpFault
+from berlin.language.functions import MADE
 
 # What a client may leave out, and what is its own to choose.
-_OPTIONAL = frozenset({"conversation_id", "parent_id", "system"})
-_FREE = frozenset({"prompt", "messages", "system", "model", "uuid4"})
+_OPTIONAL = frozenset({"conversation_id", "parent_id", "system", "user"})
+_FREE = frozenset(
+    {"prompt", "messages", "history", "system", "model", "user", "totp", "code", *MADE}
+)
 
 
 class HandedOut:

@@ -33,8 +33,11 @@ def whole(reply: Callable[[Received], HttpResponse]) -> Answer:
         response = web.Response(
             status=made.status,
             body=made.body,
-            content_type="application/json",
-            headers={"Cache-Control": "no-store", **made.headers},
+            headers={
+                "Content-Type": "application/json",
+                "Cache-Control": "no-store",
+                **{name.title(): value for name, value in made.headers.items()},
+            },
         )
         for name, value in made.cookies.items():
             response.set_cookie(name, value, path="/", httponly=True)

@@ -1,0 +1,1 @@
+"""OpenAI's Responses, and Open Responses."""

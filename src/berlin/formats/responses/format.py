@@ -1,0 +1,170 @@
+"""The format of OpenAI's Responses, and of Open Responses: both ways.
+
+Source: OpenAI's API reference, the Open Responses specification, and what Codex sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from berlin.errors import BerlinError, InvalidRequestError
+from berlin.formats.contract import ClientCall, Exchange
+from berlin.formats.openai.encoder import encode_error
+from berlin.formats.responses import encoder as responses_encoder
+from berlin.formats.responses.decoder import ResponsesDecoder
+from berlin.formats.responses.encoder import ResponsesEncoder
+from berlin.formats.responses.messages import encode_messages
+from berlin.formats.responses.request import ResponsesCall, Sent, build_call, read_request
+from berlin.formats.responses.table import DIALECT
+from berlin.formats.responses.tools import encode_choice, encode_tools
+from berlin.types import ChatRequest, ChatResponse, HttpRequest, ResponseFormat, extra_of
+from berlin.wire.json import encode_body, loads
+from berlin.wire.status import EXPLANATIONS, describe_error
+
+RESPONSES_PATH = "/responses"
+
+# What the format itself fills.
+RESERVED = frozenset(
+    {*("input", "instructions", "messages", "model", "stream", "tools", "tool_choice", "text")}
+)
+
+# What this API has no word for.
+REFUSED = frozenset({"stop", "seed", "logit_bias", "min_p"})
+
+RENAMED = {"max_tokens": "max_output_tokens", "max_completion_tokens": "max_output_tokens"}
+
+Keep = Callable[[str, bytes, list[dict[str, Any]]], None]
+"""Takes the id of a whole response, the response as JSON, and its output items."""
+
+
+class ResponsesFormat:
+    """The format, both ways.
+
+    Args:
+        default_model: for requests that name none.
+        path: where the request is posted, below the endpoint's URL.
+        defaults: members of the body that a request may override.
+        rename: the service's names of options.
+        keep: takes each whole response, before its client hears of the end.
+    """
+
+    content_type = "text/event-stream; charset=utf-8"
+    poll_s: float | None = None
+
+    def __init__(
+        self,
+        default_model: str = "",
+        path: str = RESPONSES_PATH,
+        defaults: Mapping[str, Any] | None = None,
+        rename: Mapping[str, str] | None = None,
+        keep: Keep | None = None,
+    ) -> None:
+        self._default_model = default_model
+        self._path = path
+        self._defaults = dict(defaults or {})
+        self._rename = {**RENAMED, **(rename or {})}
+        self._keep = keep
+
+    def encode_request(self, request: ChatRequest) -> Exchange:
+        """Return what is sent; see `Format`."""
+        yield from ()  # nothing has to be prepared
+        instructions, items = encode_messages(request.messages, request.tools)
+        document: dict[str, Any] = {
+            # This API stores what it is sent unless told otherwise: only its own clients know.
+            **({} if _is_ours(request) else {"store": False}),
+            **self._defaults,
+            **extra_of(request.extra, DIALECT),
+            "model": request.model or self._default_model,
+            "input": items,
+            "stream": True,
+        }
+        if instructions:
+            document["instructions"] = "\n\n".join(instructions)
+        for name, value in request.options.items():
+            self._place_option(name, value, document)
+        if request.tools:
+            document["tools"] = encode_tools(request.tools)
+            document["tool_choice"] = encode_choice(request.tool_choice, request.tools)
+        if request.parallel_tool_calls is not None:
+            document["parallel_tool_calls"] = request.parallel_tool_calls
+        if request.response_format is not None:
+            chosen = _encode_format(request.response_format)
+            document["text"] = {**document.get("text", {}), "format": chosen}
+        _place_reasoning(request, document)
+        headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+        return HttpRequest("POST", self._path, headers, body=encode_body(document))
+
+    def decoder(self) -> ResponsesDecoder:
+        """Return a decoder for one answer."""
+        return ResponsesDecoder()
+
+    def describe_error(self, body: bytes) -> str:
+        """Return what the body of an error answer says."""
+        return describe_error(body, EXPLANATIONS)
+
+    def read_request(self, body: bytes) -> Sent:
+        """Return a client's request before what it refers to is known."""
+        return read_request(body)
+
+    def decode_request(self, body: bytes) -> ResponsesCall:
+        """Return what a client sent, where nothing is stored that it could refer to."""
+        sent = read_request(body)
+        if sent.previous:
+            raise InvalidRequestError.about("previous_response_id", "no answers are stored here")
+        return build_call(sent)
+
+    def encoder(self, call: ClientCall) -> ResponsesEncoder:
+        """Return an encoder for the streamed answer to a call."""
+        return ResponsesEncoder(call, self._keep)
+
+    def encode_response(self, call: ClientCall, response: ChatResponse) -> bytes:
+        """Return the whole answer to a call."""
+        return responses_encoder.encode_response(call, response, self._keep)
+
+    def encode_error(self, error: BerlinError) -> bytes:
+        """Return the body of an answer that is an error."""
+        return encode_error(error)
+
+    def _place_option(self, name: str, value: Any, document: dict[str, Any]) -> None:
+        if name in RESERVED:
+            raise InvalidRequestError(f"{name} is part of the protocol, not an option")
+        if name in REFUSED and name not in self._rename:
+            raise InvalidRequestError.about(
+                name, "this service has no option of that name; leave it out"
+            )
+        match name:
+            case "verbosity":
+                document["text"] = {**document.get("text", {}), "verbosity": value}
+            case "reasoning_effort":
+                document["reasoning"] = {**document.get("reasoning", {}), "effort": value}
+            case _:
+                document[self._rename.get(name, name)] = value
+
+
+def _is_ours(request: ChatRequest) -> bool:
+    return request.extra is not None and request.extra.dialect == DIALECT
+
+
+def _encode_format(wanted: ResponseFormat) -> dict[str, Any]:
+    if not wanted.schema:
+        return {"type": "json_object"}
+    encoded: dict[str, Any] = {
+        "type": "json_schema",
+        "name": wanted.name or "answer",
+        "schema": loads(wanted.schema),
+    }
+    if wanted.strict is not None:
+        encoded["strict"] = wanted.strict
+    return {**encoded, "description": wanted.description} if wanted.description else encoded
+
+
+def _place_reasoning(request: ChatRequest, document: dict[str, Any]) -> None:
+    wanted = request.reasoning
+    if wanted is None:
+        return
+    reasoning = {**document.get("reasoning", {}), **extra_of(wanted.extra, DIALECT)}
+    if wanted.effort:
+        reasoning["effort"] = wanted.effort
+    if reasoning:
+        document["reasoning"] = reasoning

@@ -1,0 +1,110 @@
+"""The response as an object: what every event with a response, and the whole answer, hold."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from berlin.errors import (
+    BerlinError,
+    ContextLengthError,
+    InvalidRequestError,
+    OverloadedError,
+    RateLimitError,
+)
+from berlin.formats.contract import ClientCall
+from berlin.formats.responses.request import ResponsesCall, new_id
+from berlin.types import FinishReason, Usage
+from berlin.wire.json import encode_line
+
+_INCOMPLETE: dict[FinishReason, str] = {
+    "length": "max_output_tokens",
+    "content_filter": "content_filter",
+}
+
+
+class ResponseObject:
+    """Writes the response as it is at any time of its making.
+
+    Args:
+        call: what was asked.
+
+    Attributes:
+        id: the response's id.
+    """
+
+    def __init__(self, call: ClientCall) -> None:
+        self.id = new_id("resp")
+        self._created = int(time.time())
+        echo = call.echo if isinstance(call, ResponsesCall) else {}
+        model = {"model": call.request.model}
+        # Instructions and tools are long: they are written once for all events.
+        self._echo = encode_line({**model, **echo})[1:-1]
+
+    def begun(self) -> bytes:
+        """Return the response before there is any output."""
+        return self._write("in_progress", [])
+
+    def ended(self, reason: FinishReason, output: list[dict[str, Any]], usage: Usage) -> bytes:
+        """Return the whole response."""
+        cut = _INCOMPLETE.get(reason)
+        return self._write(
+            "incomplete" if cut else "completed",
+            output,
+            usage=write_usage(usage),
+            incomplete_details={"reason": cut} if cut else None,
+            completed_at=None if cut else int(time.time()),
+        )
+
+    def failed(self, error: BerlinError, output: list[dict[str, Any]]) -> bytes:
+        """Return a response that broke off."""
+        return self._write("failed", output, error=_write_error(error))
+
+    def _write(self, status: str, output: list[dict[str, Any]], **members: Any) -> bytes:
+        told = {
+            "id": self.id,
+            "object": "response",
+            "created_at": self._created,
+            "completed_at": None,
+            "status": status,
+            "error": None,
+            "incomplete_details": None,
+            "output": output,
+            "usage": None,
+            **members,
+        }
+        return b"%b,%b}" % (encode_line(told)[:-1], self._echo)
+
+
+def ending(reason: FinishReason) -> str:
+    """Return the event that ends a stream with this finish reason."""
+    return "response.incomplete" if reason in _INCOMPLETE else "response.completed"
+
+
+def write_usage(usage: Usage) -> dict[str, Any]:
+    """Return the object that says what an answer has cost."""
+    told: dict[str, Any] = {
+        "input_tokens": usage.input_tokens,
+        "input_tokens_details": {
+            "cached_tokens": usage.cached_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+    }
+    return {**told, "estimated": True} if usage.estimated else told
+
+
+def _write_error(error: BerlinError) -> dict[str, str]:
+    # Clients of this API act on these words: they wait, or shorten their conversation.
+    match error:
+        case RateLimitError() | OverloadedError():
+            code = "rate_limit_exceeded"
+        case ContextLengthError():
+            code = error.code
+        case InvalidRequestError():
+            code = "invalid_prompt"
+        case _:
+            code = "server_error"
+    return {"code": code, "message": error.message}

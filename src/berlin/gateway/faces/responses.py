@@ -1,0 +1,200 @@
+"""The Responses face: answers that clients may come back to, with and without `/v1`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from berlin.errors import BerlinError, InvalidRequestError
+from berlin.formats.responses.format import ResponsesFormat
+from berlin.formats.responses.request import ResponsesCall, Sent, build_call
+from berlin.formats.tokens import TokenCount
+from berlin.gateway.access.caller import Caller
+from berlin.gateway.catalog import Target
+from berlin.gateway.chat import LONG_BODY_BYTES, Gateway
+from berlin.gateway.face import Route
+from berlin.gateway.observe.visit import VISIT
+from berlin.gateway.refusals import HttpFault
+from berlin.gateway.stored.record import Record
+from berlin.wire.json import encode_line
+
+MAX_LISTED = 100
+
+
+class ResponsesFace:
+    """What clients of OpenAI's Responses ask.
+
+    Args:
+        gateway: what the faces share.
+    """
+
+    name = "responses"
+    prefixes: tuple[str, ...] = ("/v1/responses", "/responses")
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._format = ResponsesFormat()
+
+    def routes(self) -> list[Route]:
+        """Return the paths of this face."""
+        return [
+            route
+            for prefix in self.prefixes
+            for route in (
+                Route("POST", prefix, self._create),
+                Route("GET", prefix, self._refuse_upgrade),
+                Route("POST", f"{prefix}/input_tokens", self._count_tokens),
+                Route("GET", prefix + "/{id}", self._show),
+                Route("DELETE", prefix + "/{id}", self._delete),
+                Route("GET", prefix + "/{id}/input_items", self._list_input),
+                Route("POST", prefix + "/{id}/cancel", self._cancel),
+            )
+        ]
+
+    def encode_error(self, error: BerlinError) -> bytes:
+        """Return the body that tells of an error."""
+        return self._format.encode_error(error)
+
+    async def _create(self, request: web.Request) -> web.StreamResponse:
+        gateway = self._gateway
+        key, tenant = self._identify(request)
+        sent, call = await self._receive(request, tenant)
+        target = self._resolve(request, key, call)
+        call = _named(call, target)
+        format = self._format
+        if call.store:
+            if gateway.stored.is_on:
+                format = ResponsesFormat(keep=partial(self._keep, tenant, sent.previous, call))
+            else:
+                call = msgspec.structs.replace(call, echo={**call.echo, "store": False})
+        return await gateway.answer(request, format, call, target, tenant or request[VISIT].remote)
+
+    async def _count_tokens(self, request: web.Request) -> web.StreamResponse:
+        """Answer with a guess: the services that could count are not asked."""
+        key, tenant = self._identify(request)
+        _, call = await self._receive(request, tenant)
+        self._resolve(request, key, call)
+        count = TokenCount(call.request).input_tokens
+        return web.json_response({"object": "response.input_tokens", "input_tokens": count})
+
+    async def _show(self, request: web.Request) -> web.StreamResponse:
+        _, tenant = self._identify(request)
+        if request.query.get("stream") == "true":
+            raise InvalidRequestError.about("stream", "a stored response is not streamed again")
+        record = await self._gateway.stored.get(tenant, request.match_info["id"])
+        return web.Response(body=record.response, content_type="application/json")
+
+    async def _delete(self, request: web.Request) -> web.StreamResponse:
+        _, tenant = self._identify(request)
+        id = request.match_info["id"]
+        await self._gateway.stored.delete(tenant, id)
+        return web.json_response({"id": id, "object": "response", "deleted": True})
+
+    async def _list_input(self, request: web.Request) -> web.StreamResponse:
+        _, tenant = self._identify(request)
+        record = await self._gateway.stored.get(tenant, request.match_info["id"])
+        listed = _list(msgspec.json.decode(record.input), request.query)
+        return web.Response(body=encode_line(listed), content_type="application/json")
+
+    async def _cancel(self, request: web.Request) -> web.StreamResponse:
+        _, tenant = self._identify(request)
+        await self._gateway.stored.get(tenant, request.match_info["id"])
+        raise InvalidRequestError("only a response that is made in the background is cancelled")
+
+    async def _refuse_upgrade(self, request: web.Request) -> web.StreamResponse:
+        self._identify(request)
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            # Clients that try a WebSocket first go on over HTTP when they read this.
+            raise HttpFault(426, "no WebSocket here: send POST over HTTP")
+        raise web.HTTPMethodNotAllowed("GET", ["POST"])
+
+    def _identify(self, request: web.Request) -> tuple[Caller | None, str]:
+        """Return the client's key, and the tenant whose responses it may see."""
+        key = self._gateway.guard.identify(request)
+        visit = request[VISIT]
+        visit.key = key.id if key is not None else ""
+        return key, visit.key
+
+    async def _receive(self, request: web.Request, tenant: str) -> tuple[Sent, ResponsesCall]:
+        """Return what a client sent, and the call that it is together with what is stored.
+
+        Raises:
+            BerlinError: if it cannot be read, or refers to what is not there.
+        """
+        gateway = self._gateway
+        sent = await gateway.receive(request, self._format.read_request)
+        history: list[dict[str, Any]] = []
+        if sent.previous:
+            history = await gateway.stored.history(tenant, sent.previous)
+        referenced = await gateway.stored.items(tenant, sent.references)
+        build = partial(build_call, sent, history, referenced)
+        is_long = history or (request.content_length or LONG_BODY_BYTES) >= LONG_BODY_BYTES
+        return sent, await asyncio.to_thread(build) if is_long else build()
+
+    def _resolve(self, request: web.Request, key: Caller | None, call: ResponsesCall) -> Target:
+        gateway, asked = self._gateway, call.request.model
+        request[VISIT].model = asked
+        target = gateway.catalog.resolve(asked)
+        gateway.guard.check_model(key, target, asked)
+        return target
+
+    def _keep(
+        self,
+        tenant: str,
+        previous: str,
+        call: ResponsesCall,
+        id: str,
+        body: bytes,
+        output: list[dict[str, Any]],
+    ) -> None:
+        """Store a whole response, just before its client hears of its end."""
+        ids = tuple(str(item["id"]) for item in (*call.items, *output) if item.get("id"))
+        sent = encode_line(call.items)
+        self._gateway.stored.put(Record(id, tenant, previous, sent, body, ids))
+
+
+def _named(call: ResponsesCall, target: Target) -> ResponsesCall:
+    """Return the call with the name of a model, which an answer has to have."""
+    if call.request.model:
+        return call
+    request = msgspec.structs.replace(call.request, model=target.full_name)
+    return msgspec.structs.replace(call, request=request)
+
+
+def _list(items: list[dict[str, Any]], query: Mapping[str, str]) -> dict[str, Any]:
+    """Return a page of items: newest first, unless the client asks otherwise."""
+    order, after = query.get("order", "desc"), query.get("after", "")
+    if order not in ("asc", "desc"):
+        raise InvalidRequestError.about("order", "must be asc or desc")
+    limit = query.get("limit", "20")
+    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= MAX_LISTED:
+        raise InvalidRequestError.about("limit", f"must be from 1 to {MAX_LISTED}")
+    items = [_whole(item) for item in (items if order == "asc" else items[::-1])]
+    ids = [item["id"] for item in items]
+    if after and after not in ids:
+        raise InvalidRequestError.about("after", "is not the id of an item of this response")
+    rest = items[ids.index(after) + 1 :] if after else items
+    page = rest[: int(limit)]
+    return {
+        "object": "list",
+        "data": page,
+        "first_id": page[0]["id"] if page else None,
+        "last_id": page[-1]["id"] if page else None,
+        "has_more": len(rest) > len(page),
+    }
+
+
+def _whole(item: dict[str, Any]) -> dict[str, Any]:
+    """Return an item as it is listed: text is a part, and a message has a status."""
+    if item["type"] != "message":
+        return item
+    content = item.get("content")
+    if isinstance(content, str):
+        kind = "output_text" if item.get("role") == "assistant" else "input_text"
+        content = [{"type": kind, "text": content}]
+    return {"status": "completed", **item, "content": content}

@@ -1,0 +1,42 @@
+"""Opens the store of responses that the configuration names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from berlin.config.paths import data_path
+from berlin.config.schema import ResponsesConfig
+from berlin.config.tokens import resolve_value
+from berlin.errors import ConfigurationError
+from berlin.gateway.stored.record import Engine
+from berlin.gateway.stored.redis import RedisEngine
+from berlin.gateway.stored.responses import StoredResponses
+from berlin.gateway.stored.sqlite import SqliteEngine
+from berlin.types import Secret
+
+
+def open_stored(
+    config: ResponsesConfig, environ: Mapping[str, str] = os.environ
+) -> StoredResponses:
+    """Return the store. Raises ConfigurationError if it cannot be what the configuration says."""
+    engine = _open(config, environ)
+    return StoredResponses(None if engine is None else lambda: engine)
+
+
+def _open(config: ResponsesConfig, environ: Mapping[str, str]) -> Engine | None:
+    name = resolve_value(config.store, "responses.store", environ) or "memory"
+    bounds = (config.expire_s, config.max_count, config.max_bytes)
+    if name == "off":
+        return None
+    if name.startswith(("redis://", "rediss://", "unix://")):
+        return RedisEngine(Secret(name), config.expire_s, config.max_bytes)
+    if name not in ("memory", "file"):
+        raise ConfigurationError(
+            f"responses.store is {name[:12]!r}; expected off, memory, file, or redis://…"
+        )
+    path = data_path("responses.sqlite") if name == "file" else None
+    try:
+        return SqliteEngine(path, *bounds)
+    except OSError as error:
+        raise ConfigurationError(f"responses.store = {name!r}: {error}") from error

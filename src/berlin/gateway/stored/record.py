@@ -1,0 +1,64 @@
+"""What is stored of a response, and the contract of what stores it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A stored response. Only the tenant who asked for it may see it.
+
+    Attributes:
+        id: its id.
+        tenant: the id of the key that asked; `""` at a gateway without keys.
+        previous: the id of the response that it goes on from; `""` if it begins anew.
+        input: the items that were sent for it, as JSON.
+        response: the response itself, as JSON.
+        item_ids: the ids of all items in both.
+    """
+
+    id: str
+    tenant: str
+    previous: str
+    input: bytes
+    response: bytes
+    item_ids: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes."""
+        return len(self.input) + len(self.response)
+
+    def items(self) -> list[dict[str, Any]]:
+        """Return its input and its output."""
+        output = msgspec.json.decode(self.response)["output"]
+        return [*msgspec.json.decode(self.input), *output]
+
+
+class Engine(Protocol):
+    """Stores records. Each method may block: all are called from one thread.
+
+    Each raises OSError if the store does not work.
+    """
+
+    def put(self, record: Record) -> None:
+        """Store a record; what is over the bounds goes, the oldest of the largest tenant first."""
+        ...
+
+    def get(self, tenant: str, id: str) -> Record | None:
+        """Return a record, whose time begins anew; `None` if there is none."""
+        ...
+
+    def find(self, tenant: str, item_id: str) -> Record | None:
+        """Return a record that has the item."""
+        ...
+
+    def delete(self, tenant: str, id: str) -> bool:
+        """Delete a record; return whether there was one."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the store."""
+        ...

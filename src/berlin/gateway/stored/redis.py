@@ -1,0 +1,112 @@
+"""Responses in Redis: shared by all replicas of a gateway."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from berlin.errors import ConfigurationError
+from berlin.gateway.stored.record import Record
+from berlin.types import Secret
+
+OPERATION_TIMEOUT_S = 1.0
+PREFIX = "berlin:response:"
+
+_decode = msgspec.msgpack.Decoder(Record).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class RedisEngine:
+    """One value for each response, one for each item in it; Redis itself forgets them in time.
+
+    How much there may be in all is Redis's own `maxmemory`.
+
+    Args:
+        url: `redis://`, `rediss://` or `unix://`, with its password.
+        expire_s: seconds after its last use that a response is forgotten.
+        max_bytes: bytes of one response at most.
+
+    Raises:
+        ConfigurationError: if the extra is not installed, or the URL is wrong.
+    """
+
+    def __init__(self, url: Secret, expire_s: float, max_bytes: int) -> None:
+        try:
+            import redis
+            from redis.backoff import NoBackoff
+            from redis.retry import Retry
+        except ImportError as error:
+            raise ConfigurationError(
+                "responses in Redis need one more package: pip install 'berlin-llm[redis]'"
+            ) from error
+        self._expire_s = max(1, round(expire_s))
+        self._max_bytes = max_bytes
+        self._errors = (redis.RedisError, OSError)
+        try:
+            self._redis: Any = redis.Redis.from_url(
+                url.reveal(),
+                socket_timeout=OPERATION_TIMEOUT_S,
+                socket_connect_timeout=OPERATION_TIMEOUT_S,
+                retry=Retry(NoBackoff(), 0),
+            )
+        except ValueError as error:
+            raise ConfigurationError(f"responses.store is not a URL of Redis: {error}") from None
+
+    def put(self, record: Record) -> None:
+        """Store a record; see `Engine`."""
+        if record.size > self._max_bytes:
+            raise OSError("the response is larger than all that may be stored")
+        data = zlib.compress(_encode(record), 1)
+
+        def run() -> None:
+            with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.set(_name(record.tenant, record.id), data, ex=self._expire_s)
+                for item in record.item_ids:
+                    pipeline.set(_name(record.tenant, item), record.id, ex=self._expire_s)
+                pipeline.execute()
+
+        self._call(run)
+
+    def get(self, tenant: str, id: str) -> Record | None:
+        """Return a record; see `Engine`."""
+        name = _name(tenant, id)
+        data = self._call(lambda: self._redis.getex(name, ex=self._expire_s))
+        if data is None:
+            return None
+        try:
+            record = _decode(zlib.decompress(data))
+        except (zlib.error, msgspec.DecodeError):
+            return None  # not a record of ours
+        return record if (record.tenant, record.id) == (tenant, id) else None
+
+    def find(self, tenant: str, item_id: str) -> Record | None:
+        """Return a record that has the item; see `Engine`."""
+        id = self._call(lambda: self._redis.get(_name(tenant, item_id)))
+        return self.get(tenant, id.decode("utf-8", "replace")) if id is not None else None
+
+    def delete(self, tenant: str, id: str) -> bool:
+        """Delete a record; see `Engine`."""
+        record = self.get(tenant, id)
+        if record is None:
+            return False
+        names = [_name(tenant, id), *(_name(tenant, item) for item in record.item_ids)]
+        for name in names:  # one by one: a cluster has them in different places
+            self._call(lambda name=name: self._redis.delete(name))  # type: ignore[misc]
+        return True
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._call(self._redis.close)
+
+    def _call(self, operation: Callable[[], Any]) -> Any:
+        try:
+            return operation()
+        except self._errors as error:
+            raise OSError(f"Redis: {type(error).__name__}: {str(error)[:100]}") from None
+
+
+def _name(tenant: str, id: str) -> str:
+    return f"{PREFIX}{tenant}:{id}"

@@ -1,0 +1,165 @@
+"""The stored responses as the gateway uses them: in order, without blocking, each to its tenant."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from berlin.errors import InvalidRequestError, UnavailableError
+from berlin.gateway.stored.record import Engine, Record
+from berlin.gateway.stored.sqlite import SqliteEngine
+
+EXPIRE_S = 30 * 86_400.0
+MAX_COUNT = 10_000
+MAX_BYTES = 128 * 1024 * 1024
+
+MAX_WAITING = 1_000
+"""Responses that wait to be stored at most: a slow disk must not fill the memory."""
+
+MAX_CHAIN = 1_000
+"""Responses that one may go on from, one after the other, at most."""
+
+_T = TypeVar("_T")
+_log = logging.getLogger("berlin.gateway")
+
+
+class StoredResponseNotFoundError(InvalidRequestError):
+    """There is no such response, it has expired, or it is another tenant's."""
+
+    http_status = 404
+    code = "response_not_found"
+
+
+class StoredResponses:
+    """Stores and finds responses, one operation after the other.
+
+    What was stored before is found after, so a client may go on from a response as soon as it has
+    heard of its end.
+
+    Args:
+        open_engine: opens what stores them, at the first use; `None` stores nothing.
+    """
+
+    def __init__(self, open_engine: Callable[[], Engine] | None) -> None:
+        self._open_engine = open_engine
+        self._engine: Engine | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self._waiting = 0
+
+    @classmethod
+    def in_memory(cls) -> StoredResponses:
+        """Return a store that ends with the process."""
+        return cls(lambda: SqliteEngine(None, EXPIRE_S, MAX_COUNT, MAX_BYTES))
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is stored."""
+        return self._open_engine is not None
+
+    def put(self, record: Record) -> None:
+        """Let a response be stored; nobody waits for it."""
+        if not self.is_on:
+            return
+        if self._waiting >= MAX_WAITING:
+            _log.warning("responses.not_stored reason=%s", "too many wait to be stored")
+            return
+        self._waiting += 1
+        loop = asyncio.get_running_loop()
+
+        def end(done: Future[None]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and the count with it
+                loop.call_soon_threadsafe(self._end, done)
+
+        self._begin(lambda engine: engine.put(record)).add_done_callback(end)
+
+    async def history(self, tenant: str, id: str) -> list[dict[str, Any]]:
+        """Return the items of a response and of those that it goes on from, oldest first.
+
+        Raises:
+            StoredResponseNotFoundError: if one of them is not there.
+            UnavailableError: if the store does not work.
+        """
+
+        def read(engine: Engine) -> list[dict[str, Any]]:
+            found: list[list[dict[str, Any]]] = []
+            at = id
+            while at:
+                record = engine.get(tenant, at)
+                if record is None or len(found) >= MAX_CHAIN:
+                    raise _not_found(at, "previous_response_id")
+                found.append(record.items())
+                at = record.previous
+            return [item for items in reversed(found) for item in items]
+
+        if not self.is_on:
+            raise _not_found(id, "previous_response_id")
+        return await self._run(read)
+
+    async def get(self, tenant: str, id: str) -> Record:
+        """Return a response. Raises StoredResponseNotFoundError, UnavailableError."""
+        record = await self._run(lambda engine: engine.get(tenant, id)) if self.is_on else None
+        if record is None:
+            raise _not_found(id)
+        return record
+
+    async def items(self, tenant: str, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return the stored items with these ids, as far as there are. Raises UnavailableError."""
+
+        def read(engine: Engine) -> dict[str, dict[str, Any]]:
+            found: dict[str, dict[str, Any]] = {}
+            for id in ids:
+                if id not in found and (record := engine.find(tenant, id)) is not None:
+                    found |= {item["id"]: item for item in record.items() if "id" in item}
+            return found
+
+        return await self._run(read) if ids and self.is_on else {}
+
+    async def delete(self, tenant: str, id: str) -> None:
+        """Delete a response. Raises StoredResponseNotFoundError, UnavailableError."""
+        if not self.is_on or not await self._run(lambda engine: engine.delete(tenant, id)):
+            raise _not_found(id)
+
+    def close(self) -> None:
+        """Store what still waits, and let go of the store."""
+        if self._thread is not None:
+            self._begin(lambda engine: engine.close())
+            self._thread.shutdown()
+        self._thread = self._engine = self._open_engine = None
+
+    def _begin(self, work: Callable[[Engine], _T]) -> Future[_T]:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "stored-responses")
+        return self._thread.submit(self._work, work)
+
+    def _work(self, work: Callable[[Engine], _T]) -> _T:
+        if self._engine is None:
+            if self._open_engine is None:
+                raise OSError("closed")
+            self._engine = self._open_engine()
+        return work(self._engine)
+
+    async def _run(self, work: Callable[[Engine], _T]) -> _T:
+        try:
+            return await asyncio.wrap_future(self._begin(work))
+        except OSError as error:
+            _log.warning("responses.store_failed error=%s", error)
+            raise UnavailableError(
+                "the stored responses cannot be read at present; try again", retry_after=2
+            ) from error
+
+    def _end(self, done: Future[None]) -> None:
+        self._waiting -= 1
+        if (error := done.exception()) is not None:
+            _log.warning("responses.not_stored reason=%s", error)
+
+
+def _not_found(id: str, param: str | None = None) -> StoredResponseNotFoundError:
+    error = StoredResponseNotFoundError(
+        f"there is no stored response {id[:80]!r}; it may have expired"
+    )
+    error.param = param
+    return error

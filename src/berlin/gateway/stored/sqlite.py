@@ -1,0 +1,139 @@
+"""Responses in SQLite: in a file, or in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from berlin.auth.tokens.private_file import make_private_folder
+from berlin.gateway.stored.record import Record
+
+BUSY_TIMEOUT_S = 5.0
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS responses (
+  tenant TEXT NOT NULL, id TEXT NOT NULL, previous TEXT NOT NULL,
+  input BLOB NOT NULL, response BLOB NOT NULL, size INTEGER NOT NULL, used_at REAL NOT NULL,
+  PRIMARY KEY (tenant, id)
+) STRICT;
+CREATE INDEX IF NOT EXISTS by_age ON responses (used_at, tenant, size);
+CREATE TABLE IF NOT EXISTS items (
+  tenant TEXT NOT NULL, item TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (tenant, item)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS by_response ON items (tenant, id);
+CREATE TRIGGER IF NOT EXISTS forget AFTER DELETE ON responses
+BEGIN DELETE FROM items WHERE tenant = old.tenant AND id = old.id; END;
+"""
+_LARGEST = "SELECT tenant FROM responses GROUP BY tenant ORDER BY sum(size) DESC LIMIT 1"
+
+
+class SqliteEngine:
+    """One table of responses, one of the items in them.
+
+    Args:
+        path: the file; `None` keeps everything in memory.
+        expire_s: seconds after its last use that a response is forgotten.
+        max_count: responses at most.
+        max_bytes: bytes of all responses at most.
+        clock: seconds since the epoch.
+
+    Raises:
+        OSError: if the file cannot be opened.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        expire_s: float,
+        max_count: int,
+        max_bytes: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._expire_s = expire_s
+        self._max_count = max_count
+        self._max_bytes = max_bytes
+        self._clock = clock
+        with _as_os_error():
+            self._database = _open(path)
+
+    def put(self, record: Record) -> None:
+        """Store a record; see `Engine`."""
+        now = self._clock()
+        row = (record.tenant, record.id, record.previous, record.input, record.response)
+        items = [(record.tenant, item, record.id) for item in record.item_ids]
+        with _as_os_error(), self._database:
+            run = self._database.execute
+            run("DELETE FROM responses WHERE used_at < ?", (now - self._expire_s,))
+            if record.size > self._max_bytes:
+                raise OSError("the response is larger than all that may be stored")
+            insert = "INSERT OR REPLACE INTO responses VALUES (?, ?, ?, ?, ?, ?, ?)"
+            run(insert, (*row, record.size, now))
+            self._database.executemany("INSERT OR REPLACE INTO items VALUES (?, ?, ?)", items)
+            while self._is_over():
+                oldest = f"WHERE tenant = ({_LARGEST}) ORDER BY used_at LIMIT 1"
+                run(f"DELETE FROM responses WHERE rowid = (SELECT rowid FROM responses {oldest})")  # noqa: S608
+
+    def get(self, tenant: str, id: str) -> Record | None:
+        """Return a record; see `Engine`."""
+        now = self._clock()
+        at = (now, tenant, id, now - self._expire_s)
+        with _as_os_error(), self._database:
+            found = self._database.execute(
+                "UPDATE responses SET used_at = ? WHERE tenant = ? AND id = ? AND used_at >= ? "
+                "RETURNING id, tenant, previous, input, response",
+                at,
+            ).fetchall()
+        return Record(*found[0]) if found else None
+
+    def find(self, tenant: str, item_id: str) -> Record | None:
+        """Return a record that has the item; see `Engine`."""
+        with _as_os_error():
+            found = self._database.execute(
+                "SELECT id FROM items WHERE tenant = ? AND item = ?", (tenant, item_id)
+            ).fetchone()
+        return self.get(tenant, found[0]) if found else None
+
+    def delete(self, tenant: str, id: str) -> bool:
+        """Delete a record; see `Engine`."""
+        at = (tenant, id, self._clock() - self._expire_s)
+        with _as_os_error(), self._database:
+            gone = self._database.execute(
+                "DELETE FROM responses WHERE tenant = ? AND id = ? AND used_at >= ?", at
+            )
+            return gone.rowcount > 0
+
+    def close(self) -> None:
+        """Close the file."""
+        with contextlib.suppress(sqlite3.Error):
+            self._database.close()
+
+    def _is_over(self) -> bool:
+        found = self._database.execute("SELECT count(*), total(size) FROM responses").fetchone()
+        return bool(found[0] > self._max_count or found[1] > self._max_bytes)
+
+
+def _open(path: Path | None) -> sqlite3.Connection:
+    if path is not None:
+        make_private_folder(path.parent)
+        # Only its owner may read it: it is made so, before anything is in it.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    database = sqlite3.connect(path or ":memory:", timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+    if path is not None:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+        database.execute("PRAGMA secure_delete = ON")
+    database.executescript(_SCHEMA)
+    return database
+
+
+@contextmanager
+def _as_os_error() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise OSError(f"SQLite: {error}") from error
