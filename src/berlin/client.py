@@ -18,7 +18,7 @@ from berlin.config import (
     resolve_settings,
 )
 from berlin.errors import BerlinError
-from berlin.providers.contract import AsyncGeneratorProvider, Bursts
+from berlin.providers.contract import AsyncGeneratorProvider, Bursts, Provider
 from berlin.recipes.build import build_provider
 from berlin.routing.health import Health
 from berlin.routing.retry import Retry
@@ -224,6 +224,11 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
             request = msgspec.structs.replace(request, model=self._settings.model)
         return self._health.bursts(request)
 
+    @property
+    def once(self) -> Provider:
+        """The provider without its retries, for wrappers that decide when to ask again."""
+        return _Once(self._provider, self._settings)
+
     def watch_logins(self, observe: Callable[[str], None]) -> None:
         """Tell of each login from now on: `ok`, or the code of the error."""
         self._auth.observe = observe
@@ -280,6 +285,28 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._settings.endpoint.url!r})"
+
+
+class _Once:
+    """A provider whose requests are sent once; its connections belong to another."""
+
+    def __init__(self, inner: Provider, settings: Settings) -> None:
+        self._inner = inner
+        self._settings = settings
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The limits of requests that bring none of their own."""
+        return self._settings.timeouts
+
+    def bursts(self, request: ChatRequest) -> Bursts:
+        """Answer a request; see `Provider`."""
+        if not request.model and self._settings.model:
+            request = msgspec.structs.replace(request, model=self._settings.model)
+        return self._inner.bursts(request)
+
+    async def aclose(self) -> None:
+        """Leave the connections to their owner."""
 
 
 def build_named(name: str, config: Config) -> AsyncGeneratorProvider:

@@ -10,6 +10,7 @@ from berlin.config import Names
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.open_count import OpenCount
 from berlin.providers.contract import Provider
+from berlin.routing.base.circuit import State
 
 AT_ONCE = 64
 WAITING = 256
@@ -32,8 +33,11 @@ class Service:
         capabilities: what it can do besides text: `tools`, `images`, `reasoning`, `json`.
         key: what tells it from another service of its name, after a change of configuration.
         admission: how many requests it answers at once.
+        is_routed: whether it is made of several, so that the answer names the one who gave it.
+        holds: whether nothing of an answer comes before its end.
 
     Attributes:
+        bare: what answers, without the limits of its table.
         open: counts the requests that are with it.
     """
 
@@ -50,9 +54,11 @@ class Service:
         fetch: Callable[[], Awaitable[Iterable[str]]] | None = None,
         capabilities: Iterable[str] = (),
         key: Hashable = None,
+        is_routed: bool = False,
+        holds: bool = False,
     ) -> None:
         self.name = name
-        self.provider = provider
+        self.provider = self.bare = provider
         self.default = default
         self.learn(models)
         self.aliases = dict(aliases or {})
@@ -61,6 +67,8 @@ class Service:
         self.fetch = fetch
         self.capabilities = frozenset(capabilities)
         self.key = key
+        self.is_routed = is_routed
+        self.holds = holds
         self.open = OpenCount()
 
     async def retire(self) -> None:
@@ -97,12 +105,19 @@ class Catalog:
     Args:
         services: the providers; the first is asked when a client names none.
         aliases: names of models that clients may use, and the `provider:model` that they mean.
+        circuits: returns the states of the circuit breakers, by provider.
 
     Raises:
         ConfigurationError: if an alias means nothing.
     """
 
-    def __init__(self, services: Iterable[Service], aliases: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        services: Iterable[Service],
+        aliases: Mapping[str, str] | None = None,
+        circuits: Callable[[], Mapping[str, State]] = dict,
+    ) -> None:
+        self.circuits = circuits
         self.services = {service.name: service for service in services}
         self._default = next(iter(self.services.values()))
         help_text = "GET /v1/models lists all"

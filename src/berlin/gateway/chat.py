@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable
-from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
@@ -14,6 +13,7 @@ from berlin.auth.tokens.shared import SharedTokens
 from berlin.errors import UnavailableError
 from berlin.formats.contract import ClientCall, Format
 from berlin.gateway.access.guard import Guard
+from berlin.gateway.answering import Head
 from berlin.gateway.body import Bodies
 from berlin.gateway.catalog import Catalog, Service, Target
 from berlin.gateway.observe.metrics import Metrics, NoMetrics
@@ -131,25 +131,27 @@ class Gateway:
         """
         visit, service = request[VISIT], target.service
         visit.provider, visit.stream = service.name, call.stream
-        chat = msgspec.structs.replace(call.request, model=target.model, request_id=visit.id)
-        headers = {"x-berlin-model": _printable(target.full_name)}
+        chat = msgspec.structs.replace(
+            call.request,
+            model=target.model,
+            request_id=visit.id,
+            tenant=call.request.tenant or tenant,
+            whole=not call.stream,
+        )
+        head = Head(format, call, target)
         with service.open, self.streams.open:
             async with service.admission.enter(tenant):
                 bursts = service.provider.bursts(chat)
                 if call.stream:
-                    headers["Content-Type"] = format.content_type
                     self.metrics.open_stream(visit.face)
                     try:
-                        encoder = format.encoder(call)
-                        return await self.streams.stream(request, bursts, encoder, headers, visit)
+                        return await self.streams.stream(
+                            request, bursts, head, visit, held=service.holds
+                        )
                     finally:
                         self.metrics.close_stream(visit.face)
                 answer = await self.streams.whole(bursts, visit)
-        body = format.encode_response(call, answer)
+        body = head.encode_response(answer)
         visit.bytes_out = len(body)
+        headers = head.headers(answer.started)
         return web.Response(body=body, content_type="application/json", headers=headers)
-
-
-@lru_cache
-def _printable(text: str) -> str:
-    return "".join(c if " " <= c <= "~" else "?" for c in text)[:200]

@@ -8,11 +8,13 @@ from berlin.errors import (
     AuthenticationError,
     BerlinError,
     ConfigurationError,
+    ConnectionLostError,
     InvalidRequestError,
     PermissionDeniedError,
     TransportError,
     UpstreamTimeoutError,
 )
+from berlin.gateway.observe.visit import Visit
 
 STATUS_CODES = {
     400: "invalid_request",
@@ -56,8 +58,10 @@ def public(error: BerlinError) -> BerlinError:
             said, status = "the service refuses the gateway's own credentials", 502
         case UpstreamTimeoutError():
             said, status = "the service took too long to answer", 504
+        case ConnectionLostError():
+            said, status = "the connection to the service broke", 502
         case TransportError():
-            said, status = "the service could not be reached, or the connection broke", 502
+            said, status = "the service could not be reached", 502
         case _ if type(error) is BerlinError:
             said, status = "internal error; the gateway's log says more", 500
         case _:
@@ -65,6 +69,16 @@ def public(error: BerlinError) -> BerlinError:
     told = error.again()
     told.args = (said,)
     told.http_status = status  # type: ignore[misc]  # of this one error
+    return told
+
+
+def broken_off(error: BerlinError, visit: Visit) -> BerlinError:
+    """Return the error of an answer that had begun: it tells the client how much had come."""
+    told = public(error)
+    if visit.events:
+        told = told.again() if told is error else told
+        came = f"{visit.events} event" + ("s" if visit.events > 1 else "")
+        told.args = (f"{told.message} (after {came} of the answer)",)
     return told
 
 
@@ -77,6 +91,8 @@ def headers_of(error: BerlinError) -> dict[str, str]:
     if not error.retryable and error.http_status in (408, 409, 429, *range(500, 600)):
         # What clients would send again by themselves, in vain.
         headers["x-should-retry"] = "false"
+    if error.failed:
+        headers["x-berlin-attempts"] = str(sum(attempt.sent for attempt in error.failed))
     if error.http_status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return headers

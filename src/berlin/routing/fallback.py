@@ -96,7 +96,7 @@ class Fallback:
             request = msgspec.structs.replace(request, whole=True)
         answer = _FirstThatAnswers(self, request)
         if self.break_after_text == "continue" and request.stream and not request.whole:
-            return Continued(answer, request, self.continues)
+            return Continued(answer, request, self.continues, self.clock)
         return answer
 
     def goes_on(self, error: BerlinError) -> bool:

@@ -1,0 +1,70 @@
+"""What an answer says of who gave it: headers, and the model's name in its body."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import msgspec
+
+from berlin.formats.contract import ClientCall, EventEncoder, Format
+from berlin.gateway.catalog import Target
+from berlin.types import ChatResponse, Started
+
+
+class Head:
+    """The beginning of the answer to one call. It is made when it is known who answers.
+
+    Args:
+        format: the dialect of the answer.
+        call: what the client asked for.
+        target: the provider and model that it named.
+    """
+
+    def __init__(self, format: Format, call: ClientCall, target: Target) -> None:
+        self._format = format
+        self._call = call
+        self._target = target
+
+    def encoder(self, started: Started | None) -> EventEncoder:
+        """Return an encoder for the stream."""
+        return self._format.encoder(self._named(started))
+
+    def encode_response(self, answer: ChatResponse) -> bytes:
+        """Return the body of a whole answer."""
+        return self._format.encode_response(self._named(answer.started), answer)
+
+    def headers(self, started: Started | None) -> dict[str, str]:
+        """Return the headers that say which model was asked, who answered, and how."""
+        asked = self._target.full_name.removesuffix(":")
+        headers = {"x-berlin-model": printable(asked)}
+        headers |= who_answered(started, self._target.service.name)
+        if self._call.stream:
+            headers["Content-Type"] = self._format.content_type
+        return headers
+
+    def _named(self, started: Started | None) -> ClientCall:
+        """Return the call with the name of the model that answers, if others might have."""
+        if started is None or not self._target.service.is_routed or not started.provider:
+            return self._call
+        name = f"{started.provider}:{started.model}".removesuffix(":")
+        request = msgspec.structs.replace(self._call.request, model=name)
+        return msgspec.structs.replace(self._call, request=request)
+
+
+def who_answered(started: Started | None, asked: str) -> dict[str, str]:
+    """Return the headers that name the provider and the number of requests that were sent."""
+    if started is None:
+        return {"x-berlin-provider": printable(asked), "x-berlin-attempts": "1"}
+    headers = {
+        "x-berlin-provider": printable(started.provider or asked),
+        "x-berlin-attempts": str(started.attempts),
+    }
+    if started.age_s is not None:
+        headers["Age"] = str(int(started.age_s))
+    return headers
+
+
+@lru_cache
+def printable(text: str) -> str:
+    """Return a text as the value of a header."""
+    return "".join(c if " " <= c <= "~" else "?" for c in text)[:200]

@@ -1,0 +1,82 @@
+"""Models that are made of several providers, as the gateway offers them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+
+from berlin.client import Berlin, build_named
+from berlin.config import Config
+from berlin.config.routes import Routes
+from berlin.gateway.access.admission import Admission
+from berlin.gateway.catalog import AT_ONCE, WAIT_S, WAITING, Catalog, Service
+from berlin.providers.contract import Bursts, Provider
+from berlin.routing.base.circuit import State
+from berlin.types import ChatRequest
+
+
+def build_models(
+    config: Config, services: dict[str, Service], before: Catalog | None
+) -> tuple[dict[str, Service], Callable[[], Mapping[str, State]]]:
+    """Return the models of a configuration as services, and what tells the states of circuits.
+
+    The providers within share connections and logins with the services; their limits become
+    those of the services, too.
+
+    Args:
+        config: the whole file.
+        services: the providers.
+        before: the providers and models so far; they stay if nothing has changed.
+    """
+    key = (repr(config.models), repr(config.providers), tuple(s.key for s in services.values()))
+    if before is not None and config.models:
+        kept = {name: before.services[name] for name in config.models if name in before.services}
+        if len(kept) == len(config.models) and all(s.key == key for s in kept.values()):
+            return kept, before.circuits
+    opened: dict[str, Provider] = {}
+
+    def open_provider(name: str) -> Provider:
+        if name in services:
+            return _once(services[name].bare)
+        if name not in opened:
+            opened[name] = build_named(name, config)
+        return _once(opened[name])
+
+    routes = Routes(config, open_provider)
+    models = {name: _service(name, config, routes, services, key) for name in config.models}
+    for name, service in services.items():
+        if name in config.providers:
+            service.provider = routes.limited(name, service.bare)
+    return models, lambda: routes.states
+
+
+def _service(
+    name: str, config: Config, routes: Routes, services: dict[str, Service], key: Hashable
+) -> Service:
+    model = config.models[name]
+    return Service(
+        name,
+        routes.open(name),
+        # The limits of the providers hold; this one only bounds what waits for them.
+        admission=Admission(AT_ONCE * (len(model.entries) + 1), WAITING, WAIT_S),
+        capabilities=set().union(*(s.capabilities for s in services.values())),
+        key=key,
+        is_routed=True,
+        holds=model.break_after_text == "hold",
+    )
+
+
+def _once(provider: Provider) -> Provider:
+    return provider.once if isinstance(provider, Berlin) else _Borrowed(provider)
+
+
+class _Borrowed:
+    """A provider that is closed by its owner."""
+
+    def __init__(self, inner: Provider) -> None:
+        self._inner = inner
+
+    def bursts(self, request: ChatRequest) -> Bursts:
+        return self._inner.bursts(request)
+
+    async def aclose(self) -> None:
+        pass
