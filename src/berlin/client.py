@@ -17,6 +17,7 @@ from berlin.config import (
     load_config,
     resolve_settings,
 )
+from berlin.config.compose import compose
 from berlin.errors import BerlinError
 from berlin.providers.contract import AsyncGeneratorProvider, Bursts, Provider
 from berlin.recipes.build import build_provider
@@ -192,7 +193,8 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
             settings.timeouts,
             settings.tokens,
         )
-        self._health = Health(Retry(self._provider, settings.timeouts))
+        self._composed = compose(self._provider, settings)
+        self._health = Health(Retry(self._composed, settings.timeouts))
 
     @property
     def url(self) -> str:  # type: ignore[override]  # the class has its own, see _BerlinType
@@ -227,7 +229,7 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
     @property
     def once(self) -> Provider:
         """The provider without its retries, for wrappers that decide when to ask again."""
-        return _Once(self._provider, self._settings)
+        return _Once(self._composed, self._settings)
 
     def watch_logins(self, observe: Callable[[str], None]) -> None:
         """Tell of each login from now on: `ok`, or the code of the error."""

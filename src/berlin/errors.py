@@ -76,6 +76,8 @@ class BerlinError(RuntimeError):
     Attributes:
         failed: all attempts that were made, this one included, where there was more than one.
         causes: the errors of all providers that were asked, where there was more than one.
+        private: whether the message is for the operator only, because it tells of the inside: an
+            address, a login, or bytes that may be anything. Clients of a gateway get its class.
     """
 
     retryable: ClassVar[bool] = False
@@ -103,6 +105,7 @@ class BerlinError(RuntimeError):
         self.status = status
         self.retry_after = retry_after
         self.request_id = request_id
+        self.private = False
 
     @property
     def message(self) -> str:

@@ -170,7 +170,11 @@ async def test_c20_ascii_only_terminal(tmp_path: Path) -> None:
 async def test_c20_ascii_only_errors(tmp_path: Path) -> None:
     """Messages on stderr with characters beyond ASCII do not crash there either."""
     ended = await Cli(tmp_path).run(
-        *("chat", "-m", "berlin", "Hi"), LC_ALL="C", PYTHONCOERCECLOCALE="0", PYTHONUTF8="0"
+        *("chat", "-m", "berlin", "Hi"),
+        LC_ALL="C",
+        PYTHONCOERCECLOCALE="0",
+        PYTHONUTF8="0",
+        BERLIN_URL="http://127.0.0.1:9",
     )
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.startswith("berlin: there is no account and password to log in with.")

@@ -171,7 +171,7 @@ async def test_text_in_a_pipe_is_exact(tmp_path: Path) -> None:
         (("chat", "  "), "the prompt is empty"),
         (("chat",), "there is no prompt: give one, or pipe text in"),
         (("chat", "--nope", "Hi"), "No such option '--nope'"),
-        (("chat", "-o", "temperature"), "requires 2 arguments"),
+        (("chat", "-o", "temperature"), "'temperature' is not NAME=VALUE, such as temperature=0.5"),
         (("chat", "-o", "token", "abc", "Hi"), "token is part of the protocol"),
         (("chat", "-o", "temperature", "NaN", "Hi"), "options.temperature: NaN"),
         (("nope",), "No such command 'nope'"),

@@ -9,7 +9,7 @@ from support.chat_service import HANG, Answer, ChatService, Piece
 from support.cli import NOTICE, Cli
 
 CTRL_C, CTRL_D = "\x03", "\x04"
-READY = "Ctrl-C stops an answer, Ctrl-D ends the conversation."
+READY = "Ctrl-C stops an answer, Ctrl-D ends the conversation, /help lists the commands."
 
 
 async def test_second_question_carries_the_history(tmp_path: Path) -> None:

@@ -35,8 +35,17 @@ PAGES = [
 HELP = re.compile(r"<!-- help: ([a-z ]+) -->\n```text\n(.*?)\n```\n<!-- /help -->", re.DOTALL)
 COMMANDS = {
     "berlin",
-    *("chat", "login", "logout", "providers", "check", "tokens", "tokens clear"),
-    *("recipe", "recipe new", "recipe check", "recipe try", "recipe serve"),
+    *("chat", "logs", "models", "completion"),
+    *("login", "logout", "providers", "check", "tokens", "tokens clear"),
+    *(
+        "recipe",
+        "recipe list",
+        "recipe show",
+        "recipe new",
+        "recipe check",
+        "recipe try",
+        "recipe serve",
+    ),
     *("recipe record", "recipe replay", "recipe schema"),
     *("serve", "config", "config check", "config path"),
     *("account", "account add", "account list", "account remove"),

@@ -28,7 +28,7 @@ BERLIN = (sys.executable, "-W", "error", "-m", "berlin")
 
 NOTICE = (
     "berlin: this is the built-in guide, not a model. "
-    "To use a real service: berlin login --url https://your.service\n"
+    "To use a real service: berlin add https://your.service\n"
 )
 
 # Makes the terminal on descriptor 0 the one whose Ctrl-C reaches the program.

@@ -272,6 +272,7 @@ class Authenticator:
             # Here already: it is remembered, stored, and the cause of what each waiter gets.
             secrets = (*self.secrets, *((refresh_token,) if refresh_token else ()))
             error.args = (mask(error.message, secrets), *error.args[1:])
+            error.private = True  # no client asked for this request
             raise
         self.observe("ok")
         return grant

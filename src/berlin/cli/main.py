@@ -17,6 +17,7 @@ EXIT_BROKEN_PIPE = 141
 # Module, command and one line of help.
 COMMANDS = {
     "chat": ("berlin.cli.chat.command", "chat", "Ask a question, or hold a conversation."),
+    "logs": ("berlin.cli.chat.logs", "logs", "List and search the conversations that were kept."),
     "login": ("berlin.cli.provider.login", "login", "Log in to a service and remember it."),
     "logout": ("berlin.cli.provider.login", "logout", "Forget a login."),
     "providers": (
@@ -25,10 +26,12 @@ COMMANDS = {
         "List the providers and whether they work.",
     ),
     "check": ("berlin.cli.provider.listing", "check", "Ask a provider one short question."),
+    "models": ("berlin.cli.provider.models", "models", "List the models that can be named."),
     "tokens": ("berlin.cli.tokens", "tokens", "List or clear the stored tokens."),
     "recipe": ("berlin.cli.recipe.group", "recipe", "Write, check and try recipes."),
     "serve": ("berlin.cli.gateway.serve", "serve", "Serve providers to other programs."),
     "config": ("berlin.cli.config", "config", "Check the configuration."),
+    "completion": ("berlin.cli.completion", "completion", "Print a completion script for a shell."),
     "account": ("berlin.cli.gateway.account", "account", "Manage the accounts of `berlin serve`."),
     "key": ("berlin.cli.gateway.key", "key", "Manage the API keys of `berlin serve`."),
 }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 if TYPE_CHECKING:
     from berlin.config import Config
@@ -19,11 +19,85 @@ config_option = click.option(
 )
 
 
+def parse_pairs(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return the options in words like `NAME=VALUE`; a value is JSON, or else text."""
+    pairs: dict[str, Any] = {}
+    for word in values:
+        name, sign, text = word.partition("=")
+        if not sign or not name:
+            raise click.BadParameter(f"{word!r} is not NAME=VALUE, such as temperature=0.5")
+        try:
+            pairs[name] = json.loads(text)
+        except ValueError:
+            pairs[name] = text
+    return pairs
+
+
+option_option = click.option(
+    "-o",
+    "--option",
+    "options",
+    callback=parse_pairs,
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An option for the model: -o temperature=0.5, or -o temperature 0.5",
+)
+
+
+def _complete_model(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
+    """Return the names that a shell may complete; nothing is asked of any service."""
+    from berlin.config import load_config, model_names
+    from berlin.errors import BerlinError
+
+    try:
+        names = model_names(load_config(ctx.params.get("config"))).list_all()
+        return [name for name in names if name.startswith(begun)]
+    except BerlinError:
+        return []
+
+
+model_option = click.option(
+    "-m",
+    "--model",
+    metavar="PROVIDER:MODEL",
+    shell_complete=_complete_model,
+    help="Who answers; either part may stand alone.",
+)
+
+
+class JoinedOptions(click.Command):
+    """A command whose option `-o` takes `NAME=VALUE` in one word, or `NAME VALUE` in two."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments, with the two words of an option made one."""
+        return super().parse_args(ctx, _joined(args))
+
+
+def _joined(args: list[str]) -> list[str]:
+    joined: list[str] = []
+    rest = iter(args)
+    for word in rest:
+        joined.append(word)
+        if word == "--":
+            break
+        if word in ("-o", "--option"):
+            name = next(rest, None)
+            if name is not None and "=" not in name:
+                value = next(rest, None)
+                name = name if value is None else f"{name}={value}"
+            joined += [] if name is None else [name]
+    return [*joined, *rest]
+
+
 def load_for_commands(path: Path | None) -> Config:
     """Return the configuration, with tokens kept in a file unless it says otherwise.
 
     Each command is a process of its own: without a file each would log in anew.
     """
+    import msgspec
+
     from berlin.cli.secret_warnings import warn_of_config
     from berlin.config import config_path, load_config
 

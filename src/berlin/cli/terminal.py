@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import sys
 import time
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    import asyncio
+
+    from rich.console import Console, ConsoleOptions, RenderResult
 
 # Control characters become visible signs: C0 and C1 (with them every escape sequence), and the
 # marks that turn the direction of writing, with which text can pretend to be other text.
@@ -35,7 +39,11 @@ class Writer(Protocol):
     """Shows an answer while it comes."""
 
     def write(self, piece: str) -> None:
-        """Show the next piece."""
+        """Show the next piece of text."""
+        ...
+
+    def reason(self, piece: str) -> None:
+        """Show the next piece of the model's reasoning."""
         ...
 
     def close(self) -> None:
@@ -44,74 +52,166 @@ class Writer(Protocol):
 
 
 class PlainWriter:
-    """Writes text as it is: for pipes and files."""
+    """Writes text as it is: for pipes and files, and for `--raw`.
 
-    def __init__(self) -> None:
+    Args:
+        reasoning: whether reasoning is shown; it goes to stderr, so that stdout is the answer.
+    """
+
+    def __init__(self, *, reasoning: bool = False) -> None:
         self._last = "\n"
+        self._reasoning = reasoning
+        self._on_terminal = sys.stdout.isatty()
+        self._in_reasoning = False
 
     def write(self, piece: str) -> None:
         """Write the next piece at once."""
-        sys.stdout.write(piece)
+        self._end_reasoning()
+        sys.stdout.write(harmless(piece) if self._on_terminal else piece)
         sys.stdout.flush()
         self._last = piece[-1:] or self._last
 
+    def reason(self, piece: str) -> None:
+        """Write reasoning to stderr, if it is wanted."""
+        if self._reasoning:
+            sys.stderr.write(harmless(piece))
+            sys.stderr.flush()
+            self._in_reasoning = True
+
     def close(self) -> None:
         """End the last line."""
+        self._end_reasoning()
         if self._last != "\n":
             sys.stdout.write("\n")
             sys.stdout.flush()
 
+    def _end_reasoning(self) -> None:
+        if self._in_reasoning:
+            sys.stderr.write("\n\n")
+            sys.stderr.flush()
+            self._in_reasoning = False
+
 
 class MarkdownWriter:
-    """Renders Markdown: finished blocks stay as they are printed, the last one still changes."""
+    """Renders Markdown: finished blocks stay as they are printed, the last one still changes.
 
-    def __init__(self, console: Console | None = None) -> None:
+    Args:
+        console: where; standard output unless given.
+        reasoning: whether reasoning is shown, dimmed, before the text.
+    """
+
+    def __init__(self, console: Console | None = None, *, reasoning: bool = False) -> None:
         from rich.console import Console
         from rich.live import Live
 
-        self._live = Live(
-            console=console or Console(),
-            auto_refresh=False,
-            transient=True,
-            vertical_overflow="crop",
-        )
+        self._console = console or Console()
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._reasoning = reasoning
+        self._in_reasoning = False
         self._tail = ""
         self._show_at = 0.0
+        self._later: asyncio.TimerHandle | None = None
         self._live.start()
 
     def write(self, piece: str) -> None:
         """Show the next piece."""
+        self._switch(to_reasoning=False)
+        self._add(piece)
+
+    def reason(self, piece: str) -> None:
+        """Show the next piece of reasoning, dimmed, if it is wanted."""
+        if self._reasoning:
+            self._switch(to_reasoning=True)
+            self._add(piece)
+
+    def close(self) -> None:
+        """Print the last block for good."""
+        if self._later is not None:
+            self._later.cancel()
+        self._flush()
+        self._live.stop()
+
+    def _add(self, piece: str) -> None:
         self._tail += harmless(piece)
         done, self._tail = split_blocks(self._tail)
         if done:
             # Without the refresh, what is printed would stand above the tail as it was shown last.
             self._live.update("", refresh=True)
             self._print(done)
-        now = time.monotonic()
-        if now >= self._show_at:
-            self._refresh()
-            # A long block takes long to render: never more than a sixth of the time goes there.
-            self._show_at = time.monotonic() + 5 * (time.monotonic() - now) + FRAME_S
+        self._show()
 
-    def close(self) -> None:
-        """Print the last block for good."""
+    def _show(self) -> None:
+        now = time.monotonic()
+        if now < self._show_at:
+            self._show_later(self._show_at - now)
+            return
+        self._live.update(_Bottom(self._render(self._tail)), refresh=True)
+        # A long block takes long to render: never more than a sixth of the time goes there.
+        self._show_at = time.monotonic() + 5 * (time.monotonic() - now) + FRAME_S
+
+    def _show_later(self, delay_s: float) -> None:
+        """See to it that the newest text is shown also if nothing comes after it for long."""
+        if self._later is None:
+            import asyncio  # loaded by now, wherever answers stream
+
+            with contextlib.suppress(RuntimeError):  # no loop: all pieces are there already
+                loop = asyncio.get_running_loop()
+                self._later = loop.call_later(delay_s, self._show_now)
+
+    def _show_now(self) -> None:
+        self._later = None
+        if self._tail:
+            self._show()
+
+    def _switch(self, *, to_reasoning: bool) -> None:
+        if to_reasoning != self._in_reasoning:
+            if self._tail.strip():
+                self._flush()
+                self._console.print()
+            self._in_reasoning = to_reasoning
+
+    def _flush(self) -> None:
         self._live.update("", refresh=True)
-        self._live.stop()
         if self._tail.strip():
             self._print(self._tail)
         self._tail = ""
 
     def _print(self, text: str) -> None:
-        from rich.markdown import Markdown
-
-        self._live.console.print(Markdown(text))
+        self._console.print(self._render(text))
         if text.endswith("\n\n"):
-            self._live.console.print()
+            self._console.print()
 
-    def _refresh(self) -> None:
+    def _render(self, text: str) -> _Rendered:
+        return _Rendered(text, "dim" if self._in_reasoning else "")
+
+
+class _Rendered:
+    """Markdown in a style."""
+
+    def __init__(self, text: str, style: str) -> None:
+        self._text = text
+        self._style = style
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.markdown import Markdown
 
-        self._live.update(Markdown(self._tail), refresh=True)
+        yield Markdown(self._text, style=self._style or "none")
+
+
+class _Bottom:
+    """The last lines of something, as many as the screen has: the newest text stays in sight."""
+
+    def __init__(self, content: _Rendered) -> None:
+        self._content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.segment import Segment
+
+        room = max(console.height - 2, 1)
+        lines = console.render_lines(self._content, options.update(height=None), pad=False)
+        for line in lines[-room:]:
+            yield from line
+            yield Segment.line()
 
 
 def split_blocks(text: str) -> tuple[str, str]:
@@ -133,6 +233,26 @@ def split_blocks(text: str) -> tuple[str, str]:
     return text[:cut], text[cut:]
 
 
-def open_writer() -> Writer:
-    """Return what fits stdout: rendered Markdown on a terminal, plain text elsewhere."""
-    return MarkdownWriter() if sys.stdout.isatty() else PlainWriter()
+def open_writer(*, raw: bool = False, reasoning: bool | None = None) -> Writer:
+    """Return what fits stdout: rendered Markdown on a terminal, plain text elsewhere.
+
+    Args:
+        raw: whether text is never rendered.
+        reasoning: whether reasoning is shown; unless said, on a terminal only.
+    """
+    on_terminal = sys.stdout.isatty()
+    shows = on_terminal if reasoning is None else reasoning
+    if on_terminal and not raw:
+        return MarkdownWriter(reasoning=shows)
+    return PlainWriter(reasoning=shows)
+
+
+def is_interactive() -> bool:
+    """Tell whether there is a person at a terminal who can be asked."""
+    there = sys.stdin is not None and not sys.stdin.closed
+    return there and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def can_redraw() -> bool:
+    """Tell whether a line on stderr can be written over."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")

@@ -12,7 +12,7 @@ from berlin.auth.tokens.shared import SharedTokens
 from berlin.config.credentials import StoredCredentials, choose_credentials
 from berlin.config.providers import ENVIRONMENT_PROVIDER, find_provider
 from berlin.config.recipes import resolve_recipe
-from berlin.config.schema import Config, ProviderConfig
+from berlin.config.schema import Config, ConversationsConfig, ProviderConfig
 from berlin.config.tokens import open_tokens, resolve_value
 from berlin.errors import ConfigurationError
 from berlin.recipes.recipe import Recipe
@@ -30,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True):
         timeouts: its limits.
         model: the model to ask when nobody names one; `""` leaves it to the recipe.
         tokens: where tokens are kept; `None` keeps them in this process.
+        conversations: where the ends of conversations are kept.
     """
 
     name: str
@@ -39,13 +40,14 @@ class Settings(msgspec.Struct, frozen=True):
     timeouts: Timeouts
     model: str = ""
     tokens: SharedTokens | None = None
+    conversations: ConversationsConfig = ConversationsConfig()
 
     @property
     def key(self) -> Hashable:
         """What tells one provider from another."""
         who = msgspec.structs.replace(self.credentials, source="") if self.credentials else None
-        where = (self.name, self.recipe.name, self.endpoint, self.tokens)
-        return (*where, who, self.timeouts, self.model)
+        where = (self.name, self.recipe.name, self.recipe.tools, self.endpoint, self.tokens)
+        return (*where, who, self.timeouts, self.model, self.conversations)
 
 
 class Overrides(msgspec.Struct, frozen=True):
@@ -98,6 +100,8 @@ def settings_of(
 ) -> Settings:
     """Return the settings of a provider whose table is at hand; see `resolve_settings`."""
     recipe = resolve_recipe(mine.recipe)
+    if mine.tools is not None:
+        recipe = msgspec.structs.replace(recipe, tools=mine.tools)
     stored = StoredCredentials(name)
     endpoint = _endpoint(name, mine, recipe, given, stored, environ)
     flow = recipe.auth.flow()
@@ -115,7 +119,9 @@ def settings_of(
     timeouts = given.timeouts or mine.timeouts or recipe.endpoint.timeouts
     tokens = open_tokens(config.tokens, environ)
     model = given.model or mine.default_model
-    return Settings(name, recipe, endpoint, credentials, timeouts, model, tokens)
+    return Settings(
+        name, recipe, endpoint, credentials, timeouts, model, tokens, config.conversations
+    )
 
 
 def _endpoint(

@@ -12,6 +12,7 @@ from berlin.config.models import BreakerConfig, LimitConfig, ModelConfig
 from berlin.config.paths import config_path
 from berlin.errors import ConfigurationError
 from berlin.language.toml import find_line, parse_toml
+from berlin.language.tool_prompt import ToolsMode
 from berlin.recipes.recipe import recipe_names
 from berlin.types import Timeouts
 
@@ -47,6 +48,8 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         timeouts: the four limits, in seconds, instead of those of the recipe.
         models: the models that the gateway offers, instead of those of the recipe; no others
             are asked then.
+        tools: what becomes of tools, instead of what the recipe says: `native`, `emulate`,
+            `ignore` or `refuse`.
         at_once: requests that the gateway sends at once at most.
         waiting: requests that wait for that at most; one more is refused.
         limit: the limits of this account, wherever it is asked.
@@ -70,6 +73,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: str | None = None
     timeouts: Timeouts | None = None
     models: tuple[str, ...] | None = None
+    tools: ToolsMode | None = None
     at_once: int = 64
     waiting: int = 256
     limit: LimitConfig | None = None
@@ -163,6 +167,38 @@ class TokensConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     on_failure: Literal["login", "error"] = "login"
 
 
+class ConversationsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[conversations]`: for services that keep their own.
+
+    Attributes:
+        store: where it is noted which conversation a client's next turn goes on with: `memory`
+            (this process), `file` (this user, on this machine), or the URL of a Redis (all
+            replicas). Fingerprints and the service's own ids, never a word of what was said.
+        expire_s: seconds after which a conversation is not continued any more.
+        max_count: conversations at most, in memory or in the file; the oldest go first.
+        session_headers: more headers in which clients name their session.
+    """
+
+    store: str | FromEnvironment = "memory"
+    expire_s: float = 86_400.0
+    max_count: int = 10_000
+    session_headers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not (self.expire_s > 0 and self.max_count > 0):
+            raise ValueError("expire_s and max_count must be positive")
+
+
+class TerminalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[terminal]`: what `berlin chat` does on this machine.
+
+    Attributes:
+        history: whether conversations are kept, for `berlin chat -c` and `berlin logs`.
+    """
+
+    history: bool = True
+
+
 class ResponsesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table `[responses]`: where answers of `/v1/responses` are kept for their clients.
 
@@ -192,11 +228,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         default: the provider that is asked when none is named.
         providers: the providers by name.
         tokens: where tokens are kept.
+        conversations: how conversations that services keep are found again.
         server: the gateway that `berlin serve` is.
         responses: where it keeps answers of `/v1/responses`.
         aliases: other names for models, and the name that each means: a provider, or
             `provider:model`. A `*` in an alias stands for any text.
         models: models that are made of the models of several providers, by name.
+        terminal: what `berlin chat` does on this machine.
     """
 
     default: str | None = None
@@ -204,7 +242,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     providers: dict[str, ProviderConfig] = {}
     models: dict[str, ModelConfig] = {}
     tokens: TokensConfig = TokensConfig()
+    conversations: ConversationsConfig = ConversationsConfig()
     server: ServerConfig = ServerConfig()
+    terminal: TerminalConfig = TerminalConfig()
     responses: ResponsesConfig = ResponsesConfig()
 
 

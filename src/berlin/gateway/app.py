@@ -33,6 +33,7 @@ def build_app(gateway: Gateway, accounts: Accounts, token_lifetime_s: float) -> 
         accounts: who may log in at the Berlin face.
         token_lifetime_s: seconds that a token of that face is good for.
     """
+    gateway.guard.accounts = len(accounts)
     faces: list[Face] = [
         BerlinFace(gateway, accounts, Sessions(token_lifetime_s)),
         AnthropicFace(gateway),

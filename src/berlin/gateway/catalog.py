@@ -31,6 +31,8 @@ class Service:
             names them as `provider:model`.
         fetch: asks the service which models it has.
         capabilities: what it can do besides text: `tools`, `images`, `reasoning`, `json`.
+        session_headers: more headers in which clients name their session, where the service
+            keeps conversations; `None` where it does not.
         key: what tells it from another service of its name, after a change of configuration.
         admission: how many requests it answers at once.
         is_routed: whether it is made of several, so that the answer names the one who gave it.
@@ -53,6 +55,7 @@ class Service:
         admission: Admission | None = None,
         fetch: Callable[[], Awaitable[Iterable[str]]] | None = None,
         capabilities: Iterable[str] = (),
+        session_headers: Iterable[str] | None = None,
         key: Hashable = None,
         is_routed: bool = False,
         holds: bool = False,
@@ -66,6 +69,7 @@ class Service:
         self.admission = admission or Admission(AT_ONCE, WAITING, WAIT_S)
         self.fetch = fetch
         self.capabilities = frozenset(capabilities)
+        self.session_headers = None if session_headers is None else tuple(session_headers)
         self.key = key
         self.is_routed = is_routed
         self.holds = holds

@@ -18,6 +18,7 @@ from berlin.gateway.body import Bodies
 from berlin.gateway.catalog import Catalog, Service, Target
 from berlin.gateway.observe.metrics import Metrics, NoMetrics
 from berlin.gateway.observe.visit import VISIT, Observer
+from berlin.gateway.session import session_of
 from berlin.gateway.stored.responses import StoredResponses
 from berlin.gateway.streaming import OpenStreams
 from berlin.providers.contract import Provider
@@ -138,9 +139,12 @@ class Gateway:
             tenant=call.request.tenant or tenant,
             whole=not call.stream,
         )
+        if service.session_headers is not None:
+            session = session_of(request.headers, chat, service.session_headers)
+            chat = msgspec.structs.replace(chat, session_id=session)
         head = Head(format, call, target)
         with service.open, self.streams.open:
-            async with service.admission.enter(tenant):
+            async with service.admission.enter(tenant, shared=self.guard.is_shared):
                 bursts = service.provider.bursts(chat)
                 if call.stream:
                     self.metrics.open_stream(visit.face)

@@ -1,4 +1,4 @@
-"""What a client is told of an error: enough to go on, and nothing of the inside."""
+"""What a client may read of an error: enough to go on, and nothing of the inside."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from berlin.errors import (
     ConnectionLostError,
     InvalidRequestError,
     PermissionDeniedError,
+    ProtocolError,
+    ServiceError,
     TransportError,
     UpstreamTimeoutError,
 )
@@ -46,9 +48,11 @@ class HttpFault(BerlinError):
 def public(error: BerlinError) -> BerlinError:
     """Return the error as a client may read it.
 
-    What the service itself says of a request goes on. Which host could not be reached, which
-    account was refused and which table of the configuration is wrong stay in the log.
+    What the service itself says of a request goes on. Which host could not be reached, what it
+    sent in place of an answer, what a login said, which account was refused and which table of the
+    configuration is wrong stay in the log.
     """
+    status: int = error.http_status
     match error:
         case InvalidRequestError():
             return error
@@ -62,6 +66,11 @@ def public(error: BerlinError) -> BerlinError:
             said, status = "the connection to the service broke", 502
         case TransportError():
             said, status = "the service could not be reached", 502
+        case ServiceError() if error.private or type(error) is ProtocolError:
+            answered = (
+                f"the service answers {error.status}" if error.status else "the service failed"
+            )
+            said = f"{answered}; the gateway's log says more"
         case _ if type(error) is BerlinError:
             said, status = "internal error; the gateway's log says more", 500
         case _:

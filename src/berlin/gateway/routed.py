@@ -61,6 +61,7 @@ def _service(
         capabilities=set().union(*(s.capabilities for s in services.values())),
         key=key,
         is_routed=True,
+        session_headers=config.conversations.session_headers,
         holds=model.break_after_text == "hold",
     )
 

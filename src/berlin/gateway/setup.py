@@ -155,7 +155,10 @@ def _build_service(name: str, config: Config, before: Service | None) -> Service
         any_model=offer.any_model,
         admission=Admission(*limits, WAIT_S),
         fetch=provider.models if described.fetch is not None and offer.any_model else None,
-        capabilities=described.capabilities,
+        capabilities=settings.recipe.abilities,
+        session_headers=(
+            config.conversations.session_headers if settings.recipe.conversations else None
+        ),
         key=key,
     )
 

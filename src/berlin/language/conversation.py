@@ -65,6 +65,8 @@ class ConversationMap:
         """Return the values of the placeholders. Raises InvalidRequestError."""
         described = self._described
         messages = request.messages
+        if request.conversation_id and request.known_messages is not None:
+            messages = messages[request.known_messages :]
         values: dict[str, Any] = dict.fromkeys(NAMES, ABSENT)
         if described.system == "apart":
             said = [text_of(n, m) for n, m in enumerate(messages) if _is_system(m)]
@@ -82,7 +84,7 @@ class ConversationMap:
         match described.form:
             case "array":
                 values["messages"] = [self._encode(n, m) for n, m in enumerate(messages)]
-            case "last" if request.conversation_id:
+            case "last" if request.conversation_id and request.known_messages is None:
                 values["prompt"] = text_of(len(messages) - 1, messages[-1])
             case _:
                 values["prompt"] = flatten_messages(messages, described)

@@ -18,7 +18,7 @@ from berlin.language.functions import MADE
 from berlin.language.place import Answer, Place
 from berlin.language.template import Template
 from berlin.language.text import Value, as_text, parse_text, render_text
-from berlin.types import HttpRequest, HttpResponse, Secret
+from berlin.types import HttpRequest, HttpResponse, Secret, fits_header
 from berlin.wire.json import DECODE_ERRORS, decode_request_object, encode_body
 from berlin.wire.pointer import get_at, parse_pointer, set_at
 from berlin.wire.snippet import snippet
@@ -118,7 +118,7 @@ class CompiledStep:
             # Behind the base URL it would be a part of the host's name.
             raise ConfigurationError(f"the path {step.path!r} must begin with a slash")
         for name, value in step.headers.items():
-            if not _HEADER_NAME.fullmatch(name) or any(c in value for c in "\r\n\0"):
+            if not _HEADER_NAME.fullmatch(name) or not fits_header(value):
                 raise ConfigurationError(f"the header {name!r} cannot be sent")
         if self.encoding in ("form", "multipart"):
             _check_fields(getattr(step, self.encoding))
@@ -173,9 +173,10 @@ class CompiledStep:
         for name, value in self._headers.render({**values, **signed}).items():
             text = as_text(value)
             _check_text(text, f"the header {name}")
-            if any(c in text for c in "\r\n\0"):
+            if not fits_header(text):
                 raise InvalidRequestError(
-                    f"the header {name} would hold a line break; nothing was sent"
+                    f"the header {name} would hold a line break or a control character; "
+                    "nothing was sent"
                 )
             headers[name] = Secret(text)
         if cookies:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sized
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Sized
 from contextlib import aclosing
 from typing import Any, ClassVar, Protocol, Self, TypeAlias
 
@@ -24,6 +24,7 @@ AsyncResult: TypeAlias = AsyncIterator[str]
 
 # Longer conversations are parsed and encoded in a thread, so that the loop goes on.
 LONG_CONVERSATION = 500
+LONG_TEXT = 256 * 1024
 
 # Names that callers have tried to pass as options; each would change more than the answer.
 _OF_PROVIDER = frozenset({"account", "password", "proxy", "url"})
@@ -66,6 +67,12 @@ class Provider(Protocol):
     async def aclose(self) -> None:
         """Let go of connections."""
         ...
+
+
+def is_long(request: ChatRequest) -> bool:
+    """Whether a request is so long that work on all of it belongs into a thread."""
+    messages = request.messages
+    return len(messages) > LONG_CONVERSATION or sum(len(m.text) for m in messages) > LONG_TEXT
 
 
 class AsyncGeneratorProvider(ABC):
@@ -193,6 +200,21 @@ class AsyncGeneratorProvider(ABC):
         await self.aclose()
 
 
+def check_option_names(names: Iterable[str]) -> None:
+    """Check that options are options of a model.
+
+    Raises:
+        InvalidRequestError: if one belongs to the provider or to the protocol.
+    """
+    for name in names:
+        if name in _OF_PROVIDER:
+            raise InvalidRequestError(
+                f"{name} is no option of a model; give it to the provider: Berlin({name}=…)"
+            )
+        if name in _OF_PROTOCOL:
+            raise InvalidRequestError(f"{name} is part of the protocol, not an option of a model")
+
+
 async def _build_request(
     messages: object,
     model: str | None,
@@ -200,13 +222,7 @@ async def _build_request(
     options: dict[str, Any],
     default: Timeouts,
 ) -> ChatRequest:
-    for name in options:
-        if name in _OF_PROVIDER:
-            raise InvalidRequestError(
-                f"{name} is no option of a model; give it to the provider: Berlin({name}=…)"
-            )
-        if name in _OF_PROTOCOL:
-            raise InvalidRequestError(f"{name} is part of the protocol, not an option of a model")
+    check_option_names(options)
     if model is not None and not isinstance(model, str):
         raise InvalidRequestError(f"model must be text, not {type(model).__name__}")
     options.pop("stream", None)  # an answer always streams

@@ -14,7 +14,7 @@ from berlin.auth.contract import Authenticator, DeviceCode
 from berlin.errors import AuthenticationError, BerlinError, EmptyResponseError, ProtocolError
 from berlin.formats.contract import Exchange, Format, SessionFormat
 from berlin.language.models import FetchMap
-from berlin.providers.contract import LONG_CONVERSATION, Burst
+from berlin.providers.contract import Burst, is_long
 from berlin.providers.stopwatch import Stopwatch
 from berlin.transport import Answer, Sender
 from berlin.types import ChatRequest, Finished, HttpRequest, HttpResponse, Secret, Timeouts, mask
@@ -24,7 +24,6 @@ from berlin.wire.status import error_from_answer
 _T = TypeVar("_T")
 
 MAX_ERROR_BODY_BYTES = 64 * 1024
-LONG_TEXT = 256 * 1024
 # After the mark of the end, for the end of the body: then the connection can be used again.
 DRAIN_S = 0.1
 
@@ -192,8 +191,7 @@ class HttpProvider:
 
     async def _open(self, request: ChatRequest, token: Secret | None) -> _Opening:
         """Return the first request of an exchange, and the rest of it."""
-        messages = request.messages
-        if len(messages) > LONG_CONVERSATION or sum(len(m.text) for m in messages) > LONG_TEXT:
+        if is_long(request):
             return await asyncio.to_thread(self._begin, request, token)
         return self._begin(request, token)
 
@@ -276,6 +274,8 @@ class HttpProvider:
         answer = await response.whole(MAX_ERROR_BODY_BYTES)
         said = self._format.describe_error(answer.body)
         error = error_from_answer(status, answer.headers, said)
+        # A page for people, of the service or of something in front of it, may show anything.
+        error.private = answer.body.lstrip()[:1] == b"<"
         if status in (302, 303) and self._auth.is_browser_session:
             return _LoginPageError(error)
         if status in self._auth.rejected_statuses:

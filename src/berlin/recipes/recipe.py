@@ -18,10 +18,12 @@ from berlin.errors import ConfigurationError
 from berlin.formats.build import build_format
 from berlin.formats.contract import Format
 from berlin.language.chat import ChatMap
+from berlin.language.keeping import KeepingMap
 from berlin.language.models import FetchMap
 from berlin.language.recognise import RecogniseMap
 from berlin.language.step import SESSION_NAMES
 from berlin.language.toml import find_line, parse_toml
+from berlin.language.tool_prompt import ToolPrompt, ToolsMode
 from berlin.types import Endpoint, Timeouts, nearest
 
 SCHEMA = 1
@@ -94,6 +96,13 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         models: which models there are.
         extends: the shipped recipe that this one differs from.
         source: where the description comes from, and how it was tried.
+        tools: what becomes of tools (and of JSON as a form of answer): `native`, the service
+            takes them; `emulate`, Berlin offers them in the prompt, finds the calls in the
+            answer and checks them; `ignore`, they are dropped, and the answer says so; `refuse`,
+            the request is an error. Unless given: `emulate` for a described chat, else `native`.
+        tool_prompt: the words in which they are offered.
+        conversations: how the service keeps conversations; without this table each request
+            brings its whole history.
         environment: the environment variables in which users of the service keep its credentials
             anyway: `api_key = "OPENAI_API_KEY"`. A variable for `url` says which address those
             credentials are for; they are used for no other.
@@ -110,12 +119,27 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: ModelsMap = ModelsMap()
     extends: str = ""
     source: str = ""
+    tools: ToolsMode | None = None
+    tool_prompt: ToolPrompt = ToolPrompt()
+    conversations: KeepingMap | None = None
     environment: dict[str, str] = {}
     recognise: RecogniseMap = RecogniseMap()
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
             raise ValueError(_other_version(self.schema))
+
+    @property
+    def tools_mode(self) -> ToolsMode:
+        """What becomes of tools."""
+        return self.tools or ("emulate" if self.chat.format == "described" else "native")
+
+    @property
+    def abilities(self) -> tuple[Capability, ...]:
+        """What a client can use besides text, emulated or not."""
+        emulated: tuple[Capability, ...] = ("tools", "json")
+        more = emulated if self.tools_mode == "emulate" else ()
+        return tuple(dict.fromkeys((*self.models.capabilities, *more)))
 
     @property
     def login_is_optional(self) -> bool:

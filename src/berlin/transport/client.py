@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from berlin.errors import ConfigurationError
+from berlin.errors import BerlinError, ConfigurationError, InvalidRequestError
 from berlin.transport.pools import Pools
 from berlin.transport.response import Response
 from berlin.transport.translate import LIBRARY_ERRORS, translate
@@ -53,6 +53,7 @@ class Transport:
         Raises:
             TransportError: if there is no answer.
             ProtocolError: if it is not HTTP.
+            InvalidRequestError: if HTTP cannot carry it; nothing was sent.
         """
         for last in (False, True):
             try:
@@ -60,7 +61,14 @@ class Transport:
             except self._errors as error:
                 if not last and _was_closed_before(error):
                     continue
-                failure = translate(error, self._endpoint)
+                failure: BerlinError = translate(error, self._endpoint)
+                break
+            except ValueError:
+                # What aiohttp itself refuses to write. Its words may hold the value: a token.
+                failure = InvalidRequestError(
+                    "a header or the URL would hold characters that HTTP cannot carry; nothing "
+                    "was sent"
+                )
                 break
             try:
                 return Response(answer, self._endpoint)

@@ -41,6 +41,7 @@ def translate(error: BaseException, endpoint: Endpoint) -> BerlinError:
     Raise it outside of the `except` block: there the library's error would become its context.
     """
     ours = _translate(error, endpoint)
+    ours.private = True
     ours.__cause__ = _clean(error)
     return ours
 

@@ -14,7 +14,8 @@ from berlin.types.events import (
     UsageReport,
 )
 from berlin.types.extra import Extra, MaybeExtra, extra_of, make_extra, merge_extra
-from berlin.types.http import HttpRequest, HttpResponse
+from berlin.types.http import HttpRequest, HttpResponse, fits_header
+from berlin.types.masking import mask
 from berlin.types.messages import (
     FilePart,
     ImagePart,
@@ -31,7 +32,7 @@ from berlin.types.messages import (
 )
 from berlin.types.nearest import nearest
 from berlin.types.request import ChatRequest, Reasoning, ResponseFormat, Tool
-from berlin.types.secret import Secret, mask
+from berlin.types.secret import Secret
 from berlin.types.timeouts import Timeouts
 from berlin.types.usage import Usage
 
@@ -72,6 +73,7 @@ __all__ = [
     "UsageReport",
     "accumulate",
     "extra_of",
+    "fits_header",
     "is_loopback",
     "make_extra",
     "mask",

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import msgspec
 
 from berlin.types.secret import Secret
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def fits_header(value: str) -> bool:
+    """Tell whether a header may hold a value (RFC 9110, 5.5): no control characters but tabs."""
+    return _CONTROL.search(value) is None
 
 
 class HttpRequest(msgspec.Struct, frozen=True, repr_omit_defaults=True):

@@ -81,6 +81,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
         timeouts: limits for this request; `None` leaves the provider's own.
         conversation_id: a conversation that the service keeps, to go on with.
         parent_id: the message in it that this one answers.
+        known_messages: how many of the messages that conversation already holds: only the others
+            are sent; `None`: all but the last, where the service keeps conversations.
         request_id: the caller's id of this request, which is told to the service.
         session_id: the client's own id of its session, where it sends one; for routing only.
         tenant: the key or account that asks; for routing only.
@@ -102,6 +104,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     timeouts: Timeouts | None = None
     conversation_id: str = ""
     parent_id: str = ""
+    known_messages: int | None = None
     request_id: str = ""
     session_id: str = ""
     tenant: str = ""

@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 import hmac
-import json
-from collections.abc import Iterable
 from typing import NoReturn
-from urllib.parse import quote, quote_plus
-
-# Shorter ones would be found in every other word.
-SHORTEST_CHARS = 4
-# What stands where a text was cut.
-CUT = "…"
 
 
 class Secret:
@@ -53,30 +45,3 @@ class Secret:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a secret is never pickled; make a new provider where you need one")
-
-
-def mask(text: str, secrets: Iterable[Secret]) -> str:
-    """Return a text without the secrets in it, however they are written there."""
-    for secret in secrets:
-        for form in sorted(_forms(secret.reveal()), key=len, reverse=True):
-            text = _mask_cut(text.replace(form, "***"), form)
-    return text
-
-
-def _forms(clear: str) -> set[str]:
-    """Return a secret as it is, and as URLs, JSON and our own snippets of answers write it."""
-    written = {clear, quote(clear), quote(clear, safe=""), quote_plus(clear)}
-    written |= {json.dumps(clear, ensure_ascii=ascii)[1:-1] for ascii in (True, False)}
-    written |= {" ".join(form.split()) for form in written}
-    written |= {repr(form)[1:-1] for form in written}
-    return {form for form in written if len(form) >= SHORTEST_CHARS}
-
-
-def _mask_cut(text: str, form: str) -> str:
-    """Mask the beginning of a secret where a snippet was cut in the middle of it."""
-    pieces = text.split(CUT)
-    for n, piece in enumerate(pieces[:-1]):
-        sizes = range(len(form) - 1, SHORTEST_CHARS - 1, -1)
-        size = next((size for size in sizes if piece.endswith(form[:size])), 0)
-        pieces[n] = f"{piece[:-size]}***" if size else piece
-    return CUT.join(pieces)

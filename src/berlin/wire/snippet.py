@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from berlin.types.secret import CUT
+from berlin.types.masking import CUT
 
 
 def snippet(data: bytes | str, limit: int = 200) -> str:

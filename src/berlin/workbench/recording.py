@@ -13,7 +13,7 @@ import msgspec
 from berlin.errors import ConfigurationError
 from berlin.language.secrets_scan import find_secrets
 from berlin.types import ChatRequest, HttpRequest, Secret, mask
-from berlin.types.secret import SHORTEST_CHARS
+from berlin.types.masking import SHORTEST_CHARS
 from berlin.wire.transcript import HIDDEN, Transcript, Turn
 from berlin.workbench.trial import Trial, TriedTurn
 

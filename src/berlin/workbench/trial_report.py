@@ -10,7 +10,7 @@ from berlin.language.secrets_scan import looks_secret
 from berlin.language.stream import StreamMap
 from berlin.recipes.recipe import Recipe
 from berlin.types import Secret, mask
-from berlin.types.secret import CUT
+from berlin.types.masking import CUT
 from berlin.wire.pointer import MISSING
 from berlin.workbench.parts import stream_of
 from berlin.workbench.received import documents, found_at, listed

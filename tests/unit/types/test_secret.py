@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import html
 import json
 import logging
 import pickle
@@ -12,8 +14,7 @@ from urllib.parse import quote, quote_plus
 import msgspec
 import pytest
 
-from berlin.types import HttpRequest, Secret
-from berlin.types.secret import mask
+from berlin.types import HttpRequest, Secret, mask
 
 TEXT = "hunter2-pässword"
 
@@ -130,3 +131,45 @@ def test_a_secret_that_was_cut_is_masked() -> None:
     assert mask("not so-very-sec… (at the login)", [Secret("so-very-secret")]) == (
         "not ***… (at the login)"
     )
+
+
+ODD = "Passw\"rd&1<CANARY>é'+/"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        html.escape(ODD),
+        html.escape(ODD, quote=False),
+        html.escape(ODD).replace("&#x27;", "&#39;"),
+        base64.b64encode(ODD.encode()).decode(),
+        base64.urlsafe_b64encode(b"x" + ODD.encode() + b"y").decode(),
+        base64.b64encode(b"id:" + ODD.encode()).decode(),
+        base64.b64encode(b"someone:" + ODD.encode() + b":more").decode(),
+        ODD.encode().hex(),
+        quote(quote(ODD, safe=""), safe=""),
+        html.escape(quote(ODD)),
+        quote(base64.b64encode(b"someone:" + ODD.encode()).decode()),
+        base64.b64encode(quote(ODD).encode()).decode(),
+        "".join(f"&#{ord(c)};" for c in ODD),
+        "".join(f"&#x{ord(c):x};" for c in ODD),
+        "".join(f"\\u{ord(c):04x}" for c in ODD),
+        "".join(f"%{b:02X}" for b in ODD.encode()),
+        "\n  ".join((ODD[:6], ODD[6:])),
+        "<br>".join((ODD[:9], ODD[9:])),
+    ],
+)
+def test_a_secret_is_masked_in_what_decodes_to_it(written: str) -> None:
+    """In HTML, base64 at any offset, hexadecimal, twice encoded or taken apart: nothing is left."""
+    masked = mask(f"<td>Authorization: Basic {written}</td> and more", [Secret(ODD)])
+    assert written not in masked
+    assert "***" in masked
+    assert masked.endswith(" and more")
+
+
+def test_what_holds_no_secret_stays() -> None:
+    """Text, paths, hashes and other base64 are left as they are."""
+    text = (
+        "POST /v1/chat?x=%20&amp; e3b0c44298fc1c149afbf4c8996fb924 aGVsbG8gd29ybGQ= don't \\u00e9"
+    )
+    assert mask(text, [Secret(ODD), Secret("hunter2-pässword")]) == text

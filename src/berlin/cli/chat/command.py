@@ -4,59 +4,85 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from contextlib import aclosing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from berlin.cli.options import config_option, load_for_commands
-from berlin.cli.terminal import open_writer
+from berlin.cli.options import (
+    JoinedOptions,
+    config_option,
+    load_for_commands,
+    model_option,
+    option_option,
+)
 
 if TYPE_CHECKING:
-    from berlin.cli.chat.conversation import Load, Opening
+    from berlin.cli.chat.session import Session
     from berlin.config import Config
+    from berlin.types import ResponseFormat
+    from berlin.types.messages import Part
 
-EMBEDDED = "embedded"
-
-MAX_STDIN_BYTES = 20 * 1024 * 1024
-
-GUIDE_NOTICE = (
-    "berlin: this is the built-in guide, not a model. "
-    "To use a real service: berlin login --url https://your.service"
-)
+_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.command()
+class Call:
+    """What the command line says, checked.
+
+    Attributes:
+        question: what is asked; `None` asks for a conversation.
+        model: the name of the model that answers; `""` is the default.
+        parts: what is attached.
+        screen: how answers are shown.
+    """
+
+    def __init__(
+        self, question: str | None, model: str, parts: tuple[Part, ...], screen: dict[str, Any]
+    ) -> None:
+        self.question = question
+        self.model = model
+        self.parts = parts
+        self.screen = screen
+
+
+@click.command(cls=JoinedOptions)
 @click.argument("prompt", required=False)
+@model_option
+@click.option("-s", "--system", metavar="TEXT", help="What the model is told first.")
+@option_option
 @click.option(
-    "-m", "--model", metavar="PROVIDER:MODEL", help="Who answers; either part may stand alone."
-)
-@click.option(
-    "-s", "--system", metavar="TEXT", help="What the model is told before the conversation."
-)
-@click.option(
-    "-o",
-    "--option",
-    "options",
-    nargs=2,
+    "-a",
+    "--attach",
+    "attached",
     multiple=True,
-    metavar="NAME VALUE",
-    help="An option for the model, such as: -o temperature 0.5",
+    metavar="FILE",
+    help="A file that goes with the question: an image, a PDF or text; - is standard input.",
 )
+@click.option("-c", "--continue", "goes_on", is_flag=True, help="Go on with the last conversation.")
+@click.option("--id", "wanted", metavar="ID", help="Go on with this one of `berlin logs`.")
 @click.option(
-    "--timeout", type=float, metavar="SECONDS", help="The longest that an answer may take."
+    "--schema", type=_FILE, metavar="FILE", help="A JSON Schema that the answer must follow."
 )
+@click.option("--json", "as_json", is_flag=True, help="Write each event as a line of JSON.")
+@click.option("--raw", is_flag=True, help="Do not render Markdown.")
+@click.option(
+    "--reasoning/--no-reasoning",
+    default=None,
+    help="Show the model's reasoning; unless said, on a terminal only.",
+)
+@click.option("--no-history", is_flag=True, help="Do not keep this conversation.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="The longest an answer may take.")
 @config_option
 def chat(
     prompt: str | None,
     model: str | None,
-    system: str | None,
-    options: tuple[tuple[str, str], ...],
-    timeout: float | None,
+    attached: tuple[str, ...],
+    goes_on: bool,
+    wanted: str | None,
+    no_history: bool,
     config: Path | None,
+    **given: Any,
 ) -> int:
     """Ask PROMPT, or hold a conversation if there is none.
 
@@ -65,105 +91,79 @@ def chat(
     \b
       berlin chat "What is a token?"
       git diff | berlin chat "Review this"
-      berlin chat                          (a conversation; Ctrl-D ends it)
+      berlin chat -a chart.png "What does this show?"
+      berlin chat                  (a conversation; Ctrl-D ends it)
+      berlin chat -c "And why?"    (goes on with the last one)
 
     On a terminal the answer is rendered Markdown; in a pipe it is plain text, as it came.
-    Ctrl-C stops an answer.
+    Ctrl-C stops an answer. Conversations are kept: `berlin logs` lists them.
     """
-    question = _with_stdin(prompt)
-    given: dict[str, Any] = {name: _value(text) for name, text in options}
-    if timeout is not None:
-        given["timeout"] = timeout
-    return asyncio.run(_chat(question, model or "", system, given, config))
+    from berlin.cli.chat.attach import attach
+    from berlin.cli.chat.standard_input import read_question
+
+    question = read_question(prompt, waits="-" not in attached)
+    parts = attach(attached)
+    settings = load_for_commands(config)
+    keeps = settings.terminal.history and not no_history
+    session, last = _session(given, keeps, "" if goes_on else wanted)
+    screen = {name: given[name] for name in ("as_json", "raw", "reasoning")}
+    call = Call(question, model or last, parts, screen)
+    return asyncio.run(_chat(call, session, settings))
 
 
-async def _chat(
-    question: str | None,
-    model: str,
-    system: str | None,
-    options: dict[str, Any],
-    config_file: Path | None,
-) -> int:
-    messages = [{"role": "system", "content": system}] if system is not None else []
-    load = _find(model, config_file)
-    if question is None:
-        from berlin.cli.chat.conversation import converse
+def _session(given: dict[str, Any], keeps: bool, wanted: str | None) -> tuple[Session, str]:
+    """Return the session, and who answered in it last if it goes on."""
+    from berlin.cli.chat.actions import history, recall
+    from berlin.cli.chat.session import Session, Wishes
 
-        return await converse(load, messages, options)
-    async with load() as (provider, name):
-        messages.append({"role": "user", "content": question})
-        writer = open_writer()
+    schema = given["schema"]
+    wishes = Wishes(
+        given["system"],
+        given["options"],
+        given["timeout"],
+        _read_schema(schema) if schema is not None else None,
+    )
+    session = Session(wishes, history() if keeps else None)
+    if wanted is None:
+        return session, ""
+    conversation, messages = recall(wanted)
+    session.resume(conversation, messages)
+    return session, conversation.model
+
+
+async def _chat(call: Call, session: Session, config: Config) -> int:
+    from berlin.cli.chat.answer import Answer, open_screen, show_answer
+    from berlin.cli.chat.opening import find
+    from berlin.cli.chat.session import ask_with
+
+    load = find(call.model, config)
+    open_one = partial(open_screen, **call.screen)
+    if call.question is None:
+        from berlin.cli.chat.conversation import Chat
+        from berlin.config import model_names
+
+        names = list(model_names(config).list_all())
+        chat = Chat(session, partial(find, config=config), open_one, names, call.parts)
+        return await chat.run(load)
+    async with load() as (provider, model, label):
+        question = ask_with(call.question, call.parts)
+        answer = Answer()
+        request = session.request(question, model, provider.timeouts)
         try:
-            async with aclosing(provider.text(messages, model=name, **options)) as pieces:
-                async for piece in pieces:
-                    writer.write(piece)
+            await show_answer(provider, request, open_one(), answer)
         finally:
-            writer.close()
+            session.took(question, answer, label)
         return 0
 
 
-def _find(model: str, config_file: Path | None) -> Load:
-    """Return a function that loads the provider that a model's name means.
+def _read_schema(path: Path) -> ResponseFormat:
+    from berlin.types import ResponseFormat
 
-    Raises:
-        ModelNotFoundError: if it means none.
-    """
-    from berlin.config import default_provider, model_names
-
-    config = load_for_commands(config_file)
-    name, _, rest = model.partition(":")
-    if name == EMBEDDED or (not model and default_provider(config) is None):
-        click.echo(GUIDE_NOTICE, err=True)
-        return partial(_load_embedded, rest)
-    target = model_names(config).resolve(model)
-    return partial(_load_named, target.provider, target.model, config)
-
-
-def _load_embedded(model: str) -> Opening:
-    from berlin.cli.chat.embedded import open_embedded
-
-    return open_embedded(model)
-
-
-def _load_named(name: str, model: str, config: Config) -> Opening:
-    from berlin.client import build_named
-
-    return nullcontext((build_named(name, config), model))
-
-
-def _with_stdin(prompt: str | None) -> str | None:
-    """Return the prompt with what was piped in; `None` asks for a conversation."""
-    if prompt is not None and not prompt.strip():
-        raise click.UsageError("the prompt is empty")
-    if sys.stdin is None or sys.stdin.closed:
-        if prompt is None:
-            raise click.UsageError("there is no prompt, and standard input is closed")
-        return prompt
-    if sys.stdin.isatty():
-        if prompt is None and not sys.stdout.isatty():
-            raise click.UsageError("a conversation needs a terminal; give a PROMPT for one answer")
-        return prompt
     try:
-        data = sys.stdin.buffer.read(MAX_STDIN_BYTES + 1)
-    except OSError as error:
-        raise click.UsageError(f"standard input cannot be read: {error}") from error
-    if len(data) > MAX_STDIN_BYTES:
-        raise click.UsageError(f"standard input is longer than {MAX_STDIN_BYTES} bytes")
-    try:
-        piped = data.decode()
-    except UnicodeDecodeError:
-        raise click.UsageError("standard input is not text in UTF-8") from None
-    if "\0" in piped:
-        raise click.UsageError("standard input is binary, not text")
-    if not piped.strip():
-        if prompt is None:
-            raise click.UsageError("there is no prompt: give one, or pipe text in")
-        return prompt
-    return piped if prompt is None else f"{prompt}\n\n{piped}"
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+        text = path.read_text("utf-8-sig")
+        schema = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"--schema {path}: {error}") from error
+    if not isinstance(schema, dict):
+        raise click.UsageError(f"--schema {path}: a JSON Schema is an object")
+    return ResponseFormat(json.dumps(schema), path.stem[:64] or "answer", strict=True)

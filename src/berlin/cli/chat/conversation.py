@@ -4,100 +4,142 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
 
 import click
-from prompt_toolkit import PromptSession
-from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
-from berlin.cli.terminal import open_writer
-from berlin.config import data_path
+from berlin.cli.chat.actions import Actions, End
+from berlin.cli.chat.answer import Answer, Screen, show_answer
+from berlin.cli.chat.line import open_line, strip_block
+from berlin.cli.chat.opening import Load, Opened
+from berlin.cli.chat.session import Session, ask_with
+from berlin.cli.chat.slash import parse
 from berlin.errors import BerlinError
-from berlin.providers.contract import AsyncGeneratorProvider
+from berlin.types.messages import Part
 
-Opening: TypeAlias = AbstractAsyncContextManager[tuple[AsyncGeneratorProvider, str]]
-"""Gives a provider, and its own name of the model."""
-
-Load: TypeAlias = Callable[[], Opening]
-"""Loads what a provider needs, which takes a while, and returns what opens it."""
+GREETING = "Ctrl-C stops an answer, Ctrl-D ends the conversation, /help lists the commands."
 
 
-async def converse(load: Load, messages: list[dict[str, str]], options: dict[str, Any]) -> int:
-    """Ask and answer until Ctrl-D; an error ends an answer, not the conversation.
+class Chat:
+    """A conversation on a terminal.
 
-    The provider is loaded while the first question is being typed.
-
-    Raises:
-        BerlinError: if the provider cannot be opened.
+    Args:
+        session: what was said, and what is asked of every answer.
+        find: returns what loads the provider that a model's name means.
+        open_screen: opens what shows an answer.
+        names: names of models, for completion.
+        attached: what goes with the first question.
     """
-    session: PromptSession[str] = PromptSession(history=_open_history())
-    click.echo("Ctrl-C stops an answer, Ctrl-D ends the conversation.", err=True)
 
-    def give_up(opening: asyncio.Task[Any]) -> None:
-        error = None if opening.cancelled() else opening.exception()
-        if error is not None and session.app.is_running:
-            session.app.exit(exception=error)
+    def __init__(
+        self,
+        session: Session,
+        find: Callable[[str], Load],
+        open_screen: Callable[[], Screen],
+        names: list[str],
+        attached: tuple[Part, ...] = (),
+    ) -> None:
+        self.session = session
+        self._opened: Opened | None = None
+        self._find = find
+        self._open_screen = open_screen
+        self._names = names
+        self._attached = attached
+        self._stack = AsyncExitStack()
 
-    async with AsyncExitStack() as stack:
-        opening = asyncio.create_task(_open(load, stack))
-        opening.add_done_callback(give_up)
+    async def run(self, load: Load) -> int:
+        """Ask and answer until Ctrl-D; an error ends an answer, not the conversation.
+
+        The provider is loaded while the first question is being typed.
+
+        Raises:
+            BerlinError: if the provider cannot be opened.
+        """
+        line = open_line(self._names)
+        click.echo(GREETING, err=True)
+
+        def give_up(opening: asyncio.Task[Any]) -> None:
+            error = None if opening.cancelled() else opening.exception()
+            if error is not None and line.app.is_running:
+                line.app.exit(exception=error)
+
+        async with self._stack:
+            opening = asyncio.create_task(self._open(load))
+            opening.add_done_callback(give_up)
+            try:
+                return await self._converse(line.prompt_async, opening)
+            finally:
+                opening.cancel()
+                await asyncio.wait([opening])
+
+    async def use(self, model: str) -> str:
+        """Ask another model from now on, and return its name. Raises BerlinError."""
+        return (await self._open(self._find(model))).label
+
+    @property
+    def label(self) -> str:
+        """Who answers at present."""
+        return self._opened.label if self._opened is not None else ""
+
+    async def ask(self, text: str, opened: Opened) -> None:
+        """Ask a question and show the answer; a failure is told in a line."""
+        provider, model, label = opened
+        question = ask_with(text, self._attached)
+        answer = Answer()
         try:
-            return await _converse(session, opening, messages, options)
-        finally:
-            opening.cancel()
-            await asyncio.wait([opening])
+            request = self.session.request(question, model, provider.timeouts)
+            await _stoppable(show_answer(provider, request, self._open_screen(), answer))
+        except _Stopped:
+            click.echo("stopped", err=True)
+        except BerlinError as error:
+            click.echo(f"berlin: {error.message}", err=True)
+        self.session.took(question, answer, label)
+        self._attached = ()
+
+    async def _open(self, load: Load) -> Opened:
+        opening = await asyncio.to_thread(load)
+        self._opened = await self._stack.enter_async_context(opening)
+        return self._opened
+
+    async def _converse(self, prompt: Callable[..., Any], opening: asyncio.Task[Opened]) -> int:
+        actions = Actions(self)
+        begun = ""
+        while True:
+            try:
+                typed: str = await prompt("> ", default=begun)
+            except KeyboardInterrupt:
+                continue
+            except EOFError:
+                return 0
+            finally:
+                begun = ""
+            if not typed.strip():
+                continue
+            try:
+                command = parse(typed)
+                if command is None:
+                    first = await opening
+                    await self.ask(strip_block(typed), self._opened or first)
+                    continue
+                if command.name == "/model":
+                    await opening
+                begun = await actions.run(command)
+            except ValueError as error:
+                click.echo(str(error), err=True)
+            except End:
+                return 0
 
 
-async def _open(load: Load, stack: AsyncExitStack) -> tuple[AsyncGeneratorProvider, str]:
-    return await stack.enter_async_context(await asyncio.to_thread(load))
+class _Stopped(Exception):
+    """The person pressed Ctrl-C."""
 
 
-async def _converse(
-    session: PromptSession[str],
-    opening: Awaitable[tuple[AsyncGeneratorProvider, str]],
-    messages: list[dict[str, str]],
-    options: dict[str, Any],
-) -> int:
-    while True:
-        try:
-            question = await session.prompt_async("> ")
-        except KeyboardInterrupt:
-            continue
-        except EOFError:
-            return 0
-        if not question.strip():
-            continue
-        provider, model = await opening
-        asked = [*messages, {"role": "user", "content": question}]
-        text = await _answer(provider, model, asked, options)
-        if text:
-            messages = [*asked, {"role": "assistant", "content": text}]
-
-
-async def _answer(
-    provider: AsyncGeneratorProvider,
-    model: str,
-    messages: list[dict[str, str]],
-    options: dict[str, Any],
-) -> str:
-    """Show an answer and return what came of it, also if it was stopped or broke off."""
-    text: list[str] = []
-
-    async def show() -> None:
-        writer = open_writer()
-        try:
-            async with aclosing(provider.text(messages, model=model, **options)) as pieces:
-                async for piece in pieces:
-                    text.append(piece)
-                    writer.write(piece)
-        finally:
-            writer.close()
-
-    task = asyncio.ensure_future(show())
+async def _stoppable(work: Any) -> None:
+    """Run until the end or Ctrl-C. Raises _Stopped."""
+    task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
     with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends the program there
         loop.add_signal_handler(signal.SIGINT, task.cancel)
@@ -106,19 +148,7 @@ async def _answer(
     except asyncio.CancelledError:
         if not task.cancelled():
             raise
-    except BerlinError as error:
-        click.echo(f"berlin: {error.message}", err=True)
+        raise _Stopped from None
     finally:
         with contextlib.suppress(NotImplementedError):
             loop.remove_signal_handler(signal.SIGINT)
-    return "".join(text)
-
-
-def _open_history() -> History:
-    path = data_path("history")
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-    except OSError:
-        return InMemoryHistory()
-    return FileHistory(str(path))

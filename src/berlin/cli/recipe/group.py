@@ -7,6 +7,12 @@ import click
 from berlin.cli.lazy import LazyGroup
 
 COMMANDS = {
+    "list": (
+        "berlin.cli.recipe.catalog",
+        "list_recipes",
+        "List the recipes that come with Berlin.",
+    ),
+    "show": ("berlin.cli.recipe.catalog", "show", "Print a recipe."),
     "new": ("berlin.cli.recipe.new", "new", "Write a first recipe from a recorded request."),
     "check": ("berlin.cli.recipe.check", "check", "Explain a recipe, and find mistakes."),
     "try": ("berlin.cli.recipe.trial", "try_recipe", "Send a prompt and show every step."),

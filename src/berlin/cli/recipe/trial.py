@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from berlin.auth.contract import DeviceCode
-from berlin.cli.options import config_option
+from berlin.cli.options import JoinedOptions, config_option, option_option
 from berlin.cli.recipe.account import Given, Who, resolve_who
 from berlin.cli.recipe.file import RecipeFile
 from berlin.cli.secret_warnings import warn_of_secrets
@@ -31,15 +30,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _OPTIONS = (
     click.option("--account", help="The account; asked for if it is needed and not given."),
     click.option("--url", help="Base URL of the service, instead of the recipe's."),
-    click.option(
-        "-o",
-        "--option",
-        "options",
-        nargs=2,
-        multiple=True,
-        metavar="NAME VALUE",
-        help="An option for the model, such as: -o temperature 0.5",
-    ),
+    option_option,
     click.option("-m", "--model", default="", metavar="MODEL", help="The model that answers."),
     click.option(
         "--password-stdin", is_flag=True, help="Read the password (or key) from standard input."
@@ -58,7 +49,7 @@ def _trial_options(command: _Command) -> _Command:
     return command
 
 
-@click.command("try")
+@click.command("try", cls=JoinedOptions)
 @click.argument("file")
 @click.argument("prompt", default="Hello")
 @_trial_options
@@ -66,7 +57,7 @@ def try_recipe(
     file: str,
     prompt: str,
     model: str,
-    options: tuple[tuple[str, str], ...],
+    options: dict[str, Any],
     **given: Any,
 ) -> None:
     """Send PROMPT as the recipe FILE says, and show each request, each answer, what was found.
@@ -83,7 +74,7 @@ def try_recipe(
     _run(opened, _request(prompt, model, options), resolve_who(opened, Given(**given)))
 
 
-@click.command()
+@click.command(cls=JoinedOptions)
 @click.argument("file")
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @click.argument("prompt", default="Hello")
@@ -95,7 +86,7 @@ def record(
     prompt: str,
     force: bool,
     model: str,
-    options: tuple[tuple[str, str], ...],
+    options: dict[str, Any],
     **given: Any,
 ) -> None:
     """Try the recipe FILE with PROMPT, and write what was sent and answered to OUT.
@@ -163,17 +154,9 @@ def _play_again(transcript: Transcript, out: Path) -> None:
         click.echo(harmless(f"berlin: warning: {out} plays otherwise: {differs}"), err=True)
 
 
-def _request(prompt: str, model: str, options: tuple[tuple[str, str], ...]) -> ChatRequest:
-    given = {name: _value(text) for name, text in options}
+def _request(prompt: str, model: str, options: dict[str, Any]) -> ChatRequest:
     request = ChatRequest.of(prompt, model=model)
-    return ChatRequest(request.messages, request.model, given)
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+    return ChatRequest(request.messages, request.model, options)
 
 
 def _announce(code: DeviceCode) -> None:

@@ -1,4 +1,4 @@
-"""Lets so many requests in at once, and lets some more wait in a line that is fair to tenants."""
+"""Let a number of requests in at once, and some more wait in a line that is fair to tenants."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Hashable
 
 from berlin.errors import OverloadedError
 
+SHARE = 3
 RETRY_AFTER_S = 2.0
 
 # A waiter gets a slot (`None`), or is told why not.
@@ -15,16 +16,17 @@ _Waiter = asyncio.Future[str | None]
 
 
 class Admission:
-    """Slots, and a line before them.
+    """Slots, and a line in front of them.
 
     A free slot goes to the waiting tenant that holds the fewest; among equals, in turn; within a
-    tenant, first come, first served. So a tenant that floods uses what others leave, and the
-    next free slot is for one who comes new. No slot is kept empty for anybody.
+    tenant, first come, first served. Where there are several tenants, one that holds a slot takes
+    another only while it holds less than `SHARE` times what is free: long answers of one never
+    take all slots, and the next tenant finds one free (dynamic thresholds, Choudhury and Hahne,
+    1998: with `SHARE` 3, one tenant takes three quarters, two take three sevenths each).
 
     One tenant alone may fill the line. When it is full and another comes, the last one of the
     tenant with the longest part of the line is sent away for it, as long as that part stays
-    longer than its own: who floods is pushed back to an equal share, half of the line
-    between two.
+    longer than its own: a flood is pushed back to an equal share, half of the line between two.
 
     It belongs to one event loop.
 
@@ -39,6 +41,7 @@ class Admission:
         self._waiting = waiting
         self._wait_s = wait_s
         self._held: Counter[Hashable] = Counter()
+        self._shared = False
         self._inside = 0
         # The line of each tenant that waits; who was served last stands last.
         self._lines: OrderedDict[Hashable, deque[_Waiter]] = OrderedDict()
@@ -54,20 +57,22 @@ class Admission:
         """How many requests wait."""
         return self._in_line
 
-    def enter(self, tenant: Hashable = None) -> _Slot:
+    def enter(self, tenant: Hashable = None, *, shared: bool = False) -> _Slot:
         """Hold a slot for the time of an `async with` block.
 
         Args:
             tenant: whose request it is, such as the id of a key.
+            shared: whether there are other tenants, for whom slots are kept free.
 
         Raises:
             OverloadedError: if the line is full or the wait was too long; nothing was sent.
         """
+        self._shared = shared
         return _Slot(self, tenant)
 
     async def take(self, tenant: Hashable) -> None:
-        """Take a slot, after a wait if need be; who takes one gives it back."""
-        if self._inside < self._at_once:  # then nobody waits
+        """Take a slot, after a wait if need be; it has to be given back."""
+        if tenant not in self._lines and self._may_take(tenant):
             self._give(tenant)
         else:
             await self._wait(tenant)
@@ -129,13 +134,23 @@ class Admission:
         if not line:
             del self._lines[tenant]
 
+    def _may_take(self, tenant: Hashable) -> bool:
+        free = self._at_once - self._inside
+        held = self._held[tenant]
+        if not (self._shared and held):
+            return free > 0
+        return free > 1 and held < SHARE * free
+
     def _give(self, tenant: Hashable) -> None:
         self._inside += 1
         self._held[tenant] += 1
 
     def _call_next(self) -> None:
         while self._lines:
+            # Who holds the fewest may take one, or nobody may.
             tenant = min(self._lines, key=lambda other: self._held[other])
+            if not self._may_take(tenant):
+                return
             waiter = self._lines[tenant][0]
             self._leave(tenant, waiter)
             if not waiter.done():  # else it was cancelled, and its task has not run since
@@ -143,7 +158,6 @@ class Admission:
                     self._lines.move_to_end(tenant)
                 self._give(tenant)
                 waiter.set_result(None)
-                return
 
 
 class _Slot:

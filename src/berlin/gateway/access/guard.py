@@ -39,6 +39,9 @@ class Guard:
         cors_origins: origins of web pages that may ask.
         trusted_proxies: addresses of the proxies that say where a request comes from; unless
             given, this machine if there are `allowed_hosts`, since then a proxy is in front.
+
+    Attributes:
+        accounts: how many accounts may log in.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Guard:
         trusted_proxies: tuple[str, ...] | None = None,
     ) -> None:
         self.use(allowed_hosts, cors_origins, trusted_proxies)
+        self.accounts = 0
         self._keys = keys
         self._rate = RequestRate()
         self._wrong_keys = Throttle()
@@ -80,6 +84,11 @@ class Guard:
     def keys(self) -> int:
         """How many keys there are."""
         return self._keys.count if self._keys is not None else 0
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether more than one caller may come, so that none may take everything."""
+        return self.keys + self.accounts > 1
 
     def close(self) -> None:
         """Close the file of the keys."""

@@ -248,3 +248,59 @@ async def test_a_storm_leaves_nothing(seed: int) -> None:
     assert ends["came in"] > 0
     async with admission.enter("a"):
         assert admission.inside == 1
+
+
+async def share(admission: Admission, tenant: str, count: int) -> list[asyncio.Task[None]]:
+    """Let a tenant ask for slots that it keeps, where there are several tenants."""
+
+    async def hold() -> None:
+        async with admission.enter(tenant, shared=True):
+            await asyncio.Event().wait()
+
+    tasks = [asyncio.create_task(hold()) for _ in range(count)]
+    await settle()
+    return tasks
+
+
+async def let_go(tasks: list[asyncio.Task[None]]) -> None:
+    """End requests."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.mark.parametrize(("at_once", "first"), [(64, 48), (8, 6), (4, 3), (2, 1), (1, 1)])
+async def test_g19_long_answers_of_one_leave_slots_for_others(at_once: int, first: int) -> None:
+    """One of several tenants takes three quarters; the next one comes in at once."""
+    admission = Admission(at_once, 256, 60)
+    flood = await share(admission, "a", 2 * at_once)
+    assert admission.inside == first
+    others = await share(admission, "b", 1)
+    assert admission.inside == min(at_once, first + 1)
+    await let_go(flood + others)
+    assert (admission.inside, admission.in_line) == (0, 0)
+
+
+async def test_g19_a_third_tenant_finds_a_slot_too() -> None:
+    """However many flood, the one who holds nothing comes in as soon as anything is free."""
+    admission = Admission(64, 256, 60)
+    floods = [await share(admission, tenant, 64) for tenant in "abc"]
+    before = admission.inside
+    assert before < 64
+    late = await share(admission, "d", 1)
+    assert admission.inside == before + 1
+    for tasks in (*floods, late):
+        await let_go(tasks)
+
+
+async def test_slots_that_come_free_go_to_those_who_may() -> None:
+    """When others leave, a waiting flood moves up to its share and no further."""
+    admission = Admission(8, 256, 60)
+    others = await share(admission, "b", 2)
+    flood = await share(admission, "a", 20)
+    assert admission.inside < 8
+    await let_go(others)
+    await settle()
+    assert admission.inside == 6
+    await let_go(flood)
+    assert (admission.inside, admission.in_line) == (0, 0)

@@ -1,0 +1,134 @@
+"""What the commands with a slash do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from berlin.cli.chat.history import Conversation, History
+from berlin.cli.chat.slash import Typed, help_text
+from berlin.config import data_path
+from berlin.errors import BerlinError, InvalidRequestError
+from berlin.types import Message
+from berlin.types.messages import parse_messages
+
+if TYPE_CHECKING:
+    from berlin.cli.chat.conversation import Chat
+
+
+class End(Exception):
+    """The conversation is over."""
+
+
+def history() -> History:
+    """Return where conversations are kept."""
+    return History(data_path("conversations.sqlite"))
+
+
+def recall(wanted: str) -> tuple[Conversation, list[Message]]:
+    """Return a conversation that was kept, `""` for the last one. Raises ConfigurationError."""
+    kept = history()
+    conversation = kept.find(wanted)
+    return conversation, [entry.message for entry in kept.entries(conversation.id)]
+
+
+class Actions:
+    """Carries out commands.
+
+    Args:
+        chat: the conversation.
+    """
+
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
+
+    async def run(self, command: Typed) -> str:
+        """Carry out a command; return what the next question begins with."""
+        try:
+            match command.name:
+                case "/help":
+                    _say(help_text())
+                case "/model":
+                    await self._model(command.argument)
+                case "/system":
+                    self._system(command.argument)
+                case "/new":
+                    self._chat.session.restart()
+                    _say("A new conversation.")
+                case "/save":
+                    self._save(command.argument)
+                case "/load":
+                    self._load(command.argument)
+                case "/edit":
+                    return await self._edit()
+                case "/exit":
+                    raise End
+        except BerlinError as error:
+            _say(f"berlin: {error.message}")
+        return ""
+
+    async def _model(self, name: str) -> None:
+        label = await self._chat.use(name) if name else self._chat.label
+        _say(f"{label} answers.")
+
+    def _system(self, text: str) -> None:
+        session = self._chat.session
+        if text:
+            session.system = "" if text == "-" else text
+        _say(f"System: {session.system}" if session.system else "There is no system prompt.")
+
+    def _save(self, name: str) -> None:
+        if not name:
+            _say("/save needs the name of a file")
+            return
+        messages = self._chat.session.messages
+        path = Path(name).expanduser()
+        if path.suffix == ".json":
+            plain = [{"role": m.role, "content": m.text} for m in messages]
+            text = json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
+        else:
+            text = "\n".join(f"## {m.role.capitalize()}\n\n{m.text}\n" for m in messages)
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text)
+        except FileExistsError:
+            _say(f"{path} is there already; choose another name")
+        except OSError as error:
+            _say(f"{path} cannot be written: {error.strerror or error}")
+        else:
+            _say(f"Saved to {path}.")
+
+    def _load(self, name: str) -> None:
+        if not name:
+            _say("/load needs a .json file, or an id of `berlin logs`")
+            return
+        session = self._chat.session
+        if name.endswith(".json"):
+            session.replace(_read_messages(Path(name).expanduser()))
+        else:
+            session.resume(*recall(name))
+        _say(f"{len(session.messages)} messages.")
+
+    async def _edit(self) -> str:
+        begun = self._chat.session.last_question
+        try:
+            text = await asyncio.to_thread(click.edit, begun)
+        except click.ClickException as error:
+            _say(error.format_message())
+            return ""
+        return (text or "").strip("\n")
+
+
+def _read_messages(path: Path) -> tuple[Message, ...]:
+    try:
+        return parse_messages(json.loads(path.read_text("utf-8-sig")))
+    except (OSError, ValueError) as error:
+        raise InvalidRequestError(f"{path} cannot be read as messages: {error}") from error
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)

@@ -1,0 +1,168 @@
+"""One answer: shown while it streams in, and kept, also if it is stopped or breaks off."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any, Protocol, assert_never
+
+import msgspec
+
+from berlin.cli.chat.spinner import spinner
+from berlin.cli.terminal import Writer, open_writer
+from berlin.providers.contract import AsyncGeneratorProvider
+from berlin.types import (
+    ChatRequest,
+    ExtraDelta,
+    Finished,
+    ReasoningDelta,
+    Started,
+    StreamEvent,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+    UsageReport,
+)
+
+
+class Answer:
+    """What has come of an answer so far.
+
+    Attributes:
+        text: its text.
+        usage: the tokens it took, if the service says.
+        end: its last event; `None` if it did not get there.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self.usage: Usage | None = None
+        self.end: Finished | None = None
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return "".join(self._pieces)
+
+    def add(self, event: StreamEvent) -> None:
+        """Take the next event."""
+        match event:
+            case TextDelta():
+                self._pieces.append(event.text)
+            case UsageReport():
+                self.usage = event.usage
+            case Finished():
+                self.end = event
+
+
+class Screen(Protocol):
+    """Shows the events of one answer."""
+
+    def show(self, event: StreamEvent) -> None:
+        """Show the next event."""
+        ...
+
+    def close(self) -> None:
+        """Show what is left."""
+        ...
+
+
+class TextScreen:
+    """Text for people and pipes.
+
+    Args:
+        open_writer: opens what shows text; only when there is some, so that a spinner may run.
+    """
+
+    def __init__(self, open_writer: Callable[[], Writer]) -> None:
+        self._open = open_writer
+        self._writer: Writer | None = None
+
+    def show(self, event: StreamEvent) -> None:
+        """Show text and reasoning; nothing else is for reading."""
+        if isinstance(event, TextDelta | ReasoningDelta):
+            if self._writer is None:
+                self._writer = self._open()
+            if isinstance(event, TextDelta):
+                self._writer.write(event.text)
+            else:
+                self._writer.reason(event.text)
+
+    def close(self) -> None:
+        """End the text."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+class JsonScreen:
+    """One JSON object a line for each event: for programs."""
+
+    def show(self, event: StreamEvent) -> None:
+        """Write an event at once."""
+        sys.stdout.write(json.dumps(event_as_json(event), ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        """Do nothing: each line is whole."""
+
+
+def open_screen(*, as_json: bool, raw: bool, reasoning: bool | None) -> Screen:
+    """Return the screen that the options ask for."""
+    if as_json:
+        return JsonScreen()
+    return TextScreen(lambda: open_writer(raw=raw, reasoning=reasoning))
+
+
+async def show_answer(
+    provider: AsyncGeneratorProvider, request: ChatRequest, screen: Screen, into: Answer
+) -> None:
+    """Stream an answer to a screen.
+
+    Args:
+        provider: who is asked.
+        request: what.
+        screen: what shows it; it is closed at the end, whatever the end is.
+        into: what collects it.
+
+    Raises:
+        BerlinError: if there is no answer, or it breaks off.
+    """
+    async with spinner() as waited, aclosing(provider.stream(request)) as events:
+        try:
+            async for event in events:
+                if isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta):
+                    waited()
+                into.add(event)
+                screen.show(event)
+        finally:
+            waited()
+            screen.close()
+
+
+def event_as_json(event: StreamEvent) -> dict[str, Any]:
+    """Return an event as the object that `--json` writes."""
+    match event:
+        case TextDelta():
+            return {"type": "text", "text": event.text}
+        case ReasoningDelta():
+            return {"type": "reasoning", "text": event.text}
+        case ToolCallDelta():
+            return {
+                "type": "tool_call",
+                "index": event.index,
+                "id": event.id,
+                "name": event.name,
+                "arguments": event.arguments,
+            }
+        case UsageReport():
+            return {"type": "usage", **msgspec.to_builtins(event.usage)}
+        case Started():
+            return {"type": "started", **msgspec.to_builtins(event)}
+        case ExtraDelta():
+            return {"type": "extra", **msgspec.to_builtins(event)}
+        case Finished():
+            ids = {"conversation_id": event.conversation_id, "message_id": event.message_id}
+            return {"type": "finished", "reason": event.reason, **ids}
+    assert_never(event)

@@ -1,0 +1,83 @@
+"""Files that go with a question: images, documents, and text."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from pathlib import Path
+
+import click
+
+from berlin.types.messages import FilePart, ImagePart, Part, TextPart
+
+MAX_FILE_BYTES = 20 * 1024 * 1024
+
+# How files of each kind begin.
+_IMAGES = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF87a": "image/gif",
+    b"GIF89a": "image/gif",
+}
+
+
+def attach(names: tuple[str, ...]) -> tuple[Part, ...]:
+    """Return the parts for files that were named.
+
+    Args:
+        names: paths; `-` is standard input; an `https:` URL is an image there.
+
+    Raises:
+        click.UsageError: if one cannot be read, is too large, or is of no known kind.
+    """
+    return tuple(_part(name) for name in names)
+
+
+def _part(name: str) -> Part:
+    if name.startswith("https://"):
+        return ImagePart(name)
+    data = _read(name)
+    kind = _image_type(data)
+    if kind is not None:
+        return ImagePart(_data_url(kind, data))
+    if data.startswith(b"%PDF-"):
+        return FilePart(_data_url("application/pdf", data), Path(name).name)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise click.UsageError(
+            f"{name} is neither text in UTF-8 nor an image (PNG, JPEG, GIF, WebP) nor a PDF"
+        )
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    title = "standard input" if name == "-" else Path(name).name
+    return TextPart(f"\n\n{title}:\n{fence}\n{text.rstrip()}\n{fence}\n")
+
+
+def _read(name: str) -> bytes:
+    try:
+        if name == "-":
+            if sys.stdin is None or sys.stdin.closed:
+                raise click.UsageError("-a -: standard input is closed")
+            data = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+        else:
+            with Path(name).open("rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise click.UsageError(f"-a {name}: {error.strerror or error}") from error
+    if len(data) > MAX_FILE_BYTES:
+        raise click.UsageError(f"{name} is larger than {MAX_FILE_BYTES // 2**20} MiB")
+    return data
+
+
+def _image_type(data: bytes) -> str | None:
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for head, kind in _IMAGES.items() if data.startswith(head)), None)
+
+
+def _data_url(kind: str, data: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"

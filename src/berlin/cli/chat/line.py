@@ -1,0 +1,64 @@
+"""The line on which a question is typed: several lines if need be, with completion and history."""
+
+from __future__ import annotations
+
+import os
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+
+from berlin.cli.chat.slash import SlashCompleter
+from berlin.config import data_path
+
+BLOCK = '"""'
+
+
+def open_line(names: list[str]) -> PromptSession[str]:
+    """Return the session of a prompt: Enter sends, Alt-Enter and an open block go on."""
+    keys = KeyBindings()
+
+    @keys.add("enter")
+    def _(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        if is_open(buffer.text):
+            buffer.insert_text("\n")
+        else:
+            buffer.validate_and_handle()
+
+    @keys.add("escape", "enter")
+    def _(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    return PromptSession(
+        history=_open_history(),
+        completer=SlashCompleter(names),
+        multiline=True,
+        key_bindings=keys,
+        prompt_continuation=lambda width, number, wrapped: "  ",
+        reserve_space_for_menu=4,
+    )
+
+
+def is_open(text: str) -> bool:
+    """Tell whether a block of several lines was begun and not ended."""
+    begun = text.lstrip()
+    return begun.startswith(BLOCK) and not begun.rstrip().endswith(BLOCK, len(BLOCK))
+
+
+def strip_block(text: str) -> str:
+    """Return a question without the marks of a block."""
+    inner = text.strip()
+    if inner.startswith(BLOCK) and inner.endswith(BLOCK) and len(inner) >= 2 * len(BLOCK):
+        return inner.removeprefix(BLOCK).removesuffix(BLOCK).strip("\n")
+    return text
+
+
+def _open_history() -> History:
+    path = data_path("history")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    except OSError:
+        return InMemoryHistory()
+    return FileHistory(str(path))

@@ -1,0 +1,76 @@
+"""From a model's name to a provider that can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import click
+
+from berlin.providers.contract import AsyncGeneratorProvider
+
+if TYPE_CHECKING:
+    from berlin.config import Config
+
+EMBEDDED = "embedded"
+
+GUIDE_NOTICE = (
+    "berlin: this is the built-in guide, not a model. "
+    "To use a real service: berlin add https://your.service"
+)
+
+
+class Opened(NamedTuple):
+    """A provider that is ready.
+
+    Attributes:
+        provider: who is asked.
+        model: its own name of the model; `""` is its default.
+        label: both, as a user writes them.
+    """
+
+    provider: AsyncGeneratorProvider
+    model: str
+    label: str
+
+
+Opening: TypeAlias = AbstractAsyncContextManager[Opened]
+
+Load: TypeAlias = Callable[[], Opening]
+"""Loads what a provider needs, which takes a while, and returns what opens it."""
+
+
+def find(model: str, config: Config) -> Load:
+    """Return what loads the provider that a model's name means.
+
+    Raises:
+        ModelNotFoundError: if it means none; the message has the nearest name.
+    """
+    from berlin.config import default_provider, model_names
+
+    name, _, rest = model.partition(":")
+    if name == EMBEDDED or (not model and default_provider(config) is None):
+        click.echo(GUIDE_NOTICE, err=True)
+        return partial(_embedded, rest)
+    target = model_names(config).resolve(model)
+    return partial(_named, target.provider, target.model, config)
+
+
+def _embedded(model: str) -> Opening:
+    return _open_embedded(model)
+
+
+@asynccontextmanager
+async def _open_embedded(model: str) -> AsyncIterator[Opened]:
+    from berlin.cli.chat.embedded import open_embedded
+
+    async with open_embedded(model) as (provider, name):
+        yield Opened(provider, name, EMBEDDED)
+
+
+def _named(name: str, model: str, config: Config) -> Opening:
+    from berlin.client import build_named
+
+    return nullcontext(Opened(build_named(name, config), model, f"{name}:{model}".rstrip(":")))

@@ -1,0 +1,147 @@
+"""A conversation while it goes on: what was said, to whom, and where it is kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import click
+import msgspec
+
+from berlin.cli.chat.answer import Answer
+from berlin.cli.chat.history import Conversation, Entry, History
+from berlin.errors import ConfigurationError
+from berlin.providers.contract import check_option_names
+from berlin.types import ChatRequest, Message, ResponseFormat, Timeouts
+from berlin.types.messages import Part, TextPart
+
+
+class Wishes(msgspec.Struct, frozen=True):
+    """What the command line asks of every answer.
+
+    Attributes:
+        system: what the model is told first.
+        options: options for the model.
+        timeout: the longest that an answer may take, in seconds.
+        response_format: the form that answers must have.
+    """
+
+    system: str | None = None
+    options: dict[str, Any] = {}
+    timeout: float | None = None
+    response_format: ResponseFormat | None = None
+
+
+class Session:
+    """One conversation.
+
+    Args:
+        wishes: what is asked of every answer.
+        history: where it is kept; `None` keeps nothing.
+    """
+
+    def __init__(self, wishes: Wishes, history: History | None) -> None:
+        self._wishes = wishes
+        self._history = history
+        self._id = ""
+        self._service_id = ""
+        self._parent_id = ""
+        self.messages: list[Message] = []
+        self.restart()
+
+    @property
+    def system(self) -> str:
+        """What the model is told first; `""` if nothing."""
+        return "".join(m.text for m in self.messages if m.role == "system")
+
+    @system.setter
+    def system(self, text: str) -> None:
+        rest = [m for m in self.messages if m.role != "system"]
+        self.messages = [*([Message.of("system", text)] if text else []), *rest]
+
+    @property
+    def last_question(self) -> str:
+        """The text of the last question; `""` if there was none."""
+        return next((m.text for m in reversed(self.messages) if m.role == "user"), "")
+
+    def restart(self) -> None:
+        """Begin a new conversation."""
+        self._id = self._service_id = self._parent_id = ""
+        self.messages = []
+        self.system = self._wishes.system or ""
+
+    def resume(self, conversation: Conversation, messages: list[Message]) -> None:
+        """Go on with a conversation that was kept."""
+        self._id = conversation.id
+        self._service_id, self._parent_id = conversation.service_id, conversation.parent_id
+        self.messages = messages
+        if self._wishes.system is not None:
+            self.system = self._wishes.system
+
+    def replace(self, messages: Iterable[Message]) -> None:
+        """Go on from messages that come from elsewhere, as a new conversation."""
+        self.restart()
+        self.messages = list(messages)
+
+    def request(self, question: Message, model: str, limits: Timeouts) -> ChatRequest:
+        """Return the request for the next answer. Raises BerlinError."""
+        wishes = self._wishes
+        check_option_names(wishes.options)
+        timeouts = None if wishes.timeout is None else Timeouts.of(wishes.timeout, limits)
+        asked = ChatRequest.of(
+            [*self.messages, question],
+            model=model,
+            timeouts=timeouts,
+            conversation_id=self._service_id,
+            parent_id=self._parent_id,
+        )
+        return msgspec.structs.replace(
+            asked, options=wishes.options, response_format=wishes.response_format
+        )
+
+    def took(self, question: Message, answer: Answer, label: str) -> None:
+        """Keep a question and what came as its answer; nothing, if nothing came.
+
+        Args:
+            question: what was asked.
+            answer: what came.
+            label: who answered: `provider:model`.
+        """
+        if not answer.text:
+            return
+        now = time.time()
+        usage = answer.usage
+        entries = [
+            Entry(now, question),
+            Entry(
+                now,
+                Message.of("assistant", answer.text),
+                usage.input_tokens if usage else None,
+                usage.output_tokens if usage else None,
+                answer.end.reason if answer.end else "stopped",
+            ),
+        ]
+        if answer.end is not None and answer.end.conversation_id:
+            self._service_id = answer.end.conversation_id
+            self._parent_id = answer.end.message_id
+        if self._history is not None:
+            first = [Entry(now, message) for message in self.messages] if not self._id else []
+            self._keep(self._history, [*first, *entries], question, label)
+        self.messages += [entry.message for entry in entries]
+
+    def _keep(self, history: History, entries: list[Entry], question: Message, label: str) -> None:
+        try:
+            if not self._id:
+                self._id = history.begin(label, question.text)
+            history.add(self._id, entries, self._service_id, self._parent_id)
+        except ConfigurationError as error:
+            self._history = None  # said once; the conversation itself goes on
+            click.echo(f"berlin: warning: {error.message}", err=True)
+
+
+def ask_with(text: str, parts: tuple[Part, ...]) -> Message:
+    """Return a question with what is attached to it."""
+    texts = "".join(part.text for part in parts if isinstance(part, TextPart))
+    rest = tuple(part for part in parts if not isinstance(part, TextPart))
+    return Message("user", (TextPart(text + texts), *rest))

@@ -1,0 +1,94 @@
+"""What is piped into `berlin chat`."""
+
+from __future__ import annotations
+
+import select
+import sys
+from typing import BinaryIO
+
+import click
+
+MAX_STDIN_BYTES = 20 * 1024 * 1024
+NOTICE_S = 2.0
+WAIT_S = 10.0
+"""How long an open pipe beside a prompt may stay silent: a parent may have left it open."""
+
+
+def read_question(prompt: str | None, *, waits: bool = True) -> str | None:
+    """Return the prompt with what was piped in; `None` asks for a conversation.
+
+    Args:
+        prompt: what the command line says.
+        waits: whether standard input is looked at; not if it is an attachment.
+
+    Raises:
+        click.UsageError: if there is nothing to ask, or what is piped is no text.
+    """
+    if prompt is not None and not prompt.strip():
+        raise click.UsageError("the prompt is empty")
+    if not waits:
+        if prompt is None:
+            raise click.UsageError("standard input is attached: give a PROMPT with it")
+        return prompt
+    if sys.stdin is None or sys.stdin.closed:
+        if prompt is None:
+            raise click.UsageError("there is no prompt, and standard input is closed")
+        return prompt
+    if sys.stdin.isatty():
+        if prompt is None and not sys.stdout.isatty():
+            raise click.UsageError("a conversation needs a terminal; give a PROMPT for one answer")
+        return prompt
+    if prompt is not None and not has_input(sys.stdin.buffer, NOTICE_S, WAIT_S):
+        return prompt
+    piped = _decode(_read())
+    if not piped.strip():
+        if prompt is None:
+            raise click.UsageError("there is no prompt: give one, or pipe text in")
+        return prompt
+    return piped if prompt is None else f"{prompt}\n\n{piped}"
+
+
+def has_input(stream: BinaryIO, notice_s: float, wait_s: float) -> bool:
+    """Wait until a pipe has something to read or is at its end; say so if that takes long."""
+    if sys.platform == "win32":  # only sockets can be waited for there
+        return True
+    if _is_ready(stream, notice_s):
+        return True
+    click.echo(
+        "berlin: waiting for standard input, which is an open pipe; `</dev/null` says there is "
+        "none, `-a -` waits for it however long it takes",
+        err=True,
+    )
+    if _is_ready(stream, wait_s - notice_s):
+        return True
+    click.echo(
+        f"berlin: nothing came on standard input in {wait_s:.0f} s: it is left out", err=True
+    )
+    return False
+
+
+def _is_ready(stream: BinaryIO, seconds: float) -> bool:
+    try:
+        return bool(select.select([stream], [], [], seconds)[0])
+    except (OSError, ValueError):
+        return True  # reading it tells what is wrong
+
+
+def _read() -> bytes:
+    try:
+        data = sys.stdin.buffer.read(MAX_STDIN_BYTES + 1)
+    except OSError as error:
+        raise click.UsageError(f"standard input cannot be read: {error}") from error
+    if len(data) > MAX_STDIN_BYTES:
+        raise click.UsageError(f"standard input is longer than {MAX_STDIN_BYTES} bytes")
+    return data
+
+
+def _decode(data: bytes) -> str:
+    try:
+        piped = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise click.UsageError("standard input is not text in UTF-8") from None
+    if "\0" in piped:
+        raise click.UsageError("standard input is binary, not text")
+    return piped

@@ -1,0 +1,46 @@
+"""`berlin recipe list` and `berlin recipe show`: the recipes that come with Berlin."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from berlin.cli.recipe.file import RecipeFile
+from berlin.recipes.recipe import Recipe, load_recipe, recipe_names
+
+_WORDS = {"api_key": "key", "client_id": "client", "client_secret": "secret"}
+
+
+@click.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def list_recipes(as_json: bool) -> None:
+    """List the recipes that come with Berlin, and what each logs in with.
+
+    `berlin add NAME` sets one up; `berlin recipe show NAME` prints it.
+    """
+    recipes = [load_recipe(name) for name in recipe_names()]
+    if as_json:
+        for recipe in recipes:
+            row = {"name": recipe.name, "description": recipe.description, "needs": recipe.needs}
+            click.echo(json.dumps(row, ensure_ascii=False))
+        return
+    rows = [(recipe.name, _login(recipe), recipe.description) for recipe in recipes]
+    widths = [max(len(row[n]) for row in rows) for n in range(2)]
+    for name, login, description in rows:
+        click.echo(f"{name.ljust(widths[0])}  {login.ljust(widths[1])}  {description}")
+
+
+@click.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Print the recipe NAME: to read it, or as the beginning of your own."""
+    click.echo(RecipeFile.open(name).text, nl=False)
+
+
+def _login(recipe: Recipe) -> str:
+    flow = recipe.auth.flow()
+    if flow is None:
+        return "no login"
+    needs = "browser" if flow.needs_person else ", ".join(_WORDS.get(n, n) for n in flow.needs)
+    return f"{needs} (optional)" if recipe.login_is_optional else needs

@@ -1,0 +1,48 @@
+"""Which session of its own a client means: agents say so in headers or members of the body."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from berlin.types import ChatRequest
+from berlin.wire.json import DECODE_ERRORS
+
+MAX_CHARS = 256
+
+# Claude Code, Codex, opencode, and whoever wants to.
+HEADERS = ("X-Claude-Code-Session-Id", "Session-Id", "X-Session-Id", "X-Session-Affinity")
+MEMBERS = ("conversation_id", "session_id", "prompt_cache_key")
+
+
+def session_of(headers: Mapping[str, str], request: ChatRequest, more: Iterable[str] = ()) -> str:
+    """Return the client's id of its session; `""` if it has none.
+
+    It tells conversations with the same words apart; it is no proof of anything.
+    """
+    for name in (*more, *HEADERS):
+        value = headers.get(name)
+        if value:
+            return value[:MAX_CHARS]
+    members = request.extra.members if request.extra is not None else {}
+    named = (members.get(name) for name in MEMBERS)
+    within = (_within(members.get(name)) for name in ("client_metadata", "metadata"))
+    found = (value for value in (*named, *within) if isinstance(value, str) and value)
+    return next(found, "")[:MAX_CHARS]
+
+
+def _within(metadata: Any) -> Any:
+    if not isinstance(metadata, Mapping):
+        return None
+    session = metadata.get("session_id")
+    user = metadata.get("user_id")
+    if session is None and isinstance(user, str) and user.startswith("{"):
+        # Claude Code writes an object in here.
+        try:
+            inner = msgspec.json.decode(user)
+        except DECODE_ERRORS:
+            return None
+        return inner.get("session_id") if isinstance(inner, dict) else None
+    return session

@@ -1,0 +1,151 @@
+"""The table `[tool_prompt]` of a recipe: the words in which tools are offered to a text service."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, TypeAlias
+
+import msgspec
+
+ToolsMode: TypeAlias = Literal["native", "emulate", "ignore", "refuse"]
+"""What becomes of tools: the service takes them itself; they are offered in the prompt; they are
+dropped, and the answer says so; the request is refused."""
+
+INSTRUCTIONS = """\
+You have tools. To call one, write a fenced block that is named after it and holds its arguments \
+as one JSON object:
+
+```{fence}
+{{"argument": "value"}}
+```
+
+Begin the block at the start of a line, outside of any other block. Several blocks in one answer \
+are several calls. After the last block, stop: the results come in the next message. Never write \
+a result yourself, and never say that you did something without calling the tool for it. When no \
+tool is needed, answer in plain text.
+
+The tools, with the types of their arguments (`?` marks those that may be left out):
+
+{tools}"""
+
+REMINDER = "(To call a tool, write a block ```{fence} with its arguments as JSON.)"
+
+CORRECTION = """\
+{problem}
+
+Send the corrected block now, in the form
+```{fence}
+{{"argument": "value"}}
+```
+and nothing that you have already sent."""
+
+UNKEPT = """\
+You said what you are about to do, but your answer holds no tool call, so nothing was done. \
+If you want to call a tool, send its block ```{fence} now. If not, answer with: NO CALL"""
+
+CLAIMS = (
+    r"(?i)(?:^|[.!?:\n]\s*)(?:now,? |first,? |next,? )?(?:let me|let's|i(?:'|\u2019)ll|i will"
+    r"|i(?:'|\u2019)m going to|i am going to)\b[^.!?\n]*[.:\u2026]*\s*$",
+)
+
+JSON_FORM = """\
+Answer with one JSON object and nothing else: no explanation, no fence around it.{schema}"""
+
+JSON_CORRECTION = """\
+{problem}
+
+Send the whole answer again, as one JSON object and nothing else."""
+
+
+class ToolPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[tool_prompt]`.
+
+    Each text is a template; `{fence}` becomes the first line of a call's block (behind the
+    backticks), and braces that are meant as such are doubled.
+
+    Attributes:
+        fence: what a call's block is called; holds `{name}` once, and something besides it that
+            tells a call from a block of code.
+        instructions: how tools are offered; `{tools}` becomes their list.
+        reminder: goes behind each question, so that a long conversation does not forget; `""`
+            for none.
+        required: added where the caller demands a call.
+        only: added where the caller demands a call of the tool `{name}`.
+        forbidden: added where the caller allows no call.
+        single: added where the caller allows one call at a time.
+        result: stands before what the tool `{name}` answered.
+        failure: stands before it where the tool failed.
+        image: stands for an image in a result, where the service takes none.
+        correction: the question after a call that is wrong; `{problem}` says how.
+        missing: the question after an answer without a call where the caller demands one.
+        unkept: the question after an answer that announces work and holds no call.
+        claims: regular expressions for the end of such an answer; none switches that off.
+        json: asks for JSON; `{schema}` becomes what is known of its form.
+        json_correction: the question after an answer that is not the JSON asked for.
+        max_chars: about how long the list of tools may be; descriptions are cut to fit, but
+            never names, required arguments or choices.
+    """
+
+    fence: str = "tool:{name}"
+    instructions: str = INSTRUCTIONS
+    reminder: str = REMINDER
+    required: str = "Call at least one tool in this answer."
+    only: str = "Call the tool {name} in this answer."
+    forbidden: str = "Call no tool in this answer."
+    single: str = "Call one tool at most in this answer."
+    result: str = "Result of {name}:"
+    failure: str = "{name} failed:"
+    image: str = "[an image that cannot be shown here]"
+    correction: str = CORRECTION
+    missing: str = (
+        "Your answer holds no tool call, and one is needed. Send its block ```{fence} now."
+    )
+    unkept: str = UNKEPT
+    claims: tuple[str, ...] = CLAIMS
+    json: str = JSON_FORM
+    json_correction: str = JSON_CORRECTION
+    max_chars: int = 8_000
+
+    def __post_init__(self) -> None:
+        before, name, behind = self.fence.partition("{name}")
+        if not name or not (before + behind).strip() or {"`", "\n"} & set(self.fence):
+            raise ValueError(
+                "fence must be one line that holds {name} once and something besides it, "
+                'such as "tool:{name}"'
+            )
+        if behind:
+            raise ValueError("fence must end with {name}")
+        for field, names in _PLACEHOLDERS.items():
+            given = dict.fromkeys(("fence", *names), "x")
+            try:
+                text = getattr(self, field).format(**given)
+            except (KeyError, IndexError, ValueError) as error:
+                known = ", ".join(f"{{{name}}}" for name in given)
+                raise ValueError(
+                    f"{field} is no template ({error}): it knows {known}, and other braces are "
+                    "written twice"
+                ) from None
+            if not text and field in ("instructions", "json"):
+                raise ValueError(f"{field} must not be empty")
+        for claim in self.claims:
+            try:
+                re.compile(claim)
+            except re.error as error:
+                raise ValueError(f"claims: {claim!r} is no regular expression: {error}") from None
+
+
+_PLACEHOLDERS: dict[str, tuple[str, ...]] = {
+    "instructions": ("tools",),
+    "reminder": (),
+    "required": (),
+    "only": ("name",),
+    "forbidden": (),
+    "single": (),
+    "result": ("name",),
+    "failure": ("name",),
+    "correction": ("problem",),
+    "missing": (),
+    "unkept": (),
+    "json": ("schema",),
+    "json_correction": ("problem",),
+}

@@ -1,0 +1,103 @@
+"""What a client has said and heard so far, as a number: equal only if all of it is equal."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from berlin.types import ChatRequest, Message, OpaquePart, Part, TextPart, ToolCallPart
+
+_encode = msgspec.msgpack.Encoder(enc_hook=str).encode
+
+
+class Fingerprint(NamedTuple):
+    """The history of a request.
+
+    Attributes:
+        before: the fingerprint of everything up to the last answer; `""` if there is none.
+        known: how many messages that is.
+        history: the state of the hash behind the last message.
+    """
+
+    before: str
+    known: int
+    history: hashlib.blake2b
+
+    def after(self, answer: Sequence[Part]) -> str:
+        """Return the fingerprint of the history together with the answer to it."""
+        state = self.history.copy()
+        state.update(_answer(answer))
+        return state.hexdigest()
+
+
+def fingerprint(scope: Sequence[str], request: ChatRequest) -> Fingerprint:
+    """Return the fingerprint of a request's history.
+
+    What only a client's dialect knows (marks for a cache, ids of items) does not count, and
+    neither do the ids of calls. In answers, which came from the service itself, blanks and the
+    order of an object's members do not count either: clients write them anew.
+
+    Args:
+        scope: what tells this conversation from others with the same words: the tenant, the
+            provider, the account.
+        request: the request.
+    """
+    tools = [(t.name, t.description, t.parameters, t.hosted) for t in request.tools]
+    key = (*scope, request.model, request.session_id, tools)
+    state = hashlib.blake2b(_encode(key), digest_size=24)
+    before, known = "", 0
+    answer: list[Part] = []
+    for n, message in enumerate(request.messages):
+        if message.role == "assistant":
+            answer += message.parts  # some clients send one answer as several messages
+            continue
+        if answer:
+            state.update(_answer(answer))
+            before, known = state.hexdigest(), n
+            answer = []
+        state.update(_said(message))
+    if answer:
+        # Nothing new was said: there is no turn to go on with.
+        state.update(_answer(answer))
+        before, known = "", 0
+    return Fingerprint(before, known, state)
+
+
+def _said(message: Message) -> bytes:
+    return _frame(message.role, [_plain(part) for part in message.parts])
+
+
+def _plain(part: Part) -> object:
+    """Return a part without what only its dialect knows; one that only it knows is whole."""
+    if isinstance(part, OpaquePart):
+        return ["OpaquePart", part.extra.dialect, sorted(part.extra.members.items())]
+    fields = [(name, getattr(part, name)) for name in part.__struct_fields__ if name != "extra"]
+    return [type(part).__name__, [(name, _value(value)) for name, value in fields]]
+
+
+def _value(value: object) -> object:
+    return [_plain(part) for part in value] if isinstance(value, tuple) else value
+
+
+def _answer(parts: Iterable[Part]) -> bytes:
+    parts = list(parts)
+    text = "".join(part.text for part in parts if isinstance(part, TextPart))
+    calls = [(p.name, _canonical(p.arguments)) for p in parts if isinstance(p, ToolCallPart)]
+    return _frame("assistant", ["".join(text.split()), calls])
+
+
+def _canonical(arguments: str) -> str:
+    try:
+        return json.dumps(json.loads(arguments or "{}", strict=False), sort_keys=True)
+    except (ValueError, RecursionError):
+        return arguments
+
+
+def _frame(role: str, content: object) -> bytes:
+    """Return bytes that no two lists of messages share: each says how long it is."""
+    encoded = _encode([role, content])
+    return len(encoded).to_bytes(8, "big") + encoded

@@ -1,0 +1,141 @@
+"""What a request allows and demands of an answer: which tools, how many calls, which form."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+import msgspec
+
+from berlin.language.tool_prompt import ToolPrompt
+from berlin.routing.tools_over_text.checker import Checked, check_object
+from berlin.routing.tools_over_text.describe import describe_tools
+from berlin.routing.tools_over_text.scanner import FoundCall
+from berlin.types import ChatRequest, ResponseFormat, Tool
+
+_FENCED_JSON = re.compile(r"```(?:json)?[ \t]*\n(.*)\n```", re.DOTALL | re.IGNORECASE)
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """What may be called, as a request says it.
+
+    Attributes:
+        prompt: the words.
+        tools: the tools that the client runs.
+        choice: `auto`, `none`, `required`, or the name of one tool.
+        is_single: whether one call is all that an answer may hold.
+        response_format: the form that an answer without calls has to have.
+    """
+
+    prompt: ToolPrompt
+    tools: tuple[Tool, ...] = ()
+    choice: str = "auto"
+    is_single: bool = False
+    response_format: ResponseFormat | None = None
+
+    @classmethod
+    def of(cls, request: ChatRequest, prompt: ToolPrompt) -> Offer:
+        """Return what a request offers. Tools that only the service could run are left out."""
+        return cls(
+            prompt,
+            tuple(tool for tool in request.tools if not tool.hosted),
+            request.tool_choice,
+            request.parallel_tool_calls is False,
+            request.response_format,
+        )
+
+    @property
+    def opening(self) -> str:
+        """What stands before the name of a tool in the first line of a call."""
+        return self.prompt.fence.partition("{name}")[0]
+
+    @property
+    def is_required(self) -> bool:
+        """Whether an answer without a call is wrong."""
+        return bool(self.tools) and self.choice not in ("auto", "none")
+
+    @property
+    def example(self) -> str:
+        """The first line of a call, behind the backticks, for any tool."""
+        return self.prompt.fence.format(name="NAME")
+
+    def instructions(self) -> str:
+        """Return how the tools are offered; `""` if there are none."""
+        if not self.tools:
+            return ""
+        listed = describe_tools(self.tools, self.prompt.max_chars)
+        return self.prompt.instructions.format(fence=self.example, tools=listed)
+
+    def notes(self) -> str:
+        """Return what is said behind each question."""
+        prompt, notes = self.prompt, []
+        if self.tools:
+            match self.choice:
+                case "auto":
+                    notes.append(prompt.reminder.format(fence=self.example))
+                case "none":
+                    notes.append(prompt.forbidden.format(fence=self.example))
+                case "required":
+                    notes += [prompt.reminder.format(fence=self.example)]
+                    notes += [prompt.required.format(fence=self.example)]
+                case name:
+                    notes.append(prompt.reminder.format(fence=self.example))
+                    notes.append(prompt.only.format(fence=self.example, name=name))
+            if self.is_single and self.choice != "none":
+                notes.append(prompt.single.format(fence=self.example))
+        if self.response_format is not None:
+            notes.append(self._ask_for_json(self.response_format))
+        return "\n".join(filter(None, notes))
+
+    def write_call(self, name: str, arguments: str) -> str:
+        """Return a call as the model would have written it."""
+        longest = max((len(run) for run in re.findall("`+", name)), default=0)
+        fence = "`" * max(3, longest + 1)
+        return f"{fence}{self.prompt.fence.format(name=name)}\n{arguments or '{}'}\n{fence}"
+
+    def check(self, call: FoundCall) -> Checked:
+        """Return the arguments of a call, or what is wrong with it."""
+        if not call.name:
+            return Checked("", "A block names no tool.")
+        tool = next((tool for tool in self.tools if tool.name == call.name), None)
+        if tool is None:
+            names = ", ".join(tool.name for tool in self.tools)
+            return Checked("", f"There is no tool {call.name!r}. The tools are: {names}.")
+        if self.choice == "none":
+            return Checked("", f"{call.name} was called, but no tool may be called now.")
+        if self.choice not in ("auto", "required", call.name):
+            return Checked("", f"{call.name} was called; only {self.choice} may be called now.")
+        if not call.whole:
+            return Checked("", f"The call of {call.name} does not hold one whole JSON object.")
+        checked = check_object(call.body or "{}", tool.parameters)
+        if checked.problem:
+            return Checked("", f"The call of {call.name} is wrong: {checked.problem}.")
+        return checked
+
+    def check_json(self, text: str) -> Checked:
+        """Return an answer that is to be JSON, without a fence around it, or what is wrong."""
+        fenced = _FENCED_JSON.fullmatch(text.strip())
+        schema = self.response_format.schema if self.response_format is not None else ""
+        checked = check_object(fenced[1] if fenced else text.strip(), schema or "{}")
+        if checked.problem:
+            return Checked("", f"Your answer is not what was asked for: {checked.problem}.")
+        return checked
+
+    def is_unkept(self, answer: str) -> bool:
+        """Whether an answer ends by announcing work, without a call that does it."""
+        end = answer.rstrip()[-400:]
+        return any(_compiled(claim).search(end) is not None for claim in self.prompt.claims)
+
+    def _ask_for_json(self, form: ResponseFormat) -> str:
+        known = []
+        if form.description:
+            known.append(form.description)
+        if form.schema:
+            known.append(f"It follows this JSON Schema:\n{form.schema}")
+        schema = "\n".join(["", *known]) if known else ""
+        return self.prompt.json.format(fence=self.example, schema=schema)
+
+
+@lru_cache(maxsize=64)
+def _compiled(claim: str) -> re.Pattern[str]:
+    return re.compile(claim)

@@ -1,0 +1,164 @@
+"""Reads one answer of a text service: its text, its calls, and what is wrong with it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable
+from typing import assert_never
+
+from berlin.routing.tools_over_text.offer import Offer
+from berlin.routing.tools_over_text.scanner import Found, Scanner
+from berlin.types import (
+    ExtraDelta,
+    Finished,
+    ReasoningDelta,
+    Started,
+    StreamEvent,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+    UsageReport,
+)
+
+
+def new_call_id() -> str:
+    """Return an id for a call: the service gives none."""
+    return f"call_{secrets.token_hex(12)}"
+
+
+_SWALLOWED = "A call stands within another block, which is not closed: no tool was called."
+
+
+class Reader:
+    """Turns the text of an answer into text and calls, burst by burst.
+
+    Args:
+        offer: what may be called.
+        calls: how many calls the client has already been given.
+        holds_text: whether text is given out only with a call that follows it.
+        new_id: makes the ids of calls.
+
+    Attributes:
+        answer: the whole answer as the service wrote it.
+        calls: how many calls the client has been given by now.
+        usage: what the service says it cost.
+        finished: the end of the answer.
+    """
+
+    def __init__(
+        self,
+        offer: Offer,
+        calls: int = 0,
+        *,
+        holds_text: bool = False,
+        new_id: Callable[[], str] = new_call_id,
+    ) -> None:
+        self._offer = offer
+        self._new_id = new_id
+        self._before = self.calls = calls
+        self._held: list[StreamEvent] | None = [] if holds_text else None
+        if offer.response_format is not None:
+            self._held = []
+        self._scanner = Scanner(offer.opening) if offer.tools else None
+        self._pieces: list[str] = []
+        self._problems: list[str] = []
+        self._json = ""
+        self.usage: Usage | None = None
+        self.finished: Finished | None = None
+
+    @property
+    def answer(self) -> str:
+        """The whole answer as the service wrote it."""
+        return "".join(self._pieces)
+
+    @property
+    def has_called(self) -> bool:
+        """Whether this answer holds a call that is right."""
+        return self.calls > self._before
+
+    def take(self, burst: Iterable[StreamEvent]) -> list[StreamEvent]:
+        """Take the next events, and return those for the client; the end is kept back."""
+        events: list[StreamEvent] = []
+        for event in burst:
+            match event:
+                case TextDelta():
+                    self._pieces.append(event.text)
+                    if self._scanner is None:
+                        self._give(event, events)
+                    else:
+                        self._add(self._scanner.feed(event.text), events)
+                case UsageReport():
+                    self.usage = event.usage
+                case Finished():
+                    self.finished = event
+                    if self._scanner is not None:
+                        self._add(self._scanner.finish(), events)
+                        if self._scanner.is_swallowed and not self.has_called:
+                            self._problems.append(_SWALLOWED)
+                case ReasoningDelta() | ToolCallDelta() | ExtraDelta() | Started():
+                    events.append(event)
+                case _:
+                    assert_never(event)
+        return events
+
+    def end(self) -> list[StreamEvent]:
+        """Return what was kept back of an answer that is right."""
+        return [TextDelta(self._json)] if self._json else []
+
+    def problem(self) -> str:
+        """Return what is wrong with the whole answer, as it may be told to the model."""
+        offer = self._offer
+        if self._problems:
+            return "\n".join(self._problems)
+        if self.has_called:
+            return ""
+        if offer.is_required:
+            return "The answer holds no tool call, and one is needed."
+        if offer.response_format is not None:
+            checked = offer.check_json(self.answer)
+            self._json = checked.text
+            return checked.problem
+        return ""
+
+    def question(self) -> str:
+        """Return the one further question that the answer needs; `""` for none."""
+        offer, prompt = self._offer, self._offer.prompt
+        problem = self.problem()
+        if self._problems:
+            return prompt.correction.format(problem=problem, fence=offer.example)
+        if problem and offer.is_required:
+            return prompt.missing.format(fence=offer.example)
+        if problem:
+            return prompt.json_correction.format(problem=problem, fence=offer.example)
+        return prompt.unkept.format(fence=offer.example) if self.is_unkept else ""
+
+    @property
+    def is_unkept(self) -> bool:
+        """Whether the answer announces work that no call does."""
+        offer = self._offer
+        if self._problems or self.has_called or not offer.tools or offer.choice != "auto":
+            return False
+        return offer.response_format is None and offer.is_unkept(self.answer)
+
+    def _add(self, found: list[Found], events: list[StreamEvent]) -> None:
+        for item in found:
+            if isinstance(item, str):
+                self._give(TextDelta(item), events)
+                continue
+            checked = self._offer.check(item)
+            if checked.problem:
+                self._problems.append(checked.problem)
+            elif not (self._offer.is_single and self.calls):
+                # Of several calls where one is allowed, the first is the one that counts.
+                call = ToolCallDelta(self.calls, self._new_id(), item.name, checked.text)
+                self.calls += 1
+                if self._held is not None:
+                    events += self._held
+                    self._held = None
+                events.append(call)
+
+    def _give(self, text: TextDelta, events: list[StreamEvent]) -> None:
+        if self._held is None:
+            events.append(text)
+        else:
+            self._held.append(text)

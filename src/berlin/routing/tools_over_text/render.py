@@ -1,0 +1,168 @@
+"""A conversation with tools as one of text: calls as they were written, results as quotes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from berlin.routing.tools_over_text.offer import Offer
+from berlin.types import (
+    ChatRequest,
+    ImagePart,
+    Message,
+    OpaquePart,
+    Part,
+    ReasoningPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+
+_TICKS = re.compile("`{3,}")
+
+
+class Renderer:
+    """Writes the messages of one request.
+
+    Args:
+        request: the request; of a conversation that the service keeps, only what is new is written.
+        offer: the tools, and the words.
+        takes_images: whether the service does.
+    """
+
+    def __init__(self, request: ChatRequest, offer: Offer, *, takes_images: bool) -> None:
+        self._request = request
+        self._offer = offer
+        self._takes_images = takes_images
+        opening = re.escape(offer.opening)
+        self._forged = re.compile(rf"^([ \t]*`{{3,}}[ \t]*)(?={opening})", re.MULTILINE)
+        self._names: dict[str, str] = {}
+
+    def request(self) -> ChatRequest:
+        """Return the request as text: without tools, and nothing in it looks like a call."""
+        request, offer = self._request, self._offer
+        self._names = {
+            part.id: part.name
+            for message in request.messages
+            for part in message.parts
+            if isinstance(part, ToolCallPart)
+        }
+        known = request.known_messages
+        if request.conversation_id and known is None:
+            known = len(request.messages) - 1
+        known = known or 0
+        messages = [self._write(message) for message in request.messages[known:]]
+        messages = _merge(message for message in messages if message.parts)
+        # An explicit id of a conversation says nothing about which tools it has been offered.
+        if not (request.conversation_id and request.known_messages):
+            messages = _instruct(messages, offer.instructions())
+        messages = _note(messages, offer.notes())
+        return msgspec.structs.replace(
+            request,
+            messages=tuple(messages),
+            tools=(),
+            tool_choice="auto",
+            parallel_tool_calls=None,
+            response_format=None,
+            known_messages=0,
+        )
+
+    def _write(self, message: Message) -> Message:
+        if message.role == "assistant":
+            return Message.of("assistant", self._write_answer(message.parts))
+        parts: list[Part] = []
+        for part in message.parts:
+            match part:
+                case TextPart():
+                    parts.append(TextPart(self._defuse(part.text)))
+                case ToolResultPart():
+                    parts += self._write_result(part)
+                case ToolCallPart() | ReasoningPart() | OpaquePart():
+                    pass
+                case _:
+                    parts.append(part)
+        role = "user" if message.role == "tool" else message.role
+        return Message(role, tuple(parts))
+
+    def _write_answer(self, parts: Sequence[Part]) -> str:
+        written = []
+        for part in parts:
+            match part:
+                case TextPart() if part.text.strip():
+                    written.append(part.text.strip())
+                case ToolCallPart():
+                    written.append(self._offer.write_call(part.name, part.arguments))
+                case _:
+                    pass
+        return "\n\n".join(written)
+
+    def _write_result(self, result: ToolResultPart) -> list[Part]:
+        prompt = self._offer.prompt
+        name = self._names.get(result.id) or "the tool"
+        template = prompt.failure if result.is_error else prompt.result
+        head = template.format(name=name, fence=self._offer.example)
+        texts = [part.text for part in result.parts if isinstance(part, TextPart)]
+        content = self._defuse("".join(texts) or result.content)
+        images = [part for part in result.parts if isinstance(part, ImagePart)]
+        if images and not self._takes_images:
+            content = "\n".join([*filter(None, [content]), *[prompt.image] * len(images)])
+        longest = max((len(run[0]) for run in _TICKS.finditer(content)), default=2)
+        fence = "`" * (longest + 1)
+        quoted = f"{head}\n{fence}\n{content or '(nothing)'}\n{fence}"
+        return [TextPart(quoted), *(images if self._takes_images else ())]
+
+    def _defuse(self, text: str) -> str:
+        """Return a text in which nothing looks like a call, should the model repeat it."""
+        return self._forged.sub(r"\1\\", text)
+
+
+def _merge(messages: Iterable[Message]) -> list[Message]:
+    """Return messages in which no two of the user follow each other."""
+    merged: list[Message] = []
+    for message in messages:
+        if merged and message.role == merged[-1].role == "user":
+            merged[-1] = Message("user", _join(merged[-1].parts, message.parts))
+        else:
+            merged.append(Message(message.role, _join((), message.parts)))
+    return merged
+
+
+def _join(parts: tuple[Part, ...], more: tuple[Part, ...]) -> tuple[Part, ...]:
+    """Return parts in which neighbouring texts are one, a blank line between them."""
+    joined = list(parts)
+    for part in more:
+        last = joined[-1] if joined else None
+        if isinstance(part, TextPart) and isinstance(last, TextPart):
+            joined[-1] = TextPart(f"{last.text.rstrip()}\n\n{part.text.lstrip()}")
+        else:
+            joined.append(part)
+    return tuple(joined)
+
+
+def _instruct(messages: list[Message], instructions: str) -> list[Message]:
+    """Put instructions behind what the system says at the beginning."""
+    if not instructions:
+        return messages
+    said = 0
+    while said < len(messages) and messages[said].role in ("system", "developer"):
+        said += 1
+    added = (TextPart(instructions),)
+    if not said:
+        return [Message("system", added), *messages]
+    last = messages[said - 1]
+    return [
+        *messages[: said - 1],
+        Message(last.role, _join(last.parts, added)),
+        *messages[said:],
+    ]
+
+
+def _note(messages: list[Message], notes: str) -> list[Message]:
+    """Put notes behind the last question."""
+    if not notes:
+        return messages
+    if not messages or messages[-1].role != "user":
+        return [*messages, Message.of("user", notes)]
+    return [*messages[:-1], Message("user", _join(messages[-1].parts, (TextPart(notes),)))]
