@@ -291,6 +291,8 @@ def _place(recipe: str, config: Path) -> str:
     """Return a recipe's name, or where its file is: below the folder of the configuration."""
     if not recipe.endswith(".toml"):
         return recipe
+    if "\0" in recipe:
+        raise ConfigurationError(f"{config}: the recipe {recipe!r} is not the name of a file")
     folder = config.parent.resolve()
     path = (folder / recipe).resolve()
     if not path.is_relative_to(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
+from typing import Self
 
 import msgspec
 
@@ -15,6 +16,21 @@ from berlin.routing.base.circuit import State
 AT_ONCE = 64
 WAITING = 256
 WAIT_S = 30.0
+
+
+class ModelNames(tuple[str, ...]):
+    """Names of models, in order, in which one is found at once: a service may list very many."""
+
+    def __new__(cls, names: Iterable[str] = ()) -> Self:
+        """Return the names."""
+        made = super().__new__(cls, names)
+        made._known = frozenset(made)
+        return made
+
+    _known: frozenset[str]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._known
 
 
 class Service:
@@ -83,7 +99,7 @@ class Service:
     def learn(self, models: Iterable[str]) -> None:
         """Take the models that the service itself lists, besides its default."""
         default = (self.default,) if self.default else ()
-        self.models = tuple(dict.fromkeys((*default, *models)))
+        self.models = ModelNames(dict.fromkeys((*default, *models)))
 
 
 class Target(msgspec.Struct, frozen=True):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from aiohttp import web
 
@@ -40,6 +41,25 @@ class Face(Protocol):
     def encode_error(self, error: BerlinError) -> bytes:
         """Return the body that tells of an error."""
         ...
+
+
+# More are described in a thread, so that the loop goes on.
+MANY_MODELS = 500
+
+_T = TypeVar("_T")
+
+
+async def describe_models(
+    gateway: Gateway, key: Caller | None, describe: Callable[[str], _T]
+) -> list[_T]:
+    """Return the models that a key may ask, in the words of a face."""
+
+    def work() -> list[_T]:
+        return [describe(name) for name in model_names(gateway, key)]
+
+    if sum(len(service.models) for service in gateway.catalog.services.values()) > MANY_MODELS:
+        return await asyncio.to_thread(work)
+    return work()
 
 
 def model_names(gateway: Gateway, key: Caller | None) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -171,6 +171,8 @@ async def refresh_models(gateway: Gateway) -> None:
             service.learn(await fetch())
         except BerlinError as error:
             _log.warning("models.failed provider=%s error=%s", service.name, error.message)
+        except Exception:
+            _log.exception("models.failed provider=%s", service.name)
 
     services = gateway.catalog.services.values()
     await asyncio.gather(*(refresh(s, s.fetch) for s in services if s.fetch is not None))
@@ -181,47 +183,3 @@ async def refresh_models_forever(gateway: Gateway) -> None:
     while True:
         await refresh_models(gateway)
         await asyncio.sleep(REFRESH_MODELS_S)
-
-
-class Reload:
-    """Takes up a changed configuration while the gateway runs.
-
-    Answers that are open go on with the providers that they began with. A configuration that is
-    wrong changes nothing.
-
-    Args:
-        gateway: what is changed.
-        load: reads the configuration anew.
-    """
-
-    def __init__(self, gateway: Gateway, load: Callable[[], Config]) -> None:
-        self._gateway = gateway
-        self._load = load
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def __call__(self) -> bool:
-        """Read the configuration and use it; return whether it was good."""
-        gateway = self._gateway
-        try:
-            config = self._load()
-            catalog = build_catalog(config, gateway.catalog)
-        except BerlinError as error:
-            _log.error("config.kept the new one is wrong: %s", error.message)
-            return False
-        kept = set(catalog.services.values())
-        for service in gateway.catalog.services.values():
-            if service not in kept:
-                self._begin(service.retire())
-        gateway.catalog = catalog
-        self._begin(refresh_models(gateway))
-        server = config.server
-        gateway.guard.use(server.allowed_hosts, server.cors_origins, server.trusted_proxies)
-        gateway.metrics.know(catalog.services)
-        watch_logins(catalog, gateway.metrics)
-        _log.warning("config.loaded providers=%s", ",".join(catalog.services))
-        return True
-
-    def _begin(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

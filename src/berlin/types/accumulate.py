@@ -7,7 +7,7 @@ from typing import Self, assert_never
 
 import msgspec
 
-from berlin.errors import TruncatedStreamError
+from berlin.errors import ProtocolError, TruncatedStreamError
 from berlin.types.events import (
     ExtraDelta,
     Finished,
@@ -126,10 +126,21 @@ class _Whole:
         return self._part
 
 
-class Accumulator:
-    """Folds the events of an answer, one after the other."""
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+# What an event costs besides its text.
+EVENT_BYTES = 16
 
-    def __init__(self) -> None:
+
+class Accumulator:
+    """Folds the events of an answer, one after the other.
+
+    Args:
+        limit: bytes of a whole answer at most: a service may go on for ever.
+    """
+
+    def __init__(self, limit: int = MAX_ANSWER_BYTES) -> None:
+        self._limit = limit
+        self._size = 0
         self._parts: list[_Open | _OpenCall | _Whole] = []
         self._last: _Open | None = None
         self._calls: dict[int, _OpenCall] = {}
@@ -139,24 +150,37 @@ class Accumulator:
         self._extras: dict[str, MaybeExtra] = {}
 
     def add(self, event: StreamEvent) -> None:
-        """Take the next event."""
+        """Take the next event.
+
+        Raises:
+            ProtocolError: if the answer is longer than the limit.
+        """
+        self._size += EVENT_BYTES
         match event:
             case TextDelta():
+                self._size += len(event.text)
                 self._open(TextPart).pieces.append(event.text)
             case ReasoningDelta():
+                self._size += len(event.text)
                 self._open(ReasoningPart).pieces.append(event.text)
             case ToolCallDelta():
+                self._size += len(event.arguments)
                 self._add_call(event)
             case UsageReport():
                 self._usage = event.usage
             case Started():
                 self._started = event
             case ExtraDelta():
+                self._size += len(str(event.extra.members))
                 self._add_extra(event)
             case Finished():
                 self._finished = event
             case _:
                 assert_never(event)
+        if self._size > self._limit:
+            raise ProtocolError(
+                f"the answer is longer than {self._limit} bytes and does not end; ask for a stream"
+            )
 
     def response(self) -> ChatResponse:
         """Return the whole answer.

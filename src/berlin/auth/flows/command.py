@@ -96,7 +96,10 @@ class CommandFlow(Unattended):
             raise ConfigurationError(f"the program {name} cannot be run: {error}") from error
         try:
             async with asyncio.timeout(self._map.timeout_s):
-                output, complaint = await process.communicate()
+                output, complaint = await asyncio.gather(
+                    _read_bounded(process.stdout, name), _read_bounded(process.stderr, name)
+                )
+                await process.wait()
         except TimeoutError as error:
             raise AuthenticationError(
                 f"{name} printed no token in {self._map.timeout_s:g} s"
@@ -107,9 +110,18 @@ class CommandFlow(Unattended):
                 await process.wait()
         if process.returncode != 0:
             raise AuthenticationError(f"{name} failed ({process.returncode}): {snippet(complaint)}")
-        if len(output) > MAX_OUTPUT_BYTES:
-            raise ProtocolError(f"{name} printed more than {MAX_OUTPUT_BYTES} bytes")
         return output
+
+
+async def _read_bounded(stream: asyncio.StreamReader | None, name: str) -> bytes:
+    """Read to the end. Raises ProtocolError if it is too much: a program may print for ever."""
+    pieces, size = [], 0
+    while stream is not None and (piece := await stream.read(MAX_OUTPUT_BYTES)):
+        pieces.append(piece)
+        size += len(piece)
+        if size > MAX_OUTPUT_BYTES:
+            raise ProtocolError(f"{name} printed more than {MAX_OUTPUT_BYTES} bytes")
+    return b"".join(pieces)
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:

@@ -6,12 +6,10 @@ import asyncio
 import contextlib
 import gc
 import os
-import signal
 import sys
 from collections.abc import Callable, Coroutine
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -31,15 +29,14 @@ from berlin.config import (
 from berlin.errors import ConfigurationError
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.chat import Gateway
+from berlin.gateway.reload import Reload
 from berlin.gateway.server import open_server, stop_signals
-from berlin.gateway.setup import Reload, build_gateway, refresh_models_forever
+from berlin.gateway.setup import build_gateway, refresh_models_forever
+from berlin.gateway.watch import Watch, files_state
 from berlin.types import is_loopback
 
-WATCH_S = 1.0
 # Objects made and not gone before the youngest are looked at; and rounds before the older ones are.
 GC_THRESHOLDS = (20_000, 20, 20)
-
-_State: TypeAlias = list[tuple[str, int, int]]
 
 
 @click.command()
@@ -56,7 +53,7 @@ def serve(host: str | None, port: int | None, config: Path | None) -> None:
     """
     path = config or config_path()
     # Before it is read: what changes from now on is seen.
-    seen = _state(path)
+    seen = files_state(path)
     settings = load_for_commands(config)
     changes: dict[str, Any] = {}
     if host is not None:
@@ -76,7 +73,7 @@ def serve(host: str | None, port: int | None, config: Path | None) -> None:
     # A file that was there and is gone is a mistake, and no wish for the guide.
     named = path if path.exists() else config
     reload = Reload(gateway, lambda: load_for_commands(named))
-    _run_fast(lambda: _serve(server, gateway, accounts, partial(_watch, path, seen, reload)))
+    _run_fast(lambda: _serve(server, gateway, accounts, lambda: Watch(path, seen, reload).run()))
 
 
 def _check_keys(server: ServerConfig, gateway: Gateway) -> None:
@@ -141,32 +138,6 @@ async def _serve(
         click.echo(f"berlin: serving {names} on {url} (Ctrl-C stops)", err=True)
         await asked.wait()
         click.echo("berlin: stopping", err=True)
-
-
-async def _watch(path: Path, seen: _State, reload: Reload) -> None:
-    """Reload at SIGHUP, and when the file or one beside it has changed."""
-    changed = asyncio.Event()
-    with contextlib.suppress(NotImplementedError, AttributeError):  # Windows
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, changed.set)
-    while True:
-        now = _state(path)
-        if changed.is_set() or now != seen:
-            # What was written half is read again when it has changed once more.
-            seen = now
-            changed.clear()
-            reload()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(changed.wait(), WATCH_S)
-
-
-def _state(path: Path) -> _State:
-    """Return what tells whether a file, or a recipe beside it, has changed."""
-    state = []
-    for file in sorted({path, *path.parent.glob("*.toml")}):
-        with contextlib.suppress(OSError):
-            status = file.stat()
-            state.append((str(file), status.st_mtime_ns, status.st_size))
-    return state
 
 
 @contextlib.asynccontextmanager

@@ -14,7 +14,7 @@ from berlin.errors import BerlinError, InvalidRequestError
 from berlin.formats.client_request import decode_typed
 from berlin.formats.ollama.format import OllamaChatFormat, OllamaGenerateFormat
 from berlin.gateway.chat import Gateway
-from berlin.gateway.face import Route, model_names
+from berlin.gateway.face import Route, describe_models
 
 # Ours, and the words of Ollama.
 _CAPABILITIES = {"tools": "tools", "images": "vision", "reasoning": "thinking"}
@@ -67,7 +67,7 @@ class OllamaFace:
 
     async def _tags(self, request: web.Request) -> web.StreamResponse:
         key = self._gateway.guard.identify(request)
-        models = [self._describe(name) for name in model_names(self._gateway, key)]
+        models = await describe_models(self._gateway, key, self._describe)
         return web.json_response({"models": models})
 
     async def _show(self, request: web.Request) -> web.StreamResponse:

@@ -11,7 +11,7 @@ from aiohttp import web
 from berlin.errors import BerlinError, ModelNotFoundError
 from berlin.formats.openai.format import OpenAIChatFormat
 from berlin.gateway.chat import Gateway
-from berlin.gateway.face import Route, model_names
+from berlin.gateway.face import Route, describe_models
 
 
 class OpenAIFace:
@@ -51,7 +51,7 @@ class OpenAIFace:
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
         key = self._gateway.guard.identify(request)
-        models = [self._describe(name) for name in model_names(self._gateway, key)]
+        models = await describe_models(self._gateway, key, self._describe)
         listed: dict[str, Any] = {"object": "list", "data": models, "has_more": False}
         if models:
             listed |= {"first_id": models[0]["id"], "last_id": models[-1]["id"]}
@@ -60,7 +60,7 @@ class OpenAIFace:
     async def _model(self, request: web.Request) -> web.StreamResponse:
         key = self._gateway.guard.identify(request)
         asked = request.match_info["id"]
-        if asked not in model_names(self._gateway, key):
+        if asked not in await describe_models(self._gateway, key, str):
             raise ModelNotFoundError(f"the model {asked[:100]!r} does not exist here")
         return web.json_response(self._describe(asked))
 

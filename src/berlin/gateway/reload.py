@@ -1,0 +1,72 @@
+"""Take up a changed configuration while the gateway runs, as a whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+
+from berlin.config import Config
+from berlin.errors import BerlinError
+from berlin.gateway.access.guard import Guard
+from berlin.gateway.catalog import Catalog
+from berlin.gateway.chat import Gateway
+from berlin.gateway.setup import build_catalog, refresh_models, watch_logins
+
+_log = logging.getLogger("berlin.gateway")
+
+
+class Reload:
+    """Replaces the providers of a running gateway.
+
+    The configuration is read and checked in a thread, all of it, and then takes the place of the
+    old one in one step. Answers that are open go on with the providers that they began with. A
+    configuration that is wrong changes nothing.
+
+    Args:
+        gateway: what is changed.
+        load: reads the configuration anew.
+    """
+
+    def __init__(self, gateway: Gateway, load: Callable[[], Config]) -> None:
+        self._gateway = gateway
+        self._load = load
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __call__(self) -> bool:
+        """Read the configuration and use it; return whether it was good."""
+        gateway = self._gateway
+        try:
+            config, catalog = await asyncio.to_thread(self._build, gateway.catalog)
+        except BerlinError as error:
+            _log.error("config.kept the new one is wrong: %s", error.message)
+            return False
+        except Exception:
+            _log.exception("config.kept the new one cannot be used")
+            return False
+        self._switch(config, catalog)
+        _log.warning("config.loaded providers=%s", ",".join(catalog.services))
+        return True
+
+    def _build(self, before: Catalog) -> tuple[Config, Catalog]:
+        config = self._load()
+        server = config.server
+        Guard(None, server.allowed_hosts, server.cors_origins, server.trusted_proxies)
+        return config, build_catalog(config, before)
+
+    def _switch(self, config: Config, catalog: Catalog) -> None:
+        gateway, server = self._gateway, config.server
+        kept = set(catalog.services.values())
+        for service in gateway.catalog.services.values():
+            if service not in kept:
+                self._begin(service.retire())
+        gateway.catalog = catalog
+        gateway.guard.use(server.allowed_hosts, server.cors_origins, server.trusted_proxies)
+        gateway.metrics.know(catalog.services)
+        watch_logins(catalog, gateway.metrics)
+        self._begin(refresh_models(gateway))
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
