@@ -8,7 +8,7 @@ from typing import Any, NoReturn, Self
 
 import msgspec
 
-from berlin.auth.contract import DeviceCode
+from berlin.auth.contract import Person
 from berlin.config import (
     GUIDE,
     Config,
@@ -254,16 +254,16 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
             return described.list
         return await self._provider.list_models(described.fetch)
 
-    async def log_in(self, announce: Callable[[DeviceCode], None]) -> None:
+    async def log_in(self, person: Person | None) -> None:
         """Log in anew, also where that needs a person (a device code), and keep the token.
 
         Args:
-            announce: shows the person which page to open, and what to type there.
+            person: who takes part: types a code, or logs in in a browser.
 
         Raises:
             BerlinError: if that fails.
         """
-        await self._provider.log_in(announce)
+        await self._provider.log_in(person)
 
     async def use_session(self, cookies: str) -> None:
         """Keep the session that a browser has, in place of a login.

@@ -8,7 +8,9 @@ import aiohttp
 import msgspec
 import pytest
 
-from berlin.auth.flows.oauth2 import OAuth2Flow, OAuth2Map
+from berlin.auth.flows.oauth2 import OAuth2Map
+from berlin.auth.flows.oauth2.device import ask_for_code, wait_for_person
+from berlin.auth.flows.oauth2.discovery import Endpoints
 from berlin.errors import AuthenticationError, ConfigurationError, RequestRejectedError
 from berlin.providers.scripted import ScriptedProvider
 from berlin.recipes.recipe import load_recipe, recipe_names
@@ -209,10 +211,10 @@ async def test_the_device_code_is_approved_at_once() -> None:
         client_of(recipe, url) as (provider, authenticator),
     ):
         assert isinstance(recipe.auth, OAuth2Map)
-        flow = OAuth2Flow(recipe.auth)
-        credentials = msgspec.structs.replace(CREDENTIALS, client_secret=Secret(""))
-        code = await flow.begin(credentials, provider.send)
-        grant = await flow.wait(code, credentials, provider.send, no_wait)
+        where = Endpoints(recipe.auth.token_url, recipe.auth.device_url)
+        who = {"client_id": CREDENTIALS.client_id}
+        code = await ask_for_code(recipe.auth, where, who, provider.send)
+        grant = await wait_for_person(recipe.auth, where, code, who, provider.send, no_wait)
         authenticator.adopt(grant.token.reveal())
         assert (await ask(provider, PROMPT)).text == TEXT
 

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from berlin import errors
-from berlin.auth.credentials import Credentials
-from berlin.auth.flows.oauth2 import OAuth2Flow, OAuth2Map
+from berlin.auth.contract import DeviceCode
+from berlin.auth.flows.oauth2 import OAuth2Map
+from berlin.auth.flows.oauth2.device import ask_for_code, wait_for_person
+from berlin.auth.flows.oauth2.discovery import Endpoints
 from berlin.types import HttpRequest, HttpResponse
 from support.oauth_service import (
     GOOD,
@@ -41,6 +43,17 @@ AUTHORIZED = {
 }
 
 
+class Nobody:
+    """A person who does nothing."""
+
+    def show_code(self, code: DeviceCode) -> None:
+        """Look away."""
+
+    async def open_page(self, url: str, back: str) -> str | None:
+        """Open nothing."""
+        return None
+
+
 class Device:
     """A device flow whose time a test turns: it waits for nobody."""
 
@@ -49,7 +62,7 @@ class Device:
         self._authorized = {**AUTHORIZED, **authorized}
         self.slept: list[float] = []
         self.asked: list[HttpRequest] = []
-        self.flow = OAuth2Flow(OAuth2Map("device_code", "/token", device_url="/device"))
+        self.described = OAuth2Map("device_code", token_url="/token", device_url="/device")
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         if request.path == "/device":
@@ -63,9 +76,10 @@ class Device:
 
     async def run(self) -> str:
         """Return the token."""
-        who = Credentials.checked("test", client_id="client")
-        code = await self.flow.begin(who, self.send)
-        return (await self.flow.wait(code, who, self.send, self.sleep)).token.reveal()
+        who, where = {"client_id": "client"}, Endpoints("/token", "/device")
+        code = await ask_for_code(self.described, where, who, self.send)
+        grant = await wait_for_person(self.described, where, code, who, self.send, self.sleep)
+        return grant.token.reveal()
 
 
 PENDING = (400, {"error": "authorization_pending"})
@@ -102,7 +116,7 @@ async def test_device_answers_with_200() -> None:
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ((400, {"error": "access_denied"}), "the person refused the access"),
+        ((400, {"error": "access_denied"}), "the access was refused in the browser"),
         ((400, {"error": "expired_token"}), "nobody entered the code in time"),
         ((400, {"error": "invalid_grant"}), "the service ends the login: invalid_grant"),
         ((401, {"error": "invalid_client"}), "the service ends the login: invalid_client"),
@@ -133,7 +147,7 @@ async def test_device_authorization_that_is_none(document: object, tmp_path: Pat
         service.answers["/device"] = [reply(document)]
         async with provider(tmp_path, service.url, DEVICE, client_id="client") as berlin:
             with pytest.raises(errors.ProtocolError, match="the device authorization: "):
-                await berlin.log_in(lambda code: None)
+                await berlin.log_in(Nobody())
 
 
 async def test_device_errors_tell_no_secret(tmp_path: Path) -> None:
@@ -144,7 +158,7 @@ async def test_device_errors_tell_no_secret(tmp_path: Path) -> None:
         service.answers["/device"] = [echo]
         async with provider(tmp_path, service.url, DEVICE, **client) as berlin:
             with pytest.raises(errors.AuthenticationError, match=r"not \*\*\*") as caught:
-                await berlin.log_in(lambda code: None)
+                await berlin.log_in(Nobody())
     assert caught.value.provider == "tested"
 
 
@@ -208,4 +222,4 @@ async def test_device_refused_on_the_command_line(tmp_path: Path) -> None:
         config = write_recipe(tmp_path, DEVICE, url=service.url, client_id="client")
         code, out, err = await _berlin(config, "login", "tested")
     assert (code, out) == (3, "")
-    assert err.endswith("berlin: the person refused the access\n")
+    assert err.endswith("berlin: the access was refused in the browser\n")

@@ -250,6 +250,12 @@ class OAuthService(FlowService):
         return GOOD if token in self._good else reply({"code": 401, "message": "expired"}, 401)
 
 
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{name} = {_toml(v)}" for name, v in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False)
+
+
 def write_recipe(folder: Path, auth: str, *, chat: str = CHAT, **more: object) -> Path:
     """Write a recipe with this table `[auth]`, and a configuration with a provider `tested`.
 
@@ -261,7 +267,7 @@ def write_recipe(folder: Path, auth: str, *, chat: str = CHAT, **more: object) -
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tested.toml").write_text(HEAD + auth + chat)
-    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in more.items()]
+    lines = [f"{name} = {_toml(value)}" for name, value in more.items()]
     config = folder / "berlin.toml"
     config.write_text(
         'default = "tested"\n[providers.tested]\nrecipe = "tested.toml"\n'

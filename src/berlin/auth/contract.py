@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NoReturn, Protocol, TypeAlias
@@ -26,6 +27,7 @@ from berlin.types import HttpRequest, HttpResponse, Secret, mask
 Send: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponse]]
 """Sends one request of a flow and gives the whole answer."""
 
+NEEDS_PERSON = "a person has to log in first: run `berlin login`"
 _TOKEN_ONLY = frozenset({"token"})
 
 _IN_WORDS = {
@@ -35,6 +37,8 @@ _IN_WORDS = {
     "client_id": "client id",
     "client_secret": "client secret",
     "refresh_token": "refresh token",
+    "private_key": "private key",
+    "assertion": "assertion (a signed token)",
     "totp_seed": "seed of the one-time codes",
     "code": "one-time code",
 }
@@ -60,6 +64,27 @@ class DeviceCode(msgspec.Struct, frozen=True):
     lifetime: float
 
 
+class Person(Protocol):
+    """The person who takes part in a login, as a command or a program shows it to them."""
+
+    def show_code(self, code: DeviceCode) -> None:
+        """Show which page to open, and what to type there."""
+        ...
+
+    async def open_page(self, url: str, back: str) -> str | None:
+        """Open a page in a browser of this machine, or show its address.
+
+        Args:
+            url: the page.
+            back: the address on this machine to which the browser comes back.
+
+        Returns:
+            the address to which the browser went at last, if the person pastes it (the browser may
+            run on another machine); `None` if nothing can be pasted.
+        """
+        ...
+
+
 class Flow(Protocol):
     """One way to get a token.
 
@@ -76,9 +101,7 @@ class Flow(Protocol):
         """Whether a full login needs a person."""
         ...
 
-    async def attend(
-        self, credentials: Credentials, send: Send, announce: Callable[[DeviceCode], None]
-    ) -> Grant:
+    async def attend(self, credentials: Credentials, send: Send, person: Person) -> Grant:
         """Get a token by a full login in which a person takes part.
 
         Raises:
@@ -135,12 +158,13 @@ class Authenticator:
         self._flow = flow
         self._attachments = attachments(attach)
         self._credentials = credentials or Credentials()
+        self._read: tuple[Secret, ...] = ()
         self.observe: Callable[[str], None] = _ignore
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """What must never show in a message."""
-        return (*self._credentials.secrets, *self.source.seen)
+        return (*self._credentials.secrets, *self._read, *self.source.seen)
 
     @property
     def renews(self) -> bool:
@@ -172,12 +196,12 @@ class Authenticator:
         flow = self._flow
         return await self.source.get(lambda refresh_token: self._login(flow, refresh_token, send))
 
-    async def log_in(self, send: Send, announce: Callable[[DeviceCode], None]) -> bool:
+    async def log_in(self, send: Send, person: Person | None) -> bool:
         """Log in anew where that needs a person, and keep the token.
 
         Args:
             send: sends one request of the login.
-            announce: shows the person which page to open, and what to type there.
+            person: who takes part.
 
         Returns:
             whether that was needed; else the next request logs in by itself.
@@ -186,7 +210,10 @@ class Authenticator:
             BerlinError: if that fails.
         """
         if self._flow is not None and self._flow.needs_person:
-            grant = await self._flow.attend(self._credentials, send, announce)
+            if person is None:
+                raise MissingCredentialsError(NEEDS_PERSON)
+            credentials = await self._fresh()
+            grant = await self._flow.attend(credentials, send, person)
             await self.source.install(grant)
             return True
         self.source.adopt(None)
@@ -279,8 +306,9 @@ class Authenticator:
 
     async def _renew_or_obtain(self, flow: Flow, refresh_token: Secret | None, send: Send) -> Grant:
         if refresh_token is not None:
+            credentials = await self._fresh()
             try:
-                grant = await flow.renew(self._credentials, refresh_token, send)
+                grant = await flow.renew(credentials, refresh_token, send)
             except AuthenticationError:
                 if self._missing(flow):
                     raise
@@ -290,11 +318,18 @@ class Authenticator:
         missing = self._missing(flow)
         if missing:
             raise MissingCredentialsError(_explain(missing))
-        return await flow.obtain(self._credentials, send)
+        return await flow.obtain(await self._fresh(), send)
+
+    async def _fresh(self) -> Credentials:
+        """Return the credentials as they are now, and remember what must not show."""
+        if not self._credentials.kept:
+            return self._credentials
+        credentials = await asyncio.to_thread(self._credentials.fresh)
+        self._read = credentials.secrets
+        return credentials
 
     def _missing(self, flow: Flow) -> list[str]:
-        have = self._credentials.values()
-        return [name for name in flow.needs if name not in have]
+        return [name for name in flow.needs if name not in self._credentials.names]
 
 
 class Unattended:
@@ -302,9 +337,7 @@ class Unattended:
 
     needs_person = False
 
-    async def attend(
-        self, credentials: Credentials, send: Send, announce: Callable[[DeviceCode], None]
-    ) -> NoReturn:
+    async def attend(self, credentials: Credentials, send: Send, person: Person) -> NoReturn:
         """Refuse: there is nothing to do for a person."""
         raise NotImplementedError
 

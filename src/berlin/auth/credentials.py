@@ -6,6 +6,7 @@ import hashlib
 
 import msgspec
 
+from berlin.auth.secret_sources import SecretSource
 from berlin.errors import ConfigurationError
 from berlin.types import Secret
 
@@ -22,9 +23,12 @@ class Credentials(msgspec.Struct, frozen=True):
         client_id: OAuth 2: who the program is.
         client_secret: OAuth 2: how it proves that.
         refresh_token: OAuth 2: the first refresh token, from elsewhere.
+        private_key: OAuth 2: the PEM file's text with which the program signs who it is.
+        assertion: OAuth 2: a JWT that somebody else signed, such as a projected token.
         totp_seed: what one-time codes are made of; kept like a password.
         code: a code that a person types at a login; it is never kept.
         source: where they were found, in words for a person.
+        kept: credentials that are read anew for each login, and where they are.
     """
 
     account: str = ""
@@ -33,9 +37,12 @@ class Credentials(msgspec.Struct, frozen=True):
     client_id: str = ""
     client_secret: Secret = _NOTHING
     refresh_token: Secret = _NOTHING
+    private_key: Secret = _NOTHING
+    assertion: Secret = _NOTHING
     totp_seed: Secret = _NOTHING
     code: Secret = _NOTHING
     source: str = "arguments"
+    kept: tuple[tuple[str, SecretSource], ...] = ()
 
     @classmethod
     def of(cls, account: object, password: object, source: str = "arguments") -> Credentials:
@@ -55,7 +62,10 @@ class Credentials(msgspec.Struct, frozen=True):
             ConfigurationError: if one is empty, or no text that can be sent.
         """
         good: dict[str, str | Secret] = {}
+        kept = tuple((n, v) for n, v in values.items() if isinstance(v, SecretSource))
         for name, value in values.items():
+            if isinstance(value, SecretSource):
+                continue
             if not isinstance(value, str) or not value:
                 raise ConfigurationError(f"the {name} (from {source}) must be text, and not empty")
             try:
@@ -65,7 +75,23 @@ class Credentials(msgspec.Struct, frozen=True):
                     f"the {name} (from {source}) holds half of a surrogate pair: type it again"
                 ) from None
             good[name] = value if name in ("account", "client_id") else Secret(value)
-        return cls(**good, source=source)  # type: ignore[arg-type]  # by name, just above
+        return cls(**good, source=source, kept=kept)  # type: ignore[arg-type]  # by name, just above
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all credentials that there are, those to be read included."""
+        return frozenset((*self.values(), *(name for name, _ in self.kept)))
+
+    def fresh(self) -> Credentials:
+        """Return the credentials with those that are kept elsewhere read. It may block.
+
+        Raises:
+            ConfigurationError: if one cannot be read.
+        """
+        if not self.kept:
+            return self
+        read = {name: source.read() for name, source in self.kept}
+        return self.checked(self.source, **{**self.values(), **read})
 
     def values(self) -> dict[str, str]:
         """Return all that is there, in the clear, by name."""
@@ -76,17 +102,7 @@ class Credentials(msgspec.Struct, frozen=True):
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """What must never show in a message."""
-        return tuple(
-            s
-            for s in (
-                self.password,
-                self.api_key,
-                self.client_secret,
-                self.refresh_token,
-                self.totp_seed,
-            )
-            if s
-        )
+        return tuple(s for name in NAMES if isinstance(s := getattr(self, name), Secret) and s)
 
     @property
     def who(self) -> str:
@@ -99,13 +115,16 @@ class Credentials(msgspec.Struct, frozen=True):
         It takes scrypt's time on purpose: it may be stored beside a token, where a fast hash
         would let a reader try passwords.
         """
-        # The code of one login is not part of who logs in.
-        text = msgspec.json.encode({n: v for n, v in self.values().items() if n != CODE})
+        # Of what is kept elsewhere only the place: a projected token changes every few minutes. The
+        # code of one login is not part of who logs in.
+        kept = [(name, msgspec.structs.asdict(source)) for name, source in self.kept]
+        values = {n: v for n, v in self.values().items() if n != CODE}
+        text = msgspec.json.encode([values, kept] if kept else values)
         salt = hashlib.sha256(self.who.encode()).digest()
         return hashlib.scrypt(text, salt=salt, n=2**10, r=8, p=1, dklen=16).hex()
 
 
 USER_NAMES = ("account", "password", "api_key", "refresh_token", "totp_seed")
-CLIENT_NAMES = ("client_id", "client_secret")
+CLIENT_NAMES = ("client_id", "client_secret", "private_key", "assertion")
 NAMES = (*USER_NAMES, *CLIENT_NAMES)
 CODE = "code"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from urllib.parse import urlsplit
 
 from berlin.auth.credentials import CLIENT_NAMES, USER_NAMES, Credentials
+from berlin.auth.secret_sources import SecretSource
 from berlin.auth.tokens.login_store import LoginStore, StoredLogin
 from berlin.config.paths import data_path
 from berlin.errors import ConfigurationError
@@ -55,7 +56,7 @@ class StoredCredentials:
 
 def choose_credentials(
     needs: tuple[str, ...],
-    sources: Iterable[tuple[str, dict[str, str]]],
+    sources: Iterable[tuple[str, Mapping[str, str | SecretSource]]],
     stored: Callable[[], Credentials | None],
 ) -> Credentials | None:
     """Return the credentials that a flow needs, as far as they were found.
@@ -69,7 +70,7 @@ def choose_credentials(
     if not needs:
         return Credentials(source="nothing needed")
     sources = list(sources)
-    values: dict[str, str] = {}
+    values: dict[str, str | SecretSource] = {}
     places: list[str] = []
     for names in (USER_NAMES, CLIENT_NAMES):
         wanted = [name for name in names if name in needs]
@@ -89,9 +90,9 @@ def _nothing() -> None:
 def _first_source(
     names: tuple[str, ...],
     wanted: list[str],
-    sources: Iterable[tuple[str, dict[str, str]]],
+    sources: Iterable[tuple[str, Mapping[str, str | SecretSource]]],
     stored: Callable[[], Credentials | None],
-) -> tuple[str, dict[str, str]]:
+) -> tuple[str, Mapping[str, str | SecretSource]]:
     for source, given in sources:
         mine = {name: value for name, value in given.items() if name in names}
         if not any(name in mine for name in wanted or names):

@@ -8,12 +8,13 @@ from collections.abc import Hashable, Mapping
 import msgspec
 
 from berlin.auth.credentials import NAMES, Credentials
+from berlin.auth.secret_sources import SecretSource
 from berlin.auth.tokens.shared import SharedTokens
 from berlin.config.credentials import StoredCredentials, choose_credentials
 from berlin.config.providers import ENVIRONMENT_PROVIDER, find_provider
 from berlin.config.recipes import resolve_recipe
 from berlin.config.schema import Config, ConversationsConfig, ProviderConfig
-from berlin.config.tokens import open_tokens, resolve_value
+from berlin.config.tokens import open_tokens, resolve_secret, resolve_value
 from berlin.errors import ConfigurationError
 from berlin.recipes.recipe import Recipe
 from berlin.types import Endpoint, Secret, Timeouts
@@ -186,14 +187,14 @@ def _variable(recipe: Recipe, setting: str, environ: Mapping[str, str]) -> str |
 
 def _named(
     place: Overrides | ProviderConfig, name: str = "", environ: Mapping[str, str] = os.environ
-) -> dict[str, str]:
+) -> dict[str, str | SecretSource]:
     """Return the credentials that are given in one place, by name."""
-    found: dict[str, str] = {}
+    found: dict[str, str | SecretSource] = {}
     for key in NAMES:
         value = getattr(place, key, None)
         if isinstance(value, Secret):
             value = value.reveal()
-        value = resolve_value(value, f"providers.{name}.{key}", environ)
+        value = resolve_secret(value, f"providers.{name}.{key}", environ)
         if value is not None:
             found[key] = value
     return found

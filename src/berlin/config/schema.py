@@ -20,10 +20,26 @@ BUILT_IN = ("berlin", "guide")
 """Providers that need no table in the file."""
 
 
-class FromEnvironment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A value that stands in an environment variable: `password = { env = "NAME" }`."""
+class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a secret is kept, in place of the secret: exactly one of the four.
 
-    env: str
+    Attributes:
+        env: an environment variable, read when the provider is made.
+        file: a file, read anew for each login; beside the configuration unless the path is whole.
+        keyring: `service/name` in the system's keyring, read anew for each login.
+        command: a program and its arguments that prints it, run anew for each login.
+    """
+
+    env: str = ""
+    file: str = ""
+    keyring: str = ""
+    command: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if sum(map(bool, (self.env, self.file, self.keyring, self.command))) != 1:
+            raise ValueError("name exactly one of env, file, keyring and command")
+        if self.keyring and not all(self.keyring.partition("/")[::2]):
+            raise ValueError("keyring is written service/name")
 
 
 class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,6 +54,9 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         client_id: for a recipe with OAuth 2.
         client_secret: for a recipe with OAuth 2.
         refresh_token: for a recipe with OAuth 2 and a refresh token from elsewhere.
+        private_key: for a recipe that signs: `{ file = "key.pem" }`.
+        assertion: for a recipe that shows a token that somebody else signed:
+            `{ file = "/var/run/secrets/token" }`.
         totp_seed: for a login with one-time codes: what an authenticator app is set up with.
         proxy: URL of a proxy.
         ca_file: PEM file with the certificates to trust.
@@ -59,13 +78,15 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     recipe: str = "berlin"
     url: str | None = None
     account: str | None = None
-    password: str | FromEnvironment | None = None
-    api_key: str | FromEnvironment | None = None
+    password: str | Reference | None = None
+    api_key: str | Reference | None = None
     client_id: str | None = None
-    client_secret: str | FromEnvironment | None = None
-    refresh_token: str | FromEnvironment | None = None
-    totp_seed: str | FromEnvironment | None = None
-    proxy: str | FromEnvironment | None = None
+    client_secret: str | Reference | None = None
+    refresh_token: str | Reference | None = None
+    private_key: Reference | None = None
+    assertion: Reference | None = None
+    totp_seed: str | Reference | None = None
+    proxy: str | Reference | None = None
     ca_file: str | None = None
     client_cert: str | None = None
     client_key: str | None = None
@@ -162,8 +183,8 @@ class TokensConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             there is no new token.
     """
 
-    store: str | FromEnvironment | None = None
-    key: str | FromEnvironment | None = None
+    store: str | Reference | None = None
+    key: str | Reference | None = None
     on_failure: Literal["login", "error"] = "login"
 
 
@@ -179,7 +200,7 @@ class ConversationsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         session_headers: more headers in which clients name their session.
     """
 
-    store: str | FromEnvironment = "memory"
+    store: str | Reference = "memory"
     expire_s: float = 86_400.0
     max_count: int = 10_000
     session_headers: tuple[str, ...] = ()
@@ -210,7 +231,7 @@ class ResponsesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         max_bytes: bytes of all responses at most; in Redis, of one.
     """
 
-    store: str | FromEnvironment = "memory"
+    store: str | Reference = "memory"
     expire_s: float = 2_592_000.0
     max_count: int = 10_000
     max_bytes: int = 134_217_728
@@ -271,7 +292,9 @@ def load_config(path: Path | None = None) -> Config:
             f"{path}: default = {config.default!r} names no provider and no model"
         )
     providers = {
-        name: msgspec.structs.replace(provider, recipe=_place(provider.recipe, path))
+        name: msgspec.structs.replace(
+            provider, recipe=_place(provider.recipe, path), **_files_beside(provider, path)
+        )
         for name, provider in config.providers.items()
     }
     config = msgspec.structs.replace(config, providers=providers)
@@ -285,6 +308,17 @@ def load_config(path: Path | None = None) -> Config:
 
         check_models(config, tell)
     return config
+
+
+def _files_beside(provider: ProviderConfig, config: Path) -> dict[str, Reference]:
+    """Return the references to files, whose paths begin at the folder of the configuration."""
+    found: dict[str, Reference] = {}
+    for name in provider.__struct_fields__:
+        value = getattr(provider, name)
+        if isinstance(value, Reference) and value.file:
+            file = str(config.parent / Path(value.file).expanduser())
+            found[name] = msgspec.structs.replace(value, file=file)
+    return found
 
 
 def _place(recipe: str, config: Path) -> str:

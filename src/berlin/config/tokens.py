@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from berlin.auth.secret_sources import CommandSecret, FileSecret, KeyringSecret, SecretSource
 from berlin.auth.tokens.file_store import FileStore
 from berlin.auth.tokens.redis_store import RedisStore
 from berlin.auth.tokens.shared import SharedTokens
 from berlin.auth.tokens.store import Sealer, TokenStore
 from berlin.config.paths import data_path
-from berlin.config.schema import FromEnvironment, TokensConfig
+from berlin.config.schema import Reference, TokensConfig
 from berlin.errors import ConfigurationError
 from berlin.types import Secret
 
@@ -45,16 +46,38 @@ def open_store(config: TokensConfig, environ: Mapping[str, str]) -> TokenStore |
     return shared.store if shared is not None else None
 
 
-def resolve_value(
-    value: str | FromEnvironment | None, key: str, environ: Mapping[str, str]
-) -> str | None:
-    """Return a value of the file, or what stands in the environment variable that it names.
+def resolve_secret(
+    value: str | Reference | None, key: str, environ: Mapping[str, str]
+) -> str | SecretSource | None:
+    """Return a value of the file, or where it is to be read anew for each login.
 
     Raises:
-        ConfigurationError: if the variable is not set; it names both.
+        ConfigurationError: if it names an environment variable that is not set.
     """
-    if not isinstance(value, FromEnvironment):
+    match value:
+        case Reference(file=file) if file:
+            return FileSecret(file)
+        case Reference(keyring=entry) if entry:
+            service, _, name = entry.partition("/")
+            return KeyringSecret(service, name)
+        case Reference(command=command) if command:
+            return CommandSecret(command)
+    return resolve_value(value, key, environ)
+
+
+def resolve_value(
+    value: str | Reference | None, key: str, environ: Mapping[str, str]
+) -> str | None:
+    """Return a value of the file, or what it refers to.
+
+    Raises:
+        ConfigurationError: if that cannot be read; it names the key and the place.
+    """
+    if not isinstance(value, Reference):
         return value
+    if not value.env:
+        source = resolve_secret(value, key, environ)
+        return None if source is None or isinstance(source, str) else source.read()
     if value.env not in environ:
         raise ConfigurationError(
             f"{key} comes from the environment variable {value.env}, which is not set"

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from berlin.auth.contract import Authenticator, DeviceCode
+from berlin.auth.contract import Authenticator, Person
 from berlin.errors import AuthenticationError, BerlinError, EmptyResponseError, ProtocolError
 from berlin.formats.contract import Exchange, Format, SessionFormat
 from berlin.language.models import FetchMap
@@ -145,16 +145,16 @@ class HttpProvider:
         with Stopwatch(self._timeouts) as watch:
             await self.told_safely(self._token(watch))
 
-    async def log_in(self, announce: Callable[[DeviceCode], None]) -> None:
+    async def log_in(self, person: Person | None) -> None:
         """Log in anew, also where that needs a person (a device code), and keep the token.
 
         Args:
-            announce: shows the person which page to open, and what to type there.
+            person: who takes part: types a code, or logs in in a browser.
 
         Raises:
             BerlinError: if that fails.
         """
-        if not await self.told_safely(self._auth.log_in(self.send, announce)):
+        if not await self.told_safely(self._auth.log_in(self.send, person)):
             await self.check()
 
     async def list_models(self, described: FetchMap) -> tuple[str, ...]:

@@ -30,8 +30,8 @@ def mask(text: str, secrets: Iterable[Secret]) -> str:
     hexadecimal, folded and cut by our own snippets, and taken apart by white space. What decodes
     to a secret in another way, such as twice, is masked as a whole.
     """
-    for secret in secrets:
-        clear = secret.reveal()
+    # The longest first: a token may hold a password in one of its forms.
+    for clear in sorted((secret.reveal() for secret in secrets), key=len, reverse=True):
         if len(clear) < SHORTEST_CHARS:
             continue
         for form in sorted(_forms(clear), key=len, reverse=True):

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from berlin.auth.contract import Authenticator, DeviceCode
+from berlin.auth.contract import Authenticator, Person
 from berlin.auth.credentials import Credentials
 from berlin.errors import BerlinError
 from berlin.language.place import Place
@@ -108,18 +108,16 @@ class Trial:
         given = (*self._auth.secrets, *self._learned)
         return tuple(sorted(given, key=lambda secret: -len(secret.reveal())))
 
-    async def run(
-        self, request: ChatRequest, announce: Callable[[DeviceCode], None] = lambda code: None
-    ) -> None:
+    async def run(self, request: ChatRequest, person: Person | None = None) -> None:
         """Log in, ask, and keep what happens; an error of the service is kept too.
 
         Args:
             request: what is asked.
-            announce: shows a person the code of a device login.
+            person: who takes part in a login that needs one.
         """
         try:
             # Anew: another trial in this process may have left a token.
-            login = self._auth.log_in(self._provider.send, announce)
+            login = self._auth.log_in(self._provider.send, person)
             await self._provider.told_safely(login)
             answer = Accumulator()
             async for burst in self._provider.bursts(request):

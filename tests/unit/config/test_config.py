@@ -223,8 +223,12 @@ def test_d04_variable_of_the_environment(tmp_path: Path) -> None:
         ("[providers.mine]\nallow_http = 1\n", "line 2: Expected `bool`, got `int`"),
         ("[providers]\nmine = 7\n", "line 2: Expected `object`, got `int`"),
         (
-            "[providers.mine]\npassword = { file = 'x' }\n",
-            "unknown key 'file' in [providers.mine.password]",
+            "[providers.mine]\npassword = { fil = 'x' }\n",
+            "unknown key 'fil' in [providers.mine.password]",
+        ),
+        (
+            "[providers.mine]\npassword = { file = 'x', env = 'X' }\n",
+            "name exactly one of env, file, keyring and command",
         ),
         ("[providers.mine\n", "is not valid TOML: "),
         ("[providers.mine]\n[providers.mine]\n", "is not valid TOML: "),

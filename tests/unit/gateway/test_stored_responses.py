@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from berlin.config.schema import FromEnvironment, ResponsesConfig
+from berlin.config.schema import Reference, ResponsesConfig
 from berlin.errors import ConfigurationError, UnavailableError
 from berlin.gateway.stored.open import open_stored
 from berlin.gateway.stored.record import Record
@@ -211,7 +211,7 @@ def test_a_wrong_store_is_an_error_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"responses\.store"):
         open_stored(ResponsesConfig(store="postgres"))
     with pytest.raises(ConfigurationError, match=r"responses\.store"):
-        open_stored(ResponsesConfig(store=FromEnvironment("NOT_SET")), {})
+        open_stored(ResponsesConfig(store=Reference("NOT_SET")), {})
 
 
 def _without_ids(stored: Record) -> tuple[str, str, str, bytes, bytes]:

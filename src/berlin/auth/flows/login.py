@@ -7,13 +7,12 @@ a web page. Later steps may use what earlier ones took. Cookies stay between the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from berlin.auth.attach import BEARER, Attach, check_attach
-from berlin.auth.contract import DeviceCode, Flow, Send
+from berlin.auth.contract import Flow, Person, Send
 from berlin.auth.credentials import CODE, NAMES, Credentials
 from berlin.auth.grant import Grant, parse_grant
 from berlin.errors import (
@@ -97,9 +96,7 @@ class LoginFlow:
         """Whether a full login needs a person: one who types a one-time code."""
         return CODE in self.needs
 
-    async def attend(
-        self, credentials: Credentials, send: Send, announce: Callable[[DeviceCode], None]
-    ) -> Grant:
+    async def attend(self, credentials: Credentials, send: Send, person: Person) -> Grant:
         """Get a token with the code that a person has typed; see `Flow`."""
         missing = [name for name in self.needs if name not in credentials.values()]
         if missing:

@@ -9,12 +9,11 @@ from pathlib import Path
 import click
 import msgspec
 
-from berlin.auth.contract import DeviceCode
 from berlin.auth.credentials import CLIENT_NAMES, CODE, USER_NAMES, Credentials
 from berlin.auth.tokens.login_store import StoredLogin
 from berlin.cli.options import config_option, load_for_commands
+from berlin.cli.person import TerminalPerson
 from berlin.cli.provider.ask import ask_for
-from berlin.cli.terminal import harmless
 from berlin.client import Berlin
 from berlin.config import (
     Overrides,
@@ -123,15 +122,9 @@ def _environ_without_users() -> dict[str, str]:
 
 async def _try(settings: Settings) -> None:
     async with Berlin.from_settings(settings) as provider:
-        await provider.log_in(_announce)
+        await provider.log_in(TerminalPerson())
 
 
 async def _keep(settings: Settings, cookie: str) -> None:
     async with Berlin.from_settings(settings) as provider:
         await provider.use_session(cookie)
-
-
-def _announce(code: DeviceCode) -> None:
-    click.echo(harmless(f"Open {code.url} and enter the code {code.code}"), err=True)
-    if code.whole_url:
-        click.echo(harmless(f"or open {code.whole_url}"), err=True)

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
-from berlin.auth.contract import DeviceCode
 from berlin.cli.options import JoinedOptions, config_option, option_option
+from berlin.cli.person import TerminalPerson
 from berlin.cli.recipe.account import Given, Who, resolve_who
 from berlin.cli.recipe.file import RecipeFile
 from berlin.cli.secret_warnings import warn_of_secrets
@@ -118,7 +118,7 @@ def _run(opened: RecipeFile, request: ChatRequest, who: Who) -> Trial:
         base = who.endpoint.url
         click.echo(harmless(describe_turn(turn, opened.recipe, base, trial.secrets)) + "\n")
 
-    asyncio.run(trial.run(request, _announce))
+    asyncio.run(trial.run(request, TerminalPerson()))
     if trial.error is None or trial.text:
         click.echo(harmless(describe_answer(trial)))
     hints = diagnose(opened.recipe, trial.turns, trial.error)
@@ -157,9 +157,3 @@ def _play_again(transcript: Transcript, out: Path) -> None:
 def _request(prompt: str, model: str, options: dict[str, Any]) -> ChatRequest:
     request = ChatRequest.of(prompt, model=model)
     return ChatRequest(request.messages, request.model, options)
-
-
-def _announce(code: DeviceCode) -> None:
-    click.echo(harmless(f"Open {code.url} and enter the code {code.code}"), err=True)
-    if code.whole_url:
-        click.echo(harmless(f"or open {code.whole_url}"), err=True)

@@ -1,0 +1,145 @@
+"""The login in a browser: authorization code with PKCE (RFC 6749, 7636, 8252, 9700)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import secrets
+from contextlib import suppress
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from berlin.auth.contract import Person, Send
+from berlin.auth.flows.oauth2.discovery import Endpoints
+from berlin.auth.flows.oauth2.endpoint import read_grant, token_request
+from berlin.auth.flows.oauth2.redirect import RedirectListener
+from berlin.auth.flows.oauth2.table import OAuth2Map
+from berlin.auth.grant import Grant
+from berlin.errors import AuthenticationError, ProtocolError
+from berlin.types import HttpResponse
+from berlin.wire.json import decoded_or_none
+from berlin.wire.snippet import snippet
+
+PATIENCE_S = 300.0
+
+
+async def log_in_by_browser(
+    described: OAuth2Map, endpoints: Endpoints, values: dict[str, str], send: Send, person: Person
+) -> Grant:
+    """Let a person log in in a browser, and return the grant.
+
+    Raises:
+        AuthenticationError: if the person refuses, does nothing in time, or what comes back is not
+            the answer to this login.
+        BerlinError: whatever else went wrong.
+    """
+    state, nonce = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
+    verifier = secrets.token_urlsafe(64)
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest())
+    wants_identity = "openid" in described.scope.split()
+    async with RedirectListener(state, described.redirect_port, described.redirect_path) as back:
+        query = {
+            **described.authorize_parameters,
+            "response_type": "code",
+            "client_id": values["client_id"],
+            "redirect_uri": back.url,
+            "state": state,
+            "code_challenge": challenge.rstrip(b"=").decode(),
+            "code_challenge_method": "S256",
+            **({"scope": described.scope} if described.scope else {}),
+            **({"nonce": nonce} if wants_identity else {}),
+        }
+        more = urlencode([*query.items(), *(("resource", name) for name in described.resource)])
+        joint = "&" if urlsplit(endpoints.authorize).query else "?"
+        answer = await _come_back(back, person, f"{endpoints.authorize}{joint}{more}")
+        code = _code_of(answer, state, endpoints)
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": back.url,
+            "code_verifier": verifier,
+        }
+    response = await send(token_request(described, endpoints.token, values, form))
+    grant = read_grant(described, response)
+    if wants_identity:
+        _check_identity(response, nonce, endpoints, values["client_id"])
+    return grant
+
+
+async def _come_back(back: RedirectListener, person: Person, url: str) -> str:
+    """Return the query of the redirect: from the browser, or as the person pasted it."""
+    listening = asyncio.ensure_future(back.wait())
+    pasting = asyncio.ensure_future(person.open_page(url, back.url))
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            done, _ = await asyncio.wait({listening, pasting}, return_when="FIRST_COMPLETED")
+            if listening not in done:
+                pasted = pasting.result()
+                if pasted is not None:
+                    return urlsplit(pasted.strip()).query
+            return await listening
+    except TimeoutError:
+        raise AuthenticationError(
+            f"nobody logged in within {PATIENCE_S:.0f} s; run `berlin login` again"
+        ) from None
+    finally:
+        for task in (listening, pasting):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+def _code_of(query: str, state: str, endpoints: Endpoints) -> str:
+    given = {name: values[0] for name, values in parse_qs(query, max_num_fields=32).items()}
+    if not hmac.compare_digest(given.get("state", "").encode(), state.encode()):
+        raise AuthenticationError(
+            "this address is not the answer to this login (its state is another one); "
+            "paste the whole address of the page to which the browser went last"
+        )
+    # RFC 9207: an answer of another server than the one that was asked is not used.
+    issuer = given.get("iss")
+    if endpoints.issuer and issuer is None and endpoints.names_itself:
+        raise ProtocolError(f"the answer does not say that it comes from {endpoints.issuer}")
+    if endpoints.issuer and issuer is not None and issuer != endpoints.issuer:
+        raise ProtocolError(f"the answer comes from {snippet(issuer)}, not {endpoints.issuer}")
+    if "error" in given:
+        said = given.get("error_description") or given["error"]
+        if given["error"] == "access_denied":
+            raise AuthenticationError(f"the access was refused in the browser: {snippet(said)}")
+        raise AuthenticationError(f"the login failed in the browser: {snippet(said)}")
+    if not given.get("code"):
+        raise ProtocolError("the browser came back without a code")
+    return given["code"]
+
+
+def _check_identity(
+    response: HttpResponse, nonce: str, endpoints: Endpoints, client_id: str
+) -> None:
+    """Check whom the token is for. It came from the token endpoint itself over TLS, which makes
+    a check of its signature unnecessary (OpenID Connect Core 1.0, 3.1.3.7).
+    """
+    document = decoded_or_none(response.body)
+    token = document.get("id_token") if isinstance(document, dict) else None
+    if token is None:
+        return
+    claims = _claims(token)
+    audience = claims.get("aud")
+    if claims.get("nonce") != nonce:
+        raise ProtocolError("the identity token is not the answer to this login (its nonce)")
+    if endpoints.issuer and claims.get("iss") != endpoints.issuer:
+        raise ProtocolError("the identity token comes from another issuer")
+    if client_id not in (audience if isinstance(audience, list) else [audience]):
+        raise ProtocolError("the identity token is for another client")
+
+
+def _claims(token: object) -> dict[str, Any]:
+    parts = token.split(".") if isinstance(token, str) else []
+    if len(parts) == 3:
+        with suppress(ValueError):
+            payload = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
+            claims = decoded_or_none(payload)
+            if isinstance(claims, dict):
+                return claims
+    raise ProtocolError("the identity token is not a JSON Web Token")

@@ -1,0 +1,93 @@
+"""The device code: a person types it in a browser, anywhere (RFC 8628)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from berlin.auth.contract import DeviceCode, Send
+from berlin.auth.flows.login import read_answer
+from berlin.auth.flows.oauth2.discovery import Endpoints
+from berlin.auth.flows.oauth2.endpoint import error_of, read_grant, token_request
+from berlin.auth.flows.oauth2.table import DEVICE_GRANT, OAuth2Map
+from berlin.auth.grant import Grant
+from berlin.errors import AuthenticationError, ProtocolError
+from berlin.types import Secret
+from berlin.wire.snippet import snippet
+
+# RFC 8628, 3.2 and 3.5.
+DEFAULT_INTERVAL_S = 5.0
+SLOW_DOWN_S = 5.0
+LEAST_INTERVAL_S = 1.0  # 0 would ask without a pause, and without an end
+
+
+async def ask_for_code(
+    described: OAuth2Map, endpoints: Endpoints, values: dict[str, str], send: Send
+) -> DeviceCode:
+    """Ask for a device code (RFC 8628, 3.1).
+
+    Raises:
+        BerlinError: if the service gives none.
+    """
+    form = {"scope": described.scope} if described.scope else {}
+    request = token_request(described, endpoints.device, values, form, endpoints.token)
+    answer = read_answer(await send(request), "", "the device authorization")
+    try:
+        given = msgspec.convert(answer, _DeviceAnswer)
+    except msgspec.ValidationError as error:
+        raise ProtocolError(f"the device authorization: {error}") from error
+    return DeviceCode(
+        given.verification_uri or given.verification_url,
+        given.user_code,
+        given.verification_uri_complete,
+        Secret(given.device_code),
+        max(given.interval, LEAST_INTERVAL_S),
+        given.expires_in,
+    )
+
+
+async def wait_for_person(
+    described: OAuth2Map,
+    endpoints: Endpoints,
+    code: DeviceCode,
+    values: dict[str, str],
+    send: Send,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> Grant:
+    """Poll until the person has entered the code (RFC 8628, 3.4 and 3.5).
+
+    Raises:
+        AuthenticationError: if the person refuses, or does nothing in time.
+    """
+    form = {"grant_type": DEVICE_GRANT, "device_code": code.device_code.reveal()}
+    interval, waited = code.interval, 0.0
+    while waited < code.lifetime:
+        await sleep(interval)
+        waited += interval
+        response = await send(token_request(described, endpoints.token, values, form))
+        match error_of(response):
+            case "authorization_pending":
+                continue
+            case "slow_down":
+                interval += SLOW_DOWN_S
+            case "":
+                return read_grant(described, response)
+            case "access_denied":
+                raise AuthenticationError("the access was refused in the browser")
+            case "expired_token":
+                break
+            case other:
+                raise AuthenticationError(f"the service ends the login: {snippet(other)}")
+    raise AuthenticationError("nobody entered the code in time; run `berlin login` again")
+
+
+class _DeviceAnswer(msgspec.Struct):
+    device_code: str
+    user_code: str
+    expires_in: float
+    verification_uri: str = ""
+    verification_url: str = ""  # what one large vendor calls it
+    verification_uri_complete: str = ""
+    interval: float = DEFAULT_INTERVAL_S

@@ -1,0 +1,141 @@
+"""Finds the endpoints of an authorization server (RFC 8414, OpenID Connect Discovery 1.0)."""
+
+from __future__ import annotations
+
+import time
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from berlin.auth.contract import Send
+from berlin.auth.flows.oauth2.table import OAuth2Map
+from berlin.errors import BerlinError, ConfigurationError, ProtocolError, RequestRejectedError
+from berlin.types import HttpRequest, is_loopback
+from berlin.wire.json import decoded_or_none
+from berlin.wire.snippet import snippet
+from berlin.wire.status import error_from_answer
+
+FRESH_S = 3600.0
+MAX_METADATA_BYTES = 1024 * 1024
+
+
+class Endpoints(msgspec.Struct, frozen=True):
+    """Where an authorization server is asked.
+
+    Attributes:
+        token: the token endpoint.
+        device: the device authorization endpoint; `""` if there is none.
+        authorize: the page where a person logs in; `""` if there is none.
+        issuer: the server's own name; `""` if nobody said it.
+        names_itself: whether it puts its name into what comes back by the browser (RFC 9207).
+    """
+
+    token: str
+    device: str = ""
+    authorize: str = ""
+    issuer: str = ""
+    names_itself: bool = False
+
+
+class Discovery:
+    """The endpoints that a recipe gives, or that its issuer's metadata name.
+
+    Args:
+        described: the table `[auth]`.
+    """
+
+    def __init__(self, described: OAuth2Map) -> None:
+        self._map = described
+        self._found: Endpoints | None = None
+        self._fresh_until = 0.0
+
+    async def endpoints(self, send: Send) -> Endpoints:
+        """Return the endpoints; metadata are read once an hour.
+
+        Raises:
+            ConfigurationError: if the issuer is not a URL that can be trusted.
+            ProtocolError: if its metadata are not what they must be.
+            BerlinError: if it cannot be reached.
+        """
+        given = self._map
+        if not given.issuer:
+            return Endpoints(given.token_url, given.device_url, given.authorize_url)
+        if self._found is None or time.monotonic() >= self._fresh_until:
+            self._found = await _discover(given.issuer, send)
+            self._fresh_until = time.monotonic() + FRESH_S
+        found = self._found
+        return msgspec.structs.replace(
+            found,
+            token=given.token_url or found.token,
+            device=given.device_url or found.device,
+            authorize=given.authorize_url or found.authorize,
+        )
+
+
+class _Metadata(msgspec.Struct):
+    issuer: str
+    token_endpoint: str
+    device_authorization_endpoint: str = ""
+    authorization_endpoint: str = ""
+    authorization_response_iss_parameter_supported: bool = False
+
+
+async def _discover(issuer: str, send: Send) -> Endpoints:
+    failure: BerlinError | None = None
+    for url in _places(issuer):
+        response = await send(HttpRequest("GET", url, {"Accept": "application/json"}))
+        if response.status in (404, 405):
+            failure = RequestRejectedError(f"{url} answers {response.status}")
+            continue
+        if response.status != 200:
+            raise error_from_answer(response.status, response.headers, snippet(response.body))
+        return _read(response.body, issuer)
+    raise ConfigurationError(
+        f"{issuer} publishes no metadata: give token_url (and device_url or authorize_url) instead"
+    ) from failure
+
+
+def _places(issuer: str) -> tuple[str, str]:
+    """Return where metadata may be: RFC 8414, 3.1, then OpenID Connect Discovery, 4."""
+    parts = urlsplit(issuer)
+    is_safe = parts.scheme == "https" or (
+        parts.scheme == "http" and is_loopback(parts.hostname or "")
+    )
+    if not is_safe or not parts.hostname or parts.query or parts.fragment:
+        raise ConfigurationError(
+            f"issuer must be an https URL without a query, not {issuer[:100]!r}"
+        )
+    path = parts.path.rstrip("/")
+    oauth = urlunsplit(parts._replace(path=f"/.well-known/oauth-authorization-server{path}"))
+    openid = urlunsplit(parts._replace(path=f"{path}/.well-known/openid-configuration"))
+    return oauth, openid
+
+
+def _read(body: bytes, issuer: str) -> Endpoints:
+    if len(body) > MAX_METADATA_BYTES:
+        raise ProtocolError(f"the metadata of {issuer} are longer than {MAX_METADATA_BYTES} bytes")
+    try:
+        found = msgspec.convert(decoded_or_none(body), _Metadata)
+    except msgspec.ValidationError as error:
+        raise ProtocolError(f"the metadata of {issuer}: {error}") from error
+    # RFC 8414, 3.3: else one server could speak for another (mix-up).
+    if found.issuer.rstrip("/") != issuer.rstrip("/"):
+        raise ProtocolError(
+            f"the metadata of {issuer} are those of {found.issuer[:200]!r}; give that as issuer "
+            "if it is the right one"
+        )
+    loopback = is_loopback(urlsplit(issuer).hostname or "")
+    for url in (
+        found.token_endpoint,
+        found.device_authorization_endpoint,
+        found.authorization_endpoint,
+    ):
+        if url and urlsplit(url).scheme != "https" and not loopback:
+            raise ProtocolError(f"the metadata of {issuer} name {url[:100]!r}, which is not https")
+    return Endpoints(
+        found.token_endpoint,
+        found.device_authorization_endpoint,
+        found.authorization_endpoint,
+        found.issuer,
+        found.authorization_response_iss_parameter_supported,
+    )

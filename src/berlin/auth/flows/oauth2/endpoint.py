@@ -1,0 +1,97 @@
+"""Asks a token endpoint: the request's form, the proof of the client, and the answer's errors."""
+
+from __future__ import annotations
+
+import base64
+import time
+from urllib.parse import quote_plus, urlencode
+
+import msgspec
+
+from berlin.auth.flows.login import outline, read_answer
+from berlin.auth.flows.oauth2.sign import sign
+from berlin.auth.flows.oauth2.table import OAuth2Map
+from berlin.auth.grant import Grant, parse_grant
+from berlin.errors import ProtocolError, ServiceUnavailableError
+from berlin.language.form import encode_form
+from berlin.types import HttpRequest, HttpResponse, Secret
+
+JWT_ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+def token_request(
+    described: OAuth2Map, url: str, values: dict[str, str], form: dict[str, str], audience: str = ""
+) -> HttpRequest:
+    """Return a request to an endpoint of the authorization server.
+
+    Args:
+        described: the table `[auth]`.
+        url: the endpoint.
+        values: the credentials.
+        form: what is asked.
+        audience: the token endpoint, for which a JWT is signed; unless given, `url`.
+
+    Raises:
+        ConfigurationError: if the client cannot prove who it is.
+    """
+    headers: dict[str, str | Secret] = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "Accept": "application/json",
+    }
+    fields = {**described.parameters, **form}
+    client, secret = values.get("client_id", ""), values.get("client_secret", "")
+    match described.client_auth:
+        case "basic" if secret:
+            # RFC 6749, 2.3.1: both are encoded as in a form before they are joined.
+            pair = f"{quote_plus(client)}:{quote_plus(secret)}".encode()
+            headers["Authorization"] = Secret("Basic " + base64.b64encode(pair).decode())
+        case "private_key_jwt":
+            proof = sign(described.signs, values, audience or url).reveal()
+            fields.update(client_assertion_type=JWT_ASSERTION, client_assertion=proof)
+        case "assertion":
+            proof = values["assertion"]
+            fields.update(client_assertion_type=JWT_ASSERTION, client_assertion=proof)
+        case "basic" | "body" | "mtls" | "none":
+            fields.update({"client_secret": secret} if secret else {})
+    if client and "Authorization" not in headers:
+        fields["client_id"] = client
+    body = encode_form(fields)
+    if described.resource:  # RFC 8707, 2: one member for each
+        body += b"&" + urlencode([("resource", name) for name in described.resource]).encode()
+    return HttpRequest("POST", url, headers, body=body)
+
+
+def read_grant(described: OAuth2Map, response: HttpResponse) -> Grant:
+    """Return the grant in the answer of a token endpoint.
+
+    Raises:
+        BerlinError: if there is none.
+    """
+    if error_of(response) in ("temporarily_unavailable", "server_error"):
+        raise ServiceUnavailableError("the token service is temporarily unavailable")
+    answer = read_answer(response, "", "the token request")
+    kind = answer.get("token_type")
+    # RFC 6749, 7.1: a token of a type that is not understood must not be used. RFC 8693, 2.2.1
+    # has N_A for a token that is not an access token.
+    exchanged = described.grant == "token_exchange"
+    if isinstance(kind, str) and kind.lower() not in (
+        ("bearer", "n_a") if exchanged else ("bearer",)
+    ):
+        raise ProtocolError(f"the token is of type {kind[:40]!r}; only bearer is understood")
+    values = {**answer, "token": answer.get("access_token")}
+    return parse_grant(values, time.time(), outline(answer), "the token request")
+
+
+def error_of(response: HttpResponse) -> str:
+    """Return the error code of RFC 6749, 5.2, or `""` where there is none.
+
+    Some services answer it with status 200 (docs.github.com: device flow).
+    """
+    try:
+        document = msgspec.json.decode(response.body)
+    except (ValueError, RecursionError):
+        return ""
+    error = document.get("error") if isinstance(document, dict) else None
+    if isinstance(document, dict) and "access_token" in document:
+        return ""
+    return error if isinstance(error, str) else ""

@@ -1,0 +1,96 @@
+"""The flow that an `OAuth2Map` describes."""
+
+from __future__ import annotations
+
+import msgspec
+
+from berlin.auth.contract import NEEDS_PERSON, Person, Send
+from berlin.auth.credentials import Credentials
+from berlin.auth.flows.oauth2.browser import log_in_by_browser
+from berlin.auth.flows.oauth2.device import ask_for_code, wait_for_person
+from berlin.auth.flows.oauth2.discovery import Discovery
+from berlin.auth.flows.oauth2.endpoint import read_grant, token_request
+from berlin.auth.flows.oauth2.sign import sign
+from berlin.auth.flows.oauth2.table import JWT_BEARER_GRANT, TOKEN_EXCHANGE_GRANT, OAuth2Map
+from berlin.auth.grant import Grant
+from berlin.errors import ConfigurationError, MissingCredentialsError
+from berlin.types import Secret
+
+
+class OAuth2Flow:
+    """Gets tokens from a token endpoint; see `Flow`.
+
+    Args:
+        oauth: the table `[auth]`.
+    """
+
+    def __init__(self, oauth: OAuth2Map) -> None:
+        self._map = oauth
+        self._discovery = Discovery(oauth)
+        self.needs = oauth.needs
+        self.asks = True
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether a full login needs a person."""
+        return self._map.needs_person
+
+    async def attend(self, credentials: Credentials, send: Send, person: Person) -> Grant:
+        """Get a token while a person types a code or logs in in a browser; see `Flow`."""
+        endpoints = await self._discovery.endpoints(send)
+        values = credentials.values()
+        if self._map.grant == "authorization_code":
+            if not endpoints.authorize:
+                raise ConfigurationError(f"{endpoints.issuer} names no page to log in on")
+            return await log_in_by_browser(self._map, endpoints, values, send, person)
+        if not endpoints.device:
+            raise ConfigurationError(f"{endpoints.issuer} names no endpoint for device codes")
+        code = await ask_for_code(self._map, endpoints, values, send)
+        person.show_code(code)
+        return await wait_for_person(self._map, endpoints, code, values, send)
+
+    async def obtain(self, credentials: Credentials, send: Send) -> Grant:
+        """Get a token by a full login; see `Flow`."""
+        values = credentials.values()
+        match self._map.grant:
+            case "device_code" | "authorization_code":
+                raise MissingCredentialsError(NEEDS_PERSON)
+            case "refresh_token":
+                return await self.renew(credentials, credentials.refresh_token, send)
+            case "client_credentials":
+                form = {"grant_type": "client_credentials"}
+            case "password":
+                form = {
+                    "grant_type": "password",
+                    "username": values["account"],
+                    "password": values["password"],
+                }
+            case "jwt_bearer":
+                url = (await self._discovery.endpoints(send)).token
+                assertion = (
+                    values["assertion"]
+                    if self._map.takes_assertion
+                    else sign(self._map.signs, values, url).reveal()
+                )
+                form = {"grant_type": JWT_BEARER_GRANT, "assertion": assertion}
+            case "token_exchange":
+                form = {
+                    "grant_type": TOKEN_EXCHANGE_GRANT,
+                    "subject_token": values["assertion"],
+                    "subject_token_type": self._map.subject_token_type,
+                }
+        if self._map.scope:
+            form["scope"] = self._map.scope
+        return await self._ask(values, form, send)
+
+    async def renew(self, credentials: Credentials, refresh_token: Secret, send: Send) -> Grant:
+        """Get the next token (RFC 6749, 6); see `Flow`."""
+        form = {"grant_type": "refresh_token", "refresh_token": refresh_token.reveal()}
+        grant = await self._ask(credentials.values(), form, send)
+        if grant.refresh_token is None:
+            grant = msgspec.structs.replace(grant, refresh_token=refresh_token)
+        return grant
+
+    async def _ask(self, values: dict[str, str], form: dict[str, str], send: Send) -> Grant:
+        url = (await self._discovery.endpoints(send)).token
+        return read_grant(self._map, await send(token_request(self._map, url, values, form)))

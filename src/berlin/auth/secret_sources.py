@@ -1,0 +1,144 @@
+"""Secrets that are read anew whenever a login needs them: from a file, a keyring or a program."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from typing import TypeAlias
+
+import msgspec
+
+from berlin.errors import ConfigurationError
+
+MAX_SECRET_BYTES = 64 * 1024
+COMMAND_TIMEOUT_S = 30.0
+
+
+class FileSecret(msgspec.Struct, frozen=True):
+    """A file: a projected token, a mounted secret, a private key."""
+
+    path: str
+
+    @property
+    def place(self) -> str:
+        """The file."""
+        return f"the file {self.path}"
+
+    def read(self) -> str:
+        """Return what is in the file, without white space around it.
+
+        The file may be a link, as mounted secrets are. Raises ConfigurationError if another user
+        could have written it.
+        """
+        try:
+            # Not blocking, for a named pipe that nobody writes to.
+            descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        except OSError as error:
+            raise ConfigurationError(
+                f"the secret in {self.path} cannot be read: {error.strerror}"
+            ) from None
+        try:
+            self._check(os.fstat(descriptor))
+            data = os.read(descriptor, MAX_SECRET_BYTES + 1)
+        finally:
+            os.close(descriptor)
+        if len(data) > MAX_SECRET_BYTES:
+            raise ConfigurationError(f"{self.path} is longer than {MAX_SECRET_BYTES} bytes")
+        return _text(data, self.place)
+
+    def _check(self, status: os.stat_result) -> None:
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigurationError(f"{self.path} is not a plain file; name one")
+        if os.name != "posix":
+            return
+        if status.st_uid not in (0, os.getuid()):
+            raise ConfigurationError(
+                f"{self.path} belongs to another user, who could put another secret there; "
+                "take a copy of your own"
+            )
+        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise ConfigurationError(
+                f"{self.path} can be changed by others; run: chmod go-w {self.path}"
+            )
+
+
+class KeyringSecret(msgspec.Struct, frozen=True):
+    """An entry of the system's keyring."""
+
+    service: str
+    name: str
+
+    @property
+    def place(self) -> str:
+        """The entry."""
+        return f"the keyring entry {self.service}/{self.name}"
+
+    def read(self) -> str:
+        """Return the entry. Raises ConfigurationError."""
+        try:
+            import keyring
+            from keyring.errors import KeyringError
+        except ImportError:
+            raise ConfigurationError(
+                "secrets in the keyring need a package: pip install 'berlin-llm[keyring]'"
+            ) from None
+        try:
+            found = keyring.get_password(self.service, self.name)
+        except KeyringError as error:
+            raise ConfigurationError(f"{self.place} cannot be read: {error}") from None
+        if not found:
+            raise ConfigurationError(
+                f"{self.place} does not exist; run: keyring set {self.service} {self.name}"
+            )
+        return found
+
+
+class CommandSecret(msgspec.Struct, frozen=True):
+    """What a program prints, as password managers do. No shell is involved."""
+
+    command: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"CommandSecret({self.place})"
+
+    @property
+    def place(self) -> str:
+        """The program, without its arguments: they may hold a secret."""
+        return f"the program {self.command[0]}"
+
+    def read(self) -> str:
+        """Return what the program prints. Raises ConfigurationError."""
+        try:
+            ended = subprocess.run(  # noqa: S603  # the user's own program, from their own file
+                self.command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=COMMAND_TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise ConfigurationError(
+                f"{self.place} printed nothing in {COMMAND_TIMEOUT_S:.0f} s"
+            ) from None
+        except OSError as error:
+            raise ConfigurationError(f"{self.place} cannot be run: {error.strerror}") from None
+        if ended.returncode != 0:
+            raise ConfigurationError(f"{self.place} failed with exit code {ended.returncode}")
+        if len(ended.stdout) > MAX_SECRET_BYTES:
+            raise ConfigurationError(f"{self.place} printed more than {MAX_SECRET_BYTES} bytes")
+        return _text(ended.stdout, self.place)
+
+
+SecretSource: TypeAlias = FileSecret | KeyringSecret | CommandSecret
+"""Where a secret is kept: `read` gives it and may block, `place` says where in words."""
+
+
+def _text(data: bytes, place: str) -> str:
+    try:
+        text = data.decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{place} gives bytes that are not UTF-8 text") from None
+    if not text:
+        raise ConfigurationError(f"{place} gives nothing: the secret is empty")
+    return text

@@ -1,0 +1,65 @@
+"""The person at the terminal, for logins that need one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import webbrowser
+
+import click
+
+from berlin.auth.contract import DeviceCode
+from berlin.cli.terminal import harmless
+
+
+class TerminalPerson:
+    """Shows codes and pages on standard error, and takes a pasted address; see `Person`."""
+
+    def show_code(self, code: DeviceCode) -> None:
+        """Show which page to open, and what to type there."""
+        click.echo(harmless(f"Open {code.url} and enter the code {code.code}"), err=True)
+        if code.whole_url:
+            click.echo(harmless(f"or open {code.whole_url}"), err=True)
+
+    async def open_page(self, url: str, back: str) -> str | None:
+        """Open a page in the browser, show its address, and wait for a pasted one."""
+        opened = _has_browser() and await asyncio.to_thread(webbrowser.open, url)
+        begins = "Your browser opens this page to log in" if opened else "Open this page to log in"
+        click.echo(harmless(f"{begins}:\n\n{url}\n"), err=True)
+        if not sys.stdin.isatty() or os.name != "posix":
+            return None
+        click.echo(
+            "If that browser runs on another machine, paste here the address at which it ends\n"
+            f"(it begins with {back} and shows an error there):",
+            err=True,
+        )
+        return await _line()
+
+
+def _has_browser() -> bool:
+    """Whether a browser that is opened here is in front of the person."""
+    if os.environ.get("SSH_CONNECTION") or os.environ.get("SSH_TTY"):
+        return False
+    needs_display = sys.platform not in ("darwin", "win32")
+    return not needs_display or bool(
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or os.environ.get("BROWSER")
+    )
+
+
+async def _line() -> str | None:
+    """Return a line of standard input. Not in a thread: one that waits for input never ends."""
+    loop = asyncio.get_running_loop()
+    came: asyncio.Future[None] = loop.create_future()
+    descriptor = sys.stdin.fileno()
+
+    def ready() -> None:
+        if not came.done():
+            came.set_result(None)
+
+    loop.add_reader(descriptor, ready)
+    try:
+        await came
+    finally:
+        loop.remove_reader(descriptor)
+    return sys.stdin.readline().strip() or None
