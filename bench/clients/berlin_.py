@@ -6,24 +6,24 @@ import sys
 
 from rounds import Ask, run
 
-from berlin import AsyncGeneratorProvider, Berlin
-from berlin.client import build_named
+from berlin import Berlin, ChatProvider
 from berlin.config import Config, ProviderConfig
+from berlin.opening import open_provider
 
 KIND, MODE = sys.argv[2], sys.argv[3]
 
 
 async def open_client(url: str) -> Ask:
-    providers: dict[str, AsyncGeneratorProvider] = {}
+    providers: dict[str, ChatProvider] = {}
 
-    def provider(load: str) -> AsyncGeneratorProvider:
+    def provider(load: str) -> ChatProvider:
         if load not in providers:
             base = f"{url}/{load}"
             if KIND == "berlin":
                 providers[load] = Berlin(base, "bench", "bench")
             else:
                 service = ProviderConfig("openai", f"{base}/v1", api_key="bench")
-                providers[load] = build_named("bench", Config(providers={"bench": service}))
+                providers[load] = open_provider("bench", Config(providers={"bench": service}))
         return providers[load]
 
     async def read(load: str) -> str:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from berlin import errors
     from berlin.client import Berlin
     from berlin.errors import BerlinError
-    from berlin.providers.contract import AsyncGeneratorProvider, AsyncResult
+    from berlin.g4f import AsyncGeneratorProvider, AsyncResult
+    from berlin.providers.conversation import Conversation
+    from berlin.providers.facade import ChatProvider
     from berlin.types import (
         ChatRequest,
         ChatResponse,
@@ -40,8 +42,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "Berlin": "berlin.client",
     "BerlinError": "berlin.errors",
-    "AsyncGeneratorProvider": "berlin.providers.contract",
-    "AsyncResult": "berlin.providers.contract",
+    "AsyncGeneratorProvider": "berlin.g4f",
+    "AsyncResult": "berlin.g4f",
+    "ChatProvider": "berlin.providers.facade",
+    "Conversation": "berlin.providers.conversation",
     "ChatRequest": "berlin.types",
     "ChatResponse": "berlin.types",
     "Finished": "berlin.types",
@@ -61,8 +65,10 @@ __all__ = [
     "AsyncResult",
     "Berlin",
     "BerlinError",
+    "ChatProvider",
     "ChatRequest",
     "ChatResponse",
+    "Conversation",
     "Finished",
     "Message",
     "Messages",

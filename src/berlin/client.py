@@ -1,258 +1,207 @@
-"""The class `Berlin`: a recipe with the facade that programs use."""
+"""The class `Berlin`: any provider, by its name, its recipe or its address."""
 
 from __future__ import annotations
 
-from abc import ABCMeta
-from collections.abc import Callable, Hashable
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NoReturn, Self
 
 import msgspec
 
 from berlin.auth.contract import Person
 from berlin.config import (
-    GUIDE,
     Config,
     Overrides,
+    ProviderConfig,
     Settings,
     load_config,
-    resolve_settings,
+    model_names,
+    resolve_recipe,
+    settings_of,
 )
-from berlin.config.compose import compose
-from berlin.errors import BerlinError
-from berlin.providers.contract import AsyncGeneratorProvider, Bursts, Provider
-from berlin.recipes.build import build_provider
-from berlin.routing.health import Health
-from berlin.routing.retry import Retry
-from berlin.types import ChatRequest, Secret, Timeouts
-
-# Where the class finds its service when nobody names another address. Commands never use it.
-SEED_URL = "https://ai.berlin4h.top"
-# How many settings (accounts, URLs, proxies) the class keeps connections for at once.
-MAX_DEFAULTS = 128
+from berlin.errors import ConfigurationError
+from berlin.g4f import SEED_URL, SeedProvider
+from berlin.opening import RecipeProvider, open_provider
+from berlin.providers.contract import Bursts
+from berlin.providers.facade import ChatProvider
+from berlin.providers.request import Limits
+from berlin.types import ChatRequest, Secret, Timeouts, nearest
 
 
-class _BerlinType(ABCMeta):
-    """Gives the class itself the attributes of its default account.
+class Berlin(SeedProvider):
+    """Any chat service, as a stream.
 
-    They are properties because they change: with the environment, with the first login, with
-    what was last observed of the service.
-    """
+        Berlin("work")                            a provider of berlin.toml, or a shipped recipe
+        Berlin("work:deep")                       one of its models
+        Berlin(recipe="openai", api_key=…)        a shipped recipe, or the file of one's own
+        Berlin("https://…", "account", "password")    a service that speaks the Berlin protocol
 
-    _class_url: str | None
-
-    @property
-    def url(cls) -> str:
-        """The base URL that the class uses."""
-        chosen = cls._chosen_url()
-        if chosen is not None:
-            return chosen
-        try:
-            last = Overrides(last_url=SEED_URL)
-            return resolve_settings("berlin", load_config(), last).endpoint.url
-        except BerlinError:
-            return SEED_URL
-
-    @url.setter
-    def url(cls, url: str) -> None:
-        cls._class_url = url
-
-    @url.deleter
-    def url(cls) -> None:
-        cls._class_url = None
-
-    @property
-    def working(cls) -> bool:
-        """Whether the service works, as far as it was observed."""
-        default = cls._default_or_none()
-        return default.working if default is not None else True
-
-    @property
-    def _token(cls) -> str | None:
-        default = cls._default_or_none()
-        return default._token if default is not None else None
-
-    @_token.setter
-    def _token(cls, token: str | None) -> None:
-        cls._default()._token = token
-
-    @_token.deleter
-    def _token(cls) -> None:
-        cls._token = None
-
-    def _default_or_none(cls) -> Berlin | None:
-        try:
-            return cls._default()
-        except BerlinError:
-            return None
-
-    def _default(cls) -> Berlin:
-        provider: Berlin = cls.provide(None, {})  # type: ignore[attr-defined]  # Berlin is the only one
-        return provider
-
-    def _chosen_url(cls) -> str | None:
-        """Return the URL that was assigned to the class, or that a subclass names."""
-        for klass in cls.__mro__:
-            for name in ("_class_url", "url"):
-                value = vars(klass).get(name)
-                if isinstance(value, str):
-                    return value
-        return None
-
-
-class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
-    """A chat service behind a login, as a stream of text.
-
-    The class itself answers for the default account: `Berlin.create_async_generator(…)`. An
-    object keeps a service, an account and connections of its own:
-
-        async with Berlin(url=…, account=…, password=…) as berlin:
+        async with Berlin("work") as berlin:
             async for piece in berlin.text("Hello"):
                 print(piece, end="")
 
-    What is not given comes from the environment (`BERLIN_URL`, `BERLIN_ACCOUNT`,
-    `BERLIN_PASSWORD`, `BERLIN_PROXY`), the configuration file, or `berlin login`.
+    Credentials that are not given come from the environment, the configuration file, or
+    `berlin login`. Making an object sends nothing.
+
+    The class itself answers for the default account: `Berlin.create_async_generator(…)`.
 
     Args:
-        url: base URL of the service.
+        service: a provider's name, `provider:model`, an alias, or the base URL of a service.
         account: the account to log in with.
         password: its password.
+        recipe: the name of a shipped recipe, or the file (`….toml`) of another one.
+        url: the base URL, in place of the recipe's.
+        model: the model to ask when a call names none.
+        api_key: for a recipe with an API key.
+        client_id: for a recipe with OAuth 2.0.
+        client_secret: for a recipe with OAuth 2.0.
+        refresh_token: a first refresh token from elsewhere, for OAuth 2.0.
+        private_key: for a recipe that signs: the key itself, as PEM.
+        assertion: for a recipe that shows a token that somebody else signed.
+        totp_seed: for one-time codes: what an authenticator app is set up with.
+        timeout: seconds in all, or the four limits as `Timeouts`.
+        max_retries: how often a request is sent again that failed before its first event.
+        headers: what every request carries besides its own headers.
         proxy: URL of an HTTP, HTTPS or SOCKS proxy.
-        timeouts: the four limits on time.
-        ca_file: PEM file with the certificates to trust instead of the system's.
-        allow_http: send credentials over plain http to another machine.
+        ca_file: PEM file with the certificates to trust in place of the system's.
+        client_cert: PEM file with the certificate that shows who is asking.
+        client_key: PEM file with its key, if that is another file.
+        allow_http: allow credentials to go over plain http to another machine.
+        config: the configuration file to read in place of the user's.
 
     Raises:
         ConfigurationError: if something given cannot be used. Nothing is sent yet.
+        ModelNotFoundError: if no provider or model has that name; it names the nearest one.
     """
-
-    supports_gpt_35_turbo = True
-
-    _class_url: str | None = None
-    _defaults: dict[Hashable, Berlin] = {}  # noqa: RUF012  # shared on purpose: see `provide`
 
     def __init__(
         self,
-        url: str | None = None,
+        service: str | None = None,
         account: str | None = None,
         password: str | Secret | None = None,
         *,
+        recipe: str | Path | None = None,
+        url: str | None = None,
+        model: str | None = None,
+        api_key: str | Secret | None = None,
+        client_id: str | None = None,
+        client_secret: str | Secret | None = None,
+        refresh_token: str | Secret | None = None,
+        private_key: str | Secret | None = None,
+        assertion: str | Secret | None = None,
+        totp_seed: str | Secret | None = None,
+        timeout: Limits | None = None,
+        max_retries: int | None = None,
+        headers: Mapping[str, str] | None = None,
         proxy: str | Secret | None = None,
-        timeouts: Timeouts | float | None = None,
         ca_file: str | None = None,
+        client_cert: str | None = None,
+        client_key: str | None = None,
         allow_http: bool | None = None,
+        config: str | Path | None = None,
+        **unknown: Any,
     ) -> None:
+        if unknown:
+            raise ConfigurationError(_describe_unknown(next(iter(unknown))))
+        if service is not None and "://" in service:
+            if url is not None:
+                raise ConfigurationError("the URL is given twice: as the first argument and as url")
+            service, url = None, service
         given = Overrides(
-            url=url or type(self)._chosen_url(),
-            last_url=SEED_URL,
+            url=url,
             account=account,
             password=password,
+            api_key=api_key,
+            client_id=client_id,
+            client_secret=client_secret,
+            refresh_token=refresh_token,
+            private_key=private_key,
+            assertion=assertion,
+            totp_seed=totp_seed,
             proxy=proxy,
             ca_file=ca_file,
+            client_cert=client_cert,
+            client_key=client_key,
             allow_http=allow_http,
-            timeouts=None if timeouts is None else Timeouts.of(timeouts, Timeouts()),
+            headers=headers,
+            timeouts=None if timeout is None else Timeouts.of(timeout, Timeouts()),
+            model=model,
         )
-        self._build(resolve_settings("berlin", load_config(), given))
+        loaded = load_config(None if config is None else Path(config))
+        self._model = ""
+        if recipe is not None:
+            self._inner = _open_recipe(service, str(recipe), given, loaded, max_retries)
+        elif service is not None:
+            target = model_names(loaded).resolve(service)
+            given = msgspec.structs.replace(given, model=model or target.model or None)
+            self._inner = open_provider(target.provider, loaded, given, max_retries)
+            self._model = given.model or ""
+        else:
+            seed = {"url": url or type(self).chosen_url(), "last_url": SEED_URL}
+            given = msgspec.structs.replace(given, **seed)
+            self._inner = open_provider("berlin", loaded, given, max_retries)
+
+    _inner: ChatProvider
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """Return a provider for settings that were resolved before, of any recipe."""
-        provider = cls.__new__(cls)
-        provider._build(settings)
-        return provider
-
-    @classmethod
-    def provide(cls, proxy: str | None, settings: dict[str, Any]) -> Self:
-        """Return the shared object for these settings, so that connections and tokens are kept.
-
-        `account` and `password` are taken out of `settings`; `url` too, but only beside them: the
-        stored credentials never go to a URL that comes with a call.
-        """
-        account, password = settings.pop("account", None), settings.pop("password", None)
-        chosen = settings.pop("url", None) if None not in (account, password) else None
-        given = Overrides(
-            url=chosen or cls._chosen_url(),
-            account=account,
-            password=password,
-            proxy=proxy,
-            last_url=SEED_URL,
-        )
-        resolved = resolve_settings("berlin", load_config(), given)
-        known = cls._defaults.get(resolved.key)
-        if not isinstance(known, cls):
-            while len(cls._defaults) >= MAX_DEFAULTS:
-                cls._defaults.pop(next(iter(cls._defaults)))
-            known = cls._defaults[resolved.key] = cls.from_settings(resolved)
-        return known
-
-    def _build(self, settings: Settings) -> None:
-        self._settings = settings
-        self._provider, self._auth = build_provider(
-            settings.recipe,
-            settings.endpoint,
-            settings.credentials,
-            settings.timeouts,
-            settings.tokens,
-        )
-        self._composed = compose(self._provider, settings)
-        self._health = Health(Retry(self._composed, settings.timeouts))
+        berlin = cls.__new__(cls)
+        berlin._inner, berlin._model = RecipeProvider(settings), ""
+        return berlin
 
     @property
-    def url(self) -> str:  # type: ignore[override]  # the class has its own, see _BerlinType
-        """The base URL of the service."""
-        return self._settings.endpoint.url
+    def url(self) -> str:  # type: ignore[override]  # the class has its own, see SeedType
+        """The base URL of the service; `""` for a provider without one."""
+        service = self._service
+        return service.settings.endpoint.url if service is not None else ""
 
     @property
     def timeouts(self) -> Timeouts:
         """The limits of requests that bring none of their own."""
-        return self._settings.timeouts
+        return self._inner.timeouts
 
     @property
     def working(self) -> bool:  # type: ignore[override]  # as `url`
         """Whether the service works, as far as it was observed; `True` before the first request."""
-        return self._health.working
+        return bool(getattr(self._inner, "working", True))
+
+    @property
+    def default_model(self) -> str:
+        """The model that is asked when a call names none; `""` as long as that is not known."""
+        return self._model or getattr(self._inner, "default_model", "")
 
     @property
     def _token(self) -> str | None:
-        token = self._auth.source.token
+        token = self._service.token if self._service is not None else None
         return token.reveal() if token is not None else None
 
     @_token.setter
     def _token(self, token: str | None) -> None:
-        self._auth.adopt(token)
+        self._need_service("takes no token").use_token(token)
 
     def bursts(self, request: ChatRequest) -> Bursts:
-        """Answer a request; see `AsyncGeneratorProvider.stream`."""
-        if not request.model and self._settings.model:
-            request = msgspec.structs.replace(request, model=self._settings.model)
-        return self._health.bursts(request)
-
-    @property
-    def once(self) -> Provider:
-        """The provider without its retries, for wrappers that decide when to ask again."""
-        return _Once(self._composed, self._settings)
-
-    def watch_logins(self, observe: Callable[[str], None]) -> None:
-        """Tell of each login from now on: `ok`, or the code of the error."""
-        self._auth.observe = observe
-
-    async def check(self) -> None:
-        """Log in, unless there is a token already.
-
-        Raises:
-            BerlinError: if that fails.
-        """
-        await self._provider.check()
+        """Answer a request; see `ChatProvider.bursts`."""
+        if self._model and not request.model:
+            request = msgspec.structs.replace(request, model=self._model)
+        return self._inner.bursts(request)
 
     async def models(self) -> tuple[str, ...]:
         """Return the models that there are: as the service lists them, or as the recipe does.
 
         Raises:
-            BerlinError: if the service does not tell.
+            BerlinError: if the service does not answer.
         """
-        described = self._settings.recipe.models
-        if described.fetch is None:
-            return described.list
-        return await self._provider.list_models(described.fetch)
+        return await self._inner.models()
+
+    async def check(self) -> None:
+        """Check that requests can be sent: log in, unless there is a token already.
+
+        Raises:
+            BerlinError: if that fails.
+        """
+        await self._inner.check()
 
     async def log_in(self, person: Person | None) -> None:
         """Log in anew, also where that needs a person (a device code), and keep the token.
@@ -263,7 +212,11 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
         Raises:
             BerlinError: if that fails.
         """
-        await self._provider.log_in(person)
+        await self._need_service("has no login").log_in(person)
+
+    def watch_logins(self, observe: Callable[[str], None]) -> None:
+        """Call a function after each login from now on: with `ok`, or the code of the error."""
+        self._inner.watch_logins(observe)
 
     async def use_session(self, cookies: str) -> None:
         """Keep the session that a browser has, in place of a login.
@@ -274,11 +227,21 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
         Raises:
             ConfigurationError: if the service's session is not a cookie, or is not among these.
         """
-        await self._auth.use_session(cookies)
+        await self._need_service("has no login").use_session(cookies)
 
     async def aclose(self) -> None:
         """Close the connections of the running loop. Another request opens new ones."""
-        await self._health.aclose()
+        await self._inner.aclose()
+
+    @property
+    def _service(self) -> RecipeProvider | None:
+        return self._inner if isinstance(self._inner, RecipeProvider) else None
+
+    def _need_service(self, lacks: str) -> RecipeProvider:
+        service = self._service
+        if service is None:
+            raise ConfigurationError(f"this provider {lacks}: it is not one of a recipe")
+        return service
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError(
@@ -286,35 +249,38 @@ class Berlin(AsyncGeneratorProvider, metaclass=_BerlinType):
         )
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._settings.endpoint.url!r})"
+        return f"{type(self).__name__}({self.url!r})" if self.url else f"{type(self).__name__}()"
 
 
-class _Once:
-    """A provider whose requests are sent once; its connections belong to another."""
-
-    def __init__(self, inner: Provider, settings: Settings) -> None:
-        self._inner = inner
-        self._settings = settings
-
-    @property
-    def timeouts(self) -> Timeouts:
-        """The limits of requests that bring none of their own."""
-        return self._settings.timeouts
-
-    def bursts(self, request: ChatRequest) -> Bursts:
-        """Answer a request; see `Provider`."""
-        if not request.model and self._settings.model:
-            request = msgspec.structs.replace(request, model=self._settings.model)
-        return self._inner.bursts(request)
-
-    async def aclose(self) -> None:
-        """Leave the connections to their owner."""
+def _open_recipe(
+    service: str | None,
+    recipe: str,
+    given: Overrides,
+    config: Config,
+    max_retries: int | None,
+) -> RecipeProvider:
+    if service is not None:
+        raise ConfigurationError(
+            f"{service!r} is the name of a provider, which has a recipe already; give one of both"
+        )
+    mine = ProviderConfig(recipe=recipe)
+    settings = settings_of(resolve_recipe(recipe).name, mine, config, given)
+    return RecipeProvider(settings, max_retries)
 
 
-def build_named(name: str, config: Config) -> AsyncGeneratorProvider:
-    """Return one provider of a configuration by its name. Raises ConfigurationError."""
-    if name == GUIDE and name not in config.providers:
-        from berlin.providers.guide import GuideProvider  # it loads SQLite
+# What other libraries call the same things.
+_SYNONYMS = {
+    **dict.fromkeys(("base_url", "api_base", "endpoint", "host", "server"), "url"),
+    **dict.fromkeys(("username", "user", "email"), "account"),
+    **dict.fromkeys(("key", "token", "access_token"), "api_key"),
+    **dict.fromkeys(("retries", "max_attempts"), "max_retries"),
+    "proxies": "proxy",
+    "verify": "ca_file",
+}
 
-        return GuideProvider()
-    return Berlin.from_settings(resolve_settings(name, config))
+
+def _describe_unknown(name: str) -> str:
+    known = list(inspect.signature(Berlin).parameters)[:-1]
+    meant = _SYNONYMS.get(name) or nearest(name, known)
+    hint = f"did you mean {meant!r}?" if meant else f"it takes {', '.join(known)}"
+    return f"Berlin has no argument {name!r}; {hint} Options of a model belong to ask and text."

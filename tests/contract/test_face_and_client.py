@@ -36,7 +36,7 @@ def accounts(*names: str) -> Accounts:
 
 def client(url: str, name: str = "alice") -> Berlin:
     """Return a client of one account."""
-    return Berlin(url, name, f"pass-of-{name}", timeouts=QUICK)
+    return Berlin(url, name, f"pass-of-{name}", timeout=QUICK)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ async def test_wrong_password() -> None:
     provider = ScriptedProvider()
     async with (
         open_server(Gateway.of(provider), accounts(), grace_s=0) as url,
-        Berlin(url, "alice", "guess", timeouts=QUICK) as berlin,
+        Berlin(url, "alice", "guess", timeout=QUICK) as berlin,
     ):
         with pytest.raises(errors.AuthenticationError, match="wrong account or password"):
             await berlin.ask("Hi")

@@ -10,7 +10,7 @@ import pytest
 
 from berlin.types import Usage
 from support.answers import Call, Said, upstream
-from support.gateway import ANTHROPIC, BERLIN, DIALECTS, OLLAMA, OPENAI, Dialect, serve
+from support.gateway import ANTHROPIC, BERLIN, DIALECTS, OLLAMA, OPENAI, RESPONSES, Dialect, serve
 from support.hearing import Heard, heard, heard_whole
 
 WEATHER = Call("call_a", "get_weather", ('{"city":', ' "Köln"', "}"))
@@ -39,6 +39,7 @@ SCENARIOS = {
 CANNOT = {
     "scripted": (),
     "openai": (),
+    "responses": (),
     "anthropic": (),
     "ollama": ("filtered",),
     "berlin": ("reasoning", "calls", "all"),
@@ -67,6 +68,9 @@ def told(dialect: Dialect, said: Said, provider: str) -> Heard:
     match dialect.face:
         case "openai":
             return whole
+        case "responses":
+            words = {"length": "max_output_tokens", "content_filter": "content_filter"}
+            return replace(whole, finish=words.get(whole.finish, "stop"))
         case "anthropic":
             return replace(whole, finish=ANTHROPIC_WORDS[whole.finish])
         case "ollama":
@@ -154,6 +158,33 @@ ASKED: dict[str, tuple[Dialect, dict[str, Any]]] = {
             "max_tokens": 64,
             "temperature": 0.5,
             "stop": ["END"],
+        },
+    ),
+    "responses": (
+        RESPONSES,
+        {
+            "input": [
+                {"role": "developer", "content": "Be brief"},
+                {"role": "user", "content": [{"type": "input_text", "text": "Weather?"}]},
+                {
+                    "type": "function_call",
+                    "id": "fc_a",
+                    "call_id": "call_a",
+                    "name": "get_weather",
+                    "arguments": json.dumps(ARGUMENTS),
+                },
+                {"type": "function_call_output", "call_id": "call_a", "output": "sunny"},
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "input_text", "text": "Look"},
+                        {"type": "input_image", "image_url": f"data:image/png;base64,{PNG}"},
+                    ],
+                },
+            ],
+            "tools": [{"type": "function", **FUNCTION}],
+            "max_output_tokens": 64,
+            "temperature": 0.5,
         },
     ),
     "anthropic": (
@@ -254,6 +285,29 @@ def openai_conversation(body: dict[str, Any]) -> list[tuple[Any, ...]]:
     return found
 
 
+def responses_conversation(body: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Return what a service of the Responses API reads in a request."""
+    found: list[tuple[Any, ...]] = []
+    for item in body["input"]:
+        match item:
+            case {"type": "function_call", "call_id": id, "name": name, "arguments": given}:
+                found.append(("call", id, name, json.loads(given)))
+            case {"type": "function_call_output", "call_id": "call_a", "output": text}:
+                found.append(("result", text))
+            case {"type": "message", "role": role, "content": parts}:
+                role = "system" if role == "developer" else role
+                for part in parts:
+                    if part["type"] == "input_image":
+                        head, _, data = part["image_url"].partition(",")
+                        assert head == "data:image/png;base64"
+                        found.append(("image", data))
+                    else:
+                        found.append((role, part["text"]))
+            case _:
+                raise AssertionError(item)
+    return found
+
+
 def anthropic_conversation(body: dict[str, Any]) -> list[tuple[Any, ...]]:
     """Return what a service of Anthropic's format reads in a request."""
     found: list[tuple[Any, ...]] = [("system", body["system"])]
@@ -297,6 +351,7 @@ def ollama_conversation(body: dict[str, Any]) -> list[tuple[Any, ...]]:
 
 READERS = {
     "openai": openai_conversation,
+    "responses": responses_conversation,
     "anthropic": anthropic_conversation,
     "ollama": ollama_conversation,
 }
@@ -309,15 +364,19 @@ def settings_of(provider: str, body: dict[str, Any]) -> tuple[Any, ...]:
             [tool] = body["tools"]
             function = {**tool, "parameters": tool["input_schema"]}
             del function["input_schema"]
-            return body["max_tokens"], body["temperature"], body["stop_sequences"], function
+            stop = body.get("stop_sequences")
+            return body["max_tokens"], body["temperature"], stop, function
         case "ollama":
             options = body["options"]
-            limits = options["num_predict"], options["temperature"], options["stop"]
+            limits = options["num_predict"], options["temperature"], options.get("stop")
+        case "responses":
+            limits = body["max_output_tokens"], body["temperature"], body.get("stop")
         case _:
-            limits = body["max_tokens"], body["temperature"], body["stop"]
+            limits = body["max_tokens"], body["temperature"], body.get("stop")
     [tool] = body["tools"]
     assert tool["type"] == "function"
-    return *limits, tool["function"]
+    function = tool.get("function") or {k: tool[k] for k in FUNCTION}
+    return *limits, function
 
 
 @pytest.mark.parametrize("provider", READERS)
@@ -325,6 +384,12 @@ def settings_of(provider: str, body: dict[str, Any]) -> tuple[Any, ...]:
 async def test_every_service_is_asked_what_the_client_said(face: str, provider: str) -> None:
     """Roles, tool calls and their results, images, tools and options reach the service."""
     dialect, members = ASKED[face]
+    stop = ["END"]
+    if "responses" in (face, provider):  # this API has no stop words
+        stop = None
+        members = {k: v for k, v in members.items() if not k.startswith("stop")}
+        if "options" in members:
+            members["options"] = {k: v for k, v in members["options"].items() if k != "stop"}
     async with upstream(provider, SCENARIOS["text"]) as up, serve(up.service) as at:
         answer = await at.post(dialect, {"model": "s:m1", "stream": False, **members})
         assert answer.status == 200, answer.data
@@ -332,7 +397,7 @@ async def test_every_service_is_asked_what_the_client_said(face: str, provider: 
     [body], [headers] = up.asked, up.headers
     assert READERS[provider](body) == CONVERSATION
     assert body["model"] == "m1"
-    assert settings_of(provider, body) == (64, 0.5, ["END"], FUNCTION)
+    assert settings_of(provider, body) == (64, 0.5, stop, FUNCTION)
     assert headers["x-request-id"] == request_id
     assert headers["authorization"] == "Bearer key-of-the-upstream"
 

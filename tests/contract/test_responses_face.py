@@ -115,6 +115,15 @@ async def test_text_behind_a_call_is_a_message_of_its_own() -> None:
     assert kinds == ["message", "function_call", "message", "reasoning", "message"]
 
 
+async def test_a_refusal_is_a_part_of_its_own_kind() -> None:
+    """What the model refuses is no answer: a client that reads only text shows nothing."""
+    refusal = ExtraDelta(Extra("openai", {"type": "refusal"}), "text", opens=True)
+    got = read_stream(await stream([refusal, TextDelta("I "), TextDelta("won't"), Finished()]))
+    [item] = got.items
+    assert item.done is not None
+    assert item.done["content"] == [{"type": "refusal", "refusal": "I won't"}]
+
+
 async def test_an_empty_answer_has_an_empty_message() -> None:
     """Clients read the first message of the output: there always is one."""
     got = read_stream(await stream([Finished()]))

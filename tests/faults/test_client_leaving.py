@@ -18,7 +18,7 @@ ENDLESS = ("one", "two", HANG)
 
 
 def client(service: ChatService, timeouts: Timeouts = PATIENT) -> Berlin:
-    return Berlin(service.url, "account", "password", timeouts=timeouts)
+    return Berlin(service.url, "account", "password", timeout=timeouts)
 
 
 async def best_of_three(attempt: Callable[[], Awaitable[float]]) -> float:

@@ -138,7 +138,8 @@ async def test_C11_ask_sync_inside_ask_sync_is_a_clear_error() -> None:
     async with ChatService() as service:
         program = await service.run(NESTED)
         assert (program.out, program.err, program.code) == (
-            "ask_sync inside ask_sync would wait for itself; use ask\nHello, world\n",
+            "a blocking call inside a blocking call would wait for itself; use ask or text\n"
+            "Hello, world\n",
             "",
             0,
         )
@@ -162,7 +163,7 @@ async def test_C14_a_session_of_the_caller_is_left_alone(monkeypatch: pytest.Mon
 async def test_C14_the_own_session_is_closed_with_its_object() -> None:
     """Leaving `async with` closes all connections; the object can be used again."""
     async with ChatService() as service:
-        berlin = Berlin(service.url, "account", "password", timeouts=PATIENT)
+        berlin = Berlin(service.url, "account", "password", timeout=PATIENT)
         for _ in range(2):
             async with berlin:
                 await asyncio.gather(*(berlin.ask("hello") for _ in range(5)))
@@ -198,7 +199,7 @@ from berlin import Berlin, Timeouts
 
 hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-berlin = Berlin(timeouts=Timeouts(connect=25, first_event=25, idle=25, total=28))
+berlin = Berlin(timeout=Timeouts(connect=25, first_event=25, idle=25, total=28))
 
 def descriptors():
     return len(os.listdir("/proc/self/fd"))
@@ -296,7 +297,7 @@ async def main():
     check(await by_class() == "Hello, world")
     check(Berlin._token and Berlin.working and Berlin.supports_gpt_35_turbo)
     check(issubclass(Berlin, AsyncGeneratorProvider))
-    async with Berlin(timeouts=Timeouts(first_event=10)) as berlin:
+    async with Berlin(timeout=Timeouts(first_event=10)) as berlin:
         await berlin.check()
         answers = await asyncio.gather(*(berlin.ask(messages) for _ in range(20)))
         check({answer.text for answer in answers} == {"Hello, world"})

@@ -18,7 +18,7 @@ HELLO = [{"role": "user", "content": "hello"}]
 
 
 def client(service: ChatService) -> Berlin:
-    return Berlin(service.url, "account", "password", timeouts=PATIENT)
+    return Berlin(service.url, "account", "password", timeout=PATIENT)
 
 
 @pytest.fixture
@@ -42,13 +42,16 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> object:
         (["hello"], 'messages[0] must be {"role": …, "content": …}, not str'),
         (
             [*HELLO, {"role": "user", "content": None}],
-            "messages[1].content must be text, not NoneType; "
-            "for images and other parts pass Message values",
+            "messages[1].content: must be text or a list of parts",
         ),
         (
-            [{"role": "user", "content": [{"type": "text", "text": "hello"}]}],
-            "messages[0].content must be text, not list; "
-            "for images and other parts pass Message values",
+            [
+                {
+                    "role": "user",
+                    "content": [{"type": "image_url", "image_url": {"url": "https://a.example"}}],
+                }
+            ],
+            "messages[0] holds a part of kind image, and this service takes only text",
         ),
         (
             [{"role": "root", "content": "hello"}],
@@ -137,13 +140,29 @@ async def test_C23_large_requests_leave_the_loop_free(kind: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("headers", {"token": "x"}, "headers is part of the protocol, not an option of a model"),
-        ("token", "x", "token is part of the protocol, not an option of a model"),
-        ("prompt", "x", "prompt is part of the protocol, not an option of a model"),
+        (
+            "headers",
+            {"token": "x"},
+            "headers: never sent as an option; headers belong to the provider, not to a request: "
+            "Berlin(headers=…)",
+        ),
+        (
+            "token",
+            "x",
+            "token: never sent as an option; Berlin logs in by itself; give the provider what it "
+            "logs in with: Berlin(account=…)",
+        ),
+        (
+            "prompt",
+            "x",
+            "prompt: never sent as an option; give the prompt or the messages as the first "
+            "argument",
+        ),
         (
             "url",
             "http://127.0.0.1:9",
-            "url is no option of a model; give it to the provider: Berlin(url=…)",
+            "url: never sent as an option; the address belongs to the provider, not to a request: "
+            "Berlin(url=…)",
         ),
     ],
 )
@@ -280,7 +299,7 @@ async def test_C28_a_provider_is_not_pickled() -> None:
             with pytest.raises(TypeError):
                 pickle.dumps(berlin, protocol)
             with pytest.raises(TypeError, match="a secret is never pickled"):
-                pickle.dumps(berlin._auth.secrets, protocol)
+                pickle.dumps(berlin._inner._auth.secrets, protocol)
 
 
 async def test_C28_no_copy_of_a_provider_shows_the_token() -> None:
@@ -303,10 +322,10 @@ async def test_limits_of_one_call_change_only_what_they_name() -> None:
     async with ChatService() as service:
         limits = Timeouts(connect=1, first_event=0.2, idle=1, total=5)
         service.pieces = [HANG]
-        async with Berlin(service.url, "account", "password", timeouts=limits) as berlin:
+        async with Berlin(service.url, "account", "password", timeout=limits) as berlin:
             with pytest.raises(errors.UpstreamTimeoutError, match=r"^first_event: .* in 0\.2 s"):
                 await berlin.ask("hello", timeout={"idle": 5})
             with pytest.raises(errors.UpstreamTimeoutError, match=r"in 0\.1 s"):
-                await berlin.ask("hello", timeouts=0.1)  # type: ignore[arg-type]
+                await berlin.ask("hello", timeout=0.1)  # type: ignore[arg-type]
             with pytest.raises(errors.InvalidRequestError, match="too large a number"):
                 await berlin.ask("hello", timeout=10**400)

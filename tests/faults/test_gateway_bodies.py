@@ -22,7 +22,7 @@ from support.gateway_loop import never_blocked, one
 def refused_well(dialect: Dialect, status: int, document: Any, param: str | None) -> None:
     """Check the form of an error."""
     match dialect.face:
-        case "openai":
+        case "openai" | "responses":
             assert set(document) == {"error"}
             assert set(document["error"]) == {"message", "type", "param", "code"}
             assert document["error"]["type"] == "invalid_request_error"

@@ -261,7 +261,7 @@ async def test_x18_a_thousand_prompts_at_once(tmp_path: Path) -> None:
         for dialect in DIALECTS:
             await at.headers(dialect)
         asked = [
-            at.ask(DIALECTS[n % 5], f"prompt-{n}-{token_hex(4)}", stream=bool(n % 2))
+            at.ask(DIALECTS[n % len(DIALECTS)], f"prompt-{n}-{token_hex(4)}", stream=bool(n % 2))
             for n in range(1_000)
         ]
         answers = await asyncio.gather(*asked)
@@ -329,8 +329,8 @@ async def test_g46_metrics_are_bounded() -> None:
     async with serve(service, metrics=metrics) as at:
 
         async def ask(n: int) -> None:
-            await at.ask(WITH_KEYS[n % 4], model=f"name-{n}")
-            await at.ask(WITH_KEYS[n % 4], model=f"s:name-{n}")
+            await at.ask(WITH_KEYS[n % len(WITH_KEYS)], model=f"name-{n}")
+            await at.ask(WITH_KEYS[n % len(WITH_KEYS)], model=f"s:name-{n}")
             await at.get(f"/path-{n}")
 
         for begin in range(0, 100, 20):

@@ -56,7 +56,7 @@ class Lines:
 @asynccontextmanager
 async def behind(service: ChatService, **options: object) -> AsyncIterator[At]:
     """Serve a service behind a login."""
-    provider = Berlin(service.url, "account", "password", timeouts=PATIENT)
+    provider = Berlin(service.url, "account", "password", timeout=PATIENT)
     async with serve(Service("s", provider, ["m1"]), **options) as at:
         yield at
 

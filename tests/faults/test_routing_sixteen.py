@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 import pytest
 
-from berlin import ChatRequest, errors
-from berlin.client import build_named
-from berlin.config.routes import Routes
+from berlin import errors
+from berlin.opening import open_provider
 from berlin.types import Started, StreamEvent, TextDelta, Usage, UsageReport
 from support.answers import SSE
 from support.fault_steps import (
@@ -128,17 +127,8 @@ async def test_rescued_in_python(tmp_path: Path, case: str) -> None:
 
 async def ask(config: object) -> list[StreamEvent]:
     """Ask the model `smart` of a configuration; return the events."""
-    opened = {}
-
-    def open_provider(name: str):  # type: ignore[no-untyped-def]
-        opened[name] = build_named(name, config)  # type: ignore[arg-type]
-        return opened[name].once  # type: ignore[attr-defined]
-
-    model = Routes(config, open_provider).open("smart")  # type: ignore[arg-type]
-    events = [event async for burst in model.bursts(ChatRequest.of("Hi")) for event in burst]
-    for provider in opened.values():
-        await provider.aclose()
-    return events
+    async with open_provider("smart", config) as model:  # type: ignore[arg-type]
+        return [event async for event in model.stream("Hi")]
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])

@@ -14,7 +14,7 @@ TWO = {"alice": "secret of alice", "bob": "secret of bob"}
 
 
 def client(service: ChatService, account: str = "account", password: str = "password") -> Berlin:
-    return Berlin(service.url, account, password, timeouts=PATIENT)
+    return Berlin(service.url, account, password, timeout=PATIENT)
 
 
 async def whole(prompt: str, **options: object) -> str:
@@ -89,7 +89,7 @@ async def test_T20_the_same_host_under_another_path_is_another_service() -> None
     async with ChatService() as service:
         async with client(service) as berlin:
             await berlin.ask("hello")
-        elsewhere = Berlin(f"{service.url}/v2", "account", "password", timeouts=PATIENT)
+        elsewhere = Berlin(f"{service.url}/v2", "account", "password", timeout=PATIENT)
         async with elsewhere:
             assert elsewhere._token is None
             with pytest.raises(errors.RequestRejectedError):  # there is nothing

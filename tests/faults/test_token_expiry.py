@@ -13,7 +13,7 @@ PATIENT = Timeouts(connect=20, first_event=20, idle=20, total=30)
 
 
 def client(service: ChatService) -> Berlin:
-    return Berlin(service.url, "account", "password", timeouts=PATIENT)
+    return Berlin(service.url, "account", "password", timeout=PATIENT)
 
 
 async def test_T13_an_expired_token_is_replaced_once() -> None:

@@ -14,7 +14,7 @@ PATIENT = Timeouts(connect=20, first_event=20, idle=20, total=30)
 
 
 def client(service: ChatService, timeouts: Timeouts = PATIENT) -> Berlin:
-    return Berlin(service.url, "account", "password", timeouts=timeouts)
+    return Berlin(service.url, "account", "password", timeout=timeouts)
 
 
 def token_answer(token: object) -> Answer:
@@ -143,7 +143,7 @@ async def test_T05_every_waiter_of_a_hanging_login_times_out_by_itself() -> None
     async def waited(berlin: Berlin, timeouts: Timeouts) -> tuple[float, str]:
         began = time.monotonic()
         with pytest.raises(errors.UpstreamTimeoutError) as caught:
-            await berlin.ask("hello", timeouts=timeouts)
+            await berlin.ask("hello", timeout=timeouts)
         return time.monotonic() - began, str(caught.value)
 
     async with ChatService() as service, client(service) as berlin:

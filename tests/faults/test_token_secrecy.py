@@ -123,7 +123,7 @@ async def test_T32_no_failure_tells_a_secret(
     caplog.set_level(logging.DEBUG)
     async with ChatService(accounts={"account": PASSWORD}) as service:
         await prepare(service)
-        async with Berlin(service.url, "account", PASSWORD, timeouts=QUICK) as berlin:
+        async with Berlin(service.url, "account", PASSWORD, timeout=QUICK) as berlin:
             error = await failure_of(berlin)
             assert type(error) is kind
             leaks = [text for text in everything(error) if not hidden(text, service)]
@@ -136,7 +136,7 @@ async def test_T32_an_unreachable_proxy_does_not_tell_its_password() -> None:
     """An error about the proxy shows its host, and nothing of its account and password."""
     async with dead_port() as port, ChatService(accounts={"account": PASSWORD}) as service:
         proxy = f"http://someone:{PROXY_PASSWORD}@127.0.0.1:{port}"
-        async with Berlin(service.url, "account", PASSWORD, proxy=proxy, timeouts=QUICK) as berlin:
+        async with Berlin(service.url, "account", PASSWORD, proxy=proxy, timeout=QUICK) as berlin:
             error = await failure_of(berlin)
             assert type(error) is errors.ProxyError
             assert f"the proxy http://***@127.0.0.1:{port} cannot be reached" in str(error)
@@ -180,7 +180,7 @@ async def test_T32_a_provider_does_not_show_its_secrets() -> None:
     async with ChatService(accounts={"account": PASSWORD}) as service:
         proxy = f"http://someone:{PROXY_PASSWORD}@127.0.0.1:9"
         hidden_in = Berlin(service.url, "account", PASSWORD, proxy=proxy)
-        async with Berlin(service.url, "account", PASSWORD, timeouts=QUICK) as berlin:
+        async with Berlin(service.url, "account", PASSWORD, timeout=QUICK) as berlin:
             await berlin.ask("hello")
             assert berlin._token in service.tokens
             assert repr(berlin) == f"Berlin({service.url!r})"

@@ -172,7 +172,7 @@ async def test_text_in_a_pipe_is_exact(tmp_path: Path) -> None:
         (("chat",), "there is no prompt: give one, or pipe text in"),
         (("chat", "--nope", "Hi"), "No such option '--nope'"),
         (("chat", "-o", "temperature"), "'temperature' is not NAME=VALUE, such as temperature=0.5"),
-        (("chat", "-o", "token", "abc", "Hi"), "token is part of the protocol"),
+        (("chat", "-o", "token", "abc", "Hi"), "token: never sent as an option"),
         (("chat", "-o", "temperature", "NaN", "Hi"), "options.temperature: NaN"),
         (("nope",), "No such command 'nope'"),
     ],

@@ -42,7 +42,7 @@ async def test_serves_the_default_provider(tmp_path: Path) -> None:
     async with ChatService() as service:
         cli = await with_account(tmp_path, service)
         async with cli.serve() as (process, url):
-            async with Berlin(url, "bob", "pass-of-bob", timeouts=QUICK) as berlin:
+            async with Berlin(url, "bob", "pass-of-bob", timeout=QUICK) as berlin:
                 assert (await berlin.ask("Hi", temperature=0.5)).text == "Hello, world"
             process.terminate()
             assert await ended(process) == (0, "berlin: stopping\n")
@@ -65,7 +65,7 @@ async def test_serves_the_guide_when_nothing_is_configured(tmp_path: Path) -> No
 async def test_wrong_password_at_the_service(tmp_path: Path) -> None:
     """Who is not known to the service gets no answer."""
     cli = await with_account(tmp_path)
-    async with cli.serve() as (_, url), Berlin(url, "bob", "guess", timeouts=QUICK) as berlin:
+    async with cli.serve() as (_, url), Berlin(url, "bob", "guess", timeout=QUICK) as berlin:
         with pytest.raises(errors.AuthenticationError, match="wrong account or password"):
             await berlin.ask("Hi")
 
@@ -80,7 +80,7 @@ async def test_sigterm_lets_an_open_answer_end(tmp_path: Path) -> None:
         cli = await with_account(tmp_path, service)
         async with (
             cli.serve() as (process, url),
-            Berlin(url, "bob", "pass-of-bob", timeouts=QUICK) as berlin,
+            Berlin(url, "bob", "pass-of-bob", timeout=QUICK) as berlin,
         ):
             got = []
             async for piece in berlin.text("Hi"):
@@ -90,7 +90,7 @@ async def test_sigterm_lets_an_open_answer_end(tmp_path: Path) -> None:
                     process.terminate()
                     stopping = await reader(process.stderr).readline()
                     assert stopping == b"berlin: stopping\n"
-                    async with Berlin(url, "bob", "another", timeouts=QUICK) as late:
+                    async with Berlin(url, "bob", "another", timeout=QUICK) as late:
                         with pytest.raises(errors.ConnectError):
                             await late.ask("Hi")
             assert got == ["first", "last"]
@@ -103,7 +103,7 @@ async def test_end_of_the_grace_is_told(tmp_path: Path) -> None:
         cli = await with_account(tmp_path, service, grace="0.3")
         async with (
             cli.serve() as (process, url),
-            Berlin(url, "bob", "pass-of-bob", timeouts=QUICK) as berlin,
+            Berlin(url, "bob", "pass-of-bob", timeout=QUICK) as berlin,
         ):
             got = []
             with pytest.raises(errors.ServiceError, match="the service is stopping; try again"):
@@ -121,7 +121,7 @@ async def test_sigterm_with_idle_connections(tmp_path: Path) -> None:
         cli = await with_account(tmp_path, service)
         async with (
             cli.serve() as (process, url),
-            Berlin(url, "bob", "pass-of-bob", timeouts=QUICK) as berlin,
+            Berlin(url, "bob", "pass-of-bob", timeout=QUICK) as berlin,
         ):
             await berlin.ask("Hi")
             process.terminate()

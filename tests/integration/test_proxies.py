@@ -48,7 +48,7 @@ def berlin(service: TinyService, proxy: str, authority: OwnAuthority | None = No
         ACCOUNT,
         PASSWORD,
         proxy=proxy,
-        timeouts=LIMITS,
+        timeout=LIMITS,
         ca_file=authority.ca_file if authority else None,
     )
 

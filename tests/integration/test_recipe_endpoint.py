@@ -151,7 +151,7 @@ async def test_without_the_certificate(tmp_path: Path) -> None:
         FaultServer(HELLO, tls=context) as server,
         open_provider(tmp_path, recipe, f"{server.url}/two") as berlin,
     ):
-        told = await tell(berlin, timeouts=limits(first_event=5))
+        told = await tell(berlin, timeout=limits(first_event=5))
     assert isinstance(told.error, errors.TransportError)
     assert server.requests == []
 
@@ -190,7 +190,7 @@ async def test_limits_of_the_recipe_and_of_the_configuration(tmp_path: Path) -> 
             assert berlin.timeouts.idle == 0.3
             told = await tell(berlin)
             assert "idle" in told.failed_with(errors.UpstreamTimeoutError, after="Hello")
-            told = await tell(berlin, timeouts=limits(total=0.4))
+            told = await tell(berlin, timeout=limits(total=0.4))
             assert "total" in told.failed_with(errors.UpstreamTimeoutError, after="Hello")
         more = {"timeouts": {"idle": 9, "total": 0.5}}
         async with open_provider(tmp_path, recipe, f"{server.url}/a", **more) as berlin:

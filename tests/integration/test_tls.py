@@ -23,14 +23,14 @@ def authority(tmp_path: Path) -> OwnAuthority:
 
 def berlin(url: str, **settings: str) -> Berlin:
     """Return a provider for a URL."""
-    return Berlin(url, ACCOUNT, PASSWORD, timeouts=LIMITS, **settings)  # type: ignore[arg-type]
+    return Berlin(url, ACCOUNT, PASSWORD, timeout=LIMITS, **settings)  # type: ignore[arg-type]
 
 
 async def refused(context: ssl.SSLContext, ca_file: str | None, **settings: str) -> str:
     """Ask a service that must not be trusted; return what the TLSError says."""
     async with (
         tls_service.running(context, **settings) as service,
-        Berlin(service.url, ACCOUNT, PASSWORD, timeouts=LIMITS, ca_file=ca_file) as provider,
+        Berlin(service.url, ACCOUNT, PASSWORD, timeout=LIMITS, ca_file=ca_file) as provider,
     ):
         provider._token = TOKEN  # with a token at hand, the chat itself would go out
         with pytest.raises(errors.TLSError) as with_token:

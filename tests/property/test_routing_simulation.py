@@ -177,7 +177,7 @@ class Day:
         await asyncio.sleep(wanted.at)
         began_at = self.clock()
         request = msgspec.structs.replace(
-            ChatRequest.of("Hello", timeouts=Timeouts(5, 10, 5, wanted.total_s)),
+            ChatRequest.of("Hello", timeout=Timeouts(5, 10, 5, wanted.total_s)),
             request_id=f"r{n}",
             session_id=wanted.session,
             whole=wanted.whole,

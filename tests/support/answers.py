@@ -35,7 +35,12 @@ from support.fault_steps import NDJSON, stream
 from support.gateway import PATIENT, described_provider
 
 SSE = "Content-Type: text/event-stream"
-FORMATS = {"openai": "openai-chat", "anthropic": "anthropic-messages", "ollama": "ollama-chat"}
+FORMATS = {
+    "openai": "openai-chat",
+    "responses": "openai-responses",
+    "anthropic": "anthropic-messages",
+    "ollama": "ollama-chat",
+}
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,57 @@ def openai_answer(said: Said) -> Iterator[bytes]:
         }
         yield _sse({"id": "c", "object": "chat.completion.chunk", "choices": [], "usage": usage})
     yield b"data: [DONE]\n\n"
+
+
+def responses_answer(said: Said) -> Iterator[bytes]:
+    """Give the events of a service of the Responses API."""
+    output: list[dict[str, Any]] = []
+
+    def event(kind: str, **members: Any) -> bytes:
+        return _sse({"type": kind, "sequence_number": 0, **members}, kind)
+
+    def response(status: str, **members: Any) -> dict[str, Any]:
+        return {"id": "resp_1", "object": "response", "status": status, "output": output, **members}
+
+    def item(
+        begun: dict[str, Any], name: str, pieces: tuple[str, ...], **done: Any
+    ) -> Iterator[bytes]:
+        at = {"output_index": len(output), "item_id": begun["id"]}
+        yield event("response.output_item.added", output_index=len(output), item=begun)
+        for piece in pieces:
+            yield event(f"response.{name}.delta", **at, delta=piece)
+        output.append({**begun, **done, "status": "completed"})
+        yield event("response.output_item.done", output_index=len(output) - 1, item=output[-1])
+
+    yield event("response.created", response=response("in_progress"))
+    yield event("response.in_progress", response=response("in_progress"))
+    if said.reasoning:
+        begun = {"id": "rs_1", "type": "reasoning", "summary": []}
+        summary = [{"type": "summary_text", "text": "".join(said.reasoning)}]
+        yield from item(begun, "reasoning_summary_text", said.reasoning, summary=summary)
+    if said.text:
+        begun = {"id": "msg_1", "type": "message", "role": "assistant", "content": []}
+        content = [{"type": "output_text", "text": "".join(said.text), "annotations": []}]
+        yield from item(begun, "output_text", said.text, content=content)
+    for n, call in enumerate(said.calls):
+        named = {"call_id": call.id, "name": call.name}
+        begun = {"id": f"fc_{n}", "type": "function_call", **named, "arguments": ""}
+        whole = "".join(call.arguments) or "{}"
+        yield from item(begun, "function_call_arguments", call.arguments, arguments=whole)
+    end: dict[str, Any] = {}
+    if said.finish in ("length", "content_filter"):
+        reason = "max_output_tokens" if said.finish == "length" else said.finish
+        end["incomplete_details"] = {"reason": reason}
+    if said.usage is not None:
+        end["usage"] = {
+            "input_tokens": said.usage.input_tokens,
+            "input_tokens_details": {"cached_tokens": said.usage.cached_tokens},
+            "output_tokens": said.usage.output_tokens,
+            "output_tokens_details": {"reasoning_tokens": said.usage.reasoning_tokens},
+            "total_tokens": said.usage.input_tokens + said.usage.output_tokens,
+        }
+    status = "incomplete" if "incomplete_details" in end else "completed"
+    yield event(f"response.{status}", response=response(status, **end))
 
 
 def anthropic_answer(said: Said) -> Iterator[bytes]:
@@ -193,7 +249,12 @@ def berlin_answer(said: Said) -> Iterator[bytes]:
     yield json.dumps(end).encode() + b"\n"
 
 
-WRITERS = {"openai": openai_answer, "anthropic": anthropic_answer, "ollama": ollama_answer}
+WRITERS = {
+    "openai": openai_answer,
+    "responses": responses_answer,
+    "anthropic": anthropic_answer,
+    "ollama": ollama_answer,
+}
 
 
 @dataclass
@@ -210,7 +271,8 @@ async def upstream(name: str, said: Said) -> AsyncIterator[Upstream]:
     """Give the service `s` with the model `m1`, over a real service of that name.
 
     Args:
-        name: `guide`, `scripted`, `openai`, `anthropic`, `ollama` or `berlin`.
+        name: `guide`, `scripted`, `openai`, `responses`, `anthropic`, `ollama` or
+            `berlin`.
         said: what it answers.
     """
     match name:
@@ -221,7 +283,7 @@ async def upstream(name: str, said: Said) -> AsyncIterator[Upstream]:
             yield Upstream(Service("s", provider, ["m1"]), provider.requests, [])
         case "berlin":
             async with ChatService(berlin_answer(said)) as service:
-                berlin = Berlin(service.url, "account", "password", timeouts=PATIENT)
+                berlin = Berlin(service.url, "account", "password", timeout=PATIENT)
                 found = Upstream(Service("s", berlin, ["m1"]), [], [])
                 yield found
                 found.asked += [request.json for request in service.chats]

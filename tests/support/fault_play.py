@@ -63,7 +63,7 @@ def open_berlin(
 ) -> Berlin:
     """Return a client of the service at a URL, with an account that nobody else has."""
     account = next(_ACCOUNTS)
-    return Berlin(url, account, PASSWORD, proxy=proxy, ca_file=ca_file, timeouts=timeouts)
+    return Berlin(url, account, PASSWORD, proxy=proxy, ca_file=ca_file, timeout=timeouts)
 
 
 async def ask(berlin: Berlin, prompt: str = PROMPT) -> Outcome:

@@ -80,7 +80,12 @@ class Dialect:
 
     def is_whole(self, data: bytes) -> bool:
         """Tell whether a streamed answer has the end that says: this is all."""
-        ends = {"openai": b"data: [DONE]", "anthropic": b"message_stop", "ollama": b'"done":true'}
+        ends = {
+            "openai": b"data: [DONE]",
+            "responses": b"response.completed",
+            "anthropic": b"message_stop",
+            "ollama": b'"done":true',
+        }
         return ends.get(self.face, b"finish_reason") in data
 
     def error_in(self, data: bytes) -> str:
@@ -113,6 +118,21 @@ OPENAI = Dialect(
     lambda d: "".join(c["delta"].get("content") or "" for c in d.get("choices", ())),
     lambda d: d["choices"][0]["message"]["content"],
     _of_error,
+)
+RESPONSES = Dialect(
+    "responses",
+    "responses",
+    "/v1/responses",
+    lambda prompt, model, stream: {"model": model, "input": prompt, "stream": stream},
+    lambda d: d["delta"] if d.get("type") == "response.output_text.delta" else "",
+    lambda d: "".join(
+        part["text"]
+        for item in d["output"]
+        if item["type"] == "message"
+        for part in item["content"]
+    ),
+    lambda d: str((d.get("response") or d)["error"]["message"]),
+    ("max_output_tokens",),
 )
 ANTHROPIC = Dialect(
     "anthropic",
@@ -154,8 +174,8 @@ BERLIN = Dialect(
     ("options", "max_tokens"),
 )
 
-DIALECTS = (OPENAI, ANTHROPIC, OLLAMA, GENERATE, BERLIN)
-WITH_KEYS = (OPENAI, ANTHROPIC, OLLAMA, GENERATE)
+DIALECTS = (OPENAI, RESPONSES, ANTHROPIC, OLLAMA, GENERATE, BERLIN)
+WITH_KEYS = (OPENAI, RESPONSES, ANTHROPIC, OLLAMA, GENERATE)
 """Those whose clients show a key, and may ask for an answer in one piece."""
 
 

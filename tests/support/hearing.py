@@ -13,6 +13,7 @@ from typing import Any
 from berlin.types import Usage
 from support.answers import Said
 from support.gateway import Dialect
+from support.responses import check_resource, read_stream
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ def heard(dialect: Dialect, data: bytes) -> Heard:
         case "openai":
             assert data.endswith(b"data: [DONE]\n\n")
             return _hear_chunks(documents)
+        case "responses":
+            return _hear_response(read_stream(data).response)
         case "anthropic":
             return _hear_events(documents)
         case "ollama":
@@ -69,6 +72,9 @@ def heard_whole(dialect: Dialect, document: dict[str, Any]) -> Heard:
                 choice["finish_reason"],
                 _openai_usage(document["usage"]),
             )
+        case "responses":
+            check_resource(document)
+            return _hear_response(document)
         case "anthropic":
             blocks = document["content"]
             return Heard(
@@ -80,6 +86,32 @@ def heard_whole(dialect: Dialect, document: dict[str, Any]) -> Heard:
             )
         case _:
             return _hear_lines([document])
+
+
+def _hear_response(response: dict[str, Any]) -> Heard:
+    output = response["output"]
+    text, reasoning, calls = "", "", []
+    for item in output:
+        match item["type"]:
+            case "message":
+                text += "".join(part["text"] for part in item["content"])
+            case "reasoning":
+                reasoning += "".join(part["text"] for part in item["summary"])
+            case "function_call":
+                calls.append((item["call_id"], item["name"], json.loads(item["arguments"])))
+            case other:
+                raise AssertionError(other)
+    why = (response["incomplete_details"] or {}).get("reason", "stop")
+    counted = response["usage"]
+    usage = None
+    if not counted.get("estimated"):
+        usage = Usage(
+            counted["input_tokens"],
+            counted["output_tokens"],
+            cached_tokens=counted["input_tokens_details"]["cached_tokens"],
+            reasoning_tokens=counted["output_tokens_details"]["reasoning_tokens"],
+        )
+    return Heard(text, reasoning, tuple(calls), why, usage)
 
 
 def _hear_chunks(chunks: list[dict[str, Any]]) -> Heard:

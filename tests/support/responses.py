@@ -26,6 +26,8 @@ _OF_ITEM = {
     "response.content_part.done": ("content_index", "part"),
     "response.output_text.delta": ("content_index", "delta", "logprobs"),
     "response.output_text.done": ("content_index", "text", "logprobs"),
+    "response.refusal.delta": ("content_index", "delta"),
+    "response.refusal.done": ("content_index", "refusal"),
     "response.output_text.annotation.added": ("content_index", "annotation", "annotation_index"),
     "response.reasoning_summary_part.added": ("summary_index", "part"),
     "response.reasoning_summary_part.done": ("summary_index", "part"),
@@ -141,8 +143,9 @@ def _take(event: dict[str, Any], items: list[Item]) -> None:
         assert event["delta"] != ""
         item.pieces.append(event["delta"])
     elif kind.endswith((".done",)):
-        item.texts += [event[n] for n in ("text", "arguments", "input") if n in event]
-        item.texts += [event["part"]["text"]] if "part" in event else []
+        item.texts += [event[n] for n in ("text", "refusal", "arguments", "input") if n in event]
+        if part := event.get("part"):
+            item.texts.append(part["refusal" if part["type"] == "refusal" else "text"])
 
 
 def _check_item(item: Item) -> None:
@@ -153,12 +156,13 @@ def _check_item(item: Item) -> None:
     match item.done["type"]:
         case "message":
             [part] = item.done["content"]
-            assert part["type"] == "output_text"
-            assert {part["text"], *item.texts} == {text}
+            assert part["type"] in ("output_text", "refusal")
+            said = part["refusal" if part["type"] == "refusal" else "text"]
+            assert {said, *item.texts} == {text}
             assert item.added["content"] == []
             assert others == [
                 "response.content_part.added",
-                "response.output_text.done",
+                f"response.{part['type']}.done",
                 "response.content_part.done",
             ]
         case "reasoning":

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from berlin.cli.options import config_option, load_for_commands
-from berlin.config import Config, config_path, resolve_settings
+from berlin.config import Config, config_path, find_provider, resolve_settings
 from berlin.errors import ConfigurationError
+from berlin.opening import open_provider
 
 
 @click.group()
@@ -31,6 +32,11 @@ def check(config: Path | None) -> None:
     """
     settings = load_for_commands(config)
     for name in settings.providers:
+        mine = find_provider(name, settings)
+        if mine.class_ is not None:
+            open_provider(name, settings)
+            click.echo(f"{name}: the class {mine.class_}")
+            continue
         resolved = resolve_settings(name, settings)
         who = resolved.credentials
         missing = "no credentials found" if who is None else f"credentials from: {who.source}"

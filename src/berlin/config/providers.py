@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.metadata import entry_points
 
 import msgspec
 
@@ -13,7 +15,7 @@ from berlin.config.paths import config_path
 from berlin.config.recipes import resolve_recipe
 from berlin.config.schema import BUILT_IN, Config, ProviderConfig
 from berlin.errors import ConfigurationError
-from berlin.recipes.recipe import Recipe, recipe_names
+from berlin.recipes.recipe import ModelsMap, Recipe, recipe_names
 from berlin.types import nearest
 
 ENVIRONMENT_PROVIDER = "berlin"
@@ -21,10 +23,25 @@ ENVIRONMENT_PROVIDER = "berlin"
 
 GUIDE = "guide"
 
+_GUIDE = ProviderConfig(class_="berlin.providers.guide:GuideProvider", models=())
+
+ENTRY_POINTS = "berlin.providers"
+"""The group in which an installed package names its providers."""
+
 
 def provider_names(config: Config) -> list[str]:
-    """Return the names of all providers and models that can be asked: configured ones first."""
-    return list(dict.fromkeys((*config.models, *config.providers, *BUILT_IN, *recipe_names())))
+    """Return the names of all providers and models that can be asked: configured ones first.
+
+    A shipped recipe goes before an installed package: no package takes its name over.
+    """
+    named = (*config.models, *config.providers, *BUILT_IN, *recipe_names(), *installed_providers())
+    return list(dict.fromkeys(named))
+
+
+@cache
+def installed_providers() -> Mapping[str, str]:
+    """Return the classes of the providers that installed packages bring, by name."""
+    return {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
 
 
 def find_provider(
@@ -40,6 +57,11 @@ def find_provider(
         return mine
     if name in recipe_names():
         return ProviderConfig(recipe=name)
+    if name == GUIDE:
+        return _GUIDE
+    installed = installed_providers().get(name)
+    if installed is not None:
+        return ProviderConfig(class_=installed)
     near = nearest(name, provider_names(config))
     own = ", ".join(sorted({*config.providers, *BUILT_IN}))
     hint = f"did you mean {near!r}?" if near else f"there are: {own}."
@@ -47,6 +69,16 @@ def find_provider(
         f"no provider {name[:100]!r}; {hint} "
         f"Add one as [providers.{name[:100]}] to {config_path(environ)}"
     )
+
+
+def recipe_of(mine: ProviderConfig) -> Recipe:
+    """Return the recipe of a provider, with what its table says otherwise.
+
+    Raises:
+        ConfigurationError: if there is none, or it is wrong.
+    """
+    recipe = resolve_recipe(mine.recipe)
+    return recipe if mine.tools is None else msgspec.structs.replace(recipe, tools=mine.tools)
 
 
 def default_provider(config: Config, environ: Mapping[str, str] = os.environ) -> str | None:
@@ -78,12 +110,25 @@ def provider_of_recipe(recipe: Recipe, path: str | None, config: Config) -> str 
 
 
 class ModelOffer(msgspec.Struct, frozen=True):
-    """The models of a provider, as recipe and configuration name them; see `names.Offer`."""
+    """The models of a provider, as recipe and configuration name them; see `names.Offer`.
+
+    Attributes:
+        models: the models that it is known to have.
+        default: its default model; `""` if that has no name.
+        aliases: its other names for models.
+        any_model: whether it may be asked for models that are not in `models`.
+        lists: whether the provider itself lists its models.
+        capabilities: what it can do besides text.
+        keeps_conversations: whether the service keeps conversations itself.
+    """
 
     models: tuple[str, ...] = ()
     default: str = ""
     aliases: Mapping[str, str] = {}
     any_model: bool = True
+    lists: bool = False
+    capabilities: tuple[str, ...] = ()
+    keeps_conversations: bool = False
 
 
 def offer_of(name: str, config: Config) -> ModelOffer:
@@ -92,15 +137,19 @@ def offer_of(name: str, config: Config) -> ModelOffer:
     Raises:
         ConfigurationError: if there is no such provider, or its recipe is wrong.
     """
-    if name in config.models or (name == GUIDE and name not in config.providers):
+    if name in config.models:
         return ModelOffer(any_model=False)
     mine = find_provider(name, config)
-    described = resolve_recipe(mine.recipe).models
+    recipe = recipe_of(mine) if mine.class_ is None else None
+    described = recipe.models if recipe is not None else ModelsMap()
     return ModelOffer(
         described.list if mine.models is None else mine.models,
         mine.default_model or described.default,
         described.aliases,
-        mine.models is None,
+        any_model=mine.models is None,
+        lists=mine.models is None and (recipe is None or described.fetch is not None),
+        capabilities=recipe.abilities if recipe is not None else (),
+        keeps_conversations=recipe is not None and recipe.conversations is not None,
     )
 
 

@@ -11,8 +11,7 @@ from berlin.auth.credentials import NAMES, Credentials
 from berlin.auth.secret_sources import SecretSource
 from berlin.auth.tokens.shared import SharedTokens
 from berlin.config.credentials import StoredCredentials, choose_credentials
-from berlin.config.providers import ENVIRONMENT_PROVIDER, find_provider
-from berlin.config.recipes import resolve_recipe
+from berlin.config.providers import ENVIRONMENT_PROVIDER, find_provider, recipe_of
 from berlin.config.schema import Config, ConversationsConfig, ProviderConfig
 from berlin.config.tokens import open_tokens, resolve_secret, resolve_value
 from berlin.errors import ConfigurationError
@@ -65,6 +64,9 @@ class Overrides(msgspec.Struct, frozen=True):
     client_id: str | None = None
     client_secret: str | Secret | None = None
     refresh_token: str | Secret | None = None
+    private_key: str | Secret | None = None
+    assertion: str | Secret | None = None
+    totp_seed: str | Secret | None = None
     proxy: str | Secret | None = None
     ca_file: str | None = None
     client_cert: str | None = None
@@ -100,9 +102,7 @@ def settings_of(
     environ: Mapping[str, str] = os.environ,
 ) -> Settings:
     """Return the settings of a provider whose table is at hand; see `resolve_settings`."""
-    recipe = resolve_recipe(mine.recipe)
-    if mine.tools is not None:
-        recipe = msgspec.structs.replace(recipe, tools=mine.tools)
+    recipe = recipe_of(mine)
     stored = StoredCredentials(name)
     endpoint = _endpoint(name, mine, recipe, given, stored, environ)
     flow = recipe.auth.flow()

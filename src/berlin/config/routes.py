@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 
 from berlin.config.model_checks import Route, find_route
 from berlin.config.models import BreakerConfig, EntryConfig, LimitConfig, ModelConfig
-from berlin.config.providers import find_provider
-from berlin.config.recipes import resolve_recipe
+from berlin.config.providers import find_provider, offer_of
 from berlin.config.schema import Config
 from berlin.providers.contract import Provider
+from berlin.providers.facade import ChatProvider
 from berlin.routing.balance import Balance
 from berlin.routing.base.circuit import Circuit, LocalCircuit, State
 from berlin.routing.base.clock import Clock
@@ -44,7 +44,7 @@ class Routes:
         self._config = config
         self._open_provider = open_provider
         self._clock = clock
-        self._models: dict[str, Provider] = {}
+        self._models: dict[str, ChatProvider] = {}
         self._circuits: dict[str, Circuit] = {}
         self._limits: dict[str, Limits] = {}
 
@@ -53,7 +53,7 @@ class Routes:
         """The state of the circuit of each provider that the models opened so far may ask."""
         return {name: circuit.state for name, circuit in self._circuits.items()}
 
-    def open(self, name: str) -> Provider:
+    def open(self, name: str) -> ChatProvider:
         """Return a model by its name."""
         if name not in self._models:
             self._models[name] = self._build(name, self._config.models[name])
@@ -64,7 +64,7 @@ class Routes:
         limits = self._limits_of(f"provider:{name}", find_provider(name, self._config).limit)
         return provider if limits is None else Limit(provider, limits)
 
-    def _build(self, name: str, model: ModelConfig) -> Provider:
+    def _build(self, name: str, model: ModelConfig) -> ChatProvider:
         routes = [find_route(entry, self._config) for entry in model.entries]
         entries = [
             self.open(route.model) if not route.provider else self._entry(route, entry, model)
@@ -87,8 +87,8 @@ class Routes:
         return provider
 
     def _compose(
-        self, model: ModelConfig, routes: list[Route], entries: list[Provider]
-    ) -> Provider:
+        self, model: ModelConfig, routes: list[Route], entries: list[ChatProvider]
+    ) -> ChatProvider:
         filtered_too = model.content_filter == "fallback"
         match model.kind:
             case "fallback":
@@ -109,17 +109,17 @@ class Routes:
                 )
             case "pool":
                 accounts = {r.provider: e for r, e in zip(routes, entries, strict=True)}
-                provider: Provider = Pool(accounts, clock=self._clock)
+                provider: ChatProvider = Pool(accounts, clock=self._clock)
             case _:
                 (provider,) = entries
         return Hold(provider) if model.break_after_text == "hold" else provider
 
-    def _entry(self, route: Route, entry: EntryConfig, model: ModelConfig) -> Provider:
+    def _entry(self, route: Route, entry: EntryConfig, model: ModelConfig) -> ChatProvider:
         """Return one model of one provider, with the state that belongs to the provider."""
         name = route.provider
         table = find_provider(name, self._config)
         # What a recipe does not tell is unknown, and not absent.
-        described = resolve_recipe(table.recipe).models.capabilities or None
+        described = offer_of(name, self._config).capabilities or None
         capabilities = described if entry.capabilities is None else entry.capabilities
         asked = Model(
             self._open_provider(name),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -73,6 +73,8 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         waiting: requests that wait for that at most; one more is refused.
         limit: the limits of this account, wherever it is asked.
         breaker: when models that are made of several leave it alone.
+        class: a provider written in Python, in place of a recipe: `package.module:Name`.
+        options: the keyword arguments for that class; `{ env = "NAME" }` is a variable's value.
     """
 
     recipe: str = "berlin"
@@ -99,10 +101,18 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     waiting: int = 256
     limit: LimitConfig | None = None
     breaker: BreakerConfig = BreakerConfig()
+    class_: str | None = msgspec.field(default=None, name="class")
+    options: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
         if self.at_once < 1 or self.waiting < 0:
             raise ValueError("at_once must be 1 or more, and waiting 0 or more")
+        if self.class_ is None and self.options:
+            raise ValueError("options are for a class; options of the model belong to the request")
+        of_recipe = ("url", "account", "password", "api_key", "client_id", "client_secret")
+        for name in of_recipe if self.class_ is not None else ():
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} is for a recipe; give it to the class in its options")
 
     @property
     def default_model(self) -> str:

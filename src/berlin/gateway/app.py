@@ -15,6 +15,7 @@ from berlin.gateway.chat import Gateway
 from berlin.gateway.face import Face, Handler
 from berlin.gateway.faces.anthropic import AnthropicFace
 from berlin.gateway.faces.berlin import BerlinFace
+from berlin.gateway.faces.completions import CompletionsFace
 from berlin.gateway.faces.ollama import OllamaFace
 from berlin.gateway.faces.openai import OpenAIFace
 from berlin.gateway.faces.responses import ResponsesFace
@@ -39,6 +40,7 @@ def build_app(gateway: Gateway, accounts: Accounts, token_lifetime_s: float) -> 
         AnthropicFace(gateway),
         OllamaFace(gateway),
         ResponsesFace(gateway),
+        CompletionsFace(gateway),
         OpenAIFace(gateway),
     ]
     reception = _Reception(gateway, faces)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 
-from berlin.client import Berlin, build_named
 from berlin.config import Config
 from berlin.config.routes import Routes
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.catalog import AT_ONCE, WAIT_S, WAITING, Catalog, Service
+from berlin.opening import open_provider, without_retries
 from berlin.providers.contract import Bursts, Provider
 from berlin.routing.base.circuit import State
+from berlin.routing.base.wrapper import Wrapper
 from berlin.types import ChatRequest
 
 
@@ -34,14 +35,14 @@ def build_models(
             return kept, before.circuits
     opened: dict[str, Provider] = {}
 
-    def open_provider(name: str) -> Provider:
+    def open_shared(name: str) -> Provider:
         if name in services:
-            return _once(services[name].bare)
+            return _Borrowed(without_retries(services[name].bare))
         if name not in opened:
-            opened[name] = build_named(name, config)
-        return _once(opened[name])
+            opened[name] = without_retries(open_provider(name, config))
+        return opened[name]
 
-    routes = Routes(config, open_provider)
+    routes = Routes(config, open_shared)
     models = {name: _service(name, config, routes, services, key) for name in config.models}
     for name, service in services.items():
         if name in config.providers:
@@ -66,18 +67,12 @@ def _service(
     )
 
 
-def _once(provider: Provider) -> Provider:
-    return provider.once if isinstance(provider, Berlin) else _Borrowed(provider)
-
-
-class _Borrowed:
+class _Borrowed(Wrapper):
     """A provider that is closed by its owner."""
 
-    def __init__(self, inner: Provider) -> None:
-        self._inner = inner
-
     def bursts(self, request: ChatRequest) -> Bursts:
-        return self._inner.bursts(request)
+        """Answer a request; see `ChatProvider.bursts`."""
+        return self.inner.bursts(request)
 
     async def aclose(self) -> None:
-        pass
+        """Leave the connections open."""

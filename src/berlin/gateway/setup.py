@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
-from berlin.client import Berlin, build_named
 from berlin.config import (
     GUIDE,
     Config,
+    ProviderConfig,
     ServerConfig,
     default_provider,
     find_provider,
@@ -35,6 +35,8 @@ from berlin.gateway.observe.visit import Observer
 from berlin.gateway.routed import build_models
 from berlin.gateway.stored.open import open_stored
 from berlin.gateway.streaming import OpenStreams
+from berlin.opening import open_provider
+from berlin.providers.facade import ChatProvider
 
 REFRESH_MODELS_S = 600.0
 FACES = ("openai", "responses", "anthropic", "ollama", "berlin")
@@ -105,7 +107,7 @@ def open_observers(server: ServerConfig) -> list[Observer]:
 def watch_logins(catalog: Catalog, metrics: Metrics) -> None:
     """Count the logins of all providers."""
     for service in catalog.services.values():
-        if isinstance(service.bare, Berlin):
+        if isinstance(service.bare, ChatProvider):
             service.bare.watch_logins(partial(metrics.end_login, service.name))
 
 
@@ -136,16 +138,12 @@ def build_catalog(config: Config, before: Catalog | None = None) -> Catalog:
 
 
 def _build_service(name: str, config: Config, before: Service | None) -> Service:
-    if name == GUIDE and name not in config.providers:
-        return before or Service(name, build_named(name, config))
-    mine, settings = find_provider(name, config), resolve_settings(name, config)
-    described, offer = settings.recipe.models, offer_of(name, config)
+    mine, offer = find_provider(name, config), offer_of(name, config)
     limits = (mine.at_once, mine.waiting)
-    # The recipe's text too: another stream map in the same file is another provider.
-    key = (settings.key, repr(settings.recipe), limits, mine.models)
+    key = (_identity(name, mine, config), limits, mine.models)
     if before is not None and before.key == key:
         return before
-    provider = Berlin.from_settings(settings)
+    provider = open_provider(name, config)
     return Service(
         name,
         provider,
@@ -154,13 +152,20 @@ def _build_service(name: str, config: Config, before: Service | None) -> Service
         offer.aliases,
         any_model=offer.any_model,
         admission=Admission(*limits, WAIT_S),
-        fetch=provider.models if described.fetch is not None and offer.any_model else None,
-        capabilities=settings.recipe.abilities,
-        session_headers=(
-            config.conversations.session_headers if settings.recipe.conversations else None
-        ),
+        fetch=provider.models if offer.lists else None,
+        capabilities=offer.capabilities,
+        session_headers=config.conversations.session_headers if offer.keeps_conversations else None,
         key=key,
     )
+
+
+def _identity(name: str, mine: ProviderConfig, config: Config) -> Hashable:
+    """Return what tells a provider from another one of its name."""
+    if mine.class_ is not None:
+        return (mine.class_, repr(mine.options))
+    settings = resolve_settings(name, config)
+    # The recipe's text too: another stream map in the same file is another provider.
+    return (settings.key, repr(settings.recipe))
 
 
 async def refresh_models(gateway: Gateway) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import atexit
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Iterator
 from typing import Any, TypeVar
 
 from berlin.errors import InvalidRequestError
@@ -23,6 +23,34 @@ _T = TypeVar("_T")
 def run_blocking(coroutine: Coroutine[Any, Any, _T]) -> _T:
     """Run a coroutine to its end and return its result."""
     return _Background.current().run(coroutine)
+
+
+def iterate_blocking(items: AsyncGenerator[_T]) -> Iterator[_T]:
+    """Yield the items of an asynchronous generator; closing this one closes that one."""
+    try:
+        while True:
+            try:
+                item = run_blocking(_step(items))
+            except _Exhausted:
+                return
+            yield item
+    finally:
+        _Background.current().finish(_close(items))
+
+
+class _Exhausted(Exception):  # no error: `StopAsyncIteration` cannot leave a future
+    """There is no further item."""
+
+
+async def _step(items: AsyncGenerator[_T]) -> _T:
+    try:
+        return await items.__anext__()
+    except StopAsyncIteration:
+        raise _Exhausted from None
+
+
+async def _close(items: AsyncGenerator[_T]) -> None:
+    await items.aclose()
 
 
 class _Background:
@@ -52,13 +80,26 @@ class _Background:
     def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
         if threading.current_thread() is self._thread:
             coroutine.close()
-            raise InvalidRequestError("ask_sync inside ask_sync would wait for itself; use ask")
+            raise InvalidRequestError(
+                "a blocking call inside a blocking call would wait for itself; use ask or text"
+            )
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
         except BaseException:
             future.cancel()  # Ctrl-C here ends the request there
             raise
+
+    def finish(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine to its end; from the loop's own thread, which may collect garbage, let
+        it run there.
+        """
+        if threading.current_thread() is self._thread:
+            asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        elif self._loop.is_closed():
+            coroutine.close()
+        else:
+            self.run(coroutine)
 
     def stop(self) -> None:
         if self._pid == os.getpid():

@@ -14,11 +14,11 @@ from collections.abc import AsyncGenerator
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Self
 
 import msgspec
 
-from berlin.providers.contract import AsyncGeneratorProvider, Burst
+from berlin.providers.contract import Burst
+from berlin.providers.facade import ChatProvider
 from berlin.types import ChatRequest, Finished, TextDelta
 
 TITLE_WEIGHT = 6.0
@@ -85,16 +85,8 @@ class Section(msgspec.Struct, frozen=True):
     body: str
 
 
-class GuideProvider(AsyncGeneratorProvider):
+class GuideProvider(ChatProvider):
     """The built-in guide."""
-
-    url = "guide:"
-    working = True
-
-    @classmethod
-    def provide(cls, proxy: str | None, settings: dict[str, Any]) -> Self:
-        """Return a guide; it needs neither a proxy nor settings."""
-        return cls()
 
     async def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
         """Stream the sections that fit the last message of the user."""
@@ -102,9 +94,6 @@ class GuideProvider(AsyncGeneratorProvider):
         for piece in re.findall(r"\S+\s*|\s+", answer(question)):
             yield [TextDelta(piece)]
         yield [Finished()]
-
-    async def aclose(self) -> None:
-        """Do nothing: there are no connections."""
 
 
 def answer(question: str) -> str:

@@ -15,6 +15,7 @@ from berlin.errors import AuthenticationError, BerlinError, EmptyResponseError, 
 from berlin.formats.contract import Exchange, Format, SessionFormat
 from berlin.language.models import FetchMap
 from berlin.providers.contract import Burst, is_long
+from berlin.providers.reserved import check_values
 from berlin.providers.stopwatch import Stopwatch
 from berlin.transport import Answer, Sender
 from berlin.types import ChatRequest, Finished, HttpRequest, HttpResponse, Secret, Timeouts, mask
@@ -196,6 +197,7 @@ class HttpProvider:
         return self._begin(request, token)
 
     def _begin(self, request: ChatRequest, token: Secret | None) -> _Opening:
+        check_values(request.options, self._auth.secrets)
         if self._bound is None:
             exchange = self._format.encode_request(request)
         else:

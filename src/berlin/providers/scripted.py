@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, Self
 
 from berlin.errors import BerlinError
-from berlin.providers.contract import AsyncGeneratorProvider, Burst
+from berlin.providers.contract import Burst
+from berlin.providers.facade import ChatProvider
 from berlin.types import ChatRequest, Finished, StreamEvent, TextDelta
 
 
-class ScriptedProvider(AsyncGeneratorProvider):
+class ScriptedProvider(ChatProvider):
     """Answers each request with the next script; the last one is played again and again.
 
     Args:
@@ -22,18 +22,10 @@ class ScriptedProvider(AsyncGeneratorProvider):
         closed: how many answers were left before their end.
     """
 
-    url = "scripted:"
-    working = True
-
     def __init__(self, *scripts: Sequence[StreamEvent | str | BerlinError | float]) -> None:
         self._scripts = scripts or (["Hello", Finished()],)
         self.requests: list[ChatRequest] = []
         self.closed = 0
-
-    @classmethod
-    def provide(cls, proxy: str | None, settings: dict[str, Any]) -> Self:
-        """Return a provider that says hello."""
-        return cls()
 
     async def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
         """Play the next script."""
@@ -54,6 +46,3 @@ class ScriptedProvider(AsyncGeneratorProvider):
             done = True
         finally:
             self.closed += not done
-
-    async def aclose(self) -> None:
-        """Do nothing: there are no connections."""

@@ -17,6 +17,7 @@ from berlin.errors import (
     RateLimitError,
 )
 from berlin.providers.contract import Burst, Bursts, Provider
+from berlin.providers.facade import ChatProvider
 from berlin.routing.base.answer import Opening
 from berlin.routing.base.clock import Chance, Clock
 from berlin.routing.base.load import Load
@@ -29,7 +30,7 @@ LONGEST_QUARANTINE_S = 86_400.0
 MAX_CONVERSATIONS = 10_000
 
 
-class Pool:
+class Pool(ChatProvider):
     """Asks one of several accounts; never two for one request.
 
     A conversation that the service keeps, or a session that the client names, stays with its

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Self, assert_never
+from typing import Any, Self, assert_never
 
 import msgspec
 
@@ -40,6 +40,7 @@ class ChatResponse(msgspec.Struct, frozen=True):
         choice_extra: about its choice.
         message_extra: about its message.
         finish_extra: about its end.
+        parsed: the value of the type that was asked for as `response_format`; `None` without one.
     """
 
     parts: tuple[Part, ...]
@@ -53,6 +54,7 @@ class ChatResponse(msgspec.Struct, frozen=True):
     choice_extra: MaybeExtra = None
     message_extra: MaybeExtra = None
     finish_extra: MaybeExtra = None
+    parsed: Any = None
 
     @classmethod
     def of(

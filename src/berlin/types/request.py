@@ -118,7 +118,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
         messages: object,
         *,
         model: str | None = None,
-        timeouts: Timeouts | None = None,
+        timeout: Timeouts | float | None = None,
         conversation_id: str | None = None,
         parent_id: str | None = None,
         **options: Any,
@@ -133,7 +133,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
             parse_messages(messages),
             model or "",
             given,
-            timeouts=timeouts,
+            timeouts=None if timeout is None else Timeouts.of(timeout, Timeouts()),
             conversation_id=conversation_id or "",
             parent_id=parent_id or "",
         )

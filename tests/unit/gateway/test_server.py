@@ -57,7 +57,7 @@ async def test_open_answer_may_end_within_the_grace() -> None:
     provider = ScriptedProvider(["first", 0.3, "last", Finished()])
     server = open_server(Gateway.of(provider), accounts(), grace_s=30)
     url = await server.__aenter__()
-    async with Berlin(url, "alice", "pw", timeouts=QUICK) as berlin:
+    async with Berlin(url, "alice", "pw", timeout=QUICK) as berlin:
         pieces = berlin.text("Hi")
         assert await anext(pieces) == "first"
         ending = asyncio.create_task(server.__aexit__(None, None, None))
@@ -74,7 +74,7 @@ async def test_open_answer_ends_with_an_error_after_the_grace(script: list[str |
     provider = ScriptedProvider(script)
     server = open_server(Gateway.of(provider), accounts(), grace_s=0.1)
     url = await server.__aenter__()
-    async with Berlin(url, "alice", "pw", timeouts=QUICK) as berlin:
+    async with Berlin(url, "alice", "pw", timeout=QUICK) as berlin:
         asking = asyncio.create_task(berlin.ask("Hi"))
         async with asyncio.timeout(3):
             while not provider.requests:
@@ -103,7 +103,7 @@ async def test_everything_before_an_error_arrives() -> None:
     """An error that follows at once does not swallow what came before it."""
     async with (
         open_server(Gateway.of(BurstProvider()), accounts(), grace_s=0) as url,
-        Berlin(url, "alice", "pw", timeouts=QUICK) as berlin,
+        Berlin(url, "alice", "pw", timeout=QUICK) as berlin,
     ):
         got = []
         with pytest.raises(errors.ServiceError, match="went down"):
@@ -129,6 +129,6 @@ async def test_ipv6_address_is_a_good_url() -> None:
         with pytest.raises(errors.ConfigurationError, match="cannot listen on ::1:0"):
             await server.__aenter__()
         return
-    async with server as url, Berlin(url, "alice", "pw", timeouts=QUICK) as berlin:
+    async with server as url, Berlin(url, "alice", "pw", timeout=QUICK) as berlin:
         assert url.startswith("http://[::1]:")
         assert (await berlin.ask("Hi")).text == "Hello"

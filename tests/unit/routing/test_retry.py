@@ -223,7 +223,7 @@ async def test_a_whole_answer_is_asked_for_again_when_it_breaks_off() -> None:
 async def test_later_attempts_have_the_time_that_is_left() -> None:
     """`total` bounds all attempts together; the other limits are the same for each."""
     inner = ScriptedProvider([busy(0.1)], GOOD)
-    request = ChatRequest.of("Hello", timeouts=Timeouts(connect=1, first_event=2, idle=3, total=4))
+    request = ChatRequest.of("Hello", timeout=Timeouts(connect=1, first_event=2, idle=3, total=4))
     await answer(inner, total=1000, request=request)
     first, second = (asked.timeouts for asked in inner.requests)
     assert first == request.timeouts

@@ -77,7 +77,7 @@ def test_a_long_wrong_role_is_shown_cut() -> None:
 def test_a_request() -> None:
     """A request takes its options by name; `None` counts as not given."""
     limits = Timeouts(total=5)
-    request = ChatRequest.of("Hi", model="m", timeouts=limits, temperature=0, top_p=None)
+    request = ChatRequest.of("Hi", model="m", timeout=limits, temperature=0, top_p=None)
     assert request == ChatRequest(
         (Message.of("user", "Hi"),), "m", {"temperature": 0}, timeouts=limits
     )

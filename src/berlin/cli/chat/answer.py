@@ -12,7 +12,7 @@ import msgspec
 
 from berlin.cli.chat.spinner import spinner
 from berlin.cli.terminal import Writer, open_writer
-from berlin.providers.contract import AsyncGeneratorProvider
+from berlin.providers.facade import ChatProvider
 from berlin.types import (
     ChatRequest,
     ExtraDelta,
@@ -116,7 +116,7 @@ def open_screen(*, as_json: bool, raw: bool, reasoning: bool | None) -> Screen:
 
 
 async def show_answer(
-    provider: AsyncGeneratorProvider, request: ChatRequest, screen: Screen, into: Answer
+    provider: ChatProvider, request: ChatRequest, screen: Screen, into: Answer
 ) -> None:
     """Stream an answer to a screen.
 

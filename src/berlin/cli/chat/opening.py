@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import click
 
-from berlin.providers.contract import AsyncGeneratorProvider
+from berlin.providers.facade import ChatProvider
 
 if TYPE_CHECKING:
     from berlin.config import Config
@@ -31,7 +31,7 @@ class Opened(NamedTuple):
         label: both, as a user writes them.
     """
 
-    provider: AsyncGeneratorProvider
+    provider: ChatProvider
     model: str
     label: str
 
@@ -71,6 +71,6 @@ async def _open_embedded(model: str) -> AsyncIterator[Opened]:
 
 
 def _named(name: str, model: str, config: Config) -> Opening:
-    from berlin.client import build_named
+    from berlin.opening import open_provider
 
-    return nullcontext(Opened(build_named(name, config), model, f"{name}:{model}".rstrip(":")))
+    return nullcontext(Opened(open_provider(name, config), model, f"{name}:{model}".rstrip(":")))

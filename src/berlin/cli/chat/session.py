@@ -12,7 +12,7 @@ import msgspec
 from berlin.cli.chat.answer import Answer
 from berlin.cli.chat.history import Conversation, Entry, History
 from berlin.errors import ConfigurationError
-from berlin.providers.contract import check_option_names
+from berlin.providers.reserved import check_names
 from berlin.types import ChatRequest, Message, ResponseFormat, Timeouts
 from berlin.types.messages import Part, TextPart
 
@@ -87,12 +87,12 @@ class Session:
     def request(self, question: Message, model: str, limits: Timeouts) -> ChatRequest:
         """Return the request for the next answer. Raises BerlinError."""
         wishes = self._wishes
-        check_option_names(wishes.options)
+        check_names(wishes.options)
         timeouts = None if wishes.timeout is None else Timeouts.of(wishes.timeout, limits)
         asked = ChatRequest.of(
             [*self.messages, question],
             model=model,
-            timeouts=timeouts,
+            timeout=timeouts,
             conversation_id=self._service_id,
             parent_id=self._parent_id,
         )

@@ -24,6 +24,7 @@ from berlin.config import (
     ServerConfig,
     config_path,
     default_provider,
+    find_provider,
     resolve_settings,
 )
 from berlin.errors import ConfigurationError
@@ -102,7 +103,9 @@ def _check_keys(server: ServerConfig, gateway: Gateway) -> None:
 
 def _refuse_itself(settings: Config, server: ServerConfig) -> None:
     first = server.provider or default_provider(settings) or GUIDE
-    for name in {first, *settings.providers} - {GUIDE}:
+    for name in {first, *settings.providers}:
+        if find_provider(name, settings).class_ is not None:
+            continue
         url = resolve_settings(name, settings).endpoint.url
         parts = urlsplit(url)
         if is_loopback(parts.hostname or "") and parts.port == server.port != 0:

@@ -11,15 +11,17 @@ import click
 import msgspec
 
 from berlin.cli.options import config_option, load_for_commands
-from berlin.client import Berlin, build_named
+from berlin.client import Berlin
 from berlin.config import (
     GUIDE,
     Config,
     Settings,
     default_provider,
+    find_provider,
     resolve_settings,
 )
 from berlin.errors import BerlinError, ConfigurationError
+from berlin.opening import open_provider
 from berlin.types import Timeouts
 
 CHECK_TIMEOUTS = Timeouts(connect=5, first_event=10, idle=10, total=20)
@@ -64,8 +66,8 @@ def check(provider: str | None, config: Path | None) -> None:
 
 async def _check(name: str, config: Config) -> str:
     began = time.monotonic()
-    async with build_named(name, config) as provider:
-        async with aclosing(provider.text("Hello", timeouts=CHECK_TIMEOUTS)) as pieces:
+    async with open_provider(name, config) as provider:
+        async with aclosing(provider.text("Hello", timeout=CHECK_TIMEOUTS)) as pieces:
             await anext(pieces, "")
             first = time.monotonic() - began
             size = sum([len(piece) async for piece in pieces])
@@ -78,9 +80,10 @@ async def _rows(names: list[str], config: Config, *, check: bool) -> list[tuple[
 
 
 async def _row(name: str, config: Config, *, check: bool) -> tuple[str, ...]:
-    if name == GUIDE and name not in config.providers:
-        return (name, "-", "-", "built in", "yes")
     try:
+        mine = find_provider(name, config)
+        if mine.class_ is not None:
+            return await _row_of_class(name, mine.class_, config, check=check)
         settings = resolve_settings(name, config)
     except ConfigurationError as error:
         return (name, "-", "-", "-", f"no: {error.message}")
@@ -92,6 +95,19 @@ async def _row(name: str, config: Config, *, check: bool) -> tuple[str, ...]:
     elif check:
         works = await _works(settings)
     return (name, settings.endpoint.url, account, source, works)
+
+
+async def _row_of_class(name: str, path: str, config: Config, *, check: bool) -> tuple[str, ...]:
+    source = "built in" if name == GUIDE and name not in config.providers else path
+    works = "not tried"
+    if check:
+        try:
+            async with open_provider(name, config) as provider:
+                await provider.check()
+            works = "yes"
+        except BerlinError as error:
+            works = f"no: {error.message}"
+    return (name, "-", "-", source, works)
 
 
 async def _works(settings: Settings) -> str:

@@ -118,8 +118,10 @@ class ResponsesDecoder(DocumentDecoder):
     def _take(self, document: Any, events: list[StreamEvent]) -> bool:
         event: _Event = document
         match event.type:
-            case "response.output_text.delta" | "response.refusal.delta":
-                self._told(event, "message")
+            case "response.output_text.delta" | "response.refusal.delta" as kind:
+                if self._told(event, "message") and kind == "response.refusal.delta":
+                    refusal = Extra(DIALECT, {"type": "refusal"})
+                    events.append(ExtraDelta(refusal, "text", opens=True))
                 events += [TextDelta(event.delta)] if event.delta else []
             case kind if kind in _REASONING:
                 self._told(event, "reasoning")
@@ -149,11 +151,13 @@ class ResponsesDecoder(DocumentDecoder):
                 self._pass_hosted(event, events)
         return True
 
-    def _told(self, event: _Event, kind: str) -> None:
+    def _told(self, event: _Event, kind: str) -> bool:
+        """Note that the content of an item comes in pieces; return whether this is the first."""
         progress = self._items.get(event.output_index)
         if progress is None:
             progress = self._items[event.output_index] = _Progress(kind)
-        progress.told = True
+        is_first, progress.told = not progress.told, True
+        return is_first
 
     def _begin_item(self, event: _Event, events: list[StreamEvent]) -> None:
         item = _object(event.item)

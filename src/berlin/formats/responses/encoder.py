@@ -211,6 +211,8 @@ class ResponsesEncoder:
                 if isinstance(self._open, ReasoningItem):
                     self._open.take(event.extra)
                 return head
+            case "text" if event.opens and event.extra.members.get("type") == "refusal":
+                return self._close_open() + self._close_calls() + self._open_refusal(own)
             case "text" if own:
                 head = self._switch(MessageItem, own.get("item"), anew=event.opens)
                 if not isinstance(self._open, MessageItem):
@@ -220,6 +222,11 @@ class ResponsesEncoder:
             case "part" if own:
                 return self._encode_hosted(dict(own))
         return b""
+
+    def _open_refusal(self, own: Mapping[str, Any]) -> bytes:
+        item = MessageItem(len(self._items), own.get("item") or {}, is_refusal=True)
+        self._open = item
+        return self._add(item)
 
     def _encode_hosted(self, event: Event) -> bytes:
         match event.get("type"), event.get("item"):

@@ -69,13 +69,21 @@ class Item:
 
 
 class MessageItem(Item):
-    """A message: one part of text."""
+    """A message: one part, of text or of a refusal.
 
-    def __init__(self, index: int, members: Mapping[str, Any]) -> None:
+    Args:
+        index: its place in the output.
+        members: what the service said of it when it began.
+        is_refusal: whether the model refuses to answer.
+    """
+
+    def __init__(self, index: int, members: Mapping[str, Any], *, is_refusal: bool = False) -> None:
         super().__init__(index, str(members.get("id") or new_id("msg")))
         self._members = {k: v for k, v in members.items() if k not in ("id", "status")}
+        self._kind = "refusal" if is_refusal else "output_text"
         self.annotations: list[Any] = []
-        self._begin_deltas("response.output_text.delta", content_index=0, logprobs=[])
+        more: dict[str, Any] = {} if is_refusal else {"logprobs": []}
+        self._begin_deltas(f"response.{self._kind}.delta", content_index=0, **more)
 
     def open(self) -> Iterator[Event]:
         """Give the events that begin it."""
@@ -95,8 +103,8 @@ class MessageItem(Item):
     def close(self) -> Iterator[Event]:
         """Give the events that end it."""
         part = self._part()
-        done = {"text": part["text"], "logprobs": []}
-        yield {"type": "response.output_text.done", "content_index": 0, **done}
+        said: Event = {n: part[n] for n in ("text", "refusal", "logprobs") if n in part}
+        yield {"type": f"response.{self._kind}.done", "content_index": 0, **said}
         yield {"type": "response.content_part.done", "content_index": 0, "part": part}
         yield self._done(self.document())
 
@@ -107,6 +115,8 @@ class MessageItem(Item):
 
     def _part(self) -> dict[str, Any]:
         text = "".join(self.pieces)
+        if self._kind == "refusal":
+            return {"type": "refusal", "refusal": text}
         made = {"type": "output_text", "text": text}
         return {**made, "annotations": list(self.annotations), "logprobs": []}
 

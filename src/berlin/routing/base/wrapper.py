@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from berlin.providers.contract import Provider
+from berlin.providers.facade import ChatProvider
 from berlin.types import ChatRequest, Timeouts
 
 
-class Wrapper:
+class Wrapper(ChatProvider):
     """A provider around another one: what is not its business goes through.
 
     Args:
@@ -40,8 +43,23 @@ class Wrapper:
         """Return what a request needs and this provider is known not to have; `""` for nothing."""
         return lacks(self.inner, request)
 
+    async def models(self) -> tuple[str, ...]:
+        """Return the models that there are; see `ChatProvider.models`."""
+        inner = self.inner
+        return await inner.models() if isinstance(inner, ChatProvider) else ()
+
+    async def check(self) -> None:
+        """Check that requests can be sent; see `ChatProvider.check`."""
+        if isinstance(self.inner, ChatProvider):
+            await self.inner.check()
+
+    def watch_logins(self, observe: Callable[[str], None]) -> None:
+        """Call a function after each login from now on; see `ChatProvider.watch_logins`."""
+        if isinstance(self.inner, ChatProvider):
+            self.inner.watch_logins(observe)
+
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         await self.inner.aclose()
 
 

@@ -1,0 +1,1 @@
+"""Embeddings in the dialects of OpenAI and Ollama."""

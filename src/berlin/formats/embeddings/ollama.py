@@ -1,0 +1,103 @@
+"""Ollama's embeddings: `/api/embed`, and the older `/api/embeddings` for those who serve it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from berlin.errors import InvalidRequestError, ProtocolError
+from berlin.formats.client_request import check_model, decode_member, decode_typed
+from berlin.formats.embeddings.contract import (
+    EmbeddingCall,
+    check_dimensions,
+    check_vectors,
+    pack,
+    read_inputs,
+    unpack,
+)
+from berlin.types.embeddings import EmbeddingRequest, Embeddings
+from berlin.types.http import HttpRequest
+from berlin.types.usage import estimate_tokens
+from berlin.wire.json import DECODE_ERRORS, encode_body, encode_line
+
+
+class _Body(msgspec.Struct):
+    model: str | UnsetType = UNSET
+    input: Raw | UnsetType = UNSET
+    prompt: str | None = None
+    dimensions: int | None = None
+
+
+class _Answer(msgspec.Struct):
+    embeddings: list[list[float]]
+    prompt_eval_count: Any = None
+
+
+_DECODER = msgspec.json.Decoder(_Body)
+_DECODE_ANSWER = msgspec.json.Decoder(_Answer).decode
+
+
+class OllamaEmbeddings:
+    """The dialect, both ways; see `EmbeddingFormat`."""
+
+    path = "/api/embed"
+
+    def encode_request(self, request: EmbeddingRequest, path: str) -> HttpRequest:
+        """Return what is sent. Raises InvalidRequestError."""
+        if not all(isinstance(text, str) for text in request.inputs):
+            raise InvalidRequestError.about("input", "must be text: this service takes no tokens")
+        document: dict[str, Any] = {"model": request.model, "input": list(request.inputs)}
+        if request.dimensions is not None:
+            document["dimensions"] = request.dimensions
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        return HttpRequest("POST", path, headers, body=encode_body(document))
+
+    def decode_response(self, body: bytes, count: int) -> Embeddings:
+        """Return what a service answered. Raises ProtocolError."""
+        try:
+            answer = _DECODE_ANSWER(body)
+        except DECODE_ERRORS as error:
+            raise ProtocolError(f"the answer is not a list of embeddings: {error}") from error
+        vectors = check_vectors([pack(vector) for vector in answer.embeddings], count)
+        tokens = answer.prompt_eval_count
+        return Embeddings(vectors, tokens if type(tokens) is int else None)
+
+    def decode_request(self, body: bytes) -> EmbeddingCall:
+        """Return what a client sent. Raises InvalidRequestError."""
+        sent = decode_typed(body, _DECODER)
+        given = None if sent.input is UNSET else decode_member(sent.input, "input")
+        model = check_model(None if sent.model is UNSET else sent.model)
+        request = EmbeddingRequest(
+            read_inputs(given, "input"), model, check_dimensions(sent.dimensions)
+        )
+        return EmbeddingCall(request)
+
+    def encode_response(self, call: EmbeddingCall, answer: Embeddings) -> bytes:
+        """Return the body of the answer to a call."""
+        tokens = answer.input_tokens
+        if tokens is None:
+            tokens = estimate_tokens(sum(map(len, call.request.inputs)))
+        told = {
+            "model": call.request.model,
+            "embeddings": [unpack(vector) for vector in answer.vectors],
+            "total_duration": 0,
+            "load_duration": 0,
+            "prompt_eval_count": tokens,
+        }
+        return encode_line(told)
+
+
+class OllamaOldEmbeddings(OllamaEmbeddings):
+    """`/api/embeddings`, for those who serve it: one prompt, one vector."""
+
+    def decode_request(self, body: bytes) -> EmbeddingCall:
+        """Return what a client sent. Raises InvalidRequestError."""
+        sent = decode_typed(body, _DECODER)
+        model = check_model(None if sent.model is UNSET else sent.model)
+        return EmbeddingCall(EmbeddingRequest(read_inputs(sent.prompt, "prompt"), model))
+
+    def encode_response(self, call: EmbeddingCall, answer: Embeddings) -> bytes:
+        """Return the body of the answer to a call."""
+        return encode_line({"embedding": unpack(answer.vectors[0])})

@@ -1,0 +1,275 @@
+"""Opens a provider by its name: one of a recipe, of a class of the user's own, or the guide."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Awaitable, Callable
+from typing import Self
+
+import msgspec
+
+from berlin.auth.contract import Person
+from berlin.config import (
+    Config,
+    ModelOffer,
+    Overrides,
+    Settings,
+    find_model,
+    find_provider,
+    resolve_settings,
+)
+from berlin.config.classes import make_of_class
+from berlin.config.compose import compose
+from berlin.errors import ConfigurationError, InvalidRequestError
+from berlin.providers.contract import Burst, Bursts, Provider
+from berlin.providers.facade import ChatProvider
+from berlin.recipes.build import build_provider
+from berlin.routing.health import Health
+from berlin.routing.retry import ATTEMPTS, Retry
+from berlin.types import ChatRequest, Secret, Started, Timeouts
+
+
+def open_provider(
+    name: str,
+    config: Config,
+    given: Overrides = Overrides(),  # noqa: B008  # frozen
+    max_retries: int | None = None,
+) -> ChatProvider:
+    """Return a provider of a configuration by its name.
+
+    A provider that is made of providers opens those with this function.
+
+    Args:
+        name: the provider's name.
+        config: the configuration.
+        given: settings that go before those of the configuration.
+        max_retries: how often a request is sent again that failed before its first event.
+
+    Raises:
+        ConfigurationError: if there is none of that name, or its settings are wrong.
+    """
+    if name in config.models:
+        _refuse_settings(name, given, max_retries)
+        return _open_model(name, config)
+    mine = find_provider(name, config)
+    if mine.class_ is not None:
+        _refuse_settings(name, given, max_retries)
+        return make_of_class(name, mine.class_, mine.options)
+    return RecipeProvider(resolve_settings(name, config, given), max_retries)
+
+
+def _open_model(name: str, config: Config) -> ChatProvider:
+    """Return a model that is made of several providers."""
+    from berlin.config.routes import Routes  # only those who have such models load the wrappers
+
+    opened: dict[str, Provider] = {}
+
+    def open_once(name: str) -> Provider:
+        if name not in opened:
+            opened[name] = without_retries(open_provider(name, config))
+        return opened[name]
+
+    return Routes(config, open_once).open(name)
+
+
+def without_retries(provider: Provider) -> Provider:
+    """Return a provider for wrappers that decide when to ask again; it shares all with its own."""
+    return provider.once() if isinstance(provider, RecipeProvider) else provider
+
+
+def _refuse_settings(name: str, given: Overrides, max_retries: int | None) -> None:
+    """Refuse settings that mean nothing to a provider without a recipe."""
+    named = [key for key, value in msgspec.structs.asdict(given).items() if value is not None]
+    named += ["max_retries"] if max_retries is not None else []
+    for key in named:
+        if key not in ("model", "last_url"):
+            key = "timeout" if key == "timeouts" else key
+            raise ConfigurationError(f"the provider {name} takes no {key}: it is not of a recipe")
+
+
+class RecipeProvider(ChatProvider):
+    """The provider that a recipe describes, with its retries.
+
+    Args:
+        settings: all that it needs.
+        max_retries: how often a request is sent again that failed before the first event.
+
+    Attributes:
+        settings: the same.
+    """
+
+    def __init__(self, settings: Settings, max_retries: int | None = None) -> None:
+        if max_retries is not None and max_retries < 0:
+            raise ConfigurationError("max_retries must be 0 or more")
+        self.settings = settings
+        self._http, self._auth = build_provider(
+            settings.recipe,
+            settings.endpoint,
+            settings.credentials,
+            settings.timeouts,
+            settings.tokens,
+        )
+        attempts = ATTEMPTS if max_retries is None else max_retries + 1
+        self._composed = compose(self._http, settings)
+        self._health = Health(Retry(self._composed, settings.timeouts, attempts=attempts))
+        described = settings.recipe.models
+        default = settings.model or described.default
+        default = described.aliases.get(default, default)
+        self._offer = ModelOffer(described.list, default, described.aliases)
+        self._default = default or next(iter(described.list), "")
+        self._finding = asyncio.Lock()
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The limits of requests that bring none of their own."""
+        return self.settings.timeouts
+
+    @property
+    def working(self) -> bool:
+        """Whether the service works, as far as it was observed; `True` before the first request."""
+        return self._health.working
+
+    @property
+    def default_model(self) -> str:
+        """The model that is asked when nobody names one; `""` as long as that is not known."""
+        return self._default
+
+    @property
+    def token(self) -> Secret | None:
+        """The token at hand."""
+        return self._auth.source.token
+
+    def use_token(self, token: str | None) -> None:
+        """Use a token from elsewhere; `None` makes the next request log in."""
+        self._auth.adopt(token)
+
+    def bursts(self, request: ChatRequest) -> Bursts:
+        """Answer a request; see `ChatProvider.bursts`."""
+        model = self._own_name(request.model)
+        if not model and self._lists_models:
+            return _WithFirstModel(self, request)
+        return self.send(request, model)
+
+    def send(self, request: ChatRequest, model: str) -> Bursts:
+        """Answer a request by this model."""
+        if model != request.model:
+            request = msgspec.structs.replace(request, model=model)
+        return self._health.bursts(request)
+
+    def once(self) -> RecipeProvider:
+        """Return the same provider without retries, with the same connections and login."""
+        twin = copy.copy(self)
+        twin._health = Health(Retry(self._composed, self.settings.timeouts, attempts=1))
+        return twin
+
+    async def find_default(self) -> str:
+        """Return the model to ask when nobody names one: the first that the service lists.
+
+        Raises:
+            InvalidRequestError: if it lists none.
+            BerlinError: if the service does not answer.
+        """
+        async with self._finding:
+            if not self._default:
+                listed = await self.models()
+                if not listed:
+                    raise InvalidRequestError.about(
+                        "model",
+                        f"{self.settings.name} has no default model and lists none; name one",
+                    )
+                self._default = listed[0]
+        return self._default
+
+    async def models(self) -> tuple[str, ...]:
+        """Return the models that there are: as the service lists them, or as the recipe does.
+
+        Raises:
+            BerlinError: if the service does not answer.
+        """
+        described = self.settings.recipe.models
+        if described.fetch is None:
+            return described.list
+        return await self._http.list_models(described.fetch)
+
+    async def check(self) -> None:
+        """Log in, unless there is a token already.
+
+        Raises:
+            BerlinError: if that fails.
+        """
+        await self._http.check()
+
+    async def log_in(self, person: Person | None) -> None:
+        """Log in anew, also where that needs a person (a device code), and keep the token.
+
+        Args:
+            person: who takes part: types a code, or logs in in a browser.
+
+        Raises:
+            BerlinError: if that fails.
+        """
+        await self._http.log_in(person)
+
+    async def use_session(self, cookies: str) -> None:
+        """Keep the session that a browser has, in place of a login.
+
+        Args:
+            cookies: the value of the browser's Cookie header.
+
+        Raises:
+            ConfigurationError: if the service's session is not a cookie, or is not among these.
+        """
+        await self._auth.use_session(cookies)
+
+    def watch_logins(self, observe: Callable[[str], None]) -> None:
+        """Call a function after each login from now on; see `ChatProvider.watch_logins`."""
+        self._auth.observe = observe
+
+    async def aclose(self) -> None:
+        """Close the connections of the running loop. Another request opens new ones."""
+        await self._health.aclose()
+
+    @property
+    def _lists_models(self) -> bool:
+        return self.settings.recipe.models.fetch is not None
+
+    def _own_name(self, model: str) -> str:
+        """Return the service's name for a model that a request names; `""` if nobody knows it."""
+        if not model:
+            return self._default
+        known = find_model(self._offer, model)
+        if known is None:
+            return model  # services have more models than they tell of
+        return known or self._default
+
+
+class _WithFirstModel:
+    """An answer by the default model of a service, which has to be looked up first."""
+
+    def __init__(self, provider: RecipeProvider, request: ChatRequest) -> None:
+        self._provider = provider
+        self._request = request
+        self._answer: Bursts | None = None
+        self._closed = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __anext__(self) -> Awaitable[Burst]:
+        return self._begin() if self._answer is None else self._answer.__anext__()
+
+    async def aclose(self) -> None:
+        self._closed = True
+        if self._answer is not None:
+            await self._answer.aclose()
+
+    async def _begin(self) -> Burst:
+        if self._closed:
+            raise StopAsyncIteration
+        model = await self._provider.find_default()
+        self._answer = self._provider.send(self._request, model)
+        first = await self._answer.__anext__()
+        if isinstance(first[0], Started):
+            return first
+        return [Started(self._provider.settings.name, model), *first]

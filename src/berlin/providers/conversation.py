@@ -1,0 +1,171 @@
+"""A conversation: questions and answers, each asked with what was said before."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from contextlib import aclosing
+from typing import Any, Protocol
+
+from berlin.errors import InvalidRequestError
+from berlin.providers.blocking import iterate_blocking, run_blocking
+from berlin.providers.request import read_messages
+from berlin.types import (
+    Accumulator,
+    ChatResponse,
+    Message,
+    StreamEvent,
+    TextDelta,
+    ToolCallPart,
+    ToolResultPart,
+)
+
+
+class Asks(Protocol):
+    """The part of a provider that a conversation needs."""
+
+    def stream(self, messages: Any, **asked: Any) -> AsyncGenerator[StreamEvent]:
+        """Answer event by event."""
+        ...
+
+    async def ask(self, messages: Any, **asked: Any) -> ChatResponse:
+        """Answer with the whole answer."""
+        ...
+
+
+class Conversation:
+    """A conversation with a provider; `provider.conversation()` makes one.
+
+        chat = berlin.conversation(system="Be brief.")
+        answer = await chat.ask("What is a token?")
+        async for piece in chat.text("And a refresh token?"):
+            print(piece, end="")
+
+    A question whose answer fails or is left before its end changes nothing. Where the service
+    keeps conversations itself, its ids of the conversation and of the last answer go along.
+
+    Args:
+        provider: who answers.
+        system: what the model is told first.
+        messages: what was said before.
+        defaults: arguments of each question.
+
+    Attributes:
+        conversation_id: the service's own id of this conversation; `""` if it keeps none.
+
+    Raises:
+        InvalidRequestError: if a message is not of the right form.
+    """
+
+    def __init__(
+        self,
+        provider: Asks,
+        system: str | None = None,
+        messages: Iterable[Message | Mapping[str, Any]] = (),
+        defaults: Mapping[str, Any] | None = None,
+    ) -> None:
+        before = list(messages)
+        self._provider = provider
+        self._system = system
+        self._messages = list(read_messages(before)) if before else []
+        self._defaults = dict(defaults or {})
+        self._parent_id = ""
+        self._asking = False
+        self.conversation_id = ""
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """What was said so far, without the system's part."""
+        return tuple(self._messages)
+
+    async def ask(
+        self, messages: str | Message | Iterable[Message | Mapping[str, Any]], **asked: Any
+    ) -> ChatResponse:
+        """Ask, and return the whole answer.
+
+        Args:
+            messages: the question; or messages, such as the results of tools.
+            **asked: as for `ChatProvider.ask`; they go before the defaults.
+
+        Raises:
+            InvalidRequestError: if an answer is still coming, or something cannot be sent.
+            BerlinError: if there is no answer.
+        """
+        said = self._begin(messages)
+        try:
+            answer = await self._provider.ask([*self._messages, *said], **self._arguments(asked))
+            self._remember(said, answer)
+        finally:
+            self._asking = False
+        return answer
+
+    async def text(
+        self, messages: str | Message | Iterable[Message | Mapping[str, Any]], **asked: Any
+    ) -> AsyncGenerator[str]:
+        """Ask, and yield the answer piece by piece of text.
+
+        Args:
+            messages: the question; or messages, such as the results of tools.
+            **asked: as for `ChatProvider.text`; they go before the defaults.
+
+        Raises:
+            InvalidRequestError: if an answer is still coming, or something cannot be sent.
+            BerlinError: if there is no answer, or it breaks off.
+        """
+        said = self._begin(messages)
+        answer = Accumulator()
+        try:
+            events = self._provider.stream([*self._messages, *said], **self._arguments(asked))
+            async with aclosing(events):
+                async for event in events:
+                    answer.add(event)
+                    if type(event) is TextDelta:
+                        yield event.text
+            self._remember(said, answer.response())
+        finally:
+            self._asking = False
+
+    def ask_sync(
+        self, messages: str | Message | Iterable[Message | Mapping[str, Any]], **asked: Any
+    ) -> ChatResponse:
+        """Ask like `ask`, without a loop."""
+        return run_blocking(self.ask(messages, **asked))
+
+    def text_sync(
+        self, messages: str | Message | Iterable[Message | Mapping[str, Any]], **asked: Any
+    ) -> Iterator[str]:
+        """Ask like `text`, without a loop."""
+        return iterate_blocking(self.text(messages, **asked))
+
+    def _begin(
+        self, messages: str | Message | Iterable[Message | Mapping[str, Any]]
+    ) -> tuple[Message, ...]:
+        if self._asking:
+            raise InvalidRequestError(
+                "the answer to the last question is still coming; read it to its end, or close it"
+            )
+        said = read_messages([messages] if isinstance(messages, Message) else messages)
+        _check_results(self._messages, said)
+        self._asking = True
+        return said
+
+    def _arguments(self, asked: dict[str, Any]) -> dict[str, Any]:
+        known: dict[str, Any] = {"system": self._system, **self._defaults}
+        if self.conversation_id:
+            known |= {"conversation_id": self.conversation_id, "parent_id": self._parent_id or None}
+        return {**known, **asked}
+
+    def _remember(self, said: Iterable[Message], answer: ChatResponse) -> None:
+        self._messages += [*said, Message("assistant", answer.parts)]
+        self.conversation_id = answer.conversation_id or self.conversation_id
+        self._parent_id = answer.message_id
+
+
+def _check_results(before: list[Message], said: tuple[Message, ...]) -> None:
+    """Check that calls of the last answer are answered; services refuse a conversation else."""
+    last = before[-1].parts if before else ()
+    calls = {part.id for part in last if isinstance(part, ToolCallPart)}
+    results = {p.id for m in said for p in m.parts if isinstance(p, ToolResultPart)}
+    if calls - results:
+        raise InvalidRequestError(
+            f"the last answer calls tools; give their results first: {', '.join(sorted(calls))}"
+        )

@@ -1,0 +1,265 @@
+"""The methods that programs use, for every provider and everything that is made of providers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing
+from typing import Any, Self
+
+from berlin.providers.blocking import iterate_blocking, run_blocking
+from berlin.providers.contract import Bursts
+from berlin.providers.conversation import Conversation
+from berlin.providers.request import Asked, Limits, Prompt, ToolLike, build_request
+from berlin.providers.structured import ResponseType, parse_answer
+from berlin.types import (
+    Accumulator,
+    ChatRequest,
+    ChatResponse,
+    Message,
+    StreamEvent,
+    TextDelta,
+    Timeouts,
+)
+
+
+class ChatProvider(ABC):
+    """The base of all providers: write `bursts`, and get everything else.
+
+        class Shout(ChatProvider):
+            async def bursts(self, request):
+                yield [TextDelta(request.messages[-1].text.upper()), Finished()]
+
+        print(Shout().ask_sync("hello").text)
+
+    `text`, `ask`, `stream` and their blocking forms take the same arguments:
+
+    * `messages`: a prompt, or the messages of a conversation (`Message` values, or dictionaries
+      as OpenAI's API has them), or a whole `ChatRequest`, which takes no other argument beside it
+    * `model`: the provider's own name of the model, or an alias in its recipe
+    * `system`: what the model is told first
+    * `tools`: `Tool` values, or dictionaries as OpenAI's API has them
+    * `tool_choice`: `auto`, `none`, `required`, or the name of one tool
+    * `response_format`: the type of the answer: a msgspec Struct, a dataclass, a pydantic model,
+      or a JSON Schema; `ask` then gives `answer.parsed`
+    * `conversation_id`: a conversation that the service keeps, to go on with
+    * `timeout`: seconds in all, or `Timeouts`
+    * everything else is an option of the model, such as `temperature`
+    """
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The limits of requests that bring none of their own."""
+        return Timeouts()
+
+    @abstractmethod
+    def bursts(self, request: ChatRequest) -> Bursts:
+        """Answer a request, in lists of the events that came together.
+
+        Args:
+            request: the request.
+
+        Returns:
+            the lists, none of them empty. Exactly one event is `Finished`, and it is the last.
+
+        Raises:
+            BerlinError: while they are read, if there is no answer, or it breaks off.
+        """
+
+    async def aclose(self) -> None:
+        """Close connections. Another request opens new ones."""
+
+    async def models(self) -> tuple[str, ...]:
+        """Return the models that there are, as far as the provider knows.
+
+        Raises:
+            BerlinError: if the service does not answer.
+        """
+        return ()
+
+    async def check(self) -> None:
+        """Check that requests can be sent: log in, unless there is a token already.
+
+        Raises:
+            BerlinError: if that fails.
+        """
+
+    def watch_logins(self, observe: Callable[[str], None]) -> None:
+        """Call a function after each login from now on: with `ok`, or the code of the error.
+
+        Args:
+            observe: the function.
+        """
+
+    async def stream(
+        self,
+        messages: Prompt,
+        *,
+        model: str | None = None,
+        system: str | None = None,
+        tools: Iterable[ToolLike] = (),
+        tool_choice: str | Mapping[str, Any] | None = None,
+        response_format: ResponseType | None = None,
+        conversation_id: str | None = None,
+        timeout: Limits | None = None,
+        **options: Any,
+    ) -> AsyncGenerator[StreamEvent]:
+        """Answer event by event; exactly one is `Finished`, and it is the last.
+
+        Leaving the loop, closing the generator and cancelling the task all close the connection.
+
+        Args:
+            messages, model, system, tools, tool_choice, response_format, conversation_id, timeout,
+                **options: see the class.
+
+        Raises:
+            InvalidRequestError: if something given cannot be sent.
+            BerlinError: if there is no answer, or it breaks off.
+        """
+        asked = Asked(
+            model=model,
+            system=system,
+            tools=tools,
+            tool_choice=tool_choice,
+            response_format=response_format,
+            conversation_id=conversation_id,
+            timeout=timeout,
+        )
+        request = await build_request(messages, asked, options, self.timeouts)
+        async with aclosing(self.bursts(request)) as bursts:
+            async for burst in bursts:
+                for event in burst:
+                    yield event
+
+    async def text(
+        self,
+        messages: Prompt,
+        *,
+        model: str | None = None,
+        system: str | None = None,
+        tools: Iterable[ToolLike] = (),
+        tool_choice: str | Mapping[str, Any] | None = None,
+        response_format: ResponseType | None = None,
+        conversation_id: str | None = None,
+        timeout: Limits | None = None,
+        **options: Any,
+    ) -> AsyncGenerator[str]:
+        """Answer piece by piece of text.
+
+        Args:
+            messages, model, system, tools, tool_choice, response_format, conversation_id, timeout,
+                **options: see the class.
+
+        Raises:
+            InvalidRequestError: if something given cannot be sent.
+            BerlinError: if there is no answer, or it breaks off.
+        """
+        asked = Asked(
+            model=model,
+            system=system,
+            tools=tools,
+            tool_choice=tool_choice,
+            response_format=response_format,
+            conversation_id=conversation_id,
+            timeout=timeout,
+        )
+        request = await build_request(messages, asked, options, self.timeouts)
+        async with aclosing(self.bursts(request)) as bursts:
+            async for burst in bursts:
+                for event in burst:
+                    if type(event) is TextDelta:
+                        yield event.text
+
+    async def ask(
+        self,
+        messages: Prompt,
+        *,
+        model: str | None = None,
+        system: str | None = None,
+        tools: Iterable[ToolLike] = (),
+        tool_choice: str | Mapping[str, Any] | None = None,
+        response_format: ResponseType | None = None,
+        conversation_id: str | None = None,
+        timeout: Limits | None = None,
+        **options: Any,
+    ) -> ChatResponse:
+        """Answer with the whole answer.
+
+        Args:
+            messages, model, system, tools, tool_choice, response_format, conversation_id, timeout,
+                **options: see the class.
+
+        Returns:
+            the answer; with `response_format`, `answer.parsed` is a value of that type.
+
+        Raises:
+            InvalidRequestError: if something given cannot be sent.
+            ProtocolError: if the answer is not of the type that `response_format` asks for.
+            BerlinError: if there is no answer, or it breaks off.
+        """
+        asked = Asked(
+            model=model,
+            system=system,
+            tools=tools,
+            tool_choice=tool_choice,
+            response_format=response_format,
+            conversation_id=conversation_id,
+            timeout=timeout,
+        )
+        request = await build_request(messages, asked, options, self.timeouts)
+        folded = Accumulator()
+        async with aclosing(self.bursts(request)) as bursts:
+            async for burst in bursts:
+                for event in burst:
+                    folded.add(event)
+        answer = folded.response()
+        return answer if response_format is None else parse_answer(answer, response_format)
+
+    def ask_sync(self, messages: Prompt, **asked: Any) -> ChatResponse:
+        """Answer like `ask`, without a loop: blocks until the answer is there.
+
+        It works inside a running loop too (in a notebook), which waits meanwhile.
+
+        Args:
+            messages, **asked: as for `ask`.
+
+        Raises:
+            BerlinError: as `ask` does.
+        """
+        return run_blocking(self.ask(messages, **asked))
+
+    def text_sync(self, messages: Prompt, **asked: Any) -> Iterator[str]:
+        """Answer like `text`, without a loop: each step blocks until the next piece is there.
+
+        Args:
+            messages, **asked: as for `text`.
+
+        Raises:
+            BerlinError: as `text` does.
+        """
+        return iterate_blocking(self.text(messages, **asked))
+
+    def conversation(
+        self,
+        *,
+        system: str | None = None,
+        messages: Iterable[Message | Mapping[str, Any]] = (),
+        **defaults: Any,
+    ) -> Conversation:
+        """Return a conversation, which remembers what was said.
+
+        Args:
+            system: what the model is told first.
+            messages: what was said before.
+            **defaults: arguments of each question, such as `model` and `temperature`.
+
+        Raises:
+            InvalidRequestError: if a message is not of the right form.
+        """
+        return Conversation(self, system, messages, defaults)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()

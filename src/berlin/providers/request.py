@@ -1,0 +1,178 @@
+"""From what a program gives to a request: messages, tools and options, checked at the edge."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sized
+from typing import Any, TypeAlias, TypedDict
+
+import msgspec
+
+from berlin.errors import InvalidRequestError
+from berlin.formats.openai.format import OpenAIChatFormat
+from berlin.providers.contract import LONG_CONVERSATION
+from berlin.providers.reserved import check_names
+from berlin.providers.structured import ResponseType, describe_type
+from berlin.types import ChatRequest, Message, Timeouts, Tool, parse_messages
+from berlin.wire.json import encode_body
+
+Prompt: TypeAlias = "str | Iterable[Message | Mapping[str, Any]] | ChatRequest"
+"""A prompt, the messages of a conversation, or a whole request."""
+
+Limits: TypeAlias = "Timeouts | float | Mapping[str, float]"
+"""Seconds in all, the four limits, or some of them by name."""
+
+ToolLike: TypeAlias = "Tool | Mapping[str, Any]"
+"""A tool, or the dictionary that OpenAI's API has for one."""
+
+
+class Asked(TypedDict):
+    """The keywords that all methods of a provider have in common."""
+
+    model: str | None
+    system: str | None
+    tools: Iterable[ToolLike]
+    tool_choice: str | Mapping[str, Any] | None
+    response_format: ResponseType | None
+    conversation_id: str | None
+    timeout: Limits | None
+
+
+async def build_request(
+    prompt: Prompt, asked: Asked, options: dict[str, Any], default: Timeouts
+) -> ChatRequest:
+    """Return the request for the arguments of a call.
+
+    Args:
+        prompt: the prompt, the messages, or the whole request.
+        asked: the keywords.
+        options: other keywords, for the model.
+        default: the provider's limits, which a number of seconds or a mapping changes.
+
+    Raises:
+        InvalidRequestError: if something given cannot be sent; it names the argument.
+    """
+    if isinstance(prompt, ChatRequest):
+        given = [name for name, value in asked.items() if value not in (None, ())]
+        if given or options:
+            extra = ", ".join([*given, *options])
+            raise InvalidRequestError(f"{extra} beside a ChatRequest: give it in the request")
+        return prompt
+    if isinstance(prompt, Sized) and len(prompt) > LONG_CONVERSATION and type(prompt) is not str:
+        return await asyncio.to_thread(_build, prompt, asked, options, default)
+    return _build(prompt, asked, options, default)
+
+
+def _build(
+    prompt: str | Iterable[Message | Mapping[str, Any]],
+    asked: Asked,
+    options: dict[str, Any],
+    default: Timeouts,
+) -> ChatRequest:
+    model = asked["model"]
+    if model is not None and not isinstance(model, str):
+        raise InvalidRequestError(f"model must be text, not {type(model).__name__}")
+    check_names(options)
+    options.pop("stream", None)  # an answer always streams
+    timeouts = None if asked["timeout"] is None else Timeouts.of(asked["timeout"], default)
+    messages = read_messages(prompt)
+    if asked["system"] is not None:
+        messages = (Message.of("system", _text("system", asked["system"])), *messages)
+    parent = options.pop("parent_id", None)
+    parallel = options.pop("parallel_tool_calls", None)
+    request = ChatRequest(
+        messages,
+        model or "",
+        {name: value for name, value in options.items() if value is not None},
+        parallel_tool_calls=parallel,
+        timeouts=timeouts,
+        conversation_id=_text("conversation_id", asked["conversation_id"] or ""),
+        parent_id=_text("parent_id", parent or ""),
+    )
+    tools = _read_tools(asked["tools"], asked["tool_choice"])
+    wanted = asked["response_format"]
+    if not tools and wanted is None:
+        return request
+    return msgspec.structs.replace(
+        request, response_format=None if wanted is None else describe_type(wanted), **tools
+    )
+
+
+def read_messages(
+    messages: str | Iterable[Message | Mapping[str, Any]],
+) -> tuple[Message, ...]:
+    """Return the messages of a conversation.
+
+    Dictionaries with more than text (parts, tool calls, results) are read as OpenAI's API has
+    them.
+
+    Raises:
+        InvalidRequestError: if there are none, or one is not of this form.
+    """
+    if isinstance(messages, str) or not isinstance(messages, Iterable):
+        return parse_messages(messages)
+    messages = messages if isinstance(messages, list | tuple | Mapping) else list(messages)
+    if isinstance(messages, Mapping) or not any(map(_is_rich, messages)):
+        return parse_messages(messages)
+    # A place is kept for what is a `Message` already, so that errors count right.
+    plain = [_HOLD if isinstance(m, Message) else m for m in messages]
+    read = _read({"messages": plain}).messages
+    if len(read) != len(messages):  # never so; else messages would be confused
+        raise InvalidRequestError("messages cannot be read one by one")
+    return tuple(
+        given if isinstance(given, Message) else ours
+        for given, ours in zip(messages, read, strict=True)
+    )
+
+
+_HOLD = {"role": "user", "content": ""}
+
+
+def _is_rich(message: object) -> bool:
+    """Whether a message is a dictionary with more than a role and text."""
+    if not (type(message) is dict or isinstance(message, Mapping)):
+        return False
+    return not (len(message) == 2 and type(message.get("content")) is str and "role" in message)
+
+
+def _read_tools(
+    tools: Iterable[ToolLike], choice: str | Mapping[str, Any] | None
+) -> dict[str, Any]:
+    given = list(tools or ())
+    if not given:
+        if choice not in (None, "auto", "none"):
+            raise InvalidRequestError.about("tool_choice", "needs tools")
+        return {}
+    described = [tool for tool in given if isinstance(tool, Mapping)]
+    read = iter(_read({"tools": described}).tools) if described else iter(())
+    whole = tuple(tool if isinstance(tool, Tool) else next(read) for tool in given)
+    return {"tools": whole, "tool_choice": _read_choice(choice, whole)}
+
+
+def _read_choice(choice: str | Mapping[str, Any] | None, tools: tuple[Tool, ...]) -> str:
+    named = [tool.name for tool in tools]
+    match choice:
+        case None:
+            return "auto"
+        case {"function": {"name": str(name)}}:
+            choice = name
+        case {"type": "auto" | "none" | "required" as kind}:
+            return str(kind)
+    if isinstance(choice, str) and choice in ("auto", "none", "required", *named):
+        return choice
+    known = ", ".join(named)
+    raise InvalidRequestError.about(
+        "tool_choice", f"must be auto, none, required, or the name of a tool: {known}"
+    )
+
+
+def _read(body: dict[str, Any]) -> ChatRequest:
+    """Return a request whose members are written as OpenAI's API has them."""
+    whole = {"messages": [_HOLD], **body}
+    return OpenAIChatFormat().decode_request(encode_body(whole)).request
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidRequestError.about(name, f"must be text, not {type(value).__name__}")
+    return value
