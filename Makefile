@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 SERVICES ?= .venv-services
+AGENTS ?= .venv-agents
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv
 UV_VERSION := 0.13.9
@@ -12,7 +13,7 @@ export UV_NO_PROGRESS := 1
 # Compiled on install: an uncompiled import is several times slower.
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --compile-bytecode
 
-.PHONY: help chat test test-services check format guarantees soak bench instructions reference lock clean
+.PHONY: help chat test test-services agents check format guarantees soak bench instructions reference lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -50,6 +51,15 @@ $(SERVICES)/.installed: requirements/services.txt tests/services/clients/node/pa
 	@cd tests/services/clients/node && PATH="$(abspath $(SERVICES))/bin:$$PATH" npm ci --silent
 	@touch $@
 
+agents: $(VENV)/.dev $(AGENTS)/.installed ## let Codex, Claude Code, opencode and aider fix a bug through a text-only chat
+	@AGENTS=$(abspath $(AGENTS)) PYTHONPATH=tests $(BIN)/python -m agents.run $(ONLY)
+
+$(AGENTS)/.installed: requirements/agents.txt tests/agents/node/package-lock.json | $(UV)
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(AGENTS)
+	@$(UV) pip install --quiet --python $(AGENTS)/bin/python --require-hashes -r requirements/agents.txt
+	@cd tests/agents/node && PATH="$(abspath $(AGENTS))/bin:$$PATH" npm ci --silent
+	@touch $@
+
 check: $(VENV)/.dev ## format, lint, types, layers
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -84,9 +94,11 @@ lock: $(UV) ## make the hash-pinned requirements again from pyproject.toml
 	  --all-extras --group dev pyproject.toml requirements/build.in -c requirements/run.txt -o requirements/dev.txt
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  requirements/services.in -o requirements/services.txt
+	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  requirements/agents.in -o requirements/agents.txt
 	@for peer in openai litellm any-llm g4f httpx; do \
 	  $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	    requirements/bench-$$peer.in -o requirements/bench-$$peer.txt || exit 1; done
 
 clean: ## remove what was built
-	@rm -rf $(VENV) $(SERVICES) .venv-bench tests/services/clients/node/node_modules bench/gateways/node/node_modules dist build .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(SERVICES) $(AGENTS) tests/agents/node/node_modules .venv-bench tests/services/clients/node/node_modules bench/gateways/node/node_modules dist build .mypy_cache .ruff_cache .hypothesis

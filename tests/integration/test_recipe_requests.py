@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pytest
 
 from berlin import ChatRequest, errors
+from berlin.errors import InvalidRequestError
 from berlin.recipes.recipe import parse_recipe
 from support.described import (
     body_of,
@@ -24,6 +25,7 @@ from support.described import (
 )
 from support.fault_steps import answer, stream
 from support.oauth_service import FlowService, reply
+from support.recipes import PLAIN_CHAT, recipe_of
 
 TRICKY = 'a&b=c+d %41 "q" ;\r\n--x\r\n\u20ac\U0001f600'
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -337,3 +339,13 @@ async def test_no_options(tmp_path: Path) -> None:
     said = await refused_for(tmp_path, chat, ChatRequest.of("Hi", seed=1))
     assert "takes no options" in said
     assert "seed" in said
+
+
+async def test_an_option_to_drop_is_left_out() -> None:
+    """What `drop` names is left out of the request and noted; other options are refused still."""
+    format = recipe_of({**PLAIN_CHAT, "drop": ["temperature"]}).format()
+    with pytest.raises(StopIteration) as sent:
+        next(format.encode_request(ChatRequest.of("Hi", temperature=0, max_tokens=5)))
+    assert sent.value.value.dropped == ("temperature",)
+    with pytest.raises(InvalidRequestError, match="takes no options, but top_p"):
+        next(format.encode_request(ChatRequest.of("Hi", temperature=0, top_p=1)))

@@ -42,6 +42,8 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         messages: what form the conversation takes.
         options: pointer to the object in the body that takes the caller's options; `""` is the
             body itself. Without it, options are refused, but for `max_tokens`, which is left out.
+        drop: options that clients send anyway and that the service has no place for, such as
+            `temperature`: they are left out, and the header `x-berlin-dropped` names them.
         rename: the service's names of options, such as `max_tokens = "maxOutputTokens"`.
         stream: what the answer looks like.
     """
@@ -60,6 +62,7 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     poll_s: float | None = None
     messages: MessagesMap = MessagesMap()
     options: str | None = None
+    drop: tuple[str, ...] = ()
     rename: dict[str, str] = {}
     stream: StreamMap | None = None
 

@@ -4,6 +4,8 @@ import asyncio
 from typing import Any
 
 import openai
+from told import HAS_TOOLS, PROMPT, asked, tell
+
 from agents import (
     Agent,
     Runner,
@@ -11,7 +13,6 @@ from agents import (
     set_default_openai_client,
     set_tracing_disabled,
 )
-from told import HAS_TOOLS, PROMPT, asked, tell
 
 URL, KEY, MODEL = asked()
 set_tracing_disabled(True)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from berlin.errors import BerlinError, ConfigurationError, InvalidRequestError
 from berlin.formats.client_request import check_model, check_options
 from berlin.formats.contract import ClientCall, Exchange
@@ -68,6 +70,7 @@ class MappedFormat:
         self._carrier = next((s for s in steps if s.used & {"prompt", "messages"}), self.chat)
         self._options_at = _parse_place(chat.options)
         self._rename: dict[str, str] = chat.rename
+        self._drop = frozenset(chat.drop)
         if self._options_at is not None and self._carrier.body is None:
             raise ConfigurationError("options point into the body, and there is none")
         tree = self._carrier.body.tree if self._carrier.body else {}
@@ -97,6 +100,10 @@ class MappedFormat:
         for what in ("tools", "response_format"):
             if getattr(request, what):
                 raise InvalidRequestError.about(what, "this service takes only text")
+        dropped = tuple(name for name in request.options if name in self._drop)
+        if dropped:
+            kept = {n: value for n, value in request.options.items() if n not in self._drop}
+            request = msgspec.structs.replace(request, options=kept)
         self._check_options(request.options)
         values = {
             **self._conversation.encode(request),
@@ -105,7 +112,7 @@ class MappedFormat:
         call, _ = yield from self._plan.run(
             request, values, session, lambda step, filled: self._body(step, filled, request)
         )
-        return call
+        return msgspec.structs.replace(call, dropped=dropped) if dropped else call
 
     def decoder(self) -> MappedDecoder:
         """Return a decoder for one answer."""

@@ -37,9 +37,9 @@ class Fingerprint(NamedTuple):
 def fingerprint(scope: Sequence[str], request: ChatRequest) -> Fingerprint:
     """Return the fingerprint of a request's history.
 
-    What only a client's dialect knows (marks for a cache, ids of items) does not count, and
-    neither do the ids of calls. In answers, which came from the service itself, blanks and the
-    order of an object's members do not count either: clients write them anew.
+    What only a client's dialect knows (marks for a cache, ids of items) does not count. In
+    answers, which came from the service itself, blanks do not count, and a call is known by its
+    id: clients write answers anew, trimmed and with defaults among the arguments.
 
     Args:
         scope: what tells this conversation from others with the same words: the tenant, the
@@ -86,7 +86,11 @@ def _value(value: object) -> object:
 def _answer(parts: Iterable[Part]) -> bytes:
     parts = list(parts)
     text = "".join(part.text for part in parts if isinstance(part, TextPart))
-    calls = [(p.name, _canonical(p.arguments)) for p in parts if isinstance(p, ToolCallPart)]
+    calls = [
+        (part.name, part.id or _canonical(part.arguments))
+        for part in parts
+        if isinstance(part, ToolCallPart)
+    ]
     return _frame("assistant", ["".join(text.split()), calls])
 
 

@@ -20,10 +20,14 @@ _HEADING = re.compile(r"^#+ .*$", re.MULTILINE)
 _SENTENCE_END = re.compile(r"[.!?](?=\s)|\n\s*\n")
 
 
-@lru_cache(maxsize=64)
 def describe_tools(tools: tuple[Tool, ...], max_chars: int) -> str:
     """Return the list of tools, with their descriptions cut until it has about `max_chars`."""
-    signatures = [(tool, _members(tool)) for tool in tools]
+    return _describe_all(tuple((t.name, t.description, t.parameters) for t in tools), max_chars)
+
+
+@lru_cache(maxsize=64)
+def _describe_all(tools: tuple[tuple[str, str, str], ...], max_chars: int) -> str:
+    signatures = [(Tool(*tool), _members(tool[2])) for tool in tools]
     text = ""
     for of_tool, of_argument in _LEVELS:
         text = "\n".join(_describe(t, members, of_tool, of_argument) for t, members in signatures)
@@ -32,9 +36,9 @@ def describe_tools(tools: tuple[Tool, ...], max_chars: int) -> str:
     return text
 
 
-def _members(tool: Tool) -> list[Member]:
+def _members(parameters: str) -> list[Member]:
     try:
-        schema = msgspec.json.decode(tool.parameters)
+        schema = msgspec.json.decode(parameters)
     except DECODE_ERRORS:
         return []
     return Signature(schema).members()

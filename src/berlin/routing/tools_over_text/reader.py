@@ -34,7 +34,7 @@ class Reader:
 
     Args:
         offer: what may be called.
-        calls: how many calls the client has already been given.
+        before: what the client has been given of an answer before this one.
         holds_text: whether text is given out only with a call that follows it.
         new_id: makes the ids of calls.
 
@@ -48,14 +48,18 @@ class Reader:
     def __init__(
         self,
         offer: Offer,
-        calls: int = 0,
+        before: Reader | None = None,
         *,
         holds_text: bool = False,
         new_id: Callable[[], str] = new_call_id,
     ) -> None:
         self._offer = offer
         self._new_id = new_id
-        self._before = self.calls = calls
+        self.calls: int = before.calls if before is not None else 0
+        # Texts apart are apart also for clients that join them: a call or an answer between.
+        self._before = self.calls
+        self._has_text: bool = before is not None and before._has_text
+        self._gap = before is not None
         self._held: list[StreamEvent] | None = [] if holds_text else None
         if offer.response_format is not None:
             self._held = []
@@ -152,12 +156,16 @@ class Reader:
                 # Of several calls where one is allowed, the first is the one that counts.
                 call = ToolCallDelta(self.calls, self._new_id(), item.name, checked.text)
                 self.calls += 1
+                self._gap = True
                 if self._held is not None:
                     events += self._held
                     self._held = None
                 events.append(call)
 
     def _give(self, text: TextDelta, events: list[StreamEvent]) -> None:
+        if self._gap and self._has_text:
+            text = TextDelta(f"\n\n{text.text}")
+        self._gap, self._has_text = False, True
         if self._held is None:
             events.append(text)
         else:

@@ -50,14 +50,14 @@ def test_the_answer_is_found_again() -> None:
                 "assistant",
                 (
                     TextPart("I look. Then I tell.", Extra("anthropic", {"cache_control": {}})),
-                    ToolCallPart("2", "run", '{"b":2,"a":1}'),
+                    ToolCallPart("1", "run", '{"b":2,"a":1,"quiet":false}'),
                 ),
             )
         ],
     ],
 )
 def test_an_answer_that_a_client_wrote_anew(again: list[Message]) -> None:
-    """Blanks, order, split messages, reasoning, marks and ids of calls make no difference."""
+    """Blanks, split messages, reasoning, marks and defaults in arguments make no difference."""
     assert _before(USER, *again, ON) == _before(USER, SAID, ON)
 
 
@@ -68,6 +68,7 @@ def test_an_answer_that_a_client_wrote_anew(again: list[Message]) -> None:
         (Message.of("system", "hi"), SAID, ON),
         (USER, Message.of("assistant", "I look"), ON),
         (USER, Message("assistant", (TextPart("I look.Then I tell."),)), ON),
+        (USER, Message("assistant", (*SAID.parts, ToolCallPart("2", "run", "{}"))), ON),
         (USER, USER, SAID, ON),
         (Message("user", (TextPart("h"), TextPart("i"))), SAID, ON),
         (Message("user", (TextPart("hi"), ImagePart("data:,"))), SAID, ON),

@@ -14,6 +14,7 @@ from berlin.types import (
     Accumulator,
     ChatRequest,
     ChatResponse,
+    Extra,
     Finished,
     ImagePart,
     Message,
@@ -39,7 +40,7 @@ SCHEMA = json.dumps(
         "additionalProperties": False,
     }
 )
-READ = Tool("Read", "Reads a file. It must exist.", SCHEMA)
+READ = Tool("Read", "Reads a file. It must exist.", SCHEMA, extra=Extra("openai", {"x": {}}))
 CALL = '```tool:Read\n{"path": "a.py"}\n```'
 BAD = '```tool:Read\n{"file": "a.py"}\n```'
 
@@ -67,7 +68,7 @@ async def test_a_call_comes_out_of_the_text() -> None:
     provider, inner = _over([*f"I look.\n\n{CALL}\nThen I tell.", Finished()])
     answer = await _answer(provider, _ask())
     assert [type(part) for part in answer.parts] == [TextPart, ToolCallPart, TextPart]
-    assert answer.text == "I look.Then I tell."
+    assert answer.text == "I look.\n\nThen I tell."
     call = answer.tool_calls[0]
     assert (call.name, json.loads(call.arguments)) == ("Read", {"path": "a.py"})
     assert call.id.startswith("call_")
@@ -107,8 +108,9 @@ async def test_one_call_where_one_is_allowed() -> None:
 
 async def test_a_wrong_call_is_asked_for_once_more() -> None:
     """The service hears what was wrong, with its own answer before it, and corrects the call."""
-    provider, inner = _over(["Look:\n", BAD, Finished()], [CALL, Finished()])
+    provider, inner = _over(["Look:\n", BAD, Finished()], ["Sorry.\n", CALL, Finished()])
     answer = await _answer(provider, _ask())
+    assert answer.text == "Look:\n\nSorry."
     assert [call.arguments for call in answer.tool_calls] == ['{"path": "a.py"}']
     again = inner.requests[1].messages
     assert again[-2] == Message.of("assistant", f"Look:\n{BAD}")

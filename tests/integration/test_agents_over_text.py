@@ -1,0 +1,150 @@
+"""A small agent fixes a bug through the gateway and a service that knows only text.
+
+`make agents` does the same with the agents of others; here the agent is a loop over each protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+
+from agents.service import RECIPES, Service, open_service
+from agents.task import PROMPT, problems_of, write_repository
+from berlin.client import Berlin
+from berlin.config import Overrides, resolve_settings
+from berlin.config.schema import load_config
+from berlin.gateway.access.accounts import Accounts
+from berlin.gateway.catalog import Catalog
+from berlin.gateway.catalog import Service as Offered
+from berlin.gateway.chat import Gateway
+from berlin.gateway.server import open_server
+from berlin.workbench.fake import CREDENTIALS
+
+SCHEMA = {"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]}
+MAX_TURNS = 12
+
+
+@asynccontextmanager
+async def _text_only(folder: Path) -> AsyncIterator[tuple[Service, str]]:
+    """Give the service and the URL of a gateway over it."""
+    (folder / "text-only.toml").write_text(RECIPES["text-only"])
+    config = folder / "berlin.toml"
+    config.write_text('[providers.work]\nrecipe = "text-only.toml"\n')
+    assert CREDENTIALS.password is not None
+    async with open_service("text-only") as service:
+        given = Overrides(
+            url=service.url,
+            account=CREDENTIALS.account,
+            password=CREDENTIALS.password.reveal(),
+        )
+        settings = resolve_settings("work", load_config(config), given)
+        provider = Berlin.from_settings(settings)
+        offered = Offered("work", provider, any_model=True, session_headers=())
+        async with open_server(Gateway(Catalog([offered])), Accounts(), grace_s=0) as url:
+            yield service, url
+        await provider.aclose()
+
+
+async def _run(command: str, folder: Path) -> str:
+    done = await asyncio.to_thread(
+        subprocess.run, ["sh", "-c", command], cwd=folder, capture_output=True, text=True
+    )
+    return done.stdout + done.stderr
+
+
+async def _post(url: str, body: dict[str, Any]) -> dict[str, Any]:
+    async with ClientSession() as session, session.post(url, json=body) as answer:
+        got: dict[str, Any] = await answer.json()
+        assert answer.status == 200, got
+        return got
+
+
+async def _with_chat_completions(url: str, folder: Path) -> str:
+    tool = {"name": "Bash", "description": "Runs a command.", "parameters": SCHEMA}
+    messages: list[dict[str, Any]] = [{"role": "user", "content": PROMPT}]
+    for _ in range(MAX_TURNS):
+        body = {
+            "model": "work",
+            "messages": messages,
+            "tools": [{"type": "function", "function": tool}],
+        }
+        answer = await _post(f"{url}/v1/chat/completions", body)
+        said = answer["choices"][0]["message"]
+        messages.append(said)
+        if not said.get("tool_calls"):
+            return str(said["content"])
+        for call in said["tool_calls"]:
+            arguments = json.loads(call["function"]["arguments"])
+            told = await _run(arguments["command"], folder)
+            messages.append({"role": "tool", "tool_call_id": call["id"], "content": told})
+    raise AssertionError("it never came to an end")
+
+
+async def _with_messages(url: str, folder: Path) -> str:
+    tool = {"name": "Bash", "description": "Runs a command.", "input_schema": SCHEMA}
+    messages: list[dict[str, Any]] = [{"role": "user", "content": PROMPT}]
+    for _ in range(MAX_TURNS):
+        body = {"model": "work", "max_tokens": 999, "messages": messages, "tools": [tool]}
+        answer = await _post(f"{url}/v1/messages", body)
+        messages.append({"role": "assistant", "content": answer["content"]})
+        calls = [part for part in answer["content"] if part["type"] == "tool_use"]
+        if not calls:
+            return "".join(part.get("text", "") for part in answer["content"])
+        results = [
+            {
+                "type": "tool_result",
+                "tool_use_id": call["id"],
+                "content": await _run(call["input"]["command"], folder),
+            }
+            for call in calls
+        ]
+        messages.append({"role": "user", "content": results})
+    raise AssertionError("it never came to an end")
+
+
+async def _with_responses(url: str, folder: Path) -> str:
+    tool = {
+        "type": "function",
+        "name": "Bash",
+        "description": "Runs a command.",
+        "parameters": SCHEMA,
+        "strict": False,
+    }
+    items: list[dict[str, Any]] = [{"role": "user", "content": PROMPT}]
+    for _ in range(MAX_TURNS):
+        body = {"model": "work", "input": items, "tools": [tool], "store": False}
+        answer = await _post(f"{url}/v1/responses", body)
+        items += answer["output"]
+        calls = [item for item in answer["output"] if item["type"] == "function_call"]
+        if not calls:
+            return str(answer["output"][-1]["content"][0]["text"])
+        for call in calls:
+            told = await _run(json.loads(call["arguments"])["command"], folder)
+            items.append(
+                {"type": "function_call_output", "call_id": call["call_id"], "output": told}
+            )
+    raise AssertionError("it never came to an end")
+
+
+@pytest.mark.parametrize("agent", [_with_chat_completions, _with_messages, _with_responses])
+async def test_an_agent_fixes_a_bug_through_text(agent: Any, tmp_path: Path) -> None:
+    """The test is green at the end, through each protocol, in one conversation of the service."""
+    repository = tmp_path / "repository"
+    write_repository(repository)
+    async with _text_only(tmp_path) as (service, url):
+        last = await agent(url, repository)
+    assert problems_of(repository) == []
+    assert "The test passes" in last
+    assert "tool:" not in last
+    assert service.mind.conversations == 1
+    assert service.mind.calls >= 3
+    assert service.failed == []
+    assert service.logins == 1 + service.expired
