@@ -63,7 +63,9 @@ def open_provider(
 
 def _open_model(name: str, config: Config) -> ChatProvider:
     """Return a model that is made of several providers."""
-    from berlin.config.routes import Routes  # only those who have such models load the wrappers
+    # Only those who have such models load the wrappers.
+    from berlin.config.models.routes import Routes
+    from berlin.config.models.shared import open_shared
 
     opened: dict[str, Provider] = {}
 
@@ -72,7 +74,7 @@ def _open_model(name: str, config: Config) -> ChatProvider:
             opened[name] = without_retries(open_provider(name, config))
         return opened[name]
 
-    return Routes(config, open_once).open(name)
+    return Routes(config, open_once, open_shared(config.shared)).open(name)
 
 
 def without_retries(provider: Provider) -> Provider:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from berlin.config.models import BreakerConfig, LimitConfig, ModelConfig
+from berlin.config.models.tables import BreakerConfig, LimitConfig, ModelConfig
 from berlin.config.paths import config_path
 from berlin.errors import ConfigurationError
 from berlin.language.toml import find_line, parse_toml
@@ -220,6 +220,19 @@ class ConversationsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
             raise ValueError("expire_s and max_count must be positive")
 
 
+class SharedConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[shared]`: what all processes know together of models and limits.
+
+    Attributes:
+        redis: the URL of a Redis; unless given, each process is on its own.
+        on_failure: `divide`: when Redis cannot be used, each process has its share of a limit;
+            `refuse`: then nothing that has a limit is sent.
+    """
+
+    redis: str | Reference | None = None
+    on_failure: Literal["divide", "refuse"] = "divide"
+
+
 class TerminalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table `[terminal]`: what `berlin chat` does on this machine.
 
@@ -265,6 +278,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         aliases: other names for models, and the name that each means: a provider, or
             `provider:model`. A `*` in an alias stands for any text.
         models: models that are made of the models of several providers, by name.
+        shared: what all processes know together.
         terminal: what `berlin chat` does on this machine.
     """
 
@@ -275,6 +289,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tokens: TokensConfig = TokensConfig()
     conversations: ConversationsConfig = ConversationsConfig()
     server: ServerConfig = ServerConfig()
+    shared: SharedConfig = SharedConfig()
     terminal: TerminalConfig = TerminalConfig()
     responses: ResponsesConfig = ResponsesConfig()
 
@@ -309,7 +324,7 @@ def load_config(path: Path | None = None) -> Config:
     }
     config = msgspec.structs.replace(config, providers=providers)
     if config.models:
-        from berlin.config.model_checks import check_models  # it needs the schema
+        from berlin.config.models.checks import check_models  # it needs the schema
 
         def tell(place: tuple[str, ...], wrong: str) -> ConfigurationError:
             return ConfigurationError(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 
 from berlin.config import Config
-from berlin.config.routes import Routes
+from berlin.config.models.routes import Routes
+from berlin.config.models.shared import open_shared
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.catalog import AT_ONCE, WAIT_S, WAITING, Catalog, Service
 from berlin.opening import open_provider, without_retries
@@ -28,21 +29,26 @@ def build_models(
         services: the providers.
         before: the providers and models so far; they stay if nothing has changed.
     """
-    key = (repr(config.models), repr(config.providers), tuple(s.key for s in services.values()))
+    key = (
+        repr(config.models),
+        repr(config.providers),
+        config.shared,
+        tuple(s.key for s in services.values()),
+    )
     if before is not None and config.models:
         kept = {name: before.services[name] for name in config.models if name in before.services}
         if len(kept) == len(config.models) and all(s.key == key for s in kept.values()):
             return kept, before.circuits
     opened: dict[str, Provider] = {}
 
-    def open_shared(name: str) -> Provider:
+    def borrow(name: str) -> Provider:
         if name in services:
             return _Borrowed(without_retries(services[name].bare))
         if name not in opened:
             opened[name] = without_retries(open_provider(name, config))
         return opened[name]
 
-    routes = Routes(config, open_shared)
+    routes = Routes(config, borrow, open_shared(config.shared))
     models = {name: _service(name, config, routes, services, key) for name in config.models}
     for name, service in services.items():
         if name in config.providers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from berlin.errors import LimitReachedError
 from berlin.providers.contract import Burst, Bursts, Provider
 from berlin.routing.base.answer import LEFT, Opening, Watched
 from berlin.routing.base.attempts import within
@@ -25,12 +26,12 @@ class Limit(Wrapper):
     Args:
         inner: the provider.
         limits: limits that others use as well; unless given, they are made of `options`.
-        options: those of `Limits`, such as `concurrent` and `tokens_per_minute`.
+        options: those of `Limits.local`, such as `concurrent` and `tokens_per_minute`.
     """
 
     def __init__(self, inner: Provider, limits: Limits | None = None, **options: Any) -> None:
         super().__init__(inner)
-        self.limits = limits or Limits(**options)
+        self.limits = limits or Limits.local(**options)
 
     @property
     def line(self) -> Line:
@@ -53,7 +54,11 @@ class _Limited(Opening):
         began_at = limits.clock()
         total = (request.timeouts or self._limit.timeouts).total
         wait_s = min(limits.wait_s, total)
-        passed = await limits.line.enter(request.tenant, limits.reserve(request), wait_s)
+        try:
+            passed = await limits.line.enter(request.tenant, limits.reserve(request), wait_s)
+        except LimitReachedError as error:
+            error.provider = self._limit.name or None
+            raise
         waited = limits.clock() - began_at
         if waited > 0:
             request = within(request, self._limit.timeouts, total - waited)

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from berlin.errors import (
     AuthenticationError,
     BerlinError,
+    CircuitOpenError,
     LimitReachedError,
     PermissionDeniedError,
     RateLimitError,
@@ -115,6 +116,8 @@ class Pool(ChatProvider):
         match error:
             case RateLimitError():
                 seconds = QUARANTINE_S if error.retry_after is None else error.retry_after
+            case CircuitOpenError():
+                seconds = max(error.retry_after or 0.0, 1.0)
             case AuthenticationError() | PermissionDeniedError():
                 seconds = REFUSED_S
             case _:
@@ -145,12 +148,17 @@ class _OfOneAccount(Opening):
 
     async def _begin(self) -> Burst:
         pool = self._pool
-        self._name = pool.choose(self._request)
-        try:
-            first = await self._ask(pool.accounts[self._name], self._request)
-        except BerlinError as error:
-            pool.note(self._name, error)
-            raise
+        while True:
+            self._name = pool.choose(self._request)
+            try:
+                first = await self._ask(pool.accounts[self._name], self._request)
+                break
+            except CircuitOpenError as error:
+                # Nothing was sent, so another account may be asked; `choose` ends the loop.
+                pool.note(self._name, error)
+            except BerlinError as error:
+                pool.note(self._name, error)
+                raise
         self._note_end(first)
         if type(first[-1]) is not Finished:
             self._asked = _Ending(self._asked, self)

@@ -9,7 +9,7 @@ import pytest
 
 from berlin import errors
 from berlin.config import load_config
-from berlin.config.routes import Routes
+from berlin.config.models.routes import Routes
 from berlin.errors import ConfigurationError
 from berlin.providers.contract import Provider
 from berlin.providers.scripted import ScriptedProvider

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from berlin.routing.base.clock import Clock
 from berlin.routing.base.gate import Gate, LocalGate, Pass
@@ -20,32 +21,50 @@ class Limits:
     """Limits that several wrappers may share, because they are those of one account.
 
     Args:
-        concurrent: requests at once.
-        requests_per_minute: requests in any 60 seconds.
-        tokens_per_minute: tokens in any 60 seconds.
+        gate: what lets requests through.
+        counts_tokens: whether it counts tokens.
         wait_s: seconds that a request waits at most.
         waiting: requests that wait at most; 0 for no line.
-        gate: what counts, where it is shared with other processes.
         clock: seconds on a monotonic clock.
     """
 
     def __init__(
         self,
+        gate: Gate,
         *,
-        concurrent: int | None = None,
-        requests_per_minute: int | None = None,
-        tokens_per_minute: int | None = None,
+        counts_tokens: bool = False,
         wait_s: float = WAIT_S,
         waiting: int = WAITING,
-        gate: Gate | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
-        self.gate = gate or LocalGate(clock, concurrent, requests_per_minute, tokens_per_minute)
-        self.counts_tokens = tokens_per_minute is not None
-        self.line = Line(self.gate, waiting)
+        self.gate = gate
+        self.counts_tokens = counts_tokens
+        self.line = Line(gate, waiting)
         self.wait_s = wait_s
         self.clock = clock
         self._answer_tokens = float(FIRST_GUESS_TOKENS)
+
+    @classmethod
+    def local(
+        cls,
+        concurrent: int | None = None,
+        requests_per_minute: int | None = None,
+        tokens_per_minute: int | None = None,
+        clock: Clock = time.monotonic,
+        **options: Any,
+    ) -> Limits:
+        """Return limits that this process counts alone.
+
+        Args:
+            concurrent: requests at once.
+            requests_per_minute: requests in any 60 seconds.
+            tokens_per_minute: tokens in any 60 seconds.
+            clock: seconds on a monotonic clock.
+            options: as above.
+        """
+        gate = LocalGate(clock, concurrent, requests_per_minute, tokens_per_minute)
+        counts_tokens = tokens_per_minute is not None
+        return cls(gate, counts_tokens=counts_tokens, clock=clock, **options)
 
     def reserve(self, request: ChatRequest) -> int:
         """Return how many tokens a request is likely to cost."""

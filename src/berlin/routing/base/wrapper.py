@@ -20,6 +20,11 @@ class Wrapper(ChatProvider):
         self.inner = inner
 
     @property
+    def name(self) -> str:
+        """The name of the provider, for messages; `""` if it has none."""
+        return str(getattr(self.inner, "name", ""))
+
+    @property
     def timeouts(self) -> Timeouts:
         """The limits of requests that bring none."""
         return timeouts_of(self.inner)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from berlin.config.models import EntryConfig
+from berlin.config.models.tables import EntryConfig
 from berlin.config.names import find_model
 from berlin.config.providers import offer_of, provider_names
 from berlin.config.schema import Config

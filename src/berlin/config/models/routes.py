@@ -5,8 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from berlin.config.model_checks import Route, find_route
-from berlin.config.models import BreakerConfig, EntryConfig, LimitConfig, ModelConfig
+from berlin.config.models.checks import Route, find_route
+from berlin.config.models.tables import (
+    BreakerConfig,
+    CacheConfig,
+    EntryConfig,
+    LimitConfig,
+    ModelConfig,
+)
 from berlin.config.providers import find_provider, offer_of
 from berlin.config.schema import Config
 from berlin.providers.contract import Provider
@@ -14,16 +20,21 @@ from berlin.providers.facade import ChatProvider
 from berlin.routing.balance import Balance
 from berlin.routing.base.circuit import Circuit, LocalCircuit, State
 from berlin.routing.base.clock import Clock
+from berlin.routing.base.gate import Gate, LocalGate
 from berlin.routing.base.limits import Limits
-from berlin.routing.breaker import Breaker
-from berlin.routing.cache import Cache, MemoryAnswers
+from berlin.routing.breaker import LONGEST_REST_S, Breaker
+from berlin.routing.cache import AnswerStore, Cache, MemoryAnswers
 from berlin.routing.fallback import Fallback
 from berlin.routing.hedge import Hedge
 from berlin.routing.hold import Hold
 from berlin.routing.limit import Limit
 from berlin.routing.model import Model
-from berlin.routing.pool import Pool
+from berlin.routing.pool import LONGEST_QUARANTINE_S, Pool
 from berlin.routing.retry import Retry
+from berlin.routing.shared.answers import SharedAnswers
+from berlin.routing.shared.circuit import SharedCircuit
+from berlin.routing.shared.gate import SharedGate
+from berlin.routing.shared.server import SharedRedis
 
 
 class Routes:
@@ -32,6 +43,7 @@ class Routes:
     Args:
         config: the configuration.
         open_provider: returns a provider by its name, without retries of its own.
+        shared: the Redis that processes share; unless given, each is on its own.
         clock: seconds on a monotonic clock.
     """
 
@@ -39,8 +51,10 @@ class Routes:
         self,
         config: Config,
         open_provider: Callable[[str], Provider],
+        shared: SharedRedis | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
+        self._shared = shared
         self._config = config
         self._open_provider = open_provider
         self._clock = clock
@@ -82,8 +96,12 @@ class Routes:
                 clock=self._clock,
             )
         if model.cache is not None:
-            kept = MemoryAnswers(self._clock, model.cache.keep_s, model.cache.max_entries)
-            provider = Cache(provider, kept, tools_too=model.cache.tools_too, name=name)
+            provider = Cache(
+                provider,
+                self._answers(model.cache),
+                tools_too=model.cache.tools_too,
+                name=name,
+            )
         return provider
 
     def _compose(
@@ -131,7 +149,9 @@ class Routes:
             first_event_s=model.first_event_s,
             idle_s=model.idle_s,
         )
-        guarded = Breaker(asked, circuit=self._circuit(name, table.breaker))
+        longest = LONGEST_QUARANTINE_S if model.kind == "pool" else LONGEST_REST_S
+        circuit = self._circuit(name, table.breaker)
+        guarded = Breaker(asked, circuit=circuit, longest_rest_s=longest)
         return Retry(
             self.limited(name, guarded),
             attempts=model.retry.attempts,
@@ -141,18 +161,33 @@ class Routes:
 
     def _circuit(self, name: str, table: BreakerConfig) -> Circuit:
         if name not in self._circuits:
-            circuit = LocalCircuit(self._clock, table.failures, table.cool_down_s)
-            self._circuits[name] = circuit
+            limits = (table.failures, table.cool_down_s)
+            self._circuits[name] = (
+                LocalCircuit(self._clock, *limits)
+                if self._shared is None
+                else SharedCircuit(name, self._shared, self._clock, *limits)
+            )
         return self._circuits[name]
 
     def _limits_of(self, key: str, table: LimitConfig | None) -> Limits | None:
         if table is not None and key not in self._limits:
             self._limits[key] = Limits(
-                concurrent=table.concurrent,
-                requests_per_minute=table.requests_per_minute,
-                tokens_per_minute=table.tokens_per_minute,
+                self._gate(key, table),
+                counts_tokens=table.tokens_per_minute is not None,
                 wait_s=table.wait_s,
                 waiting=table.waiting,
                 clock=self._clock,
             )
         return self._limits.get(key)
+
+    def _gate(self, key: str, table: LimitConfig) -> Gate:
+        numbers = (table.concurrent, table.requests_per_minute, table.tokens_per_minute)
+        if self._shared is None:
+            return LocalGate(self._clock, *numbers)
+        on_failure = self._config.shared.on_failure
+        return SharedGate(key, self._shared, self._clock, *numbers, on_failure=on_failure)
+
+    def _answers(self, table: CacheConfig) -> AnswerStore:
+        if self._shared is not None:
+            return SharedAnswers(self._shared, table.keep_s)
+        return MemoryAnswers(self._clock, table.keep_s, table.max_entries)
