@@ -168,6 +168,9 @@ def whole_recipe(part: dict[str, Any]) -> dict[str, Any]:
     return {**REST_OF_A_RECIPE, **part, "chat": {**rest, **chat}}
 
 
+KINDS = {"use", "fallback", "balance", "pool"}
+
+
 def check_toml_example(block: str, source: str) -> None:
     """Take a block for what its tables say: a configuration, or a recipe or whole tables of one.
 
@@ -175,7 +178,11 @@ def check_toml_example(block: str, source: str) -> None:
         ConfigurationError: if it is wrong.
     """
     there = tomllib.loads(block)
-    if there.keys() <= set(Config.__struct_fields__):
+    # Both have tables `models`: those of a recipe are keys, those of a configuration tables of them.
+    routed = any(
+        isinstance(one, dict) and one.keys() & KINDS for one in there.get("models", {}).values()
+    )
+    if there.keys() <= set(Config.__struct_fields__) and ("models" not in there or routed):
         parse_toml(block, source, Config)
         return
     parse_recipe(write_toml(whole_recipe(there)), source)
