@@ -101,7 +101,7 @@ class HttpProvider:
                                     yield _in_conversation(events, call)
                                 if decoder.failure is not None:
                                     raise self._explained(decoder.failure, head, begun)
-                            if data and self._format.poll_s is None:
+                            if data and self._format.poll_s is None and call.socket is None:
                                 await _drain(answer)
                         finally:
                             answer.close()
