@@ -178,10 +178,9 @@ def check_toml_example(block: str, source: str) -> None:
         ConfigurationError: if it is wrong.
     """
     there = tomllib.loads(block)
-    # Both have tables `models`: those of a recipe are keys, those of a configuration tables of them.
-    routed = any(
-        isinstance(one, dict) and one.keys() & KINDS for one in there.get("models", {}).values()
-    )
+    # A recipe has a table `models`; a configuration has a table for each model.
+    tables = [one for one in there.get("models", {}).values() if isinstance(one, dict)]
+    routed = any(table.keys() & KINDS for table in tables)
     if there.keys() <= set(Config.__struct_fields__) and ("models" not in there or routed):
         parse_toml(block, source, Config)
         return
