@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import msgspec
 
 from berlin.formats.contract import ClientCall, EventEncoder, Format
 from berlin.gateway.catalog import Target
+from berlin.gateway.started import headers_of_start, printable
 from berlin.types import ChatResponse, Started
 
 
@@ -37,7 +36,7 @@ class Head:
         """Return the headers that say which model was asked, who answered, and how."""
         asked = self._target.full_name.removesuffix(":")
         headers = {"x-berlin-model": printable(asked)}
-        headers |= who_answered(started, self._target.service.name)
+        headers |= headers_of_start(started, self._target.service.name)
         if self._call.stream:
             headers["Content-Type"] = self._format.content_type
         return headers
@@ -49,22 +48,3 @@ class Head:
         name = f"{started.provider}:{started.model}".removesuffix(":")
         request = msgspec.structs.replace(self._call.request, model=name)
         return msgspec.structs.replace(self._call, request=request)
-
-
-def who_answered(started: Started | None, asked: str) -> dict[str, str]:
-    """Return the headers that name the provider and the number of requests that were sent."""
-    if started is None:
-        return {"x-berlin-provider": printable(asked), "x-berlin-attempts": "1"}
-    headers = {
-        "x-berlin-provider": printable(started.provider or asked),
-        "x-berlin-attempts": str(started.attempts),
-    }
-    if started.age_s is not None:
-        headers["Age"] = str(int(started.age_s))
-    return headers
-
-
-@lru_cache
-def printable(text: str) -> str:
-    """Return a text as the value of a header."""
-    return "".join(c if " " <= c <= "~" else "?" for c in text)[:200]

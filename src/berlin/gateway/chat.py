@@ -12,6 +12,7 @@ from aiohttp import web
 from berlin.auth.tokens.shared import SharedTokens
 from berlin.errors import UnavailableError
 from berlin.formats.contract import ClientCall, Format
+from berlin.gateway.access.caller import Caller
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.answering import Head
 from berlin.gateway.body import Bodies
@@ -95,19 +96,53 @@ class Gateway:
             return await asyncio.to_thread(decode, body)
         return decode(body)
 
-    async def answer_as_key(self, request: web.Request, format: Format) -> web.StreamResponse:
+    async def answer_as_key(
+        self,
+        request: web.Request,
+        format: Format,
+        decode: Callable[[bytes], ClientCall] | None = None,
+    ) -> web.StreamResponse:
         """Answer a chat of a client that shows who it is by a key.
+
+        Args:
+            request: the client's request.
+            format: the dialect in which it came and in which the answer goes.
+            decode: reads the body, unless the format does it alone.
 
         Raises:
             BerlinError: if there is no answer at all.
         """
-        key = self.guard.identify(request)
-        visit = request[VISIT]
-        visit.key = key.id if key is not None else ""
-        call = await self.receive(request, format.decode_request)
-        visit.model = call.request.model
+        key = self.identify(request)
+        call = await self.receive(request, decode or format.decode_request)
         target = self.catalog.resolve(call.request.model)
+        return await self.answer_call(request, format, call, target, key)
+
+    def identify(self, request: web.Request) -> Caller | None:
+        """Return the client's key, and record it. Raises as `Guard.identify` does."""
+        key = self.guard.identify(request)
+        request[VISIT].key = key.id if key is not None else ""
+        return key
+
+    async def answer_call(
+        self,
+        request: web.Request,
+        format: Format,
+        call: ClientCall,
+        target: Target,
+        key: Caller | None,
+    ) -> web.StreamResponse:
+        """Answer what a client asks for, if its key may ask this model.
+
+        Raises:
+            BerlinError: if there is no answer at all.
+        """
+        visit = request[VISIT]
+        visit.model = call.request.model
         self.guard.check_model(key, target, call.request.model)
+        if not call.request.model:
+            # An answer always names the model that was asked.
+            named = msgspec.structs.replace(call.request, model=target.full_name)
+            call = msgspec.structs.replace(call, request=named)
         return await self.answer(request, format, call, target, visit.key or visit.remote)
 
     async def answer(
