@@ -67,6 +67,7 @@ def _open_model(name: str, config: Config) -> ChatProvider:
     # Only those who have such models load the wrappers.
     from berlin.config.models.routes import Routes
     from berlin.config.models.shared import open_shared
+    from berlin.routing.shared.closing import WithShared
 
     opened: dict[str, Provider] = {}
 
@@ -75,7 +76,9 @@ def _open_model(name: str, config: Config) -> ChatProvider:
             opened[name] = without_retries(open_provider(name, config))
         return opened[name]
 
-    return Routes(config, open_once, open_shared(config.shared)).open(name)
+    shared = open_shared(config.shared)
+    model = Routes(config, open_once, shared).open(name)
+    return model if shared is None else WithShared(model, shared)
 
 
 def without_retries(provider: Provider) -> Provider:

@@ -11,8 +11,11 @@ from berlin.gateway.access.admission import Admission
 from berlin.gateway.catalog import AT_ONCE, WAIT_S, WAITING, Catalog, Service
 from berlin.opening import open_provider, without_retries
 from berlin.providers.contract import Bursts, Provider
+from berlin.providers.facade import ChatProvider
 from berlin.routing.base.circuit import State
 from berlin.routing.base.wrapper import Wrapper
+from berlin.routing.retry import Retry
+from berlin.routing.shared.closing import WithShared
 from berlin.types import ChatRequest
 
 
@@ -48,21 +51,37 @@ def build_models(
             opened[name] = without_retries(open_provider(name, config))
         return opened[name]
 
-    routes = Routes(config, borrow, open_shared(config.shared))
-    models = {name: _service(name, config, routes, services, key) for name in config.models}
+    shared = open_shared(config.shared)
+
+    def closing(provider: ChatProvider) -> ChatProvider:
+        return provider if shared is None else WithShared(provider, shared)
+
+    routes = Routes(config, borrow, shared)
+    models = {
+        name: _service(name, config, closing(routes.open(name)), services, key)
+        for name in config.models
+    }
     for name, service in services.items():
-        if name in config.providers:
-            service.provider = routes.limited(name, service.bare)
+        table = config.providers.get(name)
+        service.provider = service.bare
+        if table is not None and table.limit is not None:
+            # Each attempt counts, so the limit is within the retries.
+            limited = routes.limited(name, without_retries(service.bare))
+            service.provider = closing(Retry(limited))
     return models, lambda: routes.states
 
 
 def _service(
-    name: str, config: Config, routes: Routes, services: dict[str, Service], key: Hashable
+    name: str,
+    config: Config,
+    provider: ChatProvider,
+    services: dict[str, Service],
+    key: Hashable,
 ) -> Service:
     model = config.models[name]
     return Service(
         name,
-        routes.open(name),
+        provider,
         # The limits of the providers hold; this one only bounds what waits for them.
         admission=Admission(AT_ONCE * (len(model.entries) + 1), WAITING, WAIT_S),
         capabilities=set().union(*(s.capabilities for s in services.values())),

@@ -154,8 +154,10 @@ class _OfOneAccount(Opening):
                 first = await self._ask(pool.accounts[self._name], self._request)
                 break
             except CircuitOpenError as error:
-                # Nothing was sent, so another account may be asked; `choose` ends the loop.
                 pool.note(self._name, error)
+                if any(attempt.sent for attempt in error.failed):
+                    raise
+                # Nothing was sent, so another account may be asked; `choose` ends the loop.
             except BerlinError as error:
                 pool.note(self._name, error)
                 raise

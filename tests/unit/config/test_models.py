@@ -150,6 +150,9 @@ def test_limits_of_a_provider_are_shared(tmp_path: Path) -> None:
         ('[models.a]\npool = ["work:gpt-5", "vendor:gpt-5"]\nhedge = {}', 9, "second account"),
         ('[models.a]\npool = ["guide", "work"]', 10, "made of providers with an account"),
         ('[models.a]\npool = ["work:x", "vendor:gpt-5"]', 10, "asked for the same model"),
+        ('[models.a]\nuse = "work"\nlimit = { requests_per_minute = -1 }', 11, "must be more"),
+        ('[models.a]\nuse = "work"\nlimit = { tokens_per_minute = 1e400 }', 11, "Expected `int"),
+        ('[models.a]\nuse = "work"\nhedge = { after_s = 1e400 }', 11, "after_s must be more"),
         ('[models.a]\nuse = "work"\nretry = { attempts = 0 }', 11, "attempts must be more than 0"),
     ],
 )
