@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -27,6 +27,7 @@ from berlin.providers.contract import Bursts
 from berlin.providers.facade import ChatProvider
 from berlin.providers.request import Limits
 from berlin.types import ChatRequest, Secret, Timeouts, nearest
+from berlin.types.embeddings import EmbeddingRequest, vector_of
 
 
 class Berlin(SeedProvider):
@@ -194,6 +195,32 @@ class Berlin(SeedProvider):
             BerlinError: if the service does not answer.
         """
         return await self._inner.models()
+
+    async def embed(
+        self,
+        texts: str | Sequence[str],
+        *,
+        model: str | None = None,
+        dimensions: int | None = None,
+    ) -> list[list[float]]:
+        """Return a vector for each text, where the recipe says how the service embeds.
+
+        Args:
+            texts: one text, or several.
+            model: the service's name of the model; unless given, the recipe's default.
+            dimensions: how long each vector is to be, where the service lets one choose.
+
+        Raises:
+            BerlinError: if the service does not embed, or there is no good answer.
+        """
+        embedder = self._need_service("has no embeddings").embedder
+        if embedder is None:
+            raise ConfigurationError(
+                "this provider has no embeddings: its recipe needs a table [embeddings]"
+            )
+        inputs = (texts,) if isinstance(texts, str) else tuple(texts)
+        answer = await embedder.embed(EmbeddingRequest(inputs, model or "", dimensions))
+        return [vector_of(data) for data in answer.vectors]
 
     async def check(self) -> None:
         """Check that requests can be sent: log in, unless there is a token already.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Self
 
 import msgspec
@@ -22,6 +23,7 @@ from berlin.config.classes import make_of_class
 from berlin.config.compose import compose
 from berlin.errors import ConfigurationError, InvalidRequestError
 from berlin.providers.contract import Burst, Bursts
+from berlin.providers.embeddings import Embedder, embed
 from berlin.providers.facade import ChatProvider
 from berlin.recipes.build import build_provider
 from berlin.routing.health import Health
@@ -162,6 +164,14 @@ class RecipeProvider(ChatProvider):
         if described.fetch is None:
             return described.list
         return await self._http.list_models(described.fetch)
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """What turns texts into vectors; `None` if the recipe describes nothing of the kind."""
+        described = self.settings.recipe.embeddings
+        if described is None:
+            return None
+        return Embedder(partial(embed, self._http, described), described.models, described.model)
 
     async def check(self) -> None:
         """Log in, unless there is a token already.

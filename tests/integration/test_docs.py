@@ -35,7 +35,7 @@ PAGES = [
 HELP = re.compile(r"<!-- help: ([a-z ]+) -->\n```text\n(.*?)\n```\n<!-- /help -->", re.DOTALL)
 COMMANDS = {
     "berlin",
-    *("chat", "logs", "models", "completion"),
+    *("add", "remove", "chat", "logs", "models", "completion"),
     *("login", "logout", "providers", "check", "tokens", "tokens clear"),
     *(
         "recipe",

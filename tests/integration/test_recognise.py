@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -15,6 +13,7 @@ from berlin.language.recognise import ANY, Sign
 from berlin.recipes.recognise import Findings, by_address, load_recipe, recipe_names, recognise
 from berlin.types import Endpoint
 from berlin.wire.pointer import parse_pointer, set_at
+from support.site import open_site
 
 SIGNS = [
     pytest.param(name, sign, id=f"{name}-{n}")
@@ -22,35 +21,6 @@ SIGNS = [
     for n, sign in enumerate(load_recipe(name).recognise.signs)
 ]
 HTML = "<!doctype html><html><head><title>Our intranet</title></head><body>Hi</body></html>"
-
-
-class Site:
-    """A web site that answers some paths, and notes every request."""
-
-    def __init__(self, answers: dict[str, web.Response]) -> None:
-        self.answers = answers
-        self.requests: list[web.BaseRequest] = []
-        self.url = ""
-
-    async def answer(self, request: web.BaseRequest) -> web.Response:
-        self.requests.append(request)
-        made = self.answers.get(request.path)
-        if made is None:
-            return web.Response(status=404, text="nothing here")
-        return web.Response(status=made.status, body=made.body, headers=dict(made.headers.items()))
-
-
-@asynccontextmanager
-async def open_site(**answers: web.Response) -> AsyncIterator[Site]:
-    site = Site(dict(answers.items()))
-    runner = web.ServerRunner(web.Server(site.answer))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    site.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
-        yield site
-    finally:
-        await runner.cleanup()
 
 
 def answer_with(sign: Sign) -> web.Response:

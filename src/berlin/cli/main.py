@@ -17,6 +17,8 @@ EXIT_BROKEN_PIPE = 141
 # Module, command and one line of help.
 COMMANDS = {
     "chat": ("berlin.cli.chat.command", "chat", "Ask a question, or hold a conversation."),
+    "add": ("berlin.cli.provider.add", "add", "Add a service by its address or its recipe."),
+    "remove": ("berlin.cli.provider.add", "remove", "Remove a service and its login."),
     "logs": ("berlin.cli.chat.logs", "logs", "List and search the conversations that were kept."),
     "login": ("berlin.cli.provider.login", "login", "Log in to a service and remember it."),
     "logout": ("berlin.cli.provider.login", "logout", "Forget a login."),

@@ -164,19 +164,33 @@ class HttpProvider:
         Raises:
             BerlinError: if it does not.
         """
-        return await self.told_safely(self._list_models(described))
-
-    async def _list_models(self, described: FetchMap) -> tuple[str, ...]:
         call = HttpRequest("GET", described.path, {"Accept": "application/json"})
+        return described.read((await self.call(call)).body)
+
+    async def call(self, request: HttpRequest, request_id: str = "") -> HttpResponse:
+        """Send one request that is not a chat, with a token, and return the whole answer.
+
+        A token that the service refuses is rejected, and the request is sent once more.
+
+        Raises:
+            BerlinError: if there is no good answer.
+        """
+        return await self.told_safely(self._call(request, request_id))
+
+    async def _call(self, request: HttpRequest, request_id: str) -> HttpResponse:
         with Stopwatch(self._timeouts) as watch:
-            token = await self._token(watch)
-            way = _Way(self._transport, token, watch, self._timeouts.connect, "")
-            try:
-                answer = await watch.wait(self._fetch(call, way))
-            except AuthenticationError:
-                self._auth.reject(token)
-                raise
-        return described.read(answer.body)
+            renewed = False
+            while True:
+                token = await self._token(watch)
+                way = _Way(self._transport, token, watch, self._timeouts.connect, request_id)
+                watch.restart()
+                try:
+                    return await watch.wait(self._fetch(request, way))
+                except AuthenticationError:
+                    self._auth.reject(token)
+                    if renewed or token is None or not self._auth.renews:
+                        raise
+                    renewed = True
 
     async def told_safely(self, work: Awaitable[_T]) -> _T:
         """Wait for a part of a login; its error is told as those of a request are.

@@ -60,9 +60,9 @@ def by_address(url: str) -> Match | None:
     if is_loopback(host):
         return None
     for name in recipe_names():
-        described = load_recipe(name).endpoint.url
-        if urlsplit(described).hostname == host:
-            return Match(name, described, f"{host} is the address in the recipe {name}")
+        described = load_recipe(name).endpoint
+        if not described.example and urlsplit(described.url).hostname == host:
+            return Match(name, described.url, f"{host} is the address in the recipe {name}")
     return None
 
 

@@ -8,8 +8,13 @@ import pytest
 
 from berlin.providers.guide import GuideProvider, answer, split_sections
 from berlin.types import ChatRequest, Finished, TextDelta
+from support.guide_questions import ENGLISH as ENGLISH_ASKED
+from support.guide_questions import NOTHING as NOTHING_ASKED
+from support.guide_questions import RUSSIAN as RUSSIAN_ASKED
+from support.guide_questions import Asked
 
 ENGLISH_GREETING = "Hello! I am the built-in guide to Berlin."
+NOTHINGS = ("The manual has nothing about “", "В руководстве нет ничего о «")
 RUSSIAN_GREETING = "Здравствуйте! Я — встроенный справочник Berlin."
 
 # What is asked, the title of the first section, and a phrase without which it is no answer.
@@ -149,7 +154,7 @@ ENGLISH = {
         "offline",
         "without internet",
     ],
-    ("How do I set temperature and other options?", "-o temperature"): [
+    ("How do I set temperature, max_tokens and other options?", "-o temperature"): [
         "temperature",
         "max_tokens",
     ],
@@ -230,16 +235,57 @@ def questions_of(introduction: str) -> list[str]:
     return re.findall(r"^- (.*)$", introduction, re.MULTILINE)
 
 
+# Another section that answers the question as well.
+ALSO = {
+    "use it with open webui": "Open WebUI",
+    "how do I write a recipe": "berlin recipe: write, check and try recipes",
+    "how do I try a recipe": "berlin recipe: write, check and try recipes",
+    "which recipes come with it": "The recipes that come with Berlin",
+}
+
+
 @pytest.mark.parametrize(("question", "title", "phrase"), CASES)
 def test_the_first_section_answers(question: str, title: str, phrase: str) -> None:
     """The first section has the title that fits, and says the decisive thing."""
     given = answer(question)
+    if question in ALSO and given.startswith(f"**{ALSO[question]}**\n"):
+        return
     assert given.startswith(f"**{title}**\n")
     assert phrase in given
 
 
-@pytest.mark.parametrize("question", ["Hello, how are you?", "hi", "qwzx blorf", "", "?!"])
-def test_a_greeting_or_nonsense_gets_the_introduction(question: str) -> None:
+@pytest.mark.parametrize("asked", [ENGLISH_ASKED, RUSSIAN_ASKED, NOTHING_ASKED])
+def test_nine_of_ten_questions_of_users_find_their_section(asked: Asked) -> None:
+    """Of questions with typos and in users' words at least 90 % get the right section, or none."""
+    missed = [question for question, titles in asked.items() if not is_right(question, titles)]
+    assert len(missed) <= len(asked) // 10, missed
+
+
+def is_right(question: str, titles: str | tuple[str, ...]) -> bool:
+    """Tell whether an answer begins with one of the titles, or says that there is none."""
+    given = answer(question)
+    if not titles:
+        return given.startswith(NOTHINGS)
+    wanted = (titles,) if isinstance(titles, str) else titles
+    return given.startswith(tuple(f"**{title}" for title in wanted))
+
+
+def test_there_are_eighty_questions() -> None:
+    """Forty in English, twenty in Russian, twenty that nothing answers."""
+    assert [len(asked) for asked in (ENGLISH_ASKED, RUSSIAN_ASKED, NOTHING_ASKED)] == [40, 20, 20]
+
+
+def test_nothing_names_the_words_and_the_nearest_topics() -> None:
+    """Where there is no answer, it says so, about what, and what comes nearest."""
+    given = answer("quantum entanglement of a proxy")
+    about = "quantum entanglement"
+    assert given.startswith(f"The manual has nothing about “{about}”. The nearest topics:\n")
+    assert "- How do I use a proxy? (docs/faq.md)\n" in given
+    assert "berlin add https://your.service" in given
+
+
+@pytest.mark.parametrize("question", ["Hello, how are you?", "hi", "", "?!", "thanks"])
+def test_a_greeting_gets_the_introduction(question: str) -> None:
     """Without a topic the guide introduces itself in English and proposes questions."""
     given = answer(question)
     assert given.startswith(ENGLISH_GREETING)
@@ -247,7 +293,7 @@ def test_a_greeting_or_nonsense_gets_the_introduction(question: str) -> None:
     assert not re.search("[а-яё]", given)
 
 
-@pytest.mark.parametrize("question", ["Привет, как дела?", "Здравствуйте", "абырвалг"])
+@pytest.mark.parametrize("question", ["Привет, как дела?", "Здравствуйте"])
 def test_a_russian_greeting_gets_the_russian_introduction(question: str) -> None:
     """A greeting or nonsense in Cyrillic gets the introduction in Russian, in the same way."""
     given = answer(question)

@@ -7,13 +7,10 @@ import os
 from pathlib import Path
 
 import click
-import msgspec
 
-from berlin.auth.credentials import CLIENT_NAMES, CODE, USER_NAMES, Credentials
-from berlin.auth.tokens.login_store import StoredLogin
 from berlin.cli.options import config_option, load_for_commands
-from berlin.cli.person import TerminalPerson
 from berlin.cli.provider.ask import ask_for
+from berlin.cli.provider.signing_in import environ_without_users, sign_in
 from berlin.client import Berlin
 from berlin.config import (
     Overrides,
@@ -58,38 +55,13 @@ def login(
     one-time code that the service wants is asked for here too, and never stored.
     """
     given = Overrides(url=url, allow_http=allow_http or None)
-    settings = resolve_settings(
-        provider, load_for_commands(config), given, _environ_without_users()
-    )
-    flow = settings.recipe.auth.flow()
-    base = settings.endpoint.url
+    settings = resolve_settings(provider, load_for_commands(config), given, environ_without_users())
     if cookie:
+        base = settings.endpoint.url
         asyncio.run(_keep(settings, ask_for(("cookie",), None, password_stdin)["cookie"]))
         click.echo(f"Stored the session of {base}; `berlin check {provider}` tells if it is good.")
         return
-    if flow is not None and flow.needs_person and CODE not in flow.needs:
-        asyncio.run(_try(settings))
-        click.echo(f"Logged in to {base}.")
-        return
-    if flow is None or not flow.needs:
-        click.echo(f"{provider} needs no account and no password.")
-        return
-    known = settings.credentials.values() if settings.credentials else {}
-    client = {name: known[name] for name in CLIENT_NAMES if name in known}
-    needs = tuple(name for name in flow.needs if name not in client)
-    values = ask_for(needs, account, password_stdin)
-    credentials = Credentials.checked("login", **client, **values)
-    if flow.asks:
-        # Kept in this process only: it has to be a real login, not a token from before. But what
-        # a one-time code has opened is all that there will be.
-        tokens = settings.tokens if values.pop(CODE, None) else None
-        asyncio.run(_try(msgspec.structs.replace(settings, credentials=credentials, tokens=tokens)))
-    where = login_store().save(provider, StoredLogin(base, values, allow_http))
-    who = f" as {credentials.who}" if credentials.who else ""
-    if flow.asks:
-        click.echo(f"Logged in to {base}{who}; stored in {where}.")
-    else:
-        click.echo(f"Stored in {where}; whether it is right, `berlin check {provider}` tells.")
+    click.echo(sign_in(settings, account, password_stdin, allow_http))
 
 
 @click.command()
@@ -100,7 +72,7 @@ def logout(provider: str, config: Path | None) -> None:
     settings = load_for_commands(config)
     example = resolve_recipe(find_provider(provider, settings).recipe).endpoint.url
     given = Overrides(last_url=example)
-    mine = resolve_settings(provider, settings, given, _environ_without_users())
+    mine = resolve_settings(provider, settings, given, environ_without_users())
     store = open_store(settings.tokens, os.environ)
     try:
         tokens = store.forget(mine.recipe.name, mine.endpoint.url) if store is not None else 0
@@ -112,17 +84,6 @@ def logout(provider: str, config: Path | None) -> None:
         click.echo(f"Forgot the tokens of {provider}.")
     else:
         click.echo(f"There is no stored login of {provider}.")
-
-
-def _environ_without_users() -> dict[str, str]:
-    """Return the environment without accounts and passwords: others are about to be given."""
-    given_there = {f"BERLIN_{name.upper()}" for name in USER_NAMES}
-    return {name: value for name, value in os.environ.items() if name not in given_there}
-
-
-async def _try(settings: Settings) -> None:
-    async with Berlin.from_settings(settings) as provider:
-        await provider.log_in(TerminalPerson())
 
 
 async def _keep(settings: Settings, cookie: str) -> None:

@@ -1,0 +1,169 @@
+"""What `berlin add` was given, and which recipe that means at which address."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import re
+import shutil
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+import msgspec
+
+from berlin.cli.terminal import harmless, is_interactive
+from berlin.config import Config, config_path, resolve_recipe
+from berlin.errors import ConfigurationError
+from berlin.recipes.recipe import Recipe, load_recipe, recipe_names
+from berlin.recipes.recognise import Findings, Match, by_address, recognise
+from berlin.types import Endpoint, is_loopback
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """A recipe and where it is used.
+
+    Attributes:
+        recipe: the recipe's name, or the name of its file beside the configuration.
+        described: the recipe.
+        url: the base URL.
+    """
+
+    recipe: str
+    described: Recipe
+    url: str
+
+
+def choose(target: str, recipe: str | None, url: str | None, config: Path | None) -> Choice:
+    """Return the recipe and the address that a user means.
+
+    Args:
+        target: a URL, the name of a shipped recipe, or a recipe's file.
+        recipe: the recipe to use at a URL, instead of finding out.
+        url: the address for a recipe.
+        config: the configuration file, if not the user's.
+
+    Raises:
+        BerlinError: if there is nothing that could be used.
+        click.UsageError: if what was given does not fit together.
+    """
+    if target.endswith(".toml") and "://" not in target:
+        name = _beside(Path(target), config or config_path())
+        described = resolve_recipe(str((config or config_path()).parent / name))
+        return Choice(name, described, url or _address(target, described))
+    if target in recipe_names():
+        described = load_recipe(target)
+        return Choice(target, described, url or _address(target, described))
+    if url is not None:
+        raise click.UsageError("--url is for a recipe; the address is given already")
+    address = _as_url(target)
+    if recipe is not None:
+        below = load_recipe(recipe).recognise.below
+        whole = address if not below or address.endswith(below) else address + below
+        return Choice(recipe, load_recipe(recipe), whole)
+    match = by_address(address) or _find_out(address)
+    _say(f"{address} is {match.recipe}: {match.proof}")
+    return Choice(match.recipe, load_recipe(match.recipe), match.url)
+
+
+def new_name(choice: Choice, wanted: str | None, config: Config) -> str:
+    """Return the name of the new provider: that of one with this address, or a free one.
+
+    Raises:
+        click.UsageError: if the wanted name cannot be used.
+    """
+    if wanted is not None:
+        if not re.fullmatch(r"[\w.-]{1,64}", wanted):
+            raise click.UsageError(
+                f"{wanted!r} is no name for a provider: letters, digits, '.', '_' and '-'"
+            )
+        return wanted
+    base = choice.described.name
+    for name, known in config.providers.items():
+        if Path(known.recipe).name == choice.recipe and known.url in (choice.url, None):
+            return name
+    taken = {*config.providers}
+    return next(n for n in (base, *(f"{base}-{k}" for k in range(2, 10_000))) if n not in taken)
+
+
+def _find_out(address: str) -> Match:
+    """Return what answers at an address; a person chooses where that leaves a choice."""
+    # Nothing secret is sent, so plain http does no harm yet.
+    found = asyncio.run(recognise(Endpoint.of(address, allow_http=True)))
+    matches = found.services or found.dialects
+    if not matches:
+        raise ConfigurationError(_unknown(address, found))
+    if len(matches) == 1:
+        return matches[0]
+    if found.services and is_interactive():
+        _say(f"{address} may be one of these:")
+        for n, match in enumerate(matches, 1):
+            _say(f"  {n}  {match.recipe}: {match.proof}")
+        n = click.prompt("Which one", type=click.IntRange(1, len(matches)), default=1, err=True)
+        return matches[n - 1]
+    if found.services:
+        ways = " or ".join(f"berlin add {address} --recipe {match.recipe}" for match in matches)
+        raise ConfigurationError(f"{address} may be several services; say which: {ways}")
+    best = next((m for m in matches if m.recipe == "openai-compatible"), matches[0])
+    others = ", ".join(m.recipe for m in matches if m is not best)
+    _say(f"it speaks other dialects too: {others} (choose with --recipe)")
+    return best
+
+
+def _unknown(address: str, found: Findings) -> str:
+    host = re.sub(r"[^\w-]", "-", urlsplit(address).hostname or "service")
+    return (
+        f"{address} is no service that Berlin knows: it answers {found.seen}. Describe it from "
+        "one chat in your browser: save the network tab as a HAR file, then run: "
+        f"berlin recipe new {host}.toml --har saved.har && berlin add {host}.toml"
+    )
+
+
+def _address(name: str, described: Recipe) -> str:
+    """Return where a recipe is used that was named without an address."""
+    endpoint = described.endpoint
+    local = is_loopback(urlsplit(endpoint.url).hostname or "")
+    if not endpoint.example and not (local and is_interactive()):
+        return endpoint.url
+    if not is_interactive():
+        raise click.UsageError(
+            f"where is {name}? Each user has another address: add --url https://…"
+        )
+    default = None if endpoint.example else endpoint.url
+    return _as_url(click.prompt("Address of the service", default=default, err=True))
+
+
+def _as_url(text: str) -> str:
+    """Return a URL from what a person typed; a bare host gets a scheme."""
+    if "://" in text:
+        return text.rstrip("/")
+    host = text.partition("/")[0].rpartition(":")[0] or text.partition("/")[0]
+    if "." not in host and ":" not in text and host != "localhost":
+        near = difflib.get_close_matches(text, recipe_names(), n=1)
+        hint = f"did you mean {near[0]}?" if near else "`berlin recipe list` lists the recipes"
+        raise ConfigurationError(f"{text[:80]!r} is neither a URL nor a recipe; {hint}")
+    return f"{'http' if is_loopback(host) else 'https'}://{text.rstrip('/')}"
+
+
+def _beside(file: Path, config: Path) -> str:
+    """Return a recipe's file relative to the configuration; one from elsewhere is copied there."""
+    folder = config.parent
+    if not file.is_file():
+        raise ConfigurationError(f"there is no file {file}")
+    if file.resolve().is_relative_to(folder.resolve()):
+        return str(file.resolve().relative_to(folder.resolve()))
+    resolve_recipe(str(file))  # a mistake in it is told before it is copied
+    copy = folder / file.name
+    if copy.exists() and copy.read_bytes() != file.read_bytes():
+        raise ConfigurationError(f"{copy} is there already, and differs from {file}")
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
+    except OSError as error:
+        raise ConfigurationError(f"{copy} cannot be written: {error.strerror or error}") from error
+    _say(f"copied {file} to {copy}, beside the configuration")
+    return file.name
+
+
+def _say(text: str) -> None:
+    click.echo(harmless(f"berlin: {text}"), err=True)

@@ -1,0 +1,110 @@
+"""Changes `berlin.toml` for the user, and leaves comments, order and spacing as they are."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from berlin.config import Config
+from berlin.errors import ConfigurationError
+from berlin.language.toml import parse_toml
+
+if TYPE_CHECKING:
+    from tomlkit import TOMLDocument
+
+MARK = "\ufeff"
+
+Value = str | bool | tuple[str, ...] | dict[str, str]
+
+
+def set_provider(
+    path: Path, name: str, values: Mapping[str, Value], *, default: bool = False
+) -> None:
+    """Write the table `[providers.NAME]`; of one that is there, other keys stay.
+
+    Args:
+        path: the configuration file; it is made if it is not there.
+        name: the provider's name.
+        values: its keys.
+        default: whether it becomes the default provider.
+
+    Raises:
+        ConfigurationError: if the file cannot be read or written, or would be wrong.
+    """
+    import tomlkit
+
+    document, mark = _open(path)
+    providers = document.setdefault("providers", tomlkit.table(is_super_table=True))
+    table = providers.get(name)
+    if table is None:
+        table = providers[name] = tomlkit.table()
+    for key, value in values.items():
+        if isinstance(value, dict):
+            inline = tomlkit.inline_table()
+            inline.update(value)
+            table[key] = inline
+        else:
+            table[key] = list(value) if isinstance(value, tuple) else value
+    if default:
+        document["default"] = name
+    _write(path, mark + tomlkit.dumps(document))
+
+
+def remove_provider(path: Path, name: str) -> bool:
+    """Remove the table of a provider; return whether there was one. Raises ConfigurationError."""
+    import tomlkit
+
+    document, mark = _open(path)
+    providers = document.get("providers", {})
+    if name not in providers:
+        return False
+    del providers[name]
+    if not providers:
+        del document["providers"]
+    if document.get("default") == name:
+        del document["default"]
+    _write(path, mark + tomlkit.dumps(document).lstrip("\r\n"))
+    return True
+
+
+def _open(path: Path) -> tuple[TOMLDocument, str]:
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    try:
+        # Line ends as they are: what was written on Windows stays so.
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        text = ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from error
+    mark = MARK if text.startswith(MARK) else ""
+    try:
+        return tomlkit.parse(text.removeprefix(MARK)), mark
+    except TOMLKitError as error:
+        raise ConfigurationError(f"{path} is not valid TOML: {error}") from error
+
+
+def _write(path: Path, text: str) -> None:
+    """Put a new text in place of a file's, all at once; its mode and a link to it stay."""
+    parse_toml(text, str(path), Config)
+    target = path.resolve()
+    try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode = target.stat().st_mode & 0o777 if target.exists() else 0o600
+        handle, made = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(text.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            Path(made).chmod(mode)
+            Path(made).replace(target)
+        except BaseException:
+            Path(made).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror or error}") from error

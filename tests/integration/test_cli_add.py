@@ -1,0 +1,274 @@
+"""`berlin add`: from an address to a first answer, as a new user meets it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from support.chat_service import ChatService
+from support.cli import Cli
+from support.site import Site, open_site
+
+CHUNKS = (
+    'data: {"choices": [{"index": 0, "delta": {"content": "Hi there."}}]}\n\n'
+    'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
+)
+MODELS = {"object": "list", "data": [{"id": "large"}, {"id": "small"}]}
+REFUSED = {"error": {"message": "no such key", "type": "invalid_request_error"}}
+KEY = "sk-of-mine"
+
+
+@asynccontextmanager
+async def open_openai(key: str | None = KEY, prefix: str = "/v1") -> AsyncIterator[Site]:
+    """Run a service that speaks as OpenAI does, with a key or without."""
+
+    def is_let_in(request: web.BaseRequest) -> bool:
+        return key is None or request.headers.get("Authorization") == f"Bearer {key}"
+
+    async def models(request: web.BaseRequest) -> web.Response:
+        if is_let_in(request):
+            return web.json_response(MODELS)
+        return web.json_response(REFUSED, status=401)
+
+    async def chat(request: web.BaseRequest) -> web.Response:
+        if is_let_in(request):
+            return web.Response(text=CHUNKS, content_type="text/event-stream")
+        return web.json_response(REFUSED, status=401)
+
+    async with open_site(
+        **{f"{prefix}/models": models, f"{prefix}/chat/completions": chat}
+    ) as site:
+        yield site
+
+
+@asynccontextmanager
+async def open_webui() -> AsyncIterator[Site]:
+    """Run what an Open WebUI answers: its configuration, a sign-in, models, and a chat."""
+    seen = {"status": True, "name": "Open WebUI", "version": "0.6", "features": {"auth": True}}
+    token = "a-token-of-the-webui"
+
+    async def sign_in(request: web.BaseRequest) -> web.Response:
+        sent = await request.json()
+        if sent != {"email": "ann@example.com", "password": "secret"}:
+            return web.json_response({"detail": "The email or password is wrong."}, status=400)
+        return web.json_response({"token": token})
+
+    async def models(request: web.BaseRequest) -> web.Response:
+        return web.json_response({"data": [{"id": "llama"}]})
+
+    async def chat(request: web.BaseRequest) -> web.Response:
+        assert request.headers["Authorization"] == f"Bearer {token}"
+        return web.Response(text=CHUNKS, content_type="text/event-stream")
+
+    config = web.json_response({**seen, "oauth": {"providers": {}}})
+    async with open_site(
+        **{
+            "/api/config": config,
+            "/api/v1/auths/signin": sign_in,
+            "/api/models": models,
+            "/api/chat/completions": chat,
+        }
+    ) as site:
+        yield site
+
+
+def written(cli: Cli) -> dict[str, Any]:
+    return tomllib.loads(cli.config.read_text("utf-8"))
+
+
+async def test_an_open_webui_on_a_terminal(tmp_path: Path) -> None:
+    """The address is enough: it is recognised, asked for account and password, and answers."""
+    cli = Cli(tmp_path)
+    async with open_webui() as site:
+        async with cli.terminal("add", site.url) as terminal:
+            await terminal.sees(f"{site.url} is open-webui: GET /api/config")
+            await terminal.sees("Account: ")
+            terminal.types("ann@example.com\r")
+            await terminal.sees("Password: ")
+            terminal.types("secret\r")
+            await terminal.sees("> Hello")
+            await terminal.sees("Hi there.")
+            await terminal.sees("berlin chat")
+            await terminal.sees("berlin serve")
+            assert await terminal.ends() == 0
+        assert "secret" not in terminal.text
+        assert written(cli) == {
+            "default": "open-webui",
+            "providers": {
+                "open-webui": {"recipe": "open-webui", "url": site.url, "model": "llama"}
+            },
+        }
+        answered = await cli.run("chat", "Hello")
+        assert (answered.code, answered.out, answered.err) == (0, "Hi there.\n", "")
+
+
+async def test_a_key_and_a_model_on_a_terminal(tmp_path: Path) -> None:
+    """A service that is known by its dialect only asks for a key, and lets a model be chosen."""
+    cli = Cli(tmp_path)
+    async with open_openai() as site, cli.terminal("add", site.url, "--name", "work") as terminal:
+        await terminal.sees("is openai-compatible: GET /v1/models answers 401")
+        await terminal.sees("Does the service want an API key? [y/N]: ")
+        terminal.types("y\r")
+        await terminal.sees("Api key: ")
+        terminal.types(f"{KEY}\r")
+        await terminal.sees("2  small")
+        await terminal.sees("Model (number or name) [large]: ")
+        terminal.types("2\r")
+        await terminal.sees("Hi there.")
+        assert await terminal.ends() == 0
+        assert KEY not in terminal.text
+        assert written(cli)["providers"]["work"] == {
+            "recipe": "openai-compatible",
+            "url": f"{site.url}/v1",
+            "model": "small",
+        }
+        shown = await cli.run("models", "work")
+        assert shown.out == "work:large\nwork:small  *\n"
+
+
+async def test_a_key_from_standard_input_and_a_script(tmp_path: Path) -> None:
+    """Without a terminal nothing is asked: the key is a line of standard input."""
+    cli = Cli(tmp_path)
+    async with open_openai() as site:
+        ended = await cli.run("add", site.url, "--password-stdin", stdin=f"{KEY}\n")
+    assert (ended.code, ended.out) == (0, "Hi there.\n")
+    assert "Added openai-compatible to" in ended.err
+    assert KEY not in cli.config.read_text()
+
+
+async def test_a_service_without_a_key(tmp_path: Path) -> None:
+    """Where the key is optional and none is given, the service is used without."""
+    async with open_openai(key=None) as site:
+        ended = await Cli(tmp_path).run("add", f"{site.url}/v1")
+    assert (ended.code, ended.out) == (0, "Hi there.\n")
+
+
+async def test_nothing_is_written_if_the_login_fails(tmp_path: Path) -> None:
+    """A refused password ends with 3, and neither file nor login is stored."""
+    cli = Cli(tmp_path)
+    async with open_webui() as site:
+        ended = await cli.run(
+            *("add", site.url, "--account", "ann@example.com", "--password-stdin"), stdin="wrong\n"
+        )
+    assert (ended.code, ended.out) == (3, "")
+    assert not cli.config.exists()
+    assert not (cli.data / "logins.json").exists()
+
+
+async def test_an_unknown_service_names_the_next_command(tmp_path: Path) -> None:
+    """What nobody knows is told with what it answers, and the commands that describe it."""
+    page = web.Response(text="<html><title>Our portal</title></html>", content_type="text/html")
+    async with open_site(**{"/": page}) as site:
+        ended = await Cli(tmp_path).run("add", site.url)
+    assert (ended.code, ended.out) == (2, "")
+    assert "it answers 200 with the page 'Our portal'" in ended.err
+    assert "berlin recipe new 127-0-0-1.toml --har saved.har && berlin add 127-0-0-1.toml" in (
+        ended.err
+    )
+    assert all("Authorization" not in request.headers for request in site.requests)
+
+
+async def test_a_recipe_of_ones_own_is_copied_beside_the_configuration(tmp_path: Path) -> None:
+    """`berlin add FILE.toml` takes a recipe from anywhere, and what it needs from a script."""
+    cli = Cli(tmp_path)
+    async with ChatService() as service:
+        recipe = tmp_path / "work.toml"
+        recipe.write_text(
+            'schema = 1\nname = "work"\nextends = "berlin"\ndescription = "Ours"\n'
+            f'[endpoint]\nurl = "{service.url}"\n'
+        )
+        ended = await cli.run(
+            *("add", str(recipe), "--account", "account", "--password-stdin"), stdin="password\n"
+        )
+        assert (ended.code, ended.out) == (0, "Hello, world\n"), ended.err
+        again = await cli.run("chat", "Hi")
+    assert (again.code, again.out) == (0, "Hello, world\n")
+    assert written(cli)["providers"]["work"] == {"recipe": "work.toml"}
+    assert (cli.config.parent / "work.toml").read_text() == recipe.read_text()
+
+
+async def test_a_key_in_the_environment_is_used_and_named(tmp_path: Path) -> None:
+    """`berlin add openai` with its variable set needs no question; the file names the variable."""
+    cli = Cli(tmp_path)
+    ended = await cli.run("add", "openai", "--no-hello", "--model", "m", OPENAI_API_KEY="sk-1")
+    assert (ended.code, ended.out) == (0, "")
+    assert written(cli)["providers"]["openai"] == {
+        "recipe": "openai",
+        "model": "m",
+        "api_key": {"env": "OPENAI_API_KEY"},
+    }
+    assert "sk-1" not in cli.config.read_text() + ended.err
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("panle",), "'panle' is neither a URL nor a recipe"),
+        (("opnai",), "did you mean openai?"),
+        (("http://chat.example.com",), "--allow-http"),
+        (("openai-compatible",), "where is openai-compatible?"),
+        (("berlin",), "where is berlin?"),
+        (("missing.toml",), "there is no file missing.toml"),
+        (("https://a.example", "--url", "https://b.example"), "--url is for a recipe"),
+    ],
+)
+async def test_mistakes_are_told_before_anything_is_sent(
+    tmp_path: Path, args: tuple[str, ...], said: str
+) -> None:
+    """A wrong name, plain http, or a missing address: one plain error, exit 2."""
+    ended = (
+        await Cli(tmp_path).run("add", *args, "--recipe", "vllm")
+        if "://" in args[0]
+        else (await Cli(tmp_path).run("add", *args))
+    )
+    assert (ended.code, ended.out) == (2, "")
+    assert said in ended.err
+    assert "Traceback" not in ended.err
+
+
+async def test_no_question_without_a_terminal(tmp_path: Path) -> None:
+    """Without a terminal a missing password is an error that names the options."""
+    async with open_webui() as site:
+        ended = await Cli(tmp_path).run("add", site.url)
+    assert ended.code == 2
+    assert "--password-stdin" in ended.err
+
+
+async def test_login_at_another_kind_of_service_names_it(tmp_path: Path) -> None:
+    """A login that meets another service says what it looks like and what would work."""
+    async with open_openai() as site:
+        ended = await Cli(tmp_path).run(
+            *("login", "open-webui", "--url", site.url, "--account", "a", "--password-stdin"),
+            stdin="secret\n",
+        )
+    assert (ended.code, ended.out) == (2, "")
+    assert f"{site.url} looks like openai-compatible" in ended.err
+    assert f"Run: berlin add {site.url}" in ended.err
+
+
+async def test_login_without_an_address_sends_nothing(tmp_path: Path) -> None:
+    """`berlin login` alone asks for no password: nobody has named a service."""
+    ended = await Cli(tmp_path).run("login", "--account", "a", "--password-stdin", stdin="secret\n")
+    assert (ended.code, ended.out) == (2, "")
+    assert "where is berlin?" in ended.err
+
+
+async def test_remove_takes_table_and_login(tmp_path: Path) -> None:
+    """`berlin remove` takes the table, the login and the default, and leaves comments."""
+    cli = Cli(tmp_path)
+    async with open_openai() as site:
+        await cli.run("add", site.url, "--password-stdin", stdin=f"{KEY}\n")
+    cli.config.write_text("# mine\n" + cli.config.read_text())
+    ended = await cli.run("remove", "openai-compatible")
+    assert (ended.code, ended.err) == (0, "")
+    assert "openai-compatible" not in cli.config.read_text()
+    assert cli.config.read_text().startswith("# mine\n")
+    assert KEY not in (cli.data / "logins.json").read_text()
+    again = await cli.run("remove", "openai-compatible")
+    assert again.code == 2
