@@ -175,7 +175,6 @@ def _judge(task: Task, answer: Accumulator) -> str:
 async def _small_model() -> AsyncIterator[Provider]:
     """Give a provider over the small model."""
     python = ENVIRONMENT / "bin" / "python"
-    file = folder / "model.gguf"
     file = next(ENVIRONMENT.glob(f"lib/python3*/site-packages/{MODEL}"))
     server = await asyncio.create_subprocess_exec(
         python,

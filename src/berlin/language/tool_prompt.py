@@ -84,6 +84,9 @@ class ToolPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         json_correction: the question after an answer that is not the JSON asked for.
         max_chars: about how long the list of tools may be; descriptions are cut to fit, but
             never names, required arguments or choices.
+        max_result_chars: how much of a tool's result is sent, for a service that refuses long
+            messages: the middle of a longer one is left out, and the model reads how much that
+            is. 0 sends all of it.
     """
 
     fence: str = "tool:{name}"
@@ -105,6 +108,7 @@ class ToolPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     json: str = JSON_FORM
     json_correction: str = JSON_CORRECTION
     max_chars: int = 8_000
+    max_result_chars: int = 0
 
     def __post_init__(self) -> None:
         before, name, behind = self.fence.partition("{name}")
@@ -115,6 +119,8 @@ class ToolPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
         if behind:
             raise ValueError("fence must end with {name}")
+        if self.max_chars < 0 or self.max_result_chars < 0:
+            raise ValueError("max_chars and max_result_chars must not be negative")
         for field, names in _PLACEHOLDERS.items():
             given = dict.fromkeys(("fence", *names), "x")
             try:

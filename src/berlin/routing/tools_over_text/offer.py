@@ -34,14 +34,18 @@ class Offer(msgspec.Struct, frozen=True):
     response_format: ResponseFormat | None = None
 
     @classmethod
-    def of(cls, request: ChatRequest, prompt: ToolPrompt) -> Offer:
-        """Return what a request offers. Tools that only the service could run are left out."""
+    def of(cls, request: ChatRequest, prompt: ToolPrompt, *, takes_json: bool = False) -> Offer:
+        """Return what a request offers.
+
+        Tools that only the service could run are left out, and so is the form of the answer
+        where the service itself takes it.
+        """
         return cls(
             prompt,
             tuple(tool for tool in request.tools if not tool.hosted),
             request.tool_choice,
             request.parallel_tool_calls is False,
-            request.response_format,
+            None if takes_json else request.response_format,
         )
 
     @property

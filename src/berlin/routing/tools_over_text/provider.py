@@ -42,6 +42,7 @@ class ToolsOverText:
         mode: `emulate`; `ignore`, which drops the tools and says so; `refuse`.
         prompt: the words.
         takes_images: whether the service does.
+        takes_json: whether it takes a form of the answer.
         keeps_conversations: whether it does: then a further question is one in that conversation.
     """
 
@@ -52,17 +53,19 @@ class ToolsOverText:
         prompt: ToolPrompt = ToolPrompt(),  # noqa: B008  # frozen
         *,
         takes_images: bool = False,
+        takes_json: bool = False,
         keeps_conversations: bool = False,
     ) -> None:
         self.inner = inner
         self._mode = mode
         self._prompt = prompt
         self._takes_images = takes_images
+        self._takes_json = takes_json
         self._keeps_conversations = keeps_conversations
 
     def bursts(self, request: ChatRequest) -> Bursts:
         """Answer a request; see `Provider`. Raises InvalidRequestError if tools are refused."""
-        is_plain = not request.tools and request.response_format is None
+        is_plain = not request.tools and (self._takes_json or request.response_format is None)
         if is_plain and len(request.messages) <= LONG_CONVERSATION and not _has_calls(request):
             return self.inner.bursts(request)
         if self._mode == "refuse" and request.tools:
@@ -82,7 +85,7 @@ class ToolsOverText:
     async def _answer(
         self, request: ChatRequest, dropped: tuple[str, ...]
     ) -> AsyncGenerator[Burst]:
-        offer = Offer.of(request, self._prompt)
+        offer = Offer.of(request, self._prompt, takes_json=self._takes_json)
         if offer.tools or offer.response_format is not None:
             require_checker()  # before anything is sent
         renderer = Renderer(request, offer, takes_images=self._takes_images)

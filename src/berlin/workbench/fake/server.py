@@ -71,7 +71,9 @@ async def open_fake(
         raise ConfigurationError(
             f"a fake is for this machine only; {host} can be reached by others"
         )
-    desk = _Desk(recipe, provider, HandedOut(credentials, lifetime_s), note)
+    chooses_id = recipe.conversations is not None and recipe.conversations.id == "client"
+    chosen = ["conversation_id"] if chooses_id else []
+    desk = _Desk(recipe, provider, HandedOut(credentials, lifetime_s, chosen), note)
 
     @web.middleware
     async def serve(request: web.Request, handler: Handler) -> web.StreamResponse:

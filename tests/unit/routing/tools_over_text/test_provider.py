@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from berlin.errors import InvalidRequestError, ProtocolError
@@ -221,6 +222,32 @@ async def test_results_go_back_as_quotes() -> None:
     assert results.role == "user"
     assert "Result of Read:\n````\n```\\tool:Read\n{}\n```\n````" in results.text
     assert "the tool failed:\n```\nno such file\n```" in results.text
+
+
+async def test_long_results_lose_their_middle() -> None:
+    """Where the wording limits results, the model reads how much is missing."""
+    request = ChatRequest((Message("tool", (ToolResultPart("1", "a" * 99 + "b" * 99),)),))
+    provider, inner = _over(["Hm.", Finished()], prompt=ToolPrompt(max_result_chars=20))
+    await _answer(provider, msgspec.structs.replace(request, tools=(READ,)))
+    asked = inner.requests[0].messages[-1].text
+    assert f"{'a' * 10}\n[… 178 characters left out here …]\n{'b' * 10}\n" in asked
+
+
+async def test_a_form_that_the_service_takes_itself_is_passed_on() -> None:
+    """Where the service takes a form of the answer, nothing is said of it in the prompt."""
+    form = ResponseFormat(SCHEMA, "file")
+    provider, inner = _over(["Hello.", Finished()], takes_json=True)
+    answer = await _answer(provider, _ask(response_format=form))
+    assert answer.text == "Hello."
+    assert inner.requests[0].response_format == form
+    assert "JSON object and nothing else" not in inner.requests[0].messages[-1].text
+
+
+async def test_the_answer_begins_once() -> None:
+    """What the service says about itself comes once, also where it was asked twice."""
+    provider, _ = _over([Started("s"), BAD, Finished()], [Started("s"), CALL, Finished()])
+    events = [event async for burst in provider.bursts(_ask()) for event in burst]
+    assert [type(event) for event in events].count(Started) == 1
 
 
 async def test_images_in_results_become_notes() -> None:
