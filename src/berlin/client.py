@@ -9,6 +9,7 @@ from typing import Any, NoReturn, Self
 
 import msgspec
 
+from berlin.auth.access import AccessToken
 from berlin.auth.contract import Person
 from berlin.config import (
     Config,
@@ -229,6 +230,20 @@ class Berlin(SeedProvider):
             BerlinError: if that fails.
         """
         await self._inner.check()
+
+    async def token(self) -> AccessToken:
+        """Return a token that is valid now, by a login if need be.
+
+        It is the one that requests use: all programs with the same token store share one login.
+
+        Raises:
+            BerlinError: if that fails.
+        """
+        return await self._need_service("takes no token").access_token()
+
+    def reject_token(self, token: str) -> None:
+        """Hand back a token that the service refused: the next one is another."""
+        self._need_service("takes no token").reject_token(Secret(token))
 
     async def log_in(self, person: Person | None) -> None:
         """Log in anew, also where that needs a person (a device code), and keep the token.

@@ -9,6 +9,7 @@ from typing import Self
 
 import msgspec
 
+from berlin.auth.access import AccessToken
 from berlin.auth.contract import Person
 from berlin.config import (
     Config,
@@ -180,6 +181,18 @@ class RecipeProvider(ChatProvider):
             BerlinError: if that fails.
         """
         await self._http.check()
+
+    async def access_token(self) -> AccessToken:
+        """Return a token that is valid now, by a login if need be.
+
+        Raises:
+            BerlinError: if that fails.
+        """
+        return await self._http.token()
+
+    def reject_token(self, token: Secret) -> None:
+        """Hand back a token that the service refused: the next one is another."""
+        self._auth.reject(token)
 
     async def log_in(self, person: Person | None) -> None:
         """Log in anew, also where that needs a person (a device code), and keep the token.

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from berlin.errors import ConfigurationError, InvalidRequestError, ProtocolError
+from berlin.errors import BerlinError, ConfigurationError, InvalidRequestError, ProtocolError
 from berlin.formats.contract import Format, SessionFormat
 from berlin.recipes.recipe import Recipe, parse_recipe
 from berlin.types import ChatRequest, HttpRequest, HttpResponse
+from berlin.types.socket import SocketDialog
 from support.described import describe
 
 BOUNDED = settings(
@@ -103,6 +104,38 @@ capabilities = ["tools"]
 fetch = { path = "/m", list = "/data" }
 """,
 )
+SOCKET = describe(
+    """
+framing = "ndjson"
+text = ["/data/?isInput=false/t", "/parts/*/t"]
+text_of = "/data/id"
+kind = "/event"
+kinds = { tok = "text", all = "replace", end = "end" }
+error = "/data/?isError=true/why"
+ends = "finish_reason"
+""",
+    """
+path = "/ws/{hash}"
+query = { EIO = "4" }
+json = { event = "ask", data = { q = "{prompt}", h = "{hello}", n = "{history}" } }
+[[chat.prepare]]
+path = "/join"
+take = { hash = "/id" }
+[chat.socket]
+protocol = "socket.io"
+auth = { id = "{uuid4}" }
+only = { "/data/id" = "{uuid4}" }
+last = { event = "bye" }
+close_codes = { 4001 = "authentication" }
+[[chat.socket.before]]
+when = { "/event" = "hello" }
+take = { hello = "/data/x" }
+send = { event = "hi", args = ["{hello}"] }
+[[chat.socket.replies]]
+when = { "/event" = "ping" }
+send = { event = "pong" }
+""",
+)
 POLLED = describe(
     'framing = "json"\ntext = "/t"\nfinish_reason = "/s"',
     """
@@ -127,7 +160,7 @@ flow = "oauth2"
 grant = "client_credentials"
 token_url = "/token"
 """
-TREES = [tomllib.loads(text) for text in (BERLIN, FULL, POLLED, EXTENDING)]
+TREES = [tomllib.loads(text) for text in (BERLIN, FULL, SOCKET, POLLED, EXTENDING)]
 
 
 def parsed(text: str) -> Recipe | None:
@@ -160,10 +193,31 @@ def try_out(recipe: Recipe) -> None:
         except (InvalidRequestError, ProtocolError):
             continue
         assert ".." not in last.path.split("/")
+        if last.socket is not None:
+            play(last.socket())
     decoder = chat.decoder()
     decoder.feed(b'{"t":"x","data":{"t":1}}\n\ndata: {"t":[]}\n\n[1,')
     decoder.finish()
     assert len(chat.describe_error(b'{"message":"x"}')) <= 300
+
+
+def play(dialog: SocketDialog) -> None:
+    """Say something on the socket of a recipe: what it answers is text, or an error of ours."""
+    try:
+        dialog.begin()
+        for frame in (
+            '0{"sid":"a"}',
+            "40",
+            '42["hello",{"x":"y"}]',
+            '42["tok",{"t":"a"}]',
+            "{}",
+            "2",
+        ):
+            dialog.receive(frame)
+    except BerlinError:
+        pass
+    dialog.end()
+    dialog.closed(1000, "")
 
 
 def sent_with(chat: Format, request: ChatRequest, answer: HttpResponse) -> HttpRequest:
@@ -189,6 +243,7 @@ WORDS = (
     *("{model}", "{conv}", "{nobody}", "{{prompt}}", "x{prompt}y", "/{model}", "https://{model}/"),
     *("described", "openai-chat", "anthropic-messages", "ollama-chat", "none", "login", "api-key"),
     *("{sid}", "{token}", "{sha256:{prompt}}", "{now:%Y}", "{unix:x}", "{{a}}", "{null}", "{f}/a"),
+    *("/*/t", "/?a=b/t", "/?a", "/a/*", "socket.io", "signalr", "graphql", "{hello}", "{history}"),
     *("ndjson", "sse", "json", "text", "sse-text", "array", "last", "apart", "skip", "error"),
     *("GET", "berlin", "a\r\nb", "\0", '"', "`", "at `$.x`", "...", "é", "http://x.example", "1"),
 )
@@ -206,6 +261,7 @@ KEYS = st.sampled_from(
         *("poll_s", "messages", "item", "roles", "templates", "between", "options", "rename"),
         *("stream", "framing", "text", "kind", "kinds", "done", "error", "error_codes", "ends"),
         *("let", "after", "once", "follow", "success", "refused_at", "hosts", "field", "meta"),
+        *("socket", "protocol", "before", "replies", "only", "when", "send", "last", "text_of"),
         *("script", "at", "decode", "pointer", "value", "prefix"),
         *("take", "header", "cookie", "models", "fetch", "list", "extends", "a", "`", "...", "0"),
     ]

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from berlin.language.conversation import MessagesMap
+from berlin.language.socket import SocketMap
 from berlin.language.step import Step
 from berlin.language.stream import StreamMap
 
@@ -37,6 +38,7 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             not matter.
         let: placeholders with a value that all requests of a chat share, such as
             `nonce = "{random_hex:16}"`.
+        socket: the WebSocket that the chat goes over, if it is one.
         poll_s: seconds between two questions, where the same request is sent until the answer
             has a finish reason.
         messages: what form the conversation takes.
@@ -59,6 +61,7 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prepare: list[Step] = []
     after: list[Step] = []
     let: dict[str, str] = {}
+    socket: SocketMap | None = None
     poll_s: float | None = None
     messages: MessagesMap = MessagesMap()
     options: str | None = None
@@ -79,6 +82,7 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     "multipart",
                     "prepare",
                     "poll_s",
+                    "socket",
                     "options",
                     "stream",
                 )

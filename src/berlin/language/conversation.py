@@ -101,7 +101,11 @@ class ConversationMap:
                 raise InvalidRequestError.about("messages", "must be a list with a message")
             messages = tuple(self._decode(n, item) for n, item in enumerate(items))
         else:
-            messages = (Message.of("user", _text(values["prompt"], "prompt")),)
+            earlier = values.get("history") if self._has_history else None
+            messages = (
+                *(self._decode(n, m) for n, m in enumerate(earlier or ())),
+                Message.of("user", _text(values["prompt"], "prompt")),
+            )
         system = values.get("system")
         return (Message.of("system", system), *messages) if isinstance(system, str) else messages
 

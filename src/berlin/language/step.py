@@ -118,7 +118,9 @@ class CompiledStep:
             # Behind the base URL it would be a part of the host's name.
             raise ConfigurationError(f"the path {step.path!r} must begin with a slash")
         for name, value in step.headers.items():
-            if not _HEADER_NAME.fullmatch(name) or not fits_header(value):
+            # What is inside a function, such as the lines that are signed, is not sent as it is.
+            literal = "".join(piece for piece in parse_text(value) if isinstance(piece, str))
+            if not _HEADER_NAME.fullmatch(name) or not fits_header(literal):
                 raise ConfigurationError(f"the header {name!r} cannot be sent")
         if self.encoding in ("form", "multipart"):
             _check_fields(getattr(step, self.encoding))

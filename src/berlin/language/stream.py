@@ -17,10 +17,10 @@ from berlin.errors import (
     RequestRejectedError,
     ServiceUnavailableError,
 )
-from berlin.language.typed import Accessor, CompiledDocument, Pointer
+from berlin.language.typed import Accessor, AnyDocument, CompiledDocument, Pointer
 from berlin.types import FinishReason
 from berlin.wire.framings import FramingName
-from berlin.wire.pointer import is_index, parse_pointer
+from berlin.wire.pointer import is_index, is_special, parse_pointer
 from berlin.wire.status import describe_error, is_error_status
 
 Meaning: TypeAlias = Literal["text", "replace", "reasoning", "end", "error", "skip"]
@@ -97,6 +97,8 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         unauthorized: codes that mean: the token is no longer good.
         ends: `body`, if the end of the body is the end of the answer; `finish_reason`, if an
             answer without one (or without `done`, or an object of the kind `end`) was cut off.
+        text_of: pointers to an id of the message that the text belongs to, where an answer has
+            several: cumulative text begins anew with each, and a blank line comes between them.
     """
 
     framing: FramingName
@@ -122,6 +124,7 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     error_codes: dict[str, ErrorWord] = {}
     unauthorized: tuple[int | str, ...] = (401, "401")
     ends: Ends = "body"
+    text_of: str | list[str] = []
 
 
 class CompiledStream:
@@ -130,13 +133,18 @@ class CompiledStream:
     Args:
         stream: the description.
         is_polled: whether the service is asked again and again until there is a finish reason.
+        is_open_ended: whether a finish reason ends the answer, as on a WebSocket that stays open.
 
     Raises:
         ConfigurationError: if a pointer is none, or the description cannot be right.
     """
 
-    def __init__(self, stream: StreamMap, *, is_polled: bool = False) -> None:
+    def __init__(
+        self, stream: StreamMap, *, is_polled: bool = False, is_open_ended: bool = False
+    ) -> None:
         self.described = stream
+        # Where nothing else ends the answer: the next question's would follow.
+        self.stops_at_reason = is_polled or is_open_ended
         self.is_polled = is_polled
         self.text = _pointers(stream.text)
         if not self.text and stream.framing in ("text", "sse-text"):
@@ -190,7 +198,14 @@ class CompiledStream:
             for pointer in (*self.error_message, *self.error_code)
             if not any(_is_other_form(pointer, text) for text in texts)
         }
-        document = CompiledDocument(texts, sorted((more | explanations) - set(texts)))
+        self.text_of = _pointers(stream.text_of)
+        more |= set(self.text_of)
+        document: CompiledDocument | AnyDocument
+        if any(map(is_special, (*texts, *more, *self.error_message, *self.error_code))):
+            explanations = {*self.error_message, *self.error_code}
+            document = AnyDocument(self.text)
+        else:
+            document = CompiledDocument(texts, sorted((more | explanations) - set(texts)))
         self.decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(document.type)
         self.read_text = _first([document.reader(pointer) for pointer in self.text])
         self.read_kind = document.reader(self.kind) if self.kind else None

@@ -146,6 +146,45 @@ class CompiledDocument:
         return steps, None if node.is_text else rest
 
 
+class AnyDocument:
+    """Readers like those of `CompiledDocument`, for pointers with conditions: slower, since the
+    whole document is decoded.
+    """
+
+    type = dict[str, Any]
+
+    def __init__(self, text: Iterable[Pointer]) -> None:
+        self._text = frozenset(text)
+
+    def reader(self, pointer: Pointer) -> Accessor:
+        """Return a function that reads the value at a pointer: `UNSET` where there is none."""
+        is_text = pointer in self._text
+
+        def read(document: Any) -> Any:
+            value = get_at(document, pointer)
+            if value is MISSING:
+                return UNSET
+            if is_text and value is not None and not isinstance(value, str):
+                where = "/".join(("", *pointer))
+                raise msgspec.ValidationError(
+                    f"Expected `str | null`, got `{type(value).__name__}` - at `{where}`"
+                )
+            return value
+
+        return read
+
+    def counter(self, pointers: Iterable[Pointer]) -> Callable[[list[Any]], int]:
+        """Return a function that tells how many documents have nothing at any of the pointers."""
+        watch = self.watcher(pointers)
+        return lambda documents: len(documents) - sum(map(watch, documents))
+
+    def watcher(self, pointers: Iterable[Pointer]) -> Callable[[Any], bool]:
+        """Return a function that tells whether anything stands at one of the pointers."""
+        pointers = list(pointers)
+        nothing = (MISSING, None)
+        return lambda document: any(get_at(document, p) not in nothing for p in pointers)
+
+
 def _type_of(node: _Node) -> Any:
     if node.is_text:
         return str | None

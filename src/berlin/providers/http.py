@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
+from berlin.auth.access import AccessToken
 from berlin.auth.contract import Authenticator, Person
 from berlin.errors import AuthenticationError, BerlinError, EmptyResponseError, ProtocolError
 from berlin.formats.contract import Exchange, Format, SessionFormat
@@ -101,7 +102,7 @@ class HttpProvider:
                                     yield _in_conversation(events, call)
                                 if decoder.failure is not None:
                                     raise self._explained(decoder.failure, head, begun)
-                            if data and self._format.poll_s is None:
+                            if data and self._format.poll_s is None and call.socket is None:
                                 await _drain(answer)
                         finally:
                             answer.close()
@@ -145,6 +146,15 @@ class HttpProvider:
         """
         with Stopwatch(self._timeouts) as watch:
             await self.told_safely(self._token(watch))
+
+    async def token(self) -> AccessToken:
+        """Return a token that is valid now, by a login if need be.
+
+        Raises:
+            BerlinError: if that fails.
+        """
+        with Stopwatch(self._timeouts) as watch:
+            return await self.told_safely(watch.wait(self._auth.access(self.send)))
 
     async def log_in(self, person: Person | None) -> None:
         """Log in anew, also where that needs a person (a device code), and keep the token.

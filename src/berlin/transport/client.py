@@ -18,8 +18,12 @@ from yarl import URL
 from berlin.errors import BerlinError, ConfigurationError, InvalidRequestError
 from berlin.transport.pools import Pools
 from berlin.transport.response import Response
+from berlin.transport.sender import Answer
+from berlin.transport.socket import LIMITS, RefusedSocket, SocketAnswer, refuse_redirects
 from berlin.transport.translate import LIBRARY_ERRORS, translate
 from berlin.types import Endpoint, HttpRequest, Secret
+from berlin.types.socket import SocketDialog
+from berlin.wire.framings.contract import MAX_DOCUMENT_BYTES
 from berlin.wire.inflate import ACCEPT_ENCODING
 
 LONG_BODY_BYTES = 64 * 1024
@@ -41,9 +45,10 @@ class Transport:
             **dict(endpoint.headers),
         }
         self._pools = Pools()
+        self._sockets: Pools | None = None
         self._errors = LIBRARY_ERRORS
 
-    async def open(self, request: HttpRequest, connect_timeout: float) -> Response:
+    async def open(self, request: HttpRequest, connect_timeout: float) -> Answer:
         """Send a request and return the answer once its headers are there; it must be closed.
 
         Args:
@@ -55,6 +60,8 @@ class Transport:
             ProtocolError: if it is not HTTP.
             InvalidRequestError: if HTTP cannot carry it; nothing was sent.
         """
+        if request.socket is not None:
+            return await self._open_socket(request, request.socket())
         for last in (False, True):
             try:
                 answer = await self._send(request, connect_timeout)
@@ -91,9 +98,41 @@ class Transport:
             timeout=_limits(connect_timeout),
         )
 
+    async def _open_socket(self, request: HttpRequest, dialog: SocketDialog) -> Answer:
+        if self._sockets is None:
+            self._sockets = Pools((refuse_redirects,))
+        try:
+            session = await self._sockets.session(self._connector)
+            socket = await session.ws_connect(
+                self._url(request),
+                params=_reveal(request.query) or None,
+                headers={**self._headers, **_reveal(request.headers)},
+                protocols=dialog.subprotocols,
+                proxy=self._http_proxy(),
+                timeout=LIMITS,
+                max_msg_size=MAX_DOCUMENT_BYTES,
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            if error.status != 101:
+                return RefusedSocket(error)
+            failure = translate(error, self._endpoint)
+        except self._errors as error:
+            failure = translate(error, self._endpoint)
+        else:
+            answer = SocketAnswer(socket, dialog, self._endpoint)
+            try:
+                await answer.begin()
+            except BaseException:
+                answer.close()
+                raise
+            return answer
+        raise failure
+
     async def aclose(self) -> None:
         """Close the connections of the running loop."""
         await self._pools.aclose()
+        if self._sockets is not None:
+            await self._sockets.aclose()
 
     def _url(self, request: HttpRequest) -> str | URL:
         path = request.path

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import weakref
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from typing import Any
 
 import aiohttp
@@ -19,9 +19,13 @@ class Pools:
 
     A session ends with `aclose()`, with its loop (`asyncio.run` ends it in order), or when this
     object is dropped.
+
+    Args:
+        middlewares: what every request of a session goes through.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, middlewares: Sequence[aiohttp.ClientMiddlewareType] = ()) -> None:
+        self._middlewares = middlewares
         self._pools: dict[asyncio.AbstractEventLoop, _Pool] = {}
         weakref.finalize(self, _drop_pools, self._pools)
         _POOLS.add(self)
@@ -37,7 +41,7 @@ class Pools:
         if pool is None or pool.session.closed:
             self._forget_closed_loops()
             # Nothing may be awaited between the look and the entry: two requests, one pool.
-            pool = self._pools[loop] = _Pool(connect())
+            pool = self._pools[loop] = _Pool(connect(), self._middlewares)
             await pool.bind_to_loop()
         return pool.session
 
@@ -66,7 +70,11 @@ class Pools:
 class _Pool:
     """The session of one loop, closed by the loop's own end if nobody closes it before."""
 
-    def __init__(self, connector: aiohttp.BaseConnector) -> None:
+    def __init__(
+        self,
+        connector: aiohttp.BaseConnector,
+        middlewares: Sequence[aiohttp.ClientMiddlewareType],
+    ) -> None:
         self.session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -74,6 +82,7 @@ class _Pool:
             skip_auto_headers=("Content-Type",),
             trust_env=False,
             read_bufsize=READ_BUFFER_BYTES,
+            middlewares=middlewares,
         )
         self._keeper = _close_with_loop(self.session)
 

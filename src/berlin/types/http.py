@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from berlin.types.secret import Secret
+from berlin.types.socket import SocketDialog
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -30,6 +31,7 @@ class HttpRequest(msgspec.Struct, frozen=True, repr_omit_defaults=True):
         is_found: whether the path comes out of an answer: then it may only lead to the endpoint's
             own origin, or to a host that the recipe lists.
         conversation_id: the service's id of the conversation, where it is known before the answer.
+        socket: what is said on a WebSocket, if the request opens one; made anew each time.
         after: requests to send when the answer is complete, such as one that closes a session.
     """
 
@@ -41,6 +43,7 @@ class HttpRequest(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     dropped: tuple[str, ...] = ()
     is_found: bool = False
     conversation_id: str = ""
+    socket: Callable[[], SocketDialog] | None = None
     after: tuple[HttpRequest, ...] = ()
 
     def __repr__(self) -> str:

@@ -1,13 +1,22 @@
-"""JSON Pointer (RFC 6901): the only way in which a recipe names a value in an answer."""
+"""JSON Pointer (RFC 6901): the only way in which a recipe names a value in an answer.
+
+Two segments mean more than in the RFC, where there is no member or item of that name: `*` is each
+item of a list, and `?name=value` (or `?name!=value`, or `?name`) goes on only in an object whose
+member is as it says. The texts of several values are joined; of other values the first counts.
+"""
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any, Final
+
+import msgspec
 
 from berlin.errors import ConfigurationError
 
 MAX_SEGMENTS = 64
+_TEST = re.compile(r"\?([^=!?]{1,80}?)(?:(!?=)(.{0,200}))?", re.DOTALL)
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
@@ -36,7 +45,20 @@ def parse_pointer(text: str) -> tuple[str, ...]:
         )
     if text.count("/") > MAX_SEGMENTS:
         raise ConfigurationError(f"{text[:40]!r}… has more than {MAX_SEGMENTS} segments")
-    return tuple(segment.replace("~1", "/").replace("~0", "~") for segment in text[1:].split("/"))
+    segments = tuple(s.replace("~1", "/").replace("~0", "~") for s in text[1:].split("/"))
+    for segment in segments:
+        if segment.startswith("?") and not _TEST.fullmatch(segment):
+            raise ConfigurationError(
+                f"{segment[:80]!r} is not a condition; write ?name=value, ?name!=value or ?name"
+            )
+    if segments[-1].startswith("?"):
+        raise ConfigurationError(f"{text[:80]!r} ends with a condition: a value comes after it")
+    return segments
+
+
+def is_special(pointer: tuple[str, ...]) -> bool:
+    """Tell whether a pointer has a segment that means more than its name."""
+    return any(segment == "*" or segment.startswith("?") for segment in pointer)
 
 
 def is_index(segment: str) -> bool:
@@ -46,18 +68,66 @@ def is_index(segment: str) -> bool:
 
 def get_at(document: Any, pointer: tuple[str, ...]) -> Any:
     """Return the value at a pointer, or `MISSING`."""
+    whole = document
     for segment in pointer:
         if isinstance(document, dict):
             if segment not in document:
-                return MISSING
+                return _joined(_select(whole, pointer)) if is_special(pointer) else MISSING
             document = document[segment]
         elif isinstance(document, list):
             if not is_index(segment) or int(segment) >= len(document):
-                return MISSING
+                return _joined(_select(whole, pointer)) if is_special(pointer) else MISSING
             document = document[int(segment)]
         else:
             return MISSING
     return document
+
+
+def _select(document: Any, pointer: tuple[str, ...]) -> list[Any]:
+    """Return all values that a pointer with conditions finds."""
+    found = [document]
+    for segment in pointer:
+        below: list[Any] = []
+        for value in found:
+            if isinstance(value, dict) and segment in value:
+                below.append(value[segment])
+            elif segment == "*" and isinstance(value, list):
+                below += value
+            elif segment.startswith("?") and isinstance(value, dict):
+                below += [value] if _holds(segment, value) else []
+            elif isinstance(value, list) and is_index(segment) and int(segment) < len(value):
+                below.append(value[int(segment)])
+        found = below
+    return found
+
+
+def _joined(values: list[Any]) -> Any:
+    texts = [value for value in values if isinstance(value, str)]
+    if texts:
+        return "".join(texts)
+    return next((value for value in values if value is not None), values[0] if values else MISSING)
+
+
+@lru_cache(maxsize=1024)
+def _test(segment: str) -> tuple[str, str, Any]:
+    """Return the parts of a condition: the member, how it is compared, and with what."""
+    found = _TEST.fullmatch(segment)
+    if found is None:
+        return segment[1:], "", None
+    word = found[3] or ""
+    try:
+        value = msgspec.json.decode(word)
+    except msgspec.DecodeError:
+        value = word
+    return found[1], found[2] or "", value
+
+
+def _holds(segment: str, value: dict[str, Any]) -> bool:
+    name, how, wanted = _test(segment)
+    if not how:
+        return value.get(name) not in (None, False, "", [], {})
+    is_equal = name in value and value[name] == wanted and type(value[name]) is type(wanted)
+    return is_equal == (how == "=")
 
 
 def first_at(document: Any, pointers: tuple[tuple[str, ...], ...]) -> Any:
@@ -71,15 +141,23 @@ def first_at(document: Any, pointers: tuple[tuple[str, ...], ...]) -> Any:
 
 def set_at(document: Any, pointer: tuple[str, ...], value: Any) -> None:
     """Put a value at a pointer, making the objects and lists on the way."""
-    for segment, below in zip(pointer, (*pointer[1:], None), strict=True):
+    for n, segment in enumerate(pointer):
+        if segment.startswith("?") and isinstance(document, dict):
+            name, how, wanted = _test(segment)
+            document |= {name: wanted} if how == "=" else {name: True} if not how else {}
+            return set_at(document, pointer[n + 1 :], value)
+        segment = "0" if segment == "*" else segment
+        below = next((s for s in pointer[n + 1 :] if not s.startswith("?")), None)
+        is_object = n + 1 < len(pointer) and pointer[n + 1].startswith("?")
         found = get_at(document, (segment,))
         if below is None:
             found = value
         elif not isinstance(found, dict | list):
-            found = [] if is_index(below) else {}
+            found = {} if is_object else [] if below == "*" or is_index(below) else {}
         if isinstance(document, list):
             document.extend([None] * (int(segment) + 1 - len(document)))
             document[int(segment)] = found
         else:
             document[segment] = found
         document = found
+    return None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from berlin.auth.attach import Attach, Attachment, attachments
 from berlin.auth.flows.command import CommandMap
@@ -12,11 +13,14 @@ from berlin.auth.flows.oauth2 import OAuth2Map
 from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
 from berlin.formats.contract import Exchange, SessionFormat
 from berlin.language.place import Place
+from berlin.language.socket import SocketMap
 from berlin.language.step import CompiledStep, Step
 from berlin.language.stream import StreamMap
 from berlin.recipes.recipe import Recipe
 from berlin.types import ChatRequest, HttpRequest, Message, Secret
+from berlin.types.socket import SocketDialog
 from berlin.wire.framings import FRAMINGS
+from berlin.wire.sockets import IN_WORDS
 from berlin.workbench.received import listed
 
 SHOWN = "***"
@@ -142,11 +146,37 @@ def _chat(recipe: Recipe, prompt: str) -> Iterator[str]:
                 call = attachment.apply(call, Secret(SHOWN), shown)
         yield from _request(recipe, call)
         yield from _takes(step)
+        if call.socket is not None and recipe.chat.socket is not None:
+            yield from _socket(recipe.chat.socket, call.socket())
         for after in call.after:
             yield "after the answer:"
             yield from _request(recipe, after)
     if recipe.chat.poll_s is not None:
         yield f"again and again, every {recipe.chat.poll_s:g} s, until there is a finish reason"
+
+
+def _socket(described: SocketMap, dialog: SocketDialog) -> Iterator[str]:
+    """Say what goes over a WebSocket, with the question as it will be sent."""
+    yield f"   as a WebSocket: {IN_WORDS[described.protocol]}"
+    for step in described.before:
+        if step.when:
+            yield f"   waits for a message with {_members_of(step.when)}"
+            yield from (f"   takes {name} from {place}" for name, place in step.take.items())
+        if step.send is not None:
+            yield f"   sends {json.dumps(step.send, ensure_ascii=False)}"
+    values = {name: name.upper() for step in described.before for name in step.take}
+    yield f"   sends {json.dumps(dialog.question_with(values), ensure_ascii=False)}"
+    for reply in described.replies:
+        sent = json.dumps(reply.send, ensure_ascii=False)
+        yield f"   answers a message with {_members_of(reply.when)}: {sent}"
+    if described.only:
+        yield f"   only messages with {_members_of(described.only)} count"
+    if described.last is not None:
+        yield f"   sends {json.dumps(described.last, ensure_ascii=False)} after the answer"
+
+
+def _members_of(when: Mapping[str, Any]) -> str:
+    return " and ".join(f"{pointer} = {json.dumps(value)}" for pointer, value in when.items())
 
 
 def _requests(steps: list[CompiledStep], exchange: Exchange) -> Iterator[tuple[Step, HttpRequest]]:

@@ -91,3 +91,51 @@ def test_putting_a_value() -> None:
     set_at(document, ("a", "b", "c"), 2)
     set_at(document, ("d",), 3)
     assert document == {"a": {"x": 1, "b": {"c": 2}}, "d": 3}
+
+
+PARTS = {
+    "kind": "answer",
+    "parts": [
+        {"thought": True, "text": "hm "},
+        {"text": "a"},
+        {"thought": False, "text": "b", "n": 1},
+        {"text": None},
+        7,
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("pointer", "value"),
+    [
+        ("/parts/*/text", "hm ab"),
+        ("/parts/*/?thought=true/text", "hm "),
+        ("/parts/*/?thought!=true/text", "ab"),
+        ("/parts/*/?thought/text", "hm "),
+        ("/parts/*/n", 1),
+        ("/?kind=answer/parts/1/text", "a"),
+        ("/?kind=other/parts/1/text", MISSING),
+        ("/parts/*/?n=1/text", "b"),
+        ('/parts/*/?n="1"/text', MISSING),
+        ("/parts/*/nobody", MISSING),
+        ("/kind/*", MISSING),
+    ],
+)
+def test_items_and_conditions(pointer: str, value: object) -> None:
+    """`*` is each item, `?name=value` a condition; texts are joined, else the first counts."""
+    assert get_at(PARTS, parse_pointer(pointer)) == value
+
+
+@pytest.mark.parametrize("pointer", ["/a/?", "/a/?=x/b", "/a/?b=1", "/?b"])
+def test_d01_conditions_that_are_none(pointer: str) -> None:
+    """A condition without a member, or without a value after it, is a mistake."""
+    with pytest.raises(ConfigurationError):
+        parse_pointer(pointer)
+
+
+@pytest.mark.parametrize("pointer", ["/parts/*/?thought=true/text", "/?kind=answer/a/b", "/a/*"])
+def test_a_condition_is_written_too(pointer: str) -> None:
+    """What is put at a pointer with conditions is found by it."""
+    document: dict[str, object] = {}
+    set_at(document, parse_pointer(pointer), "x")
+    assert get_at(document, parse_pointer(pointer)) == "x"

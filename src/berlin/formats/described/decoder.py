@@ -18,6 +18,8 @@ from berlin.wire.pointer import MISSING, first_at, get_at
 from berlin.wire.snippet import snippet
 from berlin.wire.status import error_in_answer
 
+MAX_MESSAGES = 10_000
+
 
 class MappedDecoder(DocumentDecoder):
     """Decodes one answer; see `EventDecoder`."""
@@ -29,8 +31,10 @@ class MappedDecoder(DocumentDecoder):
         super().__init__(framer, stream.decoder, described.ends)
         self._stream = stream
         self._cumulative = described.text_is == "cumulative"
-        self._is_plain = stream.read_kind is None and not self._cumulative
-        self._length = 0  # of the text that was handed on, where pieces are cumulative
+        self._is_plain = stream.read_kind is None and not self._cumulative and not stream.text_of
+        # Of the text that was handed on, for each message, where pieces are cumulative.
+        self._lengths: dict[str, int] = {}
+        self._message = ""
         self._tokens: dict[str, int] = {}
 
     def _take_all(self, documents: list[Any], events: list[StreamEvent]) -> None:
@@ -52,14 +56,15 @@ class MappedDecoder(DocumentDecoder):
 
     def _take(self, document: Any, events: list[StreamEvent]) -> bool:
         stream = self._stream
-        text = stream.read_text(document)
         if stream.read_kind is not None:
             kind = stream.read_kind(document)
             if not isinstance(kind, str) and stream.described.others == "skip":
                 return self._take_more(document, UNSET, events)
             meaning = stream.described.kinds.get(kind, "skip") if isinstance(kind, str) else "error"
+            text = UNSET if meaning == "skip" else stream.read_text(document)
             return self._take_kind(meaning, document, text, events)
-        self._add_text("text", text, events)
+        text = stream.read_text(document)
+        self._add_text("text", text, events, document)
         return self._take_more(document, text, events)
 
     def _take_kind(
@@ -72,7 +77,7 @@ class MappedDecoder(DocumentDecoder):
                 self._fail(document, self._stream.read(document, self._stream.error))
                 return False
             case "end":
-                self._add_text("text", text, events)
+                self._add_text("text", text, events, document)
                 self._answered = True
                 if not self._take_more(document, "", events):
                     return False
@@ -80,21 +85,30 @@ class MappedDecoder(DocumentDecoder):
                 self.done = True
                 return False
             case _:
-                self._add_text(meaning, text, events)
+                self._add_text(meaning, text, events, document)
                 return self._take_more(document, text or "", events)
 
-    def _add_text(self, meaning: Meaning, text: Any, events: list[StreamEvent]) -> None:
+    def _add_text(
+        self, meaning: Meaning, text: Any, events: list[StreamEvent], document: Any
+    ) -> None:
         if not text:
             return
         if meaning == "reasoning":
             events.append(ReasoningDelta(text))
             return
+        message = str(self._stream.read(document, self._stream.text_of))
+        length = self._lengths.get(message, 0)
         if self._cumulative or meaning == "replace":
             # What was handed on stays, also when the service writes it anew: the rest follows.
-            whole, text = text, text[self._length :]
-            self._length = max(self._length, len(whole))
+            whole, text = text, text[length:]
+            length = max(length, len(whole))
         else:
-            self._length += len(text)
+            length += len(text)
+        if text and self._message not in ("", message):
+            text = f"\n\n{text}"
+        self._message = message if text else self._message
+        if len(self._lengths) < MAX_MESSAGES or message in self._lengths:
+            self._lengths[message] = length
         self._answered = True
         if text:
             events.append(TextDelta(text))
@@ -174,7 +188,7 @@ class MappedDecoder(DocumentDecoder):
                 self._tokens[name] = count
                 tokens = self._tokens
                 self._usage = Usage(tokens.get("input_tokens", 0), tokens.get("output_tokens", 0))
-        if self._reason is not None and stream.is_polled:
+        if self._reason is not None and stream.stops_at_reason:
             self.done = True
         return described
 

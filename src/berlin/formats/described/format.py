@@ -48,6 +48,7 @@ class MappedFormat:
     Attributes:
         prepare: the requests before the chat itself.
         chat: the request whose answer streams.
+        after: the requests after the answer.
         poll_s: seconds between two questions, if the service is asked until it is ready.
 
     Raises:
@@ -59,10 +60,12 @@ class MappedFormat:
     ) -> None:
         if chat.stream is None or chat.path is None:
             raise ConfigurationError('[chat] needs path and [chat.stream], or a format = "…"')
+        _check_socket(chat)
         self.content_type = FRAMINGS[chat.stream.framing].content_type
         self.poll_s = chat.poll_s
         self._plan = ChatPlan(chat, session, f"{self.content_type}, */*;q=0.5")
-        self.prepare, self.chat = self._plan.prepare, self._plan.chat
+        plan = self._plan
+        self.prepare, self.chat, self.after = plan.prepare, plan.chat, plan.after
         self.session_names = self._plan.session_names
         # The step that carries the conversation: the chat itself, or one that prepares it.
         steps = (*self.prepare, self.chat)
@@ -77,7 +80,11 @@ class MappedFormat:
         if self._options_at is not None and not isinstance(get_at(tree, self._options_at), dict):
             raise ConfigurationError(f"options = {chat.options!r} names no object in the body")
         self._default_model = default_model
-        self._stream = CompiledStream(chat.stream, is_polled=chat.poll_s is not None)
+        self._stream = CompiledStream(
+            chat.stream,
+            is_polled=chat.poll_s is not None,
+            is_open_ended=chat.socket is not None,
+        )
         # Members of the options object that the protocol itself fills.
         body = self._carrier.body
         at = self._options_at or ()
@@ -202,6 +209,19 @@ class MappedFormat:
             for name, value in given.items()
             if name not in self._reserved
         }
+
+
+def _check_socket(chat: ChatMap) -> None:
+    if chat.socket is None:
+        return
+    if chat.json is None or chat.form is not None or chat.multipart is not None:
+        raise ConfigurationError("with [chat.socket] the message with the question is `json`")
+    if chat.stream is not None and chat.stream.framing != "ndjson":
+        raise ConfigurationError(
+            '[chat.socket] needs framing = "ndjson": each message is one JSON object'
+        )
+    if chat.poll_s is not None:
+        raise ConfigurationError("poll_s and [chat.socket] do not go together")
 
 
 def _parse_place(options: str | None) -> tuple[str, ...] | None:

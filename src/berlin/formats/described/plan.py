@@ -12,6 +12,7 @@ from berlin.language.chat import ChatMap
 from berlin.language.conversation import NAMES
 from berlin.language.functions import make_values
 from berlin.language.place import Place
+from berlin.language.socket import CompiledSocket
 from berlin.language.step import SESSION_NAMES, CompiledStep, Let, Step, compile_steps, read_object
 from berlin.language.template import ABSENT
 from berlin.types import ChatRequest, HttpRequest, HttpResponse
@@ -35,6 +36,7 @@ class ChatPlan:
     Attributes:
         prepare: the requests before the chat.
         chat: the request whose answer streams.
+        after: the requests after the answer.
         used: the placeholders that stand in any of them.
         session_names: those of the login.
 
@@ -59,13 +61,21 @@ class ChatPlan:
             chat.multipart,
             chat.headers,
         )
-        self.chat = CompiledStep(step, known, accept, found)
-        self._after = compile_steps(chat.after, known, found)
+        self._socket = None if chat.socket is None else CompiledSocket(chat.socket, known)
+        if self._socket is not None:
+            # The handshake has no body: what `json` says is the message with the question.
+            head = msgspec.structs.replace(step, method="GET", json=None)
+            self._handshake = CompiledStep(head, known, accept, found)
+        said = self._socket.taken if self._socket is not None else set()
+        self.chat = CompiledStep(step, known | said, accept, found)
+        self.after = compile_steps(chat.after, known, found)
         for after in chat.after:
             if after.take:
                 raise ConfigurationError(f"the step {after.path} in after takes values for nobody")
-        steps = (*self.prepare, self.chat, *self._after)
+        steps = (*self.prepare, self.chat, *self.after)
         self.used = {name for step in steps for name in step.used} | self._let.used
+        if self._socket is not None:
+            self.used = (self.used | self._socket.used) - said
         self.session_names = frozenset(self.used & session)
 
     def run(
@@ -104,16 +114,29 @@ class ChatPlan:
             response = yield step.request(filled, cookies, body(step, filled))
             cookies.update(response.cookies)
             filled |= take(step, response, cookies)
-        call = self.chat.request(filled, cookies, body(self.chat, filled))
+        call = self._call(filled, cookies, body)
         conversation = filled["conversation_id"]
         return (
             msgspec.structs.replace(
                 call,
                 conversation_id="" if conversation is ABSENT else str(conversation),
-                after=tuple(step.request(filled, cookies) for step in self._after),
+                after=tuple(step.request(filled, cookies) for step in self.after),
             ),
             filled,
         )
+
+    def _call(
+        self, values: Mapping[str, Any], cookies: Mapping[str, str], body: Bodies
+    ) -> HttpRequest:
+        socket = self._socket
+        if socket is None:
+            return self.chat.request(values, cookies, body(self.chat, values))
+
+        def question(values: Mapping[str, Any]) -> Any:
+            return body(self.chat, values)
+
+        call = self._handshake.request(values, cookies)
+        return msgspec.structs.replace(call, socket=lambda: socket.dialog(values, question))
 
 
 def take(step: CompiledStep, response: HttpResponse, cookies: Mapping[str, str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from secrets import token_hex
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from berlin.errors import BerlinError, InvalidRequestError
@@ -14,6 +15,7 @@ from berlin.formats.contract import ClientCall, Format
 from berlin.formats.described.format import MappedFormat
 from berlin.language.backwards import Received, StepReader
 from berlin.language.conversation import ConversationMap
+from berlin.language.socket import SocketMap
 from berlin.language.step import Step
 from berlin.language.stream import CompiledStream, StreamMap
 from berlin.providers.contract import Provider
@@ -24,6 +26,7 @@ from berlin.wire.pointer import set_at
 from berlin.workbench.fake.auth import AuthPlay, play_steps
 from berlin.workbench.fake.handed_out import HandedOut
 from berlin.workbench.fake.play import Answer, Play
+from berlin.workbench.fake.socket import FakeSocket
 from berlin.workbench.fake.where import path_at_fake
 
 
@@ -40,7 +43,7 @@ def play_chat(recipe: Recipe, provider: Provider, auth: AuthPlay, handed: Handed
     before: list[Play] = []
     chat = _Chat(recipe, provider, format)
     if isinstance(format, MappedFormat):
-        before = play_steps(format.prepare, recipe, handed)
+        before = play_steps([*format.prepare, *format.after], recipe, handed)
         chat = _DescribedChat(recipe, provider, format, handed)
     return [Play(p.reader, _checked(p.answer, auth)) for p in (*before, chat.play())]
 
@@ -119,21 +122,57 @@ class _DescribedChat(_Chat):
         super().__init__(recipe, provider, format)
         step = format.chat.step
         self._place = StepReader(step, path_at_fake(recipe, step.path))
+        # The handshake of a WebSocket has no body: what `json` says is a message on it.
+        head = msgspec.structs.replace(step, method="GET", json=None)
+        self._handshake = StepReader(head, path_at_fake(recipe, step.path))
         self._handed = handed
-        used = {name for step in (*format.prepare, format.chat) for name in step.used}
+        steps = (*format.prepare, format.chat)
+        used = {name for step in steps for name in step.used}
         self._conversation = ConversationMap(recipe.chat.messages, used)
         self._kept: dict[str, tuple[Message, ...]] = {}
         self._asked: set[tuple[str, bytes]] = set()
 
     def _reader(self) -> StepReader:
-        return self._place
+        return self._place if self._recipe.chat.socket is None else self._handshake
 
     async def _answer(self, request: web.Request, received: Received) -> web.StreamResponse:
+        if self._recipe.chat.socket is not None:
+            return await self._answer_socket(request, received, self._recipe.chat.socket)
         sent = self._place.read(received)
         self._handed.check(self._place.names, sent)
         stream = self._recipe.chat.stream
         if self._format.poll_s is not None and stream and self._is_new(request, received):
             return web.Response(body=unfinished(stream), content_type="application/json")
+        call, note = self._call(sent, received)
+        return await self._stream(request, call, note)
+
+    async def _answer_socket(
+        self, request: web.Request, received: Received, described: SocketMap
+    ) -> web.StreamResponse:
+        socket = FakeSocket(described, self._handed)
+        encoder = None
+        try:
+            body = await socket.question(request)
+            sent = self._place.read(msgspec.structs.replace(received, body=body))
+            self._handed.check(self._place.names, sent)
+            socket.narrow(sent)
+            call, note = self._call(sent, received)
+            encoder = self._format.encoder(call)
+            async with aclosing(self._provider.bursts(call.request)) as bursts:
+                async for burst in bursts:
+                    await socket.write(b"".join(encoder.encode_event(note(e)) for e in burst))
+        except BerlinError as error:
+            if encoder is None:
+                await socket.response.close(code=4000 + error.http_status)
+            else:
+                await socket.write(encoder.encode_error(error))
+        await socket.response.close()
+        return socket.response
+
+    def _call(
+        self, sent: dict[str, Any], received: Received
+    ) -> tuple[ClientCall, Callable[[StreamEvent], StreamEvent]]:
+        """Return what a client asks for, and what notes down each event of the answer."""
         back = self._handed.recall([*sent.values(), *received.cookies.values()])
         values = {**(back or self._handed.last), **sent}
         form = self._recipe.chat.messages.form
@@ -156,8 +195,7 @@ class _DescribedChat(_Chat):
             self._handed.add("parent_id", message)
             return Finished(event.reason, conversation, message)
 
-        call = ClientCall(ChatRequest(messages, str(values.get("model", ""))))
-        return await self._stream(request, call, note)
+        return ClientCall(ChatRequest(messages, str(values.get("model", "")))), note
 
     def _is_new(self, request: web.Request, received: Received) -> bool:
         """Whether something is asked for the first time; the second time its answer is whole."""

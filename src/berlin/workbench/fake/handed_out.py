@@ -25,16 +25,16 @@ class HandedOut:
     Args:
         credentials: what is right at a login.
         lifetime_s: seconds that a token is good for.
-        chosen: names of values that the client makes up, besides those that are always its own.
+        free: names whose values are the client's own to choose.
 
     Attributes:
         last: what was said when something was handed out for the last time.
     """
 
     def __init__(
-        self, credentials: Credentials, lifetime_s: float, chosen: Iterable[str] = ()
+        self, credentials: Credentials, lifetime_s: float, free: Iterable[str] = ()
     ) -> None:
-        self._free = _FREE | {*chosen}
+        self._free = _FREE | frozenset(free)
         self.credentials = credentials
         self.lifetime_s = lifetime_s
         self._right = credentials.values()

@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from berlin.auth.credentials import Credentials
+from berlin.auth.flows.login import LoginMap
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.formats.contract import Format
 from berlin.gateway.body import MAX_BODY_BYTES
@@ -71,9 +72,7 @@ async def open_fake(
         raise ConfigurationError(
             f"a fake is for this machine only; {host} can be reached by others"
         )
-    chooses_id = recipe.conversations is not None and recipe.conversations.id == "client"
-    chosen = ["conversation_id"] if chooses_id else []
-    desk = _Desk(recipe, provider, HandedOut(credentials, lifetime_s, chosen), note)
+    desk = _Desk(recipe, provider, HandedOut(credentials, lifetime_s, _chosen(recipe)), note)
 
     @web.middleware
     async def serve(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -151,6 +150,14 @@ class _Desk:
             content_type="application/json",
             headers=headers_of(error),
         )
+
+
+def _chosen(recipe: Recipe) -> set[str]:
+    """Return the placeholders that stand for what a client makes itself."""
+    auth = recipe.auth.let if isinstance(recipe.auth, LoginMap) else {}
+    kept = recipe.conversations
+    made = {"conversation_id"} if kept is not None and kept.id == "client" else set()
+    return {*recipe.chat.let, *auth, *made}
 
 
 def _play_models(recipe: Recipe, fetch: FetchMap, auth: AuthPlay) -> Play:

@@ -1,0 +1,149 @@
+"""A WebSocket as an answer: what the service says comes as lines of JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+
+import aiohttp
+from aiohttp.client_middlewares import ClientHandlerType
+
+from berlin.errors import BerlinError, ConnectionLostError, ProtocolError
+from berlin.transport.translate import LIBRARY_ERRORS, translate
+from berlin.types import Endpoint, HttpResponse
+from berlin.types.socket import SocketDialog
+from berlin.wire.framings.contract import MAX_DOCUMENT_BYTES
+
+CLOSE_S = 1.0
+LIMITS = aiohttp.ClientWSTimeout(ws_close=CLOSE_S)
+
+
+async def refuse_redirects(
+    request: aiohttp.ClientRequest, handler: ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """End a handshake that is redirected: the credentials would go along."""
+    response = await handler(request)
+    if 300 <= response.status < 400:
+        response.close()
+        raise aiohttp.WSServerHandshakeError(
+            response.request_info, (), status=response.status, headers=response.headers
+        )
+    return response
+
+
+class RefusedSocket:
+    """An answer to a handshake that opens no socket: it has a status and nothing else."""
+
+    def __init__(self, error: aiohttp.WSServerHandshakeError) -> None:
+        self.status = error.status
+        self.headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+
+    async def read(self) -> bytes:
+        """Return the end: the body is gone with the handshake."""
+        return b""
+
+    async def whole(self, limit: int = 0) -> HttpResponse:
+        """Return the status and the headers."""
+        return HttpResponse(self.status, self.headers)
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class SocketAnswer:
+    """What comes on an open WebSocket.
+
+    Attributes:
+        status: 200: the answer has begun.
+        headers: none.
+    """
+
+    def __init__(
+        self, socket: aiohttp.ClientWebSocketResponse, dialog: SocketDialog, endpoint: Endpoint
+    ) -> None:
+        self.status = 200
+        self.headers: dict[str, str] = {}
+        self._socket = socket
+        self._dialog = dialog
+        self._endpoint = endpoint
+        self._failure: BerlinError | None = None
+        self._is_over = False
+
+    async def begin(self) -> None:
+        """Send what the dialog begins with. Raises BerlinError."""
+        await self._send(self._dialog.begin())
+
+    async def read(self) -> bytes:
+        """Return the next lines; `b""` is the end.
+
+        Raises:
+            BerlinError: if the connection breaks, or the service ends the conversation.
+        """
+        while not self._is_over:
+            message = await self._socket.receive()
+            match message.type:
+                case aiohttp.WSMsgType.TEXT | aiohttp.WSMsgType.BINARY:
+                    lines = await self._take(message.data)
+                    if lines:
+                        return lines
+                case aiohttp.WSMsgType.CLOSE:
+                    self._is_over = True
+                    failure = self._dialog.closed(int(message.data or 1005), message.extra or "")
+                    if failure is not None:
+                        raise failure
+                case aiohttp.WSMsgType.ERROR:
+                    self._is_over = True
+                    raise self._broken(message.data)
+                case _:
+                    self._is_over = True
+                    raise ConnectionLostError("the connection broke off before it was closed")
+        return b""
+
+    async def whole(self, limit: int = MAX_DOCUMENT_BYTES) -> HttpResponse:
+        """Return all that comes until the socket is closed."""
+        parts: deque[bytes] = deque()
+        while sum(map(len, parts)) < limit and (data := await self.read()):
+            parts.append(data)
+        return HttpResponse(self.status, self.headers, {}, b"".join(parts)[:limit])
+
+    def close(self) -> None:
+        """Say goodbye and close, without waiting for it."""
+        if self._socket.closed:
+            return
+        ending = asyncio.ensure_future(self._end())
+        _ENDING.add(ending)
+        ending.add_done_callback(_ENDING.discard)
+
+    async def _take(self, data: str | bytes) -> bytes:
+        if isinstance(data, bytes):
+            try:
+                data = data.decode()
+            except UnicodeDecodeError as error:
+                raise ProtocolError("a message is neither text nor UTF-8") from error
+        lines, replies = self._dialog.receive(data)
+        await self._send(replies)
+        return lines
+
+    async def _send(self, frames: list[str]) -> None:
+        for frame in frames:
+            try:
+                await self._socket.send_str(frame)
+                continue
+            except LIBRARY_ERRORS as error:
+                failure = translate(error, self._endpoint)
+            raise failure
+
+    def _broken(self, error: BaseException | object) -> BerlinError:
+        if isinstance(error, aiohttp.WebSocketError):
+            return ProtocolError(f"the connection is no WebSocket any more: {error}")
+        return ConnectionLostError("the connection broke off")
+
+    async def _end(self) -> None:
+        with contextlib.suppress(*LIBRARY_ERRORS, BerlinError):
+            async with asyncio.timeout(2 * CLOSE_S):
+                await self._send(self._dialog.end())
+                await self._socket.close()
+
+
+_ENDING: set[asyncio.Future[None]] = set()  # a loop holds its tasks weakly

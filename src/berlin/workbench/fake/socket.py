@@ -1,0 +1,194 @@
+"""The part of a fake that answers chats over a WebSocket: the protocols from the server's side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from secrets import token_hex
+from typing import Any, Protocol
+
+import msgspec
+from aiohttp import WSMsgType, web
+
+from berlin.errors import ConnectionLostError, InvalidRequestError
+from berlin.language.socket import SocketMap
+from berlin.language.template import Template
+from berlin.wire.pointer import parse_pointer, set_at
+from berlin.wire.sockets import SUBPROTOCOLS, ProtocolName
+from berlin.wire.sockets.contract import decode_json, encode_json
+from berlin.wire.sockets.signalr import END
+from berlin.workbench.fake.handed_out import HandedOut
+
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+
+
+class _ServerCodec(Protocol):
+    """A protocol from the server's side."""
+
+    def hello(self) -> list[str]:
+        """Return the frames that a server begins with."""
+        ...
+
+    def decode(self, frame: str) -> tuple[Any, list[str]]:
+        """Return the message in a frame, or `None`, and the frames that answer it."""
+        ...
+
+    def encode(self, document: dict[str, Any]) -> str:
+        """Return the frame of a document."""
+        ...
+
+
+class _Json:
+    def hello(self) -> list[str]:
+        return []
+
+    def decode(self, frame: str) -> tuple[Any, list[str]]:
+        return decode_json(frame), []
+
+    def encode(self, document: dict[str, Any]) -> str:
+        return encode_json(document)
+
+
+class _Text(_Json):
+    def decode(self, frame: str) -> tuple[Any, list[str]]:
+        return {"data": frame}, []
+
+    def encode(self, document: dict[str, Any]) -> str:
+        return str(document.get("data", ""))
+
+
+class _SocketIO(_Json):
+    def hello(self) -> list[str]:
+        opened = {"sid": token_hex(8), "upgrades": [], "pingInterval": 25000, "pingTimeout": 20000}
+        return [f"0{encode_json(opened)}"]
+
+    def decode(self, frame: str) -> tuple[Any, list[str]]:
+        if frame.startswith("40"):
+            return None, [f'40{{"sid":"{token_hex(8)}"}}']
+        if not frame.startswith("42"):
+            return None, []
+        name, *args = decode_json(frame[2:])
+        return {"event": name, "args": args, "data": args[0] if args else None}, []
+
+    def encode(self, document: dict[str, Any]) -> str:
+        args = document["args"] if "args" in document else [document.get("data")]
+        return f"42{encode_json([document.get('event', 'message'), *args])}"
+
+
+class _SignalR(_Json):
+    def __init__(self) -> None:
+        self._is_ready = False
+
+    def decode(self, frame: str) -> tuple[Any, list[str]]:
+        message = decode_json(frame.removesuffix(END))
+        if not self._is_ready:
+            self._is_ready = True
+            return None, [f"{{}}{END}"]
+        return (None if message.get("type") in (6, 7) else message), []
+
+    def encode(self, document: dict[str, Any]) -> str:
+        return encode_json({"type": 1, **document}) + END
+
+
+class _GraphQL(_Json):
+    def decode(self, frame: str) -> tuple[Any, list[str]]:
+        message = decode_json(frame)
+        if message.get("type") == "connection_init":
+            return None, [encode_json({"type": "connection_ack"})]
+        return message.get("payload") if message.get("type") == "subscribe" else None, []
+
+    def encode(self, document: dict[str, Any]) -> str:
+        return encode_json({"id": "1", "type": "next", **document})
+
+
+_CODECS: Mapping[ProtocolName, Callable[[], _ServerCodec]] = {
+    "json": _Json,
+    "text": _Text,
+    "socket.io": _SocketIO,
+    "signalr": _SignalR,
+    "graphql": _GraphQL,
+}
+
+
+class FakeSocket:
+    """One socket of a fake.
+
+    Args:
+        described: the recipe's table.
+        handed: what is handed out.
+    """
+
+    def __init__(self, described: SocketMap, handed: HandedOut) -> None:
+        self._described = described
+        self._handed = handed
+        self._codec = _CODECS[described.protocol]()
+        names = tuple(described.subprotocols) or SUBPROTOCOLS.get(described.protocol, ())
+        self.response = web.WebSocketResponse(protocols=names, max_msg_size=MAX_MESSAGE_BYTES)
+        self._only: dict[str, Any] = {}
+
+    async def question(self, request: web.Request) -> bytes:
+        """Open the socket, say what comes before, and return the message with the question.
+
+        Raises:
+            ConnectionLostError: if the client leaves.
+            InvalidRequestError: if a message is not as described.
+        """
+        await self.response.prepare(request)
+        for frame in self._codec.hello():
+            await self.response.send_str(frame)
+        for step in self._described.before:
+            if step.when:
+                document: dict[str, Any] = {}
+                taken = self._handed.give(step.take, {})
+                places = {**step.when, **{step.take[name]: v for name, v in taken.items()}}
+                for pointer, value in places.items():
+                    set_at(document, parse_pointer(pointer), value)
+                await self._sent_when_ready(document)
+            if step.send is not None:
+                await self._next()
+        return msgspec.json.encode(await self._next())
+
+    def narrow(self, values: Mapping[str, Any]) -> None:
+        """Mark all documents from now on as of the question that had these values."""
+        only = Template(self._described.only, frozenset(values))
+        self._only = only.render(values) if only.names <= values.keys() else {}
+
+    async def write(self, lines: bytes) -> None:
+        """Send lines of JSON, each as one message."""
+        for line in lines.splitlines():
+            if line.strip():
+                document = msgspec.json.decode(line)
+                for pointer, value in self._only.items():
+                    set_at(document, parse_pointer(pointer), value)
+                await self.response.send_str(self._codec.encode(document))
+
+    async def _sent_when_ready(self, document: dict[str, Any]) -> None:
+        if self._described.protocol not in ("json", "text") and not self._is_greeted:
+            await self._greet()
+        await self.response.send_str(self._codec.encode(document))
+
+    _is_greeted = False
+
+    async def _greet(self) -> None:
+        """Take the client's greeting of the protocol."""
+        while not self._is_greeted:
+            _, replies = self._codec.decode(await self._frame())
+            for reply in replies:
+                await self.response.send_str(reply)
+            self._is_greeted = bool(replies)
+
+    async def _next(self) -> Any:
+        while True:
+            message, replies = self._codec.decode(await self._frame())
+            for reply in replies:
+                await self.response.send_str(reply)
+                self._is_greeted = True
+            if message is not None:
+                return message
+
+    async def _frame(self) -> str:
+        message = await self.response.receive()
+        if message.type != WSMsgType.TEXT:
+            raise ConnectionLostError("the client left")
+        if not isinstance(message.data, str):
+            raise InvalidRequestError("a message is not text")
+        return message.data
