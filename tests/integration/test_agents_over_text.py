@@ -33,13 +33,13 @@ MAX_TURNS = 12
 
 
 @asynccontextmanager
-async def _text_only(folder: Path) -> AsyncIterator[tuple[Service, str]]:
+async def _text_only(folder: Path, recipe: str) -> AsyncIterator[tuple[Service, str]]:
     """Give the service and the URL of a gateway over it."""
-    (folder / "text-only.toml").write_text(RECIPES["text-only"])
+    (folder / "text-only.toml").write_text(recipe)
     config = folder / "berlin.toml"
     config.write_text('[providers.work]\nrecipe = "text-only.toml"\n')
     assert CREDENTIALS.password is not None
-    async with open_service("text-only") as service:
+    async with open_service(recipe) as service:
         given = Overrides(
             url=service.url,
             account=CREDENTIALS.account,
@@ -139,7 +139,7 @@ async def test_an_agent_fixes_a_bug_through_text(agent: Any, tmp_path: Path) -> 
     """The test is green at the end, through each protocol, in one conversation of the service."""
     repository = tmp_path / "repository"
     write_repository(repository)
-    async with _text_only(tmp_path) as (service, url):
+    async with _text_only(tmp_path, RECIPES["text-only"]) as (service, url):
         last = await agent(url, repository)
     assert problems_of(repository) == []
     assert "The test passes" in last
@@ -148,3 +148,19 @@ async def test_an_agent_fixes_a_bug_through_text(agent: Any, tmp_path: Path) -> 
     assert service.mind.calls >= 3
     assert service.failed == []
     assert service.logins == 1 + service.expired
+
+
+async def test_an_agent_over_a_service_that_keeps_nothing(tmp_path: Path) -> None:
+    """Where each request has to bring its whole history, with the tools, it works as well."""
+    recipe = RECIPES["text-only"].replace('form = "last"', 'form = "prompt"')
+    recipe = recipe.replace("[conversations]", "").replace(
+        ', conversation = "{conversation_id}"', ""
+    )
+    repository = tmp_path / "repository"
+    write_repository(repository)
+    async with _text_only(tmp_path, recipe) as (service, url):
+        last = await _with_chat_completions(url, repository)
+    assert problems_of(repository) == []
+    assert "The test passes" in last
+    assert service.mind.conversations == service.mind.turns
+    assert service.failed == []

@@ -12,7 +12,7 @@ from berlin.wire.json import DECODE_ERRORS
 
 MAX_CHARS = 256
 
-# Claude Code, Codex, opencode, and whoever wants to.
+# What Claude Code, Codex and opencode send.
 HEADERS = ("X-Claude-Code-Session-Id", "Session-Id", "X-Session-Id", "X-Session-Affinity")
 MEMBERS = ("conversation_id", "session_id", "prompt_cache_key")
 
@@ -20,7 +20,7 @@ MEMBERS = ("conversation_id", "session_id", "prompt_cache_key")
 def session_of(headers: Mapping[str, str], request: ChatRequest, more: Iterable[str] = ()) -> str:
     """Return the client's id of its session; `""` if it has none.
 
-    It tells conversations with the same words apart; it is no proof of anything.
+    It tells conversations with the same words apart; it proves nothing.
     """
     for name in (*more, *HEADERS):
         value = headers.get(name)

@@ -8,8 +8,8 @@ from typing import Literal, TypeAlias
 import msgspec
 
 ToolsMode: TypeAlias = Literal["native", "emulate", "ignore", "refuse"]
-"""What becomes of tools: the service takes them itself; they are offered in the prompt; they are
-dropped, and the answer says so; the request is refused."""
+"""How tools are handled: by the service itself, in the prompt, dropped with a note in the answer,
+or refused."""
 
 INSTRUCTIONS = """\
 You have tools. To call one, write a fenced block that is named after it and holds its arguments \
@@ -64,18 +64,18 @@ class ToolPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     backticks), and braces that are meant as such are doubled.
 
     Attributes:
-        fence: what a call's block is called; holds `{name}` once, and something besides it that
-            tells a call from a block of code.
+        fence: the info string of a call's block; ends with `{name}`, after something that
+            distinguishes a call from a block of code.
         instructions: how tools are offered; `{tools}` becomes their list.
-        reminder: goes behind each question, so that a long conversation does not forget; `""`
+        reminder: added to each question, because models forget in long conversations; `""`
             for none.
         required: added where the caller demands a call.
         only: added where the caller demands a call of the tool `{name}`.
         forbidden: added where the caller allows no call.
         single: added where the caller allows one call at a time.
-        result: stands before what the tool `{name}` answered.
-        failure: stands before it where the tool failed.
-        image: stands for an image in a result, where the service takes none.
+        result: introduces the result of the tool `{name}`.
+        failure: introduces it where the tool failed.
+        image: replaces an image in a result, where the service takes no images.
         correction: the question after a call that is wrong; `{problem}` says how.
         missing: the question after an answer without a call where the caller demands one.
         unkept: the question after an answer that announces work and holds no call.
@@ -128,8 +128,8 @@ class ToolPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             except (KeyError, IndexError, ValueError) as error:
                 known = ", ".join(f"{{{name}}}" for name in given)
                 raise ValueError(
-                    f"{field} is no template ({error}): it knows {known}, and other braces are "
-                    "written twice"
+                    f"{field} is not a valid template ({error}): it may use {known}; double "
+                    "all other braces"
                 ) from None
             if not text and field in ("instructions", "json"):
                 raise ValueError(f"{field} must not be empty")
@@ -137,7 +137,9 @@ class ToolPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             try:
                 re.compile(claim)
             except re.error as error:
-                raise ValueError(f"claims: {claim!r} is no regular expression: {error}") from None
+                raise ValueError(
+                    f"claims: {claim!r} is not a regular expression: {error}"
+                ) from None
 
 
 _PLACEHOLDERS: dict[str, tuple[str, ...]] = {

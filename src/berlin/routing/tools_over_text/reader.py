@@ -26,7 +26,7 @@ def new_call_id() -> str:
     return f"call_{secrets.token_hex(12)}"
 
 
-_SWALLOWED = "A call stands within another block, which is not closed: no tool was called."
+_SWALLOWED = "A call is inside another block that was never closed, so no tool was called."
 
 
 class Reader:

@@ -356,5 +356,5 @@ def test_a_fence_that_could_be_code_is_refused() -> None:
     """A template whose fence is the bare name would take blocks of code for calls."""
     with pytest.raises(ValueError, match="something besides"):
         ToolPrompt(fence="{name}")
-    with pytest.raises(ValueError, match="no template"):
+    with pytest.raises(ValueError, match="not a valid template"):
         ToolPrompt(instructions="{tool}")
