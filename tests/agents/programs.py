@@ -85,9 +85,9 @@ def _claude(home: Path, url: str) -> Started:
         [str(NODE_PROGRAMS / "claude"), "-p", PROMPT, "--dangerously-skip-permissions"],
         {
             "ANTHROPIC_BASE_URL": url,
-            "ANTHROPIC_API_KEY": KEY,
+            "ANTHROPIC_AUTH_TOKEN": KEY,
             "ANTHROPIC_MODEL": "proof",
-            "ANTHROPIC_SMALL_FAST_MODEL": "proof",
+            "ANTHROPIC_DEFAULT_HAIKU_MODEL": "proof",
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             "IS_SANDBOX": "1",  # else it refuses to run as root
         },

@@ -31,6 +31,25 @@ from berlin.workbench.fake import CREDENTIALS
 SCHEMA = {"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]}
 MAX_TURNS = 12
 
+# What the agents of others send besides, with every request.
+OF_CLAUDE_CODE = {
+    "max_tokens": 32_000,
+    "metadata": {"user_id": '{"device_id": "d", "account_uuid": "", "session_id": "s"}'},
+    "thinking": {"type": "adaptive"},
+    "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
+    "output_config": {"effort": "high"},
+    "system": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}],
+}
+OF_CODEX = {
+    "store": False,
+    "parallel_tool_calls": True,
+    "tool_choice": "auto",
+    "reasoning": {"summary": "auto"},
+    "include": ["reasoning.encrypted_content"],
+    "prompt_cache_key": "s",
+    "client_metadata": {"session_id": "s"},
+}
+
 
 @asynccontextmanager
 async def _text_only(folder: Path, recipe: str) -> AsyncIterator[tuple[Service, str]]:
@@ -92,7 +111,7 @@ async def _with_messages(url: str, folder: Path) -> str:
     tool = {"name": "Bash", "description": "Runs a command.", "input_schema": SCHEMA}
     messages: list[dict[str, Any]] = [{"role": "user", "content": PROMPT}]
     for _ in range(MAX_TURNS):
-        body = {"model": "work", "max_tokens": 999, "messages": messages, "tools": [tool]}
+        body = {**OF_CLAUDE_CODE, "model": "work", "messages": messages, "tools": [tool]}
         answer = await _post(f"{url}/v1/messages", body)
         messages.append({"role": "assistant", "content": answer["content"]})
         calls = [part for part in answer["content"] if part["type"] == "tool_use"]
@@ -120,7 +139,8 @@ async def _with_responses(url: str, folder: Path) -> str:
     }
     items: list[dict[str, Any]] = [{"role": "user", "content": PROMPT}]
     for _ in range(MAX_TURNS):
-        body = {"model": "work", "input": items, "tools": [tool], "store": False}
+        tools = [tool, {"type": "web_search", "external_web_access": True}]
+        body = {**OF_CODEX, "model": "work", "input": items, "tools": tools}
         answer = await _post(f"{url}/v1/responses", body)
         items += answer["output"]
         calls = [item for item in answer["output"] if item["type"] == "function_call"]

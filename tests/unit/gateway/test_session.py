@@ -53,6 +53,13 @@ def test_none(members: dict[str, Any]) -> None:
     assert session_of(CIMultiDict(), _request(**members)) == ""
 
 
+def test_the_user_of_claude_code() -> None:
+    """Claude Code writes its session into the id of the user."""
+    user = '{"device_id": "d", "session_id": "s1"}'
+    request = ChatRequest((Message.of("user", "hi"),), options={"user": user})
+    assert session_of(CIMultiDict(), request) == "s1"
+
+
 def test_a_header_of_ones_own_goes_first_and_none_is_endless() -> None:
     """The configured header counts most; an id is cut where it is too long."""
     headers = CIMultiDict({"X-My": "mine", "Session-Id": "x" * 9_000})
