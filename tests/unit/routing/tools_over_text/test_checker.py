@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
+from berlin.errors import ConfigurationError
 from berlin.routing.tools_over_text.checker import MAX_MISTAKES, check_object
 
 SCHEMA = json.dumps({"type": "object", "properties": {"n": {"type": "integer"}}})
@@ -56,3 +58,10 @@ def test_a_pattern_cannot_keep_it_busy() -> None:
     """A pattern that takes others exponential time is checked at once."""
     schema = json.dumps({"properties": {"a": {"pattern": "^(a+)+$"}}})
     assert "does not match" in check_object(json.dumps({"a": "a" * 40 + "!"}), schema).problem
+
+
+def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has not installed the extra is told its name, before anything is sent."""
+    monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
+    with pytest.raises(ConfigurationError, match=r"berlin-llm\[tools\]"):
+        check_object("{}", '{"$comment": "never seen before"}')
