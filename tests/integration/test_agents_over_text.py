@@ -26,6 +26,8 @@ from berlin.gateway.catalog import Catalog
 from berlin.gateway.catalog import Service as Offered
 from berlin.gateway.chat import Gateway
 from berlin.gateway.server import open_server
+from berlin.routing.tools_over_text.offer import Offer
+from berlin.types import ChatRequest
 from berlin.workbench.fake import CREDENTIALS
 
 SCHEMA = {"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]}
@@ -184,3 +186,17 @@ async def test_an_agent_over_a_service_that_keeps_nothing(tmp_path: Path) -> Non
     assert "The test passes" in last
     assert service.mind.conversations == service.mind.turns
     assert service.failed == []
+
+
+async def test_the_wording_comes_from_the_configuration(tmp_path: Path) -> None:
+    """A table of the provider replaces the words of the recipe: the model is told so and obeys."""
+    (tmp_path / "text-only.toml").write_text(RECIPES["text-only"])
+    config = tmp_path / "berlin.toml"
+    config.write_text(
+        '[providers.work]\nrecipe = "text-only.toml"\n'
+        '[providers.work.tool_prompt]\nfence = "use/{name}"\nreminder = ""\n'
+    )
+    settings = resolve_settings("work", load_config(config), Overrides(url="http://127.0.0.1:1"))
+    assert settings.recipe.tool_prompt.fence == "use/{name}"
+    offer = Offer.of(ChatRequest.of("Hi"), settings.recipe.tool_prompt)
+    assert offer.write_call("Bash", "{}") == "```use/Bash\n{}\n```"

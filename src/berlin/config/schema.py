@@ -11,7 +11,7 @@ import msgspec
 from berlin.config.paths import config_path
 from berlin.errors import ConfigurationError
 from berlin.language.toml import parse_toml
-from berlin.language.tool_prompt import ToolsMode
+from berlin.language.tool_prompt import ToolPrompt, ToolsMode
 from berlin.recipes.recipe import recipe_names
 from berlin.types import Timeouts
 
@@ -68,6 +68,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             are asked then.
         tools: how tools are handled, instead of what the recipe says: `native`, `emulate`,
             `ignore` or `refuse`.
+        tool_prompt: the words in which tools are offered, instead of the recipe's table.
         at_once: requests that the gateway sends at once at most.
         waiting: requests that wait for that at most; one more is refused.
         class: a provider written in Python, in place of a recipe: `package.module:Name`.
@@ -94,6 +95,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeouts: Timeouts | None = None
     models: tuple[str, ...] | None = None
     tools: ToolsMode | None = None
+    tool_prompt: ToolPrompt | None = None
     at_once: int = 64
     waiting: int = 256
     class_: str | None = msgspec.field(default=None, name="class")

@@ -44,7 +44,8 @@ You said what you are about to do, but your answer holds no tool call, so nothin
 If you want to call a tool, send its block ```{fence} now. If not, answer with: NO CALL"""
 
 CLAIMS = (
-    r"(?i)(?:^|[.!?:\n]\s*)(?:now,? |first,? |next,? )?(?:let me|let's|i(?:'|\u2019)ll|i will"
+    r"(?i)(?:^|[.!?:\n]\s*)(?:now,? |first,? |next,? )?"
+    r"(?:let me(?! know)|let's|i(?:'|\u2019)ll(?! be\b)|i will(?! be\b)"
     r"|i(?:'|\u2019)m going to|i am going to)\b[^.!?\n]*[.:\u2026]*\s*$",
 )
 

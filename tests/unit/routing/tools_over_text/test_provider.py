@@ -180,10 +180,42 @@ async def test_announced_work_is_asked_for() -> None:
 
 async def test_an_announcement_that_meant_nothing_ends_well() -> None:
     """If no call follows, the first answer stands as it was, and the second is dropped."""
-    provider, _ = _over(["I'll be here.", Finished()], ["NO CALL", Finished()])
+    provider, _ = _over(["I'll read it.", Finished()], ["NO CALL", Finished()])
     answer = await _answer(provider, _ask())
-    assert answer.text == "I'll be here."
+    assert answer.text == "I'll read it."
     assert answer.finish_reason == "stop"
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "It is fixed. Let me know if you need anything else.",
+        "I'll be happy to explain.",
+        "Let me explain: it subtracts. It should add.",
+        "I will not do that? No.",
+    ],
+)
+async def test_a_farewell_announces_nothing(end: str) -> None:
+    """What people and models say at the end of an answer costs no further question."""
+    provider, inner = _over([end, Finished()])
+    assert (await _answer(provider, _ask())).text == end
+    assert len(inner.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "I see the bug. Now let me run the tests.",
+        "Let me check that file:",
+        "Good.\n\nI\u2019ll fix it now…",
+        "First, I will look at the tests",
+    ],
+)
+async def test_what_announces_work(end: str) -> None:
+    """An ending that announces work, and no call: the service is asked for the call."""
+    provider, inner = _over([end, Finished()], [CALL, Finished()])
+    assert (await _answer(provider, _ask())).tool_calls
+    assert len(inner.requests) == 2
 
 
 async def test_a_demanded_call_is_asked_for() -> None:
