@@ -14,7 +14,7 @@ export UV_NO_PROGRESS := 1
 # Compiled on install: an uncompiled import is several times slower.
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --compile-bytecode
 
-.PHONY: help chat test test-services agents check format guarantees soak bench bench-tools instructions reference lock clean
+.PHONY: help chat test test-services agents check format guarantees soak bench bench-tools bench-routing instructions reference lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -90,6 +90,9 @@ $(TOOLS_ENV)/.installed: requirements/bench-tools.txt | $(UV)
 	@$(UV) venv --quiet --clear --python $(BIN)/python $(TOOLS_ENV)
 	@$(UV) pip install --quiet --no-deps --python $(TOOLS_ENV)/bin/python --require-hashes -r requirements/bench-tools.txt
 	@touch $@
+
+bench-routing: $(VENV)/.dev ## play one bad hour for each way of routing, and write the table of docs/routing.md
+	@PYTHONPATH=tests $(BIN)/python bench/routing.py
 
 instructions: $(VENV)/.dev ## count the instructions of a fixed load; they may not grow
 	@sh tests/system_packages.sh
