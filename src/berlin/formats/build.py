@@ -34,7 +34,7 @@ def build_format(
             from berlin.formats.responses.format import RESPONSES_PATH, ResponsesFormat
 
             path = chat.path or RESPONSES_PATH
-            return ResponsesFormat(default_model, path, chat.json, chat.rename)
+            return ResponsesFormat(default_model, path, chat.json, chat.rename, habits)
         case "anthropic-messages":
             from berlin.formats.anthropic.format import MESSAGES_PATH, AnthropicMessagesFormat
 
