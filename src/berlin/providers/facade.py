@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mappin
 from contextlib import aclosing
 from typing import Any, Self
 
+import msgspec
+
 from berlin.providers.blocking import iterate_blocking, run_blocking
 from berlin.providers.contract import Bursts
 from berlin.providers.conversation import Conversation
@@ -207,6 +209,8 @@ class ChatProvider(ABC):
             timeout=timeout,
         )
         request = await build_request(messages, asked, options, self.timeouts)
+        # Nothing is shown before the end, so an answer that breaks off may be asked for anew.
+        request = msgspec.structs.replace(request, whole=True)
         folded = Accumulator()
         async with aclosing(self.bursts(request)) as bursts:
             async for burst in bursts:
