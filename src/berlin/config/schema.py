@@ -93,7 +93,7 @@ class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
         proxy: URL of a proxy.
         ca_file: PEM file with the certificates to trust.
         client_cert: PEM file with the certificate that shows who is asking.
-        client_key: PEM file with its key, if that stands apart.
+        client_key: PEM file with its key, if that is another file.
         allow_http: whether credentials may go over plain http to another machine.
         model: the model to ask when nobody names one.
         timeouts: the four limits, in seconds, instead of those of the recipe.
