@@ -79,6 +79,8 @@ async def process_like(
     (tmp_path / "strict.toml").write_text(RECIPE)
     config = tmp_path / "berlin.toml"
     config.write_text('[providers.strict]\nrecipe = "strict.toml"\n')
+    for file in (config, tmp_path / "strict.toml"):
+        file.chmod(0o600)  # whatever the umask is
     given = Overrides(url=service.url, account=account, password=f"password of {account}")
     settings = resolve_settings(
         "strict", load_config(config), given, {"BERLIN_CONFIG": str(config)}
@@ -352,6 +354,7 @@ async def test_T28_disk_full(tmp_path: Path) -> None:
         config.write_text(
             f'default = "strict"\n[providers.strict]\nrecipe = "strict.toml"\n'
             f'url = "{service.url}"\naccount = "ann"\npassword = "password of ann"\n'
+            "[terminal]\nhistory = false\n"
         )
         config.chmod(0o600)
         shell = 'ulimit -f 0; exec "$0" -m berlin chat ann'
