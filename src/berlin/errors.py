@@ -23,6 +23,7 @@ BerlinError (a RuntimeError)
     │   ├── ContextLengthError    the conversation is too long for the model
     │   └── ContentFilterError    a content filter refuses the prompt or the answer
     ├── RateLimitError            429
+    │   └── QuotaError            the account's quota or credit is used up
     ├── ServiceUnavailableError   5xx
     ├── CircuitOpenError          it failed a moment ago, and is not asked for now
     ├── RedirectError             it answers with a redirect, which is never followed
@@ -111,6 +112,17 @@ class BerlinError(RuntimeError):
     def message(self) -> str:
         """The text of the error."""
         return str(self.args[0])
+
+    def without_frames(self) -> Self:
+        """Return this error without the frames of it and of its causes: they may hold secrets."""
+        link: BaseException | None = self
+        while link is not None:
+            link.__traceback__ = None
+            if link.__cause__ is None and not link.__suppress_context__:
+                link.__cause__ = link.__context__
+            link.__context__ = None
+            link = link.__cause__
+        return self
 
     def again(self) -> Self:
         """Return a copy to raise, chained to this one.
@@ -301,6 +313,13 @@ class RateLimitError(ServiceError):
     blames_service = False
     http_status = 429
     code = "rate_limited"
+
+
+class QuotaError(RateLimitError):
+    """The account at the service has used up its quota or credit: waiting does not help."""
+
+    retryable = False
+    code = "insufficient_quota"
 
 
 class ServiceUnavailableError(ServiceError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from berlin.formats.contract import Format
 from berlin.formats.described.format import MappedFormat
+from berlin.formats.habits import Habits
 from berlin.language.chat import ChatMap
 
 
@@ -21,27 +22,29 @@ def build_format(
         ConfigurationError: if the description cannot be right.
     """
     # Each is loaded when it is used: a program needs one of them.
+    stream = chat.stream if isinstance(chat.stream, str) else "always"
+    habits = Habits(stream, chat.developer_role, chat.tool_id_length, chat.text_content)
     match chat.format:
         case "openai-chat":
             from berlin.formats.openai.format import CHAT_PATH, OpenAIChatFormat
 
             path = chat.path or CHAT_PATH
-            return OpenAIChatFormat(default_model, path, chat.json, chat.rename)
+            return OpenAIChatFormat(default_model, path, chat.json, chat.rename, habits)
         case "openai-responses":
             from berlin.formats.responses.format import RESPONSES_PATH, ResponsesFormat
 
             path = chat.path or RESPONSES_PATH
-            return ResponsesFormat(default_model, path, chat.json, chat.rename)
+            return ResponsesFormat(default_model, path, chat.json, chat.rename, habits)
         case "anthropic-messages":
             from berlin.formats.anthropic.format import MESSAGES_PATH, AnthropicMessagesFormat
 
             path = chat.path or MESSAGES_PATH
-            return AnthropicMessagesFormat(default_model, path, chat.json, chat.rename)
+            return AnthropicMessagesFormat(default_model, path, chat.json, chat.rename, habits)
         case "ollama-chat":
             from berlin.formats.ollama.format import CHAT_PATH as OLLAMA_PATH
             from berlin.formats.ollama.format import OllamaChatFormat
 
             path = chat.path or OLLAMA_PATH
-            return OllamaChatFormat(default_model, path, chat.json, chat.rename)
+            return OllamaChatFormat(default_model, path, chat.json, chat.rename, habits)
         case "described":
             return MappedFormat(chat, default_model, session)

@@ -15,6 +15,9 @@ FormatName: TypeAlias = Literal[
     "described", "openai-chat", "openai-responses", "anthropic-messages", "ollama-chat"
 ]
 
+StreamMode: TypeAlias = Literal["always", "never", "as asked"]
+"""Whether answers are asked for in pieces; `as asked` leaves it to the client."""
+
 
 class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table `[chat]` of a recipe.
@@ -43,11 +46,19 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             has a finish reason.
         messages: what form the conversation takes.
         options: pointer to the object in the body that takes the caller's options; `""` is the
-            body itself. Without it, options are refused, but for `max_tokens`, which is left out.
+            body itself. `"ignore"` leaves them all out, and the header `x-berlin-dropped` names
+            them. Without it, options are refused, but for `max_tokens`, which is left out, and
+            those that a client sends unasked at a value that changes nothing.
         drop: options that clients send anyway and that the service has no place for, such as
             `temperature`: they are left out, and the header `x-berlin-dropped` names them.
         rename: the service's names of options, such as `max_tokens = "maxOutputTokens"`.
-        stream: what the answer looks like.
+        stream: what the answer looks like. With a format that Berlin knows: whether answers are
+            asked for in pieces, `always`, `never`, or `as asked` by the client.
+        developer_role: what the service calls the role `developer`; with a known format.
+        tool_id_length: the letters and digits that ids of tool calls must have; with a known
+            format.
+        text_content: whether a message of nothing but text must be one string; with a known
+            format.
     """
 
     format: FormatName = "described"
@@ -67,7 +78,15 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     options: str | None = None
     drop: tuple[str, ...] = ()
     rename: dict[str, str] = {}
-    stream: StreamMap | None = None
+    stream: StreamMap | StreamMode | None = None
+    developer_role: str = "system"
+    tool_id_length: int = 0
+    text_content: bool = False
+
+    @property
+    def described_stream(self) -> StreamMap | None:
+        """The description of the answer, where there is one."""
+        return self.stream if isinstance(self.stream, StreamMap) else None
 
     def __post_init__(self) -> None:
         if self.poll_s is not None and not 0.05 <= self.poll_s <= 60:
@@ -84,11 +103,14 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     "poll_s",
                     "socket",
                     "options",
-                    "stream",
                 )
                 if getattr(self, name)
             ]
+            if isinstance(self.stream, StreamMap):
+                odd.append("stream")
             if odd:
                 raise ValueError(
                     f"{' and '.join(odd)}: not with format = {self.format!r}, which says that"
                 )
+        elif isinstance(self.stream, str):
+            raise ValueError("stream: a described format needs the table [chat.stream]")

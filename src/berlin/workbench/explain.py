@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -88,7 +89,7 @@ def _login(recipe: Recipe) -> Iterator[str]:
             if auth.scope:
                 yield f"scope: {auth.scope}"
         case CommandMap():
-            yield f"the program {auth.command[0]} prints the token"
+            yield f"this program is run and prints the token: {shlex.join(auth.command)}"
     yield f"Requests carry it {_attached(auth.attach)}"
     if auth.rejected_statuses:
         statuses = " or ".join(map(str, auth.rejected_statuses))
@@ -202,10 +203,10 @@ def _request(recipe: Recipe, request: HttpRequest) -> Iterator[str]:
 
 def _answer(recipe: Recipe) -> Iterator[str]:
     chat = recipe.chat
-    if chat.stream is None:
+    if chat.described_stream is None:
         yield f"as the format {chat.format} has it; Berlin knows that one"
         return
-    stream = chat.stream
+    stream = chat.described_stream
     yield f"it is {FRAMINGS[stream.framing].in_words}"
     texts = " or ".join(listed(stream.text)) or "/data"
     is_whole = stream.text_is == "cumulative"
