@@ -235,7 +235,7 @@ def check(day: Day) -> None:
         assert service.open == 0
         times = sorted(one.at for one in service.seen)
         for first, over in zip(times, times[scenario.per_minute :], strict=False):
-            assert over - first >= 60.0
+            assert over - first >= 60.0 - 1e-6
     # One probe at a time, and none is forgotten.
     assert all(circuit.most_probes <= 1 and circuit.probes == 0 for circuit in day.circuits)
     if scenario.wrapper == "pool":
@@ -243,13 +243,13 @@ def check(day: Day) -> None:
         for one in day.seen:
             asked[one.request_id].add(one.service)
         assert all(len(accounts) == 1 for accounts in asked.values())
-    # The answer says how many requests it took; of one that was cancelled it is not known whether
-    # it had left the line already, so it counts.
+    # The answer says how many requests it took. The one of two that was cancelled counts as one,
+    # also if it still waited in the line or was sent for the second time.
     sent = Counter(one.request_id for one in day.seen)
     for n, outcome in enumerate(day.outcomes):
         if outcome.finished and scenario.after_text != "continue":
             more = outcome.started[0].attempts - sent[f"r{n}"]
-            assert more == 0 or (more == 1 and scenario.wrapper == "hedge")
+            assert more == 0 or (abs(more) == 1 and scenario.wrapper == "hedge")
 
 
 @settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
@@ -267,3 +267,23 @@ def test_the_same_seed_is_the_same_day(scenario: Scenario) -> None:
     assert first.seen == second.seen
     assert [o.text for o in first.outcomes] == [o.text for o in second.outcomes]
     assert [o.seconds for o in first.outcomes] == [o.seconds for o in second.outcomes]
+
+
+def test_ten_thousand_requests() -> None:
+    """A long day of each wrapper, with all kinds of bad phases: the same holds."""
+    chance = random.Random(19)
+    for wrapper in ("fallback", "balance", "hedge", "pool", "retry"):
+        phases = tuple(
+            tuple(
+                Phase(until * 60.0, chance.choice(KINDS), chance.choice([0.1, 2.0]), 0.1)
+                for until in range(2 + n, 60, 3)
+            )
+            for n in range(3)
+        )
+        requests = tuple(
+            Wanted(chance.uniform(0, 3600), 60, chance.random() < 0.5, chance.choice("abcd"), None)
+            for _ in range(2000)
+        )
+        after_text = {"fallback": "hold", "balance": "continue"}.get(wrapper, "error")
+        day = Scenario(phases, (None, True, True), wrapper, after_text, 4, 30, requests, 19)
+        check(run(play(day)))

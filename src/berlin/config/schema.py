@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from berlin.config.files import read_file
+from berlin.config.models.tables import BreakerConfig, LimitConfig, ModelConfig
 from berlin.config.paths import config_path
 from berlin.errors import ConfigurationError
 from berlin.language.secrets_scan import names_secret
-from berlin.language.toml import parse_toml
-from berlin.language.tool_prompt import ToolsMode
+from berlin.language.toml import find_line, parse_toml
+from berlin.language.tool_prompt import ToolPrompt, ToolsMode
 from berlin.recipes.recipe import recipe_names
 from berlin.types import Timeouts, mask_url
 from berlin.types.frames import hides_arguments
@@ -92,16 +94,19 @@ class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
         proxy: URL of a proxy.
         ca_file: PEM file with the certificates to trust.
         client_cert: PEM file with the certificate that shows who is asking.
-        client_key: PEM file with its key, if that stands apart.
+        client_key: PEM file with its key, if that is another file.
         allow_http: whether credentials may go over plain http to another machine.
         model: the model to ask when nobody names one.
         timeouts: the four limits, in seconds, instead of those of the recipe.
         models: the models that the gateway offers, instead of those of the recipe; no others
             are asked then.
-        tools: what becomes of tools, instead of what the recipe says: `native`, `emulate`,
+        tools: how tools are handled, instead of what the recipe says: `native`, `emulate`,
             `ignore` or `refuse`.
+        tool_prompt: the words in which tools are offered, instead of the recipe's table.
         at_once: requests that the gateway sends at once at most.
         waiting: requests that wait for that at most; one more is refused.
+        limit: the limits of this account, wherever it is asked.
+        breaker: when models that are made of several leave it alone.
         class: a provider written in Python, in place of a recipe: `package.module:Name`.
         options: the keyword arguments for that class; `{ env = "NAME" }` is a variable's value.
     """
@@ -126,8 +131,11 @@ class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
     timeouts: Timeouts | None = None
     models: tuple[str, ...] | None = None
     tools: ToolsMode | None = None
+    tool_prompt: ToolPrompt | None = None
     at_once: int = 64
     waiting: int = 256
+    limit: LimitConfig | None = None
+    breaker: BreakerConfig = BreakerConfig()
     class_: str | None = msgspec.field(default=None, name="class")
     options: dict[str, Any] = {}
 
@@ -229,9 +237,9 @@ class ConversationsConfig(Table, frozen=True, forbid_unknown_fields=True):
     """The table `[conversations]`: for services that keep their own.
 
     Attributes:
-        store: where it is noted which conversation a client's next turn goes on with: `memory`
+        store: where Berlin notes which conversation a client's next turn continues: `memory`
             (this process), `file` (this user, on this machine), or the URL of a Redis (all
-            replicas). Fingerprints and the service's own ids, never a word of what was said.
+            replicas). It holds fingerprints and the service's own ids, never what was said.
         expire_s: seconds after which a conversation is not continued any more.
         max_count: conversations at most, in memory or in the file; the oldest go first.
         session_headers: more headers in which clients name their session.
@@ -245,6 +253,19 @@ class ConversationsConfig(Table, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if not (self.expire_s > 0 and self.max_count > 0):
             raise ValueError("expire_s and max_count must be positive")
+
+
+class SharedConfig(Table, frozen=True, forbid_unknown_fields=True):
+    """The table `[shared]`: what all processes know together of models and limits.
+
+    Attributes:
+        redis: the URL of a Redis; unless given, each process is on its own.
+        on_failure: `divide`: when Redis cannot be used, each process has its share of a limit;
+            `refuse`: then nothing that has a limit is sent.
+    """
+
+    redis: str | Reference | None = None
+    on_failure: Literal["divide", "refuse"] = "divide"
 
 
 class TerminalConfig(Table, frozen=True, forbid_unknown_fields=True):
@@ -286,20 +307,24 @@ class Config(Table, frozen=True, forbid_unknown_fields=True):
         default: the provider that is asked when none is named.
         providers: the providers by name.
         tokens: where tokens are kept.
-        conversations: how conversations that services keep are found again.
+        conversations: how the conversations that services keep are found again.
         server: the gateway that `berlin serve` is.
         responses: where it keeps answers of `/v1/responses`.
         aliases: other names for models, and the name that each means: a provider, or
             `provider:model`. A `*` in an alias stands for any text.
+        models: models that are made of the models of several providers, by name.
+        shared: what all processes know together.
         terminal: what `berlin chat` does on this machine.
     """
 
     default: str | None = None
     aliases: dict[str, str] = {}
     providers: dict[str, ProviderConfig] = {}
+    models: dict[str, ModelConfig] = {}
     tokens: TokensConfig = TokensConfig()
     conversations: ConversationsConfig = ConversationsConfig()
     server: ServerConfig = ServerConfig()
+    shared: SharedConfig = SharedConfig()
     terminal: TerminalConfig = TerminalConfig()
     responses: ResponsesConfig = ResponsesConfig()
 
@@ -320,16 +345,29 @@ def load_config(path: Path | None = None) -> Config:
             raise ConfigurationError(f"there is no configuration file {path}") from None
         return Config()
     config = parse_toml(text, str(path), Config)
-    known = (*config.providers, *BUILT_IN, *recipe_names())
+    _refuse_variables(config, text, path)
+    known = (*config.models, *config.providers, *BUILT_IN, *recipe_names())
     if config.default is not None and config.default not in known:
-        raise ConfigurationError(f"{path}: default = {config.default!r} names no provider")
+        raise ConfigurationError(
+            f"{path}: default = {config.default!r} names no provider and no model"
+        )
     providers = {
         name: msgspec.structs.replace(
             provider, recipe=_place(provider.recipe, path), **_files_beside(provider, path)
         )
         for name, provider in config.providers.items()
     }
-    return msgspec.structs.replace(config, providers=providers)
+    config = msgspec.structs.replace(config, providers=providers)
+    if config.models:
+        from berlin.config.models.checks import check_models  # it needs the schema
+
+        def tell(place: tuple[str, ...], wrong: str) -> ConfigurationError:
+            return ConfigurationError(
+                f"{path}, line {find_line(text, place)}: [models.{place[1]}]: {wrong}"
+            )
+
+        check_models(config, tell)
+    return config
 
 
 def _files_beside(provider: ProviderConfig, config: Path) -> dict[str, Reference]:
@@ -341,6 +379,25 @@ def _files_beside(provider: ProviderConfig, config: Path) -> dict[str, Reference
             file = str(config.parent / Path(value.file).expanduser())
             found[name] = msgspec.structs.replace(value, file=file)
     return found
+
+
+# What shells, and other programs' files, write for a variable.
+_VARIABLE = re.compile(r"\$\{?([A-Z][A-Z0-9_]*)\}?")
+_MAY_BE_VARIABLES = ("password", "api_key", "client_secret", "refresh_token", "proxy")
+
+
+def _refuse_variables(config: Config, text: str, path: Path) -> None:
+    """Refuse `"$NAME"` as a secret: it would be sent to the service as it is."""
+    for name, provider in config.providers.items():
+        for key in _MAY_BE_VARIABLES:
+            value = getattr(provider, key)
+            found = _VARIABLE.fullmatch(value) if isinstance(value, str) else None
+            if found:
+                line = find_line(text, ("providers", name, key))
+                raise ConfigurationError(
+                    f"{path}, line {line}: {key} = {value!r} is text, and no variable is put in "
+                    f'its place; write {key} = {{ env = "{found[1]}" }}'
+                )
 
 
 def _place(recipe: str, config: Path) -> str:
