@@ -1,6 +1,6 @@
 """Frozen values: messages, requests, events. No I/O, no policy."""
 
-from berlin.types.accumulate import Accumulator, ChatResponse, accumulate
+from berlin.types.accumulate import Accumulator, AnswerLimit, ChatResponse, accumulate
 from berlin.types.endpoint import Endpoint, is_loopback, mask_url
 from berlin.types.events import (
     ExtraDelta,
@@ -39,6 +39,7 @@ from berlin.types.usage import Usage
 
 __all__ = [
     "Accumulator",
+    "AnswerLimit",
     "ChatRequest",
     "ChatResponse",
     "Endpoint",
