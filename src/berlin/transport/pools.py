@@ -12,6 +12,8 @@ from typing import Any
 import aiohttp
 
 READ_BUFFER_BYTES = 64 * 1024
+# Chat sites set cookies and policies that are longer than the 8 KB that aiohttp allows.
+MAX_HEADER_BYTES = 64 * 1024
 
 
 class Pools:
@@ -82,6 +84,8 @@ class _Pool:
             skip_auto_headers=("Content-Type",),
             trust_env=False,
             read_bufsize=READ_BUFFER_BYTES,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
             middlewares=middlewares,
         )
         self._keeper = _close_with_loop(self.session)
