@@ -140,6 +140,7 @@ class Authenticator:
         credentials: what the user brings; `None` if only a given token is to be used.
         source: where the token is kept.
         rejected_statuses: the statuses that mean: the token is no longer good.
+        url: the endpoint's URL, which a signature covers.
 
     Attributes:
         observe: called after each login, with `ok` or the code of the error.
@@ -152,7 +153,9 @@ class Authenticator:
         credentials: Credentials | None,
         source: TokenSource,
         rejected_statuses: tuple[int, ...] = (401,),
+        url: str = "",
     ) -> None:
+        self._url = url
         self.source = source
         self.rejected_statuses = rejected_statuses
         self._flow = flow
@@ -268,7 +271,7 @@ class Authenticator:
                 request = attachment.apply(request, token)
             else:
                 values = self.session(token, attachment.names)
-                request = attachment.apply(request, token, values)
+                request = attachment.apply(request, token, values, self._url)
         return request
 
     def session(self, token: Secret | None, names: Iterable[str]) -> dict[str, Any]:

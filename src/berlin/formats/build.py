@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from berlin.formats.contract import Format
+from berlin.formats.described.around import AroundFormat, needs_more
 from berlin.formats.described.format import MappedFormat
 from berlin.language.chat import ChatMap
 
@@ -20,28 +23,41 @@ def build_format(
     Raises:
         ConfigurationError: if the description cannot be right.
     """
+    if chat.format == "described":
+        return MappedFormat(chat, default_model, session)
+    if not needs_more(chat):
+        return _known(chat, default_model)[0]
+    # What the recipe adds goes around the format; `rename` of options stays its own.
+    plain = msgspec.structs.replace(chat, json=None, path=None)
+    inner, path = _known(plain, default_model)
+    return AroundFormat(inner, chat, path, default_model, session)
+
+
+def _known(chat: ChatMap, default_model: str) -> tuple[Format, str]:
+    """Return a known format, and where it is asked."""
     # Each is loaded when it is used: a program needs one of them.
+    rename = {ours: theirs for ours, theirs in chat.rename.items() if ours != "model"}
     match chat.format:
         case "openai-chat":
             from berlin.formats.openai.format import CHAT_PATH, OpenAIChatFormat
 
             path = chat.path or CHAT_PATH
-            return OpenAIChatFormat(default_model, path, chat.json, chat.rename)
+            return OpenAIChatFormat(default_model, path, chat.json, rename), path
         case "openai-responses":
             from berlin.formats.responses.format import RESPONSES_PATH, ResponsesFormat
 
             path = chat.path or RESPONSES_PATH
-            return ResponsesFormat(default_model, path, chat.json, chat.rename)
+            return ResponsesFormat(default_model, path, chat.json, rename), path
         case "anthropic-messages":
             from berlin.formats.anthropic.format import MESSAGES_PATH, AnthropicMessagesFormat
 
             path = chat.path or MESSAGES_PATH
-            return AnthropicMessagesFormat(default_model, path, chat.json, chat.rename)
+            return AnthropicMessagesFormat(default_model, path, chat.json, rename), path
         case "ollama-chat":
             from berlin.formats.ollama.format import CHAT_PATH as OLLAMA_PATH
             from berlin.formats.ollama.format import OllamaChatFormat
 
             path = chat.path or OLLAMA_PATH
-            return OllamaChatFormat(default_model, path, chat.json, chat.rename)
+            return OllamaChatFormat(default_model, path, chat.json, rename), path
         case "described":
-            return MappedFormat(chat, default_model, session)
+            raise AssertionError("a described format is not a known one")

@@ -46,7 +46,10 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             body itself. Without it, options are refused, but for `max_tokens`, which is left out.
         drop: options that clients send anyway and that the service has no place for, such as
             `temperature`: they are left out, and the header `x-berlin-dropped` names them.
-        rename: the service's names of options, such as `max_tokens = "maxOutputTokens"`.
+        rename: the service's names of options, such as `max_tokens = "maxOutputTokens"`; of a known
+            format also of `model`.
+        omit: members of the body that a known format would send and this service does not take,
+            such as a `model` that is in the path.
         stream: what the answer looks like.
     """
 
@@ -67,6 +70,7 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     options: str | None = None
     drop: tuple[str, ...] = ()
     rename: dict[str, str] = {}
+    omit: list[str] = []
     stream: StreamMap | None = None
 
     def __post_init__(self) -> None:
@@ -76,11 +80,8 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             odd = [
                 name
                 for name in (
-                    "query",
-                    "headers",
                     "form",
                     "multipart",
-                    "prepare",
                     "poll_s",
                     "socket",
                     "options",

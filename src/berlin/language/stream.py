@@ -99,6 +99,8 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             answer without one (or without `done`, or an object of the kind `end`) was cut off.
         text_of: pointers to an id of the message that the text belongs to, where an answer has
             several: cumulative text begins anew with each, and a blank line comes between them.
+        prefix: what a service puts before its JSON against the use in scripts, such as `)]}'`;
+            it is taken off, from the answer or from each object.
     """
 
     framing: FramingName
@@ -125,6 +127,7 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unauthorized: tuple[int | str, ...] = (401, "401")
     ends: Ends = "body"
     text_of: str | list[str] = []
+    prefix: str = ""
 
 
 class CompiledStream:

@@ -60,6 +60,7 @@ def build_provider(
         credentials,
         shared_source(key, shared),
         described.rejected_statuses,
+        endpoint.url,
     )
     transport = record(Transport(endpoint, USER_AGENT))
     return HttpProvider(recipe.name, transport, auth, chat, timeouts), auth

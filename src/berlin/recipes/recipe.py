@@ -12,7 +12,7 @@ import msgspec
 from berlin.auth.flows.command import CommandMap
 from berlin.auth.flows.login import LoginMap
 from berlin.auth.flows.oauth2 import OAuth2Map
-from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
+from berlin.auth.flows.static import ApiKeyMap, AwsMap, BasicMap, NoneMap
 from berlin.auth.grant import UNTAKEN
 from berlin.errors import ConfigurationError
 from berlin.formats.build import build_format
@@ -80,7 +80,7 @@ class ModelsMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     capabilities: tuple[Capability, ...] = ()
 
 
-AuthMap: TypeAlias = NoneMap | ApiKeyMap | BasicMap | LoginMap | OAuth2Map | CommandMap
+AuthMap: TypeAlias = NoneMap | ApiKeyMap | BasicMap | AwsMap | LoginMap | OAuth2Map | CommandMap
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
