@@ -57,7 +57,8 @@ agents: $(VENV)/.dev $(AGENTS)/.installed ## let Codex, Claude Code, opencode an
 $(AGENTS)/.installed: requirements/agents.txt tests/agents/node/package-lock.json | $(UV)
 	@$(UV) venv --quiet --clear --python $(BIN)/python $(AGENTS)
 	@$(UV) pip install --quiet --python $(AGENTS)/bin/python --require-hashes -r requirements/agents.txt
-	@cd tests/agents/node && PATH="$(abspath $(AGENTS))/bin:$$PATH" npm ci --silent
+	@cd tests/agents/node && PATH="$(abspath $(AGENTS))/bin:$$PATH" && npm ci --silent && \
+	  node node_modules/@anthropic-ai/claude-code/install.cjs
 	@touch $@
 
 check: $(VENV)/.dev ## format, lint, types, layers

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
 import msgspec
 
+from berlin.auth.access import AccessToken
 from berlin.auth.contract import Person
 from berlin.config import (
     Config,
@@ -27,6 +28,7 @@ from berlin.providers.contract import Bursts
 from berlin.providers.facade import ChatProvider
 from berlin.providers.request import Limits
 from berlin.types import ChatRequest, Secret, Timeouts, nearest
+from berlin.types.embeddings import EmbeddingRequest, vector_of
 
 
 class Berlin(SeedProvider):
@@ -195,6 +197,32 @@ class Berlin(SeedProvider):
         """
         return await self._inner.models()
 
+    async def embed(
+        self,
+        texts: str | Sequence[str],
+        *,
+        model: str | None = None,
+        dimensions: int | None = None,
+    ) -> list[list[float]]:
+        """Return a vector for each text, where the recipe says how the service embeds.
+
+        Args:
+            texts: one text, or several.
+            model: the service's name of the model; unless given, the recipe's default.
+            dimensions: how long each vector is to be, where the service lets one choose.
+
+        Raises:
+            BerlinError: if the service does not embed, or there is no good answer.
+        """
+        embedder = self._need_service("has no embeddings").embedder
+        if embedder is None:
+            raise ConfigurationError(
+                "this provider has no embeddings: its recipe needs a table [embeddings]"
+            )
+        inputs = (texts,) if isinstance(texts, str) else tuple(texts)
+        answer = await embedder.embed(EmbeddingRequest(inputs, model or "", dimensions))
+        return [vector_of(data) for data in answer.vectors]
+
     async def check(self) -> None:
         """Check that requests can be sent: log in, unless there is a token already.
 
@@ -202,6 +230,20 @@ class Berlin(SeedProvider):
             BerlinError: if that fails.
         """
         await self._inner.check()
+
+    async def token(self) -> AccessToken:
+        """Return a token that is valid now, by a login if need be.
+
+        It is the one that requests use: all programs with the same token store share one login.
+
+        Raises:
+            BerlinError: if that fails.
+        """
+        return await self._need_service("takes no token").access_token()
+
+    def reject_token(self, token: str) -> None:
+        """Hand back a token that the service refused: the next one is another."""
+        self._need_service("takes no token").reject_token(Secret(token))
 
     async def log_in(self, person: Person | None) -> None:
         """Log in anew, also where that needs a person (a device code), and keep the token.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Self
 
 import msgspec
 
+from berlin.auth.access import AccessToken
 from berlin.auth.contract import Person
 from berlin.config import (
     Config,
@@ -22,6 +24,7 @@ from berlin.config.classes import make_of_class
 from berlin.config.compose import compose
 from berlin.errors import ConfigurationError, InvalidRequestError
 from berlin.providers.contract import Burst, Bursts
+from berlin.providers.embeddings import Embedder, embed
 from berlin.providers.facade import ChatProvider
 from berlin.recipes.build import build_provider
 from berlin.routing.health import Health
@@ -163,6 +166,14 @@ class RecipeProvider(ChatProvider):
             return described.list
         return await self._http.list_models(described.fetch)
 
+    @property
+    def embedder(self) -> Embedder | None:
+        """What turns texts into vectors; `None` if the recipe describes nothing of the kind."""
+        described = self.settings.recipe.embeddings
+        if described is None:
+            return None
+        return Embedder(partial(embed, self._http, described), described.models, described.model)
+
     async def check(self) -> None:
         """Log in, unless there is a token already.
 
@@ -170,6 +181,18 @@ class RecipeProvider(ChatProvider):
             BerlinError: if that fails.
         """
         await self._http.check()
+
+    async def access_token(self) -> AccessToken:
+        """Return a token that is valid now, by a login if need be.
+
+        Raises:
+            BerlinError: if that fails.
+        """
+        return await self._http.token()
+
+    def reject_token(self, token: Secret) -> None:
+        """Hand back a token that the service refused: the next one is another."""
+        self._auth.reject(token)
 
     async def log_in(self, person: Person | None) -> None:
         """Log in anew, also where that needs a person (a device code), and keep the token.

@@ -12,7 +12,10 @@ from agents.task import PROMPT
 
 HERE = Path(__file__).parent
 ENVIRONMENT = Path(os.environ.get("AGENTS", ".venv-agents")).absolute()
-NODE_PROGRAMS = HERE / "node" / "node_modules" / ".bin"
+NODE_MODULES = HERE / "node" / "node_modules"
+NODE_PROGRAMS = NODE_MODULES / ".bin"
+# The program itself, without the script that chooses it by platform.
+OPENCODE = NODE_MODULES / "opencode-linux-x64" / "bin" / "opencode"
 KEY = "key-of-the-agents"
 
 # Nobody listens there: what a program wants of the internet fails at once.
@@ -110,7 +113,7 @@ def _opencode(home: Path, url: str) -> Started:
     }
     (folder / "opencode.json").write_text(json.dumps(settings))
     return Started(
-        [str(NODE_PROGRAMS / "opencode"), "run", PROMPT],
+        [str(OPENCODE), "run", PROMPT],
         {"OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_MODELS_FETCH": "1"},
     )
 

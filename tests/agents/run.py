@@ -62,7 +62,12 @@ async def main() -> int:
         for program in PROGRAMS:
             if not _is_wanted(program.name, kind):
                 continue
-            outcome = await _run(program, kind)
+            try:
+                outcome = await _run(program, kind)
+            except FileNotFoundError as missing:
+                print(f"{program.name:10} {kind:11} is not installed here: {missing.filename}")
+                failed = failed or program.is_required
+                continue
             result = "green" if not outcome.problems else "; ".join(outcome.problems)
             numbers = (f"{number:13}" for number in outcome.numbers)
             print(f"{program.name:10} {kind:11}", *numbers, f" {result}", flush=True)

@@ -7,14 +7,17 @@ import os
 import re
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import msgspec
 import pytest
 
 from berlin import errors
 from berlin.auth.credentials import NAMES
+from berlin.cli.main import cli
 from berlin.config import Config, ProviderConfig, ResponsesConfig, ServerConfig, TokensConfig
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.gateway.access.accounts import Accounts
@@ -33,24 +36,20 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 HELP = re.compile(r"<!-- help: ([a-z ]+) -->\n```text\n(.*?)\n```\n<!-- /help -->", re.DOTALL)
-COMMANDS = {
-    "berlin",
-    *("add", "remove", "chat", "logs", "models", "completion"),
-    *("login", "logout", "providers", "check", "tokens", "tokens clear"),
-    *(
-        "recipe",
-        "recipe list",
-        "recipe show",
-        "recipe new",
-        "recipe check",
-        "recipe try",
-        "recipe serve",
-    ),
-    *("recipe record", "recipe replay", "recipe schema"),
-    *("serve", "config", "config check", "config path"),
-    *("account", "account add", "account list", "account remove"),
-    *("key", "key add", "key list", "key revoke"),
-}
+
+
+def _commands(group: click.Command, name: str = "") -> Iterator[str]:
+    """Give the names of a command and of all below it."""
+    yield name or "berlin"
+    if isinstance(group, click.Group):
+        context = click.Context(group)
+        for below in group.list_commands(context):
+            command = group.get_command(context, below)
+            assert command is not None
+            yield from _commands(command, f"{name} {below}".strip())
+
+
+COMMANDS = set(_commands(cli))
 
 
 def headings(text: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn, Protocol, TypeAlias
 
 import msgspec
 
+from berlin.auth.access import AccessToken
 from berlin.auth.attach import Attach, attachments
 from berlin.auth.credentials import Credentials
 from berlin.auth.grant import Grant, check_token
@@ -249,6 +250,21 @@ class Authenticator:
             raise ConfigurationError(error.message) from error
         await self.source.install(Grant(token, time.time(), values=named))
 
+    async def access(self, send: Send) -> AccessToken:
+        """Return a token as other programs use it, after a login if need be.
+
+        Raises:
+            ConfigurationError: if the service asks for no token.
+            BerlinError: as `token` does.
+        """
+        token = await self.token(send)
+        if token is None:
+            raise ConfigurationError("this service needs no token")
+        carried = self.attach(HttpRequest("GET", "/"), token)
+        headers = {n: _secret(value) for n, value in carried.headers.items()}
+        query = {n: _secret(value) for n, value in carried.query.items()}
+        return AccessToken(token, headers, query, self.source.expires_at(token))
+
     def adopt(self, token: str | None) -> None:
         """Use a token that somebody else got. Raises ProtocolError if it cannot be sent."""
         self.source.adopt(None if token is None else check_token(token))
@@ -343,6 +359,10 @@ class Unattended:
     async def attend(self, credentials: Credentials, send: Send, person: Person) -> NoReturn:
         """Refuse: there is nothing to do for a person."""
         raise NotImplementedError
+
+
+def _secret(value: str | Secret) -> Secret:
+    return value if isinstance(value, Secret) else Secret(value)
 
 
 def _ignore(result: str) -> None:

@@ -29,6 +29,8 @@ COMMANDS = {
     ),
     "check": ("berlin.cli.provider.listing", "check", "Ask a provider one short question."),
     "models": ("berlin.cli.provider.models", "models", "List the models that can be named."),
+    "token": ("berlin.cli.provider.token", "token", "Print a valid token for another program."),
+    "exec": ("berlin.cli.provider.token", "exec_", "Run a program with a token in a variable."),
     "tokens": ("berlin.cli.tokens", "tokens", "List or clear the stored tokens."),
     "recipe": ("berlin.cli.recipe.group", "recipe", "Write, check and try recipes."),
     "serve": ("berlin.cli.gateway.serve", "serve", "Serve providers to other programs."),

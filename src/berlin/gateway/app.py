@@ -16,11 +16,13 @@ from berlin.gateway.face import Face, Handler
 from berlin.gateway.faces.anthropic import AnthropicFace
 from berlin.gateway.faces.berlin import BerlinFace
 from berlin.gateway.faces.completions import CompletionsFace
+from berlin.gateway.faces.embeddings import EmbeddingsFace
 from berlin.gateway.faces.ollama import OllamaFace
 from berlin.gateway.faces.openai import OpenAIFace
 from berlin.gateway.faces.responses import ResponsesFace
 from berlin.gateway.health import HealthPages
 from berlin.gateway.observe.visit import VISIT, Visit
+from berlin.gateway.page import FrontPage
 from berlin.gateway.refusals import from_http, headers_of, public
 
 _log = logging.getLogger("berlin.gateway")
@@ -41,6 +43,7 @@ def build_app(gateway: Gateway, accounts: Accounts, token_lifetime_s: float) -> 
         OllamaFace(gateway),
         ResponsesFace(gateway),
         CompletionsFace(gateway),
+        EmbeddingsFace(gateway),
         OpenAIFace(gateway),
     ]
     reception = _Reception(gateway, faces)
@@ -53,6 +56,7 @@ def build_app(gateway: Gateway, accounts: Accounts, token_lifetime_s: float) -> 
     for face in faces:
         for route in face.routes():
             app.router.add_route(route.method, route.path, route.handler)
+    app.add_routes(FrontPage(gateway).routes())
     app.add_routes(HealthPages(gateway).routes())
     app.on_response_prepare.append(reception.finish_head)
     return app

@@ -11,6 +11,7 @@ from berlin.config import Names
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.open_count import OpenCount
 from berlin.providers.contract import Provider
+from berlin.providers.embeddings import Embedder
 
 AT_ONCE = 64
 WAITING = 256
@@ -46,6 +47,7 @@ class Service:
             names them as `provider:model`.
         fetch: asks the service which models it has.
         capabilities: what it can do besides text: `tools`, `images`, `reasoning`, `json`.
+        embedder: what turns texts into vectors, where the service does.
         session_headers: more headers in which clients name their session, where the service
             keeps conversations; `None` where it does not.
         key: what tells it from another service of its name, after a change of configuration.
@@ -67,6 +69,7 @@ class Service:
         admission: Admission | None = None,
         fetch: Callable[[], Awaitable[Iterable[str]]] | None = None,
         capabilities: Iterable[str] = (),
+        embedder: Embedder | None = None,
         session_headers: Iterable[str] | None = None,
         key: Hashable = None,
     ) -> None:
@@ -79,6 +82,7 @@ class Service:
         self.admission = admission or Admission(AT_ONCE, WAITING, WAIT_S)
         self.fetch = fetch
         self.capabilities = frozenset(capabilities)
+        self.embedder = embedder
         self.session_headers = None if session_headers is None else tuple(session_headers)
         self.key = key
         self.open = OpenCount()

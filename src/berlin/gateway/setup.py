@@ -34,7 +34,7 @@ from berlin.gateway.observe.traces import open_traces
 from berlin.gateway.observe.visit import Observer
 from berlin.gateway.stored.open import open_stored
 from berlin.gateway.streaming import OpenStreams
-from berlin.opening import open_provider
+from berlin.opening import RecipeProvider, open_provider
 from berlin.providers.facade import ChatProvider
 
 REFRESH_MODELS_S = 600.0
@@ -147,6 +147,7 @@ def _build_service(name: str, config: Config, before: Service | None) -> Service
         admission=Admission(*limits, WAIT_S),
         fetch=provider.models if offer.lists else None,
         capabilities=offer.capabilities,
+        embedder=provider.embedder if isinstance(provider, RecipeProvider) else None,
         session_headers=config.conversations.session_headers if offer.keeps_conversations else None,
         key=key,
     )

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
+from berlin.auth.access import AccessToken
 from berlin.auth.contract import Authenticator, Person
 from berlin.errors import AuthenticationError, BerlinError, EmptyResponseError, ProtocolError
 from berlin.formats.contract import Exchange, Format, SessionFormat
@@ -146,6 +147,15 @@ class HttpProvider:
         with Stopwatch(self._timeouts) as watch:
             await self.told_safely(self._token(watch))
 
+    async def token(self) -> AccessToken:
+        """Return a token that is valid now, by a login if need be.
+
+        Raises:
+            BerlinError: if that fails.
+        """
+        with Stopwatch(self._timeouts) as watch:
+            return await self.told_safely(watch.wait(self._auth.access(self.send)))
+
     async def log_in(self, person: Person | None) -> None:
         """Log in anew, also where that needs a person (a device code), and keep the token.
 
@@ -164,19 +174,33 @@ class HttpProvider:
         Raises:
             BerlinError: if it does not.
         """
-        return await self.told_safely(self._list_models(described))
-
-    async def _list_models(self, described: FetchMap) -> tuple[str, ...]:
         call = HttpRequest("GET", described.path, {"Accept": "application/json"})
+        return described.read((await self.call(call)).body)
+
+    async def call(self, request: HttpRequest, request_id: str = "") -> HttpResponse:
+        """Send one request that is not a chat, with a token, and return the whole answer.
+
+        A token that the service refuses is rejected, and the request is sent once more.
+
+        Raises:
+            BerlinError: if there is no good answer.
+        """
+        return await self.told_safely(self._call(request, request_id))
+
+    async def _call(self, request: HttpRequest, request_id: str) -> HttpResponse:
         with Stopwatch(self._timeouts) as watch:
-            token = await self._token(watch)
-            way = _Way(self._transport, token, watch, self._timeouts.connect, "")
-            try:
-                answer = await watch.wait(self._fetch(call, way))
-            except AuthenticationError:
-                self._auth.reject(token)
-                raise
-        return described.read(answer.body)
+            renewed = False
+            while True:
+                token = await self._token(watch)
+                way = _Way(self._transport, token, watch, self._timeouts.connect, request_id)
+                watch.restart()
+                try:
+                    return await watch.wait(self._fetch(request, way))
+                except AuthenticationError:
+                    self._auth.reject(token)
+                    if renewed or token is None or not self._auth.renews:
+                        raise
+                    renewed = True
 
     async def told_safely(self, work: Awaitable[_T]) -> _T:
         """Wait for a part of a login; its error is told as those of a request are.

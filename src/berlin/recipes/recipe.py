@@ -18,6 +18,7 @@ from berlin.errors import ConfigurationError
 from berlin.formats.build import build_format
 from berlin.formats.contract import Format
 from berlin.language.chat import ChatMap
+from berlin.language.embeddings import EmbeddingsMap
 from berlin.language.keeping import KeepingMap
 from berlin.language.models import FetchMap
 from berlin.language.recognise import RecogniseMap
@@ -94,6 +95,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         auth: how a token is got and used.
         chat: how requests and answers are written.
         models: which models there are.
+        embeddings: where the service turns texts into vectors, if it does.
         extends: the shipped recipe that this one differs from.
         source: where the description comes from, and how it was tried.
         tools: what becomes of tools (and of JSON as a form of answer): `native`, the service
@@ -117,6 +119,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     chat: ChatMap
     auth: AuthMap = NoneMap()
     models: ModelsMap = ModelsMap()
+    embeddings: EmbeddingsMap | None = None
     extends: str = ""
     source: str = ""
     tools: ToolsMode | None = None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from array import array
+
 import msgspec
 
 
@@ -31,3 +34,11 @@ class Embeddings(msgspec.Struct, frozen=True):
 
     vectors: tuple[bytes, ...]
     input_tokens: int | None = None
+
+
+def vector_of(data: bytes) -> list[float]:
+    """Return the numbers of a vector."""
+    values = array("f", data)
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values.tolist()

@@ -106,6 +106,11 @@ class TokenSource:
         with self._lock:
             return next((values for of, values in self._values if of == token), {})
 
+    def expires_at(self, token: Secret) -> float | None:
+        """Return when the token at hand expires, in seconds since 1970."""
+        grant = self._grant
+        return grant.expires_at if grant is not None and grant.token == token else None
+
     def adopt(self, token: Secret | None) -> None:
         """Take a token that somebody else got; `None` forgets the one at hand for good."""
         with self._lock:

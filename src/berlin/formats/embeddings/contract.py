@@ -62,14 +62,6 @@ def pack(values: list[float]) -> bytes:
     return vector.tobytes()
 
 
-def unpack(vector: bytes) -> list[float]:
-    """Return the numbers of a vector."""
-    values = array("f", vector)
-    if sys.byteorder == "big":
-        values.byteswap()
-    return values.tolist()
-
-
 def check_vectors(vectors: list[bytes], count: int) -> tuple[bytes, ...]:
     """Return vectors of which there are as many as inputs. Raises ProtocolError."""
     if len(vectors) != count or len({len(vector) for vector in vectors}) > 1:

@@ -15,9 +15,8 @@ from berlin.formats.embeddings.contract import (
     check_vectors,
     pack,
     read_inputs,
-    unpack,
 )
-from berlin.types.embeddings import EmbeddingRequest, Embeddings
+from berlin.types.embeddings import EmbeddingRequest, Embeddings, vector_of
 from berlin.types.http import HttpRequest
 from berlin.types.usage import estimate_tokens
 from berlin.wire.json import DECODE_ERRORS, encode_body, encode_line
@@ -81,7 +80,7 @@ class OllamaEmbeddings:
             tokens = estimate_tokens(sum(map(len, call.request.inputs)))
         told = {
             "model": call.request.model,
-            "embeddings": [unpack(vector) for vector in answer.vectors],
+            "embeddings": [vector_of(vector) for vector in answer.vectors],
             "total_duration": 0,
             "load_duration": 0,
             "prompt_eval_count": tokens,
@@ -100,4 +99,4 @@ class OllamaOldEmbeddings(OllamaEmbeddings):
 
     def encode_response(self, call: EmbeddingCall, answer: Embeddings) -> bytes:
         """Return the body of the answer to a call."""
-        return encode_line({"embedding": unpack(answer.vectors[0])})
+        return encode_line({"embedding": vector_of(answer.vectors[0])})

@@ -17,9 +17,8 @@ from berlin.formats.embeddings.contract import (
     check_vectors,
     pack,
     read_inputs,
-    unpack,
 )
-from berlin.types.embeddings import EmbeddingRequest, Embeddings
+from berlin.types.embeddings import EmbeddingRequest, Embeddings, vector_of
 from berlin.types.http import HttpRequest
 from berlin.types.usage import estimate_tokens
 from berlin.wire.json import DECODE_ERRORS, encode_body, encode_line
@@ -89,7 +88,7 @@ class OpenAIEmbeddings:
 
     def encode_response(self, call: EmbeddingCall, answer: Embeddings) -> bytes:
         """Return the body of the answer to a call."""
-        write = _write_base64 if call.base64 else unpack
+        write = _write_base64 if call.base64 else vector_of
         data = [
             {"object": "embedding", "index": n, "embedding": write(vector)}
             for n, vector in enumerate(answer.vectors)

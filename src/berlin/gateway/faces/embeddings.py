@@ -1,0 +1,117 @@
+"""Embeddings, as clients of OpenAI and of Ollama ask for them."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+import msgspec
+from aiohttp import web
+
+from berlin.errors import BerlinError, InvalidRequestError, ModelNotFoundError
+from berlin.formats.embeddings.contract import EmbeddingCall, EmbeddingFormat
+from berlin.formats.embeddings.ollama import OllamaEmbeddings, OllamaOldEmbeddings
+from berlin.formats.embeddings.openai import OpenAIEmbeddings
+from berlin.formats.openai.encoder import encode_error
+from berlin.gateway.catalog import Target
+from berlin.gateway.chat import Gateway
+from berlin.gateway.face import Handler, Route
+from berlin.gateway.observe.visit import VISIT
+from berlin.types import Usage
+from berlin.types.embeddings import Embeddings
+
+# Longer answers are written in a thread, so that the loop goes on.
+LONG_ANSWER_BYTES = 256 * 1024
+
+
+class EmbeddingsFace:
+    """`/v1/embeddings`, with and without `/v1`, and Ollama's `/api/embed` and `/api/embeddings`.
+
+    Args:
+        gateway: what the faces share.
+    """
+
+    name = "openai"
+    prefixes: tuple[str, ...] = ("/v1/embeddings", "/embeddings")
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def routes(self) -> list[Route]:
+        """Return the paths of this face; errors below `/api` are told by Ollama's."""
+        openai = self._answer_in(OpenAIEmbeddings())
+        return [
+            *(Route("POST", path, openai) for path in self.prefixes),
+            Route("POST", "/api/embed", self._answer_in(OllamaEmbeddings())),
+            Route("POST", "/api/embeddings", self._answer_in(OllamaOldEmbeddings())),
+        ]
+
+    def encode_error(self, error: BerlinError) -> bytes:
+        """Return the body that tells of an error."""
+        return encode_error(error)
+
+    def _answer_in(self, dialect: EmbeddingFormat) -> Handler:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            return await self._embed(request, dialect)
+
+        return answer
+
+    async def _embed(self, request: web.Request, dialect: EmbeddingFormat) -> web.StreamResponse:
+        gateway, visit = self._gateway, request[VISIT]
+        key = gateway.guard.identify(request)
+        visit.key = key.id if key is not None else ""
+        call = await gateway.receive(request, dialect.decode_request)
+        asked = visit.model = call.request.model
+        target = self._resolve(asked)
+        gateway.guard.check_model(key, target, asked)
+        service = target.service
+        visit.provider = service.name
+        if service.embedder is None:
+            raise InvalidRequestError.about("model", f"{service.name} has no embeddings")
+        sent = msgspec.structs.replace(call.request, model=target.model, request_id=visit.id)
+        with service.open, gateway.streams.open:
+            async with service.admission.enter(visit.key or visit.remote):
+                answer = await service.embedder.embed(sent)
+        visit.usage = Usage(answer.input_tokens or 0)
+        body = await _write(dialect, _named(call, target), answer)
+        visit.bytes_out = len(body)
+        return web.Response(body=body, content_type="application/json")
+
+    def _resolve(self, asked: str) -> Target:
+        """Return what a client means: a model for embeddings, or whatever else has this name.
+
+        Raises:
+            ModelNotFoundError: if there is no such model.
+        """
+        catalog = self._gateway.catalog
+        for service in catalog.services.values():
+            of_service = asked.startswith(f"{service.name}:")
+            model = asked.removeprefix(f"{service.name}:").removesuffix(":latest")
+            embedder = service.embedder
+            if embedder is None or not (of_service or service is catalog.default):
+                continue
+            if model in (*embedder.models, embedder.default) and model:
+                return Target(service, model)
+        target = catalog.resolve(asked)
+        embedder = target.service.embedder
+        names_no_model = asked.removesuffix(":latest") in ("", target.service.name)
+        if embedder is None or not names_no_model:
+            return target
+        if not embedder.default:
+            raise ModelNotFoundError(f"{target.service.name}: name a model for embeddings")
+        return Target(target.service, embedder.default)
+
+
+def _named(call: EmbeddingCall, target: Target) -> EmbeddingCall:
+    """Return the call with the name of a model, which an answer has to have."""
+    if call.request.model:
+        return call
+    request = msgspec.structs.replace(call.request, model=target.full_name)
+    return msgspec.structs.replace(call, request=request)
+
+
+async def _write(dialect: EmbeddingFormat, call: EmbeddingCall, answer: Embeddings) -> bytes:
+    write = partial(dialect.encode_response, call, answer)
+    if sum(map(len, answer.vectors)) > LONG_ANSWER_BYTES:
+        return await asyncio.to_thread(write)
+    return write()

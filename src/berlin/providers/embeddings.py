@@ -1,0 +1,51 @@
+"""Embeddings: what a provider can do beside chats, where its recipe says how."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import msgspec
+
+from berlin.errors import InvalidRequestError
+from berlin.formats.embeddings.build import build_embeddings
+from berlin.language.embeddings import EmbeddingsMap
+from berlin.providers.http import HttpProvider
+from berlin.types.embeddings import EmbeddingRequest, Embeddings
+
+
+class Embedder(NamedTuple):
+    """What embeds, as the gateway offers it.
+
+    Attributes:
+        embed: returns the vectors of texts. Raises BerlinError.
+        models: the models, as far as they are known.
+        default: what is asked when nobody names a model; `""` if there is none.
+    """
+
+    embed: Callable[[EmbeddingRequest], Awaitable[Embeddings]]
+    models: tuple[str, ...] = ()
+    default: str = ""
+
+
+async def embed(
+    provider: HttpProvider, described: EmbeddingsMap, request: EmbeddingRequest
+) -> Embeddings:
+    """Return the vectors of texts.
+
+    Args:
+        provider: the way to the service.
+        described: how the service embeds.
+        request: what is asked.
+
+    Raises:
+        BerlinError: if there is no good answer.
+    """
+    if not request.model:
+        if not described.model:
+            raise InvalidRequestError.about("model", "name a model: the recipe has no default")
+        request = msgspec.structs.replace(request, model=described.model)
+    dialect = build_embeddings(described)
+    sent = dialect.encode_request(request, described.path or dialect.path)
+    answer = await provider.call(sent, request.request_id)
+    return dialect.decode_response(answer.body, len(request.inputs))
