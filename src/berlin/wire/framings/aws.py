@@ -92,10 +92,10 @@ def _headers(block: bytes) -> dict[str, str]:
             at += 2 + length
             if kind == _STRING:
                 found[name] = value.decode()
-        if at > len(block):
-            raise IndexError(at)
-    except (IndexError, struct.error, UnicodeDecodeError) as error:
-        raise ProtocolError("the headers of a message in the event stream are broken") from error
+    except (IndexError, struct.error, UnicodeDecodeError):
+        at = len(block) + 1
+    if at > len(block):
+        raise ProtocolError("the headers of a message in the event stream are broken")
     return found
 
 
