@@ -1,13 +1,13 @@
-"""Berlin turns any chat service, most of all one with a login, into a standard streaming LLM.
+"""Berlin turns any chat service, also one behind a login, into a standard streaming LLM.
 
     from berlin import Berlin
 
-    async with Berlin(url=…, account=…, password=…) as berlin:
+    async with Berlin("work") as berlin:
         async for piece in berlin.text("Hello"):
             print(piece, end="")
 
 The names below are loaded when they are first used: the command line answers `--help` without
-loading an HTTP client.
+loading an HTTP client. What they are for is in docs/python.md.
 """
 
 from __future__ import annotations
@@ -27,37 +27,44 @@ if TYPE_CHECKING:
     from berlin.types import (
         ChatRequest,
         ChatResponse,
+        FilePart,
         Finished,
+        ImagePart,
         Message,
         Messages,
+        Reasoning,
         ReasoningDelta,
+        ReasoningPart,
+        ResponseFormat,
+        Started,
         StreamEvent,
         TextDelta,
+        TextPart,
         Timeouts,
+        Tool,
         ToolCallDelta,
+        ToolCallPart,
+        ToolResultPart,
         Usage,
         UsageReport,
     )
 
+_TYPES = (
+    *("ChatRequest", "ChatResponse", "Message", "Messages", "Timeouts", "Usage"),
+    *("TextPart", "ReasoningPart", "ImagePart", "FilePart", "ToolCallPart", "ToolResultPart"),
+    *("Tool", "ResponseFormat", "Reasoning"),
+    *("StreamEvent", "Started", "TextDelta", "ReasoningDelta", "ToolCallDelta", "UsageReport"),
+    "Finished",
+)
+
 _HOMES = {
-    "Berlin": "berlin.client",
-    "BerlinError": "berlin.errors",
+    **dict.fromkeys(_TYPES, "berlin.types"),
     "AsyncGeneratorProvider": "berlin.g4f",
     "AsyncResult": "berlin.g4f",
+    "Berlin": "berlin.client",
+    "BerlinError": "berlin.errors",
     "ChatProvider": "berlin.providers.facade",
     "Conversation": "berlin.providers.conversation",
-    "ChatRequest": "berlin.types",
-    "ChatResponse": "berlin.types",
-    "Finished": "berlin.types",
-    "Message": "berlin.types",
-    "Messages": "berlin.types",
-    "ReasoningDelta": "berlin.types",
-    "StreamEvent": "berlin.types",
-    "TextDelta": "berlin.types",
-    "Timeouts": "berlin.types",
-    "ToolCallDelta": "berlin.types",
-    "Usage": "berlin.types",
-    "UsageReport": "berlin.types",
 }
 
 __all__ = [
@@ -69,14 +76,24 @@ __all__ = [
     "ChatRequest",
     "ChatResponse",
     "Conversation",
+    "FilePart",
     "Finished",
+    "ImagePart",
     "Message",
     "Messages",
+    "Reasoning",
     "ReasoningDelta",
+    "ReasoningPart",
+    "ResponseFormat",
+    "Started",
     "StreamEvent",
     "TextDelta",
+    "TextPart",
     "Timeouts",
+    "Tool",
     "ToolCallDelta",
+    "ToolCallPart",
+    "ToolResultPart",
     "Usage",
     "UsageReport",
     "errors",
@@ -92,4 +109,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    """Return the public names, whatever else is loaded."""
+    return sorted([*__all__, "__version__", "__doc__", "__name__", "__path__", "__file__"])

@@ -257,7 +257,11 @@ class Berlin(SeedProvider):
         await self._need_service("has no login").log_in(person)
 
     def watch_logins(self, observe: Callable[[str], None]) -> None:
-        """Call a function after each login from now on: with `ok`, or the code of the error."""
+        """Call a function after each login from now on: with `ok`, or the code of the error.
+
+        Args:
+            observe: the function.
+        """
         self._inner.watch_logins(observe)
 
     async def use_session(self, cookies: str) -> None:

@@ -23,6 +23,7 @@ BerlinError (a RuntimeError)
     │   ├── ContextLengthError    the conversation is too long for the model
     │   └── ContentFilterError    a content filter refuses the prompt or the answer
     ├── RateLimitError            429
+    │   └── QuotaError            the account's quota or credit is used up
     ├── ServiceUnavailableError   5xx
     ├── CircuitOpenError          it failed a moment ago, and is not asked for now
     ├── RedirectError             it answers with a redirect, which is never followed
@@ -301,6 +302,13 @@ class RateLimitError(ServiceError):
     blames_service = False
     http_status = 429
     code = "rate_limited"
+
+
+class QuotaError(RateLimitError):
+    """The account at the service has used up its quota or credit: waiting does not help."""
+
+    retryable = False
+    code = "insufficient_quota"
 
 
 class ServiceUnavailableError(ServiceError):

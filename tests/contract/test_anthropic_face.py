@@ -327,7 +327,7 @@ async def test_what_claude_code_sends() -> None:
     assert request.options == {
         "max_tokens": 64,
         "temperature": 1,
-        "parallel_tool_calls": False,
+        "user": "u",
     }
 
 

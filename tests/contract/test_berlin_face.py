@@ -196,7 +196,9 @@ async def test_wrong_method(path: str, method: str) -> None:
         assert (await answer.json())["code"] == 405
 
 
-@pytest.mark.parametrize("path", ["/", "/api", "/api/login/", "//api//login", "/api/x%00", "/.git"])
+@pytest.mark.parametrize(
+    "path", ["/x", "/api", "/api/login/", "//api//login", "/api/x%00", "/.git"]
+)
 async def test_unknown_path(path: str) -> None:
     """Another path is a 404 in JSON, in the words of the face to which it is next (G35)."""
     async with open_face(ScriptedProvider()) as face:

@@ -16,11 +16,13 @@ from berlin.types import (
     ChatRequest,
     ImagePart,
     Message,
+    Reasoning,
     ResponseFormat,
     TextPart,
     ToolCallPart,
     ToolResultPart,
 )
+from support.bare import bare_request
 from support.gateway import OPENAI, Answer, make_key, serve
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -113,7 +115,7 @@ MESSAGES: dict[str, tuple[dict[str, Any], Message]] = {
             "tool_call_id": "c1",
             "content": [{"type": "text", "text": "sun"}, {"type": "text", "text": "ny"}],
         },
-        Message("tool", (ToolResultPart("c1", "sunny"),)),
+        Message("tool", (ToolResultPart("c1", "sunny", parts=(TextPart("sun"), TextPart("ny"))),)),
     ),
 }
 
@@ -122,7 +124,7 @@ MESSAGES: dict[str, tuple[dict[str, Any], Message]] = {
 async def test_messages(case: str) -> None:
     """Every form of a message that clients send is understood."""
     sent, meant = MESSAGES[case]
-    assert (await asked(messages=[sent])).messages == (meant,)
+    assert bare_request(await asked(messages=[sent])).messages == (meant,)
 
 
 CHOICES: list[tuple[Any, str]] = [
@@ -207,10 +209,10 @@ async def test_options_arrive_as_they_were_sent() -> None:
         "seed": 7,
         "stop": ["a", "b"],
         "logit_bias": {"50256": -100},
-        "reasoning_effort": "low",
-        "parallel_tool_calls": False,
     }
-    assert (await asked(**options)).options == options
+    request = await asked(**options, reasoning_effort="low", parallel_tool_calls=False)
+    assert request.options == options
+    assert (request.reasoning, request.parallel_tool_calls) == (Reasoning("low"), False)
     assert (await asked(stop="END")).options == {"stop": "END"}
 
 

@@ -5,6 +5,7 @@ differ from what their own manuals say.
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
 from berlin.gateway.server import open_server
 from berlin.providers.contract import Burst, Provider
+from berlin.providers.embeddings import Embedder
 from berlin.providers.guide import GuideProvider
 from berlin.providers.scripted import ScriptedProvider
 from berlin.recipes.recipe import load_recipe
@@ -35,6 +37,7 @@ from berlin.types import (
     Usage,
     UsageReport,
 )
+from berlin.types.embeddings import EmbeddingRequest, Embeddings
 from support.chat_service import ChatService
 from support.recipes import client_of
 
@@ -82,18 +85,22 @@ class Model(ScriptedProvider):
 
 
 @asynccontextmanager
-async def gateway_over(provider: Provider, folder: Path) -> AsyncIterator[tuple[str, str]]:
+async def gateway_over(
+    provider: Provider, folder: Path, embedder: Embedder | None = None
+) -> AsyncIterator[tuple[str, str]]:
     """Serve a provider as `s`, and give the URL and a key."""
     path = folder / "keys" / "keys.sqlite"
     _, key = KeyStore(path).add("client")
-    gateway = Gateway(Catalog([Service("s", provider, ["m"])]), Guard(KeyReader(path)))
+    gateway = Gateway(
+        Catalog([Service("s", provider, ["m"], embedder=embedder)]), Guard(KeyReader(path))
+    )
     async with open_server(gateway, Accounts(), grace_s=0) as url:
         yield url, key.reveal()
 
 
 async def use(client: str, home: Path, url: str, key: str, *more: str) -> dict[str, Any]:
     """Run a client, and return what it tells."""
-    program = SERVICES / "clients" / CLIENTS[client]
+    program = SERVICES / "clients" / CLIENTS.get(client, f"use_{client}.py")
     interpreter = NODE if program.suffix == ".mjs" else PYTHON
     code, out, err = await run(home, interpreter, program, url, key, "s", *more)
     assert code == 0, err[-3000:]
@@ -179,6 +186,23 @@ async def test_a_client_of_a_model_with_tools(client: str, tmp_path: Path) -> No
         assert told["stored"] == gone
     if client in ("openai", "openai-responses"):
         assert told["parse"] == {"city": "Paris"}
+
+
+async def test_clients_of_embeddings_and_completions(tmp_path: Path) -> None:
+    """Clients of OpenAI, Ollama and LangChain read the vectors, whatever form they ask for."""
+
+    async def embed(request: EmbeddingRequest) -> Embeddings:
+        """Return the length of each text, and its half."""
+        sizes = [float(len(text)) for text in request.inputs]
+        return Embeddings(tuple(array("f", (s, s / 2)).tobytes() for s in sizes), 5)
+
+    embedder = Embedder(embed, ("m",), "m")
+    async with gateway_over(Model(), tmp_path, embedder) as (url, key):
+        told = await use("embeddings", tmp_path, url, key)
+    for name in ("openai", "ollama", "langchain"):
+        assert told[name] == [[3.0, 1.5], [3.0, 1.5]], name
+    assert told["usage"] == 5
+    assert told["completed"] == told["streamed"] == SAID
 
 
 @pytest.mark.parametrize("client", CLIENTS)

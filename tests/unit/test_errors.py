@@ -42,6 +42,7 @@ SAID = {
     "ContextLengthError": (False, False, False, 5, 400, "context_length_exceeded"),
     "ContentFilterError": (False, False, False, 5, 400, "content_filter"),
     "RateLimitError": (True, True, False, 5, 429, "rate_limited"),
+    "QuotaError": (False, True, False, 5, 429, "insufficient_quota"),
     "ServiceUnavailableError": (True, True, True, 5, 502, "upstream_unavailable"),
     "CircuitOpenError": (False, True, False, 5, 503, "circuit_open"),
     "RedirectError": (False, True, True, 5, 502, "upstream_redirect"),

@@ -7,6 +7,7 @@ import msgspec
 from berlin.formats.contract import Format
 from berlin.formats.described.around import AroundFormat, needs_more
 from berlin.formats.described.format import MappedFormat
+from berlin.formats.habits import Habits
 from berlin.language.chat import ChatMap
 
 
@@ -37,12 +38,14 @@ def _known(chat: ChatMap, default_model: str) -> tuple[Format, str]:
     """Return a known format, and where it is asked."""
     # Each is loaded when it is used: a program needs one of them.
     rename = {ours: theirs for ours, theirs in chat.rename.items() if ours != "model"}
+    stream = chat.stream if isinstance(chat.stream, str) else "always"
+    habits = Habits(stream, chat.developer_role, chat.tool_id_length, chat.text_content)
     match chat.format:
         case "openai-chat":
             from berlin.formats.openai.format import CHAT_PATH, OpenAIChatFormat
 
             path = chat.path or CHAT_PATH
-            return OpenAIChatFormat(default_model, path, chat.json, rename), path
+            return OpenAIChatFormat(default_model, path, chat.json, rename, habits), path
         case "openai-responses":
             from berlin.formats.responses.format import RESPONSES_PATH, ResponsesFormat
 
@@ -52,12 +55,12 @@ def _known(chat: ChatMap, default_model: str) -> tuple[Format, str]:
             from berlin.formats.anthropic.format import MESSAGES_PATH, AnthropicMessagesFormat
 
             path = chat.path or MESSAGES_PATH
-            return AnthropicMessagesFormat(default_model, path, chat.json, rename), path
+            return AnthropicMessagesFormat(default_model, path, chat.json, rename, habits), path
         case "ollama-chat":
             from berlin.formats.ollama.format import CHAT_PATH as OLLAMA_PATH
             from berlin.formats.ollama.format import OllamaChatFormat
 
             path = chat.path or OLLAMA_PATH
-            return OllamaChatFormat(default_model, path, chat.json, rename), path
+            return OllamaChatFormat(default_model, path, chat.json, rename, habits), path
         case "described":
             raise AssertionError("a described format is not a known one")

@@ -47,6 +47,17 @@ def decode_member(raw: Raw, param: str) -> Any:
         raise InvalidRequestError.about(param, "nested too deep, or not JSON") from error
 
 
+def decode_rest(body: bytes, known: frozenset[str]) -> dict[str, Any]:
+    """Return the members of a body that are not known; those that are `null` count as not given.
+
+    Raises:
+        InvalidRequestError: if one is nested too deep.
+    """
+    members = msgspec.json.decode(body, type=dict[str, Raw])
+    rest = {name: decode_member(raw, name) for name, raw in members.items() if name not in known}
+    return {name: value for name, value in rest.items() if value is not None}
+
+
 def decode_messages(messages: list[Raw]) -> list[Any]:
     """Return messages one by one, so that other threads get their turn in between.
 

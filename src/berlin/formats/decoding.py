@@ -1,4 +1,4 @@
-"""What all decoders share: documents are decoded a read at a time, and an answer ends in order.
+"""What all decoders share: documents are decoded one read at a time, and answers end in order.
 
 A subclass says what a document means. What came before a bad document is always delivered,
 wherever the reads were cut.
@@ -11,10 +11,20 @@ from typing import Any
 import msgspec
 
 from berlin.errors import BerlinError, EmptyResponseError, ProtocolError, TruncatedStreamError
+from berlin.formats.tool_calls import ToolCallAssembler
 from berlin.language.stream import Ends
-from berlin.types import Finished, FinishReason, StreamEvent, ToolCallDelta, Usage, UsageReport
+from berlin.types import (
+    ExtraDelta,
+    Finished,
+    FinishReason,
+    MaybeExtra,
+    StreamEvent,
+    TextDelta,
+    Usage,
+    UsageReport,
+)
 from berlin.wire.framings import Framer
-from berlin.wire.json import DECODE_ERRORS
+from berlin.wire.json import DECODE_ERRORS, encode_value, loads_or_none
 from berlin.wire.snippet import snippet
 
 
@@ -43,7 +53,9 @@ class DocumentDecoder:
         self._usage: Usage | None = None
         self._conversation_id = ""
         self._message_id = ""
-        self._calls = ToolCallIndex()
+        self._stop_sequence: str | None = None
+        self._finish_extra: MaybeExtra = None
+        self._calls = ToolCallAssembler()
 
     def feed(self, data: bytes) -> list[StreamEvent]:
         """Take the next bytes and return the events that they complete."""
@@ -79,6 +91,10 @@ class DocumentDecoder:
         """
         raise NotImplementedError
 
+    def _decode_loosely(self, document: bytes, error: Exception) -> Any:
+        """Return what a document says that a strict decoder refuses; `None` if it is none."""
+        return None
+
     def _take_odd(self, line: bytes) -> bool:
         """Take a document that cannot be decoded; return whether that was possible."""
         return False
@@ -107,11 +123,22 @@ class DocumentDecoder:
         if reason is None and self._ends == "finish_reason" and not self._is_marked:
             self.failure = TruncatedStreamError("the answer ended without a finish reason")
             return
+        if self._calls.nameless:
+            self.failure = ProtocolError("the service asks for a tool without naming it")
+            return
         if self._calls.count and reason in (None, "stop"):
             reason = "tool_calls"
         if self._usage is not None:
             events.append(UsageReport(self._usage))
-        events.append(Finished(reason or "stop", self._conversation_id, self._message_id))
+        events.append(
+            Finished(
+                reason or "stop",
+                self._conversation_id,
+                self._message_id,
+                self._stop_sequence,
+                self._finish_extra,
+            )
+        )
         self.done = True
 
     @property
@@ -143,6 +170,11 @@ class DocumentDecoder:
                 several = b"\n" not in document
                 decoded = self._decode_lines(document) if several else [self._decode_one(document)]
             except DECODE_ERRORS as error:
+                if (value := self._decode_loosely(document, error)) is not None:
+                    self._take_block([value], events)
+                    if self.failure is not None or self.done:
+                        return
+                    continue
                 if self._take_odd(document):
                     if self.failure is not None or self.done:
                         return
@@ -164,47 +196,87 @@ class DocumentDecoder:
             self._answered = True
 
 
-class ToolCallIndex:
-    """Numbers the tool calls of an answer from 0, whatever numbers and ids the service gives.
+class DialectDecoder(DocumentDecoder):
+    """Decodes one answer of a dialect that Berlin knows; see `EventDecoder`.
 
-    Attributes:
-        count: how many calls there are.
+    Documents of nothing but text, nearly all of a stream, are decoded into a struct of the few
+    members that matter. All others are looked at as objects, so that no member is lost and none
+    of a wrong type costs the text. That a document has no other members than one that was looked
+    at before is told by the count of its keys.
+
+    Args:
+        framer: cuts the bytes into documents.
+        fast: decodes a document of nothing but text.
     """
 
-    def __init__(self) -> None:
-        self.count = 0
-        self._by_id: dict[str, int] = {}
-        self._by_index: dict[int, int] = {}
-        self._last = 0
+    def __init__(self, framer: Framer, fast: msgspec.json.Decoder[Any]) -> None:
+        super().__init__(framer, _OBJECTS, "finish_reason")
+        self._decode_fast = fast.decode
+        self._plain: set[int] = set()
+        # Said with the first real event: before it, an error can still be a status.
+        self._early: list[ExtraDelta] = []
 
-    def delta(
-        self, index: int | None, id: str | None, name: str | None, arguments: str | None
-    ) -> ToolCallDelta:
-        """Return the event for a piece of a call.
+    def _take_fast(
+        self, documents: list[bytes], decoded: list[Any], events: list[StreamEvent]
+    ) -> None:
+        """Take documents that were decoded fast; `_look_at` those that are not just text."""
+        raise NotImplementedError
 
-        A piece belongs to the call with its id; without one, to the call with its index; without
-        either, to the last call, unless it names a tool: then it is a new one. An id that is
-        missing is made up.
-        """
-        known = self._find(index, id, name)
-        if known is None:
-            known = self.count
-            self.count += 1
-            id = id or f"call_{known}"
-            self._by_id[id] = known
+    def _take_object(self, document: dict[str, Any], events: list[StreamEvent]) -> bool:
+        """Add what an object says to the events; return whether the answer goes on."""
+        raise NotImplementedError
+
+    def _decode(self, documents: list[bytes]) -> list[StreamEvent]:
+        events: list[StreamEvent] = []
+        decoded: list[Any] | None
+        try:
+            decoded = list(map(self._decode_fast, documents))
+        except DECODE_ERRORS:
+            decoded = None
+        if decoded is None:
+            self._decode_one_by_one(documents, events)
         else:
-            id, name = "", ""
-        if index is not None:
-            self._by_index[index] = known
-        self._last = known
-        return ToolCallDelta(known, id, name or "", arguments or "")
+            self._take_fast(documents, decoded, events)
+        if events:
+            self._answered = True
+        return events
 
-    def _find(self, index: int | None, id: str | None, name: str | None) -> int | None:
-        if id:
-            return self._by_id.get(id)
-        if index is not None:
-            return self._by_index.get(index)
-        return self._last if self.count and not name else None
+    def _look_at(self, document: bytes, events: list[StreamEvent]) -> bool:
+        """Take a document as an object; return whether the answer goes on."""
+        before = len(events)
+        self._decode_one_by_one([document], events)
+        if len(events) == before + 1 and type(events[before]) is TextDelta and not self._early:
+            self._plain.add(document.count(KEY))
+        return self.failure is None and not self.done
+
+    def _decode_loosely(self, document: bytes, error: Exception) -> Any:
+        # A number that no float can hold is of no use to anybody, and costs no text.
+        return loads_or_none(document) if "out of range" in str(error) else None
+
+    def _take(self, document: Any, events: list[StreamEvent]) -> bool:
+        if not isinstance(document, dict):
+            said = snippet(encode_value(document))
+            self.failure = ProtocolError(f"an object was expected in the answer, not {said!r}")
+            return False
+        before = len(events)
+        goes_on = self._take_object(document, events)
+        if self._early and len(events) > before:
+            events[before:before] = self._early
+            self._early = []
+        return goes_on
+
+    def _end(self, events: list[StreamEvent]) -> None:
+        before = len(events)
+        super()._end(events)
+        if self.failure is None:
+            events[before:before] = self._early
+            self._early = []
+
+
+KEY = b'":'
+"""What stands behind each key of an object, and hardly ever in text."""
+
+_OBJECTS: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
 def _is_cut(rest: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""The object that describes a tool, which the formats of OpenAI and Ollama have in common."""
+"""The object that describes a tool, which the dialects of OpenAI and Ollama have in common."""
 
 from __future__ import annotations
 
@@ -8,35 +8,82 @@ from msgspec import Raw
 
 from berlin.errors import InvalidRequestError
 from berlin.formats.client_request import decode_member
-from berlin.types import Tool
+from berlin.formats.table import Carrier
+from berlin.types import Extra, Tool, make_extra
 from berlin.wire.json import encode_body, loads
 
+NO_PARAMETERS = '{"type":"object","properties":{}}'
 
-def encode_tool(tool: Tool) -> dict[str, Any]:
+
+def encode_tools(tools: tuple[Tool, ...], carrier: Carrier) -> list[dict[str, Any]]:
+    """Return the objects for the tools that can be described; hosted ones of others are left out.
+
+    Raises:
+        InvalidRequestError: if a schema is no JSON, or none is left of tools that were asked for.
+    """
+    return [encode_tool(tool, carrier) for tool in carrier.tools(tools)]
+
+
+def encode_tool(tool: Tool, carrier: Carrier) -> dict[str, Any]:
     """Return the object for a tool. Raises InvalidRequestError if its schema is no JSON."""
-    function: dict[str, Any] = {"name": tool.name, "parameters": loads(tool.parameters)}
+    extra = dict(carrier.own(tool.extra, "tools."))
+    if tool.hosted:
+        return extra
+    schema = loads(tool.parameters)
+    function: dict[str, Any] = {"name": tool.name, "parameters": complete_schema(schema)}
     if tool.description:
         function["description"] = tool.description
-    return {"type": "function", "function": function}
+    if tool.strict is not None and carrier.takes("strict", tool.strict):
+        function["strict"] = tool.strict
+    function |= extra.pop("function", {})
+    return {"type": "function", "function": function, **extra}
 
 
-def decode_tools(tools: list[Raw] | None) -> tuple[Tool, ...]:
+def complete_schema(schema: Any) -> Any:
+    """Return a schema of parameters with what services insist on: `type`, and `properties`."""
+    if not isinstance(schema, dict) or schema.get("type", "object") != "object":
+        return schema
+    if "type" in schema and ("properties" in schema or "$ref" in schema):
+        return schema
+    return {"type": "object", "properties": {}, **schema}
+
+
+def decode_tools(tools: list[Raw] | None, dialect: str) -> tuple[Tool, ...]:
     """Return the tools that a client sent. Raises InvalidRequestError, which names the tool."""
-    decoded = []
-    for n, raw in enumerate(tools or ()):
-        param = f"tools[{n}]"
-        match decode_member(raw, param):
-            case {"function": {"name": str(name), **function}} if name:
-                described = function.get("description")
-                parameters = function.get("parameters") or {}
-                if not isinstance(parameters, dict):
-                    raise InvalidRequestError.about(
-                        f"{param}.function.parameters", "must be an object, a JSON Schema"
-                    )
-                schema = encode_body(parameters).decode()
-                decoded.append(Tool(name, described if isinstance(described, str) else "", schema))
-            case _:
+    return tuple(
+        _decode_tool(decode_member(raw, f"tools[{n}]"), f"tools[{n}]", dialect)
+        for n, raw in enumerate(tools or ())
+    )
+
+
+def _decode_tool(tool: Any, param: str, dialect: str) -> Tool:
+    match tool:
+        case {"function": {"name": str(name), **function}, **rest} if name:
+            described, strict = function.get("description"), function.get("strict")
+            parameters = function.get("parameters") or {}
+            if not isinstance(parameters, dict):
                 raise InvalidRequestError.about(
-                    param, 'must be {"type": "function", "function": {"name": …}}'
+                    f"{param}.function.parameters", "must be an object, a JSON Schema"
                 )
-    return tuple(decoded)
+            more: dict[Any, Any] = {n: v for n, v in rest.items() if n != "type" and v is not None}
+            inner: dict[Any, Any] = {
+                n: v for n, v in function.items() if n not in _FUNCTION and v is not None
+            }
+            if inner:
+                more["function"] = inner
+            return Tool(
+                name,
+                described if isinstance(described, str) else "",
+                encode_body(parameters).decode() if parameters else NO_PARAMETERS,
+                strict if isinstance(strict, bool) else None,
+                extra=make_extra(dialect, more),
+            )
+        case {"type": str(kind)} if kind != "function" and "function" not in tool:
+            name = tool.get("name")
+            return Tool(
+                name if isinstance(name, str) else kind, hosted=True, extra=Extra(dialect, tool)
+            )
+    raise InvalidRequestError.about(param, 'must be {"type": "function", "function": {"name": …}}')
+
+
+_FUNCTION = frozenset({"description", "parameters", "strict"})

@@ -56,6 +56,8 @@ def build_app(gateway: Gateway, accounts: Accounts, token_lifetime_s: float) -> 
     for face in faces:
         for route in face.routes():
             app.router.add_route(route.method, route.path, route.handler)
+            if route.method == "GET":
+                app.router.add_route("HEAD", route.path, route.handler)
     app.add_routes(FrontPage(gateway).routes())
     app.add_routes(HealthPages(gateway).routes())
     app.on_response_prepare.append(reception.finish_head)

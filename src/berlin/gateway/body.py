@@ -143,10 +143,22 @@ _HELD = web.RequestKey("held", _Held)
 
 def _check_kind(request: web.Request) -> None:
     # A web page can let a browser send forms and text anywhere without asking first.
-    if request.content_type.startswith(_NO_JSON):
+    if request.content_type.startswith(_NO_JSON) and not _is_curl(request):
         raise web.HTTPUnsupportedMediaType
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise web.HTTPUnsupportedMediaType
+
+
+def _is_curl(request: web.Request) -> bool:
+    """Whether this is what `curl -d` sends, as the examples of Ollama's documentation do.
+
+    A browser that posts a form says where the page is from.
+    """
+    is_form = request.content_type == "application/x-www-form-urlencoded"
+    return is_form and not any(name in request.headers for name in _OF_BROWSERS)
+
+
+_OF_BROWSERS = ("Origin", "Referer", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Cookie")
 
 
 def _check_length(size: int, limit: int) -> None:

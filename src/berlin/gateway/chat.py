@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable
-from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
@@ -13,12 +12,14 @@ from aiohttp import web
 from berlin.auth.tokens.shared import SharedTokens
 from berlin.errors import UnavailableError
 from berlin.formats.contract import ClientCall, Format
+from berlin.gateway.access.caller import Caller
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.body import Bodies
 from berlin.gateway.catalog import Catalog, Service, Target
 from berlin.gateway.observe.metrics import Metrics, NoMetrics
 from berlin.gateway.observe.visit import VISIT, Observer
 from berlin.gateway.session import session_of
+from berlin.gateway.started import headers_of_start, printable
 from berlin.gateway.stored.responses import StoredResponses
 from berlin.gateway.streaming import OpenStreams
 from berlin.providers.contract import Provider
@@ -95,19 +96,53 @@ class Gateway:
             return await asyncio.to_thread(decode, body)
         return decode(body)
 
-    async def answer_as_key(self, request: web.Request, format: Format) -> web.StreamResponse:
+    async def answer_as_key(
+        self,
+        request: web.Request,
+        format: Format,
+        decode: Callable[[bytes], ClientCall] | None = None,
+    ) -> web.StreamResponse:
         """Answer a chat of a client that shows who it is by a key.
+
+        Args:
+            request: the client's request.
+            format: the dialect in which it came and in which the answer goes.
+            decode: reads the body, unless the format does it alone.
 
         Raises:
             BerlinError: if there is no answer at all.
         """
-        key = self.guard.identify(request)
-        visit = request[VISIT]
-        visit.key = key.id if key is not None else ""
-        call = await self.receive(request, format.decode_request)
-        visit.model = call.request.model
+        key = self.identify(request)
+        call = await self.receive(request, decode or format.decode_request)
         target = self.catalog.resolve(call.request.model)
+        return await self.answer_call(request, format, call, target, key)
+
+    def identify(self, request: web.Request) -> Caller | None:
+        """Return the client's key, and record it. Raises as `Guard.identify` does."""
+        key = self.guard.identify(request)
+        request[VISIT].key = key.id if key is not None else ""
+        return key
+
+    async def answer_call(
+        self,
+        request: web.Request,
+        format: Format,
+        call: ClientCall,
+        target: Target,
+        key: Caller | None,
+    ) -> web.StreamResponse:
+        """Answer what a client asks for, if its key may ask this model.
+
+        Raises:
+            BerlinError: if there is no answer at all.
+        """
+        visit = request[VISIT]
+        visit.model = call.request.model
         self.guard.check_model(key, target, call.request.model)
+        if not call.request.model:
+            # An answer always names the model that was asked.
+            named = msgspec.structs.replace(call.request, model=target.full_name)
+            call = msgspec.structs.replace(call, request=named)
         return await self.answer(request, format, call, target, visit.key or visit.remote)
 
     async def answer(
@@ -136,7 +171,7 @@ class Gateway:
         if service.session_headers is not None:
             session = session_of(request.headers, chat, service.session_headers)
             chat = msgspec.structs.replace(chat, session_id=session, tenant=tenant)
-        headers = {"x-berlin-model": _printable(target.full_name)}
+        headers = {"x-berlin-model": printable(target.full_name)}
         with service.open, self.streams.open:
             async with service.admission.enter(tenant, shared=self.guard.is_shared):
                 bursts = service.provider.bursts(chat)
@@ -151,9 +186,5 @@ class Gateway:
                 answer = await self.streams.whole(bursts, visit)
         body = format.encode_response(call, answer)
         visit.bytes_out = len(body)
+        headers |= headers_of_start(answer.started)
         return web.Response(body=body, content_type="application/json", headers=headers)
-
-
-@lru_cache
-def _printable(text: str) -> str:
-    return "".join(c if " " <= c <= "~" else "?" for c in text)[:200]

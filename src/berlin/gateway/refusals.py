@@ -83,18 +83,24 @@ def headers_of(error: BerlinError) -> dict[str, str]:
     if error.retry_after is not None:
         headers["Retry-After"] = str(max(1, round(error.retry_after)))
         headers["retry-after-ms"] = str(max(1, round(error.retry_after * 1000)))
-    if not error.retryable and error.http_status in (408, 409, 429, *range(500, 600)):
-        # What clients would send again by themselves, in vain.
+    if not error.retryable and error.http_status in _SENT_AGAIN:
+        # What clients would send again by themselves, in vain: Claude Code also 401 and 403.
         headers["x-should-retry"] = "false"
     if error.http_status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return headers
 
 
+_SENT_AGAIN = frozenset({401, 403, 408, 409, 429, *range(500, 600)})
+
+
 def from_http(error: web.HTTPException) -> HttpFault:
     """Return what aiohttp refuses as an error of ours."""
     words = {
-        404: "there is no such path here",
+        # Clients take a bare 404 for an unknown model.
+        404: "there is no such path here. A chat is POST /v1/chat/completions (OpenAI), "
+        "/v1/responses, /v1/messages (Anthropic) or /api/chat (Ollama); the base URL of a client "
+        "is this address with or without /v1",
         405: "this path takes another method",
         408: "the request did not come in time",
         413: "the body is too large",

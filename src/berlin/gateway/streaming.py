@@ -17,6 +17,7 @@ from berlin.formats.contract import EventEncoder
 from berlin.gateway.observe.visit import Visit
 from berlin.gateway.open_count import OpenCount
 from berlin.gateway.refusals import public
+from berlin.gateway.started import headers_of_start
 from berlin.providers.contract import Bursts
 from berlin.types import Accumulator, ChatResponse
 
@@ -221,7 +222,8 @@ class _Client:
         Raises:
             ConnectionError: if the client is gone.
         """
-        response = self._response = _Response(headers={**self._headers, **STREAM_HEADERS})
+        headers = {**self._headers, **STREAM_HEADERS, **headers_of_start(self._visit.started)}
+        response = self._response = _Response(headers=headers)
         writer = await response.prepare(self._request)
         if writer is None:
             raise ConnectionResetError("the client is gone")

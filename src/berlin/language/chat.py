@@ -15,6 +15,9 @@ FormatName: TypeAlias = Literal[
     "described", "openai-chat", "openai-responses", "anthropic-messages", "ollama-chat"
 ]
 
+StreamMode: TypeAlias = Literal["always", "never", "as asked"]
+"""Whether answers are asked for in pieces; `as asked` leaves it to the client."""
+
 
 class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table `[chat]` of a recipe.
@@ -50,7 +53,13 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             format also of `model`.
         omit: members of the body that a known format would send and this service does not take,
             such as a `model` that is in the path.
-        stream: what the answer looks like.
+        stream: what the answer looks like. With a format that Berlin knows: whether answers are
+            asked for in pieces, `always`, `never`, or `as asked` by the client.
+        developer_role: what the service calls the role `developer`; with a known format.
+        tool_id_length: the letters and digits that ids of tool calls must have; with a known
+            format.
+        text_content: whether a message of nothing but text must be one string; with a known
+            format.
     """
 
     format: FormatName = "described"
@@ -71,7 +80,15 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drop: tuple[str, ...] = ()
     rename: dict[str, str] = {}
     omit: list[str] = []
-    stream: StreamMap | None = None
+    stream: StreamMap | StreamMode | None = None
+    developer_role: str = "system"
+    tool_id_length: int = 0
+    text_content: bool = False
+
+    @property
+    def described_stream(self) -> StreamMap | None:
+        """The description of the answer, where there is one."""
+        return self.stream if isinstance(self.stream, StreamMap) else None
 
     def __post_init__(self) -> None:
         if self.poll_s is not None and not 0.05 <= self.poll_s <= 60:
@@ -85,11 +102,14 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     "poll_s",
                     "socket",
                     "options",
-                    "stream",
                 )
                 if getattr(self, name)
             ]
+            if isinstance(self.stream, StreamMap):
+                odd.append("stream")
             if odd:
                 raise ValueError(
                     f"{' and '.join(odd)}: not with format = {self.format!r}, which says that"
                 )
+        elif isinstance(self.stream, str):
+            raise ValueError("stream: a described format needs the table [chat.stream]")

@@ -127,13 +127,21 @@ class Conversation:
     def ask_sync(
         self, messages: str | Message | Iterable[Message | Mapping[str, Any]], **asked: Any
     ) -> ChatResponse:
-        """Ask like `ask`, without a loop."""
+        """Ask like `ask`, without a loop.
+
+        Args:
+            messages, **asked: as for `ask`.
+        """
         return run_blocking(self.ask(messages, **asked))
 
     def text_sync(
         self, messages: str | Message | Iterable[Message | Mapping[str, Any]], **asked: Any
     ) -> Iterator[str]:
-        """Ask like `text`, without a loop."""
+        """Ask like `text`, without a loop.
+
+        Args:
+            messages, **asked: as for `text`.
+        """
         return iterate_blocking(self.text(messages, **asked))
 
     def _begin(

@@ -19,7 +19,16 @@ from berlin.providers.contract import Burst, is_long
 from berlin.providers.reserved import check_values
 from berlin.providers.stopwatch import Stopwatch
 from berlin.transport import Answer, Sender
-from berlin.types import ChatRequest, Finished, HttpRequest, HttpResponse, Secret, Timeouts, mask
+from berlin.types import (
+    ChatRequest,
+    Finished,
+    HttpRequest,
+    HttpResponse,
+    Secret,
+    Started,
+    Timeouts,
+    mask,
+)
 from berlin.wire.html import is_page
 from berlin.wire.status import error_from_answer
 
@@ -98,8 +107,14 @@ class HttpProvider:
                                 head = head or data
                                 if events:
                                     watch.progress()
+                                    if call.dropped and not begun:
+                                        names = (self._name, request.model, 1, call.dropped)
+                                        events.insert(0, Started(*names))
                                     begun = True
                                     yield _in_conversation(events, call)
+                                elif self._format.poll_s is None and not data.isspace():
+                                    # Pings and comments: the service is at work.
+                                    watch.progress()
                                 if decoder.failure is not None:
                                     raise self._explained(decoder.failure, head, begun)
                             if data and self._format.poll_s is None and call.socket is None:

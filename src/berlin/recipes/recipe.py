@@ -188,7 +188,9 @@ def load_recipe(name: str) -> Recipe:
         ConfigurationError: if there is none of that name.
     """
     if name not in recipe_names():
-        raise ConfigurationError(f"no recipe {name!r}; there are: {', '.join(recipe_names())}")
+        near = nearest(name, recipe_names())
+        hint = f"did you mean {near!r}?" if near else f"there are: {', '.join(recipe_names())}"
+        raise ConfigurationError(f"no recipe {name[:100]!r}; {hint}")
     file = resources.files("berlin.recipes").joinpath("shipped", f"{name}.toml")
     return parse_recipe(file.read_text("utf-8"), f"{name}.toml")
 

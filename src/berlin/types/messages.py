@@ -45,8 +45,8 @@ class ImagePart(msgspec.Struct, frozen=True, gc=False, tag="image"):
 
 
 class FilePart(msgspec.Struct, frozen=True, gc=False, tag="file"):
-    """A document, a recording or a film, by URL (`https:` or `data:`, which says the media type),
-    or by the service's own id of a file.
+    """A document, a recording or a video, by URL (`https:` or `data:`, which names the media type)
+    or by the service's own id of the file.
     """
 
     url: str = ""
@@ -82,9 +82,15 @@ class ToolResultPart(msgspec.Struct, frozen=True, gc=False, tag="tool_result"):
 
 
 class OpaquePart(msgspec.Struct, frozen=True, gc=False, tag="opaque"):
-    """A part that only its own dialect knows, whole in `extra`."""
+    """A part that only its own dialect knows, whole in `extra`.
+
+    Attributes:
+        extra: the part.
+        text: what other dialects say in its place; `""` where nothing can stand for it.
+    """
 
     extra: Extra
+    text: str = ""
 
 
 Part: TypeAlias = (
@@ -106,10 +112,18 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def text(self) -> str:
-        """All parts of text, joined."""
+        """All parts of text, joined as this role joins them."""
         if len(self.parts) == 1 and isinstance(self.parts[0], TextPart):
             return self.parts[0].text
-        return "".join(part.text for part in self.parts if isinstance(part, TextPart))
+        texts = [part.text for part in self.parts if isinstance(part, TextPart)]
+        return separator_of(self.role).join(texts)
+
+
+def separator_of(role: Role) -> str:
+    """Return what separates texts of one message in one string: parts of instructions are
+    paragraphs, all else is one text.
+    """
+    return "\n\n" if role in ("system", "developer") else ""
 
 
 def parse_messages(messages: object) -> tuple[Message, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -112,6 +113,23 @@ def loads(text: str) -> Any:
         return msgspec.json.decode(text)
     except DECODE_ERRORS as error:
         raise InvalidRequestError(f"{text[:80]!r} is not JSON: {error}") from error
+
+
+def loads_or_none(data: bytes) -> Any:
+    """Return the value of JSON with numbers that are out of range, which become `None`."""
+    try:
+        return json.loads(data, parse_float=_finite_or_none, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _finite_or_none(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(name)
 
 
 def encode_body(document: Mapping[str, Any]) -> bytes:

@@ -16,10 +16,13 @@ from berlin.errors import (
     BerlinError,
     ContentFilterError,
     ContextLengthError,
+    QuotaError,
+    RateLimitError,
     RequestRejectedError,
     ServiceError,
     error_class_for_status,
 )
+from berlin.wire.error_words import STATUS_OF, class_of_words
 from berlin.wire.json import DECODE_ERRORS, encode_body
 from berlin.wire.pointer import first_at
 from berlin.wire.snippet import snippet
@@ -76,6 +79,8 @@ def error_from_answer(status: int, headers: Mapping[str, str], said: str) -> Ber
         said: what the body says, already cut to a printable line.
     """
     kind = _class_for(status, said)
+    if kind is RateLimitError and _NO_QUOTA.search(said):
+        kind = QuotaError
     if 300 <= status < 400:
         said = "redirects are never followed, because credentials would travel with them; " + (
             "use the service's final URL"
@@ -89,7 +94,11 @@ def error_from_answer(status: int, headers: Mapping[str, str], said: str) -> Ber
 
 
 def error_in_answer(
-    error: Any, message: Any, code: Any, unauthorized: tuple[int | str, ...] = (401, "401")
+    error: Any,
+    message: Any,
+    code: Any,
+    unauthorized: tuple[int | str, ...] = (401, "401"),
+    words: tuple[Any, ...] = (),
 ) -> BerlinError:
     """Return the error that stands inside an answer whose status is a success.
 
@@ -98,6 +107,7 @@ def error_in_answer(
         message: its explanation, or `UNSET`.
         code: its code, or `UNSET`; from 400 to 599 it means what the HTTP status means.
         unauthorized: codes that mean: the token is no longer good.
+        words: what else may say which kind of error it is: its type.
     """
     said = next((v for v in (error, message) if isinstance(v, str)), None)
     known = {"error": error, "message": message, "code": code}
@@ -108,9 +118,36 @@ def error_in_answer(
     is_status = isinstance(code, int | str) and is_error_status(code)
     status = int(code) if is_status else 0
     kind = _class_for(status or 400, text)
-    if not is_status and kind not in (ContextLengthError, ContentFilterError):
-        kind = ServiceError
+    if kind not in (ContextLengthError, ContentFilterError):
+        by_words = class_of_words((code, *words))
+        if by_words is not None and (not is_status or issubclass(by_words, kind)):
+            kind, status = by_words, status or STATUS_OF.get(by_words, 0)
+        elif not is_status:
+            kind = ServiceError
     return kind(f"the service reports an error: {text}", status=status or None)
+
+
+def error_of_object(document: Mapping[str, Any]) -> BerlinError:
+    """Return the error in an object of an answer whose status is a success.
+
+    Args:
+        document: holds `error`, an object or text, or is one itself: `message` or `detail`,
+            `code`, `type`.
+    """
+    error = document.get("error") or UNSET
+    told = {**document, **error} if isinstance(error, dict) else dict(document)
+    message = next((v for n in _MESSAGES if (v := told.get(n)) is not None), UNSET)
+    code = told.get("code")
+    if code is None or not isinstance(code, int | str):
+        code = told.get("status_code", told.get("status"))
+    words = tuple(told.get(name) for name in ("code", "type", "status", "reason"))
+    if isinstance(error, dict):
+        error = error if message is UNSET else UNSET
+        words = (*words, told.get("error_type"))
+    return error_in_answer(error, message, UNSET if code is None else code, words=words)
+
+
+_MESSAGES = ("message", "detail", "msg")
 
 
 def is_error_status(code: int | str) -> bool:
@@ -139,6 +176,14 @@ _TOO_LONG = re.compile(
 _FILTERED = re.compile(
     r"content[_ ]filter|content[_ ]policy|content management policy|safety system"
     r"|flagged as potentially violating",
+    re.IGNORECASE,
+)
+
+
+# OpenAI, DeepSeek, Moonshot and others, which have one status for "slow down" and "pay".
+_NO_QUOTA = re.compile(
+    r"exceeded your current quota|insufficient[_ ](?:quota|balance|credits?|funds)"
+    r"|credit balance is too low|billing hard limit",
     re.IGNORECASE,
 )
 

@@ -207,10 +207,10 @@ def _request(recipe: Recipe, request: HttpRequest) -> Iterator[str]:
 
 def _answer(recipe: Recipe) -> Iterator[str]:
     chat = recipe.chat
-    if chat.stream is None:
+    if chat.described_stream is None:
         yield f"as the format {chat.format} has it; Berlin knows that one"
         return
-    stream = chat.stream
+    stream = chat.described_stream
     yield f"it is {FRAMINGS[stream.framing].in_words}"
     texts = " or ".join(listed(stream.text)) or "/data"
     is_whole = stream.text_is == "cumulative"

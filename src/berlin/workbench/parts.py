@@ -99,7 +99,7 @@ _DEVICE = "the request for a device code"
 def stream_of(recipe: Recipe) -> StreamMap:
     """Return how the answer is described, or what a known format would be described as."""
     chat = recipe.chat
-    return chat.stream or KNOWN_STREAMS.get(chat.format) or StreamMap("text")
+    return chat.described_stream or KNOWN_STREAMS.get(chat.format) or StreamMap("text")
 
 
 def parts_of(recipe: Recipe) -> list[Part]:

@@ -118,7 +118,7 @@ def test_without_any_source_the_recipe_says_where() -> None:
     settings = resolve_settings("openai", Config(), environ={})
     assert settings.endpoint.url == "https://api.openai.com/v1"
     assert settings.credentials is None
-    assert settings.timeouts == Timeouts()
+    assert settings.timeouts == settings.recipe.endpoint.timeouts
 
 
 def test_an_example_is_no_address() -> None:

@@ -43,6 +43,7 @@ NO_FAULTS = [
     errors.ContextLengthError,
     errors.ContentFilterError,
     errors.RateLimitError,
+    errors.QuotaError,
     errors.CircuitOpenError,
 ]
 

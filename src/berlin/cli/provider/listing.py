@@ -72,7 +72,11 @@ async def _check(name: str, config: Config) -> str:
             first = time.monotonic() - began
             size = sum([len(piece) async for piece in pieces])
         whole = time.monotonic() - began
-    return f"{name} works: first text after {first:.2f} s, {size} more characters by {whole:.2f} s"
+        model = getattr(provider, "default_model", "")
+    by = f"; the model is {model}" if model else ""
+    return (
+        f"{name} works: first text after {first:.2f} s, {size} more characters by {whole:.2f} s{by}"
+    )
 
 
 async def _rows(names: list[str], config: Config, *, check: bool) -> list[tuple[str, ...]]:

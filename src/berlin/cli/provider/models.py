@@ -9,9 +9,9 @@ import click
 
 from berlin.cli.options import config_option, load_for_commands
 from berlin.cli.terminal import harmless
-from berlin.client import Berlin
-from berlin.config import GUIDE, Config, default_provider, offer_of, resolve_settings
+from berlin.config import GUIDE, Config, default_provider, offer_of
 from berlin.errors import BerlinError
+from berlin.opening import open_provider
 
 
 @click.command()
@@ -56,8 +56,8 @@ async def _models(
     if offline or not offer.any_model:
         return offer.models, offer.default, None
     try:
-        settings = resolve_settings(name, config)
-        async with Berlin.from_settings(settings) as opened:
-            return await opened.models(), offer.default, None
+        async with open_provider(name, config) as opened:
+            listed = await opened.models()
+            return listed, offer.default or next(iter(listed), ""), None
     except BerlinError as error:
         return offer.models, offer.default, error

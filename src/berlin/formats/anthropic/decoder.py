@@ -1,248 +1,271 @@
-"""Answers in the format of Anthropic's messages: the events of a stream, and the whole, read."""
+"""Reads answers in the format of Anthropic's messages: the events of a stream, and whole ones."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
 
 from berlin.errors import ProtocolError
-from berlin.formats.decoding import DocumentDecoder
-from berlin.types import FinishReason, ReasoningDelta, StreamEvent, TextDelta, Usage
+from berlin.formats.anthropic.encoder import STOP_REASONS
+from berlin.formats.anthropic.table import DIALECT
+from berlin.formats.decoding import KEY, DialectDecoder
+from berlin.formats.finish import finish_reason_of
+from berlin.formats.loose import as_count, as_id, as_index, as_object, as_text
+from berlin.types import (
+    Extra,
+    ExtraDelta,
+    ReasoningDelta,
+    StreamEvent,
+    TextDelta,
+    Usage,
+    make_extra,
+)
 from berlin.wire.framings import FRAMINGS
-from berlin.wire.json import DECODE_ERRORS
-from berlin.wire.status import error_in_answer
-
-STOP_REASONS: dict[str, FinishReason] = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "pause_turn": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
-}
-
-ERROR_STATUS = {
-    "invalid_request_error": 400,
-    "authentication_error": 401,
-    "billing_error": 402,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "request_too_large": 413,
-    "rate_limit_error": 429,
-    "api_error": 500,
-    "timeout_error": 504,
-    "overloaded_error": 529,
-}
-"""The status that stands for a type of error. The types are the same in a stream and outside."""
-
-
-class _Block(msgspec.Struct, gc=False):
-    type: str = ""
-    text: str | None = None
-    thinking: str | None = None
-    id: str | None = None
-    name: str | None = None
-    input: Raw | UnsetType = UNSET
+from berlin.wire.json import encode_value
+from berlin.wire.status import error_of_object
 
 
 class _Delta(msgspec.Struct, gc=False):
     type: str = ""
     text: str | None = None
-    thinking: str | None = None
-    partial_json: str | None = None
-    stop_reason: str | None = None
-
-
-class _OutputDetails(msgspec.Struct, gc=False):
-    thinking_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct, gc=False):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    output_tokens_details: _OutputDetails | None = None
-
-
-class _Message(msgspec.Struct, gc=False):
-    """The message with which a stream starts."""
-
-    usage: _Usage | None = None
 
 
 class _Event(msgspec.Struct, gc=False):
-    """An event of a stream, or a whole message."""
-
     type: str = ""
-    index: int | None = None
     delta: _Delta | None = None
-    content_block: _Block | None = None
-    content: list[_Block] | None = None
-    stop_reason: str | None = None
-    usage: _Usage | None = None
-    message: Raw | UnsetType = UNSET
-    error: Raw | UnsetType = UNSET
-    code: Raw | UnsetType = UNSET
+    error: str | None = None
 
 
-class _Kind(msgspec.Struct, gc=False):
-    type: str = ""
+_FAST = msgspec.json.Decoder(_Event)
 
-
-_DECODER = msgspec.json.Decoder(_Event)
-_DECODE_KIND = msgspec.json.Decoder(_Kind).decode
-_DECODE_MESSAGE = msgspec.json.Decoder(_Message).decode
-
-_KNOWN = frozenset(
+_MESSAGE = frozenset(
     {
-        *("", "error", "message", "message_start", "message_delta", "message_stop"),
-        *("content_block_start", "content_block_delta", "content_block_stop"),
+        *("type", "role", "model", "content", "usage", "stop_reason", "stop_sequence"),
+        *("error", "code"),
     }
 )
+_EVENT = frozenset({"type", "delta", "usage"})
+_STOP = frozenset({"stop_reason", "stop_sequence", "type"})
+_COUNTS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+)
+_PARTS = {"text": "text", "thinking": "reasoning"}
 
 
-class AnthropicDecoder(DocumentDecoder):
+class AnthropicDecoder(DialectDecoder):
     """Decodes one answer, streamed or whole; see `EventDecoder`."""
 
     def __init__(self) -> None:
-        super().__init__(FRAMINGS["sse"].framer(), _DECODER, "finish_reason")
-        self._counts = _Usage()
+        super().__init__(FRAMINGS["sse"].framer(), _FAST)
+        self._counts: dict[str, Any] = {}
         # The blocks of tool calls that are open, each with its input until pieces of it come.
         self._inputs: dict[int | None, str] = {}
+        # Blocks that only this dialect knows, until they are whole, with the pieces of their input.
+        self._opaque: dict[int | None, tuple[dict[str, Any], list[str]]] = {}
+        self._last_kind = ""
 
-    def _take_all(self, documents: list[Any], events: list[StreamEvent]) -> None:
-        for event in documents:
+    def _take_fast(
+        self, documents: list[bytes], decoded: list[Any], events: list[StreamEvent]
+    ) -> None:
+        plain = self._plain
+        for document, event in zip(documents, decoded, strict=True):
             delta = event.delta
             if (
                 delta is not None
                 and (text := delta.text)
                 and delta.type == "text_delta"
+                and document.count(KEY) in plain
                 and event.type == "content_block_delta"
-                and event.error is UNSET
+                and event.error is None
             ):
                 events.append(TextDelta(text))
-            elif not self._take(event, events):
+            elif not self._look_at(document, events):
                 return
 
-    def _take_odd(self, line: bytes) -> bool:
-        # New types of events may have members of any form.
-        try:
-            return _DECODE_KIND(line).type not in _KNOWN
-        except DECODE_ERRORS:
+    def _take_object(self, document: dict[str, Any], events: list[StreamEvent]) -> bool:
+        kind = document.get("type")
+        if kind == "error" or document.get("error"):
+            self._fail(document)
             return False
-
-    def _take(self, document: Any, events: list[StreamEvent]) -> bool:
-        event: _Event = document
-        if event.type == "error" or _plain(event.error) or not event.type:
-            self._fail(event)
+        if not isinstance(kind, str) or not kind:
+            self._fail(document)
             return False
-        match event.type:
-            case "content_block_delta" if event.delta is not None:
-                self._take_delta(event.index, event.delta, events)
-            case "content_block_start" if event.content_block is not None:
-                self._take_start(event.index, event.content_block, events)
+        index = as_index(document.get("index"))
+        match kind:
+            case "content_block_delta":
+                delta = document.get("delta")
+                if not isinstance(delta, dict):
+                    self.failure = ProtocolError("the delta of a block is not an object")
+                    return False
+                return self._take_delta(index, delta, events)
+            case "content_block_start":
+                self._take_start(index, as_object(document.get("content_block")), events)
             case "content_block_stop":
-                self._take_stop(event.index, events)
-            case "message_start" if event.message is not UNSET:
-                self._take_usage(_DECODE_MESSAGE(event.message).usage)
+                self._take_stop(index, events)
+            case "message_start":
+                self._take_message(as_object(document.get("message")))
             case "message_delta":
-                self._take_usage(event.usage)
-                self._take_reason(event.delta.stop_reason if event.delta else None)
+                self._take_end(document)
             case "message":
-                self._take_whole(event, events)
+                self._take_whole(document, events)
             case "message_stop":
                 self.done = True
-        return not self.done
+        return not self.done and self.failure is None
 
-    def _take_start(self, index: int | None, block: _Block, events: list[StreamEvent]) -> None:
+    def _take_message(self, message: Mapping[str, Any]) -> None:
+        """Take what a message says about itself, besides its content."""
+        self._take_usage(message.get("usage"))
+        more = {n: v for n, v in message.items() if n not in _MESSAGE and v is not None}
+        if not isinstance(more.get("id"), str) or not more["id"]:
+            more.pop("id", None)
+        if more:
+            self._early.append(ExtraDelta(Extra(DIALECT, more), "answer"))
+
+    def _take_start(
+        self, index: int | None, block: Mapping[str, Any], events: list[StreamEvent]
+    ) -> None:
         self._answered = True
-        match block.type:
-            case "text" if block.text:
-                events.append(TextDelta(block.text))
-            case "thinking" if block.thinking:
-                events.append(ReasoningDelta(block.thinking))
+        kind = as_text(block.get("type"))
+        match kind:
+            case "text" | "thinking":
+                self._open(kind, block, events)
             case "tool_use":
-                events.append(self._calls.delta(index, block.id, block.name or "", ""))
+                more = {n: v for n, v in block.items() if n not in _USE and v is not None}
+                extra = make_extra(DIALECT, more)
+                id, name = as_id(block.get("id")), as_text(block.get("name"))
+                self._calls.add(events, index, id, name, "", extra)
                 # Most services send `{}` here; some send the whole input, and no piece of it.
                 self._inputs[index] = _input_text(block, "")
+            case _ if kind:
+                self._opaque[index] = (dict(block), [])
+        self._last_kind = kind
 
-    def _take_delta(self, index: int | None, delta: _Delta, events: list[StreamEvent]) -> None:
-        match delta.type:
-            case "text_delta" if delta.text:
-                events.append(TextDelta(delta.text))
-            case "thinking_delta" if delta.thinking:
-                events.append(ReasoningDelta(delta.thinking))
-            case "input_json_delta" if delta.partial_json and index in self._inputs:
-                self._inputs[index] = ""
-                events.append(self._calls.delta(index, None, None, delta.partial_json))
+    def _open(self, kind: str, block: Mapping[str, Any], events: list[StreamEvent]) -> None:
+        more = {
+            n: v for n, v in block.items() if n not in ("type", kind) and v not in (None, "", [])
+        }
+        if more or self._last_kind == kind:
+            at: Any = _PARTS[kind]
+            events.append(ExtraDelta(Extra(DIALECT, more), at, opens=True))
+        if text := as_text(block.get(kind)):
+            events.append(TextDelta(text) if kind == "text" else ReasoningDelta(text))
+
+    def _take_delta(
+        self, index: int | None, delta: Mapping[str, Any], events: list[StreamEvent]
+    ) -> bool:
+        match delta:
+            case {"type": "text_delta", "text": str(text)}:
+                if text:
+                    events.append(TextDelta(text))
+            case {"type": "text_delta", "text": value} if value is not None:
+                kind = type(value).__name__
+                self.failure = ProtocolError(f"the text of a piece is not text but {kind}")
+                return False
+            case {"type": "thinking_delta", "thinking": str(text)} if text:
+                events.append(ReasoningDelta(text))
+            case {"type": "signature_delta", "signature": str(signature)} if signature:
+                events.append(ExtraDelta(Extra(DIALECT, {"signature": signature}), "reasoning"))
+            case {"type": "citations_delta", "citation": citation}:
+                events.append(ExtraDelta(Extra(DIALECT, {"citations": [citation]}), "text"))
+            case {"type": "input_json_delta", "partial_json": str(text)} if text:
+                if index in self._inputs:
+                    self._inputs[index] = ""
+                    self._calls.add(events, index, "", "", text)
+                elif index in self._opaque:
+                    self._opaque[index][1].append(text)
+            case _ if index in self._opaque:
+                self._add_to(self._opaque[index][0], delta)
+        return True
+
+    def _add_to(self, block: dict[str, Any], delta: Mapping[str, Any]) -> None:
+        for name, value in delta.items():
+            if name != "type":
+                known = block.get(name)
+                joined = isinstance(known, str) and isinstance(value, str)
+                block[name] = known + value if joined else value
 
     def _take_stop(self, index: int | None, events: list[StreamEvent]) -> None:
         if text := self._inputs.pop(index, ""):
-            events.append(self._calls.delta(index, None, None, text))
+            self._calls.add(events, index, "", "", text)
+        if (open_ := self._opaque.pop(index, None)) is not None:
+            block, pieces = open_
+            if pieces:
+                block["input"] = msgspec.json.decode("".join(pieces))
+            events.append(ExtraDelta(Extra(DIALECT, block), "part"))
 
-    def _take_whole(self, message: _Event, events: list[StreamEvent]) -> None:
-        for block in message.content or ():
-            if block.type == "tool_use":
-                text = _input_text(block, "{}")
-                # Each call is whole, so each has an index of its own.
-                count = self._calls.count
-                events.append(self._calls.delta(count, block.id, block.name or "", text))
+    def _take_whole(self, message: Mapping[str, Any], events: list[StreamEvent]) -> None:
+        self._take_message(message)
+        content = message.get("content")
+        for block in content if isinstance(content, list) else ():
+            told = as_object(block)
+            if told.get("type") == "tool_use":
+                more = {n: v for n, v in told.items() if n not in _USE and v is not None}
+                id, name = as_id(told.get("id")), as_text(told.get("name"))
+                extra = make_extra(DIALECT, more)
+                self._calls.add_whole(events, id, name, _input_text(told, "{}"), extra)
+                self._last_kind = "tool_use"
             else:
-                self._take_start(None, block, events)
-        self._take_usage(message.usage)
-        self._take_reason(message.stop_reason)
+                self._take_start(None, told, events)
+                self._take_stop(None, events)
+        self._take_stop_reason(message)
         self.done = True
 
-    def _take_reason(self, reason: str | None) -> None:
-        if reason:
-            self._reason = STOP_REASONS.get(reason, "stop")
+    def _take_end(self, event: Mapping[str, Any]) -> None:
+        self._take_usage(event.get("usage"))
+        delta = as_object(event.get("delta"))
+        self._take_stop_reason(delta)
+        more = {n: v for n, v in event.items() if n not in _EVENT and v is not None}
+        more |= {n: v for n, v in delta.items() if n not in _STOP and v is not None}
+        if more:
+            known = self._finish_extra.members if self._finish_extra else {}
+            self._finish_extra = Extra(DIALECT, {**known, **more})
 
-    def _take_usage(self, usage: _Usage | None) -> None:
+    def _take_stop_reason(self, told: Mapping[str, Any]) -> None:
+        word = as_text(told.get("stop_reason"))
+        if not word:
+            return
+        self._reason = finish_reason_of(word)
+        self._stop_sequence = as_text(told.get("stop_sequence")) or None
+        if STOP_REASONS[self._reason] != word and word != "stop_sequence":
+            self._finish_extra = Extra(DIALECT, {"stop_reason": word})
+
+    def _take_usage(self, usage: Any) -> None:
         """Take counts of the whole answer so far: each replaces the one before."""
-        if usage is None:
-            return
         counts = self._counts
-        for name in usage.__struct_fields__:
-            if (count := getattr(usage, name)) is not None:
-                setattr(counts, name, count)
-        if counts.input_tokens is None and counts.output_tokens is None:
+        for name, value in as_object(usage).items():
+            if value is not None and (name not in _COUNTS or as_count(value) is not None):
+                counts[name] = value
+        asked, answered, cached, written = (as_count(counts.get(name)) for name in _COUNTS)
+        if asked is None and answered is None:
             return
-        details = counts.output_tokens_details
-        cached = counts.cache_read_input_tokens or 0
+        details = as_object(counts.get("output_tokens_details"))
         self._usage = Usage(
-            (counts.input_tokens or 0) + cached + (counts.cache_creation_input_tokens or 0),
-            counts.output_tokens or 0,
-            cached_tokens=cached,
-            reasoning_tokens=(details.thinking_tokens if details else None) or 0,
+            (asked or 0) + (cached or 0) + (written or 0),
+            answered or 0,
+            cached_tokens=cached or 0,
+            reasoning_tokens=as_count(details.get("thinking_tokens")) or 0,
+            cache_write_tokens=written or 0,
+            extra=make_extra(DIALECT, {n: v for n, v in counts.items() if n not in _COUNTS}),
         )
 
-    def _fail(self, event: _Event) -> None:
-        error, message, code = map(_plain, (event.error, event.message, event.code))
-        if error is None and message is None:
+    def _fail(self, document: Mapping[str, Any]) -> None:
+        if any(document.get(name) for name in ("error", "message", "detail", "msg")):
+            self.failure = error_of_object(document)
+        else:
             self.failure = ProtocolError("an event has neither a type nor an error")
-            return
-        if isinstance(error, dict):
-            kind = error.get("type")
-            known = ERROR_STATUS.get(kind) if isinstance(kind, str) else None
-            code = known or error.get("code", code)
-            message = error.get("message", message)
-            error = error if message is None else None
-        self.failure = error_in_answer(_told(error), _told(message), _told(code))
 
 
-def _input_text(block: _Block, empty: str) -> str:
+_USE = frozenset({"type", "id", "name", "input"})
+
+
+def _input_text(block: Mapping[str, Any], empty: str) -> str:
     """Return the input of a call as JSON text."""
-    raw = block.input
-    return empty if raw is UNSET or not msgspec.json.decode(raw) else bytes(raw).decode()
-
-
-def _plain(raw: Raw | UnsetType) -> Any:
-    return None if raw is UNSET else msgspec.json.decode(raw)
-
-
-def _told(value: Any) -> Any:
-    return UNSET if value is None else value
+    given = block.get("input")
+    if isinstance(given, str):
+        return given or empty
+    return encode_value(given).decode() if given else empty

@@ -1,14 +1,16 @@
-"""Answers in the format of Anthropic's messages: the events of a stream, and the whole, written."""
+"""Writes answers in the format of Anthropic's messages: the events of a stream, and whole ones."""
 
 from __future__ import annotations
 
 import uuid
-from typing import Any, assert_never
+from collections.abc import Mapping
+from typing import Any, TypeAlias, assert_never
 
 import msgspec
 from msgspec import Raw
 
 from berlin.errors import BerlinError, ContextLengthError
+from berlin.formats.anthropic.table import DIALECT
 from berlin.formats.contract import ClientCall
 from berlin.formats.tokens import TokenCount
 from berlin.types import (
@@ -16,13 +18,20 @@ from berlin.types import (
     ExtraDelta,
     Finished,
     FinishReason,
+    MaybeExtra,
+    OpaquePart,
+    Part,
     ReasoningDelta,
+    ReasoningPart,
     Started,
     StreamEvent,
     TextDelta,
+    TextPart,
     ToolCallDelta,
+    ToolCallPart,
     Usage,
     UsageReport,
+    extra_of,
 )
 from berlin.wire.json import DECODE_ERRORS, encode_line
 
@@ -47,12 +56,17 @@ ERROR_TYPES = {
 TOO_LONG = "prompt is too long"
 """The words by which clients of this format know that they have to cut their conversation."""
 
+# Of the end of an answer, what stands beside `delta` in a stream.
+_BESIDE = frozenset({"context_management"})
+
+_Piece: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | ExtraDelta
+
 
 class AnthropicEncoder:
     """Writes one answer as events; see `EventEncoder`.
 
     One block is open at a time. What belongs to another block while a tool call is not whole yet
-    is held back: until the end, since nothing else tells that no piece of the call will come.
+    is held back: until the end, since nothing else says that no piece of the call will come.
     """
 
     def __init__(self, call: ClientCall) -> None:
@@ -64,10 +78,17 @@ class AnthropicEncoder:
         self._before = b""
         self._arguments: list[str] = []  # of the open call
         self._calls: set[int] = set()
-        self._held: list[TextDelta | ReasoningDelta | ToolCallDelta] = []
+        self._held: list[_Piece] = []
+        self._answer_extra: dict[str, Any] = {}
+        self._block_extra: Mapping[str, Any] = {}
 
     def encode_event(self, event: StreamEvent) -> bytes:
         """Return the frames of one event; with the first, the one that starts the message."""
+        if isinstance(event, Started):
+            return b""
+        if isinstance(event, ExtraDelta) and event.at in ("answer", "choice", "message"):
+            self._answer_extra.update(extra_of(event.extra, DIALECT))
+            return b""
         return self._start() + self._encode(event)
 
     def encode_error(self, error: BerlinError) -> bytes:
@@ -75,7 +96,7 @@ class AnthropicEncoder:
         return b"event: error\ndata: %b\n\n" % encode_error(error)
 
     def keep_alive(self) -> bytes:
-        """Return a ping, which this format has from the message's start on."""
+        """Return a ping, which this format has once the message has started."""
         return self._start() + _frame("ping")
 
     def _start(self) -> bytes:
@@ -83,9 +104,14 @@ class AnthropicEncoder:
             return b""
         self._begun = True
         usage = Usage(self._count.input_tokens)
-        return _frame("message_start", message=_message(self._model, [], None, usage))
+        message = {**_message(self._model, [], None, usage), **self._answer_extra}
+        self._answer_extra = {}
+        return _frame("message_start", message=message)
 
-    def _encode(self, event: StreamEvent) -> bytes:
+    def _encode(
+        self,
+        event: TextDelta | ReasoningDelta | ToolCallDelta | ExtraDelta | UsageReport | Finished,
+    ) -> bytes:
         match event:
             case TextDelta() | ReasoningDelta():
                 self._count.add(event.text)
@@ -93,30 +119,31 @@ class AnthropicEncoder:
             case ToolCallDelta():
                 self._count.add(event.arguments)
                 return self._place(event)
+            case ExtraDelta():
+                return self._place(event) if event.extra.dialect == DIALECT else b""
             case UsageReport():
                 self._count.report(event.usage)
                 return b""
             case Finished():
                 return self._encode_end(event)
-            case Started() | ExtraDelta():
-                return b""
             case _:
                 assert_never(event)
 
-    def _place(self, event: TextDelta | ReasoningDelta | ToolCallDelta) -> bytes:
+    def _place(self, event: _Piece) -> bytes:
         """Return the frames of a piece, or hold it back."""
-        key = _block_of(event)
-        if key != self._open and (self._held or not self._may_close()):
+        if (self._held or not self._may_close()) and _block_of(event) != self._open:
             self._held.append(event)
             return b""
-        return self._write(key, event)
+        return self._write(event)
 
-    def _write(self, key: int | str, event: TextDelta | ReasoningDelta | ToolCallDelta) -> bytes:
-        head = b""
+    def _write(self, event: _Piece) -> bytes:
+        if isinstance(event, ExtraDelta):
+            return self._write_extra(event)
+        key, head = _block_of(event), b""
         if key != self._open:
             if key in self._calls:
-                return b""  # behind the object that its arguments are, there can be no more
-            head = self._close() + self._open_block(key, event)
+                return b""  # nothing can follow the object that the arguments are
+            head = self._close() + self._open_block(event)
         if isinstance(event, ToolCallDelta):
             if not event.arguments:
                 return head
@@ -126,11 +153,39 @@ class AnthropicEncoder:
             piece = event.text
         return b"%b%b%b}}\n\n" % (head, self._before, encode_line(piece))
 
-    def _open_block(
-        self, key: int | str, event: TextDelta | ReasoningDelta | ToolCallDelta
-    ) -> bytes:
+    def _write_extra(self, event: ExtraDelta) -> bytes:
+        members = event.extra.members
+        if event.at == "part":
+            return self._close() + self._write_block(members)
+        key, piece = _block_of(event), TextDelta("")
+        head = b""
+        if event.opens:
+            head, self._block_extra = self._close(), _start_of(members)
+            if members.keys() <= self._block_extra.keys():
+                return head
+        if self._open != key:
+            opened = piece if event.at == "text" else ReasoningDelta("")
+            head += self._close() + self._open_block(opened)
+        return head + b"".join(
+            _frame("content_block_delta", index=self._index, delta=delta)
+            for delta in _deltas_of(members)
+        )
+
+    def _write_block(self, block: Mapping[str, Any]) -> bytes:
+        """Return the frames of a block that only this dialect knows."""
         self._index += 1
-        self._open, self._arguments = key, []
+        given, frames = block.get("input"), []
+        started = {**block, "input": {}} if isinstance(given, dict) else block
+        frames.append(_frame("content_block_start", index=self._index, content_block=started))
+        if isinstance(given, dict) and given:
+            piece = {"type": "input_json_delta", "partial_json": encode_line(given).decode()}
+            frames.append(_frame("content_block_delta", index=self._index, delta=piece))
+        frames.append(_frame("content_block_stop", index=self._index))
+        return b"".join(frames)
+
+    def _open_block(self, event: TextDelta | ReasoningDelta | ToolCallDelta) -> bytes:
+        self._index += 1
+        self._open, self._arguments = _block_of(event), []
         match event:
             case TextDelta():
                 block, kind = {"type": "text", "text": ""}, b'text_delta","text'
@@ -138,8 +193,10 @@ class AnthropicEncoder:
                 block, kind = thinking_block(""), b'thinking_delta","thinking'
             case ToolCallDelta():
                 self._calls.add(event.index)
-                block = call_block(event.id, event.name, "")
+                block = call_block(event.id, event.name, "", event.extra)
                 kind = b'input_json_delta","partial_json'
+        if not isinstance(event, ToolCallDelta):
+            block, self._block_extra = {**block, **self._block_extra}, {}
         self._before = (
             b"event: content_block_delta\n"
             b'data: {"type":"content_block_delta","index":%d,"delta":{"type":"%b":'
@@ -159,14 +216,20 @@ class AnthropicEncoder:
     def _encode_end(self, event: Finished) -> bytes:
         # The sort is stable: texts in their order, then the calls one after the other.
         held = sorted(self._held, key=lambda e: e.index if isinstance(e, ToolCallDelta) else -1)
-        frames = [self._write(_block_of(piece), piece) for piece in held]
+        frames = [self._write(piece) for piece in held]
         self._held = []
         frames.append(self._close())
-        told = {
-            "stop_reason": stop_reason(event.reason, calls=bool(self._calls)),
-            "stop_sequence": None,
-        }
-        frames.append(_frame("message_delta", delta=told, usage=write_usage(self._count.usage)))
+        told = end_of(event.reason, event.stop_sequence, event.extra, calls=bool(self._calls))
+        beside = {name: told.pop(name) for name in _BESIDE & told.keys()}
+        frames.append(
+            _frame(
+                "message_delta",
+                delta=told,
+                usage=write_usage(self._count.usage),
+                **beside,
+                **self._answer_extra,
+            )
+        )
         frames.append(_frame("message_stop"))
         return b"".join(frames)
 
@@ -177,12 +240,31 @@ def encode_response(call: ClientCall, response: ChatResponse) -> bytes:
     count.add(response.text + response.reasoning)
     count.add("".join(part.arguments for part in response.tool_calls))
     count.report(response.usage)
-    blocks = [thinking_block(response.reasoning)] if response.reasoning else []
-    if response.text or not response.tool_calls:
-        blocks.append({"type": "text", "text": response.text})
-    blocks += [call_block(part.id, part.name, part.arguments) for part in response.tool_calls]
-    reason = stop_reason(response.finish_reason, calls=bool(response.tool_calls))
-    return encode_line(_message(call.request.model, blocks, reason, count.usage))
+    blocks = [block for part in response.parts if (block := _block(part))]
+    if not blocks:
+        blocks.append({"type": "text", "text": ""})
+    told = end_of(
+        response.finish_reason,
+        response.stop_sequence,
+        response.finish_extra,
+        calls=bool(response.tool_calls),
+    )
+    message = _message(call.request.model, blocks, None, count.usage)
+    return encode_line({**message, **told, **extra_of(response.extra, DIALECT)})
+
+
+def _block(part: Part) -> dict[str, Any]:
+    match part:
+        case TextPart():
+            return {"type": "text", "text": part.text, **extra_of(part.extra, DIALECT)}
+        case ReasoningPart():
+            return {**thinking_block(part.text), **extra_of(part.extra, DIALECT)}
+        case ToolCallPart():
+            return call_block(part.id, part.name, part.arguments, part.extra)
+        case OpaquePart():
+            return dict(extra_of(part.extra, DIALECT))
+        case _:
+            return {}
 
 
 def encode_error(error: BerlinError) -> bytes:
@@ -201,15 +283,16 @@ def thinking_block(text: str) -> dict[str, Any]:
     return {"type": "thinking", "thinking": text, "signature": ""}
 
 
-def call_block(id: str, name: str, arguments: str) -> dict[str, Any]:
+def call_block(id: str, name: str, arguments: str, extra: MaybeExtra = None) -> dict[str, Any]:
     """Return the block of a tool call.
 
-    This API has no text for the arguments: what is no JSON object stands as
-    `{"arguments": "…"}`, so that whoever runs the tool sees what the model wrote.
+    This API has no text for the arguments: what is no JSON object becomes
+    `{"arguments": "…"}`, so that the one who runs the tool sees what the model wrote.
     """
     text = arguments.strip() or "{}"
     parsed = Raw(text.encode()) if is_object(text) else {"arguments": arguments}
-    return {"type": "tool_use", "id": id, "name": name, "input": parsed}
+    block = {"type": "tool_use", "id": id, "name": name, "input": parsed}
+    return {**block, **extra_of(extra, DIALECT)}
 
 
 def is_object(text: str) -> bool:
@@ -220,24 +303,31 @@ def is_object(text: str) -> bool:
         return False
 
 
-def stop_reason(reason: FinishReason, *, calls: bool) -> str:
-    """Return the word for a finish reason: who waits for tool calls must not read `end_turn`."""
-    return "tool_use" if calls and reason == "stop" else STOP_REASONS[reason]
+def end_of(
+    reason: FinishReason, stop_sequence: str | None, extra: MaybeExtra, *, calls: bool
+) -> dict[str, Any]:
+    """Return the members of the end: with tool calls, a client must not read `end_turn`."""
+    word = "tool_use" if calls and reason == "stop" else STOP_REASONS[reason]
+    if stop_sequence is not None and word == "end_turn":
+        word = "stop_sequence"
+    told = {"stop_reason": word, "stop_sequence": stop_sequence}
+    return {**told, **extra_of(extra, DIALECT)}
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:
-    """Return the object that tells what an answer has cost."""
+    """Return the object that tells how many tokens an answer took."""
+    cached, written = usage.cached_tokens, usage.cache_write_tokens
     told: dict[str, Any] = {
-        "input_tokens": max(usage.input_tokens - usage.cached_tokens, 0),
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": usage.cached_tokens,
+        "input_tokens": max(usage.input_tokens - cached - written, 0),
+        "cache_creation_input_tokens": written,
+        "cache_read_input_tokens": cached,
         "output_tokens": usage.output_tokens,
     }
     if usage.reasoning_tokens:
         told["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
     if usage.estimated:
         told["estimated"] = True
-    return told
+    return {**told, **extra_of(usage.extra, DIALECT)}
 
 
 def _message(
@@ -260,7 +350,7 @@ def _frame(name: str, **members: Any) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
 
 
-def _block_of(event: TextDelta | ReasoningDelta | ToolCallDelta) -> int | str:
+def _block_of(event: _Piece) -> int | str:
     match event:
         case TextDelta():
             return "text"
@@ -268,3 +358,22 @@ def _block_of(event: TextDelta | ReasoningDelta | ToolCallDelta) -> int | str:
             return "thinking"
         case ToolCallDelta():
             return event.index
+        case ExtraDelta():
+            return {"text": "text", "reasoning": "thinking"}.get(event.at, "part")
+
+
+# What comes in deltas of their own; all else stands at a block's start.
+_IN_DELTAS = frozenset({"signature", "citations"})
+
+
+def _start_of(members: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if name not in _IN_DELTAS}
+
+
+def _deltas_of(members: Mapping[str, Any]) -> list[dict[str, Any]]:
+    deltas: list[dict[str, Any]] = []
+    if signature := members.get("signature"):
+        deltas.append({"type": "signature_delta", "signature": signature})
+    citations = members.get("citations")
+    given = citations if isinstance(citations, list) else []
+    return [*deltas, *({"type": "citations_delta", "citation": one} for one in given)]

@@ -1,4 +1,4 @@
-"""The format of Anthropic's messages API, which its own service and others speak.
+"""Anthropic's messages API, which its own service and others speak.
 
 Source: Anthropic's API reference, and what its clients really send.
 """
@@ -11,11 +11,15 @@ from typing import Any
 from berlin.errors import BerlinError, InvalidRequestError
 from berlin.formats.anthropic import encoder as anthropic_encoder
 from berlin.formats.anthropic import request as anthropic_request
-from berlin.formats.anthropic.conversation import encode_messages, encode_system
 from berlin.formats.anthropic.decoder import AnthropicDecoder
 from berlin.formats.anthropic.encoder import AnthropicEncoder
+from berlin.formats.anthropic.outgoing import ConversationWriter
+from berlin.formats.anthropic.table import BETA, DIALECT, TABLE
 from berlin.formats.contract import ClientCall, Exchange
-from berlin.types import ChatRequest, ChatResponse, HttpRequest, Tool
+from berlin.formats.habits import NO_HABITS, Habits
+from berlin.formats.reasoning import budget_of, reasoning_of
+from berlin.formats.table import Carrier
+from berlin.types import ChatRequest, ChatResponse, HttpRequest, Message, Tool, extra_of
 from berlin.wire.json import encode_body, loads
 from berlin.wire.status import EXPLANATIONS, describe_error
 
@@ -25,17 +29,12 @@ VERSION = "2023-06-01"
 DEFAULT_MAX_TOKENS = 4096
 """This API wants a limit in each request."""
 
+MIN_BUDGET_TOKENS = 1024
+"""Of thinking, says this API's reference."""
+
 # What the format itself fills.
 RESERVED = frozenset(
     {"messages", "model", "stream", "system", "tools", "tool_choice", "response_format"}
-)
-
-# What this API has no word for.
-REFUSED = frozenset(
-    {
-        *("presence_penalty", "frequency_penalty", "seed", "logit_bias"),
-        *("reasoning_effort", "verbosity", "min_p"),
-    }
 )
 
 RENAMED = {"stop": "stop_sequences", "max_completion_tokens": "max_tokens"}
@@ -49,6 +48,7 @@ class AnthropicMessagesFormat:
         path: where the chat is posted, below the endpoint's URL.
         defaults: members of the body that a request may override.
         rename: the service's names of options.
+        habits: in what else the service differs.
     """
 
     content_type = "text/event-stream"
@@ -60,44 +60,48 @@ class AnthropicMessagesFormat:
         path: str = MESSAGES_PATH,
         defaults: Mapping[str, Any] | None = None,
         rename: Mapping[str, str] | None = None,
+        habits: Habits = NO_HABITS,
     ) -> None:
         self._default_model = default_model
         self._path = path
         self._rename = {**RENAMED, **(rename or {})}
+        self._habits = habits
         limit = self._rename.get("max_tokens", "max_tokens")
         self._defaults = {limit: DEFAULT_MAX_TOKENS, **(defaults or {})}
 
     def encode_request(self, request: ChatRequest) -> Exchange:
         """Return what is sent; see `Format`."""
         yield from ()  # nothing has to be prepared
+        carrier = Carrier(TABLE)
+        is_own = request.extra is not None and request.extra.dialect == DIALECT
+        own = dict(carrier.own(request.extra))
+        writer = ConversationWriter(carrier, is_own=is_own)
+        streams = self._habits.streams(request.stream)
         document: dict[str, Any] = {
             **self._defaults,
             "model": request.model or self._default_model,
-            "messages": encode_messages(request.messages),
-            "stream": True,
+            "messages": writer.messages(request.messages),
+            "stream": streams,
         }
-        if system := encode_system(request.messages):
+        if system := writer.system(request.messages):
             document["system"] = system
-        options = dict(request.options)
-        parallel = options.pop("parallel_tool_calls", True)
-        for name, value in options.items():
-            self._place_option(name, value, document)
-        if request.tools:
-            document["tools"] = [_encode_tool(tool) for tool in request.tools]
-            if request.tool_choice != "auto" or parallel is False:
-                choice = _encode_choice(request.tool_choice, one=parallel is False)
-                document["tool_choice"] = choice
-        if request.response_format is not None:
-            config = document.get("output_config")
-            chosen = _encode_format(request.response_format.schema)
-            known = config if isinstance(config, Mapping) else {}
-            document["output_config"] = {**known, "format": chosen}
+        for name, value in request.options.items():
+            self._place_option(name, value, document, carrier)
+        self._place_tools(request, document, carrier)
+        beta = own.pop(BETA, "")
+        document |= {n: v for n, v in own.items() if n != "output_config"}
+        _place_config(request, own, document)
+        if request.extra is not None and not is_own:
+            _fit(request, document, carrier)
+        _place_thinking(request, document, carrier)
         headers = {
             "Content-Type": "application/json",
-            "Accept": "text/event-stream",
+            "Accept": "text/event-stream" if streams else "application/json",
             "anthropic-version": VERSION,
+            **({BETA: beta} if beta else {}),
         }
-        return HttpRequest("POST", self._path, headers, body=encode_body(document))
+        body = encode_body(document)
+        return HttpRequest("POST", self._path, headers, body=body, dropped=carrier.dropped)
 
     def decoder(self) -> AnthropicDecoder:
         """Return a decoder for one answer."""
@@ -123,28 +127,119 @@ class AnthropicMessagesFormat:
         """Return the body of an answer that is an error."""
         return anthropic_encoder.encode_error(error)
 
-    def _place_option(self, name: str, value: Any, document: dict[str, Any]) -> None:
+    def _place_option(
+        self, name: str, value: Any, document: dict[str, Any], carrier: Carrier
+    ) -> None:
         if name in RESERVED:
             raise InvalidRequestError(f"{name} is part of the protocol, not an option")
-        if name in REFUSED and name not in self._rename:
-            raise InvalidRequestError.about(
-                name, "this service has no option of that name; leave it out"
-            )
+        if name == "reasoning_effort" and name not in self._rename:
+            return
+        if name == "parallel_tool_calls":
+            return
+        if name not in self._rename and not carrier.takes(name, value):
+            return
+        if name == "user":
+            document.setdefault("metadata", {"user_id": value})
+            return
         if name == "stop" and isinstance(value, str):
             value = [value]
         document[self._rename.get(name, name)] = value
 
+    def _place_tools(
+        self, request: ChatRequest, document: dict[str, Any], carrier: Carrier
+    ) -> None:
+        if not request.tools:
+            return
+        document["tools"] = [_encode_tool(tool, carrier) for tool in carrier.tools(request.tools)]
+        parallel = request.parallel_tool_calls
+        if parallel is None:
+            parallel = request.options.get("parallel_tool_calls")
+        if request.tool_choice != "auto" or parallel is False:
+            choice = _encode_choice(request.tool_choice, one=parallel is False)
+            document["tool_choice"] = choice
 
-def _encode_tool(tool: Tool) -> dict[str, Any]:
+
+def _fit(request: ChatRequest, document: dict[str, Any], carrier: Carrier) -> None:
+    """Leave out what newer models refuse together; clients of other dialects send both."""
+    both = "temperature" in document and "top_p" in request.options and "top_p" in document
+    if both and document.pop("top_p") != 1:
+        carrier.drop("top_p")
+
+
+def _place_config(request: ChatRequest, own: Mapping[str, Any], document: dict[str, Any]) -> None:
+    """Add how the answer is to be made: its form, and what else the client says of it."""
+    config = {**_as_table(document.get("output_config")), **_as_table(own.get("output_config"))}
+    wanted = request.response_format
+    if wanted is not None:
+        config["format"] = {**_encode_format(wanted.schema), **extra_of(wanted.extra, DIALECT)}
+    if config:
+        document["output_config"] = config
+
+
+def _as_table(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _place_thinking(request: ChatRequest, document: dict[str, Any], carrier: Carrier) -> None:
+    """Add how much to think, where the request says so and this API can do it.
+
+    A budget has to be smaller than the limit of the answer, at least 1024 tokens, and goes with
+    neither a forced tool nor other temperatures; a turn of tools can only go on thinking if it
+    holds what the model thought, with its signature.
+    """
+    reasoning = reasoning_of(request)
+    if reasoning is None:
+        return
+    if reasoning.extra is not None and reasoning.extra.dialect == DIALECT:
+        document.update(reasoning.extra.members)
+        return
+    carrier.own(reasoning.extra)
+    budget = budget_of(reasoning)
+    if not budget:
+        return
+    limit = document.get("max_tokens")
+    if isinstance(limit, int) and "max_tokens" in request.options:
+        budget = min(budget, limit - 1)
+    elif isinstance(limit, int):
+        document["max_tokens"] = limit + budget
+    forced = document.get("tool_choice", {}).get("type") in ("any", "tool")
+    if budget < MIN_BUDGET_TOKENS or forced or _is_in_unsigned_turn(request.messages):
+        carrier.drop("reasoning_effort")
+        return
+    document["thinking"] = {"type": "enabled", "budget_tokens": budget}
+    for name in ("temperature", "top_k"):
+        if document.get(name) not in (None, 1):
+            document.pop(name)
+            carrier.drop(name)
+
+
+def _is_in_unsigned_turn(messages: tuple[Message, ...]) -> bool:
+    """Whether tools answered a turn in which nothing of the thinking is signed."""
+    turn: list[Message] = []
+    for message in reversed(messages):
+        if message.role == "user":
+            break
+        turn.append(message)
+    signed = any("signature" in extra_of(p.extra, DIALECT) for m in turn for p in m.parts)
+    return any(message.role == "tool" for message in turn) and not signed
+
+
+def _encode_tool(tool: Tool, carrier: Carrier) -> dict[str, Any]:
+    extra = carrier.own(tool.extra, "tools.")
+    if tool.hosted:
+        return dict(extra)
     schema = loads(tool.parameters)
     if not isinstance(schema, dict):
         raise InvalidRequestError.about("tools", f"the parameters of {tool.name!r} are no object")
     # This API wants the type, also where a tool takes nothing.
     schema = schema if "type" in schema else {"type": "object", **schema}
-    encoded: dict[str, Any] = {"name": tool.name, "input_schema": schema}
+    encoded: dict[str, Any] = {"name": tool.name}
     if tool.description:
         encoded["description"] = tool.description
-    return encoded
+    encoded["input_schema"] = schema
+    if tool.strict is not None:
+        encoded["strict"] = tool.strict
+    return {**encoded, **extra}
 
 
 def _encode_choice(choice: str, *, one: bool) -> dict[str, Any]:

@@ -1,50 +1,53 @@
-"""What clients of Anthropic's messages send.
-
-What says how an answer is made or billed (`thinking`, `metadata`, `cache_control`, …) is ignored,
-and so is the reasoning in a conversation: only who wrote it can read it.
-"""
+"""Reads what clients of Anthropic's messages send."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from berlin.errors import InvalidRequestError
+from berlin.formats.anthropic.blocks import decode_blocks
+from berlin.formats.anthropic.table import BETA, DIALECT
 from berlin.formats.client_request import (
     check_count,
     check_model,
     check_numbers,
     decode_member,
     decode_messages,
+    decode_rest,
     decode_typed,
 )
 from berlin.formats.contract import ClientCall
+from berlin.formats.loose import as_count, as_text
 from berlin.types import (
     ChatRequest,
-    ImagePart,
+    Extra,
     Message,
     Part,
+    Reasoning,
     ResponseFormat,
     Role,
-    TextPart,
     Tool,
-    ToolCallPart,
     ToolResultPart,
+    make_extra,
 )
 from berlin.wire.json import encode_body
 
 # Claude Code says `system` also in the middle of a conversation.
 _ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
 
+# Its value says only that the content was a list.
+AS_PARTS = {"content": "parts"}
+
 
 class _Body(msgspec.Struct):
-    """A request. What is not listed is ignored. Who counts tokens gives no `max_tokens`."""
+    """A request. What is not listed travels beside it. To count tokens needs no `max_tokens`."""
 
     messages: list[Raw]
-    model: str | None = None
+    model: str | UnsetType = UNSET
     max_tokens: int | None = None
     stream: bool | None = None
     system: Raw | UnsetType = UNSET
@@ -54,10 +57,10 @@ class _Body(msgspec.Struct):
     stop_sequences: list[str] | None = None
     tools: list[Raw] | None = None
     tool_choice: Raw | UnsetType = UNSET
-    output_config: Raw | UnsetType = UNSET
 
 
 _DECODER = msgspec.json.Decoder(_Body)
+_KNOWN = frozenset(_Body.__struct_fields__) | {BETA}
 
 
 def decode_request(body: bytes) -> ClientCall:
@@ -67,7 +70,7 @@ def decode_request(body: bytes) -> ClientCall:
         InvalidRequestError: if that cannot be asked; it names the member.
     """
     sent = decode_typed(body, _DECODER)
-    system = _decode_system(sent.system)
+    rest = decode_rest(body, _KNOWN)
     messages = [
         message
         for n, item in enumerate(decode_messages(sent.messages))
@@ -75,24 +78,29 @@ def decode_request(body: bytes) -> ClientCall:
     ]
     if not messages:
         raise InvalidRequestError.about("messages", "is empty: give at least one message")
+    metadata = rest.get("metadata")
+    user = as_text(metadata.get("user_id")) if isinstance(metadata, Mapping) else ""
     options = {
         "max_tokens": check_count("max_tokens", sent.max_tokens),
         "temperature": sent.temperature,
         "top_p": sent.top_p,
         "top_k": sent.top_k,
         "stop": sent.stop_sequences or None,
+        "user": user or None,
     }
     tools = _decode_tools(sent.tools)
-    choice = "auto"
-    if tools:
-        choice, options["parallel_tool_calls"] = _decode_choice(sent.tool_choice, tools)
+    choice, parallel = _decode_choice(sent.tool_choice, tools) if tools else ("auto", None)
     request = ChatRequest(
-        (*system, *messages),
-        check_model(sent.model),
+        (*_decode_system(sent.system), *messages),
+        "" if sent.model is UNSET else check_model(sent.model),
         check_numbers(options),
         tools,
         choice,
-        response_format=_decode_format(sent.output_config),
+        parallel,
+        _decode_format(rest),
+        _decode_reasoning(rest),
+        stream=bool(sent.stream),
+        extra=Extra(DIALECT, rest),
     )
     return ClientCall(request, bool(sent.stream), include_usage=True)
 
@@ -101,20 +109,10 @@ def _decode_system(raw: Raw | UnsetType) -> tuple[Message, ...]:
     content = None if raw is UNSET else decode_member(raw, "system")
     if content is None:
         return ()
-    text = _decode_text(content, "system", "\n\n")
-    return (Message.of("system", text),) if text else ()
-
-
-def _decode_text(content: Any, param: str, between: str) -> str:
-    """Return text that is given as such, or in blocks."""
     if isinstance(content, str):
-        return content
-    texts = [
-        part.text
-        for part in _decode_blocks(content, param)
-        if isinstance(part, TextPart) and part.text
-    ]
-    return between.join(texts)
+        return (Message.of("system", content),) if content else ()
+    parts = tuple(decode_blocks(content, "system"))
+    return (Message("system", parts, Extra(DIALECT, AS_PARTS)),) if parts else ()
 
 
 def _decode_message(message: Any, param: str) -> Iterator[Message]:
@@ -125,95 +123,54 @@ def _decode_message(message: Any, param: str) -> Iterator[Message]:
     role = _ROLES.get(name) if isinstance(name, str) else None
     if role is None:
         raise InvalidRequestError.about(f"{param}.role", f"must be one of {', '.join(_ROLES)}")
+    extra = {n: v for n, v in message.items() if n not in ("role", "content") and v is not None}
+    if role == "system":
+        extra["role"] = "system"
     if isinstance(content, str):
-        yield Message.of(role, content)
+        yield Message(role, Message.of(role, content).parts, make_extra(DIALECT, extra))
         return
-    parts = list(_decode_blocks(content, f"{param}.content"))
-    said = []
-    for part in parts:
-        if isinstance(part, ToolResultPart):
-            yield Message("tool", (part,))
-        else:
+    said: list[Part] = []
+    results = 0
+    for part in decode_blocks(content, f"{param}.content"):
+        if not isinstance(part, ToolResultPart):
             said.append(part)
-    # What holds nothing but reasoning is left out.
+            continue
+        joins = {"continues": True} if results else extra
+        yield Message("tool", (part,), make_extra(DIALECT, joins))
+        results += 1
     if said:
-        yield Message(role, tuple(said))
-
-
-def _decode_blocks(content: Any, param: str) -> Iterator[Part]:
-    if not isinstance(content, list):
-        raise InvalidRequestError.about(param, "must be text or a list of blocks")
-    for n, block in enumerate(content):
-        yield from _decode_block(block, f"{param}[{n}]")
-
-
-def _decode_block(block: Any, param: str) -> Iterator[Part]:
-    match block:
-        case {"type": "text", "text": str(text)}:
-            yield TextPart(text)
-        case {"type": "image", "source": dict(source)}:
-            yield _decode_image(source, f"{param}.source")
-        case {"type": "tool_use", "id": str(id), "name": str(name), "input": dict(arguments)}:
-            yield ToolCallPart(id, name, encode_body(arguments).decode())
-        case {"type": "tool_result", "tool_use_id": str(id)}:
-            yield from _decode_result(id, block.get("content"), f"{param}.content")
-        case {"type": "thinking" | "redacted_thinking"}:
-            pass
-        case {"type": "text" | "image" | "tool_use" | "tool_result" as kind}:
-            raise InvalidRequestError.about(
-                param, f"is not a whole block of type {kind}: a member is missing or wrong"
-            )
-        case {"type": str(kind)}:
-            raise InvalidRequestError.about(
-                param, f"blocks of type {kind[:40]!r} are not supported here; leave it out"
-            )
-        case _:
-            raise InvalidRequestError.about(param, 'must be {"type": …}')
-
-
-def _decode_result(id: str, content: Any, param: str) -> Iterator[Part]:
-    """Give the text that a tool answered, and then its images: a result holds only text here."""
-    if content is None or isinstance(content, str):
-        yield ToolResultPart(id, content or "")
-        return
-    parts = list(_decode_blocks(content, param))
-    for part in parts:
-        if not isinstance(part, TextPart | ImagePart):
-            raise InvalidRequestError.about(param, "must hold only text and images")
-    texts = [part.text for part in parts if isinstance(part, TextPart)]
-    yield ToolResultPart(id, "\n".join(texts))
-    yield from (part for part in parts if isinstance(part, ImagePart))
-
-
-def _decode_image(source: dict[str, Any], param: str) -> ImagePart:
-    match source:
-        case {"type": "base64", "media_type": str(kind), "data": str(data)}:
-            return ImagePart(f"data:{kind};base64,{data}")
-        case {"type": "url", "url": str(url)}:
-            return ImagePart(url)
-    raise InvalidRequestError.about(
-        param, "must be of type base64 with media_type and data, or of type url with url"
-    )
+        joins = {"continues": True} if results else {**extra, **AS_PARTS}
+        yield Message(role, tuple(said), make_extra(DIALECT, joins))
 
 
 def _decode_tools(tools: list[Raw] | None) -> tuple[Tool, ...]:
-    decoded = []
-    for n, raw in enumerate(tools or ()):
-        param = f"tools[{n}]"
-        match decode_member(raw, param):
-            case {"type": str(kind)} if kind != "custom":
-                raise InvalidRequestError.about(
-                    param, f"tools of type {kind[:40]!r} run at Anthropic only; leave it out"
-                )
-            case {"name": str(name), "input_schema": dict(schema), **tool} if name:
-                described = tool.get("description")
-                text = described if isinstance(described, str) else ""
-                decoded.append(Tool(name, text, encode_body(schema).decode()))
-            case _:
-                raise InvalidRequestError.about(
-                    param, 'must be {"name": …, "input_schema": {…}}, with a JSON Schema'
-                )
-    return tuple(decoded)
+    return tuple(
+        _decode_tool(decode_member(raw, f"tools[{n}]"), f"tools[{n}]")
+        for n, raw in enumerate(tools or ())
+    )
+
+
+def _decode_tool(tool: Any, param: str) -> Tool:
+    match tool:
+        case {"type": str(kind)} if kind != "custom":
+            # Anthropic runs it, or knows what it does.
+            return Tool(as_text(tool.get("name")) or kind, hosted=True, extra=Extra(DIALECT, tool))
+        case {"name": str(name), "input_schema": dict(schema)} if name:
+            strict = tool.get("strict")
+            more = {n: v for n, v in tool.items() if n not in _TOOL and v is not None}
+            return Tool(
+                name,
+                as_text(tool.get("description")),
+                encode_body(schema).decode(),
+                strict if isinstance(strict, bool) else None,
+                extra=make_extra(DIALECT, more),
+            )
+    raise InvalidRequestError.about(
+        param, 'must be {"name": …, "input_schema": {…}}, with a JSON Schema'
+    )
+
+
+_TOOL = frozenset({"name", "description", "input_schema", "strict"})
 
 
 def _decode_choice(raw: Raw | UnsetType, tools: tuple[Tool, ...]) -> tuple[str, bool | None]:
@@ -235,13 +192,32 @@ def _decode_choice(raw: Raw | UnsetType, tools: tuple[Tool, ...]) -> tuple[str, 
     )
 
 
-def _decode_format(raw: Raw | UnsetType) -> ResponseFormat | None:
-    config = None if raw is UNSET else decode_member(raw, "output_config")
-    match config.get("format") if isinstance(config, dict) else None:
-        case None:
-            return None
+def _decode_format(rest: dict[str, Any]) -> ResponseFormat | None:
+    """Return the form of the answer, and leave what else the configuration of it says."""
+    config = rest.get("output_config")
+    if not isinstance(config, dict) or (wanted := config.get("format")) is None:
+        return None
+    match wanted:
         case {"type": "json_schema", "schema": dict(schema)}:
-            return ResponseFormat(encode_body(schema).decode())
+            more = {n: v for n, v in wanted.items() if n not in ("type", "schema")}
+            form = ResponseFormat(encode_body(schema).decode(), extra=make_extra(DIALECT, more))
+            rest["output_config"] = {n: v for n, v in config.items() if n != "format"}
+            return form
     raise InvalidRequestError.about(
         "output_config.format", "must be of type json_schema, with a schema"
     )
+
+
+def _decode_reasoning(rest: dict[str, Any]) -> Reasoning | None:
+    """Return how much to reason: as thinking, or as effort."""
+    thinking, config = rest.pop("thinking", None), rest.get("output_config")
+    effort = as_text(config.get("effort")) if isinstance(config, dict) else ""
+    if not isinstance(thinking, dict):
+        return Reasoning(effort, extra=Extra(DIALECT, {})) if effort else None
+    budget = as_count(thinking.get("budget_tokens"))
+    match thinking.get("type"):
+        case "disabled":
+            effort, budget = "", 0
+        case "adaptive" | "enabled" if budget is None:
+            effort = effort or "medium"
+    return Reasoning(effort, budget, Extra(DIALECT, {"thinking": thinking}))

@@ -9,6 +9,8 @@ from msgspec import UNSET
 
 from berlin.errors import AuthenticationError, ProtocolError
 from berlin.formats.decoding import DocumentDecoder
+from berlin.formats.finish import finish_reason_of
+from berlin.formats.loose import as_id, as_index, as_text
 from berlin.language.stream import ERROR_CLASSES, CompiledStream, Meaning
 from berlin.types import ReasoningDelta, StreamEvent, TextDelta, Usage
 from berlin.wire.framings import FRAMINGS
@@ -165,14 +167,7 @@ class MappedDecoder(DocumentDecoder):
         )
         if isinstance(arguments, dict):
             arguments = encode_body(arguments).decode()
-        events.append(
-            self._calls.delta(
-                index if isinstance(index, int) else None,
-                str(id_) if id_ else None,
-                name if isinstance(name, str) else None,
-                arguments if isinstance(arguments, str) else None,
-            )
-        )
+        self._calls.add(events, as_index(index), as_id(id_), as_text(name), as_text(arguments))
 
     def _take_ending(self, document: Any) -> bool:
         stream = self._stream
@@ -181,7 +176,11 @@ class MappedDecoder(DocumentDecoder):
         if reason is not UNSET:
             described = True
             if isinstance(reason, str) and reason and reason not in stream.described.unfinished:
-                self._reason = stream.described.finish_reasons.get(reason, "stop")
+                known = stream.described.finish_reasons
+                # A recipe names its word for calls, if it has one; what cuts an answer is known.
+                meant = finish_reason_of(reason)
+                meant = "stop" if meant == "tool_calls" else meant
+                self._reason = known.get(reason, meant)
             elif reason is True:
                 self._reason = self._reason or "stop"
         for name in ("input_tokens", "output_tokens"):

@@ -58,10 +58,11 @@ class MappedFormat:
     def __init__(
         self, chat: ChatMap, default_model: str, session: frozenset[str] = frozenset()
     ) -> None:
-        if chat.stream is None or chat.path is None:
+        stream = chat.described_stream
+        if stream is None or chat.path is None:
             raise ConfigurationError('[chat] needs path and [chat.stream], or a format = "…"')
         _check_socket(chat)
-        self.content_type = FRAMINGS[chat.stream.framing].content_type
+        self.content_type = FRAMINGS[stream.framing].content_type
         self.poll_s = chat.poll_s
         self._plan = ChatPlan(chat, session, f"{self.content_type}, */*;q=0.5")
         plan = self._plan
@@ -81,7 +82,7 @@ class MappedFormat:
             raise ConfigurationError(f"options = {chat.options!r} names no object in the body")
         self._default_model = default_model
         self._stream = CompiledStream(
-            chat.stream,
+            stream,
             is_polled=chat.poll_s is not None,
             is_open_ended=chat.socket is not None,
         )
@@ -216,7 +217,7 @@ def _check_socket(chat: ChatMap) -> None:
         return
     if chat.json is None or chat.form is not None or chat.multipart is not None:
         raise ConfigurationError("with [chat.socket] the message with the question is `json`")
-    if chat.stream is not None and chat.stream.framing != "ndjson":
+    if chat.described_stream is not None and chat.described_stream.framing != "ndjson":
         raise ConfigurationError(
             '[chat.socket] needs framing = "ndjson": each message is one JSON object'
         )

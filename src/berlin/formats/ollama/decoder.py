@@ -1,135 +1,160 @@
-"""Answers in the format of Ollama's API: lines of JSON, and the whole, read.
+"""Reads answers in the format of Ollama's API: lines of JSON, and whole ones.
 
 `/api/chat` says its text in `message.content`, `/api/generate` in `response`; all else is alike.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
 
-from berlin.errors import ProtocolError
-from berlin.formats.decoding import DocumentDecoder
-from berlin.types import FinishReason, ReasoningDelta, StreamEvent, TextDelta, Usage
-from berlin.wire.framings import FRAMINGS
-from berlin.wire.status import error_in_answer
-
-# `load` and `unload` end an answer in which nothing was asked.
-DONE_REASONS: dict[str, FinishReason] = {
-    "stop": "stop",
-    "length": "length",
-    "content_filter": "content_filter",
-}
-
-
-class _Function(msgspec.Struct, gc=False):
-    name: str
-    arguments: Raw | UnsetType = UNSET
-
-
-class _Call(msgspec.Struct, gc=False):
-    function: _Function
-    id: str | None = None
+from berlin.errors import ProtocolError, ServiceUnavailableError
+from berlin.formats.decoding import KEY, DialectDecoder
+from berlin.formats.finish import BROKEN_OFF, finish_reason_of, normalize_word
+from berlin.formats.loose import as_count, as_id, as_list, as_object, as_text
+from berlin.formats.ollama.framing import PatientLineFramer
+from berlin.formats.ollama.table import DIALECT
+from berlin.types import (
+    Extra,
+    ExtraDelta,
+    ReasoningDelta,
+    StreamEvent,
+    TextDelta,
+    Usage,
+    make_extra,
+)
+from berlin.wire.json import encode_value
+from berlin.wire.status import error_of_object
 
 
 class _Message(msgspec.Struct, gc=False):
     content: str | None = None
     thinking: str | None = None
-    tool_calls: list[_Call] | None = None
+    tool_calls: list[Any] | None = None
 
 
 class _Line(msgspec.Struct, gc=False):
-    message: _Message | str | None = None
-    response: str | None = None
-    thinking: str | None = None
-    tool_calls: list[_Call] | None = None
+    message: _Message | None = None
     done: bool = False
-    done_reason: str | None = None
-    prompt_eval_count: int | None = None
-    eval_count: int | None = None
-    error: Raw | UnsetType = UNSET
-    code: Raw | UnsetType = UNSET
+    error: str | None = None
 
 
-_DECODER = msgspec.json.Decoder(_Line)
+_FAST = msgspec.json.Decoder(_Line)
+
+_LINE = frozenset(
+    {
+        *("model", "created_at", "message", "response", "thinking", "tool_calls", "done"),
+        *("done_reason", "prompt_eval_count", "eval_count", "error"),
+    }
+)
+_MESSAGE = frozenset({"role", "content", "thinking", "tool_calls"})
+# What goes with the piece that comes in the same line.
+_OF_PIECES = frozenset({"logprobs"})
 
 
-class OllamaDecoder(DocumentDecoder):
+class OllamaDecoder(DialectDecoder):
     """Decodes one answer, streamed or whole, of a chat or of generate; see `EventDecoder`."""
 
     def __init__(self) -> None:
-        super().__init__(FRAMINGS["ndjson"].framer(), _DECODER, "finish_reason")
+        super().__init__(PatientLineFramer(), _FAST)
 
-    def _take_all(self, documents: list[Any], events: list[StreamEvent]) -> None:
-        for line in documents:
+    def _take_fast(
+        self, documents: list[bytes], decoded: list[Any], events: list[StreamEvent]
+    ) -> None:
+        plain = self._plain
+        for document, line in zip(documents, decoded, strict=True):
             message = line.message
             if (
-                message.__class__ is _Message
+                message is not None
                 and (text := message.content)
+                and document.count(KEY) in plain
                 and not line.done
-                and line.error is UNSET
+                and line.error is None
                 and not message.thinking
                 and message.tool_calls is None
             ):
                 events.append(TextDelta(text))
-            elif not self._take(line, events):
+            elif not self._look_at(document, events):
                 return
 
-    def _take(self, document: Any, events: list[StreamEvent]) -> bool:
-        line: _Line = document
-        error = _plain(line.error)
-        if error or isinstance(line.message, str):
-            self._fail(error or UNSET, line)
+    def _take_object(self, line: dict[str, Any], events: list[StreamEvent]) -> bool:
+        message, done = line.get("message"), line.get("done") is True
+        if line.get("error") or isinstance(message, str):
+            self.failure = error_of_object(line)
             return False
-        if line.message is not None:
-            self._take_message(line.message, events)
-        elif line.response is not None:
-            said = _Message(line.response, line.thinking, line.tool_calls)
-            self._take_message(said, events)
-        elif not line.done:
+        if message is None and line.get("response") is not None:
+            said = {"content": line["response"]}
+            message = said | {n: line[n] for n in ("thinking", "tool_calls") if n in line}
+        if message is None and not done:
             self.failure = ProtocolError("a line has neither a message nor an error")
             return False
-        if not line.done:
-            return True
-        self._reason = DONE_REASONS.get(line.done_reason or "", "stop")
-        if line.prompt_eval_count is not None or line.eval_count is not None:
+        self._take_members(line, done=done)
+        if not self._take_message(as_object(message), events):
+            return False
+        return not done or self._take_end(line)
+
+    def _take_members(self, line: Mapping[str, Any], *, done: bool) -> None:
+        more = {n: v for n, v in line.items() if n not in _LINE and v is not None}
+        of_piece = {} if done else {n: more.pop(n) for n in _OF_PIECES & more.keys()}
+        for members, at in ((of_piece, "choice"), (more, "answer")):
+            if members:
+                self._early.append(ExtraDelta(Extra(DIALECT, members), at))  # type: ignore[arg-type]
+
+    def _take_message(self, message: Mapping[str, Any], events: list[StreamEvent]) -> bool:
+        if thinking := as_text(message.get("thinking")):
+            events.append(ReasoningDelta(thinking))
+        content = message.get("content")
+        if content is not None and not isinstance(content, str):
+            kind = type(content).__name__
+            self.failure = ProtocolError(f"the content of a line is not text but {kind}")
+            return False
+        if content:
+            events.append(TextDelta(content))
+        for call in as_list(message.get("tool_calls")):
+            self._take_call(as_object(call), events)
+            if self.failure is not None:
+                return False
+        more = {
+            name: value
+            for name, value in message.items()
+            if name not in _MESSAGE and value not in (None, "", [], {})
+        }
+        if more:
+            events.append(ExtraDelta(Extra(DIALECT, more), "message"))
+        return True
+
+    def _take_call(self, call: Mapping[str, Any], events: list[StreamEvent]) -> None:
+        function = as_object(call.get("function"))
+        match function.get("arguments"):
+            case None | "":
+                arguments = "{}"
+            case str(text):
+                arguments = text
+            case dict(given):
+                arguments = encode_value(given).decode()
+            case _:
+                self.failure = ProtocolError("the arguments of a tool call are no object")
+                return
+        more: dict[str, Any] = {n: v for n, v in call.items() if n not in ("id", "function")}
+        inner = {n: v for n, v in function.items() if n not in ("name", "arguments")}
+        if inner:
+            more["function"] = inner
+        id, name = as_id(call.get("id")), as_text(function.get("name"))
+        self._calls.add_whole(events, id, name, arguments, make_extra(DIALECT, more))
+
+    def _take_end(self, line: Mapping[str, Any]) -> bool:
+        word = as_text(line.get("done_reason"))
+        if normalize_word(word) in BROKEN_OFF:
+            self.failure = ServiceUnavailableError(f"the answer was broken off: {word[:40]}")
+            return False
+        self._reason = finish_reason_of(word)
+        if word in ("load", "unload"):
+            self._finish_extra = Extra(DIALECT, {"done_reason": word})
+        asked, answered = (as_count(line.get(n)) for n in ("prompt_eval_count", "eval_count"))
+        if asked is not None or answered is not None:
             # A count of zero is left out by this API.
-            self._usage = Usage(line.prompt_eval_count or 0, line.eval_count or 0)
+            self._usage = Usage(asked or 0, answered or 0)
         self.done = True
         return False
-
-    def _take_message(self, message: _Message, events: list[StreamEvent]) -> None:
-        if message.thinking:
-            events.append(ReasoningDelta(message.thinking))
-        if message.content:
-            events.append(TextDelta(message.content))
-        for call in message.tool_calls or ():
-            name, arguments = call.function.name, _read_arguments(call.function.arguments)
-            # Each call is whole, so each has an index of its own.
-            events.append(self._calls.delta(self._calls.count, call.id, name, arguments))
-
-    def _fail(self, error: Any, line: _Line) -> None:
-        code = UNSET if line.code is UNSET else _plain(line.code)
-        message: Any = line.message if isinstance(line.message, str) else UNSET
-        if isinstance(error, dict):
-            message, code = error.get("message", message), error.get("code", code)
-            error = error if message is UNSET else UNSET
-        self.failure = error_in_answer(error, message, code)
-
-
-def _plain(raw: Raw | UnsetType) -> Any:
-    return None if raw is UNSET else msgspec.json.decode(raw)
-
-
-def _read_arguments(raw: Raw | UnsetType) -> str:
-    """Return the arguments of a call as JSON text."""
-    match _plain(raw):
-        case None:
-            return "{}"
-        case str(text):
-            return text or "{}"
-        case dict() if raw is not UNSET:
-            return bytes(raw).decode()
-    raise msgspec.ValidationError("the arguments of a tool call are no object")

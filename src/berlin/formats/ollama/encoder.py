@@ -1,4 +1,4 @@
-"""Answers in the format of Ollama's API: lines of JSON, and the whole, written."""
+"""Writes answers in the format of Ollama's API: lines of JSON, and whole ones."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from msgspec import Raw
 
 from berlin.errors import BerlinError
 from berlin.formats.contract import ClientCall
+from berlin.formats.ollama.table import DIALECT
 from berlin.formats.tokens import TokenCount
 from berlin.types import (
     ChatResponse,
     ExtraDelta,
     Finished,
     FinishReason,
+    MaybeExtra,
     ReasoningDelta,
     Started,
     StreamEvent,
@@ -25,6 +27,7 @@ from berlin.types import (
     ToolCallPart,
     Usage,
     UsageReport,
+    extra_of,
 )
 from berlin.wire.json import DECODE_ERRORS, encode_line
 
@@ -61,9 +64,13 @@ class OllamaEncoder:
         self._shape = shape
         self._model = call.request.model
         self._count = TokenCount(call.request)
-        self._calls: dict[int, tuple[str, str, list[str]]] = {}
+        self._calls: dict[int, ToolCallPart] = {}
         self._made_at = time.perf_counter_ns()
         self._first_at = 0
+        # What only this dialect knows: for the next line, its message, and the last line.
+        self._next: dict[str, Any] = {}
+        self._said: dict[str, Any] = {}
+        self._last: dict[str, Any] = {}
 
     def encode_event(self, event: StreamEvent) -> bytes:
         """Return the lines of one event."""
@@ -71,21 +78,25 @@ class OllamaEncoder:
         match event:
             case TextDelta():
                 self._count.add(event.text)
-                return self._line(self._shape(event.text))
+                return self._piece(event.text)
             case ReasoningDelta():
                 self._count.add(event.text)
-                return self._line(self._shape("", thinking=event.text))
+                return self._piece("", thinking=event.text)
             case ToolCallDelta():
                 self._count.add(event.arguments)
-                known = self._calls.setdefault(event.index, (event.id, event.name, []))
-                known[2].append(event.arguments)
+                self._take_call(event)
                 return b""
             case UsageReport():
                 self._count.report(event.usage)
                 return b""
             case Finished():
                 return self._encode_end(event)
-            case Started() | ExtraDelta():
+            case ExtraDelta():
+                members = extra_of(event.extra, DIALECT)
+                place = {"answer": self._last, "choice": self._next}.get(event.at, self._said)
+                place.update(members)
+                return b""
+            case Started():
                 return b""
             case _:
                 assert_never(event)
@@ -98,24 +109,43 @@ class OllamaEncoder:
         """Return a line without text."""
         return self._line(self._shape(""))
 
+    def _piece(self, text: str, **more: Any) -> bytes:
+        if self._said:
+            more |= self._said
+            self._said = {}
+        members = self._shape(text, **more)
+        if self._next:
+            members |= self._next
+            self._next = {}
+        return self._line(members)
+
+    def _take_call(self, event: ToolCallDelta) -> None:
+        known = self._calls.get(event.index)
+        if known is None:
+            call = ToolCallPart(event.id, event.name, event.arguments, event.extra)
+        else:
+            arguments = known.arguments + event.arguments
+            call = msgspec.structs.replace(known, arguments=arguments)
+        self._calls[event.index] = call
+
     def _encode_end(self, event: Finished) -> bytes:
         calls = b""
         if self._calls:
-            whole = [
-                _write_call(ToolCallPart(id, name, "".join(pieces)))
-                for _, (id, name, pieces) in sorted(self._calls.items())
-            ]
-            calls = self._line(self._shape("", tool_calls=whole))
+            whole = [_write_call(call) for _, call in sorted(self._calls.items())]
+            calls = self._piece("", tool_calls=whole)
+        elif self._said or self._next:
+            calls = self._piece("")
         now = time.perf_counter_ns()
         end = {
             **self._shape(""),
-            "done_reason": done_reason(event.reason),
+            **end_of(event.reason, event.stop_sequence, event.extra),
             "total_duration": now - self._made_at,
             "load_duration": 0,
             "prompt_eval_duration": self._first_at - self._made_at,
             # Clients divide by it.
             "eval_duration": max(now - self._first_at, 1),
             **write_usage(self._count.usage),
+            **self._last,
         }
         return calls + self._line(end, done=True)
 
@@ -125,7 +155,7 @@ class OllamaEncoder:
 
 
 def encode_response(call: ClientCall, response: ChatResponse, shape: Shape) -> bytes:
-    """Return the whole answer to a call. It has no durations, since nobody measured them."""
+    """Return the whole answer to a call. It has no durations of its own: nobody measured them."""
     count = TokenCount(call.request)
     count.add(response.text + response.reasoning)
     count.add("".join(part.arguments for part in response.tool_calls))
@@ -135,14 +165,17 @@ def encode_response(call: ClientCall, response: ChatResponse, shape: Shape) -> b
         more["thinking"] = response.reasoning
     if response.tool_calls:
         more["tool_calls"] = [_write_call(part) for part in response.tool_calls]
+    more |= extra_of(response.message_extra, DIALECT)
     return encode_line(
         {
             "model": call.request.model,
             "created_at": now_rfc3339(),
             **shape(response.text, **more),
             "done": True,
-            "done_reason": done_reason(response.finish_reason),
+            **end_of(response.finish_reason, response.stop_sequence, response.finish_extra),
             **write_usage(count.usage),
+            **extra_of(response.choice_extra, DIALECT),
+            **extra_of(response.extra, DIALECT),
         }
     )
 
@@ -152,13 +185,16 @@ def encode_error(error: BerlinError) -> bytes:
     return encode_line({"error": error.message})
 
 
-def done_reason(reason: FinishReason) -> str:
-    """Return the word for a finish reason; tool calls end an answer as `stop` does."""
-    return "stop" if reason == "tool_calls" else reason
+def end_of(reason: FinishReason, stop_sequence: str | None, extra: MaybeExtra) -> dict[str, Any]:
+    """Return the members of the end; tool calls end an answer as `stop` does."""
+    told: dict[str, Any] = {"done_reason": "stop" if reason == "tool_calls" else reason}
+    if stop_sequence is not None:
+        told["stop_sequence"] = stop_sequence
+    return {**told, **extra_of(extra, DIALECT)}
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:
-    """Return the members that tell what an answer has cost."""
+    """Return the members that tell how many tokens an answer took."""
     told: dict[str, Any] = {
         "prompt_eval_count": usage.input_tokens,
         "eval_count": usage.output_tokens,
@@ -171,8 +207,8 @@ def write_usage(usage: Usage) -> dict[str, Any]:
 def arguments_object(arguments: str) -> Raw:
     """Return the arguments of a call as an object on one line.
 
-    This API has no text for them: what is no JSON object stands as `{"arguments": "…"}`, so that
-    whoever runs the tool sees what the model wrote.
+    This API has no text for them: what is no JSON object becomes `{"arguments": "…"}`, so that
+    the one who runs the tool sees what the model wrote.
     """
     text = arguments.strip() or "{}"
     try:
@@ -192,4 +228,6 @@ def now_rfc3339() -> str:
 
 def _write_call(call: ToolCallPart) -> dict[str, Any]:
     function = {"name": call.name, "arguments": arguments_object(call.arguments)}
-    return {"id": call.id, "function": function} if call.id else {"function": function}
+    extra = dict(extra_of(call.extra, DIALECT))
+    function |= extra.pop("function", {})
+    return {**({"id": call.id} if call.id else {}), "function": function, **extra}

@@ -1,7 +1,7 @@
-"""The format of Ollama's own API: `/api/chat`, and the serving side of `/api/generate`.
+"""Ollama's own API: `/api/chat`, and the serving side of `/api/generate`.
 
-Source: Ollama's API reference and the types of its server. Ids of tool calls are there since its
-version 0.12.10; from those who send none, a tool's answer belongs to the next call of its name.
+Source: Ollama's API reference and the types of its server. Tool calls have ids since its version
+0.12.10; from clients that send none, a tool's answer belongs to the next call of its name.
 """
 
 from __future__ import annotations
@@ -9,30 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from berlin.errors import BerlinError, ConfigurationError, InvalidRequestError
 from berlin.formats.contract import ClientCall, Exchange
-from berlin.formats.function_tools import encode_tool
+from berlin.formats.function_tools import encode_tools
+from berlin.formats.habits import NO_HABITS, Habits
 from berlin.formats.ollama import encoder as ollama_encoder
 from berlin.formats.ollama import request as ollama_request
 from berlin.formats.ollama.decoder import OllamaDecoder
-from berlin.formats.ollama.encoder import (
-    OllamaEncoder,
-    arguments_object,
-    chat_shape,
-    generate_shape,
-)
-from berlin.formats.ollama.images import encode_image
-from berlin.types import (
-    ChatRequest,
-    ChatResponse,
-    HttpRequest,
-    ImagePart,
-    Message,
-    ToolCallPart,
-    ToolResultPart,
-)
+from berlin.formats.ollama.encoder import OllamaEncoder, chat_shape, generate_shape
+from berlin.formats.ollama.outgoing import encode_messages, encode_think
+from berlin.formats.ollama.table import TABLE
+from berlin.formats.table import Carrier
+from berlin.types import ChatRequest, ChatResponse, HttpRequest
 from berlin.wire.json import encode_body, loads
 from berlin.wire.status import EXPLANATIONS, describe_error
 
@@ -43,15 +31,10 @@ RESERVED = frozenset(
     {"messages", "model", "stream", "options", "tools", "tool_choice", "format", "response_format"}
 )
 
-# What this API has no word for.
-REFUSED = frozenset({"logit_bias", "parallel_tool_calls", "verbosity"})
-
 # Members beside `options`, not in it.
 TOP_LEVEL = frozenset({"think", "keep_alive"})
 
 RENAMED = {"max_tokens": "num_predict", "max_completion_tokens": "num_predict"}
-
-EFFORTS: dict[str, str | bool] = {"none": False, "low": "low", "medium": "medium", "high": "high"}
 
 
 class OllamaChatFormat:
@@ -62,6 +45,7 @@ class OllamaChatFormat:
         path: where the chat is posted, below the endpoint's URL.
         defaults: members of the body that a request may override; `options` one by one.
         rename: the service's names of options.
+        habits: in what else the service differs.
 
     Raises:
         ConfigurationError: if the default options are no table.
@@ -76,8 +60,10 @@ class OllamaChatFormat:
         path: str = CHAT_PATH,
         defaults: Mapping[str, Any] | None = None,
         rename: Mapping[str, str] | None = None,
+        habits: Habits = NO_HABITS,
     ) -> None:
         self._default_model = default_model
+        self._habits = habits
         self._path = path
         self._defaults = dict(defaults or {})
         options = self._defaults.pop("options", {})
@@ -88,27 +74,34 @@ class OllamaChatFormat:
 
     def encode_request(self, request: ChatRequest) -> Exchange:
         """Return what is sent; see `Format`."""
-        yield from ()  # nothing prepares it
+        yield from ()  # nothing has to be prepared
+        carrier = Carrier(TABLE)
+        own = dict(carrier.own(request.extra))
         document: dict[str, Any] = {
             **self._defaults,
             "model": request.model or self._default_model,
-            "messages": _encode_messages(request.messages),
-            "stream": True,
+            "messages": encode_messages(request.messages, carrier),
+            "stream": self._habits.streams(request.stream),
         }
         options = dict(self._default_options)
         for name, value in request.options.items():
-            self._place_option(name, value, document, options)
+            self._place_option(name, value, document, options, carrier)
+        if isinstance(more := own.pop("options", None), Mapping):
+            options |= more
         if options:
             document["options"] = options
+        carrier.takes("parallel_tool_calls", request.parallel_tool_calls)
         if request.tools and request.tool_choice != "none":
             if request.tool_choice != "auto":
                 raise InvalidRequestError.about("tool_choice", "this service knows auto and none")
-            document["tools"] = [encode_tool(tool) for tool in request.tools]
+            document["tools"] = encode_tools(request.tools, carrier)
         if request.response_format is not None:
             schema = request.response_format.schema
             document["format"] = loads(schema) if schema else "json"
+        document |= {**encode_think(request, carrier), **own}
         headers = {"Content-Type": "application/json", "Accept": self.content_type}
-        return HttpRequest("POST", self._path, headers, body=encode_body(document))
+        body = encode_body(document)
+        return HttpRequest("POST", self._path, headers, body=body, dropped=carrier.dropped)
 
     def decoder(self) -> OllamaDecoder:
         """Return a decoder for one answer."""
@@ -135,18 +128,19 @@ class OllamaChatFormat:
         return ollama_encoder.encode_error(error)
 
     def _place_option(
-        self, name: str, value: Any, document: dict[str, Any], options: dict[str, Any]
+        self,
+        name: str,
+        value: Any,
+        document: dict[str, Any],
+        options: dict[str, Any],
+        carrier: Carrier,
     ) -> None:
         if name in RESERVED:
             raise InvalidRequestError(f"{name} is part of the protocol, not an option")
-        if name in REFUSED:
-            raise InvalidRequestError.about(name, "this service does not know it; leave it out")
+        if name == "reasoning_effort" or not carrier.takes(name, value):
+            return
         if name in TOP_LEVEL:
             document[name] = value
-        elif name == "reasoning_effort":
-            if not isinstance(value, str) or value not in EFFORTS:
-                raise InvalidRequestError.about(name, f"must be one of {', '.join(EFFORTS)}")
-            document["think"] = EFFORTS[value]
         elif name == "stop" and isinstance(value, str):
             options[self._rename.get(name, name)] = [value]
         else:
@@ -170,34 +164,3 @@ class OllamaGenerateFormat(OllamaChatFormat):
     def encode_response(self, call: ClientCall, response: ChatResponse) -> bytes:
         """Return the whole answer to a call."""
         return ollama_encoder.encode_response(call, response, generate_shape)
-
-
-def _encode_messages(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
-    encoded: list[dict[str, Any]] = []
-    names: dict[str, str] = {}
-    for n, message in enumerate(messages):
-        calls = [part for part in message.parts if isinstance(part, ToolCallPart)]
-        names.update((call.id, call.name) for call in calls)
-        results = [part for part in message.parts if isinstance(part, ToolResultPart)]
-        if results:
-            encoded += [_encode_result(part, names.get(part.id, "")) for part in results]
-            continue
-        role = "system" if message.role == "developer" else message.role
-        item: dict[str, Any] = {"role": role, "content": message.text}
-        images = [part.url for part in message.parts if isinstance(part, ImagePart)]
-        if images:
-            item["images"] = [encode_image(url, f"messages[{n}]") for url in images]
-        if calls:
-            item["tool_calls"] = [_encode_call(call) for call in calls]
-        encoded.append(item)
-    return encoded
-
-
-def _encode_result(result: ToolResultPart, name: str) -> dict[str, Any]:
-    encoded = {"role": "tool", "content": result.content, "tool_call_id": result.id}
-    return {**encoded, "tool_name": name} if name else encoded
-
-
-def _encode_call(call: ToolCallPart) -> dict[str, Any]:
-    arguments = msgspec.json.decode(arguments_object(call.arguments))
-    return {"id": call.id, "function": {"name": call.name, "arguments": arguments}}

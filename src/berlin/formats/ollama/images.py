@@ -1,21 +1,9 @@
-"""Images of Ollama's format: base64 and nothing else, so the kind is told by its first bytes."""
+"""Images of Ollama's API: base64 and nothing else, so their first bytes tell the media type."""
 
 from __future__ import annotations
 
-import re
-
 from berlin.errors import InvalidRequestError
-
-# The base64 of the first bytes of a file: its magic number.
-MAGIC = {
-    "iVBORw0KGgo": "image/png",
-    "/9j/": "image/jpeg",
-    "R0lGOD": "image/gif",
-    "UklGR": "image/webp",
-}
-
-_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}", re.ASCII)
-_DATA_URL = re.compile(r"data:[^,]*;base64", re.IGNORECASE)
+from berlin.formats.data_urls import clean_base64, make_data_url, media_type_of, parse_data_url
 
 
 def encode_image(url: str, param: str) -> str:
@@ -24,21 +12,23 @@ def encode_image(url: str, param: str) -> str:
     Raises:
         InvalidRequestError: if the URL does not hold the image itself.
     """
-    head, _, data = url.partition(",")
-    if not _DATA_URL.fullmatch(head) or not _BASE64.fullmatch(data):
+    data = parse_data_url(url)
+    if data is None:
         raise InvalidRequestError.about(
             param, "this service takes images only as data:image/…;base64,… URLs"
         )
-    return data
+    return data.base64
 
 
-def decode_image(data: str, param: str) -> str:
-    """Return the URL that holds an image.
+def decode_image(given: str, param: str) -> str:
+    """Return the URL that holds an image; some programs send a whole `data:` URL.
 
     Raises:
-        InvalidRequestError: if it is no base64, or of a kind that is not known.
+        InvalidRequestError: if it is no base64, or of a media type that is not known.
     """
-    kind = next((kind for magic, kind in MAGIC.items() if data.startswith(magic)), "")
-    if not kind or not _BASE64.fullmatch(data):
+    whole = parse_data_url(given)
+    data = whole.base64 if whole is not None else clean_base64(given)
+    kind = media_type_of(data)
+    if not kind.startswith("image/"):
         raise InvalidRequestError.about(param, "must be the base64 of a PNG, JPEG, GIF or WebP")
-    return f"data:{kind};base64,{data}"
+    return make_data_url(kind, data)

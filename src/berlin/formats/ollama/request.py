@@ -1,8 +1,7 @@
-"""What clients of Ollama's API send.
+"""Reads what clients of Ollama's API send.
 
-Options that say how a model is loaded (`num_ctx`, `num_gpu` … and `keep_alive`) are left out:
-that is not the business of a client here, and other services would refuse them. Options that
-nobody knows are ignored, as Ollama does.
+Options that only Ollama knows (`num_ctx`, `mirostat` …) and `keep_alive` travel beside the
+request: they reach an Ollama, and no other service.
 """
 
 from __future__ import annotations
@@ -19,21 +18,27 @@ from berlin.formats.client_request import (
     check_numbers,
     decode_member,
     decode_messages,
+    decode_rest,
     decode_typed,
 )
 from berlin.formats.contract import ClientCall
 from berlin.formats.function_tools import decode_tools
 from berlin.formats.ollama.images import decode_image
+from berlin.formats.ollama.table import DIALECT
 from berlin.types import (
     ChatRequest,
+    Extra,
     ImagePart,
     Message,
     Part,
+    Reasoning,
+    ReasoningPart,
     ResponseFormat,
     Role,
     TextPart,
     ToolCallPart,
     ToolResultPart,
+    make_extra,
 )
 from berlin.wire.json import encode_body
 
@@ -51,23 +56,18 @@ class _Options(msgspec.Struct):
     seed: int | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
-    repeat_penalty: float | None = None
-    repeat_last_n: int | None = None
-    typical_p: float | None = None
     stop: str | list[str] | None = None
     num_predict: int | None = None
 
 
 class _Body(msgspec.Struct):
-    """What a chat and generate have in common. What is not listed is ignored."""
+    """What a chat and generate have in common. What is not listed travels beside it."""
 
     model: str
     stream: bool | None = None
     options: _Options | None = None
     format: Raw | UnsetType = UNSET
     think: bool | str | None = None
-    logprobs: bool | None = None
-    top_logprobs: int | None = None
 
 
 class _ChatBody(_Body):
@@ -88,6 +88,7 @@ class _GenerateBody(_Body):
 class _Function(msgspec.Struct):
     name: str
     arguments: dict[str, Any] | str | None = None
+    index: int | None = None
 
 
 class _Call(msgspec.Struct):
@@ -100,10 +101,13 @@ class _Message(msgspec.Struct):
     content: str | None = None
     images: list[str] | None = None
     tool_calls: list[_Call] | None = None
+    thinking: str | None = None
     tool_name: str | None = None
     tool_call_id: str | None = None
 
 
+_KNOWN = frozenset({*_ChatBody.__struct_fields__, *_GenerateBody.__struct_fields__, "options"})
+_MESSAGE = frozenset(_Message.__struct_fields__)
 _CHAT = msgspec.json.Decoder(_ChatBody)
 _GENERATE = msgspec.json.Decoder(_GenerateBody)
 _ROLES: dict[str, Role] = {
@@ -117,6 +121,34 @@ _ROLES: dict[str, Role] = {
 _BodyT = TypeVar("_BodyT", bound=_Body)
 
 
+class _Asked(msgspec.Struct):
+    """What says whether there is anything to answer."""
+
+    model: str = ""
+    messages: list[Raw] | None = None
+    prompt: str | None = None
+    images: list[Raw] | None = None
+    keep_alive: float | str | None = None
+
+
+_ASKED = msgspec.json.Decoder(_Asked)
+
+
+def load_reason(body: bytes, *, chat: bool) -> tuple[str, str] | None:
+    """Return the model and `load` or `unload`, where a request only loads a model or lets go of it.
+
+    By this API, that is a chat without messages, or generate with an empty prompt.
+
+    Raises:
+        InvalidRequestError: if the body cannot be read.
+    """
+    asked = decode_typed(body, _ASKED)
+    if asked.messages if chat else (asked.prompt or asked.images):
+        return None
+    ends = asked.keep_alive in (0, "0", "0s")
+    return check_model(asked.model), "unload" if ends else "load"
+
+
 def decode_chat(body: bytes) -> ClientCall:
     """Return what a client sent to `/api/chat`. Raises InvalidRequestError."""
     sent = _decode(body, _CHAT)
@@ -124,10 +156,10 @@ def decode_chat(body: bytes) -> ClientCall:
         raise InvalidRequestError.about("messages", "is empty: give at least one message")
     conversation = _Conversation()
     messages = tuple(
-        conversation.decode(_convert(message, f"messages[{n}]"), f"messages[{n}]")
+        conversation.decode(message, f"messages[{n}]")
         for n, message in enumerate(decode_messages(sent.messages))
     )
-    return _call(sent, messages, sent.tools)
+    return _call(sent, body, messages, sent.tools)
 
 
 def decode_generate(body: bytes) -> ClientCall:
@@ -142,28 +174,48 @@ def decode_generate(body: bytes) -> ClientCall:
     system = (Message.of("system", sent.system),) if sent.system else ()
     text = (TextPart(sent.prompt),) if sent.prompt else ()
     asked = Message("user", (*text, *images))
-    return _call(sent, (*system, asked), None)
+    return _call(sent, body, (*system, asked), None)
 
 
 def _decode(body: bytes, decoder: msgspec.json.Decoder[_BodyT]) -> _BodyT:
     sent = decode_typed(body, decoder)
     if not check_model(sent.model):
         raise InvalidRequestError.about("model", "is empty: name a model")
-    for param in ("logprobs", "top_logprobs"):
-        if getattr(sent, param):
-            raise InvalidRequestError.about(param, "is not supported here; leave it out")
     return sent
 
 
-def _call(sent: _Body, messages: tuple[Message, ...], tools: list[Raw] | None) -> ClientCall:
+def _call(
+    sent: _Body, body: bytes, messages: tuple[Message, ...], tools: list[Raw] | None
+) -> ClientCall:
+    rest = decode_rest(body, _KNOWN)
+    if more := _options_of(body):
+        rest["options"] = more
     request = ChatRequest(
         messages,
         check_model(sent.model),
         _decode_options(sent),
-        decode_tools(tools),
+        decode_tools(tools, DIALECT),
         response_format=_decode_format(sent.format),
+        reasoning=_decode_think(sent.think),
+        stream=sent.stream is not False,
+        extra=Extra(DIALECT, rest),
     )
     return ClientCall(request, stream=sent.stream is not False, include_usage=True)
+
+
+class _WithOptions(msgspec.Struct):
+    options: dict[str, Any] | None = None
+
+
+_WITH_OPTIONS = msgspec.json.Decoder(_WithOptions)
+
+
+def _options_of(body: bytes) -> dict[str, Any]:
+    """Return the options that only this dialect has a word for."""
+    options = decode_typed(body, _WITH_OPTIONS).options or {}
+    limit = options.get("num_predict")
+    known = set(_Options.__struct_fields__) - ({"num_predict"} if limit in UNLIMITED else set())
+    return {name: value for name, value in options.items() if name not in known}
 
 
 def _decode_options(sent: _Body) -> dict[str, Any]:
@@ -171,14 +223,21 @@ def _decode_options(sent: _Body) -> dict[str, Any]:
     limit = options.pop("num_predict")
     if limit not in UNLIMITED:
         options["max_tokens"] = check_count("options.num_predict", limit)
-    match sent.think:
-        case False:
-            options["reasoning_effort"] = "none"
-        case str(level) if level in LEVELS:
-            options["reasoning_effort"] = level
-        case str():
-            raise InvalidRequestError.about("think", "must be true, false, low, medium or high")
     return check_numbers(options)
+
+
+def _decode_think(think: bool | str | None) -> Reasoning | None:
+    extra = Extra(DIALECT, {"think": think})
+    match think:
+        case None:
+            return None
+        case True:
+            return Reasoning("medium", extra=extra)
+        case False:
+            return Reasoning("none", extra=extra)
+        case str() if think in LEVELS:
+            return Reasoning(think, extra=extra)
+    raise InvalidRequestError.about("think", "must be true, false, low, medium or high")
 
 
 def _decode_format(raw: Raw | UnsetType) -> ResponseFormat | None:
@@ -199,8 +258,11 @@ class _Conversation:
         self._count = 0
         self._unanswered: list[ToolCallPart] = []
 
-    def decode(self, message: _Message, param: str) -> Message:
+    def decode(self, value: Any, param: str) -> Message:
         """Return a message. Raises InvalidRequestError."""
+        message = _convert(value, param)
+        more = {n: v for n, v in value.items() if n not in _MESSAGE and v is not None}
+        extra = make_extra(DIALECT, more)
         role = _ROLES.get(message.role.lower())
         if role is None:
             shown = repr(message.role)[:40]
@@ -209,8 +271,7 @@ class _Conversation:
             )
         text = message.content or ""
         if role == "tool":
-            id = self._answered(message)
-            return Message(role, (ToolResultPart(id, text) if id else TextPart(text),))
+            return Message(role, self._result(message, text, param), extra)
         if role == "user":
             # A tool that did not answer until now will not: later calls may have its name.
             self._unanswered.clear()
@@ -218,7 +279,20 @@ class _Conversation:
         parts: list[Part] = [*_images(message.images, f"{param}.images"), *calls]
         if text or not parts:
             parts.insert(0, TextPart(text))
-        return Message(role, tuple(parts))
+        if message.thinking:
+            parts.insert(0, ReasoningPart(message.thinking))
+        return Message(role, tuple(parts), extra)
+
+    def _result(self, message: _Message, text: str, param: str) -> tuple[Part, ...]:
+        id = self._answered(message)
+        images = _images(message.images, f"{param}.images")
+        if not id:
+            return (TextPart(text), *images)
+        more: dict[str, Any] = {} if message.tool_call_id else {"made_id": True}
+        if message.tool_name:
+            more["tool_name"] = message.tool_name
+        parts: tuple[TextPart | ImagePart, ...] = (TextPart(text), *images) if images else ()
+        return (ToolResultPart(id, text, parts=parts, extra=make_extra(DIALECT, more)),)
 
     def _calls(self, calls: list[_Call]) -> list[ToolCallPart]:
         parts = []
@@ -226,9 +300,12 @@ class _Conversation:
             arguments = call.function.arguments or {}
             if isinstance(arguments, dict):
                 arguments = encode_body(arguments).decode()
-            parts.append(
-                ToolCallPart(call.id or f"call_{self._count}", call.function.name, arguments)
-            )
+            more: dict[str, Any] = {} if call.id else {"made_id": True}
+            if call.function.index is not None:
+                more["function"] = {"index": call.function.index}
+            id = call.id or f"call_{self._count}"
+            extra = make_extra(DIALECT, more)
+            parts.append(ToolCallPart(id, call.function.name, arguments, extra))
             self._count += 1
         self._unanswered += parts
         return parts

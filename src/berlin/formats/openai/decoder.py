@@ -1,202 +1,255 @@
-"""Answers in the format of OpenAI's chat completions: chunks, and the whole, read."""
+"""Reads answers in OpenAI's chat completions format: chunks of a stream, and whole ones."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
 
 from berlin.errors import ProtocolError, ServiceUnavailableError
-from berlin.formats.decoding import DocumentDecoder
-from berlin.formats.openai.encoder import DONE
-from berlin.types import FinishReason, ReasoningDelta, StreamEvent, TextDelta, Usage
+from berlin.formats.decoding import KEY, DialectDecoder
+from berlin.formats.finish import BROKEN_OFF, finish_reason_of, normalize_word
+from berlin.formats.loose import as_id, as_index, as_list, as_object, as_text, read_usage
+from berlin.formats.openai.table import DIALECT, ONCE, REASONING
+from berlin.types import (
+    Extra,
+    ExtraDelta,
+    ReasoningDelta,
+    StreamEvent,
+    TextDelta,
+    make_extra,
+)
 from berlin.wire.framings import FRAMINGS
-from berlin.wire.status import error_in_answer
+from berlin.wire.json import encode_value
+from berlin.wire.status import error_of_object
 
-FINISH_REASONS: dict[str, FinishReason] = {
-    "stop": "stop",
-    "length": "length",
-    "max_tokens": "length",
-    "model_length": "length",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-}
-
-
-# What ends an answer that is not whole, at OpenRouter and DeepSeek.
-BROKEN_OFF = frozenset({"error", "insufficient_system_resource"})
-
-
-class _Function(msgspec.Struct, gc=False):
-    name: str | None = None
-    arguments: str | dict[str, Any] | None = None
-
-
-class _Call(msgspec.Struct, gc=False):
-    index: int | None = None
-    id: str | None = None
-    function: _Function | None = None
-
-
-class _Part(msgspec.Struct, gc=False):
-    """A part of content that some services send in place of text."""
-
-    type: str = ""
-    text: str | None = None
-    thinking: list[_Part] | str | None = None
+DONE = b"[DONE]"
 
 
 class _Delta(msgspec.Struct, gc=False):
-    content: str | list[_Part] | None = None
+    content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     refusal: str | None = None
-    tool_calls: list[_Call] | None = None
+    tool_calls: list[Any] | None = None
 
 
 class _Choice(msgspec.Struct, gc=False):
     index: int = 0
     delta: _Delta | None = None
-    message: _Delta | None = None
     finish_reason: str | None = None
 
 
-class _Cached(msgspec.Struct, gc=False):
-    cached_tokens: int | None = None
-
-
-class _Reasoned(msgspec.Struct, gc=False):
-    reasoning_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct, gc=False):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _Cached | None = None
-    completion_tokens_details: _Reasoned | None = None
-
-
 class _Chunk(msgspec.Struct, gc=False):
-    choices: list[_Choice] | UnsetType | None = UNSET
-    usage: _Usage | None = None
-    error: Raw | UnsetType = UNSET
-    message: Raw | UnsetType = UNSET
-    detail: Raw | UnsetType = UNSET
-    code: Raw | UnsetType = UNSET
+    choices: list[_Choice] = []
+    usage: dict[str, Any] | None = None
+    error: str | None = None
 
 
-_DECODER = msgspec.json.Decoder(_Chunk)
+_FAST = msgspec.json.Decoder(_Chunk)
+
+_CHUNK = frozenset({"choices", "usage", "error", "object", "model", "obfuscation"})
+_CHOICE = frozenset({"index", "delta", "message", "finish_reason"})
+_DELTA = frozenset({"role", "content", "refusal", "tool_calls", *REASONING, "reasoning_details"})
+_CALL = frozenset({"index", "id", "type", "function"})
+
+DETAILS = {
+    "cached_tokens": ("prompt_tokens_details", "cached_tokens"),
+    "cache_write_tokens": ("prompt_tokens_details", "cache_write_tokens"),
+    "reasoning_tokens": ("completion_tokens_details", "reasoning_tokens"),
+}
 
 
-class OpenAIDecoder(DocumentDecoder):
+class OpenAIDecoder(DialectDecoder):
     """Decodes one answer, streamed or whole; see `EventDecoder`."""
 
     def __init__(self) -> None:
-        super().__init__(FRAMINGS["sse"].framer(DONE), _DECODER, "finish_reason")
+        super().__init__(FRAMINGS["sse"].framer(DONE), _FAST)
+        self._said: dict[str, Any] = {}
+        self._refuses = False
 
-    def _take_all(self, documents: list[Any], events: list[StreamEvent]) -> None:
-        for chunk in documents:
+    def _take_fast(
+        self, documents: list[bytes], decoded: list[Any], events: list[StreamEvent]
+    ) -> None:
+        plain = self._plain
+        for document, chunk in zip(documents, decoded, strict=True):
             choices = chunk.choices
             if (
-                choices
-                and len(choices) == 1
+                len(choices) == 1
                 and (delta := choices[0].delta) is not None
-                and (text := delta.content).__class__ is str
-                and text
+                and (text := delta.content)
+                and document.count(KEY) in plain
                 and choices[0].finish_reason is None
                 and chunk.usage is None
-                and chunk.error is UNSET
+                and chunk.error is None
                 and delta.tool_calls is None
                 and delta.reasoning_content is None
                 and delta.reasoning is None
                 and delta.refusal is None
                 and choices[0].index == 0
+                and not self._early
             ):
                 events.append(TextDelta(text))
-            elif not self._take(chunk, events):
+            elif not self._look_at(document, events):
                 return
 
-    def _take(self, document: Any, events: list[StreamEvent]) -> bool:
-        chunk: _Chunk = document
-        if chunk.error is not UNSET and (error := msgspec.json.decode(chunk.error)):
-            self._fail(error, chunk)
+    def _take_object(self, document: dict[str, Any], events: list[StreamEvent]) -> bool:
+        if document.get("error"):
+            self.failure = error_of_object(document)
             return False
-        if chunk.usage is not None:
-            self._usage = _read_usage(chunk.usage)
-        if chunk.choices is UNSET:
-            if chunk.usage is None:
-                self._fail(UNSET, chunk)
-                return False
-            return True
-        for choice in chunk.choices or ():
-            if choice.index != 0:
+        usage = read_usage(
+            document.get("usage"), DIALECT, ("prompt_tokens", "completion_tokens"), DETAILS
+        )
+        self._usage = usage or self._usage
+        choices = document.get("choices")
+        if "choices" not in document and usage is None and not _is_filler(document):
+            self._fail(document)
+            return False
+        if choices is not None and not isinstance(choices, list):
+            self.failure = ProtocolError("choices is not a list")
+            return False
+        self._take_members(document)
+        return all(self._take_choice(choice, events) for choice in choices or ())
+
+    def _take_members(self, document: Mapping[str, Any]) -> None:
+        """Keep what a chunk says about the answer as a whole, where it is new."""
+        new = {}
+        for name, value in document.items():
+            if name in _CHUNK or value is None or self._said.get(name) == value:
                 continue
-            delta = choice.delta or choice.message
-            if delta is not None:
-                self._take_delta(delta, events)
-            reason = choice.finish_reason
-            if reason in BROKEN_OFF:
-                self.failure = ServiceUnavailableError(f"the answer was broken off: {reason}")
+            if name in ONCE and (name in self._said or not isinstance(value, ONCE[name])):
+                continue
+            new[name] = self._said[name] = value
+        if new:
+            self._early.append(ExtraDelta(Extra(DIALECT, new), "answer"))
+
+    def _take_choice(self, choice: Any, events: list[StreamEvent]) -> bool:
+        if not isinstance(choice, dict):
+            self.failure = ProtocolError("a choice is not an object")
+            return False
+        if as_index(choice.get("index")) not in (0, None):
+            return True
+        more = {n: v for n, v in choice.items() if n not in _CHOICE and v is not None}
+        if more:
+            self._early.append(ExtraDelta(Extra(DIALECT, more), "choice"))
+        delta = as_object(choice.get("delta")) or as_object(choice.get("message"))
+        if delta and not self._take_delta(delta, events):
+            return False
+        word = as_text(choice.get("finish_reason"))
+        if word and word != "null":
+            if normalize_word(word) in BROKEN_OFF:
+                self.failure = ServiceUnavailableError(f"the answer was broken off: {word[:40]}")
                 return False
-            if reason:
-                self._reason = FINISH_REASONS.get(reason, "stop")
+            self._reason = finish_reason_of(word)
+            if self._refuses and self._reason == "stop":
+                # Other dialects tell a refusal by the end of the answer.
+                self._reason, self._finish_extra = "content_filter", _STOP
         return True
 
-    def _take_delta(self, delta: _Delta, events: list[StreamEvent]) -> None:
-        reasoning = delta.reasoning_content or delta.reasoning
-        if reasoning:
-            events.append(ReasoningDelta(reasoning))
-        if isinstance(delta.content, list):
-            for part in delta.content:
-                _take_part(part, events)
-        elif delta.content:
-            events.append(TextDelta(delta.content))
-        elif delta.content == "":
+    def _take_delta(self, delta: Mapping[str, Any], events: list[StreamEvent]) -> bool:
+        self._take_reasoning(delta, events)
+        content = delta.get("content")
+        match content:
+            case None | [] | {}:
+                pass
+            case str():
+                self._add_text(content, events)
+            case list():
+                for part in content:
+                    self._take_part(part, events)
+            case _:
+                kind = type(content).__name__
+                self.failure = ProtocolError(f"the content of a chunk is not text but {kind}")
+                return False
+        if refusal := as_text(delta.get("refusal")):
+            if not self._refuses:
+                self._refuses = True
+                events.append(ExtraDelta(_REFUSAL, "text", opens=True))
+            events.append(TextDelta(refusal))
+        for call in as_list(delta.get("tool_calls")):
+            self._take_call(as_object(call), events)
+        more = {
+            name: value
+            for name, value in delta.items()
+            if name not in _DELTA and value not in (None, [], {}, "", False)
+        }
+        if more:
+            events.append(ExtraDelta(Extra(DIALECT, more), "message"))
+        return True
+
+    def _add_text(self, text: str, events: list[StreamEvent]) -> None:
+        if text:
+            events.append(TextDelta(text))
+        else:
             self._answered = True
-        if delta.refusal:
-            events.append(TextDelta(delta.refusal))
-        for call in delta.tool_calls or ():
-            function = call.function or _Function()
-            arguments = function.arguments
-            if isinstance(arguments, dict):
-                arguments = msgspec.json.encode(arguments).decode()
-            events.append(self._calls.delta(call.index, call.id, function.name, arguments))
 
-    def _fail(self, error: Any, chunk: _Chunk) -> None:
-        message, code = _plain(chunk.message), _plain(chunk.code)
-        if message is UNSET:
-            message = _plain(chunk.detail)
-        if error is UNSET and message is UNSET:
+    def _take_part(self, part: Any, events: list[StreamEvent]) -> None:
+        """Take a part of content, which some services send in place of text."""
+        told = as_object(part)
+        thought = told.get("thinking")
+        if isinstance(thought, list):
+            texts = [as_text(as_object(piece).get("text")) for piece in thought]
+            events.extend(ReasoningDelta(text) for text in texts if text)
+        elif isinstance(thought, str) and thought:
+            events.append(ReasoningDelta(thought))
+        elif text := as_text(told.get("text")):
+            events.append(TextDelta(text))
+
+    def _take_reasoning(self, delta: Mapping[str, Any], events: list[StreamEvent]) -> None:
+        said = {name: value for name in REASONING if (value := as_text(delta.get(name)))}
+        text = next(iter(said.values()), "")
+        # Under whatever other names it came; most services use the first one.
+        more: dict[str, Any] = {name: said[name] for name in said if name != REASONING[0]}
+        details = delta.get("reasoning_details")
+        if isinstance(details, list) and details:
+            more["reasoning_details"] = details
+            text = text or _text_of(details)
+        if more:
+            events.append(ExtraDelta(Extra(DIALECT, more), "reasoning"))
+        if text:
+            events.append(ReasoningDelta(text))
+
+    def _take_call(self, call: Mapping[str, Any], events: list[StreamEvent]) -> None:
+        function = as_object(call.get("function"))
+        arguments = function.get("arguments")
+        if isinstance(arguments, dict):
+            arguments = encode_value(arguments).decode()
+        more = {n: v for n, v in call.items() if n not in _CALL and v is not None}
+        name = as_text(function.get("name"))
+        if call.get("type") == "custom":
+            # A custom tool takes text: the hub knows calls of functions only.
+            name = name or as_text(as_object(call.get("custom")).get("name"))
+            more["type"] = "custom"
+        self._calls.add(
+            events,
+            as_index(call.get("index")),
+            as_id(call.get("id")),
+            name,
+            as_text(arguments),
+            make_extra(DIALECT, more),
+        )
+
+    def _fail(self, document: Mapping[str, Any]) -> None:
+        if any(document.get(name) is not None for name in ("message", "detail", "msg", "code")):
+            self.failure = error_of_object(document)
+        else:
             self.failure = ProtocolError("a chunk has neither choices nor an error")
-            return
-        if isinstance(error, dict):
-            message = error.get("message", message)
-            code = error.get("code", code)
-            error = error if message is UNSET else UNSET
-        self.failure = error_in_answer(error, message, code)
 
 
-def _take_part(part: _Part, events: list[StreamEvent]) -> None:
-    if isinstance(part.thinking, str) and part.thinking:
-        events.append(ReasoningDelta(part.thinking))
-    elif isinstance(part.thinking, list):
-        events.extend(ReasoningDelta(piece.text) for piece in part.thinking if piece.text)
-    elif part.text:
-        events.append(TextDelta(part.text))
+_REFUSAL = Extra(DIALECT, {"type": "refusal"})
+_STOP = Extra(DIALECT, {"finish_reason": "stop"})
 
 
-def _plain(raw: Raw | UnsetType) -> Any:
-    value = UNSET if raw is UNSET else msgspec.json.decode(raw)
-    return UNSET if value is None else value
+def _is_filler(document: Mapping[str, Any]) -> bool:
+    """Whether an object says nothing by design: a ping, or a chunk without choices."""
+    kind = document.get("object")
+    if isinstance(kind, str):
+        return kind.startswith("chat.completion")
+    return not document or document.get("type") in ("ping", "heartbeat", "keepalive")
 
 
-def _read_usage(usage: _Usage) -> Usage:
-    cached, reasoned = usage.prompt_tokens_details, usage.completion_tokens_details
-    return Usage(
-        usage.prompt_tokens or 0,
-        usage.completion_tokens or 0,
-        cached_tokens=(cached.cached_tokens if cached else None) or 0,
-        reasoning_tokens=(reasoned.reasoning_tokens if reasoned else None) or 0,
-    )
+def _text_of(details: list[Any]) -> str:
+    """Return the readable text in OpenRouter's details of reasoning."""
+    items = [as_object(item) for item in details]
+    return "".join([as_text(item.get("text")) or as_text(item.get("summary")) for item in items])

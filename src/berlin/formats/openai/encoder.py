@@ -1,13 +1,15 @@
-"""Answers in the format of OpenAI's chat completions: chunks, and the whole, written."""
+"""Writes answers in OpenAI's chat completions format: chunks of a stream, and whole ones."""
 
 from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Any, assert_never
 
 from berlin.errors import BerlinError
 from berlin.formats.contract import ClientCall
+from berlin.formats.openai.table import DIALECT, ONCE, REASONING
 from berlin.formats.tokens import TokenCount
 from berlin.types import (
     ChatResponse,
@@ -15,12 +17,17 @@ from berlin.types import (
     Finished,
     FinishReason,
     ReasoningDelta,
+    ReasoningPart,
     Started,
     StreamEvent,
     TextDelta,
+    TextPart,
     ToolCallDelta,
+    ToolCallPart,
     Usage,
     UsageReport,
+    extra_of,
+    merge_extra,
 )
 from berlin.wire.json import encode_line, encode_value, escape_line_ends
 
@@ -33,26 +40,33 @@ class OpenAIEncoder:
     def __init__(self, call: ClientCall) -> None:
         self._include_usage = call.include_usage
         self._count = TokenCount(call.request)
-        self._head = encode_line(
+        self._begun = False
+        self._opened: set[int] = set()
+        self._with_arguments: set[int] = set()
+        self._text_member = "content"
+        # What only this dialect knows, for the next chunk: at the place of each.
+        self._extras: dict[str, dict[str, Any]] = {}
+        self._set_head(
             {
                 "id": new_id(),
                 "object": "chat.completion.chunk",
                 "created": int(time.time()),
                 "model": call.request.model,
             }
-        )[:-1]
+        )
+
+    def _set_head(self, members: dict[str, Any]) -> None:
+        self._members = members
+        self._head = encode_line(members)[:-1]
         self._before = b'data: %b,"choices":[{"index":0,"delta":{"content":' % self._head
-        self._begun = False
-        self._opened: set[int] = set()
-        self._with_arguments: set[int] = set()
 
     def encode_event(self, event: StreamEvent) -> bytes:
         """Return the chunk of one event; with the first, the one that names the role."""
-        if not self._begun:
-            return self.keep_alive() + self.encode_event(event)
         match event:
             case TextDelta():
-                # It is called for each piece of text, so it calls nothing that it can do itself.
+                # This runs for each piece of text, so it calls nothing that it can do itself.
+                if not self._begun or self._extras or self._text_member != "content":
+                    return self._encode_text(event)
                 self._count.chars += len(event.text)
                 text = encode_value(event.text)
                 if not text.isascii():
@@ -60,15 +74,17 @@ class OpenAIEncoder:
                 return b'%b%b},"finish_reason":null}]}\n\n' % (self._before, text)
             case ReasoningDelta():
                 self._count.add(event.text)
-                return self._chunk({"reasoning_content": event.text})
+                return self._start() + self._chunk({REASONING[0]: event.text})
             case ToolCallDelta():
-                return self._encode_call(event)
+                return self._start() + self._encode_call(event)
             case UsageReport():
                 self._count.report(event.usage)
                 return b""
             case Finished():
-                return self._encode_end(event)
-            case Started() | ExtraDelta():
+                return self._start() + self._encode_end(event)
+            case ExtraDelta():
+                return self._take_extra(event)
+            case Started():
                 return b""
             case _:
                 assert_never(event)
@@ -79,19 +95,51 @@ class OpenAIEncoder:
 
     def keep_alive(self) -> bytes:
         """Return a chunk without anything in it. Comments break several clients."""
-        if not self._begun:
-            self._begun = True
-            return self._chunk({"role": "assistant", "content": ""})
-        return self._chunk({})
+        return self._start() or self._write({}, None, {}, {})
+
+    def _start(self) -> bytes:
+        if self._begun:
+            return b""
+        self._begun = True
+        return self._write({"role": "assistant", "content": ""}, None, {}, {})
+
+    def _encode_text(self, event: TextDelta) -> bytes:
+        self._count.add(event.text)
+        return self._start() + self._chunk({self._text_member: event.text})
+
+    def _take_extra(self, event: ExtraDelta) -> bytes:
+        """Keep members for the next chunk, where they came with one."""
+        members = extra_of(event.extra, DIALECT)
+        if event.at == "text" and event.opens:
+            self._text_member = "refusal" if members.get("type") == "refusal" else "content"
+            members = {name: value for name, value in members.items() if name != "type"}
+        if event.at == "answer":
+            head = {name: value for name, value in members.items() if name in ONCE}
+            members = {name: value for name, value in members.items() if name not in ONCE}
+            if head:
+                self._set_head({**self._members, **head})
+        if not members:
+            return b""
+        place = event.at if event.at in ("answer", "choice") else "message"
+        known = self._extras.get(place, {})
+        flushed = b"" if known.keys().isdisjoint(members) else self._start() + self._chunk({})
+        self._extras.setdefault(place, {}).update(members)
+        return flushed
 
     def _encode_call(self, event: ToolCallDelta) -> bytes:
         self._count.add(event.arguments)
         head = b""
+        extra = extra_of(event.extra, DIALECT)
         if event.index not in self._opened:
             self._opened.add(event.index)
-            function = {"name": event.name, "arguments": ""}
-            call = {"index": event.index, "id": event.id, "type": "function", "function": function}
-            head = self._chunk({"tool_calls": [call]})
+            call: dict[str, Any] = {"index": event.index, "id": event.id, "type": "function"}
+            if "type" not in extra:
+                call["function"] = {"name": event.name, "arguments": ""}
+            head = self._chunk({"tool_calls": [{**call, **extra}]})
+        elif extra:
+            head = self._chunk({"tool_calls": [{"index": event.index, **extra}]})
+        if "type" in extra:
+            self._with_arguments.add(event.index)
         if not event.arguments:
             return head
         self._with_arguments.add(event.index)
@@ -104,7 +152,7 @@ class OpenAIEncoder:
             self._chunk({"tool_calls": [{"index": index, "function": {"arguments": "{}"}}]})
             for index in sorted(self._opened - self._with_arguments)
         ]
-        parts.append(self._chunk({}, finish_reason(event.reason, calls=bool(self._opened))))
+        parts.append(self._chunk({}, finish_word(event.reason, event.extra, bool(self._opened))))
         if self._include_usage:
             usage = encode_line(write_usage(self._count.usage))
             parts.append(b'data: %b,"choices":[],"usage":%b}\n\n' % (self._head, usage))
@@ -112,43 +160,83 @@ class OpenAIEncoder:
         return b"".join(parts)
 
     def _chunk(self, delta: dict[str, Any], reason: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "finish_reason": reason}
-        return b'data: %b,"choices":[%b]}\n\n' % (self._head, encode_line(choice))
+        if not self._extras:
+            return self._write(delta, reason, {}, {})
+        extras, self._extras = self._extras, {}
+        delta = {**delta, **extras.get("message", {})}
+        return self._write(delta, reason, extras.get("choice", {}), extras.get("answer", {}))
+
+    def _write(
+        self,
+        delta: Mapping[str, Any],
+        reason: str | None,
+        choice: Mapping[str, Any],
+        answer: Mapping[str, Any],
+    ) -> bytes:
+        written = encode_line({"index": 0, "delta": delta, "finish_reason": reason, **choice})
+        more = b",%b" % encode_line(answer)[1:-1] if answer else b""
+        return b'data: %b%b,"choices":[%b]}\n\n' % (self._head, more, written)
 
 
 def encode_response(call: ClientCall, response: ChatResponse) -> bytes:
     """Return the whole answer to a call."""
     count = TokenCount(call.request)
     count.add(response.text + response.reasoning)
-    message: dict[str, Any] = {"role": "assistant", "content": response.text or None}
-    if response.reasoning:
-        message["reasoning_content"] = response.reasoning
-    if response.tool_calls:
-        message["tool_calls"] = [
-            {
-                "id": part.id,
-                "type": "function",
-                "function": {"name": part.name, "arguments": part.arguments},
-            }
-            for part in response.tool_calls
-        ]
-        count.add("".join(part.arguments for part in response.tool_calls))
-    else:
-        message["content"] = response.text
+    count.add("".join(part.arguments for part in response.tool_calls))
     count.report(response.usage)
-    reason = finish_reason(response.finish_reason, calls=bool(response.tool_calls))
-    return encode_line(
-        {
-            "id": new_id(),
-            "object": "chat.completion",
-            "created": int(time.time()),
-            "model": call.request.model,
-            "choices": [
-                {"index": 0, "message": message, "finish_reason": reason, "logprobs": None}
-            ],
-            "usage": write_usage(count.usage),
-        }
-    )
+    calls = bool(response.tool_calls)
+    members = {
+        "id": new_id(),
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": call.request.model,
+        "choices": [
+            {
+                "index": 0,
+                "message": _message(response),
+                "finish_reason": finish_word(response.finish_reason, response.finish_extra, calls),
+                "logprobs": None,
+                **extra_of(response.choice_extra, DIALECT),
+            }
+        ],
+        "usage": write_usage(count.usage),
+    }
+    return encode_line({**members, **extra_of(response.extra, DIALECT)})
+
+
+def _message(response: ChatResponse) -> dict[str, Any]:
+    said: list[str] = []
+    refused: list[str] = []
+    for part in response.parts:
+        if isinstance(part, TextPart):
+            is_refusal = extra_of(part.extra, DIALECT).get("type") == "refusal"
+            (refused if is_refusal else said).append(part.text)
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": "".join(said) or None,
+        "refusal": "".join(refused) or None,
+    }
+    extra = None
+    for part in response.parts:
+        if isinstance(part, ReasoningPart) and part.extra is not None:
+            extra = merge_extra(extra, part.extra)
+    if response.reasoning:
+        message[REASONING[0]] = response.reasoning
+    message |= extra_of(extra, DIALECT)
+    if response.tool_calls:
+        message["tool_calls"] = [encode_call(part) for part in response.tool_calls]
+    elif not refused:
+        message["content"] = "".join(said)
+    return {**message, **extra_of(response.message_extra, DIALECT)}
+
+
+def encode_call(part: ToolCallPart) -> dict[str, Any]:
+    """Return the object of a tool call."""
+    extra = extra_of(part.extra, DIALECT)
+    call: dict[str, Any] = {"id": part.id, "type": "function"}
+    if "type" not in extra:
+        call["function"] = {"name": part.name, "arguments": part.arguments}
+    return {**call, **extra}
 
 
 def encode_error(error: BerlinError) -> bytes:
@@ -171,22 +259,26 @@ def new_id() -> str:
     return f"chatcmpl-{uuid.uuid4().hex}"
 
 
-def finish_reason(reason: FinishReason, *, calls: bool) -> str:
-    """Return the word for a finish reason: who waits for tool calls must not read `stop`."""
-    return "tool_calls" if calls and reason == "stop" else reason
+def finish_word(reason: FinishReason, extra: Any, calls: bool) -> str:
+    """Return the word for a finish reason: with tool calls, a client must not read `stop`."""
+    if calls and reason == "stop":
+        return "tool_calls"
+    return str(extra_of(extra, DIALECT).get("finish_reason", reason))
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:
-    """Return the object that tells what an answer has cost."""
+    """Return the object that tells how many tokens an answer took."""
     told: dict[str, Any] = {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.input_tokens + usage.output_tokens,
     }
-    if usage.cached_tokens:
+    if usage.cached_tokens or usage.cache_write_tokens:
         told["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
+    if usage.cache_write_tokens:
+        told["prompt_tokens_details"]["cache_write_tokens"] = usage.cache_write_tokens
     if usage.reasoning_tokens:
         told["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
     if usage.estimated:
         told["estimated"] = True
-    return told
+    return {**told, **extra_of(usage.extra, DIALECT)}

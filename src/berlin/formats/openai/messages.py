@@ -1,18 +1,44 @@
-"""Messages as OpenAI's chat completions have them, read into ours."""
+"""Reads messages of OpenAI's chat completions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from berlin.errors import InvalidRequestError
-from berlin.types import ImagePart, Message, Part, TextPart, ToolCallPart, ToolResultPart
+from berlin.formats.data_urls import make_data_url
+from berlin.formats.loose import as_id, as_text
+from berlin.formats.openai.table import DIALECT, REASONING
+from berlin.types import (
+    Extra,
+    FilePart,
+    ImagePart,
+    Message,
+    OpaquePart,
+    Part,
+    ReasoningPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+    make_extra,
+)
 from berlin.types.messages import ROLES
+from berlin.wire.json import encode_body
+
+_MESSAGE = frozenset(
+    {
+        *("role", "content", "tool_calls", "tool_call_id", "refusal"),
+        *(*REASONING, "reasoning_details"),
+    }
+)
+_CALL = frozenset({"id", "type", "function", "index"})
+
+# Its value says only that the content was a list: services may tell text in a list from a string.
+AS_PARTS = {"content": "parts"}
 
 
 def parse_messages(messages: Iterable[Any]) -> tuple[Message, ...]:
-    """Return messages from decoded JSON: `role`, `content` (text or parts), `tool_calls`,
-    `tool_call_id`. Members that are not known are ignored.
+    """Return messages from decoded JSON.
 
     Raises:
         InvalidRequestError: if there are none, or one is not of this form.
@@ -31,16 +57,34 @@ def _parse_message(n: int, message: Any) -> Message:
     if not isinstance(role, str) or role not in ROLES:
         known = ", ".join(sorted(ROLES))
         raise InvalidRequestError.about(f"{here}.role", f"must be one of {known}")
-    calls = message.get("tool_calls")
-    if role == "assistant" and calls:
-        said = () if content is None else _parse_content(here, content)
-        return Message("assistant", (*said, *_parse_calls(here, calls)))
-    parts = _parse_content(here, content)
+    extra = {n: v for n, v in message.items() if n not in _MESSAGE and v is not None}
+    is_empty = role == "assistant" and content is None
+    said = () if is_empty else _parse_content(here, content)
     answered = message.get("tool_call_id")
     if role == "tool" and isinstance(answered, str):
-        text = "".join(part.text for part in parts if isinstance(part, TextPart))
-        return Message("tool", (ToolResultPart(answered, text),))
-    return Message(role, parts)  # type: ignore[arg-type]  # checked against ROLES above
+        return Message(
+            "tool", (_parse_result(answered, content, said),), make_extra(DIALECT, extra)
+        )
+    if isinstance(content, list) and all(isinstance(part, TextPart) for part in said):
+        extra |= AS_PARTS
+    if role == "assistant":
+        said = (
+            *_parse_reasoning(message),
+            *said,
+            *_parse_refusal(message),
+            *_parse_calls(here, message.get("tool_calls") or []),
+        )
+    return Message(role, said, make_extra(DIALECT, extra))  # type: ignore[arg-type]  # checked
+
+
+def _parse_result(id: str, content: Any, said: tuple[Part, ...]) -> ToolResultPart:
+    text = "".join(part.text for part in said if isinstance(part, TextPart))
+    if not isinstance(content, list):
+        return ToolResultPart(id, text)
+    parts = tuple(
+        part for part in said if isinstance(part, TextPart | ImagePart | FilePart | OpaquePart)
+    )
+    return ToolResultPart(id, text, parts=parts)
 
 
 def _parse_content(here: str, content: Any) -> tuple[Part, ...]:
@@ -53,27 +97,87 @@ def _parse_content(here: str, content: Any) -> tuple[Part, ...]:
 
 def _parse_part(here: str, part: Any) -> Part:
     match part:
-        case {"type": "text" | "input_text" | "output_text", "text": str(text)}:
-            return TextPart(text)
+        case {"type": "text" | "input_text" | "output_text", "text": str(text), **rest}:
+            return TextPart(text, _rest(rest))
         case {"type": "refusal", "refusal": str(text)}:
-            return TextPart(text)
-        case {"type": "image_url", "image_url": {"url": str(url)} | str(url)}:
-            return ImagePart(url)
+            return TextPart(text, Extra(DIALECT, {"type": "refusal"}))
+        case {"type": "image_url", "image_url": {"url": str(url), **told}, **rest}:
+            more: dict[Any, Any] = {**rest, "detail": told.pop("detail", None)}
+            return ImagePart(url, _rest({**more, "image_url": told or None}))
+        case {"type": "image_url", "image_url": str(url), **rest}:
+            return ImagePart(url, _rest(rest))
+        case {"type": "file", "file": {"file_data": str(data), **told}}:
+            url = data if data[:5].lower() == "data:" else make_data_url("application/pdf", data)
+            return FilePart(url, as_text(told.get("filename")), extra=Extra(DIALECT, part))
+        case {"type": "file", "file": {"file_id": str(id), **told}}:
+            return FilePart("", as_text(told.get("filename")), id, Extra(DIALECT, part))
+        case {"type": "input_audio", "input_audio": {"data": str(data), "format": str(kind)}}:
+            return FilePart(make_data_url(f"audio/{kind}", data), extra=Extra(DIALECT, part))
+        case {"type": "thinking", "thinking": thought}:
+            return ReasoningPart(_text_of_thought(thought), Extra(DIALECT, part))
+        case {"type": "text" | "refusal" | "image_url" | "file" | "input_audio"}:
+            pass
+        case {"type": str()}:
+            # Video, documents by URL …: known to some services of this dialect.
+            return OpaquePart(Extra(DIALECT, part))
     raise InvalidRequestError.about(
         here,
         'must be {"type": "text", "text": …} or {"type": "image_url", "image_url": {"url": …}}',
     )
 
 
-def _parse_calls(here: str, calls: Any) -> Iterable[ToolCallPart]:
+def _text_of_thought(thought: Any) -> str:
+    pieces = thought if isinstance(thought, list) else [thought]
+    return "".join(
+        as_text(piece.get("text")) if isinstance(piece, Mapping) else as_text(piece)
+        for piece in pieces
+    )
+
+
+def _rest(members: Mapping[Any, Any]) -> Extra | None:
+    rest = {n: v for n, v in members.items() if n != "type" and v is not None}
+    return make_extra(DIALECT, rest)
+
+
+def _parse_reasoning(message: Mapping[str, Any]) -> Iterator[Part]:
+    said = {name: value for name in REASONING if (value := as_text(message.get(name)))}
+    text = next(iter(said.values()), "")
+    more: dict[str, Any] = dict(said)
+    details = message.get("reasoning_details")
+    if isinstance(details, list) and details:
+        more["reasoning_details"] = details
+    if more:
+        # Back to the service under the name by which it came.
+        yield ReasoningPart(text, Extra(DIALECT, more))
+
+
+def _parse_refusal(message: Mapping[str, Any]) -> Iterator[Part]:
+    refusal = message.get("refusal")
+    if isinstance(refusal, str) and refusal:
+        yield TextPart(refusal, Extra(DIALECT, {"refusal": True}))
+
+
+def _parse_calls(here: str, calls: Any) -> Iterator[ToolCallPart]:
     if not isinstance(calls, list):
         raise InvalidRequestError.about(f"{here}.tool_calls", "must be a list")
     for k, call in enumerate(calls):
-        match call:
-            case {"id": str(id_), "function": {"name": str(name), "arguments": str(arguments)}}:
-                yield ToolCallPart(id_, name, arguments or "{}")
-            case _:
-                raise InvalidRequestError.about(
-                    f"{here}.tool_calls[{k}]",
-                    'must be {"id": …, "type": "function", "function": {"name", "arguments"}}',
-                )
+        yield _parse_call(f"{here}.tool_calls[{k}]", call)
+
+
+def _parse_call(here: str, call: Any) -> ToolCallPart:
+    match call:
+        case {"type": "custom", "custom": {"name": str(name), "input": str(text)}}:
+            rest = {n: v for n, v in call.items() if n not in ("id", "index")}
+            asked = encode_body({"input": text}).decode()
+            return ToolCallPart(as_id(call.get("id")), name, asked, Extra(DIALECT, rest))
+        case {"function": {"name": str(name), **function}} if name:
+            arguments: Any = function.get("arguments")
+            if isinstance(arguments, Mapping):
+                arguments = encode_body(arguments).decode()
+            id = as_id(call.get("id"))
+            if (arguments is None or isinstance(arguments, str)) and id:
+                more = {n: v for n, v in call.items() if n not in _CALL and v is not None}
+                return ToolCallPart(id, name, arguments or "{}", make_extra(DIALECT, more))
+    raise InvalidRequestError.about(
+        here, 'must be {"id": …, "type": "function", "function": {"name", "arguments"}}'
+    )

@@ -130,7 +130,7 @@ class ResponsesDecoder(DocumentDecoder):
                 events.append(ReasoningDelta("\n\n"))
             case "response.function_call_arguments.delta":
                 self._told(event, "function_call")
-                events.append(self._calls.delta(event.output_index, None, None, event.delta))
+                self._calls.add(events, event.output_index, "", "", event.delta or "")
             case "response.custom_tool_call_input.delta":
                 self._take_input(event, events)
             case "response.output_item.added":
@@ -179,10 +179,9 @@ class ResponsesDecoder(DocumentDecoder):
     ) -> None:
         name = flat_name(str(item.get("namespace") or ""), str(item.get("name") or ""))
         call_id = str(item.get("call_id") or item.get("id") or "")
-        delta = self._calls.delta(index, call_id, name, "")
-        if id := item.get("id"):
-            delta = msgspec.structs.replace(delta, extra=Extra(DIALECT, {"id": id}))
-        events.append(delta)
+        id = item.get("id")
+        extra = Extra(DIALECT, {"id": id}) if id else None
+        self._calls.add(events, index, call_id, name, "", extra)
 
     def _take_input(self, event: _Event, events: list[StreamEvent]) -> None:
         """Take text for a custom tool: a piece of the one argument that it has for others."""
@@ -190,7 +189,7 @@ class ResponsesDecoder(DocumentDecoder):
         head = "" if progress is not None and progress.told else '{"input":"'
         self._told(event, "custom_tool_call")
         piece = encode_value(event.delta or "").decode()[1:-1]
-        events.append(self._calls.delta(event.output_index, None, None, head + piece))
+        self._calls.add(events, event.output_index, "", "", head + piece)
 
     def _end_item(self, event: _Event, events: list[StreamEvent]) -> None:
         item = _object(event.item)
@@ -205,11 +204,11 @@ class ResponsesDecoder(DocumentDecoder):
             case "function_call" if not progress.told:
                 text = item.get("arguments")
                 whole = text if isinstance(text, str) else encode_value(text or {}).decode()
-                events.append(self._calls.delta(event.output_index, None, None, whole))
+                self._calls.add(events, event.output_index, "", "", whole)
             case "custom_tool_call":
                 text = '"}' if progress.told else ""
                 text = text or encode_value({"input": str(item.get("input") or "")}).decode()
-                events.append(self._calls.delta(event.output_index, None, None, text))
+                self._calls.add(events, event.output_index, "", "", text)
             case "message" | "function_call":
                 pass
             case _:

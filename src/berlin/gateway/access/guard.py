@@ -117,7 +117,10 @@ class Guard:
                 "through a proxy; the gateway has no keys yet (`berlin key add NAME`)"
             )
         sent = _sent_keys(request)
-        key = self._keys.find(sent[0]) if len(sent) == 1 else None
+        keys = self._keys
+        # Programs send a key of ours beside a foreign or an empty one.
+        found = (keys.find(one) for one in sent[:MAX_SENT_KEYS])
+        key = next((one for one in found if one is not None), None)
         if key is None and not self._keys.readable:
             raise UnavailableError("the keys cannot be read at present; try again", retry_after=2)
         if key is None:
@@ -194,6 +197,10 @@ class Guard:
                 response.headers["Access-Control-Allow-Origin"] = origin
 
 
+MAX_SENT_KEYS = 2
+"""More than that in one request is guessing."""
+
+
 def _sent_keys(request: web.Request) -> list[str]:
     """Return the different keys that a request carries, wherever."""
     sent = [
@@ -205,7 +212,7 @@ def _sent_keys(request: web.Request) -> list[str]:
     for name in _KEY_HEADERS:
         sent += [value.strip() for value in request.headers.getall(name, [])]
     # Another scheme is a key that is not known, not none.
-    return list(dict.fromkeys([*sent, *others]))
+    return [key for key in dict.fromkeys([*sent, *others]) if key]
 
 
 @lru_cache

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import msgspec
 from aiohttp import web
 
 from berlin.errors import BerlinError
 from berlin.formats.anthropic.format import AnthropicMessagesFormat
+from berlin.formats.anthropic.table import BETA, DIALECT
+from berlin.formats.contract import ClientCall
 from berlin.formats.tokens import TokenCount
 from berlin.gateway.chat import Gateway
 from berlin.gateway.face import Route
 from berlin.gateway.observe.visit import VISIT
+from berlin.types import Extra, extra_of
 
 
 class AnthropicFace:
@@ -38,7 +44,16 @@ class AnthropicFace:
         return self._format.encode_error(error)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        return await self._gateway.answer_as_key(request, self._format)
+        beta = ", ".join(request.headers.getall(BETA, []))
+        decode = partial(self._decode_beta, beta) if beta else None
+        return await self._gateway.answer_as_key(request, self._format, decode)
+
+    def _decode_beta(self, beta: str, body: bytes) -> ClientCall:
+        """Return what a client sent together with the beta features that it switches on."""
+        call = self._format.decode_request(body)
+        members = {**extra_of(call.request.extra, DIALECT), BETA: beta}
+        asked = msgspec.structs.replace(call.request, extra=Extra(DIALECT, members))
+        return msgspec.structs.replace(call, request=asked)
 
     async def _count_tokens(self, request: web.Request) -> web.StreamResponse:
         """Answer with a guess: the services that could count are not asked."""

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
-import berlin
-from berlin.errors import BerlinError, InvalidRequestError
+from berlin.errors import BerlinError, InvalidRequestError, ModelNotFoundError
 from berlin.formats.client_request import decode_typed
+from berlin.formats.contract import ClientCall
+from berlin.formats.ollama.encoder import now_rfc3339
 from berlin.formats.ollama.format import OllamaChatFormat, OllamaGenerateFormat
+from berlin.formats.ollama.request import load_reason
+from berlin.gateway.catalog import Target
 from berlin.gateway.chat import Gateway
 from berlin.gateway.face import Route, describe_models
+
+OLLAMA_VERSION = "0.12.10"
+"""The version of Ollama whose API this is. Programs ask for it: Copilot wants 0.6.4 or later."""
 
 # Ours, and the words of Ollama.
 _CAPABILITIES = {"tools": "tools", "images": "vision", "reasoning": "thinking"}
@@ -52,6 +59,7 @@ class OllamaFace:
             Route("POST", "/api/generate", self._generate),
             Route("GET", "/api/tags", self._tags),
             Route("POST", "/api/show", self._show),
+            Route("GET", "/api/ps", self._running),
             Route("GET", "/api/version", self._version),
         ]
 
@@ -60,10 +68,45 @@ class OllamaFace:
         return self._chat_format.encode_error(error)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        return await self._gateway.answer_as_key(request, self._chat_format)
+        return await self._answer(request, self._chat_format, chat=True)
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
-        return await self._gateway.answer_as_key(request, self._generate_format)
+        return await self._answer(request, self._generate_format, chat=False)
+
+    async def _answer(
+        self, request: web.Request, format: OllamaChatFormat, *, chat: bool
+    ) -> web.StreamResponse:
+        key = self._gateway.identify(request)
+        asked = await self._gateway.receive(request, partial(_decode, format, chat))
+        if isinstance(asked, ClientCall):
+            target = self._find(asked.request.model)
+            return await self._gateway.answer_call(request, format, asked, target, key)
+        # Nothing is loaded or let go of here; programs only want to hear that it went well.
+        name, reason = asked
+        self._gateway.guard.check_model(key, self._find(name), name)
+        said = {"message": {"role": "assistant", "content": ""}} if chat else {"response": ""}
+        ended = {"done": True, "done_reason": reason}
+        return web.json_response({"model": name, "created_at": now_rfc3339(), **said, **ended})
+
+    def _find(self, name: str) -> Target:
+        """Return the model of a name. Every name of an Ollama has a tag, `latest` if none is said.
+
+        Raises:
+            ModelNotFoundError: if there is none.
+        """
+        try:
+            return self._gateway.catalog.resolve(name)
+        except ModelNotFoundError:
+            plain = name.removesuffix(":latest")
+            if plain == name:
+                raise
+        return self._gateway.catalog.resolve(plain)
+
+    async def _running(self, request: web.Request) -> web.StreamResponse:
+        """Answer that every model is ready."""
+        key = self._gateway.guard.identify(request)
+        models = await describe_models(self._gateway, key, self._describe_ready)
+        return web.json_response({"models": models})
 
     async def _tags(self, request: web.Request) -> web.StreamResponse:
         key = self._gateway.guard.identify(request)
@@ -77,7 +120,7 @@ class OllamaFace:
         name = asked.model or asked.name
         if not name:
             raise InvalidRequestError.about("model", "missing")
-        target = self._gateway.catalog.resolve(name)
+        target = self._find(name)
         self._gateway.guard.check_model(key, target, name)
         can = target.service.capabilities
         return web.json_response(
@@ -94,7 +137,10 @@ class OllamaFace:
 
     async def _version(self, request: web.Request) -> web.StreamResponse:
         self._gateway.guard.identify(request)
-        return web.json_response({"version": berlin.__version__})
+        return web.json_response({"version": OLLAMA_VERSION})
+
+    def _describe_ready(self, name: str) -> dict[str, Any]:
+        return {**self._describe(name), "expires_at": "9999-12-31T23:59:59Z", "size_vram": 0}
 
     def _describe(self, name: str) -> dict[str, Any]:
         return {
@@ -105,6 +151,11 @@ class OllamaFace:
             "digest": hashlib.sha256(name.encode()).hexdigest(),
             "details": _DETAILS,
         }
+
+
+def _decode(format: OllamaChatFormat, chat: bool, body: bytes) -> ClientCall | tuple[str, str]:
+    """Return what a client asks for: an answer, or that a model is loaded or let go of."""
+    return load_reason(body, chat=chat) or format.decode_request(body)
 
 
 class _Show(msgspec.Struct):

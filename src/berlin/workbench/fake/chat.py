@@ -145,7 +145,7 @@ class _DescribedChat(_Chat):
             return await self._answer_socket(request, received, self._recipe.chat.socket)
         sent = self._place.read(received)
         self._handed.check(self._place.names, sent)
-        stream = self._recipe.chat.stream
+        stream = self._recipe.chat.described_stream
         if self._format.poll_s is not None and stream and self._is_new(request, received):
             return web.Response(body=unfinished(stream), content_type="application/json")
         call, note = self._call(sent, received)

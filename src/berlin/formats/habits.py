@@ -1,0 +1,44 @@
+"""What services that speak one dialect do differently from each other: set by a recipe."""
+
+from __future__ import annotations
+
+import hashlib
+import string
+
+import msgspec
+
+from berlin.language.chat import StreamMode
+
+
+class Habits(msgspec.Struct, frozen=True):
+    """Differences between services of one dialect.
+
+    Attributes:
+        stream: whether answers are asked for in pieces: `always`, `never`, or `as asked` by the
+            client.
+        developer_role: what the service calls the role `developer`.
+        tool_id_length: if not 0, ids of tool calls must be this many letters and digits.
+        text_content: whether a message of nothing but text must be one string, never a list.
+    """
+
+    stream: StreamMode = "always"
+    developer_role: str = "system"
+    tool_id_length: int = 0
+    text_content: bool = False
+
+    def streams(self, asked: bool) -> bool:
+        """Tell whether the answer is to come in pieces."""
+        return self.stream == "always" or (self.stream == "as asked" and asked)
+
+    def tool_id(self, id: str) -> str:
+        """Return the id of a tool call in the form that the service takes; always the same one."""
+        length = self.tool_id_length
+        if not length or (len(id) == length and id.isascii() and id.isalnum()):
+            return id
+        number = int.from_bytes(hashlib.sha256(id.encode()).digest())
+        return "".join(_LETTERS[(number // 62**n) % 62] for n in range(length))
+
+
+_LETTERS = string.ascii_letters + string.digits
+
+NO_HABITS = Habits()

@@ -1,0 +1,255 @@
+"""Writes requests in OpenAI's chat completions format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from berlin.errors import InvalidRequestError
+from berlin.formats.data_urls import parse_data_url
+from berlin.formats.function_tools import encode_tools
+from berlin.formats.habits import Habits
+from berlin.formats.openai.encoder import encode_call
+from berlin.formats.openai.table import DIALECT, REASONING
+from berlin.formats.reasoning import effort_of, reasoning_of
+from berlin.formats.table import Carrier
+from berlin.types import (
+    ChatRequest,
+    FilePart,
+    ImagePart,
+    Message,
+    OpaquePart,
+    Part,
+    ReasoningPart,
+    ResponseFormat,
+    Role,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+    extra_of,
+)
+from berlin.types.messages import separator_of
+from berlin.wire.json import loads
+
+# What the format itself fills.
+RESERVED = frozenset({"messages", "model", "stream", "tools", "tool_choice", "response_format"})
+
+
+def encode_asked(request: ChatRequest, carrier: Carrier) -> dict[str, Any]:
+    """Return the members that say how to answer: tools, form, reasoning, and what else came.
+
+    Raises:
+        InvalidRequestError: if a member has no place here and must not be left out.
+    """
+    document: dict[str, Any] = {}
+    if request.tools:
+        document["tools"] = encode_tools(request.tools, carrier)
+        if request.tool_choice != "auto":
+            document["tool_choice"] = _encode_choice(request.tool_choice)
+    if request.parallel_tool_calls is not None:
+        document["parallel_tool_calls"] = request.parallel_tool_calls
+    if request.response_format is not None:
+        document["response_format"] = _encode_format(request.response_format, carrier)
+    document |= _encode_reasoning(request, carrier)
+    return {**document, **carrier.own(request.extra)}
+
+
+def encode_messages(
+    messages: tuple[Message, ...], habits: Habits, carrier: Carrier
+) -> list[dict[str, Any]]:
+    """Return the messages. Raises InvalidRequestError for parts that have no form here."""
+    writer = _Writer(habits, carrier)
+    return [item for message in messages for item in writer.encode(message)]
+
+
+class _Writer:
+    def __init__(self, habits: Habits, carrier: Carrier) -> None:
+        self._habits = habits
+        self._carrier = carrier
+
+    def encode(self, message: Message) -> Iterator[dict[str, Any]]:
+        """Give the objects for a message: one, or one for each tool result in it."""
+        extra = dict(self._carrier.own(message.extra, "messages."))
+        as_parts = extra.pop("content", None) == "parts"
+        results = [part for part in message.parts if isinstance(part, ToolResultPart)]
+        if results:
+            for result in results:
+                yield {**self._encode_result(result), **extra}
+            if shown := [part for result in results for part in _shown(result)]:
+                content = [item for part in shown for item in self._encode_part(part)]
+                yield {"role": "user", "content": content}
+            return
+        role = message.role if message.role != "developer" else self._habits.developer_role
+        content = self._encode_content(message.role, message.parts, as_parts=as_parts)
+        item: dict[str, Any] = {"role": role, "content": content}
+        for part in message.parts:
+            if isinstance(part, ReasoningPart):
+                item |= self._encode_reasoning(part)
+            elif isinstance(part, TextPart) and _is_refusal(part):
+                item["refusal"] = part.text
+        calls = [part for part in message.parts if isinstance(part, ToolCallPart)]
+        if calls:
+            item["content"] = item["content"] or None
+            item["tool_calls"] = [self._encode_call(call) for call in calls]
+        elif "refusal" in item or "audio" in extra:
+            item["content"] = item["content"] or None
+        yield {**item, **extra}
+
+    def _encode_content(self, role: Role, parts: tuple[Part, ...], *, as_parts: bool) -> Any:
+        said = [
+            part
+            for part in parts
+            if not isinstance(part, ToolCallPart)
+            and not (isinstance(part, TextPart) and _is_refusal(part))
+            and not (isinstance(part, ReasoningPart) and not _is_part(part))
+        ]
+        content = [item for part in said for item in self._encode_part(part)]
+        if all(item.keys() == {"type", "text"} for item in content) and (
+            not as_parts or self._habits.text_content
+        ):
+            return separator_of(role).join([item["text"] for item in content])
+        return content
+
+    def _encode_part(self, part: Part) -> Iterator[dict[str, Any]]:
+        match part:
+            case TextPart():
+                extra = self._carrier.own(part.extra, "content.")
+                if extra.get("type") == "refusal":
+                    yield {"type": "refusal", "refusal": part.text}
+                else:
+                    yield {"type": "text", "text": part.text, **extra}
+            case ReasoningPart():
+                yield dict(extra_of(part.extra, DIALECT))
+            case ImagePart():
+                yield self._encode_image(part)
+            case FilePart():
+                yield self._encode_file(part)
+            case OpaquePart():
+                known = self._carrier.opaque(part)
+                if isinstance(known, str):
+                    if known:
+                        yield {"type": "text", "text": known}
+                else:
+                    yield dict(known)
+
+    def _encode_image(self, part: ImagePart) -> dict[str, Any]:
+        extra = dict(self._carrier.own(part.extra, "content."))
+        data = parse_data_url(part.url)
+        url = part.url
+        if data is not None and not part.url.startswith(f"data:{data.media_type};base64,"):
+            url = f"data:{data.media_type};base64,{data.base64}"
+        image: dict[str, Any] = {"url": url, **extra.pop("image_url", {})}
+        if "detail" in extra:
+            image["detail"] = extra.pop("detail")
+        return {"type": "image_url", "image_url": image, **extra}
+
+    def _encode_file(self, part: FilePart) -> dict[str, Any]:
+        extra = dict(self._carrier.own(part.extra, "content."))
+        if "type" in extra:
+            return extra
+        data = parse_data_url(part.url)
+        if data is None:
+            raise InvalidRequestError.about(
+                "content.document", "this service takes documents only as data: URLs in base64"
+            )
+        kind, _, subtype = data.media_type.partition("/")
+        if kind == "audio":
+            audio = {"data": data.base64, "format": {"mpeg": "mp3"}.get(subtype, subtype)}
+            return {"type": "input_audio", "input_audio": audio, **extra}
+        url = f"data:{data.media_type};base64,{data.base64}"
+        file = {"filename": part.name or f"document.{subtype}", "file_data": url}
+        return {"type": "file", "file": file, **extra}
+
+    def _encode_reasoning(self, part: ReasoningPart) -> dict[str, Any]:
+        if _is_part(part):
+            return {}  # it stands in the content
+        own = self._carrier.own(part.extra, "reasoning.")
+        if own or part.extra is not None or not part.text:
+            # What another service signed is of no use to this one.
+            return dict(own)
+        return {REASONING[0]: part.text}
+
+    def _encode_call(self, call: ToolCallPart) -> dict[str, Any]:
+        self._carrier.own(call.extra, "tool_calls.")
+        return {**encode_call(call), "id": self._habits.tool_id(call.id)}
+
+    def _encode_result(self, result: ToolResultPart) -> dict[str, Any]:
+        extra = self._carrier.own(result.extra, "tool_results.")
+        content: Any = result.content
+        texts = [part for part in result.parts if not isinstance(part, ImagePart | FilePart)]
+        if texts and len(texts) == len(result.parts) and not self._habits.text_content:
+            written = [item for part in texts for item in self._encode_part(part)]
+            is_list = any(isinstance(part.extra, object) and part.extra for part in texts)
+            content = written if is_list or len(written) > 1 else content
+        if result.is_error:
+            # This dialect has no word for it: without one, the model takes it for a result.
+            content = f"Error: {result.content}"
+        id = self._habits.tool_id(result.id)
+        return {"role": "tool", "tool_call_id": id, "content": content, **extra}
+
+
+def _shown(result: ToolResultPart) -> list[Part]:
+    """Return the images and documents of a result: here, only users can show them."""
+    return [part for part in result.parts if isinstance(part, ImagePart | FilePart)]
+
+
+def _is_refusal(part: TextPart) -> bool:
+    return bool(extra_of(part.extra, DIALECT).get("refusal"))
+
+
+def _is_part(part: ReasoningPart) -> bool:
+    """Whether reasoning stands in the content, as Mistral has it."""
+    return "type" in extra_of(part.extra, DIALECT)
+
+
+def _encode_choice(choice: str) -> Any:
+    if choice in ("auto", "none", "required"):
+        return choice
+    return {"type": "function", "function": {"name": choice}}
+
+
+def _encode_format(wanted: ResponseFormat, carrier: Carrier) -> dict[str, Any]:
+    parsed = loads(wanted.schema or '{"type":"object"}')
+    if parsed == {"type": "object"}:
+        return {"type": "json_object"}
+    schema: dict[str, Any] = {"name": wanted.name or "answer"}
+    if wanted.description:
+        schema["description"] = wanted.description
+    schema["schema"] = parsed
+    if wanted.strict is not None:
+        schema["strict"] = wanted.strict
+    schema |= carrier.own(wanted.extra, "response_format.")
+    return {"type": "json_schema", "json_schema": schema}
+
+
+def _encode_reasoning(request: ChatRequest, carrier: Carrier) -> dict[str, Any]:
+    reasoning = reasoning_of(request)
+    if reasoning is None:
+        return {}
+    own = carrier.own(reasoning.extra)
+    if own:
+        return dict(own)
+    effort = effort_of(reasoning)
+    is_foreign = reasoning.extra is not None
+    if effort == "none" and is_foreign:
+        # Where another dialect switches it off, most models of this one have it off anyway.
+        return {}
+    return {"reasoning_effort": effort} if effort else {}
+
+
+def place_options(
+    request: ChatRequest, rename: dict[str, str], document: dict[str, Any], carrier: Carrier
+) -> None:
+    """Add the options, under the service's names.
+
+    Raises:
+        InvalidRequestError: if one is a part of the protocol.
+    """
+    for name, value in request.options.items():
+        if name in RESERVED:
+            raise InvalidRequestError(f"{name} is part of the protocol, not an option")
+        if name == "reasoning_effort" and name not in rename:
+            continue
+        if not carrier.takes(name, value):
+            continue
+        document[rename.get(name, name)] = value

@@ -1,0 +1,222 @@
+"""What becomes of a dialect's members in another dialect: one table for each dialect.
+
+Members that both ends have are carried unchanged. A member of the client's dialect that the hub
+has no word for goes by the client's table (`own`); a word of the hub that the service's dialect has
+no place for goes by the service's table (`lacks`). docs/dialects.md is generated from the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from berlin.errors import InvalidRequestError
+from berlin.types import (
+    ChatRequest,
+    MaybeExtra,
+    Message,
+    OpaquePart,
+    Part,
+    Tool,
+    ToolResultPart,
+)
+
+Fate: TypeAlias = Literal["translated", "dropped", "refused"]
+"""`translated`: said in the other dialect's words. `dropped`: left out and named in the header
+`x-berlin-dropped`, since it changes neither the answer nor the bill. `refused`: a 400 that names
+the member."""
+
+NEUTRAL: Mapping[str, Any] = {
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "repetition_penalty": 1,
+    "repeat_penalty": 1,
+    "logit_bias": {},
+    "logprobs": False,
+    "top_logprobs": 0,
+    "n": 1,
+    "seed": None,
+    "min_p": 0,
+    "modalities": ["text"],
+    "service_tier": "auto",
+    "parallel_tool_calls": True,
+    "store": False,
+    "metadata": {},
+    "functions": [],
+    "mcp_servers": [],
+    "container": None,
+}
+"""Values that ask for nothing: clients send them unasked, and they can be left out anywhere."""
+
+
+def is_neutral(name: str, value: Any) -> bool:
+    """Tell whether an option asks for nothing at this value."""
+    if value is None:
+        return True
+    neutral = NEUTRAL.get(name, _NOTHING)
+    return (
+        neutral is not _NOTHING
+        and value == neutral
+        and (type(value) is bool) == (type(neutral) is bool)
+    )
+
+
+_NOTHING = object()
+
+
+class Table(msgspec.Struct, frozen=True):
+    """The table of one dialect.
+
+    Attributes:
+        dialect: its name.
+        own: its members that the hub has no word for, by their path (`service_tier`,
+            `messages.name`, `content.detail`, `tools.strict` …), and what becomes of them in
+            another dialect. Members that are not listed are dropped; parts, which are content,
+            are refused.
+        lacks: words of the hub that it has no place for, and what becomes of them here.
+        shares: members of other dialects that mean the same here and are taken as they are.
+    """
+
+    dialect: str
+    own: Mapping[str, Fate] = {}
+    lacks: Mapping[str, Fate] = {}
+    shares: frozenset[str] = frozenset()
+
+    def fate(self, path: str) -> Fate:
+        """Return what becomes of a member of this dialect in another one."""
+        return self.own.get(path, "refused" if path.startswith("content.type.") else "dropped")
+
+
+def table_of(dialect: str) -> Table:
+    """Return the table of a dialect; one without a table has an empty one."""
+    try:
+        module = import_module(f"berlin.formats.{dialect}.table")
+    except ModuleNotFoundError:
+        return Table(dialect)
+    table = getattr(module, "TABLE", None)
+    return table if isinstance(table, Table) else Table(dialect)
+
+
+class Carrier:
+    """Carries the members of a client's dialect into a service's dialect.
+
+    Args:
+        table: the table of the service's dialect.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._dropped: dict[str, None] = {}
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """What was left out, in order."""
+        return tuple(self._dropped)
+
+    def drop(self, path: str) -> None:
+        """Take note of a member that is left out."""
+        self._dropped[path] = None
+
+    def own(self, extra: MaybeExtra, level: str = "") -> Mapping[str, Any]:
+        """Return the members that this dialect has a place for; the others are left out.
+
+        Args:
+            extra: what travelled beside the known.
+            level: the path of its place, such as `tools.`; `""` is the request.
+
+        Raises:
+            InvalidRequestError: if one of them must not be left out.
+        """
+        if extra is None:
+            return {}
+        if extra.dialect == self._table.dialect:
+            return extra.members
+        taken = {}
+        for name, value in extra.members.items():
+            if level + name in self._table.shares:
+                taken[name] = value
+            elif not is_neutral(name, value):
+                self._leave_out(table_of(extra.dialect).fate(level + name), level + name)
+        return taken
+
+    def takes(self, word: str, value: Any) -> bool:
+        """Tell whether this dialect has a place for a word of the hub with this value.
+
+        Raises:
+            InvalidRequestError: if it has none, and the word must not be left out.
+        """
+        fate = self._table.lacks.get(word)
+        if fate is None:
+            return True
+        if not is_neutral(word, value):
+            self._leave_out(fate, word)
+        return False
+
+    def tools(self, tools: tuple[Tool, ...]) -> list[Tool]:
+        """Return the tools without those that only a service of another dialect runs itself.
+
+        Raises:
+            InvalidRequestError: if none is left.
+        """
+        kept = []
+        for tool in tools:
+            extra = tool.extra
+            if tool.hosted and extra is not None and extra.dialect != self._table.dialect:
+                self.drop(f"tools.{extra.members.get('type', tool.name)}")
+            else:
+                kept.append(tool)
+        if tools and not kept:
+            raise InvalidRequestError.about(
+                "tools", f"{tools[0].name!r} runs only at services of another kind; leave it out"
+            )
+        return kept
+
+    def opaque(self, part: OpaquePart) -> Mapping[str, Any] | str:
+        """Return a part of a dialect whole where it is this one, else the text in its place.
+
+        Raises:
+            InvalidRequestError: if it can be neither said nor left out.
+        """
+        if part.extra.dialect == self._table.dialect:
+            return part.extra.members
+        if not part.text:
+            kind = str(part.extra.members.get("type", "unknown"))
+            self._leave_out(table_of(part.extra.dialect).fate(f"content.type.{kind}"), kind)
+        return part.text
+
+    def drop_extras(self, request: ChatRequest) -> None:
+        """Take note of everything that only the client's dialect knows.
+
+        Raises:
+            InvalidRequestError: if one of them must not be left out.
+        """
+        self.own(request.extra)
+        for tool in request.tools:
+            self.own(tool.extra, "tools.")
+        for message in request.messages:
+            self._drop_in(message)
+
+    def _drop_in(self, message: Message) -> None:
+        self.own(message.extra, "messages.")
+        for part in message.parts:
+            self._drop_part(part)
+
+    def _drop_part(self, part: Part) -> None:
+        if isinstance(part, OpaquePart):
+            self.opaque(part)
+            return
+        self.own(part.extra, "content.")
+        if isinstance(part, ToolResultPart):
+            for inner in part.parts:
+                self._drop_part(inner)
+
+    def _leave_out(self, fate: Fate, path: str) -> None:
+        if fate == "refused":
+            raise InvalidRequestError.about(
+                path, "the service behind this model has nothing like it; leave it out"
+            )
+        if fate == "dropped":
+            self._dropped[path] = None

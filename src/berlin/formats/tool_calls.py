@@ -1,0 +1,148 @@
+"""Puts the tool calls of an answer together, whatever numbers and ids a service gives them.
+
+The rule, for a piece with any of index, id, name and arguments:
+
+1. Its id names a call that is open: it belongs to that call, whatever its index, unless the piece
+   names a tool and has another index than the call: then the service repeats an id, and it is a
+   new call.
+2. Its index names a call (with no index: the last call). A piece without a name continues that
+   call, also with another id. A piece with a name begins a new call, unless the name is the call's
+   own and its arguments are not whole yet: then the service repeats the name.
+3. Anything else begins a new call.
+
+A call is handed on once its name is known, and never without. docs/tool-calls.md says which
+services need which part of this.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from berlin.types import Extra, MaybeExtra, StreamEvent, ToolCallDelta, merge_extra
+from berlin.wire.json import DECODE_ERRORS
+
+
+class _Call:
+    """A call while it is put together."""
+
+    def __init__(self, index: int | None, id: str) -> None:
+        self.index = index
+        self.id = id
+        self.number = -1  # until it is handed on
+        self.name = ""
+        self.arguments: list[str] = []
+        self.extra: MaybeExtra = None
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether its arguments have begun and are not whole."""
+        text = "".join(self.arguments)
+        return bool(text.strip()) and not _is_json(text)
+
+
+class ToolCallAssembler:
+    """Numbers the tool calls of an answer from 0 and finds the call of each piece.
+
+    Attributes:
+        count: how many calls were handed on.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._calls: list[_Call] = []
+        self._by_id: dict[str, _Call] = {}
+        self._by_index: dict[int, _Call] = {}
+        self._ids: set[str] = set()
+
+    @property
+    def nameless(self) -> bool:
+        """Whether a call has come that says something, but not which tool it calls."""
+        return any(
+            not call.name and (call.id or "".join(call.arguments).strip("{} \t\r\n"))
+            for call in self._calls
+        )
+
+    def add(
+        self,
+        events: list[StreamEvent],
+        index: int | None,
+        id: str,
+        name: str,
+        arguments: str,
+        extra: MaybeExtra = None,
+    ) -> None:
+        """Take a piece of a call and add the event for it, if the call's name is known."""
+        call = self._find(index, id, name)
+        if call is None:
+            call = _Call(index, id)
+            self._calls.append(call)
+        if id:
+            self._by_id.setdefault(id, call)
+        if index is not None:
+            self._by_index[index] = call
+        call.name = call.name or name
+        if arguments:
+            call.arguments.append(arguments)
+        if call.number >= 0:
+            events.append(ToolCallDelta(call.number, "", "", arguments, extra))
+            return
+        call.id = call.id or id
+        if extra is not None:
+            call.extra = merge_extra(call.extra, extra)
+        if call.name:
+            self._open(call, events)
+
+    def add_whole(
+        self,
+        events: list[StreamEvent],
+        id: str,
+        name: str,
+        arguments: str,
+        extra: Extra | None = None,
+    ) -> None:
+        """Take a call that came in one piece: always a new one."""
+        call = _Call(None, id)
+        call.name, call.arguments, call.extra = name, [arguments], extra
+        self._calls.append(call)
+        if name:
+            self._open(call, events)
+
+    def _find(self, index: int | None, id: str, name: str) -> _Call | None:
+        at_index = self._by_index.get(index) if index is not None else None
+        if id and (known := self._by_id.get(id)) is not None:
+            if at_index is not None and at_index.id == id:
+                return at_index
+            is_repeated = name and known.name and index is not None and index != known.index
+            return None if is_repeated and known.index is not None else known
+        call = at_index
+        if index is None and self._calls:
+            call = self._calls[-1]
+        if call is None:
+            # Pieces of one call under another index: what else could they belong to?
+            last = self._calls[-1] if self._calls else None
+            is_lost = last is not None and not name and not id and last.is_partial
+            return last if is_lost else None
+        if not name:
+            is_next = bool(id) and index is None and bool(call.id) and not call.is_partial
+            return None if is_next and call.arguments else call
+        if not call.name or (call.name == name and call.is_partial):
+            return call
+        return None
+
+    def _open(self, call: _Call, events: list[StreamEvent]) -> None:
+        call.number = self.count
+        self.count += 1
+        id = call.id if call.id and call.id not in self._ids else f"call_{call.number}"
+        while id in self._ids:
+            id += "_"
+        self._ids.add(id)
+        arguments = "".join(call.arguments)
+        events.append(ToolCallDelta(call.number, id, call.name, arguments, call.extra))
+
+
+def _is_json(text: str) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except DECODE_ERRORS:
+        return False
+    return True
