@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 SERVICES ?= .venv-services
+HEAVY ?= .venv-heavy
 AGENTS ?= .venv-agents
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv
@@ -13,7 +14,7 @@ export UV_NO_PROGRESS := 1
 # Compiled on install: an uncompiled import is several times slower.
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --compile-bytecode
 
-.PHONY: help chat test test-services agents check format guarantees soak bench instructions reference lock clean
+.PHONY: help chat test test-services test-heavy agents check format guarantees soak bench instructions reference lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -43,6 +44,16 @@ test: $(VENV)/.dev ## run the suite; programs of others have groups of their own
 
 test-services: $(VENV)/.dev $(SERVICES)/.installed ## run the tests with services and clients that other people wrote
 	@$(BIN)/python -m pytest -q tests/services
+
+test-heavy: $(VENV)/.dev $(HEAVY)/.installed ## run the tests with services that take long to install
+	@$(BIN)/python -m pytest -q -n 0 tests/heavy
+
+$(HEAVY)/.installed: requirements/heavy-chainlit.txt requirements/heavy-open-webui.txt | $(UV)
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(HEAVY)/chainlit
+	@$(UV) pip install --quiet --python $(HEAVY)/chainlit/bin/python --require-hashes -r requirements/heavy-chainlit.txt
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(HEAVY)/open-webui
+	@$(UV) pip install --quiet --python $(HEAVY)/open-webui/bin/python --require-hashes --no-deps -r requirements/heavy-open-webui.txt
+	@touch $@
 
 # Other people's programs, in an environment of their own: nothing of them is part of Berlin.
 $(SERVICES)/.installed: requirements/services.txt tests/services/clients/node/package-lock.json | $(UV)
@@ -96,10 +107,14 @@ lock: $(UV) ## make the hash-pinned requirements again from pyproject.toml
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  requirements/services.in -o requirements/services.txt
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  requirements/heavy-chainlit.in -o requirements/heavy-chainlit.txt
+	@$(UV) pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  --override requirements/heavy-open-webui.overrides requirements/heavy-open-webui.in -o requirements/heavy-open-webui.txt
+	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  requirements/agents.in -o requirements/agents.txt
 	@for peer in openai litellm any-llm g4f httpx; do \
 	  $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	    requirements/bench-$$peer.in -o requirements/bench-$$peer.txt || exit 1; done
 
 clean: ## remove what was built
-	@rm -rf $(VENV) $(SERVICES) $(AGENTS) tests/agents/node/node_modules .venv-bench tests/services/clients/node/node_modules bench/gateways/node/node_modules dist build .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(SERVICES) $(HEAVY) $(AGENTS) tests/agents/node/node_modules .venv-bench tests/services/clients/node/node_modules bench/gateways/node/node_modules dist build .mypy_cache .ruff_cache .hypothesis
