@@ -29,6 +29,7 @@ from berlin.providers.facade import ChatProvider
 from berlin.providers.request import Limits
 from berlin.types import ChatRequest, Secret, Timeouts, nearest
 from berlin.types.embeddings import EmbeddingRequest, vector_of
+from berlin.types.frames import hides_arguments
 
 
 class Berlin(SeedProvider):
@@ -77,6 +78,7 @@ class Berlin(SeedProvider):
         ModelNotFoundError: if no provider or model has that name; it names the nearest one.
     """
 
+    @hides_arguments
     def __init__(
         self,
         service: str | None = None,
@@ -295,6 +297,8 @@ class Berlin(SeedProvider):
         )
 
     def __repr__(self) -> str:
+        if "_inner" not in vars(self):  # it could not be made
+            return f"<{type(self).__name__}, not open>"
         return f"{type(self).__name__}({self.url!r})" if self.url else f"{type(self).__name__}()"
 
 

@@ -113,6 +113,17 @@ class BerlinError(RuntimeError):
         """The text of the error."""
         return str(self.args[0])
 
+    def without_frames(self) -> Self:
+        """Return this error without the frames of it and of its causes: they may hold secrets."""
+        link: BaseException | None = self
+        while link is not None:
+            link.__traceback__ = None
+            if link.__cause__ is None and not link.__suppress_context__:
+                link.__cause__ = link.__context__
+            link.__context__ = None
+            link = link.__cause__
+        return self
+
     def again(self) -> Self:
         """Return a copy to raise, chained to this one.
 

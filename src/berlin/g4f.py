@@ -14,7 +14,8 @@ from typing import Any, ClassVar, Self, TypeAlias
 from berlin.config import Overrides, Settings, load_config, resolve_settings
 from berlin.errors import BerlinError
 from berlin.providers.facade import ChatProvider
-from berlin.types import Messages
+from berlin.types import Messages, Secret
+from berlin.types.frames import hides_arguments
 
 AsyncResult: TypeAlias = AsyncIterator[str]
 
@@ -34,7 +35,7 @@ class AsyncGeneratorProvider(ChatProvider):
 
     @classmethod
     @abstractmethod
-    def provide(cls, proxy: str | None, settings: dict[str, Any]) -> Self:
+    def provide(cls, proxy: str | Secret | None, settings: dict[str, Any]) -> Self:
         """Return the object that answers for the class.
 
         Args:
@@ -47,7 +48,7 @@ class AsyncGeneratorProvider(ChatProvider):
         cls,
         model: str | None,
         messages: Messages,
-        proxy: str | None = None,
+        proxy: str | Secret | None = None,
         **kwargs: Any,
     ) -> AsyncGenerator[str]:
         """Answer messages, piece by piece of text.
@@ -62,6 +63,7 @@ class AsyncGeneratorProvider(ChatProvider):
         Raises:
             BerlinError: a `RuntimeError`, whatever went wrong.
         """
+        proxy = Secret(proxy) if isinstance(proxy, str) else proxy  # for reports of errors
         provider = cls.provide(proxy, kwargs)
         async with aclosing(provider.text(messages, model=model, **kwargs)) as pieces:
             async for piece in pieces:
@@ -153,7 +155,8 @@ class SeedProvider(AsyncGeneratorProvider, metaclass=SeedType):
         """Return an object for settings that were resolved before."""
 
     @classmethod
-    def provide(cls, proxy: str | None, settings: dict[str, Any]) -> Self:
+    @hides_arguments
+    def provide(cls, proxy: str | Secret | None, settings: dict[str, Any]) -> Self:
         """Return the shared object for these settings, so that connections and tokens are kept.
 
         `account` and `password` are taken out of `settings`; `url` too, but only beside them: the

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from berlin.cli.options import config_option, load_for_commands
+from berlin.cli.terminal import harmless
 from berlin.config import Config, config_path, find_provider, resolve_settings
 from berlin.errors import ConfigurationError
 from berlin.opening import open_provider
@@ -40,7 +41,8 @@ def check(config: Path | None) -> None:
         resolved = resolve_settings(name, settings)
         who = resolved.credentials
         missing = "no credentials found" if who is None else f"credentials from: {who.source}"
-        click.echo(f"{name}: {resolved.recipe.name} at {resolved.endpoint.url}; {missing}")
+        line = f"{name}: {resolved.recipe.name} at {resolved.endpoint.url}; {missing}"
+        click.echo(harmless(line))
     _check_gateway(settings)
     click.echo(f"{config or config_path()}: good")
 
@@ -54,4 +56,4 @@ def _check_gateway(settings: Config) -> None:
     if wanted is not None and wanted not in known:
         raise ConfigurationError(f"[server] provider = {wanted!r} names no provider")
     for alias, meant in settings.aliases.items():
-        click.echo(f"{alias}: means {meant}")
+        click.echo(harmless(f"{alias}: means {meant}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -13,6 +14,10 @@ from berlin.errors import BerlinError
 
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
+EXIT_NOT_WRITTEN = 6
+
+# What a full or broken disk says. Another error of the system is a bug of ours.
+_NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 # Module, command and one line of help.
 COMMANDS = {
@@ -45,7 +50,8 @@ Exit codes:
   0  done                     4  the network: not reached, broke off, too slow
   1  a bug in Berlin          5  the service: an error, or not a good answer
   2  usage or configuration   130  interrupted with Ctrl-C
-  3  credentials refused      141  the reader of the output is gone"""
+  3  credentials refused      141  the reader of the output is gone
+  6  output or a file cannot be written: the disk is full"""
 
 
 @click.group(
@@ -63,7 +69,7 @@ def cli() -> None:
 
 
 def run(args: list[str] | None = None) -> int:
-    """Run a command and return its exit code; every error is told in one line on stderr."""
+    """Run a command and return its exit code; every error is one line on stderr."""
     if sys.stdout is None:  # closed by whoever started us: what is printed goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.stdout = os.fdopen(1, "w", closefd=False)
@@ -72,24 +78,49 @@ def run(args: list[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
+        code = _invoke(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+        return EXIT_BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in _NOT_WRITTEN:
+            raise
+        _drop_output()
+        _complain(f"berlin: {error.filename or 'the output'} cannot be written: {error.strerror}")
+        return EXIT_NOT_WRITTEN
+    return code
+
+
+def _invoke(args: list[str] | None) -> int:
+    try:
         if "_BERLIN_COMPLETE" in os.environ:
             cli.main(args, prog_name="berlin")
         # Not `cli.main`: it answers a broken pipe by exit code 1 itself.
         with cli.make_context("berlin", sys.argv[1:] if args is None else args) as context:
             code = cli.invoke(context)
-        sys.stdout.flush()
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as error:
-        error.show()
+        try:
+            error.show()
+        except OSError:  # a closed or full stderr changes no exit code
+            _complain("")
         return error.exit_code
     except BerlinError as error:
-        click.echo(f"berlin: {error.message}", err=True)
+        _complain(f"berlin: {error.message}")
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Python flushes once more at its end: let that go nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_BROKEN_PIPE
     return code if isinstance(code, int) else 0
+
+
+def _complain(line: str) -> None:
+    from berlin.cli.terminal import say  # only those who complain need it
+
+    say(line)
+
+
+def _drop_output() -> None:
+    # Python flushes once more at its end: let that go nowhere.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

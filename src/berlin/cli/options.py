@@ -98,11 +98,14 @@ def load_for_commands(path: Path | None) -> Config:
     """
     import msgspec
 
-    from berlin.cli.secret_warnings import warn_of_config
+    from berlin.cli.secret_warnings import warn_of_changeable, warn_of_config
     from berlin.config import config_path, load_config
 
     config = load_config(path)
-    warn_of_config(path or config_path())
+    file = path or config_path()
+    warn_of_config(file)
+    recipes = (p.recipe for p in config.providers.values() if p.recipe.endswith(".toml"))
+    warn_of_changeable([file, *map(Path, recipes)])
     if config.tokens.store is not None:
         return config
     tokens = msgspec.structs.replace(config.tokens, store="file")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
+from collections.abc import Iterable
 from pathlib import Path
 
-import click
-
-from berlin.cli.terminal import harmless
+from berlin.cli.terminal import say
+from berlin.config.files import doubts
 from berlin.language.secrets_scan import FoundSecret, find_secrets
 
 
@@ -29,6 +30,14 @@ def warn_of_secrets(source: str, path: Path | None, found: list[FoundSecret]) ->
         _warn(f"others can read {source}, which holds that; run: chmod 600 {path}")
 
 
+def warn_of_changeable(paths: Iterable[Path]) -> None:
+    """Warn of files that say where passwords go, and that somebody else may change."""
+    for path in paths:
+        doubt = doubts(path)
+        if doubt:
+            _warn(f"{path} says where passwords go, and {doubt}")
+
+
 def warn_of_config(path: Path) -> None:
     """Tell of secrets in a configuration file that others can read; nothing if there are none."""
     if not _is_open(path):
@@ -45,12 +54,13 @@ def warn_of_config(path: Path) -> None:
 
 
 def _warn(text: str) -> None:
-    click.echo(harmless(f"berlin: warning: {text}"), err=True)
+    say(f"berlin: warning: {text}")
 
 
 def _is_open(path: Path) -> bool:
     """Whether other users of this machine can read a file; nothing is known of it on Windows."""
     try:
-        return os.name == "posix" and bool(path.stat().st_mode & 0o044)
+        status = path.stat()
+        return os.name == "posix" and stat.S_ISREG(status.st_mode) and bool(status.st_mode & 0o044)
     except OSError:
         return False

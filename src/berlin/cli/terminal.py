@@ -9,6 +9,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Protocol
 
+import click
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -30,6 +32,16 @@ _SIGNS: dict[int, int | None] = {
 def harmless(text: str) -> str:
     """Return text that cannot drive a terminal. It works on each piece, however they are cut."""
     return text.translate(_SIGNS)
+
+
+def say(line: str) -> None:
+    """Write a line to stderr; where that is closed or full, nothing else changes."""
+    try:
+        click.echo(harmless(line), err=True)
+    except OSError:
+        # Python flushes once more at its end, and would take another exit code for that.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 FRAME_S = 0.05

@@ -1,11 +1,14 @@
-"""Finds a recipe: a shipped one by its name, or one of the user's own in a file."""
+"""Find a recipe: a shipped one by its name, or one of the user's own in a file."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
 
+from berlin.auth.flows.command import CommandMap
+from berlin.config.files import doubts, read_file
 from berlin.errors import ConfigurationError
 from berlin.recipes.recipe import Recipe, load_recipe, parse_recipe
 
@@ -20,9 +23,12 @@ def resolve_recipe(recipe: str) -> Recipe:
         return load_recipe(recipe)
     path = Path(recipe)
     try:
-        parsed = parse_recipe(path.read_text("utf-8"), recipe)
-    except (OSError, UnicodeDecodeError) as error:
+        parsed = _parse(recipe, read_file(path))
+    except FileNotFoundError as error:
         raise ConfigurationError(f"the recipe {recipe} cannot be read: {error}") from error
+    doubt = doubts(path)
+    if doubt and isinstance(parsed.auth, CommandMap):
+        raise ConfigurationError(f"the recipe {recipe} runs a program, and {doubt}: refused")
     # Files that it names are beside it, wherever the program runs.
     files = {
         name: str(path.parent / file)
@@ -31,3 +37,9 @@ def resolve_recipe(recipe: str) -> Recipe:
     }
     endpoint = msgspec.structs.replace(parsed.endpoint, **files)
     return msgspec.structs.replace(parsed, endpoint=endpoint)
+
+
+@lru_cache(maxsize=2_048)
+def _parse(recipe: str, text: str) -> Recipe:
+    """Parse a recipe once: a reload of many recipes changes few of them."""
+    return parse_recipe(text, recipe)

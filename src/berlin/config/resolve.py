@@ -17,6 +17,7 @@ from berlin.config.tokens import open_tokens, resolve_secret, resolve_value
 from berlin.errors import ConfigurationError
 from berlin.recipes.recipe import Recipe
 from berlin.types import Endpoint, Secret, Timeouts
+from berlin.types.frames import hides_arguments
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -78,6 +79,7 @@ class Overrides(msgspec.Struct, frozen=True):
     last_url: str | None = None
 
 
+@hides_arguments
 def resolve_settings(
     name: str,
     config: Config,
@@ -94,6 +96,7 @@ def resolve_settings(
     return settings_of(name, find_provider(name, config, environ), config, given, environ)
 
 
+@hides_arguments
 def settings_of(
     name: str,
     mine: ProviderConfig,

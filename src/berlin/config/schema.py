@@ -8,12 +8,15 @@ from typing import Any, Literal
 
 import msgspec
 
+from berlin.config.files import read_file
 from berlin.config.paths import config_path
 from berlin.errors import ConfigurationError
+from berlin.language.secrets_scan import names_secret
 from berlin.language.toml import parse_toml
 from berlin.language.tool_prompt import ToolsMode
 from berlin.recipes.recipe import recipe_names
-from berlin.types import Timeouts
+from berlin.types import Timeouts, mask_url
+from berlin.types.frames import hides_arguments
 
 BUILT_IN = ("berlin", "guide")
 """Providers that need no table in the file."""
@@ -41,7 +44,36 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("keyring is written service/name")
 
 
-class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the file, which does not show its secrets: reports of errors show all values."""
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({shown})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Return names and values as they may be shown."""
+        values = [(name, getattr(self, name)) for name in self.__struct_fields__]
+        return [(name, _shown(name, value)) for name, value in values if value is not None]
+
+
+def _shown(name: str, value: object) -> str:
+    match value:
+        case str() if name in _SECRET_KEYS or names_secret(name):
+            return "***"
+        case str():
+            return repr(mask_url(value) if "://" in value else value)
+        case dict():
+            members = (f"{key!r}: {_shown(str(key), each)}" for key, each in value.items())
+            return "{" + ", ".join(members) + "}"
+        case _:
+            return repr(value)
+
+
+_SECRET_KEYS = frozenset({"key", "api_key", "private_key", "assertion", "totp_seed"})
+
+
+class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
     """A table `[providers.NAME]`: a recipe, and what differs from it here.
 
     Attributes:
@@ -116,7 +148,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.model or (self.models[0] if self.models else "")
 
 
-class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ServerConfig(Table, frozen=True, forbid_unknown_fields=True):
     """The table `[server]`.
 
     Attributes:
@@ -177,7 +209,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("cors_origins takes no '*': name the origins")
 
 
-class TokensConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TokensConfig(Table, frozen=True, forbid_unknown_fields=True):
     """The table `[tokens]`: where tokens are kept.
 
     Attributes:
@@ -193,7 +225,7 @@ class TokensConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     on_failure: Literal["login", "error"] = "login"
 
 
-class ConversationsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ConversationsConfig(Table, frozen=True, forbid_unknown_fields=True):
     """The table `[conversations]`: for services that keep their own.
 
     Attributes:
@@ -215,7 +247,7 @@ class ConversationsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
             raise ValueError("expire_s and max_count must be positive")
 
 
-class TerminalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TerminalConfig(Table, frozen=True, forbid_unknown_fields=True):
     """The table `[terminal]`: what `berlin chat` does on this machine.
 
     Attributes:
@@ -225,7 +257,7 @@ class TerminalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     history: bool = True
 
 
-class ResponsesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ResponsesConfig(Table, frozen=True, forbid_unknown_fields=True):
     """The table `[responses]`: where answers of `/v1/responses` are kept for their clients.
 
     Attributes:
@@ -247,7 +279,7 @@ class ResponsesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"{name} must be positive")
 
 
-class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Config(Table, frozen=True, forbid_unknown_fields=True):
     """The whole file.
 
     Attributes:
@@ -272,6 +304,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     responses: ResponsesConfig = ResponsesConfig()
 
 
+@hides_arguments
 def load_config(path: Path | None = None) -> Config:
     """Return the configuration; an empty one if there is no file at the usual place.
 
@@ -281,13 +314,11 @@ def load_config(path: Path | None = None) -> Config:
     named = path is not None or bool(os.environ.get("BERLIN_CONFIG"))
     path = path or config_path()
     try:
-        text = path.read_text("utf-8")
+        text = read_file(path)
     except FileNotFoundError:
         if named:
             raise ConfigurationError(f"there is no configuration file {path}") from None
         return Config()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}") from error
     config = parse_toml(text, str(path), Config)
     known = (*config.providers, *BUILT_IN, *recipe_names())
     if config.default is not None and config.default not in known:

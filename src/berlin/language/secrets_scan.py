@@ -1,4 +1,4 @@
-"""Finds what looks like a secret and stands in the clear in a recipe or a configuration."""
+"""Find what looks like a secret and is in the clear in a recipe, a configuration or a body."""
 
 from __future__ import annotations
 
@@ -98,6 +98,11 @@ def looks_secret(name: str, value: object) -> bool:
     return bool(_named(name, value) or any(_marked(value)) or _is_random(value))
 
 
+def find_marked(text: str) -> list[str]:
+    """Return what is a secret by its form, wherever it is: JSON Web Tokens, keys of vendors."""
+    return [value for value, _ in _marked(text)]
+
+
 def _judge(path: tuple[str, ...], text: str) -> tuple[str, str]:
     """Return what a value looks like, and the part of it that does; `""` if like no secret."""
     for value, what in _marked(text):
@@ -112,9 +117,28 @@ def _judge(path: tuple[str, ...], text: str) -> tuple[str, str]:
 
 def _named(name: str, value: str) -> bool:
     """Whether a name says that the value is a secret, and the value is no placeholder or place."""
-    plain = re.sub(r"[^a-z]", "", name.lower())
     is_place = value.startswith("/") or not value or value in ("memory", "file")
-    return plain in _SECRET_NAMES and not is_place and not _PLACEHOLDER.search(value)
+    return not is_place and not _PLACEHOLDER.search(value) and names_secret(name)
+
+
+def names_secret(name: str) -> bool:
+    """Tell whether a name is that of a secret: `x-amz-security-token`, `passwordConfirm`."""
+    if re.sub(r"[^a-z]", "", name.lower()) in _SECRET_NAMES:
+        return True
+    words = [word.lower() for word in _NAME_WORD.findall(name)]
+    while words and words[-1] in _AGAIN:
+        words.pop()
+    return bool(words) and words[-1] in _SECRET_WORDS
+
+
+_NAME_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_AGAIN = frozenset({"confirm", "confirmation", "repeat", "repeated", "again", "value", "hash"})
+_SECRET_WORDS = frozenset(
+    {
+        *("password", "passwd", "passwort", "pwd", "passphrase", "passcode", "secret", "token"),
+        *("otp", "totp", "jwt", "credential", "credentials", "apikey", "cookie", "authorization"),
+    }
+)
 
 
 def _marked(line: str) -> Iterator[tuple[str, str]]:

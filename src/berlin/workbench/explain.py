@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -90,7 +91,7 @@ def _login(recipe: Recipe) -> Iterator[str]:
             if auth.scope:
                 yield f"scope: {auth.scope}"
         case CommandMap():
-            yield f"the program {auth.command[0]} prints the token"
+            yield f"this program is run and prints the token: {shlex.join(auth.command)}"
     yield f"Requests carry it {_attached(auth.attach)}"
     if auth.rejected_statuses:
         statuses = " or ".join(map(str, auth.rejected_statuses))

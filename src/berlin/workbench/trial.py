@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +13,7 @@ from berlin.auth.contract import Authenticator, Person
 from berlin.auth.credentials import Credentials
 from berlin.errors import BerlinError
 from berlin.language.place import Place
-from berlin.language.secrets_scan import looks_secret
+from berlin.language.secrets_scan import find_marked, looks_secret, names_secret
 from berlin.providers.http import HttpProvider
 from berlin.recipes.build import build_provider
 from berlin.recipes.recipe import Recipe
@@ -171,6 +172,24 @@ def _secrets_in(turn: TriedTurn) -> Iterator[str]:
     if turn.part.is_login:
         # Also where the recipe looks in the wrong place for it.
         yield from _secret_members(parse_document(turn.answer.body), "")
+    else:
+        yield from _repeated_secrets(turn.answer.body.decode("utf-8", "replace"))
+
+
+def _repeated_secrets(text: str) -> Iterator[str]:
+    """Give the tokens that a chat's answer repeats or renews, by their form and by their names.
+
+    Many services call the pieces of their text `token`: those are short, or words.
+    """
+    yield from find_marked(text)
+    for found in _MEMBER.finditer(text):
+        name, value = found[1], found[2]
+        if names_secret(name) and _LIKE_TOKEN.fullmatch(value):
+            yield value
+
+
+_MEMBER = re.compile(r'"([\w.-]{1,64})"\s{0,4}:\s{0,4}"([^"\\\s]{8,8192})"')
+_LIKE_TOKEN = re.compile(r"(?=[^0-9_.-]*+[0-9_.-])[!-~]+")
 
 
 def _secret_members(tree: Any, name: str) -> Iterator[str]:

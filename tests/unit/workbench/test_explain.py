@@ -60,7 +60,10 @@ def test_what_is_sent_before_the_chat() -> None:
             'flow = "oauth2"\ngrant = "client_credentials"\ntoken_url = "https://id.example/t"',
             "POST https://id.example/t",
         ),
-        ('flow = "command"\ncommand = ["gh", "auth", "token"]', "the program gh prints the token"),
+        (
+            'flow = "command"\ncommand = ["gh", "auth", "token"]',
+            "this program is run and prints the token: gh auth token",
+        ),
     ],
 )
 def test_logins(auth: str, said: str) -> None:

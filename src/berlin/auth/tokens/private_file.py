@@ -47,6 +47,25 @@ def make_private_folder(folder: Path) -> None:
         folder.chmod(0o700)
 
 
+def make_private_file(path: Path) -> None:
+    """Make a file with mode 0600 if there is none, and give one that is there this mode.
+
+    Raises:
+        OSError: if it cannot be made, or is no plain file.
+    """
+    # Not blocking: a named pipe that nobody reads would hold up whoever opens it.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise PermissionError(f"{path} is not a plain file; remove it")
+        if os.name == "posix" and status.st_mode & 0o077:
+            os.fchmod(descriptor, 0o600)  # made by an older version, or by hand
+    finally:
+        os.close(descriptor)
+
+
 def load_private(path: Path) -> bytes | None:
     """Return what stands in a private file, or `None` if there is none.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import sqlite3
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from berlin.auth.tokens.private_file import make_private_file
 from berlin.errors import ConfigurationError
 from berlin.types import Message
 
@@ -158,7 +158,7 @@ class History:
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Made by us, so that nobody else can ever read it.
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+            make_private_file(self._path)
             db = sqlite3.connect(self._path, timeout=BUSY_S)
             try:
                 db.execute("pragma foreign_keys = on")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 from prompt_toolkit import PromptSession
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
+from berlin.auth.tokens.private_file import make_private_file
 from berlin.cli.chat.slash import SlashCompleter
 from berlin.config import data_path
 
@@ -58,7 +57,7 @@ def _open_history() -> History:
     path = data_path("history")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+        make_private_file(path)
     except OSError:
         return InMemoryHistory()
     return FileHistory(str(path))

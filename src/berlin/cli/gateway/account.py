@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from berlin.cli.gateway.limits import limit_options
 from berlin.config import data_path
 from berlin.gateway.access.accounts import Accounts
 from berlin.types import Secret
@@ -25,8 +26,18 @@ def account() -> None:
 @account.command()
 @click.argument("name")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
-def add(name: str, password_stdin: bool) -> None:
-    """Add the account NAME, or give it another password. Only a hash of it is kept."""
+@limit_options
+def add(
+    name: str,
+    password_stdin: bool,
+    models: tuple[str, ...],
+    expires: float | None,
+    rpm: int | None,
+) -> None:
+    """Add the account NAME, or give it another password and other limits.
+
+    Only a hash of the password is kept.
+    """
     if password_stdin:
         password = sys.stdin.readline().rstrip("\r\n") if sys.stdin else ""
     elif sys.stdin is not None and sys.stdin.isatty():
@@ -36,7 +47,7 @@ def add(name: str, password_stdin: bool) -> None:
     if not password:
         raise click.UsageError("the password is empty")
     accounts = Accounts.load(accounts_path())
-    accounts.add(name, Secret(password))
+    accounts.add(name, Secret(password), models, expires, rpm)
     accounts.save(accounts_path())
     click.echo(f"{name} can log in now; a running `berlin serve` learns it when it is restarted.")
 

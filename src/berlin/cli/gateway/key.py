@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
+from berlin.cli.gateway.limits import limit_options
 from berlin.config import data_path
 from berlin.gateway.access.keys import Key, KeyStore
-
-_UNITS = {"h": 3_600, "d": 86_400, "w": 604_800}
 
 
 def keys_path() -> Path:
     """Return where the keys are kept."""
     return data_path("keys.sqlite")
-
-
-def _expiry(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """Return seconds since the epoch for a span from now or a day."""
-    if value is None:
-        return None
-    span = re.fullmatch(r"([0-9]{1,5})([hdw])", value)
-    if span:
-        return time.time() + int(span[1]) * _UNITS[span[2]]
-    try:
-        return datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()
-    except ValueError:
-        raise click.BadParameter(
-            f"{value!r} is neither a span such as 12h, 30d or 4w nor a day such as 2030-01-31"
-        ) from None
 
 
 @click.group()
@@ -45,22 +28,7 @@ def key() -> None:
 
 @key.command()
 @click.argument("name")
-@click.option(
-    "--model",
-    "models",
-    multiple=True,
-    metavar="PATTERN",
-    help="Allow this model only: PROVIDER:MODEL, or PROVIDER:* for all of a provider. "
-    "May be given more than once.",
-)
-@click.option(
-    "--expires",
-    callback=_expiry,
-    metavar="WHEN",
-    help="From when on it is no good: after 12h, 30d or 4w, or at the beginning of a day (UTC) "
-    "such as 2030-01-31.",
-)
-@click.option("--rpm", type=click.IntRange(min=1), metavar="N", help="Requests per minute.")
+@limit_options
 def add(name: str, models: tuple[str, ...], expires: float | None, rpm: int | None) -> None:
     """Make a key and print it. It is shown this once: only a hash of it is kept."""
     made, token = KeyStore(keys_path()).add(name, models, expires, rpm)

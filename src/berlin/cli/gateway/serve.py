@@ -18,6 +18,7 @@ import msgspec
 from berlin.cli.gateway.account import accounts_path
 from berlin.cli.gateway.key import keys_path
 from berlin.cli.options import config_option, load_for_commands
+from berlin.cli.terminal import say
 from berlin.config import (
     GUIDE,
     Config,
@@ -52,6 +53,7 @@ def serve(host: str | None, port: int | None, config: Path | None) -> None:
     `berlin account add NAME`. A changed configuration is taken up at once, or at SIGHUP. Ctrl-C
     and SIGTERM stop it: open answers may end first.
     """
+    _dump_no_core()
     path = config or config_path()
     # Before it is read: what changes from now on is seen.
     seen = files_state(path)
@@ -67,10 +69,7 @@ def serve(host: str | None, port: int | None, config: Path | None) -> None:
     accounts = Accounts.load(accounts_path())
     _check_keys(server, gateway)
     if not is_loopback(server.host):
-        click.echo(
-            "berlin: this listens beyond this machine in plain http; put TLS in front of it",
-            err=True,
-        )
+        say("berlin: this listens beyond this machine in plain http; put TLS in front of it")
     # A file that was there and is gone is a mistake, and no wish for the guide.
     named = path if path.exists() else config
     reload = Reload(gateway, lambda: load_for_commands(named))
@@ -88,17 +87,23 @@ def _check_keys(server: ServerConfig, gateway: Gateway) -> None:
             raise ConfigurationError(
                 f"[server] require_keys or trusted_proxies is set, and there are no keys: {add}"
             )
-        click.echo(
+        say(
             f"berlin: {gateway.guard.problem} in {keys_path()}; keys were required before, so "
-            "nobody is let in until there are keys",
-            err=True,
+            "nobody is let in until there are keys"
         )
     if server.allowed_hosts and not gateway.guard.needs_key:
-        click.echo(
+        say(
             "berlin: allowed_hosts is set and there are no keys: requests that come through a "
-            f"proxy are refused; {add}",
-            err=True,
+            f"proxy are refused; {add}"
         )
+
+
+def _dump_no_core() -> None:
+    """Let a crash write no file with the memory of the process: passwords are in it."""
+    with contextlib.suppress(ImportError, OSError, ValueError):  # Windows
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _refuse_itself(settings: Config, server: ServerConfig) -> None:
@@ -138,9 +143,9 @@ async def _serve(
     ):
         _spare_the_collector()
         names = ", ".join(gateway.catalog.services)
-        click.echo(f"berlin: serving {names} on {url} (Ctrl-C stops)", err=True)
+        say(f"berlin: serving {names} on {url} (Ctrl-C stops)")
         await asked.wait()
-        click.echo("berlin: stopping", err=True)
+        say("berlin: stopping")
 
 
 @contextlib.asynccontextmanager

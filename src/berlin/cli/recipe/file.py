@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from berlin.config import resolve_recipe
+from berlin.config.files import read_file
 from berlin.language.secrets_scan import FoundSecret, find_secrets
 from berlin.language.toml import find_line
 from berlin.recipes.recipe import Recipe
@@ -34,7 +35,7 @@ class RecipeFile(msgspec.Struct, frozen=True):
         recipe = resolve_recipe(file)
         if file.endswith(".toml"):
             path = Path(file)
-            return cls(recipe, path.read_text("utf-8"), file, path)
+            return cls(recipe, read_file(path), file, path)
         shipped = resources.files("berlin.recipes").joinpath("shipped", f"{file}.toml")
         return cls(recipe, shipped.read_text("utf-8"), f"{file}.toml", None)
 

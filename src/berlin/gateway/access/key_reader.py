@@ -66,6 +66,7 @@ class KeyReader:
         self._failing = False
         self._notes = notes if notes is not None else KeysRequired([path.parent])
         self._required = required or bool(self._notes)
+        self._noted = False
         self._lacking = ""
         self._checked_at = self._good_at = monotonic()
         self._look()
@@ -126,9 +127,9 @@ class KeyReader:
         self._good_at = now
 
     def _look(self) -> None:
-        if not self._required and os.path.lexists(self._path):
+        if not self._noted and os.path.lexists(self._path):
             # Before it is opened: a file that cannot be read is not a gateway without keys.
-            self._required = True
+            self._required = self._noted = True
             self._notes.remember()
         with told(self._path):
             try:

@@ -107,11 +107,12 @@ def guess_login(login: Exchange, chat: Captured) -> LoginGuess:
         step["method"] = login.request.method
     if login.request.query:
         step["query"] = _filled(login.request.query, secrets, notes)
-    headers = kept_headers(login.request)
+    body = _filled(document, secrets, notes) if kind else None
+    headers = kept_headers(login.request, frozenset(secrets))
     if headers:
         step["headers"] = headers
     if kind:
-        step[kind] = _filled(document, secrets, notes)
+        step[kind] = body
     sent = str(step)
     if "{password}" not in sent:
         raise ConfigurationError(
@@ -177,8 +178,12 @@ def _filled(document: Any, secrets: set[str], notes: dict[tuple[str, ...], str])
     members = [(place, value) for place, value in leaves(document) if isinstance(value, str)]
     password = _best(members, _PASSWORDS)
     account = _best([m for m in members if m[0] != password], _ACCOUNTS)
+    values = dict(members)
+    typed = {values[place]: place for place in (account, password) if place is not None}
 
     def change(place: Place, value: Any) -> Any:
+        # A form may ask for the same twice.
+        place = typed.get(value, place) if isinstance(value, str) and value else place
         if place == password:
             secrets.add(str(value))
             if _HASH.fullmatch(str(value)):
@@ -193,6 +198,8 @@ def _filled(document: Any, secrets: set[str], notes: dict[tuple[str, ...], str])
             return "{uuid4}"
         if value is None or looks_secret(place[-1], value):
             notes["auth", "steps"] = f"{GUESS}: {place[-1]} was left out"
+            if isinstance(value, str):
+                secrets.add(value)
             return DROP
         return value
 

@@ -1,0 +1,86 @@
+"""Read configuration files and recipes, which say where passwords go and which programs run."""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import time
+from pathlib import Path
+
+from berlin.errors import ConfigurationError
+
+MAX_BYTES = 4 * 1024 * 1024
+PIPE_TIMEOUT_S = 5.0
+
+
+def read_file(path: Path) -> str:
+    """Return the text of a file; a pipe may give it too, but not keep anybody waiting.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ConfigurationError: if it cannot be read, or everybody can change it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            status = os.fstat(descriptor)
+            _check_changeable(path, status)
+            is_pipe = stat.S_ISFIFO(status.st_mode)
+            data = _read_pipe(descriptor) if is_pipe else file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise ConfigurationError(f"{path} is longer than {MAX_BYTES} bytes")
+        return data.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from error
+
+
+def doubts(path: Path) -> str:
+    """Return who else may change a file, in words; `""` if nobody is known who could."""
+    if os.name != "posix":
+        return ""
+    try:
+        status, folder = path.stat(), path.parent.stat()
+    except OSError:
+        return ""
+    for what, found in (("it", status), (f"the folder {path.parent}", folder)):
+        if found.st_uid not in (0, os.getuid()):
+            return f"{what} belongs to another user (id {found.st_uid})"
+    if status.st_mode & stat.S_IWGRP and stat.S_ISREG(status.st_mode):
+        return f"its group can write to it (chmod g-w {path})"
+    return ""
+
+
+def _check_changeable(path: Path, status: os.stat_result) -> None:
+    """Refuse a file that everybody can change: it says where passwords go."""
+    if os.name != "posix" or not stat.S_ISREG(status.st_mode):
+        return
+    if status.st_mode & stat.S_IWOTH:
+        raise ConfigurationError(
+            f"every user of this machine can write to {path}, which says where passwords go; "
+            f"run: chmod go-w {path}"
+        )
+    folder = path.resolve().parent
+    mode = folder.stat().st_mode
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        raise ConfigurationError(
+            f"every user of this machine can replace {path}; run: chmod go-w {folder}"
+        )
+
+
+def _read_pipe(descriptor: int) -> bytes:
+    end = time.monotonic() + PIPE_TIMEOUT_S
+    pieces: list[bytes] = []
+    size = 0
+    while size <= MAX_BYTES:
+        ready, _, _ = select.select([descriptor], [], [], max(0.0, end - time.monotonic()))
+        piece = os.read(descriptor, 65_536) if ready else b""
+        if not piece:
+            if pieces and ready:
+                break
+            raise OSError(f"nothing comes out of this pipe in {PIPE_TIMEOUT_S:g} s")
+        pieces.append(piece)
+        size += len(piece)
+    return b"".join(pieces)

@@ -1,0 +1,260 @@
+"""What befalls an operator: full disks, closed streams, files of others, pipes, odd names."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import stat
+import traceback
+from pathlib import Path
+
+import pytest
+
+from berlin import Berlin, errors
+from berlin.auth.tokens.private_file import make_private_file
+from berlin.config import load_config
+from berlin.config.files import doubts
+from berlin.gateway.access.rate import RequestRate
+from support.cli import BERLIN, Cli
+from support.gateway import OPENAI
+from support.serving import serving, stopped
+
+CANARY = "CANARY-of-a-password"
+COMMANDS = (
+    ["chat", "-m", "guide", "What?"],
+    ["providers", "--no-check"],
+    ["key", "list"],
+    ["recipe", "schema"],
+    ["--help"],
+)
+RECIPE = """
+schema = 1
+name = "c"
+description = "a service whose token a program prints"
+[endpoint]
+url = "http://127.0.0.1:9"
+[auth]
+flow = "command"
+command = ["sh", "-c", "echo token-of-the-program"]
+[chat]
+path = "/chat"
+[chat.json]
+prompt = "{prompt}"
+[chat.stream]
+framing = "ndjson"
+text = "/content"
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+async def test_output_to_a_full_disk(tmp_path: Path, command: list[str]) -> None:
+    """It ends with one line and the exit code 6."""
+    ended = await Cli(tmp_path).shell(f"$BERLIN {' '.join(command)} > /dev/full")
+    lines = [line for line in ended.err.splitlines() if "built-in guide" not in line]
+    assert (ended.code, lines) == (
+        6,
+        ["berlin: the output cannot be written: No space left on device"],
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
+@pytest.mark.parametrize("where", ["2>&-", "2>/dev/full"])
+async def test_a_gateway_without_a_stderr(tmp_path: Path, where: str) -> None:
+    """A closed or full stderr changes nothing of its start and its stop."""
+    cli = Cli(tmp_path).configure("[server]\nallowed_hosts = ['a.example']\n")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    line = f"$BERLIN serve --port {port} {where} & echo $! > {tmp_path}/pid; wait $!"
+    running = asyncio.create_task(cli.shell(line))
+    while not running.done():
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.05)
+            continue
+        writer.close()
+        await writer.wait_closed()
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGTERM)
+        break
+    assert (await running).code == 0
+
+
+@pytest.mark.parametrize("command", [["chat", "-m", "nope:x", "Hi"], ["serve", "--config", "nope"]])
+async def test_an_error_without_a_stderr(tmp_path: Path, command: list[str]) -> None:
+    """The exit code is that of the error, also where its line cannot be written."""
+    assert (await Cli(tmp_path).shell(f"$BERLIN {' '.join(command)} 2>/dev/full")).code == 2
+
+
+async def test_a_configuration_that_everybody_can_write(tmp_path: Path) -> None:
+    """It says where passwords go: it is refused, in one line that says what to run."""
+    cli = Cli(tmp_path).configure("[server]\nport = 0\n")
+    cli.config.chmod(0o666)
+    for command in (["config", "check"], ["serve"], ["chat", "Hi"]):
+        refused = await cli.run(*command)
+        assert (refused.code, f"chmod go-w {cli.config}" in refused.err) == (2, True)
+    cli.config.chmod(0o600)
+    cli.config.parent.chmod(0o777)
+    refused = await cli.run("config", "check")
+    assert (refused.code, f"chmod go-w {cli.config.parent}" in refused.err) == (2, True)
+
+
+async def test_a_recipe_of_others_runs_no_program(tmp_path: Path) -> None:
+    """A recipe that its group can write is warned of; one that names a program is refused."""
+    cli = Cli(tmp_path).configure('[providers.c]\nrecipe = "c.toml"\n')
+    recipe = cli.config.parent / "c.toml"
+    recipe.write_text(RECIPE)
+    recipe.chmod(0o660)
+    refused = await cli.run("config", "check")
+    assert (refused.code, "runs a program, and its group can write to it" in refused.err) == (
+        2,
+        True,
+    )
+    recipe.write_text(RECIPE.partition("[auth]")[0] + "[chat]" + RECIPE.partition("[chat]")[2])
+    warned = await cli.run("config", "check")
+    assert (warned.code, "warning" in warned.err) == (0, True), warned.err
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+def test_a_file_of_another_user(tmp_path: Path) -> None:
+    """It is said whose it is."""
+    file = tmp_path / "c.toml"
+    file.touch(0o600)
+    assert doubts(file) == ""
+    os.chown(file, 12_345, 12_345)
+    assert doubts(file) == "it belongs to another user (id 12345)"
+
+
+def test_a_pipe_as_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A named pipe that nobody writes to is an error, and does not hang."""
+    monkeypatch.setattr("berlin.config.files.PIPE_TIMEOUT_S", 0.1)
+    os.mkfifo(pipe := tmp_path / "berlin.toml")
+    with pytest.raises(errors.ConfigurationError, match="nothing comes out of this pipe"):
+        load_config(pipe)
+    with pytest.raises(errors.ConfigurationError, match="cannot be read"):
+        load_config(tmp_path)
+
+
+async def test_a_configuration_out_of_a_process(tmp_path: Path) -> None:
+    """What another program prints is a configuration, through a pipe of the shell."""
+    ended = await Cli(tmp_path).shell(
+        "mkfifo p; (sleep 0.2; printf '[aliases]\\nfast = \"guide\"\\n') > p & "
+        "$BERLIN config check --config p"
+    )
+    assert (ended.code, "fast: means guide" in ended.out) == (0, True), ended.err
+
+
+def test_private_files(tmp_path: Path) -> None:
+    """One that was open to others is made private; a pipe is refused at once."""
+    file = tmp_path / "history"
+    file.touch()
+    file.chmod(0o644)
+    make_private_file(file)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    os.mkfifo(pipe := tmp_path / "pipe")
+    with pytest.raises(OSError):  # ENXIO or ours
+        make_private_file(pipe)
+
+
+async def test_names_do_not_drive_the_terminal(tmp_path: Path) -> None:
+    """Escapes in names and in errors are shown as signs."""
+    odd = "a\\u001b[31mb"
+    cli = Cli(tmp_path).configure(f'[aliases]\n"{odd}" = "guide"\n')
+    for command in (["config", "check"], ["config", "check", "--config", "x\x1b[31m.toml"]):
+        ended = await cli.run(*command)
+        assert "\x1b" not in ended.out + ended.err
+
+
+async def test_a_gateway_writes_no_core(tmp_path: Path) -> None:
+    """A crash leaves no file with the memory of the process."""
+    cli = Cli(tmp_path).configure("[server]\nport = 0\n")
+    async with serving(cli) as (process, at):
+        assert (await at.ask(OPENAI, model="guide")).status == 200
+        if (limits := Path(f"/proc/{process.pid}/limits")).exists():
+            [core] = [line for line in limits.read_text().splitlines() if "core" in line]
+            assert core.split()[4:6] == ["0", "0"]
+        await stopped(process)
+
+
+def test_a_rate_of_nothing() -> None:
+    """A limit of 0, written by hand, lets nothing through, and is no crash."""
+    assert RequestRate().take("k", 0) == 60
+
+
+def frames_of(error: BaseException) -> str:
+    """Return what a report with local variables says of an error and its causes."""
+    told = traceback.TracebackException.from_exception(error, capture_locals=True)
+    # The lines of source are those of this file.
+    lines = [line for line in "".join(told.format()).splitlines() if " = " in line]
+    return "\n".join(line for line in lines if "given = " not in line)
+
+
+WRONG = [
+    {"url": "http://example.com", "account": "ann", "password": CANARY},
+    {"url": "https://e.example", "password": CANARY},
+    {"url": "https://e.example", "account": "ann", "password": "x", "proxy": f"x://a:{CANARY}@b"},
+    {"url": "https://e.example", "api_key": CANARY, "headers": {"a b": CANARY}},
+    {"service": "nope", "api_key": CANARY},
+]
+
+
+@pytest.mark.parametrize("given", WRONG, ids=lambda given: ",".join(given))
+def test_no_frame_of_the_constructor_holds_a_secret(given: dict[str, object]) -> None:
+    """Neither its arguments nor the half-made object show in a report of its error."""
+    with pytest.raises(errors.BerlinError) as caught:
+        Berlin(**given)  # type: ignore[arg-type]
+    assert CANARY not in frames_of(caught.value)
+    assert "REPR" not in repr(Berlin.__new__(Berlin))
+
+
+async def test_no_frame_of_the_class_method_holds_a_secret() -> None:
+    """The class-level call shows no password either."""
+    with pytest.raises(errors.BerlinError) as caught:
+        async for _ in Berlin.create_async_generator(
+            "m", "Hi", account="ann", password=CANARY, proxy=f"x://a:{CANARY}@b"
+        ):
+            pass
+    assert CANARY not in frames_of(caught.value)
+
+
+def test_the_repr_of_a_configuration(tmp_path: Path) -> None:
+    """A loaded file shows no secret, neither by `repr` nor in a report of rich."""
+    file = tmp_path / "berlin.toml"
+    names = ("password", "api_key", "client_secret", "refresh_token", "totp_seed")
+    secrets = "\n".join(f'{name} = "{CANARY}"' for name in names)
+    file.write_text(
+        f'[providers.a]\n{secrets}\nproxy = "http://u:{CANARY}@p.example:1"\n'
+        f'[providers.b]\nclass = "x:Y"\noptions = {{ auth_token = "{CANARY}" }}\n'
+        f'[tokens]\nstore = "redis://:{CANARY}@r.example"\nkey = "{CANARY}-long-enough"\n'
+    )
+    file.chmod(0o600)
+    config = load_config(file)
+    from rich.pretty import pretty_repr
+
+    for shown in (repr(config), pretty_repr(config), repr(config.providers), str(config.tokens)):
+        assert CANARY not in shown
+    assert config.providers["a"].password == CANARY
+
+
+async def test_a_generator_left_open_at_the_end_is_quiet(tmp_path: Path) -> None:
+    """An `async with` in a generator that is open when the loop ends writes nothing to stderr."""
+    code = (
+        "import asyncio\nfrom berlin import Berlin\n"
+        "async def talk():\n"
+        "    async with Berlin('guide') as berlin:\n"
+        "        async for piece in berlin.text('Hi'):\n            yield piece\n"
+        "async def main():\n    talking = talk()\n    print(len(await anext(talking)) > 0)\n"
+        "    globals()['kept'] = talking\n"
+        "asyncio.run(main())\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        BERLIN[0],
+        *("-c", code),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=Cli(tmp_path).environ,
+    )
+    out, err = await process.communicate()
+    assert (process.returncode, out, err) == (0, b"True\n", b"")

@@ -1,0 +1,143 @@
+"""Work over input grows with its size and not with its square.
+
+Two looks: the regular expressions of the whole package run on a small backtracking matcher that
+counts its steps, over texts that Hypothesis makes of each expression's own letters; and readers run
+with their bytecode counted, over inputs that have gone wrong elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import pkgutil
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import berlin
+from berlin.errors import BerlinError
+from berlin.gateway.access.origin import LOOPBACK, Proxies
+from berlin.language.template import Template
+from berlin.types import Secret, mask, nearest
+from berlin.wire.json import _commas_outside_text, decode_request_object
+from berlin.wire.pointer import parse_pointer
+from berlin.wire.snippet import snippet
+from berlin.wire.status import describe_error, parse_retry_after
+from support.regex_steps import count_steps, letters_of, nested_quantifiers
+
+SIZE = 60
+
+
+def all_patterns() -> dict[str, re.Pattern[Any]]:
+    """Return the compiled expressions of the package, by where they are."""
+    found = {}
+    for module in pkgutil.walk_packages(berlin.__path__, "berlin."):
+        if module.name.endswith("__main__"):
+            continue
+        loaded = importlib.import_module(module.name)
+        for name, value in vars(loaded).items():
+            if isinstance(value, re.Pattern):
+                found.setdefault((value.pattern, value.flags), f"{module.name}.{name}")
+    return {where: re.compile(*key) for key, where in found.items()}
+
+
+PATTERNS = all_patterns()
+
+
+def test_there_are_patterns_to_look_at() -> None:
+    """The walk finds the expressions of the package."""
+    assert len(PATTERNS) > 40
+
+
+@pytest.mark.parametrize("where", sorted(PATTERNS))
+def test_no_quantifier_in_a_quantifier(where: str) -> None:
+    """An unbounded repetition of what is itself an unbounded repetition must not be ambiguous."""
+    assert nested_quantifiers(PATTERNS[where]) == []
+
+
+@pytest.mark.parametrize("where", sorted(PATTERNS))
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_a_match_takes_linear_steps(where: str, data: st.DataObject) -> None:
+    """Twice the text takes about twice the steps, where the match begins at one place."""
+    pattern = PATTERNS[where]
+    letters = letters_of(pattern)
+    piece = data.draw(st.text(st.sampled_from(letters), min_size=1, max_size=4))
+    head = data.draw(st.text(st.sampled_from(letters), max_size=6))
+    tail = data.draw(st.text(st.sampled_from([*letters, "\0"]), max_size=3))
+    once = count_steps(pattern, head + piece * SIZE + tail)
+    twice = count_steps(pattern, head + piece * (2 * SIZE) + tail)
+    assert twice <= 2.6 * once + 200, (head, piece, tail)
+
+
+def count_lines(work: Callable[[], object]) -> int:
+    """Return how many lines of Python run in some work."""
+    count = 0
+
+    def trace(frame: Any, event: str, argument: object) -> Any:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        with contextlib.suppress(BerlinError):
+            work()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def forwarded(n: int) -> object:
+    """Ask who sent a request that went through very many proxies."""
+    from aiohttp.test_utils import make_mocked_request
+
+    asked = make_mocked_request("GET", "/", headers={"X-Forwarded-For": "127.0.0.1, " * n})
+    return Proxies(LOOPBACK).client(asked)
+
+
+READERS: dict[str, Callable[[int], object]] = {
+    "a body of commas in an open text": lambda n: _commas_outside_text(
+        b'{"a":"' + b"," * n + b'","b":"' + b'\\"' * n
+    ),
+    "a body of quotes": lambda n: _commas_outside_text(b'"' * n),
+    "a body of backslashes": lambda n: _commas_outside_text(b"\\" * n),
+    "a body that nests": lambda n: decode_request_object(b'{"a":' * n),
+    "a template of braces": lambda n: Template("{" * n, frozenset({"prompt"})),
+    "a template of placeholders": lambda n: Template("{prompt}" * n, frozenset({"prompt"})).render(
+        {"prompt": "{prompt}"}
+    ),
+    "a pointer": lambda n: parse_pointer("/a" * n),
+    "a pointer of tildes": lambda n: parse_pointer("/" + "~0" * n),
+    "an error page": lambda n: describe_error(b"<" * n, (("error",),)),
+    "a snippet of blanks": lambda n: snippet(" \n" * n),
+    "a time to wait": lambda n: parse_retry_after({"retry-after": "1" * n}),
+    "a date to wait for": lambda n: parse_retry_after({"retry-after": "Mon, " * n}),
+    "a masked text": lambda n: mask("hunter2-hunter " * n, [Secret("hunter2-password")]),
+    "a masked text of base64": lambda n: mask("aGVsbG8g" * n, [Secret("hunter2-password")]),
+    "a masked text of percents": lambda n: mask("%25" * n, [Secret("hunter2-password")]),
+    "a masked text of entities": lambda n: mask("&amp;" * n, [Secret("hunter2-password")]),
+    "names near to another": lambda n: nearest("ab" * n, ["ba" * n]),
+    "proxies on the way": forwarded,
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_reader_takes_linear_steps(name: str) -> None:
+    """Twice the input takes about twice the steps."""
+    read = READERS[name]
+    read_safely(read, 10)  # what is loaded and cached at first use
+    once, twice = (count_lines(lambda size=size: read(size)) for size in (2_000, 4_000))
+    assert twice <= 2.3 * once + 500
+
+
+def read_safely(read: Callable[[int], object], size: int) -> None:
+    """Read once, whatever comes of it."""
+    with contextlib.suppress(BerlinError):
+        read(size)
