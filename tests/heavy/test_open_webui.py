@@ -1,4 +1,4 @@
-"""Berlin's recipe for Open WebUI against a real one: a sign-in, then its API for clients of OpenAI."""
+"""Berlin's recipe for Open WebUI against a real one: a sign-in, then its API."""
 
 from __future__ import annotations
 
