@@ -29,6 +29,7 @@ from berlin.types import (
     ToolCallDelta,
     ToolResultPart,
 )
+from support.answers import Said, upstream
 from support.gateway import At, serve
 from support.responses import Streamed, check_resource, read_stream
 
@@ -292,6 +293,74 @@ async def test_a_websocket_is_told_to_use_http() -> None:
                 assert (await answer.json())["error"]["code"] == "upgrade_required"
         async with at.session.get(at.url + PATH) as answer:
             assert (answer.status, answer.headers["Allow"]) == (405, "POST")
+
+
+CODEX: dict[str, Any] = {
+    "input": [
+        {"type": "message", "id": "msg_1", "role": "developer", "content": "You are a coder"},
+        {**user("Look"), "id": "msg_2"},
+        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"},
+        {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+        {
+            "type": "function_call",
+            "id": "fc_1",
+            "call_id": "call_1",
+            "name": "close",
+            "namespace": "agents",
+            "arguments": "{}",
+        },
+        {"type": "function_call_output", "call_id": "call_1", "output": "ok"},
+        {"type": "custom_tool_call", "call_id": "call_2", "name": "patch", "input": "+x"},
+        {"type": "custom_tool_call_output", "call_id": "call_2", "output": "done"},
+    ],
+    "tools": [
+        {"type": "function", "name": "exec", "strict": False, "parameters": {"type": "object"}},
+        {
+            "type": "namespace",
+            "name": "agents",
+            "description": "",
+            "tools": [{"type": "function", "name": "close", "parameters": {"type": "object"}}],
+        },
+        {"type": "custom", "name": "patch", "description": "Edits"},
+        {"type": "web_search", "external_web_access": False},
+    ],
+    "tool_choice": "auto",
+    "parallel_tool_calls": True,
+    "reasoning": {"effort": "low", "summary": "auto"},
+    "store": False,
+    "include": ["reasoning.encrypted_content"],
+    "prompt_cache_key": "thread",
+    "client_metadata": {"session_id": "session"},
+    "stream": True,
+}
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "ollama"])
+async def test_what_codex_sends_reaches_services_of_other_dialects(provider: str) -> None:
+    """Tools, calls and results are translated; what they cannot have is left out and named."""
+    async with upstream(provider, Said(("Hello",))) as up, serve(up.service) as at:
+        body = {"model": "s:m1", **CODEX}
+        async with at.session.post(at.url + PATH, json=body) as got:
+            data, headers = await got.read(), got.headers
+            assert got.status == 200, data
+    assert read_stream(data).response["status"] == "completed"
+    [asked] = up.asked
+    named = [tool.get("function", tool)["name"] for tool in asked["tools"]]
+    assert named == ["exec", "agents__close", "patch"]
+    text = json.dumps(asked)
+    assert all(word in text for word in ("agents__close", "You are a coder", "+x", "done"))
+    assert not any(word in text for word in ("msg_1", "gAAA", "ws_1", "thread", "session"))
+    dropped = set(headers["x-berlin-dropped"].split(", "))
+    assert {"web_search_call", "tools.web_search", "prompt_cache_key"} <= dropped
+    reasoning = {"messages.reasoning", "reasoning.encrypted_content", "reasoning_effort"}
+    assert len(dropped - reasoning - {"strict"}) == 3
+
+
+async def test_hosted_tools_alone_are_refused_by_who_has_none() -> None:
+    """Nothing is left to call: the client is told, and not answered without its tools."""
+    async with upstream("openai", Said(("Hello",))) as up, serve(up.service) as at:
+        status, got = await send(at, input="Hi", tools=[{"type": "web_search"}])
+    assert (status, got["error"]["param"]) == (400, "tools")
 
 
 async def test_the_paths_without_a_version_are_the_same() -> None:

@@ -115,13 +115,15 @@ async def test_a_service_without_a_token(tmp_path: Path) -> None:
 
 
 async def test_refused_credentials(tmp_path: Path) -> None:
-    """Refused credentials end with exit code 3, and are not tried again by the next command."""
+    """Refused credentials end with exit code 3, and every process of the user knows of it."""
     async with FlowService() as service:
         service.answers["/token"] = [reply({"error": "invalid_client"}, 401)]
         config = write_recipe(tmp_path, AUTH, url=service.url, **CLIENT)
-        for _ in range(3):
-            code, out, _ = await berlin(config, "token", "tested")
-            assert (code, out) == (3, "")
+        code, out, _ = await berlin(config, "token", "tested")
+        assert (code, out) == (3, "")
+        code, listed, _ = await berlin(config, "tokens")
+    assert code == 0
+    assert "refused; tried again in" in listed or "no token" in listed
     assert len(service.at("/token")) == 1
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, NoReturn, Protocol, TypeAlias
 
 import msgspec
@@ -141,7 +141,11 @@ class Authenticator:
         credentials: what the user brings; `None` if only a given token is to be used.
         source: where the token is kept.
         rejected_statuses: the statuses that mean: the token is no longer good.
+<<<<<<< HEAD
         url: the endpoint's URL, which a signature covers.
+=======
+        variables: the environment variables in which the credentials may be, by name.
+>>>>>>> trunk
 
     Attributes:
         observe: called after each login, with `ok` or the code of the error.
@@ -154,10 +158,15 @@ class Authenticator:
         credentials: Credentials | None,
         source: TokenSource,
         rejected_statuses: tuple[int, ...] = (401,),
+<<<<<<< HEAD
         url: str = "",
+=======
+        variables: Mapping[str, str] | None = None,
+>>>>>>> trunk
     ) -> None:
         self._url = url
         self.source = source
+        self._variables = variables or {}
         self.rejected_statuses = rejected_statuses
         self._flow = flow
         self._attachments = attachments(attach)
@@ -336,7 +345,7 @@ class Authenticator:
                 return grant
         missing = self._missing(flow)
         if missing:
-            raise MissingCredentialsError(_explain(missing))
+            raise MissingCredentialsError(_explain(missing, self._variables))
         return await flow.obtain(await self._fresh(), send)
 
     async def _fresh(self) -> Credentials:
@@ -369,18 +378,18 @@ def _ignore(result: str) -> None:
     """Nobody watches the logins."""
 
 
-def _explain(missing: list[str]) -> str:
+def _explain(missing: list[str], known_variables: Mapping[str, str]) -> str:
     if "code" in missing:
         return "a person has to type a one-time code first: run `berlin login`"
     words = " and ".join(_IN_WORDS[name] for name in missing)
     arguments = ", ".join(f"{name}=…" for name in missing)
-    variables = ", ".join(f"BERLIN_{name.upper()}" for name in missing)
-    ways = [
-        f"in the environment ({variables}, for the provider `berlin`)",
-        "in the configuration file",
-        "or with `berlin login`",
-    ]
-    if {*missing} <= {"account", "password"}:
-        ways.insert(0, f"as arguments ({arguments})")
-    count = {3: "three", 4: "four"}[len(ways)]
-    return f"there is no {words} to log in with. Give it in one of {count} ways: {', '.join(ways)}"
+    if all(name in known_variables for name in missing):
+        variables = ", ".join(known_variables[name] for name in missing)
+    else:
+        named = ", ".join(f"BERLIN_{name.upper()}" for name in missing)
+        variables = f"{named}, for the provider `berlin`"
+    ways = (
+        f"as arguments ({arguments}), in the environment ({variables}), in the configuration "
+        "file, or with `berlin login`"
+    )
+    return f"there is no {words} to log in with. Give it in one of four ways: {ways}"

@@ -7,6 +7,7 @@ import binascii
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
@@ -51,7 +52,8 @@ def parse_grant(
 
     Args:
         values: `token`, and maybe `refresh_token`, `expires_in` (seconds), `expires_in_ms`, or
-            `expires_at` (seconds or milliseconds since 1970, or an ISO 8601 time).
+            `expires_at` (seconds or milliseconds since 1970, an ISO 8601 time or an HTTP
+            date). A value that says no time counts as unknown.
         now: the time, in seconds since 1970.
         said: what the service said, for the error.
         where: what was answered, for the error.
@@ -131,12 +133,21 @@ def _expiry(values: dict[str, Any], now: float) -> float | None:
     number = _number(at)
     if number is not None:
         return number / 1000 if number > _SURELY_MILLISECONDS else number
-    if isinstance(at, str) and at:
+    return _moment(at) if isinstance(at, str) else None
+
+
+def _moment(text: str) -> float | None:
+    """Return the time that a text says, in ISO 8601 or as an HTTP date; `None` for other words.
+
+    A form that nobody knows costs no login: without an expiry a token is used until it is refused.
+    """
+    text = text.strip().removesuffix(" UTC").removesuffix(" GMT")
+    for parse in (datetime.fromisoformat, parsedate_to_datetime):
         try:
-            moment = datetime.fromisoformat(at)
-        except ValueError as error:
-            raise ProtocolError(f"expires_at is no time: {at[:40]!r}") from error
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+            moment = parse(text)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, TypeError, OverflowError):
+            continue
     return None
 
 

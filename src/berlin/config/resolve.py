@@ -138,9 +138,10 @@ def _endpoint(
 ) -> Endpoint:
     described = recipe.endpoint
     env = environ if name == ENVIRONMENT_PROVIDER else {}
-    url = given.url or env.get("BERLIN_URL") or mine.url or stored.url() or given.last_url
+    url = given.url or env.get("BERLIN_URL") or mine.url or stored.url()
     if not url and not described.example:
         url = described.url
+    url = url or given.last_url
     if not url:
         variable = "in BERLIN_URL, " if name == ENVIRONMENT_PROVIDER else ""
         raise ConfigurationError(

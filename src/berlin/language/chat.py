@@ -46,7 +46,9 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             has a finish reason.
         messages: what form the conversation takes.
         options: pointer to the object in the body that takes the caller's options; `""` is the
-            body itself. Without it, options are refused, but for `max_tokens`, which is left out.
+            body itself. `"ignore"` leaves them all out, and the header `x-berlin-dropped` names
+            them. Without it, options are refused, but for `max_tokens`, which is left out, and
+            those that a client sends unasked at a value that changes nothing.
         drop: options that clients send anyway and that the service has no place for, such as
             `temperature`: they are left out, and the header `x-berlin-dropped` names them.
         rename: the service's names of options, such as `max_tokens = "maxOutputTokens"`; of a known

@@ -86,6 +86,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
         request_id: the caller's id of this request, which is told to the service.
         session_id: the client's own id of its session, where it sends one; for routing only.
         tenant: the key or account that asks; for routing only.
+        unasked: names of options that the client's dialect always sends, at the values that it
+            sends unasked: they are left out where a service has no place for them.
         stream: whether the answer may come in pieces; `False` matters only to a service whose
             recipe says `stream = "as asked"`.
         whole: whether nothing of the answer is shown before its end, so that one that breaks off
@@ -111,6 +113,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     stream: bool = True
     whole: bool = False
     extra: MaybeExtra = None
+    unasked: frozenset[str] = frozenset()
 
     @classmethod
     def of(

@@ -119,7 +119,7 @@ class Trial:
         try:
             # Anew: another trial in this process may have left a token.
             login = self._auth.log_in(self._provider.send, person)
-            await self._provider.told_safely(login)
+            await self._provider.without_secrets(login)
             answer = Accumulator()
             async for burst in self._provider.bursts(request):
                 for event in burst:

@@ -123,7 +123,7 @@ ITEMS: list[dict[str, Any]] = [
                 "type": "output_text",
                 "text": "I look",
                 "annotations": [{"type": "url_citation", "url": "https://example.com"}],
-                "logprobs": [],
+                "logprobs": [{"token": "I", "logprob": -0.1}],
             },
             {"type": "refusal", "refusal": "no"},
         ],
@@ -409,7 +409,14 @@ def test_clients_of_other_apis_leave_nothing_at_the_service() -> None:
         "reasoning": {"effort": "low"},
         "text": {"format": {"type": "json_object"}},
         "tool_choice": {"type": "function", "name": "weather"},
-        "tools": [{"type": "function", "name": "weather", "parameters": {}, "strict": False}],
+        "tools": [
+            {
+                "type": "function",
+                "name": "weather",
+                "parameters": {"type": "object", "properties": {}},
+                "strict": False,
+            }
+        ],
         "input": [
             {"type": "message", "role": role, "content": [{"type": "input_text", "text": text}]}
             for role, text in (("system", "Be brief"), ("user", "Hello"))
@@ -417,12 +424,20 @@ def test_clients_of_other_apis_leave_nothing_at_the_service() -> None:
     }
 
 
-@pytest.mark.parametrize("option", ["stop", "seed", "logit_bias"])
+@pytest.mark.parametrize("option", ["stop", "logit_bias"])
 def test_an_option_that_this_api_does_not_have_is_refused(option: str) -> None:
     """It is not left out in silence."""
     request = ChatRequest((Message.of("user", "Hello"),), options={option: 1})
     with pytest.raises(InvalidRequestError, match=option):
         sent(FORMAT, request)
+
+
+def test_an_option_that_may_be_left_out_is_named() -> None:
+    """What does not change what is asked for is dropped, and the answer says so."""
+    request = ChatRequest((Message.of("user", "Hello"),), options={"seed": 1, "top_p": 0.5})
+    made = sent(FORMAT, request)
+    assert made.dropped == ("seed",)
+    assert json.loads(made.body)["top_p"] == 0.5
 
 
 def test_an_answer_passes_between_two_ends_of_this_api() -> None:

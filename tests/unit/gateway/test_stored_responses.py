@@ -131,6 +131,24 @@ def test_only_the_owner_may_read_the_file(tmp_path: Path) -> None:
     again.close()
 
 
+def test_a_file_that_is_not_ours_is_an_error_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged file and a link are named, and not written to."""
+    monkeypatch.setattr("berlin.gateway.stored.open.data_path", lambda name: tmp_path / name)
+    path = tmp_path / "responses.sqlite"
+    path.write_bytes(b"not a database, but long enough to be read as one" * 100)
+    before = path.read_bytes()
+    with pytest.raises(ConfigurationError, match="not a database"):
+        open_stored(ResponsesConfig(store="file"))
+    assert path.read_bytes() == before
+    path.unlink()
+    (tmp_path / "other").write_bytes(b"")
+    path.symlink_to(tmp_path / "other")
+    with pytest.raises(ConfigurationError, match="symbolic"):
+        open_stored(ResponsesConfig(store="file"))
+
+
 async def test_a_history_is_all_that_was_said() -> None:
     """The items of a chain come oldest first, input before output."""
     stored = StoredResponses.in_memory()

@@ -18,6 +18,7 @@ from berlin.formats.contract import ClientCall, Exchange
 from berlin.formats.described.decoder import MappedDecoder
 from berlin.formats.described.encoder import MappedEncoder
 from berlin.formats.described.plan import ChatPlan
+from berlin.formats.table import is_neutral
 from berlin.language.chat import ChatMap
 from berlin.language.conversation import ConversationMap
 from berlin.language.step import CompiledStep, read_object
@@ -32,10 +33,12 @@ from berlin.types import (
 )
 from berlin.wire.framings import FRAMINGS
 from berlin.wire.json import encode_body
-from berlin.wire.pointer import get_at, parse_pointer, set_at
+from berlin.wire.pointer import MISSING, get_at, parse_pointer, set_at
 
 # What some clients have to send: a service that takes no options answers as long as it likes.
 LIMITS = frozenset({"max_tokens"})
+IGNORE = "ignore"
+"""`options = "ignore"`: options are left out, instead of refused."""
 
 
 class MappedFormat:
@@ -72,7 +75,8 @@ class MappedFormat:
         steps = (*self.prepare, self.chat)
         self._conversation = ConversationMap(chat.messages, self._plan.used)
         self._carrier = next((s for s in steps if s.used & {"prompt", "messages"}), self.chat)
-        self._options_at = _parse_place(chat.options)
+        self._ignores = chat.options == IGNORE
+        self._options_at = None if self._ignores else _parse_place(chat.options)
         self._rename: dict[str, str] = chat.rename
         self._drop = frozenset(chat.drop)
         if self._options_at is not None and self._carrier.body is None:
@@ -94,6 +98,11 @@ class MappedFormat:
             for path in (body.places if body and self._options_at is not None else ())
             if path[: len(at)] == at
         }
+        # What a client of this wire sends unasked.
+        object_ = get_at(tree, at) if self._options_at is not None else {}
+        self._constants = {
+            name: value for name, value in object_.items() if name not in self._reserved
+        }
 
     def encode_request(self, request: ChatRequest) -> Exchange:
         """Return what is sent, step by step; see `Format`."""
@@ -108,11 +117,11 @@ class MappedFormat:
         for what in ("tools", "response_format"):
             if getattr(request, what):
                 raise InvalidRequestError.about(what, "this service takes only text")
-        dropped = tuple(name for name in request.options if name in self._drop)
+        dropped = tuple(n for n in request.options if self._ignores or n in self._drop)
         if dropped:
-            kept = {n: value for n, value in request.options.items() if n not in self._drop}
+            kept = {n: value for n, value in request.options.items() if n not in dropped}
             request = msgspec.structs.replace(request, options=kept)
-        self._check_options(request.options)
+        self._check_options(request.options, request.unasked)
         values = {
             **self._conversation.encode(request),
             "model": request.model or self._default_model,
@@ -144,7 +153,10 @@ class MappedFormat:
         # A client that names no model sends the default of this wire.
         model = "" if model == self._default_model else model
         given = check_options(self._given_options(body))
-        return ClientCall(ChatRequest(self._conversation.decode(values), model, given))
+        unasked = frozenset(name for name in given if self._is_constant(name, given[name]))
+        return ClientCall(
+            ChatRequest(self._conversation.decode(values), model, given, unasked=unasked)
+        )
 
     def encoder(self, call: ClientCall) -> MappedEncoder:
         """Return an encoder for one answer."""
@@ -175,13 +187,22 @@ class MappedFormat:
             self._place_options(document, request.options)
         return document
 
-    def _check_options(self, options: Mapping[str, Any]) -> None:
+    def _is_constant(self, name: str, value: Any) -> bool:
+        """Whether the template of this wire has an option at just this value."""
+        constant = self._constants.get(self._rename.get(name, name), MISSING)
+        return type(constant) is type(value) and bool(constant == value)
+
+    def _check_options(self, options: Mapping[str, Any], unasked: frozenset[str]) -> None:
         if not options:
             return
         for name in options:
             if self._rename.get(name, name) in self._reserved:
                 raise InvalidRequestError(f"{name} is part of the protocol, not an option")
-        refused = [name for name in options if name not in LIMITS]
+        refused = [
+            name
+            for name, value in options.items()
+            if name not in LIMITS | unasked and not is_neutral(name, value)
+        ]
         if refused and self._options_at is None:
             raise InvalidRequestError(
                 f"this service takes no options, but {', '.join(refused)} was given"

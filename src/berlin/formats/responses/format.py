@@ -10,15 +10,18 @@ from typing import Any
 
 from berlin.errors import BerlinError, InvalidRequestError
 from berlin.formats.contract import ClientCall, Exchange
+from berlin.formats.habits import NO_HABITS, Habits
 from berlin.formats.openai.encoder import encode_error
+from berlin.formats.reasoning import effort_of, reasoning_of
 from berlin.formats.responses import encoder as responses_encoder
 from berlin.formats.responses.decoder import ResponsesDecoder
 from berlin.formats.responses.encoder import ResponsesEncoder
 from berlin.formats.responses.messages import encode_messages
 from berlin.formats.responses.request import ResponsesCall, Sent, build_call, read_request
-from berlin.formats.responses.table import DIALECT
+from berlin.formats.responses.table import DIALECT, TABLE
 from berlin.formats.responses.tools import encode_choice, encode_tools
-from berlin.types import ChatRequest, ChatResponse, HttpRequest, ResponseFormat, extra_of
+from berlin.formats.table import Carrier
+from berlin.types import ChatRequest, ChatResponse, HttpRequest, ResponseFormat
 from berlin.wire.json import encode_body, loads
 from berlin.wire.status import EXPLANATIONS, describe_error
 
@@ -28,9 +31,6 @@ RESPONSES_PATH = "/responses"
 RESERVED = frozenset(
     {*("input", "instructions", "messages", "model", "stream", "tools", "tool_choice", "text")}
 )
-
-# What this API has no word for.
-REFUSED = frozenset({"stop", "seed", "logit_bias", "min_p"})
 
 RENAMED = {"max_tokens": "max_output_tokens", "max_completion_tokens": "max_output_tokens"}
 
@@ -46,6 +46,7 @@ class ResponsesFormat:
         path: where the request is posted, below the endpoint's URL.
         defaults: members of the body that a request may override.
         rename: the service's names of options.
+        habits: what this service does differently.
         keep: takes each whole response, before its client hears of the end.
     """
 
@@ -58,42 +59,50 @@ class ResponsesFormat:
         path: str = RESPONSES_PATH,
         defaults: Mapping[str, Any] | None = None,
         rename: Mapping[str, str] | None = None,
+        habits: Habits = NO_HABITS,
         keep: Keep | None = None,
     ) -> None:
         self._default_model = default_model
         self._path = path
         self._defaults = dict(defaults or {})
         self._rename = {**RENAMED, **(rename or {})}
+        self._habits = habits
         self._keep = keep
 
     def encode_request(self, request: ChatRequest) -> Exchange:
         """Return what is sent; see `Format`."""
         yield from ()  # nothing has to be prepared
-        instructions, items = encode_messages(request.messages, request.tools)
+        carrier = Carrier(TABLE)
+        streams = self._habits.streams(request.stream)
+        instructions, items = encode_messages(request.messages, request.tools, carrier)
         document: dict[str, Any] = {
             # This API stores what it is sent unless told otherwise: only its own clients know.
             **({} if _is_ours(request) else {"store": False}),
             **self._defaults,
-            **extra_of(request.extra, DIALECT),
+            **carrier.own(request.extra),
             "model": request.model or self._default_model,
             "input": items,
-            "stream": True,
+            "stream": streams,
         }
         if instructions:
             document["instructions"] = "\n\n".join(instructions)
         for name, value in request.options.items():
-            self._place_option(name, value, document)
+            if carrier.takes(name, value):
+                self._place_option(name, value, document)
         if request.tools:
-            document["tools"] = encode_tools(request.tools)
+            document["tools"] = encode_tools(request.tools, carrier)
             document["tool_choice"] = encode_choice(request.tool_choice, request.tools)
         if request.parallel_tool_calls is not None:
             document["parallel_tool_calls"] = request.parallel_tool_calls
         if request.response_format is not None:
             chosen = _encode_format(request.response_format)
+            carrier.own(request.response_format.extra, "response_format.")
             document["text"] = {**document.get("text", {}), "format": chosen}
-        _place_reasoning(request, document)
-        headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
-        return HttpRequest("POST", self._path, headers, body=encode_body(document))
+        _place_reasoning(request, document, carrier)
+        accept = "text/event-stream" if streams else "application/json"
+        headers = {"Content-Type": "application/json", "Accept": accept}
+        body = encode_body(document)
+        return HttpRequest("POST", self._path, headers, body=body, dropped=carrier.dropped)
 
     def decoder(self) -> ResponsesDecoder:
         """Return a decoder for one answer."""
@@ -129,15 +138,11 @@ class ResponsesFormat:
     def _place_option(self, name: str, value: Any, document: dict[str, Any]) -> None:
         if name in RESERVED:
             raise InvalidRequestError(f"{name} is part of the protocol, not an option")
-        if name in REFUSED and name not in self._rename:
-            raise InvalidRequestError.about(
-                name, "this service has no option of that name; leave it out"
-            )
         match name:
             case "verbosity":
                 document["text"] = {**document.get("text", {}), "verbosity": value}
             case "reasoning_effort":
-                document["reasoning"] = {**document.get("reasoning", {}), "effort": value}
+                pass  # with the other words for reasoning
             case _:
                 document[self._rename.get(name, name)] = value
 
@@ -159,12 +164,12 @@ def _encode_format(wanted: ResponseFormat) -> dict[str, Any]:
     return {**encoded, "description": wanted.description} if wanted.description else encoded
 
 
-def _place_reasoning(request: ChatRequest, document: dict[str, Any]) -> None:
-    wanted = request.reasoning
+def _place_reasoning(request: ChatRequest, document: dict[str, Any], carrier: Carrier) -> None:
+    wanted = reasoning_of(request)
     if wanted is None:
         return
-    reasoning = {**document.get("reasoning", {}), **extra_of(wanted.extra, DIALECT)}
-    if wanted.effort:
-        reasoning["effort"] = wanted.effort
+    reasoning = {**document.get("reasoning", {}), **carrier.own(wanted.extra)}
+    if effort := effort_of(wanted):
+        reasoning["effort"] = effort
     if reasoning:
         document["reasoning"] = reasoning

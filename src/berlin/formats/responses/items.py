@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from berlin.errors import InvalidRequestError
 from berlin.formats.responses.opaque import Opaque, unseal
-from berlin.formats.responses.table import DIALECT
+from berlin.formats.responses.table import DIALECT, is_said
 from berlin.formats.responses.tools import flat_name
 from berlin.types import (
     Extra,
@@ -244,5 +244,9 @@ def _decode_file(part: Item, param: str) -> FilePart:
 
 def _rest(item: Item, *known: str) -> Extra | None:
     """Return the members that the hub has no word for."""
-    members = {k: v for k, v in item.items() if k not in known and k != "type"}
+    members = {
+        name: value
+        for name, value in item.items()
+        if name not in known and name != "type" and is_said(name, value)
+    }
     return Extra(DIALECT, members) if members else None

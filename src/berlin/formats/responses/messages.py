@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from berlin.errors import InvalidRequestError
+from berlin.formats.data_urls import parse_data_url
 from berlin.formats.responses.table import DIALECT
+from berlin.formats.table import Carrier
 from berlin.types import (
     FilePart,
     ImagePart,
@@ -24,89 +26,22 @@ from berlin.wire.json import loads
 
 
 def encode_messages(
-    messages: Iterable[Message], tools: Iterable[Tool]
+    messages: Iterable[Message], tools: Iterable[Tool], carrier: Carrier
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """Return the instructions that the client gave as such, and the items of all other messages.
 
     Raises:
         InvalidRequestError: if a part cannot be sent in this dialect.
     """
-    own = {tool.name: extra_of(tool.extra, DIALECT) for tool in tools}
+    writer = _Writer(tools, carrier)
     instructions: list[str] = []
     items: list[dict[str, Any]] = []
     for message in messages:
-        members = extra_of(message.extra, DIALECT)
-        if members.get("instructions"):
+        if extra_of(message.extra, DIALECT).get("instructions"):
             instructions.append(message.text)
-        elif message.role == "tool":
-            items += _encode_results(message.parts)
-        elif message.role == "assistant":
-            items += _encode_turn(message.parts, own)
         else:
-            content = [_encode_part(part) for part in message.parts]
-            items.append({"type": "message", "role": message.role, "content": content, **members})
+            items += writer.encode(message)
     return instructions, items
-
-
-def _encode_results(parts: Iterable[Part]) -> Iterator[dict[str, Any]]:
-    for part in parts:
-        match part:
-            case ToolResultPart():
-                output: Any = part.content
-                if part.parts:
-                    output = [_encode_part(one) for one in part.parts]
-                members = extra_of(part.extra, DIALECT)
-                head = {"type": "function_call_output", "call_id": part.id}
-                yield {**head, "output": output, **members}
-            case TextPart() | ImagePart() | FilePart():
-                yield {"type": "message", "role": "user", "content": [_encode_part(part)]}
-            case OpaquePart() if extra_of(part.extra, DIALECT):
-                yield dict(part.extra.members)
-
-
-def _encode_turn(parts: Iterable[Part], own: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Give the items of what the model said and asked for."""
-    said: dict[str, Any] | None = None
-    for part in parts:
-        if isinstance(part, TextPart):
-            members = extra_of(part.extra, DIALECT)
-            if said is None or "item" in members:
-                if said is not None:
-                    yield said
-                head = {"type": "message", "role": "assistant"}
-                said = {**head, "content": [], **members.get("item", {})}
-            said["content"].append(_encode_said(part))
-            continue
-        if said is not None:
-            yield said
-            said = None
-        match part:
-            case ReasoningPart() if members := extra_of(part.extra, DIALECT):
-                yield {"type": "reasoning", "summary": [], **members}
-            case ToolCallPart():
-                yield _encode_call(part, own.get(part.name, {}))
-            case OpaquePart() if members := extra_of(part.extra, DIALECT):
-                yield dict(members)
-    if said is not None:
-        yield said
-
-
-def _encode_said(part: TextPart) -> dict[str, Any]:
-    members = {k: v for k, v in extra_of(part.extra, DIALECT).items() if k != "item"}
-    if members.get("type") == "refusal":
-        return {"type": "refusal", "refusal": part.text}
-    return {"type": "output_text", "text": part.text, "annotations": [], **members}
-
-
-def _encode_call(call: ToolCallPart, tool: dict[str, Any]) -> dict[str, Any]:
-    members = extra_of(call.extra, DIALECT)
-    named: dict[str, Any] = {"call_id": call.id, "name": tool.get("name", call.name)}
-    if "namespace" in tool:
-        named["namespace"] = tool["namespace"]["name"]
-    is_custom = members.get("type", tool.get("type")) == "custom_tool_call"
-    if is_custom or tool.get("type") == "custom":
-        return {"type": "custom_tool_call", **named, "input": input_of(call.arguments), **members}
-    return {"type": "function_call", **named, "arguments": call.arguments, **members}
 
 
 def input_of(arguments: str) -> str:
@@ -121,29 +56,138 @@ def input_of(arguments: str) -> str:
     return arguments
 
 
-def _encode_part(part: Part) -> dict[str, Any]:
-    match part:
-        case TextPart():
-            return {"type": "input_text", "text": part.text, **extra_of(part.extra, DIALECT)}
-        case ImagePart():
-            members = extra_of(part.extra, DIALECT)
-            return {"type": "input_image", "image_url": part.url, "detail": "auto", **members}
-        case FilePart():
-            return _encode_file(part)
-        case OpaquePart() if members := extra_of(part.extra, DIALECT):
-            return dict(members)
-    raise InvalidRequestError.about("messages", "a part of one cannot be sent to this service")
+class _Writer:
+    def __init__(self, tools: Iterable[Tool], carrier: Carrier) -> None:
+        self._tools = {tool.name: extra_of(tool.extra, DIALECT) for tool in tools}
+        self._carrier = carrier
 
+    def encode(self, message: Message) -> Iterator[dict[str, Any]]:
+        """Give the items that a message is."""
+        members = self._carrier.own(message.extra, "messages.")
+        match message.role:
+            case "tool":
+                yield from self._encode_results(message.parts)
+            case "assistant":
+                yield from self._encode_turn(message.parts)
+            case role:
+                content = [item for part in message.parts for item in self._encode_part(part)]
+                yield {"type": "message", "role": role, "content": content, **members}
 
-def _encode_file(part: FilePart) -> dict[str, Any]:
-    members = dict(extra_of(part.extra, DIALECT))
-    if members.get("type") == "input_audio":
-        return members
-    file: dict[str, Any] = {"type": "input_file", **members}
-    if part.name:
-        file["filename"] = part.name
-    if part.file_id:
-        file["file_id"] = part.file_id
-    else:
-        file["file_data" if part.url.startswith("data:") else "file_url"] = part.url
-    return file
+    def _encode_results(self, parts: Iterable[Part]) -> Iterator[dict[str, Any]]:
+        for part in parts:
+            match part:
+                case ToolResultPart():
+                    yield self._encode_result(part)
+                case OpaquePart() if members := extra_of(part.extra, DIALECT):
+                    yield dict(members)
+                case _:
+                    content = list(self._encode_part(part))
+                    if content:
+                        yield {"type": "message", "role": "user", "content": content}
+
+    def _encode_result(self, result: ToolResultPart) -> dict[str, Any]:
+        members = self._carrier.own(result.extra, "tool_results.")
+        output: Any = [item for part in result.parts for item in self._encode_part(part)]
+        if not output:
+            output = result.content
+        if result.is_error and isinstance(output, str):
+            # This API has no word for it: without one, the model takes it for a result.
+            output = f"Error: {output}"
+        head = {"type": "function_call_output", "call_id": result.id}
+        return {**head, "output": output, **members}
+
+    def _encode_turn(self, parts: Iterable[Part]) -> Iterator[dict[str, Any]]:
+        """Give the items of what the model said and asked for."""
+        said: dict[str, Any] | None = None
+        for part in parts:
+            if isinstance(part, TextPart):
+                members = extra_of(part.extra, DIALECT)
+                if said is None or "item" in members:
+                    if said is not None:
+                        yield said
+                    head = {"type": "message", "role": "assistant"}
+                    said = {**head, "content": [], **members.get("item", {})}
+                said["content"].append(self._encode_said(part))
+                continue
+            if said is not None:
+                yield said
+                said = None
+            yield from self._encode_made(part)
+        if said is not None:
+            yield said
+
+    def _encode_said(self, part: TextPart) -> dict[str, Any]:
+        own = self._carrier.own(part.extra, "content.")
+        members = {k: v for k, v in own.items() if k != "item"}
+        is_refusal = part.extra is not None and part.extra.members.get("refusal")
+        if is_refusal or members.get("type") == "refusal":
+            return {"type": "refusal", "refusal": part.text}
+        return {"type": "output_text", "text": part.text, "annotations": [], **members}
+
+    def _encode_made(self, part: Part) -> Iterator[dict[str, Any]]:
+        match part:
+            case ReasoningPart():
+                if members := extra_of(part.extra, DIALECT):
+                    yield {"type": "reasoning", "summary": [], **members}
+                elif part.text:
+                    # Only the service that reasoned can read its reasoning.
+                    self._carrier.drop("messages.reasoning")
+            case ToolCallPart():
+                yield self._encode_call(part)
+            case OpaquePart():
+                known = self._carrier.opaque(part)
+                if not isinstance(known, str):
+                    yield dict(known)
+                elif known:
+                    yield {
+                        "type": "message",
+                        "role": "assistant",
+                        "content": [{"type": "output_text", "text": known, "annotations": []}],
+                    }
+
+    def _encode_call(self, call: ToolCallPart) -> dict[str, Any]:
+        members = self._carrier.own(call.extra, "tool_calls.")
+        tool: Mapping[str, Any] = self._tools.get(call.name, {})
+        named: dict[str, Any] = {"call_id": call.id, "name": tool.get("name", call.name)}
+        if "namespace" in tool:
+            named["namespace"] = tool["namespace"]["name"]
+        is_custom = members.get("type", tool.get("type")) in ("custom", "custom_tool_call")
+        if is_custom:
+            text = input_of(call.arguments)
+            return {"type": "custom_tool_call", **named, "input": text, **members}
+        return {"type": "function_call", **named, "arguments": call.arguments, **members}
+
+    def _encode_part(self, part: Part) -> Iterator[dict[str, Any]]:
+        match part:
+            case TextPart():
+                members = self._carrier.own(part.extra, "content.")
+                yield {"type": "input_text", "text": part.text, **members}
+            case ImagePart():
+                members = self._carrier.own(part.extra, "content.")
+                yield {"type": "input_image", "image_url": part.url, "detail": "auto", **members}
+            case FilePart():
+                yield self._encode_file(part)
+            case OpaquePart():
+                known = self._carrier.opaque(part)
+                if not isinstance(known, str):
+                    yield dict(known)
+                elif known:
+                    yield {"type": "input_text", "text": known}
+            case ReasoningPart() | ToolCallPart() | ToolResultPart():
+                raise InvalidRequestError.about("messages", "reasoning and calls are the model's")
+
+    def _encode_file(self, part: FilePart) -> dict[str, Any]:
+        members = dict(self._carrier.own(part.extra, "content."))
+        if members.get("type") == "input_audio":
+            return members
+        file: dict[str, Any] = {"type": "input_file", **members}
+        if part.file_id:
+            return {**file, "file_id": part.file_id}
+        data = parse_data_url(part.url)
+        if data is None:
+            return {**file, "file_url": part.url, **({"filename": part.name} if part.name else {})}
+        kind, _, subtype = data.media_type.partition("/")
+        if kind == "audio":
+            audio = {"data": data.base64, "format": {"mpeg": "mp3"}.get(subtype, subtype)}
+            return {"type": "input_audio", "input_audio": audio}
+        return {**file, "filename": part.name or f"document.{subtype}", "file_data": part.url}

@@ -24,7 +24,13 @@ from berlin.formats.client_request import (
 )
 from berlin.formats.contract import ClientCall
 from berlin.formats.responses.items import Item, decode_items
-from berlin.formats.responses.table import CONSUMED, DIALECT, TRANSLATED, check_refused
+from berlin.formats.responses.table import (
+    CONSUMED,
+    DIALECT,
+    TRANSLATED,
+    check_refused,
+    is_said,
+)
 from berlin.formats.responses.tools import decode_choice, decode_tools
 from berlin.types import ChatRequest, Extra, Message, Reasoning, ResponseFormat, TextPart
 from berlin.wire.json import encode_body
@@ -113,7 +119,7 @@ def read_request(body: bytes) -> Sent:
         if name not in TRANSLATED
     }
     check_refused(members)
-    kept = {k: v for k, v in members.items() if k not in CONSUMED and v is not None}
+    kept = {k: v for k, v in members.items() if k not in CONSUMED and is_said(k, v)}
     return Sent(sent, _read_input(sent), kept, _echo(sent, members))
 
 

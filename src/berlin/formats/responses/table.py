@@ -1,6 +1,7 @@
-"""What each member of a request means here: one place for what is refused, and for what is not.
+"""What becomes of the members of the Responses API in another dialect, and what is refused here.
 
-Source: OpenAI's API reference and the Open Responses specification.
+Source: OpenAI's API reference (its models in openai-python 3.57), the Open Responses specification,
+and what Codex 0.171 sends (2026-11).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from berlin.errors import InvalidRequestError
+from berlin.formats.table import Table
 
 DIALECT = "responses"
 
@@ -19,7 +21,7 @@ TRANSLATED = frozenset(
         *("presence_penalty", "frequency_penalty", "previous_response_id"),
     }
 )
-"""Members that every service understands, or that the gateway itself carries out."""
+"""Members that the hub has a word for, or that the gateway itself carries out."""
 
 CONSUMED = frozenset({"background", "conversation", "prompt", "client_metadata", "stream_options"})
 """Members that end here: they are refused, or say something about the client or the transfer."""
@@ -30,13 +32,81 @@ _REFUSED: Mapping[str, str] = {
     "prompt": "prompt templates are not kept here; send instructions and input",
 }
 
-# Whatever else a client sends (`store`, `include`, `metadata`, `truncation`, `service_tier`,
-# `prompt_cache_key`, `top_logprobs`, `max_tool_calls` …) goes unchanged to a service of this
-# dialect; to others it is dropped, because it changes neither the text nor the calls.
+TABLE = Table(
+    DIALECT,
+    own={
+        # The request. What is not listed is dropped: it says how an answer is made, stored or
+        # billed, and not what is asked for.
+        "include": "translated",  # encrypted reasoning is always included
+        "metadata": "translated",  # kept with the response, and part of it
+        "store": "translated",  # carried out by the gateway
+        "summary": "translated",  # reasoning is always shown as a summary
+        "prompt_cache_key": "dropped",
+        "truncation": "dropped",
+        # Messages and items.
+        "messages.id": "translated",
+        "messages.instructions": "translated",
+        "messages.phase": "dropped",
+        "messages.status": "translated",
+        "content.annotations": "dropped",
+        "content.detail": "dropped",
+        "content.input_audio": "translated",
+        "content.item": "translated",
+        "content.logprobs": "dropped",
+        "content.type": "translated",
+        "content.type.additional_tools": "translated",
+        # What a service did itself has become text of its answer.
+        "content.type.code_interpreter_call": "dropped",
+        "content.type.file_search_call": "dropped",
+        "content.type.image_generation_call": "dropped",
+        "content.type.mcp_call": "dropped",
+        "content.type.mcp_list_tools": "dropped",
+        "content.type.tool_search_call": "dropped",
+        "content.type.tool_search_output": "dropped",
+        "content.type.web_search_call": "dropped",
+        "reasoning.content": "translated",
+        "reasoning.encrypted_content": "dropped",
+        "reasoning.id": "translated",
+        "reasoning.status": "translated",
+        "reasoning.summary": "translated",
+        "tool_calls.id": "translated",
+        "tool_calls.status": "translated",
+        "tool_calls.type": "translated",
+        "tool_results.id": "translated",
+        "tool_results.status": "translated",
+        "tool_results.type": "translated",
+        "tools.description": "translated",
+        "tools.format": "translated",
+        "tools.name": "translated",
+        "tools.namespace": "translated",
+        "tools.type": "translated",
+    },
+    lacks={
+        "logit_bias": "refused",
+        "stop": "refused",
+        "min_p": "dropped",
+        "seed": "dropped",
+    },
+    shares=frozenset(
+        {
+            *("metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier"),
+            *("service_tier", "store", "user", "content.detail"),
+        }
+    ),
+)
 
-HOSTED_BY_CLIENT = frozenset({"local_shell", "shell", "apply_patch"})
-"""Tools of this API's own that the client runs; all other types but functions run at the service.
-"""
+NEUTRAL: Mapping[str, Any] = {
+    "service_tier": "default",
+    "truncation": "disabled",
+    "annotations": [],
+    "logprobs": [],
+}
+"""Values that ask for nothing in this API: its clients send them unasked."""
+
+
+def is_said(name: str, value: Any) -> bool:
+    """Tell whether a member says anything at this value."""
+    return value is not None and not (name in NEUTRAL and value == NEUTRAL[name])
 
 
 def check_refused(members: Mapping[str, Any]) -> None:

@@ -15,7 +15,9 @@ from msgspec import Raw
 
 from berlin.errors import InvalidRequestError
 from berlin.formats.client_request import decode_member
+from berlin.formats.function_tools import complete_schema
 from berlin.formats.responses.table import DIALECT
+from berlin.formats.table import Carrier
 from berlin.types import Extra, Tool, extra_of
 from berlin.wire.json import encode_body, loads
 
@@ -83,18 +85,17 @@ def flat_name(namespace: str, name: str) -> str:
     return f"{flat[: MAX_NAME_CHARS - 9]}_{mark}"
 
 
-def encode_tools(tools: Iterable[Tool]) -> list[dict[str, Any]]:
+def encode_tools(tools: tuple[Tool, ...], carrier: Carrier) -> list[dict[str, Any]]:
     """Return the list for a service of this dialect, with namespaces as they were.
 
     Raises:
-        InvalidRequestError: if the schema of a tool is not JSON.
+        InvalidRequestError: if the schema of a tool is not JSON, or no tool is left.
     """
     encoded: list[dict[str, Any]] = []
-    for tool in tools:
-        members = extra_of(tool.extra, DIALECT)
+    for tool in carrier.tools(tools):
+        members = carrier.own(tool.extra, "tools.")
         if tool.hosted:
-            if members:
-                encoded.append(dict(members))
+            encoded.append(dict(members))
             continue
         one = _encode_tool(tool, members)
         namespace = members.get("namespace")
@@ -197,13 +198,14 @@ def _encode_tool(tool: Tool, members: Mapping[str, Any]) -> dict[str, Any]:
     own = {k: v for k, v in members.items() if k not in ("namespace", "name")}
     if own.get("type") == "custom":
         return {"type": "custom", "name": tool.name, **own}
+    from_here = tool.extra is not None and tool.extra.dialect == DIALECT
+    schema = loads(tool.parameters)
     encoded: dict[str, Any] = {
         "type": "function",
         "name": tool.name,
-        "parameters": loads(tool.parameters),
+        "parameters": schema if from_here else complete_schema(schema),
         **own,
     }
-    from_here = tool.extra is not None and tool.extra.dialect == DIALECT
     if tool.strict is not None or not from_here:
         # Unless it is said, this API takes every schema for a strict one; others do not.
         encoded["strict"] = bool(tool.strict)

@@ -120,8 +120,10 @@ class SqliteEngine:
 def _open(path: Path | None) -> sqlite3.Connection:
     if path is not None:
         make_private_folder(path.parent)
-        # Only its owner may read it: it is made so, before anything is in it.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        # Only its owner may read it: it is made so, before anything is in it, and never through a
+        # link.
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        os.close(os.open(path, flags, 0o600))
     database = sqlite3.connect(path or ":memory:", timeout=BUSY_TIMEOUT_S, check_same_thread=False)
     if path is not None:
         database.execute("PRAGMA journal_mode = WAL")

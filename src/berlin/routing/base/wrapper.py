@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from berlin.providers.contract import Provider
 from berlin.providers.facade import ChatProvider
 from berlin.types import ChatRequest, Timeouts
@@ -41,8 +43,22 @@ class Wrapper(ChatProvider):
         """Return what a request needs and this provider is known not to have; `""` for nothing."""
         return lacks(self.inner, request)
 
+    async def models(self) -> tuple[str, ...]:
+        """Return the models that the inner provider has; see `ChatProvider.models`."""
+        return await self.inner.models() if isinstance(self.inner, ChatProvider) else ()
+
+    async def check(self) -> None:
+        """Check that requests can be sent; see `ChatProvider.check`."""
+        if isinstance(self.inner, ChatProvider):
+            await self.inner.check()
+
+    def watch_logins(self, observe: Callable[[str], None]) -> None:
+        """Call a function after each login of the inner provider."""
+        if isinstance(self.inner, ChatProvider):
+            self.inner.watch_logins(observe)
+
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Close connections. Another request opens new ones."""
         await self.inner.aclose()
 
 

@@ -1,0 +1,120 @@
+"""One attempt at a chat, with one token: what is sent for it, and what its statuses mean."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import partial
+from typing import NamedTuple, TypeAlias
+
+import msgspec
+
+from berlin.auth.contract import Authenticator
+from berlin.errors import AuthenticationError, BerlinError, EmptyResponseError
+from berlin.formats.contract import Exchange, Format
+from berlin.providers.body import Body, PolledBody
+from berlin.providers.stopwatch import Stopwatch
+from berlin.transport import Answer, Sender
+from berlin.types import HttpRequest, HttpResponse, Secret
+from berlin.wire.status import error_from_answer
+
+MAX_ERROR_BODY_BYTES = 64 * 1024
+
+Opening: TypeAlias = tuple[HttpRequest, Exchange | None]
+"""The first request of an exchange, and the rest of it."""
+
+
+class Attempt(NamedTuple):
+    """One attempt.
+
+    Attributes:
+        transport: the way to the endpoint.
+        auth: how requests carry the token.
+        format: how answers are read.
+        token: the token.
+        watch: the limits on time.
+        connect_timeout: seconds to connect.
+        request_id: the caller's id of the request; `""` if there is none.
+    """
+
+    transport: Sender
+    auth: Authenticator
+    format: Format
+    token: Secret | None
+    watch: Stopwatch
+    connect_timeout: float
+    request_id: str
+
+    async def ask(self, opening: Opening) -> tuple[Body, HttpRequest]:
+        """Send the requests before the chat, then the chat; return its answer and itself.
+
+        Raises:
+            BerlinError: if one of them fails.
+        """
+        call, exchange = opening
+        while exchange is not None:
+            self.watch.restart()
+            answer = await self.watch.wait(self.fetch(call))
+            try:
+                call = exchange.send(answer)
+            except StopIteration as done:
+                call, exchange = done.value, None
+        self.watch.restart()
+        if self.format.poll_s is not None:
+            return PolledBody(partial(self.fetch, call), self.format.poll_s), call
+        return await self.watch.wait(self._send(call)), call
+
+    async def follow_up(self, call: HttpRequest) -> None:
+        """Send the requests after the answer; whether they succeed no longer matters."""
+        for request in call.after:
+            with contextlib.suppress(BerlinError):
+                await self.watch.wait(self.fetch(request))
+
+    async def fetch(self, request: HttpRequest) -> HttpResponse:
+        """Send one request, and return its whole answer. Raises BerlinError."""
+        response = await self._send(request)
+        try:
+            return await response.whole()
+        finally:
+            response.close()
+
+    async def _send(self, request: HttpRequest) -> Answer:
+        """Send a request with its token, and return an answer that is a success."""
+        attached = self.auth.attach(request, self.token)
+        if self.request_id:
+            named = {**attached.headers, "X-Request-ID": self.request_id}
+            attached = msgspec.structs.replace(attached, headers=named)
+        response = await self.transport.open(attached, self.connect_timeout)
+        if 200 <= response.status < 300 and response.status not in (204, 205):
+            return response
+        try:
+            raise await self._error_of(response)
+        finally:
+            response.close()
+
+    async def _error_of(self, response: Answer) -> BerlinError:
+        """Return the error for an answer that is not a success."""
+        status = response.status
+        if status in (204, 205):
+            return EmptyResponseError(f"the service answers {status}: no content", status=status)
+        answer = await response.whole(MAX_ERROR_BODY_BYTES)
+        said = self.format.describe_error(answer.body)
+        error = error_from_answer(status, answer.headers, said)
+        # A page for people, of the service or of something in front of it, may show anything.
+        error.private = answer.body.lstrip()[:1] == b"<"
+        if status in (302, 303) and self.auth.is_browser_session:
+            return LoginPageError(error)
+        if status in self.auth.rejected_statuses:
+            return AuthenticationError(error.message, status=status)
+        return error
+
+
+class LoginPageError(AuthenticationError):
+    """An answer that is a page, or leads to one: how browsers learn that a session has ended.
+
+    Attributes:
+        cause: the error to raise if another login does not help.
+    """
+
+    def __init__(self, cause: BerlinError) -> None:
+        super().__init__(cause.message, status=cause.status)
+        self.cause = cause
