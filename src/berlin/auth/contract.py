@@ -141,11 +141,8 @@ class Authenticator:
         credentials: what the user brings; `None` if only a given token is to be used.
         source: where the token is kept.
         rejected_statuses: the statuses that mean: the token is no longer good.
-<<<<<<< HEAD
-        url: the endpoint's URL, which a signature covers.
-=======
         variables: the environment variables in which the credentials may be, by name.
->>>>>>> trunk
+        url: the endpoint's URL, which a signature covers.
 
     Attributes:
         observe: called after each login, with `ok` or the code of the error.
@@ -158,11 +155,8 @@ class Authenticator:
         credentials: Credentials | None,
         source: TokenSource,
         rejected_statuses: tuple[int, ...] = (401,),
-<<<<<<< HEAD
-        url: str = "",
-=======
         variables: Mapping[str, str] | None = None,
->>>>>>> trunk
+        url: str = "",
     ) -> None:
         self._url = url
         self.source = source

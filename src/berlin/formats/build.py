@@ -50,11 +50,7 @@ def _known(chat: ChatMap, default_model: str) -> tuple[Format, str]:
             from berlin.formats.responses.format import RESPONSES_PATH, ResponsesFormat
 
             path = chat.path or RESPONSES_PATH
-<<<<<<< HEAD
-            return ResponsesFormat(default_model, path, chat.json, rename), path
-=======
-            return ResponsesFormat(default_model, path, chat.json, chat.rename, habits)
->>>>>>> trunk
+            return ResponsesFormat(default_model, path, chat.json, rename, habits), path
         case "anthropic-messages":
             from berlin.formats.anthropic.format import MESSAGES_PATH, AnthropicMessagesFormat
 

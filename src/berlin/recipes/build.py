@@ -60,11 +60,8 @@ def build_provider(
         credentials,
         shared_source(key, shared),
         described.rejected_statuses,
-<<<<<<< HEAD
-        endpoint.url,
-=======
         recipe.environment,
->>>>>>> trunk
+        endpoint.url,
     )
     transport = record(Transport(endpoint, USER_AGENT))
     return HttpProvider(recipe.name, transport, auth, chat, timeouts), auth
