@@ -183,6 +183,10 @@ class CompiledStream:
         self.error = _pointers(stream.error)
         self.error_message = _pointers(stream.error_message)
         self.error_code = _pointers(stream.error_code)
+        self._compile()
+
+    def _compile(self) -> None:
+        """Make the readers of all pointers."""
         # What is looked for in every object, and what only in one without text.
         more = {
             *self.reasoning,
@@ -201,7 +205,7 @@ class CompiledStream:
             for pointer in (*self.error_message, *self.error_code)
             if not any(_is_other_form(pointer, text) for text in texts)
         }
-        self.text_of = _pointers(stream.text_of)
+        self.text_of = _pointers(self.described.text_of)
         more |= set(self.text_of)
         document: CompiledDocument | AnyDocument
         if any(map(is_special, (*texts, *more, *self.error_message, *self.error_code))):

@@ -68,9 +68,9 @@ def write_draft(
     """
     request = chat.request
     before, between = before or [], between or []
+    logins = [login] if login is not None else []
     auth = guess_key(request) if login is None else guess_login(login, request, before)
-    all_sent = [*before, *([login] if login is not None else []), *between, chat]
-    secrets = auth.secrets | held_secrets(all_sent)
+    secrets = auth.secrets | held_secrets([*before, *logins, *between, chat])
     auth = msgspec.structs.replace(auth, secrets=secrets)
     prompt = prompt or find_prompt(request)
     tree: dict[str, Any] = {
@@ -93,11 +93,14 @@ def write_draft(
         taken = {value: n for step in prepare for n, value in step.taken.items()}
         asked = guess_request(request, prompt, auth.secrets, taken)
         tree["chat"] = {**asked.chat, "stream": guess.stream}
-        marks = _follow_marks(request, auth, login, before)
-        if marks:
-            tree["chat"]["headers"] = {**tree["chat"].get("headers", {}), **marks}
-        if prepare:
-            tree["chat"]["prepare"] = [step.table for step in prepare]
+        more = {
+            "headers": {
+                **asked.chat.get("headers", {}),
+                **_follow_marks(request, auth, login, before),
+            },
+            "prepare": [step.table for step in prepare],
+        }
+        tree["chat"] |= {key: value for key, value in more.items() if value}
         notes |= asked.notes
         notes |= {("chat", "stream", key): note for key, note in guess.notes.items()}
         model, answer, left_out = asked.model, guess.answer.text, asked.left_out
