@@ -14,7 +14,7 @@ export UV_NO_PROGRESS := 1
 # Compiled on install: an uncompiled import is several times slower.
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --compile-bytecode
 
-.PHONY: help chat test test-services test-heavy agents check format guarantees soak bench instructions reference lock clean
+.PHONY: help chat test test-services test-heavy agents check format guarantees soak bench bench-routing instructions reference lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -91,6 +91,9 @@ soak: $(VENV)/.dev ## 20,000 requests to a gateway, a quarter of whose clients l
 
 bench: $(VENV)/.dev ## measure Berlin beside its limit and its peers, and write docs/performance.md
 	@$(BIN)/python bench/run.py $(BENCH)
+
+bench-routing: $(VENV)/.dev ## play one bad hour for each way of routing, and write the table of docs/routing.md
+	@PYTHONPATH=tests $(BIN)/python bench/routing.py
 
 instructions: $(VENV)/.dev ## count the instructions of a fixed load; they may not grow
 	@sh tests/system_packages.sh

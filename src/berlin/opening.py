@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Self
@@ -23,7 +24,7 @@ from berlin.config import (
 from berlin.config.classes import make_of_class
 from berlin.config.compose import compose
 from berlin.errors import ConfigurationError, InvalidRequestError
-from berlin.providers.contract import Burst, Bursts
+from berlin.providers.contract import Burst, Bursts, Provider
 from berlin.providers.embeddings import Embedder, embed
 from berlin.providers.facade import ChatProvider
 from berlin.recipes.build import build_provider
@@ -51,11 +52,38 @@ def open_provider(
     Raises:
         ConfigurationError: if there is none of that name, or its settings are wrong.
     """
+    if name in config.models:
+        _refuse_settings(name, given, max_retries)
+        return _open_model(name, config)
     mine = find_provider(name, config)
     if mine.class_ is not None:
         _refuse_settings(name, given, max_retries)
         return make_of_class(name, mine.class_, mine.options)
     return RecipeProvider(resolve_settings(name, config, given), max_retries)
+
+
+def _open_model(name: str, config: Config) -> ChatProvider:
+    """Return a model that is made of several providers."""
+    # Only those who have such models load the wrappers.
+    from berlin.config.models.routes import Routes
+    from berlin.config.models.shared import open_shared
+    from berlin.routing.shared.closing import WithShared
+
+    opened: dict[str, Provider] = {}
+
+    def open_once(name: str) -> Provider:
+        if name not in opened:
+            opened[name] = without_retries(open_provider(name, config))
+        return opened[name]
+
+    shared = open_shared(config.shared)
+    model = Routes(config, open_once, shared).open(name)
+    return model if shared is None else WithShared(model, shared)
+
+
+def without_retries(provider: Provider) -> Provider:
+    """Return a provider for wrappers that decide when to ask again; it shares all with its own."""
+    return provider.once() if isinstance(provider, RecipeProvider) else provider
 
 
 def _refuse_settings(name: str, given: Overrides, max_retries: int | None) -> None:
@@ -91,8 +119,8 @@ class RecipeProvider(ChatProvider):
             settings.tokens,
         )
         attempts = ATTEMPTS if max_retries is None else max_retries + 1
-        composed = compose(self._http, settings)
-        self._health = Health(Retry(composed, settings.timeouts, attempts=attempts))
+        self._composed = compose(self._http, settings)
+        self._health = Health(Retry(self._composed, settings.timeouts, attempts=attempts))
         described = settings.recipe.models
         default = settings.model or described.default
         default = described.aliases.get(default, default)
@@ -136,6 +164,12 @@ class RecipeProvider(ChatProvider):
         if model != request.model:
             request = msgspec.structs.replace(request, model=model)
         return self._health.bursts(request)
+
+    def once(self) -> RecipeProvider:
+        """Return the same provider without retries, with the same connections and login."""
+        twin = copy.copy(self)
+        twin._health = Health(Retry(self._composed, self.settings.timeouts, attempts=1))
+        return twin
 
     async def find_default(self) -> str:
         """Return the model to ask when nobody names one: the first that the service lists.

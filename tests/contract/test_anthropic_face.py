@@ -261,7 +261,7 @@ async def test_error_in_the_answer() -> None:
     ]
     assert got[-1] == {
         "type": "error",
-        "error": {"type": "rate_limit_error", "message": "slow down"},
+        "error": {"type": "rate_limit_error", "message": "slow down (after 1 event of the answer)"},
     }
 
 

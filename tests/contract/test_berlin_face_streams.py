@@ -133,7 +133,8 @@ async def test_error_after_the_first_event() -> None:
     """
     script = ["Hel", errors.RateLimitError("slow down")]
     async with open_face(ScriptedProvider(script)) as face:
-        assert await face.chat() == (200, [{"content": "Hel"}, {"error": {"message": "slow down"}}])
+        said = {"message": "slow down (after 1 event of the answer)"}
+        assert await face.chat() == (200, [{"content": "Hel"}, {"error": said}])
 
 
 class BrokenProvider(ScriptedProvider):
@@ -157,7 +158,8 @@ async def test_internal_error_tells_nothing(pieces: int, caplog: pytest.LogCaptu
         async with open_face(BrokenProvider(pieces)) as face:
             status, lines = await face.chat()
     message = "internal error; the gateway's log says more"
-    told = {"code": 500, "message": message} if pieces == 0 else {"error": {"message": message}}
+    late = {"message": f"{message} (after 1 event of the answer)"}
+    told = {"code": 500, "message": message} if pieces == 0 else {"error": late}
     assert status == (200 if pieces else 500)
     assert lines == [{"content": "x"}] * pieces + [told]
     assert "hunter2" in caplog.text

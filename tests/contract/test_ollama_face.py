@@ -156,9 +156,10 @@ async def test_errors_before_the_answer(dialect: Dialect, error: BerlinError, st
 @BOTH
 async def test_error_in_the_answer(dialect: Dialect) -> None:
     """An error after the beginning is the last line, and no line says `done`."""
+    late = "slow down (after 1 event of the answer)"
     async with serve(service("a", errors.RateLimitError("slow down"))) as at:
         got = await lines(at, dialect)
-    assert got == [{**says(dialect, "a"), "done": False}, {"error": "slow down"}]
+    assert got == [{**says(dialect, "a"), "done": False}, {"error": late}]
 
 
 async def post(at: At, path: str, **body: Any) -> Answer:

@@ -167,6 +167,9 @@ def whole_recipe(part: dict[str, Any]) -> dict[str, Any]:
     return {**REST_OF_A_RECIPE, **part, "chat": {**rest, **chat}}
 
 
+KINDS = {"use", "fallback", "balance", "pool"}
+
+
 def check_toml_example(block: str, source: str) -> None:
     """Take a block for what its tables say: a configuration, or a recipe or whole tables of one.
 
@@ -174,7 +177,10 @@ def check_toml_example(block: str, source: str) -> None:
         ConfigurationError: if it is wrong.
     """
     there = tomllib.loads(block)
-    if there.keys() <= set(Config.__struct_fields__):
+    # A recipe has a table `models`; a configuration has a table for each model.
+    tables = [one for one in there.get("models", {}).values() if isinstance(one, dict)]
+    routed = any(table.keys() & KINDS for table in tables)
+    if there.keys() <= set(Config.__struct_fields__) and ("models" not in there or routed):
         parse_toml(block, source, Config)
         return
     parse_recipe(write_toml(whole_recipe(there)), source)

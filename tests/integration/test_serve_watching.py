@@ -32,7 +32,8 @@ from support.serving import (
 M1 = "models = ['m1']\nmodel = 'm1'"
 FIELDS = {
     *("time", "request_id", "method", "path", "face", "provider", "model", "key", "status"),
-    *("outcome", "stream", "duration_ms", "first_event_ms", "input_tokens", "output_tokens"),
+    *("outcome", "answered_by", "attempts", "stream", "duration_ms", "first_event_ms"),
+    *("input_tokens", "output_tokens"),
     *("bytes_out", "remote"),
 }
 COUNTED = stream(*openai_answer(Said(("a", "b"), usage=Usage(11, 7))), headers=(SSE,))

@@ -267,3 +267,23 @@ def test_the_same_seed_is_the_same_day(scenario: Scenario) -> None:
     assert first.seen == second.seen
     assert [o.text for o in first.outcomes] == [o.text for o in second.outcomes]
     assert [o.seconds for o in first.outcomes] == [o.seconds for o in second.outcomes]
+
+
+def test_ten_thousand_requests() -> None:
+    """A long day of each wrapper, with all kinds of bad phases: the same holds."""
+    chance = random.Random(19)
+    for wrapper in ("fallback", "balance", "hedge", "pool", "retry"):
+        phases = tuple(
+            tuple(
+                Phase(until * 60.0, chance.choice(KINDS), chance.choice([0.1, 2.0]), 0.1)
+                for until in range(2 + n, 60, 3)
+            )
+            for n in range(3)
+        )
+        requests = tuple(
+            Wanted(chance.uniform(0, 3600), 60, chance.random() < 0.5, chance.choice("abcd"), None)
+            for _ in range(2000)
+        )
+        after_text = {"fallback": "hold", "balance": "continue"}.get(wrapper, "error")
+        day = Scenario(phases, (None, True, True), wrapper, after_text, 4, 30, requests, 19)
+        check(run(play(day)))

@@ -28,7 +28,7 @@ def make_of_class(
         environ: the environment.
 
     Raises:
-        ConfigurationError: if it cannot be loaded or made, or is no provider.
+        ConfigurationError: if it cannot be loaded or made, or is not a provider.
     """
     where = f"providers.{name}"
     kind = _load(path, where)

@@ -15,7 +15,8 @@ clients of Ollama add to names without a tag, makes no difference.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
+from contextlib import suppress
+from itertools import chain, islice
 from typing import Protocol
 
 import msgspec
@@ -24,6 +25,8 @@ from berlin.errors import ConfigurationError, ModelNotFoundError
 from berlin.types import nearest
 
 MAX_SHOWN_CHARS = 100
+# Providers that are searched for a model that was named without one.
+MAX_PROVIDERS = 200
 LATEST = ":latest"
 
 
@@ -169,14 +172,23 @@ class Names:
         known = find_model(self._offers[self._default], name)
         return None if known is None else Target(self._default, known)
 
+    def _provider_with(self, model: str) -> str | None:
+        """Return a provider that has a model of exactly this name."""
+        for provider in islice(self._offers, MAX_PROVIDERS):
+            with suppress(ConfigurationError):  # of a recipe that was not asked for
+                if model in self._offers[provider].models:
+                    return provider
+        return None
+
     def _describe_unknown(self, name: str) -> str:
         shown = repr(name[:MAX_SHOWN_CHARS])
         provider, _, _ = name.partition(":")
         asked = provider if provider in self._offers else self._default
-        near = nearest(name, self._comparable(asked))
+        having = self._provider_with(name)
+        near = f"{having}:{name}" if having else nearest(name, self._comparable(asked))
         text = f"there is no model or provider {shown} here; "
         text += f"did you mean {near!r}?" if near else self._help_text
-        if asked is not None and asked != provider and self._offers[asked].any_model:
+        if asked not in (None, provider, having) and self._offers[asked].any_model:
             text += f" (a model that {asked} does not list: '{asked}:{name[:MAX_SHOWN_CHARS]}')"
         return text
 

@@ -30,11 +30,11 @@ ENTRY_POINTS = "berlin.providers"
 
 
 def provider_names(config: Config) -> list[str]:
-    """Return the names of all providers that can be asked: configured ones first.
+    """Return the names of all providers and models that can be asked: configured ones first.
 
     A shipped recipe goes before an installed package: no package takes its name over.
     """
-    named = (*config.providers, *BUILT_IN, *recipe_names(), *installed_providers())
+    named = (*config.models, *config.providers, *BUILT_IN, *recipe_names(), *installed_providers())
     return list(dict.fromkeys(named))
 
 
@@ -137,6 +137,8 @@ def offer_of(name: str, config: Config) -> ModelOffer:
     Raises:
         ConfigurationError: if there is no such provider, or its recipe is wrong.
     """
+    if name in config.models:
+        return ModelOffer(any_model=False)
     mine = find_provider(name, config)
     recipe = recipe_of(mine) if mine.class_ is None else None
     described = recipe.models if recipe is not None else ModelsMap()

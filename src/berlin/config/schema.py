@@ -9,10 +9,11 @@ from typing import Any, Literal
 import msgspec
 
 from berlin.config.files import read_file
+from berlin.config.models.tables import BreakerConfig, LimitConfig, ModelConfig
 from berlin.config.paths import config_path
 from berlin.errors import ConfigurationError
 from berlin.language.secrets_scan import names_secret
-from berlin.language.toml import parse_toml
+from berlin.language.toml import find_line, parse_toml
 from berlin.language.tool_prompt import ToolsMode
 from berlin.recipes.recipe import recipe_names
 from berlin.types import Timeouts, mask_url
@@ -92,7 +93,7 @@ class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
         proxy: URL of a proxy.
         ca_file: PEM file with the certificates to trust.
         client_cert: PEM file with the certificate that shows who is asking.
-        client_key: PEM file with its key, if that stands apart.
+        client_key: PEM file with its key, if that is another file.
         allow_http: whether credentials may go over plain http to another machine.
         model: the model to ask when nobody names one.
         timeouts: the four limits, in seconds, instead of those of the recipe.
@@ -102,6 +103,8 @@ class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
             `ignore` or `refuse`.
         at_once: requests that the gateway sends at once at most.
         waiting: requests that wait for that at most; one more is refused.
+        limit: the limits of this account, wherever it is asked.
+        breaker: when models that are made of several leave it alone.
         class: a provider written in Python, in place of a recipe: `package.module:Name`.
         options: the keyword arguments for that class; `{ env = "NAME" }` is a variable's value.
     """
@@ -128,6 +131,8 @@ class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
     tools: ToolsMode | None = None
     at_once: int = 64
     waiting: int = 256
+    limit: LimitConfig | None = None
+    breaker: BreakerConfig = BreakerConfig()
     class_: str | None = msgspec.field(default=None, name="class")
     options: dict[str, Any] = {}
 
@@ -247,6 +252,19 @@ class ConversationsConfig(Table, frozen=True, forbid_unknown_fields=True):
             raise ValueError("expire_s and max_count must be positive")
 
 
+class SharedConfig(Table, frozen=True, forbid_unknown_fields=True):
+    """The table `[shared]`: what all processes know together of models and limits.
+
+    Attributes:
+        redis: the URL of a Redis; unless given, each process is on its own.
+        on_failure: `divide`: when Redis cannot be used, each process has its share of a limit;
+            `refuse`: then nothing that has a limit is sent.
+    """
+
+    redis: str | Reference | None = None
+    on_failure: Literal["divide", "refuse"] = "divide"
+
+
 class TerminalConfig(Table, frozen=True, forbid_unknown_fields=True):
     """The table `[terminal]`: what `berlin chat` does on this machine.
 
@@ -291,15 +309,19 @@ class Config(Table, frozen=True, forbid_unknown_fields=True):
         responses: where it keeps answers of `/v1/responses`.
         aliases: other names for models, and the name that each means: a provider, or
             `provider:model`. A `*` in an alias stands for any text.
+        models: models that are made of the models of several providers, by name.
+        shared: what all processes know together.
         terminal: what `berlin chat` does on this machine.
     """
 
     default: str | None = None
     aliases: dict[str, str] = {}
     providers: dict[str, ProviderConfig] = {}
+    models: dict[str, ModelConfig] = {}
     tokens: TokensConfig = TokensConfig()
     conversations: ConversationsConfig = ConversationsConfig()
     server: ServerConfig = ServerConfig()
+    shared: SharedConfig = SharedConfig()
     terminal: TerminalConfig = TerminalConfig()
     responses: ResponsesConfig = ResponsesConfig()
 
@@ -320,16 +342,28 @@ def load_config(path: Path | None = None) -> Config:
             raise ConfigurationError(f"there is no configuration file {path}") from None
         return Config()
     config = parse_toml(text, str(path), Config)
-    known = (*config.providers, *BUILT_IN, *recipe_names())
+    known = (*config.models, *config.providers, *BUILT_IN, *recipe_names())
     if config.default is not None and config.default not in known:
-        raise ConfigurationError(f"{path}: default = {config.default!r} names no provider")
+        raise ConfigurationError(
+            f"{path}: default = {config.default!r} names no provider and no model"
+        )
     providers = {
         name: msgspec.structs.replace(
             provider, recipe=_place(provider.recipe, path), **_files_beside(provider, path)
         )
         for name, provider in config.providers.items()
     }
-    return msgspec.structs.replace(config, providers=providers)
+    config = msgspec.structs.replace(config, providers=providers)
+    if config.models:
+        from berlin.config.models.checks import check_models  # it needs the schema
+
+        def tell(place: tuple[str, ...], wrong: str) -> ConfigurationError:
+            return ConfigurationError(
+                f"{path}, line {find_line(text, place)}: [models.{place[1]}]: {wrong}"
+            )
+
+        check_models(config, tell)
+    return config
 
 
 def _files_beside(provider: ProviderConfig, config: Path) -> dict[str, Reference]:

@@ -12,6 +12,7 @@ from berlin.gateway.access.admission import Admission
 from berlin.gateway.open_count import OpenCount
 from berlin.providers.contract import Provider
 from berlin.providers.embeddings import Embedder
+from berlin.routing.base.circuit import State
 
 AT_ONCE = 64
 WAITING = 256
@@ -52,8 +53,11 @@ class Service:
             keeps conversations; `None` where it does not.
         key: what tells it from another service of its name, after a change of configuration.
         admission: how many requests it answers at once.
+        is_routed: whether it is made of several, so that the answer names the one who gave it.
+        holds: whether nothing of an answer comes before its end.
 
     Attributes:
+        bare: what answers, without the limits of its table.
         open: counts the requests that are with it.
     """
 
@@ -72,9 +76,11 @@ class Service:
         embedder: Embedder | None = None,
         session_headers: Iterable[str] | None = None,
         key: Hashable = None,
+        is_routed: bool = False,
+        holds: bool = False,
     ) -> None:
         self.name = name
-        self.provider = provider
+        self.provider = self.bare = provider
         self.default = default
         self.learn(models)
         self.aliases = dict(aliases or {})
@@ -85,6 +91,8 @@ class Service:
         self.embedder = embedder
         self.session_headers = None if session_headers is None else tuple(session_headers)
         self.key = key
+        self.is_routed = is_routed
+        self.holds = holds
         self.open = OpenCount()
 
     async def retire(self) -> None:
@@ -121,12 +129,19 @@ class Catalog:
     Args:
         services: the providers; the first is asked when a client names none.
         aliases: names of models that clients may use, and the `provider:model` that they mean.
+        circuits: returns the states of the circuit breakers, by provider.
 
     Raises:
         ConfigurationError: if an alias means nothing.
     """
 
-    def __init__(self, services: Iterable[Service], aliases: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        services: Iterable[Service],
+        aliases: Mapping[str, str] | None = None,
+        circuits: Callable[[], Mapping[str, State]] = dict,
+    ) -> None:
+        self.circuits = circuits
         self.services = {service.name: service for service in services}
         self._default = next(iter(self.services.values()))
         help_text = "GET /v1/models lists all"

@@ -14,12 +14,12 @@ from berlin.errors import UnavailableError
 from berlin.formats.contract import ClientCall, Format
 from berlin.gateway.access.caller import Caller
 from berlin.gateway.access.guard import Guard
+from berlin.gateway.answering import Head
 from berlin.gateway.body import Bodies
 from berlin.gateway.catalog import Catalog, Service, Target
 from berlin.gateway.observe.metrics import Metrics, NoMetrics
 from berlin.gateway.observe.visit import VISIT, Observer
 from berlin.gateway.session import session_of
-from berlin.gateway.started import headers_of_start, printable
 from berlin.gateway.stored.responses import StoredResponses
 from berlin.gateway.streaming import OpenStreams
 from berlin.providers.contract import Provider
@@ -167,24 +167,30 @@ class Gateway:
         """
         visit, service = request[VISIT], target.service
         visit.provider, visit.stream = service.name, call.stream
-        chat = msgspec.structs.replace(call.request, model=target.model, request_id=visit.id)
+        chat = msgspec.structs.replace(
+            call.request,
+            model=target.model,
+            request_id=visit.id,
+            tenant=call.request.tenant or tenant,
+            whole=not call.stream,
+        )
         if service.session_headers is not None:
             session = session_of(request.headers, chat, service.session_headers)
-            chat = msgspec.structs.replace(chat, session_id=session, tenant=tenant)
-        headers = {"x-berlin-model": printable(target.full_name)}
+            chat = msgspec.structs.replace(chat, session_id=session)
+        head = Head(format, call, target)
         with service.open, self.streams.open:
             async with service.admission.enter(tenant, shared=self.guard.is_shared):
                 bursts = service.provider.bursts(chat)
                 if call.stream:
-                    headers["Content-Type"] = format.content_type
                     self.metrics.open_stream(visit.face)
                     try:
-                        encoder = format.encoder(call)
-                        return await self.streams.stream(request, bursts, encoder, headers, visit)
+                        return await self.streams.stream(
+                            request, bursts, head, visit, held=service.holds
+                        )
                     finally:
                         self.metrics.close_stream(visit.face)
                 answer = await self.streams.whole(bursts, visit)
-        body = format.encode_response(call, answer)
+        body = head.encode_response(answer)
         visit.bytes_out = len(body)
-        headers |= headers_of_start(answer.started)
+        headers = head.headers(answer.started)
         return web.Response(body=body, content_type="application/json", headers=headers)

@@ -69,5 +69,7 @@ class HealthPages:
             return web.Response(status=error.http_status)
         for service in gateway.catalog.services.values():
             gateway.metrics.set_waiting(service.name, service.admission.in_line)
+        for provider, state in gateway.catalog.circuits().items():
+            gateway.metrics.set_circuit(provider, state)
         body, content_type = gateway.metrics.render()
         return web.Response(body=body, headers={"Content-Type": content_type})

@@ -8,6 +8,7 @@ from berlin.errors import (
     AuthenticationError,
     BerlinError,
     ConfigurationError,
+    ConnectionLostError,
     InvalidRequestError,
     PermissionDeniedError,
     ProtocolError,
@@ -15,6 +16,7 @@ from berlin.errors import (
     TransportError,
     UpstreamTimeoutError,
 )
+from berlin.gateway.observe.visit import Visit
 
 STATUS_CODES = {
     400: "invalid_request",
@@ -60,8 +62,10 @@ def public(error: BerlinError) -> BerlinError:
             said, status = "the service refuses the gateway's own credentials", 502
         case UpstreamTimeoutError():
             said, status = "the service took too long to answer", 504
+        case ConnectionLostError():
+            said, status = "the connection to the service broke", 502
         case TransportError():
-            said, status = "the service could not be reached, or the connection broke", 502
+            said, status = "the service could not be reached", 502
         case ServiceError() if error.private or type(error) is ProtocolError:
             answered = (
                 f"the service answers {error.status}" if error.status else "the service failed"
@@ -77,6 +81,16 @@ def public(error: BerlinError) -> BerlinError:
     return told
 
 
+def broken_off(error: BerlinError, visit: Visit) -> BerlinError:
+    """Return the error of an answer that had begun: it tells the client how much had come."""
+    told = public(error)
+    if visit.events:
+        told = told.again() if told is error else told
+        came = f"{visit.events} event" + ("s" if visit.events > 1 else "")
+        told.args = (f"{told.message} (after {came} of the answer)",)
+    return told
+
+
 def headers_of(error: BerlinError) -> dict[str, str]:
     """Return the headers that tell a client whether and when to try again."""
     headers = {}
@@ -86,6 +100,8 @@ def headers_of(error: BerlinError) -> dict[str, str]:
     if not error.retryable and error.http_status in _SENT_AGAIN:
         # What clients would send again by themselves, in vain: Claude Code also 401 and 403.
         headers["x-should-retry"] = "false"
+    if error.failed:
+        headers["x-berlin-attempts"] = str(sum(attempt.sent for attempt in error.failed))
     if error.http_status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return headers

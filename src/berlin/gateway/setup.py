@@ -32,6 +32,7 @@ from berlin.gateway.observe.log import open_access_log
 from berlin.gateway.observe.metrics import Metrics, open_metrics
 from berlin.gateway.observe.traces import open_traces
 from berlin.gateway.observe.visit import Observer
+from berlin.gateway.routed import build_models
 from berlin.gateway.stored.open import open_stored
 from berlin.gateway.streaming import OpenStreams
 from berlin.opening import RecipeProvider, open_provider
@@ -106,8 +107,8 @@ def open_observers(server: ServerConfig) -> list[Observer]:
 def watch_logins(catalog: Catalog, metrics: Metrics) -> None:
     """Count the logins of all providers."""
     for service in catalog.services.values():
-        if isinstance(service.provider, ChatProvider):
-            service.provider.watch_logins(partial(metrics.end_login, service.name))
+        if isinstance(service.bare, ChatProvider):
+            service.bare.watch_logins(partial(metrics.end_login, service.name))
 
 
 def build_catalog(config: Config, before: Catalog | None = None) -> Catalog:
@@ -126,8 +127,14 @@ def build_catalog(config: Config, before: Catalog | None = None) -> Catalog:
     named = (name for name in meant if name in provider_names(config))
     names = dict.fromkeys((first, *config.providers, *named))
     known = before.services if before is not None else {}
-    services = [_build_service(name, config, known.get(name)) for name in names]
-    return Catalog(services, config.aliases)
+    services = {
+        name: _build_service(name, config, known.get(name))
+        for name in names
+        if name not in config.models
+    }
+    models, circuits = build_models(config, services, before)
+    ordered = sorted({**services, **models}.values(), key=lambda service: service.name != first)
+    return Catalog(ordered, config.aliases, circuits)
 
 
 def _build_service(name: str, config: Config, before: Service | None) -> Service:

@@ -9,11 +9,24 @@ from berlin.types import Started
 MAX_HEADER_CHARS = 1000
 
 
-def headers_of_start(started: Started | None) -> dict[str, str]:
-    """Return the header that names what was left out of a request, where something was."""
-    if started is None or not started.dropped:
-        return {}
-    return {"x-berlin-dropped": printable(", ".join(started.dropped), MAX_HEADER_CHARS)}
+def headers_of_start(started: Started | None, asked: str) -> dict[str, str]:
+    """Return the headers that say who answered, after how many requests, and what was left out.
+
+    Args:
+        started: what is known of that.
+        asked: the name of the provider that was asked.
+    """
+    if started is None:
+        return {"x-berlin-provider": printable(asked), "x-berlin-attempts": "1"}
+    headers = {
+        "x-berlin-provider": printable(started.provider or asked),
+        "x-berlin-attempts": str(started.attempts),
+    }
+    if started.age_s is not None:
+        headers["Age"] = str(int(started.age_s))
+    if started.dropped:
+        headers["x-berlin-dropped"] = printable(", ".join(started.dropped), MAX_HEADER_CHARS)
+    return headers
 
 
 @lru_cache

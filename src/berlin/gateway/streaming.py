@@ -14,11 +14,11 @@ from aiohttp.abc import AbstractStreamWriter
 
 from berlin.errors import BerlinError, UnavailableError
 from berlin.formats.contract import EventEncoder
+from berlin.gateway.answering import Head
 from berlin.gateway.observe.visit import Visit
 from berlin.gateway.open_count import OpenCount
-from berlin.gateway.refusals import public
-from berlin.gateway.started import headers_of_start
-from berlin.providers.contract import Bursts
+from berlin.gateway.refusals import broken_off
+from berlin.providers.contract import Burst, Bursts
 from berlin.types import Accumulator, ChatResponse
 
 # So much may wait for a client before it has to read.
@@ -67,9 +67,10 @@ class OpenStreams:
         self,
         request: web.Request,
         bursts: Bursts,
-        encoder: EventEncoder,
-        headers: dict[str, str],
+        head: Head,
         visit: Visit,
+        *,
+        held: bool = False,
     ) -> web.StreamResponse:
         """Write an answer as it comes: what came in one read of the service is one write.
 
@@ -79,22 +80,27 @@ class OpenStreams:
         Args:
             request: the client's request.
             bursts: the provider's answer.
-            encoder: the face's way to write events.
-            headers: those of the answer.
-            visit: takes note of what comes.
+            head: the beginning of the answer, and the face's way to write events.
+            visit: records what comes.
+            held: whether it may take long until the first event, so that the client is told
+                meanwhile that it goes on. Then an error is no longer an error status.
 
         Raises:
             BerlinError: if there is no answer at all.
         """
         loop = asyncio.get_running_loop()
-        client = _Client(request, headers, encoder, visit, self, loop)
-        encode = encoder.encode_event
+        client = _Client(request, head, visit, self, loop)
+        encode = None
         try:
             try:
                 with _Making(self._making, visit, loop):
                     async with aclosing(bursts):
+                        if held and self.keep_alive_s:
+                            bursts = await _wait_for_first(bursts, client, self.keep_alive_s)
                         async for burst in bursts:
                             visit.note(burst)
+                            if encode is None:
+                                encode = client.encoder().encode_event
                             data = b"".join(map(encode, burst))
                             if data:
                                 if not client.begun:
@@ -106,7 +112,7 @@ class OpenStreams:
                 if not client.begun:
                     raise
                 visit.error = error
-                client.put(encoder.encode_error(public(error)))
+                client.put(client.encoder().encode_error(broken_off(error, visit)))
             return await client.end()
         except ConnectionError:
             # The client is gone or reads nothing: nobody is left to be told.
@@ -191,15 +197,14 @@ class _Client:
     def __init__(
         self,
         request: web.Request,
-        headers: dict[str, str],
-        encoder: EventEncoder,
+        head: Head,
         visit: Visit,
         streams: OpenStreams,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._request = request
-        self._headers = headers
-        self._encoder = encoder
+        self._head = head
+        self._encoder: EventEncoder | None = None
         self._visit = visit
         self._streams = streams
         self._loop = loop
@@ -216,14 +221,20 @@ class _Client:
         """Whether the status has gone out."""
         return self._writer is not None
 
+    def encoder(self) -> EventEncoder:
+        """Return what writes the events; it is made when it is needed first."""
+        if self._encoder is None:
+            self._encoder = self._head.encoder(self._visit.started)
+        return self._encoder
+
     async def begin(self) -> web.StreamResponse:
         """Prepare the head, which leaves with what comes next.
 
         Raises:
             ConnectionError: if the client is gone.
         """
-        headers = {**self._headers, **STREAM_HEADERS, **headers_of_start(self._visit.started)}
-        response = self._response = _Response(headers=headers)
+        headers = self._head.headers(self._visit.started)
+        response = self._response = _Response(headers={**headers, **STREAM_HEADERS})
         writer = await response.prepare(self._request)
         if writer is None:
             raise ConnectionResetError("the client is gone")
@@ -232,6 +243,13 @@ class _Client:
         if self._streams.keep_alive_s:
             self._listen()
         return response
+
+    def filler(self) -> bytes:
+        """Return what tells a client that waits that the answer goes on."""
+        content_type = self._head.headers(self._visit.started)["Content-Type"]
+        if self._streams.comments and content_type.startswith("text/event-stream"):
+            return COMMENT
+        return self.encoder().keep_alive()
 
     def put(self, data: bytes) -> None:
         """Let a part of the answer be written at the end of this turn of the loop."""
@@ -314,10 +332,40 @@ class _Client:
 
     def _break_silence(self) -> None:
         if self._is_silent:
-            is_sse = self._headers["Content-Type"].startswith("text/event-stream")
-            filler = COMMENT if self._streams.comments and is_sse else self._encoder.keep_alive()
-            self._put(filler)
+            self._put(self.filler())
         self._listen()
+
+
+async def _wait_for_first(bursts: Bursts, client: _Client, keep_alive_s: float) -> Bursts:
+    """Wait for the first burst, and begin the answer without it if that takes long."""
+    first = asyncio.ensure_future(bursts.__anext__())
+    try:
+        await asyncio.wait({first}, timeout=keep_alive_s)
+        if not first.done():
+            await client.begin()
+            client.put(client.filler())
+        burst = await first
+    except BaseException:
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        raise
+    return _Resumed(burst, bursts)
+
+
+class _Resumed:
+    """An answer whose first burst has come already."""
+
+    def __init__(self, first: Burst, rest: Bursts) -> None:
+        self._first: Burst | None = first
+        self._rest = rest
+        self.aclose = rest.aclose
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Burst:
+        first, self._first = self._first, None
+        return first if first is not None else await self._rest.__anext__()
 
 
 def _run_now(writing: Coroutine[Any, Any, None]) -> None:

@@ -45,7 +45,7 @@ class Conversation:
 
     Args:
         provider: who answers.
-        system: what the model is told first.
+        system: the system prompt, before the messages.
         messages: what was said before.
         defaults: arguments of each question.
 

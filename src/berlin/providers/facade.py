@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mappin
 from contextlib import aclosing
 from typing import Any, Self
 
+import msgspec
+
 from berlin.providers.blocking import iterate_blocking, run_blocking
 from berlin.providers.contract import Bursts
 from berlin.providers.conversation import Conversation
@@ -37,7 +39,7 @@ class ChatProvider(ABC):
     * `messages`: a prompt, or the messages of a conversation (`Message` values, or dictionaries
       as OpenAI's API has them), or a whole `ChatRequest`, which takes no other argument beside it
     * `model`: the provider's own name of the model, or an alias in its recipe
-    * `system`: what the model is told first
+    * `system`: the system prompt, before the messages
     * `tools`: `Tool` values, or dictionaries as OpenAI's API has them
     * `tool_choice`: `auto`, `none`, `required`, or the name of one tool
     * `response_format`: the type of the answer: a msgspec Struct, a dataclass, a pydantic model,
@@ -207,6 +209,8 @@ class ChatProvider(ABC):
             timeout=timeout,
         )
         request = await build_request(messages, asked, options, self.timeouts)
+        # Nothing is shown before the end, so an answer that breaks off may be asked for anew.
+        request = msgspec.structs.replace(request, whole=True)
         folded = Accumulator()
         async with aclosing(self.bursts(request)) as bursts:
             async for burst in bursts:
@@ -249,7 +253,7 @@ class ChatProvider(ABC):
         """Return a conversation, which remembers what was said.
 
         Args:
-            system: what the model is told first.
+            system: the system prompt, before the messages.
             messages: what was said before.
             **defaults: arguments of each question, such as `model` and `temperature`.
 

@@ -249,7 +249,7 @@ class HttpProvider:
         return await watch.wait(self._auth.token(self.send))
 
     def _explain(self, failure: BerlinError, head: bytes, begun: bool) -> BerlinError:
-        """Return what a bad answer means: a web page, where a login runs out, that it has."""
+        """Return the meaning of a bad answer: a web page may say that a session has ended."""
         is_first = isinstance(failure, ProtocolError) and not begun
         if is_first and self._auth.is_browser_session and is_page(head):
             return LoginPageError(failure)

@@ -64,7 +64,7 @@ class Stopwatch:
         try:
             return await awaitable
         except asyncio.CancelledError:
-            # As `asyncio.timeout` does it: whoever else cancelled the task comes first.
+            # As `asyncio.timeout` does it: a cancellation from elsewhere comes first.
             over, self._is_over = self._is_over, False
             if over and task.uncancel() <= cancelling:
                 raise self._error() from None

@@ -33,6 +33,7 @@ class Breaker(Wrapper):
         inner: the provider.
         failures: how many failures in a row open the circuit.
         cool_down_s: seconds until the provider is probed.
+        longest_rest_s: how long it is left alone at most, because the service says so.
         circuit: the state, where it is shared with other processes.
         clock: seconds on a monotonic clock.
     """
@@ -43,10 +44,12 @@ class Breaker(Wrapper):
         *,
         failures: int = FAILURES,
         cool_down_s: float = COOL_DOWN_S,
+        longest_rest_s: float = LONGEST_REST_S,
         circuit: Circuit | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         super().__init__(inner)
+        self._longest_rest_s = longest_rest_s
         self.circuit = circuit or LocalCircuit(clock, failures, cool_down_s)
 
     @property
@@ -68,7 +71,7 @@ class Breaker(Wrapper):
             case RateLimitError():
                 self.circuit.succeed(permit)
                 if how.retry_after:
-                    self.circuit.rest(min(how.retry_after, LONGEST_REST_S))
+                    self.circuit.rest(min(how.retry_after, self._longest_rest_s))
             case ServiceError():
                 self.circuit.succeed(permit)  # it refuses this request, so it is there
             case _:
@@ -87,6 +90,7 @@ class _Guarded(Opening):
         if not permit.granted:
             raise CircuitOpenError(
                 "it failed a moment ago, and is left alone until it had time to recover",
+                provider=breaker.name or None,
                 retry_after=permit.wait_s,
             )
         try:

@@ -14,24 +14,13 @@ from berlin.providers.contract import Burst, Bursts, Provider
 from berlin.routing.base.answer import Opening, Played
 from berlin.routing.base.attempts import split_started
 from berlin.routing.base.clock import Clock
+from berlin.routing.base.kept import Kept
 from berlin.routing.base.wrapper import Wrapper
 from berlin.types import ChatRequest, Finished, TextDelta
 
 KEEP_S = 3600.0
 MAX_ENTRIES = 1000
 MAX_CHARS = 32 * 1024 * 1024
-
-
-class Kept(msgspec.Struct, frozen=True):
-    """An answer as it came.
-
-    Attributes:
-        at: when it was kept, in seconds of its store's clock.
-        bursts: all of it.
-    """
-
-    at: float
-    bursts: tuple[Burst, ...]
 
 
 class AnswerStore(Protocol):

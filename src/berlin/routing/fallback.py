@@ -18,6 +18,7 @@ from berlin.errors import (
     ModelNotFoundError,
 )
 from berlin.providers.contract import Burst, Bursts, Provider
+from berlin.providers.facade import ChatProvider
 from berlin.routing.base.answer import Opening
 from berlin.routing.base.attempts import failed_attempts, with_attempts, within
 from berlin.routing.base.causes import combine
@@ -29,7 +30,7 @@ AfterText: TypeAlias = Literal["error", "continue", "hold"]
 CONTINUES = 2
 
 
-class Fallback:
+class Fallback(ChatProvider):
     """Asks an ordered list of providers, until one has begun to answer.
 
     A provider that is known to lack what the request needs (tools, images, room) is passed over.
@@ -96,7 +97,7 @@ class Fallback:
             request = msgspec.structs.replace(request, whole=True)
         answer = _FirstThatAnswers(self, request)
         if self.break_after_text == "continue" and request.stream and not request.whole:
-            return Continued(answer, request, self.continues)
+            return Continued(answer, request, self.continues, self.clock)
         return answer
 
     def goes_on(self, error: BerlinError) -> bool:

@@ -26,7 +26,7 @@ class Health:
         return _Observed(self._inner.bursts(request), self)
 
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Close connections. Another request opens new ones."""
         await self._inner.aclose()
 
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from typing import Any
 
+from berlin.errors import LimitReachedError
 from berlin.providers.contract import Burst, Bursts, Provider
 from berlin.routing.base.answer import LEFT, Opening, Watched
 from berlin.routing.base.attempts import within
-from berlin.routing.base.clock import Clock
-from berlin.routing.base.gate import Gate, LocalGate, Pass
+from berlin.routing.base.gate import Pass
+from berlin.routing.base.limits import Limits, prompt_tokens
 from berlin.routing.base.line import Line
 from berlin.routing.base.wrapper import Wrapper
 from berlin.types import ChatRequest, Finished, TextDelta, UsageReport
 from berlin.types.usage import estimate_tokens
-
-WAIT_S = 30.0
-WAITING = 256
-FIRST_GUESS_TOKENS = 300
-LEARNING_RATE = 0.1
 
 
 class Limit(Wrapper):
@@ -29,58 +25,22 @@ class Limit(Wrapper):
 
     Args:
         inner: the provider.
-        concurrent: requests at once.
-        requests_per_minute: requests in any 60 seconds.
-        tokens_per_minute: tokens in any 60 seconds.
-        wait_s: seconds that a request waits at most.
-        waiting: requests that wait at most; 0 for no line.
-        gate: what counts, where it is shared with other processes.
-        clock: seconds on a monotonic clock.
+        limits: limits that others use as well; unless given, they are made of `options`.
+        options: those of `Limits.local`, such as `concurrent` and `tokens_per_minute`.
     """
 
-    def __init__(
-        self,
-        inner: Provider,
-        *,
-        concurrent: int | None = None,
-        requests_per_minute: int | None = None,
-        tokens_per_minute: int | None = None,
-        wait_s: float = WAIT_S,
-        waiting: int = WAITING,
-        gate: Gate | None = None,
-        clock: Clock = time.monotonic,
-    ) -> None:
+    def __init__(self, inner: Provider, limits: Limits | None = None, **options: Any) -> None:
         super().__init__(inner)
-        self.gate = gate or LocalGate(clock, concurrent, requests_per_minute, tokens_per_minute)
-        self.counts_tokens = tokens_per_minute is not None
-        self.wait_s = wait_s
-        self.line = Line(self.gate, waiting)
-        self.clock = clock
-        self._answer_tokens = float(FIRST_GUESS_TOKENS)
+        self.limits = limits or Limits.local(**options)
+
+    @property
+    def line(self) -> Line:
+        """The requests that wait."""
+        return self.limits.line
 
     def bursts(self, request: ChatRequest) -> Bursts:
         """Answer a request; see `Provider`."""
         return _Limited(self, request)
-
-    def reserve(self, request: ChatRequest) -> int:
-        """Return how many tokens a request is likely to cost."""
-        if not self.counts_tokens:
-            return 0
-        prompt = estimate_tokens(sum(len(message.text) for message in request.messages))
-        answer = self._answer_tokens
-        most = request.options.get("max_tokens")
-        if isinstance(most, int) and most > 0:
-            answer = min(answer, most)
-        return prompt + round(answer)
-
-    def learn(self, output_tokens: int) -> None:
-        """Take note of how many tokens a whole answer had."""
-        self._answer_tokens += LEARNING_RATE * (output_tokens - self._answer_tokens)
-
-    def leave(self, passed: Pass) -> None:
-        """Make room for the next one."""
-        self.gate.leave(passed)
-        self.line.change()
 
 
 class _Limited(Opening):
@@ -90,23 +50,27 @@ class _Limited(Opening):
         self._request = request
 
     async def _begin(self) -> Burst:
-        limit, request = self._limit, self._request
-        began_at = limit.clock()
-        total = (request.timeouts or limit.timeouts).total
-        tokens = limit.reserve(request)
-        passed = await limit.line.enter(request.tenant, tokens, min(limit.wait_s, total))
-        waited = limit.clock() - began_at
+        limits, inner, request = self._limit.limits, self._limit.inner, self._request
+        began_at = limits.clock()
+        total = (request.timeouts or self._limit.timeouts).total
+        wait_s = min(limits.wait_s, total)
+        try:
+            passed = await limits.line.enter(request.tenant, limits.reserve(request), wait_s)
+        except LimitReachedError as error:
+            error.provider = self._limit.name or None
+            raise
+        waited = limits.clock() - began_at
         if waited > 0:
-            request = within(request, limit.timeouts, total - waited)
-        meter = _Meter(limit, passed, request) if limit.counts_tokens else None
+            request = within(request, self._limit.timeouts, total - waited)
+        meter = _Meter(limits, passed, request) if limits.counts_tokens else None
 
         def end(how: BaseException | None) -> None:
             if meter is not None and how is not LEFT:
                 meter.settle(whole=how is None)
-            limit.leave(passed)
+            limits.leave(passed)
 
         try:
-            first = await self._ask(limit.inner, request)
+            first = await self._ask(inner, request)
         except BaseException as error:
             end(error if isinstance(error, Exception) else LEFT)
             raise
@@ -114,24 +78,25 @@ class _Limited(Opening):
             meter.note(first)
         if type(first[-1]) is Finished:
             end(None)
+        elif meter is None:
+            self._asked = Watched(self._asked, end)
         else:
-            watched = Watched(self._asked, end)
-            self._asked = watched if meter is None else _Metered(self._asked, end, meter.note)
+            self._asked = _Metered(self._asked, end, meter.note)
         return first
 
 
 class _Meter:
     """Counts the tokens of one request: as the service reports them, or a guess."""
 
-    def __init__(self, limit: Limit, passed: Pass, request: ChatRequest) -> None:
-        self._limit = limit
+    def __init__(self, limits: Limits, passed: Pass, request: ChatRequest) -> None:
+        self._limits = limits
         self._passed = passed
-        self._input = estimate_tokens(sum(len(message.text) for message in request.messages))
+        self._input = prompt_tokens(request)
         self._chars = 0
         self._reported: tuple[int, int] | None = None
 
     def note(self, burst: Burst) -> None:
-        """Take note of what came."""
+        """Record what came."""
         for event in burst:
             if type(event) is TextDelta:
                 self._chars += len(event.text)
@@ -142,9 +107,9 @@ class _Meter:
         """Replace what was reserved by what it has cost; learn from answers that are whole."""
         guessed = (self._input, estimate_tokens(self._chars))
         input_tokens, output_tokens = self._reported or guessed
-        self._limit.gate.settle(self._passed, input_tokens + output_tokens)
+        self._limits.gate.settle(self._passed, input_tokens + output_tokens)
         if whole:
-            self._limit.learn(output_tokens)
+            self._limits.learn(output_tokens)
 
 
 class _Metered(Watched):

@@ -45,13 +45,18 @@ class Model(Wrapper):
         idle_s: float | None = None,
     ) -> None:
         super().__init__(inner)
-        self.name = name
+        self._name = name
         self.model = model
         self.capabilities = None if capabilities is None else frozenset(capabilities)
         self._context_tokens = context_tokens
         self._prefill = prefill
         self._first_event_s = first_event_s
         self._idle_s = idle_s
+
+    @property
+    def name(self) -> str:
+        """The name of the provider."""
+        return self._name
 
     @property
     def timeouts(self) -> Timeouts:

@@ -12,11 +12,13 @@ from hashlib import blake2b
 from berlin.errors import (
     AuthenticationError,
     BerlinError,
+    CircuitOpenError,
     LimitReachedError,
     PermissionDeniedError,
     RateLimitError,
 )
 from berlin.providers.contract import Burst, Bursts, Provider
+from berlin.providers.facade import ChatProvider
 from berlin.routing.base.answer import Opening
 from berlin.routing.base.clock import Chance, Clock
 from berlin.routing.base.load import Load
@@ -29,7 +31,7 @@ LONGEST_QUARANTINE_S = 86_400.0
 MAX_CONVERSATIONS = 10_000
 
 
-class Pool:
+class Pool(ChatProvider):
     """Asks one of several accounts; never two for one request.
 
     A conversation that the service keeps, or a session that the client names, stays with its
@@ -114,6 +116,8 @@ class Pool:
         match error:
             case RateLimitError():
                 seconds = QUARANTINE_S if error.retry_after is None else error.retry_after
+            case CircuitOpenError():
+                seconds = max(error.retry_after or 0.0, 1.0)
             case AuthenticationError() | PermissionDeniedError():
                 seconds = REFUSED_S
             case _:
@@ -144,12 +148,19 @@ class _OfOneAccount(Opening):
 
     async def _begin(self) -> Burst:
         pool = self._pool
-        self._name = pool.choose(self._request)
-        try:
-            first = await self._ask(pool.accounts[self._name], self._request)
-        except BerlinError as error:
-            pool.note(self._name, error)
-            raise
+        while True:
+            self._name = pool.choose(self._request)
+            try:
+                first = await self._ask(pool.accounts[self._name], self._request)
+                break
+            except CircuitOpenError as error:
+                pool.note(self._name, error)
+                if any(attempt.sent for attempt in error.failed):
+                    raise
+                # Nothing was sent, so another account may be asked; `choose` ends the loop.
+            except BerlinError as error:
+                pool.note(self._name, error)
+                raise
         self._note_end(first)
         if type(first[-1]) is not Finished:
             self._asked = _Ending(self._asked, self)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from berlin.errors import BerlinError, FailedAttempt, OverloadedError
 from berlin.providers.contract import Burst, Bursts, Provider
 from berlin.routing.base.answer import Opening
-from berlin.routing.base.attempts import failed_attempts, with_attempts, within
+from berlin.routing.base.attempts import failed_attempts, was_sent, with_attempts, within
 from berlin.routing.base.wrapper import Wrapper
 from berlin.types import ChatRequest, Timeouts
 
@@ -89,6 +89,7 @@ class _Attempts(Opening):
         timeouts = request.timeouts or retry.timeouts
         ends_at = clock() + timeouts.total
         failed: tuple[FailedAttempt, ...] = ()
+        told: BerlinError | None = None
         attempt = 1
         while True:
             began_at = clock()
@@ -97,9 +98,11 @@ class _Attempts(Opening):
             except BerlinError as error:
                 failed += failed_attempts(error, request, began_at, clock())
                 pause = retry.pause(error, attempt)
+                # What a request met says more than that no other one was sent.
+                told = error if was_sent(error) or told is None else told
                 if pause is None or clock() + pause >= ends_at:
-                    error.failed = failed
-                    raise
+                    told.failed = failed
+                    raise told from error.__cause__
             else:
                 return with_attempts(first, failed)
             await asyncio.sleep(pause)

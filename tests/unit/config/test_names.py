@@ -165,3 +165,11 @@ def test_models_of_a_configured_provider() -> None:
     assert names.resolve("mine:b") == Target("mine", "b")
     with pytest.raises(ModelNotFoundError):
         names.resolve("mine:gpt-5.5")
+
+
+def test_a_model_of_another_provider_is_found_by_its_name() -> None:
+    """A model that one of the other providers has is named with it, shipped recipes included."""
+    with pytest.raises(ModelNotFoundError, match="did you mean 'lab:one'"):
+        resolve("one")
+    with pytest.raises(ModelNotFoundError, match=r"did you mean 'openai:gpt-5\.5'"):
+        model_names(Config(), {}).resolve("gpt-5.5")

@@ -11,9 +11,11 @@ from berlin import errors
 from berlin.errors import BerlinError
 from berlin.providers.contract import Provider
 from berlin.providers.scripted import ScriptedProvider
+from berlin.routing.breaker import Breaker
 from berlin.routing.fallback import Fallback
 from berlin.routing.hold import Hold
 from berlin.routing.model import Model
+from berlin.routing.retry import Retry
 from berlin.types import (
     ChatRequest,
     Finished,
@@ -293,3 +295,25 @@ async def test_closing_closes_all() -> None:
 
     await Fallback(Model(Closing()), Closing()).aclose()
     assert closed == ["closed"] * 2
+
+
+async def test_it_has_the_methods_of_a_provider() -> None:
+    """`ask`, `text` and the rest work on a wrapper; a whole answer is rescued to its end."""
+    first, second = model("a", ["Hel", CUT]), model("b", says("two"))
+    provider = Fallback(Retry(first, attempts=1), second)
+    response = await provider.ask("Hello")
+    assert response.text == "two"
+    assert response.started is not None
+    assert response.started.provider == "b"
+    assert [piece async for piece in Fallback(second).text("Hello")] == ["two"]
+
+
+async def test_it_works_while_one_of_them_does() -> None:
+    """`working` is what the breakers have seen."""
+    first, second = Breaker(model("a", [DOWN]), failures=1), Breaker(model("b", [DOWN]), failures=1)
+    provider = Fallback(first, second)
+    assert provider.working
+    await answer(Fallback(first))
+    assert (first.working, provider.working) == (False, True)
+    await answer(provider)
+    assert not provider.working

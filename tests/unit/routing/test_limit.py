@@ -43,7 +43,7 @@ def test_requests_at_once() -> None:
     run(scenario())
 
 
-def test_A18_a_window_slides() -> None:
+def test_A17_a_window_slides() -> None:
     """In no 60 seconds are there more than the limit, also not at the edge of a minute."""
 
     async def scenario() -> None:

@@ -142,3 +142,16 @@ def test_the_account_with_less_to_do() -> None:
         assert [len(account.requests) for account in accounts.values()] == [5, 5]
 
     run(scenario())
+
+
+def test_an_account_whose_circuit_is_open() -> None:
+    """Nothing was sent, so another account answers; the first is left alone meanwhile."""
+
+    async def scenario() -> None:
+        opened = errors.CircuitOpenError("open", retry_after=10)
+        provider, accounts = pool(a=[opened], b=GOOD)
+        for _ in range(5):
+            assert await ask(provider) == "Hello"
+        assert len(accounts["a"].requests) == 1
+
+    run(scenario())

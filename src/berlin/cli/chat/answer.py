@@ -108,11 +108,18 @@ class JsonScreen:
         """Do nothing: each line is whole."""
 
 
-def open_screen(*, as_json: bool, raw: bool, reasoning: bool | None) -> Screen:
+def open_screen(
+    *, as_json: bool, raw: bool, reasoning: bool | None, verbose: bool = False, asked: str = ""
+) -> Screen:
     """Return the screen that the options ask for."""
+    screen: Screen = TextScreen(lambda: open_writer(raw=raw, reasoning=reasoning))
     if as_json:
-        return JsonScreen()
-    return TextScreen(lambda: open_writer(raw=raw, reasoning=reasoning))
+        screen = JsonScreen()
+    if not verbose:
+        return screen
+    from berlin.cli.chat.verbose import VerboseScreen
+
+    return VerboseScreen(screen, asked)
 
 
 async def show_answer(

@@ -71,6 +71,7 @@ class Call:
     default=None,
     help="Show the model's reasoning; unless said, on a terminal only.",
 )
+@click.option("-v", "--verbose", is_flag=True, help="Say who answered, and after which attempts.")
 @click.option("--no-history", is_flag=True, help="Do not keep this conversation.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="The longest an answer may take.")
 @config_option
@@ -106,7 +107,8 @@ def chat(
     settings = load_for_commands(config)
     keeps = settings.terminal.history and not no_history
     session, last = _session(given, keeps, "" if goes_on else wanted)
-    screen = {name: given[name] for name in ("as_json", "raw", "reasoning")}
+    screen = {name: given[name] for name in ("as_json", "raw", "reasoning", "verbose")}
+    screen["asked"] = model or last
     call = Call(question, model or last, parts, screen)
     return asyncio.run(_chat(call, session, settings))
 

@@ -13,6 +13,8 @@ from berlin.config import GUIDE, Config, default_provider, offer_of
 from berlin.errors import BerlinError
 from berlin.opening import open_provider
 
+CHECK_S = 10.0
+
 
 @click.command()
 @click.argument("provider", required=False)
@@ -22,12 +24,18 @@ def models(provider: str | None, offline: bool, config: Path | None) -> None:
     """List the models of PROVIDER, or of all providers that are configured.
 
     Each line is a name for `-m`. A `*` marks the default model of a provider. Services are asked;
-    one that cannot be is told on stderr, and what its recipe lists is shown.
+    one that cannot be is told on stderr, and what its recipe lists is shown. A model that is made
+    of several is listed with them, and with what does not work of them.
     """
     settings = load_for_commands(config)
+    if provider in settings.models:
+        asyncio.run(_list_routed([provider], settings, offline=offline))
+        return
     default = default_provider(settings)
     names = [provider] if provider else list(settings.providers) or [default or GUIDE]
     failed = asyncio.run(_list(names, settings, offline=offline))
+    if provider is None and settings.models:
+        asyncio.run(_list_routed(list(settings.models), settings, offline=offline))
     if provider and failed is not None:
         raise failed
 
@@ -61,3 +69,33 @@ async def _models(
             return listed, offer.default or next(iter(listed), ""), None
     except BerlinError as error:
         return offer.models, offer.default, error
+
+
+async def _list_routed(names: list[str], config: Config, *, offline: bool) -> None:
+    """List models that are made of several: each with those, and whether they work."""
+    from berlin.config.models.checks import find_route
+
+    entries = {name: config.models[name].entries for name in names}
+    providers = {find_route(entry, config).provider for each in entries.values() for entry in each}
+    checked = sorted(providers - {""}) if not offline else []
+    found = await asyncio.gather(*(_check(provider, config) for provider in checked))
+    wrong = dict(zip(checked, found, strict=True))
+    for name in names:
+        made_of = []
+        for entry in entries[name]:
+            why = wrong.get(find_route(entry, config).provider)
+            made_of.append(f"{entry.model} ({why})" if why else entry.model)
+        click.echo(harmless(f"{name}  {config.models[name].kind}: {', '.join(made_of)}"))
+
+
+async def _check(name: str, config: Config) -> str:
+    """Return why a provider does not work, as far as a login tells; `""` if it does."""
+    try:
+        async with open_provider(name, config) as opened:
+            async with asyncio.timeout(CHECK_S):
+                await opened.check()
+    except TimeoutError:
+        return f"does not work: no answer in {CHECK_S:g} s"
+    except BerlinError as error:
+        return f"does not work: {error.message}"
+    return ""

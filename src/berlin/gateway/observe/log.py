@@ -40,6 +40,8 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None = None
     status: int
     outcome: str
+    answered_by: str | None = None
+    attempts: int | None = None
     stream: bool = False
     duration_ms: float
     first_event_ms: float | None = None
@@ -62,6 +64,8 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
             key=visit.key or None,
             status=visit.status,
             outcome=visit.outcome,
+            answered_by=visit.answered_by or None,
+            attempts=visit.attempts,
             stream=visit.stream,
             duration_ms=visit.seconds * 1000,
             first_event_ms=None if first is None else first * 1000,

@@ -34,6 +34,10 @@ class Metrics(Observer, Protocol):
         """Say how many requests wait for a provider."""
         ...
 
+    def set_circuit(self, provider: str, state: str) -> None:
+        """Say whether the circuit breaker of a provider is `closed`, `half-open` or `open`."""
+        ...
+
     def know(self, providers: Iterable[str]) -> None:
         """Take the names of the providers, after a change of the configuration."""
         ...
@@ -62,6 +66,9 @@ class NoMetrics:
         """Do nothing."""
 
     def set_waiting(self, provider: str, count: int) -> None:
+        """Do nothing."""
+
+    def set_circuit(self, provider: str, state: str) -> None:
         """Do nothing."""
 
     def know(self, providers: Iterable[str]) -> None:
@@ -126,6 +133,13 @@ class PrometheusMetrics:
         self._streams = gauge("open_streams", "Answers being written.", "face")
         self._open: Counter[str] = Counter()
         self._known_series: dict[tuple[Any, ...], Any] = {}
+        self._attempts = counter(
+            "failed_attempts_total", "Attempts at an answer that failed.", "provider", "code"
+        )
+        self._fallbacks = counter(
+            "fallbacks_total", "Answers of another provider than the first.", "model"
+        )
+        self._circuits = gauge("circuit", "0 closed, 1 half-open, 2 open.", "provider")
         self._waiting = gauge("waiting", "Requests that wait for a provider.", "provider")
 
     def ended(self, visit: Visit) -> None:
@@ -142,6 +156,14 @@ class PrometheusMetrics:
         failure = visit.upstream_failure
         if failure is not None:
             self._series(self._errors, provider, _known(failure, self._outcomes)).inc()
+
+        for attempt in visit.failed:
+            labels = (_known(attempt.provider, self._providers), attempt.code)
+            self._series(self._attempts, *labels).inc()
+        if any(attempt.provider != visit.answered_by for attempt in visit.failed) and (
+            visit.answered_by
+        ):
+            self._series(self._fallbacks, provider).inc()
 
     def close(self) -> None:
         """Keep everything: it is read until the end."""
@@ -162,6 +184,11 @@ class PrometheusMetrics:
     def set_waiting(self, provider: str, count: int) -> None:
         """Say how many requests wait for a provider."""
         self._waiting.labels(_known(provider, self._providers)).set(count)
+
+    def set_circuit(self, provider: str, state: str) -> None:
+        """Say whether the circuit breaker of a provider is `closed`, `half-open` or `open`."""
+        value = ("closed", "half-open", "open").index(state)
+        self._circuits.labels(_known(provider, self._providers)).set(value)
 
     def _series(self, metric: Any, *labels: str) -> Any:
         """Return the series of a metric with these labels, of which there is a bounded number.

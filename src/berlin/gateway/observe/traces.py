@@ -6,6 +6,7 @@ None of the `gen_ai` names is stable yet; all that Berlin uses are in this modul
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from berlin.errors import ConfigurationError
 from berlin.gateway.observe.visit import Visit
@@ -43,6 +44,10 @@ class Traces:
             attributes["gen_ai.usage.output_tokens"] = visit.usage.output_tokens
         if visit.first_event_s is not None:
             attributes["berlin.first_event_seconds"] = visit.first_event_s
+        if visit.answered_by:
+            attributes["berlin.answered_by"] = visit.answered_by
+        if visit.attempts is not None:
+            attributes["berlin.attempts"] = visit.attempts
         if visit.outcome != "ok":
             attributes["error.type"] = visit.outcome
         span = self._tracer.start_span(
@@ -54,7 +59,30 @@ class Traces:
         )
         if visit.status >= 500 or visit.outcome == "client_left":
             span.set_status(self._trace.StatusCode.ERROR)
+        if visit.failed:
+            self._add_attempts(visit, span, now)
         span.end(end_time=now)
+
+    def _add_attempts(self, visit: Visit, span: Any, now: int) -> None:
+        """Make a span of each attempt that failed."""
+        context = self._trace.set_span_in_context(span)
+        monotonic = time.monotonic()
+        for attempt in visit.failed:
+            began = now - int((monotonic - attempt.began_at) * 1e9)
+            child = self._tracer.start_span(
+                f"attempt {attempt.provider}".rstrip(),
+                context=context,
+                kind=self._trace.SpanKind.CLIENT,
+                attributes={
+                    "gen_ai.provider.name": attempt.provider,
+                    "gen_ai.request.model": attempt.model[:200],
+                    "error.type": attempt.code,
+                    "berlin.sent": attempt.sent,
+                },
+                start_time=began,
+            )
+            child.set_status(self._trace.StatusCode.ERROR)
+            child.end(end_time=began + int(attempt.seconds * 1e9))
 
     def close(self) -> None:
         """Keep nothing: spans are the exporter's."""

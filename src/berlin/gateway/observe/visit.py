@@ -12,6 +12,7 @@ from aiohttp import web
 from berlin.errors import (
     AuthenticationError,
     BerlinError,
+    FailedAttempt,
     PermissionDeniedError,
     ServiceError,
     TransportError,
@@ -96,6 +97,27 @@ class Visit:
         return None if self.first_event_at is None else self.first_event_at - self.began_at
 
     @property
+    def failed(self) -> tuple[FailedAttempt, ...]:
+        """The attempts at an answer that failed, where there was more than one."""
+        if self.error is not None and self.error.failed:
+            return self.error.failed
+        return self.started.failed if self.started is not None else ()
+
+    @property
+    def attempts(self) -> int | None:
+        """How many requests were sent to services; `None` if that is not known."""
+        if self.started is not None:
+            return self.started.attempts
+        if self.error is not None and self.error.failed:
+            return sum(attempt.sent for attempt in self.error.failed)
+        return None
+
+    @property
+    def answered_by(self) -> str:
+        """The provider that answered, where it is one of several; `""` if it is the one asked."""
+        return self.started.provider if self.started is not None else ""
+
+    @property
     def upstream_failure(self) -> str | None:
         """The code of the error, if it was the service's."""
         is_theirs = self.provider and isinstance(self.error, _OF_SERVICES)
@@ -105,8 +127,8 @@ class Visit:
         """Record what came."""
         if self.first_event_at is None:
             self.first_event_at = time.perf_counter()
-            if type(burst[0]) is Started:
-                self.started = burst[0]
+        if type(burst[0]) is Started:  # the first, or the one of a provider that goes on
+            self.started = burst[0]
         self.events += len(burst)
         if type(burst[-1]) is Finished or type(burst[-1]) is UsageReport:
             for event in burst[-2:]:

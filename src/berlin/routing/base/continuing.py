@@ -6,13 +6,15 @@ from typing import Protocol, Self
 
 import msgspec
 
-from berlin.errors import BerlinError
+from berlin.errors import BerlinError, FailedAttempt
 from berlin.providers.contract import Burst, Bursts
+from berlin.routing.base.clock import Clock
 from berlin.types import (
     ChatRequest,
     ExtraDelta,
     Message,
     ReasoningDelta,
+    Started,
     TextDelta,
     ToolCallDelta,
 )
@@ -37,16 +39,23 @@ class Continued:
         answer: the answer.
         request: the request that it answers.
         budget: how often it is continued at most.
+        clock: seconds on a monotonic clock.
     """
 
-    def __init__(self, answer: Continuable, request: ChatRequest, budget: int) -> None:
+    def __init__(
+        self, answer: Continuable, request: ChatRequest, budget: int, clock: Clock
+    ) -> None:
         self._answer = answer
         self._request = request
         self._budget = budget
+        self._clock = clock
+        self._began_at = clock()
         self._pieces: list[str] = []
         self._called = False
         self._failure: BerlinError | None = None
         self._overlap = ""
+        self._started = Started()
+        self._broken: tuple[FailedAttempt, ...] = ()
         self.aclose = answer.aclose
 
     def __aiter__(self) -> Self:
@@ -65,6 +74,8 @@ class Continued:
                     self._pieces.append(event.text)
                 elif type(event) is ToolCallDelta:
                     self._called = True
+                elif type(event) is Started and self._failure is None:
+                    self._started = event
             if burst:
                 return burst
 
@@ -85,12 +96,26 @@ class Continued:
         if not able or not self._answer.go_on(request):
             raise self._failure
         self._budget -= 1
+        began_at, self._began_at = self._began_at, self._clock()
+        who, seconds = self._started, self._began_at - began_at
+        broken = FailedAttempt(who.provider, who.model, error.code, began_at, seconds)
+        self._broken = (*who.failed, broken)
         self._overlap = shown[len(text) :]
+
+    def _went_on(self, started: Started) -> Started:
+        """Return who goes on, with all the attempts before."""
+        return msgspec.structs.replace(
+            started,
+            attempts=self._started.attempts + started.attempts,
+            failed=(*self._broken, *started.failed),
+        )
 
     def _rest_of(self, burst: Burst) -> Burst:
         """Return what of a burst has not been shown yet."""
         rest: Burst = []
         for event in burst:
+            if type(event) is Started:
+                event = self._started = self._went_on(event)
             if type(event) is TextDelta:
                 text = event.text
                 if self._overlap:

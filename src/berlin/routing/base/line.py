@@ -106,7 +106,8 @@ class Line:
                     waiter.passed.set_result(turn)
                 continue
             with suppress(TimeoutError):
-                async with asyncio.timeout(turn if turn != math.inf else None):
+                # Not less than a millisecond: a clock need not have moved by less.
+                async with asyncio.timeout(max(turn, 0.001) if turn != math.inf else None):
                     await self._changed.wait()
 
     def _make_room(self, tenant: str) -> None:

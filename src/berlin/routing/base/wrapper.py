@@ -20,6 +20,11 @@ class Wrapper(ChatProvider):
         self.inner = inner
 
     @property
+    def name(self) -> str:
+        """The name of the provider, for messages; `""` if it has none."""
+        return str(getattr(self.inner, "name", ""))
+
+    @property
     def timeouts(self) -> Timeouts:
         """The limits of requests that bring none."""
         return timeouts_of(self.inner)
@@ -44,8 +49,9 @@ class Wrapper(ChatProvider):
         return lacks(self.inner, request)
 
     async def models(self) -> tuple[str, ...]:
-        """Return the models that the inner provider has; see `ChatProvider.models`."""
-        return await self.inner.models() if isinstance(self.inner, ChatProvider) else ()
+        """Return the models that there are; see `ChatProvider.models`."""
+        inner = self.inner
+        return await inner.models() if isinstance(inner, ChatProvider) else ()
 
     async def check(self) -> None:
         """Check that requests can be sent; see `ChatProvider.check`."""
@@ -53,12 +59,12 @@ class Wrapper(ChatProvider):
             await self.inner.check()
 
     def watch_logins(self, observe: Callable[[str], None]) -> None:
-        """Call a function after each login of the inner provider."""
+        """Call a function after each login from now on; see `ChatProvider.watch_logins`."""
         if isinstance(self.inner, ChatProvider):
             self.inner.watch_logins(observe)
 
     async def aclose(self) -> None:
-        """Close connections. Another request opens new ones."""
+        """Close connections."""
         await self.inner.aclose()
 
 

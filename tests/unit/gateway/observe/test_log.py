@@ -50,6 +50,8 @@ def test_line_has_all_fields() -> None:
         "key": None,
         "status": 200,
         "outcome": "ok",
+        "answered_by": None,
+        "attempts": None,
         "stream": True,
         "duration_ms": 12.346,
         "first_event_ms": None,

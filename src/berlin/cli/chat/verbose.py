@@ -1,0 +1,73 @@
+"""`berlin chat -v`: says on standard error who answered, after which attempts, and how fast."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from berlin.cli.terminal import harmless
+from berlin.errors import FailedAttempt
+from berlin.types import Finished, Started, StreamEvent, UsageReport
+
+if TYPE_CHECKING:
+    from berlin.cli.chat.answer import Screen
+
+
+class VerboseScreen:
+    """Shows an answer, and says how it came about.
+
+    Args:
+        inner: what shows the answer.
+        asked: the name of the model that was asked.
+    """
+
+    def __init__(self, inner: Screen, asked: str) -> None:
+        self._inner = inner
+        self._asked = asked
+        self._began = time.monotonic()
+        self._first: float | None = None
+        self._started: Started | None = None
+        self._told = 0
+        self._usage = ""
+        self._finished = False
+
+    def show(self, event: StreamEvent) -> None:
+        """Show an event, and say which attempts failed before it."""
+        if isinstance(event, Started):
+            self._started = event
+            self._tell_failed(event.failed)
+        elif self._first is None:
+            self._first = time.monotonic() - self._began
+        if isinstance(event, UsageReport):
+            usage = event.usage
+            self._usage = f", {usage.input_tokens} tokens in, {usage.output_tokens} out"
+        self._inner.show(event)
+        self._finished = isinstance(event, Finished)
+
+    def close(self) -> None:
+        """Show what is left; then say how the answer came about, if it is whole."""
+        self._inner.close()
+        if self._finished:
+            self._tell_end()
+
+    def _tell_failed(self, failed: tuple[FailedAttempt, ...]) -> None:
+        for attempt in failed[self._told :]:
+            name = f"{attempt.provider}:{attempt.model}".strip(":") or self._asked
+            after = f"after {attempt.seconds:.2f} s" if attempt.sent else "was not asked"
+            _tell(f"{name} {after}: {attempt.code}")
+        self._told = len(failed)
+
+    def _tell_end(self) -> None:
+        started = self._started or Started()
+        name = f"{started.provider}:{started.model}".strip(":") or self._asked or "the default"
+        whole = time.monotonic() - self._began
+        first = whole if self._first is None else self._first
+        kept = "" if started.age_s is None else f", from {started.age_s:.0f} s ago"
+        attempts = "1 attempt" if started.attempts == 1 else f"{started.attempts} attempts"
+        _tell(f"{name} answered, {attempts}{kept}: {first:.2f} s, {whole:.2f} s{self._usage}")
+
+
+def _tell(text: str) -> None:
+    click.echo(harmless(f"berlin: {text}"), err=True)

@@ -1,0 +1,1 @@
+"""The tables `[models.NAME]`: what they say, and the providers that they make."""

@@ -1,0 +1,109 @@
+"""Checks the tables `[models.NAME]` against each other: names, cycles, accounts of a pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from berlin.config.models.tables import EntryConfig
+from berlin.config.names import find_model
+from berlin.config.providers import offer_of, provider_names
+from berlin.config.schema import Config
+from berlin.errors import ConfigurationError
+from berlin.types import nearest
+
+
+class Route(msgspec.Struct, frozen=True):
+    """What an entry of a model means.
+
+    Attributes:
+        provider: the name of the provider, or `""` if it is another model of the configuration.
+        model: the provider's own name of the model (`""` for its default), or that other model.
+    """
+
+    provider: str
+    model: str
+
+
+def find_route(entry: EntryConfig, config: Config) -> Route:
+    """Return what an entry means: another model, an alias, or `provider[:model]`.
+
+    Raises:
+        ConfigurationError: if it means nothing.
+    """
+    name = entry.model
+    if name in config.models:
+        return Route("", name)
+    name = config.aliases.get(name, name)
+    provider, colon, model = name.partition(":")
+    known = provider_names(config)
+    if provider not in known or provider in config.models:
+        names = (*config.models, *config.aliases, *known)
+        near = nearest(provider, names)
+        hint = f"did you mean {near!r}?" if near else "it must be provider:model"
+        raise ConfigurationError(f"{entry.model!r} names no provider and no model; {hint}")
+    offer = offer_of(provider, config)
+    found = find_model(offer, model if colon else "")
+    if found is None and not offer.any_model:
+        listed = ", ".join(offer.models)
+        raise ConfigurationError(f"{provider} has no model {model!r}; it has: {listed}")
+    return Route(provider, model if found is None else found or offer.default)
+
+
+def check_models(
+    config: Config, tell: Callable[[tuple[str, ...], str], ConfigurationError]
+) -> None:
+    """Check all models of a configuration.
+
+    Args:
+        config: the configuration.
+        tell: makes an error of a place in the file, as a path of keys, and what is wrong there.
+
+    Raises:
+        ConfigurationError: if a name is unknown or taken, models form a cycle, or the accounts of
+            a pool are not of one service.
+    """
+    for name, model in config.models.items():
+        place = ("models", name, model.kind)
+        taken = name in config.providers or name in config.aliases
+        if taken or ":" in name or not name:
+            why = "is the name of a provider or an alias too" if taken else "cannot hold a ':'"
+            raise tell(("models", name), f"the model's name {name!r} {why}; choose another")
+        routes = []
+        for entry in model.entries:
+            try:
+                routes.append(find_route(entry, config))
+            except ConfigurationError as error:
+                raise tell(place, error.message) from error
+        if len(set(routes)) < len(routes):
+            raise tell(place, "it names the same model twice")
+        if model.kind == "pool":
+            _check_pool(routes, config, lambda text, place=place: tell(place, text))  # type: ignore[misc]
+        cycle = _find_cycle(name, config, ())
+        if cycle:
+            raise tell(place, f"these models ask each other in a circle: {' → '.join(cycle)}")
+
+
+def _check_pool(
+    routes: list[Route], config: Config, tell: Callable[[str], ConfigurationError]
+) -> None:
+    tables = [config.providers.get(route.provider) for route in routes]
+    if any(table is None for table in tables):
+        raise tell("a pool is made of providers with an account: name tables [providers.…]")
+    if len({(table.recipe, table.url) for table in tables if table is not None}) > 1:
+        raise tell("the accounts of a pool must be of one service: the same recipe and url")
+    if len({route.model for route in routes}) > 1:
+        raise tell("the accounts of a pool must be asked for the same model")
+
+
+def _find_cycle(name: str, config: Config, path: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the models of a cycle that begins with `name`, or nothing."""
+    if name in path:
+        return (*path[path.index(name) :], name)
+    for entry in config.models[name].entries:
+        if entry.model in config.models:
+            cycle = _find_cycle(entry.model, config, (*path, name))
+            if cycle:
+                return cycle
+    return ()

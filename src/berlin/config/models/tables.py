@@ -1,0 +1,214 @@
+"""The tables `[models.NAME]`: models that are made of the models of several providers."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, TypeAlias
+
+import msgspec
+
+_FEW = 3
+
+
+def _check(**values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and not (value > 0 and math.isfinite(value)):
+            raise ValueError(f"{name} must be more than 0")
+
+
+class RetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How often each provider is asked.
+
+    Attributes:
+        attempts: how often at most; 1 for no second attempt.
+        longest_wait_s: the longest `Retry-After` that is waited for.
+    """
+
+    attempts: int = _FEW
+    longest_wait_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        _check(attempts=self.attempts)
+
+
+class LimitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much is sent.
+
+    Attributes:
+        concurrent: requests at once.
+        requests_per_minute: requests in any 60 seconds.
+        tokens_per_minute: tokens in any 60 seconds.
+        wait_s: seconds that a request waits at most.
+        waiting: requests that wait at most; one more is refused.
+    """
+
+    concurrent: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    wait_s: float = 30.0
+    waiting: int = 256
+
+    def __post_init__(self) -> None:
+        limits = (self.concurrent, self.requests_per_minute, self.tokens_per_minute)
+        if all(limit is None for limit in limits):
+            raise ValueError("say concurrent, requests_per_minute or tokens_per_minute")
+        _check(
+            concurrent=self.concurrent,
+            requests_per_minute=self.requests_per_minute,
+            tokens_per_minute=self.tokens_per_minute,
+        )
+        if self.wait_s < 0 or self.waiting < 0:
+            raise ValueError("wait_s and waiting must not be negative")
+
+
+class BreakerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a provider is left alone.
+
+    Attributes:
+        failures: how many failures in a row it takes.
+        cool_down_s: seconds until it is probed.
+    """
+
+    failures: int = 5
+    cool_down_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        _check(failures=self.failures, cool_down_s=self.cool_down_s)
+
+
+class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a second request is sent.
+
+    Attributes:
+        after_s: seconds without a first event; unless given, they are learned (95 % of answers
+            begin earlier).
+        budget_percent: how many of a hundred requests may be sent twice.
+    """
+
+    after_s: float | None = None
+    budget_percent: float = 5.0
+
+    def __post_init__(self) -> None:
+        _check(after_s=self.after_s, budget_percent=self.budget_percent)
+
+
+class CacheConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which answers are kept.
+
+    Attributes:
+        keep_s: seconds that an answer is good for.
+        max_entries: how many are kept in this process.
+        tools_too: whether requests with tools are answered from memory as well.
+    """
+
+    keep_s: float = 3600.0
+    max_entries: int = 1000
+    tools_too: bool = False
+
+    def __post_init__(self) -> None:
+        _check(keep_s=self.keep_s, max_entries=self.max_entries)
+
+
+class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One of the models that a model is made of, with what is known of it.
+
+    Attributes:
+        model: `provider`, `provider:model`, or the name of another table `[models.…]`.
+        weight: its share, for `balance`.
+        context_tokens: how many tokens a conversation may have.
+        prefill: whether it goes on with an answer that was begun.
+        capabilities: what it can do besides text, instead of what its recipe says.
+    """
+
+    model: str
+    weight: float = 1.0
+    context_tokens: int | None = None
+    prefill: bool | None = None
+    capabilities: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _check(weight=self.weight, context_tokens=self.context_tokens)
+
+
+Entries: TypeAlias = tuple[str | EntryConfig, ...]
+
+
+class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table `[models.NAME]`. Exactly one of the first four says what it is made of.
+
+    Attributes:
+        use: one model.
+        fallback: models that are asked in this order, until one answers.
+        balance: models over which requests are spread.
+        pool: providers that are accounts of one service; a request and a conversation have one.
+        by: what `balance` looks at.
+        retry: how often each is asked.
+        limit: how much is sent to all of them together.
+        hedge: a second request when the first is late.
+        cache: answers from memory.
+        first_event_s: seconds until the first event; then the next one is asked.
+        idle_s: seconds between two events; a longer silence counts as a break.
+        break_after_text: what to do when an answer breaks off after text was shown: `error`;
+            `continue`, the next one goes on where it broke off; `hold`, nothing is shown until the
+            answer is whole.
+        content_filter: what to do when a content filter refuses: `error`, or ask the next one.
+    """
+
+    use: str | EntryConfig | None = None
+    fallback: Entries | None = None
+    balance: Entries | None = None
+    pool: Entries | None = None
+    by: Literal["latency", "busy", "weight"] = "latency"
+    retry: RetryConfig = RetryConfig()
+    limit: LimitConfig | None = None
+    hedge: HedgeConfig | None = None
+    cache: CacheConfig | None = None
+    first_event_s: float | None = None
+    idle_s: float | None = None
+    break_after_text: Literal["error", "continue", "hold"] = "error"
+    content_filter: Literal["error", "fallback"] = "error"
+
+    def __post_init__(self) -> None:
+        given = [name for name in _KINDS if getattr(self, name) is not None]
+        if len(given) != 1:
+            said = " and ".join(given) if given else "none"
+            raise ValueError(f"one of {', '.join(_KINDS)} must be given, not {said}")
+        if not self.entries:
+            raise ValueError(f"{self.kind} is empty; name at least one model")
+        _check(first_event_s=self.first_event_s, idle_s=self.idle_s)
+        self._check_combination()
+
+    @property
+    def kind(self) -> str:
+        """`use`, `fallback`, `balance` or `pool`."""
+        return next(name for name in _KINDS if getattr(self, name) is not None)
+
+    @property
+    def entries(self) -> tuple[EntryConfig, ...]:
+        """The models that it is made of."""
+        given = getattr(self, self.kind)
+        several = given if isinstance(given, tuple) else (given,)
+        return tuple(EntryConfig(one) if isinstance(one, str) else one for one in several)
+
+    def _check_combination(self) -> None:
+        several = self.kind in ("fallback", "balance")
+        if self.break_after_text == "continue":
+            if not several:
+                raise ValueError('break_after_text = "continue" needs fallback or balance')
+            if not any(entry.prefill for entry in self.entries):
+                raise ValueError(
+                    'break_after_text = "continue" needs an entry that takes an answer that was '
+                    "begun: { model = …, prefill = true }"
+                )
+        if self.content_filter == "fallback" and not several:
+            raise ValueError('content_filter = "fallback" needs fallback or balance')
+        if self.hedge is not None and self.kind == "pool":
+            raise ValueError("hedge would ask a second account of the pool for one request")
+        if self.kind != "balance":
+            if self.by != "latency":
+                raise ValueError("by is only for balance")
+            if any(entry.weight != 1.0 for entry in self.entries):
+                raise ValueError("weight is only for balance")
+
+
+_KINDS = ("use", "fallback", "balance", "pool")

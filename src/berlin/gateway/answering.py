@@ -1,0 +1,50 @@
+"""What an answer says of who gave it: headers, and the model's name in its body."""
+
+from __future__ import annotations
+
+import msgspec
+
+from berlin.formats.contract import ClientCall, EventEncoder, Format
+from berlin.gateway.catalog import Target
+from berlin.gateway.started import headers_of_start, printable
+from berlin.types import ChatResponse, Started
+
+
+class Head:
+    """The beginning of the answer to one call. It is made when it is known who answers.
+
+    Args:
+        format: the dialect of the answer.
+        call: what the client asked for.
+        target: the provider and model that it named.
+    """
+
+    def __init__(self, format: Format, call: ClientCall, target: Target) -> None:
+        self._format = format
+        self._call = call
+        self._target = target
+
+    def encoder(self, started: Started | None) -> EventEncoder:
+        """Return an encoder for the stream."""
+        return self._format.encoder(self._named(started))
+
+    def encode_response(self, answer: ChatResponse) -> bytes:
+        """Return the body of a whole answer."""
+        return self._format.encode_response(self._named(answer.started), answer)
+
+    def headers(self, started: Started | None) -> dict[str, str]:
+        """Return the headers that say which model was asked, who answered, and how."""
+        asked = self._target.full_name.removesuffix(":")
+        headers = {"x-berlin-model": printable(asked)}
+        headers |= headers_of_start(started, self._target.service.name)
+        if self._call.stream:
+            headers["Content-Type"] = self._format.content_type
+        return headers
+
+    def _named(self, started: Started | None) -> ClientCall:
+        """Return the call with the name of the model that answers, if others might have."""
+        if started is None or not self._target.service.is_routed or not started.provider:
+            return self._call
+        name = f"{started.provider}:{started.model}".removesuffix(":")
+        request = msgspec.structs.replace(self._call.request, model=name)
+        return msgspec.structs.replace(self._call, request=request)

@@ -1,0 +1,91 @@
+"""The limits of one provider or model: a gate, the line before it, and what answers cost so far."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from berlin.routing.base.clock import Clock
+from berlin.routing.base.gate import Gate, LocalGate, Pass
+from berlin.routing.base.line import Line
+from berlin.types import ChatRequest
+from berlin.types.usage import estimate_tokens
+
+WAIT_S = 30.0
+WAITING = 256
+FIRST_GUESS_TOKENS = 300
+LEARNING_RATE = 0.1
+
+
+class Limits:
+    """Limits that several wrappers may share, because they are those of one account.
+
+    Args:
+        gate: what lets requests through.
+        counts_tokens: whether it counts tokens.
+        wait_s: seconds that a request waits at most.
+        waiting: requests that wait at most; 0 for no line.
+        clock: seconds on a monotonic clock.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        *,
+        counts_tokens: bool = False,
+        wait_s: float = WAIT_S,
+        waiting: int = WAITING,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self.gate = gate
+        self.counts_tokens = counts_tokens
+        self.line = Line(gate, waiting)
+        self.wait_s = wait_s
+        self.clock = clock
+        self._answer_tokens = float(FIRST_GUESS_TOKENS)
+
+    @classmethod
+    def local(
+        cls,
+        concurrent: int | None = None,
+        requests_per_minute: int | None = None,
+        tokens_per_minute: int | None = None,
+        clock: Clock = time.monotonic,
+        **options: Any,
+    ) -> Limits:
+        """Return limits that this process counts alone.
+
+        Args:
+            concurrent: requests at once.
+            requests_per_minute: requests in any 60 seconds.
+            tokens_per_minute: tokens in any 60 seconds.
+            clock: seconds on a monotonic clock.
+            options: as above.
+        """
+        gate = LocalGate(clock, concurrent, requests_per_minute, tokens_per_minute)
+        counts_tokens = tokens_per_minute is not None
+        return cls(gate, counts_tokens=counts_tokens, clock=clock, **options)
+
+    def reserve(self, request: ChatRequest) -> int:
+        """Return how many tokens a request is likely to cost."""
+        if not self.counts_tokens:
+            return 0
+        answer = self._answer_tokens
+        most = request.options.get("max_tokens")
+        if isinstance(most, int) and most > 0:
+            answer = min(answer, most)
+        return prompt_tokens(request) + round(answer)
+
+    def learn(self, output_tokens: int) -> None:
+        """Record how many tokens a whole answer had."""
+        self._answer_tokens += LEARNING_RATE * (output_tokens - self._answer_tokens)
+
+    def leave(self, passed: Pass) -> None:
+        """Make room for the next request."""
+        self.gate.leave(passed)
+        self.line.change()
+
+
+def prompt_tokens(request: ChatRequest) -> int:
+    """Return a guess of how many tokens the messages of a request have."""
+    return estimate_tokens(sum(len(message.text) for message in request.messages))

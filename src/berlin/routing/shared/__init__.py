@@ -1,0 +1,1 @@
+"""Circuits, limits and answers in Redis: the same for all workers and hosts."""

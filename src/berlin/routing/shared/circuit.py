@@ -1,0 +1,145 @@
+"""The state of a circuit breaker in Redis: what one process learns, all know."""
+
+from __future__ import annotations
+
+from berlin.routing.base.circuit import (
+    COOL_DOWN_S,
+    FAILURES,
+    PROBE_S,
+    LocalCircuit,
+    Permit,
+    State,
+)
+from berlin.routing.base.clock import Clock
+from berlin.routing.shared.server import PREFIX, Script, SharedRedis
+
+# All times are the server's, in milliseconds; what is unused goes after a day. A value of another
+# type is none of ours, and is replaced.
+_STATE = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local held = redis.pcall('HMGET', KEYS[1], 'open', 'until', 'probe', 'failures')
+if held.err then redis.call('DEL', KEYS[1]); held = {} end
+local open, rest = held[1] == '1', tonumber(held[2] or 0) or 0
+local probe, failures = tonumber(held[3] or 0) or 0, tonumber(held[4] or 0) or 0
+local function save(...)
+  redis.call('HSET', KEYS[1], ...)
+  redis.call('PEXPIRE', KEYS[1], 86400000)
+end
+"""
+
+_ADMIT = Script(
+    _STATE
+    + """
+if now < rest then return {0, 0, rest - now, failures} end
+if not open then return {1, 0, 0, failures} end
+if now < probe then return {0, 0, 1000, failures} end
+save('probe', now + tonumber(ARGV[1]))
+return {1, 1, 0, failures}
+"""
+)
+_SUCCEED = Script(
+    _STATE
+    + """
+if ARGV[1] == '1' then save('open', 0, 'probe', 0, 'failures', tonumber(ARGV[2]) - 1)
+elseif not open then save('failures', 0) end
+return 1
+"""
+)
+_FAIL = Script(
+    _STATE
+    + """
+failures = failures + 1
+save('failures', failures)
+if ARGV[1] == '1' then save('probe', 0)
+elseif open or failures < tonumber(ARGV[2]) then return 0 end
+save('open', 1, 'until', now + tonumber(ARGV[3]))
+return 1
+"""
+)
+_REST = Script(
+    _STATE
+    + """
+save('until', math.max(rest, now + tonumber(ARGV[1])))
+return 1
+"""
+)
+_RELEASE = Script(
+    _STATE
+    + """
+save('probe', 0)
+return 1
+"""
+)
+
+
+class SharedCircuit:
+    """The state of one provider and account for all processes.
+
+    Each request asks Redis once. When Redis cannot be used, the state of this process holds.
+
+    Args:
+        name: what tells it from others: the provider's name.
+        redis: where it is.
+        clock: seconds on a monotonic clock, for the state of this process.
+        failures: how many in a row open it.
+        cool_down_s: seconds until the provider is probed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        redis: SharedRedis,
+        clock: Clock,
+        failures: int = FAILURES,
+        cool_down_s: float = COOL_DOWN_S,
+    ) -> None:
+        self._keys = (f"{PREFIX}circuit:{{{name}}}",)
+        self._redis = redis
+        self._limit = failures
+        self._cool_down_ms = round(cool_down_s * 1000)
+        self._local = LocalCircuit(clock, failures, cool_down_s)
+        self._clock = clock
+        self._open_until = 0.0
+        self._failures = 0
+
+    @property
+    def state(self) -> State:
+        """The state, as this process last saw it."""
+        return "open" if self._clock() < self._open_until else self._local.state
+
+    async def admit(self) -> Permit:
+        """Tell whether a request may be sent now."""
+        told = await self._redis.run(_ADMIT, self._keys, (round(PROBE_S * 1000),))
+        if told is None:
+            return await self._local.admit()
+        granted, probe, wait_ms, self._failures = told
+        self._open_until = 0.0 if granted else self._clock() + wait_ms / 1000
+        return Permit(granted=bool(granted), probe=bool(probe), wait_s=wait_ms / 1000)
+
+    def succeed(self, permit: Permit) -> None:
+        """Record an answer."""
+        self._local.succeed(permit)
+        if permit.probe or self._failures:
+            self._failures = 0
+            self._begin(_SUCCEED, int(permit.probe), self._limit)
+
+    def fail(self, permit: Permit) -> None:
+        """Record a failure."""
+        self._failures += 1
+        self._local.fail(permit)
+        self._begin(_FAIL, int(permit.probe), self._limit, self._cool_down_ms)
+
+    def rest(self, seconds: float) -> None:
+        """Send nothing for so long."""
+        self._local.rest(seconds)
+        self._begin(_REST, round(seconds * 1000))
+
+    def release(self, permit: Permit) -> None:
+        """Let another request probe, if this one was to."""
+        self._local.release(permit)
+        if permit.probe:
+            self._begin(_RELEASE)
+
+    def _begin(self, script: Script, *arguments: float) -> None:
+        self._redis.begin(self._redis.run(script, self._keys, arguments))

@@ -1,0 +1,123 @@
+"""The Redis that routing shares: every call is bounded, and a failure costs one short wait."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+import weakref
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from berlin.errors import ConfigurationError
+from berlin.routing.base.clock import Chance, Clock
+from berlin.types import Secret
+
+OPERATION_TIMEOUT_S = 0.25
+REST_S = 2.0
+PREFIX = "berlin:routing:"
+
+_log = logging.getLogger("berlin.routing")
+
+
+class Script:
+    """A Lua script; Redis runs it as one step."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+class SharedRedis:
+    """Runs scripts on a Redis, on whatever loop.
+
+    When a call fails or is too slow, Redis is left alone for a moment (`REST_S`, spread, so that
+    not everybody comes back at once), and callers do without it meanwhile.
+
+    Args:
+        url: `redis://`, `rediss://` or `unix://`, with its password.
+        clock: seconds on a monotonic clock.
+        chance: numbers from 0 to 1.
+
+    Raises:
+        ConfigurationError: if the extra is not installed, or the URL is none.
+    """
+
+    def __init__(
+        self, url: Secret, clock: Clock = time.monotonic, chance: Chance = random.random
+    ) -> None:
+        try:
+            import redis.asyncio as redis
+            from redis.backoff import NoBackoff
+            from redis.exceptions import RedisError
+        except ImportError as error:
+            raise ConfigurationError(
+                "[shared] needs one more package: pip install 'berlin-llm[redis]'"
+            ) from error
+        self._redis = redis
+        self._retry = redis.retry.Retry(NoBackoff(), 0)
+        self._errors = (RedisError, OSError, TimeoutError, ValueError)
+        self._url = url
+        self._clock = clock
+        self._chance = chance
+        self._rests_until = 0.0
+        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._tasks: set[asyncio.Task[Any]] = set()
+        try:
+            redis.ConnectionPool.from_url(url.reveal())
+        except ValueError:
+            raise ConfigurationError("[shared] redis is no URL of a Redis: redis://…") from None
+
+    @property
+    def rests(self) -> bool:
+        """Whether it failed a moment ago and is not asked for now."""
+        return self._clock() < self._rests_until
+
+    async def run(
+        self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | float]
+    ) -> Any:
+        """Return what a script returns; `None` if Redis cannot be used now."""
+        if self.rests:
+            return None
+        try:
+            async with asyncio.timeout(2 * OPERATION_TIMEOUT_S):
+                return await self._client().eval(script.text, len(keys), *keys, *arguments)
+        except self._errors as error:
+            first = not self.rests
+            self._rests_until = self._clock() + REST_S * (0.5 + self._chance())
+            if first:
+                reason = f"{type(error).__name__}: {str(error)[:100]}"
+                _log.warning("shared.failed reason=%s", reason.replace("\n", " "))
+            return None
+
+    def begin(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run something that nobody waits for."""
+        try:
+            task = asyncio.get_running_loop().create_task(work)
+        except RuntimeError:  # an answer was dropped, and its loop is gone
+            work.close()
+            return
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _client(self) -> Any:
+        loop = asyncio.get_running_loop()
+        client = self._clients.get(loop)
+        if client is None:
+            client = self._clients[loop] = self._redis.Redis.from_url(
+                self._url.reveal(),
+                socket_timeout=OPERATION_TIMEOUT_S,
+                socket_connect_timeout=OPERATION_TIMEOUT_S,
+                retry=self._retry,
+            )
+        return client
+
+    async def aclose(self) -> None:
+        """Close the connections of the running loop."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=OPERATION_TIMEOUT_S)
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()

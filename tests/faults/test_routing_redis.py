@@ -1,0 +1,301 @@
+"""Faults of Redis, as far as routing shares its state there; each gate and circuit is a process."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from berlin import errors
+from berlin.routing.base.circuit import Permit
+from berlin.routing.base.gate import Pass
+from berlin.routing.shared.answers import SharedAnswers, encode_bursts
+from berlin.routing.shared.circuit import SharedCircuit
+from berlin.routing.shared.gate import SharedGate
+from berlin.routing.shared.server import REST_S, SharedRedis
+from berlin.types import Finished, Secret, Started, TextDelta, Usage, UsageReport
+from support.token_processes import Redis, redis_server
+
+_T = TypeVar("_T")
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self, now: float = 0.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+async def redis(tmp_path: Path) -> AsyncIterator[Redis]:
+    """A Redis of its own."""
+    async with redis_server(tmp_path / "redis") as server:
+        yield server
+
+
+@asynccontextmanager
+async def shared(redis: Redis, clock: Clock | None = None) -> AsyncIterator[SharedRedis]:
+    """Give a process's way to Redis."""
+    one = SharedRedis(Secret(redis.url), clock or time.monotonic, chance=lambda: 0.5)
+    try:
+        yield one
+    finally:
+        await one.aclose()
+
+
+async def bounded(work: Awaitable[_T]) -> _T:
+    """Wait for something that must not take long, whatever Redis does."""
+    async with asyncio.timeout(2):
+        return await work
+
+
+async def taken(*gates: SharedGate, times: int = 10, tokens: int = 0) -> int:
+    """Ask each gate so often, all at once; return how many requests were let through."""
+    asked = [gate.take(tokens) for _ in range(times) for gate in gates]
+    return sum(isinstance(one, Pass) for one in await asyncio.gather(*asked))
+
+
+def gate(redis: SharedRedis, replica: str = "r1", **limits: object) -> SharedGate:
+    """Return a gate of a process."""
+    return SharedGate("work", redis, time.monotonic, replica=replica, **limits)  # type: ignore[arg-type]
+
+
+async def test_R09_two_replicas_and_one_limit(redis: Redis) -> None:
+    """A limit of seven a minute lets seven through in all, however they are spread."""
+    async with shared(redis) as one, shared(redis) as two:
+        both = gate(one, requests_per_minute=7), gate(two, "r2", requests_per_minute=7)
+        assert await taken(*both) == 7
+        turn = await both[1].take(0)
+        assert isinstance(turn, float)
+        assert 50 < turn <= 60
+
+
+async def test_R10_A15_tokens_of_a_minute_are_not_overspent(redis: Redis) -> None:
+    """What is reserved in parallel is counted; what is settled makes room or takes it."""
+    async with shared(redis) as one, shared(redis) as two:
+        limits = {"tokens_per_minute": 1000}
+        first, second = gate(one, **limits), gate(two, "r2", **limits)
+        passed = [await first.take(300) for _ in range(3)]
+        assert all(isinstance(one, Pass) for one in passed)
+        assert isinstance(await second.take(300), float)
+        for each in passed:
+            first.settle(each, 10)  # type: ignore[arg-type]
+        await settled(one)
+        assert await taken(second, times=5, tokens=300) == 3
+
+
+async def settled(redis: SharedRedis) -> None:
+    """Wait for what nobody else waits for."""
+    while redis._tasks:
+        await asyncio.sleep(0.01)
+
+
+async def test_concurrent_over_replicas(redis: Redis) -> None:
+    """A place that one process leaves is free for the other."""
+    async with shared(redis) as one, shared(redis) as two:
+        first, second = gate(one, concurrent=1), gate(two, "r2", concurrent=1)
+        passed = await first.take(0)
+        assert isinstance(passed, Pass)
+        turn = await second.take(0)
+        assert isinstance(turn, float)
+        assert turn < 1  # nobody tells it, so it looks again
+        first.leave(passed)
+        await settled(one)
+        assert isinstance(await second.take(0), Pass)
+
+
+async def test_R08_a_replica_that_was_killed(redis: Redis) -> None:
+    """Its places are free when it has not been heard of for a while."""
+    async with shared(redis) as one, shared(redis) as two:
+        dead, alive = gate(one, "dead", concurrent=1), gate(two, "alive", concurrent=1)
+        assert isinstance(await dead.take(0), Pass)
+        assert isinstance(await alive.take(0), float)
+        await redis.command("ZADD", "berlin:routing:limit:{work}:replicas", "1", "dead")
+        assert isinstance(await alive.take(0), Pass)
+
+
+async def test_R12_clocks_that_disagree(redis: Redis) -> None:
+    """The minute is Redis's: a process whose clock is five minutes off gets no more."""
+    async with shared(redis) as one, shared(redis) as two:
+        first = SharedGate("work", one, Clock(0), replica="a", requests_per_minute=5)
+        second = SharedGate("work", two, Clock(300), replica="b", requests_per_minute=5)
+        assert await taken(first, second) == 5
+
+
+@pytest.mark.parametrize("how", ["R01 down", "R04 slow", "R03 readonly", "R05 oom", "R05 noauth"])
+async def test_without_redis(redis: Redis, how: str) -> None:
+    """Nothing hangs; circuits are those of the process, and limits its share of them."""
+    async with shared(redis) as one, shared(redis) as two:
+        mine = gate(one, requests_per_minute=10)
+        await mine.take(0)
+        await gate(two, "r2", requests_per_minute=10).take(0)
+        await mine.take(0)  # now it has seen the other one
+        match how:
+            case "R01 down":
+                await redis.stop()
+            case "R04 slow":
+                redis.pause()
+            case "R03 readonly":
+                await redis.command("REPLICAOF", "127.0.0.1", "1")
+            case "R05 oom":
+                await redis.command("CONFIG", "SET", "maxmemory", "1")
+            case "R05 noauth":
+                await redis.command("CONFIG", "SET", "requirepass", "x")
+                await one.aclose()
+        # R13: five are its share of ten, and two have passed already.
+        assert await bounded(taken(mine, times=20)) == 3
+        circuit = SharedCircuit("work", one, time.monotonic, failures=1)
+        permit = await bounded(circuit.admit())
+        assert permit.granted
+        circuit.fail(permit)
+        assert not (await bounded(circuit.admit())).granted
+        assert await bounded(SharedAnswers(one, 60).load("key")) is None
+        if how == "R04 slow":
+            redis.resume()
+
+
+async def test_refuse_without_redis(redis: Redis) -> None:
+    """With `refuse` nothing that has a limit is sent without Redis."""
+    async with shared(redis) as one:
+        mine = gate(one, requests_per_minute=10, on_failure="refuse")
+        assert isinstance(await mine.take(0), Pass)
+        await redis.stop()
+        for _ in range(2):
+            with pytest.raises(errors.LimitReachedError, match="Redis does not answer"):
+                await bounded(mine.take(0))
+
+
+async def test_R02_redis_comes_back(redis: Redis) -> None:
+    """After its rest it is used again, without a restart of anything."""
+    clock = Clock()
+    async with shared(redis, clock) as one:
+        mine = gate(one, requests_per_minute=100)
+        await redis.stop()
+        assert isinstance(await bounded(mine.take(0)), Pass)
+        assert one.rests
+        await redis.start()
+        clock.now += REST_S * 2
+        assert not one.rests
+        assert isinstance(await mine.take(0), Pass)
+        assert b":1" in await redis.command("ZCARD", "berlin:routing:limit:{work}:requests")
+
+
+async def test_R17_processes_come_back_one_by_one() -> None:
+    """Rests are spread from one to three seconds."""
+    rests = set()
+    for chance in (0.0, 0.5, 1.0):
+        clock = Clock()
+        one = SharedRedis(Secret("redis://127.0.0.1:1/0"), clock, chance=lambda c=chance: c)
+        assert await gate(one, requests_per_minute=1).take(0)
+        clock.now = 1.5
+        rests.add(one.rests)
+        await one.aclose()
+    assert rests == {True, False}
+
+
+async def test_R06_values_of_the_wrong_type(redis: Redis) -> None:
+    """They are replaced, and the limit and the circuit work on."""
+    async with shared(redis) as one:
+        for name in ("requests", "tokens", "inside", "replicas"):
+            await redis.command("SET", f"berlin:routing:limit:{{work}}:{name}", "poison")
+        await redis.command("RPUSH", "berlin:routing:circuit:{work}", "poison")
+        await redis.command("RPUSH", "berlin:routing:answer:key", "poison")
+        assert await taken(gate(one, requests_per_minute=3)) == 3
+        circuit = SharedCircuit("work", one, time.monotonic, failures=1)
+        circuit.fail(await circuit.admit())
+        await settled(one)
+        assert not (await circuit.admit()).granted
+        assert await SharedAnswers(one, 60).load("key") is None
+
+
+async def test_R07_what_redis_has_forgotten(redis: Redis) -> None:
+    """No process lets more through than the limit, also if the counts are evicted."""
+    async with shared(redis) as one:
+        mine = gate(one, requests_per_minute=4)
+        assert await taken(mine, times=3) == 3
+        await redis.command("FLUSHALL")
+        assert await taken(mine, times=9) == 1
+
+
+async def test_R16_no_secrets(redis: Redis) -> None:
+    """A dump has names of providers and counts."""
+    async with shared(redis) as one:
+        await taken(gate(one, requests_per_minute=3, tokens_per_minute=9))
+        keys = await redis.command("KEYS", "*")
+        assert keys.count(b"berlin:routing:limit:{work}:") == 4
+        assert keys.count(b"berlin:") == 4
+
+
+async def test_one_circuit_for_all(redis: Redis) -> None:
+    """What one process learns the other knows; one of them probes; both are let through again."""
+    async with shared(redis) as one, shared(redis) as two:
+        clock = time.monotonic
+        first = SharedCircuit("work", one, clock, failures=2, cool_down_s=0.2)
+        second = SharedCircuit("work", two, clock, failures=2, cool_down_s=0.2)
+        for circuit in (first, second):
+            circuit.fail(await circuit.admit())
+            await settled(circuit._redis)
+        told = await first.admit(), await second.admit()
+        assert [permit.granted for permit in told] == [False, False]
+        assert (first.state, second.state) == ("open", "open")
+        await asyncio.sleep(0.25)
+        probes = [await first.admit(), await second.admit(), await first.admit()]
+        assert [permit.probe for permit in probes] == [True, False, False]
+        assert sum(permit.granted for permit in probes) == 1
+        first.succeed(probes[0])
+        await settled(one)
+        assert (await second.admit()) == Permit(granted=True)
+
+
+async def test_a_time_that_a_service_names_holds_for_all(redis: Redis) -> None:
+    """After a `Retry-After` at one process the other sends nothing either."""
+    async with shared(redis) as one, shared(redis) as two:
+        first = SharedCircuit("work", one, time.monotonic)
+        first.rest(30)
+        await settled(one)
+        permit = await SharedCircuit("work", two, time.monotonic).admit()
+        assert not permit.granted
+        assert 29 < permit.wait_s <= 30
+
+
+async def test_answers_for_all(redis: Redis) -> None:
+    """An answer that one process got is played by the other, with its age."""
+    bursts = [[Started("a", "m"), TextDelta("Hi")], [UsageReport(Usage(1, 2)), Finished()]]
+    async with shared(redis) as one, shared(redis) as two:
+        SharedAnswers(one, 60).save("key", bursts)  # type: ignore[arg-type]
+        await settled(one)
+        found = await SharedAnswers(two, 60).load("key")
+        assert found is not None
+        assert list(found[0].bursts) == bursts
+        assert 0 <= found[1] < 5
+        assert await SharedAnswers(two, 60).load("other") is None
+
+
+async def test_R18_other_releases(redis: Redis) -> None:
+    """Members that a later release writes are passed over; an event that is unknown is a miss."""
+    data = encode_bursts([[Finished()]])
+    async with shared(redis) as one:
+        await redis.command("HSET", "berlin:routing:circuit:{work}", "colour", "blue")
+        assert (await SharedCircuit("work", one, time.monotonic).admit()).granted
+        newer = data.replace(b"Finished", b"Finalise")
+        client = one._client()
+        await client.set("berlin:routing:answer:key", newer)
+        assert await SharedAnswers(one, 60).load("key") is None
+        await client.set("berlin:routing:answer:key", data)
+        assert await SharedAnswers(one, 60).load("key") is not None
+
+
+def test_an_address_that_is_none() -> None:
+    """What is no URL of a Redis is told when the configuration is read."""
+    with pytest.raises(errors.ConfigurationError, match="no URL of a Redis"):
+        SharedRedis(Secret("nonsense"))
+    assert math.isfinite(REST_S)

@@ -1,0 +1,172 @@
+"""The tables `[models.NAME]`: what they say, and what is wrong with them, with the line."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from berlin import errors
+from berlin.config import load_config
+from berlin.config.models.routes import Routes
+from berlin.errors import ConfigurationError
+from berlin.providers.contract import Provider
+from berlin.providers.scripted import ScriptedProvider
+from berlin.routing.balance import Balance
+from berlin.routing.cache import Cache
+from berlin.routing.fallback import Fallback
+from berlin.routing.hedge import Hedge
+from berlin.routing.hold import Hold
+from berlin.routing.limit import Limit
+from berlin.routing.pool import Pool
+from berlin.types import ChatRequest, Finished, Started
+
+PROVIDERS = """
+[providers.work]
+recipe = "openai"
+api_key = "k1"
+[providers.vendor]
+recipe = "openai"
+api_key = "k2"
+models = ["gpt-5"]
+"""
+
+
+def load(tmp_path: Path, text: str, providers: str = PROVIDERS):  # type: ignore[no-untyped-def]
+    """Return the configuration of a text with two providers before it."""
+    path = tmp_path / "berlin.toml"
+    path.write_text(providers + text, "utf-8")
+    return load_config(path)
+
+
+SMART = """
+[models.smart]
+fallback = ["work:gpt-4", { model = "vendor:gpt-5", prefill = true }]
+retry = { attempts = 2 }
+limit = { concurrent = 8, tokens_per_minute = 90_000 }
+first_event_s = 15
+idle_s = 20
+break_after_text = "continue"
+"""
+
+
+async def test_a_fallback(tmp_path: Path) -> None:
+    """The table of the documentation, and what it does: retries, then the next, with its limits."""
+    config = load(tmp_path, SMART)
+    opened: dict[str, ScriptedProvider] = {
+        "work": ScriptedProvider([errors.ServiceUnavailableError("down", retry_after=0)]),
+        "vendor": ScriptedProvider(["Hello", Finished()]),
+    }
+    model = Routes(config, opened.__getitem__).open("smart")
+    assert isinstance(model, Limit)
+    assert isinstance(model.inner, Fallback)
+    assert model.inner.break_after_text == "continue"
+    (burst, _) = [burst async for burst in model.bursts(ChatRequest.of("Hi"))]
+    started = burst[0]
+    assert isinstance(started, Started)
+    assert (started.provider, started.model, started.attempts) == ("vendor", "gpt-5", 3)
+    asked = opened["work"].requests
+    assert [request.model for request in asked] == ["gpt-4"] * 2
+    assert asked[0].timeouts is not None
+    assert (asked[0].timeouts.first_event, asked[0].timeouts.idle) == (15, 20)
+
+
+@pytest.mark.parametrize(
+    ("table", "kind"),
+    [
+        ('use = "work:m"\nbreak_after_text = "hold"', Hold),
+        ('balance = ["work:m", { model = "vendor:gpt-5", weight = 3 }]\nby = "busy"', Balance),
+        ('use = "work:m"\nhedge = { budget_percent = 10 }', Hedge),
+        ('use = "work:m"\ncache = { keep_s = 60 }', Cache),
+        ('pool = ["work:gpt-5", "vendor:gpt-5"]', Pool),
+    ],
+)
+def test_each_kind(tmp_path: Path, table: str, kind: type[Provider]) -> None:
+    """Each key of a table is the wrapper of its name."""
+    config = load(tmp_path, f"[models.m]\n{table}\n")
+    assert isinstance(Routes(config, lambda _: ScriptedProvider()).open("m"), kind)
+
+
+def test_models_of_models(tmp_path: Path) -> None:
+    """An entry may be another model, which is made once; accounts share their circuit."""
+    text = '[models.a]\nfallback = ["b", "vendor"]\n[models.b]\nuse = "work"\n'
+    routes = Routes(load(tmp_path, text), lambda _: ScriptedProvider())
+    model = routes.open("a")
+    assert isinstance(model, Fallback)
+    assert model.providers[0] is routes.open("b")
+    assert routes.states == {"work": "closed", "vendor": "closed"}
+
+
+def test_limits_of_a_provider_are_shared(tmp_path: Path) -> None:
+    """The limit of an account holds over all models that use it, and for itself."""
+    text = '[models.a]\nuse = "work:x"\n[models.b]\nuse = "work:y"\n'
+    providers = PROVIDERS.replace('"k1"', '"k1"\nlimit = { concurrent = 1, wait_s = 0 }')
+    inner = ScriptedProvider(["a", 0.2, Finished()])
+    routes = Routes(load(tmp_path, text, providers), lambda _: inner)
+
+    async def ask(provider: Provider) -> str:
+        try:
+            async for _ in provider.bursts(ChatRequest.of("Hi")):
+                pass
+        except errors.LimitReachedError as error:
+            return error.code
+        return "ok"
+
+    async def scenario() -> list[str]:
+        three = (routes.open("a"), routes.open("b"), routes.limited("work", inner))
+        return await asyncio.gather(*(ask(provider) for provider in three))
+
+    assert asyncio.run(scenario()) == ["ok", "limit_reached", "limit_reached"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ('[models.a]\nfallback = ["work:x", "nobody:y"]', 10, "'nobody:y' names no provider"),
+        ('[models.a]\nfallback = ["wrok:x"]', 10, "did you mean 'work'?"),
+        ('[models.a]\nuse = "vendor:gpt-6"', 10, "vendor has no model 'gpt-6'; it has: gpt-5"),
+        ('[models.a]\nuse = "b"\n[models.b]\nuse = "a"', 10, "in a circle: a → b → a"),
+        ('[models.a]\nuse = "a"', 10, "in a circle: a → a"),
+        ('[models.work]\nuse = "vendor"', 9, "is the name of a provider or an alias too"),
+        ('[models.a]\nfallback = ["work:x", "work:x"]', 10, "names the same model twice"),
+        ("[models.a]\nretry = { attempts = 2 }", 9, "must be given, not none"),
+        ('[models.a]\nuse = "work"\npool = ["work"]', 9, "not use and pool"),
+        ("[models.a]\nfallback = []", 9, "fallback is empty"),
+        ('[models.a]\nfallbak = ["work"]', 10, "did you mean 'fallback'?"),
+        ('[models.a]\nuse = "work"\nlimit = { concurrent = 0 }', 11, "concurrent must be more"),
+        ('[models.a]\nuse = "work"\nlimit = {}', 11, "say concurrent, requests_per_minute"),
+        ('[models.a]\nuse = "work"\nfirst_event_s = -1', 9, "first_event_s must be more"),
+        ('[models.a]\nuse = "work"\nfirst_event_s = nan', 9, "first_event_s must be more"),
+        ('[models.a]\nuse = "work"\nbreak_after_text = "continue"', 9, "needs fallback or bal"),
+        (
+            '[models.a]\nfallback = ["work", "vendor"]\nbreak_after_text = "continue"',
+            9,
+            "prefill = true",
+        ),
+        ('[models.a]\nuse = "work"\nbreak_after_text = "restart"', 11, "break_after_text"),
+        ('[models.a]\nuse = "work"\nby = "busy"', 9, "by is only for balance"),
+        ('[models.a]\nuse = { model = "work", weight = 2 }', 9, "weight is only for balance"),
+        ('[models.a]\npool = ["work:gpt-5", "vendor:gpt-5"]\nhedge = {}', 9, "second account"),
+        ('[models.a]\npool = ["guide", "work"]', 10, "made of providers with an account"),
+        ('[models.a]\npool = ["work:x", "vendor:gpt-5"]', 10, "asked for the same model"),
+        ('[models.a]\nuse = "work"\nlimit = { requests_per_minute = -1 }', 11, "must be more"),
+        ('[models.a]\nuse = "work"\nlimit = { tokens_per_minute = 1e400 }', 11, "Expected `int"),
+        ('[models.a]\nuse = "work"\nhedge = { after_s = 1e400 }', 11, "after_s must be more"),
+        ('[models.a]\nuse = "work"\nretry = { attempts = 0 }', 11, "attempts must be more than 0"),
+    ],
+)
+def test_mistakes(tmp_path: Path, text: str, line: int, said: str) -> None:
+    """A mistake is an error when the file is read: with its line, and what is wrong."""
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, text)
+    assert said in caught.value.message
+    assert f"berlin.toml, line {line}: " in caught.value.message
+
+
+def test_a_pool_of_two_services(tmp_path: Path) -> None:
+    """Accounts of different services are not a pool."""
+    providers = '[providers.a]\nrecipe = "openai"\napi_key = "k"\n' * 1
+    providers += '[providers.b]\nrecipe = "anthropic"\napi_key = "k"\n'
+    with pytest.raises(ConfigurationError, match="must be of one service"):
+        load(tmp_path, '[models.m]\npool = ["a:x", "b:x"]\n', providers)
