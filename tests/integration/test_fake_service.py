@@ -8,17 +8,15 @@ import aiohttp
 import msgspec
 import pytest
 
-from berlin.auth.flows.command import CommandMap
 from berlin.auth.flows.oauth2 import OAuth2Map
 from berlin.auth.flows.oauth2.device import ask_for_code, wait_for_person
 from berlin.auth.flows.oauth2.discovery import Endpoints
-from berlin.auth.flows.static import ApiKeyMap
 from berlin.errors import AuthenticationError, ConfigurationError, RequestRejectedError
 from berlin.providers.scripted import ScriptedProvider
 from berlin.recipes.recipe import load_recipe, recipe_names
 from berlin.types import Finished, Message, Secret
 from berlin.workbench.fake import CREDENTIALS, open_fake, whole_urls
-from support.recipes import PLAIN_CHAT, ask, client_of, fake_and_client, recipe_of
+from support.recipes import PLAIN_CHAT, ask, client_of, fake_and_client, recipe_of, unattended
 
 PIECES = ["Hel", "lo, ", 'Änn\u2028 "q" \\ {prompt} 🙂', "\n\ndata: [DONE]x\n", "]}, ", "end"]
 TEXT = "".join(PIECES)
@@ -381,10 +379,7 @@ async def test_every_shipped_recipe(name: str) -> None:
     """Each recipe that comes with Berlin gets an exact answer from its own fake."""
     shipped = load_recipe(name)
     recipe = msgspec.structs.replace(shipped, name=f"{name}-{id(shipped)}")
-    flow = recipe.auth.flow()
-    if isinstance(recipe.auth, CommandMap) or (flow is not None and flow.needs_person):
-        # What a program or a person would give is another test's.
-        recipe = msgspec.structs.replace(recipe, auth=ApiKeyMap(attach=recipe.auth.attach))
+    recipe = unattended(recipe)
     answers = scripted()
     async with fake_and_client(recipe, answers) as provider:
         options = {} if recipe.models.default else {"model": "m"}
