@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 SERVICES ?= .venv-services
 AGENTS ?= .venv-agents
+TOOLS_ENV ?= .venv-bench-tools
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv
 UV_VERSION := 0.13.9
@@ -13,7 +14,7 @@ export UV_NO_PROGRESS := 1
 # Compiled on install: an uncompiled import is several times slower.
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --compile-bytecode
 
-.PHONY: help chat test test-services agents check format guarantees soak bench bench-routing instructions reference lock clean
+.PHONY: help chat test test-services agents check format guarantees soak bench bench-tools bench-routing instructions reference lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -81,6 +82,15 @@ soak: $(VENV)/.dev ## 20,000 requests to a gateway, a quarter of whose clients l
 bench: $(VENV)/.dev ## measure Berlin beside its limit and its peers, and write docs/performance.md
 	@$(BIN)/python bench/run.py $(BENCH)
 
+bench-tools: $(VENV)/.dev ## how often a model calls the right tool over text: make bench-tools PROVIDER=work
+	@[ -n "$(PROVIDER)" ] || $(MAKE) --no-print-directory $(TOOLS_ENV)/.installed
+	@TOOLS_ENV=$(TOOLS_ENV) $(BIN)/python bench/of_tools.py $(PROVIDER)
+
+$(TOOLS_ENV)/.installed: requirements/bench-tools.txt | $(UV)
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(TOOLS_ENV)
+	@$(UV) pip install --quiet --no-deps --python $(TOOLS_ENV)/bin/python --require-hashes -r requirements/bench-tools.txt
+	@touch $@
+
 bench-routing: $(VENV)/.dev ## play one bad hour for each way of routing, and write the table of docs/routing.md
 	@PYTHONPATH=tests $(BIN)/python bench/routing.py
 
@@ -100,9 +110,11 @@ lock: $(UV) ## make the hash-pinned requirements again from pyproject.toml
 	  requirements/services.in -o requirements/services.txt
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  requirements/agents.in -o requirements/agents.txt
+	@$(UV) pip compile -q --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  requirements/bench-tools.in -o requirements/bench-tools.txt
 	@for peer in openai litellm any-llm g4f httpx; do \
 	  $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	    requirements/bench-$$peer.in -o requirements/bench-$$peer.txt || exit 1; done
 
 clean: ## remove what was built
-	@rm -rf $(VENV) $(SERVICES) $(AGENTS) tests/agents/node/node_modules .venv-bench tests/services/clients/node/node_modules bench/gateways/node/node_modules dist build .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(SERVICES) $(AGENTS) $(TOOLS_ENV) tests/agents/node/node_modules .venv-bench tests/services/clients/node/node_modules bench/gateways/node/node_modules dist build .mypy_cache .ruff_cache .hypothesis

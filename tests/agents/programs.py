@@ -23,7 +23,7 @@ NOWHERE = "http://127.0.0.1:9"
 
 
 class Started(NamedTuple):
-    """A command line, and what stands in its environment besides the usual."""
+    """A command line, and what its environment needs besides the usual."""
 
     command: list[str]
     environment: dict[str, str]
@@ -85,11 +85,11 @@ def _claude(home: Path, url: str) -> Started:
         [str(NODE_PROGRAMS / "claude"), "-p", PROMPT, "--dangerously-skip-permissions"],
         {
             "ANTHROPIC_BASE_URL": url,
-            "ANTHROPIC_API_KEY": KEY,
+            "ANTHROPIC_AUTH_TOKEN": KEY,
             "ANTHROPIC_MODEL": "proof",
-            "ANTHROPIC_SMALL_FAST_MODEL": "proof",
+            "ANTHROPIC_DEFAULT_HAIKU_MODEL": "proof",
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-            "IS_SANDBOX": "1",  # it runs as root only where it is told that nothing can be broken
+            "IS_SANDBOX": "1",  # else it refuses to run as root
         },
     )
 

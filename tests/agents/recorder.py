@@ -1,4 +1,4 @@
-"""Stands between an agent and the gateway, and takes note of what the agent is told."""
+"""A proxy between an agent and the gateway that records what the agent gets."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ async def _run(program: Program, kind: str) -> Outcome:
         write_repository(repository)
         home.mkdir()
         async with (
-            open_service(kind) as service,
+            open_service(RECIPES[kind]) as service,
             _gateway(folder, kind, service.url) as (gateway, log),
             open_recorder(gateway) as (recorder, url),
         ):

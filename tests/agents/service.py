@@ -107,9 +107,9 @@ class Service:
 
 
 @asynccontextmanager
-async def open_service(kind: str) -> AsyncIterator[Service]:
-    """Give a running service of a kind."""
-    recipe: Recipe = parse_recipe(RECIPES[kind], f"{kind}.toml")
+async def open_service(text: str) -> AsyncIterator[Service]:
+    """Give a running service that a recipe describes."""
+    recipe: Recipe = parse_recipe(text, "service.toml")
     service = Service(Mind())
     async with open_fake(
         recipe, service.mind, lifetime_s=TOKEN_LIFETIME_S, note=service.note

@@ -29,7 +29,7 @@ class TestSums(unittest.TestCase):
         self.assertEqual(add(2, 3), 5)
 """
 
-# What stands in the file is no order, and no call either.
+# The content of a file is neither an order nor a call.
 NOTES = """# Notes
 
 A block like this is no call, wherever it is quoted:

@@ -26,20 +26,41 @@ from berlin.gateway.catalog import Catalog
 from berlin.gateway.catalog import Service as Offered
 from berlin.gateway.chat import Gateway
 from berlin.gateway.server import open_server
+from berlin.routing.tools_over_text.offer import Offer
+from berlin.types import ChatRequest
 from berlin.workbench.fake import CREDENTIALS
 
 SCHEMA = {"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]}
 MAX_TURNS = 12
 
+# What the agents of others send besides, with every request.
+OF_CLAUDE_CODE = {
+    "max_tokens": 32_000,
+    "metadata": {"user_id": '{"device_id": "d", "account_uuid": "", "session_id": "s"}'},
+    "thinking": {"type": "adaptive"},
+    "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
+    "output_config": {"effort": "high"},
+    "system": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}],
+}
+OF_CODEX = {
+    "store": False,
+    "parallel_tool_calls": True,
+    "tool_choice": "auto",
+    "reasoning": {"summary": "auto"},
+    "include": ["reasoning.encrypted_content"],
+    "prompt_cache_key": "s",
+    "client_metadata": {"session_id": "s"},
+}
+
 
 @asynccontextmanager
-async def _text_only(folder: Path) -> AsyncIterator[tuple[Service, str]]:
+async def _text_only(folder: Path, recipe: str) -> AsyncIterator[tuple[Service, str]]:
     """Give the service and the URL of a gateway over it."""
-    (folder / "text-only.toml").write_text(RECIPES["text-only"])
+    (folder / "text-only.toml").write_text(recipe)
     config = folder / "berlin.toml"
     config.write_text('[providers.work]\nrecipe = "text-only.toml"\n')
     assert CREDENTIALS.password is not None
-    async with open_service("text-only") as service:
+    async with open_service(recipe) as service:
         given = Overrides(
             url=service.url,
             account=CREDENTIALS.account,
@@ -92,7 +113,7 @@ async def _with_messages(url: str, folder: Path) -> str:
     tool = {"name": "Bash", "description": "Runs a command.", "input_schema": SCHEMA}
     messages: list[dict[str, Any]] = [{"role": "user", "content": PROMPT}]
     for _ in range(MAX_TURNS):
-        body = {"model": "work", "max_tokens": 999, "messages": messages, "tools": [tool]}
+        body = {**OF_CLAUDE_CODE, "model": "work", "messages": messages, "tools": [tool]}
         answer = await _post(f"{url}/v1/messages", body)
         messages.append({"role": "assistant", "content": answer["content"]})
         calls = [part for part in answer["content"] if part["type"] == "tool_use"]
@@ -120,7 +141,8 @@ async def _with_responses(url: str, folder: Path) -> str:
     }
     items: list[dict[str, Any]] = [{"role": "user", "content": PROMPT}]
     for _ in range(MAX_TURNS):
-        body = {"model": "work", "input": items, "tools": [tool], "store": False}
+        tools = [tool, {"type": "web_search", "external_web_access": True}]
+        body = {**OF_CODEX, "model": "work", "input": items, "tools": tools}
         answer = await _post(f"{url}/v1/responses", body)
         items += answer["output"]
         calls = [item for item in answer["output"] if item["type"] == "function_call"]
@@ -139,7 +161,7 @@ async def test_an_agent_fixes_a_bug_through_text(agent: Any, tmp_path: Path) -> 
     """The test is green at the end, through each protocol, in one conversation of the service."""
     repository = tmp_path / "repository"
     write_repository(repository)
-    async with _text_only(tmp_path) as (service, url):
+    async with _text_only(tmp_path, RECIPES["text-only"]) as (service, url):
         last = await agent(url, repository)
     assert problems_of(repository) == []
     assert "The test passes" in last
@@ -148,3 +170,33 @@ async def test_an_agent_fixes_a_bug_through_text(agent: Any, tmp_path: Path) -> 
     assert service.mind.calls >= 3
     assert service.failed == []
     assert service.logins == 1 + service.expired
+
+
+async def test_an_agent_over_a_service_that_keeps_nothing(tmp_path: Path) -> None:
+    """Where each request has to bring its whole history, with the tools, it works as well."""
+    recipe = RECIPES["text-only"].replace('form = "last"', 'form = "prompt"')
+    recipe = recipe.replace("[conversations]", "").replace(
+        ', conversation = "{conversation_id}"', ""
+    )
+    repository = tmp_path / "repository"
+    write_repository(repository)
+    async with _text_only(tmp_path, recipe) as (service, url):
+        last = await _with_chat_completions(url, repository)
+    assert problems_of(repository) == []
+    assert "The test passes" in last
+    assert service.mind.conversations == service.mind.turns
+    assert service.failed == []
+
+
+async def test_the_wording_comes_from_the_configuration(tmp_path: Path) -> None:
+    """A table of the provider replaces the words of the recipe: the model is told so and obeys."""
+    (tmp_path / "text-only.toml").write_text(RECIPES["text-only"])
+    config = tmp_path / "berlin.toml"
+    config.write_text(
+        '[providers.work]\nrecipe = "text-only.toml"\n'
+        '[providers.work.tool_prompt]\nfence = "use/{name}"\nreminder = ""\n'
+    )
+    settings = resolve_settings("work", load_config(config), Overrides(url="http://127.0.0.1:1"))
+    assert settings.recipe.tool_prompt.fence == "use/{name}"
+    offer = Offer.of(ChatRequest.of("Hi"), settings.recipe.tool_prompt)
+    assert offer.write_call("Bash", "{}") == "```use/Bash\n{}\n```"

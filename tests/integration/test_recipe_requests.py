@@ -347,5 +347,8 @@ async def test_an_option_to_drop_is_left_out() -> None:
     with pytest.raises(StopIteration) as sent:
         next(format.encode_request(ChatRequest.of("Hi", temperature=0, max_tokens=5)))
     assert sent.value.value.dropped == ("temperature",)
+    with pytest.raises(StopIteration) as sent:
+        next(format.encode_request(ChatRequest.of("Hi", user="ann")))
+    assert sent.value.value.dropped == ("user",)
     with pytest.raises(InvalidRequestError, match="takes no options, but top_p"):
         next(format.encode_request(ChatRequest.of("Hi", temperature=0, top_p=1)))

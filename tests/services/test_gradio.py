@@ -10,9 +10,12 @@ import pytest
 
 from berlin import errors
 from berlin.auth.credentials import Credentials
+from berlin.client import Berlin
+from berlin.config import Config, Overrides, resolve_settings
+from berlin.config.schema import ProviderConfig
 from berlin.providers.http import HttpProvider
 from berlin.recipes.recipe import load_recipe
-from berlin.types import ChatRequest
+from berlin.types import ChatRequest, Message
 from support.recipes import client_of
 
 from .support.asking import answer_to
@@ -87,3 +90,19 @@ async def test_several_at_once(provider: HttpProvider) -> None:
         *(answer_to(provider, ChatRequest.of(f"number {n}")) for n in range(5))
     )
     assert [a.whole.text for a in answers] == [f"Turn 1: number {n}" for n in range(5)]
+
+
+async def test_a_chat_is_one_conversation_there(gradio_url: str) -> None:
+    """Each turn of a chat sends its own words only, and the app counts it as the next turn."""
+    config = Config(providers={"work": ProviderConfig(recipe="gradio")})
+    given = Overrides(url=gradio_url, account=ACCOUNT, password=PASSWORD)
+    client = Berlin.from_settings(resolve_settings("work", config, given))
+    messages: tuple[Message, ...] = ()
+    for turn in (1, 2, 3):
+        messages = (*messages, Message.of("user", f"hi {turn}"))
+        answer = await client.ask(ChatRequest(messages))
+        assert answer.text == f"Turn {turn}: hi {turn}"
+        messages = (*messages, Message.of("assistant", answer.text))
+    again = await client.ask(ChatRequest(messages[:1]))
+    assert again.text == "Turn 1: hi 1"
+    await client.aclose()

@@ -22,6 +22,7 @@ def compose(provider: Provider, settings: Settings) -> Provider:
             recipe.tools_mode,
             recipe.tool_prompt,
             takes_images="images" in recipe.models.capabilities,
+            takes_json="json" in recipe.models.capabilities,
             keeps_conversations=recipe.conversations is not None,
         )
     if recipe.conversations is not None:

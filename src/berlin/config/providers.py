@@ -78,7 +78,9 @@ def recipe_of(mine: ProviderConfig) -> Recipe:
         ConfigurationError: if there is none, or it is wrong.
     """
     recipe = resolve_recipe(mine.recipe)
-    return recipe if mine.tools is None else msgspec.structs.replace(recipe, tools=mine.tools)
+    given = {"tools": mine.tools, "tool_prompt": mine.tool_prompt}
+    changes = {name: value for name, value in given.items() if value is not None}
+    return msgspec.structs.replace(recipe, **changes) if changes else recipe
 
 
 def default_provider(config: Config, environ: Mapping[str, str] = os.environ) -> str | None:

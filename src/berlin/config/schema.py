@@ -14,7 +14,7 @@ from berlin.config.paths import config_path
 from berlin.errors import ConfigurationError
 from berlin.language.secrets_scan import names_secret
 from berlin.language.toml import find_line, parse_toml
-from berlin.language.tool_prompt import ToolsMode
+from berlin.language.tool_prompt import ToolPrompt, ToolsMode
 from berlin.recipes.recipe import recipe_names
 from berlin.types import Timeouts, mask_url
 from berlin.types.frames import hides_arguments
@@ -99,8 +99,9 @@ class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
         timeouts: the four limits, in seconds, instead of those of the recipe.
         models: the models that the gateway offers, instead of those of the recipe; no others
             are asked then.
-        tools: what becomes of tools, instead of what the recipe says: `native`, `emulate`,
+        tools: how tools are handled, instead of what the recipe says: `native`, `emulate`,
             `ignore` or `refuse`.
+        tool_prompt: the words in which tools are offered, instead of the recipe's table.
         at_once: requests that the gateway sends at once at most.
         waiting: requests that wait for that at most; one more is refused.
         limit: the limits of this account, wherever it is asked.
@@ -129,6 +130,7 @@ class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
     timeouts: Timeouts | None = None
     models: tuple[str, ...] | None = None
     tools: ToolsMode | None = None
+    tool_prompt: ToolPrompt | None = None
     at_once: int = 64
     waiting: int = 256
     limit: LimitConfig | None = None
@@ -234,9 +236,9 @@ class ConversationsConfig(Table, frozen=True, forbid_unknown_fields=True):
     """The table `[conversations]`: for services that keep their own.
 
     Attributes:
-        store: where it is noted which conversation a client's next turn goes on with: `memory`
+        store: where Berlin notes which conversation a client's next turn continues: `memory`
             (this process), `file` (this user, on this machine), or the URL of a Redis (all
-            replicas). Fingerprints and the service's own ids, never a word of what was said.
+            replicas). It holds fingerprints and the service's own ids, never what was said.
         expire_s: seconds after which a conversation is not continued any more.
         max_count: conversations at most, in memory or in the file; the oldest go first.
         session_headers: more headers in which clients name their session.
@@ -304,7 +306,7 @@ class Config(Table, frozen=True, forbid_unknown_fields=True):
         default: the provider that is asked when none is named.
         providers: the providers by name.
         tokens: where tokens are kept.
-        conversations: how conversations that services keep are found again.
+        conversations: how the conversations that services keep are found again.
         server: the gateway that `berlin serve` is.
         responses: where it keeps answers of `/v1/responses`.
         aliases: other names for models, and the name that each means: a provider, or

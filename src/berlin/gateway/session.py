@@ -12,7 +12,7 @@ from berlin.wire.json import DECODE_ERRORS
 
 MAX_CHARS = 256
 
-# Claude Code, Codex, opencode, and whoever wants to.
+# What Claude Code, Codex and opencode send.
 HEADERS = ("X-Claude-Code-Session-Id", "Session-Id", "X-Session-Id", "X-Session-Affinity")
 MEMBERS = ("conversation_id", "session_id", "prompt_cache_key")
 
@@ -20,7 +20,7 @@ MEMBERS = ("conversation_id", "session_id", "prompt_cache_key")
 def session_of(headers: Mapping[str, str], request: ChatRequest, more: Iterable[str] = ()) -> str:
     """Return the client's id of its session; `""` if it has none.
 
-    It tells conversations with the same words apart; it is no proof of anything.
+    It tells conversations with the same words apart; it proves nothing.
     """
     for name in (*more, *HEADERS):
         value = headers.get(name)
@@ -28,7 +28,8 @@ def session_of(headers: Mapping[str, str], request: ChatRequest, more: Iterable[
             return value[:MAX_CHARS]
     members = request.extra.members if request.extra is not None else {}
     named = (members.get(name) for name in MEMBERS)
-    within = (_within(members.get(name)) for name in ("client_metadata", "metadata"))
+    metadata = (members.get("client_metadata"), members.get("metadata"), request.options)
+    within = map(_within, metadata)
     found = (value for value in (*named, *within) if isinstance(value, str) and value)
     return next(found, "")[:MAX_CHARS]
 
@@ -37,7 +38,7 @@ def _within(metadata: Any) -> Any:
     if not isinstance(metadata, Mapping):
         return None
     session = metadata.get("session_id")
-    user = metadata.get("user_id")
+    user = metadata.get("user_id") or metadata.get("user")
     if session is None and isinstance(user, str) and user.startswith("{"):
         # Claude Code writes an object in here.
         try:

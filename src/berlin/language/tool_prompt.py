@@ -8,8 +8,8 @@ from typing import Literal, TypeAlias
 import msgspec
 
 ToolsMode: TypeAlias = Literal["native", "emulate", "ignore", "refuse"]
-"""What becomes of tools: the service takes them itself; they are offered in the prompt; they are
-dropped, and the answer says so; the request is refused."""
+"""How tools are handled: by the service itself, in the prompt, dropped with a note in the answer,
+or refused."""
 
 INSTRUCTIONS = """\
 You have tools. To call one, write a fenced block that is named after it and holds its arguments \
@@ -44,7 +44,8 @@ You said what you are about to do, but your answer holds no tool call, so nothin
 If you want to call a tool, send its block ```{fence} now. If not, answer with: NO CALL"""
 
 CLAIMS = (
-    r"(?i)(?:^|[.!?:\n]\s*)(?:now,? |first,? |next,? )?(?:let me|let's|i(?:'|\u2019)ll|i will"
+    r"(?i)(?:^|[.!?:\n]\s*)(?:now,? |first,? |next,? )?"
+    r"(?:let me(?! know)|let's|i(?:'|\u2019)ll(?! be\b)|i will(?! be\b)"
     r"|i(?:'|\u2019)m going to|i am going to)\b[^.!?\n]*[.:\u2026]*\s*$",
 )
 
@@ -64,18 +65,18 @@ class ToolPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     backticks), and braces that are meant as such are doubled.
 
     Attributes:
-        fence: what a call's block is called; holds `{name}` once, and something besides it that
-            tells a call from a block of code.
+        fence: the info string of a call's block; ends with `{name}`, after something that
+            distinguishes a call from a block of code.
         instructions: how tools are offered; `{tools}` becomes their list.
-        reminder: goes behind each question, so that a long conversation does not forget; `""`
+        reminder: added to each question, because models forget in long conversations; `""`
             for none.
         required: added where the caller demands a call.
         only: added where the caller demands a call of the tool `{name}`.
         forbidden: added where the caller allows no call.
         single: added where the caller allows one call at a time.
-        result: stands before what the tool `{name}` answered.
-        failure: stands before it where the tool failed.
-        image: stands for an image in a result, where the service takes none.
+        result: introduces the result of the tool `{name}`.
+        failure: introduces it where the tool failed.
+        image: replaces an image in a result, where the service takes no images.
         correction: the question after a call that is wrong; `{problem}` says how.
         missing: the question after an answer without a call where the caller demands one.
         unkept: the question after an answer that announces work and holds no call.
@@ -84,6 +85,9 @@ class ToolPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         json_correction: the question after an answer that is not the JSON asked for.
         max_chars: about how long the list of tools may be; descriptions are cut to fit, but
             never names, required arguments or choices.
+        max_result_chars: how much of a tool's result is sent, for a service that refuses long
+            messages: the middle of a longer one is left out, and the model reads how much that
+            is. 0 sends all of it.
     """
 
     fence: str = "tool:{name}"
@@ -105,6 +109,7 @@ class ToolPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     json: str = JSON_FORM
     json_correction: str = JSON_CORRECTION
     max_chars: int = 8_000
+    max_result_chars: int = 0
 
     def __post_init__(self) -> None:
         before, name, behind = self.fence.partition("{name}")
@@ -115,6 +120,8 @@ class ToolPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
         if behind:
             raise ValueError("fence must end with {name}")
+        if self.max_chars < 0 or self.max_result_chars < 0:
+            raise ValueError("max_chars and max_result_chars must not be negative")
         for field, names in _PLACEHOLDERS.items():
             given = dict.fromkeys(("fence", *names), "x")
             try:
@@ -122,8 +129,8 @@ class ToolPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             except (KeyError, IndexError, ValueError) as error:
                 known = ", ".join(f"{{{name}}}" for name in given)
                 raise ValueError(
-                    f"{field} is no template ({error}): it knows {known}, and other braces are "
-                    "written twice"
+                    f"{field} is not a valid template ({error}): it may use {known}; double "
+                    "all other braces"
                 ) from None
             if not text and field in ("instructions", "json"):
                 raise ValueError(f"{field} must not be empty")
@@ -131,7 +138,9 @@ class ToolPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             try:
                 re.compile(claim)
             except re.error as error:
-                raise ValueError(f"claims: {claim!r} is no regular expression: {error}") from None
+                raise ValueError(
+                    f"claims: {claim!r} is not a regular expression: {error}"
+                ) from None
 
 
 _PLACEHOLDERS: dict[str, tuple[str, ...]] = {

@@ -98,7 +98,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         embeddings: where the service turns texts into vectors, if it does.
         extends: the shipped recipe that this one differs from.
         source: where the description comes from, and how it was tried.
-        tools: what becomes of tools (and of JSON as a form of answer): `native`, the service
+        tools: how tools are handled (and of JSON as a form of answer): `native`, the service
             takes them; `emulate`, Berlin offers them in the prompt, finds the calls in the
             answer and checks them; `ignore`, they are dropped, and the answer says so; `refuse`,
             the request is an error. Unless given: `emulate` for a described chat, else `native`.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from typing import Any
 
 from berlin.errors import (
@@ -53,12 +55,18 @@ def diagnose_answer(recipe: Recipe, answer: HttpResponse, error: BerlinError | N
     is_unread = isinstance(error, ProtocolError | UpstreamTimeoutError)
     if is_unread and not fits(stream.framing, looks, answer.body):
         return [_other_framing(recipe, stream, looks.framing.name, answer.body)]
+    if error is not None and _has_unread_names(stream, answer.body):
+        why = 'the events have names (`event: …`), which framing = "sse" does not read: write '
+        why += 'framing = "sse-events"; then pointers begin with /event or /data'
+        return [Hint((*_STREAM, "framing"), why)]
     received = documents(stream, answer.body)
     has_text = any(isinstance(found_at(stream.text or "/data", d), str) for d in received)
     if recipe.chat.format != "described":
         return [] if has_text or not is_unread else _other_format(recipe, answer.body)
     if not has_text and is_unread:
         return _no_text(stream, received)
+    if not has_text and received and stream.kind and error is None:
+        return [_no_text_of_kinds(stream, received)]
     return _other_mistakes(stream, received, error)
 
 
@@ -67,11 +75,14 @@ def _other_mistakes(
 ) -> list[Hint]:
     """Return what is wrong although there is text where the recipe looks for it."""
     if isinstance(error, EmptyResponseError) and stream.kind:
-        return [_unlisted_kinds(stream, received)]
+        return [_no_text_of_kinds(stream, received)]
     if isinstance(error, TruncatedStreamError | UpstreamTimeoutError):
         return [_no_end(stream, received, error)]
     if isinstance(error, ProtocolError):
         return _undescribed(stream, received)
+    if error is None and _repeats(stream, received):
+        why = 'each piece begins with the whole of the one before: write text_is = "cumulative"'
+        return [Hint((*_STREAM, "text_is"), why)]
     found = any(found_at(stream.finish_reason, d) is not MISSING for d in received)
     if error is None and stream.finish_reason and not found:
         return [_nothing_at(stream, "finish_reason", reason_pointers(received))]
@@ -115,11 +126,42 @@ def _no_text(stream: StreamMap, received: list[Any]) -> list[Hint]:
     return [Hint((*_STREAM, "text"), why)]
 
 
-def _unlisted_kinds(stream: StreamMap, received: list[Any]) -> Hint:
-    kinds = {str(found_at(stream.kind or "", document)) for document in received}
-    unlisted = sorted(kind for kind in kinds if kind not in stream.kinds and kind != "MISSING")
+def _repeats(stream: StreamMap, received: list[Any]) -> bool:
+    """Tell whether pieces that are taken as new text hold all the text so far."""
+    if stream.text_is != "delta":
+        return False
+    found = [found_at(stream.text or "/data", document) for document in received]
+    texts = [text for text in found if isinstance(text, str) and text]
+    pairs = list(itertools.pairwise(texts))
+    grown = sum(len(later) > len(earlier) for earlier, later in pairs)
+    return grown >= 2 and all(later.startswith(earlier) for earlier, later in pairs)
+
+
+def _has_unread_names(stream: StreamMap, body: bytes) -> bool:
+    """Tell whether events have names that tell them apart, and the framing drops them."""
+    names = set(re.findall(rb"^event: *(\S+)", body, re.MULTILINE))
+    return stream.framing == "sse" and bool(names - {b"message"}) and not stream.kind
+
+
+def _no_text_of_kinds(stream: StreamMap, received: list[Any]) -> Hint:
+    """Return why objects with kinds gave no text: kinds that are not listed, or a wrong pointer."""
+    kinds = [found_at(stream.kind or "", document) for document in received]
+    unlisted = sorted({str(kind) for kind in kinds if kind is not MISSING} - {*stream.kinds})
+    said = [d for d, kind in zip(received, kinds, strict=True) if _is_text(stream, kind)]
+    texts = text_pointers(said)
+    if said and texts:
+        where = " or ".join(listed(stream.text)) or "/data"
+        why = f"objects of the kinds for text came, with nothing at {where}"
+        return Hint((*_STREAM, "text"), f"{why}, but text at {' or '.join(texts[:3])}")
+    if not unlisted:
+        why = f"no object has a kind at {stream.kind}; the first has {outline(received[0])}"
+        return Hint((*_STREAM, "kind"), why)
     why = f"these kinds of objects came that are not listed, and so skipped: {', '.join(unlisted)}"
     return Hint((*_STREAM, "kinds"), why)
+
+
+def _is_text(stream: StreamMap, kind: Any) -> bool:
+    return stream.kinds.get(str(kind)) in ("text", "replace")
 
 
 def _no_end(stream: StreamMap, received: list[Any], error: BerlinError) -> Hint:

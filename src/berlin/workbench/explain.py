@@ -272,6 +272,17 @@ def _models(recipe: Recipe) -> Iterator[str]:
         yield f"{alias} means {name}"
     if models.capabilities:
         yield f"besides text: {', '.join(models.capabilities)}"
+    match recipe.tools_mode:
+        case "emulate":
+            yield "tools: offered in the prompt, calls are read out of the text"
+        case "ignore":
+            yield "tools: dropped, and the answer says so"
+        case "refuse":
+            yield "tools: refused"
+        case "native":
+            pass
+    if recipe.conversations is not None:
+        yield "conversations: kept by the service; only what is new is sent"
 
 
 def _url(recipe: Recipe, path: str) -> str:

@@ -90,8 +90,12 @@ def _found(turn: TriedTurn, recipe: Recipe, secrets: list[Secret]) -> Iterator[s
         return
     stream = stream_of(recipe)
     received = documents(stream, turn.answer.body)
-    for n, document in enumerate(received[:FIRST_DOCUMENTS], 1):
-        yield f"object {n} of {len(received)}:"
+    shown = [*range(min(FIRST_DOCUMENTS, len(received)))]
+    # The end of an answer is in its last object.
+    shown += [len(received) - 1] if len(received) > FIRST_DOCUMENTS else []
+    for n in shown:
+        document = received[n]
+        yield f"object {n + 1} of {len(received)}:"
         for key in _POINTERS:
             yield from (f"  {line}" for line in _pointed(stream, key, document, secrets))
 

@@ -7,8 +7,10 @@ import click
 from berlin.cli.recipe.file import RecipeFile
 from berlin.cli.secret_warnings import warn_of_secrets
 from berlin.cli.terminal import harmless
+from berlin.errors import ConfigurationError
 from berlin.types import mask
 from berlin.workbench.explain import explain
+from berlin.workbench.unused import find_unused
 
 
 @click.command()
@@ -18,10 +20,15 @@ def check(file: str, prompt: str) -> None:
     """Explain what the recipe FILE makes Berlin send for PROMPT, and how it reads the answer.
 
     FILE is a path, or the name of a recipe that comes with Berlin. Nothing is sent. A mistake is
-    told with its line; what looks like a secret in the file is told as a warning.
+    told with its line, also what the recipe says and no request would use; what looks like a
+    secret in the file is told as a warning.
     """
     opened = RecipeFile.open(file)
     found = opened.secrets
     click.echo(harmless(mask(explain(opened.recipe, prompt), [secret.value for secret in found])))
     warn_of_secrets(opened.source, opened.path, found)
+    mistakes = find_unused(opened.recipe)
+    if mistakes:
+        told = "; ".join(f"{opened.where(hint.place)}: {hint.why}" for hint in mistakes)
+        raise ConfigurationError(told)
     click.echo(f"\n{opened.source}: no mistakes found; try it: berlin recipe try {file}")

@@ -24,6 +24,7 @@ from berlin.workbench.recording import record as record_trial
 from berlin.workbench.replay import difference, replay
 from berlin.workbench.trial import Trial, TriedTurn
 from berlin.workbench.trial_report import describe_answer, describe_turn
+from berlin.workbench.unused import find_unused
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -122,6 +123,7 @@ def _run(opened: RecipeFile, request: ChatRequest, who: Who) -> Trial:
     if trial.error is None or trial.text:
         click.echo(harmless(describe_answer(trial)))
     hints = diagnose(opened.recipe, trial.turns, trial.error)
+    hints += [hint for hint in find_unused(opened.recipe) if hint not in hints]
     for hint in hints:
         likely = "Look at" if trial.error is None else "Likely wrong"
         line = f"{likely}: {opened.where(hint.place)}: {mask(hint.why, trial.secrets)}"

@@ -37,6 +37,8 @@ from berlin.wire.pointer import MISSING, get_at, parse_pointer, set_at
 
 # What some clients have to send: a service that takes no options answers as long as it likes.
 LIMITS = frozenset({"max_tokens"})
+# What agents send with every request; neither the answer nor its price depends on it.
+LABELS = frozenset({"user"})
 IGNORE = "ignore"
 """`options = "ignore"`: options are left out, instead of refused."""
 
@@ -78,7 +80,7 @@ class MappedFormat:
         self._ignores = chat.options == IGNORE
         self._options_at = None if self._ignores else _parse_place(chat.options)
         self._rename: dict[str, str] = chat.rename
-        self._drop = frozenset(chat.drop)
+        self._drop = frozenset(chat.drop) | (LABELS if self._options_at is None else frozenset())
         if self._options_at is not None and self._carrier.body is None:
             raise ConfigurationError("options point into the body, and there is none")
         tree = self._carrier.body.tree if self._carrier.body else {}

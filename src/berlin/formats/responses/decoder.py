@@ -9,6 +9,8 @@ from msgspec import UNSET, Raw, UnsetType
 
 from berlin.errors import ProtocolError
 from berlin.formats.decoding import DocumentDecoder
+from berlin.formats.finish import finish_reason_of
+from berlin.formats.loose import as_count, as_index, as_object
 from berlin.formats.responses.table import DIALECT
 from berlin.formats.responses.tools import flat_name
 from berlin.types import (
@@ -24,20 +26,6 @@ from berlin.wire.framings import FRAMINGS
 from berlin.wire.json import DECODE_ERRORS, encode_value
 from berlin.wire.status import error_in_answer
 
-INCOMPLETE: dict[str, FinishReason] = {
-    "max_output_tokens": "length",
-    "content_filter": "content_filter",
-}
-
-ERROR_STATUS = {
-    "server_error": 500,
-    "rate_limit_exceeded": 429,
-    "insufficient_quota": 429,
-    "context_length_exceeded": 400,
-    "invalid_prompt": 400,
-}
-"""The status that stands for a code of an error."""
-
 _TEXT = ("response.output_text.delta", "response.refusal.delta")
 _REASONING = (
     "response.reasoning_summary_text.delta",
@@ -51,7 +39,7 @@ class _Event(msgspec.Struct, gc=False):
 
     type: str = ""
     delta: str | None = None
-    output_index: int | None = None
+    output_index: Any = None
     item: Raw | UnsetType = UNSET
     response: Raw | UnsetType = UNSET
     error: Raw | UnsetType = UNSET
@@ -130,7 +118,7 @@ class ResponsesDecoder(DocumentDecoder):
                 events.append(ReasoningDelta("\n\n"))
             case "response.function_call_arguments.delta":
                 self._told(event, "function_call")
-                self._calls.add(events, event.output_index, "", "", event.delta or "")
+                self._calls.add(events, _index(event), "", "", event.delta or "")
             case "response.custom_tool_call_input.delta":
                 self._take_input(event, events)
             case "response.output_item.added":
@@ -153,23 +141,23 @@ class ResponsesDecoder(DocumentDecoder):
 
     def _told(self, event: _Event, kind: str) -> bool:
         """Note that the content of an item comes in pieces; return whether this is the first."""
-        progress = self._items.get(event.output_index)
+        progress = self._items.get(_index(event))
         if progress is None:
-            progress = self._items[event.output_index] = _Progress(kind)
+            progress = self._items[_index(event)] = _Progress(kind)
         is_first, progress.told = not progress.told, True
         return is_first
 
     def _begin_item(self, event: _Event, events: list[StreamEvent]) -> None:
         item = _object(event.item)
         kind = str(item.get("type") or "")
-        self._items[event.output_index] = _Progress(kind)
+        self._items[_index(event)] = _Progress(kind)
         match kind:
             case "message" | "reasoning":
                 at: Any = "text" if kind == "message" else "reasoning"
                 own = Extra(DIALECT, {"item": _head(item)})
                 events.append(ExtraDelta(own, at, opens=True))
             case "function_call" | "custom_tool_call":
-                self._begin_call(event.output_index, item, events)
+                self._begin_call(_index(event), item, events)
             case _:
                 added = {"type": "response.output_item.added", "item": item}
                 events.append(ExtraDelta(Extra(DIALECT, added), "part"))
@@ -185,17 +173,17 @@ class ResponsesDecoder(DocumentDecoder):
 
     def _take_input(self, event: _Event, events: list[StreamEvent]) -> None:
         """Take text for a custom tool: a piece of the one argument that it has for others."""
-        progress = self._items.get(event.output_index)
+        progress = self._items.get(_index(event))
         head = "" if progress is not None and progress.told else '{"input":"'
         self._told(event, "custom_tool_call")
         piece = encode_value(event.delta or "").decode()[1:-1]
-        self._calls.add(events, event.output_index, "", "", head + piece)
+        self._calls.add(events, _index(event), "", "", head + piece)
 
     def _end_item(self, event: _Event, events: list[StreamEvent]) -> None:
         item = _object(event.item)
-        if event.output_index not in self._items:
+        if _index(event) not in self._items:
             self._begin_item(event, events)
-        progress = self._items[event.output_index]
+        progress = self._items[_index(event)]
         match progress.kind:
             case "message" if not progress.told:
                 events += [TextDelta(text) for text in _texts(item.get("content")) if text]
@@ -204,11 +192,11 @@ class ResponsesDecoder(DocumentDecoder):
             case "function_call" if not progress.told:
                 text = item.get("arguments")
                 whole = text if isinstance(text, str) else encode_value(text or {}).decode()
-                self._calls.add(events, event.output_index, "", "", whole)
+                self._calls.add(events, _index(event), "", "", whole)
             case "custom_tool_call":
                 text = '"}' if progress.told else ""
                 text = text or encode_value({"input": str(item.get("input") or "")}).decode()
-                self._calls.add(events, event.output_index, "", "", text)
+                self._calls.add(events, _index(event), "", "", text)
             case "message" | "function_call":
                 pass
             case _:
@@ -227,8 +215,8 @@ class ResponsesDecoder(DocumentDecoder):
 
     def _pass_hosted(self, event: _Event, events: list[StreamEvent]) -> None:
         """Pass on an event of a tool that the service runs itself."""
-        progress = self._items.get(event.output_index)
-        if event.output_index is None or progress is None or progress.kind in _OURS:
+        progress = self._items.get(_index(event))
+        if _index(event) is None or progress is None or progress.kind in _OURS:
             return
         members = {n: v for n in _OF_HOSTED if (v := getattr(event, n)) is not None}
         if code := _value(event.code):
@@ -246,7 +234,7 @@ class ResponsesDecoder(DocumentDecoder):
         details = response.get("incomplete_details")
         why = details.get("reason") if isinstance(details, dict) else None
         cut = response.get("status") == "incomplete"
-        self._reason = INCOMPLETE.get(str(why), "length") if cut else "stop"
+        self._reason = _cut_reason(str(why or "")) if cut else "stop"
         self._message_id = str(response.get("id") or "")
         self.done = True
         return False
@@ -272,12 +260,12 @@ class ResponsesDecoder(DocumentDecoder):
         self._fail_with(error, message, code)
 
     def _fail_with(self, error: Any, message: Any, code: Any) -> None:
+        kind = None
         if isinstance(error, dict):
             message, code = error.get("message", message), error.get("code", code)
-            code = code or error.get("type")
+            kind = error.get("type")
             error = error if message is None else None
-        code = ERROR_STATUS.get(code, code) if isinstance(code, str) else code
-        self.failure = error_in_answer(_unset(error), _unset(message), _unset(code))
+        self.failure = error_in_answer(_unset(error), _unset(message), _unset(code), words=(kind,))
 
 
 _OF_HOSTED = ("type", "delta", "arguments", "partial_image_b64", "partial_image_index")
@@ -323,8 +311,19 @@ def _read_usage(usage: Any) -> Usage | None:
 
 
 def _count(counts: Any, *names: str) -> int:
-    values = [counts.get(name) for name in names] if isinstance(counts, dict) else []
-    return sum(v for v in values if isinstance(v, int) and not isinstance(v, bool) and v > 0)
+    return sum(as_count(as_object(counts).get(name)) or 0 for name in names)
+
+
+def _index(event: _Event) -> int | None:
+    """Return which item an event is of."""
+    index = event.output_index
+    return index if index.__class__ is int else as_index(index)
+
+
+def _cut_reason(why: str) -> FinishReason:
+    """Return why an answer is incomplete: it never looks whole."""
+    reason = finish_reason_of(why) if why else "length"
+    return reason if reason in ("length", "content_filter") else "length"
 
 
 def _value(raw: Raw | UnsetType) -> Any:

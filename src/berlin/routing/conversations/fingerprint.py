@@ -61,7 +61,7 @@ def fingerprint(scope: Sequence[str], request: ChatRequest) -> Fingerprint:
             answer = []
         state.update(_said(message))
     if answer:
-        # Nothing new was said: there is no turn to go on with.
+        # The last message is an answer, so there is no new turn to send.
         state.update(_answer(answer))
         before, known = "", 0
     return Fingerprint(before, known, state)

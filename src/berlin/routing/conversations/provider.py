@@ -1,4 +1,4 @@
-"""Goes on in the conversations of a service: a turn follows the one that came before it."""
+"""Continues the conversations that a service keeps: each turn follows the one before it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _UNTOUCHED = (
 
 
 class Conversations:
-    """Finds the conversation that a request goes on with, and sends only what is new.
+    """Finds the conversation that a request continues, and sends only what is new.
 
     A conversation belongs to one tenant, provider, account, model, set of tools and session, and
     is continued only where the service has seen exactly what the client has: any difference (an

@@ -35,9 +35,10 @@ def check_object(text: str, schema: str) -> Checked:
     """
     try:
         value = json.loads(text, strict=False, parse_constant=_refuse)
+        written = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        written.encode()
         # The same text where it is good: numbers stay as they were written.
-        text = text if _is_strict(text) else json.dumps(value, ensure_ascii=False)
-        text.encode()
+        text = text if _is_strict(text) else written
     except (ValueError, RecursionError) as error:
         return Checked("", f"it is not valid JSON: {_reason(error)}")
     if not isinstance(value, dict):

@@ -34,19 +34,23 @@ class Offer(msgspec.Struct, frozen=True):
     response_format: ResponseFormat | None = None
 
     @classmethod
-    def of(cls, request: ChatRequest, prompt: ToolPrompt) -> Offer:
-        """Return what a request offers. Tools that only the service could run are left out."""
+    def of(cls, request: ChatRequest, prompt: ToolPrompt, *, takes_json: bool = False) -> Offer:
+        """Return what a request offers.
+
+        Tools that only the service could run are left out, and so is the form of the answer
+        where the service itself takes it.
+        """
         return cls(
             prompt,
             tuple(tool for tool in request.tools if not tool.hosted),
             request.tool_choice,
             request.parallel_tool_calls is False,
-            request.response_format,
+            None if takes_json else request.response_format,
         )
 
     @property
     def opening(self) -> str:
-        """What stands before the name of a tool in the first line of a call."""
+        """The info string of a call up to the name of the tool."""
         return self.prompt.fence.partition("{name}")[0]
 
     @property
@@ -100,7 +104,7 @@ class Offer(msgspec.Struct, frozen=True):
         tool = next((tool for tool in self.tools if tool.name == call.name), None)
         if tool is None:
             names = ", ".join(tool.name for tool in self.tools)
-            return Checked("", f"There is no tool {call.name!r}. The tools are: {names}.")
+            return Checked("", f"{call.name!r} is not a tool. The tools are: {names}.")
         if self.choice == "none":
             return Checked("", f"{call.name} was called, but no tool may be called now.")
         if self.choice not in ("auto", "required", call.name):

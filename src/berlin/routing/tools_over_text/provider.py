@@ -2,46 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from berlin.errors import InvalidRequestError, ProtocolError
+from berlin.errors import InvalidRequestError
 from berlin.language.tool_prompt import ToolPrompt, ToolsMode
-from berlin.providers.contract import LONG_CONVERSATION, Burst, Bursts, Provider, is_long
-from berlin.routing.tools_over_text.checker import require_checker
-from berlin.routing.tools_over_text.offer import Offer
-from berlin.routing.tools_over_text.reader import Reader
-from berlin.routing.tools_over_text.render import Renderer
-from berlin.types import (
-    ChatRequest,
-    Finished,
-    Message,
-    Started,
-    StreamEvent,
-    ToolCallPart,
-    ToolResultPart,
-    Usage,
-    UsageReport,
-)
-from berlin.wire.snippet import snippet
+from berlin.providers.contract import LONG_CONVERSATION, Bursts, Provider
+from berlin.types import ChatRequest, ToolCallPart, ToolResultPart
 
-MAX_SHOWN_CHARS = 400
+if TYPE_CHECKING:
+    from berlin.routing.tools_over_text.emulation import Emulation
 
 
 class ToolsOverText:
     """Offers tools in the prompt, and reads calls out of the text of the answer.
-
-    An answer that is wrong (a call that does not fit its schema, no call where one is demanded,
-    no JSON where JSON is) is answered by one further question; if that does not help, by an error.
 
     Args:
         inner: the service.
         mode: `emulate`; `ignore`, which drops the tools and says so; `refuse`.
         prompt: the words.
         takes_images: whether the service does.
+        takes_json: whether it takes a form of the answer.
         keeps_conversations: whether it does: then a further question is one in that conversation.
     """
 
@@ -52,125 +35,55 @@ class ToolsOverText:
         prompt: ToolPrompt = ToolPrompt(),  # noqa: B008  # frozen
         *,
         takes_images: bool = False,
+        takes_json: bool = False,
         keeps_conversations: bool = False,
     ) -> None:
         self.inner = inner
         self._mode = mode
         self._prompt = prompt
         self._takes_images = takes_images
+        self._takes_json = takes_json
         self._keeps_conversations = keeps_conversations
 
     def bursts(self, request: ChatRequest) -> Bursts:
         """Answer a request; see `Provider`. Raises InvalidRequestError if tools are refused."""
-        is_plain = not request.tools and request.response_format is None
+        is_plain = not request.tools and (self._takes_json or request.response_format is None)
         if is_plain and len(request.messages) <= LONG_CONVERSATION and not _has_calls(request):
             return self.inner.bursts(request)
         if self._mode == "refuse" and request.tools:
             raise InvalidRequestError.about(
                 "tools", 'this service takes no tools; tools = "emulate" offers them in the prompt'
             )
-        dropped = tuple(t.name or "tools" for t in request.tools if t.hosted)
+        dropped = tuple(tool.name or "tools" for tool in request.tools if tool.hosted)
         if self._mode == "ignore" and request.tools:
             dropped = ("tools",)
             request = msgspec.structs.replace(request, tools=(), tool_choice="auto")
-        return self._answer(request, dropped)
+        return self._emulation.answer(request, dropped)
 
     async def aclose(self) -> None:
         """Let go of connections."""
         await self.inner.aclose()
 
-    async def _answer(
-        self, request: ChatRequest, dropped: tuple[str, ...]
-    ) -> AsyncGenerator[Burst]:
-        offer = Offer.of(request, self._prompt)
-        if offer.tools or offer.response_format is not None:
-            require_checker()  # before anything is sent
-        renderer = Renderer(request, offer, takes_images=self._takes_images)
-        asked = (
-            await asyncio.to_thread(renderer.request) if is_long(request) else renderer.request()
+    @cached_property
+    def _emulation(self) -> Emulation:
+        # Loaded with the first request that has tools: most programs never send one.
+        from berlin.routing.tools_over_text.emulation import Emulation
+
+        return Emulation(
+            self.inner,
+            self._prompt,
+            takes_images=self._takes_images,
+            takes_json=self._takes_json,
+            keeps_conversations=self._keeps_conversations,
         )
-        reader = last = Reader(offer)
-        async with aclosing(self._read(asked, reader, dropped)) as bursts:
-            async for burst in bursts:
-                yield burst
-        question = reader.question()
-        if question:
-            last = Reader(offer, reader, holds_text=reader.is_unkept)
-            again = self._ask_again(asked, reader, question)
-            async with aclosing(self._read(again, last)) as bursts:
-                async for burst in bursts:
-                    yield burst
-            problem = last.problem()
-            if problem:
-                raise ProtocolError(
-                    f"{problem} The service was asked once more, and answered: "
-                    f"{snippet(last.answer, MAX_SHOWN_CHARS) or 'nothing'}"
-                )
-        yield [*last.end(), *_end(reader, last)]
 
-    async def _read(
-        self, request: ChatRequest, reader: Reader, dropped: tuple[str, ...] = ()
-    ) -> AsyncGenerator[Burst]:
-        async with aclosing(self.inner.bursts(request)) as bursts:
-            async for burst in bursts:
-                events = reader.take(burst)
-                if dropped:
-                    events = _tell_dropped(events, dropped)
-                    dropped = ()
-                if events:
-                    yield events
 
-    def _ask_again(self, asked: ChatRequest, reader: Reader, question: str) -> ChatRequest:
-        """Return the further question: in the service's conversation, where it keeps them."""
-        finished = reader.finished
-        correction = Message.of("user", question)
-        if self._keeps_conversations and finished is not None and finished.conversation_id:
-            return msgspec.structs.replace(
-                asked,
-                messages=(correction,),
-                conversation_id=finished.conversation_id,
-                parent_id=finished.message_id,
-                known_messages=0,
-            )
-        answer = Message.of("assistant", reader.answer)
-        return msgspec.structs.replace(asked, messages=(*asked.messages, answer, correction))
+_TOOL_PARTS = (ToolCallPart, ToolResultPart)
 
 
 def _has_calls(request: ChatRequest) -> bool:
-    return any(
-        isinstance(part, ToolCallPart | ToolResultPart)
-        for message in request.messages
-        for part in message.parts
-    )
-
-
-def _tell_dropped(events: list[StreamEvent], dropped: tuple[str, ...]) -> list[StreamEvent]:
-    first = events[0] if events else None
-    if isinstance(first, Started):
-        told = msgspec.structs.replace(first, dropped=(*first.dropped, *dropped))
-        return [told, *events[1:]]
-    return [Started(dropped=dropped), *events]
-
-
-def _end(first: Reader, last: Reader) -> list[StreamEvent]:
-    """Return the last events of an answer that took one question or two."""
-    usages = [reader.usage for reader in {id(r): r for r in (first, last)}.values()]
-    known = [usage for usage in usages if usage is not None]
-    events: list[StreamEvent] = [UsageReport(_sum(known))] if known else []
-    finished = last.finished or Finished()
-    if last.calls:
-        finished = msgspec.structs.replace(finished, reason="tool_calls", extra=None)
-    return [*events, finished]
-
-
-def _sum(usages: list[Usage]) -> Usage:
-    if len(usages) == 1:
-        return usages[0]
-    return Usage(
-        sum(usage.input_tokens for usage in usages),
-        sum(usage.output_tokens for usage in usages),
-        any(usage.estimated for usage in usages),
-        sum(usage.cached_tokens for usage in usages),
-        sum(usage.reasoning_tokens for usage in usages),
-        sum(usage.cache_write_tokens for usage in usages),
-    )
+    for message in request.messages:
+        for part in message.parts:
+            if type(part) in _TOOL_PARTS:
+                return True
+    return False

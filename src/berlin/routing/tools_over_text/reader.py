@@ -26,7 +26,7 @@ def new_call_id() -> str:
     return f"call_{secrets.token_hex(12)}"
 
 
-_SWALLOWED = "A call stands within another block, which is not closed: no tool was called."
+_SWALLOWED = "A call is inside another block that was never closed, so no tool was called."
 
 
 class Reader:
@@ -56,10 +56,11 @@ class Reader:
         self._offer = offer
         self._new_id = new_id
         self.calls: int = before.calls if before is not None else 0
+        self._is_second = before is not None
         # Texts apart are apart also for clients that join them: a call or an answer between.
         self._before = self.calls
         self._has_text: bool = before is not None and before._has_text
-        self._gap = before is not None
+        self._gap = self._is_second
         self._held: list[StreamEvent] | None = [] if holds_text else None
         if offer.response_format is not None:
             self._held = []
@@ -99,7 +100,10 @@ class Reader:
                         self._add(self._scanner.finish(), events)
                         if self._scanner.is_swallowed and not self.has_called:
                             self._problems.append(_SWALLOWED)
-                case ReasoningDelta() | ToolCallDelta() | ExtraDelta() | Started():
+                case Started():
+                    if not self._is_second:
+                        events.append(event)
+                case ReasoningDelta() | ToolCallDelta() | ExtraDelta():
                     events.append(event)
                 case _:
                     assert_never(event)

@@ -65,7 +65,7 @@ class Renderer:
             tools=(),
             tool_choice="auto",
             parallel_tool_calls=None,
-            response_format=None,
+            response_format=None if offer.response_format else request.response_format,
             known_messages=0,
         )
 
@@ -108,6 +108,7 @@ class Renderer:
         images = [part for part in result.parts if isinstance(part, ImagePart)]
         if images and not self._takes_images:
             content = "\n".join([*filter(None, [content]), *[prompt.image] * len(images)])
+        content = shorten_middle(content, prompt.max_result_chars)
         longest = max((len(run[0]) for run in _TICKS.finditer(content)), default=2)
         fence = "`" * (longest + 1)
         quoted = f"{head}\n{fence}\n{content or '(nothing)'}\n{fence}"
@@ -116,6 +117,15 @@ class Renderer:
     def _defuse(self, text: str) -> str:
         """Return a text in which nothing looks like a call, should the model repeat it."""
         return self._forged.sub(r"\1\\", text)
+
+
+def shorten_middle(text: str, max_chars: int) -> str:
+    """Return a text without its middle, if it has more than `max_chars` (0: any number)."""
+    if not max_chars or len(text) <= max_chars:
+        return text
+    half = max(max_chars // 2, 1)
+    left_out = len(text) - 2 * half
+    return f"{text[:half]}\n[… {left_out} characters left out here …]\n{text[-half:]}"
 
 
 def _merge(messages: Iterable[Message]) -> list[Message]:

@@ -46,7 +46,7 @@ class Scanner:
     block; blanks next to a call are dropped.
 
     Args:
-        fence: what stands before the name, behind the backticks.
+        fence: what precedes the name, after the backticks.
     """
 
     def __init__(self, fence: str) -> None:
@@ -62,7 +62,7 @@ class Scanner:
 
     @property
     def is_swallowed(self) -> bool:
-        """Whether a call stands in an ordinary block that was never closed."""
+        """Whether a call is inside an ordinary block that was never closed."""
         return self._quoted and bool(self._blocks)
 
     def feed(self, text: str) -> list[Found]:
@@ -210,7 +210,7 @@ class _Body:
         return text.rstrip("`").strip() if self.is_closed else text
 
     def feed(self, text: str) -> str:
-        """Take the next piece; return what stands behind the end of the block."""
+        """Take the next piece; return what follows the end of the block."""
         at = 0
         while at < len(text) and not self.is_closed:
             match self._state:
@@ -224,7 +224,7 @@ class _Body:
         return text[at:]
 
     def cut(self) -> tuple[_Body, str]:
-        """Return the block as it is at the end of the answer, and what stands behind it."""
+        """Return the block as it is at the end of the answer, and what follows it."""
         if self._closing >= self._ticks or _BARE.fullmatch(self._line):
             self.is_closed = True
             return self, ""
@@ -252,7 +252,7 @@ class _Body:
             self._state, self._depth = "object", 1
             return at + 1
         self._state = "broken"
-        # What stands before it on this line is no fence of its own line.
+        # The rest of this line cannot be a fence on a line of its own.
         self._line = "x"
         return at
 

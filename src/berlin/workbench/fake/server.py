@@ -155,7 +155,9 @@ class _Desk:
 def _chosen(recipe: Recipe) -> set[str]:
     """Return the placeholders that stand for what a client makes itself."""
     auth = recipe.auth.let if isinstance(recipe.auth, LoginMap) else {}
-    return {*recipe.chat.let, *auth}
+    kept = recipe.conversations
+    made = {"conversation_id"} if kept is not None and kept.id == "client" else set()
+    return {*recipe.chat.let, *auth, *made}
 
 
 def _play_models(recipe: Recipe, fetch: FetchMap, auth: AuthPlay) -> Play:

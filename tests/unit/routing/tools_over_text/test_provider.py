@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from berlin.errors import InvalidRequestError, ProtocolError
@@ -179,10 +180,42 @@ async def test_announced_work_is_asked_for() -> None:
 
 async def test_an_announcement_that_meant_nothing_ends_well() -> None:
     """If no call follows, the first answer stands as it was, and the second is dropped."""
-    provider, _ = _over(["I'll be here.", Finished()], ["NO CALL", Finished()])
+    provider, _ = _over(["I'll read it.", Finished()], ["NO CALL", Finished()])
     answer = await _answer(provider, _ask())
-    assert answer.text == "I'll be here."
+    assert answer.text == "I'll read it."
     assert answer.finish_reason == "stop"
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "It is fixed. Let me know if you need anything else.",
+        "I'll be happy to explain.",
+        "Let me explain: it subtracts. It should add.",
+        "I will not do that? No.",
+    ],
+)
+async def test_a_farewell_announces_nothing(end: str) -> None:
+    """What people and models say at the end of an answer costs no further question."""
+    provider, inner = _over([end, Finished()])
+    assert (await _answer(provider, _ask())).text == end
+    assert len(inner.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "I see the bug. Now let me run the tests.",
+        "Let me check that file:",
+        "Good.\n\nI\u2019ll fix it now…",
+        "First, I will look at the tests",
+    ],
+)
+async def test_what_announces_work(end: str) -> None:
+    """An ending that announces work, and no call: the service is asked for the call."""
+    provider, inner = _over([end, Finished()], [CALL, Finished()])
+    assert (await _answer(provider, _ask())).tool_calls
+    assert len(inner.requests) == 2
 
 
 async def test_a_demanded_call_is_asked_for() -> None:
@@ -221,6 +254,32 @@ async def test_results_go_back_as_quotes() -> None:
     assert results.role == "user"
     assert "Result of Read:\n````\n```\\tool:Read\n{}\n```\n````" in results.text
     assert "the tool failed:\n```\nno such file\n```" in results.text
+
+
+async def test_long_results_lose_their_middle() -> None:
+    """Where the wording limits results, the model reads how much is missing."""
+    request = ChatRequest((Message("tool", (ToolResultPart("1", "a" * 99 + "b" * 99),)),))
+    provider, inner = _over(["Hm.", Finished()], prompt=ToolPrompt(max_result_chars=20))
+    await _answer(provider, msgspec.structs.replace(request, tools=(READ,)))
+    asked = inner.requests[0].messages[-1].text
+    assert f"{'a' * 10}\n[… 178 characters left out here …]\n{'b' * 10}\n" in asked
+
+
+async def test_a_form_that_the_service_takes_itself_is_passed_on() -> None:
+    """Where the service takes a form of the answer, nothing is said of it in the prompt."""
+    form = ResponseFormat(SCHEMA, "file")
+    provider, inner = _over(["Hello.", Finished()], takes_json=True)
+    answer = await _answer(provider, _ask(response_format=form))
+    assert answer.text == "Hello."
+    assert inner.requests[0].response_format == form
+    assert "JSON object and nothing else" not in inner.requests[0].messages[-1].text
+
+
+async def test_the_answer_begins_once() -> None:
+    """What the service says about itself comes once, also where it was asked twice."""
+    provider, _ = _over([Started("s"), BAD, Finished()], [Started("s"), CALL, Finished()])
+    events = [event async for burst in provider.bursts(_ask()) for event in burst]
+    assert [type(event) for event in events].count(Started) == 1
 
 
 async def test_images_in_results_become_notes() -> None:
@@ -329,5 +388,5 @@ def test_a_fence_that_could_be_code_is_refused() -> None:
     """A template whose fence is the bare name would take blocks of code for calls."""
     with pytest.raises(ValueError, match="something besides"):
         ToolPrompt(fence="{name}")
-    with pytest.raises(ValueError, match="no template"):
+    with pytest.raises(ValueError, match="not a valid template"):
         ToolPrompt(instructions="{tool}")

@@ -1,0 +1,87 @@
+"""What a recipe says and no request uses: found before anything is sent."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from berlin.recipes.recipe import Recipe
+from berlin.workbench.hint import Hint
+
+_PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
+# What a person may type that a value in quotes cannot hold as it is.
+_NASTY = 'a "quoted" \\ word'
+
+
+def find_unused(recipe: Recipe) -> list[Hint]:
+    """Return what a recipe says in vain; each is a mistake."""
+    if recipe.chat.format != "described":
+        return list(_in_known_format(recipe))
+    return [*_dropped_prompt(recipe), *_broken_json(recipe)]
+
+
+def _in_known_format(recipe: Recipe) -> Iterator[Hint]:
+    """Find what a format that Berlin knows does not fill."""
+    chat = recipe.chat
+    kind = f'format = "{chat.format}"'
+    for key in ("path", "json"):
+        for name in sorted(set(_placeholders(getattr(chat, key)))):
+            why = f"{{{name}}} would be sent as it is: {kind} fills no placeholders here"
+            yield Hint(("chat", key), why)
+    if "model" in chat.rename:
+        why = f"model is no option and is not renamed: {kind} has its own place for it"
+        yield Hint(("chat", "rename"), why)
+
+
+def _placeholders(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield from _PLACEHOLDER.findall(value)
+    elif isinstance(value, dict):
+        for member in value.values():
+            yield from _placeholders(member)
+    elif isinstance(value, list):
+        for member in value:
+            yield from _placeholders(member)
+
+
+def _dropped_prompt(recipe: Recipe) -> Iterator[Hint]:
+    """Find a prompt that has no value where the conversation goes out as a list."""
+    chat = recipe.chat
+    if chat.messages.form != "array":
+        return
+    for key in ("json", "form", "multipart", "query"):
+        names = set(_placeholders(getattr(chat, key) or {}))
+        if "prompt" in names:
+            why = '{prompt} has no value with messages.form = "array", so its member is left out: '
+            yield Hint(("chat", key), why + 'remove it, or write form = "flatten" or "last"')
+
+
+def _broken_json(recipe: Recipe) -> Iterator[Hint]:
+    """Find JSON inside a field that a quote in the prompt would break."""
+    for key in ("form", "multipart"):
+        fields = getattr(recipe.chat, key) or {}
+        for name, text in fields.items():
+            if isinstance(text, str) and _breaks(text):
+                why = (
+                    "a quote in the prompt breaks the JSON in this field: write {json:{prompt}} "
+                    'without quotes around it, in place of "{prompt}"'
+                )
+                yield Hint(("chat", key, name), why)
+
+
+def _breaks(text: str) -> bool:
+    plain = _PLACEHOLDER.sub("word", text)
+    nasty = _PLACEHOLDER.sub(_NASTY.replace("\\", r"\\"), text)
+    if not text.lstrip().startswith(("{", "[")) or "{prompt}" not in text.replace(" ", ""):
+        return False
+    return _is_json(plain) and not _is_json(nasty)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
