@@ -235,7 +235,7 @@ def check(day: Day) -> None:
         assert service.open == 0
         times = sorted(one.at for one in service.seen)
         for first, over in zip(times, times[scenario.per_minute :], strict=False):
-            assert over - first >= 60.0
+            assert over - first >= 60.0 - 1e-6
     # One probe at a time, and none is forgotten.
     assert all(circuit.most_probes <= 1 and circuit.probes == 0 for circuit in day.circuits)
     if scenario.wrapper == "pool":
@@ -243,13 +243,13 @@ def check(day: Day) -> None:
         for one in day.seen:
             asked[one.request_id].add(one.service)
         assert all(len(accounts) == 1 for accounts in asked.values())
-    # The answer says how many requests it took; of one that was cancelled it is not known whether
-    # it had left the line already, so it counts.
+    # The answer says how many requests it took. The one of two that was cancelled counts as one,
+    # also if it still waited in the line or was sent for the second time.
     sent = Counter(one.request_id for one in day.seen)
     for n, outcome in enumerate(day.outcomes):
         if outcome.finished and scenario.after_text != "continue":
             more = outcome.started[0].attempts - sent[f"r{n}"]
-            assert more == 0 or (more == 1 and scenario.wrapper == "hedge")
+            assert more == 0 or (abs(more) == 1 and scenario.wrapper == "hedge")
 
 
 @settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))

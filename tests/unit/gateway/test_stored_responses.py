@@ -6,12 +6,13 @@ import json
 import os
 import stat
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from berlin.config.schema import Reference, ResponsesConfig
-from berlin.errors import ConfigurationError, UnavailableError
+from berlin.errors import ConfigurationError, InvalidRequestError, UnavailableError
 from berlin.gateway.stored.open import open_stored
 from berlin.gateway.stored.record import Record
 from berlin.gateway.stored.responses import StoredResponseNotFoundError, StoredResponses
@@ -152,8 +153,8 @@ def test_a_file_that_is_not_ours_is_an_error_at_the_start(
 async def test_a_history_is_all_that_was_said() -> None:
     """The items of a chain come oldest first, input before output."""
     stored = StoredResponses.in_memory()
-    stored.put(record("a"))
-    stored.put(record("b", previous="a"))
+    stored.put(partial(record, "a"))
+    stored.put(partial(record, "b", previous="a"))
     found = await stored.history("t", "b")
     ids = [item["id"] for item in found]
     assert ids == ["msg_a_in", "msg_a_out", "msg_b_in", "msg_b_out"]
@@ -164,8 +165,8 @@ async def test_a_history_is_all_that_was_said() -> None:
 async def test_a_broken_chain_is_not_found() -> None:
     """A response whose predecessor is gone cannot be gone on from: nothing is left out."""
     stored = StoredResponses.in_memory()
-    stored.put(record("a"))
-    stored.put(record("b", previous="a"))
+    stored.put(partial(record, "a"))
+    stored.put(partial(record, "b", previous="a"))
     await stored.delete("t", "a")
     with pytest.raises(StoredResponseNotFoundError, match="'a'"):
         await stored.history("t", "b")
@@ -175,10 +176,24 @@ async def test_a_broken_chain_is_not_found() -> None:
 async def test_a_circle_ends() -> None:
     """Responses that go on from each other, in a file that was changed, are an error."""
     stored = StoredResponses.in_memory()
-    stored.put(record("a", previous="b"))
-    stored.put(record("b", previous="a"))
+    stored.put(partial(record, "a", previous="b"))
+    stored.put(partial(record, "b", previous="a"))
     with pytest.raises(StoredResponseNotFoundError):
         await stored.history("t", "b")
+    stored.close()
+
+
+async def test_a_history_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small request cannot make the gateway read without end, by ids or by references."""
+    monkeypatch.setattr("berlin.gateway.stored.responses.MAX_HISTORY_BYTES", 1_000)
+    stored = StoredResponses.in_memory()
+    stored.put(partial(record, "a", text="x" * 600))
+    stored.put(partial(record, "b", previous="a", text="x" * 600))
+    assert len(await stored.history("t", "a")) == 2
+    with pytest.raises(InvalidRequestError, match=r"previous_response_id: .*longer"):
+        await stored.history("t", "b")
+    with pytest.raises(InvalidRequestError, match=r"input: .*longer"):
+        await stored.items("t", ["msg_a_in", "msg_b_in"])
     stored.close()
 
 
@@ -186,7 +201,7 @@ async def test_nothing_is_kept_where_the_store_is_off() -> None:
     """All questions are answered with 404."""
     stored = open_stored(ResponsesConfig(store="off"))
     assert not stored.is_on
-    stored.put(record("a"))
+    stored.put(partial(record, "a"))
     with pytest.raises(StoredResponseNotFoundError):
         await stored.get("t", "a")
     with pytest.raises(StoredResponseNotFoundError):
@@ -217,7 +232,7 @@ class Broken:
 async def test_a_store_that_fails_is_told(caplog: pytest.LogCaptureFixture) -> None:
     """What cannot be stored is a warning; what cannot be read is a 503."""
     stored = StoredResponses(Broken)
-    stored.put(record("a"))
+    stored.put(partial(record, "a"))
     with pytest.raises(UnavailableError):
         await stored.get("t", "a")
     stored.close()

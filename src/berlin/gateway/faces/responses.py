@@ -98,8 +98,8 @@ class ResponsesFace:
     async def _list_input(self, request: web.Request) -> web.StreamResponse:
         _, tenant = self._identify(request)
         record = await self._gateway.stored.get(tenant, request.match_info["id"])
-        listed = _list(msgspec.json.decode(record.input), request.query)
-        return web.Response(body=encode_line(listed), content_type="application/json")
+        body = await asyncio.to_thread(_list, record.input, request.query)
+        return web.Response(body=body, content_type="application/json")
 
     async def _cancel(self, request: web.Request) -> web.StreamResponse:
         _, tenant = self._identify(request)
@@ -153,9 +153,12 @@ class ResponsesFace:
         output: list[dict[str, Any]],
     ) -> None:
         """Store a whole response, just before its client hears of its end."""
-        ids = tuple(str(item["id"]) for item in (*call.items, *output) if item.get("id"))
-        sent = encode_line(call.items)
-        self._gateway.stored.put(Record(id, tenant, previous, sent, body, ids))
+
+        def make() -> Record:
+            ids = tuple(str(item["id"]) for item in (*call.items, *output) if item.get("id"))
+            return Record(id, tenant, previous, encode_line(call.items), body, ids)
+
+        self._gateway.stored.put(make)
 
 
 def _named(call: ResponsesCall, target: Target) -> ResponsesCall:
@@ -166,8 +169,9 @@ def _named(call: ResponsesCall, target: Target) -> ResponsesCall:
     return msgspec.structs.replace(call, request=request)
 
 
-def _list(items: list[dict[str, Any]], query: Mapping[str, str]) -> dict[str, Any]:
-    """Return a page of items: newest first, unless the client asks otherwise."""
+def _list(stored: bytes, query: Mapping[str, str]) -> bytes:
+    """Return a page of stored items: newest first, unless the client asks otherwise."""
+    items = msgspec.json.decode(stored)
     order, after = query.get("order", "desc"), query.get("after", "")
     if order not in ("asc", "desc"):
         raise InvalidRequestError.about("order", "must be asc or desc")
@@ -180,13 +184,14 @@ def _list(items: list[dict[str, Any]], query: Mapping[str, str]) -> dict[str, An
         raise InvalidRequestError.about("after", "is not the id of an item of this response")
     rest = items[ids.index(after) + 1 :] if after else items
     page = rest[: int(limit)]
-    return {
+    listed = {
         "object": "list",
         "data": page,
         "first_id": page[0]["id"] if page else None,
         "last_id": page[-1]["id"] if page else None,
         "has_more": len(rest) > len(page),
     }
+    return encode_line(listed)
 
 
 def _whole(item: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,9 @@ MAX_WAITING = 1_000
 MAX_CHAIN = 1_000
 """Responses that one may go on from, one after the other, at most."""
 
+MAX_HISTORY_BYTES = 32 * 1024 * 1024
+"""Stored bytes that one request may go on from or refer to at most."""
+
 _T = TypeVar("_T")
 _log = logging.getLogger("berlin.gateway")
 
@@ -60,8 +63,12 @@ class StoredResponses:
         """Whether anything is stored."""
         return self._open_engine is not None
 
-    def put(self, record: Record) -> None:
-        """Let a response be stored; nobody waits for it."""
+    def put(self, make: Callable[[], Record]) -> None:
+        """Let a response be stored; nobody waits for it.
+
+        Args:
+            make: returns the record; called in another thread, since a long one takes its time.
+        """
         if not self.is_on:
             return
         if self._waiting >= MAX_WAITING:
@@ -74,26 +81,28 @@ class StoredResponses:
             with contextlib.suppress(RuntimeError):  # the loop has ended, and the count with it
                 loop.call_soon_threadsafe(self._end, done)
 
-        self._begin(lambda engine: engine.put(record)).add_done_callback(end)
+        self._begin(lambda engine: engine.put(make())).add_done_callback(end)
 
     async def history(self, tenant: str, id: str) -> list[dict[str, Any]]:
         """Return the items of a response and of those that it goes on from, oldest first.
 
         Raises:
             StoredResponseNotFoundError: if one of them is not there.
+            InvalidRequestError: if they are too long together.
             UnavailableError: if the store does not work.
         """
 
         def read(engine: Engine) -> list[dict[str, Any]]:
-            found: list[list[dict[str, Any]]] = []
+            found: list[Record] = []
             at = id
             while at:
                 record = engine.get(tenant, at)
                 if record is None or len(found) >= MAX_CHAIN:
                     raise _not_found(at, "previous_response_id")
-                found.append(record.items())
+                found.append(record)
+                _check_length(found, "previous_response_id")
                 at = record.previous
-            return [item for items in reversed(found) for item in items]
+            return [item for record in reversed(found) for item in record.items()]
 
         if not self.is_on:
             raise _not_found(id, "previous_response_id")
@@ -107,12 +116,20 @@ class StoredResponses:
         return record
 
     async def items(self, tenant: str, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return the stored items with these ids, as far as there are. Raises UnavailableError."""
+        """Return the stored items with these ids, as far as there are.
+
+        Raises:
+            InvalidRequestError: if the responses with these items are too long together.
+            UnavailableError: if the store does not work.
+        """
 
         def read(engine: Engine) -> dict[str, dict[str, Any]]:
             found: dict[str, dict[str, Any]] = {}
+            records: list[Record] = []
             for id in ids:
                 if id not in found and (record := engine.find(tenant, id)) is not None:
+                    records.append(record)
+                    _check_length(records, "input")
                     found |= {item["id"]: item for item in record.items() if "id" in item}
             return found
 
@@ -155,6 +172,13 @@ class StoredResponses:
         self._waiting -= 1
         if (error := done.exception()) is not None:
             _log.warning("responses.not_stored reason=%s", error)
+
+
+def _check_length(records: list[Record], param: str) -> None:
+    if sum(record.size for record in records) > MAX_HISTORY_BYTES:
+        raise InvalidRequestError.about(
+            param, f"what is stored of it is longer than {MAX_HISTORY_BYTES} bytes; begin anew"
+        )
 
 
 def _not_found(id: str, param: str | None = None) -> StoredResponseNotFoundError:
