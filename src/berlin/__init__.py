@@ -1,4 +1,4 @@
-"""Berlin turns any chat service, also one behind a login, into a standard streaming LLM.
+"""Berlin turns any chat service, even one behind a login, into a standard streaming LLM.
 
     from berlin import Berlin
 
