@@ -7,7 +7,6 @@ AGENTS ?= .venv-agents
 TOOLS_ENV ?= .venv-bench-tools
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv
-UV_VERSION := 0.13.9
 PROMPT ?= What is Berlin?
 export UV_NO_PROGRESS := 1
 
@@ -15,6 +14,7 @@ export UV_NO_PROGRESS := 1
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --compile-bytecode
 
 .PHONY: help chat test test-services agents check format guarantees soak bench bench-tools bench-routing instructions reference lock clean
+.PHONY: siege dist
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -23,7 +23,7 @@ $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Berlin needs Python 3.11 or newer; try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
 	@$(PYTHON) -m venv --without-pip $(VENV)
-	@$(PYTHON) -m pip --python $(BIN)/python install --quiet uv==$(UV_VERSION)
+	@$(PYTHON) -m pip --python $(BIN)/python install --quiet --require-hashes -r requirements/uv.txt
 
 $(VENV)/.run: requirements/run.txt pyproject.toml | $(UV)
 	@$(INSTALL) --require-hashes -r requirements/run.txt
@@ -113,7 +113,15 @@ instructions: $(VENV)/.dev ## count the instructions of a fixed load; they may n
 reference: $(VENV)/.dev ## make docs/recipes-reference.md again
 	@$(BIN)/python -m berlin.workbench.schema > docs/recipes-reference.md
 
+siege: $(VENV)/.dev ## 1,000 right answers from a gateway under every attack at once
+	@PYTHONPATH=tests $(BIN)/python tests/siege.py
+
+dist: $(VENV)/.dev ## build wheel, archive and SBOM, twice, with the same hashes
+	@$(BIN)/python packaging/dist.py
+
 lock: $(UV) ## make the hash-pinned requirements again from pyproject.toml
+	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  requirements/uv.in -o requirements/uv.txt
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  pyproject.toml requirements/build.in -o requirements/run.txt
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \

@@ -200,3 +200,28 @@ async def test_the_wording_comes_from_the_configuration(tmp_path: Path) -> None:
     assert settings.recipe.tool_prompt.fence == "use/{name}"
     offer = Offer.of(ChatRequest.of("Hi"), settings.recipe.tool_prompt)
     assert offer.write_call("Bash", "{}") == "```use/Bash\n{}\n```"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_was_dropped_is_in_a_header(tmp_path: Path, stream: bool) -> None:
+    """Ignored tools, tools that only a vendor runs, and options without a place are named."""
+    function = {"type": "function", "function": {"name": "Bash", "parameters": SCHEMA}}
+    body = {
+        "model": "work",
+        "messages": [{"role": "user", "content": "Hello"}],
+        "tools": [function],
+        "temperature": 0.5,
+        "stream": stream,
+    }
+    ignoring = f'tools = "ignore"\n{RECIPES["text-only"]}'
+    for recipe, named in (
+        (ignoring, {"tools", "temperature"}),
+        (RECIPES["text-only"], {"temperature"}),
+    ):
+        async with (
+            _text_only(tmp_path, recipe) as (_, url),
+            ClientSession() as session,
+            session.post(f"{url}/v1/chat/completions", json=body) as answer,
+        ):
+            assert answer.status == 200, await answer.text()
+            assert set(answer.headers["x-berlin-dropped"].split(", ")) == named

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -344,6 +345,7 @@ def load_config(path: Path | None = None) -> Config:
             raise ConfigurationError(f"there is no configuration file {path}") from None
         return Config()
     config = parse_toml(text, str(path), Config)
+    _refuse_variables(config, text, path)
     known = (*config.models, *config.providers, *BUILT_IN, *recipe_names())
     if config.default is not None and config.default not in known:
         raise ConfigurationError(
@@ -377,6 +379,25 @@ def _files_beside(provider: ProviderConfig, config: Path) -> dict[str, Reference
             file = str(config.parent / Path(value.file).expanduser())
             found[name] = msgspec.structs.replace(value, file=file)
     return found
+
+
+# What shells, and other programs' files, write for a variable.
+_VARIABLE = re.compile(r"\$\{?([A-Z][A-Z0-9_]*)\}?")
+_MAY_BE_VARIABLES = ("password", "api_key", "client_secret", "refresh_token", "proxy")
+
+
+def _refuse_variables(config: Config, text: str, path: Path) -> None:
+    """Refuse `"$NAME"` as a secret: it would be sent to the service as it is."""
+    for name, provider in config.providers.items():
+        for key in _MAY_BE_VARIABLES:
+            value = getattr(provider, key)
+            found = _VARIABLE.fullmatch(value) if isinstance(value, str) else None
+            if found:
+                line = find_line(text, ("providers", name, key))
+                raise ConfigurationError(
+                    f"{path}, line {line}: {key} = {value!r} is text, and no variable is put in "
+                    f'its place; write {key} = {{ env = "{found[1]}" }}'
+                )
 
 
 def _place(recipe: str, config: Path) -> str:

@@ -438,3 +438,14 @@ def test_a_stored_login_completes_an_account_that_is_named(tmp_path: Path) -> No
         found = resolve_settings("berlin", config, Overrides(), environ).credentials
         assert found is not None
         assert found.password == Secret("kept-pw")
+
+
+@pytest.mark.parametrize("written", ["$OPENAI_API_KEY", "${OPENAI_API_KEY}"])
+def test_a_variable_as_other_programs_write_it_is_told(tmp_path: Path, written: str) -> None:
+    """`api_key = "$NAME"` would be sent as it is: the error shows how a variable is written."""
+    path = tmp_path / "berlin.toml"
+    path.write_text(f'[providers.a]\nrecipe = "openai"\napi_key = "{written}"\n')
+    with pytest.raises(ConfigurationError) as caught:
+        load_config(path)
+    assert f"{path}, line 3: api_key = '{written}' is text" in caught.value.message
+    assert caught.value.message.endswith('write api_key = { env = "OPENAI_API_KEY" }')
