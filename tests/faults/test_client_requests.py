@@ -59,7 +59,7 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> object:
         ),
         (
             [{"content": "hello"}],
-            "messages[0].role is None; expected one of assistant, developer, system, tool, user",
+            "messages[0].role: must be one of assistant, developer, system, tool, user",
         ),
         (
             [Message("user", (TextPart("look:"), ImagePart("https://example.org/a.png")))],

@@ -79,6 +79,8 @@ async def process_like(
     (tmp_path / "strict.toml").write_text(RECIPE)
     config = tmp_path / "berlin.toml"
     config.write_text('[providers.strict]\nrecipe = "strict.toml"\n')
+    for file in (config, tmp_path / "strict.toml"):
+        file.chmod(0o600)  # whatever the umask is
     given = Overrides(url=service.url, account=account, password=f"password of {account}")
     settings = resolve_settings(
         "strict", load_config(config), given, {"BERLIN_CONFIG": str(config)}
@@ -345,13 +347,14 @@ async def test_T28_folder_that_cannot_be(tmp_path: Path, caplog: pytest.LogCaptu
 
 
 async def test_T28_disk_full(tmp_path: Path) -> None:
-    """Where no byte can be written, a command answers all the same, with one warning."""
+    """Where no byte can be written, a command answers all the same; each store warns once."""
     (tmp_path / "strict.toml").write_text(RECIPE)
     config = tmp_path / "berlin.toml"
     async with TokenService() as service:
         config.write_text(
             f'default = "strict"\n[providers.strict]\nrecipe = "strict.toml"\n'
             f'url = "{service.url}"\naccount = "ann"\npassword = "password of ann"\n'
+            "[terminal]\nhistory = false\n"
         )
         config.chmod(0o600)
         shell = 'ulimit -f 0; exec "$0" -m berlin chat ann'
@@ -362,7 +365,8 @@ async def test_T28_disk_full(tmp_path: Path) -> None:
         out, err = await process.communicate()
         assert len(service.logins) == 1
     assert (process.returncode, out) == (0, b"ann\n")
-    assert [line.split()[0] for line in err.decode().splitlines()] == ["tokens.store_failed"]
+    said = [line.split()[0] for line in err.decode().splitlines()]
+    assert said == ["tokens.store_failed", "berlin:"]  # the second: the conversation is not kept
     assert b"File too large" in err
     folder = tmp_path / "data" / "berlin" / "tokens"
     assert [path.suffix for path in folder.iterdir()] == [".lock"]

@@ -12,7 +12,7 @@ import pytest
 
 from berlin import errors
 from berlin.config import Config, load_config, resolve_settings
-from berlin.config.resolve import resolve_recipe
+from berlin.config.recipes import resolve_recipe
 from berlin.language.toml import parse_toml
 from berlin.recipes.recipe import parse_recipe
 from support.described import ENDPOINT, HEAD, LINES, PROMPT, describe, open_provider, write_provider
@@ -59,7 +59,11 @@ def said_of(text: str, source: str = "mine.toml") -> str:
         ("chat.stream", 'error = "/t/deep"', "/t"),
         ("chat.prepare", 'path = "/a"\ntke = { a = "/a" }', "did you mean 'take'?"),
         ("chat.prepare", 'path = "/a"\ntake = { a = "a" }', "'a' is not a JSON Pointer"),
-        ("chat.prepare", 'path = "/a"\ntake = { a = {} }', "exactly one of header and cookie"),
+        (
+            "chat.prepare",
+            'path = "/a"\ntake = { a = {} }',
+            "a place needs exactly one of pointer, header, cookie",
+        ),
         ("chat.prepare", 'path = "/a"\ntake = { a = { hedder = "X" } }', "hedder"),
         ("chat.prepare", 'path = "/{b}"', "unknown placeholder {b}"),
         ("models", 'capabilities = ["speech"]', "'speech' - at `models.capabilities"),

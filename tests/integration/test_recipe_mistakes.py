@@ -66,7 +66,7 @@ take = { token = "/token" }
         (
             '[auth]\nflow = "oauth2"\ngrant = "device_code"\ntoken_url = "/t"\n',
             8,
-            "device_url belongs to",
+            "needs device_url, or an issuer",
         ),
         ('[auth]\nflow = "oauth2"\ngrant = "implicit"\ntoken_url = "/t"\n', 10, "implicit"),
     ],

@@ -62,7 +62,7 @@ Exit codes:
 )
 @click.version_option(berlin.__version__, "-V", "--version", message="berlin %(version)s")
 def cli() -> None:
-    """Turn any chat service, most of all one with a login, into a streaming LLM.
+    """Turn any chat service, even one behind a login, into a streaming LLM.
 
     Without any set-up, `berlin chat` asks the built-in guide.
     """

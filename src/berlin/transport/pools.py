@@ -90,8 +90,11 @@ class _Pool:
         await anext(self._keeper)
 
     async def aclose(self) -> None:
-        await self._keeper.aclose()
         await self.session.close()
+        # Nothing is waited for in it any more, so that a loop that ends does not meet it half
+        # closed; unless the loop began to close it first.
+        with contextlib.suppress(RuntimeError):
+            await self._keeper.aclose()
 
 
 async def _close_with_loop(session: aiohttp.ClientSession) -> AsyncGenerator[None]:
@@ -100,7 +103,8 @@ async def _close_with_loop(session: aiohttp.ClientSession) -> AsyncGenerator[Non
     try:
         yield
     finally:
-        await session.close()
+        if not session.closed:
+            await session.close()
 
 
 def _drop_pools(pools: dict[asyncio.AbstractEventLoop, _Pool]) -> None:
