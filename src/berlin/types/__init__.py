@@ -10,6 +10,7 @@ from berlin.types.events import (
     Started,
     StreamEvent,
     TextDelta,
+    TextReplaced,
     ToolCallDelta,
     UsageReport,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "StreamEvent",
     "TextDelta",
     "TextPart",
+    "TextReplaced",
     "Timeouts",
     "Tool",
     "ToolCallDelta",

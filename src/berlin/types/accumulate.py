@@ -16,6 +16,7 @@ from berlin.types.events import (
     Started,
     StreamEvent,
     TextDelta,
+    TextReplaced,
     ToolCallDelta,
     UsageReport,
 )
@@ -189,6 +190,13 @@ class Accumulator:
         match event:
             case TextDelta():
                 self._open(TextPart).pieces.append(event.text)
+            case TextReplaced():
+                self._parts = [
+                    part
+                    for part in self._parts
+                    if not (isinstance(part, _Open) and part.kind is TextPart)
+                ]
+                self._open(TextPart, anew=True).pieces.append(event.text)
             case ReasoningDelta():
                 self._open(ReasoningPart).pieces.append(event.text)
             case ToolCallDelta():
