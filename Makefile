@@ -45,6 +45,18 @@ test: $(VENV)/.dev ## run the suite; programs of others have groups of their own
 test-services: $(VENV)/.dev $(SERVICES)/.installed ## run the tests with services and clients that other people wrote
 	@$(BIN)/python -m pytest -q tests/services
 
+HEAVY ?= .venv-heavy
+.PHONY: test-heavy
+test-heavy: $(VENV)/.dev $(HEAVY)/.installed ## run the tests with services that take long to install
+	@$(BIN)/python -m pytest -q -n 0 tests/heavy
+
+$(HEAVY)/.installed: requirements/heavy-chainlit.txt requirements/heavy-open-webui.txt | $(UV)
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(HEAVY)/chainlit
+	@$(UV) pip install --quiet --python $(HEAVY)/chainlit/bin/python --require-hashes -r requirements/heavy-chainlit.txt
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(HEAVY)/open-webui
+	@$(UV) pip install --quiet --python $(HEAVY)/open-webui/bin/python --require-hashes --no-deps -r requirements/heavy-open-webui.txt
+	@touch $@
+
 # Other people's programs, in an environment of their own: nothing of them is part of Berlin.
 $(SERVICES)/.installed: requirements/services.txt tests/services/clients/node/package-lock.json | $(UV)
 	@$(UV) venv --quiet --clear --python $(BIN)/python $(SERVICES)
@@ -116,6 +128,10 @@ lock: $(UV) ## make the hash-pinned requirements again from pyproject.toml
 	  --all-extras --group dev pyproject.toml requirements/build.in -c requirements/run.txt -o requirements/dev.txt
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  requirements/services.in -o requirements/services.txt
+	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  requirements/heavy-chainlit.in -o requirements/heavy-chainlit.txt
+	@$(UV) pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  --override requirements/heavy-open-webui.overrides requirements/heavy-open-webui.in -o requirements/heavy-open-webui.txt
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  requirements/agents.in -o requirements/agents.txt
 	@$(UV) pip compile -q --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \

@@ -142,6 +142,7 @@ class Authenticator:
         source: where the token is kept.
         rejected_statuses: the statuses that mean: the token is no longer good.
         variables: the environment variables in which the credentials may be, by name.
+        url: the endpoint's URL, which a signature covers.
 
     Attributes:
         observe: called after each login, with `ok` or the code of the error.
@@ -155,7 +156,9 @@ class Authenticator:
         source: TokenSource,
         rejected_statuses: tuple[int, ...] = (401,),
         variables: Mapping[str, str] | None = None,
+        url: str = "",
     ) -> None:
+        self._url = url
         self.source = source
         self._variables = variables or {}
         self.rejected_statuses = rejected_statuses
@@ -287,7 +290,7 @@ class Authenticator:
                 request = attachment.apply(request, token)
             else:
                 values = self.session(token, attachment.names)
-                request = attachment.apply(request, token, values)
+                request = attachment.apply(request, token, values, self._url)
         return request
 
     def session(self, token: Secret | None, names: Iterable[str]) -> dict[str, Any]:

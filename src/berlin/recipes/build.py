@@ -61,6 +61,7 @@ def build_provider(
         shared_source(key, shared),
         described.rejected_statuses,
         recipe.environment,
+        endpoint.url,
     )
     transport = record(Transport(endpoint, USER_AGENT))
     return HttpProvider(recipe.name, transport, auth, chat, timeouts), auth

@@ -15,6 +15,7 @@ from berlin.language.stream import ERROR_CLASSES, CompiledStream, Meaning
 from berlin.types import ReasoningDelta, StreamEvent, TextDelta, TextReplaced, Usage
 from berlin.wire.framings import FRAMINGS
 from berlin.wire.framings.events import event_of_words
+from berlin.wire.framings.prefixed import Prefixed
 from berlin.wire.json import DECODE_ERRORS, encode_body
 from berlin.wire.pointer import MISSING, first_at, get_at
 from berlin.wire.snippet import snippet
@@ -30,6 +31,8 @@ class MappedDecoder(DocumentDecoder):
         described = stream.described
         framing = FRAMINGS["ndjson" if stream.is_polled else described.framing]
         framer = framing.framer(described.done.encode())
+        if described.prefix:
+            framer = Prefixed(framer, described.prefix.encode())
         super().__init__(framer, stream.decoder, described.ends)
         self._stream = stream
         self._cumulative = described.text_is == "cumulative"
