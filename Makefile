@@ -7,7 +7,6 @@ AGENTS ?= .venv-agents
 TOOLS_ENV ?= .venv-bench-tools
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv
-UV_VERSION := 0.13.9
 PROMPT ?= What is Berlin?
 export UV_NO_PROGRESS := 1
 
@@ -15,6 +14,7 @@ export UV_NO_PROGRESS := 1
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --compile-bytecode
 
 .PHONY: help chat test test-services agents check format guarantees soak bench bench-tools bench-routing instructions reference lock clean
+.PHONY: siege dist
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -23,7 +23,7 @@ $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Berlin needs Python 3.11 or newer; try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
 	@$(PYTHON) -m venv --without-pip $(VENV)
-	@$(PYTHON) -m pip --python $(BIN)/python install --quiet uv==$(UV_VERSION)
+	@$(PYTHON) -m pip --python $(BIN)/python install --quiet --require-hashes -r requirements/uv.txt
 
 $(VENV)/.run: requirements/run.txt pyproject.toml | $(UV)
 	@$(INSTALL) --require-hashes -r requirements/run.txt
@@ -44,6 +44,18 @@ test: $(VENV)/.dev ## run the suite; programs of others have groups of their own
 
 test-services: $(VENV)/.dev $(SERVICES)/.installed ## run the tests with services and clients that other people wrote
 	@$(BIN)/python -m pytest -q tests/services
+
+HEAVY ?= .venv-heavy
+.PHONY: test-heavy
+test-heavy: $(VENV)/.dev $(HEAVY)/.installed ## run the tests with services that take long to install
+	@$(BIN)/python -m pytest -q -n 0 tests/heavy
+
+$(HEAVY)/.installed: requirements/heavy-chainlit.txt requirements/heavy-open-webui.txt | $(UV)
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(HEAVY)/chainlit
+	@$(UV) pip install --quiet --python $(HEAVY)/chainlit/bin/python --require-hashes -r requirements/heavy-chainlit.txt
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(HEAVY)/open-webui
+	@$(UV) pip install --quiet --python $(HEAVY)/open-webui/bin/python --require-hashes --no-deps -r requirements/heavy-open-webui.txt
+	@touch $@
 
 # Other people's programs, in an environment of their own: nothing of them is part of Berlin.
 $(SERVICES)/.installed: requirements/services.txt tests/services/clients/node/package-lock.json | $(UV)
@@ -101,13 +113,25 @@ instructions: $(VENV)/.dev ## count the instructions of a fixed load; they may n
 reference: $(VENV)/.dev ## make docs/recipes-reference.md again
 	@$(BIN)/python -m berlin.workbench.schema > docs/recipes-reference.md
 
+siege: $(VENV)/.dev ## 1,000 right answers from a gateway under every attack at once
+	@PYTHONPATH=tests $(BIN)/python tests/siege.py
+
+dist: $(VENV)/.dev ## build wheel, archive and SBOM, twice, with the same hashes
+	@$(BIN)/python packaging/dist.py
+
 lock: $(UV) ## make the hash-pinned requirements again from pyproject.toml
+	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  requirements/uv.in -o requirements/uv.txt
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  pyproject.toml requirements/build.in -o requirements/run.txt
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  --all-extras --group dev pyproject.toml requirements/build.in -c requirements/run.txt -o requirements/dev.txt
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  requirements/services.in -o requirements/services.txt
+	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  requirements/heavy-chainlit.in -o requirements/heavy-chainlit.txt
+	@$(UV) pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  --override requirements/heavy-open-webui.overrides requirements/heavy-open-webui.in -o requirements/heavy-open-webui.txt
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  requirements/agents.in -o requirements/agents.txt
 	@$(UV) pip compile -q --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from pathlib import Path
@@ -15,6 +16,9 @@ def pytest_configure() -> None:
     """Give the commands under test a working Ctrl-C, also where the tests run in the background."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # In development mode (`-X dev`) asyncio logs what takes a tenth of a second; on a busy machine
+    # everything may.
+    logging.getLogger("asyncio").addFilter(lambda r: not str(r.msg).startswith("Executing "))
 
 
 @pytest.fixture(autouse=True)

@@ -24,6 +24,16 @@ if TYPE_CHECKING:
     from berlin.g4f import AsyncGeneratorProvider, AsyncResult
     from berlin.providers.conversation import Conversation
     from berlin.providers.facade import ChatProvider
+    from berlin.routing.balance import Balance
+    from berlin.routing.breaker import Breaker
+    from berlin.routing.cache import Cache
+    from berlin.routing.fallback import Fallback
+    from berlin.routing.hedge import Hedge
+    from berlin.routing.hold import Hold
+    from berlin.routing.limit import Limit
+    from berlin.routing.model import Model
+    from berlin.routing.pool import Pool
+    from berlin.routing.retry import Retry
     from berlin.types import (
         ChatRequest,
         ChatResponse,
@@ -57,7 +67,13 @@ _TYPES = (
     "Finished",
 )
 
+_WRAPPERS = (
+    *("Balance", "Breaker", "Cache", "Fallback", "Hedge"),
+    *("Hold", "Limit", "Model", "Pool", "Retry"),
+)
+
 _HOMES = {
+    **{name: f"berlin.routing.{name.lower()}" for name in _WRAPPERS},
     **dict.fromkeys(_TYPES, "berlin.types"),
     "AsyncGeneratorProvider": "berlin.g4f",
     "AsyncResult": "berlin.g4f",
@@ -70,21 +86,31 @@ _HOMES = {
 __all__ = [
     "AsyncGeneratorProvider",
     "AsyncResult",
+    "Balance",
     "Berlin",
     "BerlinError",
+    "Breaker",
+    "Cache",
     "ChatProvider",
     "ChatRequest",
     "ChatResponse",
     "Conversation",
+    "Fallback",
     "FilePart",
     "Finished",
+    "Hedge",
+    "Hold",
     "ImagePart",
+    "Limit",
     "Message",
     "Messages",
+    "Model",
+    "Pool",
     "Reasoning",
     "ReasoningDelta",
     "ReasoningPart",
     "ResponseFormat",
+    "Retry",
     "Started",
     "StreamEvent",
     "TextDelta",

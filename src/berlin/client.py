@@ -244,7 +244,11 @@ class Berlin(SeedProvider):
         return await self._need_service("takes no token").access_token()
 
     def reject_token(self, token: str) -> None:
-        """Hand back a token that the service refused: the next one is another."""
+        """Hand back a token that the service refused: the next one is another.
+
+        Args:
+            token: the token.
+        """
         self._need_service("takes no token").reject_token(Secret(token))
 
     async def log_in(self, person: Person | None) -> None:

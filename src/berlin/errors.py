@@ -26,6 +26,7 @@ BerlinError (a RuntimeError)
     │   └── QuotaError            the account's quota or credit is used up
     ├── ServiceUnavailableError   5xx
     ├── CircuitOpenError          it failed a moment ago, and is not asked for now
+    ├── RewrittenError            it rewrote text that was already handed on
     ├── RedirectError             it answers with a redirect, which is never followed
     └── ProtocolError             the bytes are not what was described
         ├── EmptyResponseError    a clean end without any answer
@@ -348,6 +349,24 @@ class ProtocolError(ServiceError):
     """The bytes of the answer are not what the recipe describes."""
 
     code = "upstream_protocol"
+
+
+class RewrittenError(ServiceError):
+    """The service has rewritten text that was already handed on; a whole answer has its last text.
+
+    Ask without a stream, or use a service that does not rewrite what it said.
+    """
+
+    fallback = False
+    code = "upstream_rewritten"
+
+    @classmethod
+    def of_stream(cls) -> Self:
+        """Return the error that ends a stream."""
+        return cls(
+            "the service rewrote its answer after a part of it was shown; ask without a stream to "
+            "get the last version"
+        )
 
 
 class EmptyResponseError(ProtocolError):

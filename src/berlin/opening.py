@@ -93,7 +93,9 @@ def _refuse_settings(name: str, given: Overrides, max_retries: int | None) -> No
     for key in named:
         if key not in ("model", "last_url"):
             key = "timeout" if key == "timeouts" else key
-            raise ConfigurationError(f"the provider {name} takes no {key}: it is not of a recipe")
+            raise ConfigurationError(
+                f"the provider {name} takes no {key}: only one with a recipe does"
+            )
 
 
 class RecipeProvider(ChatProvider):

@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 
 from berlin import Berlin, errors
+from berlin.auth.tokens.file_store import FileStore
 from berlin.auth.tokens.private_file import make_private_file
+from berlin.auth.tokens.store import Sealer, TokenKey
 from berlin.config import load_config
 from berlin.config.files import doubts
 from berlin.gateway.access.rate import RequestRate
+from support.chat_service import ChatService
 from support.cli import BERLIN, Cli
 from support.gateway import OPENAI
 from support.serving import serving, stopped
@@ -238,23 +241,52 @@ def test_the_repr_of_a_configuration(tmp_path: Path) -> None:
     assert config.providers["a"].password == CANARY
 
 
-async def test_a_generator_left_open_at_the_end_is_quiet(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", [(), ("-X", "dev")], ids=["", "dev"])
+async def test_a_generator_left_open_at_the_end_is_quiet(
+    tmp_path: Path, mode: tuple[str, ...]
+) -> None:
     """An `async with` in a generator that is open when the loop ends writes nothing to stderr."""
-    code = (
-        "import asyncio\nfrom berlin import Berlin\n"
-        "async def talk():\n"
-        "    async with Berlin('guide') as berlin:\n"
-        "        async for piece in berlin.text('Hi'):\n            yield piece\n"
-        "async def main():\n    talking = talk()\n    print(len(await anext(talking)) > 0)\n"
-        "    globals()['kept'] = talking\n"
-        "asyncio.run(main())\n"
-    )
-    process = await asyncio.create_subprocess_exec(
-        BERLIN[0],
-        *("-c", code),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=Cli(tmp_path).environ,
-    )
-    out, err = await process.communicate()
-    assert (process.returncode, out, err) == (0, b"True\n", b"")
+    code = """if True:
+        import asyncio, sys
+        from berlin import Berlin
+        async def talk():
+            async with Berlin(url=sys.argv[1], account="account", password="password") as berlin:
+                async for piece in berlin.text("Hi"):
+                    yield piece
+        async def main():
+            global talking
+            talking = talk()
+            print(len(await anext(talking)) > 0)
+        asyncio.run(main())
+    """
+    async with ChatService(("a", 30.0, "b")) as service:
+        process = await asyncio.create_subprocess_exec(
+            *(BERLIN[0], *mode, "-c", code, service.url),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=Cli(tmp_path).environ,
+        )
+        out, err = await process.communicate()
+    # In development mode asyncio tells what took long.
+    said = [line for line in err.splitlines() if not line.startswith(b"Executing ")]
+    assert (process.returncode, out, said) == (0, b"True\n", [])
+
+
+def test_a_stopped_holder_of_a_lock_is_not_waited_for(tmp_path: Path) -> None:
+    """A holder that shows no sign of life for some seconds holds nobody up."""
+    store = FileStore(tmp_path / "tokens", Sealer(None))
+    key = TokenKey("r", "https://e.example", "a", "f")
+    held = store.try_lock(key)
+    assert held is not None
+    assert store.try_lock(key) is None
+    [file] = (tmp_path / "tokens").glob("*.lock")
+    os.utime(file, (1_000, 1_000))
+    without = store.try_lock(key)
+    assert without is not None
+    store.unlock(without)
+    assert store.extend(held)
+    assert store.try_lock(key) is None
+    store.unlock(held)
+    again = store.try_lock(key)
+    assert again is not None
+    store.unlock(again)

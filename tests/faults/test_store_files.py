@@ -354,6 +354,7 @@ async def test_T28_disk_full(tmp_path: Path) -> None:
         config.write_text(
             f'default = "strict"\n[providers.strict]\nrecipe = "strict.toml"\n'
             f'url = "{service.url}"\naccount = "ann"\npassword = "password of ann"\n'
+            "[terminal]\nhistory = false\n"
         )
         config.chmod(0o600)
         shell = 'ulimit -f 0; exec "$0" -m berlin chat ann'

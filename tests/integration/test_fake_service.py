@@ -16,7 +16,7 @@ from berlin.providers.scripted import ScriptedProvider
 from berlin.recipes.recipe import load_recipe, recipe_names
 from berlin.types import Finished, Message, Secret
 from berlin.workbench.fake import CREDENTIALS, open_fake, whole_urls
-from support.recipes import PLAIN_CHAT, ask, client_of, fake_and_client, recipe_of
+from support.recipes import PLAIN_CHAT, ask, client_of, fake_and_client, recipe_of, unattended
 
 PIECES = ["Hel", "lo, ", 'Änn\u2028 "q" \\ {prompt} 🙂', "\n\ndata: [DONE]x\n", "]}, ", "end"]
 TEXT = "".join(PIECES)
@@ -379,6 +379,7 @@ async def test_every_shipped_recipe(name: str) -> None:
     """Each recipe that comes with Berlin gets an exact answer from its own fake."""
     shipped = load_recipe(name)
     recipe = msgspec.structs.replace(shipped, name=f"{name}-{id(shipped)}")
+    recipe = unattended(recipe)
     answers = scripted()
     async with fake_and_client(recipe, answers) as provider:
         options = {} if recipe.models.default else {"model": "m"}

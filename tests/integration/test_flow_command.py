@@ -165,3 +165,15 @@ async def test_command_without_a_shell(tmp_path: Path) -> None:
     ):
         await berlin.ask("Hello")
     assert service.seen[0].headers["Authorization"] == f"Bearer {'-'.join(words)}"
+
+
+@pytest.mark.parametrize("where", ["stdout", "stderr"])
+async def test_command_that_prints_for_ever(tmp_path: Path, where: str) -> None:
+    """A program without an end is cut by the size of its output, long before its time is over."""
+    text = f"import sys\nwhile True: sys.{where}.write('x' * 65536)"
+    async with (
+        FlowService() as service,
+        provider(tmp_path, service.url, command("-c", text)) as berlin,
+    ):
+        with pytest.raises(errors.ProtocolError, match="printed more than 262144 bytes"):
+            await berlin.ask("Hello")

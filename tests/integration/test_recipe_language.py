@@ -13,7 +13,7 @@ from berlin import errors
 from berlin.recipes.recipe import parse_recipe
 from berlin.types import Usage
 from support.described import PROMPT, describe, scripted, tell, told_by
-from support.fault_steps import LAST_CHUNK, Send, WaitFor, begin_stream, chunk
+from support.fault_steps import LAST_CHUNK, Send, WaitFor, begin_stream, chunk, stream
 
 CAFE = "Caf\u00e9 \u2028\U0001f600"
 
@@ -129,11 +129,8 @@ async def test_sse_text_of_several_lines(tmp_path: Path) -> None:
     ("wholes", "pieces"),
     [
         (["He", "Hello", "Hello", "Hello, Ann"], ["He", "llo", ", Ann"]),
-        # It shrinks: what was handed on stays, and the rest follows by length.
+        # It shrinks: a part that comes once more takes nothing back.
         (["Hello", "He", "", "Hello, Ann"], ["Hello", ", Ann"]),
-        # It rewrites what it had said.
-        (["Hello wurld", "Hello world!"], ["Hello wurld", "!"]),
-        (["One", "Zwei"], ["One", "i"]),
         (["", "Hello"], ["Hello"]),
     ],
 )
@@ -143,6 +140,23 @@ async def test_cumulative_text(wholes: list[str], pieces: list[str], tmp_path: P
     told = await told_by(tmp_path, table, *(lines({"t": text}) for text in wholes))
     assert told.pieces == pieces
     assert told.end.reason == "stop"
+
+
+@pytest.mark.parametrize(
+    "wholes", [["Thinking…", "42."], ["As [source]", "As [1] it is."], ["How to:", "No.", "No!"]]
+)
+async def test_text_that_is_rewritten(wholes: list[str], tmp_path: Path) -> None:
+    """A whole answer is the last text, and a stream ends with an error: never a mixture."""
+    table = 'framing = "ndjson"\ntext = "/t"\ntext_is = "cumulative"'
+    body = b"".join(lines({"t": text}) for text in wholes)
+    async with scripted(tmp_path, describe(table), stream(body, headers=())) as (_, berlin):
+        assert (await berlin.ask("Hi")).text == wholes[-1]
+    async with scripted(tmp_path, describe(table), stream(body, headers=())) as (_, berlin):
+        shown = []
+        with pytest.raises(errors.RewrittenError):
+            async for piece in berlin.text("Hi"):
+                shown.append(piece)
+    assert shown == wholes[:1]
 
 
 KINDS = """

@@ -19,6 +19,7 @@ from berlin.workbench.recording import record
 from berlin.workbench.replay import difference, replay
 from berlin.workbench.trial import Trial
 from berlin.workbench.trial_report import describe_answer, describe_turn
+from support.recipes import unattended
 
 PROMPT = "What is Berlin?"
 SHORT = msgspec.structs.replace(CREDENTIALS, account="al", password=Secret("pw"))
@@ -26,7 +27,7 @@ SHORT = msgspec.structs.replace(CREDENTIALS, account="al", password=Secret("pw")
 
 async def try_and_record(name: str, credentials: Credentials) -> tuple[str, str]:
     """Return what is shown of a trial, and its transcript, after playing that again."""
-    recipe, request = load_recipe(name), ChatRequest.of(PROMPT)
+    recipe, request = unattended(load_recipe(name)), ChatRequest.of(PROMPT)
     async with open_fake(recipe, GuideProvider(), credentials) as url:
         parts = urlsplit(url)
         moved = redirect(recipe, f"{parts.scheme}://{parts.netloc}")

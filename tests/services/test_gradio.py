@@ -15,7 +15,8 @@ from berlin.config import Config, Overrides, resolve_settings
 from berlin.config.schema import ProviderConfig
 from berlin.providers.http import HttpProvider
 from berlin.recipes.recipe import load_recipe
-from berlin.types import ChatRequest, Message
+from berlin.recipes.recognise import recognise
+from berlin.types import ChatRequest, Endpoint, Message
 from support.recipes import client_of
 
 from .support.asking import answer_to
@@ -106,3 +107,9 @@ async def test_a_chat_is_one_conversation_there(gradio_url: str) -> None:
     again = await client.ask(ChatRequest(messages[:1]))
     assert again.text == "Turn 1: hi 1"
     await client.aclose()
+
+
+async def test_it_is_recognised_without_credentials(gradio_url: str) -> None:
+    """`berlin add` knows a real app with a login by what it shows to everybody."""
+    found = await recognise(Endpoint.of(f"{gradio_url}/some/page"))
+    assert [(match.recipe, match.url) for match in found.services] == [("gradio", gradio_url)]

@@ -12,6 +12,8 @@ import msgspec
 
 from berlin.auth.contract import Authenticator
 from berlin.auth.credentials import Credentials
+from berlin.auth.flows.command import CommandMap
+from berlin.auth.flows.static import ApiKeyMap
 from berlin.providers.contract import Provider
 from berlin.providers.http import HttpProvider
 from berlin.recipes.build import build_provider
@@ -42,6 +44,14 @@ def recipe_of(
         **more,
     }
     return msgspec.convert(tree, Recipe)
+
+
+def unattended(recipe: Recipe) -> Recipe:
+    """Return the recipe with a key in place of what a program or a person would have to give."""
+    flow = recipe.auth.flow()
+    if isinstance(recipe.auth, CommandMap) or (flow is not None and flow.needs_person):
+        return msgspec.structs.replace(recipe, auth=ApiKeyMap(attach=recipe.auth.attach))
+    return recipe
 
 
 @asynccontextmanager

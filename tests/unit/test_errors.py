@@ -48,6 +48,7 @@ SAID = {
     "RedirectError": (False, True, True, 5, 502, "upstream_redirect"),
     "ProtocolError": (False, True, True, 5, 502, "upstream_protocol"),
     "EmptyResponseError": (False, True, True, 5, 502, "upstream_empty"),
+    "RewrittenError": (False, False, True, 5, 502, "upstream_rewritten"),
     "TruncatedStreamError": (False, True, True, 5, 502, "upstream_truncated"),
 }
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from berlin.auth.grant import check_token
+from berlin.auth.sigv4 import AwsKeys, sign
 from berlin.errors import ConfigurationError
 from berlin.language.functions import MADE, make_values
 from berlin.language.text import names_in, parse_text, render_text
 from berlin.types import HttpRequest, Secret
 
+_NAME = re.compile(r"[a-z0-9-]{1,64}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 
 
@@ -26,6 +28,10 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         query: name of the parameter in the URL.
         cookie: name of the cookie; `"*"` if the token is the whole Cookie header.
         prefix: what stands before the token, such as `"Bearer "`.
+        sign: `aws4`, in place of the three: the request is signed with AWS Signature Version 4,
+            by the access key whose id is the token and whose secret is `secret_access_key`.
+        service: the service's name in such signatures, such as `bedrock`.
+        region: the region in such signatures, such as `us-east-1`.
         value: what is carried, with the placeholder `{token}` and those of what the login took.
     """
 
@@ -33,11 +39,18 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     query: str = ""
     cookie: str = ""
     prefix: str = ""
+    sign: Literal["", "aws4"] = ""
+    service: str = ""
+    region: str = ""
     value: str = "{token}"
 
     def __post_init__(self) -> None:
-        if sum(map(bool, (self.header, self.query, self.cookie))) != 1:
+        if sum(map(bool, (self.header, self.query, self.cookie, self.sign))) != 1:
             raise ValueError("attach needs exactly one of header, query and cookie")
+        if bool(self.sign) != bool(self.service and self.region):
+            raise ValueError('attach: sign = "aws4" needs service and region, and they need it')
+        if not all(_NAME.fullmatch(name) for name in (self.service, self.region) if name):
+            raise ValueError("attach: service and region are names such as bedrock, us-east-1")
         for name in (self.header, self.cookie):
             if name and name != "*" and not _TOKEN.fullmatch(name):
                 raise ValueError(f"attach: the name {name!r} cannot be sent")
@@ -54,11 +67,17 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def names(self) -> frozenset[str]:
-        """The placeholders in its value."""
+        """The placeholders in its value, or what it signs with."""
+        if self.sign:
+            return frozenset({"token", "secret_access_key"})
         return frozenset(names_in(parse_text(self.value)))
 
     def apply(
-        self, request: HttpRequest, token: Secret, values: Mapping[str, str] = {}
+        self,
+        request: HttpRequest,
+        token: Secret,
+        values: Mapping[str, str] = {},
+        base_url: str = "",
     ) -> HttpRequest:
         """Return the request with the credential.
 
@@ -66,10 +85,15 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             request: the request without it.
             token: the token.
             values: what else the login took.
+            base_url: the endpoint's URL, for a signature.
 
         Raises:
             ProtocolError: if a value cannot be sent.
         """
+        if self.sign:
+            secret = Secret(values["secret_access_key"])
+            keys = AwsKeys(token.reveal(), secret, values.get("session_token", ""))
+            return sign(request, base_url, keys, self.service, self.region)
         if self.value == "{token}":
             value = f"{self.prefix}{token.reveal()}"
         else:

@@ -129,6 +129,7 @@ class Authenticator:
         source: where the token is kept.
         rejected_statuses: the statuses that mean: the token is no longer good.
         variables: the environment variables in which the credentials may be, by name.
+        url: the endpoint's URL, which a signature covers.
         name: the provider's name in the configuration.
 
     Attributes:
@@ -143,8 +144,10 @@ class Authenticator:
         source: TokenSource,
         rejected_statuses: tuple[int, ...] = (401,),
         variables: Mapping[str, str] | None = None,
+        url: str = "",
         name: str = "",
     ) -> None:
+        self._url = url
         self.source = source
         self._log_in_by = login_command(name)
         self._variables = variables or {}
@@ -277,7 +280,7 @@ class Authenticator:
                 request = attachment.apply(request, token)
             else:
                 values = self.session(token, attachment.names)
-                request = attachment.apply(request, token, values)
+                request = attachment.apply(request, token, values, self._url)
         return request
 
     def session(self, token: Secret | None, names: Iterable[str]) -> dict[str, Any]:

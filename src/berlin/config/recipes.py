@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,7 +24,11 @@ def resolve_recipe(recipe: str) -> Recipe:
         return load_recipe(recipe)
     path = Path(recipe)
     try:
-        parsed = _parse(recipe, read_file(path))
+        text = read_file(path)
+        if _EXTENDS_A_FILE.search(text):  # which may change while this one stays as it is
+            parsed = parse_recipe(text, recipe, lambda name: read_file(path.parent / name))
+        else:
+            parsed = _parse(recipe, text)
     except FileNotFoundError as error:
         raise ConfigurationError(f"the recipe {recipe} cannot be read: {error}") from error
     doubt = doubts(path)
@@ -37,6 +42,9 @@ def resolve_recipe(recipe: str) -> Recipe:
     }
     endpoint = msgspec.structs.replace(parsed.endpoint, **files)
     return msgspec.structs.replace(parsed, endpoint=endpoint)
+
+
+_EXTENDS_A_FILE = re.compile(r"""^\s*extends\s*=\s*["'][^"']*\.toml["']""", re.MULTILINE)
 
 
 @lru_cache(maxsize=2_048)

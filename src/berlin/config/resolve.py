@@ -51,6 +51,12 @@ class Settings(msgspec.Struct, frozen=True):
         return (*where, who, self.timeouts, self.model, self.conversations)
 
 
+_SECRET = (
+    *("password", "api_key", "client_secret", "refresh_token", "private_key", "assertion"),
+    *("totp_seed", "proxy"),
+)
+
+
 class Overrides(msgspec.Struct, frozen=True):
     """What a caller gives as arguments; it goes before everything else.
 
@@ -77,6 +83,12 @@ class Overrides(msgspec.Struct, frozen=True):
     timeouts: Timeouts | None = None
     model: str | None = None
     last_url: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in _SECRET:
+            value = getattr(self, name)
+            if isinstance(value, str):
+                msgspec.structs.force_setattr(self, name, Secret(value))
 
 
 @hides_arguments

@@ -3,8 +3,8 @@
 The rule, for a piece with any of index, id, name and arguments:
 
 1. Its id names a call that is open: it belongs to that call, whatever its index, unless the piece
-   names a tool and has another index than the call: then the service repeats an id, and it is a
-   new call.
+   names a tool and has another index than the call, or the call's arguments are whole already:
+   then the service repeats an id, and it is a new call.
 2. Its index names a call (with no index: the last call). A piece without a name continues that
    call, also with another id. A piece with a name begins a new call, unless the name is the call's
    own and its arguments are not whole yet: then the service repeats the name.
@@ -72,7 +72,7 @@ class ToolCallAssembler:
         extra: MaybeExtra = None,
     ) -> None:
         """Take a piece of a call and add the event for it, if the call's name is known."""
-        call = self._find(index, id, name)
+        call = self._find(index, id, name, arguments)
         if call is None:
             call = _Call(index, id)
             self._calls.append(call)
@@ -107,13 +107,16 @@ class ToolCallAssembler:
         if name:
             self._open(call, events)
 
-    def _find(self, index: int | None, id: str, name: str) -> _Call | None:
+    def _find(self, index: int | None, id: str, name: str, arguments: str) -> _Call | None:
         at_index = self._by_index.get(index) if index is not None else None
         if id and (known := self._by_id.get(id)) is not None:
             if at_index is not None and at_index.id == id:
                 return at_index
-            is_repeated = name and known.name and index is not None and index != known.index
-            return None if is_repeated and known.index is not None else known
+            is_named = bool(name and known.name)
+            is_elsewhere = index is not None and known.index not in (None, index)
+            # Behind arguments that are whole there can be no more of them.
+            is_behind = bool(arguments and known.arguments) and not known.is_partial
+            return None if is_named and (is_elsewhere or is_behind) else known
         call = at_index
         if index is None and self._calls:
             call = self._calls[-1]

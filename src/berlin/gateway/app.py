@@ -21,6 +21,7 @@ from berlin.gateway.faces.ollama import OllamaFace
 from berlin.gateway.faces.openai import OpenAIFace
 from berlin.gateway.faces.responses import ResponsesFace
 from berlin.gateway.health import HealthPages
+from berlin.gateway.observe.flood import bound_log
 from berlin.gateway.observe.visit import VISIT, Visit
 from berlin.gateway.page import FrontPage
 from berlin.gateway.refusals import from_http, headers_of, public
@@ -36,6 +37,7 @@ def build_app(gateway: Gateway, accounts: Accounts, token_lifetime_s: float) -> 
         accounts: who may log in at the Berlin face.
         token_lifetime_s: seconds that a token of that face is good for.
     """
+    bound_log()
     gateway.guard.accounts = len(accounts)
     faces: list[Face] = [
         BerlinFace(gateway, accounts, Sessions(token_lifetime_s)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from aiohttp import web
 
 from berlin.errors import (
@@ -17,6 +19,8 @@ from berlin.errors import (
     UpstreamTimeoutError,
 )
 from berlin.gateway.observe.visit import Visit
+
+_log = logging.getLogger("berlin.gateway")
 
 STATUS_CODES = {
     400: "invalid_request",
@@ -84,6 +88,8 @@ def public(error: BerlinError) -> BerlinError:
 def broken_off(error: BerlinError, visit: Visit) -> BerlinError:
     """Return the error of an answer that had begun: it tells the client how much had come."""
     told = public(error)
+    if told is not error:  # the client reads less than what happened
+        _log.warning("answer.broke_off request=%s error=%s", visit.id, error.message)
     if visit.events:
         told = told.again() if told is error else told
         came = f"{visit.events} event" + ("s" if visit.events > 1 else "")

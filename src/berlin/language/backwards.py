@@ -140,7 +140,7 @@ def _pattern(template: str, value: str) -> re.Pattern[str]:
         if isinstance(piece, str)
         else f"({value})"
         if isinstance(piece, Value)
-        else f"(?:{value})"  # what a function made of it cannot be read back
+        else f"(?:{'.*' if piece.function == 'segments' else value})"  # not to be read back
         for piece in parse_text(template)
     )
     return re.compile("".join(pieces), re.DOTALL)

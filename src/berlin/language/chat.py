@@ -51,7 +51,10 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             those that a client sends unasked at a value that changes nothing.
         drop: options that clients send anyway and that the service has no place for, such as
             `temperature`: they are left out, and the header `x-berlin-dropped` names them.
-        rename: the service's names of options, such as `max_tokens = "maxOutputTokens"`.
+        rename: the service's names of options, such as `max_tokens = "maxOutputTokens"`; of a known
+            format also of `model`.
+        omit: members of the body that a known format would send and this service does not take,
+            such as a `model` that is in the path.
         stream: what the answer looks like. With a format that Berlin knows: whether answers are
             asked for in pieces, `always`, `never`, or `as asked` by the client.
         developer_role: what the service calls the role `developer`; with a known format.
@@ -78,6 +81,7 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     options: str | None = None
     drop: tuple[str, ...] = ()
     rename: dict[str, str] = {}
+    omit: list[str] = []
     stream: StreamMap | StreamMode | None = None
     developer_role: str = "system"
     tool_id_length: int = 0
@@ -95,11 +99,8 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             odd = [
                 name
                 for name in (
-                    "query",
-                    "headers",
                     "form",
                     "multipart",
-                    "prepare",
                     "poll_s",
                     "socket",
                     "options",

@@ -108,6 +108,7 @@ def _text(data: bytes) -> str:
 _WITH_ARGUMENTS: dict[str, tuple[int, Function]] = {
     "json": (1, lambda given: msgspec.json.encode(_text(given[0])).decode()),
     "url": (1, lambda given: quote(given[0], safe="")),
+    "segments": (1, lambda given: quote(given[0], safe="/@:")),
     "base64": (1, lambda given: base64.b64encode(given[0]).decode()),
     "base64url": (1, lambda given: _base64url(given[0])),
     "md5": (1, _digest("md5")),

@@ -17,7 +17,7 @@ from berlin.language.form import FORM, decode_form, encode_form, encode_multipar
 from berlin.language.functions import MADE
 from berlin.language.place import Answer, Place
 from berlin.language.template import Template
-from berlin.language.text import Value, as_text, parse_text, render_text
+from berlin.language.text import Call, Value, as_text, parse_text, render_text
 from berlin.types import HttpRequest, HttpResponse, Secret, fits_header
 from berlin.wire.json import DECODE_ERRORS, decode_request_object, encode_body
 from berlin.wire.pointer import get_at, parse_pointer, set_at
@@ -241,6 +241,8 @@ class CompiledStep:
             if isinstance(piece, str)
             else as_text(values[piece.name])
             if isinstance(piece, Value) and piece.name == self.follows
+            else render_text((piece,), values)
+            if isinstance(piece, Call) and piece.function == "segments"
             else _quote(render_text((piece,), values))
             for piece in parse_text(self.step.path)
         )

@@ -99,6 +99,8 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             answer without one (or without `done`, or an object of the kind `end`) was cut off.
         text_of: pointers to an id of the message that the text belongs to, where an answer has
             several: cumulative text begins anew with each, and a blank line comes between them.
+        prefix: what a service puts before its JSON against the use in scripts, such as `)]}'`;
+            it is taken off, from the answer or from each object.
     """
 
     framing: FramingName
@@ -125,6 +127,7 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unauthorized: tuple[int | str, ...] = (401, "401")
     ends: Ends = "body"
     text_of: str | list[str] = []
+    prefix: str = ""
 
 
 class CompiledStream:
@@ -180,6 +183,10 @@ class CompiledStream:
         self.error = _pointers(stream.error)
         self.error_message = _pointers(stream.error_message)
         self.error_code = _pointers(stream.error_code)
+        self._compile()
+
+    def _compile(self) -> None:
+        """Make the readers of all pointers."""
         # What is looked for in every object, and what only in one without text.
         more = {
             *self.reasoning,
@@ -198,7 +205,7 @@ class CompiledStream:
             for pointer in (*self.error_message, *self.error_code)
             if not any(_is_other_form(pointer, text) for text in texts)
         }
-        self.text_of = _pointers(stream.text_of)
+        self.text_of = _pointers(self.described.text_of)
         more |= set(self.text_of)
         document: CompiledDocument | AnyDocument
         if any(map(is_special, (*texts, *more, *self.error_message, *self.error_code))):

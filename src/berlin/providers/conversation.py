@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any, Protocol
 
-from berlin.errors import InvalidRequestError
+from berlin.errors import InvalidRequestError, RewrittenError
 from berlin.providers.blocking import iterate_blocking, run_blocking
 from berlin.providers.request import read_messages
 from berlin.types import (
@@ -15,6 +15,7 @@ from berlin.types import (
     Message,
     StreamEvent,
     TextDelta,
+    TextReplaced,
     ToolCallPart,
     ToolResultPart,
 )
@@ -120,6 +121,8 @@ class Conversation:
                     answer.add(event)
                     if type(event) is TextDelta:
                         yield event.text
+                    elif type(event) is TextReplaced:
+                        raise RewrittenError.of_stream()
             self._remember(said, answer.response())
         finally:
             self._asking = False

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import msgspec
 
+from berlin.errors import RewrittenError
 from berlin.providers.blocking import iterate_blocking, run_blocking
 from berlin.providers.contract import Bursts
 from berlin.providers.conversation import Conversation
@@ -21,6 +22,7 @@ from berlin.types import (
     Message,
     StreamEvent,
     TextDelta,
+    TextReplaced,
     Timeouts,
 )
 
@@ -171,6 +173,8 @@ class ChatProvider(ABC):
                 for event in burst:
                     if type(event) is TextDelta:
                         yield event.text
+                    elif type(event) is TextReplaced:
+                        raise RewrittenError.of_stream()
 
     async def ask(
         self,

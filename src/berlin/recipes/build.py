@@ -63,6 +63,7 @@ def build_provider(
         shared_source(key, shared),
         described.rejected_statuses,
         recipe.environment,
+        endpoint.url,
         name,
     )
     transport = record(Transport(endpoint, USER_AGENT))

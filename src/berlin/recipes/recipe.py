@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
+from collections.abc import Callable
 from functools import cache
 from importlib import resources
 from typing import Any, Literal, TypeAlias
@@ -12,7 +14,7 @@ import msgspec
 from berlin.auth.flows.command import CommandMap
 from berlin.auth.flows.login import LoginMap
 from berlin.auth.flows.oauth2 import OAuth2Map
-from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
+from berlin.auth.flows.static import ApiKeyMap, AwsMap, BasicMap, NoneMap
 from berlin.auth.grant import UNTAKEN
 from berlin.errors import ConfigurationError
 from berlin.formats.build import build_format
@@ -28,6 +30,12 @@ from berlin.language.tool_prompt import ToolPrompt, ToolsMode
 from berlin.types import Endpoint, Timeouts, nearest
 
 SCHEMA = 1
+MAX_EXTENDS = 5
+
+ReadFile: TypeAlias = Callable[[str], str]
+"""Reads a file beside a recipe. Raises OSError."""
+
+_FILE_NAME = re.compile(r"[\w][\w.-]{0,100}\.toml")
 
 
 Capability: TypeAlias = Literal["tools", "images", "reasoning", "json"]
@@ -81,7 +89,7 @@ class ModelsMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     capabilities: tuple[Capability, ...] = ()
 
 
-AuthMap: TypeAlias = NoneMap | ApiKeyMap | BasicMap | LoginMap | OAuth2Map | CommandMap
+AuthMap: TypeAlias = NoneMap | ApiKeyMap | BasicMap | AwsMap | LoginMap | OAuth2Map | CommandMap
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,7 +104,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         chat: how requests and answers are written.
         models: which models there are.
         embeddings: where the service turns texts into vectors, if it does.
-        extends: the shipped recipe that this one differs from.
+        extends: the shipped recipe that this one differs from, or a file beside it (`base.toml`).
+        remove: tables and keys of that recipe that this one does not take over, such as
+            `chat.stream.error`.
         source: where the description comes from, and how it was tried.
         tools: how tools are handled (and of JSON as a form of answer): `native`, the service
             takes them; `emulate`, Berlin offers them in the prompt, finds the calls in the
@@ -121,6 +131,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: ModelsMap = ModelsMap()
     embeddings: EmbeddingsMap | None = None
     extends: str = ""
+    remove: list[str] = []
     source: str = ""
     tools: ToolsMode | None = None
     tool_prompt: ToolPrompt = ToolPrompt()
@@ -195,13 +206,18 @@ def load_recipe(name: str) -> Recipe:
     return parse_recipe(file.read_text("utf-8"), f"{name}.toml")
 
 
-def parse_recipe(text: str, source: str) -> Recipe:
+def parse_recipe(text: str, source: str, read: ReadFile | None = None) -> Recipe:
     """Return the recipe in a TOML text.
+
+    Args:
+        text: the TOML.
+        source: the file's name, for errors.
+        read: reads a file beside it that it extends; unless given, it extends none.
 
     Raises:
         ConfigurationError: with file and line, if it is not one.
     """
-    recipe = parse_toml(text, source, Recipe, lambda tree: _extend(tree, text, source))
+    recipe = parse_toml(text, source, Recipe, lambda tree: _extend(tree, text, source, read))
     for table, build in (
         ("chat", recipe.format),
         ("auth", recipe.auth.flow),
@@ -235,7 +251,9 @@ def _other_version(schema: int) -> str:
     return f"schema {schema} is of another version of Berlin; this one reads {SCHEMA}"
 
 
-def _extend(tree: dict[str, Any], text: str, source: str) -> dict[str, Any]:
+def _extend(
+    tree: dict[str, Any], text: str, source: str, read: ReadFile | None = None, depth: int = 0
+) -> dict[str, Any]:
     """Return the tree of a recipe with what it takes over from the one that it extends."""
     schema = tree.get("schema")
     if isinstance(schema, int) and not isinstance(schema, bool) and schema != SCHEMA:
@@ -244,6 +262,11 @@ def _extend(tree: dict[str, Any], text: str, source: str) -> dict[str, Any]:
     base = tree.get("extends")
     if not isinstance(base, str) or not base:
         return tree
+    if base.endswith(".toml"):
+        inherited, inner = _read_own(base, text, source, read, depth)
+        if inherited.get("extends"):
+            inherited = _extend(inherited, inner, base, read, depth + 1)
+        return _take_over(inherited, tree, text, source)
     if base not in recipe_names():
         line = find_line(text, ("extends",))
         near = nearest(base, recipe_names())
@@ -252,9 +275,48 @@ def _extend(tree: dict[str, Any], text: str, source: str) -> dict[str, Any]:
     inherited = _read_tree(base)
     if inherited.get("extends"):
         inherited = _extend(inherited, "", f"{base}.toml")
+    return _take_over(inherited, tree, text, source)
+
+
+def _read_own(
+    base: str, text: str, source: str, read: ReadFile | None, depth: int
+) -> tuple[dict[str, Any], str]:
+    """Return a recipe of the user's own that another one extends. Raises ConfigurationError."""
+    where = f"{source}, line {find_line(text, ('extends',))}"
+    if read is None or not _FILE_NAME.fullmatch(base):
+        raise ConfigurationError(f"{where}: {base!r} is not the name of a file beside this one")
+    if depth >= MAX_EXTENDS:
+        raise ConfigurationError(
+            f"{where}: recipes extend each other more than {MAX_EXTENDS} times"
+        )
+    try:
+        inner = read(base)
+        return tomllib.loads(inner), inner
+    except OSError as error:
+        raise ConfigurationError(f"{where}: {base} cannot be read: {error}") from error
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        raise ConfigurationError(f"{where}: {base} is not valid TOML: {error}") from error
+
+
+def _take_over(
+    inherited: dict[str, Any], tree: dict[str, Any], text: str, source: str
+) -> dict[str, Any]:
+    """Return a recipe with what it takes over, without what it removes of that."""
     inherited = {k: v for k, v in inherited.items() if k not in _OWN}
+    removed = tree.get("remove")
+    for name in removed if isinstance(removed, list) else ():
+        *above, last = str(name).split(".")
+        table: Any = inherited
+        for part in above:
+            table = table.get(part) if isinstance(table, dict) else None
+        if not isinstance(table, dict) or last not in table:
+            line = find_line(text, ("remove",))
+            raise ConfigurationError(
+                f"{source}, line {line}: the recipe that it extends has no {str(name)[:80]!r}"
+            )
+        del table[last]
     own = tree.get("endpoint")
-    if isinstance(own, dict) and "url" in own:
+    if isinstance(own, dict) and "url" in own and isinstance(inherited.get("endpoint"), dict):
         inherited["endpoint"].pop("example", None)
     return _merge(inherited, tree)
 
@@ -275,7 +337,7 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 _BODIES = frozenset({"json", "form", "multipart"})
-_OWN = frozenset({"source", "recognise", "environment"})
+_OWN = frozenset({"source", "recognise", "environment", "remove"})
 """What is true of one recipe only: its variables hold credentials for its own address."""
 
 

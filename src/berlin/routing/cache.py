@@ -10,13 +10,14 @@ from typing import Protocol, Self
 
 import msgspec
 
+from berlin.errors import ProtocolError
 from berlin.providers.contract import Burst, Bursts, Provider
 from berlin.routing.base.answer import Opening, Played
 from berlin.routing.base.attempts import split_started
 from berlin.routing.base.clock import Clock
 from berlin.routing.base.kept import Kept
 from berlin.routing.base.wrapper import Wrapper
-from berlin.types import ChatRequest, Finished, TextDelta
+from berlin.types import AnswerLimit, ChatRequest, Finished, TextDelta
 
 KEEP_S = 3600.0
 MAX_ENTRIES = 1000
@@ -161,7 +162,8 @@ class _Recorded:
     def __init__(self, answer: Bursts, first: Burst, save: Callable[[list[Burst]], None]) -> None:
         self._answer = answer
         self._save = save
-        self._bursts = [first]
+        self._bursts: list[Burst] = []
+        self._limit = AnswerLimit()
         self.aclose = answer.aclose
         self._note(first)
 
@@ -170,11 +172,17 @@ class _Recorded:
 
     async def __anext__(self) -> Burst:
         burst = await self._answer.__anext__()
-        self._bursts.append(burst)
         self._note(burst)
         return burst
 
     def _note(self, burst: Burst) -> None:
+        try:
+            for event in burst:
+                self._limit.count(event)
+        except ProtocolError:  # too long to be kept; it streams on
+            self._bursts.clear()
+            return
+        self._bursts.append(burst)
         last = burst[-1]
         if type(last) is Finished and last.reason != "content_filter":
             self._save(self._bursts)

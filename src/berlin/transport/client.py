@@ -7,6 +7,7 @@ TLS is always verified.
 from __future__ import annotations
 
 import io
+import re
 import ssl
 from collections.abc import Mapping
 from functools import lru_cache
@@ -140,7 +141,8 @@ class Transport:
             # To the letter: a signed URL is another one when it is quoted anew.
             return URL(self._endpoint.resolve(path), encoded=True)
         if "://" not in path:
-            return self._endpoint.url + path
+            url = self._endpoint.url + path
+            return URL(url, encoded=True) if "%" in path and _WRITTEN_OUT.fullmatch(path) else url
         # A token service with an address of its own: named by the recipe, never by an answer.
         Endpoint.of(path, allow_http=self._endpoint.allow_http)
         return path
@@ -191,6 +193,10 @@ class Transport:
                     f"need a password: {error}"
                 ) from error
         return context
+
+
+# What a URL may hold as it is (RFC 3986); all else is quoted.
+_WRITTEN_OUT = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*+")
 
 
 def _reveal(values: Mapping[str, str | Secret]) -> dict[str, str]:

@@ -12,6 +12,8 @@ from typing import Any
 import aiohttp
 
 READ_BUFFER_BYTES = 64 * 1024
+# Chat sites set cookies and policies that are longer than the 8 KB that aiohttp allows.
+MAX_HEADER_BYTES = 64 * 1024
 
 
 class Pools:
@@ -82,6 +84,8 @@ class _Pool:
             skip_auto_headers=("Content-Type",),
             trust_env=False,
             read_bufsize=READ_BUFFER_BYTES,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
             middlewares=middlewares,
         )
         self._keeper = _close_with_loop(self.session)
@@ -90,8 +94,11 @@ class _Pool:
         await anext(self._keeper)
 
     async def aclose(self) -> None:
-        await self._keeper.aclose()
         await self.session.close()
+        # Nothing is waited for in it any more, so that a loop that ends does not meet it half
+        # closed; unless the loop began to close it first.
+        with contextlib.suppress(RuntimeError):
+            await self._keeper.aclose()
 
 
 async def _close_with_loop(session: aiohttp.ClientSession) -> AsyncGenerator[None]:
@@ -100,7 +107,8 @@ async def _close_with_loop(session: aiohttp.ClientSession) -> AsyncGenerator[Non
     try:
         yield
     finally:
-        await session.close()
+        if not session.closed:
+            await session.close()
 
 
 def _drop_pools(pools: dict[asyncio.AbstractEventLoop, _Pool]) -> None:

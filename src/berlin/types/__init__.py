@@ -1,6 +1,6 @@
 """Frozen values: messages, requests, events. No I/O, no policy."""
 
-from berlin.types.accumulate import Accumulator, ChatResponse, accumulate
+from berlin.types.accumulate import Accumulator, AnswerLimit, ChatResponse, accumulate
 from berlin.types.endpoint import Endpoint, is_loopback, mask_url
 from berlin.types.events import (
     ExtraDelta,
@@ -10,6 +10,7 @@ from berlin.types.events import (
     Started,
     StreamEvent,
     TextDelta,
+    TextReplaced,
     ToolCallDelta,
     UsageReport,
 )
@@ -38,6 +39,7 @@ from berlin.types.usage import Usage
 
 __all__ = [
     "Accumulator",
+    "AnswerLimit",
     "ChatRequest",
     "ChatResponse",
     "Endpoint",
@@ -64,6 +66,7 @@ __all__ = [
     "StreamEvent",
     "TextDelta",
     "TextPart",
+    "TextReplaced",
     "Timeouts",
     "Tool",
     "ToolCallDelta",

@@ -16,6 +16,7 @@ from berlin.types.events import (
     Started,
     StreamEvent,
     TextDelta,
+    TextReplaced,
     ToolCallDelta,
     UsageReport,
 )
@@ -133,6 +134,35 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 EVENT_BYTES = 16
 
 
+class AnswerLimit:
+    """Counts the bytes of an answer that is held as a whole: a service may go on for ever.
+
+    Args:
+        limit: bytes at most.
+    """
+
+    def __init__(self, limit: int = MAX_ANSWER_BYTES) -> None:
+        self._limit = limit
+        self._size = 0
+
+    def count(self, event: StreamEvent) -> None:
+        """Count an event. Raises ProtocolError if the answer is longer than the limit."""
+        self._size += EVENT_BYTES
+        match event:
+            case TextDelta() | ReasoningDelta():
+                self._size += len(event.text)
+            case ToolCallDelta():
+                self._size += len(event.arguments)
+            case ExtraDelta():
+                self._size += len(str(event.extra.members))
+            case _:
+                pass
+        if self._size > self._limit:
+            raise ProtocolError(
+                f"the answer is longer than {self._limit} bytes and does not end; ask for a stream"
+            )
+
+
 class Accumulator:
     """Folds the events of an answer, one after the other.
 
@@ -141,8 +171,7 @@ class Accumulator:
     """
 
     def __init__(self, limit: int = MAX_ANSWER_BYTES) -> None:
-        self._limit = limit
-        self._size = 0
+        self._limit = AnswerLimit(limit)
         self._parts: list[_Open | _OpenCall | _Whole] = []
         self._last: _Open | None = None
         self._calls: dict[int, _OpenCall] = {}
@@ -157,32 +186,31 @@ class Accumulator:
         Raises:
             ProtocolError: if the answer is longer than the limit.
         """
-        self._size += EVENT_BYTES
+        self._limit.count(event)
         match event:
             case TextDelta():
-                self._size += len(event.text)
                 self._open(TextPart).pieces.append(event.text)
+            case TextReplaced():
+                self._parts = [
+                    part
+                    for part in self._parts
+                    if not (isinstance(part, _Open) and part.kind is TextPart)
+                ]
+                self._open(TextPart, anew=True).pieces.append(event.text)
             case ReasoningDelta():
-                self._size += len(event.text)
                 self._open(ReasoningPart).pieces.append(event.text)
             case ToolCallDelta():
-                self._size += len(event.arguments)
                 self._add_call(event)
             case UsageReport():
                 self._usage = event.usage
             case Started():
                 self._started = event
             case ExtraDelta():
-                self._size += len(str(event.extra.members))
                 self._add_extra(event)
             case Finished():
                 self._finished = event
             case _:
                 assert_never(event)
-        if self._size > self._limit:
-            raise ProtocolError(
-                f"the answer is longer than {self._limit} bytes and does not end; ask for a stream"
-            )
 
     def response(self) -> ChatResponse:
         """Return the whole answer.

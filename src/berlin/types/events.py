@@ -39,6 +39,16 @@ class TextDelta(msgspec.Struct, frozen=True, gc=False):
     text: str
 
 
+class TextReplaced(msgspec.Struct, frozen=True, gc=False):
+    """All text so far gives way to this one: the service has rewritten its answer.
+
+    A whole answer is the last text. What a stream has shown cannot be taken back: it ends with
+    `RewrittenError`.
+    """
+
+    text: str
+
+
 class ReasoningDelta(msgspec.Struct, frozen=True, gc=False):
     """The next piece of the model's reasoning; never empty."""
 
@@ -104,5 +114,12 @@ class Finished(msgspec.Struct, frozen=True, gc=False):
 
 
 StreamEvent: TypeAlias = (
-    Started | TextDelta | ReasoningDelta | ToolCallDelta | ExtraDelta | UsageReport | Finished
+    Started
+    | TextDelta
+    | TextReplaced
+    | ReasoningDelta
+    | ToolCallDelta
+    | ExtraDelta
+    | UsageReport
+    | Finished
 )

@@ -39,6 +39,23 @@ def find_meta(page: str, name: str) -> str | None:
     return found if found is not None else _attribute_of(page, "meta", "property", name, "content")
 
 
+def field_with(page: str, value: str) -> str:
+    """Return the name of the form field with a value; `""` if there is none."""
+    return _name_with(page, "input", "value", value)
+
+
+def meta_with(page: str, content: str) -> str:
+    """Return the name of the meta tag with a content; `""` if there is none."""
+    return _name_with(page, "meta", "content", content)
+
+
+def _name_with(page: str, tag: str, key: str, value: str) -> str:
+    for attributes, _ in _tags(page[:MAX_PAGE_CHARS], tag):
+        if attributes.get(key) == value:
+            return attributes.get("name", "")
+    return ""
+
+
 def find_script_json(page: str, name: str) -> Any:
     """Return the JSON that a script holds; `None` if there is none.
 

@@ -1,8 +1,9 @@
 """JSON Pointer (RFC 6901): the only way in which a recipe names a value in an answer.
 
 Two segments mean more than in the RFC, where there is no member or item of that name: `*` is each
-item of a list, and `?name=value` (or `?name!=value`, or `?name`) goes on only in an object whose
-member is as it says. The texts of several values are joined; of other values the first counts.
+item of a list, or each member of an object; and `?name=value` (or `?name!=value`, or `?name`) goes
+on only in an object whose member is as it says. The texts of several values are joined; of other
+values the first counts.
 """
 
 from __future__ import annotations
@@ -91,8 +92,8 @@ def _select(document: Any, pointer: tuple[str, ...]) -> list[Any]:
         for value in found:
             if isinstance(value, dict) and segment in value:
                 below.append(value[segment])
-            elif segment == "*" and isinstance(value, list):
-                below += value
+            elif segment == "*" and isinstance(value, list | dict):
+                below += value if isinstance(value, list) else value.values()
             elif segment.startswith("?") and isinstance(value, dict):
                 below += [value] if _holds(segment, value) else []
             elif isinstance(value, list) and is_index(segment) and int(segment) < len(value):

@@ -11,7 +11,7 @@ from berlin.auth.attach import Attach, Attachment, attachments
 from berlin.auth.flows.command import CommandMap
 from berlin.auth.flows.login import LoginMap
 from berlin.auth.flows.oauth2 import OAuth2Map
-from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
+from berlin.auth.flows.static import ApiKeyMap, AwsMap, BasicMap, NoneMap
 from berlin.formats.contract import Exchange, SessionFormat
 from berlin.language.place import Place
 from berlin.language.socket import SocketMap
@@ -75,6 +75,8 @@ def _login(recipe: Recipe) -> Iterator[str]:
             return
         case ApiKeyMap():
             yield "an API key, as it is"
+        case AwsMap():
+            yield "an AWS access key"
         case BasicMap():
             yield "account and password in each request (HTTP basic authentication)"
         case LoginMap():
@@ -121,6 +123,8 @@ def _attached(attach: Attach) -> str:
 
 
 def _attached_one(attach: Attachment) -> str:
+    if attach.sign:
+        return f"by a signature for {attach.service} in {attach.region} (AWS Signature Version 4)"
     value = attach.prefix + (SHOWN if attach.value == "{token}" else attach.value)
     if attach.query:
         return f"in the URL, as ?{attach.query}={value}"
@@ -144,7 +148,8 @@ def _chat(recipe: Recipe, prompt: str) -> Iterator[str]:
         if not isinstance(recipe.auth, NoneMap):
             for attachment in attachments(recipe.auth.attach):
                 shown = {name: f"{{{name}}}" for name in attachment.names}
-                call = attachment.apply(call, Secret(SHOWN), shown)
+                url = recipe.endpoint.url
+                call = attachment.apply(call, Secret(SHOWN), shown, url)
         yield from _request(recipe, call)
         yield from _takes(step)
         if call.socket is not None and recipe.chat.socket is not None:

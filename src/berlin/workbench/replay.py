@@ -77,9 +77,10 @@ def difference(transcript: Transcript, response: ChatResponse) -> str | None:
 
 
 def _without_side_effects(recipe: Recipe) -> Recipe:
-    """Return a recipe that waits for nothing, and starts no program of whoever recorded it."""
+    """Return a recipe that waits for nothing and nobody, and starts no program."""
     auth, chat = recipe.auth, recipe.chat
-    if isinstance(auth, CommandMap):
+    flow = auth.flow()
+    if isinstance(auth, CommandMap) or (flow is not None and flow.needs_person):
         auth = ApiKeyMap(attach=auth.attach)
     if chat.poll_s is not None:
         chat = msgspec.structs.replace(chat, poll_s=_POLL_S)

@@ -313,10 +313,10 @@ def test_unknown_provider_and_recipe(tmp_path: Path) -> None:
     config = config_of(tmp_path, "[providers.mine]\n[providers.odd]\nrecipe = 'nope'\n")
     with pytest.raises(
         ConfigurationError,
-        match=r"no provider 'other'; there are: berlin, guide, mine, odd. Add one as "
-        r"\[providers.other\] to .*berlin.toml",
+        match=r"no provider 'zzz9'; there are: berlin, guide, mine, odd. Add one as "
+        r"\[providers.zzz9\] to .*berlin.toml",
     ):
-        resolve_settings("other", config, environ={})
+        resolve_settings("zzz9", config, environ={})
     with pytest.raises(ConfigurationError, match=r"no recipe 'nope'; there are: .*berlin"):
         resolve_settings("odd", config, environ={})
 

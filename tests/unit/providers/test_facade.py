@@ -10,12 +10,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from berlin import BerlinError, ChatProvider, ChatRequest, Finished, Message, TextDelta
+from berlin import (
+    BerlinError,
+    ChatProvider,
+    ChatRequest,
+    Fallback,
+    Finished,
+    Message,
+    Retry,
+    TextDelta,
+)
 from berlin.errors import InvalidRequestError, ProtocolError, ServiceUnavailableError
 from berlin.providers.contract import Burst
 from berlin.providers.echo import EchoProvider
 from berlin.providers.scripted import ScriptedProvider
-from berlin.routing.retry import Retry
 from berlin.types import (
     ImagePart,
     ResponseFormat,
@@ -57,6 +65,15 @@ async def test_a_wrapper_has_the_same_methods() -> None:
     assert (await wrapped.ask("hi", system="Be brief.")).text == "Hello"
     assert len(inner.requests) == 2
     assert await wrapped.conversation().ask("x")
+
+
+def test_providers_are_composed_from_the_public_names() -> None:
+    """`from berlin import Fallback` makes one provider of two, with all methods."""
+    broken = ScriptedProvider([ServiceUnavailableError("later")])
+    either = Fallback(broken, Retry(Shout()))
+    assert either.ask_sync("hello", system="s").text == "HELLO"
+    assert list(either.text_sync("a")) == ["A"]
+    assert either.conversation().ask_sync("b").text == "B"
 
 
 async def test_stream_takes_what_ask_takes_or_a_request() -> None:

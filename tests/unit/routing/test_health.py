@@ -22,6 +22,7 @@ FAULTS = [
     errors.UpstreamTimeoutError,
     errors.ServiceError,
     errors.ServiceUnavailableError,
+    errors.RewrittenError,
     errors.RedirectError,
     errors.ProtocolError,
     errors.EmptyResponseError,

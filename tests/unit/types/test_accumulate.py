@@ -7,8 +7,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from berlin import errors
+from berlin.errors import ProtocolError
 from berlin.types import (
+    Accumulator,
     ChatResponse,
+    Extra,
+    ExtraDelta,
     Finished,
     ReasoningDelta,
     StreamEvent,
@@ -83,3 +87,21 @@ async def test_an_error_of_the_stream_comes_through() -> None:
 
     with pytest.raises(errors.ConnectionLostError, match=r"^gone$"):
         await accumulate(broken())
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        TextDelta("x" * 1_000),
+        ReasoningDelta("x" * 1_000),
+        ToolCallDelta(0, "id", "f", "x" * 1_000),
+        ExtraDelta(Extra("openai", {"a": "x" * 1_000})),
+        TextDelta(""),
+    ],
+)
+def test_an_answer_without_an_end_has_one(event: StreamEvent) -> None:
+    """Whatever it is made of, it is an error before it fills the memory."""
+    answer = Accumulator(limit=10_000)
+    with pytest.raises(ProtocolError, match="longer than 10000 bytes"):
+        for _ in range(1_000):
+            answer.add(event)

@@ -7,7 +7,7 @@ import time
 
 import msgspec
 
-from berlin.auth.attach import BEARER, Attach, Attachment, check_attach
+from berlin.auth.attach import BEARER, Attach, Attachment, attachments, check_attach
 from berlin.auth.contract import Flow, Send, Unattended
 from berlin.auth.credentials import Credentials
 from berlin.auth.grant import Grant, check_token
@@ -63,6 +63,25 @@ class BasicMap(
         return _Given(("account", "password"))
 
 
+class AwsMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="flow", tag="aws"):
+    """`flow = "aws"`: each request is signed with an access key: its id is `client_id`, its secret
+    `client_secret`.
+
+    Attributes:
+        attach: how requests are signed: `sign = "aws4"` with `service` and `region`.
+    """
+
+    attach: Attach
+    rejected_statuses: tuple[int, ...] = ()
+
+    def flow(self) -> Flow | None:
+        """Return the flow. Raises ConfigurationError."""
+        if not any(one.sign for one in attachments(self.attach)):
+            raise ConfigurationError('flow = "aws" needs attach = { sign = "aws4", … }')
+        check_attach(self.attach, SESSION_NAMES | {"secret_access_key"})
+        return _Given(("client_id", "client_secret"))
+
+
 class _Given(Unattended):
     """The token is made of the credentials, without asking anybody."""
 
@@ -77,6 +96,10 @@ class _Given(Unattended):
                 return Grant(check_token(values["api_key"]), time.time())
             except ProtocolError as error:
                 raise ConfigurationError(f"the API key cannot be sent: {error.message}") from error
+        if self.needs == ("client_id", "client_secret"):
+            secret = values["client_secret"]
+            token = check_token(values["client_id"], "the id of the access key")
+            return Grant(token, time.time(), values={"secret_access_key": secret})
         if ":" in values["account"]:
             raise ConfigurationError("basic authentication allows no ':' in the account (RFC 7617)")
         pair = f"{values['account']}:{values['password']}".encode()

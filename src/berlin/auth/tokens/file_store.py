@@ -7,6 +7,7 @@ import errno
 import io
 import logging
 import os
+import time
 from pathlib import Path
 from typing import IO
 
@@ -17,6 +18,10 @@ from berlin.auth.tokens.private_file import (
     save_private,
 )
 from berlin.auth.tokens.store import Lease, Record, Sealer, TokenKey
+
+# The holder of a lock shows every other second that it runs; one that was stopped does not.
+STALE_S = 6.0
+SECOND_LOOK_S = 0.05
 
 _log = logging.getLogger("berlin.auth")
 
@@ -89,12 +94,17 @@ class FileStore:
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
         file = os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0)
         if not _lock(file):
+            stopped = _is_stale(file)
             file.close()
-            return None
+            # The holder does not run: waiting does not help, and a second login does no harm.
+            return Lease(key.digest, 0, None) if stopped else None
+        os.utime(path)
         return Lease(key.digest, 0, file)
 
     def extend(self, lease: Lease) -> bool:
-        """Do nothing: the lock lasts until it is let go."""
+        """Show that the holder runs; the lock itself lasts until it is let go."""
+        if isinstance(lease.proof, io.RawIOBase):
+            os.utime(self._folder / f"{lease.name}.lock")
         return True
 
     def unlock(self, lease: Lease) -> None:
@@ -115,6 +125,15 @@ class FileStore:
                 self._warned.add(str(path))
                 _log.warning("tokens.ignored path=%s reason=%s", path, error)
             return None
+
+
+def _is_stale(file: IO[bytes]) -> bool:
+    """Whether the holder of a lock has shown no sign of life, at two looks."""
+    for pause in (SECOND_LOOK_S, 0.0):
+        if time.time() - os.fstat(file.fileno()).st_mtime < STALE_S:
+            return False
+        time.sleep(pause)  # a new holder takes the lock a moment before it says so
+    return True
 
 
 def _lock(file: IO[bytes]) -> bool:

@@ -19,10 +19,11 @@ KEEP_S = 30 * 24 * 3600
 _log = logging.getLogger("berlin.auth")
 
 # All times are the server's: replicas' clocks do not count. The fence grows with each holder of
-# the lock, and lives as long as the record that it guards. A lock that never ends, or a fence that
-# is no number, is none of ours, and is replaced.
+# the lock, and lives as long as the record that it guards. A lock that never ends or lasts longer
+# than any of ours, or a fence that is no number, is not ours, and is replaced.
 _LOCK = """
-if redis.call('pttl', KEYS[1]) == -1 then redis.call('del', KEYS[1]) end
+local left = redis.call('pttl', KEYS[1])
+if left == -1 or left > 2 * tonumber(ARGV[2]) then redis.call('del', KEYS[1]) end
 if not redis.call('set', KEYS[1], ARGV[1], 'nx', 'px', ARGV[2]) then return 0 end
 local fence = redis.pcall('incr', KEYS[2])
 if type(fence) == 'table' then

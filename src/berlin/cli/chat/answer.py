@@ -12,6 +12,7 @@ import msgspec
 
 from berlin.cli.chat.spinner import spinner
 from berlin.cli.terminal import Writer, open_writer
+from berlin.errors import RewrittenError
 from berlin.providers.facade import ChatProvider
 from berlin.types import (
     ChatRequest,
@@ -21,6 +22,7 @@ from berlin.types import (
     Started,
     StreamEvent,
     TextDelta,
+    TextReplaced,
     ToolCallDelta,
     Usage,
     UsageReport,
@@ -51,6 +53,8 @@ class Answer:
         match event:
             case TextDelta():
                 self._pieces.append(event.text)
+            case TextReplaced():
+                self._pieces = [event.text]
             case UsageReport():
                 self.usage = event.usage
             case Finished():
@@ -89,6 +93,8 @@ class TextScreen:
                 self._writer.write(event.text)
             else:
                 self._writer.reason(event.text)
+        elif isinstance(event, TextReplaced):
+            raise RewrittenError.of_stream()
 
     def close(self) -> None:
         """End the text."""
@@ -153,6 +159,8 @@ def event_as_json(event: StreamEvent) -> dict[str, Any]:
     match event:
         case TextDelta():
             return {"type": "text", "text": event.text}
+        case TextReplaced():
+            return {"type": "text_replaced", "text": event.text}
         case ReasoningDelta():
             return {"type": "reasoning", "text": event.text}
         case ToolCallDelta():

@@ -18,6 +18,7 @@ from berlin.config import (
     Settings,
     default_provider,
     find_provider,
+    installed_providers,
     resolve_settings,
 )
 from berlin.errors import BerlinError, ConfigurationError
@@ -38,7 +39,8 @@ def providers(no_check: bool, config: Path | None) -> None:
     settings = load_for_commands(config)
     default = default_provider(settings)
     # Shipped recipes that nobody has set up are not listed: `berlin recipe list` has them.
-    names = sorted({*settings.providers, GUIDE, *([default] if default is not None else [])})
+    known = {*settings.providers, *installed_providers(), GUIDE}
+    names = sorted(known | ({default} if default is not None else set()))
     rows = asyncio.run(_rows(names, settings, check=not no_check))
     widths = [max(len(row[n]) for row in [HEAD, *rows]) for n in range(len(HEAD) - 1)]
     for row in [HEAD, *rows]:

@@ -16,7 +16,7 @@ from berlin.errors import ConfigurationError
 from berlin.workbench.draft.captured import Exchange, split_head
 from berlin.workbench.draft.choose import choose_chat, choose_login
 from berlin.workbench.draft.curl import parse_curl
-from berlin.workbench.draft.har import read_har
+from berlin.workbench.draft.har import is_without_secrets, read_har
 from berlin.workbench.draft.writer import Draft, write_draft
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -92,7 +92,14 @@ def _from_har(path: Path, prompt: str | None, name: str) -> Draft:
         _say(f"the login: {login.request.method} {login.request.origin}{login.request.path}")
     else:
         _say("no login was found in the file")
-    return write_draft(chat, login, prompt, name, between)
+        if is_without_secrets(exchanges):
+            _say(
+                "the file has neither cookies nor tokens: browsers leave them out. In Chrome and "
+                "Edge allow it in the settings of the developer tools (Network: Allow to generate "
+                "HAR with sensitive data), then hold the export button and choose the export with "
+                "sensitive data; Firefox saves them always"
+            )
+    return write_draft(chat, login, prompt, name, between, exchanges[: login_at or 0])
 
 
 def _from_curl(sources: _Sources, prompt: str | None, name: str) -> Draft:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, assert_never
 import msgspec
 from msgspec import Raw
 
-from berlin.errors import BerlinError, ContextLengthError
+from berlin.errors import BerlinError, ContextLengthError, RewrittenError
 from berlin.formats.anthropic.table import DIALECT
 from berlin.formats.contract import ClientCall
 from berlin.formats.tokens import TokenCount
@@ -27,6 +27,7 @@ from berlin.types import (
     StreamEvent,
     TextDelta,
     TextPart,
+    TextReplaced,
     ToolCallDelta,
     ToolCallPart,
     Usage,
@@ -110,12 +111,20 @@ class AnthropicEncoder:
 
     def _encode(
         self,
-        event: TextDelta | ReasoningDelta | ToolCallDelta | ExtraDelta | UsageReport | Finished,
+        event: TextDelta
+        | TextReplaced
+        | ReasoningDelta
+        | ToolCallDelta
+        | ExtraDelta
+        | UsageReport
+        | Finished,
     ) -> bytes:
         match event:
             case TextDelta() | ReasoningDelta():
                 self._count.add(event.text)
                 return self._place(event)
+            case TextReplaced():
+                raise RewrittenError.of_stream()
             case ToolCallDelta():
                 self._count.add(event.arguments)
                 return self._place(event)

@@ -12,9 +12,10 @@ from berlin.formats.decoding import DocumentDecoder
 from berlin.formats.finish import finish_reason_of
 from berlin.formats.loose import as_id, as_index, as_text
 from berlin.language.stream import ERROR_CLASSES, CompiledStream, Meaning
-from berlin.types import ReasoningDelta, StreamEvent, TextDelta, Usage
+from berlin.types import ReasoningDelta, StreamEvent, TextDelta, TextReplaced, Usage
 from berlin.wire.framings import FRAMINGS
 from berlin.wire.framings.events import event_of_words
+from berlin.wire.framings.prefixed import Prefixed
 from berlin.wire.json import DECODE_ERRORS, encode_body
 from berlin.wire.pointer import MISSING, first_at, get_at
 from berlin.wire.snippet import snippet
@@ -30,12 +31,15 @@ class MappedDecoder(DocumentDecoder):
         described = stream.described
         framing = FRAMINGS["ndjson" if stream.is_polled else described.framing]
         framer = framing.framer(described.done.encode())
+        if described.prefix:
+            framer = Prefixed(framer, described.prefix.encode())
         super().__init__(framer, stream.decoder, described.ends)
         self._stream = stream
         self._cumulative = described.text_is == "cumulative"
         self._is_plain = stream.read_kind is None and not self._cumulative and not stream.text_of
-        # Of the text that was handed on, for each message, where pieces are cumulative.
-        self._lengths: dict[str, int] = {}
+        # What was handed on, for each message, where a service may write it again.
+        self._texts: dict[str, list[str]] = {}
+        self._keeps = self._cumulative or "replace" in described.kinds.values()
         self._message = ""
         self._tokens: dict[str, int] = {}
 
@@ -99,18 +103,23 @@ class MappedDecoder(DocumentDecoder):
             events.append(ReasoningDelta(text))
             return
         message = str(self._stream.read(document, self._stream.text_of))
-        length = self._lengths.get(message, 0)
-        if self._cumulative or meaning == "replace":
-            # What was handed on stays, also when the service writes it anew: the rest follows.
-            whole, text = text, text[length:]
-            length = max(length, len(whole))
-        else:
-            length += len(text)
+        if (self._cumulative or meaning == "replace") and len(self._texts) <= MAX_MESSAGES:
+            known = "".join(self._texts.get(message, ()))
+            self._answered = True
+            grows = text.startswith(known)
+            if not grows and known.startswith(text.rstrip()):
+                return  # a part of it once more, or without its last blanks
+            self._texts[message] = [text]
+            if not grows:
+                whole = "\n\n".join(map("".join, self._texts.values()))
+                events.append(TextReplaced(whole))
+                return
+            text = text[len(known) :]
+        elif self._keeps and text:
+            self._texts.setdefault(message, []).append(text)
         if text and self._message not in ("", message):
             text = f"\n\n{text}"
         self._message = message if text else self._message
-        if len(self._lengths) < MAX_MESSAGES or message in self._lengths:
-            self._lengths[message] = length
         self._answered = True
         if text:
             events.append(TextDelta(text))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, assert_never
 
-from berlin.errors import BerlinError
+from berlin.errors import BerlinError, RewrittenError
 from berlin.language.stream import CompiledStream, Meaning
 from berlin.types import (
     ExtraDelta,
@@ -13,6 +13,7 @@ from berlin.types import (
     Started,
     StreamEvent,
     TextDelta,
+    TextReplaced,
     ToolCallDelta,
     UsageReport,
 )
@@ -52,6 +53,8 @@ class MappedEncoder:
                     return b""
                 text = "".join(self._text) if self._is_whole else event.text
                 return self._writer.write(self._document("text", text))
+            case TextReplaced():
+                raise RewrittenError.of_stream()
             case ReasoningDelta():
                 return self._encode_reasoning(event)
             case ToolCallDelta():

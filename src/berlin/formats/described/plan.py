@@ -37,6 +37,7 @@ class ChatPlan:
         prepare: the requests before the chat.
         chat: the request whose answer streams.
         after: the requests after the answer.
+        known: the placeholders that the chat may have.
         used: the placeholders that stand in any of them.
         session_names: those of the login.
 
@@ -52,6 +53,7 @@ class ChatPlan:
         self.prepare = compile_steps(chat.prepare, known, found)
         found |= {name for step in chat.prepare for name in step.take}
         known |= found
+        self.known = frozenset(known)
         step = Step(
             chat.path or "",
             chat.method,

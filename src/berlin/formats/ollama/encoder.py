@@ -9,7 +9,7 @@ from typing import Any, Protocol, assert_never
 import msgspec
 from msgspec import Raw
 
-from berlin.errors import BerlinError
+from berlin.errors import BerlinError, RewrittenError
 from berlin.formats.contract import ClientCall
 from berlin.formats.ollama.table import DIALECT
 from berlin.formats.tokens import TokenCount
@@ -23,6 +23,7 @@ from berlin.types import (
     Started,
     StreamEvent,
     TextDelta,
+    TextReplaced,
     ToolCallDelta,
     ToolCallPart,
     Usage,
@@ -79,6 +80,8 @@ class OllamaEncoder:
             case TextDelta():
                 self._count.add(event.text)
                 return self._piece(event.text)
+            case TextReplaced():
+                raise RewrittenError.of_stream()
             case ReasoningDelta():
                 self._count.add(event.text)
                 return self._piece("", thinking=event.text)

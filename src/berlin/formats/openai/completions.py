@@ -13,7 +13,7 @@ from typing import Any, assert_never
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from berlin.errors import BerlinError, InvalidRequestError
+from berlin.errors import BerlinError, InvalidRequestError, RewrittenError
 from berlin.formats.client_request import (
     check_count,
     check_model,
@@ -36,6 +36,7 @@ from berlin.types import (
     Started,
     StreamEvent,
     TextDelta,
+    TextReplaced,
     ToolCallDelta,
     UsageReport,
 )
@@ -126,6 +127,8 @@ class CompletionsEncoder:
             case TextDelta():
                 self._count.add(event.text)
                 return self._chunk(_choice(event.text, None))
+            case TextReplaced():
+                raise RewrittenError.of_stream()
             case UsageReport():
                 self._count.report(event.usage)
                 return b""

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, assert_never
 
-from berlin.errors import BerlinError
+from berlin.errors import BerlinError, RewrittenError
 from berlin.formats.contract import ClientCall
 from berlin.formats.openai.table import DIALECT, ONCE, REASONING
 from berlin.formats.tokens import TokenCount
@@ -22,6 +22,7 @@ from berlin.types import (
     StreamEvent,
     TextDelta,
     TextPart,
+    TextReplaced,
     ToolCallDelta,
     ToolCallPart,
     Usage,
@@ -72,6 +73,8 @@ class OpenAIEncoder:
                 if not text.isascii():
                     text = escape_line_ends(text)
                 return b'%b%b},"finish_reason":null}]}\n\n' % (self._before, text)
+            case TextReplaced():
+                raise RewrittenError.of_stream()
             case ReasoningDelta():
                 self._count.add(event.text)
                 return self._start() + self._chunk({REASONING[0]: event.text})

@@ -62,7 +62,11 @@ TABLE = Table(
         "messages.function_call": "dropped",
         "content.type": "translated",
         "content.detail": "dropped",
-        "content.cache_control": "translated",
+        "content.cache_control": "dropped",  # but Anthropic's dialect has the same
+        "content.file": "translated",
+        "content.input_audio": "translated",
+        "content.refusal": "translated",
+        "content.thinking": "translated",
         "reasoning.reasoning": "translated",
         "reasoning.reasoning_content": "translated",
         "reasoning.reasoning_text": "translated",
@@ -70,7 +74,7 @@ TABLE = Table(
         "tool_calls.extra_content": "dropped",
         "tool_calls.type": "translated",
         "tools.strict": "translated",
-        "tools.cache_control": "translated",
+        "tools.cache_control": "dropped",
     },
     lacks={},
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, assert_never
 
-from berlin.errors import BerlinError
+from berlin.errors import BerlinError, RewrittenError
 from berlin.formats.contract import ClientCall
 from berlin.formats.responses.output import (
     CallItem,
@@ -32,6 +32,7 @@ from berlin.types import (
     StreamEvent,
     TextDelta,
     TextPart,
+    TextReplaced,
     ToolCallDelta,
     ToolCallPart,
     UsageReport,
@@ -80,6 +81,8 @@ class ResponsesEncoder:
                 if self._open.__class__ is not MessageItem:
                     return self._switch(MessageItem) + self._delta(self._open, event.text)
                 return self._delta(self._open, event.text)
+            case TextReplaced():
+                raise RewrittenError.of_stream()
             case ReasoningDelta():
                 self._count.add(event.text)
                 return self._switch(ReasoningItem) + self._delta(self._open, event.text)

@@ -103,7 +103,7 @@ def open_for_reading(path: Path, timeout_s: float) -> sqlite3.Connection:
     """
     _check_safe(path)
     where = f"{path.absolute().as_uri()}?mode=rw"  # never makes one
-    database = sqlite3.connect(where, timeout_s, isolation_level=None, uri=True)
+    database = sqlite3.connect(where, timeout=timeout_s, isolation_level=None, uri=True)
     try:
         found = version(database)
     except BaseException:

@@ -10,13 +10,12 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from berlin.errors import BerlinError, InvalidRequestError, ModelNotFoundError
+from berlin.errors import BerlinError, InvalidRequestError
 from berlin.formats.client_request import decode_typed
 from berlin.formats.contract import ClientCall
 from berlin.formats.ollama.encoder import now_rfc3339
 from berlin.formats.ollama.format import OllamaChatFormat, OllamaGenerateFormat
 from berlin.formats.ollama.request import load_reason
-from berlin.gateway.catalog import Target
 from berlin.gateway.chat import Gateway
 from berlin.gateway.face import Route, describe_models
 
@@ -79,28 +78,14 @@ class OllamaFace:
         key = self._gateway.identify(request)
         asked = await self._gateway.receive(request, partial(_decode, format, chat))
         if isinstance(asked, ClientCall):
-            target = self._find(asked.request.model)
+            target = self._gateway.catalog.resolve(asked.request.model)
             return await self._gateway.answer_call(request, format, asked, target, key)
         # Nothing is loaded or let go of here; programs only want to hear that it went well.
         name, reason = asked
-        self._gateway.guard.check_model(key, self._find(name), name)
+        self._gateway.guard.check_model(key, self._gateway.catalog.resolve(name), name)
         said = {"message": {"role": "assistant", "content": ""}} if chat else {"response": ""}
         ended = {"done": True, "done_reason": reason}
         return web.json_response({"model": name, "created_at": now_rfc3339(), **said, **ended})
-
-    def _find(self, name: str) -> Target:
-        """Return the model of a name. Every name of an Ollama has a tag, `latest` if none is said.
-
-        Raises:
-            ModelNotFoundError: if there is none.
-        """
-        try:
-            return self._gateway.catalog.resolve(name)
-        except ModelNotFoundError:
-            plain = name.removesuffix(":latest")
-            if plain == name:
-                raise
-        return self._gateway.catalog.resolve(plain)
 
     async def _running(self, request: web.Request) -> web.StreamResponse:
         """Answer that every model is ready."""
@@ -120,7 +105,7 @@ class OllamaFace:
         name = asked.model or asked.name
         if not name:
             raise InvalidRequestError.about("model", "missing")
-        target = self._find(name)
+        target = self._gateway.catalog.resolve(name)
         self._gateway.guard.check_model(key, target, name)
         can = target.service.capabilities
         return web.json_response(

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sqlite3
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +61,7 @@ class SqliteEngine:
         self._clock = clock
         with _as_os_error():
             self._database = _open(path)
+            weakref.finalize(self, self._database.close)
 
     def put(self, record: Record) -> None:
         """Store a record; see `Engine`."""
@@ -108,7 +110,7 @@ class SqliteEngine:
             return gone.rowcount > 0
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; one that nobody closes is closed when the engine is gone."""
         with contextlib.suppress(sqlite3.Error):
             self._database.close()
 

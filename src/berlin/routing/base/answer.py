@@ -7,7 +7,7 @@ from typing import Self
 
 from berlin.errors import BerlinError, EmptyResponseError, TruncatedStreamError
 from berlin.providers.contract import Burst, Bursts, Provider
-from berlin.types import ChatRequest, Finished
+from berlin.types import AnswerLimit, ChatRequest, Finished
 
 
 class Played:
@@ -79,8 +79,10 @@ class Opening:
         except StopAsyncIteration:
             raise EmptyResponseError("the provider ended without an answer") from None
         if (request.whole or not request.stream) and type(first[-1]) is not Finished:
-            first = list(first)
+            first, limit = list(first), AnswerLimit()
             async for burst in answer:
+                for event in burst:
+                    limit.count(event)
                 first += burst
             if type(first[-1]) is not Finished:
                 raise TruncatedStreamError("the answer ended without saying that it was finished")

@@ -16,6 +16,7 @@ from berlin.types import (
     ReasoningDelta,
     Started,
     TextDelta,
+    TextReplaced,
     ToolCallDelta,
 )
 
@@ -72,6 +73,8 @@ class Continued:
             for event in burst:
                 if type(event) is TextDelta:
                     self._pieces.append(event.text)
+                elif type(event) is TextReplaced:
+                    self._pieces = [event.text]
                 elif type(event) is ToolCallDelta:
                     self._called = True
                 elif type(event) is Started and self._failure is None:

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from typing import assert_never
 
+from berlin.errors import RewrittenError
 from berlin.routing.tools_over_text.offer import Offer
 from berlin.routing.tools_over_text.scanner import Found, Scanner
 from berlin.types import (
@@ -15,6 +16,7 @@ from berlin.types import (
     Started,
     StreamEvent,
     TextDelta,
+    TextReplaced,
     ToolCallDelta,
     Usage,
     UsageReport,
@@ -100,6 +102,8 @@ class Reader:
                         self._add(self._scanner.finish(), events)
                         if self._scanner.is_swallowed and not self.has_called:
                             self._problems.append(_SWALLOWED)
+                case TextReplaced():
+                    raise RewrittenError.of_stream()
                 case Started():
                     if not self._is_second:
                         events.append(event)

@@ -49,10 +49,9 @@ class Renderer:
             for part in message.parts
             if isinstance(part, ToolCallPart)
         }
-        known = request.known_messages
-        if request.conversation_id and known is None:
-            known = len(request.messages) - 1
-        known = known or 0
+        known = request.known_messages or 0
+        if request.conversation_id and request.known_messages is None:
+            known = _end_of_last_answer(request)
         messages = [self._write(message) for message in request.messages[known:]]
         messages = _merge(message for message in messages if message.parts)
         # An explicit id of a conversation says nothing about which tools it has been offered.
@@ -117,6 +116,18 @@ class Renderer:
     def _defuse(self, text: str) -> str:
         """Return a text in which nothing looks like a call, should the model repeat it."""
         return self._forged.sub(r"\1\\", text)
+
+
+def _end_of_last_answer(request: ChatRequest) -> int:
+    """Return how many messages a conversation holds that the caller itself continues.
+
+    Several results may follow the last answer: all of them are new.
+    """
+    messages = request.messages
+    for n in range(len(messages), 0, -1):
+        if messages[n - 1].role == "assistant":
+            return n
+    return len(messages) - 1
 
 
 def shorten_middle(text: str, max_chars: int) -> str:

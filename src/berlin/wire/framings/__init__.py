@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from berlin.wire.framings.aws import AwsEvents
 from berlin.wire.framings.contract import BOM, Framer, Framing, Recognised, Writer
 from berlin.wire.framings.events import Events, NamedEvents, TextEvents
 from berlin.wire.framings.json import Json, JsonArray
@@ -17,11 +18,12 @@ from berlin.wire.framings.lines import Ndjson
 from berlin.wire.framings.text import Text
 
 FramingName: TypeAlias = Literal[
-    "ndjson", "sse", "sse-events", "sse-text", "json", "json-array", "text"
+    "ndjson", "sse", "sse-events", "sse-text", "json", "json-array", "text", "aws-events"
 ]
 
 # In the order in which they are recognised: what is more special comes first.
 _ALL: tuple[Framing, ...] = (
+    AwsEvents(),
     Events(),
     NamedEvents(),
     TextEvents(),

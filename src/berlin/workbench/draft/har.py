@@ -75,6 +75,16 @@ def read_har(data: bytes) -> list[Exchange]:
     return exchanges
 
 
+def is_without_secrets(exchanges: list[Exchange]) -> bool:
+    """Whether a file has no cookie and no token, as some browsers save it unless told otherwise."""
+    names = {
+        name.lower()
+        for exchange in exchanges
+        for name, _ in (*exchange.request.headers, *exchange.headers)
+    }
+    return bool(exchanges) and not names & {"cookie", "set-cookie", "authorization"}
+
+
 def _exchange(entry: _Entry) -> Exchange:
     request, response = entry.request, entry.response
     posted = request.post_data or _PostData()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from berlin.errors import ConfigurationError
 from berlin.language.secrets_scan import looks_secret
 from berlin.workbench.draft.captured import Captured, Exchange
+from berlin.workbench.draft.follow import find_source, given_headers, given_members
 from berlin.workbench.draft.headers import LEFT_OUT, kept_headers
 from berlin.workbench.draft.leaves import (
     DROP,
@@ -89,8 +90,13 @@ def guess_key(chat: Captured) -> LoginGuess:
     return LoginGuess({}, {}, frozenset())
 
 
-def guess_login(login: Exchange, chat: Captured) -> LoginGuess:
+def guess_login(login: Exchange, chat: Captured, before: Sequence[Exchange] = ()) -> LoginGuess:
     """Return the login whose token a chat carries.
+
+    Args:
+        login: the request with the password.
+        chat: what carries the token.
+        before: what was sent before; a page among it may have given what the login carries.
 
     Raises:
         ConfigurationError: if the chat carries nothing that the login gave, or the login has no
@@ -102,13 +108,15 @@ def guess_login(login: Exchange, chat: Captured) -> LoginGuess:
         return _oauth(login.request, document, attach, given)
     notes: dict[tuple[str, ...], str] = {}
     secrets = {given, *login.cookies.values()}
+    given_steps, known = _given_before(login, document, before)
     step: dict[str, Any] = {"path": login.request.origin + login.request.path}
     if login.request.method != "POST":
         step["method"] = login.request.method
     if login.request.query:
         step["query"] = _filled(login.request.query, secrets, notes)
-    body = _filled(document, secrets, notes) if kind else None
+    body = _filled(document, secrets, notes, known) if kind else None
     headers = kept_headers(login.request, frozenset(secrets))
+    headers |= {n: known[v] for n, v in given_headers(login.request) if v in known}
     if headers:
         step["headers"] = headers
     if kind:
@@ -120,10 +128,41 @@ def guess_login(login: Exchange, chat: Captured) -> LoginGuess:
             "pasted request"
         )
     step["take"] = {"token": place, **_expiry(login.document())}
+    if login.status in (301, 302, 303):
+        step["success"] = [login.status]
+        location = next((v for n, v in login.headers if n.lower() == "location"), "")
+        if login.request.path not in location:
+            step["refused_at"] = login.request.path
     auth: dict[str, Any] = {"flow": "login"}
     if attach != {"header": "Authorization", "prefix": "Bearer "}:
         auth["attach"] = attach
-    return LoginGuess({**auth, "steps": [step]}, notes, frozenset(secrets))
+    secrets |= known.keys()
+    return LoginGuess({**auth, "steps": [*given_steps, step]}, notes, frozenset(secrets))
+
+
+def _given_before(
+    login: Exchange, document: Any, before: Sequence[Exchange]
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Return the requests that gave what a login carries, and what stands for each value."""
+    steps: list[dict[str, Any]] = []
+    known: dict[str, str] = {}
+    request = login.request
+    for n, (_, value) in enumerate((*given_members(document), *given_headers(request))):
+        if value in known:
+            continue
+        source = find_source(value, before, request.origin)
+        if source is None:
+            continue
+        name = f"csrf_{n + 1}" if n else "csrf"
+        known[value] = f"{{{name}}}"
+        asked = source.exchange.request
+        path = asked.origin + asked.path
+        step = next((s for s in steps if s["path"] == path), None)
+        if step is None:
+            step = {"path": path, "method": asked.method, "take": {}}
+            steps.append(step)
+        step["take"][name] = source.place
+    return steps, known
 
 
 def _find_token(login: Exchange, chat: Captured) -> tuple[Any, dict[str, str], str]:
@@ -173,7 +212,12 @@ def _carried(chat: Captured) -> Iterator[_Carried]:
         yield _Carried({"cookie": name}, value)
 
 
-def _filled(document: Any, secrets: set[str], notes: dict[tuple[str, ...], str]) -> Any:
+def _filled(
+    document: Any,
+    secrets: set[str],
+    notes: dict[tuple[str, ...], str],
+    known: Mapping[str, str] = {},
+) -> Any:
     """Return a login's body with placeholders for account and password."""
     members = [(place, value) for place, value in leaves(document) if isinstance(value, str)]
     password = _best(members, _PASSWORDS)
@@ -194,6 +238,8 @@ def _filled(document: Any, secrets: set[str], notes: dict[tuple[str, ...], str])
         if place == account:
             secrets.add(str(value))
             return "{account}"
+        if isinstance(value, str) and value in known:
+            return known[value]
         if isinstance(value, str) and _UUID.fullmatch(value):
             return "{uuid4}"
         if value is None or looks_secret(place[-1], value):

@@ -13,6 +13,7 @@ from berlin.language.secrets_scan import find_secrets
 from berlin.recipes.recipe import SCHEMA, parse_recipe
 from berlin.workbench.draft.answer import guess_answer
 from berlin.workbench.draft.captured import Captured, Exchange
+from berlin.workbench.draft.follow import find_source, given_headers, held_secrets
 from berlin.workbench.draft.headers import kept_headers
 from berlin.workbench.draft.known import find_known
 from berlin.workbench.draft.leaves import last_name, leaves, pointer
@@ -21,6 +22,8 @@ from berlin.workbench.draft.request import find_prompt, guess_request
 from berlin.workbench.draft.toml_writer import write_toml
 
 LEAST_ID_CHARS = 6
+# A shorter one may be a word of the recipe, such as a password that is one.
+LONG_SECRET_CHARS = 10
 HEAD = """\
 # A first draft, made of one request and its answer. Where it says "check this", it is a guess.
 """
@@ -48,6 +51,7 @@ def write_draft(
     prompt: str | None = None,
     name: str | None = None,
     between: list[Exchange] | None = None,
+    before: list[Exchange] | None = None,
 ) -> Draft:
     """Return a first recipe.
 
@@ -57,12 +61,17 @@ def write_draft(
         prompt: what was asked; unless given, it is looked for.
         name: the recipe's name; unless given, the host's.
         between: what was sent between the two; what made the conversation may be among it.
+        before: what was sent before the login; the page with its form may be among it.
 
     Raises:
         ConfigurationError: if no recipe can be made of it; it says what is missing.
     """
     request = chat.request
-    auth = guess_login(login, request) if login is not None else guess_key(request)
+    before, between = before or [], between or []
+    logins = [login] if login is not None else []
+    auth = guess_key(request) if login is None else guess_login(login, request, before)
+    secrets = auth.secrets | held_secrets([*before, *logins, *between, chat])
+    auth = msgspec.structs.replace(auth, secrets=secrets)
     prompt = prompt or find_prompt(request)
     tree: dict[str, Any] = {
         "schema": SCHEMA,
@@ -80,12 +89,18 @@ def write_draft(
         tree["chat"], model, answer = known.chat, known.model, known.answer.text
     else:
         guess = guess_answer(chat.answer)
-        prepare = _find_prepare(request, between or [], auth)
+        prepare = _find_prepare(request, between, auth)
         taken = {value: n for step in prepare for n, value in step.taken.items()}
         asked = guess_request(request, prompt, auth.secrets, taken)
         tree["chat"] = {**asked.chat, "stream": guess.stream}
-        if prepare:
-            tree["chat"]["prepare"] = [step.table for step in prepare]
+        more = {
+            "headers": {
+                **asked.chat.get("headers", {}),
+                **_follow_marks(request, auth, login, before),
+            },
+            "prepare": [step.table for step in prepare],
+        }
+        tree["chat"] |= {key: value for key, value in more.items() if value}
         notes |= asked.notes
         notes |= {("chat", "stream", key): note for key, note in guess.notes.items()}
         model, answer, left_out = asked.model, guess.answer.text, asked.left_out
@@ -93,9 +108,33 @@ def write_draft(
     _shorten_urls(tree.get("auth", {}), tree["endpoint"]["url"])
     if model:
         tree["models"] = {"default": model}
-    text = _without_secrets(tree, notes)
+    text = _without_secrets(tree, notes, secrets)
     parse_recipe(text, f"{tree['name']}.toml")
     return Draft(text, prompt, answer, left_out)
+
+
+def _follow_marks(
+    chat: Captured, auth: LoginGuess, login: Exchange | None, before: list[Exchange]
+) -> dict[str, str]:
+    """Return the headers against forgery that the login's answers give; it takes them."""
+    headers: dict[str, str] = {}
+    steps = auth.auth.get("steps")
+    if login is None or not steps:
+        return headers
+    for n, (name, value) in enumerate(given_headers(chat)):
+        source = find_source(value, [*before, login], chat.origin)
+        if source is None:
+            continue
+        taken = f"mark_{n + 1}" if n else "mark"
+        is_cookie = isinstance(source.place, dict) and "cookie" in source.place
+        path = source.exchange.request.origin + source.exchange.request.path
+        # A cookie of any step is still there at the last one.
+        step = next((s for s in steps if s["path"] == path), None)
+        step = steps[-1] if is_cookie or source.exchange is login else step
+        if step is not None:
+            step["take"][taken] = source.place
+            headers[name] = f"{{{taken}}}"
+    return headers
 
 
 class _Prepare(msgspec.Struct, frozen=True):
@@ -156,9 +195,14 @@ def _drop_unused_ids(chat: dict[str, Any]) -> None:
             chat["stream"].pop(name, None)
 
 
-def _without_secrets(tree: dict[str, Any], notes: dict[tuple[str, ...], str]) -> str:
-    """Return the file; whatever still looks like a secret in it is replaced."""
+def _without_secrets(
+    tree: dict[str, Any], notes: dict[tuple[str, ...], str], secrets: frozenset[str]
+) -> str:
+    """Return the file; what was a secret, or still looks like one, is replaced."""
     text = write_toml(tree, notes)
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= LONG_SECRET_CHARS:
+            text = text.replace(secret, "REMOVED")
     lines = text.splitlines()
     for found in find_secrets(text):
         value = found.value.reveal()

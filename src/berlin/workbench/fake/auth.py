@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 
 import msgspec
 
@@ -12,12 +13,13 @@ from berlin.auth.flows.command import CommandMap
 from berlin.auth.flows.login import LOGIN_NAMES, LoginMap
 from berlin.auth.flows.oauth2 import OAuth2Map
 from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
+from berlin.auth.sigv4 import AwsKeys, authorization, canonical_query
 from berlin.errors import KeyRefusedError
 from berlin.language.backwards import Received, StepReader, read_text
 from berlin.language.place import Place
 from berlin.language.step import CompiledStep, Step, compile_steps
 from berlin.recipes.recipe import Recipe
-from berlin.types import HttpResponse
+from berlin.types import HttpResponse, Secret
 from berlin.workbench.fake.handed_out import HandedOut
 from berlin.workbench.fake.oauth2 import OAuth2Play
 from berlin.workbench.fake.play import Play, whole
@@ -61,7 +63,9 @@ class AuthPlay:
         if isinstance(self._auth, NoneMap):
             return
         for attach in attachments(self._auth.attach):
-            if not any(self._carries(attach, value) for value in _attached(attach, received)):
+            if attach.sign:
+                self._check_signature(attach, received)
+            elif not any(self._carries(attach, value) for value in _attached(attach, received)):
                 where = (
                     f"in the header {attach.header}"
                     if attach.header
@@ -70,6 +74,26 @@ class AuthPlay:
                     else f"in the cookie {attach.cookie}"
                 )
                 raise TokenRefusedError(f"the token {where} is missing, wrong or expired")
+
+    def _check_signature(self, attach: Attachment, received: Received) -> None:
+        right = self._handed.credentials.values()
+        keys = AwsKeys(right["client_id"], Secret(right["client_secret"]))
+        sent = received.headers
+        named = re.search("SignedHeaders=([^,]*)", sent.get("authorization", ""))
+        headers = {name: sent.get(name, "") for name in (named[1] if named else "").split(";")}
+        expected = authorization(
+            received.method,
+            received.path,
+            canonical_query(received.query),
+            headers,
+            received.body,
+            keys,
+            attach.service,
+            attach.region,
+            sent.get("x-amz-date", ""),
+        )
+        if named is None or sent["authorization"] != expected:
+            raise TokenRefusedError("the signature is missing or wrong")
 
     def _carries(self, attach: Attachment, value: str) -> bool:
         """Whether a value is what the login gave."""

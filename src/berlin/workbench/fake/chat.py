@@ -12,6 +12,7 @@ from aiohttp import web
 
 from berlin.errors import BerlinError, InvalidRequestError
 from berlin.formats.contract import ClientCall, Format
+from berlin.formats.described.around import AroundFormat
 from berlin.formats.described.format import MappedFormat
 from berlin.language.backwards import Received, StepReader
 from berlin.language.conversation import ConversationMap
@@ -42,8 +43,9 @@ def play_chat(recipe: Recipe, provider: Provider, auth: AuthPlay, handed: Handed
     format = recipe.format()
     before: list[Play] = []
     chat = _Chat(recipe, provider, format)
-    if isinstance(format, MappedFormat):
+    if isinstance(format, MappedFormat | AroundFormat):
         before = play_steps([*format.prepare, *format.after], recipe, handed)
+    if isinstance(format, MappedFormat):
         chat = _DescribedChat(recipe, provider, format, handed)
     return [Play(p.reader, _checked(p.answer, auth)) for p in (*before, chat.play())]
 
@@ -69,6 +71,9 @@ class _Chat:
         return Play(self._reader(), self._answer)
 
     def _reader(self) -> StepReader:
+        if isinstance(self._format, AroundFormat):
+            path = path_at_fake(self._recipe, self._format.chat.step.path)
+            return StepReader(Step(path, self._format.chat.step.method), path)
         try:
             next(self._format.encode_request(ChatRequest.of("Hello")))
         except StopIteration as done:

@@ -20,7 +20,8 @@ def path_at_fake(recipe: Recipe, path: str) -> str:
     return (
         "/" + path.split("://", 1)[1].partition("/")[2]
         if "://" in path
-        else (base_path(recipe) + path)
+        # A URL out of an answer of a fake is a path below its own.
+        else (base_path(recipe) + ("/" if path.startswith("{") else "") + path)
     )
 
 

@@ -315,6 +315,23 @@ async def test_in_a_kept_conversation_only_the_new_is_said() -> None:
     assert (again.conversation_id, again.parent_id) == ("c", "m")
 
 
+async def test_in_a_conversation_of_the_caller_all_results_are_sent() -> None:
+    """Who names a conversation itself sends everything behind the last answer, and the tools."""
+    messages = (
+        Message.of("user", "Go"),
+        Message("assistant", (ToolCallPart("1", "Read", "{}"), ToolCallPart("2", "Read", "{}"))),
+        Message("tool", (ToolResultPart("1", "one"),)),
+        Message("tool", (ToolResultPart("2", "two"),)),
+    )
+    provider, inner = _over(["Done.", Finished()])
+    await _answer(provider, ChatRequest(messages, tools=(READ,), conversation_id="c"))
+    system, results = inner.requests[0].messages
+    assert "- Read(" in system.text
+    assert "```\none\n```" in results.text
+    assert "```\ntwo\n```" in results.text
+    assert "Go" not in results.text
+
+
 async def test_json_is_checked() -> None:
     """An answer of a demanded form comes out checked and without a fence, or is asked again."""
     form = ResponseFormat(SCHEMA, "file")

@@ -1,0 +1,157 @@
+"""A known format with what a recipe adds around it: headers, parameters, a path, more requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from berlin.errors import BerlinError, ConfigurationError
+from berlin.formats.contract import (
+    ClientCall,
+    EventDecoder,
+    EventEncoder,
+    Exchange,
+    Format,
+)
+from berlin.formats.described.plan import ChatPlan
+from berlin.language.chat import ChatMap
+from berlin.language.conversation import NAMES
+from berlin.language.template import ABSENT, Template
+from berlin.language.text import parse_text
+from berlin.types import ChatRequest, ChatResponse, HttpRequest
+from berlin.wire.json import encode_body
+
+# What only a described chat can have in its requests: a known format writes the messages itself.
+_UNKNOWN_HERE = frozenset({"prompt", "messages", "history", "system"})
+
+
+def needs_more(chat: ChatMap) -> bool:
+    """Tell whether a recipe says more than a known format does by itself."""
+    return bool(
+        chat.query
+        or chat.headers
+        or chat.prepare
+        or chat.after
+        or chat.let
+        or chat.omit
+        or chat.method != "POST"
+        or "model" in chat.rename
+        or _has_placeholders(chat.path)
+        or _has_placeholders(chat.json)
+    )
+
+
+class AroundFormat:
+    """A format with a recipe around it; see `SessionFormat`.
+
+    Args:
+        inner: the known format.
+        chat: the description.
+        path: where the format is asked, unless the recipe says.
+        default_model: for requests that name none.
+        session: the placeholders of the login.
+
+    Raises:
+        ConfigurationError: if the description cannot be right.
+    """
+
+    poll_s: float | None = None
+
+    def __init__(
+        self,
+        inner: Format,
+        chat: ChatMap,
+        path: str,
+        default_model: str,
+        session: frozenset[str],
+    ) -> None:
+        self._inner = inner
+        self._plan = ChatPlan(msgspec.structs.replace(chat, path=chat.path or path), session, "")
+        self.content_type = inner.content_type
+        self.prepare, self.after = self._plan.prepare, self._plan.after
+        self.chat = self._plan.chat
+        self._json = None if chat.json is None else Template(chat.json, self._plan.known)
+        used = self._plan.used | (self._json.names if self._json is not None else set())
+        self.session_names = frozenset(used & session)
+        self._default_model = default_model
+        self._model_name = chat.rename.get("model", "model")
+        self._omit = chat.omit
+        wrong = sorted(used & _UNKNOWN_HERE)
+        if wrong:
+            raise ConfigurationError(
+                f"{{{wrong[0]}}}: the format {chat.format} writes the messages itself"
+            )
+
+    def encode_request(self, request: ChatRequest) -> Exchange:
+        """Return what is sent, step by step; see `Format`."""
+        return self.encode_with(request, {})
+
+    def encode_with(self, request: ChatRequest, session: Mapping[str, Any]) -> Exchange:
+        """Return what is sent, with values of the login; see `SessionFormat`."""
+        call = yield from self._inner.encode_request(request)
+        values = {
+            **dict.fromkeys(NAMES, ABSENT),
+            "model": request.model or self._default_model,
+            "conversation_id": request.conversation_id or ABSENT,
+            "parent_id": request.parent_id or ABSENT,
+        }
+        around, filled = yield from self._plan.run(
+            request, values, session, lambda step, filled: step.document(filled)
+        )
+        accept = {"Accept": call.headers.get("Accept", "*/*")}
+        return msgspec.structs.replace(
+            around,
+            headers={**call.headers, **around.headers, **accept},
+            body=self._body(call, filled),
+            dropped=call.dropped,
+        )
+
+    def decoder(self) -> EventDecoder:
+        """Return a decoder for one answer."""
+        return self._inner.decoder()
+
+    def describe_error(self, body: bytes) -> str:
+        """Return what the body of an error answer says."""
+        return self._inner.describe_error(body)
+
+    def decode_request(self, body: bytes) -> ClientCall:
+        """Return what a client sent. Raises InvalidRequestError."""
+        return self._inner.decode_request(body)
+
+    def encoder(self, call: ClientCall) -> EventEncoder:
+        """Return an encoder for the streamed answer to a call."""
+        return self._inner.encoder(call)
+
+    def encode_response(self, call: ClientCall, response: ChatResponse) -> bytes:
+        """Return the whole answer to a call."""
+        return self._inner.encode_response(call, response)
+
+    def encode_error(self, error: BerlinError) -> bytes:
+        """Return the body of an answer that is an error."""
+        return self._inner.encode_error(error)
+
+    def _body(self, call: HttpRequest, values: Mapping[str, Any]) -> bytes:
+        if self._json is None and not self._omit and self._model_name == "model":
+            return call.body
+        document = msgspec.json.decode(call.body)
+        more = self._json.render(values) if self._json is not None else {}
+        document = {**more, **document}
+        if self._model_name != "model" and "model" in document:
+            document[self._model_name] = document.pop("model")
+        for name in self._omit:
+            document.pop(name, None)
+        return encode_body(document)
+
+
+def _has_placeholders(tree: Any) -> bool:
+    match tree:
+        case str():
+            return any(not isinstance(piece, str) for piece in parse_text(tree))
+        case dict():
+            return any(map(_has_placeholders, tree.values()))
+        case list():
+            return any(map(_has_placeholders, tree))
+        case _:
+            return False

@@ -1,0 +1,167 @@
+"""Amazon's binary event stream, as Bedrock answers with.
+
+Source: Amazon's specification `application/vnd.amazon.eventstream`. A message is its length, the
+length of its headers and a checksum of both, then headers, payload, and a checksum of it all.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any
+
+import msgspec
+
+from berlin.errors import ProtocolError
+from berlin.wire.framings.contract import MAX_DOCUMENT_BYTES, Framer, Recognised, Writer
+from berlin.wire.json import encode_line
+
+_PRELUDE = struct.Struct(">III")
+_CRC = struct.Struct(">I")
+_AROUND_BYTES = _PRELUDE.size + _CRC.size
+_STRING = 7
+# Lengths of header values by their type: true, false, byte, short, int, long, then bytes and
+# text with a length of their own, time, UUID.
+_FIXED = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
+
+
+class AwsFramer:
+    """Cuts an answer into objects `{"event": type, "data": …}`; see `Framer`."""
+
+    done = False
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the messages that are whole now; see `Framer`."""
+        self._held += data
+        documents = []
+        at = 0
+        while len(self._held) - at >= _PRELUDE.size:
+            size, headers, crc = _PRELUDE.unpack_from(self._held, at)
+            prelude = self._held[at : at + _PRELUDE.size - _CRC.size]
+            if crc != zlib.crc32(prelude):
+                raise ProtocolError("the answer is not Amazon's event stream: a checksum is wrong")
+            if not _AROUND_BYTES + headers <= size <= MAX_DOCUMENT_BYTES:
+                raise ProtocolError(f"a message of {size} bytes is not one of an event stream")
+            if len(self._held) - at < size:
+                break
+            documents.append(_document(bytes(self._held[at : at + size]), headers))
+            at += size
+        del self._held[:at]
+        return documents
+
+    def finish(self) -> list[bytes]:
+        """Notice a message that was cut; see `Framer`."""
+        return [b"{"] if self._held else []
+
+
+def _document(message: bytes, headers_size: int) -> bytes:
+    if _CRC.unpack_from(message, len(message) - _CRC.size)[0] != zlib.crc32(message[: -_CRC.size]):
+        raise ProtocolError("a message of the event stream is damaged: a checksum is wrong")
+    begin = _PRELUDE.size
+    headers = _headers(message[begin : begin + headers_size])
+    data = message[begin + headers_size : -_CRC.size] or b"null"
+    kind = (
+        headers.get(":event-type")
+        or headers.get(":exception-type")
+        or headers.get(":error-code")
+        or ""
+    )
+    if headers.get(":message-type") == "error":
+        data = encode_line({"message": headers.get(":error-message", "")})
+    return b'{"event":%b,"data":%b}' % (msgspec.json.encode(kind), data)
+
+
+def _headers(block: bytes) -> dict[str, str]:
+    """Return the headers that are text."""
+    found: dict[str, str] = {}
+    at = 0
+    try:
+        while at < len(block):
+            size = block[at]
+            name = block[at + 1 : at + 1 + size].decode()
+            kind = block[at + 1 + size]
+            at += size + 2
+            if kind in _FIXED:
+                at += _FIXED[kind]
+                continue
+            (length,) = struct.unpack_from(">H", block, at)
+            value = block[at + 2 : at + 2 + length]
+            at += 2 + length
+            if kind == _STRING:
+                found[name] = value.decode()
+    except (IndexError, struct.error, UnicodeDecodeError):
+        at = len(block) + 1
+    if at > len(block):
+        raise ProtocolError("the headers of a message in the event stream are broken")
+    return found
+
+
+class AwsWriter:
+    """Writes `{"event": type, "data": …}` as messages; see `Writer`."""
+
+    def write(self, document: dict[str, Any]) -> bytes:
+        """Return a message."""
+        kind = str(document.get("event", "message"))
+        headers = b"".join(
+            _header(name, value)
+            for name, value in (
+                (":event-type", kind),
+                (":content-type", "application/json"),
+                (":message-type", "event"),
+            )
+        )
+        payload = encode_line(document.get("data"))
+        size = _AROUND_BYTES + len(headers) + len(payload)
+        prelude = struct.pack(">II", size, len(headers))
+        message = prelude + _CRC.pack(zlib.crc32(prelude)) + headers + payload
+        return message + _CRC.pack(zlib.crc32(message))
+
+    def end(self) -> bytes:
+        """Return nothing: the end of the body is the end."""
+        return b""
+
+
+def _header(name: str, value: str) -> bytes:
+    encoded = value.encode()
+    return (
+        bytes([len(name)])
+        + name.encode()
+        + bytes([_STRING])
+        + struct.pack(">H", len(encoded))
+        + encoded
+    )
+
+
+class AwsEvents:
+    """Amazon's binary event stream; see `Framing`."""
+
+    name = "aws-events"
+    content_type = "application/vnd.amazon.eventstream"
+    in_words = 'Amazon\'s binary event stream, as objects {"event": type, "data": …}'
+    keep_alive = b""
+    is_plain = False
+    is_single = False
+    has_text_only = False
+    has_events = False
+
+    def framer(self, done_marker: bytes = b"") -> Framer:
+        """Return a framer; see `Framing`."""
+        return AwsFramer()
+
+    def writer(self, done_marker: bytes = b"") -> Writer:
+        """Return a writer; see `Framing`."""
+        return AwsWriter()
+
+    def recognise(self, body: bytes) -> Recognised | None:
+        """Recognise the checksum of the first message; see `Framing`."""
+        if len(body) < _PRELUDE.size:
+            return None
+        size, _, crc = _PRELUDE.unpack_from(body)
+        if crc != zlib.crc32(body[: _PRELUDE.size - _CRC.size]) or size < _AROUND_BYTES:
+            return None
+        framer = AwsFramer()
+        documents = framer.feed(body)
+        return Recognised([msgspec.json.decode(d) for d in documents], is_whole=not framer._held)

@@ -1,0 +1,291 @@
+"""Makes docs/dialects.md: what becomes of each member between each two dialects.
+
+    python -m berlin.workbench.dialects > docs/dialects.md
+
+The matrix is not written down: each cell is what the formats really do with an example.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from berlin.errors import InvalidRequestError
+from berlin.formats.anthropic.format import AnthropicMessagesFormat
+from berlin.formats.contract import Format
+from berlin.formats.ollama.format import OllamaChatFormat
+from berlin.formats.openai.format import OpenAIChatFormat
+from berlin.formats.table import table_of
+from berlin.types import HttpRequest
+
+FORMATS: Mapping[str, Format] = {
+    "openai": OpenAIChatFormat("m"),
+    "anthropic": AnthropicMessagesFormat("m"),
+    "ollama": OllamaChatFormat("m"),
+}
+TITLES = {"openai": "OpenAI", "anthropic": "Anthropic", "ollama": "Ollama"}
+
+_ASK = {"messages": [{"role": "user", "content": "Hi"}]}
+_PARAMETERS = {"type": "object", "properties": {"x": {"type": "number"}}}
+_FUNCTION = {"type": "function", "function": {"name": "f", "parameters": _PARAMETERS}}
+_TOOL = {"name": "f", "input_schema": _PARAMETERS}
+_PNG = "iVBORw0KGgo="
+_PDF = "JVBERi0="
+
+
+def _user(*parts: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": list(parts)}]}
+
+
+def _turn(*turn: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": "Hi"}, *turn], **more}
+
+
+def _calls(*names: str) -> list[dict[str, Any]]:
+    return [
+        {"id": f"c{n}", "type": "function", "function": {"name": name, "arguments": "{}"}}
+        for n, name in enumerate(names)
+    ]
+
+
+def _uses(*names: str) -> list[dict[str, Any]]:
+    return [
+        {"type": "tool_use", "id": f"c{n}", "name": name, "input": {}}
+        for n, name in enumerate(names)
+    ]
+
+
+def _result(n: int, **more: Any) -> dict[str, Any]:
+    return {"type": "tool_result", "tool_use_id": f"c{n}", "content": "1", **more}
+
+
+def _told(*names: str) -> list[dict[str, Any]]:
+    calls = [{"function": {"name": name, "arguments": {}}} for name in names]
+    answers = [{"role": "tool", "content": "1", "tool_name": name} for name in names]
+    return [{"role": "assistant", "content": "", "tool_calls": calls}, *answers]
+
+
+def _answered(*names: str) -> list[dict[str, Any]]:
+    answers = [
+        {"role": "tool", "tool_call_id": f"c{n}", "content": "1"} for n, _ in enumerate(names)
+    ]
+    return [{"role": "assistant", "content": None, "tool_calls": _calls(*names)}, *answers]
+
+
+def _used(*names: str, **more: Any) -> list[dict[str, Any]]:
+    results = [_result(n, **more) for n, _ in enumerate(names)]
+    return [{"role": "assistant", "content": _uses(*names)}, {"role": "user", "content": results}]
+
+
+_SCHEMA = {"name": "a", "strict": True, "schema": _PARAMETERS}
+_PDF_BLOCK = {
+    "type": "document",
+    "source": {"type": "base64", "media_type": "application/pdf", "data": _PDF},
+}
+_SIGNED = {"type": "thinking", "thinking": "hm", "signature": "s"}
+_SEARCH = {"type": "web_search_20250305", "name": "web_search"}
+_CACHED = {"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}}
+_FILE = {"filename": "a.pdf", "file_data": f"data:application/pdf;base64,{_PDF}"}
+_SIGNATURE = {"extra_content": {"google": {"thought_signature": "s"}}}
+
+EXAMPLES: Mapping[str, Mapping[str, dict[str, Any]]] = {
+    "text": {"openai": _ASK, "anthropic": _ASK, "ollama": _ASK},
+    "tools": {
+        "openai": {**_turn(*_answered("f")), "tools": [_FUNCTION]},
+        "anthropic": {**_turn(*_used("f")), "tools": [_TOOL]},
+        "ollama": {**_turn(*_told("f")), "tools": [_FUNCTION]},
+    },
+    "parallel tool calls": {
+        "openai": {**_turn(*_answered("f", "g")), "tools": [_FUNCTION]},
+        "anthropic": {**_turn(*_used("f", "g")), "tools": [_TOOL]},
+        "ollama": {**_turn(*_told("f", "g")), "tools": [_FUNCTION]},
+    },
+    "one call at a time": {
+        "openai": {**_ASK, "tools": [_FUNCTION], "parallel_tool_calls": False},
+        "anthropic": {
+            **_ASK,
+            "tools": [_TOOL],
+            "tool_choice": {"type": "auto", "disable_parallel_tool_use": True},
+        },
+    },
+    "a tool that failed": {"anthropic": _turn(*_used("f", is_error=True), tools=[_TOOL])},
+    "a tool that the service runs": {
+        "openai": {**_ASK, "tools": [_FUNCTION, {"type": "web_search"}]},
+        "anthropic": {**_ASK, "tools": [_TOOL, _SEARCH]},
+    },
+    "images": {
+        "openai": _user(
+            {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{_PNG}"}}
+        ),
+        "anthropic": _user(
+            {
+                "type": "image",
+                "source": {"type": "base64", "media_type": "image/png", "data": _PNG},
+            }
+        ),
+        "ollama": {"messages": [{"role": "user", "content": "Hi", "images": [_PNG]}]},
+    },
+    "documents (PDF)": {
+        "openai": _user({"type": "file", "file": _FILE}),
+        "anthropic": _user(_PDF_BLOCK),
+    },
+    "audio": {
+        "openai": _user(
+            {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
+        )
+    },
+    "how much to reason": {
+        "openai": {**_ASK, "reasoning_effort": "high"},
+        "anthropic": {
+            **_ASK,
+            "max_tokens": 9000,
+            "thinking": {"type": "enabled", "budget_tokens": 8000},
+        },
+        "ollama": {**_ASK, "think": "high"},
+    },
+    "reasoning that comes back": {
+        "openai": _turn({"role": "assistant", "content": "a", "reasoning_content": "hm"}),
+        "anthropic": _turn(
+            {"role": "assistant", "content": [_SIGNED, {"type": "text", "text": "a"}]}
+        ),
+        "ollama": _turn({"role": "assistant", "content": "a", "thinking": "hm"}),
+    },
+    "a signed tool call": {
+        "openai": _turn(
+            {"role": "assistant", "content": None, "tool_calls": [{**_calls("f")[0], **_SIGNATURE}]}
+        )
+    },
+    "a refusal in the history": {
+        "openai": _turn({"role": "assistant", "content": None, "refusal": "No."})
+    },
+    "cache marks": {"openai": _user(_CACHED), "anthropic": _user(_CACHED)},
+    "a JSON Schema for the answer": {
+        "openai": {**_ASK, "response_format": {"type": "json_schema", "json_schema": _SCHEMA}},
+        "anthropic": {
+            **_ASK,
+            "output_config": {"format": {"type": "json_schema", "schema": _PARAMETERS}},
+        },
+        "ollama": {**_ASK, "format": _PARAMETERS},
+    },
+    "stop sequences": {
+        "openai": {**_ASK, "stop": ["END"]},
+        "anthropic": {**_ASK, "stop_sequences": ["END"]},
+        "ollama": {**_ASK, "options": {"stop": ["END"]}},
+    },
+    "a seed": {"openai": {**_ASK, "seed": 7}, "ollama": {**_ASK, "options": {"seed": 7}}},
+    "penalties": {
+        "openai": {**_ASK, "presence_penalty": 1},
+        "ollama": {**_ASK, "options": {"presence_penalty": 1}},
+    },
+    "log probabilities": {
+        "openai": {**_ASK, "logprobs": True},
+        "ollama": {**_ASK, "logprobs": True},
+    },
+    "the end user's id": {
+        "openai": {**_ASK, "user": "u"},
+        "anthropic": {**_ASK, "metadata": {"user_id": "u"}},
+    },
+    "web search in the answer": {"openai": {**_ASK, "web_search_options": {}}},
+    "how a model is loaded": {"ollama": {**_ASK, "keep_alive": "5m", "options": {"num_ctx": 4096}}},
+    "members that nobody knows": {
+        "openai": {**_ASK, "new_member": 1},
+        "anthropic": {**_ASK, "new_member": 1},
+        "ollama": {**_ASK, "new_member": 1},
+    },
+}
+
+
+def outcome(client: str, service: str, example: Mapping[str, Any]) -> str:
+    """Return what becomes of an example of a client's dialect at a service of another, or its own.
+
+    It is `unchanged`, `translated`, `dropped` with the names, or `refused` with the name.
+    """
+    body = json.dumps({"model": "m", **example}).encode()
+    request = FORMATS[client].decode_request(body).request
+    try:
+        sent = _encode(FORMATS[service], request)
+    except InvalidRequestError as error:
+        return f"refused: `{error.param or 'the request'}`"
+    if sent.dropped:
+        return "dropped: " + ", ".join(f"`{name}`" for name in sent.dropped)
+    return "unchanged" if client == service else "translated"
+
+
+def _encode(chat: Format, request: Any) -> HttpRequest:
+    exchange = chat.encode_request(request)
+    try:
+        next(exchange)
+    except StopIteration as done:
+        sent: HttpRequest = done.value
+        return sent
+    raise AssertionError("a format of a known dialect prepares nothing")
+
+
+def page() -> str:
+    """Return the page."""
+    return "\n".join([*_matrix(), *_tables(), ""])
+
+
+def _matrix() -> Iterator[str]:
+    yield _HEAD
+    pairs = [(a, b) for a in FORMATS for b in FORMATS if a != b]
+    heads = [f"{TITLES[a]} → {TITLES[b]}" for a, b in pairs]
+    yield "| | " + " | ".join(heads) + " |"
+    yield "|---" * (len(pairs) + 1) + "|"
+    for name, examples in EXAMPLES.items():
+        cells = [outcome(a, b, examples[a]) if a in examples else "–" for a, b in pairs]
+        yield f"| {name} | " + " | ".join(cells) + " |"
+
+
+def _tables() -> Iterator[str]:
+    for dialect, title in TITLES.items():
+        table = table_of(dialect)
+        yield f"\n## What others do not have of {title}'s dialect\n"
+        yield "Members that it has, at a service of another dialect:\n"
+        yield "| member | elsewhere |"
+        yield "|---|---|"
+        for name, fate in sorted(table.own.items()):
+            if not name.startswith(("messages.content", "messages.role", "messages.continues")):
+                yield f"| `{name}` | {fate} |"
+        if table.lacks:
+            yield "\nOptions that it has no place for:\n"
+            yield "| option | here |"
+            yield "|---|---|"
+            for name, fate in sorted(table.lacks.items()):
+                yield f"| `{name}` | {fate} |"
+
+
+_HEAD = """# Dialects: what arrives, and what becomes of it on the way
+
+<!-- Made by `python -m berlin.workbench.dialects > docs/dialects.md`. -->
+
+The gateway speaks the dialects of OpenAI, Anthropic and Ollama, and so do services. Any client
+can use any service.
+
+**The same dialect on both ends:** every member arrives as it was sent, in both directions, also
+members that Berlin has never heard of. The exceptions are `model` (the client reads the name that
+it asked for) and a few repairs: `image/jpg` becomes `image/jpeg`, schemas get `type` and
+`properties`, ids of tool calls get the form that a service insists on, empty texts are left out
+where a service refuses them, and `developer` becomes `system` unless the recipe says
+`developer_role = "developer"`.
+
+**Another dialect:** each member is
+
+* *translated*: said in the other dialect's words;
+* *dropped*: left out, because it changes neither the answer nor the bill, and named in the header
+  `x-berlin-dropped`;
+* *refused*: a 400 that names the member, because the answer would be another one without it.
+
+A member that nobody knows is dropped. A value that asks for nothing (a penalty of 0, `logprobs:
+false`, `n: 1`) is left out without a word. In Python, the dropped members are in
+`ChatResponse.started.dropped`.
+
+Answers go the other way by the same rule: text, reasoning, tool calls, finish reasons, stop
+sequences and counts of tokens (cached ones too) are translated; what only the service's dialect
+says stays within that dialect.
+"""
+
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -1,0 +1,1 @@
+"""Services that take long to install, each in an environment of its own: `make test-heavy`."""

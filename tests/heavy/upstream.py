@@ -1,0 +1,48 @@
+"""A model service for a front end under test: it speaks as OpenAI does and echoes the prompt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+MODEL = "echo-1"
+
+
+async def _models(request: web.Request) -> web.Response:
+    return web.json_response({"object": "list", "data": [{"id": MODEL, "object": "model"}]})
+
+
+async def _chat(request: web.Request) -> web.StreamResponse:
+    asked = await request.json()
+    content = asked["messages"][-1]["content"]
+    words = ["You said:", *(f" {word}" for word in str(content).split())]
+    if not asked.get("stream"):
+        message = {"role": "assistant", "content": "".join(words)}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        return web.json_response({"id": "c1", "object": "chat.completion", "choices": [choice]})
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    for delta, reason in (*(({"content": w}, None) for w in words), ({}, "stop")):
+        choice = {"index": 0, "delta": delta, "finish_reason": reason}
+        chunk = {"id": "c1", "object": "chat.completion.chunk", "model": MODEL, "choices": [choice]}
+        await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
+    await response.write(b"data: [DONE]\n\n")
+    return response
+
+
+@asynccontextmanager
+async def upstream(port: int = 0) -> AsyncIterator[str]:
+    """Serve it for the block, and give its URL, with `/v1`."""
+    app = web.Application()
+    app.router.add_get("/v1/models", _models)
+    app.router.add_post("/v1/chat/completions", _chat)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    finally:
+        await runner.cleanup()
