@@ -21,8 +21,8 @@ from berlin.errors import (
     MissingCredentialsError,
     ProtocolError,
 )
-from berlin.language.functions import MADE
 from berlin.language.step import SESSION_NAMES
+from berlin.language.values.functions import MADE
 from berlin.types import HttpRequest, HttpResponse, Secret, mask
 
 Send: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponse]]
