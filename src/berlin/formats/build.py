@@ -22,7 +22,7 @@ def build_format(
         session: the placeholders of the login.
 
     Raises:
-        ConfigurationError: if the description cannot be right.
+        ConfigurationError: if the description is invalid.
     """
     if chat.format == "described":
         return MappedFormat(chat, default_model, session)

@@ -98,7 +98,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         schema: version of the recipe language.
         name: the recipe's name.
-        description: one line for people.
+        description: one line for display.
         endpoint: where.
         auth: how a token is got and used.
         chat: how requests and answers are written.

@@ -151,7 +151,7 @@ _MESSAGES = ("message", "detail", "msg")
 
 
 def is_error_status(code: int | str) -> bool:
-    """Tell whether a code is an HTTP status from 400 to 599."""
+    """Return whether a code is an HTTP status from 400 to 599."""
     return re.fullmatch("[45][0-9]{2}", str(code)) is not None
 
 

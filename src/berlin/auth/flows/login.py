@@ -74,7 +74,7 @@ class LoginFlow:
     """The flow that a `LoginMap` describes.
 
     Raises:
-        ConfigurationError: if the description cannot be right.
+        ConfigurationError: if the description is invalid.
     """
 
     asks = True

@@ -311,6 +311,7 @@ class TokenSource:
             elif isinstance(outcome, AuthenticationError):
                 wait = outcome.retry_after or _refusal_time(self._refusals)
                 self._refusals += 1
+                self._refresh_token = None  # it was tried first, and is no longer good
                 self._refusal, self._refused_until = outcome, self._clock() + wait
         login.outcome.set_result(outcome)
 

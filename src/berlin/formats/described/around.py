@@ -28,7 +28,7 @@ _UNKNOWN_HERE = frozenset({"prompt", "messages", "history", "system"})
 
 
 def needs_more(chat: ChatMap) -> bool:
-    """Tell whether a recipe says more than a known format does by itself."""
+    """Return whether a recipe says more than a known format does by itself."""
     return bool(
         chat.query
         or chat.headers
@@ -54,7 +54,7 @@ class AroundFormat:
         session: the placeholders of the login.
 
     Raises:
-        ConfigurationError: if the description cannot be right.
+        ConfigurationError: if the description is invalid.
     """
 
     poll_s: float | None = None

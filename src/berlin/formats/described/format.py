@@ -57,7 +57,7 @@ class MappedFormat:
         poll_s: seconds between two questions, if the service is asked until it is ready.
 
     Raises:
-        ConfigurationError: if the description cannot be right.
+        ConfigurationError: if the description is invalid.
     """
 
     def __init__(

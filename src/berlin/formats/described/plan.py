@@ -42,7 +42,7 @@ class ChatPlan:
         session_names: those of the login.
 
     Raises:
-        ConfigurationError: if the description cannot be right.
+        ConfigurationError: if the description is invalid.
     """
 
     def __init__(self, chat: ChatMap, session: frozenset[str], accept: str) -> None:

@@ -30,7 +30,7 @@ class HealthPages:
 
     @staticmethod
     def has(path: str) -> bool:
-        """Tell whether a path is one of these pages."""
+        """Return whether a path is one of these pages."""
         return path in _PATHS
 
     def routes(self) -> list[web.RouteDef]:

@@ -1,4 +1,4 @@
-"""The page at `/`: for people with a browser, and for clients that ask if the gateway runs."""
+"""The page at `/`: for display with a browser, and for clients that ask if the gateway runs."""
 
 from __future__ import annotations
 

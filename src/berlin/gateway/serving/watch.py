@@ -20,7 +20,7 @@ _log = logging.getLogger("berlin.gateway")
 
 
 def files_state(path: Path) -> FilesState:
-    """Return what tells whether a configuration file, or a recipe beside it, has changed."""
+    """Return what returns whether a configuration file, or a recipe beside it, has changed."""
     state = []
     for file in sorted({path, *path.parent.glob("*.toml")}):
         with contextlib.suppress(OSError):

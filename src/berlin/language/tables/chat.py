@@ -1,4 +1,4 @@
-"""The table `[chat]` of a recipe: how requests and answers are written."""
+"""The table `[chat]` of a recipe: how requests are written and answers are read."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ FormatName: TypeAlias = Literal[
 ]
 
 StreamMode: TypeAlias = Literal["always", "never", "as asked"]
-"""Whether answers are asked for in pieces; `as asked` leaves it to the client."""
+"""Whether to request streamed answers; `as asked` leaves it to the client."""
 
 
 class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table `[chat]` of a recipe.
 
     Attributes:
-        format: `openai-chat`, `openai-responses`, `anthropic-messages` or `ollama-chat`: a
-            format that Berlin knows. Then `path`, `json` (members that every request has) and
-            `rename` may differ from it, and nothing else is needed. `described`: what stands here.
+        format: `openai-chat`, `openai-responses`, `anthropic-messages` or `ollama-chat`: a format
+            built into Berlin. Then `path`, `json` (members that every request has) and `rename` may
+            differ from it, and nothing else is needed. `described`: as this table says.
         path: where the chat is sent, below the endpoint's URL, or a whole URL; may hold
             placeholders.
         method: the HTTP method.
@@ -33,34 +33,34 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         headers: headers with placeholders.
         json: the body as JSON, with the placeholders `{prompt}`, `{messages}`, `{system}`,
             `{model}`, `{conversation_id}`, `{parent_id}`, `{uuid4}` (a new random id), and
-            whatever `prepare` takes.
+            whatever `prepare` extracts.
         form: the body as a form, with the same placeholders.
         multipart: the body as multipart fields, with the same placeholders.
-        prepare: requests before it, such as one that makes a conversation.
-        after: requests after the answer, such as one that closes a session. What they answer does
-            not matter.
-        let: placeholders with a value that all requests of a chat share, such as
+        prepare: requests sent before the chat, such as one that creates a conversation.
+        after: requests sent after the answer, such as one that closes a session. Their responses
+            are ignored.
+        let: placeholders whose value is shared by all requests of a chat, such as
             `nonce = "{random_hex:16}"`.
-        socket: the WebSocket that the chat goes over, if it is one.
-        poll_s: seconds between two questions, where the same request is sent until the answer
+        socket: the WebSocket that the chat uses, if any.
+        poll_s: seconds between polls, for a service that is sent the same request until the answer
             has a finish reason.
-        messages: what form the conversation takes.
+        messages: how the conversation is written.
         options: pointer to the object in the body that takes the caller's options; `""` is the
-            body itself. `"ignore"` leaves them all out, and the header `x-berlin-dropped` names
-            them. Without it, options are refused, but for `max_tokens`, which is left out, and
-            those that a client sends unasked at a value that changes nothing.
-        drop: options that clients send anyway and that the service has no place for, such as
-            `temperature`: they are left out, and the header `x-berlin-dropped` names them.
-        rename: the service's names of options, such as `max_tokens = "maxOutputTokens"`; of a known
-            format also of `model`.
+            body itself. `"ignore"` drops them all, and the header `x-berlin-dropped` names them.
+            Without it, options are refused, except `max_tokens`, which is dropped, and options that
+            clients send by default with a value that has no effect.
+        drop: options that clients send anyway and that the service does not support, such as
+            `temperature`: they are dropped, and the header `x-berlin-dropped` names them.
+        rename: the service's names of options, such as `max_tokens = "maxOutputTokens"`; with a
+            known format, also the name of `model`.
         omit: members of the body that a known format would send and this service does not take,
             such as a `model` that is in the path.
-        stream: what the answer looks like. With a format that Berlin knows: whether answers are
-            asked for in pieces, `always`, `never`, or `as asked` by the client.
+        stream: what the answer looks like. With a built-in format: whether to request streamed
+            answers, `always`, `never`, or `as asked` by the client.
         developer_role: what the service calls the role `developer`; with a known format.
-        tool_id_length: the letters and digits that ids of tool calls must have; with a known
+        tool_id_length: the number of letters and digits that tool call ids must have; with a known
             format.
-        text_content: whether a message of nothing but text must be one string; with a known
+        text_content: whether a text-only message must be one string; with a known
             format.
     """
 

@@ -1,4 +1,4 @@
-"""What form the messages of a request take on a described wire, both ways."""
+"""How a described format writes the messages of a request, in both directions."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class MessagesMap(Shape, frozen=True, forbid_unknown_fields=True):
             `{prompt}` is the last one.
         item: one message of the array, with the placeholders `{role}` and `{text}`.
         roles: the service's names of the roles.
-        system: `message`, if what the system says is a message like others; `apart`, if it
-            stands at `{system}`.
+        system: `message`, if the system prompt is a message like the others; `apart`, if it goes to
+            `{system}`.
     """
 
     form: Literal["prompt", "array", "last"] = "prompt"
@@ -43,7 +43,7 @@ class ConversationMap:
     """A `MessagesMap`, ready for use.
 
     Raises:
-        ConfigurationError: if the description cannot be right.
+        ConfigurationError: if the description is invalid.
     """
 
     def __init__(self, described: MessagesMap, used: set[str]) -> None:
@@ -91,9 +91,9 @@ class ConversationMap:
         return values
 
     def decode(self, values: dict[str, Any]) -> tuple[Message, ...]:
-        """Return the messages that stand in what a client sent. Raises InvalidRequestError.
+        """Return the messages in what a client sent. Raises InvalidRequestError.
 
-        A prompt is one message of the user: whatever role lines it holds are its text.
+        A prompt is one message of the user: any role lines in it are part of its text.
         """
         if self._described.form == "array":
             items = values["messages"]

@@ -1,4 +1,4 @@
-"""Where a service embeds texts."""
+"""The table `[embeddings]` of a recipe: where a service embeds texts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ class EmbeddingsMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table `[embeddings]`: where the service turns texts into vectors.
 
     Attributes:
-        format: `openai` or `ollama`: what requests and answers look like.
-        path: where they are posted, below the endpoint's URL; unless given, `/embeddings` or
+        format: `openai` or `ollama`: the format of requests and responses.
+        path: where they are posted, below the endpoint's URL; by default `/embeddings` or
             `/api/embed`.
-        model: what is asked when nobody names a model.
-        models: the models, as far as they are known.
+        model: the model used when a request names none.
+        models: the known models.
     """
 
     format: Literal["openai", "ollama"]

@@ -15,8 +15,8 @@ class FetchMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table `[models.fetch]`: where the service lists its models.
 
     Attributes:
-        path: what is asked with GET, below the endpoint's URL.
-        list: pointer to the list in the answer; `""` if it is the list.
+        path: the path requested with GET, below the endpoint's URL.
+        list: pointer to the list in the answer; `""` if the answer itself is the list.
         id: pointer to the model's name in an item; `""` if the item is the name.
     """
 
@@ -28,11 +28,11 @@ class FetchMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for pointer in filter(None, (self.list, self.id)):
             try:
                 parse_pointer(pointer)
-            except ConfigurationError as error:  # msgspec tells the place of a ValueError only
+            except ConfigurationError as error:  # msgspec reports the place only for a ValueError
                 raise ValueError(error.message) from error
 
     def read(self, body: bytes) -> tuple[str, ...]:
-        """Return the names in an answer. Raises ProtocolError if there is no such list."""
+        """Return the model names in an answer. Raises ProtocolError if there is no such list."""
         try:
             document = msgspec.json.decode(body)
         except DECODE_ERRORS as error:

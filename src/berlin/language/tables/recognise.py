@@ -1,4 +1,4 @@
-"""The table `[recognise]` of a recipe: which answers, without credentials, prove the service."""
+"""The table `[recognise]` of a recipe: which unauthenticated answers identify the service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ ANY = "*"
 
 
 class Sign(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[[recognise.signs]]`: an answer that proves the service. All that it names must hold.
+    """`[[recognise.signs]]`: an answer that identifies the service. Every condition it names must
+    hold.
 
     Attributes:
         path: what is requested with GET, below the root of the service.
@@ -43,7 +44,7 @@ class Sign(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(error.message) from error
 
     def proof(self, answer: HttpResponse) -> str | None:
-        """Return in words what of an answer proves the service, or `None` if it does not."""
+        """Return in words what in an answer identifies the service, or `None` if it does not."""
         if answer.status not in self.status:
             return None
         said: list[str] = []
@@ -66,15 +67,15 @@ class Sign(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RecogniseMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The table `[recognise]`: how `berlin add URL` finds out that this recipe fits.
+    """The table `[recognise]`: how `berlin add URL` finds that this recipe fits.
 
-    Nothing but GET without credentials is sent for it.
+    Only GET requests without credentials are sent.
 
     Attributes:
         below: what the recipe's URL has after the root of the service, such as `/v1`.
-        kind: `service`: the program itself is proven. `dialect`: only the way it is spoken to;
-            that counts where no service is proven.
-        signs: the answers of which any one is proof enough.
+        kind: `service`: the program itself is identified. `dialect`: only its protocol; that counts
+            if no service was identified.
+        signs: answers, any one of which is enough.
     """
 
     below: str = ""

@@ -1,4 +1,4 @@
-"""The table `[chat.socket]` of a recipe: a chat over a WebSocket, and the dialog it becomes."""
+"""The table `[chat.socket]` of a recipe: a chat over a WebSocket, and its compiled dialog."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ from berlin.wire.sockets import PROTOCOLS, SUBPROTOCOLS, ProtocolName
 
 
 class SocketStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The tables `[[chat.socket.before]]`: what is said before the question.
+    """The tables `[[chat.socket.before]]`: messages exchanged before the question.
 
     Attributes:
-        when: pointers and the values at them in the message that is waited for; without it,
+        when: pointers and the values expected at them in the message to wait for; without it,
             nothing is waited for.
-        take: names of values of that message and pointers to them; placeholders of what follows.
-        send: the message to send then, with placeholders.
+        take: names of values in that message and pointers to them; they are placeholders in what
+            follows.
+        send: the message to send next, with placeholders.
     """
 
     when: dict[str, Any] = {}
@@ -46,10 +47,10 @@ class SocketStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SocketReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The tables `[[chat.socket.replies]]`: what is answered whenever such a message comes.
+    """The tables `[[chat.socket.replies]]`: the reply sent whenever such a message arrives.
 
     Attributes:
-        when: pointers and the values at them, as of the service's own sign of life.
+        when: pointers and the values expected at them, such as those of a keep-alive message.
         send: the message to send back.
     """
 
@@ -68,14 +69,14 @@ class SocketMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         protocol: `json`, each message is JSON; `text`, each is plain text, `{"data": text}`;
             `socket.io`; `signalr`; `graphql` (graphql-transport-ws).
-        subprotocols: what the handshake offers, if not what the protocol says.
-        auth: what `socket.io` and `graphql` tell when they connect, with placeholders.
-        before: what is said before the question.
-        replies: what is answered whenever it comes.
-        only: pointers and the values at them that the messages of this answer have, with
-            placeholders; messages with other values there are of other answers.
+        subprotocols: the subprotocols offered in the handshake, if not those of the protocol.
+        auth: what `socket.io` and `graphql` send when they connect, with placeholders.
+        before: messages exchanged before the question.
+        replies: replies sent whenever a matching message arrives.
+        only: pointers and the values that identify messages of this answer, with placeholders;
+            messages with other values belong to other answers.
         last: the message to send when the answer is complete, such as one that unsubscribes.
-        close_codes: what codes mean with which the service closes: `authentication`,
+        close_codes: what the service's close codes mean: `authentication`,
             `permission`, `rate_limit`, `unavailable`, `rejected` or `context_length`.
     """
 
@@ -108,14 +109,14 @@ class CompiledSocket:
 
     Args:
         socket: the description.
-        names: the placeholders that may stand in it.
+        names: the placeholders that may be used in it.
 
     Attributes:
         used: the placeholders that do.
-        taken: the names of what is taken out of messages before the question.
+        taken: the names of the values taken from messages before the question.
 
     Raises:
-        ConfigurationError: if the description cannot be right.
+        ConfigurationError: if the description is invalid.
     """
 
     def __init__(self, socket: SocketMap, names: Iterable[str]) -> None:
@@ -146,7 +147,7 @@ class CompiledSocket:
         """Return a conversation.
 
         Args:
-            values: what stands for the placeholders.
+            values: the values of the placeholders.
             question: makes the message with the question.
         """
         return Dialog(self, values, question)
@@ -171,7 +172,7 @@ class Dialog:
         self._only: dict[str, Any] = {}
 
     def begin(self) -> list[str]:
-        """Return what is sent first; see `SocketDialog`."""
+        """Return the first frames to send; see `SocketDialog`."""
         return [*self._codec.hello(), *self._advance()]
 
     def receive(self, frame: str) -> tuple[bytes, list[str]]:
@@ -212,14 +213,14 @@ class Dialog:
         return self._question({**self._values, **values})
 
     def end(self) -> list[str]:
-        """Return what is sent last; see `SocketDialog`."""
+        """Return the last frames to send; see `SocketDialog`."""
         last = self._socket.last
         if last is None or not self._is_asked:
             return self._codec.goodbye()
         return [self._codec.encode(last.render(self._values)), *self._codec.goodbye()]
 
     def _advance(self) -> list[str]:
-        """Return what is sent until something has to be waited for."""
+        """Return the frames to send until a message has to be waited for."""
         frames: list[str] = []
         if not self._codec.is_ready or self._is_asked:
             return frames
@@ -234,7 +235,7 @@ class Dialog:
         return frames
 
     def _step_with(self, document: Any) -> list[str]:
-        """Return what is sent after a message that was waited for, maybe."""
+        """Return what to send after a message that may be the awaited one."""
         when, take, send = self._socket.before[self._step]
         if not _meets(document, when):
             return []
@@ -265,7 +266,7 @@ class Dialog:
         return True
 
 
-# RFC 6455, 7.4.1; 4400 to 4499 are what many services make of HTTP's statuses.
+# RFC 6455, 7.4.1; many services map HTTP statuses to 4400-4499.
 _ORDERLY = frozenset({1000, 1001, 1005})
 _CLOSE_CODES: dict[int, type[BerlinError]] = {
     1003: RequestRejectedError,

@@ -1,4 +1,4 @@
-"""The table `[chat.stream]` of a recipe, and what it is compiled to."""
+"""The table `[chat.stream]` of a recipe, and its compiled form."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ from berlin.wire.pointer import is_index, is_special, parse_pointer
 from berlin.wire.status import describe_error, is_error_status
 
 Meaning: TypeAlias = Literal["text", "replace", "reasoning", "end", "error", "skip"]
-"""What a kind of object is for. `replace`: its text is the whole answer so far."""
+"""The meaning of a kind of object. `replace`: its text is the whole answer so far."""
 
 Ends: TypeAlias = Literal["body", "finish_reason"]
-"""What a good answer ends with: the end of the body is enough, or a finish reason (or the mark of
-the framing) has to have come."""
+"""What ends a complete answer: `body`, its end; `finish_reason`, that or the framing's marker."""
 
 ErrorWord: TypeAlias = Literal[
     "authentication", "permission", "rate_limit", "unavailable", "rejected", "context_length"
@@ -51,7 +50,7 @@ class ToolCallMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         id: the call's id.
         name: the tool's name.
         arguments: the next piece of its arguments as text, or all of them as an object.
-        index: which call it is a piece of.
+        index: the index of the call this piece belongs to.
     """
 
     id: str = "/id"
@@ -61,45 +60,45 @@ class ToolCallMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The table `[chat.stream]` of a recipe. Of several pointers the first that finds something
+    """The table `[chat.stream]` of a recipe. Of several pointers the first that finds a value
     counts.
 
     Attributes:
-        framing: how the answer is cut: `ndjson`, one object a line; `sse`, server-sent events
+        framing: how the answer is cut: `ndjson`, one object per line; `sse`, server-sent events
             whose data are objects; `sse-events`, objects `{"event": name, "data": …}` made of
             server-sent events; `sse-text`, the same with data that is plain text; `json`, the
-            whole body is one object; `json-array`, a list of objects that streams in; `text`,
+            whole body is one object; `json-array`, a streamed list of objects; `text`,
             plain text, as objects `{"data": …}`.
         text: pointers to the next piece of text; `/data` for `text` and `sse-text`.
         text_is: `delta`, if each piece is new; `cumulative`, if each is the whole answer so far.
         reasoning: pointers to the next piece of the model's reasoning, never cumulative.
-        kind: pointer to a word that says what kind of object it is.
-        kinds: what each kind is for: `text`, `replace` (the whole answer so far), `reasoning`
+        kind: pointer to the kind of the object.
+        kinds: the meaning of each kind: `text`, `replace` (the whole answer so far), `reasoning`
             (at the pointers of `text`), `end` (it may hold text too), `error` or `skip`; kinds
             that are not listed are skipped.
-        others: what an object means in which nothing described is found: `error` or `skip`.
+        others: what to do with an object in which nothing described is found: `error` or `skip`.
         done: the data of the server-sent event that ends the answer.
         finish_reason: pointers to the reason why the answer ended.
         finish_reasons: the service's words for `stop`, `length`, `tool_calls`, `content_filter`;
             what is not listed is `stop`.
-        unfinished: words at `finish_reason` that mean: it goes on.
-        input_tokens: pointers to the size of the request.
-        output_tokens: pointers to the size of the answer.
+        unfinished: values at `finish_reason` that mean the answer continues.
+        input_tokens: pointers to the number of prompt tokens.
+        output_tokens: pointers to the number of completion tokens.
         tool_calls: pointers to a list of tool calls.
-        tool_call: what stands where in one of them.
+        tool_call: pointers into one of them.
         conversation_id: pointers to the service's id of the conversation.
         message_id: pointers to its id of the answer.
-        error: pointers to an error; whatever is there and not empty ends the answer.
+        error: pointers to an error; any non-empty value there ends the answer.
         error_message: pointers to the explanation in an object that carries nothing else.
         error_code: pointers to its code; from 400 to 599 it means what the HTTP status means.
         error_codes: what other codes mean: `authentication`, `permission`, `rate_limit`,
             `unavailable`, `rejected` or `context_length`.
-        unauthorized: codes that mean: the token is no longer good.
+        unauthorized: codes that mean the token is no longer valid.
         ends: `body`, if the end of the body is the end of the answer; `finish_reason`, if an
             answer without one (or without `done`, or an object of the kind `end`) was cut off.
         text_of: pointers to an id of the message that the text belongs to, where an answer has
             several: cumulative text begins anew with each, and a blank line comes between them.
-        prefix: what a service puts before its JSON against the use in scripts, such as `)]}'`;
+        prefix: what a service puts before its JSON to prevent script inclusion, such as `)]}'`;
             it is taken off, from the answer or from each object.
     """
 
@@ -139,14 +138,14 @@ class CompiledStream:
         is_open_ended: whether a finish reason ends the answer, as on a WebSocket that stays open.
 
     Raises:
-        ConfigurationError: if a pointer is none, or the description cannot be right.
+        ConfigurationError: if a pointer or the description is invalid.
     """
 
     def __init__(
         self, stream: StreamMap, *, is_polled: bool = False, is_open_ended: bool = False
     ) -> None:
         self.described = stream
-        # Where nothing else ends the answer: the next question's would follow.
+        # Nothing else ends the answer: the next question's answer would follow on the same socket.
         self.stops_at_reason = is_polled or is_open_ended
         self.is_polled = is_polled
         self.text = _pointers(stream.text)
@@ -186,8 +185,8 @@ class CompiledStream:
         self._compile()
 
     def _compile(self) -> None:
-        """Make the readers of all pointers."""
-        # What is looked for in every object, and what only in one without text.
+        """Compile the readers of all pointers."""
+        # What is looked for in every object, and what only in objects without text.
         more = {
             *self.reasoning,
             *self.finish_reason,
@@ -199,7 +198,7 @@ class CompiledStream:
             *self.error,
         }
         texts = [*self.text, *((self.kind,) if self.kind else ())]
-        # Where text stands in a list, an object there cannot be decoded: it is looked at by hand.
+        # Where the text is in a list, an object there has no type: it is examined by hand.
         explanations = {
             pointer
             for pointer in (*self.error_message, *self.error_code)
@@ -230,7 +229,7 @@ class CompiledStream:
         return UNSET
 
     def is_error_code(self, code: Any) -> bool:
-        """Tell whether a code says by itself that something went wrong."""
+        """Return whether a code alone means an error."""
         described = self.described
         return code is not UNSET and (
             code in described.unauthorized
@@ -248,7 +247,7 @@ def _pointers(value: str | list[str]) -> tuple[Pointer, ...]:
 
 
 def _is_other_form(pointer: Pointer, text: Pointer) -> bool:
-    """Tell whether one goes through a list where the other goes through an object, or ends."""
+    """Return whether one goes through a list where the other goes through an object or ends."""
     for mine, theirs in zip(pointer, text, strict=False):
         if mine != theirs:
             return is_index(mine) != is_index(theirs)

@@ -1,4 +1,4 @@
-"""The table `[tool_prompt]` of a recipe: the words in which tools are offered to a text service."""
+"""The table `[tool_prompt]` of a recipe: the wording that offers tools to a text-only service."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ Send the whole answer again, as one JSON object and nothing else."""
 class ToolPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table `[tool_prompt]`.
 
-    Each text is a template; `{fence}` becomes the first line of a call's block (behind the
-    backticks), and braces that are meant as such are doubled.
+    Each text is a template; `{fence}` becomes the first line of a call's block (after the
+    backticks), and literal braces are doubled.
 
     Attributes:
         fence: the info string of a call's block; ends with `{name}`, after something that
@@ -70,24 +70,25 @@ class ToolPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         instructions: how tools are offered; `{tools}` becomes their list.
         reminder: added to each question, because models forget in long conversations; `""`
             for none.
-        required: added where the caller demands a call.
-        only: added where the caller demands a call of the tool `{name}`.
-        forbidden: added where the caller allows no call.
-        single: added where the caller allows one call at a time.
+        required: added if the caller requires a call.
+        only: added if the caller requires a call of the tool `{name}`.
+        forbidden: added if the caller allows no calls.
+        single: added if the caller allows only one call at a time.
         result: introduces the result of the tool `{name}`.
         failure: introduces it where the tool failed.
         image: replaces an image in a result, where the service takes no images.
-        correction: the question after a call that is wrong; `{problem}` says how.
-        missing: the question after an answer without a call where the caller demands one.
-        unkept: the question after an answer that announces work and holds no call.
-        claims: regular expressions for the end of such an answer; none switches that off.
-        json: asks for JSON; `{schema}` becomes what is known of its form.
-        json_correction: the question after an answer that is not the JSON asked for.
-        max_chars: about how long the list of tools may be; descriptions are cut to fit, but
-            never names, required arguments or choices.
+        correction: the message sent after an invalid call; `{problem}` says what is wrong.
+        missing: the message sent after an answer without a call if the caller requires one.
+        unkept: the message sent after an answer that announces work but has no call.
+        claims: regular expressions that match the end of such an answer; an empty list switches
+            this off.
+        json: asks for JSON; `{schema}` becomes its schema, if known.
+        json_correction: the message sent after an answer that is not the requested JSON.
+        max_chars: the approximate maximum length of the list of tools; descriptions are cut to fit,
+            but never names, required arguments or choices.
         max_result_chars: how much of a tool's result is sent, for a service that refuses long
-            messages: the middle of a longer one is left out, and the model reads how much that
-            is. 0 sends all of it.
+            messages: the middle of a longer one is left out, and the model is told how much that
+                is. 0 sends all of it.
     """
 
     fence: str = "tool:{name}"

@@ -15,7 +15,7 @@ def encode_form(fields: Mapping[str, object]) -> bytes:
     """Return a form body.
 
     Raises:
-        InvalidRequestError: if a field is no text or number.
+        InvalidRequestError: if a field is neither text nor a number.
     """
     try:
         return urlencode(_texts(fields)).encode()
@@ -35,7 +35,7 @@ def encode_multipart(fields: Mapping[str, object]) -> tuple[bytes, str]:
     """Return a multipart body and its content type.
 
     Raises:
-        InvalidRequestError: if a field is no text or number.
+        InvalidRequestError: if a field is neither text nor a number.
     """
     boundary = uuid.uuid4().hex
     lines = []

@@ -1,7 +1,7 @@
 """The closed set of functions that a placeholder may call: `{sha256:{body}}`, `{now:%Y-%m-%d}`.
 
 Each takes bytes and gives text. None reads a file, the environment or the network, and none can
-make more than a small multiple of what it is given.
+produce more than a small multiple of its input.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ MADE: dict[str, Callable[[], object]] = {
     "counter": lambda: next(_COUNTER),
     "null": lambda: None,
 }
-"""Placeholders without an argument whose value Berlin makes: once for a chat and all its steps."""
+"""Placeholders without an argument whose value Berlin generates, once per chat."""
 
 
 def make_values(names: Iterable[str]) -> dict[str, object]:
-    """Return new values for those of the names that Berlin makes."""
+    """Return new values for the names that Berlin generates."""
     return {name: MADE[name]() for name in names if name in MADE}
 
 
@@ -84,7 +84,7 @@ def _jwt(given: list[bytes]) -> str:
 
 
 def totp(seed: str, at: float | None = None) -> str:
-    """Return the one-time code of a seed (RFC 6238): six digits, every 30 seconds another.
+    """Return the one-time code of a seed (RFC 6238): six digits, new every 30 seconds.
 
     Raises:
         InvalidRequestError: if the seed is not base32.
@@ -123,7 +123,7 @@ _WITH_ARGUMENTS: dict[str, tuple[int, Function]] = {
     "jwt": (2, _jwt),
 }
 
-# What is written out in the recipe, and is checked when that is loaded.
+# Arguments written out in the recipe, checked when it is loaded.
 _WITH_LITERAL: dict[str, Callable[[str], Callable[[], str]]] = {}
 
 
@@ -148,7 +148,7 @@ def _unix(argument: str) -> Callable[[], str]:
 
 @_literal("now")
 def _formatted(argument: str) -> Callable[[], str]:
-    # The system's own directives differ from machine to machine.
+    # The platform's own directives differ between machines.
     if len(argument) > MAX_TIME_FORMAT_CHARS or re.search(r"%(?![YmdHMSjyabABp%])", argument):
         raise ConfigurationError(
             f"{{now:{argument[:40]}}}: write the time with %Y %m %d %H %M %S %j %y %a %b %A %B %p"
@@ -165,7 +165,7 @@ def _number(argument: str, name: str, most: int, least: int = 1) -> int:
 
 
 NAMES = frozenset({*_WITH_ARGUMENTS, *_WITH_LITERAL})
-"""The functions that there are."""
+"""The names of all functions."""
 
 
 def arity(name: str) -> int:
@@ -188,5 +188,5 @@ def with_literal(name: str, argument: str | None) -> Callable[[], str] | None:
 
 
 def call(name: str, arguments: list[bytes]) -> str:
-    """Return what a function makes of its arguments. Raises InvalidRequestError."""
+    """Return the result of calling a function. Raises InvalidRequestError."""
     return _WITH_ARGUMENTS[name][1](arguments)

@@ -1,4 +1,4 @@
-"""Where a value stands in an answer: in its JSON, a header, a cookie, or a web page."""
+"""Where a value is in an answer: in its JSON, a header, a cookie, or a web page."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _KINDS = ("pointer", "header", "cookie", "field", "meta", "script")
 
 
 class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a value stands in an answer, if not simply in its JSON: `{ header = "…" }` and the
-    like; exactly one of the first six.
+    """Where a value is in an answer, other than at a plain pointer into its JSON:
+    `{ header = "…" }` and the like; exactly one of the first six.
 
     Attributes:
         pointer: pointer into the answer's JSON, for use with `decode` or `at`.
         header: name of a header.
-        cookie: name of a cookie; `"*"` takes all that the steps set, as one Cookie header.
+        cookie: name of a cookie; `"*"` takes all cookies the steps have set, as one Cookie header.
         field: name of a field in a form of a web page, such as a hidden CSRF token.
         meta: name of a `<meta>` tag of a web page.
-        script: name that a script of a web page assigns JSON to, or the id of a `<script>` that
+        script: variable that a script of a web page assigns JSON to, or the id of a `<script>` that
             holds JSON.
         parameter: name of a parameter, where the text is a URL (`{ header = "location" }`).
         decode: how the text is encoded: `url` (percent-encoded) or `base64url` (also base64).
-        at: pointer into the JSON that the text is.
+        at: pointer into the text, parsed as JSON.
     """
 
     pointer: str = ""
@@ -52,7 +52,7 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for pointer in filter(None, (self.pointer, self.at)):
             try:
                 parse_pointer(pointer)
-            except ConfigurationError as error:  # msgspec tells the place of a ValueError only
+            except ConfigurationError as error:  # msgspec reports the place only for a ValueError
                 raise ValueError(error.message) from error
 
     @property
@@ -62,7 +62,7 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def words(self) -> str:
-        """What it is, for people."""
+        """The place in words, for display."""
         kind = next(kind for kind in _KINDS if getattr(self, kind))
         if self.cookie == "*":
             return "all cookies"
@@ -77,7 +77,7 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Args:
             response: the answer.
             document: its JSON.
-            cookies: what all steps so far have set.
+            cookies: cookies set by the steps so far.
         """
         value = self._find_raw(response, document, cookies)
         if value is MISSING or value is None:
@@ -110,7 +110,7 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return find_meta(page, self.meta) if self.meta else find_script_json(page, self.script)
 
     def put(self, value: Any, answer: Answer) -> None:
-        """Put a value where `find` finds it: the place from the other end."""
+        """Put a value where `find` will find it: the reverse of `find`."""
         if self.at:
             tree: dict[str, Any] = {}
             set_at(tree, parse_pointer(self.at), value)
@@ -147,7 +147,7 @@ _WORDS = {
 
 
 class Answer(msgspec.Struct):
-    """What an answer is made of, while a fake writes one."""
+    """The parts of an answer while a fake builds it."""
 
     document: dict[str, Any] = msgspec.field(default_factory=dict)
     headers: dict[str, str] = msgspec.field(default_factory=dict)

@@ -1,9 +1,9 @@
-"""JSON with `{placeholder}`s: how a recipe says what is sent. Read from the other end, it tells
-what was sent: the faces of the gateway are the recipes backwards.
+"""JSON with `{placeholder}`s: how a recipe describes a request body. Read in reverse, it parses
+one: the gateway's described formats are recipes in reverse.
 
 A placeholder that is a whole string becomes the value itself; within a longer string it becomes
-text. Where a placeholder has no value, what holds nothing else is left out: the member, and the
-object or list around it. `{function:…}` calls one of a closed set of functions; there are no
+text. Where a placeholder has no value, whatever contains nothing else is left out: the member, and
+the object or list around it. `{function:…}` calls one of a closed set of functions; there are no
 expressions beyond that, and nothing is evaluated.
 """
 
@@ -22,7 +22,7 @@ _Renderer: TypeAlias = Callable[[Mapping[str, Any]], Any]
 
 
 class Absent:
-    """The type of `ABSENT`: a placeholder that has no value this time."""
+    """The type of `ABSENT`: a placeholder without a value."""
 
     def __repr__(self) -> str:
         return "ABSENT"
@@ -39,15 +39,15 @@ class Template:
 
     Args:
         tree: the JSON value as a recipe writes it.
-        names: the placeholders that may stand in it.
+        names: the placeholders that may be used in it.
 
     Attributes:
-        names: the placeholders that do stand in it.
-        paths: where those stand that are a whole string.
-        places: where any stand.
+        names: the placeholders that are used in it.
+        paths: the places of those that are a whole string.
+        places: the places of all of them.
 
     Raises:
-        ConfigurationError: if it names another placeholder.
+        ConfigurationError: if it uses an unknown placeholder.
     """
 
     def __init__(self, tree: Any, names: frozenset[str]) -> None:
@@ -64,10 +64,10 @@ class Template:
         return type(self.tree)() if rendered is ABSENT else rendered
 
     def parse(self, document: Any) -> dict[str, Any]:
-        """Return the values that stand where the placeholders are.
+        """Return the values at the places of the placeholders.
 
         Raises:
-            InvalidRequestError: if the document has nothing at such a place; it names the place.
+            InvalidRequestError: if the document has no value at such a place; the error names it.
         """
         values: dict[str, Any] = {}
         for name, path in self.paths.items():
@@ -113,7 +113,7 @@ class Template:
 
 
 def _renderer(tree: Any) -> _Renderer:
-    """Return what renders a tree: what always is the same is looked at here, once."""
+    """Return a function that renders a tree; constant parts are examined once, here."""
     match tree:
         case str():
             return _text_renderer(tree)

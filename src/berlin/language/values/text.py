@@ -1,7 +1,7 @@
-"""Text with placeholders: what stands for itself, what a value replaces, what a function makes.
+"""Text with placeholders: literal text, values and function calls.
 
-`{name}` is a value, `{function:argument}` what a function makes of its argument, which may hold
-placeholders of its own; `{{name}}` is the text `{name}`. All other braces are text.
+`{name}` is a value, `{function:argument}` the result of a function of its argument, which may
+contain placeholders; `{{name}}` is the text `{name}`. All other braces are text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from berlin.errors import ConfigurationError, InvalidRequestError
 from berlin.language.values import functions
 
 MAX_DEPTH = 4
-"""Of functions in arguments of functions: each may lengthen what it is given."""
+"""Of nested function calls: each may lengthen its input."""
 
 MAX_MADE_CHARS = 64 * 1024 * 1024
 
@@ -33,12 +33,12 @@ class Value(msgspec.Struct, frozen=True):
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A placeholder that a function fills.
+    """A placeholder filled by a function.
 
     Attributes:
         function: its name.
         arguments: each is text with placeholders.
-        made: what makes it, if the argument is written out in the recipe.
+        made: the compiled function, if the argument is written out in the recipe.
     """
 
     function: str
@@ -54,7 +54,7 @@ def parse_text(text: str, depth: int = 0) -> tuple[Piece, ...]:
     """Return the pieces of a text.
 
     Raises:
-        ConfigurationError: if a function is called that there is not, or in a wrong way.
+        ConfigurationError: if a function is unknown or called with the wrong arguments.
     """
     pieces: list[Piece] = []
     begin = at = 0
@@ -84,7 +84,7 @@ def parse_text(text: str, depth: int = 0) -> tuple[Piece, ...]:
 
 
 def names_in(pieces: tuple[Piece, ...]) -> Iterator[str]:
-    """Give the names of all values, also of those in arguments."""
+    """Yield the names of all values, including those in arguments."""
     for piece in pieces:
         match piece:
             case Value(name=name):
@@ -102,7 +102,7 @@ def render_text(pieces: tuple[Piece, ...], values: Mapping[str, Any]) -> str:
 
 
 def as_text(value: Any) -> str:
-    """Return a value as it stands within a longer text."""
+    """Return a value as text, for use within a longer text."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return "" if value is None else str(value)
@@ -131,7 +131,7 @@ def _as_bytes(pieces: tuple[Piece, ...], values: Mapping[str, Any]) -> bytes:
 
 
 def _closing(text: str, at: int, function: str) -> int:
-    """Return where the brace is that ends a call; those inside come in pairs."""
+    """Return the position of the brace that closes a call; braces inside are paired."""
     depth = 0
     for brace in _BRACE.finditer(text, at):
         depth += 1 if brace[0] == "{" else -1
@@ -158,7 +158,7 @@ def _is_plain(pieces: tuple[Piece, ...]) -> bool:
 
 
 def _split(argument: str, count: int) -> list[str]:
-    """Split at the first colons that stand in no braces; the last argument may hold more."""
+    """Split at the first colons outside braces; the last argument may contain more."""
     parts: list[str] = []
     depth = begin = 0
     for mark in re.finditer(r"[{}:]", argument):
@@ -173,7 +173,7 @@ def _split(argument: str, count: int) -> list[str]:
 
 
 def _joined(pieces: list[Piece]) -> tuple[Piece, ...]:
-    """Return the pieces without empty text, and with text beside text as one."""
+    """Return the pieces without empty text and with adjacent texts merged."""
     joined: list[Piece] = []
     for piece in pieces:
         if isinstance(piece, str) and joined and isinstance(joined[-1], str):

@@ -1,6 +1,5 @@
-"""Pointers become msgspec types, so that a described stream is decoded as fast as one whose
-decoder was written by hand: what is wanted of each object is read straight into a struct, all
-else is skipped.
+"""Compiles pointers to msgspec types, so that a described stream is decoded as fast as with a
+handwritten decoder: the wanted values are read straight into a struct, everything else is skipped.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ Accessor = Callable[[Any], Any]
 
 
 class _Node:
-    """A place in the document, with the places below it that some pointer goes through."""
+    """A place in the document, with the places below it that pointers go through."""
 
     def __init__(self) -> None:
         self.children: dict[str, _Node] = {}
@@ -32,7 +31,7 @@ class _Node:
         return bool(self.children) and all(map(is_index, self.children))
 
     def merge_items(self) -> None:
-        """Make all items of a list the same place, since they have one type."""
+        """Merge all items of a list into one place, since they have one type."""
         if self.holds_text and self.is_list:
             item = _Node()
             for child in self.children.values():
@@ -42,7 +41,7 @@ class _Node:
             child.merge_items()
 
     def take(self, node: _Node) -> None:
-        """Add what another node holds."""
+        """Add the contents of another node."""
         self.is_text |= node.is_text
         self.holds_text |= node.holds_text
         for segment, child in node.children.items():
@@ -50,11 +49,11 @@ class _Node:
 
 
 class CompiledDocument:
-    """A type for the documents of a stream, and readers for the values wanted of them.
+    """A type for the documents of a stream, and readers for the values wanted from them.
 
     Args:
         text: pointers to values that are text or null; decoded at once.
-        other: pointers to values of any kind; kept as raw bytes until they are asked for.
+        other: pointers to values of any kind; kept as raw bytes until they are read.
 
     Raises:
         ConfigurationError: if one pointer goes through the text of another.
@@ -86,7 +85,7 @@ class CompiledDocument:
         return _chain(steps)
 
     def counter(self, pointers: Iterable[Pointer]) -> Callable[[list[Any]], int]:
-        """Return a function that tells how many documents have nothing at any of the pointers."""
+        """Return a function that counts documents without a value at any of the pointers."""
         pointers = list(pointers)
         watch = self.watcher(pointers)
         if not pointers or any(len(self._steps(pointer)[0]) != 1 for pointer in pointers):
@@ -95,12 +94,12 @@ class CompiledDocument:
         return lambda documents: list(map(read, documents)).count(nothing)
 
     def _reader_of_all(self, pointers: list[Pointer]) -> tuple[Accessor, tuple[Any, ...]]:
-        """Return what reads all members at once, and what it gives where there is none."""
+        """Return a function that reads all members at once, and its result if there are none."""
         names = [f"f{n}" for n in sorted({self._field(p) for p in pointers})]
         return operator.attrgetter(*names, names[0]), (UNSET,) * (len(names) + 1)
 
     def watcher(self, pointers: Iterable[Pointer]) -> Callable[[Any], bool]:
-        """Return a function that tells whether anything stands at one of the pointers.
+        """Return a function that says whether there is a value at any of the pointers.
 
         It is called for each object of a stream, so it looks without decoding.
         """
@@ -174,12 +173,12 @@ class AnyDocument:
         return read
 
     def counter(self, pointers: Iterable[Pointer]) -> Callable[[list[Any]], int]:
-        """Return a function that tells how many documents have nothing at any of the pointers."""
+        """Return a function that counts documents without a value at any of the pointers."""
         watch = self.watcher(pointers)
         return lambda documents: len(documents) - sum(map(watch, documents))
 
     def watcher(self, pointers: Iterable[Pointer]) -> Callable[[Any], bool]:
-        """Return a function that tells whether anything stands at one of the pointers."""
+        """Return a function that says whether there is a value at any of the pointers."""
         pointers = list(pointers)
         nothing = (MISSING, None)
         return lambda document: any(get_at(document, p) not in nothing for p in pointers)

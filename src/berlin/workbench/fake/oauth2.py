@@ -26,7 +26,7 @@ class OAuth2Play:
     Args:
         recipe: the description.
         oauth: its table `[auth]`.
-        handed: what is handed out.
+        handed: the values issued so far.
     """
 
     def __init__(self, recipe: Recipe, oauth: OAuth2Map, handed: HandedOut) -> None:

@@ -1,4 +1,4 @@
-"""A request as somebody copied it, with what came back."""
+"""A captured request and its response."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Captured(msgspec.Struct, frozen=True):
     Attributes:
         method: the HTTP method.
         url: the whole URL.
-        headers: names as they were written, in order.
+        headers: names as written, in order.
         body: the body.
-        fields: the fields of a multipart body that curl would make of its options `-F`.
+        fields: the fields of a multipart body that curl would build from its `-F` options.
     """
 
     method: str
@@ -43,7 +43,7 @@ class Captured(msgspec.Struct, frozen=True):
 
     @property
     def origin(self) -> str:
-        """Scheme and host of the URL, without an account in it."""
+        """Scheme and host of the URL, without user information."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
@@ -68,10 +68,10 @@ class Captured(msgspec.Struct, frozen=True):
         return next((value for n, value in self.headers if n.lower() == name), "")
 
     def document(self) -> tuple[str, Any]:
-        """Return the kind of the body (`json`, `form`, `multipart` or `""`), and what it holds.
+        """Return the kind of the body (`json`, `form`, `multipart` or `""`) and its contents.
 
         Raises:
-            ConfigurationError: if it is of no kind that a recipe can describe.
+            ConfigurationError: if no recipe can describe its kind.
         """
         if self.fields:
             return "multipart", dict(self.fields)
@@ -100,7 +100,7 @@ class Exchange(msgspec.Struct, frozen=True):
         request: what was sent.
         answer: the answer's body.
         status: its HTTP status.
-        headers: its headers, names in lower case; of several of one name, all.
+        headers: its headers, names in lower case; repeated names are all kept.
     """
 
     request: Captured
@@ -116,7 +116,7 @@ class Exchange(msgspec.Struct, frozen=True):
         return {name.strip(): value.strip() for name, _, value in pairs if name.strip()}
 
     def document(self) -> Any:
-        """Return the JSON of the answer; `None` if it is none."""
+        """Return the JSON of the answer; `None` if it is not JSON."""
         return _json(self.answer)
 
 

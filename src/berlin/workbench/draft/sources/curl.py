@@ -29,7 +29,7 @@ _LONG = {
     "get": "G",
     "head": "I",
 }
-# What takes a word that says nothing of the service.
+# Options with an argument that says nothing about the service.
 _SKIPPED = frozenset("AcCDeEhKmoPQrtTUwxyYz")
 _SKIPPED_LONG = frozenset(
     [
@@ -85,7 +85,7 @@ def parse_curl(text: str) -> Captured:
     """Return the request that a curl command sends.
 
     Raises:
-        ConfigurationError: if it is no curl command, or one that reads files.
+        ConfigurationError: if it is not a curl command, or one that reads files.
     """
     words = list(split_words(text.strip()))
     if not words or words[0].rpartition("/")[2].removesuffix(".exe") != "curl":
@@ -97,7 +97,7 @@ def parse_curl(text: str) -> Captured:
 
 
 class _Command:
-    """The options of a command, and what they come to."""
+    """The options of a command and the request they describe."""
 
     def __init__(self, words: list[str]) -> None:
         self._url = self._method = ""
@@ -162,7 +162,7 @@ class _Command:
 
 
 def _options(words: list[str]) -> Iterator[tuple[str, str]]:
-    """Give options by their short names with their values; `""` for what is no option."""
+    """Yield options by their short names with their values; `""` if not an option."""
     left = iter(words)
     for word in left:
         if word in _ENDS:

@@ -1,4 +1,4 @@
-"""Reads a HAR file: what the network tab of a browser saves."""
+"""Reads a HAR file, as saved by the network tab of a browser."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def read_har(data: bytes) -> list[Exchange]:
     """Return the requests and answers of a HAR file, in order.
 
     Raises:
-        ConfigurationError: if it is none.
+        ConfigurationError: if it is not a HAR file.
     """
     try:
         har = msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=_Har)
@@ -71,12 +71,12 @@ def read_har(data: bytes) -> list[Exchange]:
         try:
             exchanges.append(_exchange(entry))
         except BerlinError:
-            continue  # of a scheme that is not HTTP, such as `data:` and `chrome-extension:`
+            continue  # of a scheme other than HTTP, such as `data:` and `chrome-extension:`
     return exchanges
 
 
 def is_without_secrets(exchanges: list[Exchange]) -> bool:
-    """Whether a file has no cookie and no token, as some browsers save it unless told otherwise."""
+    """Whether a file has no cookie and no token, as some browsers save it by default."""
     names = {
         name.lower()
         for exchange in exchanges

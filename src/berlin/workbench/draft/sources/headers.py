@@ -1,4 +1,4 @@
-"""Which headers of a request belong into a recipe."""
+"""Selects the headers of a request that belong in a recipe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from berlin.workbench.draft.sources.captured import Captured
 
 MAX_HEADER_CHARS = 200
 
-# What a browser says of itself, what HTTP says of the message, and what belongs to the login.
+# Headers about the browser, about the HTTP message, and of the login.
 LEFT_OUT = re.compile(
     r"(:.*|accept.*|sec-.*|user-agent|origin|referer|host|connection|content-.*|cache-control|dnt"
     r"|pragma|priority|te|upgrade.*|if-.*|keep-alive|transfer-encoding|x-requested-with|expect"
@@ -20,7 +20,7 @@ LEFT_OUT = re.compile(
 
 
 def kept_headers(request: Captured, secrets: frozenset[str] = frozenset()) -> dict[str, str]:
-    """Return the headers that belong to the service, and tell nothing of the one who asked."""
+    """Return the headers that belong to the service and reveal nothing about the user."""
     return {
         name: value
         for name, value in request.headers

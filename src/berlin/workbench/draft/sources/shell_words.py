@@ -1,4 +1,4 @@
-"""Cuts a command into words as bash does, without doing anything that is in it."""
+"""Splits a command into words as bash does, without running anything in it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _ANSI = re.compile(
 
 
 def split_words(text: str) -> Iterator[str]:
-    """Give the words of a command: quotes of a POSIX shell, and `$'…'` of bash.
+    """Yield the words of a command: quotes of a POSIX shell, and `$'…'` of bash.
 
     Raises:
-        ConfigurationError: if a quote is never closed, or this is for another shell.
+        ConfigurationError: if a quote is never closed, or the command is for another shell.
     """
     if re.search(r'\s\^"', text) or "^\n" in text:
         raise ConfigurationError('this is for the shell of Windows: copy it "as cURL (bash)"')
@@ -80,7 +80,7 @@ def _ansi(text: str, begin: int) -> tuple[str, int]:
     if found is None:
         raise _unclosed(text, begin)
     plain = _ANSI.sub(_unescape, found[1])
-    # Halves of a pair that stand one behind the other are one character.
+    # Adjacent halves of a surrogate pair are one character.
     whole = plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return whole, found.end()
 
