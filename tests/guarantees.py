@@ -11,25 +11,15 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from berlin.client import Berlin
 from berlin.config import Overrides, Settings, load_config, resolve_settings
+from support.outcome import Guarantee, Outcome
+from support.program_guarantees import PROGRAM_GUARANTEES
 from support.token_processes import Workers, redis_server, workers
 from support.token_service import RECIPE, TokenService
-
-
-class Outcome(NamedTuple):
-    """What was tried and what the service saw; `problems` is empty if the guarantee held."""
-
-    tried: str
-    logins: int
-    problems: list[str]
-
-
-Guarantee = Callable[[Path], Awaitable[Outcome]]
 
 
 def _settings(folder: Path, url: str, account: str = "ann") -> Settings:
@@ -255,13 +245,14 @@ GUARANTEES: dict[str, Guarantee] = {
         redis_paused,
         redis_emptied,
         refused_across_processes,
+        *PROGRAM_GUARANTEES,
     )
 }
 
 
 async def main(names: list[str]) -> int:
     """Try the guarantees of these names, or all, and print a table; return how many failed."""
-    print(f"{'tried':52}{'logins':>7}  result")
+    print(f"{'tried':56}{'logins':>7}{'refreshes':>10}  result")
     failed = 0
     for name in names or GUARANTEES:
         guarantee = GUARANTEES[name]
@@ -271,7 +262,9 @@ async def main(names: list[str]) -> int:
             result = "pass" if not outcome.problems else f"FAIL: {'; '.join(outcome.problems)}"
             failed += bool(outcome.problems)
             took = time.monotonic() - began
-            print(f"{outcome.tried:52}{outcome.logins:7}  {result} ({took:.1f} s)", flush=True)
+            refreshes = "" if outcome.refreshes is None else outcome.refreshes
+            seen = f"{outcome.tried:56}{outcome.logins:7}{refreshes:>10}"
+            print(f"{seen}  {result} ({took:.1f} s)", flush=True)
     return failed
 
 

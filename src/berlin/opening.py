@@ -119,6 +119,7 @@ class RecipeProvider(ChatProvider):
             settings.credentials,
             settings.timeouts,
             settings.tokens,
+            name=settings.name,
         )
         attempts = ATTEMPTS if max_retries is None else max_retries + 1
         self._composed = compose(self._http, settings)

@@ -144,9 +144,26 @@ async def test_a_chat_never_opens_a_browser(tmp_path: Path) -> None:
     """A chat without a login says which command to run, and asks nobody."""
     async with IdentityService() as service:
         async with provider(tmp_path, service.url, table(service), client_id="public") as berlin:
-            with pytest.raises(errors.MissingCredentialsError, match="run `berlin login`"):
+            with pytest.raises(errors.MissingCredentialsError, match="run `berlin login tested`"):
                 await berlin.ask("Hello")
         assert service.seen == []
+
+
+async def test_a_refused_refresh_token_is_used_once(tmp_path: Path) -> None:
+    """A session that the administrator ended is asked for once; the message names the command."""
+    async with (
+        IdentityService() as service,
+        provider(tmp_path, service.url, table(service), client_id="public") as berlin,
+    ):
+        await berlin.log_in(Browser())
+        service.expire_all()
+        service.refreshes.clear()
+        for _ in range(3):
+            with pytest.raises(errors.AuthenticationError, match="run `berlin login tested`"):
+                await berlin.ask("Hello")
+        await berlin.log_in(Browser())
+        assert (await berlin.ask("Hello")).text == "good"
+    assert service.kinds.count("refresh_token") == 1
 
 
 async def test_port_in_use(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ async def test_device_needs_a_person(tmp_path: Path) -> None:
     """A chat does not begin a device login by itself: it says what to run."""
     async with FlowService() as service:
         async with provider(tmp_path, service.url, DEVICE, client_id="client") as berlin:
-            with pytest.raises(errors.MissingCredentialsError, match="run `berlin login`"):
+            with pytest.raises(errors.MissingCredentialsError, match="run `berlin login tested`"):
                 await berlin.ask("Hello")
         assert service.seen == []
 

@@ -183,7 +183,7 @@ class OAuthService(FlowService):
         self.refreshes: set[str] = set()
         self.violations: list[str] = []
         self.kinds: list[str] = []
-        self._rotate, self._refresh, self._lifetime = rotate, refresh, lifetime
+        self._rotate, self._refresh, self.lifetime = rotate, refresh, lifetime
         self._spent: set[str] = set()
         self._good: set[str] = set()
         self._numbers = itertools.count(1)
@@ -199,8 +199,8 @@ class OAuthService(FlowService):
         number = next(self._numbers)
         document: dict[str, Any] = {"access_token": f"access-{number}", "token_type": "Bearer"}
         self._good.add(f"access-{number}")
-        if self._lifetime is not None:
-            document["expires_in"] = self._lifetime
+        if self.lifetime is not None:
+            document["expires_in"] = self.lifetime
         if self._rotate or (self._refresh and refresh_token is None):
             document["refresh_token"] = f"refresh-{number}"
             self.refreshes.add(f"refresh-{number}")

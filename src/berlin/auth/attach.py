@@ -11,8 +11,8 @@ import msgspec
 from berlin.auth.grant import check_token
 from berlin.auth.sigv4 import AwsKeys, sign
 from berlin.errors import ConfigurationError
-from berlin.language.functions import MADE, make_values
-from berlin.language.text import names_in, parse_text, render_text
+from berlin.language.values.functions import MADE, make_values
+from berlin.language.values.text import names_in, parse_text, render_text
 from berlin.types import HttpRequest, Secret
 
 _NAME = re.compile(r"[a-z0-9-]{1,64}")

@@ -13,6 +13,7 @@ from berlin.auth.access import AccessToken
 from berlin.auth.attach import Attach, attachments
 from berlin.auth.credentials import Credentials
 from berlin.auth.grant import Grant, check_token
+from berlin.auth.guidance import explain_missing, login_command, login_has_ended, needs_person
 from berlin.auth.tokens.source import TokenSource
 from berlin.errors import (
     AuthenticationError,
@@ -21,28 +22,14 @@ from berlin.errors import (
     MissingCredentialsError,
     ProtocolError,
 )
-from berlin.language.functions import MADE
 from berlin.language.step import SESSION_NAMES
+from berlin.language.values.functions import MADE
 from berlin.types import HttpRequest, HttpResponse, Secret, mask
 
 Send: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponse]]
 """Sends one request of a flow and gives the whole answer."""
 
-NEEDS_PERSON = "a person has to log in first: run `berlin login`"
 _TOKEN_ONLY = frozenset({"token"})
-
-_IN_WORDS = {
-    "account": "account",
-    "password": "password",
-    "api_key": "API key",
-    "client_id": "client id",
-    "client_secret": "client secret",
-    "refresh_token": "refresh token",
-    "private_key": "private key",
-    "assertion": "assertion (a signed token)",
-    "totp_seed": "seed of the one-time codes",
-    "code": "one-time code",
-}
 
 
 class DeviceCode(msgspec.Struct, frozen=True):
@@ -143,6 +130,7 @@ class Authenticator:
         rejected_statuses: the statuses that mean: the token is no longer good.
         variables: the environment variables in which the credentials may be, by name.
         url: the endpoint's URL, which a signature covers.
+        name: the provider's name in the configuration.
 
     Attributes:
         observe: called after each login, with `ok` or the code of the error.
@@ -157,9 +145,11 @@ class Authenticator:
         rejected_statuses: tuple[int, ...] = (401,),
         variables: Mapping[str, str] | None = None,
         url: str = "",
+        name: str = "",
     ) -> None:
         self._url = url
         self.source = source
+        self._log_in_by = login_command(name)
         self._variables = variables or {}
         self.rejected_statuses = rejected_statuses
         self._flow = flow
@@ -218,7 +208,7 @@ class Authenticator:
         """
         if self._flow is not None and self._flow.needs_person:
             if person is None:
-                raise MissingCredentialsError(NEEDS_PERSON)
+                raise MissingCredentialsError(needs_person(self._log_in_by))
             credentials = await self._fresh()
             grant = await self._flow.attend(credentials, send, person)
             await self.source.install(grant)
@@ -327,20 +317,37 @@ class Authenticator:
         return grant
 
     async def _renew_or_obtain(self, flow: Flow, refresh_token: Secret | None, send: Send) -> Grant:
+        refused: AuthenticationError | None = None
         if refresh_token is not None:
             credentials = await self._fresh()
             try:
                 grant = await flow.renew(credentials, refresh_token, send)
-            except AuthenticationError:
-                if self._missing(flow):
-                    raise
-                grant = None  # too old, or used before: a full login
-            if grant is not None:
-                return grant
+            except AuthenticationError as error:
+                refused = error  # too old, or used before: a full login
+            else:
+                if grant is not None:
+                    return grant
+        try:
+            return await self._obtain(flow, send)
+        except MissingCredentialsError:
+            if refused is None:
+                raise
+            # A refusal, and not something missing: that is remembered, so that no other process
+            # asks with this refresh token again.
+            refused.args = (login_has_ended(refused.message, self._log_in_by), *refused.args[1:])
+            raise refused from None
+
+    async def _obtain(self, flow: Flow, send: Send) -> Grant:
         missing = self._missing(flow)
         if missing:
-            raise MissingCredentialsError(_explain(missing, self._variables))
-        return await flow.obtain(await self._fresh(), send)
+            message = explain_missing(missing, self._variables, self._log_in_by)
+            raise MissingCredentialsError(message)
+        credentials = await self._fresh()
+        try:
+            return await flow.obtain(credentials, send)
+        except MissingCredentialsError as error:
+            error.args = (f"{error.message}: run {self._log_in_by}", *error.args[1:])
+            raise
 
     async def _fresh(self) -> Credentials:
         """Return the credentials as they are now, and remember what must not show."""
@@ -370,20 +377,3 @@ def _secret(value: str | Secret) -> Secret:
 
 def _ignore(result: str) -> None:
     """Nobody watches the logins."""
-
-
-def _explain(missing: list[str], known_variables: Mapping[str, str]) -> str:
-    if "code" in missing:
-        return "a person has to type a one-time code first: run `berlin login`"
-    words = " and ".join(_IN_WORDS[name] for name in missing)
-    arguments = ", ".join(f"{name}=…" for name in missing)
-    if all(name in known_variables for name in missing):
-        variables = ", ".join(known_variables[name] for name in missing)
-    else:
-        named = ", ".join(f"BERLIN_{name.upper()}" for name in missing)
-        variables = f"{named}, for the provider `berlin`"
-    ways = (
-        f"as arguments ({arguments}), in the environment ({variables}), in the configuration "
-        "file, or with `berlin login`"
-    )
-    return f"there is no {words} to log in with. Give it in one of four ways: {ways}"

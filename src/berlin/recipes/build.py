@@ -11,7 +11,7 @@ from berlin._version import __version__
 from berlin.auth.contract import Authenticator
 from berlin.auth.credentials import Credentials
 from berlin.auth.tokens.shared import SharedTokens
-from berlin.auth.tokens.source import shared_source
+from berlin.auth.tokens.sources import shared_source
 from berlin.auth.tokens.store import TokenKey
 from berlin.providers.http import HttpProvider
 from berlin.recipes.recipe import Recipe
@@ -28,6 +28,7 @@ def build_provider(
     timeouts: Timeouts,
     shared: SharedTokens | None = None,
     record: Callable[[Sender], Sender] = lambda sender: sender,
+    name: str = "",
 ) -> tuple[HttpProvider, Authenticator]:
     """Return the provider that a recipe describes, and its authentication.
 
@@ -40,6 +41,7 @@ def build_provider(
         timeouts: the limits of requests that bring none.
         shared: where tokens are kept besides this process.
         record: puts something around what sends the requests.
+        name: the provider's name in the configuration, for messages.
     """
     chat = recipe.format()
     key = TokenKey(
@@ -62,6 +64,7 @@ def build_provider(
         described.rejected_statuses,
         recipe.environment,
         endpoint.url,
+        name,
     )
     transport = record(Transport(endpoint, USER_AGENT))
     return HttpProvider(recipe.name, transport, auth, chat, timeouts), auth

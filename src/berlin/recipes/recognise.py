@@ -13,7 +13,7 @@ from urllib.parse import urljoin, urlsplit
 import msgspec
 
 from berlin.errors import BerlinError, ConfigurationError
-from berlin.language.recognise import RecogniseMap
+from berlin.language.tables.recognise import RecogniseMap
 from berlin.recipes.build import USER_AGENT
 from berlin.recipes.recipe import Recipe, load_recipe, recipe_names
 from berlin.transport import Transport

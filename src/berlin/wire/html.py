@@ -24,7 +24,7 @@ _PAGE = re.compile(rb"\s*+<(?:!doctype\s+html|html|head|body)[\s>]", re.IGNORECA
 
 
 def is_page(body: bytes) -> bool:
-    """Tell whether a body begins as a web page does."""
+    """Return whether a body begins as a web page does."""
     return _PAGE.match(body.removeprefix(b"\xef\xbb\xbf")[:1024]) is not None
 
 

@@ -58,12 +58,12 @@ def parse_pointer(text: str) -> tuple[str, ...]:
 
 
 def is_special(pointer: tuple[str, ...]) -> bool:
-    """Tell whether a pointer has a segment that means more than its name."""
+    """Return whether a pointer has a segment that means more than its name."""
     return any(segment == "*" or segment.startswith("?") for segment in pointer)
 
 
 def is_index(segment: str) -> bool:
-    """Tell whether a segment can be the number of an item."""
+    """Return whether a segment can be the number of an item."""
     return _INDEX.fullmatch(segment) is not None
 
 

@@ -20,12 +20,12 @@ from berlin.errors import (
     RateLimitError,
     RequestRejectedError,
     ServiceError,
-    error_class_for_status,
 )
 from berlin.wire.error_words import STATUS_OF, class_of_words
 from berlin.wire.json import DECODE_ERRORS, encode_body
 from berlin.wire.pointer import first_at
 from berlin.wire.snippet import snippet
+from berlin.wire.status_class import error_class_for_status
 
 LONGEST_RETRY_AFTER_S = 86_400.0
 
@@ -151,7 +151,7 @@ _MESSAGES = ("message", "detail", "msg")
 
 
 def is_error_status(code: int | str) -> bool:
-    """Tell whether a code is an HTTP status from 400 to 599."""
+    """Return whether a code is an HTTP status from 400 to 599."""
     return re.fullmatch("[45][0-9]{2}", str(code)) is not None
 
 

@@ -22,8 +22,8 @@ from berlin.errors import (
     MissingCredentialsError,
     ProtocolError,
 )
-from berlin.language.functions import make_values, totp
 from berlin.language.step import SESSION_NAMES, CompiledStep, Let, Step, compile_steps, read_object
+from berlin.language.values.functions import make_values, totp
 from berlin.types import HttpRequest, HttpResponse, Secret
 from berlin.wire.pointer import first_at, parse_pointer
 from berlin.wire.snippet import snippet
@@ -74,7 +74,7 @@ class LoginFlow:
     """The flow that a `LoginMap` describes.
 
     Raises:
-        ConfigurationError: if the description cannot be right.
+        ConfigurationError: if the description is invalid.
     """
 
     asks = True

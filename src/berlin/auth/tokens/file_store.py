@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import logging
 import os
@@ -10,7 +11,12 @@ import time
 from pathlib import Path
 from typing import IO
 
-from berlin.auth.tokens.private_file import load_private, make_private_folder, save_private
+from berlin.auth.tokens.private_file import (
+    load_private,
+    make_private_folder,
+    overwrite_private,
+    save_private,
+)
 from berlin.auth.tokens.store import Lease, Record, Sealer, TokenKey
 
 # The holder of a lock shows every other second that it runs; one that was stopped does not.
@@ -18,6 +24,8 @@ STALE_S = 6.0
 SECOND_LOOK_S = 0.05
 
 _log = logging.getLogger("berlin.auth")
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class FileStore:
@@ -41,8 +49,19 @@ class FileStore:
         return record if record is not None and record.belongs_to(key) else None
 
     def save(self, key: TokenKey, record: Record, lease: Lease | None) -> None:
-        """Store a record in one step: the file is the old or the new one, never torn."""
-        save_private(self._path(key, "json"), self._sealer.seal(record))
+        """Store a record in one step: the file is the old or the new one, never torn.
+
+        On a full disk it is written over the old one, which needs no more space: a refresh token
+        that was used must not stay, for the next process would use it again, and a service that
+        rotates them then ends the session.
+        """
+        path, data = self._path(key, "json"), self._sealer.seal(record)
+        try:
+            save_private(path, data)
+        except OSError as error:
+            if error.errno not in _FULL or not path.exists():
+                raise
+            overwrite_private(path, data)
 
     def entries(self) -> list[Record]:
         """Return all that is stored."""

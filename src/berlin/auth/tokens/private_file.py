@@ -33,6 +33,25 @@ def save_private(path: Path, data: bytes) -> None:
         raise
 
 
+def overwrite_private(path: Path, data: bytes) -> None:
+    """Write over a private file where it is, for a disk without space for a second one.
+
+    Raises:
+        OSError: if that does not work either; then the file is gone.
+    """
+    flags = os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        with os.fdopen(os.open(path, flags), "wb", buffering=0) as file:
+            rest = memoryview(data)
+            while rest:  # a disk that is all full takes a part, and then raises
+                rest = rest[file.write(rest) or 0 :]
+            file.truncate()
+            os.fsync(file.fileno())
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
 def make_private_folder(folder: Path) -> None:
     """Make a folder with mode 0700, and those above it that are missing.
 

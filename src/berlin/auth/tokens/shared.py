@@ -54,7 +54,7 @@ class SharedTokens:
         return self._on_failure == "error"
 
     async def works(self) -> bool:
-        """Tell whether there can be tokens now: the store answers, or it is not needed."""
+        """Return whether there can be tokens now: the store answers, or it is not needed."""
         try:
             await self.load(TokenKey("", "", "", ""))
         except BerlinError:

@@ -44,7 +44,6 @@ LONGEST_RENEW_AHEAD_S = 300.0
 RENEW_AGAIN_S = 5.0
 # So long a request waits for the renewal of a token that is still good.
 RENEW_PATIENCE_S = 2.0
-MAX_SOURCES = 1024
 # A shorter value of a login, such as a user's number, would be masked in every other word.
 LONG_CHARS = 12
 
@@ -312,6 +311,7 @@ class TokenSource:
             elif isinstance(outcome, AuthenticationError):
                 wait = outcome.retry_after or _refusal_time(self._refusals)
                 self._refusals += 1
+                self._refresh_token = None  # it was tried first, and is no longer good
                 self._refusal, self._refused_until = outcome, self._clock() + wait
         login.outcome.set_result(outcome)
 
@@ -384,24 +384,9 @@ _SOURCES: weakref.WeakSet[TokenSource] = weakref.WeakSet()
 
 
 def _after_fork_in_child() -> None:
-    global _SHARED_LOCK
-    _SHARED_LOCK = threading.Lock()
     for source in list(_SOURCES):
         source._after_fork()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
-
-_SHARED: dict[tuple[TokenKey, SharedTokens | None], TokenSource] = {}
-_SHARED_LOCK = threading.Lock()
-
-
-def shared_source(key: TokenKey, shared: SharedTokens | None = None) -> TokenSource:
-    """Return this process's one source for a key."""
-    with _SHARED_LOCK:
-        source = _SHARED.pop((key, shared), None) or TokenSource(key, shared)
-        _SHARED[key, shared] = source  # at the end, so that the least used stand first
-        while len(_SHARED) > MAX_SOURCES:
-            del _SHARED[next(iter(_SHARED))]
-        return source

@@ -34,9 +34,9 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         version: of this format.
-        recipe: name of the recipe, for people.
-        url: base URL, for people.
-        account: the account, for people.
+        recipe: name of the recipe, for display.
+        url: base URL, for display.
+        account: the account, for display.
         token: the token; `None` if there is none at present.
         issued_at: when it came, in seconds since 1970.
         expires_at: until when it is good, in seconds since 1970.

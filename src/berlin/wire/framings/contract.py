@@ -70,7 +70,7 @@ class Framing(Protocol):
     Attributes:
         name: its name in a recipe.
         content_type: of an answer.
-        in_words: what it looks like, for people.
+        in_words: what it looks like, for display.
         keep_alive: bytes that mean nothing; `b""` where there are none.
         is_plain: whether a piece of text looks the same wherever it comes: the bytes around it can
             be made once.

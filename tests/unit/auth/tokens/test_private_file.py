@@ -12,7 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from berlin.auth.tokens.private_file import MAX_PRIVATE_BYTES, load_private, save_private
+from berlin.auth.tokens.private_file import (
+    MAX_PRIVATE_BYTES,
+    load_private,
+    overwrite_private,
+    save_private,
+)
 
 
 @pytest.fixture
@@ -186,3 +191,23 @@ def test_t24_kill_in_mid_write_never_tears(tmp_path: Path) -> None:
             time.sleep(delay)
             process.kill()
         assert load_private(path) in good
+
+
+def test_written_over_where_it_is(tmp_path: Path) -> None:
+    """On a full disk a file is written over: it holds the new bytes only, and stays private."""
+    path = tmp_path / "private"
+    save_private(path, b"a long record of before")
+    number = path.stat().st_ino
+    overwrite_private(path, b"a short one")
+    assert load_private(path) == b"a short one"
+    assert path.stat().st_ino == number
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_nothing_is_left_of_what_cannot_be_written_over(tmp_path: Path) -> None:
+    """A file that cannot be written over is removed: what was in it must not be used again."""
+    path = tmp_path / "private"
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        overwrite_private(path, b"x")
+    assert not path.is_symlink()

@@ -13,7 +13,7 @@ from berlin.auth.flows.oauth2.sign import sign
 from berlin.auth.flows.oauth2.table import OAuth2Map
 from berlin.auth.grant import Grant, parse_grant
 from berlin.errors import ProtocolError, ServiceUnavailableError
-from berlin.language.form import encode_form
+from berlin.language.values.form import encode_form
 from berlin.types import HttpRequest, HttpResponse, Secret
 
 JWT_ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from berlin.auth.contract import NEEDS_PERSON, Person, Send
+from berlin.auth.contract import Person, Send
 from berlin.auth.credentials import Credentials
 from berlin.auth.flows.oauth2.browser import log_in_by_browser
 from berlin.auth.flows.oauth2.device import ask_for_code, wait_for_person
@@ -54,7 +54,7 @@ class OAuth2Flow:
         values = credentials.values()
         match self._map.grant:
             case "device_code" | "authorization_code":
-                raise MissingCredentialsError(NEEDS_PERSON)
+                raise MissingCredentialsError("a person has to log in first")
             case "refresh_token":
                 return await self.renew(credentials, credentials.refresh_token, send)
             case "client_credentials":

@@ -1,0 +1,57 @@
+"""What a user has to do when there is nothing to log in with, or a login has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_IN_WORDS = {
+    "account": "account",
+    "password": "password",
+    "api_key": "API key",
+    "client_id": "client id",
+    "client_secret": "client secret",
+    "refresh_token": "refresh token",
+    "private_key": "private key",
+    "assertion": "assertion (a signed token)",
+    "totp_seed": "seed of the one-time codes",
+    "code": "one-time code",
+}
+
+
+def login_command(name: str) -> str:
+    """Return the command that logs in; `berlin` is the provider that needs no name."""
+    return "`berlin login`" if name in ("", "berlin") else f"`berlin login {name}`"
+
+
+def needs_person(command: str) -> str:
+    """Return the message for a login that only a person can do."""
+    return f"a person has to log in first: run {command}"
+
+
+def login_has_ended(said: str, command: str) -> str:
+    """Return the message for a refresh token that the service refused."""
+    return f"the login has ended, since its refresh token was refused ({said}): run {command}"
+
+
+def explain_missing(missing: list[str], known_variables: Mapping[str, str], command: str) -> str:
+    """Return the message for credentials that were not given.
+
+    Args:
+        missing: their names.
+        known_variables: the environment variables in which they may be, by name.
+        command: the command that logs in.
+    """
+    if "code" in missing:
+        return f"a person has to type a one-time code first: run {command}"
+    words = " and ".join(_IN_WORDS[name] for name in missing)
+    arguments = ", ".join(f"{name}=…" for name in missing)
+    if all(name in known_variables for name in missing):
+        variables = ", ".join(known_variables[name] for name in missing)
+    else:
+        named = ", ".join(f"BERLIN_{name.upper()}" for name in missing)
+        variables = f"{named}, for the provider `berlin`"
+    ways = (
+        f"as arguments ({arguments}), in the environment ({variables}), in the configuration "
+        f"file, or with {command}"
+    )
+    return f"there is no {words} to log in with. Give it in one of four ways: {ways}"
