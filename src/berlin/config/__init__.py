@@ -4,6 +4,7 @@ Only this package and the command line read the environment.
 """
 
 from berlin.config.credentials import login_store
+from berlin.config.load import load_config
 from berlin.config.names import Names, Target, find_model
 from berlin.config.paths import config_path, data_path
 from berlin.config.providers import (
@@ -26,7 +27,6 @@ from berlin.config.schema import (
     ResponsesConfig,
     ServerConfig,
     TokensConfig,
-    load_config,
 )
 from berlin.config.tokens import open_store, open_tokens
 

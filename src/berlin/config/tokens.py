@@ -15,8 +15,8 @@ from berlin.config.schema import Reference, TokensConfig
 from berlin.errors import ConfigurationError
 from berlin.types import Secret
 
-# One for each setting and folder, so that all providers of a process share what it knows of a
-# store: that it failed a moment ago, for one.
+# One for each setting and folder, so that all providers of a process share the state of a
+# store: that it failed a moment ago, for example.
 _OPEN: dict[tuple[str, Secret | None, str, Path], SharedTokens] = {}
 
 

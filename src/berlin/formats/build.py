@@ -8,7 +8,7 @@ from berlin.formats.contract import Format
 from berlin.formats.described.around import AroundFormat, needs_more
 from berlin.formats.described.format import MappedFormat
 from berlin.formats.habits import Habits
-from berlin.language.chat import ChatMap
+from berlin.language.tables.chat import ChatMap
 
 
 def build_format(

@@ -7,7 +7,7 @@ import string
 
 import msgspec
 
-from berlin.language.chat import StreamMode
+from berlin.language.tables.chat import StreamMode
 
 
 class Habits(msgspec.Struct, frozen=True):

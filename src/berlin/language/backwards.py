@@ -11,9 +11,9 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from berlin.errors import InvalidRequestError
-from berlin.language.form import decode_form
 from berlin.language.step import Step
-from berlin.language.text import Value, parse_text
+from berlin.language.values.form import decode_form
+from berlin.language.values.text import Value, parse_text
 from berlin.wire.json import DECODE_ERRORS
 
 _NO_BODY_AT_ALL = 1000

@@ -13,11 +13,11 @@ from urllib.parse import quote
 import msgspec
 
 from berlin.errors import ConfigurationError, InvalidRequestError, ProtocolError
-from berlin.language.form import FORM, decode_form, encode_form, encode_multipart
-from berlin.language.functions import MADE
-from berlin.language.place import Answer, Place
-from berlin.language.template import Template
-from berlin.language.text import Call, Value, as_text, parse_text, render_text
+from berlin.language.values.form import FORM, decode_form, encode_form, encode_multipart
+from berlin.language.values.functions import MADE
+from berlin.language.values.place import Answer, Place
+from berlin.language.values.template import Template
+from berlin.language.values.text import Call, Value, as_text, parse_text, render_text
 from berlin.types import HttpRequest, HttpResponse, Secret, fits_header
 from berlin.wire.json import DECODE_ERRORS, decode_request_object, encode_body
 from berlin.wire.pointer import get_at, parse_pointer, set_at

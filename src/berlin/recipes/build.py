@@ -11,7 +11,7 @@ from berlin._version import __version__
 from berlin.auth.contract import Authenticator
 from berlin.auth.credentials import Credentials
 from berlin.auth.tokens.shared import SharedTokens
-from berlin.auth.tokens.source import shared_source
+from berlin.auth.tokens.sources import shared_source
 from berlin.auth.tokens.store import TokenKey
 from berlin.providers.http import HttpProvider
 from berlin.recipes.recipe import Recipe

@@ -19,14 +19,14 @@ from berlin.auth.grant import UNTAKEN
 from berlin.errors import ConfigurationError
 from berlin.formats.build import build_format
 from berlin.formats.contract import Format
-from berlin.language.chat import ChatMap
-from berlin.language.embeddings import EmbeddingsMap
-from berlin.language.keeping import KeepingMap
-from berlin.language.models import FetchMap
-from berlin.language.recognise import RecogniseMap
 from berlin.language.step import SESSION_NAMES
+from berlin.language.tables.chat import ChatMap
+from berlin.language.tables.embeddings import EmbeddingsMap
+from berlin.language.tables.keeping import KeepingMap
+from berlin.language.tables.models import FetchMap
+from berlin.language.tables.recognise import RecogniseMap
+from berlin.language.tables.tool_prompt import ToolPrompt, ToolsMode
 from berlin.language.toml import find_line, parse_toml
-from berlin.language.tool_prompt import ToolPrompt, ToolsMode
 from berlin.types import Endpoint, Timeouts, nearest
 
 SCHEMA = 1

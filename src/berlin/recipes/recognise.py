@@ -13,7 +13,7 @@ from urllib.parse import urljoin, urlsplit
 import msgspec
 
 from berlin.errors import BerlinError, ConfigurationError
-from berlin.language.recognise import RecogniseMap
+from berlin.language.tables.recognise import RecogniseMap
 from berlin.recipes.build import USER_AGENT
 from berlin.recipes.recipe import Recipe, load_recipe, recipe_names
 from berlin.transport import Transport
@@ -45,7 +45,7 @@ class Findings(msgspec.Struct, frozen=True):
 
     Attributes:
         services: the recipes whose service was identified; more than one leaves the choice open.
-        dialects: the recipes whose dialect is spoken there, if no service was identified.
+        dialects: the recipes whose dialect is spoken there.
         seen: what the root answers, in words.
     """
 

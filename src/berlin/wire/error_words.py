@@ -13,8 +13,8 @@ from berlin.errors import (
     RequestRejectedError,
     ServiceUnavailableError,
     UpstreamTimeoutError,
-    error_class_for_status,
 )
+from berlin.wire.status_class import error_class_for_status
 
 _QUOTA = (
     *("insufficient_quota", "quota_exceeded", "billing_hard_limit_reached", "billing_error"),

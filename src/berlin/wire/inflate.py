@@ -82,7 +82,7 @@ class Inflater:
 
 
 def _deflate_bits(head: bytes) -> int:
-    # "deflate" is the zlib format (RFC 9110), but some servers send it bare: RFC 1950 tells
-    # them apart by the header's check.
+    # "deflate" is the zlib format (RFC 9110), but some servers send it bare: the header check
+    # of RFC 1950 distinguishes them.
     is_zlib = head[0] & 0x0F == 8 and (head[0] << 8 | head[1]) % 31 == 0
     return 15 if is_zlib else -15

@@ -20,12 +20,12 @@ from berlin.errors import (
     RateLimitError,
     RequestRejectedError,
     ServiceError,
-    error_class_for_status,
 )
 from berlin.wire.error_words import STATUS_OF, class_of_words
 from berlin.wire.json import DECODE_ERRORS, encode_body
 from berlin.wire.pointer import first_at
 from berlin.wire.snippet import snippet
+from berlin.wire.status_class import error_class_for_status
 
 LONGEST_RETRY_AFTER_S = 86_400.0
 

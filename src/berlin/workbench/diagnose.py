@@ -13,7 +13,7 @@ from berlin.errors import (
     ProxyError,
     TLSError,
 )
-from berlin.language.place import Place
+from berlin.language.values.place import Place
 from berlin.recipes.recipe import Recipe
 from berlin.types import HttpResponse
 from berlin.wire.framings import recognise

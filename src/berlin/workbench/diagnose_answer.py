@@ -13,7 +13,7 @@ from berlin.errors import (
     TruncatedStreamError,
     UpstreamTimeoutError,
 )
-from berlin.language.stream import StreamMap
+from berlin.language.tables.stream import StreamMap
 from berlin.recipes.recipe import Recipe
 from berlin.types import HttpResponse
 from berlin.wire.framings import FRAMINGS, recognise

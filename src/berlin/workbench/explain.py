@@ -13,10 +13,10 @@ from berlin.auth.flows.login import LoginMap
 from berlin.auth.flows.oauth2 import OAuth2Map
 from berlin.auth.flows.static import ApiKeyMap, AwsMap, BasicMap, NoneMap
 from berlin.formats.contract import Exchange, SessionFormat
-from berlin.language.place import Place
-from berlin.language.socket import SocketMap
 from berlin.language.step import CompiledStep, Step
-from berlin.language.stream import StreamMap
+from berlin.language.tables.socket import SocketMap
+from berlin.language.tables.stream import StreamMap
+from berlin.language.values.place import Place
 from berlin.recipes.recipe import Recipe
 from berlin.types import ChatRequest, HttpRequest, Message, Secret
 from berlin.types.socket import SocketDialog

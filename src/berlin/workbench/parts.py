@@ -10,9 +10,9 @@ import msgspec
 
 from berlin.auth.flows.login import LoginMap
 from berlin.auth.flows.oauth2 import OAuth2Map
-from berlin.language.chat import FormatName
 from berlin.language.step import Step
-from berlin.language.stream import StreamMap
+from berlin.language.tables.chat import FormatName
+from berlin.language.tables.stream import StreamMap
 from berlin.recipes.recipe import Recipe
 from berlin.types import ChatRequest, HttpRequest, HttpResponse, Message
 from berlin.wire.json import DECODE_ERRORS

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from berlin.errors import ProtocolError
-from berlin.language.stream import StreamMap
+from berlin.language.tables.stream import StreamMap
 from berlin.wire.framings import FRAMINGS, FramingName, Looks
 from berlin.wire.json import DECODE_ERRORS
 from berlin.wire.pointer import MISSING, get_at, parse_pointer

@@ -12,8 +12,8 @@ import msgspec
 from berlin.auth.contract import Authenticator, Person
 from berlin.auth.credentials import Credentials
 from berlin.errors import BerlinError
-from berlin.language.place import Place
 from berlin.language.secrets_scan import find_marked, looks_secret, names_secret
+from berlin.language.values.place import Place
 from berlin.providers.http import HttpProvider
 from berlin.recipes.build import build_provider
 from berlin.recipes.recipe import Recipe

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from berlin.language.secrets_scan import looks_secret
-from berlin.language.stream import StreamMap
+from berlin.language.tables.stream import StreamMap
 from berlin.recipes.recipe import Recipe
 from berlin.types import Secret, mask
 from berlin.types.masking import CUT

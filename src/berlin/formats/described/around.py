@@ -16,10 +16,10 @@ from berlin.formats.contract import (
     Format,
 )
 from berlin.formats.described.plan import ChatPlan
-from berlin.language.chat import ChatMap
-from berlin.language.conversation import NAMES
-from berlin.language.template import ABSENT, Template
-from berlin.language.text import parse_text
+from berlin.language.tables.chat import ChatMap
+from berlin.language.tables.conversation import NAMES
+from berlin.language.values.template import ABSENT, Template
+from berlin.language.values.text import parse_text
 from berlin.types import ChatRequest, ChatResponse, HttpRequest
 from berlin.wire.json import encode_body
 

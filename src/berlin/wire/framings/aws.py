@@ -53,7 +53,7 @@ class AwsFramer:
         return documents
 
     def finish(self) -> list[bytes]:
-        """Raise an error if a message was cut; see `Framer`."""
+        """Return broken JSON if a message was cut, so that decoding fails; see `Framer`."""
         return [b"{"] if self._held else []
 
 

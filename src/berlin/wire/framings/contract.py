@@ -12,7 +12,7 @@ MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 BOM = b"\xef\xbb\xbf"
 
 NOT_UTF8 = b"not UTF-8"
-"""Replaces bytes that are not UTF-8; not JSON, so a decoder delivers what came before and then fails."""
+"""Replaces bytes that are not UTF-8; as it is not JSON, decoding fails after what came before."""
 
 
 class Framer(Protocol):
@@ -68,7 +68,7 @@ class Framing(Protocol):
 
     Attributes:
         name: its name in a recipe.
-        content_type: the content type of an answer.
+        content_type: the content type the content type of an answer.
         in_words: what it looks like, for display.
         keep_alive: bytes that have no meaning; `b""` if there are none.
         is_plain: whether text is written the same way at any position, so that the bytes around it

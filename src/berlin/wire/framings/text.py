@@ -23,7 +23,7 @@ class TextFramer:
         return self._document(data, final=False)
 
     def finish(self) -> list[bytes]:
-        """Raise an error if a character was cut; see `Framer`."""
+        """Return `NOT_UTF8` if a character was cut; see `Framer`."""
         return self._document(b"", final=True)
 
     def _document(self, data: bytes, *, final: bool) -> list[bytes]:

@@ -10,7 +10,7 @@ import msgspec
 
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.formats.described.decoder import MappedDecoder
-from berlin.language.stream import CompiledStream, StreamMap
+from berlin.language.tables.stream import CompiledStream, StreamMap
 from berlin.types import ChatResponse
 from berlin.types.accumulate import Accumulator
 from berlin.workbench.draft.documents import Pieces, cut_answer

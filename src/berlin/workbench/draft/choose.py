@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from berlin.errors import BerlinError, ConfigurationError
-from berlin.workbench.draft.captured import Captured, Exchange
 from berlin.workbench.draft.documents import cut_answer
 from berlin.workbench.draft.leaves import leaves
 from berlin.workbench.draft.login import guess_login
 from berlin.workbench.draft.request import find_prompt
+from berlin.workbench.draft.sources.captured import Captured, Exchange
 
 
 def choose_chat(exchanges: list[Exchange], prompt: str | None) -> int:

@@ -11,8 +11,8 @@ import msgspec
 
 from berlin.language.secrets_scan import looks_secret
 from berlin.wire.html import field_with, is_page, meta_with
-from berlin.workbench.draft.captured import Captured, Exchange
 from berlin.workbench.draft.leaves import leaves, pointer
+from berlin.workbench.draft.sources.captured import Captured, Exchange
 
 LEAST_CHARS = 6
 CSRF = re.compile(r".*(csrf|xsrf).*", re.IGNORECASE)

@@ -9,10 +9,10 @@ import msgspec
 from berlin.errors import BerlinError
 from berlin.formats.build import build_format
 from berlin.formats.contract import Format
-from berlin.language.chat import ChatMap, FormatName
+from berlin.language.tables.chat import ChatMap, FormatName
 from berlin.types import ChatRequest, ChatResponse
 from berlin.types.accumulate import Accumulator
-from berlin.workbench.draft.captured import Exchange
+from berlin.workbench.draft.sources.captured import Exchange
 
 _NAMES: tuple[FormatName, ...] = (
     "openai-chat",

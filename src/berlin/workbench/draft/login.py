@@ -10,9 +10,7 @@ import msgspec
 
 from berlin.errors import ConfigurationError
 from berlin.language.secrets_scan import looks_secret
-from berlin.workbench.draft.captured import Captured, Exchange
 from berlin.workbench.draft.follow import find_source, given_headers, given_members
-from berlin.workbench.draft.headers import LEFT_OUT, kept_headers
 from berlin.workbench.draft.leaves import (
     DROP,
     GUESS,
@@ -22,6 +20,8 @@ from berlin.workbench.draft.leaves import (
     leaves,
     pointer,
 )
+from berlin.workbench.draft.sources.captured import Captured, Exchange
+from berlin.workbench.draft.sources.headers import LEFT_OUT, kept_headers
 
 LEAST_TOKEN_CHARS = 6
 

@@ -10,8 +10,6 @@ import msgspec
 
 from berlin.errors import ConfigurationError
 from berlin.language.secrets_scan import looks_secret
-from berlin.workbench.draft.captured import Captured
-from berlin.workbench.draft.headers import LEFT_OUT, kept_headers
 from berlin.workbench.draft.leaves import (
     DROP,
     GUESS,
@@ -22,6 +20,8 @@ from berlin.workbench.draft.leaves import (
     pointer,
 )
 from berlin.workbench.draft.message_list import MessageList, find_message_list, last_user_text
+from berlin.workbench.draft.sources.captured import Captured
+from berlin.workbench.draft.sources.headers import LEFT_OUT, kept_headers
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PLACEHOLDER_LIKE = re.compile(r"\{[a-z0-9_]+\}")

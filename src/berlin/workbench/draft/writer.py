@@ -12,13 +12,13 @@ from berlin.errors import ConfigurationError
 from berlin.language.secrets_scan import find_secrets
 from berlin.recipes.recipe import SCHEMA, parse_recipe
 from berlin.workbench.draft.answer import guess_answer
-from berlin.workbench.draft.captured import Captured, Exchange
 from berlin.workbench.draft.follow import find_source, given_headers, held_secrets
-from berlin.workbench.draft.headers import kept_headers
 from berlin.workbench.draft.known import find_known
 from berlin.workbench.draft.leaves import last_name, leaves, pointer
 from berlin.workbench.draft.login import LoginGuess, guess_key, guess_login
 from berlin.workbench.draft.request import find_prompt, guess_request
+from berlin.workbench.draft.sources.captured import Captured, Exchange
+from berlin.workbench.draft.sources.headers import kept_headers
 from berlin.workbench.draft.toml_writer import write_toml
 
 LEAST_ID_CHARS = 6

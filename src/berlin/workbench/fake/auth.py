@@ -16,8 +16,8 @@ from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
 from berlin.auth.sigv4 import AwsKeys, authorization, canonical_query
 from berlin.errors import KeyRefusedError
 from berlin.language.backwards import Received, StepReader, read_text
-from berlin.language.place import Place
 from berlin.language.step import CompiledStep, Step, compile_steps
+from berlin.language.values.place import Place
 from berlin.recipes.recipe import Recipe
 from berlin.types import HttpResponse, Secret
 from berlin.workbench.fake.handed_out import HandedOut

@@ -15,10 +15,10 @@ from berlin.formats.contract import ClientCall, Format
 from berlin.formats.described.around import AroundFormat
 from berlin.formats.described.format import MappedFormat
 from berlin.language.backwards import Received, StepReader
-from berlin.language.conversation import ConversationMap
-from berlin.language.socket import SocketMap
 from berlin.language.step import Step
-from berlin.language.stream import CompiledStream, StreamMap
+from berlin.language.tables.conversation import ConversationMap
+from berlin.language.tables.socket import SocketMap
+from berlin.language.tables.stream import CompiledStream, StreamMap
 from berlin.providers.contract import Provider
 from berlin.recipes.recipe import Recipe
 from berlin.types import Accumulator, ChatRequest, Finished, Message, StreamEvent, TextDelta

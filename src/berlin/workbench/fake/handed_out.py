@@ -10,7 +10,7 @@ from typing import Any
 from berlin.auth.credentials import NAMES, Credentials
 from berlin.errors import InvalidRequestError, KeyRefusedError
 from berlin.gateway.refusals import HttpFault
-from berlin.language.functions import MADE
+from berlin.language.values.functions import MADE
 
 # Values that a client may leave out, and values it may choose.
 _OPTIONAL = frozenset({"conversation_id", "parent_id", "system", "user"})

@@ -10,8 +10,8 @@ from urllib.parse import unquote_plus
 
 from berlin.auth.flows.oauth2 import DEVICE_GRANT, OAuth2Map
 from berlin.language.backwards import Received, StepReader
-from berlin.language.form import decode_form
 from berlin.language.step import Step
+from berlin.language.values.form import decode_form
 from berlin.recipes.recipe import Recipe
 from berlin.types import HttpResponse
 from berlin.wire.json import encode_body

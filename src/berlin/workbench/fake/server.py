@@ -16,8 +16,8 @@ from berlin.gateway.body import MAX_BODY_BYTES
 from berlin.gateway.face import Handler
 from berlin.gateway.refusals import HttpFault, from_http, headers_of
 from berlin.language.backwards import Received, StepReader
-from berlin.language.models import FetchMap
 from berlin.language.step import Step
+from berlin.language.tables.models import FetchMap
 from berlin.providers.contract import Provider
 from berlin.recipes.recipe import Recipe
 from berlin.types import HttpResponse, Secret, is_loopback

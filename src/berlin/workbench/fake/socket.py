@@ -10,8 +10,8 @@ import msgspec
 from aiohttp import WSMsgType, web
 
 from berlin.errors import ConnectionLostError, InvalidRequestError
-from berlin.language.socket import SocketMap
-from berlin.language.template import Template
+from berlin.language.tables.socket import SocketMap
+from berlin.language.values.template import Template
 from berlin.wire.pointer import parse_pointer, set_at
 from berlin.wire.sockets import SUBPROTOCOLS, ProtocolName
 from berlin.wire.sockets.contract import decode_json, encode_json

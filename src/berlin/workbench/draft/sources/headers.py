@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from berlin.language.secrets_scan import looks_secret
-from berlin.workbench.draft.captured import Captured
+from berlin.workbench.draft.sources.captured import Captured
 
 MAX_HEADER_CHARS = 200
 

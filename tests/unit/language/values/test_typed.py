@@ -9,7 +9,7 @@ import pytest
 from msgspec import UNSET
 
 from berlin.errors import ConfigurationError
-from berlin.language.typed import CompiledDocument
+from berlin.language.values.typed import CompiledDocument
 from berlin.wire.pointer import parse_pointer
 
 

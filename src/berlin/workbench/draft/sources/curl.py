@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from urllib.parse import quote_plus
 
 from berlin.errors import ConfigurationError
-from berlin.workbench.draft.captured import Captured
-from berlin.workbench.draft.shell_words import split_words
+from berlin.workbench.draft.sources.captured import Captured
+from berlin.workbench.draft.sources.shell_words import split_words
 
 _LONG = {
     "request": "X",

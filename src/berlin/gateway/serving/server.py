@@ -14,7 +14,7 @@ from berlin.errors import ConfigurationError
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.app import build_app
 from berlin.gateway.chat import Gateway
-from berlin.gateway.connection import HEADER_TIMEOUT_S, MAX_CONNECTIONS, open_runner
+from berlin.gateway.serving.connection import HEADER_TIMEOUT_S, MAX_CONNECTIONS, open_runner
 
 # After the error event, for the last bytes to leave.
 LAST_WORDS_S = 1.0

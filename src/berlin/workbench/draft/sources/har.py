@@ -9,7 +9,7 @@ import msgspec
 
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.wire.json import DECODE_ERRORS
-from berlin.workbench.draft.captured import Captured, Exchange
+from berlin.workbench.draft.sources.captured import Captured, Exchange
 
 
 class _Pair(msgspec.Struct):

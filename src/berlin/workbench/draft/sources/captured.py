@@ -9,7 +9,7 @@ import msgspec
 
 from berlin.errors import ConfigurationError, InvalidRequestError
 from berlin.language.backwards import decode_multipart
-from berlin.language.form import decode_form
+from berlin.language.values.form import decode_form
 from berlin.wire.json import DECODE_ERRORS
 
 

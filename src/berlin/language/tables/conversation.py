@@ -8,7 +8,7 @@ import msgspec
 
 from berlin.errors import ConfigurationError, InvalidRequestError
 from berlin.language.prompt import Shape, flatten_messages, text_of
-from berlin.language.template import ABSENT, Template
+from berlin.language.values.template import ABSENT, Template
 from berlin.types import ChatRequest, Message, Role
 from berlin.types.messages import ROLES
 

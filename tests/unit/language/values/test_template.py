@@ -9,7 +9,7 @@ import pytest
 
 from berlin.errors import ConfigurationError, InvalidRequestError
 from berlin.language.step import CompiledStep, Step
-from berlin.language.template import Template
+from berlin.language.values.template import Template
 from berlin.wire.json import encode_body
 
 NAMES = frozenset({"prompt", "model"})

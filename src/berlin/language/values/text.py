@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from berlin.errors import ConfigurationError, InvalidRequestError
-from berlin.language import functions
+from berlin.language.values import functions
 
 MAX_DEPTH = 4
 """Of nested function calls: each may lengthen its input."""

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from berlin.errors import ConfigurationError, InvalidRequestError
-from berlin.language.functions import make_values, totp
-from berlin.language.template import Template
-from berlin.language.text import parse_text
+from berlin.language.values.functions import make_values, totp
+from berlin.language.values.template import Template
+from berlin.language.values.text import parse_text
 
 VALUES = {"key": "k1", "prompt": 'say "hi"', "body": b"\xff\x00", "n": 7}
 

@@ -15,8 +15,8 @@ from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 from berlin.errors import ConfigurationError, InvalidRequestError
-from berlin.language.functions import MADE
-from berlin.language.text import Value, names_in, parse_text, render_text
+from berlin.language.values.functions import MADE
+from berlin.language.values.text import Value, names_in, parse_text, render_text
 
 _Renderer: TypeAlias = Callable[[Mapping[str, Any]], Any]
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from berlin import errors
-from berlin.language.socket import CompiledSocket, Dialog, SocketMap
+from berlin.language.tables.socket import CompiledSocket, Dialog, SocketMap
 from berlin.wire.sockets import PROTOCOLS
 
 

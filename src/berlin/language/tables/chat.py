@@ -6,10 +6,10 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from berlin.language.conversation import MessagesMap
-from berlin.language.socket import SocketMap
 from berlin.language.step import Step
-from berlin.language.stream import StreamMap
+from berlin.language.tables.conversation import MessagesMap
+from berlin.language.tables.socket import SocketMap
+from berlin.language.tables.stream import StreamMap
 
 FormatName: TypeAlias = Literal[
     "described", "openai-chat", "openai-responses", "anthropic-messages", "ollama-chat"

@@ -17,7 +17,7 @@ from berlin.errors import (
     RequestRejectedError,
     ServiceUnavailableError,
 )
-from berlin.language.typed import Accessor, AnyDocument, CompiledDocument, Pointer
+from berlin.language.values.typed import Accessor, AnyDocument, CompiledDocument, Pointer
 from berlin.types import FinishReason
 from berlin.wire.framings import FramingName
 from berlin.wire.pointer import is_index, is_special, parse_pointer

@@ -18,8 +18,8 @@ from berlin.errors import (
     RequestRejectedError,
     ServiceUnavailableError,
 )
-from berlin.language.stream import ERROR_CLASSES, ErrorWord
-from berlin.language.template import Template
+from berlin.language.tables.stream import ERROR_CLASSES, ErrorWord
+from berlin.language.values.template import Template
 from berlin.wire.json import encode_line
 from berlin.wire.pointer import MISSING, get_at, parse_pointer
 from berlin.wire.snippet import snippet

@@ -12,7 +12,7 @@ import pytest
 import uvloop
 from aiohttp import web
 
-from berlin.gateway.connection import open_runner
+from berlin.gateway.serving.connection import open_runner
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
