@@ -42,7 +42,7 @@ class Stopwatch:
         self._phase, self._left = "first_event", self._timeouts.first_event
 
     def progress(self) -> None:
-        """Take note that an event came."""
+        """Record that an event arrived."""
         self._phase, self._left = "idle", self._timeouts.idle
 
     async def wait(self, awaitable: Awaitable[_T]) -> _T:

@@ -83,7 +83,7 @@ class Transport:
             except BaseException:
                 answer.close()
                 raise
-        # Raised outside the `except`: the library's error holds the token and must not be its context.
+        # Raised outside the `except`: the library's error holds the token; it must not be chained.
         raise failure
 
     async def _send(self, request: HttpRequest, connect_timeout: float) -> aiohttp.ClientResponse:
