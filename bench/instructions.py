@@ -32,7 +32,7 @@ from service import Service
 from berlin import Berlin
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.chat import Gateway
-from berlin.gateway.server import open_server
+from berlin.gateway.serving.server import open_server
 
 BASELINE = Path(__file__).with_name("baseline.json")
 MAY_GROW = 1.15

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from berlin import Berlin
 from berlin.errors import BerlinError
-from berlin.language.tool_prompt import ToolPrompt
+from berlin.language.tables.tool_prompt import ToolPrompt
 from berlin.providers.contract import Provider
 from berlin.routing.tools_over_text import ToolsOverText
 from berlin.types import Accumulator, ChatRequest, Message, Tool

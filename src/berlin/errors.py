@@ -379,26 +379,3 @@ class TruncatedStreamError(ProtocolError):
     """The answer was cut off: what came before is good, the rest is missing."""
 
     code = "upstream_truncated"
-
-
-def error_class_for_status(status: int) -> type[BerlinError]:
-    """Return the class for an HTTP status, also for one that stands inside a 200 answer."""
-    match status:
-        case 401:
-            return AuthenticationError
-        case 403:
-            return PermissionDeniedError
-        case 407:
-            return ProxyError
-        case 408 | 504:
-            return UpstreamTimeoutError
-        case 429:
-            return RateLimitError
-        case _ if 300 <= status < 400:
-            return RedirectError
-        case _ if 400 <= status < 500:
-            return RequestRejectedError
-        case _ if 500 <= status < 600:
-            return ServiceUnavailableError
-        case _:
-            return ProtocolError

@@ -16,7 +16,7 @@ from berlin.gateway.access.guard import Guard
 from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
-from berlin.gateway.server import open_server
+from berlin.gateway.serving.server import open_server
 from berlin.providers.contract import Burst
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import ChatRequest, Finished, Secret, TextDelta

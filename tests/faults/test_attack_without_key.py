@@ -18,7 +18,7 @@ from berlin.gateway.access.required import NAME
 from berlin.gateway.body import MAX_LOGIN_BYTES, Bodies, BodyBudget
 from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
-from berlin.gateway.connection import MAX_HEAD_BYTES
+from berlin.gateway.serving.connection import MAX_HEAD_BYTES
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import Secret
 from berlin.wire.json import MAX_VALUES

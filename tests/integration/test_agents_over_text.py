@@ -20,12 +20,12 @@ from agents.service import RECIPES, Service, open_service
 from agents.task import PROMPT, problems_of, write_repository
 from berlin.client import Berlin
 from berlin.config import Overrides, resolve_settings
-from berlin.config.schema import load_config
+from berlin.config.load import load_config
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.catalog import Catalog
 from berlin.gateway.catalog import Service as Offered
 from berlin.gateway.chat import Gateway
-from berlin.gateway.server import open_server
+from berlin.gateway.serving.server import open_server
 from berlin.routing.tools_over_text.offer import Offer
 from berlin.types import ChatRequest
 from berlin.workbench.fake import CREDENTIALS

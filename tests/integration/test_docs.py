@@ -22,7 +22,7 @@ from berlin.config import Config, ProviderConfig, ResponsesConfig, ServerConfig,
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.chat import Gateway
-from berlin.gateway.server import open_server
+from berlin.gateway.serving.server import open_server
 from berlin.language.toml import parse_toml
 from berlin.providers.guide import GuideProvider, answer
 from berlin.recipes.recipe import parse_recipe

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from berlin.gateway.catalog import Service
-from berlin.gateway.page import _examples, render
+from berlin.gateway.serving.page import _examples, render
 from berlin.providers.guide import GuideProvider
 from support.gateway import make_key, serve
 

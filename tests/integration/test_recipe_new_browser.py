@@ -14,7 +14,7 @@ from berlin.recipes.build import build_provider
 from berlin.recipes.recipe import parse_recipe, resolve_endpoint
 from berlin.types import Timeouts
 from berlin.workbench.draft.choose import choose_chat, choose_login
-from berlin.workbench.draft.har import is_without_secrets, read_har
+from berlin.workbench.draft.sources.har import is_without_secrets, read_har
 from berlin.workbench.draft.writer import Draft, write_draft
 from support.recipes import ask
 

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from berlin.errors import ConfigurationError, ConnectError, TLSError
-from berlin.language.recognise import ANY, Sign
+from berlin.language.tables.recognise import ANY, Sign
 from berlin.recipes.recognise import Findings, by_address, load_recipe, recipe_names, recognise
 from berlin.types import Endpoint
 from berlin.wire.pointer import parse_pointer, set_at

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from berlin.errors import BerlinError, ConnectionLostError, RateLimitError, RequestRejectedError
-from berlin.language.keeping import KeepingMap
+from berlin.language.tables.keeping import KeepingMap
 from berlin.providers.contract import Burst
 from berlin.routing.conversations import Conversations, Heads, MemoryHeads
 from berlin.routing.conversations.sqlite import SQLiteHeads

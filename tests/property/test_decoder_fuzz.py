@@ -18,9 +18,9 @@ from berlin.config import Config
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.formats.contract import ClientCall
 from berlin.formats.described.decoder import MappedDecoder
-from berlin.language.stream import CompiledStream, StreamMap
+from berlin.language.tables.stream import CompiledStream, StreamMap
 from berlin.language.toml import parse_toml
-from berlin.language.typed import CompiledDocument
+from berlin.language.values.typed import CompiledDocument
 from berlin.recipes.recipe import Recipe, load_recipe, parse_recipe
 from berlin.types import ChatRequest, Endpoint, StreamEvent, TextDelta
 from berlin.wire.inflate import PIECE_BYTES, Inflater

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from berlin.errors import BerlinError, ConfigurationError, InvalidRequestError
 from berlin.formats.described.decoder import MappedDecoder
 from berlin.formats.described.encoder import MappedEncoder
-from berlin.language.stream import CompiledStream, StreamMap
+from berlin.language.tables.stream import CompiledStream, StreamMap
 from berlin.types import (
     Finished,
     ReasoningDelta,

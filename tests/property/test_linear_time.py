@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 import berlin
 from berlin.errors import BerlinError
 from berlin.gateway.access.origin import LOOPBACK, Proxies
-from berlin.language.template import Template
+from berlin.language.values.template import Template
 from berlin.types import Secret, mask, nearest
 from berlin.wire.json import _commas_outside_text, decode_request_object
 from berlin.wire.pointer import parse_pointer

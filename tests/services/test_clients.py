@@ -22,7 +22,7 @@ from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.access.keys import KeyStore
 from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
-from berlin.gateway.server import open_server
+from berlin.gateway.serving.server import open_server
 from berlin.providers.contract import Burst, Provider
 from berlin.providers.embeddings import Embedder
 from berlin.providers.guide import GuideProvider

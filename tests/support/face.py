@@ -13,7 +13,7 @@ import aiohttp
 
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.chat import Gateway
-from berlin.gateway.server import open_server
+from berlin.gateway.serving.server import open_server
 from berlin.providers.contract import Provider
 from berlin.types import Secret
 

@@ -29,7 +29,7 @@ from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.access.keys import KeyStore
 from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
-from berlin.gateway.server import open_server
+from berlin.gateway.serving.server import open_server
 from berlin.gateway.streaming import OpenStreams
 from berlin.recipes.recipe import parse_recipe
 from berlin.types import Endpoint

@@ -20,7 +20,7 @@ import uvloop
 from berlin.config import load_config
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.catalog import Catalog, Service
-from berlin.gateway.server import open_server
+from berlin.gateway.serving.server import open_server
 from berlin.gateway.setup import build_gateway
 from berlin.providers.contract import Burst
 from berlin.providers.scripted import ScriptedProvider

@@ -9,7 +9,8 @@ import re
 import pytest
 
 from berlin import errors
-from berlin.errors import BerlinError, error_class_for_status
+from berlin.errors import BerlinError
+from berlin.wire.status_class import error_class_for_status
 
 CLASSES = [
     value

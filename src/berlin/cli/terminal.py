@@ -260,11 +260,11 @@ def open_writer(*, raw: bool = False, reasoning: bool | None = None) -> Writer:
 
 
 def is_interactive() -> bool:
-    """Tell whether there is a person at a terminal who can be asked."""
+    """Return whether there is a person at a terminal who can be asked."""
     there = sys.stdin is not None and not sys.stdin.closed
     return there and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def can_redraw() -> bool:
-    """Tell whether a line on stderr can be written over."""
+    """Return whether a line on stderr can be written over."""
     return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")

@@ -1,9 +1,10 @@
-"""Settings: the TOML file and the environment become frozen values, and names become providers.
+"""Settings: turns the TOML file and the environment into frozen values, and names into providers.
 
-With the command line, this is the only reader of the environment.
+Only this package and the command line read the environment.
 """
 
 from berlin.config.credentials import login_store
+from berlin.config.load import load_config
 from berlin.config.names import Names, Target, find_model
 from berlin.config.paths import config_path, data_path
 from berlin.config.providers import (
@@ -26,7 +27,6 @@ from berlin.config.schema import (
     ResponsesConfig,
     ServerConfig,
     TokensConfig,
-    load_config,
 )
 from berlin.config.tokens import open_store, open_tokens
 

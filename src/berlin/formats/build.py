@@ -8,7 +8,7 @@ from berlin.formats.contract import Format
 from berlin.formats.described.around import AroundFormat, needs_more
 from berlin.formats.described.format import MappedFormat
 from berlin.formats.habits import Habits
-from berlin.language.chat import ChatMap
+from berlin.language.tables.chat import ChatMap
 
 
 def build_format(
@@ -22,7 +22,7 @@ def build_format(
         session: the placeholders of the login.
 
     Raises:
-        ConfigurationError: if the description cannot be right.
+        ConfigurationError: if the description is invalid.
     """
     if chat.format == "described":
         return MappedFormat(chat, default_model, session)

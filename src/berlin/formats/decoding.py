@@ -12,7 +12,7 @@ import msgspec
 
 from berlin.errors import BerlinError, EmptyResponseError, ProtocolError, TruncatedStreamError
 from berlin.formats.tool_calls import ToolCallAssembler
-from berlin.language.stream import Ends
+from berlin.language.tables.stream import Ends
 from berlin.types import (
     ExtraDelta,
     Finished,

@@ -7,7 +7,7 @@ import string
 
 import msgspec
 
-from berlin.language.chat import StreamMode
+from berlin.language.tables.chat import StreamMode
 
 
 class Habits(msgspec.Struct, frozen=True):
@@ -27,7 +27,7 @@ class Habits(msgspec.Struct, frozen=True):
     text_content: bool = False
 
     def streams(self, asked: bool) -> bool:
-        """Tell whether the answer is to come in pieces."""
+        """Return whether the answer is to come in pieces."""
         return self.stream == "always" or (self.stream == "as asked" and asked)
 
     def tool_id(self, id: str) -> str:

@@ -85,7 +85,7 @@ def read_usage(
 
 
 def _is_sound(name: str, value: Any) -> bool:
-    """Tell whether a member of a usage object has the type that its name promises."""
+    """Return whether a member of a usage object has the type that its name promises."""
     if name.endswith(("_details", "_breakdown")):
         return isinstance(value, dict)
     return not name.endswith("_tokens") or as_count(value) is not None

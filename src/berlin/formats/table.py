@@ -53,7 +53,7 @@ NEUTRAL: Mapping[str, Any] = {
 
 
 def is_neutral(name: str, value: Any) -> bool:
-    """Tell whether an option asks for nothing at this value."""
+    """Return whether an option asks for nothing at this value."""
     if value is None:
         return True
     neutral = NEUTRAL.get(name, _NOTHING)
@@ -117,7 +117,7 @@ class Carrier:
         return tuple(self._dropped)
 
     def drop(self, path: str) -> None:
-        """Take note of a member that is left out."""
+        """Record a member that is left out."""
         self._dropped[path] = None
 
     def own(self, extra: MaybeExtra, level: str = "") -> Mapping[str, Any]:
@@ -143,7 +143,7 @@ class Carrier:
         return taken
 
     def takes(self, word: str, value: Any) -> bool:
-        """Tell whether this dialect has a place for a word of the hub with this value.
+        """Return whether this dialect has a place for a word of the hub with this value.
 
         Raises:
             InvalidRequestError: if it has none, and the word must not be left out.
@@ -188,7 +188,7 @@ class Carrier:
         return part.text
 
     def drop_extras(self, request: ChatRequest) -> None:
-        """Take note of everything that only the client's dialect knows.
+        """Record everything that only the client's dialect knows.
 
         Raises:
             InvalidRequestError: if one of them must not be left out.

@@ -20,11 +20,11 @@ from berlin.gateway.faces.embeddings import EmbeddingsFace
 from berlin.gateway.faces.ollama import OllamaFace
 from berlin.gateway.faces.openai import OpenAIFace
 from berlin.gateway.faces.responses import ResponsesFace
-from berlin.gateway.health import HealthPages
 from berlin.gateway.observe.flood import bound_log
 from berlin.gateway.observe.visit import VISIT, Visit
-from berlin.gateway.page import FrontPage
 from berlin.gateway.refusals import from_http, headers_of, public
+from berlin.gateway.serving.health import HealthPages
+from berlin.gateway.serving.page import FrontPage
 
 _log = logging.getLogger("berlin.gateway")
 

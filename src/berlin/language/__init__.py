@@ -1,1 +1,1 @@
-"""What a recipe may say, and its compiled form: tables, pointers, templates, steps. No I/O."""
+"""The recipe language and its compiled form: tables, pointers, templates, steps. No I/O."""

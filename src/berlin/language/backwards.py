@@ -1,4 +1,4 @@
-"""A step of a recipe from the other end: how well a request fits it, and what stands in it."""
+"""A recipe step in reverse: how well a request matches it, and the values it carries."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from berlin.errors import InvalidRequestError
-from berlin.language.form import decode_form
 from berlin.language.step import Step
-from berlin.language.text import Value, parse_text
+from berlin.language.values.form import decode_form
+from berlin.language.values.text import Value, parse_text
 from berlin.wire.json import DECODE_ERRORS
 
 _NO_BODY_AT_ALL = 1000
 
 
 class Received(msgspec.Struct, frozen=True):
-    """A request as a service gets it.
+    """A request as the service receives it.
 
     Attributes:
         method: the HTTP method.
@@ -40,15 +40,15 @@ class Received(msgspec.Struct, frozen=True):
 
 
 class StepReader:
-    """Reads the requests that a step describes.
+    """Reads requests that a step describes.
 
     Args:
         step: the description.
-        path: where it is asked, in place of the step's own path.
+        path: the path it is requested at, instead of the step's own.
 
     Attributes:
-        path: where it is asked, without parameters.
-        names: the placeholders that stand in it.
+        path: the path it is requested at, without the query.
+        names: the placeholders used in it.
     """
 
     def __init__(self, step: Step, path: str) -> None:
@@ -61,11 +61,11 @@ class StepReader:
         self.names = set(_names([self.path, self._query, self._headers, self._bodies]))
 
     def serves(self, received: Received) -> bool:
-        """Whether a request comes to this place."""
+        """Whether a request is for this path."""
         return self.method == received.method and bool(self._path.fullmatch(received.path))
 
     def difference(self, received: Received) -> int:
-        """Return how much a request that comes here differs from the description."""
+        """Return how much a request to this path differs from the description."""
         try:
             body = self._decode(received)
         except InvalidRequestError:
@@ -73,10 +73,10 @@ class StepReader:
         return _differ(self._query, received.query) + _differ(self._template, body)
 
     def read(self, received: Received) -> dict[str, Any]:
-        """Return what stands where the placeholders are; nothing for those that are not there.
+        """Return the values of the placeholders; those that are missing are left out.
 
         Raises:
-            InvalidRequestError: if the body is not of the described kind.
+            InvalidRequestError: if the body does not have the described encoding.
         """
         found = self._path.fullmatch(received.path)
         segments = map(unquote, found.groups()) if found else ()
@@ -105,7 +105,7 @@ class StepReader:
 
 
 def read_text(template: str, text: str) -> dict[str, str] | None:
-    """Return the values in a text with placeholders; `None` if it is another text."""
+    """Return the values in a text with placeholders; `None` if the text does not match."""
     found = _pattern(template, ".*").fullmatch(text)
     return None if found is None else dict(zip(_names(template), found.groups(), strict=True))
 
@@ -114,7 +114,7 @@ def decode_multipart(body: bytes, content_type: str) -> dict[str, str]:
     """Return the fields of a multipart body (RFC 7578).
 
     Raises:
-        InvalidRequestError: if it is none.
+        InvalidRequestError: if it is not one.
     """
     boundary = re.search(r'boundary="?([^";]+)', content_type)
     if boundary is None:
@@ -134,13 +134,13 @@ def decode_multipart(body: bytes, content_type: str) -> dict[str, str]:
 
 @cache
 def _pattern(template: str, value: str) -> re.Pattern[str]:
-    """Return what finds the values of the placeholders in a text."""
+    """Return a pattern that finds the values of the placeholders in a text."""
     pieces = (
         re.escape(piece)
         if isinstance(piece, str)
         else f"({value})"
         if isinstance(piece, Value)
-        else f"(?:{'.*' if piece.function == 'segments' else value})"  # not to be read back
+        else f"(?:{'.*' if piece.function == 'segments' else value})"  # cannot be read back
         for piece in parse_text(template)
     )
     return re.compile("".join(pieces), re.DOTALL)
@@ -178,7 +178,7 @@ def _find(tree: Any, document: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _differ(tree: Any, document: Any) -> int:
-    """Return how many members are other than described."""
+    """Return how many members differ from the description."""
     if isinstance(tree, dict) and isinstance(document, Mapping):
         apart = tree.keys() ^ document.keys()
         return len(apart) + sum(_differ(tree[n], document[n]) for n in tree.keys() & document)

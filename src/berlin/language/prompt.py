@@ -24,12 +24,12 @@ _HEAD = re.compile(f"[^{_COLONS}\n]+(?=[{_COLONS}])")
 
 
 class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the messages of a conversation stand in one prompt.
+    """How the messages of a conversation are laid out in one prompt.
 
     Attributes:
-        templates: for each role, what stands around `{text}`; unless given, `Role: {text}`.
-        between: what stands between two messages.
-        end: what stands behind the last one, so that the model goes on as the assistant.
+        templates: for each role, what surrounds `{text}`; by default `Role: {text}`.
+        between: the separator between two messages.
+        end: what follows the last one, so that the model continues as the assistant.
     """
 
     templates: dict[Role, str] = {}
@@ -42,7 +42,7 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"the template of {role} must hold {{text}} once")
 
     def around(self, role: str) -> tuple[str, str]:
-        """Return what stands before and behind the text of a message."""
+        """Return what goes before and after the text of a message."""
         template = self.templates.get(role)  # type: ignore[call-overload]  # a role
         if template is None and role == "developer":
             template = self.templates.get("system")
@@ -56,10 +56,10 @@ PLAIN = Shape()
 def flatten_messages(messages: tuple[Message, ...], shape: Shape = PLAIN) -> str:
     r"""Return the prompt for a conversation.
 
-    One user message is its own text, unless the shape says what stands around it. Several stand
-    one below the other as `Role: text`, with a blank line between, and `Assistant:` at the end.
-    What looks like a mark of the shape inside a message gets a backslash before it, so no text
-    can pretend to be another message.
+    A single user message is just its text, unless the shape says what surrounds it. Several are
+    written as `Role: text`, separated by blank lines, with `Assistant:` at the end. A marker of the
+    shape inside a message gets a backslash before it, so that no text can pretend to be another
+    message.
 
     Raises:
         InvalidRequestError: if a message holds more than text.
@@ -76,7 +76,7 @@ def flatten_messages(messages: tuple[Message, ...], shape: Shape = PLAIN) -> str
 
 
 def _marks(shape: Shape) -> re.Pattern[str] | None:
-    """Return what finds the pieces of the templates, wherever they stand in a text."""
+    """Return a pattern that finds the pieces of the templates anywhere in a text."""
     pieces = {piece.strip() for role in shape.templates for piece in shape.around(role)}
     pieces |= {
         piece.strip()
@@ -88,13 +88,13 @@ def _marks(shape: Shape) -> re.Pattern[str] | None:
 
 
 def _escape_marks(text: str, marks: re.Pattern[str] | None) -> str:
-    # Cut behind the first character, so that no reader of marks finds a whole one.
+    # Cut after the first character, so that no reader finds a whole marker.
     return text if marks is None else marks.sub(lambda m: f"{m[0][0]}\\{m[0][1:]}", text)
 
 
 def _escape(text: str) -> str:
     # `splitlines` cuts at every character that any reader may take for a line end. The first
-    # line is safe: it stands behind the true role.
+    # line is safe: it follows the real role.
     first, *rest = text.splitlines(keepends=True) or [""]
     if not rest:
         return text
@@ -102,10 +102,10 @@ def _escape(text: str) -> str:
 
 
 def _looks_like_a_head(line: str) -> bool:
-    """Whether a reader could take a line for the head of another message.
+    """Whether a reader could mistake a line for the start of another message.
 
-    What a reader does not see (blanks, marks of direction, joiners, variation selectors) does
-    not count, and neither do wide forms of letters.
+    Invisible characters (blanks, direction marks, joiners, variation selectors) are ignored, and
+    wide letters count as plain ones.
     """
     head = _HEAD.match(line)
     if head is None:

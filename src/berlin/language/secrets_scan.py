@@ -1,4 +1,4 @@
-"""Find what looks like a secret and is in the clear in a recipe, a configuration or a body."""
+"""Finds plaintext secrets in a recipe, a configuration or a body."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import msgspec
 from berlin.language.toml import find_line
 from berlin.types import Secret
 
-# What vendors put before their keys, so that such programs as this one find them.
+# Prefixes that vendors give their keys so that secret scanners can find them.
 _MARKS = re.compile(
     r"\b(?:sk-|gsk_|xai-|pplx-|hf_|r8_|gh[pousr]_|github_pat_|glpat-|xox[abprs]-|ya29\.)"
     r"[A-Za-z0-9_\-]{12,}|\bAIza[A-Za-z0-9_\-]{30,}|\bAKIA[A-Z0-9]{12,}"
@@ -57,8 +57,8 @@ class FoundSecret(msgspec.Struct, frozen=True):
     """A value that looks like a secret.
 
     Attributes:
-        line: the line where it stands, counted from 1.
-        key: the key that it belongs to, with dots; `""` in a comment.
+        line: its line, counted from 1.
+        key: the key it belongs to, with dots; `""` in a comment.
         what: what it looks like, in words.
         value: the value.
     """
@@ -92,19 +92,19 @@ def find_secrets(text: str) -> list[FoundSecret]:
 
 
 def looks_secret(name: str, value: object) -> bool:
-    """Tell whether a member of a JSON document is likely a secret."""
+    """Return whether a member of a JSON document is likely a secret."""
     if not isinstance(value, str) or not value:
         return False
     return bool(_named(name, value) or any(_marked(value)) or _is_random(value))
 
 
 def find_marked(text: str) -> list[str]:
-    """Return what is a secret by its form, wherever it is: JSON Web Tokens, keys of vendors."""
+    """Return secrets recognisable by their form alone: JSON Web Tokens, vendors' keys."""
     return [value for value, _ in _marked(text)]
 
 
 def _judge(path: tuple[str, ...], text: str) -> tuple[str, str]:
-    """Return what a value looks like, and the part of it that does; `""` if like no secret."""
+    """Return the kind of secret a value looks like, and the part that does; `""` if none."""
     for value, what in _marked(text):
         return what, value
     name = next((part for part in reversed(path) if not part.isdecimal()), "")
@@ -116,13 +116,13 @@ def _judge(path: tuple[str, ...], text: str) -> tuple[str, str]:
 
 
 def _named(name: str, value: str) -> bool:
-    """Whether a name says that the value is a secret, and the value is no placeholder or place."""
+    """Whether the name is that of a secret and the value is neither a placeholder nor a place."""
     is_place = value.startswith("/") or not value or value in ("memory", "file")
     return not is_place and not _PLACEHOLDER.search(value) and names_secret(name)
 
 
 def names_secret(name: str) -> bool:
-    """Tell whether a name is that of a secret: `x-amz-security-token`, `passwordConfirm`."""
+    """Return whether a name is that of a secret: `x-amz-security-token`, `passwordConfirm`."""
     if re.sub(r"[^a-z]", "", name.lower()) in _SECRET_NAMES:
         return True
     words = [word.lower() for word in _NAME_WORD.findall(name)]
@@ -148,7 +148,7 @@ def _marked(line: str) -> Iterator[tuple[str, str]]:
 
 
 def _is_random(value: str) -> bool:
-    """Whether a text is long and has no more order than a generated one."""
+    """Whether a text is long and looks as random as a generated one."""
     if len(value) < LEAST_RANDOM_CHARS or any(c.isspace() for c in value) or value[0] in "/{.":
         return False
     if "://" in value or _PLACEHOLDER.search(value) or _UUID.fullmatch(value):
@@ -163,7 +163,7 @@ def _is_random(value: str) -> bool:
 
 
 def _bits(text: str) -> float:
-    """Return the entropy of a text in bits a character, as far as its own letters tell."""
+    """Return the entropy of a text in bits per character, estimated from its own letters."""
     counts = Counter(text).values()
     return -sum(n / len(text) * math.log2(n / len(text)) for n in counts)
 

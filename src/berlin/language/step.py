@@ -1,4 +1,4 @@
-"""One request that a recipe describes, and what is taken out of its answer.
+"""One request that a recipe describes, and the values taken from its answer.
 
 Logins, the preparation of a chat and the chat itself are made of these.
 """
@@ -13,11 +13,11 @@ from urllib.parse import quote
 import msgspec
 
 from berlin.errors import ConfigurationError, InvalidRequestError, ProtocolError
-from berlin.language.form import FORM, decode_form, encode_form, encode_multipart
-from berlin.language.functions import MADE
-from berlin.language.place import Answer, Place
-from berlin.language.template import Template
-from berlin.language.text import Call, Value, as_text, parse_text, render_text
+from berlin.language.values.form import FORM, decode_form, encode_form, encode_multipart
+from berlin.language.values.functions import MADE
+from berlin.language.values.place import Answer, Place
+from berlin.language.values.template import Template
+from berlin.language.values.text import Call, Value, as_text, parse_text, render_text
 from berlin.types import HttpRequest, HttpResponse, Secret, fits_header
 from berlin.wire.json import DECODE_ERRORS, decode_request_object, encode_body
 from berlin.wire.pointer import get_at, parse_pointer, set_at
@@ -35,16 +35,16 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         form: the body as a form with placeholders.
         multipart: the body as multipart fields with placeholders.
         headers: headers with placeholders.
-        take: names of values and where they stand: a JSON Pointer, or a place such as a header,
-            a cookie or a form field. Every name is a placeholder of what comes later. In a login
-            Berlin knows the meaning of `token`, `refresh_token`, `expires_in`, `expires_in_ms`
-            and `expires_at`.
-        success: the statuses that mean success; unless given, all from 200 to 299. A browser's
-            login often answers 302.
-        refused_at: text in the URL of a redirect that means refused, such as `/login?error`.
+        take: names of values and where they are: a JSON Pointer, or a place such as a header,
+            a cookie or a form field. Every name is a placeholder in later requests. In a login,
+            these names have a meaning: `token`, `refresh_token`, `expires_in`, `expires_in_ms` and
+            `expires_at`.
+        success: the statuses that mean success; by default 200 to 299. A browser login often
+            answers 302.
+        refused_at: text in a redirect URL that means the login was refused, such as `/login?error`.
         follow: whether a redirect is followed, by GET, to a URL of the same origin.
-        once: in `[[chat.prepare]]`: whether it is left out where the request names a conversation
-            that the service keeps; it takes `conversation_id`.
+        once: in `[[chat.prepare]]`: whether to skip it when the request names a conversation that
+            the service keeps; it takes `conversation_id`.
     """
 
     path: str
@@ -74,17 +74,17 @@ class CompiledStep:
 
     Args:
         step: the description.
-        names: the placeholders that may stand in it.
-        accept: the content type that is asked for.
-        found: those of the names whose values come out of answers: a URL may be one.
+        names: the placeholders that may be used in it.
+        accept: the value of the `Accept` header.
+        found: the names whose values come from answers; such a value may be a URL.
 
     Attributes:
-        used: the placeholders that do stand in it.
-        pointers: those values that are taken out of JSON, and where they stand.
+        used: the placeholders that are used in it.
+        pointers: the values taken from JSON, and where they are.
         body: the template of the body, whatever its encoding.
 
     Raises:
-        ConfigurationError: if the description cannot be right.
+        ConfigurationError: if the description is invalid.
     """
 
     def __init__(
@@ -115,10 +115,10 @@ class CompiledStep:
             and not _WHOLE_URL.match(step.path)
             and not self.follows
         ):
-            # Behind the base URL it would be a part of the host's name.
+            # Appended to the base URL it would become part of the host name.
             raise ConfigurationError(f"the path {step.path!r} must begin with a slash")
         for name, value in step.headers.items():
-            # What is inside a function, such as the lines that are signed, is not sent as it is.
+            # The argument of a function, such as the lines to sign, is not sent as it is.
             literal = "".join(piece for piece in parse_text(value) if isinstance(piece, str))
             if not _HEADER_NAME.fullmatch(name) or not fits_header(literal):
                 raise ConfigurationError(f"the header {name!r} cannot be sent")
@@ -147,9 +147,9 @@ class CompiledStep:
         """Return the request.
 
         Args:
-            values: what stands for the placeholders.
-            cookies: what earlier steps set.
-            document: the body, if it is not just that of the template.
+            values: the values of the placeholders.
+            cookies: cookies that earlier steps set.
+            document: the body, if it differs from the template's.
 
         Raises:
             InvalidRequestError: if a value cannot be sent. Nothing was sent.
@@ -201,12 +201,12 @@ class CompiledStep:
     def take(
         self, response: HttpResponse, document: Any, cookies: Mapping[str, str]
     ) -> dict[str, Any]:
-        """Return the values that stand in an answer; `MISSING` for those that do not.
+        """Return the values in an answer; `MISSING` for those that are not there.
 
         Args:
             response: the answer.
             document: its JSON.
-            cookies: what all steps so far have set.
+            cookies: cookies set by the steps so far.
         """
         return {
             name: (
@@ -218,7 +218,7 @@ class CompiledStep:
         }
 
     def answer(self, values: Mapping[str, Any]) -> HttpResponse:
-        """Return an answer in which `take` finds these values: the step from the other end."""
+        """Return an answer in which `take` finds these values: the step in reverse."""
         answer = Answer()
         for name, place in self.step.take.items():
             if isinstance(place, str):
@@ -235,7 +235,7 @@ class CompiledStep:
         return HttpResponse(status, answer.headers, answer.cookies, body)
 
     def _fill_path(self, values: Mapping[str, Any]) -> str:
-        # A value stays one segment, whatever it holds; but a URL out of an answer is one.
+        # A value stays one segment, whatever it holds; a URL from an answer stays a URL.
         path = "".join(
             piece
             if isinstance(piece, str)
@@ -247,7 +247,7 @@ class CompiledStep:
             for piece in parse_text(self.step.path)
         )
         if any(part in (".", "..") for part in path.split("/")):
-            # Encoded dots mean the same to a server: the request would go to another place.
+            # Encoded dots mean the same to a server: the request would go to another path.
             raise InvalidRequestError("a part of the URL would be '.' or '..'; nothing was sent")
         return path
 
@@ -256,12 +256,12 @@ class Let:
     """The table `let`: placeholders whose values are made once, for all requests of a chat.
 
     Args:
-        described: the names, each with the text that it stands for.
-        names: the placeholders that may stand in these texts.
+        described: the names, each with the text of its value.
+        names: the placeholders that may be used in these texts.
 
     Attributes:
         names: the new placeholders.
-        used: the placeholders that do stand in them.
+        used: the placeholders that are used in them.
 
     Raises:
         ConfigurationError: if a name is taken, or a text names another placeholder.
@@ -285,15 +285,15 @@ class Let:
 def compile_steps(
     steps: Iterable[Step], names: Iterable[str], found: frozenset[str] = frozenset()
 ) -> list[CompiledStep]:
-    """Return steps of which each knows the names that those before it take.
+    """Compile steps, each of which may use the names taken by those before it.
 
     Args:
         steps: the descriptions.
-        names: the placeholders that may stand in all of them.
-        found: those of the names whose values come out of answers.
+        names: the placeholders that may be used in all of them.
+        found: the names whose values come from answers.
 
     Raises:
-        ConfigurationError: if a description cannot be right.
+        ConfigurationError: if a description is invalid.
     """
     known = set(names)
     compiled = []
@@ -305,7 +305,7 @@ def compile_steps(
 
 
 def read_object(body: bytes, where: str) -> dict[str, Any]:
-    """Return the JSON object that an answer is. Raises ProtocolError."""
+    """Return an answer parsed as a JSON object. Raises ProtocolError."""
     got = f"got {snippet(body)!r}"
     try:
         document = msgspec.json.decode(body)
@@ -317,14 +317,14 @@ def read_object(body: bytes, where: str) -> dict[str, Any]:
 
 
 SESSION_NAMES = frozenset({"token", "account", "api_key", "client_id", "client_secret"})
-"""What a chat may know of its login, whatever the flow, besides what that took."""
+"""What a chat may use of its login in any flow, besides the values the login took."""
 
 SIGNED = frozenset({"method", "path", "body"})
-"""Placeholders that only headers may have: what the rest of the request came to."""
+"""Placeholders allowed only in headers: the finished rest of the request."""
 
 
 def _begins_with(path: str, names: frozenset[str]) -> str:
-    """Return which of the names a path begins with: it is a URL out of an answer; else `""`."""
+    """Return the name a path begins with, whose value is a URL from an answer; else `""`."""
     first = next(iter(parse_text(path)), "")
     return first.name if isinstance(first, Value) and first.name in names else ""
 

@@ -1,4 +1,4 @@
-"""TOML text becomes a typed value; every mistake is told with file, line and the nearest name."""
+"""Parses TOML into a typed value; errors give the file, the line and the nearest name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from berlin.errors import ConfigurationError
 
 MAX_TOML_CHARS = 4 * 1024 * 1024
 
-# The time that the parser takes grows with the square of it.
+# The parser takes time quadratic in this.
 _LONG_NAME = re.compile(r"(?<![\w\"'-])(?:[\w\"'-]++[ \t]*+\.[ \t]*+){32}")
 
 _T = TypeVar("_T")
@@ -34,7 +34,7 @@ def parse_toml(
         text: the TOML document.
         source: the file's name, for errors.
         kind: a msgspec type.
-        complete: adds to the tree what stands elsewhere.
+        complete: adds to the tree what is defined elsewhere.
 
     Raises:
         ConfigurationError: if the text is not TOML, has an unknown key or a wrong type.
@@ -63,7 +63,7 @@ def parse_toml(
 def _check_keys(
     kind: msgspec.inspect.Type, tree: Any, path: tuple[str, ...], text: str, source: str
 ) -> None:
-    """Find unknown keys; msgspec finds them too, but does not tell what was meant."""
+    """Find unknown keys; msgspec finds them too, but does not suggest what was meant."""
     match kind:
         case msgspec.inspect.StructType() if isinstance(tree, dict):
             fields = {field.encode_name: field.type for field in kind.fields}
@@ -93,7 +93,7 @@ def _check_keys(
 
 
 def _named(path: tuple[str, ...], tree: Any, kind: Any, begin: int = 0) -> tuple[str, ...]:
-    """Return the path with the true keys where msgspec writes `...`: those that fail alone."""
+    """Return the path with the real keys where msgspec writes `...`: those that fail alone."""
     if "..." not in path[begin:]:
         return path
     at = path.index("...", begin)
@@ -111,7 +111,7 @@ def _step(tree: Any, name: str) -> Any:
 
 
 def _only(tree: Any, path: tuple[str, ...]) -> Any:
-    """Return the tree with a single key in the table at the end of the path."""
+    """Return the tree with only one key in the table at the end of the path."""
     key, *rest = path
     if isinstance(tree, list):
         n = int(key)
@@ -128,7 +128,7 @@ def _is_meant(option: msgspec.inspect.Type, tree: Any) -> bool:
 
 
 def find_line(text: str, path: tuple[str, ...]) -> int:
-    """Return the line where a key stands, or that of the nearest table around it."""
+    """Return the line of a key, or of the nearest enclosing table."""
     best = 1
     numbers = [int(part) for part in path if part.isdecimal()]
     path = tuple(part for part in path if not part.isdecimal())  # items of [[…]] have no name

@@ -99,7 +99,7 @@ class Attempt(NamedTuple):
         answer = await response.whole(MAX_ERROR_BODY_BYTES)
         said = self.format.describe_error(answer.body)
         error = error_from_answer(status, answer.headers, said)
-        # A page for people, of the service or of something in front of it, may show anything.
+        # A page for display, of the service or of something in front of it, may show anything.
         error.private = answer.body.lstrip()[:1] == b"<"
         if status in (302, 303) and self.auth.is_browser_session:
             return LoginPageError(error)

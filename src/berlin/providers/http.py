@@ -12,7 +12,7 @@ from berlin.auth.access import AccessToken
 from berlin.auth.contract import Authenticator, Person
 from berlin.errors import AuthenticationError, BerlinError, ProtocolError
 from berlin.formats.contract import Format, SessionFormat
-from berlin.language.models import FetchMap
+from berlin.language.tables.models import FetchMap
 from berlin.providers.attempt import Attempt, LoginPageError, Opening
 from berlin.providers.body import drain
 from berlin.providers.contract import Burst, is_long

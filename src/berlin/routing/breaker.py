@@ -62,7 +62,7 @@ class Breaker(Wrapper):
         return _Guarded(self, request)
 
     def note(self, permit: Permit, how: BaseException | None) -> None:
-        """Take note of how a request ended that was permitted."""
+        """Record how a request ended that was permitted."""
         match how:
             case None:
                 self.circuit.succeed(permit)

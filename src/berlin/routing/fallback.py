@@ -101,7 +101,7 @@ class Fallback(ChatProvider):
         return answer
 
     def goes_on(self, error: BerlinError) -> bool:
-        """Tell whether another provider is asked after this error."""
+        """Return whether another provider is asked after this error."""
         match error:
             case ContextLengthError():
                 return True

@@ -76,7 +76,7 @@ class Hedge(Wrapper):
         return True
 
     def observe(self, first_event_s: float) -> None:
-        """Take note of how long a first event took."""
+        """Record how long a first event took."""
         self._seen.append(first_event_s)
 
     async def aclose(self) -> None:

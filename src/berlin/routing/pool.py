@@ -104,7 +104,7 @@ class Pool(ChatProvider):
         return min(able, key=lambda name: (self.accounts[name].open, self._chance()))
 
     def keep(self, request: ChatRequest, conversation_id: str, name: str) -> None:
-        """Take note of which account has a conversation."""
+        """Record which account has a conversation."""
         key = (request.tenant, conversation_id)
         self._conversations[key] = name
         self._conversations.move_to_end(key)

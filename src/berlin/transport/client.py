@@ -217,7 +217,7 @@ def _payload(body: bytes) -> aiohttp.Payload | bytes | None:
 
 
 def _was_closed_before(error: BaseException) -> bool:
-    """Tell whether the connection was closed before the whole request was on it.
+    """Return whether the connection was closed before the whole request was on it.
 
     Services close a kept connection without a word (llama.cpp after each stream). What did not
     get there whole was not acted on, so it may be sent once more.

@@ -89,7 +89,7 @@ def _translate(error: BaseException, endpoint: Endpoint) -> BerlinError:
 
 
 def _answers_without_tls(error: BaseException) -> bool:
-    """Tell whether what came back to a TLS greeting was no TLS at all."""
+    """Return whether what came back to a TLS greeting was no TLS at all."""
     said = getattr(error, "os_error", None) or error.__cause__ or error
     return isinstance(said, ssl.SSLError) and said.reason in _NO_TLS
 

@@ -140,7 +140,7 @@ _OF_HTTP = frozenset({"host", "content-length", "transfer-encoding", "connection
 
 @lru_cache
 def is_loopback(host: str) -> bool:
-    """Tell whether a host name means this machine."""
+    """Return whether a host name means this machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -14,7 +14,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def fits_header(value: str) -> bool:
-    """Tell whether a header may hold a value (RFC 9110, 5.5): no control characters but tabs."""
+    """Return whether a header may hold a value (RFC 9110, 5.5): no control characters but tabs."""
     return _CONTROL.search(value) is None
 
 

@@ -102,7 +102,7 @@ def _mask_encoded(text: str, clear: str) -> str:
 
 
 def _holds(run: str, clear: str) -> bool:
-    """Tell whether something decodes to a secret: URL, HTML, JSON or base64, in any order."""
+    """Return whether something decodes to a secret: URL, HTML, JSON or base64, in any order."""
     seen = {run}
     for _ in range(MAX_DECODINGS):
         decoded = {each for text in seen for each in _decode(text)} - seen

@@ -33,7 +33,7 @@ class SocketDialog(Protocol):
         ...
 
     def question_with(self, values: Mapping[str, Any]) -> Any:
-        """Return the message with the question, for people.
+        """Return the message with the question, for display.
 
         Args:
             values: what stands for the values that messages before it give.

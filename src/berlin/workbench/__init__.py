@@ -1,1 +1,1 @@
-"""For the authors of recipes: explain one, try it, find its mistake, record it, draft a first."""
+"""Tools for recipe authors: explain a recipe, try it, find its mistake, record it, draft one."""

@@ -1,4 +1,4 @@
-"""Why a trial failed: which line of the recipe is likely wrong, and what to write there."""
+"""Why a trial failed: which line of the recipe is probably wrong, and what to write instead."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from berlin.errors import (
     ProxyError,
     TLSError,
 )
-from berlin.language.place import Place
+from berlin.language.values.place import Place
 from berlin.recipes.recipe import Recipe
 from berlin.types import HttpResponse
 from berlin.wire.framings import recognise
@@ -28,12 +28,13 @@ LONGEST_LIST = 6
 
 
 def diagnose(recipe: Recipe, turns: Sequence[TriedTurn], error: BerlinError | None) -> list[Hint]:
-    """Return what is likely wrong in a recipe, the likeliest first; nothing if nothing shows.
+    """Return the probable mistakes in a recipe, the likeliest first; an empty list if none are
+    found.
 
     Args:
         recipe: the recipe that was tried.
-        turns: what was sent and answered.
-        error: what the trial ended with; `None` if it went well.
+        turns: the requests and responses.
+        error: the error that ended the trial; `None` if it succeeded.
     """
     if not turns:
         return _no_answer(recipe, error)
@@ -95,7 +96,7 @@ def _by_status(recipe: Recipe, turn: TriedTurn) -> list[Hint]:
             why = f"the service sends elsewhere{f', to {to}' if to else ''}, which is not followed"
             return [Hint(part.path_key, f"{why}: write the final path or URL")]
         case _:
-            return []  # 429 and 5xx: the service's own affair
+            return []  # 429 and 5xx: the service's own problem
 
 
 def _by_taken(turn: TriedTurn) -> list[Hint]:
@@ -124,7 +125,7 @@ def _in_words(place: str | Place) -> str:
 
 
 def _values_in(turn: TriedTurn) -> str:
-    """Return where an answer has texts that could be taken, and how long they are."""
+    """Return the places of texts in an answer that could be taken, with their lengths."""
     document = parse_document(turn.answer.body)
     texts = {p: v for p, v in leaves(document) if p and isinstance(v, str) and v}
     longest = sorted(texts, key=lambda pointer: -len(texts[pointer]))[:LONGEST_LIST]

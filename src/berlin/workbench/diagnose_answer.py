@@ -1,4 +1,4 @@
-"""Why the answer to a chat gave no text, or no good end: what `[chat.stream]` should say."""
+"""Why the answer to a chat gave no text or did not end well: what `[chat.stream]` should say."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from berlin.errors import (
     TruncatedStreamError,
     UpstreamTimeoutError,
 )
-from berlin.language.stream import StreamMap
+from berlin.language.tables.stream import StreamMap
 from berlin.recipes.recipe import Recipe
 from berlin.types import HttpResponse
 from berlin.wire.framings import FRAMINGS, recognise
@@ -39,12 +39,12 @@ _DESCRIBED = (
 
 
 def diagnose_answer(recipe: Recipe, answer: HttpResponse, error: BerlinError | None) -> list[Hint]:
-    """Return what is likely wrong in how a recipe reads the answer to the chat.
+    """Return the probable mistakes in how a recipe reads the answer to a chat.
 
     Args:
         recipe: the recipe that was tried.
         answer: the answer, as far as it was read; its status is a success.
-        error: what the trial ended with; `None` if it went well.
+        error: the error that ended the trial; `None` if it succeeded.
     """
     stream = stream_of(recipe)
     looks = recognise(answer.body)
@@ -73,7 +73,7 @@ def diagnose_answer(recipe: Recipe, answer: HttpResponse, error: BerlinError | N
 def _other_mistakes(
     stream: StreamMap, received: list[Any], error: BerlinError | None
 ) -> list[Hint]:
-    """Return what is wrong although there is text where the recipe looks for it."""
+    """Return the mistakes when there is text where the recipe looks for it."""
     if isinstance(error, EmptyResponseError) and stream.kind:
         return [_no_text_of_kinds(stream, received)]
     if isinstance(error, TruncatedStreamError | UpstreamTimeoutError):
@@ -98,7 +98,7 @@ def _other_framing(recipe: Recipe, stream: StreamMap, looks: str, body: bytes) -
 
 
 def _other_format(recipe: Recipe, body: bytes) -> list[Hint]:
-    """Return which known format the answer has, if it is not the one that the recipe names."""
+    """Return the built-in format of the answer, if it is not the one the recipe names."""
     for name, stream in KNOWN_STREAMS.items():
         texts = (found_at(stream.text, d) for d in documents(stream, body))
         if name != recipe.chat.format and any(isinstance(text, str) for text in texts):
@@ -127,7 +127,7 @@ def _no_text(stream: StreamMap, received: list[Any]) -> list[Hint]:
 
 
 def _repeats(stream: StreamMap, received: list[Any]) -> bool:
-    """Tell whether pieces that are taken as new text hold all the text so far."""
+    """Return whether pieces read as new text contain all the text so far."""
     if stream.text_is != "delta":
         return False
     found = [found_at(stream.text or "/data", document) for document in received]
@@ -138,7 +138,7 @@ def _repeats(stream: StreamMap, received: list[Any]) -> bool:
 
 
 def _has_unread_names(stream: StreamMap, body: bytes) -> bool:
-    """Tell whether events have names that tell them apart, and the framing drops them."""
+    """Return whether the events have distinguishing names that the framing drops."""
     names = set(re.findall(rb"^event: *(\S+)", body, re.MULTILINE))
     return stream.framing == "sse" and bool(names - {b"message"}) and not stream.kind
 

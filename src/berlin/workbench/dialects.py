@@ -1,8 +1,8 @@
-"""Makes docs/dialects.md: what becomes of each member between each two dialects.
+"""Generates docs/dialects.md: what happens to each member between any two dialects.
 
     python -m berlin.workbench.dialects > docs/dialects.md
 
-The matrix is not written down: each cell is what the formats really do with an example.
+The matrix is computed: each cell is what the formats really do with an example.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ EXAMPLES: Mapping[str, Mapping[str, dict[str, Any]]] = {
 
 
 def outcome(client: str, service: str, example: Mapping[str, Any]) -> str:
-    """Return what becomes of an example of a client's dialect at a service of another, or its own.
+    """Return what happens to an example in a client's dialect at a service of the same or another.
 
     It is `unchanged`, `translated`, `dropped` with the names, or `refused` with the name.
     """

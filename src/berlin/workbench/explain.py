@@ -1,4 +1,4 @@
-"""Says in words what a recipe makes Berlin send, and how it reads what comes back."""
+"""Explains in words what a recipe sends and how it reads the responses."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from berlin.auth.flows.login import LoginMap
 from berlin.auth.flows.oauth2 import OAuth2Map
 from berlin.auth.flows.static import ApiKeyMap, AwsMap, BasicMap, NoneMap
 from berlin.formats.contract import Exchange, SessionFormat
-from berlin.language.place import Place
-from berlin.language.socket import SocketMap
 from berlin.language.step import CompiledStep, Step
-from berlin.language.stream import StreamMap
+from berlin.language.tables.socket import SocketMap
+from berlin.language.tables.stream import StreamMap
+from berlin.language.values.place import Place
 from berlin.recipes.recipe import Recipe
 from berlin.types import ChatRequest, HttpRequest, Message, Secret
 from berlin.types.socket import SocketDialog
@@ -33,10 +33,10 @@ def explain(recipe: Recipe, prompt: str = "Hello") -> str:
 
     Args:
         recipe: the recipe.
-        prompt: what is asked in the example.
+        prompt: the prompt of the example.
 
     Raises:
-        InvalidRequestError: if the service cannot be asked that.
+        InvalidRequestError: if the service cannot be sent that.
     """
     lines = [f"{recipe.name}: {recipe.description}"]
     for title, part in (
@@ -162,7 +162,7 @@ def _chat(recipe: Recipe, prompt: str) -> Iterator[str]:
 
 
 def _socket(described: SocketMap, dialog: SocketDialog) -> Iterator[str]:
-    """Say what goes over a WebSocket, with the question as it will be sent."""
+    """Describe the messages on a WebSocket, with the question as it will be sent."""
     yield f"   as a WebSocket: {IN_WORDS[described.protocol]}"
     for step in described.before:
         if step.when:
@@ -186,7 +186,7 @@ def _members_of(when: Mapping[str, Any]) -> str:
 
 
 def _requests(steps: list[CompiledStep], exchange: Exchange) -> Iterator[tuple[Step, HttpRequest]]:
-    """Give the requests of an exchange with their steps; each value taken is its name, loudly."""
+    """Yield the requests of an exchange with their steps; taken values appear as their names."""
     try:
         request = next(exchange)
         for compiled in steps:
@@ -295,5 +295,5 @@ def _url(recipe: Recipe, path: str) -> str:
 
 
 def _reveal(value: str | Secret) -> str:
-    # Nothing in it is a secret of somebody: the credentials of an explanation are made up.
+    # It contains no real secret: the credentials of an explanation are made up.
     return value.reveal() if isinstance(value, Secret) else value

@@ -1,4 +1,4 @@
-"""What is likely wrong in a recipe, and where that stands in it."""
+"""A probable mistake in a recipe, and its place."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import msgspec
 
 
 class Hint(msgspec.Struct, frozen=True):
-    """One likely mistake.
+    """One probable mistake.
 
     Attributes:
-        place: the key in the recipe; the number of a step among its parts.
+        place: the key in the recipe; its parts may include the number of a step.
         why: what is wrong there, and what to write.
     """
 

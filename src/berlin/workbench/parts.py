@@ -10,9 +10,9 @@ import msgspec
 
 from berlin.auth.flows.login import LoginMap
 from berlin.auth.flows.oauth2 import OAuth2Map
-from berlin.language.chat import FormatName
 from berlin.language.step import Step
-from berlin.language.stream import StreamMap
+from berlin.language.tables.chat import FormatName
+from berlin.language.tables.stream import StreamMap
 from berlin.recipes.recipe import Recipe
 from berlin.types import ChatRequest, HttpRequest, HttpResponse, Message
 from berlin.wire.json import DECODE_ERRORS
@@ -21,7 +21,7 @@ from berlin.wire.pointer import get_at, parse_pointer
 _OAUTH_TAKE: dict[str, Any] = {"token": "/access_token", "refresh_token": "/refresh_token"}
 _DEVICE_TAKE: dict[str, Any] = {"code": "/device_code"}
 
-# Where the answers of the known formats have what a recipe would describe.
+# Where the answers of the built-in formats have what a recipe would describe.
 KNOWN_STREAMS: Mapping[FormatName, StreamMap] = {
     "openai-chat": StreamMap(
         "sse",
@@ -66,9 +66,9 @@ class Part(msgspec.Struct, frozen=True):
 
     Attributes:
         place: the table in the recipe; the number of a step is the last segment.
-        title: what it is, for a person.
-        step: how it is described; for known formats and OAuth, as far as it shows in a recipe.
-        is_login: whether its answer holds what must not be shown.
+        title: a title for display.
+        step: its description; for built-in formats and OAuth, the part visible in a recipe.
+        is_login: whether its answer contains secrets.
     """
 
     place: tuple[str, ...]
@@ -78,7 +78,7 @@ class Part(msgspec.Struct, frozen=True):
 
     @property
     def body_key(self) -> tuple[str, ...]:
-        """Where in the recipe stands what this request's body is."""
+        """The key in the recipe of this request's body."""
         if self.place == ("auth",):
             return ("auth", "grant")
         kinds = ("json", "form", "multipart")
@@ -86,7 +86,7 @@ class Part(msgspec.Struct, frozen=True):
 
     @property
     def path_key(self) -> tuple[str, ...]:
-        """Where in the recipe the path of this request stands."""
+        """The key in the recipe of this request's path."""
         if self.title == _DEVICE:
             return ("auth", "device_url")
         return ("auth", "token_url") if self.title == _TOKEN else (*self.place, "path")
@@ -97,7 +97,7 @@ _DEVICE = "the request for a device code"
 
 
 def stream_of(recipe: Recipe) -> StreamMap:
-    """Return how the answer is described, or what a known format would be described as."""
+    """Return the description of the answer, or the equivalent one for a built-in format."""
     chat = recipe.chat
     return chat.described_stream or KNOWN_STREAMS.get(chat.format) or StreamMap("text")
 
@@ -132,24 +132,24 @@ def parts_of(recipe: Recipe) -> list[Part]:
 
 
 def assign(parts: list[Part], requests: Iterable[HttpRequest]) -> list[Part]:
-    """Return the part that each request was sent for, in the order in which they were sent."""
+    """Return the part that each request was sent for, in the order they were sent."""
     assigned: list[Part] = []
     after = -1
     for request in requests:
         fits = [n for n, part in enumerate(parts) if _fits(part.step, request)]
-        # Of two steps with one path, the one whose turn it is; a renewed login begins anew.
+        # Of two steps with the same path, the next in turn; a renewed login starts over.
         after = next((n for n in fits if n > after), fits[0] if fits else len(parts) - 1)
         assigned.append(parts[after])
     return assigned
 
 
 def taken(step: Step, answer: HttpResponse, cookies: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a step's `take` finds in an answer; `MISSING` where nothing stands.
+    """Return what a step's `take` finds in an answer; `MISSING` where there is nothing.
 
     Args:
         step: the description.
         answer: the answer to it.
-        cookies: what this answer and those before it have set.
+        cookies: cookies set by this answer and those before it.
     """
     document = parse_document(answer.body)
     values: dict[str, Any] = {}
@@ -162,7 +162,7 @@ def taken(step: Step, answer: HttpResponse, cookies: Mapping[str, str]) -> dict[
 
 
 def parse_document(body: bytes) -> Any:
-    """Return the JSON in a body, `None` if it is none."""
+    """Return the JSON in a body, `None` if it is not JSON."""
     try:
         return msgspec.json.decode(body)
     except DECODE_ERRORS:

@@ -1,4 +1,4 @@
-"""What a service really sent: what is where in it."""
+"""What a service really sent, and where its values are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from berlin.errors import ProtocolError
-from berlin.language.stream import StreamMap
+from berlin.language.tables.stream import StreamMap
 from berlin.wire.framings import FRAMINGS, FramingName, Looks
 from berlin.wire.json import DECODE_ERRORS
 from berlin.wire.pointer import MISSING, get_at, parse_pointer
@@ -27,7 +27,7 @@ _REASON_NAMES = (
 
 
 def documents(stream: StreamMap, body: bytes) -> list[Any]:
-    """Return the objects that the framing makes of a body, as far as they are JSON."""
+    """Return the JSON objects that the framing finds in a body."""
     framer = FRAMINGS[stream.framing].framer(stream.done.encode())
     try:
         lines = framer.feed(body) + framer.finish()
@@ -47,10 +47,10 @@ def documents(stream: StreamMap, body: bytes) -> list[Any]:
 
 
 def fits(framing: FramingName, looks: Looks, body: bytes) -> bool:
-    """Tell whether a body that looks like this can be cut by a framing."""
+    """Return whether a framing can decode a body that looks like this."""
     if looks.framing is None:
         return False
-    if looks.framing.name == "sse":  # the names of events may be read too
+    if looks.framing.name == "sse":  # event names may be read too
         return framing in ("sse", "sse-events")
     if looks.framing.name == "json" and framing == "ndjson":
         return b"\n" not in body.strip()  # one object is also one line of objects
@@ -58,7 +58,7 @@ def fits(framing: FramingName, looks: Looks, body: bytes) -> bool:
 
 
 def found_at(pointers: str | list[str], document: Any) -> Any:
-    """Return what the first pointer finds that finds something, or `MISSING`."""
+    """Return the first value found by any of the pointers, or `MISSING`."""
     for pointer in listed(pointers):
         value = get_at(document, parse_pointer(pointer))
         if value is not MISSING and value is not None:
@@ -67,12 +67,12 @@ def found_at(pointers: str | list[str], document: Any) -> Any:
 
 
 def listed(pointers: str | list[str]) -> list[str]:
-    """Return pointers as a list, however the recipe writes them."""
+    """Return pointers as a list, in whichever form the recipe has them."""
     return [pointers] if isinstance(pointers, str) else list(pointers)
 
 
 def leaves(document: Any, above: str = "", depth: int = MAX_DEPTH) -> Iterator[tuple[str, Any]]:
-    """Give the values of a document that hold no others, with their pointers."""
+    """Yield the leaf values of a document with their pointers."""
     items: list[tuple[str, Any]] = []
     if isinstance(document, dict):
         items = [(key.replace("~", "~0").replace("/", "~1"), v) for key, v in document.items()]
@@ -86,7 +86,7 @@ def leaves(document: Any, above: str = "", depth: int = MAX_DEPTH) -> Iterator[t
 
 
 def text_pointers(received: list[Any]) -> list[str]:
-    """Return where text may stand in the documents of an answer, the likeliest first.
+    """Return where the text may be in the documents of an answer, the likeliest first.
 
     A piece of an answer differs from object to object; an id or a model's name does not.
     """
@@ -100,7 +100,7 @@ def text_pointers(received: list[Any]) -> list[str]:
 
 
 def reason_pointers(received: list[Any]) -> list[str]:
-    """Return where the reason of the end may stand, the likeliest first."""
+    """Return where the finish reason may be, the likeliest first."""
     names: dict[str, int] = {}
     for document in received[-3:]:
         for pointer, value in leaves(document):
@@ -111,7 +111,7 @@ def reason_pointers(received: list[Any]) -> list[str]:
 
 
 def outline(document: Any, limit: int = 8) -> str:
-    """Return where a document has values, without the values."""
+    """Return the structure of a document without its values."""
     pointers = [pointer for pointer, _ in leaves(document) if pointer]
     shown = ", ".join(pointers[:limit])
     return f"{shown}, …" if len(pointers) > limit else shown or "nothing"

@@ -1,4 +1,4 @@
-"""From a trial to a transcript that can be handed on: all that is secret is taken out."""
+"""Turns a trial into a transcript that can be shared: all secrets are removed."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from berlin.workbench.trial import Trial, TriedTurn
 
 _KEY = re.compile(r'("(?:[^"\\]|\\.)*"\s*:)')
 _PLACEHOLDER = re.compile(r"\{[a-z0-9_]+\}")
-# A password that is a plain word is the name of a member, too: there it tells nothing.
+# A password that is a plain word may also be a member's name; there it reveals nothing.
 _WORD = re.compile(r"[a-z_]+")
 
 
 def record(
     trial: Trial, request: ChatRequest, prompt: str, recipe: str, account: str = ""
 ) -> Transcript:
-    """Return what a trial led to, without secrets.
+    """Return the transcript of a trial, without secrets.
 
     Args:
-        trial: a trial that went well.
-        request: what was asked.
-        prompt: the prompt of it.
+        trial: a successful trial.
+        request: the request.
+        prompt: its prompt.
         recipe: the name of a shipped recipe, or the text of one.
-        account: who logged in; it is taken out as a secret is.
+        account: the account that logged in; removed like a secret.
 
     Raises:
-        ConfigurationError: if the trial did not go well: there is nothing to compare with.
+        ConfigurationError: if the trial failed: there is nothing to compare with.
     """
     response = trial.response
     if response is None:
@@ -60,17 +60,17 @@ def record(
 
 
 def mask_recipe(text: str, secrets: Iterable[Secret]) -> str:
-    """Return the text of a recipe without what was secret in a trial, and what looks secret."""
+    """Return the text of a recipe without the secrets of a trial or what looks like one."""
     literals = [_PLACEHOLDER.sub("", value) for value in _strings(tomllib.loads(text))]
     comments = [line.partition("#")[2] for line in text.splitlines()]
     written = [*literals, *comments]
-    # Only what is written out: `password = "{password}"` stays, whatever the password is.
+    # Only literal values: `password = "{password}"` stays, whatever the password is.
     told = [s for s in secrets if any(s.reveal() in place for place in written)]
     return mask(text, [*(found.value for found in find_secrets(text)), *told])
 
 
 def mask_body(body: bytes, secrets: Iterable[Secret]) -> bytes:
-    """Return a body without secrets. The names in its JSON stay, unless one is a secret itself."""
+    """Return a body without secrets. Names in its JSON stay unless they are secrets."""
     secrets = list(secrets)
     try:
         return _mask_values(body.decode(), secrets).encode()
@@ -79,9 +79,9 @@ def mask_body(body: bytes, secrets: Iterable[Secret]) -> bytes:
 
 
 def mask_short(body: bytes, secrets: list[Secret]) -> bytes:
-    """Return a login's body without the credentials that are too short to be looked for anywhere.
+    """Return a login's body without credentials too short to search for everywhere.
 
-    They are found where they are a whole value: of JSON, of a form, of a multipart field.
+    They are removed where they are a whole value: of JSON, of a form, of a multipart field.
     """
     for clear in (secret.reveal() for secret in secrets):
         if 0 < len(clear) < SHORTEST_CHARS:
@@ -107,7 +107,7 @@ def _turn(tried: TriedTurn, secrets: list[Secret]) -> Turn:
 
     sent = HttpRequest(
         request.method,
-        # As it is written in a path when it is played again.
+        # As it is encoded in a path on replay.
         mask(request.path, secrets).replace(HIDDEN, quote(HIDDEN, safe="")),
         clean(request.headers),
         clean(request.query),

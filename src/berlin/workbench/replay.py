@@ -1,4 +1,4 @@
-"""Plays a transcript again: all is real but the network."""
+"""Replays a transcript: everything is real except the network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from berlin.types import ChatRequest, ChatResponse, Endpoint, Timeouts, accumula
 from berlin.types.messages import parse_messages
 from berlin.wire.transcript import HIDDEN, Transcript
 
-# Between the questions to a service that is asked until it is ready; the least that there is.
+# The interval between polls of a service; the shortest possible.
 _POLL_S = 0.05
 
 
@@ -29,20 +29,20 @@ def _in_one_read(body: bytes) -> Iterable[bytes]:
 async def replay(
     transcript: Transcript, cut: Callable[[bytes], Iterable[bytes]] = _in_one_read
 ) -> ChatResponse:
-    """Return the answer that a transcript's turns lead to now.
+    """Return the answer that a transcript produces now.
 
     Args:
-        transcript: what was recorded.
-        cut: cuts the body of an answer into the reads in which it comes.
+        transcript: the recording.
+        cut: splits the body of an answer into the chunks in which it arrives.
 
     Raises:
-        BerlinError: what the answer ends with; a ProtocolError if something else is sent than
-            was recorded, or less.
-        ConfigurationError: if there is no such recipe, or its lines are none.
+        BerlinError: the error that ends the answer; a ProtocolError if the requests differ from the
+            recorded ones, or some are missing.
+        ConfigurationError: if there is no such recipe, or its text is not a recipe.
     """
     sender = Replay(transcript.turns, cut)
     recipe = _without_side_effects(recipe_of(transcript))
-    # A host of its own: a token that an earlier replay got would leave out the login.
+    # A unique host: a token from an earlier replay would skip the login.
     endpoint = Endpoint.of(f"https://{uuid.uuid4()}.invalid")
     credentials = Credentials.checked("the transcript", **dict.fromkeys(NAMES, HIDDEN))
     provider, _ = build_provider(recipe, endpoint, credentials, Timeouts(), record=lambda _: sender)
@@ -54,7 +54,7 @@ async def replay(
 
 
 def recipe_of(transcript: Transcript) -> Recipe:
-    """Return the recipe that a transcript names or holds. Raises ConfigurationError."""
+    """Return the recipe that a transcript names or contains. Raises ConfigurationError."""
     if isinstance(transcript.recipe, str):
         return load_recipe(transcript.recipe)
     text = "\n".join(line.removesuffix("\n") for line in transcript.recipe)
@@ -62,7 +62,7 @@ def recipe_of(transcript: Transcript) -> Recipe:
 
 
 def difference(transcript: Transcript, response: ChatResponse) -> str | None:
-    """Return in words what differs from the recorded answer; `None` if nothing does."""
+    """Return in words the difference from the recorded answer; `None` if there is none."""
     usage = response.usage
     for what, was, now in (
         ("text", transcript.text, response.text),
@@ -77,7 +77,7 @@ def difference(transcript: Transcript, response: ChatResponse) -> str | None:
 
 
 def _without_side_effects(recipe: Recipe) -> Recipe:
-    """Return a recipe that waits for nothing and nobody, and starts no program."""
+    """Return a recipe that never waits, prompts or starts a program."""
     auth, chat = recipe.auth, recipe.chat
     flow = auth.flow()
     if isinstance(auth, CommandMap) or (flow is not None and flow.needs_person):

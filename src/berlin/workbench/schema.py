@@ -1,6 +1,7 @@
 """The recipe language as a JSON Schema for editors, and as a page of reference.
 
-Both are made from the types that read a recipe and from their docstrings, so they are true.
+Both are generated from the types that parse a recipe and from their docstrings, so they are
+accurate.
 
     python -m berlin.workbench.schema > docs/recipes-reference.md
 """
@@ -23,8 +24,8 @@ _ATTRIBUTE = re.compile(r"^(\w+): (.*)$")
 def recipe_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 7) of a recipe.
 
-    A recipe with `extends` takes over what it does not say, so there only the names and the types
-    of the keys are checked.
+    A recipe with `extends` inherits what it leaves out, so only the names and types of its keys are
+    checked.
     """
     (root,), components = msgspec.json.schema_components(
         [Recipe], ref_template="#/definitions/{name}"
@@ -60,12 +61,12 @@ def _definition(kind: type[msgspec.Struct], schema: dict[str, Any]) -> dict[str,
     properties = {}
     for name, member in schema["properties"].items():
         simple = _without_null(member)
-        simple.pop("discriminator", None)  # of OpenAPI
-        # Beside `$ref` nothing counts in this draft.
+        simple.pop("discriminator", None)  # an OpenAPI keyword
+        # This draft ignores everything beside `$ref`.
         if "$ref" in simple:
             simple = {"allOf": [{"$ref": simple["$ref"]}]}
         properties[name] = {**simple, **_described(meanings.get(name, ""))}
-    # What another recipe already says may be left out, but an item of a list is never merged.
+    # Keys that another recipe sets may be left out, but list items are never merged.
     required = schema.get("required", []) if kind is Recipe or kind in _items() else []
     return {
         "type": "object",
@@ -92,7 +93,7 @@ def _described(meaning: str) -> dict[str, str]:
 
 
 def _structs() -> list[type[msgspec.Struct]]:
-    """Return the types of all tables, each once, in the order in which a reader meets them."""
+    """Return the types of all tables, each once, in reading order."""
     found: list[type[msgspec.Struct]] = []
 
     def walk(kind: Any) -> None:
@@ -131,13 +132,13 @@ def _fields(kind: type[msgspec.Struct]) -> tuple[msgspec.inspect.Field, ...]:
 
 
 def _head(kind: type) -> str:
-    """Return what a docstring says before its attributes."""
+    """Return the part of a docstring before its attributes."""
     text = inspect.cleandoc(kind.__doc__ or "")
     return " ".join(text.split("\n\nAttributes:")[0].split())
 
 
 def _meanings(kind: type[msgspec.Struct]) -> dict[str, str]:
-    """Return what the docstrings of a type and its bases say of each attribute."""
+    """Return the text on each attribute in the docstrings of a type and its bases."""
     meanings: dict[str, str] = {}
     for base in reversed(kind.__mro__):
         _, found, section = inspect.cleandoc(vars(base).get("__doc__") or "").partition(
@@ -155,7 +156,7 @@ def _meanings(kind: type[msgspec.Struct]) -> dict[str, str]:
     }
 
 
-# What all flows have, where the docstring of one does not repeat it.
+# Attributes of all flows, for docstrings that do not repeat them.
 _COMMON = {
     "attach": "how requests carry the token.",
     "rejected_statuses": "the statuses that mean: the token is no longer good.",

@@ -1,4 +1,4 @@
-"""A trial of a recipe: one prompt, and everything that was sent and answered on the way."""
+"""A trial of a recipe: one prompt, and every request and response it caused."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import msgspec
 from berlin.auth.contract import Authenticator, Person
 from berlin.auth.credentials import Credentials
 from berlin.errors import BerlinError
-from berlin.language.place import Place
 from berlin.language.secrets_scan import find_marked, looks_secret, names_secret
+from berlin.language.values.place import Place
 from berlin.providers.http import HttpProvider
 from berlin.recipes.build import build_provider
 from berlin.recipes.recipe import Recipe
@@ -33,7 +33,7 @@ from berlin.types import (
 from berlin.types.accumulate import Accumulator
 from berlin.workbench.parts import Part, assign, parse_document, parts_of, taken
 
-# The values of a login that tell nothing.
+# The values of a login that are not secret.
 _HARMLESS = ("expires_in", "expires_in_ms", "expires_at")
 
 
@@ -41,11 +41,11 @@ class TriedTurn(msgspec.Struct, frozen=True):
     """One request of a trial.
 
     Attributes:
-        part: what the recipe calls it.
-        request: what was sent.
-        answer: what came back, as far as it was read.
-        cookies: what this answer and those before it have set.
-        at: when the answer was read or left, in seconds since the trial began.
+        part: its part of the recipe.
+        request: the request sent.
+        answer: the response, as far as it was read.
+        cookies: cookies set by this response and those before it.
+        at: when the response was read or abandoned, in seconds since the trial began.
     """
 
     part: Part
@@ -56,28 +56,29 @@ class TriedTurn(msgspec.Struct, frozen=True):
 
     @property
     def taken(self) -> dict[str, Any]:
-        """What the recipe takes out of the answer; `MISSING` where nothing stands."""
+        """The values that the recipe takes from the response; `MISSING` where there is none."""
         return taken(self.part.step, self.answer, self.cookies)
 
 
 class Trial:
-    """Sends one prompt as a recipe says, with a login of its own: no token from before is used.
+    """Sends one prompt as a recipe says, with a fresh login: no earlier token is used.
 
     Args:
         recipe: the description.
-        endpoint: where the service is.
-        credentials: what to log in with; `None` if nothing is needed.
+        endpoint: the service's endpoint.
+        credentials: the credentials for the login; `None` if none are needed.
         timeouts: the limits.
-        watch: called with each request and its answer, when that was read or left.
+        watch: called with each request and its response when that was read or abandoned.
 
     Attributes:
-        turns: what was sent and answered so far.
+        turns: the requests and responses so far.
         response: the whole answer; `None` if there is none.
-        error: what the trial ended with; `None` if it went well.
-        text: the text that came, also if the answer broke off.
-        reasoning: the reasoning that came.
-        first_text_at: when the first text came, in seconds since the beginning; `None` if none did.
-        seconds: how long all of it took.
+        error: the error that ended the trial; `None` if it succeeded.
+        text: the text received, even if the answer broke off.
+        reasoning: the reasoning received.
+        first_text_at: when the first text arrived, in seconds since the beginning; `None` if none
+            did.
+        seconds: the total time.
     """
 
     def __init__(
@@ -105,19 +106,19 @@ class Trial:
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """What must not be shown: credentials, tokens, cookies, and what looks like one of them."""
+        """What must not be shown: credentials, tokens, cookies, and what looks like one."""
         given = (*self._auth.secrets, *self._learned)
         return tuple(sorted(given, key=lambda secret: -len(secret.reveal())))
 
     async def run(self, request: ChatRequest, person: Person | None = None) -> None:
-        """Log in, ask, and keep what happens; an error of the service is kept too.
+        """Log in, send the prompt and keep what happens, including an error of the service.
 
         Args:
-            request: what is asked.
-            person: who takes part in a login that needs one.
+            request: the request.
+            person: the person who takes part in an interactive login.
         """
         try:
-            # Anew: another trial in this process may have left a token.
+            # A fresh login: another trial in this process may have left a token.
             login = self._auth.log_in(self._provider.send, person)
             await self._provider.without_secrets(login)
             answer = Accumulator()
@@ -163,21 +164,21 @@ def _wanted_headers(parts: list[Part]) -> set[str]:
 
 
 def _secrets_in(turn: TriedTurn) -> Iterator[str]:
-    """Give what is secret in an answer."""
+    """Yield the secrets in a response."""
     yield from turn.answer.cookies.values()
     for name, value in turn.taken.items():
         is_secret = turn.part.is_login and name not in _HARMLESS
         if isinstance(value, str) and (is_secret or looks_secret(name, value)):
             yield value
     if turn.part.is_login:
-        # Also where the recipe looks in the wrong place for it.
+        # Even if the recipe looks for it in the wrong place.
         yield from _secret_members(parse_document(turn.answer.body), "")
     else:
         yield from _repeated_secrets(turn.answer.body.decode("utf-8", "replace"))
 
 
 def _repeated_secrets(text: str) -> Iterator[str]:
-    """Give the tokens that a chat's answer repeats or renews, by their form and by their names.
+    """Yield the tokens that a chat's answer repeats or renews, found by form and by name.
 
     Many services call the pieces of their text `token`: those are short, or words.
     """

@@ -1,4 +1,4 @@
-"""A trial as text for a person: requests, answers, what the recipe found, and no secrets."""
+"""A trial as readable text: requests, responses and the values found, without secrets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from berlin.language.secrets_scan import looks_secret
-from berlin.language.stream import StreamMap
+from berlin.language.tables.stream import StreamMap
 from berlin.recipes.recipe import Recipe
 from berlin.types import Secret, mask
 from berlin.types.masking import CUT
@@ -33,9 +33,9 @@ def describe_turn(turn: TriedTurn, recipe: Recipe, base_url: str, secrets: Itera
 
     Args:
         turn: the request and its answer.
-        recipe: what describes it.
-        base_url: of the service.
-        secrets: what must not be shown.
+        recipe: the recipe that describes it.
+        base_url: the service's base URL.
+        secrets: values that must not be shown.
     """
     secrets = list(secrets)
     request, answer = turn.request, turn.answer
@@ -60,7 +60,7 @@ def describe_turn(turn: TriedTurn, recipe: Recipe, base_url: str, secrets: Itera
 
 
 def describe_answer(trial: Trial) -> str:
-    """Return what came out of a trial: text, finish reason, usage and times."""
+    """Return the result of a trial: text, finish reason, usage and times."""
     secrets = trial.secrets
     lines = []
     if trial.reasoning:
@@ -91,7 +91,7 @@ def _found(turn: TriedTurn, recipe: Recipe, secrets: list[Secret]) -> Iterator[s
     stream = stream_of(recipe)
     received = documents(stream, turn.answer.body)
     shown = [*range(min(FIRST_DOCUMENTS, len(received)))]
-    # The end of an answer is in its last object.
+    # The finish reason is in the last object of an answer.
     shown += [len(received) - 1] if len(received) > FIRST_DOCUMENTS else []
     for n in shown:
         document = received[n]
@@ -117,7 +117,7 @@ def _value(value: Any, secrets: list[Secret]) -> str:
 
 
 def _shown(name: str, value: str | Secret, secrets: list[Secret]) -> str:
-    """Return a header or a parameter; what is not known to be harmless is not shown."""
+    """Return a header or a parameter, masked unless it is known to be harmless."""
     clear = value.reveal() if isinstance(value, Secret) else value
     masked = mask(clear, secrets)
     if masked == clear and (name.lower() in _ALWAYS_SECRET or looks_secret(name, clear)):

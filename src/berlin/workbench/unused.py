@@ -1,4 +1,4 @@
-"""What a recipe says and no request uses: found before anything is sent."""
+"""Finds what a recipe says and no request uses, before anything is sent."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from berlin.recipes.recipe import Recipe
 from berlin.workbench.hint import Hint
 
 _PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
-# What a person may type that a value in quotes cannot hold as it is.
+# Characters that a user may type and that need escaping in a quoted value.
 _NASTY = 'a "quoted" \\ word'
 
 
 def find_unused(recipe: Recipe) -> list[Hint]:
-    """Return what a recipe says in vain; each is a mistake."""
+    """Return the parts of a recipe that have no effect; each is a mistake."""
     if recipe.chat.format != "described":
         return list(_in_known_format(recipe))
     return [*_dropped_prompt(recipe), *_broken_json(recipe)]
 
 
 def _in_known_format(recipe: Recipe) -> Iterator[Hint]:
-    """Find what a format that Berlin knows does not fill."""
+    """Find keys that a built-in format does not use."""
     chat = recipe.chat
     kind = f'format = "{chat.format}"'
     for key in ("path", "json"):

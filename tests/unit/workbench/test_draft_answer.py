@@ -9,8 +9,8 @@ import pytest
 
 from berlin.errors import ConfigurationError
 from berlin.workbench.draft.answer import guess_answer
-from berlin.workbench.draft.captured import Captured
 from berlin.workbench.draft.request import find_prompt
+from berlin.workbench.draft.sources.captured import Captured
 
 PIECES = ["The", " capital", " of France", " is", " Paris."]
 TEXT = "".join(PIECES)

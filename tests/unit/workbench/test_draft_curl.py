@@ -11,9 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from berlin.errors import BerlinError, ConfigurationError
-from berlin.workbench.draft.captured import Captured
-from berlin.workbench.draft.curl import parse_curl
-from berlin.workbench.draft.har import read_har
+from berlin.workbench.draft.sources.captured import Captured
+from berlin.workbench.draft.sources.curl import parse_curl
+from berlin.workbench.draft.sources.har import read_har
 
 CHROME = r"""curl 'https://chat.example.com/api/ask?x=1' \
   -H 'accept: text/event-stream' \

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from berlin.errors import BerlinError
 from berlin.recipes.recipe import parse_recipe
-from berlin.workbench.draft.captured import Captured, Exchange
+from berlin.workbench.draft.sources.captured import Captured, Exchange
 from berlin.workbench.draft.writer import write_draft
 
 PROMPT = "What is TCP?"

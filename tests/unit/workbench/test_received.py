@@ -8,7 +8,7 @@ from typing import get_args
 from hypothesis import given
 from hypothesis import strategies as st
 
-from berlin.language.stream import StreamMap
+from berlin.language.tables.stream import StreamMap
 from berlin.recipes.recipe import load_recipe
 from berlin.types import HttpRequest, HttpResponse, Secret
 from berlin.wire.framings import FramingName, recognise

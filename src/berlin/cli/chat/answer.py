@@ -74,7 +74,7 @@ class Screen(Protocol):
 
 
 class TextScreen:
-    """Text for people and pipes.
+    """Text for display and pipes.
 
     Args:
         open_writer: opens what shows text; only when there is some, so that a spinner may run.

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from berlin.client import Berlin
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.chat import Gateway
-from berlin.gateway.server import open_server
+from berlin.gateway.serving.server import open_server
 from berlin.providers.guide import GuideProvider
 from berlin.types import Secret
 

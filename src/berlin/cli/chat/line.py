@@ -40,7 +40,7 @@ def open_line(names: list[str]) -> PromptSession[str]:
 
 
 def is_open(text: str) -> bool:
-    """Tell whether a block of several lines was begun and not ended."""
+    """Return whether a block of several lines was begun and not ended."""
     begun = text.lstrip()
     return begun.startswith(BLOCK) and not begun.rstrip().endswith(BLOCK, len(BLOCK))
 

@@ -31,10 +31,10 @@ from berlin.config import (
 from berlin.errors import ConfigurationError
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.chat import Gateway
-from berlin.gateway.reload import Reload
-from berlin.gateway.server import open_server, stop_signals
+from berlin.gateway.serving.reload import Reload
+from berlin.gateway.serving.server import open_server, stop_signals
+from berlin.gateway.serving.watch import Watch, files_state
 from berlin.gateway.setup import build_gateway, refresh_models_forever
-from berlin.gateway.watch import Watch, files_state
 from berlin.types import is_loopback
 
 # Objects made and not gone before the youngest are looked at; and rounds before the older ones are.

@@ -13,10 +13,10 @@ from berlin.cli.paste import ask_for_paste
 from berlin.cli.recipe.trial import try_recipe
 from berlin.cli.terminal import harmless
 from berlin.errors import ConfigurationError
-from berlin.workbench.draft.captured import Exchange, split_head
 from berlin.workbench.draft.choose import choose_chat, choose_login
-from berlin.workbench.draft.curl import parse_curl
-from berlin.workbench.draft.har import is_without_secrets, read_har
+from berlin.workbench.draft.sources.captured import Exchange, split_head
+from berlin.workbench.draft.sources.curl import parse_curl
+from berlin.workbench.draft.sources.har import is_without_secrets, read_har
 from berlin.workbench.draft.writer import Draft, write_draft
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)

@@ -13,7 +13,7 @@ import msgspec
 from berlin.auth.credentials import Credentials
 from berlin.cli.recipe.file import RecipeFile
 from berlin.errors import ConfigurationError
-from berlin.gateway.server import stop_signals
+from berlin.gateway.serving.server import stop_signals
 from berlin.providers.contract import Provider
 from berlin.providers.echo import EchoProvider
 from berlin.providers.guide import GuideProvider

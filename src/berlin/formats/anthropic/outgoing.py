@@ -33,7 +33,7 @@ class ConversationWriter:
     """Writes the messages of one request.
 
     Args:
-        carrier: takes note of what is left out.
+        carrier: records what is left out.
         is_own: whether the client speaks this dialect too: then its turns stay as they are.
     """
 

@@ -16,10 +16,10 @@ from berlin.formats.contract import (
     Format,
 )
 from berlin.formats.described.plan import ChatPlan
-from berlin.language.chat import ChatMap
-from berlin.language.conversation import NAMES
-from berlin.language.template import ABSENT, Template
-from berlin.language.text import parse_text
+from berlin.language.tables.chat import ChatMap
+from berlin.language.tables.conversation import NAMES
+from berlin.language.values.template import ABSENT, Template
+from berlin.language.values.text import parse_text
 from berlin.types import ChatRequest, ChatResponse, HttpRequest
 from berlin.wire.json import encode_body
 
@@ -28,7 +28,7 @@ _UNKNOWN_HERE = frozenset({"prompt", "messages", "history", "system"})
 
 
 def needs_more(chat: ChatMap) -> bool:
-    """Tell whether a recipe says more than a known format does by itself."""
+    """Return whether a recipe says more than a known format does by itself."""
     return bool(
         chat.query
         or chat.headers
@@ -54,7 +54,7 @@ class AroundFormat:
         session: the placeholders of the login.
 
     Raises:
-        ConfigurationError: if the description cannot be right.
+        ConfigurationError: if the description is invalid.
     """
 
     poll_s: float | None = None

@@ -11,7 +11,7 @@ from berlin.errors import AuthenticationError, ProtocolError
 from berlin.formats.decoding import DocumentDecoder
 from berlin.formats.finish import finish_reason_of
 from berlin.formats.loose import as_id, as_index, as_text
-from berlin.language.stream import ERROR_CLASSES, CompiledStream, Meaning
+from berlin.language.tables.stream import ERROR_CLASSES, CompiledStream, Meaning
 from berlin.types import ReasoningDelta, StreamEvent, TextDelta, TextReplaced, Usage
 from berlin.wire.framings import FRAMINGS
 from berlin.wire.framings.events import event_of_words

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, assert_never
 
 from berlin.errors import BerlinError, RewrittenError
-from berlin.language.stream import CompiledStream, Meaning
+from berlin.language.tables.stream import CompiledStream, Meaning
 from berlin.types import (
     ExtraDelta,
     Finished,

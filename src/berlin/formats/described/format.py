@@ -19,10 +19,10 @@ from berlin.formats.described.decoder import MappedDecoder
 from berlin.formats.described.encoder import MappedEncoder
 from berlin.formats.described.plan import ChatPlan
 from berlin.formats.table import is_neutral
-from berlin.language.chat import ChatMap
-from berlin.language.conversation import ConversationMap
 from berlin.language.step import CompiledStep, read_object
-from berlin.language.stream import CompiledStream
+from berlin.language.tables.chat import ChatMap
+from berlin.language.tables.conversation import ConversationMap
+from berlin.language.tables.stream import CompiledStream
 from berlin.types import (
     ChatRequest,
     ChatResponse,
@@ -57,7 +57,7 @@ class MappedFormat:
         poll_s: seconds between two questions, if the service is asked until it is ready.
 
     Raises:
-        ConfigurationError: if the description cannot be right.
+        ConfigurationError: if the description is invalid.
     """
 
     def __init__(

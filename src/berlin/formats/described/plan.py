@@ -8,13 +8,13 @@ from typing import Any, TypeAlias
 import msgspec
 
 from berlin.errors import ConfigurationError, ProtocolError
-from berlin.language.chat import ChatMap
-from berlin.language.conversation import NAMES
-from berlin.language.functions import make_values
-from berlin.language.place import Place
-from berlin.language.socket import CompiledSocket
 from berlin.language.step import SESSION_NAMES, CompiledStep, Let, Step, compile_steps, read_object
-from berlin.language.template import ABSENT
+from berlin.language.tables.chat import ChatMap
+from berlin.language.tables.conversation import NAMES
+from berlin.language.tables.socket import CompiledSocket
+from berlin.language.values.functions import make_values
+from berlin.language.values.place import Place
+from berlin.language.values.template import ABSENT
 from berlin.types import ChatRequest, HttpRequest, HttpResponse
 from berlin.wire.pointer import MISSING
 
@@ -42,7 +42,7 @@ class ChatPlan:
         session_names: those of the login.
 
     Raises:
-        ConfigurationError: if the description cannot be right.
+        ConfigurationError: if the description is invalid.
     """
 
     def __init__(self, chat: ChatMap, session: frozenset[str], accept: str) -> None:

@@ -76,7 +76,7 @@ class ResponsesFormat:
         streams = self._habits.streams(request.stream)
         instructions, items = encode_messages(request.messages, request.tools, carrier)
         document: dict[str, Any] = {
-            # This API stores what it is sent unless told otherwise: only its own clients know.
+            # This API stores what it is sent by default: only its own clients know.
             **({} if _is_ours(request) else {"store": False}),
             **self._defaults,
             **carrier.own(request.extra),

@@ -105,7 +105,7 @@ NEUTRAL: Mapping[str, Any] = {
 
 
 def is_said(name: str, value: Any) -> bool:
-    """Tell whether a member says anything at this value."""
+    """Return whether a member says anything at this value."""
     return value is not None and not (name in NEUTRAL and value == NEUTRAL[name])
 
 

@@ -151,7 +151,7 @@ class Accounts:
         return self._accounts.pop(name, None) is not None
 
     async def verify(self, name: str, password: Secret) -> bool:
-        """Tell whether the password is right. An unknown name takes as long as a wrong password."""
+        """Return whether the password is right. An unknown name takes just as long."""
         if len(_bytes(password)) > MAX_PASSWORD_BYTES:
             return False
         known = self._accounts.get(name)

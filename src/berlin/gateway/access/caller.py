@@ -28,7 +28,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_minute: int | None = None
 
     def allows(self, model: str) -> bool:
-        """Tell whether a model may be asked, as `provider:model`; case does not matter.
+        """Return whether a model may be asked, as `provider:model`; case does not matter.
 
         Pass the provider and the model that will be asked, not an alias that the client wrote.
         """
@@ -39,7 +39,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         return asked in self.models or (bool(colon) and f"{provider}:*" in self.models)
 
     def has_expired(self, now: float) -> bool:
-        """Tell whether it is no longer good at a time in seconds since the epoch."""
+        """Return whether it is no longer good at a time in seconds since the epoch."""
         return self.expires_at is not None and now >= self.expires_at
 
 

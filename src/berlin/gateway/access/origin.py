@@ -71,7 +71,7 @@ class Proxies:
 
 
 def is_local(request: web.BaseRequest) -> bool:
-    """Tell whether a request comes from a program on this machine.
+    """Return whether a request comes from a program on this machine.
 
     Behind a reverse proxy on this machine every peer is this machine, but its clients are not.
     """

@@ -87,7 +87,7 @@ class Throttle:
             self._succeeded.popitem(last=False)
 
     def has_succeeded(self, key: Hashable) -> bool:
-        """Tell whether a key succeeded before, as far as is remembered."""
+        """Return whether a key succeeded before, as far as is remembered."""
         return key in self._succeeded
 
     def _known(self, key: Hashable) -> tuple[int, float]:

@@ -29,7 +29,7 @@ class FloodFilter(logging.Filter):
         self._seen: dict[str, tuple[int, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether a line is written."""
+        """Return whether a line is written."""
         second = int(self._clock())
         since, count = self._seen.get(record.msg, (second, 0))
         left_out = 0

@@ -32,7 +32,7 @@ def failed_attempts(
 
 
 def was_sent(error: BerlinError) -> bool:
-    """Tell whether a request left this process before it failed."""
+    """Return whether a request left this process before it failed."""
     return not isinstance(error, _NOTHING_SENT)
 
 

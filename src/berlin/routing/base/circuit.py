@@ -42,15 +42,15 @@ class Circuit(Protocol):
         ...
 
     async def admit(self) -> Permit:
-        """Tell whether a request may be sent now."""
+        """Return whether a request may be sent now."""
         ...
 
     def succeed(self, permit: Permit) -> None:
-        """Take note of an answer."""
+        """Record an answer."""
         ...
 
     def fail(self, permit: Permit) -> None:
-        """Take note of a failure of the provider."""
+        """Record a failure of the provider."""
         ...
 
     def rest(self, seconds: float) -> None:
@@ -58,7 +58,7 @@ class Circuit(Protocol):
         ...
 
     def release(self, permit: Permit) -> None:
-        """Take note of a request that tells nothing of the provider."""
+        """Record a request that tells nothing of the provider."""
         ...
 
 
@@ -88,7 +88,7 @@ class LocalCircuit:
         return "open" if self._clock() < self._open_until else "half-open"
 
     async def admit(self) -> Permit:
-        """Tell whether a request may be sent now."""
+        """Return whether a request may be sent now."""
         now = self._clock()
         if now < self._open_until:
             return Permit(granted=False, wait_s=self._open_until - now)
@@ -100,7 +100,7 @@ class LocalCircuit:
         return Permit(granted=True, probe=True)
 
     def succeed(self, permit: Permit) -> None:
-        """Take note of an answer. When a probe has begun to be answered the circuit closes, and
+        """Record an answer. When a probe has begun to be answered the circuit closes, and
         the next failure opens it again.
         """
         if permit.probe:
@@ -110,7 +110,7 @@ class LocalCircuit:
             self._failures = 0
 
     def fail(self, permit: Permit) -> None:
-        """Take note of a failure; so many in a row, or one of a probe, open the circuit."""
+        """Record a failure; so many in a row, or one of a probe, open the circuit."""
         self._failures += 1
         if permit.probe:
             self._probed_at = None

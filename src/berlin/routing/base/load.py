@@ -45,7 +45,7 @@ class Load(Wrapper):
         return self.busy * (0.05 + self._first_event_s * fading)
 
     def observe(self, first_event_s: float) -> None:
-        """Take note of how long a first event took."""
+        """Record how long a first event took."""
         self._first_event_s += LEARNING_RATE * (first_event_s - self._first_event_s)
         self._observed_at = self.clock()
 

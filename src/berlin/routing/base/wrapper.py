@@ -78,12 +78,12 @@ def timeouts_of(provider: Provider) -> Timeouts:
 
 
 def is_working(provider: Provider) -> bool:
-    """Tell whether a provider works, as far as that was observed."""
+    """Return whether a provider works, as far as that was observed."""
     return bool(getattr(provider, "working", True))
 
 
 def prefills(provider: Provider) -> bool | None:
-    """Tell whether a provider goes on with an answer that was begun; `None` if unknown."""
+    """Return whether a provider goes on with an answer that was begun; `None` if unknown."""
     known: bool | None = getattr(provider, "prefills", None)
     return known
 

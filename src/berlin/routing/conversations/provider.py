@@ -18,7 +18,7 @@ from berlin.errors import (
     RateLimitError,
     RequestRejectedError,
 )
-from berlin.language.keeping import KeepingMap
+from berlin.language.tables.keeping import KeepingMap
 from berlin.providers.contract import Burst, Bursts, Provider, is_long
 from berlin.routing.conversations.fingerprint import Fingerprint, fingerprint
 from berlin.routing.conversations.store import Head, Heads

@@ -109,7 +109,7 @@ class SharedCircuit:
         return "open" if self._clock() < self._open_until else self._local.state
 
     async def admit(self) -> Permit:
-        """Tell whether a request may be sent now."""
+        """Return whether a request may be sent now."""
         told = await self._redis.run(_ADMIT, self._keys, (round(PROBE_S * 1000),))
         if told is None:
             return await self._local.admit()

@@ -9,7 +9,7 @@ from contextlib import aclosing
 import msgspec
 
 from berlin.errors import ProtocolError
-from berlin.language.tool_prompt import ToolPrompt
+from berlin.language.tables.tool_prompt import ToolPrompt
 from berlin.providers.contract import Burst, Provider, is_long
 from berlin.routing.tools_over_text.checker import require_checker
 from berlin.routing.tools_over_text.offer import Offer

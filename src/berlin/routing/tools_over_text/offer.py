@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import msgspec
 
-from berlin.language.tool_prompt import ToolPrompt
+from berlin.language.tables.tool_prompt import ToolPrompt
 from berlin.routing.tools_over_text.checker import Checked, check_object
 from berlin.routing.tools_over_text.describe import describe_tools
 from berlin.routing.tools_over_text.scanner import FoundCall

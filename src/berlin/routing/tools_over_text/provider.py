@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from berlin.errors import InvalidRequestError
-from berlin.language.tool_prompt import ToolPrompt, ToolsMode
+from berlin.language.tables.tool_prompt import ToolPrompt, ToolsMode
 from berlin.providers.contract import LONG_CONVERSATION, Bursts, Provider
 from berlin.types import ChatRequest, ToolCallPart, ToolResultPart
 

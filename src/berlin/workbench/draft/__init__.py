@@ -1,1 +1,1 @@
-"""Drafts of recipes: from what a browser or curl has sent, and what came back."""
+"""Drafts of recipes: from requests sent by a browser or curl, and their responses."""

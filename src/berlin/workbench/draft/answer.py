@@ -10,7 +10,7 @@ import msgspec
 
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.formats.described.decoder import MappedDecoder
-from berlin.language.stream import CompiledStream, StreamMap
+from berlin.language.tables.stream import CompiledStream, StreamMap
 from berlin.types import ChatResponse
 from berlin.types.accumulate import Accumulator
 from berlin.workbench.draft.documents import Pieces, cut_answer
@@ -80,12 +80,12 @@ _ID = re.compile(r"[\w:.\-]{8,}")
 
 
 class AnswerGuess(msgspec.Struct, frozen=True):
-    """What an answer looks like.
+    """The guessed structure of an answer.
 
     Attributes:
         stream: the table `[chat.stream]`.
-        notes: what to say behind its lines.
-        answer: what a recipe with this table reads out of the answer.
+        notes: comments for its lines.
+        answer: what a recipe with this table reads from the answer.
     """
 
     stream: dict[str, Any]
@@ -94,7 +94,7 @@ class AnswerGuess(msgspec.Struct, frozen=True):
 
 
 def guess_answer(answer: bytes) -> AnswerGuess:
-    """Return what an answer looks like.
+    """Guess the structure of an answer.
 
     Raises:
         ConfigurationError: if no text is found in it.
@@ -131,7 +131,7 @@ def guess_answer(answer: bytes) -> AnswerGuess:
 
 
 def read_answer(stream: dict[str, Any], answer: bytes) -> ChatResponse:
-    """Return what a table `[chat.stream]` reads out of an answer. Raises ConfigurationError."""
+    """Return what a table `[chat.stream]` reads from an answer. Raises ConfigurationError."""
     decoder = MappedDecoder(CompiledStream(msgspec.convert(stream, StreamMap)))
     read = Accumulator()
     for event in (*decoder.feed(answer), *decoder.finish()):
@@ -170,7 +170,7 @@ def _judge(place: Place, series: list[str], documents: int) -> _Candidate:
     text = series[-1] if is_cumulative else "".join(series)
     score = float(len(text))
     if len(series) > 1 and len(set(series)) == 1:
-        score = 0.0  # the same all the time: an id, a model, a role
+        score = 0.0  # always the same: an id, a model, a role
     elif all(_ID.fullmatch(value) and re.search(r"\d", value) for value in series):
         score /= 100
     elif re.fullmatch(r"[\d.,:TZ+\-]+", text):
@@ -186,7 +186,7 @@ def _judge(place: Place, series: list[str], documents: int) -> _Candidate:
 
 
 def _after_first(place: Place) -> bool:
-    """Whether a place is in another item of a list than the first."""
+    """Whether a place is in a list item other than the first."""
     return any(part.isdecimal() and part != "0" for part in place)
 
 
@@ -212,7 +212,7 @@ def _add_ending(
 
 
 def _add_errors(pieces: Pieces, stream: dict[str, Any]) -> None:
-    """Add where errors usually stand, as far as nothing else stands there."""
+    """Add the usual places of errors, unless something else is there."""
     if pieces.framing.name in ("text", "sse-text"):
         return
     above = "/data" if pieces.framing.name == "sse-events" else ""

@@ -1,17 +1,17 @@
-"""Chooses, among all that a browser sent, the login and the chat."""
+"""Chooses the login and the chat among all requests a browser sent."""
 
 from __future__ import annotations
 
 from berlin.errors import BerlinError, ConfigurationError
-from berlin.workbench.draft.captured import Captured, Exchange
 from berlin.workbench.draft.documents import cut_answer
 from berlin.workbench.draft.leaves import leaves
 from berlin.workbench.draft.login import guess_login
 from berlin.workbench.draft.request import find_prompt
+from berlin.workbench.draft.sources.captured import Captured, Exchange
 
 
 def choose_chat(exchanges: list[Exchange], prompt: str | None) -> int:
-    """Return the number of the exchange that has the prompt, and the longest answer.
+    """Return the index of the exchange that has the prompt and the longest answer.
 
     Raises:
         ConfigurationError: if there is none.
@@ -28,7 +28,7 @@ def choose_chat(exchanges: list[Exchange], prompt: str | None) -> int:
 
 
 def choose_login(before: list[Exchange], chat: Captured) -> int | None:
-    """Return the number of the exchange that is the login for a chat; `None` without one."""
+    """Return the index of the exchange that is the login for a chat; `None` without one."""
     for n, exchange in enumerate(before):
         try:
             guess_login(exchange, chat)

@@ -1,4 +1,4 @@
-"""Finds out how a recorded answer is cut into pieces."""
+"""Detects the framing of a recorded answer."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Pieces(msgspec.Struct, frozen=True):
     """An answer in pieces.
 
     Attributes:
-        framing: how it is cut.
-        documents: the objects, as the framing makes them.
+        framing: the framing.
+        documents: the objects, as decoded by the framing.
         done: the data of the event that marks the end; `""` if there is none.
     """
 
@@ -26,7 +26,7 @@ class Pieces(msgspec.Struct, frozen=True):
 
     @property
     def is_one(self) -> bool:
-        """Whether the answer is one piece: a document, or text."""
+        """Whether the answer is a single piece: a document, or text."""
         return self.framing.is_single or self.framing.has_text_only
 
 
@@ -34,7 +34,7 @@ def cut_answer(answer: bytes) -> Pieces:
     """Return the pieces of an answer.
 
     Raises:
-        ConfigurationError: if it is nothing that a recipe can describe.
+        ConfigurationError: if no recipe can describe it.
     """
     looks = recognise(answer)
     if looks.is_page:

@@ -1,4 +1,4 @@
-"""Finds in an answer what tells of its end, its size and its ids."""
+"""Finds the finish reason, token counts and ids in an answer."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _WORDS = {
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """What tells of the end.
+    """The members that mark the end of an answer.
 
     Attributes:
-        reason: where the reason of the end is.
-        words: the service's words for ours.
-        unfinished: its words before the end.
-        counts: where the sizes are.
-        ids: where the ids of the conversation and of the answer are.
+        reason: the place of the finish reason.
+        words: the service's finish reasons and ours.
+        unfinished: its values before the end.
+        counts: the places of the token counts.
+        ids: the places of the conversation and message ids.
     """
 
     reason: Place | None
@@ -49,7 +49,7 @@ class Ending(msgspec.Struct, frozen=True):
 
 
 def find_ending(pieces: Pieces, text: Place) -> Ending:
-    """Return what tells of the end; `text` is where the text is."""
+    """Return the members that mark the end; `text` is the place of the text."""
     rows = [dict(leaves(document)) for document in pieces.documents]
     reason = _reason(pieces, rows, text)
     words: dict[str, str] = {}
@@ -68,7 +68,7 @@ def find_ending(pieces: Pieces, text: Place) -> Ending:
 
 def _reason(pieces: Pieces, rows: list[dict[Place, Any]], text: Place) -> Place | None:
     places = {place for row in rows for place in row if place != text}
-    # A kind is told apart elsewhere; in an answer of one piece a word may mean anything.
+    # Kinds are handled elsewhere; in an answer of one piece a word may mean anything.
     for name in _REASONS:
         for place in sorted(places, key=len):
             if last_name(place) == name and _ends(pieces, [row.get(place) for row in rows]):
@@ -77,7 +77,7 @@ def _reason(pieces: Pieces, rows: list[dict[Place, Any]], text: Place) -> Place 
 
 
 def _ends(pieces: Pieces, values: list[Any]) -> bool:
-    """Whether values say at the end what they do not say before."""
+    """Whether the last value first appears near the end, so that it can mark it."""
     said = [value for value in values if value not in (None, "", False, 0)]
     if not said or not isinstance(said[-1], str | bool):
         return False

@@ -1,4 +1,4 @@
-"""Follows values from the answer that gave them to the request that carries them."""
+"""Follows values from the response that issued them to the request that carries them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import msgspec
 
 from berlin.language.secrets_scan import looks_secret
 from berlin.wire.html import field_with, is_page, meta_with
-from berlin.workbench.draft.captured import Captured, Exchange
 from berlin.workbench.draft.leaves import leaves, pointer
+from berlin.workbench.draft.sources.captured import Captured, Exchange
 
 LEAST_CHARS = 6
 CSRF = re.compile(r".*(csrf|xsrf).*", re.IGNORECASE)
-# What forms carry that their page gave: marks against forgery, and of the form itself.
+# Form members issued by the page: CSRF tokens, and ids of the form itself.
 _GIVEN = re.compile(
     r".*(csrf|xsrf|authenticity|nonce|requestverification|form_?build|execution).*|lt|_token|state",
     re.IGNORECASE,
@@ -27,8 +27,8 @@ class Source(msgspec.Struct, frozen=True):
     """Where a value came from.
 
     Attributes:
-        exchange: the request whose answer gave it.
-        place: where in the answer, as a recipe writes it.
+        exchange: the request whose response issued it.
+        place: its place in the response, as a recipe writes it.
     """
 
     exchange: Exchange
@@ -36,7 +36,7 @@ class Source(msgspec.Struct, frozen=True):
 
 
 def find_source(value: str, exchanges: Iterable[Exchange], origin: str) -> Source | None:
-    """Return the latest of the exchanges whose answer holds a value, and where."""
+    """Return the latest exchange whose response contains a value, and where."""
     for exchange in reversed(list(exchanges)):
         if exchange.request.origin == origin and (place := _place(value, exchange)) is not None:
             return Source(exchange, place)
@@ -44,7 +44,7 @@ def find_source(value: str, exchanges: Iterable[Exchange], origin: str) -> Sourc
 
 
 def given_members(document: Any) -> Iterator[tuple[str, str]]:
-    """Give names and values of a form's members that its page may have given."""
+    """Yield names and values of form members that its page may have issued."""
     for place, value in leaves(document):
         if place and isinstance(value, str) and len(value) >= LEAST_CHARS:
             name = str(place[-1])
@@ -53,14 +53,14 @@ def given_members(document: Any) -> Iterator[tuple[str, str]]:
 
 
 def given_headers(request: Captured) -> Iterator[tuple[str, str]]:
-    """Give the headers of a request against forgery."""
+    """Yield the anti-forgery (CSRF) headers of a request."""
     for name, value in request.headers:
         if CSRF.fullmatch(name) and len(value) >= LEAST_CHARS:
             yield name, value
 
 
 def held_secrets(exchanges: Iterable[Exchange]) -> frozenset[str]:
-    """Return what was in a cookie or an authorization header: it never gets into a recipe."""
+    """Return the values of cookies and authorization headers: they never get into a recipe."""
     found: set[str] = set()
     for exchange in exchanges:
         request = exchange.request
@@ -72,7 +72,7 @@ def held_secrets(exchanges: Iterable[Exchange]) -> frozenset[str]:
 
 
 def _is_word(value: str) -> bool:
-    """Whether a cookie's value is a plain setting, such as `en-US`, and no secret."""
+    """Whether a cookie's value is a plain setting, such as `en-US`, and not a secret."""
     return not looks_secret("token", value) and bool(
         re.fullmatch(r"[A-Za-z]{0,12}([-_][A-Za-z]{2,4})?", value)
     )

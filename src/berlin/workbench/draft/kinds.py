@@ -1,4 +1,4 @@
-"""Guesses what each kind of object in an answer is for."""
+"""Guesses the meaning of each kind of object in an answer."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _KIND_NAMES = frozenset({"type", "event", "kind", "op", "action", "cmd", "eventt
 def add_kinds(
     pieces: Pieces, text: Place, is_cumulative: bool, stream: dict[str, Any], notes: dict[str, str]
 ) -> None:
-    """Add what each kind of object is for, if the objects say of what kind they are.
+    """Add the meaning of each kind of object, if the objects have a kind.
 
     Args:
         pieces: the answer.
-        text: where its text is.
+        text: the place of its text.
         is_cumulative: whether each piece is the whole text so far.
         stream: the table `[chat.stream]`, to be added to.
-        notes: what to say behind its lines, to be added to.
+        notes: comments for its lines, to be added to.
 
     Raises:
         ConfigurationError: if there is no text.
@@ -59,7 +59,7 @@ def add_kinds(
 
 
 def _kind_of(pieces: Pieces, rows: list[dict[Place, Any]], text: Place) -> Place | None:
-    """Return where objects say of what kind they are, if that tells text from other things."""
+    """Return the place of the objects' kind, if it distinguishes text from the rest."""
     if pieces.is_one:
         return None
     places: list[Place] = [("event",)] if pieces.framing.name.startswith("sse-") else []

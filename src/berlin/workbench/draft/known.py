@@ -1,4 +1,4 @@
-"""Recognises the formats that Berlin knows."""
+"""Recognises the formats built into Berlin."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import msgspec
 from berlin.errors import BerlinError
 from berlin.formats.build import build_format
 from berlin.formats.contract import Format
-from berlin.language.chat import ChatMap, FormatName
+from berlin.language.tables.chat import ChatMap, FormatName
 from berlin.types import ChatRequest, ChatResponse
 from berlin.types.accumulate import Accumulator
-from berlin.workbench.draft.captured import Exchange
+from berlin.workbench.draft.sources.captured import Exchange
 
 _NAMES: tuple[FormatName, ...] = (
     "openai-chat",
@@ -23,13 +23,13 @@ _NAMES: tuple[FormatName, ...] = (
 
 
 class KnownGuess(msgspec.Struct, frozen=True):
-    """A chat in a format that Berlin knows.
+    """A chat in a built-in format.
 
     Attributes:
         chat: the table `[chat]`.
         base: the path of the base URL.
-        model: the model that was asked for.
-        answer: what is read out of the answer.
+        model: the requested model.
+        answer: what is read from the answer.
     """
 
     chat: dict[str, Any]
@@ -39,7 +39,7 @@ class KnownGuess(msgspec.Struct, frozen=True):
 
 
 def find_known(exchange: Exchange) -> KnownGuess | None:
-    """Return the known format of a request and its answer; `None` if it is none of them."""
+    """Return the built-in format of a request and its answer; `None` if it is another."""
     for name in _NAMES:
         format = build_format(ChatMap(format=name), "")
         try:

@@ -1,4 +1,4 @@
-"""The values of a JSON document, by where they stand."""
+"""The values of a JSON document, by their place."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, TypeAlias
 Place: TypeAlias = tuple[str, ...]
 
 GUESS = "check this"
-"""Stands behind a line that is a guess."""
+"""The comment on a line that is a guess."""
 
 DROP = object()
-"""What a change answers for a value that is to be left out."""
+"""Returned by a change to leave a value out."""
 
 
 def leaves(tree: Any, above: Place = ()) -> Iterator[tuple[Place, Any]]:
-    """Give every value that is no object and no list, also null."""
+    """Yield every value that is neither an object nor a list, including null."""
     match tree:
         case dict():
             for name, value in tree.items():
@@ -29,7 +29,7 @@ def leaves(tree: Any, above: Place = ()) -> Iterator[tuple[Place, Any]]:
 
 
 def change_leaves(tree: Any, change: Callable[[Place, Any], Any], above: Place = ()) -> Any:
-    """Return a copy with `change(place, value)` for each value, and nothing for `DROP`."""
+    """Return a copy with `change(place, value)` for each value; `DROP` leaves it out."""
     match tree:
         case dict():
             pairs = ((name, change_leaves(v, change, (*above, name))) for name, v in tree.items())
@@ -47,7 +47,7 @@ def pointer(place: Place) -> str:
 
 
 def plain(name: str) -> str:
-    """Return a name in lower case and without marks: `parentMessageId` is `parent_message_id`."""
+    """Return a name in snake case: `parentMessageId` is `parent_message_id`."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 

@@ -1,4 +1,4 @@
-"""Guesses the table `[auth]`: from a login and what the chat took of it, or from the chat alone."""
+"""Guesses the table `[auth]`: from a login and what the chat used of it, or from the chat alone."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ import msgspec
 
 from berlin.errors import ConfigurationError
 from berlin.language.secrets_scan import looks_secret
-from berlin.workbench.draft.captured import Captured, Exchange
 from berlin.workbench.draft.follow import find_source, given_headers, given_members
-from berlin.workbench.draft.headers import LEFT_OUT, kept_headers
 from berlin.workbench.draft.leaves import (
     DROP,
     GUESS,
@@ -22,6 +20,8 @@ from berlin.workbench.draft.leaves import (
     leaves,
     pointer,
 )
+from berlin.workbench.draft.sources.captured import Captured, Exchange
+from berlin.workbench.draft.sources.headers import LEFT_OUT, kept_headers
 
 LEAST_TOKEN_CHARS = 6
 
@@ -45,12 +45,12 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 class LoginGuess(msgspec.Struct, frozen=True):
-    """How the service knows its users.
+    """How the service authenticates its users.
 
     Attributes:
-        auth: the table `[auth]`, with whole URLs; empty if it asks for nothing.
-        notes: what to say behind its lines.
-        secrets: values that must not stand in the recipe.
+        auth: the table `[auth]`, with whole URLs; empty if it needs none.
+        notes: comments for its lines.
+        secrets: values that must not appear in the recipe.
     """
 
     auth: dict[str, Any]
@@ -59,14 +59,14 @@ class LoginGuess(msgspec.Struct, frozen=True):
 
 
 class _Carried(NamedTuple):
-    """A value that a request carries in one place."""
+    """A value carried in one place of a request."""
 
     attach: dict[str, str]
     value: str
 
 
 def guess_key(chat: Captured) -> LoginGuess:
-    """Return how a request shows who asks, where no login is known."""
+    """Return how a request authenticates itself, where no login is known."""
     carried = list(_carried(chat))
     secrets = frozenset(c.value for c in carried if len(c.value) >= LEAST_TOKEN_CHARS)
     for attach, value in carried:
@@ -95,11 +95,11 @@ def guess_login(login: Exchange, chat: Captured, before: Sequence[Exchange] = ()
 
     Args:
         login: the request with the password.
-        chat: what carries the token.
-        before: what was sent before; a page among it may have given what the login carries.
+        chat: the request that carries the token.
+        before: earlier requests; a page among them may have issued what the login carries.
 
     Raises:
-        ConfigurationError: if the chat carries nothing that the login gave, or the login has no
+        ConfigurationError: if the chat carries nothing that the login issued, or the login has no
             password.
     """
     place, attach, given = _find_token(login, chat)
@@ -143,7 +143,7 @@ def guess_login(login: Exchange, chat: Captured, before: Sequence[Exchange] = ()
 def _given_before(
     login: Exchange, document: Any, before: Sequence[Exchange]
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Return the requests that gave what a login carries, and what stands for each value."""
+    """Return the requests that issued what a login carries, and the placeholder of each value."""
     steps: list[dict[str, Any]] = []
     known: dict[str, str] = {}
     request = login.request
@@ -166,7 +166,7 @@ def _given_before(
 
 
 def _find_token(login: Exchange, chat: Captured) -> tuple[Any, dict[str, str], str]:
-    """Return where a login's answer has the token, how the chat carries it, and the token."""
+    """Return the token's place in a login's response, how the chat carries it, and its value."""
     carried = list(_carried(chat))
     cookies = login.cookies
     places: list[tuple[Any, str]] = [
@@ -196,7 +196,7 @@ def _find_token(login: Exchange, chat: Captured) -> tuple[Any, dict[str, str], s
 
 
 def _carried(chat: Captured) -> Iterator[_Carried]:
-    """Give what may show who asks."""
+    """Yield the values that may authenticate the request."""
     for name, value in chat.headers:
         lower = name.lower()
         if lower == "cookie" or re.search("csrf|xsrf", lower):
@@ -226,7 +226,7 @@ def _filled(
     typed = {values[place]: place for place in (account, password) if place is not None}
 
     def change(place: Place, value: Any) -> Any:
-        # A form may ask for the same twice.
+        # A form may ask for the same value twice.
         place = typed.get(value, place) if isinstance(value, str) and value else place
         if place == password:
             secrets.add(str(value))
@@ -253,7 +253,7 @@ def _filled(
 
 
 def _best(members: list[tuple[Place, str]], names: tuple[str, ...]) -> Place | None:
-    """Return the place whose name stands first among these."""
+    """Return the place whose name comes first among these."""
     known = [(names.index(last_name(p)), p) for p, value in members if last_name(p) in names]
     return min(known)[1] if known else None
 

@@ -1,4 +1,4 @@
-"""Finds the list of messages in a request, and what one of them looks like."""
+"""Finds the list of messages in a request, and the layout of one message."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _WORDS = {
 
 
 class MessageList(msgspec.Struct, frozen=True):
-    """Where the messages stand, and what they look like.
+    """Where the messages are, and their layout.
 
     Attributes:
         place: of the list in the body.
         table: members of `[chat.messages]`.
-        guessed: what nothing in the request says; `""` if it says all.
+        guessed: what the request does not show; `""` if it shows everything.
     """
 
     place: Place
@@ -41,7 +41,7 @@ def find_message_list(document: Any, prompt: str) -> MessageList | None:
 
 
 def last_user_text(document: Any) -> str:
-    """Return what the user says last in a list of messages; `""` without one."""
+    """Return the last user text in a list of messages; `""` without one."""
     for _, items in _lists(document, ()):
         texts = [value for _, value in leaves(items[-1]) if isinstance(value, str)]
         if "user" in map(_role, texts):
@@ -56,7 +56,7 @@ def _describe(place: Place, items: list[Any], text: Place, role: Place) -> Messa
     def change(where: Place, value: Any) -> Any:
         if where in known:
             return known[where]
-        # The same in all messages belongs to the form; what differs is of one message.
+        # What all messages share belongs to the layout; what differs belongs to one message.
         same = all(dict(leaves(item)).get(where) == value for item in items)
         if isinstance(value, bool) or (same and len(items) > 1) or value in ("text", "message"):
             return value
@@ -79,7 +79,7 @@ def _describe(place: Place, items: list[Any], text: Place, role: Place) -> Messa
 
 
 def _lists(tree: Any, above: Place) -> list[tuple[Place, list[Any]]]:
-    """Return the lists of objects that stand in objects, from the outside in."""
+    """Return the lists of objects found in objects, from the outside in."""
     found: list[tuple[Place, list[Any]]] = []
     if isinstance(tree, dict):
         for name, value in tree.items():
@@ -91,7 +91,7 @@ def _lists(tree: Any, above: Place) -> list[tuple[Place, list[Any]]]:
 
 
 def _role(value: object) -> str:
-    """Return our word for a role; `""` if it is none."""
+    """Return our name of a role; `""` if it is not a role."""
     if not isinstance(value, str):
         return ""
     return next((ours for ours, words in _WORDS.items() if value.lower() in words), "")

@@ -1,4 +1,4 @@
-"""Guesses the table `[chat]` from a request: its own words become placeholders."""
+"""Guesses the table `[chat]` from a request: its variable values become placeholders."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import msgspec
 
 from berlin.errors import ConfigurationError
 from berlin.language.secrets_scan import looks_secret
-from berlin.workbench.draft.captured import Captured
-from berlin.workbench.draft.headers import LEFT_OUT, kept_headers
 from berlin.workbench.draft.leaves import (
     DROP,
     GUESS,
@@ -22,6 +20,8 @@ from berlin.workbench.draft.leaves import (
     pointer,
 )
 from berlin.workbench.draft.message_list import MessageList, find_message_list, last_user_text
+from berlin.workbench.draft.sources.captured import Captured
+from berlin.workbench.draft.sources.headers import LEFT_OUT, kept_headers
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PLACEHOLDER_LIKE = re.compile(r"\{[a-z0-9_]+\}")
@@ -46,12 +46,12 @@ _OPTIONS = {
 
 
 class RequestGuess(msgspec.Struct, frozen=True):
-    """What a request looks like.
+    """The guessed structure of a request.
 
     Attributes:
         chat: the table `[chat]`, without its stream.
-        notes: what to say behind its lines.
-        model: the model that was asked for; `""` if it names none.
+        notes: comments for its lines.
+        model: the requested model; `""` if it names none.
         left_out: the names of headers that are not in the recipe.
     """
 
@@ -62,7 +62,7 @@ class RequestGuess(msgspec.Struct, frozen=True):
 
 
 def find_prompt(request: Captured) -> str:
-    """Return what is most likely the prompt of a request: the longest text of its user.
+    """Return the most likely prompt of a request: the user's longest text.
 
     Raises:
         ConfigurationError: if there is none.
@@ -84,16 +84,16 @@ def find_prompt(request: Captured) -> str:
 def guess_request(
     request: Captured, prompt: str, secrets: frozenset[str], taken: dict[str, str]
 ) -> RequestGuess:
-    """Return what a request looks like.
+    """Guess the structure of a request.
 
     Args:
         request: the chat.
         prompt: the text that its user typed.
-        secrets: values that must not stand in the recipe.
-        taken: values that an earlier answer gave, and the placeholders that stand for them.
+        secrets: values that must not appear in the recipe.
+        taken: values issued by earlier responses, and their placeholders.
 
     Raises:
-        ConfigurationError: if the prompt is not in it, or it is of no kind that can be described.
+        ConfigurationError: if the prompt is not in it, or its kind cannot be described.
     """
     return _Guess(request, prompt, secrets, taken).result()
 
@@ -145,11 +145,11 @@ class _Guess:
             if _UUID.fullmatch(segment) and segments[-1] == segment:
                 self._notes["chat", "path"] = f"{GUESS}: the id is of one conversation; make one"
         path = "/".join(segments)
-        # A brace that is none of ours would be taken for a placeholder.
+        # A literal brace would be taken for a placeholder.
         return re.sub(r"\{(?!(?:\w+)\})", quote("{"), path)
 
     def _word(self, value: str) -> str:
-        """Return what stands for a value in a path: a placeholder, or the value itself."""
+        """Return the replacement for a value in a path: a placeholder, or the value itself."""
         if value in self._taken:
             return f"{{{self._taken[value]}}}"
         if value == self._prompt:
@@ -233,7 +233,7 @@ class _Guess:
         return any(secret in value for secret in self._secrets)
 
     def _note(self, place: Place, text: str) -> None:
-        # A long table has lines of its own, a short one stands on the line of its name.
+        # A long table gets its own lines; a short one stays on the line of its name.
         self._notes.setdefault(place, text)
 
     def _add_messages(self, chat: dict[str, Any]) -> None:
@@ -266,5 +266,5 @@ class _Guess:
 
 
 def plain_option(name: str) -> str:
-    """Return the usual name of an option that a service calls so; `""` if it is none."""
+    """Return the usual name of a service's option; `""` if it is unknown."""
     return _OPTIONS.get(last_name((name,)), "")

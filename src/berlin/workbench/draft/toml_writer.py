@@ -23,7 +23,7 @@ def write_toml(tree: Mapping[str, Any], notes: Mapping[Path, str] | None = None)
 
     Args:
         tree: tables of JSON values; `None` is left out, since TOML has no such value.
-        notes: comments behind the lines of these keys.
+        notes: comments for the lines of these keys.
     """
     lines: list[str] = []
     _write_table(_without_null(tree), (), notes or {}, lines)
@@ -31,7 +31,7 @@ def write_toml(tree: Mapping[str, Any], notes: Mapping[Path, str] | None = None)
 
 
 def recipe_tree(recipe: Recipe) -> dict[str, Any]:
-    """Return the tables of a recipe: without what is as it is anyway, with what it took over."""
+    """Return the tables of a recipe, without defaults and with what it inherits."""
     tree: dict[str, Any] = {"schema": recipe.schema, **_changed(recipe)}
     tree.pop("extends", None)
     return tree
@@ -74,7 +74,7 @@ def _write_table(
     for key, value in table.items():
         here = (*path, key)
         line = f"{_key(key)} = {_inline(value)}"
-        # What stands on one line has the notes of all that is in it.
+        # A table on one line gets the notes of everything in it.
         inside = (text for place, text in notes.items() if place[: len(here)] == here)
         told = "; ".join(dict.fromkeys(inside))
         note = f"  # {_comment(told)}" if told else ""
@@ -95,7 +95,7 @@ def _write_table(
 
 
 def _is_apart(value: Any, path: Path, line: str) -> bool:
-    """Whether a value has a table of its own: those of the language, and those that are long."""
+    """Whether a value gets its own table: tables of the language do, and long ones."""
     if isinstance(value, list):
         # A body may hold lists of objects too, but only steps read well as tables.
         return len(path) == 1 and bool(value) and all(isinstance(item, dict) for item in value)
@@ -118,7 +118,7 @@ def _inline(value: Any) -> str:
 
 
 def _comment(text: str) -> str:
-    """Return what a comment can hold: names of members, which may stand in it, hold anything."""
+    """Return text that is safe in a comment: the member names in it may contain anything."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
@@ -129,5 +129,5 @@ def _key(key: str) -> str:
 def _string(text: str) -> str:
     clean = text.encode("utf-8", "replace").decode()
     written = json.dumps(clean, ensure_ascii=False)
-    # Some readers take U+2028 and the like for line ends.
+    # Some readers treat U+2028 and similar as line ends.
     return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in written)

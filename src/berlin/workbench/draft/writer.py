@@ -1,4 +1,4 @@
-"""Puts the guesses together: a recipe's file, with a note on every line that is a guess."""
+"""Puts the guesses together: a recipe file with a comment on every guessed line."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from berlin.errors import ConfigurationError
 from berlin.language.secrets_scan import find_secrets
 from berlin.recipes.recipe import SCHEMA, parse_recipe
 from berlin.workbench.draft.answer import guess_answer
-from berlin.workbench.draft.captured import Captured, Exchange
 from berlin.workbench.draft.follow import find_source, given_headers, held_secrets
-from berlin.workbench.draft.headers import kept_headers
 from berlin.workbench.draft.known import find_known
 from berlin.workbench.draft.leaves import last_name, leaves, pointer
 from berlin.workbench.draft.login import LoginGuess, guess_key, guess_login
 from berlin.workbench.draft.request import find_prompt, guess_request
+from berlin.workbench.draft.sources.captured import Captured, Exchange
+from berlin.workbench.draft.sources.headers import kept_headers
 from berlin.workbench.draft.toml_writer import write_toml
 
 LEAST_ID_CHARS = 6
-# A shorter one may be a word of the recipe, such as a password that is one.
+# A shorter secret may also be a word in the recipe, such as a dictionary-word password.
 LONG_SECRET_CHARS = 10
 HEAD = """\
 # A first draft, made of one request and its answer. Where it says "check this", it is a guess.
@@ -34,9 +34,9 @@ class Draft(msgspec.Struct, frozen=True):
 
     Attributes:
         text: the file.
-        prompt: what was asked in the request that it was made of.
-        answer: what it reads out of the answer that it was made of.
-        left_out: headers that were left out since they look like secrets.
+        prompt: the prompt of the captured request.
+        answer: what it reads from the captured answer.
+        left_out: headers left out because they look like secrets.
     """
 
     text: str
@@ -58,13 +58,13 @@ def write_draft(
     Args:
         chat: one request with a prompt, and its answer.
         login: the login before it.
-        prompt: what was asked; unless given, it is looked for.
-        name: the recipe's name; unless given, the host's.
-        between: what was sent between the two; what made the conversation may be among it.
-        before: what was sent before the login; the page with its form may be among it.
+        prompt: the prompt; found in the request by default.
+        name: the recipe's name; the host's by default.
+        between: requests between the two, which may include the one that created the conversation.
+        before: requests before the login, which may include the page with its form.
 
     Raises:
-        ConfigurationError: if no recipe can be made of it; it says what is missing.
+        ConfigurationError: if no recipe can be made of it; the error says what is missing.
     """
     request = chat.request
     before, between = before or [], between or []
@@ -116,7 +116,7 @@ def write_draft(
 def _follow_marks(
     chat: Captured, auth: LoginGuess, login: Exchange | None, before: list[Exchange]
 ) -> dict[str, str]:
-    """Return the headers against forgery that the login's answers give; it takes them."""
+    """Return the CSRF headers that the login's responses issue, and let the login take them."""
     headers: dict[str, str] = {}
     steps = auth.auth.get("steps")
     if login is None or not steps:
@@ -128,7 +128,7 @@ def _follow_marks(
         taken = f"mark_{n + 1}" if n else "mark"
         is_cookie = isinstance(source.place, dict) and "cookie" in source.place
         path = source.exchange.request.origin + source.exchange.request.path
-        # A cookie of any step is still there at the last one.
+        # A cookie set by any step is still there at the last one.
         step = next((s for s in steps if s["path"] == path), None)
         step = steps[-1] if is_cookie or source.exchange is login else step
         if step is not None:
@@ -143,7 +143,7 @@ class _Prepare(msgspec.Struct, frozen=True):
 
 
 def _find_prepare(chat: Captured, between: list[Exchange], auth: LoginGuess) -> list[_Prepare]:
-    """Return the request whose answer has an id that the chat's path or body carries."""
+    """Return the request whose response has an id that the chat's path or body carries."""
     _, document = chat.document()
     carried = {v for _, v in leaves(document) if isinstance(v, str) and len(v) >= LEAST_ID_CHARS}
     carried |= {part for part in chat.path.split("/") if len(part) >= LEAST_ID_CHARS}
@@ -181,14 +181,14 @@ def _prepare_request(request: Captured, auth: LoginGuess) -> dict[str, Any]:
 
 
 def _shorten_urls(auth: dict[str, Any], base: str) -> None:
-    """Write the URLs of a login below the base URL, as far as they are."""
+    """Write the URLs of a login relative to the base URL, where possible."""
     for table, name in ((auth, "token_url"), *((step, "path") for step in auth.get("steps", ()))):
         if table.get(name, "").startswith(f"{base}/"):
             table[name] = table[name].removeprefix(base)
 
 
 def _drop_unused_ids(chat: dict[str, Any]) -> None:
-    """Read no ids that no request carries."""
+    """Do not read ids that no request carries."""
     sent = str({name: value for name, value in chat.items() if name != "stream"})
     for name, placeholder in (("conversation_id", "conversation_id"), ("message_id", "parent_id")):
         if f"{{{placeholder}}}" not in sent:
@@ -198,7 +198,7 @@ def _drop_unused_ids(chat: dict[str, Any]) -> None:
 def _without_secrets(
     tree: dict[str, Any], notes: dict[tuple[str, ...], str], secrets: frozenset[str]
 ) -> str:
-    """Return the file; what was a secret, or still looks like one, is replaced."""
+    """Return the file with everything replaced that was, or still looks like, a secret."""
     text = write_toml(tree, notes)
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= LONG_SECRET_CHARS:

@@ -1,4 +1,4 @@
-"""A service that is made of a recipe: what the recipe describes, read from the other end."""
+"""A fake service made from a recipe: what the recipe describes, in reverse."""
 
 from berlin.workbench.fake.server import CREDENTIALS, open_fake
 from berlin.workbench.fake.where import redirect, whole_urls

@@ -1,4 +1,4 @@
-"""The part of a fake that logs clients in, and knows their tokens."""
+"""The part of a fake that logs clients in and checks their tokens."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
 from berlin.auth.sigv4 import AwsKeys, authorization, canonical_query
 from berlin.errors import KeyRefusedError
 from berlin.language.backwards import Received, StepReader, read_text
-from berlin.language.place import Place
 from berlin.language.step import CompiledStep, Step, compile_steps
+from berlin.language.values.place import Place
 from berlin.recipes.recipe import Recipe
 from berlin.types import HttpResponse, Secret
 from berlin.workbench.fake.handed_out import HandedOut
@@ -27,7 +27,7 @@ from berlin.workbench.fake.where import path_at_fake
 
 
 class TokenRefusedError(KeyRefusedError):
-    """The token of a request is not good: what a client answers with another login."""
+    """The token of a request is invalid: the client should log in again."""
 
 
 class AuthPlay:
@@ -35,7 +35,7 @@ class AuthPlay:
 
     Args:
         recipe: the description.
-        handed: what is handed out.
+        handed: the values issued so far.
     """
 
     def __init__(self, recipe: Recipe, handed: HandedOut) -> None:
@@ -44,7 +44,7 @@ class AuthPlay:
         self._handed = handed
 
     def plays(self) -> list[Play]:
-        """Return what is asked before a client has a token."""
+        """Return the requests that come before a client has a token."""
         match self._auth:
             case LoginMap() as login:
                 first = compile_steps(login.steps, LOGIN_NAMES | login.let.keys())
@@ -96,7 +96,7 @@ class AuthPlay:
             raise TokenRefusedError("the signature is missing or wrong")
 
     def _carries(self, attach: Attachment, value: str) -> bool:
-        """Whether a value is what the login gave."""
+        """Whether a value is what the login issued."""
         found = read_text(attach.value, value)
         return found is not None and all(
             self._is_good(one) if name == "token" else self._is_known(name, one)
@@ -115,13 +115,13 @@ class AuthPlay:
             case BasicMap():
                 return _decoded(token) == f"{right['account']}:{right['password']}"
             case CommandMap():
-                return bool(token)  # what the program prints, nobody here can know
+                return bool(token)  # what the program prints cannot be known here
             case _:
                 return self._handed.is_token(token)
 
 
 def play_steps(steps: list[CompiledStep], recipe: Recipe, handed: HandedOut) -> list[Play]:
-    """Return what answers steps that follow each other: values and cookies have to come back."""
+    """Return handlers for consecutive steps: issued values and cookies must come back."""
     plays: list[Play] = []
     cookies: dict[str, str] = {}
     for step in steps:
@@ -165,7 +165,7 @@ def _landed(answer: HttpResponse) -> HttpResponse:
 
 
 def _attached(attach: Attachment, received: Received) -> list[str]:
-    """Return what may be the token of a request."""
+    """Return the values that may be the token of a request."""
     if attach.query:
         found = [received.query.get(attach.query, "")]
     elif attach.header:

@@ -15,10 +15,10 @@ from berlin.formats.contract import ClientCall, Format
 from berlin.formats.described.around import AroundFormat
 from berlin.formats.described.format import MappedFormat
 from berlin.language.backwards import Received, StepReader
-from berlin.language.conversation import ConversationMap
-from berlin.language.socket import SocketMap
 from berlin.language.step import Step
-from berlin.language.stream import CompiledStream, StreamMap
+from berlin.language.tables.conversation import ConversationMap
+from berlin.language.tables.socket import SocketMap
+from berlin.language.tables.stream import CompiledStream, StreamMap
 from berlin.providers.contract import Provider
 from berlin.recipes.recipe import Recipe
 from berlin.types import Accumulator, ChatRequest, Finished, Message, StreamEvent, TextDelta
@@ -32,13 +32,13 @@ from berlin.workbench.fake.where import path_at_fake
 
 
 def play_chat(recipe: Recipe, provider: Provider, auth: AuthPlay, handed: HandedOut) -> list[Play]:
-    """Return what answers a recipe's chat, and what is asked before it.
+    """Return handlers for a recipe's chat and for the requests before it.
 
     Args:
         recipe: the description.
-        provider: gives the answers.
-        auth: knows the tokens.
-        handed: what is handed out.
+        provider: provides the answers.
+        auth: checks the tokens.
+        handed: the values issued so far.
     """
     format = recipe.format()
     before: list[Play] = []
@@ -59,7 +59,7 @@ def _checked(answer: Answer, auth: AuthPlay) -> Answer:
 
 
 class _Chat:
-    """Answers in a format that Berlin knows."""
+    """Answers in a built-in format."""
 
     def __init__(self, recipe: Recipe, provider: Provider, format: Format) -> None:
         self._recipe = recipe
@@ -67,7 +67,7 @@ class _Chat:
         self._format = format
 
     def play(self) -> Play:
-        """Return what answers the chat."""
+        """Return the handler for the chat."""
         return Play(self._reader(), self._answer)
 
     def _reader(self) -> StepReader:
@@ -177,7 +177,7 @@ class _DescribedChat(_Chat):
     def _call(
         self, sent: dict[str, Any], received: Received
     ) -> tuple[ClientCall, Callable[[StreamEvent], StreamEvent]]:
-        """Return what a client asks for, and what notes down each event of the answer."""
+        """Return the client's request, and a function that records each event of the answer."""
         back = self._handed.recall([*sent.values(), *received.cookies.values()])
         values = {**(back or self._handed.last), **sent}
         form = self._recipe.chat.messages.form
@@ -203,14 +203,14 @@ class _DescribedChat(_Chat):
         return ClientCall(ChatRequest(messages, str(values.get("model", "")))), note
 
     def _is_new(self, request: web.Request, received: Received) -> bool:
-        """Whether something is asked for the first time; the second time its answer is whole."""
+        """Whether a request comes for the first time; the second time its answer is complete."""
         question = (request.raw_path, received.body)
         self._asked ^= {question}
         return question in self._asked
 
 
 def unfinished(described: StreamMap) -> bytes:
-    """Return the answer of a service that is asked again and again, while it is at work."""
+    """Return the answer of a polled service that is still working."""
     stream = CompiledStream(described, is_polled=True)
     document: dict[str, Any] = {}
     set_at(document, stream.text[0], "")

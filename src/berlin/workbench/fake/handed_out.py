@@ -1,4 +1,4 @@
-"""What a fake has handed out: tokens, ids and whatever else a recipe takes out of its answers."""
+"""The values a fake has issued: tokens, ids and everything else a recipe takes from its answers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 from berlin.auth.credentials import NAMES, Credentials
 from berlin.errors import InvalidRequestError, KeyRefusedError
 from berlin.gateway.refusals import HttpFault
-from berlin.language.functions import MADE
+from berlin.language.values.functions import MADE
 
-# What a client may leave out, and what is its own to choose.
+# Values that a client may leave out, and values it may choose.
 _OPTIONAL = frozenset({"conversation_id", "parent_id", "system", "user"})
 _FREE = frozenset(
     {"prompt", "messages", "history", "system", "model", "user", "totp", "code", *MADE}
@@ -20,15 +20,15 @@ _FREE = frozenset(
 
 
 class HandedOut:
-    """Remembers every value, and what the client said when it got it.
+    """Remembers every value and what the client had sent when it was issued.
 
     Args:
-        credentials: what is right at a login.
-        lifetime_s: seconds that a token is good for.
-        free: names whose values are the client's own to choose.
+        credentials: the valid credentials of a login.
+        lifetime_s: lifetime of a token in seconds.
+        free: names whose values the client may choose.
 
     Attributes:
-        last: what was said when something was handed out for the last time.
+        last: what the client had sent when a value was last issued.
     """
 
     def __init__(
@@ -44,34 +44,34 @@ class HandedOut:
         self.last: dict[str, Any] = {}
 
     def give(self, names: Iterable[str], said: Mapping[str, Any]) -> dict[str, Any]:
-        """Return new values for these names.
+        """Issue new values for these names.
 
         Args:
             names: what a step takes.
-            said: what the client sent, to be remembered with them.
+            said: what the client sent, remembered with them.
         """
         given = {name: self._make(name) for name in names}
         self.last = {**said, **given}
         for name, value in given.items():
             self.add(name, value)
             self._said[str(value)] = self.last
-        if "uuid4" in said:  # the client's own id of what it begins
+        if "uuid4" in said:  # the client's own id for what it starts
             self._said[str(said["uuid4"])] = self.last
         return given
 
     def add(self, name: str, value: object) -> None:
-        """Take note of a value that the client may use from now on."""
+        """Record a value that the client may use from now on."""
         self._values.setdefault(name, set()).add(str(value))
 
     def recall(self, values: Iterable[object]) -> dict[str, Any]:
-        """Return what was said when these values were handed out."""
+        """Return what the client had sent when these values were issued."""
         merged: dict[str, Any] = {}
         for value in values:
             merged |= self._said.get(str(value), {})
         return merged
 
     def knows(self, name: str, value: object) -> bool:
-        """Whether a value was handed out under this name."""
+        """Whether a value was issued under this name."""
         return str(value) in self._values.get(name, ())
 
     def check(self, names: Iterable[str], values: Mapping[str, Any]) -> None:
@@ -80,7 +80,7 @@ class HandedOut:
         Raises:
             InvalidRequestError: if something is missing.
             KeyRefusedError: if the credentials are wrong.
-            HttpFault: if it is nothing that was handed out.
+            HttpFault: if a value was never issued.
         """
         for name in sorted(names):
             if name in values:
@@ -89,7 +89,7 @@ class HandedOut:
                 raise InvalidRequestError.about(name, "missing in this request")
 
     def is_token(self, token: str) -> bool:
-        """Whether a token is good."""
+        """Whether a token is valid."""
         return self._until.get(token, 0.0) > time.monotonic()
 
     def _check(self, name: str, value: object) -> None:

@@ -10,8 +10,8 @@ from urllib.parse import unquote_plus
 
 from berlin.auth.flows.oauth2 import DEVICE_GRANT, OAuth2Map
 from berlin.language.backwards import Received, StepReader
-from berlin.language.form import decode_form
 from berlin.language.step import Step
+from berlin.language.values.form import decode_form
 from berlin.recipes.recipe import Recipe
 from berlin.types import HttpResponse
 from berlin.wire.json import encode_body
@@ -26,7 +26,7 @@ class OAuth2Play:
     Args:
         recipe: the description.
         oauth: its table `[auth]`.
-        handed: what is handed out.
+        handed: the values issued so far.
     """
 
     def __init__(self, recipe: Recipe, oauth: OAuth2Map, handed: HandedOut) -> None:

@@ -1,4 +1,4 @@
-"""One part that a fake plays: where it is asked, and what it answers."""
+"""One endpoint of a fake: its path and its handler."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ Answer: TypeAlias = Callable[[web.Request, Received], Awaitable[web.StreamRespon
 
 
 class Play(NamedTuple):
-    """What is answered to the requests that a reader reads."""
+    """Answers the requests that a reader can read."""
 
     reader: StepReader
     answer: Answer
 
     @property
     def place(self) -> str:
-        """Method and path, for people."""
+        """Method and path, for display."""
         return f"{self.reader.method} {self.reader.path}"
 
 
 def whole(reply: Callable[[Received], HttpResponse]) -> Answer:
-    """Return what writes a whole answer at once."""
+    """Return a handler that writes a whole answer at once."""
 
     async def answer(request: web.Request, received: Received) -> web.StreamResponse:
         made = reply(received)

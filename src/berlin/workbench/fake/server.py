@@ -16,8 +16,8 @@ from berlin.gateway.body import MAX_BODY_BYTES
 from berlin.gateway.face import Handler
 from berlin.gateway.refusals import HttpFault, from_http, headers_of
 from berlin.language.backwards import Received, StepReader
-from berlin.language.models import FetchMap
 from berlin.language.step import Step
+from berlin.language.tables.models import FetchMap
 from berlin.providers.contract import Provider
 from berlin.recipes.recipe import Recipe
 from berlin.types import HttpResponse, Secret, is_loopback
@@ -37,7 +37,7 @@ CREDENTIALS = Credentials(
     refresh_token=Secret("fake-refresh-token"),
     source="the fake",
 )
-"""What a fake takes for right, unless told otherwise."""
+"""The credentials a fake accepts by default."""
 
 
 @asynccontextmanager
@@ -51,18 +51,18 @@ async def open_fake(
     lifetime_s: float = 3600.0,
     note: Callable[[str], None] = lambda line: None,
 ) -> AsyncIterator[str]:
-    """Play the service that a recipe describes, and give the base URL.
+    """Serve a fake of the service that a recipe describes, and yield its base URL.
 
-    It is strict: credentials, tokens, cookies and ids have to be right, and to come back where
-    the recipe has them. The paths are those of the recipe, also of its whole URLs.
+    It is strict: credentials, tokens, cookies and ids must be correct, and must be sent where the
+    recipe has them. The paths are those of the recipe, including those of its absolute URLs.
 
     Args:
         recipe: the description.
-        provider: gives the answers; it is not closed.
-        credentials: what is right at a login.
-        host: address to listen on: of this machine only.
+        provider: provides the answers; it is not closed.
+        credentials: the valid credentials of a login.
+        host: address to listen on; only loopback.
         port: port to listen on; 0 takes a free one.
-        lifetime_s: seconds that a token is good for.
+        lifetime_s: lifetime of a token in seconds.
         note: called with a line for each request.
 
     Raises:
@@ -96,7 +96,7 @@ async def open_fake(
 
 
 class _Desk:
-    """Finds out what a request is, and lets it be answered."""
+    """Finds the handler of a request and runs it."""
 
     def __init__(
         self,
@@ -153,7 +153,7 @@ class _Desk:
 
 
 def _chosen(recipe: Recipe) -> set[str]:
-    """Return the placeholders that stand for what a client makes itself."""
+    """Return the placeholders whose values the client generates itself."""
     auth = recipe.auth.let if isinstance(recipe.auth, LoginMap) else {}
     kept = recipe.conversations
     made = {"conversation_id"} if kept is not None and kept.id == "client" else set()

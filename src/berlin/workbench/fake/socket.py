@@ -1,4 +1,4 @@
-"""The part of a fake that answers chats over a WebSocket: the protocols from the server's side."""
+"""The part of a fake that answers chats over a WebSocket: the server side of the protocols."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import msgspec
 from aiohttp import WSMsgType, web
 
 from berlin.errors import ConnectionLostError, InvalidRequestError
-from berlin.language.socket import SocketMap
-from berlin.language.template import Template
+from berlin.language.tables.socket import SocketMap
+from berlin.language.values.template import Template
 from berlin.wire.pointer import parse_pointer, set_at
 from berlin.wire.sockets import SUBPROTOCOLS, ProtocolName
 from berlin.wire.sockets.contract import decode_json, encode_json
@@ -22,10 +22,10 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
 
 class _ServerCodec(Protocol):
-    """A protocol from the server's side."""
+    """The server side of a protocol."""
 
     def hello(self) -> list[str]:
-        """Return the frames that a server begins with."""
+        """Return the frames that a server sends first."""
         ...
 
     def decode(self, frame: str) -> tuple[Any, list[str]]:
@@ -114,7 +114,7 @@ class FakeSocket:
 
     Args:
         described: the recipe's table.
-        handed: what is handed out.
+        handed: the values issued so far.
     """
 
     def __init__(self, described: SocketMap, handed: HandedOut) -> None:
@@ -126,11 +126,12 @@ class FakeSocket:
         self._only: dict[str, Any] = {}
 
     async def question(self, request: web.Request) -> bytes:
-        """Open the socket, say what comes before, and return the message with the question.
+        """Open the socket, exchange the messages that come first, and return the one with the
+        question.
 
         Raises:
             ConnectionLostError: if the client leaves.
-            InvalidRequestError: if a message is not as described.
+            InvalidRequestError: if a message does not match the description.
         """
         await self.response.prepare(request)
         for frame in self._codec.hello():
@@ -148,7 +149,7 @@ class FakeSocket:
         return msgspec.json.encode(await self._next())
 
     def narrow(self, values: Mapping[str, Any]) -> None:
-        """Mark all documents from now on as of the question that had these values."""
+        """Mark all documents from now on as belonging to the question with these values."""
         only = Template(self._described.only, frozenset(values))
         self._only = only.render(values) if only.names <= values.keys() else {}
 
@@ -169,7 +170,7 @@ class FakeSocket:
     _is_greeted = False
 
     async def _greet(self) -> None:
-        """Take the client's greeting of the protocol."""
+        """Receive the client's opening message of the protocol."""
         while not self._is_greeted:
             _, replies = self._codec.decode(await self._frame())
             for reply in replies:

@@ -1,4 +1,4 @@
-"""Where a fake stands for the places that a recipe names."""
+"""Maps the URLs in a recipe to a fake."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ def base_path(recipe: Recipe) -> str:
 
 
 def path_at_fake(recipe: Recipe, path: str) -> str:
-    """Return where a fake answers what a recipe asks at a path or at a whole URL."""
+    """Return the path at which a fake answers a recipe's path or absolute URL."""
     return (
         "/" + path.split("://", 1)[1].partition("/")[2]
         if "://" in path
-        # A URL out of an answer of a fake is a path below its own.
+        # A URL from an answer of a fake is a path below its own URL.
         else (base_path(recipe) + ("/" if path.startswith("{") else "") + path)
     )
 
 
 def whole_urls(recipe: Recipe) -> list[str]:
-    """Return the URLs besides the base URL: another base URL does not change them."""
+    """Return the absolute URLs besides the base URL: a different base URL does not change them."""
     places = _places(msgspec.to_builtins(recipe))
     return [table[name] for table, name in places if "://" in table[name]][1:]
 
@@ -42,7 +42,7 @@ def redirect(recipe: Recipe, origin: str) -> Recipe:
     for table, name in _places(tree):
         if "://" in table[name]:
             table[name] = origin + path_at_fake(recipe, table[name])
-    # What leads to the true service, and how it shows who it is.
+    # Keys that lead to the real service, and how it is identified.
     for name in ("proxy", "ca_file", "client_cert", "client_key"):
         tree["endpoint"][name] = None
     return msgspec.convert(tree, Recipe)

@@ -11,8 +11,8 @@ import pytest
 from berlin import errors
 from berlin.auth.credentials import Credentials
 from berlin.auth.flows.login import LoginFlow, LoginMap, read_answer
-from berlin.language.place import Place
 from berlin.language.step import Step
+from berlin.language.values.place import Place
 from berlin.types import HttpRequest, HttpResponse, Secret
 
 ANN = Credentials.of("ann", "hunter2")

@@ -13,7 +13,7 @@ from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
 from berlin.gateway.observe.traces import Traces
-from berlin.gateway.server import open_server
+from berlin.gateway.serving.server import open_server
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import Finished, Usage, UsageReport
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from berlin.errors import InvalidRequestError, ProtocolError
-from berlin.language.tool_prompt import ToolPrompt
+from berlin.language.tables.tool_prompt import ToolPrompt
 from berlin.providers.scripted import ScriptedProvider
 from berlin.routing.tools_over_text import ToolsOverText
 from berlin.types import (

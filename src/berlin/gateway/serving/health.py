@@ -1,0 +1,75 @@
+"""The pages for monitoring the gateway. None of them asks a service."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from aiohttp import web
+
+from berlin.errors import BerlinError
+from berlin.gateway.access.origin import is_local
+from berlin.gateway.chat import Gateway
+
+ASK_STORES_EVERY_S = 1.0
+
+_PATHS = ("/healthz", "/readyz", "/metrics")
+
+
+class HealthPages:
+    """`/healthz`: the process lives. `/readyz`: it takes requests. `/metrics`: what it has done.
+
+    Args:
+        gateway: what is watched.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._ask_stores_at = 0.0
+        self._stores_worked = True
+
+    @staticmethod
+    def has(path: str) -> bool:
+        """Return whether a path is one of these pages."""
+        return path in _PATHS
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes of the pages."""
+        pages = (self._health, self._readiness, self._metrics)
+        return [web.get(path, page) for path, page in zip(_PATHS, pages, strict=True)]
+
+    async def _health(self, request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def _readiness(self, request: web.Request) -> web.Response:
+        gateway = self._gateway
+        problem = "stopping" if gateway.stopping else gateway.guard.problem
+        if not problem and not await self._stores_work():
+            problem = "token store unavailable"
+        if problem:
+            return web.json_response({"status": problem}, status=503, headers={"Retry-After": "1"})
+        return web.json_response({"status": "ok"})
+
+    async def _stores_work(self) -> bool:
+        """Ask the token stores, but not for each of many questions."""
+        now = time.monotonic()
+        if now >= self._ask_stores_at:
+            self._ask_stores_at = now + ASK_STORES_EVERY_S
+            asked = [store.works() for store in self._gateway.stores]
+            self._stores_worked = all(await asyncio.gather(*asked))
+        return self._stores_worked
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        gateway = self._gateway
+        try:
+            gateway.guard.check_origin(request)
+            if not is_local(request):
+                gateway.guard.identify(request)
+        except BerlinError as error:
+            return web.Response(status=error.http_status)
+        for service in gateway.catalog.services.values():
+            gateway.metrics.set_waiting(service.name, service.admission.in_line)
+        for provider, state in gateway.catalog.circuits().items():
+            gateway.metrics.set_circuit(provider, state)
+        body, content_type = gateway.metrics.render()
+        return web.Response(body=body, headers={"Content-Type": content_type})

@@ -1,0 +1,147 @@
+"""The page at `/`: for display with a browser, and for clients that ask if the gateway runs."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+from functools import cache
+
+from aiohttp import web
+
+import berlin
+from berlin.errors import BerlinError
+from berlin.gateway.access.caller import Caller
+from berlin.gateway.chat import Gateway
+from berlin.gateway.face import model_names
+from berlin.providers.guide.sections import load_sections
+
+RUNNING = "Berlin is running. Open this address in a browser to see how programs connect.\n"
+MAX_MODELS = 200
+# The address and the model that docs/clients.md writes in its examples.
+EXAMPLE_URL = "http://127.0.0.1:4114"
+KEY_HEADERS = ("Authorization", "x-api-key", "api-key")
+
+_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem}"
+    "pre,code{font-family:ui-monospace,monospace;font-size:.9em}"
+    "pre{overflow:auto;padding:.7rem;border:1px solid #8886;border-radius:6px}"
+    "td,th{text-align:left;padding:.2rem 1rem .2rem 0;vertical-align:top}"
+    "summary{cursor:pointer;margin:.3rem 0}:root{color-scheme:light dark}"
+)
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+HEADERS = {
+    "Content-Security-Policy": (
+        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Vary": "Accept",
+}
+
+
+class FrontPage:
+    """What the gateway is, which models it has, and how each client connects.
+
+    Args:
+        gateway: what the faces share.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the route of the page; it answers HEAD too."""
+        return [web.get("/", self._show)]
+
+    async def _show(self, request: web.Request) -> web.Response:
+        if "text/html" not in request.headers.get("Accept", ""):
+            return web.Response(text=RUNNING, headers=HEADERS)
+        text = render(_address(request), self._models(request))
+        return web.Response(text=text, content_type="text/html", headers=HEADERS)
+
+    def _models(self, request: web.Request) -> list[str] | None:
+        """Return the models that whoever asks may use; `None` without a key that is needed."""
+        guard = self._gateway.guard
+        if guard.needs_key and not any(name in request.headers for name in KEY_HEADERS):
+            return None  # not a wrong key, and not counted as one
+        try:
+            caller: Caller | None = guard.identify(request)
+        except BerlinError:
+            return None
+        return list(model_names(self._gateway, caller))
+
+
+def render(address: str, models: list[str] | None) -> str:
+    """Return the page.
+
+    Args:
+        address: the gateway's base URL, as the reader has it.
+        models: the names of models; `None` if the reader may not know them.
+    """
+    shown = html.escape(address)
+    parts = [
+        "<!doctype html><html lang=en><head><meta charset=utf-8>"
+        "<meta name=viewport content='width=device-width,initial-scale=1'>"
+        f"<title>Berlin</title><style>{_STYLE}</style></head><body>",
+        f"<h1>Berlin {html.escape(berlin.__version__)}</h1>",
+        "<p>This is a gateway to chat services, for programs that speak the API of OpenAI, "
+        "Anthropic or Ollama. It is running.</p>",
+        "<table>"
+        f"<tr><th>OpenAI<td><code>{shown}/v1</code>"
+        f"<tr><th>Anthropic, Ollama<td><code>{shown}</code>"
+        "<tr><th>Key<td>the key that <code>berlin key add NAME</code> printed on the gateway's "
+        "machine; while there are no keys, any text</table>",
+        "<h2>Models</h2>",
+        _describe(models, shown),
+        "<h2>Connect a program</h2>",
+        *(
+            f"<details><summary>{html.escape(title)}</summary><pre>{html.escape(code)}</pre>"
+            "</details>"
+            for title, code in _clients(address, models[0] if models else "work")
+        ),
+        "</body></html>\n",
+    ]
+    return "\n".join(parts)
+
+
+def _describe(models: list[str] | None, address: str) -> str:
+    if models is None:
+        return (
+            "<p>They are listed for those who have a key:</p>"
+            f"<pre>curl -s {address}/v1/models -H 'Authorization: Bearer bk-…'</pre>"
+        )
+    if not models:
+        return "<p>There are none yet: <code>berlin add https://your.service</code></p>"
+    names = ", ".join(f"<code>{html.escape(name)}</code>" for name in models[:MAX_MODELS])
+    more = len(models) - MAX_MODELS
+    return f"<p>{names}{f' and {more} more' if more > 0 else ''}</p>"
+
+
+def _clients(address: str, model: str) -> list[tuple[str, str]]:
+    """Return the clients with their settings, for this address and a model of it."""
+    return [
+        (title, re.sub(r"\bwork\b", lambda _: model, code.replace(EXAMPLE_URL, address)))
+        for title, code in _examples()
+    ]
+
+
+@cache
+def _examples() -> tuple[tuple[str, str], ...]:
+    """Return the titles and the first examples of docs/clients.md."""
+    found = []
+    for section in load_sections():
+        code = re.search(r"```\w*\n(.*?)\n```", section.body, re.DOTALL)
+        if section.page == "docs/clients.md" and code and EXAMPLE_URL in code[1]:
+            found.append((section.title, code[1]))
+    return tuple(found)
+
+
+def _address(request: web.Request) -> str:
+    """Return the gateway's address as the reader's browser has it, also behind TLS."""
+    told = request.headers.get("X-Forwarded-Proto", "")
+    scheme = told if told in ("http", "https") else request.scheme
+    return f"{scheme}://{request.host}"

@@ -1,0 +1,98 @@
+"""Watch the configuration file and the recipes beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeAlias
+
+LOOK_EVERY_S = 0.4
+MAX_WATCHED_BYTES = 4 * 1024 * 1024
+
+FilesState: TypeAlias = tuple[tuple[str, int, int], ...]
+"""Path, time of change and size of each file."""
+
+_log = logging.getLogger("berlin.gateway")
+
+
+def files_state(path: Path) -> FilesState:
+    """Return what returns whether a configuration file, or a recipe beside it, has changed."""
+    state = []
+    for file in sorted({path, *path.parent.glob("*.toml")}):
+        with contextlib.suppress(OSError):
+            status = file.stat()
+            state.append((str(file), status.st_mtime_ns, status.st_size))
+    return tuple(state)
+
+
+class Watch:
+    """Calls for a reload at SIGHUP, and when the files have changed and then stayed the same.
+
+    A file that is being written in place is empty first, and then the beginning of what it will
+    be. Neither is a configuration: the one in use stays until more of it is there. At SIGHUP
+    the beginning counts, since somebody said so.
+
+    Args:
+        path: the configuration file.
+        seen: its state when it was read last.
+        reload: takes it up; returns whether it was good.
+    """
+
+    def __init__(self, path: Path, seen: FilesState, reload: Callable[[], Awaitable[bool]]) -> None:
+        self._path = path
+        self._seen = self._looked = seen
+        self._reload = reload
+        self._asked = asyncio.Event()
+        self._text = _read(path)
+
+    async def run(self) -> None:
+        """Watch for ever; nothing that goes wrong here ends it."""
+        with contextlib.suppress(NotImplementedError, AttributeError):  # Windows
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked.set)
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._asked.wait(), LOOK_EVERY_S)
+            try:
+                await self.look()
+            except Exception:
+                _log.exception("config.watch_failed")
+
+    async def look(self) -> None:
+        """Look at the files once, and reload if it is time."""
+        asked = self._asked.is_set()
+        self._asked.clear()
+        now = await asyncio.to_thread(files_state, self._path)
+        settled, self._looked = now == self._looked, now
+        if not asked and (now == self._seen or not settled):
+            return
+        self._seen = now
+        text = await asyncio.to_thread(_read, self._path)
+        why = _unfinished(text, self._text, asked)
+        if why:
+            _log.error("config.kept the file %s is %s", self._path, why)
+            return
+        if await self._reload():
+            self._text = text
+
+
+def _unfinished(text: str | None, before: str | None, asked: bool) -> str:
+    """Return why a text is not a whole configuration; `""` if it may be one."""
+    if text is None or before is None:
+        return ""  # whoever loads it tells why
+    if not text.strip() and before.strip():
+        return "empty"
+    if not asked and text != before and before.startswith(text):
+        return "the beginning of the one in use: send SIGHUP if it is whole"
+    return ""
+
+
+def _read(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_WATCHED_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return None

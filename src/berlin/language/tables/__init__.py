@@ -1,0 +1,1 @@
+"""The tables of a recipe: what it may say, checked when it is read."""

@@ -1,0 +1,45 @@
+"""Where a service lists its models."""
+
+from __future__ import annotations
+
+import msgspec
+
+from berlin.errors import ConfigurationError, ProtocolError
+from berlin.wire.json import DECODE_ERRORS
+from berlin.wire.pointer import get_at, parse_pointer
+
+MAX_MODELS = 10_000
+
+
+class FetchMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[models.fetch]`: where the service lists its models.
+
+    Attributes:
+        path: the path requested with GET, below the endpoint's URL.
+        list: pointer to the list in the answer; `""` if the answer itself is the list.
+        id: pointer to the model's name in an item; `""` if the item is the name.
+    """
+
+    path: str
+    list: str
+    id: str = "/id"
+
+    def __post_init__(self) -> None:
+        for pointer in filter(None, (self.list, self.id)):
+            try:
+                parse_pointer(pointer)
+            except ConfigurationError as error:  # msgspec reports the place only for a ValueError
+                raise ValueError(error.message) from error
+
+    def read(self, body: bytes) -> tuple[str, ...]:
+        """Return the model names in an answer. Raises ProtocolError if there is no such list."""
+        try:
+            document = msgspec.json.decode(body)
+        except DECODE_ERRORS as error:
+            raise ProtocolError(f"the answer to {self.path}: expected JSON") from error
+        listed = get_at(document, parse_pointer(self.list)) if self.list else document
+        if not isinstance(listed, list):
+            raise ProtocolError(f"the answer to {self.path} has no list at {self.list!r}")
+        at = parse_pointer(self.id) if self.id else ()
+        names = (get_at(item, at) for item in listed[:MAX_MODELS])
+        return tuple(name for name in names if isinstance(name, str) and name)

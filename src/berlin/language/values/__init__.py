@@ -1,0 +1,1 @@
+"""Values in and out: templates, functions, forms, and where a value is taken from."""

@@ -1,0 +1,1 @@
+"""What a draft is made from: HAR files, curl commands and recorded requests."""

@@ -1,0 +1,138 @@
+"""A captured request and its response."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+
+from berlin.errors import ConfigurationError, InvalidRequestError
+from berlin.language.backwards import decode_multipart
+from berlin.language.values.form import decode_form
+from berlin.wire.json import DECODE_ERRORS
+
+
+class Captured(msgspec.Struct, frozen=True):
+    """A request that was sent by a browser or by curl.
+
+    Attributes:
+        method: the HTTP method.
+        url: the whole URL.
+        headers: names as written, in order.
+        body: the body.
+        fields: the fields of a multipart body that curl would build from its `-F` options.
+    """
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    fields: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        try:
+            parts = urlsplit(self.url)
+            good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            good = False
+        if not good:
+            raise ConfigurationError(
+                f"the request has no whole URL with http or https: {self.url[:80]!r}"
+            )
+
+    @property
+    def origin(self) -> str:
+        """Scheme and host of the URL, without user information."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+    @property
+    def path(self) -> str:
+        """The URL's path."""
+        return urlsplit(self.url).path or "/"
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The URL's parameters."""
+        return dict(parse_qsl(urlsplit(self.url).query, keep_blank_values=True))
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies, by name."""
+        pairs = (pair.partition("=") for pair in self.header("cookie").split(";"))
+        return {name.strip(): value.strip() for name, _, value in pairs if name.strip()}
+
+    def header(self, name: str) -> str:
+        """Return the value of a header; `""` if there is none."""
+        return next((value for n, value in self.headers if n.lower() == name), "")
+
+    def document(self) -> tuple[str, Any]:
+        """Return the kind of the body (`json`, `form`, `multipart` or `""`) and its contents.
+
+        Raises:
+            ConfigurationError: if no recipe can describe its kind.
+        """
+        if self.fields:
+            return "multipart", dict(self.fields)
+        if not self.body.strip():
+            return "", None
+        kind = self.header("content-type").lower()
+        try:
+            if kind.startswith("multipart/form-data"):
+                return "multipart", decode_multipart(self.body, self.header("content-type"))
+            document = _json(self.body)
+            if isinstance(document, dict):
+                return "json", document
+            if document is None and "json" not in kind and b"=" in self.body:
+                return "form", decode_form(self.body)
+        except InvalidRequestError as error:
+            raise ConfigurationError(f"the request cannot be read: {error.message}") from error
+        raise ConfigurationError(
+            "the body of the request is no JSON object and no form; a recipe cannot describe it"
+        )
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """A request and its answer.
+
+    Attributes:
+        request: what was sent.
+        answer: the answer's body.
+        status: its HTTP status.
+        headers: its headers, names in lower case; repeated names are all kept.
+    """
+
+    request: Captured
+    answer: bytes
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies that the answer sets."""
+        lines = (value for name, value in self.headers if name.lower() == "set-cookie")
+        pairs = (line.split(";")[0].partition("=") for value in lines for line in value.split("\n"))
+        return {name.strip(): value.strip() for name, _, value in pairs if name.strip()}
+
+    def document(self) -> Any:
+        """Return the JSON of the answer; `None` if it is not JSON."""
+        return _json(self.answer)
+
+
+def split_head(text: bytes) -> tuple[tuple[tuple[str, str], ...], bytes]:
+    """Return the headers before an answer, as `curl -i` prints them, and the answer."""
+    head: tuple[tuple[str, str], ...] = ()
+    body = text
+    while body.startswith(b"HTTP/"):
+        lines, _, body = body.replace(b"\r\n", b"\n").partition(b"\n\n")
+        pairs = (line.partition(":") for line in lines.decode("utf-8", "replace").split("\n")[1:])
+        head = tuple((name.strip(), value.strip()) for name, _, value in pairs)
+    return head, body
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except DECODE_ERRORS:
+        return None
