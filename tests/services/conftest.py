@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from .support.gradio_app import gradio_app
+from .support.identity import Identity, identity_provider
 from .support.llama import llama, write_model
 from .support.programs import PYTHON
 
@@ -48,3 +49,10 @@ async def gradio_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
     """The URL of a Gradio chat, with a login as ann."""
     async with gradio_app(tmp_path_factory.mktemp("gradio")) as url:
         yield url
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def identity(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Identity]:
+    """An OpenID provider with a public client, and one that signs."""
+    async with identity_provider(tmp_path_factory.mktemp("identity")) as found:
+        yield found

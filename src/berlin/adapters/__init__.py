@@ -1,4 +1,4 @@
-"""Berlin's logins for other HTTP clients, which renew their tokens by themselves.
+"""Berlin's logins for other HTTP clients, with automatic token renewal.
 
 `berlin.adapters.httpx` needs httpx; `berlin.adapters.aiohttp` needs aiohttp 3.12 or newer.
 """

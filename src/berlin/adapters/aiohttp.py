@@ -11,8 +11,8 @@ from berlin.client import Berlin
 def berlin_middleware(berlin: Berlin) -> ClientMiddlewareType:
     """Return a middleware that puts a provider's token into requests.
 
-    A 401 gets a new token and one more try. The token goes to the provider's own origin and to no
-    other: a request to another host raises ConfigurationError.
+    A 401 causes a new token and one retry. The token is sent only to the provider's own origin: a
+    request to another host raises ConfigurationError.
     """
 
     async def authenticate(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:

@@ -12,10 +12,10 @@ from berlin.providers.blocking import run_blocking
 
 
 class BerlinAuth(httpx.Auth):
-    """Puts the token of a provider into requests; a 401 gets a new token and one more try.
+    """Puts the token of a provider into requests; a 401 causes a new token and one retry.
 
-    The token goes to the provider's own origin and to no other: for a request to another host
-    this raises ConfigurationError.
+    The token is sent only to the provider's own origin: a request to another host raises
+    ConfigurationError.
 
     Args:
         berlin: the provider that logs in.

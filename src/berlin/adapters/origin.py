@@ -1,4 +1,4 @@
-"""A token goes to its own service and to no other."""
+"""Checks that a token is sent only to its own service."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Authentication: how a token is got, kept, used, refused, and got again."""
+"""Authentication: how a token is obtained, kept, used, rejected and renewed."""

@@ -1,4 +1,4 @@
-"""An access token as other programs use it."""
+"""An access token for use by other programs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class AccessToken(msgspec.Struct, frozen=True):
         return self.value.reveal()
 
     def headers_only(self) -> dict[str, str]:
-        """Return the headers in the clear, for a client that can set headers and nothing else.
+        """Return the headers in plaintext, for a client that can only set headers.
 
         Raises:
             ConfigurationError: if the service takes its token in the URL.

@@ -27,12 +27,13 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         header: name of the header.
         query: name of the parameter in the URL.
         cookie: name of the cookie; `"*"` if the token is the whole Cookie header.
-        prefix: what stands before the token, such as `"Bearer "`.
-        sign: `aws4`, in place of the three: the request is signed with AWS Signature Version 4,
+        prefix: text before the token, such as `"Bearer "`.
+        sign: `aws4`, instead of the three: the request is signed with AWS Signature Version 4,
             by the access key whose id is the token and whose secret is `secret_access_key`.
         service: the service's name in such signatures, such as `bedrock`.
         region: the region in such signatures, such as `us-east-1`.
-        value: what is carried, with the placeholder `{token}` and those of what the login took.
+        value: the value to send, with the placeholder `{token}` and those for values the login
+            took.
     """
 
     header: str = ""
@@ -60,14 +61,14 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("attach.prefix holds characters that no header may carry")
         try:
             pieces = parse_text(self.value)
-        except ConfigurationError as error:  # msgspec tells the place of a ValueError only
+        except ConfigurationError as error:  # msgspec reports the place only for a ValueError
             raise ValueError(error.message) from error
         if not pieces:
             raise ValueError("attach.value is empty")
 
     @property
     def names(self) -> frozenset[str]:
-        """The placeholders in its value, or what it signs with."""
+        """The placeholders in its value, or the values it signs with."""
         if self.sign:
             return frozenset({"token", "secret_access_key"})
         return frozenset(names_in(parse_text(self.value)))
@@ -84,7 +85,7 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Args:
             request: the request without it.
             token: the token.
-            values: what else the login took.
+            values: the other values the login took.
             base_url: the endpoint's URL, for a signature.
 
         Raises:
@@ -117,16 +118,16 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 Attach: TypeAlias = Attachment | list[Attachment]
-"""What a recipe says: one, or several."""
+"""The value in a recipe: one, or several."""
 
 
 def attachments(attach: Attach) -> tuple[Attachment, ...]:
-    """Return what a recipe says as a tuple."""
+    """Return the value in a recipe as a tuple."""
     return (attach,) if isinstance(attach, Attachment) else tuple(attach)
 
 
 def check_attach(attach: Attach, names: frozenset[str]) -> None:
-    """Check the placeholders of what requests carry.
+    """Check the placeholders in the values that requests carry.
 
     Raises:
         ConfigurationError: if one is not among the names.

@@ -1,4 +1,4 @@
-"""What a flow is, and how a provider authenticates its requests with one."""
+"""The interface of a flow, and how a provider authenticates its requests with one."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from berlin.language.values.functions import MADE
 from berlin.types import HttpRequest, HttpResponse, Secret, mask
 
 Send: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponse]]
-"""Sends one request of a flow and gives the whole answer."""
+"""Sends one request of a flow and returns the whole response."""
 
 _TOKEN_ONLY = frozenset({"token"})
 
 
 class DeviceCode(msgspec.Struct, frozen=True):
-    """What a person has to do for a device code.
+    """What the user has to do for a device code.
 
     Attributes:
         url: the page to open.
         code: what to type there.
-        whole_url: a page that knows the code already; `""` if there is none.
-        device_code: what the token is asked with.
-        interval: seconds between two questions.
-        lifetime: seconds until it is too late.
+        whole_url: a page with the code already filled in; `""` if there is none.
+        device_code: the code sent in token requests.
+        interval: seconds between two polls.
+        lifetime: seconds until the code expires.
     """
 
     url: str
@@ -53,10 +53,10 @@ class DeviceCode(msgspec.Struct, frozen=True):
 
 
 class Person(Protocol):
-    """The person who takes part in a login, as a command or a program shows it to them."""
+    """Interaction with the person who takes part in a login."""
 
     def show_code(self, code: DeviceCode) -> None:
-        """Show which page to open, and what to type there."""
+        """Show which page to open and the code to enter there."""
         ...
 
     async def open_page(self, url: str, back: str) -> str | None:
@@ -64,21 +64,21 @@ class Person(Protocol):
 
         Args:
             url: the page.
-            back: the address on this machine to which the browser comes back.
+            back: the address on this machine to which the browser is redirected.
 
         Returns:
-            the address to which the browser went at last, if the person pastes it (the browser may
-            run on another machine); `None` if nothing can be pasted.
+            the final address of the browser, if the person pastes it (the browser may run on
+            another machine); `None` if nothing can be pasted.
         """
         ...
 
 
 class Flow(Protocol):
-    """One way to get a token.
+    """One way to obtain a token.
 
     Attributes:
-        needs: the credentials without which it cannot begin.
-        asks: whether a login asks the service anything, and so shows that they are right.
+        needs: the required credentials.
+        asks: whether a login sends a request to the service, and so verifies the credentials.
     """
 
     needs: tuple[str, ...]
@@ -90,45 +90,45 @@ class Flow(Protocol):
         ...
 
     async def attend(self, credentials: Credentials, send: Send, person: Person) -> Grant:
-        """Get a token by a full login in which a person takes part.
+        """Obtain a token by an interactive full login.
 
         Raises:
-            AuthenticationError: if the person refuses, or does nothing in time.
-            BerlinError: whatever else went wrong.
+            AuthenticationError: if the person refuses or does not act in time.
+            BerlinError: for all other failures.
         """
         ...
 
     async def obtain(self, credentials: Credentials, send: Send) -> Grant:
-        """Get a token by a full login.
+        """Obtain a token by a full login.
 
         Raises:
             AuthenticationError: if the credentials are refused.
-            BerlinError: whatever else went wrong.
+            BerlinError: for all other failures.
         """
         ...
 
     async def renew(
         self, credentials: Credentials, refresh_token: Secret, send: Send
     ) -> Grant | None:
-        """Get the next token with a refresh token; `None` if this flow has no such way.
+        """Get the next token with a refresh token; `None` if this flow has no renewal.
 
         Raises:
-            AuthenticationError: if the refresh token is no longer good.
-            BerlinError: whatever else went wrong.
+            AuthenticationError: if the refresh token is no longer valid.
+            BerlinError: for all other failures.
         """
         ...
 
 
 class Authenticator:
-    """Authenticates requests: gets tokens, attaches them, and takes back those refused.
+    """Authenticates requests: obtains tokens, attaches them, and replaces rejected ones.
 
     Args:
-        flow: how tokens are got; `None` if the service asks for none.
+        flow: how tokens are obtained; `None` if the service needs none.
         attach: how requests carry them.
-        credentials: what the user brings; `None` if only a given token is to be used.
+        credentials: the user's credentials; `None` if only a given token is used.
         source: where the token is kept.
-        rejected_statuses: the statuses that mean: the token is no longer good.
-        variables: the environment variables in which the credentials may be, by name.
+        rejected_statuses: the statuses that mean that the token is no longer valid.
+        variables: the environment variables that may hold the credentials, by name.
         url: the endpoint's URL, which a signature covers.
         name: the provider's name in the configuration.
 
@@ -160,33 +160,33 @@ class Authenticator:
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """What must never show in a message."""
+        """The secrets that must never appear in a message."""
         return (*self._credentials.secrets, *self._read, *self.source.seen)
 
     @property
     def renews(self) -> bool:
-        """Whether there can be another token in place of a refused one."""
+        """Whether a rejected token can be replaced."""
         return self._flow is not None and self._flow.asks
 
     @property
     def is_browser_session(self) -> bool:
-        """Whether the service knows a browser's session, and shows a login page when it ends."""
+        """Whether the service uses a browser session, and shows a login page when it expires."""
         return self.renews and any(attachment.cookie for attachment in self._attachments)
 
     def token_at_hand(self) -> Secret | None:
-        """Return the token if no login has to be waited for. Raises AuthenticationError."""
+        """Return the token if there is no login to wait for. Raises AuthenticationError."""
         return None if self._flow is None else self.source.at_hand()
 
     async def token(self, send: Send) -> Secret | None:
-        """Return a token, after a login if need be; `None` if the service asks for none.
+        """Return a token, logging in if necessary; `None` if the service needs none.
 
         Args:
             send: sends one request of the login.
 
         Raises:
-            MissingCredentialsError: if there is nothing to log in with.
+            MissingCredentialsError: if there are no credentials.
             AuthenticationError: if the service refuses the credentials.
-            BerlinError: whatever else the login ended with.
+            BerlinError: any other error of the login.
         """
         if self._flow is None:
             return None
@@ -194,14 +194,14 @@ class Authenticator:
         return await self.source.get(lambda refresh_token: self._login(flow, refresh_token, send))
 
     async def log_in(self, send: Send, person: Person | None) -> bool:
-        """Log in anew where that needs a person, and keep the token.
+        """Log in again if that needs a person, and keep the token.
 
         Args:
             send: sends one request of the login.
-            person: who takes part.
+            person: the person who takes part.
 
         Returns:
-            whether that was needed; else the next request logs in by itself.
+            whether that was needed; otherwise the next request logs in by itself.
 
         Raises:
             BerlinError: if that fails.
@@ -217,13 +217,14 @@ class Authenticator:
         return False
 
     async def use_session(self, cookies: str) -> None:
-        """Keep the session of a browser, in place of a login.
+        """Keep a browser's session instead of logging in.
 
         Args:
             cookies: the value of its Cookie header.
 
         Raises:
-            ConfigurationError: if the session is not a cookie, or is not among these.
+            ConfigurationError: if the service does not use a session cookie, or it is not among
+                these.
         """
         names = [attachment.cookie for attachment in self._attachments if attachment.cookie]
         if not names:
@@ -244,10 +245,10 @@ class Authenticator:
         await self.source.install(Grant(token, time.time(), values=named))
 
     async def access(self, send: Send) -> AccessToken:
-        """Return a token as other programs use it, after a login if need be.
+        """Return a token for use by other programs, logging in if necessary.
 
         Raises:
-            ConfigurationError: if the service asks for no token.
+            ConfigurationError: if the service needs no token.
             BerlinError: as `token` does.
         """
         token = await self.token(send)
@@ -259,19 +260,19 @@ class Authenticator:
         return AccessToken(token, headers, query, self.source.expires_at(token))
 
     def adopt(self, token: str | None) -> None:
-        """Use a token that somebody else got. Raises ProtocolError if it cannot be sent."""
+        """Use a token obtained elsewhere. Raises ProtocolError if it cannot be sent."""
         self.source.adopt(None if token is None else check_token(token))
 
     def reject(self, token: Secret | None) -> None:
-        """Hand in a token that the service refused."""
+        """Report a token that the service rejected."""
         if token is not None:
             self.source.reject(token)
 
     def attach(self, request: HttpRequest, token: Secret | None) -> HttpRequest:
-        """Return the request with its token, and what else the login took for it.
+        """Return the request with its token and the other values the login took for it.
 
         Raises:
-            AuthenticationError: if the login is an old one that did not take all of it.
+            AuthenticationError: if the login is from before these values were taken.
         """
         if token is None:
             return request
@@ -284,14 +285,14 @@ class Authenticator:
         return request
 
     def session(self, token: Secret | None, names: Iterable[str]) -> dict[str, Any]:
-        """Return the values that placeholders of the login stand for; none without a token.
+        """Return the values of the login's placeholders; empty without a token.
 
         Args:
             token: the token in use.
             names: the placeholders.
 
         Raises:
-            AuthenticationError: if the login is an old one that did not take all of them.
+            AuthenticationError: if the login is from before these values were taken.
         """
         if token is None:
             return {}
@@ -308,10 +309,10 @@ class Authenticator:
             grant = await self._renew_or_obtain(flow, refresh_token, send)
         except BerlinError as error:
             self.observe(error.code)
-            # Here already: it is remembered, stored, and the cause of what each waiter gets.
+            # Already here, because the error is remembered, stored and chained for every waiter.
             secrets = (*self.secrets, *((refresh_token,) if refresh_token else ()))
             error.args = (mask(error.message, secrets), *error.args[1:])
-            error.private = True  # no client asked for this request
+            error.private = True  # this request is not a client's own
             raise
         self.observe("ok")
         return grant
@@ -323,7 +324,7 @@ class Authenticator:
             try:
                 grant = await flow.renew(credentials, refresh_token, send)
             except AuthenticationError as error:
-                refused = error  # too old, or used before: a full login
+                refused = error  # expired or already used: do a full login
             else:
                 if grant is not None:
                     return grant
@@ -350,7 +351,7 @@ class Authenticator:
             raise
 
     async def _fresh(self) -> Credentials:
-        """Return the credentials as they are now, and remember what must not show."""
+        """Return the current credentials, and remember which values are secret."""
         if not self._credentials.kept:
             return self._credentials
         credentials = await asyncio.to_thread(self._credentials.fresh)
@@ -362,12 +363,12 @@ class Authenticator:
 
 
 class Unattended:
-    """A flow in which no person takes part."""
+    """A flow without user interaction."""
 
     needs_person = False
 
     async def attend(self, credentials: Credentials, send: Send, person: Person) -> NoReturn:
-        """Refuse: there is nothing to do for a person."""
+        """Refuse: this flow is not interactive."""
         raise NotImplementedError
 
 
@@ -376,4 +377,4 @@ def _secret(value: str | Secret) -> Secret:
 
 
 def _ignore(result: str) -> None:
-    """Nobody watches the logins."""
+    """The default observer: does nothing."""

@@ -1,4 +1,4 @@
-"""Credentials: what a user brings, and where it came from."""
+"""Credentials: the values a user supplies, and their source."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ _NOTHING = Secret("")
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """What a user authenticates with; which of it is needed, the flow says.
+    """What a user authenticates with; the flow decides which values are needed.
 
     Attributes:
         account: the account's name.
         password: its password.
         api_key: a key that is used as it is.
-        client_id: OAuth 2: who the program is.
-        client_secret: OAuth 2: how it proves that.
-        refresh_token: OAuth 2: the first refresh token, from elsewhere.
-        private_key: OAuth 2: the PEM file's text with which the program signs who it is.
-        assertion: OAuth 2: a JWT that somebody else signed, such as a projected token.
-        totp_seed: what one-time codes are made of; kept like a password.
-        code: a code that a person types at a login; it is never kept.
-        source: where they were found, in words for a person.
-        kept: credentials that are read anew for each login, and where they are.
+        client_id: OAuth 2: identifies the client.
+        client_secret: OAuth 2: authenticates the client.
+        refresh_token: OAuth 2: the initial refresh token, obtained elsewhere.
+        private_key: OAuth 2: the client's signing key, in PEM.
+        assertion: OAuth 2: a JWT signed by a third party, such as a projected token.
+        totp_seed: the seed of one-time codes; kept like a password.
+        code: a one-time code typed during a login; never kept.
+        source: where they were found, in words for the user.
+        kept: credentials that are read again for each login, and their sources.
     """
 
     account: str = ""
@@ -49,7 +49,7 @@ class Credentials(msgspec.Struct, frozen=True):
         """Return checked credentials of an account.
 
         Raises:
-            ConfigurationError: if one is empty, or no text that can be sent.
+            ConfigurationError: if one is empty, or cannot be sent as text.
         """
         revealed = password.reveal() if isinstance(password, Secret) else password
         return cls.checked(source, account=account, password=revealed)
@@ -59,7 +59,7 @@ class Credentials(msgspec.Struct, frozen=True):
         """Return credentials from named values that were really given.
 
         Raises:
-            ConfigurationError: if one is empty, or no text that can be sent.
+            ConfigurationError: if one is empty, or cannot be sent as text.
         """
         good: dict[str, str | Secret] = {}
         kept = tuple((n, v) for n, v in values.items() if isinstance(v, SecretSource))
@@ -79,11 +79,11 @@ class Credentials(msgspec.Struct, frozen=True):
 
     @property
     def names(self) -> frozenset[str]:
-        """The names of all credentials that there are, those to be read included."""
+        """The names of all credentials that are set, including those still to be read."""
         return frozenset((*self.values(), *(name for name, _ in self.kept)))
 
     def fresh(self) -> Credentials:
-        """Return the credentials with those that are kept elsewhere read. It may block.
+        """Return the credentials with referenced values read from their sources. It may block.
 
         Raises:
             ConfigurationError: if one cannot be read.
@@ -94,7 +94,7 @@ class Credentials(msgspec.Struct, frozen=True):
         return self.checked(self.source, **{**self.values(), **read})
 
     def values(self) -> dict[str, str]:
-        """Return all that is there, in the clear, by name."""
+        """Return all values in plaintext, by name."""
         named = {name: getattr(self, name) for name in (*NAMES, CODE)}
         clear = {n: v.reveal() if isinstance(v, Secret) else v for n, v in named.items()}
         return {name: value for name, value in clear.items() if value}
@@ -106,17 +106,17 @@ class Credentials(msgspec.Struct, frozen=True):
 
     @property
     def who(self) -> str:
-        """The account, or what stands for it."""
+        """The account, or its substitute."""
         return self.account or self.client_id
 
     def fingerprint(self) -> str:
-        """Return a text that differs when any value differs, and tells none.
+        """Return a text that differs when any value differs, and reveals none.
 
-        It takes scrypt's time on purpose: it may be stored beside a token, where a fast hash
-        would let a reader try passwords.
+        It is deliberately slow (scrypt): it may be stored beside a token, where a fast hash would
+        allow guessing passwords.
         """
-        # Of what is kept elsewhere only the place: a projected token changes every few minutes. The
-        # code of one login is not part of who logs in.
+        # For referenced values only the source: a projected token changes every few minutes. The
+        # one-time code is not part of the identity.
         kept = [(name, msgspec.structs.asdict(source)) for name, source in self.kept]
         values = {n: v for n, v in self.values().items() if n != CODE}
         text = msgspec.json.encode([values, kept] if kept else values)

@@ -1,4 +1,4 @@
-"""A grant: a token with what else came with it, and until when it is good."""
+"""A grant: a token with its expiry and the other values that came with it."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ MAX_TOKEN_BYTES = 16 * 1024
 MAX_VALUES = 64
 
 UNTAKEN = frozenset({"token", "refresh_token", "expires_in", "expires_in_ms", "expires_at"})
-"""What an answer to a login holds that has a meaning of its own."""
+"""The names in a login's response that have a special meaning."""
 
 # Later than any expiry in seconds, earlier than any in milliseconds.
 _SURELY_MILLISECONDS = 10**11
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """What a login gave.
+    """The result of a login.
 
     Attributes:
-        token: what requests carry.
-        issued_at: when it came, in seconds since 1970.
-        expires_at: until when it is good, in seconds since 1970; `None` if that is not known.
-        refresh_token: what gets the next token without a full login.
-        values: what else the login took, by name, for other headers, bodies and URLs.
+        token: the token that requests carry.
+        issued_at: when it was issued, in seconds since 1970.
+        expires_at: when it expires, in seconds since 1970; `None` if that is not known.
+        refresh_token: the token that renews it without a full login.
+        values: the other values the login took, by name, for headers, bodies and URLs.
     """
 
     token: Secret
@@ -48,20 +48,20 @@ class Grant(msgspec.Struct, frozen=True):
 def parse_grant(
     values: dict[str, Any], now: float, said: str, where: str = "the login", place: str = ""
 ) -> Grant:
-    """Return the grant in the values that an answer held.
+    """Return the grant from the values in a response.
 
     Args:
         values: `token`, and maybe `refresh_token`, `expires_in` (seconds), `expires_in_ms`, or
             `expires_at` (seconds or milliseconds since 1970, an ISO 8601 time or an HTTP
-            date). A value that says no time counts as unknown.
+            date). A value that is not a time counts as unknown.
         now: the time, in seconds since 1970.
-        said: what the service said, for the error.
-        where: what was answered, for the error.
+        said: the service's message, for the error.
+        where: the request, for the error.
         place: where in the answer the token should be, for the error.
 
     Raises:
         AuthenticationError: if there is no token.
-        ProtocolError: if a value cannot be what it should be.
+        ProtocolError: if a value is invalid.
     """
     token = values.get("token", MISSING)
     if token is MISSING or token is None or token == "":
@@ -91,10 +91,10 @@ def _others(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def check_token(token: object, what: str = "the token") -> Secret:
-    """Return a token that a header can carry.
+    """Check that a token can be sent in a header, and return it.
 
     Raises:
-        ProtocolError: if it cannot be one.
+        ProtocolError: if it cannot.
     """
     if not isinstance(token, str) or not token:
         raise ProtocolError(f"{what} must be text, not {type(token).__name__}")
@@ -106,9 +106,9 @@ def check_token(token: object, what: str = "the token") -> Secret:
 
 
 def read_jwt_expiry(token: str) -> float | None:
-    """Return the `exp` of a JSON Web Token (RFC 7519), unverified; `None` if it is none.
+    """Return the `exp` of a JSON Web Token (RFC 7519), unverified; `None` if it is not a JWT.
 
-    It only says when to ask for the next one; whether the token is good, the service decides.
+    It is only used to decide when to renew; the service decides whether the token is valid.
     """
     parts = token.split(".")
     if len(parts) != 3:
@@ -137,9 +137,9 @@ def _expiry(values: dict[str, Any], now: float) -> float | None:
 
 
 def _moment(text: str) -> float | None:
-    """Return the time that a text says, in ISO 8601 or as an HTTP date; `None` for other words.
+    """Return the time in a text, in ISO 8601 or as an HTTP date; `None` for anything else.
 
-    A form that nobody knows costs no login: without an expiry a token is used until it is refused.
+    An unknown format does not fail the login: without an expiry, a token is used until rejected.
     """
     text = text.strip().removesuffix(" UTC").removesuffix(" GMT")
     for parse in (datetime.fromisoformat, parsedate_to_datetime):
@@ -152,7 +152,7 @@ def _moment(text: str) -> float | None:
 
 
 def _number(value: object) -> float | None:
-    """Return a finite number, also one that is written as text."""
+    """Return a finite number, even if it is written as text."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

@@ -1,4 +1,4 @@
-"""What a user has to do when there is nothing to log in with, or a login has ended."""
+"""Messages that say what to do when credentials are missing or a login has expired."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def login_has_ended(said: str, command: str) -> str:
 
 
 def explain_missing(missing: list[str], known_variables: Mapping[str, str], command: str) -> str:
-    """Return the message for credentials that were not given.
+    """Return the message for missing credentials.
 
     Args:
         missing: their names.
-        known_variables: the environment variables in which they may be, by name.
+        known_variables: the environment variables that may hold them, by name.
         command: the command that logs in.
     """
     if "code" in missing:

@@ -1,4 +1,4 @@
-"""Secrets that are read anew whenever a login needs them: from a file, a keyring or a program."""
+"""Secrets that are read again whenever a login needs them: from a file, a keyring or a program."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class FileSecret(msgspec.Struct, frozen=True):
         return f"the file {self.path}"
 
     def read(self) -> str:
-        """Return what is in the file, without white space around it.
+        """Return the contents of the file, stripped of white space.
 
-        The file may be a link, as mounted secrets are. Raises ConfigurationError if another user
-        could have written it.
+        The file may be a symbolic link, as mounted secrets are. Raises ConfigurationError if
+        another user could have written it.
         """
         try:
-            # Not blocking, for a named pipe that nobody writes to.
+            # Non-blocking, because a named pipe may have no writer.
             descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         except OSError as error:
             raise ConfigurationError(
@@ -64,7 +64,7 @@ class FileSecret(msgspec.Struct, frozen=True):
 
 
 class KeyringSecret(msgspec.Struct, frozen=True):
-    """An entry of the system's keyring."""
+    """An entry in the system's keyring."""
 
     service: str
     name: str
@@ -95,7 +95,7 @@ class KeyringSecret(msgspec.Struct, frozen=True):
 
 
 class CommandSecret(msgspec.Struct, frozen=True):
-    """What a program prints, as password managers do. No shell is involved."""
+    """The output of a program, such as a password manager. No shell is involved."""
 
     command: tuple[str, ...]
 
@@ -104,7 +104,7 @@ class CommandSecret(msgspec.Struct, frozen=True):
 
     @property
     def place(self) -> str:
-        """The program, without its arguments: they may hold a secret."""
+        """The program, without its arguments: they may contain a secret."""
         return f"the program {self.command[0]}"
 
     def read(self) -> str:
@@ -131,7 +131,7 @@ class CommandSecret(msgspec.Struct, frozen=True):
 
 
 SecretSource: TypeAlias = FileSecret | KeyringSecret | CommandSecret
-"""Where a secret is kept: `read` gives it and may block, `place` says where in words."""
+"""A source of a secret: `read` returns it and may block, `place` describes the source."""
 
 
 def _text(data: bytes, place: str) -> str:

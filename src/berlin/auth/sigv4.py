@@ -1,4 +1,4 @@
-"""AWS Signature Version 4: a request is signed to the byte, anew each time it is sent.
+"""AWS Signature Version 4: signs the exact bytes of a request, again each time it is sent.
 
 Source: Amazon's documentation of the signing process, and its published test suite of signatures.
 """
@@ -19,12 +19,12 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 
 
 class AwsKeys(msgspec.Struct, frozen=True):
-    """What a request is signed with.
+    """The keys that sign a request.
 
     Attributes:
         id: the id of the access key.
         secret: the secret access key.
-        session_token: what comes with temporary keys; `""` for others.
+        session_token: the session token of temporary keys; `""` for others.
     """
 
     id: str
@@ -42,15 +42,15 @@ def sign(
 ) -> HttpRequest:
     """Return the request with its signature.
 
-    Its path and query are written out, so that what is sent is what was signed.
+    Its path and query are encoded here, so that what is sent is what was signed.
 
     Args:
         request: the request without it.
         base_url: the endpoint's URL.
-        keys: what to sign with.
+        keys: the keys to sign with.
         service: the service's name in signatures, such as `bedrock`.
         region: the region, such as `us-east-1`.
-        now: the time; unless given, that of the clock.
+        now: the time; by default now.
     """
     base = urlsplit(request.path if "://" in request.path else base_url)
     path = base.path if "://" in request.path else base.path.rstrip("/") + request.path
@@ -87,15 +87,15 @@ def authorization(
     region: str,
     at: str,
 ) -> str:
-    """Return the header Authorization.
+    """Return the value of the `Authorization` header.
 
     Args:
         method: the HTTP method.
         path: the path as it is sent.
         query: the query in its canonical form.
-        headers: what is signed; names in lower case.
+        headers: the signed headers; names in lower case.
         body: the bytes of the body.
-        keys: what to sign with.
+        keys: the keys to sign with.
         service: the service's name in signatures.
         region: the region.
         at: the time, as in the header X-Amz-Date.

@@ -1,6 +1,6 @@
-"""Settings: the TOML file and the environment become frozen values, and names become providers.
+"""Settings: turns the TOML file and the environment into frozen values, and names into providers.
 
-With the command line, this is the only reader of the environment.
+Only this package and the command line read the environment.
 """
 
 from berlin.config.credentials import login_store

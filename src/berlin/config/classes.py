@@ -19,7 +19,7 @@ def make_of_class(
     options: Mapping[str, Any],
     environ: Mapping[str, str] = os.environ,
 ) -> ChatProvider:
-    """Return the provider that a class makes.
+    """Instantiate a provider class.
 
     Args:
         name: the provider's name, for errors.
@@ -28,7 +28,7 @@ def make_of_class(
         environ: the environment.
 
     Raises:
-        ConfigurationError: if it cannot be loaded or made, or is not a provider.
+        ConfigurationError: if the class cannot be loaded or instantiated, or is not a provider.
     """
     where = f"providers.{name}"
     kind = _load(path, where)

@@ -1,4 +1,4 @@
-"""From a described service to what answers for it: tools over text, conversations."""
+"""Wraps a described service with what its recipe needs: tools over text, conversations."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from berlin.providers.contract import Provider
 
 
 def compose(provider: Provider, settings: Settings) -> Provider:
-    """Return a provider with what its recipe says it needs; the same one if that is nothing.
+    """Return a provider with the wrappers its recipe needs; unchanged if it needs none.
 
     Raises:
-        ConfigurationError: if the conversations cannot be kept where the configuration says.
+        ConfigurationError: if the configured conversation store cannot be used.
     """
     recipe = settings.recipe
-    # Each is loaded by those who need it.
+    # Imported only where needed.
     if recipe.tools_mode != "native":
         from berlin.routing.tools_over_text import ToolsOverText
 

@@ -1,4 +1,4 @@
-"""Opens the place where the ends of conversations are kept."""
+"""Opens the store that maps histories to the service's conversations."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _open(name: str, config: ConversationsConfig) -> Heads:
     if name == "memory":
         return MemoryHeads(config.expire_s, config.max_count)
     if name == "file":
-        from berlin.routing.conversations.sqlite import SQLiteHeads  # it loads SQLite
+        from berlin.routing.conversations.sqlite import SQLiteHeads  # imports SQLite
 
         path = data_path("conversations.sqlite")
         return SQLiteHeads(path, config.expire_s, config.max_count)

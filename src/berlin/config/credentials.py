@@ -1,4 +1,4 @@
-"""Which credentials a provider uses, of those in arguments, environment, file and login store."""
+"""Chooses a provider's credentials from arguments, environment, file and login store."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from berlin.types import is_loopback
 
 
 def login_store() -> LoginStore:
-    """Return the store in which `berlin login` keeps credentials."""
+    """Return the store used by `berlin login`."""
     return LoginStore(data_path("logins.json"))
 
 
 class StoredCredentials:
-    """The stored login of a provider, looked up only if nothing else is found.
+    """The stored login of a provider, looked up only if no other credentials are found.
 
     Args:
         provider: the provider's name.
@@ -38,13 +38,13 @@ class StoredCredentials:
         return self._login[0].url if self._login else None
 
     def allows_http(self, url: str) -> bool:
-        """Return whether the login allowed plain http; looked up only where that matters."""
+        """Return whether the login allowed plain http; looked up only when needed."""
         if not url.startswith("http://") or is_loopback(urlsplit(url).hostname or ""):
             return False
         return self._login is not None and self._login[0].url == url and self._login[0].allow_http
 
     def credentials(self, url: str) -> Callable[[], Credentials | None]:
-        """Return a function that finds the credentials for this URL, and for no other."""
+        """Return a function that finds the credentials for this URL only."""
 
         def find() -> Credentials | None:
             if self._login is None or self._login[0].url != url:
@@ -59,13 +59,13 @@ def choose_credentials(
     sources: Iterable[tuple[str, Mapping[str, str | SecretSource]]],
     stored: Callable[[], Credentials | None],
 ) -> Credentials | None:
-    """Return the credentials that a flow needs, as far as they were found.
+    """Return the credentials a flow needs, as many as were found.
 
-    What belongs together comes from one source: the user's part from the first that has any of
-    it, and the program's own part (OAuth 2: which client) likewise.
+    Related values come from one source: the user's from the first source that has any of them, and
+    the client's own (such as the OAuth 2 client id) likewise.
 
     Raises:
-        ConfigurationError: if the first source has only a part of it.
+        ConfigurationError: if that source has only some of them.
     """
     if not needs:
         return Credentials(source="nothing needed")
@@ -76,7 +76,7 @@ def choose_credentials(
         wanted = [name for name in names if name in needs]
         if not wanted and names is USER_NAMES:
             continue
-        # What is not needed was not asked for at a login; a keyring is slow to ask.
+        # A login did not ask for what is not needed, and a keyring is slow.
         place, found = _first_source(names, wanted, sources, stored if wanted else _nothing)
         values |= found
         places += [place] if found and place not in places else []
@@ -84,7 +84,7 @@ def choose_credentials(
 
 
 def _nothing() -> None:
-    """Nothing is stored."""
+    """The lookup that finds nothing."""
 
 
 def _first_source(

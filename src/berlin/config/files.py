@@ -1,4 +1,4 @@
-"""Read configuration files and recipes, which say where passwords go and which programs run."""
+"""Reads configuration files and recipes; they decide where passwords go and which programs run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ PIPE_TIMEOUT_S = 5.0
 
 
 def read_file(path: Path) -> str:
-    """Return the text of a file; a pipe may give it too, but not keep anybody waiting.
+    """Return the text of a file. A pipe is fine too, if it does not block.
 
     Raises:
-        FileNotFoundError: if there is none.
-        ConfigurationError: if it cannot be read, or everybody can change it.
+        FileNotFoundError: if there is no such file.
+        ConfigurationError: if it cannot be read, or anybody can write to it.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
@@ -38,7 +38,7 @@ def read_file(path: Path) -> str:
 
 
 def doubts(path: Path) -> str:
-    """Return who else may change a file, in words; `""` if nobody is known who could."""
+    """Return who else may change a file, in words; `""` if nobody else is known to."""
     if os.name != "posix":
         return ""
     try:
@@ -54,7 +54,7 @@ def doubts(path: Path) -> str:
 
 
 def _check_changeable(path: Path, status: os.stat_result) -> None:
-    """Refuse a file that everybody can change: it says where passwords go."""
+    """Refuse a file that anybody can write to: it decides where passwords go."""
     if os.name != "posix" or not stat.S_ISREG(status.st_mode):
         return
     if status.st_mode & stat.S_IWOTH:

@@ -19,10 +19,10 @@ from berlin.types.frames import hides_arguments
 
 @hides_arguments
 def load_config(path: Path | None = None) -> Config:
-    """Return the configuration; an empty one if there is no file at the usual place.
+    """Return the configuration; an empty one if there is no file at the default path.
 
     Raises:
-        ConfigurationError: if the file is wrong, or one that was named is missing.
+        ConfigurationError: if the file is invalid, or an explicitly named one is missing.
     """
     named = path is not None or bool(os.environ.get("BERLIN_CONFIG"))
     path = path or config_path()
@@ -47,7 +47,7 @@ def load_config(path: Path | None = None) -> Config:
     }
     config = msgspec.structs.replace(config, providers=providers)
     if config.models:
-        from berlin.config.models.checks import check_models  # it needs the schema
+        from berlin.config.models.checks import check_models  # imports this module
 
         def tell(place: tuple[str, ...], wrong: str) -> ConfigurationError:
             return ConfigurationError(
@@ -59,7 +59,7 @@ def load_config(path: Path | None = None) -> Config:
 
 
 def _files_beside(provider: ProviderConfig, config: Path) -> dict[str, Reference]:
-    """Return the references to files, whose paths begin at the folder of the configuration."""
+    """Return the references with file paths resolved against the configuration's folder."""
     found: dict[str, Reference] = {}
     for name in provider.__struct_fields__:
         value = getattr(provider, name)
@@ -69,13 +69,13 @@ def _files_beside(provider: ProviderConfig, config: Path) -> dict[str, Reference
     return found
 
 
-# What shells, and other programs' files, write for a variable.
+# How shells, and other programs' files, write a variable.
 _VARIABLE = re.compile(r"\$\{?([A-Z][A-Z0-9_]*)\}?")
 _MAY_BE_VARIABLES = ("password", "api_key", "client_secret", "refresh_token", "proxy")
 
 
 def _refuse_variables(config: Config, text: str, path: Path) -> None:
-    """Refuse `"$NAME"` as a secret: it would be sent to the service as it is."""
+    """Refuse `"$NAME"` as a secret: it would be sent to the service literally."""
     for name, provider in config.providers.items():
         for key in _MAY_BE_VARIABLES:
             value = getattr(provider, key)
@@ -89,7 +89,7 @@ def _refuse_variables(config: Config, text: str, path: Path) -> None:
 
 
 def _place(recipe: str, config: Path) -> str:
-    """Return a recipe's name, or where its file is: below the folder of the configuration."""
+    """Return a recipe's name, or its file's path resolved against the configuration's folder."""
     if not recipe.endswith(".toml"):
         return recipe
     if "\0" in recipe:

@@ -2,13 +2,13 @@
 
 A name is, in this order:
 
-1. an alias of the configuration, by its exact name
+1. an alias of the configuration, matched exactly
 2. a provider (its default model), or `provider:model`, split at the first colon
 3. an alias with a wildcard (`claude-*`)
-4. a model that the default provider is known to have
+4. a known model of the default provider
 
-Everything else is an error with the nearest name. A model that is named together with its provider
-may be one that nobody lists: services have more models than they tell of. The tag `:latest`, which
+Everything else is an error that suggests the nearest name. A model named together with its provider
+need not be listed anywhere: services have more models than they list. The tag `:latest`, which
 clients of Ollama add to names without a tag, makes no difference.
 """
 
@@ -25,17 +25,17 @@ from berlin.errors import ConfigurationError, ModelNotFoundError
 from berlin.types import nearest
 
 MAX_SHOWN_CHARS = 100
-# Providers that are searched for a model that was named without one.
+# Providers that are searched for a model named without a provider.
 MAX_PROVIDERS = 200
 LATEST = ":latest"
 
 
 class Offer(Protocol):
-    """The models of one provider, as far as they are known."""
+    """The known models of one provider."""
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The models that it is known to have."""
+        """The known models."""
         ...
 
     @property
@@ -50,12 +50,12 @@ class Offer(Protocol):
 
     @property
     def any_model(self) -> bool:
-        """Whether it may be asked for models that are not in `models`."""
+        """Whether models that are not in `models` may be requested."""
         ...
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What a model's name means.
+    """What a model's name resolves to.
 
     Attributes:
         provider: the name of the provider.
@@ -78,14 +78,14 @@ def find_model(offer: Offer, model: str) -> str | None:
 
 
 class Names:
-    """All names that mean a model.
+    """All names that resolve to a model.
 
     Args:
         offers: the models of each provider, by the provider's name.
-        default: the provider to ask when none is named; `None` if there is none.
+        default: the provider to use when none is named; `None` if there is none.
         aliases: other names, and the name (of a provider, or `provider:model`) that each means. A
             `*` in an alias stands for any text; a `*` in its meaning is replaced by that text.
-        help_text: where a person finds all names; the end of an error message.
+        help_text: where the user finds all names; appended to error messages.
     """
 
     def __init__(
@@ -99,15 +99,16 @@ class Names:
         self._default = default
         self._aliases = aliases
         patterns = (_Pattern.of(alias, meant) for alias, meant in aliases.items() if "*" in alias)
-        # Of several patterns that fit, the one that says most counts.
+        # Of several patterns that match, the most specific one counts.
         self._patterns = sorted(patterns, key=lambda p: len(p.head) + len(p.tail), reverse=True)
         self._help_text = help_text
 
     def resolve(self, name: str) -> Target:
-        """Return the provider and model that a name means; `""` is the default of the default.
+        """Return the provider and model that a name resolves to; `""` is the default provider's
+        default.
 
         Raises:
-            ModelNotFoundError: if it means none.
+            ModelNotFoundError: if there is none.
         """
         target = self._find(name)
         if target is None:
@@ -115,10 +116,10 @@ class Names:
         return target
 
     def check_aliases(self) -> None:
-        """Check that each alias means a model.
+        """Check that each alias resolves to a model.
 
         Raises:
-            ConfigurationError: if one means nothing, or another alias.
+            ConfigurationError: if one resolves to nothing, or to another alias.
         """
         for alias, meant in self._aliases.items():
             if meant in self._aliases:
@@ -135,7 +136,7 @@ class Names:
                 raise ConfigurationError(f"the alias {alias!r} means {meant!r}: no such model")
 
     def list_all(self) -> Iterator[str]:
-        """Yield the names of all known models, as a user may write them."""
+        """Yield the names of all known models in the form a user may write."""
         yield from (alias for alias in self._aliases if "*" not in alias)
         for provider, offer in self._offers.items():
             yield provider
@@ -159,7 +160,7 @@ class Names:
         return self._find_direct(name)
 
     def _find_direct(self, name: str) -> Target | None:
-        """Return what a name means that is no alias."""
+        """Resolve a name that is not an alias."""
         provider, colon, model = name.partition(":")
         if provider in self._offers:
             offer = self._offers[provider]
@@ -175,7 +176,7 @@ class Names:
     def _provider_with(self, model: str) -> str | None:
         """Return a provider that has a model of exactly this name."""
         for provider in islice(self._offers, MAX_PROVIDERS):
-            with suppress(ConfigurationError):  # of a recipe that was not asked for
+            with suppress(ConfigurationError):  # from a recipe that was not requested
                 if model in self._offers[provider].models:
                     return provider
         return None
@@ -221,7 +222,7 @@ class _Pattern(msgspec.Struct, frozen=True):
         return cls(head, tail, meant)
 
     def apply(self, name: str) -> str | None:
-        """Return what a name means by this pattern, or `None` if it does not fit."""
+        """Return what a name means by this pattern, or `None` if it does not match."""
         end = len(name) - len(self.tail)
         if end < len(self.head) or not (name.startswith(self.head) and name.endswith(self.tail)):
             return None

@@ -1,4 +1,4 @@
-"""Where a user's files are."""
+"""Paths of the user's files."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 
 
 def config_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return where the configuration file is, or would be."""
+    """Return the path of the configuration file, whether it exists or not."""
     given = environ.get("BERLIN_CONFIG")
     if given:
         return Path(given)
-    import platformdirs  # only who has no BERLIN_CONFIG needs it
+    import platformdirs  # not needed if BERLIN_CONFIG is set
 
     return Path(platformdirs.user_config_dir("berlin", appauthor=False)) / "berlin.toml"
 
 
 def data_path(name: str) -> Path:
-    """Return where a file of ours is kept for this user."""
+    """Return the path of one of Berlin's data files for this user."""
     import platformdirs
 
     return Path(platformdirs.user_data_dir("berlin", appauthor=False)) / name

@@ -1,4 +1,4 @@
-"""Which providers there are by name: configured, built in, shipped as recipes, or installed."""
+"""Finds providers by name: configured, built in, shipped as recipes, or installed."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ GUIDE = "guide"
 _GUIDE = ProviderConfig(class_="berlin.providers.guide:GuideProvider", models=())
 
 ENTRY_POINTS = "berlin.providers"
-"""The group in which an installed package names its providers."""
+"""The entry point group in which installed packages register providers."""
 
 
 def provider_names(config: Config) -> list[str]:
-    """Return the names of all providers and models that can be asked: configured ones first.
+    """Return the names of all available providers and models, configured ones first.
 
-    A shipped recipe goes before an installed package: no package takes its name over.
+    A shipped recipe takes precedence over an installed package: no package can take over its name.
     """
     named = (*config.models, *config.providers, *BUILT_IN, *recipe_names(), *installed_providers())
     return list(dict.fromkeys(named))
@@ -40,14 +40,14 @@ def provider_names(config: Config) -> list[str]:
 
 @cache
 def installed_providers() -> Mapping[str, str]:
-    """Return the classes of the providers that installed packages bring, by name."""
+    """Return the provider classes of installed packages, by name."""
     return {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
 
 
 def find_provider(
     name: str, config: Config, environ: Mapping[str, str] = os.environ
 ) -> ProviderConfig:
-    """Return the table of a provider; one without a table is its shipped recipe as it comes.
+    """Return the table of a provider; without a table, that is its shipped recipe unchanged.
 
     Raises:
         ConfigurationError: if there is no provider of that name.
@@ -72,10 +72,10 @@ def find_provider(
 
 
 def recipe_of(mine: ProviderConfig) -> Recipe:
-    """Return the recipe of a provider, with what its table says otherwise.
+    """Return the recipe of a provider, with the overrides of its table.
 
     Raises:
-        ConfigurationError: if there is none, or it is wrong.
+        ConfigurationError: if there is none, or it is invalid.
     """
     recipe = resolve_recipe(mine.recipe)
     given = {"tools": mine.tools, "tool_prompt": mine.tool_prompt}
@@ -84,7 +84,7 @@ def recipe_of(mine: ProviderConfig) -> Recipe:
 
 
 def default_provider(config: Config, environ: Mapping[str, str] = os.environ) -> str | None:
-    """Return the provider to ask when none is named, or `None` if nothing is configured."""
+    """Return the provider to use when none is named, or `None` if nothing is configured."""
     if config.default is not None:
         return config.default
     if len(config.providers) == 1:
@@ -102,7 +102,7 @@ def provider_of_recipe(recipe: Recipe, path: str | None, config: Config) -> str 
 
     Args:
         recipe: the recipe.
-        path: where its file is; `None` for a shipped recipe, which is a provider by itself.
+        path: where its file is; `None` for a shipped recipe, which needs no table.
         config: the configuration.
     """
     wanted = recipe.name if path is None else path
@@ -115,10 +115,10 @@ class ModelOffer(msgspec.Struct, frozen=True):
     """The models of a provider, as recipe and configuration name them; see `names.Offer`.
 
     Attributes:
-        models: the models that it is known to have.
+        models: the known models.
         default: its default model; `""` if that has no name.
         aliases: its other names for models.
-        any_model: whether it may be asked for models that are not in `models`.
+        any_model: whether models that are not in `models` may be requested.
         lists: whether the provider itself lists its models.
         capabilities: what it can do besides text.
         keeps_conversations: whether the service keeps conversations itself.
@@ -134,10 +134,10 @@ class ModelOffer(msgspec.Struct, frozen=True):
 
 
 def offer_of(name: str, config: Config) -> ModelOffer:
-    """Return the models of a provider, without asking it.
+    """Return the models of a provider, without a request to it.
 
     Raises:
-        ConfigurationError: if there is no such provider, or its recipe is wrong.
+        ConfigurationError: if there is no such provider, or its recipe is invalid.
     """
     if name in config.models:
         return ModelOffer(any_model=False)
@@ -156,7 +156,7 @@ def offer_of(name: str, config: Config) -> ModelOffer:
 
 
 class _Offers(Mapping[str, Offer]):
-    """The offers of all providers; each is read when it is needed."""
+    """The offers of all providers; each is read on demand."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -181,5 +181,5 @@ class _Offers(Mapping[str, Offer]):
 
 
 def model_names(config: Config, environ: Mapping[str, str] = os.environ) -> Names:
-    """Return all names of models that a configuration gives, those of shipped recipes included."""
+    """Return the names of all models in a configuration, including those of shipped recipes."""
     return Names(_Offers(config), default_provider(config, environ), config.aliases)

@@ -1,4 +1,4 @@
-"""Find a recipe: a shipped one by its name, or one of the user's own in a file."""
+"""Finds a recipe: a shipped one by name, or the user's own in a file."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from berlin.recipes.recipe import Recipe, load_recipe, parse_recipe
 
 
 def resolve_recipe(recipe: str) -> Recipe:
-    """Return a shipped recipe by its name, or the one in the file that a path in `.toml` names.
+    """Return a shipped recipe by name, or the one in a file, given its `.toml` path.
 
     Raises:
-        ConfigurationError: if there is none, or it is wrong.
+        ConfigurationError: if there is none, or it is invalid.
     """
     if not recipe.endswith(".toml"):
         return load_recipe(recipe)
     path = Path(recipe)
     try:
         text = read_file(path)
-        if _EXTENDS_A_FILE.search(text):  # which may change while this one stays as it is
+        if _EXTENDS_A_FILE.search(text):  # which may change while this one does not
             parsed = parse_recipe(text, recipe, lambda name: read_file(path.parent / name))
         else:
             parsed = _parse(recipe, text)
@@ -34,7 +34,7 @@ def resolve_recipe(recipe: str) -> Recipe:
     doubt = doubts(path)
     if doubt and isinstance(parsed.auth, CommandMap):
         raise ConfigurationError(f"the recipe {recipe} runs a program, and {doubt}: refused")
-    # Files that it names are beside it, wherever the program runs.
+    # Files that it names are relative to it, not to the working directory.
     files = {
         name: str(path.parent / file)
         for name in ("ca_file", "client_cert", "client_key")
@@ -49,5 +49,5 @@ _EXTENDS_A_FILE = re.compile(r"""^\s*extends\s*=\s*["'][^"']*\.toml["']""", re.M
 
 @lru_cache(maxsize=2_048)
 def _parse(recipe: str, text: str) -> Recipe:
-    """Parse a recipe once: a reload of many recipes changes few of them."""
+    """Parse a recipe once: a reload usually changes few of many recipes."""
     return parse_recipe(text, recipe)

@@ -1,4 +1,4 @@
-"""From arguments, environment, file and stored logins to the settings of one provider."""
+"""Resolves the settings of one provider from arguments, environment, file and stored logins."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from berlin.types.frames import hides_arguments
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """All that one provider needs, wherever it came from.
+    """Everything one provider needs, from whichever source.
 
     Attributes:
         name: the provider's name.
-        recipe: the recipe that it follows.
-        endpoint: where it is.
-        credentials: what to log in with; `None` if nothing was found.
+        recipe: its recipe.
+        endpoint: its endpoint.
+        credentials: the credentials; `None` if none were found.
         timeouts: its limits.
-        model: the model to ask when nobody names one; `""` leaves it to the recipe.
+        model: the model to use when a request names none; `""` leaves it to the recipe.
         tokens: where tokens are kept; `None` keeps them in this process.
-        conversations: where the ends of conversations are kept.
+        conversations: where the heads of conversations are kept.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Settings(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> Hashable:
-        """What tells one provider from another."""
+        """The key that distinguishes one provider from another."""
         who = msgspec.structs.replace(self.credentials, source="") if self.credentials else None
         where = (self.name, self.recipe.name, self.recipe.tools, self.endpoint, self.tokens)
         return (*where, who, self.timeouts, self.model, self.conversations)
@@ -58,10 +58,10 @@ _SECRET = (
 
 
 class Overrides(msgspec.Struct, frozen=True):
-    """What a caller gives as arguments; it goes before everything else.
+    """Values given as arguments; they take precedence over everything else.
 
     Attributes:
-        last_url: the URL to use when nobody names one at all.
+        last_url: the URL to use when no source has one.
     """
 
     url: str | None = None
@@ -100,10 +100,10 @@ def resolve_settings(
 ) -> Settings:
     """Return what a provider needs: arguments, then environment, then file, then stored login.
 
-    Account and password are taken from one place, never one from here and one from there.
+    Account and password always come from the same source.
 
     Raises:
-        ConfigurationError: if the provider is unknown, or a value of it is wrong.
+        ConfigurationError: if the provider is unknown, or one of its values is invalid.
     """
     return settings_of(name, find_provider(name, config, environ), config, given, environ)
 
@@ -116,7 +116,7 @@ def settings_of(
     given: Overrides,
     environ: Mapping[str, str] = os.environ,
 ) -> Settings:
-    """Return the settings of a provider whose table is at hand; see `resolve_settings`."""
+    """Return the settings of a provider from its table; see `resolve_settings`."""
     recipe = recipe_of(mine)
     stored = StoredCredentials(name)
     endpoint = _endpoint(name, mine, recipe, given, stored, environ)
@@ -125,7 +125,7 @@ def settings_of(
         ("arguments", _named(given)),
         ("environment", _of_environment_provider(name, environ)),
         ("configuration", _named(mine, name, environ)),
-        # For all programs on this machine, so it counts less than what is for this provider.
+        # It is set for all programs on this machine, so settings for this provider take precedence.
         ("environment", _of_vendor(recipe, endpoint.url, environ)),
     )
     needs = flow.needs if flow is not None else ()
@@ -187,9 +187,9 @@ def _of_environment_provider(name: str, environ: Mapping[str, str]) -> dict[str,
 def _of_vendor(recipe: Recipe, url: str, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the credentials in the variables that the recipe names.
 
-    Such variables (`OPENAI_API_KEY`) are for the vendor's own address, or for
-    the one that the environment names beside them (`OPENAI_BASE_URL`, where such programs are
-    sent to a gateway): the key of one never goes to the other.
+    Such variables (`OPENAI_API_KEY`) are for the vendor's own address, or for the one in the
+    matching variable (`OPENAI_BASE_URL`, set to send programs to a gateway): the key of one is
+    never sent to the other.
     """
     meant_for = _variable(recipe, "url", environ) or recipe.endpoint.url
     if recipe.endpoint.example or meant_for.rstrip("/") != url:
@@ -204,7 +204,7 @@ def _variable(recipe: Recipe, setting: str, environ: Mapping[str, str]) -> str |
 def _named(
     place: Overrides | ProviderConfig, name: str = "", environ: Mapping[str, str] = os.environ
 ) -> dict[str, str | SecretSource]:
-    """Return the credentials that are given in one place, by name."""
+    """Return the credentials from one source, by name."""
     found: dict[str, str | SecretSource] = {}
     for key in NAMES:
         value = getattr(place, key, None)

@@ -1,4 +1,4 @@
-"""The configuration file: TOML becomes frozen values."""
+"""The schema of the configuration file, parsed into frozen values."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ BUILT_IN = ("berlin", "guide")
 
 
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a secret is kept, in place of the secret: exactly one of the four.
+    """A reference to a secret instead of the secret itself: exactly one of the four.
 
     Attributes:
         env: an environment variable, read when the provider is made.
-        file: a file, read anew for each login; beside the configuration unless the path is whole.
-        keyring: `service/name` in the system's keyring, read anew for each login.
-        command: a program and its arguments that prints it, run anew for each login.
+        file: a file, read again for each login; relative to the configuration unless the path is
+            absolute.
+        keyring: `service/name` in the system's keyring, read again for each login.
+        command: a program with its arguments that prints it, run again for each login.
     """
 
     env: str = ""
@@ -38,14 +39,14 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A table of the file, which does not show its secrets: reports of errors show all values."""
+    """A table of the file that hides its secrets: error reports show all values."""
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value}" for name, value in self.__rich_repr__())
         return f"{type(self).__name__}({shown})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """Return names and values as they may be shown."""
+        """Return names and values that are safe to show."""
         values = [(name, getattr(self, name)) for name in self.__struct_fields__]
         return [(name, _shown(name, value)) for name, value in values if value is not None]
 
@@ -67,10 +68,10 @@ _SECRET_KEYS = frozenset({"key", "api_key", "private_key", "assertion", "totp_se
 
 
 class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
-    """A table `[providers.NAME]`: a recipe, and what differs from it here.
+    """A table `[providers.NAME]`: a recipe and the overrides for it.
 
     Attributes:
-        recipe: the name of a recipe, or a file `….toml` beside this one.
+        recipe: the name of a recipe, or a file `….toml` relative to this one.
         url: base URL of the service.
         account: the account to log in with.
         password: its password, better as `{ env = "NAME" }`.
@@ -79,26 +80,26 @@ class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
         client_secret: for a recipe with OAuth 2.
         refresh_token: for a recipe with OAuth 2 and a refresh token from elsewhere.
         private_key: for a recipe that signs: `{ file = "key.pem" }`.
-        assertion: for a recipe that shows a token that somebody else signed:
+        assertion: for a recipe that presents a token signed by a third party:
             `{ file = "/var/run/secrets/token" }`.
-        totp_seed: for a login with one-time codes: what an authenticator app is set up with.
+        totp_seed: for a login with one-time codes: the seed for the authenticator app.
         proxy: URL of a proxy.
         ca_file: PEM file with the certificates to trust.
-        client_cert: PEM file with the certificate that shows who is asking.
-        client_key: PEM file with its key, if that is another file.
+        client_cert: PEM file with the client certificate.
+        client_key: PEM file with its key, if in a separate file.
         allow_http: whether credentials may go over plain http to another machine.
-        model: the model to ask when nobody names one.
+        model: the model to use when a request names none.
         timeouts: the four limits, in seconds, instead of those of the recipe.
-        models: the models that the gateway offers, instead of those of the recipe; no others
-            are asked then.
+        models: the models that the gateway offers, instead of those of the recipe; no others are
+            used then.
         tools: how tools are handled, instead of what the recipe says: `native`, `emulate`,
             `ignore` or `refuse`.
-        tool_prompt: the words in which tools are offered, instead of the recipe's table.
-        at_once: requests that the gateway sends at once at most.
-        waiting: requests that wait for that at most; one more is refused.
-        limit: the limits of this account, wherever it is asked.
-        breaker: when models that are made of several leave it alone.
-        class: a provider written in Python, in place of a recipe: `package.module:Name`.
+        tool_prompt: the wording that offers tools, instead of the recipe's table.
+        at_once: the most requests the gateway sends at once.
+        waiting: the most requests that wait for a turn; further ones are refused.
+        limit: the limits of this account, for all models that use it.
+        breaker: when composed models skip it after failures.
+        class: a provider written in Python, instead of a recipe: `package.module:Name`.
         options: the keyword arguments for that class; `{ env = "NAME" }` is a variable's value.
     """
 
@@ -142,8 +143,8 @@ class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
 
     @property
     def default_model(self) -> str:
-        """The model to ask when nobody names one; `""` leaves it to the recipe."""
-        # Where `models` lists all that may be asked, the recipe's default need not be among them.
+        """The model to use when a request names none; `""` leaves it to the recipe."""
+        # Where `models` lists all allowed models, the recipe's default need not be among them.
         return self.model or (self.models[0] if self.models else "")
 
 
@@ -151,29 +152,29 @@ class ServerConfig(Table, frozen=True, forbid_unknown_fields=True):
     """The table `[server]`.
 
     Attributes:
-        provider: who is asked when a client names no provider; unless given, the default one.
+        provider: the provider used when a client names none; by default the default provider.
         host: address to listen on.
         port: port to listen on.
-        token_lifetime_s: seconds that a token of the Berlin face is good for.
-        grace_s: seconds that open answers have to end when the gateway stops.
-        allowed_hosts: names by which it is reached, besides those of this machine.
-        cors_origins: origins of web pages that may ask, such as `https://chat.example.com`.
+        token_lifetime_s: lifetime in seconds of a token of the Berlin API.
+        grace_s: seconds that running answers have to finish when the gateway stops.
+        allowed_hosts: host names under which it is reached, besides those of this machine.
+        cors_origins: origins of web pages that may send requests, such as
+            `https://chat.example.com`.
         trusted_proxies: addresses or networks of the reverse proxies whose `X-Forwarded-For` or
-            `Forwarded` says where a request comes from. Unless given: this machine, if there are
+            `Forwarded` says where a request comes from. By default this machine, if there are
             `allowed_hosts`.
-        require_keys: whether clients need a key even if there has never been one.
-        access_log: where a line for each request goes: a file, `-` for standard output, or
+        require_keys: whether clients need a key even if none was ever created.
+        access_log: where to write a line for each request: a file, `-` for standard output, or
             nothing.
-        metrics: whether `/metrics` counts; unless given, if prometheus-client is installed.
-        tracing: whether each request is a span of OpenTelemetry.
-        keep_alive_s: seconds of silence in a stream after which the client is told that it
-            goes on; 0 for never.
-        keep_alive: what it is told with: `chunk`, an empty piece of the answer; `comment`, a
+        metrics: whether to serve `/metrics`; by default if prometheus-client is installed.
+        tracing: whether each request becomes an OpenTelemetry span.
+        keep_alive_s: seconds of silence in a stream after which a keep-alive is sent; 0 for never.
+        keep_alive: the form of the keep-alive: `chunk`, an empty piece of the answer; `comment`, a
             comment of server-sent events, which several clients cannot read.
-        header_timeout_s: seconds that a client has for the head of a request.
-        write_timeout_s: seconds that a client may take for what is written to it.
-        max_connections: connections at once at most.
-        client_body_bytes: bytes of requests that are held at once for each client at most.
+        header_timeout_s: seconds that a client has to send the head of a request.
+        write_timeout_s: seconds that a client may take to read what is written to it.
+        max_connections: the most open connections.
+        client_body_bytes: the most bytes of request bodies held at once per client.
     """
 
     provider: str | None = None
@@ -214,9 +215,9 @@ class TokensConfig(Table, frozen=True, forbid_unknown_fields=True):
     Attributes:
         store: `memory` (this process), `file` (this user, on this machine), or the URL of a
             Redis (all replicas). `None`: a file for the command line, memory for programs.
-        key: what they are encrypted with; Redis needs one.
-        on_failure: `login`: when the store fails, each process logs in by itself; `error`: then
-            there is no new token.
+        key: the key they are encrypted with; required for Redis.
+        on_failure: when the store fails: `login`, each process logs in by itself; `error`, no new
+            token is issued.
     """
 
     store: str | Reference | None = None
@@ -225,15 +226,15 @@ class TokensConfig(Table, frozen=True, forbid_unknown_fields=True):
 
 
 class ConversationsConfig(Table, frozen=True, forbid_unknown_fields=True):
-    """The table `[conversations]`: for services that keep their own.
+    """The table `[conversations]`: for services that keep conversations themselves.
 
     Attributes:
-        store: where Berlin notes which conversation a client's next turn continues: `memory`
+        store: where Berlin records which conversation a client's next turn continues: `memory`
             (this process), `file` (this user, on this machine), or the URL of a Redis (all
-            replicas). It holds fingerprints and the service's own ids, never what was said.
-        expire_s: seconds after which a conversation is not continued any more.
-        max_count: conversations at most, in memory or in the file; the oldest go first.
-        session_headers: more headers in which clients name their session.
+            replicas). It stores fingerprints and the service's own ids, never message text.
+        expire_s: seconds after which a conversation is no longer continued.
+        max_count: the most conversations in memory or in the file; the oldest are removed first.
+        session_headers: additional headers in which clients send their session id.
     """
 
     store: str | Reference = "memory"
@@ -247,12 +248,12 @@ class ConversationsConfig(Table, frozen=True, forbid_unknown_fields=True):
 
 
 class SharedConfig(Table, frozen=True, forbid_unknown_fields=True):
-    """The table `[shared]`: what all processes know together of models and limits.
+    """The table `[shared]`: state of models and limits shared by all processes.
 
     Attributes:
-        redis: the URL of a Redis; unless given, each process is on its own.
-        on_failure: `divide`: when Redis cannot be used, each process has its share of a limit;
-            `refuse`: then nothing that has a limit is sent.
+        redis: the URL of a Redis; by default each process is on its own.
+        on_failure: when Redis cannot be used: `divide`, each process gets its share of a limit;
+            `refuse`, nothing that has a limit is sent.
     """
 
     redis: str | Reference | None = None
@@ -260,7 +261,7 @@ class SharedConfig(Table, frozen=True, forbid_unknown_fields=True):
 
 
 class TerminalConfig(Table, frozen=True, forbid_unknown_fields=True):
-    """The table `[terminal]`: what `berlin chat` does on this machine.
+    """The table `[terminal]`: settings of `berlin chat` on this machine.
 
     Attributes:
         history: whether conversations are kept, for `berlin chat -c` and `berlin logs`.
@@ -270,14 +271,14 @@ class TerminalConfig(Table, frozen=True, forbid_unknown_fields=True):
 
 
 class ResponsesConfig(Table, frozen=True, forbid_unknown_fields=True):
-    """The table `[responses]`: where answers of `/v1/responses` are kept for their clients.
+    """The table `[responses]`: where answers of `/v1/responses` are stored for their clients.
 
     Attributes:
         store: `memory` (this process), `file` (this machine), the URL of a Redis (all replicas),
             or `off`.
-        expire_s: seconds after its last use that a response is forgotten.
-        max_count: responses at most; the oldest go first.
-        max_bytes: bytes of all responses at most; in Redis, of one.
+        expire_s: seconds after its last use until a response is deleted.
+        max_count: the most responses; the oldest are deleted first.
+        max_bytes: the most bytes of all responses together; in Redis, of one.
     """
 
     store: str | Reference = "memory"
@@ -295,17 +296,17 @@ class Config(Table, frozen=True, forbid_unknown_fields=True):
     """The whole file.
 
     Attributes:
-        default: the provider that is asked when none is named.
+        default: the provider used when none is named.
         providers: the providers by name.
         tokens: where tokens are kept.
-        conversations: how the conversations that services keep are found again.
-        server: the gateway that `berlin serve` is.
+        conversations: how conversations kept by services are found again.
+        server: the gateway started by `berlin serve`.
         responses: where it keeps answers of `/v1/responses`.
         aliases: other names for models, and the name that each means: a provider, or
             `provider:model`. A `*` in an alias stands for any text.
-        models: models that are made of the models of several providers, by name.
-        shared: what all processes know together.
-        terminal: what `berlin chat` does on this machine.
+        models: models composed of the models of several providers, by name.
+        shared: state shared by all processes.
+        terminal: settings of `berlin chat` on this machine.
     """
 
     default: str | None = None

@@ -15,18 +15,18 @@ from berlin.config.schema import Reference, TokensConfig
 from berlin.errors import ConfigurationError
 from berlin.types import Secret
 
-# One for each setting and folder, so that all providers of a process share what it knows of a
-# store: that it failed a moment ago, for one.
+# One for each setting and folder, so that all providers of a process share the state of a
+# store: that it failed a moment ago, for example.
 _OPEN: dict[tuple[str, Secret | None, str, Path], SharedTokens] = {}
 
 
 def open_tokens(config: TokensConfig, environ: Mapping[str, str]) -> SharedTokens | None:
     """Return the shared store, or `None` if tokens stay in this process.
 
-    `BERLIN_TOKEN_STORE` and `BERLIN_TOKEN_KEY` go before the file.
+    `BERLIN_TOKEN_STORE` and `BERLIN_TOKEN_KEY` take precedence over the file.
 
     Raises:
-        ConfigurationError: if the store cannot be what the configuration says.
+        ConfigurationError: if the configured store cannot be used.
     """
     name = environ.get("BERLIN_TOKEN_STORE") or resolve_value(config.store, "tokens.store", environ)
     if name is None or name == "memory":
@@ -49,7 +49,7 @@ def open_store(config: TokensConfig, environ: Mapping[str, str]) -> TokenStore |
 def resolve_secret(
     value: str | Reference | None, key: str, environ: Mapping[str, str]
 ) -> str | SecretSource | None:
-    """Return a value of the file, or where it is to be read anew for each login.
+    """Return a value of the file, or the source it is read from again for each login.
 
     Raises:
         ConfigurationError: if it names an environment variable that is not set.
@@ -71,7 +71,7 @@ def resolve_value(
     """Return a value of the file, or what it refers to.
 
     Raises:
-        ConfigurationError: if that cannot be read; it names the key and the place.
+        ConfigurationError: if that cannot be read; the error names the key and the source.
     """
     if not isinstance(value, Reference):
         return value

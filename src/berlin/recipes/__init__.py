@@ -1,1 +1,1 @@
-"""Recipes: what one is, those that ship with Berlin, and the provider that one becomes."""
+"""Recipes: the type, those that ship with Berlin, and the provider built from one."""

@@ -1,6 +1,6 @@
-"""From a recipe to the provider that it describes.
+"""Builds the provider that a recipe describes.
 
-Apart from the recipe itself: whoever only reads one needs no HTTP client.
+Separate from the recipe itself, because reading one needs no HTTP client.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ def build_provider(
 ) -> tuple[HttpProvider, Authenticator]:
     """Return the provider that a recipe describes, and its authentication.
 
-    Providers of one recipe, URL, account and password share one token, whatever else differs.
+    Providers with the same recipe, URL, account and password share one token.
 
     Args:
         recipe: the description.
-        endpoint: where the service is.
-        credentials: what to log in with.
-        timeouts: the limits of requests that bring none.
-        shared: where tokens are kept besides this process.
-        record: puts something around what sends the requests.
+        endpoint: the service's endpoint.
+        credentials: the credentials for the login.
+        timeouts: the limits of requests that set none.
+        shared: a token store besides this process.
+        record: wraps the sender of the requests.
         name: the provider's name in the configuration, for messages.
     """
     chat = recipe.format()
@@ -55,7 +55,7 @@ def build_provider(
     if recipe.login_is_optional and not (credentials and credentials.values()):
         flow = None
     if flow is None or not flow.asks:
-        shared = None  # a key or a password is no token: it is not written anywhere
+        shared = None  # a key or a password is not a token: it is never written anywhere
     auth = Authenticator(
         flow,
         described.attach,

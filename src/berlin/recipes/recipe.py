@@ -1,4 +1,4 @@
-"""A recipe names the three parts of a provider: endpoint, auth, format."""
+"""The recipe type: the three parts of a provider, which are endpoint, auth and format."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ Capability: TypeAlias = Literal["tools", "images", "reasoning", "json"]
 
 
 class EndpointMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The table `[endpoint]`: where the service is, unless the user says otherwise.
+    """The table `[endpoint]`: where the service is, unless the user overrides it.
 
     Attributes:
         url: the base URL.
-        headers: what every request carries besides its own headers.
+        headers: headers added to every request.
         proxy: URL of a proxy.
-        ca_file: PEM file with the certificates to trust, for a service with an authority of its
-            own.
-        client_cert: PEM file with the certificate that shows who is asking.
-        client_key: PEM file with its key, if that stands apart.
+        ca_file: PEM file with the certificates to trust, for a service with its own certificate
+            authority.
+        client_cert: PEM file with the client certificate.
+        client_key: PEM file with its key, if in a separate file.
         allow_http: whether credentials may go over plain http to another machine.
         timeouts: the four limits, in seconds.
-        example: whether the URL is only an example, as each user has another one.
+        example: whether the URL is only an example because each user has their own.
         hosts: other hosts that a URL in an answer of the service may name, such as
-            `*.example.com`; without them only the URL's own.
+            `*.example.com`; by default only the URL's own host.
     """
 
     url: str
@@ -72,11 +72,11 @@ class EndpointMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ModelsMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The table `[models]`: which models there are.
+    """The table `[models]`: the available models.
 
     Attributes:
-        default: what is asked when nobody names a model; `""` if the service has no such name.
-        list: the models, as far as they are known.
+        default: the model used when a request names none; `""` if the service has no such name.
+        list: the known models.
         fetch: where the service lists them.
         aliases: other names for models.
         capabilities: what the service can do besides text.
@@ -99,27 +99,27 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         schema: version of the recipe language.
         name: the recipe's name.
         description: one line for display.
-        endpoint: where.
-        auth: how a token is got and used.
-        chat: how requests and answers are written.
-        models: which models there are.
+        endpoint: where the service is.
+        auth: how a token is obtained and used.
+        chat: how requests are written and answers are read.
+        models: the available models.
         embeddings: where the service turns texts into vectors, if it does.
         extends: the shipped recipe that this one differs from, or a file beside it (`base.toml`).
-        remove: tables and keys of that recipe that this one does not take over, such as
+        remove: tables and keys of that recipe that this one does not inherit, such as
             `chat.stream.error`.
         source: where the description comes from, and how it was tried.
-        tools: how tools are handled (and of JSON as a form of answer): `native`, the service
-            takes them; `emulate`, Berlin offers them in the prompt, finds the calls in the
-            answer and checks them; `ignore`, they are dropped, and the answer says so; `refuse`,
-            the request is an error. Unless given: `emulate` for a described chat, else `native`.
-        tool_prompt: the words in which they are offered.
-        conversations: how the service keeps conversations; without this table each request
-            brings its whole history.
-        environment: the environment variables in which users of the service keep its credentials
-            anyway: `api_key = "OPENAI_API_KEY"`. A variable for `url` says which address those
-            credentials are for; they are used for no other.
-        recognise: how `berlin add URL` finds out that this recipe fits; never taken over from
-            the recipe that this one extends.
+        tools: how tools (and JSON output) are handled: `native`, the service supports them;
+            `emulate`, Berlin offers them in the prompt, finds the calls in the answer and checks
+            them; `ignore`, they are dropped, with a note in the answer; `refuse`, the request is an
+            error. Default: `emulate` for a described chat, else `native`.
+        tool_prompt: the wording that offers them.
+        conversations: how the service keeps conversations; without this table each request sends
+            its whole history.
+        environment: the environment variables in which users of the service usually keep its
+            credentials: `api_key = "OPENAI_API_KEY"`. A variable for `url` says which address those
+                credentials are for; they are used for no other.
+        recognise: how `berlin add URL` finds that this recipe fits; never inherited from the recipe
+            that this one extends.
     """
 
     schema: int
@@ -145,7 +145,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def tools_mode(self) -> ToolsMode:
-        """What becomes of tools."""
+        """How tools are handled."""
         return self.tools or ("emulate" if self.chat.format == "described" else "native")
 
     @property
@@ -157,7 +157,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def login_is_optional(self) -> bool:
-        """Whether the service may be used without the credentials that the recipe knows of."""
+        """Whether the service may be used without credentials."""
         return isinstance(self.auth, ApiKeyMap | LoginMap) and self.auth.optional
 
     @property
@@ -172,7 +172,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def session_names(auth: AuthMap) -> frozenset[str]:
-    """Return the placeholders of a login that its chat may have: the token, and what was taken."""
+    """Return the placeholders of a login that its chat may use: the token, and the values taken."""
     match auth:
         case NoneMap():
             return frozenset()
@@ -196,7 +196,7 @@ def load_recipe(name: str) -> Recipe:
     """Return a recipe that comes with Berlin.
 
     Raises:
-        ConfigurationError: if there is none of that name.
+        ConfigurationError: if there is none with that name.
     """
     if name not in recipe_names():
         near = nearest(name, recipe_names())
@@ -212,10 +212,10 @@ def parse_recipe(text: str, source: str, read: ReadFile | None = None) -> Recipe
     Args:
         text: the TOML.
         source: the file's name, for errors.
-        read: reads a file beside it that it extends; unless given, it extends none.
+        read: reads a file that it extends; by default it cannot extend a file.
 
     Raises:
-        ConfigurationError: with file and line, if it is not one.
+        ConfigurationError: with file and line, if it is not a valid recipe.
     """
     recipe = parse_toml(text, source, Recipe, lambda tree: _extend(tree, text, source, read))
     for table, build in (
@@ -254,7 +254,7 @@ def _other_version(schema: int) -> str:
 def _extend(
     tree: dict[str, Any], text: str, source: str, read: ReadFile | None = None, depth: int = 0
 ) -> dict[str, Any]:
-    """Return the tree of a recipe with what it takes over from the one that it extends."""
+    """Return the tree of a recipe merged with the one that it extends."""
     schema = tree.get("schema")
     if isinstance(schema, int) and not isinstance(schema, bool) and schema != SCHEMA:
         line = find_line(text, ("schema",))
@@ -281,7 +281,7 @@ def _extend(
 def _read_own(
     base: str, text: str, source: str, read: ReadFile | None, depth: int
 ) -> tuple[dict[str, Any], str]:
-    """Return a recipe of the user's own that another one extends. Raises ConfigurationError."""
+    """Return a user's recipe file that another recipe extends. Raises ConfigurationError."""
     where = f"{source}, line {find_line(text, ('extends',))}"
     if read is None or not _FILE_NAME.fullmatch(base):
         raise ConfigurationError(f"{where}: {base!r} is not the name of a file beside this one")
@@ -301,7 +301,7 @@ def _read_own(
 def _take_over(
     inherited: dict[str, Any], tree: dict[str, Any], text: str, source: str
 ) -> dict[str, Any]:
-    """Return a recipe with what it takes over, without what it removes of that."""
+    """Return a recipe with what it inherits, minus what it removes."""
     inherited = {k: v for k, v in inherited.items() if k not in _OWN}
     removed = tree.get("remove")
     for name in removed if isinstance(removed, list) else ():
@@ -322,7 +322,7 @@ def _take_over(
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return tables merged member by member; another flow or format replaces the whole table."""
+    """Merge tables member by member; a different flow or format replaces the whole table."""
     merged = dict(base)
     for name, value in changes.items():
         before = base.get(name)
@@ -338,7 +338,7 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 _BODIES = frozenset({"json", "form", "multipart"})
 _OWN = frozenset({"source", "recognise", "environment", "remove"})
-"""What is true of one recipe only: its variables hold credentials for its own address."""
+"""Keys that are never inherited: a recipe's variables hold credentials for its own address."""
 
 
 def _read_tree(name: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Finds out what answers at a URL, with requests that carry no credentials.
+"""Identifies the service at a URL, with requests that carry no credentials.
 
-Each shipped recipe says in its table `[recognise]` which answers prove its service. Nothing but
-GET is sent, only to the host that was named, and redirects are not followed.
+The table `[recognise]` of each shipped recipe says which answers identify its service. Only GET is
+sent, only to the named host, and redirects are not followed.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ AT_ONCE = 4
 
 
 class Match(msgspec.Struct, frozen=True):
-    """A recipe that fits, and what shows that.
+    """A recipe that fits, and the evidence.
 
     Attributes:
         recipe: the recipe's name.
         url: the base URL to use with it.
-        proof: what proves it, in words.
+        proof: the evidence, in words.
     """
 
     recipe: str
@@ -41,10 +41,10 @@ class Match(msgspec.Struct, frozen=True):
 
 
 class Findings(msgspec.Struct, frozen=True):
-    """What was found out about a URL.
+    """The result of probing a URL.
 
     Attributes:
-        services: the recipes whose service was proven; more than one leaves the choice open.
+        services: the recipes whose service was identified; more than one leaves the choice open.
         dialects: the recipes whose dialect is spoken there.
         seen: what the root answers, in words.
     """
@@ -55,7 +55,7 @@ class Findings(msgspec.Struct, frozen=True):
 
 
 def by_address(url: str) -> Match | None:
-    """Return the shipped recipe whose own address has the host of a URL; nothing is sent."""
+    """Return the shipped recipe whose own host is that of a URL; nothing is sent."""
     host = urlsplit(url).hostname or ""
     if is_loopback(host):
         return None
@@ -67,11 +67,11 @@ def by_address(url: str) -> Match | None:
 
 
 async def recognise(endpoint: Endpoint) -> Findings:
-    """Return what answers at an endpoint.
+    """Identify the service at an endpoint.
 
     Raises:
-        TransportError: if nothing does.
-        ConfigurationError: if the address only leads to another one; it is named.
+        TransportError: if nothing answers.
+        ConfigurationError: if the address only redirects elsewhere; the error names the target.
     """
     recipes = [load_recipe(name) for name in recipe_names()]
     transport = Transport(endpoint, USER_AGENT)
@@ -123,7 +123,7 @@ class _Probe:
         self._free = asyncio.Semaphore(AT_ONCE)
 
     async def ask(self, path: str, *, may_fail: bool = True) -> HttpResponse:
-        """Return the answer to a GET; one with the status 0 if it may fail and does."""
+        """Return the answer to a GET; one with status 0 if it may fail and does."""
         if path in self.answers:
             return self.answers[path]
         try:
@@ -152,7 +152,7 @@ def _roots(url: str, recipes: list[Recipe]) -> list[str]:
 
 
 def _refuse_elsewhere(answer: HttpResponse, url: str) -> None:
-    """Name the other address if this one only leads there: it is never followed by itself."""
+    """Raise an error that names the target if this address only redirects elsewhere."""
     target = urljoin(url + "/", answer.headers.get("location", ""))
     if not 300 <= answer.status < 400 or not target.startswith(("http://", "https://")):
         return

@@ -1,1 +1,1 @@
-"""Bytes and values: framing, formats, templates. No I/O: nothing here knows a network or a loop."""
+"""Bytes and values: framings, JSON, WebSocket protocols. No I/O: no network and no event loop."""

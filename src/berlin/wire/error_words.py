@@ -1,4 +1,4 @@
-"""What the words mean by which services tell an error: as its code or its type."""
+"""The meaning of the codes and types with which services report errors."""
 
 from __future__ import annotations
 
@@ -73,10 +73,10 @@ _BETWEEN = re.compile(r"[\s.-]+")
 
 
 def class_of_words(words: Iterable[Any]) -> type[BerlinError] | None:
-    """Return the class of error that the first word means which is known.
+    """Return the error class of the first known word.
 
     Args:
-        words: what is told as code, type or status: `rate_limit_exceeded`, `RESOURCE_EXHAUSTED`,
+        words: the reported code, type or status: `rate_limit_exceeded`, `RESOURCE_EXHAUSTED`,
             `ThrottlingException`.
     """
     found = [
@@ -84,7 +84,7 @@ def class_of_words(words: Iterable[Any]) -> type[BerlinError] | None:
         for word in words
         if isinstance(word, str) and (known := _CLASSES.get(_normalize(word))) is not None
     ]
-    # "invalid_request_error" is the type of nearly everything; another word says more.
+    # "invalid_request_error" is the type of nearly everything; any other word says more.
     return next((kind for kind in found if kind is not RequestRejectedError), None) or (
         found[0] if found else None
     )
@@ -102,4 +102,4 @@ STATUS_OF: Mapping[type[BerlinError], int] = {
     ServiceUnavailableError: 503,
     UpstreamTimeoutError: 504,
 }
-"""The status that a class stands for where the service told only a word."""
+"""The status implied by a class when the service reported only a word."""

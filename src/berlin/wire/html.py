@@ -1,7 +1,7 @@
-"""Values out of web pages: form fields, meta tags and the JSON that scripts hold.
+"""Extracts values from web pages: form fields, meta tags and JSON in scripts.
 
-Not a parser of HTML: it looks for one tag or one assignment, in time that grows with the page's
-size and no faster, whatever the page holds.
+Not an HTML parser: it looks for one tag or one assignment, in time linear in the page's size,
+whatever the page contains.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _name_with(page: str, tag: str, key: str, value: str) -> str:
 
 
 def find_script_json(page: str, name: str) -> Any:
-    """Return the JSON that a script holds; `None` if there is none.
+    """Return the JSON in a script; `None` if there is none.
 
     Either that of the script element with this id, or what is assigned to this name:
     `window.name = {…}`, `name: {…}`, `"name": …`.
@@ -75,7 +75,7 @@ def find_script_json(page: str, name: str) -> Any:
 
 
 def _json_at(page: str, at: int) -> Any:
-    # Cut, so that many beginnings of JSON on one page do not each run to its end.
+    # Limited, so that many starts of JSON on one page are not each read to its end.
     text = page[at : at + MAX_PAGE_CHARS // 4].lstrip()
     try:
         value, _ = json.JSONDecoder().raw_decode(text)
@@ -92,7 +92,7 @@ def _attribute_of(page: str, tag: str, key: str, name: str, wanted: str) -> str 
 
 
 def _tags(page: str, tag: str) -> Iterator[tuple[dict[str, str], int]]:
-    """Give the attributes of each such tag, and where it ends."""
+    """Yield the attributes of each such tag, and where it ends."""
     for _, found in zip(
         range(MAX_TAGS), re.finditer(rf"<{tag}(?=[\s/>])", page, re.IGNORECASE), strict=False
     ):

@@ -1,4 +1,4 @@
-"""Decompression that notices a cut body and never makes more than it is asked for."""
+"""Decompression that detects a cut body and never produces more than requested."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import zlib
 
 from berlin.errors import ProtocolError, TruncatedStreamError
 
-# Only what is really understood is offered.
+# Only encodings that can be decoded are offered.
 ACCEPT_ENCODING = "gzip, deflate"
 PIECE_BYTES = 64 * 1024
 
 
 class Inflater:
-    """Decompresses one body in pieces of at most `PIECE_BYTES`, however well it was packed."""
+    """Decompresses one body in pieces of at most `PIECE_BYTES`, whatever the compression ratio."""
 
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding
@@ -22,7 +22,7 @@ class Inflater:
 
     @classmethod
     def of(cls, encoding: str) -> Inflater | None:
-        """Return what decompresses a body with this Content-Encoding; `None` for a plain one.
+        """Return an inflater for a body with this Content-Encoding; `None` for a plain one.
 
         Raises:
             ProtocolError: for an encoding that was never offered.
@@ -41,11 +41,11 @@ class Inflater:
 
     @property
     def pending(self) -> bool:
-        """Whether there is more to come without further bytes."""
+        """Whether there is more output without further input."""
         return len(self._rest) >= (2 if self._stream is None else 1)
 
     def feed(self, data: bytes) -> bytes:
-        """Take the next compressed bytes and return the first piece of what they hold."""
+        """Take the next compressed bytes and return the first piece of output."""
         self._begun = True
         self._rest += data
         return self.more()
@@ -54,7 +54,7 @@ class Inflater:
         """Return the next piece.
 
         Raises:
-            ProtocolError: if the bytes are not what the encoding says.
+            ProtocolError: if the bytes do not match the encoding.
         """
         if self._stream is None:
             if len(self._rest) < 2:
@@ -82,7 +82,7 @@ class Inflater:
 
 
 def _deflate_bits(head: bytes) -> int:
-    # "deflate" is the zlib format (RFC 9110), but some servers send it bare: RFC 1950 tells
-    # them apart by the header's check.
+    # "deflate" is the zlib format (RFC 9110), but some servers send it bare: the header check
+    # of RFC 1950 distinguishes them.
     is_zlib = head[0] & 0x0F == 8 and (head[0] << 8 | head[1]) % 31 == 0
     return 15 if is_zlib else -15

@@ -1,4 +1,4 @@
-"""Decode JSON that others wrote and encode JSON for others, with our errors."""
+"""Decodes JSON written by others and encodes JSON for others, with Berlin's errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 
 from berlin.errors import InvalidRequestError
 
-# All that decoding foreign bytes can raise: bad JSON, bad UTF-8, nesting that is too deep.
+# Everything that decoding foreign bytes can raise: bad JSON, bad UTF-8, nesting that is too deep.
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -24,9 +24,9 @@ def decoded_or_none(data: bytes) -> Any:
 
 
 MAX_VALUES = 500_000
-"""In a client's body. Decoding holds the interpreter's lock, so a document has a limit."""
+"""The limit for a client's body: decoding holds the interpreter's lock."""
 
-# Ends of lines to some readers of text, though not to readers of JSON.
+# Line ends to some text readers, but not in JSON.
 _LINE_ENDS = (
     (b"\xc2\x85", b"\\u0085"),
     (b"\xe2\x80\xa8", b"\\u2028"),
@@ -35,17 +35,17 @@ _LINE_ENDS = (
 
 
 encode_value = msgspec.json.Encoder().encode
-"""Returns JSON, which may hold what some readers take for the end of a line."""
+"""Returns JSON, which may contain characters that some readers treat as line ends."""
 
 
 def encode_line(value: Any) -> bytes:
-    """Return JSON that is one line to every reader, whatever it takes for the end of a line."""
+    """Return JSON that is one line to every reader, whatever it treats as a line end."""
     encoded = encode_value(value)
     return encoded if encoded.isascii() else escape_line_ends(encoded)
 
 
 def escape_line_ends(encoded: bytes) -> bytes:
-    """Return JSON without any character that some reader takes for the end of a line."""
+    """Return JSON without any character that some readers treat as a line end."""
     for end, escaped in _LINE_ENDS:
         encoded = encoded.replace(end, escaped)
     return encoded
@@ -55,21 +55,21 @@ _CHUNK_BYTES = 64 * 1024
 
 
 def check_size(body: bytes) -> None:
-    """Refuse a document of so many values that decoding it would stop every thread for seconds.
+    """Refuse a document with so many values that decoding it would block all threads for seconds.
 
     Raises:
         InvalidRequestError: if it has more than `MAX_VALUES`.
     """
-    # Nearly every body passes here; most commas are in text.
+    # Nearly every body passes this cheap test; most commas are in text.
     if body.count(b",") > MAX_VALUES and _commas_outside_text(body) > MAX_VALUES:
         raise InvalidRequestError(f"the body has more than {MAX_VALUES} values")
 
 
 def _commas_outside_text(body: bytes) -> int:
-    """Count the commas between values in one pass; backslashes outside of text are no JSON.
+    """Count the commas between values in one pass; backslashes outside of text are not JSON.
 
     In chunks, so that other threads get their turn, and without a regular expression: one that
-    looks for the end of a text may look through all of the rest of the body from each quote.
+    searches for the end of a text may scan the rest of the body from each quote.
     """
     count, inside, start = 0, False, 0
     while start < len(body):
@@ -89,7 +89,7 @@ def decode_request_object(body: bytes) -> dict[str, Any]:
     """Return the JSON object in the body of a client's request.
 
     Raises:
-        InvalidRequestError: if it holds something else.
+        InvalidRequestError: if it is something else.
     """
     check_size(body)
     try:
@@ -107,7 +107,7 @@ def loads(text: str) -> Any:
     Raises:
         InvalidRequestError: if it is not JSON.
     """
-    if len(text) > MAX_VALUES:  # then it may have too many values
+    if len(text) > MAX_VALUES:  # only then can it have too many values
         check_size(text.encode("utf-8", "surrogatepass"))
     try:
         return msgspec.json.decode(text)
@@ -116,7 +116,7 @@ def loads(text: str) -> Any:
 
 
 def loads_or_none(data: bytes) -> Any:
-    """Return the value of JSON with numbers that are out of range, which become `None`."""
+    """Return the value of JSON, with numbers that are out of range as `None`."""
     try:
         return json.loads(data, parse_float=_finite_or_none, parse_constant=_refuse)
     except (ValueError, RecursionError):
@@ -136,7 +136,7 @@ def encode_body(document: Mapping[str, Any]) -> bytes:
     """Return a request body.
 
     Raises:
-        InvalidRequestError: if JSON cannot carry a value; it names the member.
+        InvalidRequestError: if JSON cannot represent a value; the error names the member.
     """
     try:
         return _dump(document)

@@ -1,9 +1,9 @@
-"""JSON Pointer (RFC 6901): the only way in which a recipe names a value in an answer.
+"""JSON Pointer (RFC 6901): the way a recipe names a value in an answer.
 
-Two segments mean more than in the RFC, where there is no member or item of that name: `*` is each
-item of a list, or each member of an object; and `?name=value` (or `?name!=value`, or `?name`) goes
-on only in an object whose member is as it says. The texts of several values are joined; of other
-values the first counts.
+Two segments extend the RFC, where there is no member or item of that name: `*` is each item of a
+list, or each member of an object; and `?name=value` (or `?name!=value`, or `?name`) continues only
+in an object whose member satisfies it. The texts of several values are joined; of other values the
+first counts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
 class Missing:
-    """The type of `MISSING`: no value stands at the pointer."""
+    """The type of `MISSING`: there is no value at the pointer."""
 
     def __repr__(self) -> str:
         return "MISSING"
@@ -38,7 +38,7 @@ def parse_pointer(text: str) -> tuple[str, ...]:
     """Return the segments of a pointer.
 
     Raises:
-        ConfigurationError: if it is not a pointer, or points at the whole document.
+        ConfigurationError: if it is not a pointer, or points to the whole document.
     """
     if not text.startswith("/") or re.search(r"~(?![01])", text):
         raise ConfigurationError(
@@ -58,12 +58,12 @@ def parse_pointer(text: str) -> tuple[str, ...]:
 
 
 def is_special(pointer: tuple[str, ...]) -> bool:
-    """Return whether a pointer has a segment that means more than its name."""
+    """Return whether a pointer has a wildcard or a condition."""
     return any(segment == "*" or segment.startswith("?") for segment in pointer)
 
 
 def is_index(segment: str) -> bool:
-    """Return whether a segment can be the number of an item."""
+    """Return whether a segment can be an item's index."""
     return _INDEX.fullmatch(segment) is not None
 
 
@@ -111,7 +111,7 @@ def _joined(values: list[Any]) -> Any:
 
 @lru_cache(maxsize=1024)
 def _test(segment: str) -> tuple[str, str, Any]:
-    """Return the parts of a condition: the member, how it is compared, and with what."""
+    """Return the parts of a condition: the member, the comparison and the value."""
     found = _TEST.fullmatch(segment)
     if found is None:
         return segment[1:], "", None
@@ -141,7 +141,7 @@ def first_at(document: Any, pointers: tuple[tuple[str, ...], ...]) -> Any:
 
 
 def set_at(document: Any, pointer: tuple[str, ...], value: Any) -> None:
-    """Put a value at a pointer, making the objects and lists on the way."""
+    """Put a value at a pointer, creating the objects and lists on the way."""
     for n, segment in enumerate(pointer):
         if segment.startswith("?") and isinstance(document, dict):
             name, how, wanted = _test(segment)

@@ -1,4 +1,4 @@
-"""The beginning of foreign text, as it may be shown in an error."""
+"""The beginning of foreign text, in a form that is safe to show in an error."""
 
 from __future__ import annotations
 

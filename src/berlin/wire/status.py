@@ -36,13 +36,13 @@ EXPLANATIONS = tuple(
         "0/error/message",  # Google's list of one
     )
 )
-"""Where services say what is wrong, unless a recipe knows better."""
+"""The usual places of error messages, unless a recipe says otherwise."""
 
 _SECONDS = re.compile(r"\d{1,12}(?:\.\d{1,6})?", re.ASCII)
 
 
 def parse_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds to wait, or `None` where the service says nothing that makes sense.
+    """Return the seconds to wait, or `None` if the service gives no valid time.
 
     Seconds and dates (RFC 9110, 10.2.3) and the common `retry-after-ms`; a date is measured
     against the answer's own `Date`, so a wrong clock here does no harm.
@@ -71,12 +71,12 @@ def describe_error(body: bytes, pointers: tuple[tuple[str, ...], ...]) -> str:
 
 
 def error_from_answer(status: int, headers: Mapping[str, str], said: str) -> BerlinError:
-    """Return the error that an answer with this status is.
+    """Return the error for an answer with this status.
 
     Args:
         status: an HTTP status that is not a success.
         headers: names in lower case.
-        said: what the body says, already cut to a printable line.
+        said: the body's message, already cut to a printable line.
     """
     kind = _class_for(status, said)
     if kind is RateLimitError and _NO_QUOTA.search(said):
@@ -100,14 +100,14 @@ def error_in_answer(
     unauthorized: tuple[int | str, ...] = (401, "401"),
     words: tuple[Any, ...] = (),
 ) -> BerlinError:
-    """Return the error that stands inside an answer whose status is a success.
+    """Return the error inside an answer with a success status.
 
     Args:
         error: the value that is the error, or `UNSET`.
         message: its explanation, or `UNSET`.
         code: its code, or `UNSET`; from 400 to 599 it means what the HTTP status means.
-        unauthorized: codes that mean: the token is no longer good.
-        words: what else may say which kind of error it is: its type.
+        unauthorized: codes that mean the token is no longer valid.
+        words: other hints at the kind of error: its type.
     """
     said = next((v for v in (error, message) if isinstance(v, str)), None)
     known = {"error": error, "message": message, "code": code}
@@ -128,10 +128,10 @@ def error_in_answer(
 
 
 def error_of_object(document: Mapping[str, Any]) -> BerlinError:
-    """Return the error in an object of an answer whose status is a success.
+    """Return the error in an object of an answer with a success status.
 
     Args:
-        document: holds `error`, an object or text, or is one itself: `message` or `detail`,
+        document: contains `error`, an object or text, or is itself one: `message` or `detail`,
             `code`, `type`.
     """
     error = document.get("error") or UNSET
@@ -157,7 +157,7 @@ def is_error_status(code: int | str) -> bool:
 
 def _class_for(status: int, said: str) -> type[BerlinError]:
     kind = error_class_for_status(status)
-    # Clients cut their conversation when they are told this, so it has to be told apart.
+    # Clients shorten their conversation on this error, so it must be distinguished.
     if kind is RequestRejectedError and _TOO_LONG.search(said):
         return ContextLengthError
     if kind is RequestRejectedError and _FILTERED.search(said):
@@ -172,7 +172,7 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 
-# What OpenAI, Azure and Anthropic say when a filter of theirs refuses.
+# What OpenAI, Azure and Anthropic say when their content filter refuses.
 _FILTERED = re.compile(
     r"content[_ ]filter|content[_ ]policy|content management policy|safety system"
     r"|flagged as potentially violating",

@@ -1,6 +1,4 @@
-"""A transcript: what was sent and answered, without secrets, to be played again without a
-network.
-"""
+"""A transcript: requests and responses without secrets, to be replayed without a network."""
 
 from __future__ import annotations
 
@@ -18,22 +16,22 @@ from berlin.wire.json import DECODE_ERRORS
 
 HIDDEN = "***"
 _BASE64 = "base64:"
-# Ids that are made anew for each request.
+# Ids that are new for each request.
 _FRESH = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
 
 
 class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One request and its answer. Bodies stand as lines, with their line ends.
+    """One request and its answer. Bodies are stored as lines, with their line ends.
 
     Attributes:
         method: the HTTP method.
         path: as the recipe has it: below the endpoint's URL, or a whole URL.
         query: parameters of the URL.
-        headers: those of the request that belong to the service, not to HTTP.
+        headers: the request headers that belong to the service, not to HTTP.
         body: the request's body.
         status: the answer's status.
-        answer_headers: those that matter, in lower case.
-        cookies: what the answer sets.
+        answer_headers: the relevant ones, in lower case.
+        cookies: the cookies that the answer sets.
         answer: the answer's body.
     """
 
@@ -71,8 +69,7 @@ class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         """Compare a request with the one that was recorded.
 
         Raises:
-            ProtocolError: if it is another one; ids that are always new and what was hidden do
-                not count.
+            ProtocolError: if it differs; ids that are always new and hidden values are ignored.
         """
         was, now = f"{self.method} {self.path}", f"{request.method} {request.path}"
         if _FRESH.sub(HIDDEN, was) != _FRESH.sub(HIDDEN, now):
@@ -86,21 +83,21 @@ class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
 
 class Transcript(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Everything that one prompt led to.
+    """Everything that one prompt caused.
 
     Attributes:
-        transcript: version of this file's form.
+        transcript: version of this file format.
         recipe: name of a shipped recipe, or the lines of one.
         source: where it comes from: a page of the vendor and its date, or `recorded`.
-        messages: what was asked.
+        messages: the messages of the request.
         turns: the requests and answers, in order.
-        text: the answer that came out of it.
-        model: the model that was asked for.
+        text: the resulting answer.
+        model: the requested model.
         options: the options that were given.
-        reasoning: the reasoning that came out of it.
-        finish_reason: why it ended.
-        input_tokens: what the service said of the request's size.
-        output_tokens: what it said of the answer's.
+        reasoning: the resulting reasoning.
+        finish_reason: why the answer ended.
+        input_tokens: the prompt tokens reported by the service.
+        output_tokens: the completion tokens reported by the service.
     """
 
     transcript: Literal[1]

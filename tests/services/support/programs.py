@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,7 +31,7 @@ def environ(home: Path) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def service(home: Path, *command: str | Path) -> AsyncIterator[str]:
+async def service(home: Path, *command: str | Path, program: Path = PYTHON) -> AsyncIterator[str]:
     """Run a service for the block, and give the URL that it prints when it answers.
 
     Raises:
@@ -39,8 +40,9 @@ async def service(home: Path, *command: str | Path) -> AsyncIterator[str]:
     said = home / "service.log"
     with said.open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            PYTHON, *command, cwd=home, env=environ(home), stdin=DEVNULL, stdout=PIPE, stderr=log
-        )
+            *(program, *command), cwd=home, env=environ(home), start_new_session=True,
+            stdin=DEVNULL, stdout=PIPE, stderr=log,
+        )  # fmt: skip
     assert process.stdout is not None
     try:
         async with asyncio.timeout(READY_S):
@@ -55,8 +57,9 @@ async def service(home: Path, *command: str | Path) -> AsyncIterator[str]:
 async def run(home: Path, *command: str | Path, **more: str) -> tuple[int, str, str]:
     """Run a program to its end: its exit code, what it printed, what it said on stderr."""
     process = await asyncio.create_subprocess_exec(
-        *command, cwd=home, env={**environ(home), **more}, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
-    )
+        *command, cwd=home, env={**environ(home), **more}, start_new_session=True,
+        stdin=DEVNULL, stdout=PIPE, stderr=PIPE,
+    )  # fmt: skip
     try:
         async with asyncio.timeout(RUN_S):
             out, err = await process.communicate()
@@ -67,6 +70,7 @@ async def run(home: Path, *command: str | Path, **more: str) -> tuple[int, str, 
 
 
 async def _end(process: Process) -> None:
+    """Kill a program with those that it has started: `node` is a script that runs the real one."""
     with contextlib.suppress(ProcessLookupError):
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
     await process.wait()

@@ -1,1 +1,1 @@
-"""The ways to get a credential, one kind a file."""
+"""The authentication flows, one per file."""

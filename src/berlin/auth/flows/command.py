@@ -1,4 +1,4 @@
-"""The command flow: a program prints the token, as `kubectl` and the AWS tools have it."""
+"""The command flow: a program prints the token, as with `kubectl` and the AWS tools."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class CommandMap(
 
     Attributes:
         command: the program and its arguments; no shell is involved.
-        take: pointers to `token` and an expiry in the JSON that it prints; without any, it prints
-            the token and nothing else.
-        timeout_s: seconds that it may run.
+        take: pointers to `token` and an expiry in the JSON that it prints; if empty, it prints only
+            the token.
+        timeout_s: the time limit in seconds.
         attach: how requests carry the token.
-        rejected_statuses: the statuses that mean: the token is no longer good.
+        rejected_statuses: the statuses that mean that the token is no longer valid.
     """
 
     command: list[str]
@@ -79,7 +79,7 @@ class CommandFlow(Unattended):
     async def renew(
         self, credentials: Credentials, refresh_token: Secret, send: Send
     ) -> Grant | None:
-        """Return nothing: the program is run again."""
+        """Return `None`: the program is run again instead."""
         return None
 
     async def _run(self) -> bytes:
@@ -114,7 +114,7 @@ class CommandFlow(Unattended):
 
 
 async def _read_bounded(stream: asyncio.StreamReader | None, name: str) -> bytes:
-    """Read to the end. Raises ProtocolError if it is too much: a program may print for ever."""
+    """Read to the end. Raises ProtocolError if it is too long: a program may print forever."""
     pieces, size = [], 0
     while stream is not None and (piece := await stream.read(MAX_OUTPUT_BYTES)):
         pieces.append(piece)
@@ -125,7 +125,7 @@ async def _read_bounded(stream: asyncio.StreamReader | None, name: str) -> bytes
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:
-    """End a program and what it started: a child that goes on would hold its output open."""
+    """Kill a program and its children: a running child would keep the output pipe open."""
     with contextlib.suppress(ProcessLookupError):
         if os.name == "posix":
             os.killpg(process.pid, signal.SIGKILL)

@@ -1,7 +1,7 @@
 """The login flow: one or several HTTP steps turn credentials into a token.
 
-A step sends a template and takes values out of the answer: out of its JSON, a header, a cookie or
-a web page. Later steps may use what earlier ones took. Cookies stay between the steps.
+A step sends a template and takes values from the response: from its JSON, a header, a cookie or a
+web page. Later steps may use what earlier ones took. Cookies are kept between the steps.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from berlin.wire.pointer import first_at, parse_pointer
 from berlin.wire.snippet import snippet
 from berlin.wire.status import EXPLANATIONS, describe_error, error_from_answer
 
-# What services answer to a wrong password, besides 401.
+# Statuses with which services answer a wrong password, besides 401.
 REFUSED_STATUSES = frozenset({400, 401, 403, 422})
 
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 LOGIN_NAMES = frozenset({*NAMES, CODE, "totp"})
-"""The placeholders that the steps of a login may have from the beginning."""
+"""The placeholders available to all steps of a login."""
 
 CARRIED = SESSION_NAMES
 
@@ -46,15 +46,15 @@ _CODES = tuple(parse_pointer(p) for p in ("/error/code", "/code", "/status"))
 class LoginMap(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="flow", tag="login"
 ):
-    """`flow = "login"`: the table `[auth]` of a service with a login of its own.
+    """`flow = "login"`: the table `[auth]` of a service with its own login.
 
     Attributes:
         steps: the requests, in order.
-        refresh: the requests that get the next token; they may use `{refresh_token}`.
-        let: placeholders with a value that all steps share, such as `nonce = "{random_hex:16}"`.
-        attach: how requests carry the token, and what else the login took.
-        rejected_statuses: the statuses that mean: the token is no longer good.
-        optional: whether the service may be used without a login; then there is none if no
+        refresh: the requests that renew the token; they may use `{refresh_token}`.
+        let: placeholders whose value is shared by all steps, such as `nonce = "{random_hex:16}"`.
+        attach: how requests carry the token and other values the login took.
+        rejected_statuses: the statuses that mean that the token is no longer valid.
+        optional: whether the service may be used without a login; then none happens if no
             credentials are given.
     """
 
@@ -97,26 +97,26 @@ class LoginFlow:
         return CODE in self.needs
 
     async def attend(self, credentials: Credentials, send: Send, person: Person) -> Grant:
-        """Get a token with the code that a person has typed; see `Flow`."""
+        """Obtain a token with the code that the person typed; see `Flow`."""
         missing = [name for name in self.needs if name not in credentials.values()]
         if missing:
             raise MissingCredentialsError(f"the login needs {' and '.join(missing)}")
         return await self.obtain(credentials, send)
 
     async def obtain(self, credentials: Credentials, send: Send) -> Grant:
-        """Get a token by all steps; see `Flow`."""
+        """Obtain a token by running all steps; see `Flow`."""
         return await self._run(self._steps, credentials.values(), send, "the login")
 
     async def renew(
         self, credentials: Credentials, refresh_token: Secret, send: Send
     ) -> Grant | None:
-        """Get the next token by the refresh steps; see `Flow`."""
+        """Renew the token by running the refresh steps; see `Flow`."""
         if not self._refresh:
             return None
         values = {**credentials.values(), "refresh_token": refresh_token.reveal()}
         grant = await self._run(self._refresh, values, send, "the refresh")
         if grant.refresh_token is None:
-            # A service that gives no new one means that the old one goes on.
+            # If the service returns no new one, the old one stays valid.
             grant = msgspec.structs.replace(grant, refresh_token=refresh_token)
         return grant
 
@@ -153,17 +153,17 @@ class LoginFlow:
 async def _send(
     step: Step, request: HttpRequest, send: Send, cookies: dict[str, str], account: str
 ) -> tuple[HttpResponse, tuple[int, ...]]:
-    """Send a step, follow its redirects if it says so, and keep the cookies of all answers.
+    """Send a step, follow its redirects if it says so, and keep all cookies.
 
     Returns:
-        the last answer, and which statuses mean success.
+        the last response, and the statuses that mean success.
     """
     good = step.success
     for _ in range(MAX_REDIRECTS + 1):
         response = await send(request)
         for name, value in response.cookies.items():
             cookies[name] = value
-            if not value:  # how a service takes a cookie back
+            if not value:  # how a service deletes a cookie
                 del cookies[name]
         location = response.headers.get("location", "")
         if response.status not in _REDIRECTS:
@@ -199,19 +199,19 @@ def read_answer(
     *,
     json: bool = True,
 ) -> dict[str, Any]:
-    """Return the JSON object of an answer to a login.
+    """Return the JSON object in a login's response.
 
     Args:
         response: the answer.
-        account: who logs in, for the error.
-        where: what was asked, for the error.
-        good: the statuses that mean success; unless given, all from 200 to 299.
-        json: whether something is wanted of its JSON; else a page or nothing will do.
+        account: the account, for the error.
+        where: the request, for the error.
+        good: the statuses that mean success; by default 200 to 299.
+        json: whether values of its JSON are needed; otherwise a page or an empty body is fine.
 
     Raises:
         AuthenticationError: if the service refuses the credentials.
-        BerlinError: for every other status that is no success.
-        ProtocolError: if the answer is no JSON object, and is to be one.
+        BerlinError: for every other status that is not a success.
+        ProtocolError: if the response must be a JSON object and is not.
     """
     said = explain(response.body)
     if response.status in REFUSED_STATUSES:
@@ -222,7 +222,7 @@ def read_answer(
             status=response.status,
         )
     if good and response.status == 200 and 200 not in good:
-        # A page with the form again is how browsers are told.
+        # Services tell browsers by showing the form again.
         raise AuthenticationError(
             f"the service refuses account {account!r}: it answers 200 in place of "
             f"{' or '.join(map(str, good))}",
@@ -242,14 +242,14 @@ def read_answer(
 
 
 def _check_envelope(document: Any, account: str, said: str) -> None:
-    """Find the refusal inside a 200: `{"code": 401, "message": …}`."""
+    """Detect a refusal inside a 200: `{"code": 401, "message": …}`."""
     code = first_at(document, _CODES)
     if isinstance(code, int | str) and str(code) in map(str, REFUSED_STATUSES):
         raise AuthenticationError(f"the service refuses account {account!r}: {said}", status=401)
 
 
 def outline(document: Any) -> str:
-    """Return what a good answer says: its message, or where it has values, but never a value."""
+    """Summarise a successful response: its message, or its structure, but never a value."""
     message = first_at(document, EXPLANATIONS)
     if isinstance(message, str):
         return snippet(message)
@@ -263,5 +263,5 @@ def _pointers(document: Any, above: str) -> list[str]:
 
 
 def explain(body: bytes) -> str:
-    """Return what an answer to a login says of an error: its message, or its beginning."""
+    """Return the error in a login's response: its message, or its beginning."""
     return describe_error(body, EXPLANATIONS)

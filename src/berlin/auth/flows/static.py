@@ -19,7 +19,7 @@ from berlin.types import Secret
 class NoneMap(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="flow", tag="none"
 ):
-    """`flow = "none"`: the service asks for nothing."""
+    """`flow = "none"`: the service needs no credentials."""
 
     attach: Attach = BEARER
     rejected_statuses: tuple[int, ...] = ()
@@ -35,8 +35,7 @@ class ApiKeyMap(
     """`flow = "api-key"`: the key is the token.
 
     Attributes:
-        optional: whether the service may be used without a key; then none is sent if there is
-            none.
+        optional: whether the service may be used without a key; then none is sent if none is given.
     """
 
     attach: Attach = BEARER
@@ -83,7 +82,7 @@ class AwsMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
 
 
 class _Given(Unattended):
-    """The token is made of the credentials, without asking anybody."""
+    """Makes the token from the credentials, without any request."""
 
     def __init__(self, needs: tuple[str, ...]) -> None:
         self.needs = needs

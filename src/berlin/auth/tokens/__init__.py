@@ -1,1 +1,1 @@
-"""The life of a token, and where it is kept."""
+"""The life cycle of a token, and the stores that keep it."""

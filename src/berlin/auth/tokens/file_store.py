@@ -19,7 +19,7 @@ from berlin.auth.tokens.private_file import (
 )
 from berlin.auth.tokens.store import Lease, Record, Sealer, TokenKey
 
-# The holder of a lock shows every other second that it runs; one that was stopped does not.
+# The holder of a lock touches it every other second; a suspended process does not.
 STALE_S = 6.0
 SECOND_LOOK_S = 0.05
 
@@ -31,7 +31,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 class FileStore:
     """One file and one lock file for each key, in a folder that only its owner can read.
 
-    The lock is the operating system's (`flock`): it ends with its holder, however that dies.
+    The lock is the operating system's (`flock`): it is released when its holder ends, however that
+    happens.
 
     Args:
         folder: where the files are.
@@ -44,16 +45,16 @@ class FileStore:
         self._warned: set[str] = set()
 
     def load(self, key: TokenKey) -> Record | None:
-        """Return what is stored; a bad file counts as none, with one warning."""
+        """Return the stored record; an invalid file counts as missing, with one warning."""
         record = self._read(self._path(key, "json"))
         return record if record is not None and record.belongs_to(key) else None
 
     def save(self, key: TokenKey, record: Record, lease: Lease | None) -> None:
-        """Store a record in one step: the file is the old or the new one, never torn.
+        """Store a record atomically: the file is the old or the new one, never a mixture.
 
-        On a full disk it is written over the old one, which needs no more space: a refresh token
-        that was used must not stay, for the next process would use it again, and a service that
-        rotates them then ends the session.
+        On a full disk the old file is overwritten in place, which needs no more space: a used
+        refresh token must not stay, because the next process would use it again, and a service that
+        rotates them would then end the session.
         """
         path, data = self._path(key, "json"), self._sealer.seal(record)
         try:
@@ -64,16 +65,16 @@ class FileStore:
             overwrite_private(path, data)
 
     def entries(self) -> list[Record]:
-        """Return all that is stored."""
+        """Return all stored records."""
         found = (self._read(path) for path in sorted(self._folder.glob("*.json")))
         return [record for record in found if record is not None]
 
     def clear(self) -> int:
-        """Remove all files of tokens."""
+        """Remove all token files."""
         paths = list(self._folder.glob("*.json"))
         for path in paths:
             path.unlink(missing_ok=True)
-        for left in self._folder.glob(".*.json.*"):  # by a process that was killed as it wrote
+        for left in self._folder.glob(".*.json.*"):  # left by a process killed while writing
             left.unlink(missing_ok=True)
         return len(paths)
 
@@ -96,19 +97,19 @@ class FileStore:
         if not _lock(file):
             stopped = _is_stale(file)
             file.close()
-            # The holder does not run: waiting does not help, and a second login does no harm.
+            # The holder is not running: waiting does not help, and a second login does no harm.
             return Lease(key.digest, 0, None) if stopped else None
         os.utime(path)
         return Lease(key.digest, 0, file)
 
     def extend(self, lease: Lease) -> bool:
-        """Show that the holder runs; the lock itself lasts until it is let go."""
+        """Show that the holder is alive; the lock itself lasts until it is released."""
         if isinstance(lease.proof, io.RawIOBase):
             os.utime(self._folder / f"{lease.name}.lock")
         return True
 
     def unlock(self, lease: Lease) -> None:
-        """Let a lock go."""
+        """Release a lock."""
         if isinstance(lease.proof, io.RawIOBase):
             _release(lease.proof)
             lease.proof.close()
@@ -128,11 +129,11 @@ class FileStore:
 
 
 def _is_stale(file: IO[bytes]) -> bool:
-    """Whether the holder of a lock has shown no sign of life, at two looks."""
+    """Whether two checks in a row found no sign of life from the holder of a lock."""
     for pause in (SECOND_LOOK_S, 0.0):
         if time.time() - os.fstat(file.fileno()).st_mtime < STALE_S:
             return False
-        time.sleep(pause)  # a new holder takes the lock a moment before it says so
+        time.sleep(pause)  # a new holder takes the lock a moment before it shows a sign of life
     return True
 
 
@@ -140,7 +141,7 @@ def _lock(file: IO[bytes]) -> bool:
     try:
         import fcntl
     except ImportError:
-        return True  # Windows: no lock between processes; each may log in once
+        return True  # Windows: no locks between processes; each may log in once
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -149,7 +150,7 @@ def _lock(file: IO[bytes]) -> bool:
 
 
 def _release(file: io.RawIOBase) -> None:
-    # Closing is not enough: a child that was forked meanwhile holds the same open file.
+    # Closing is not enough: a child forked meanwhile has the same file open.
     with contextlib.suppress(ImportError, OSError):
         import fcntl
 

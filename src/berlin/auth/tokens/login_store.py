@@ -1,4 +1,4 @@
-"""Where `berlin login` keeps accounts and passwords: the keyring, or a private file without one."""
+"""Where `berlin login` keeps accounts and passwords: the keyring, or else a private file."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ RECENT_S = 30.0
 
 
 class StoredLogin(msgspec.Struct, frozen=True):
-    """What one `berlin login` stored.
+    """The data stored by one `berlin login`.
 
     Attributes:
-        url: the base URL that it is for; it is never used for another.
+        url: its base URL; it is never used for another one.
         values: the credentials by name, such as `account` and `password`.
-        allow_http: whether they may go to it over plain http.
+        allow_http: whether they may be sent to it over plain http.
     """
 
     url: str
@@ -38,7 +38,7 @@ class StoredLogin(msgspec.Struct, frozen=True):
 
 
 class LoginStore:
-    """One login for each provider.
+    """Stores one login for each provider.
 
     Args:
         path: the file for machines without a keyring.
@@ -51,7 +51,7 @@ class LoginStore:
         """Return the stored login and where it is kept, or `None`.
 
         Raises:
-            ConfigurationError: if the file is not safe or not readable.
+            ConfigurationError: if the file is unsafe or unreadable.
         """
         keyring = _keyring()
         stored = keyring.get_password(KEYRING_SERVICE, provider) if keyring else None
@@ -61,9 +61,9 @@ class LoginStore:
         return (login, str(self._path)) if login else None
 
     def load_recent(self, provider: str) -> tuple[StoredLogin, str] | None:
-        """Return what `load` does, or did `RECENT_S` ago at most: a keyring can be slow to ask.
+        """Return the result of `load`, cached for up to `RECENT_S`: a keyring can be slow.
 
-        That there is no login is never remembered: somebody may be logging in just now.
+        A missing login is never cached: the user may be logging in right now.
         """
         key = (self._path, provider)
         known = _RECENT.get(key)
@@ -75,7 +75,7 @@ class LoginStore:
         return found
 
     def save(self, provider: str, login: StoredLogin) -> str:
-        """Store a login in place of an earlier one, and return where it is kept.
+        """Store a login, replacing an earlier one, and return where it is kept.
 
         Raises:
             ConfigurationError: if it cannot be stored.
@@ -90,7 +90,7 @@ class LoginStore:
         return str(self._path)
 
     def delete(self, provider: str) -> bool:
-        """Forget a login; return whether there was one."""
+        """Delete a login; return whether there was one."""
         _RECENT.clear()
         keyring = _keyring()
         found = bool(keyring and keyring.get_password(KEYRING_SERVICE, provider))
@@ -121,7 +121,7 @@ _RECENT: dict[tuple[Path, str], tuple[float, tuple[StoredLogin, str]]] = {}
 
 
 def _keyring() -> ModuleType | None:
-    """Return the keyring if this machine has one that works."""
+    """Return the keyring if this machine has a working one."""
     try:
         import keyring  # an extra, and slow to import
         from keyring.backends.fail import Keyring as NoKeyring

@@ -1,4 +1,4 @@
-"""Files that only their owner may read: written whole or not at all, never through a link."""
+"""Files that only their owner may read: written atomically, never through a link."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ MAX_PRIVATE_BYTES = 4 * 1024 * 1024
 
 
 def save_private(path: Path, data: bytes) -> None:
-    """Write a file with mode 0600 in a folder with mode 0700, in one step.
+    """Write a file with mode 0600 in a folder with mode 0700, atomically.
 
     Raises:
-        OSError: if it cannot be written; what was there before is still there.
+        OSError: if it cannot be written; the previous file is still there.
     """
     make_private_folder(path.parent)
     if path.is_symlink():
@@ -34,7 +34,7 @@ def save_private(path: Path, data: bytes) -> None:
 
 
 def overwrite_private(path: Path, data: bytes) -> None:
-    """Write over a private file where it is, for a disk without space for a second one.
+    """Overwrite a private file in place, for a disk without space for a second one.
 
     Raises:
         OSError: if that does not work either; then the file is gone.
@@ -43,7 +43,7 @@ def overwrite_private(path: Path, data: bytes) -> None:
     try:
         with os.fdopen(os.open(path, flags), "wb", buffering=0) as file:
             rest = memoryview(data)
-            while rest:  # a disk that is all full takes a part, and then raises
+            while rest:  # a full disk accepts a part and then raises
                 rest = rest[file.write(rest) or 0 :]
             file.truncate()
             os.fsync(file.fileno())
@@ -53,13 +53,13 @@ def overwrite_private(path: Path, data: bytes) -> None:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder with mode 0700, and those above it that are missing.
+    """Create a folder with mode 0700, and its missing parents.
 
     Raises:
-        OSError: if it cannot be made.
+        OSError: if it cannot be created.
     """
-    # Not `parents=True`: that makes the upper ones as the umask says, and who may write there
-    # may put another folder in the place of this one.
+    # Not `parents=True`: that creates the parents with the umask, and whoever can write there
+    # could replace this folder.
     for missing in reversed([f for f in (folder, *folder.parents) if not f.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_mode & 0o077:
@@ -67,12 +67,12 @@ def make_private_folder(folder: Path) -> None:
 
 
 def make_private_file(path: Path) -> None:
-    """Make a file with mode 0600 if there is none, and give one that is there this mode.
+    """Create a file with mode 0600 if it is missing, or set this mode.
 
     Raises:
-        OSError: if it cannot be made, or is no plain file.
+        OSError: if it cannot be created, or is not a regular file.
     """
-    # Not blocking: a named pipe that nobody reads would hold up whoever opens it.
+    # Non-blocking: opening a named pipe without a reader would block.
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)
     descriptor = os.open(path, flags, 0o600)
     try:
@@ -80,16 +80,17 @@ def make_private_file(path: Path) -> None:
         if not stat.S_ISREG(status.st_mode):
             raise PermissionError(f"{path} is not a plain file; remove it")
         if os.name == "posix" and status.st_mode & 0o077:
-            os.fchmod(descriptor, 0o600)  # made by an older version, or by hand
+            os.fchmod(descriptor, 0o600)  # created by an older version, or by hand
     finally:
         os.close(descriptor)
 
 
 def load_private(path: Path) -> bytes | None:
-    """Return what stands in a private file, or `None` if there is none.
+    """Return the contents of a private file, or `None` if it does not exist.
 
     Raises:
-        PermissionError: if it is a link, not a plain file, or belongs to or is open to others.
+        PermissionError: if it is a link, not a regular file, owned by another user, or accessible
+            to others.
         OSError: if it cannot be read.
     """
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -101,7 +102,7 @@ def load_private(path: Path) -> bytes | None:
         return None
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)  # `os.fdopen` would refuse a folder, and leave it open
+        os.close(descriptor)  # `os.fdopen` would refuse a folder and leave the descriptor open
         raise PermissionError(f"{path} is not a plain file; remove it")
     with os.fdopen(descriptor, "rb") as file:
         if hasattr(os, "getuid") and status.st_uid != os.getuid():

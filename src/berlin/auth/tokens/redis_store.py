@@ -13,14 +13,14 @@ from berlin.types import Secret
 LEASE_MS = 4_000
 OPERATION_TIMEOUT_S = 0.6
 PREFIX = "berlin:token:"
-# A record outlives its token, because the refresh token does; unused ones go after a month.
+# A record outlives its token, because the refresh token does; unused ones expire after a month.
 KEEP_S = 30 * 24 * 3600
 
 _log = logging.getLogger("berlin.auth")
 
-# All times are the server's: replicas' clocks do not count. The fence grows with each holder of
-# the lock, and lives as long as the record that it guards. A lock that never ends or lasts longer
-# than any of ours, or a fence that is no number, is not ours, and is replaced.
+# All times are the server's: replicas' clocks are not used. The fence grows with each holder of
+# the lock, and lives as long as the record it guards. A lock that never expires or lasts longer
+# than any of ours, or a fence that is not a number, is not ours and is replaced.
 _LOCK = """
 local left = redis.call('pttl', KEYS[1])
 if left == -1 or left > 2 * tonumber(ARGV[2]) then redis.call('del', KEYS[1]) end
@@ -55,10 +55,10 @@ class RedisStore:
 
     Args:
         url: `redis://`, `rediss://` or `unix://`, with its password.
-        sealer: encrypts the records; a dump of Redis must tell nobody anything.
+        sealer: encrypts the records; a dump of Redis must reveal nothing.
 
     Raises:
-        ConfigurationError: if the extra is not installed, or the URL is none.
+        ConfigurationError: if the extra is not installed, or the URL is invalid.
     """
 
     def __init__(self, url: Secret, sealer: Sealer) -> None:
@@ -74,7 +74,7 @@ class RedisStore:
         self._errors = (redis.RedisError, OSError)
         self._warned = False
         try:
-            # A slow Redis is worse than a dead one: no retries, short limits.
+            # A slow Redis is worse than an unreachable one: no retries, short timeouts.
             self._redis: Any = redis.Redis.from_url(
                 url.reveal(),
                 socket_timeout=OPERATION_TIMEOUT_S,
@@ -85,7 +85,7 @@ class RedisStore:
             raise ConfigurationError(f"the token store's URL is not Redis's: {error}") from None
 
     def load(self, key: TokenKey) -> Record | None:
-        """Return what is stored; a value that makes no sense counts as none, with one warning."""
+        """Return the stored record; an invalid value counts as missing, with one warning."""
         try:
             data = self._get(_name(key))
             record = self._sealer.open(data) if data is not None else None
@@ -95,7 +95,7 @@ class RedisStore:
         return record if record is not None and record.belongs_to(key) else None
 
     def save(self, key: TokenKey, record: Record, lease: Lease | None) -> None:
-        """Store a record, unless a later holder of the lock has one to store."""
+        """Store a record, unless a later holder of the lock has stored one."""
         names = (_name(key), _name(key, "fence"))
         data = self._sealer.seal(record)
         fence = lease.fence if lease else 0
@@ -103,15 +103,15 @@ class RedisStore:
             _log.warning("tokens.late_write_refused")
 
     def entries(self) -> list[Record]:
-        """Return all that is stored."""
+        """Return all stored records."""
         return [record for _, record in self._records()]
 
     def clear(self) -> int:
-        """Forget all tokens."""
+        """Delete all tokens."""
         return sum(self._call(self._redis.delete, name) for name in self._names())
 
     def forget(self, recipe: str, url: str) -> int:
-        """Forget the tokens of one service."""
+        """Delete the tokens of one service."""
         return sum(
             self._call(self._redis.delete, name)
             for name, record in self._records()
@@ -126,11 +126,11 @@ class RedisStore:
         return Lease(_name(key, "lock"), int(fence), proof) if fence else None
 
     def extend(self, lease: Lease) -> bool:
-        """Hold a lock for another `LEASE_MS`."""
+        """Extend a lock by another `LEASE_MS`."""
         return bool(self._call(self._redis.eval, _EXTEND, 1, lease.name, lease.proof, LEASE_MS))
 
     def unlock(self, lease: Lease) -> None:
-        """Let a lock go, if it is still ours."""
+        """Release a lock, if it is still ours."""
         self._call(self._redis.eval, _UNLOCK, 1, lease.name, lease.proof)
 
     def _names(self) -> list[bytes]:

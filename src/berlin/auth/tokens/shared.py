@@ -1,4 +1,4 @@
-"""A token store as a request sees it: never slower than its limit, and never the reason to hang."""
+"""A token store with time limits, so that it can never make a request hang."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _T = TypeVar("_T")
 
 
 class SharedTokens:
-    """Uses a store with limits. When it fails it is left alone for a while (`REST_S`, spread, so
-    that not everybody comes back at once), and meanwhile each process is on its own.
+    """Uses a store with time limits. When it fails it is not used for a while (`REST_S`, with
+    jitter, so that not all processes return at once), and meanwhile each process is on its own.
 
     Args:
         store: the store.
-        on_failure: `login`: without the store, this process logs in by itself; `error`: without
-            the store there is no new token.
+        on_failure: without the store: `login`, this process logs in by itself; `error`, there is no
+            new token.
     """
 
     def __init__(
@@ -45,16 +45,16 @@ class SharedTokens:
         self._rests_until = 0.0
 
     async def load(self, key: TokenKey) -> Record | None:
-        """Return what is stored, or `None`, also if the store cannot be used now."""
+        """Return the stored record, or `None`, also if the store cannot be used now."""
         return await self._use(lambda: self.store.load(key))
 
     @property
     def is_needed(self) -> bool:
-        """Whether there is no token without the store."""
+        """Whether tokens require the store."""
         return self._on_failure == "error"
 
     async def works(self) -> bool:
-        """Return whether there can be tokens now: the store answers, or it is not needed."""
+        """Return whether tokens are available now: the store responds, or it is not needed."""
         try:
             await self.load(TokenKey("", "", "", ""))
         except BerlinError:
@@ -69,12 +69,12 @@ class SharedTokens:
     async def lock(
         self, key: TokenKey, adopted: Callable[[Record | None], bool]
     ) -> AsyncGenerator[Lease | None]:
-        """Hold the lock of a key in the block; `None` if it is not to be had or not needed.
+        """Hold the lock of a key during the block; `None` if it is unavailable or not needed.
 
         Args:
-            key: whose lock.
-            adopted: is shown what is stored while another holds the lock; when it returns `True`,
-                there is nothing left to wait for.
+            key: the key to lock.
+            adopted: called with the stored record while another process holds the lock; `True` ends
+                the wait.
         """
         lease = await self._wait_for_lease(key, adopted)
         if lease is None:
@@ -98,7 +98,7 @@ class SharedTokens:
                 return lease
             if adopted(await self.load(key)):
                 return None
-            await asyncio.sleep(poll * (0.5 + random.random()))  # noqa: S311  # no secret
+            await asyncio.sleep(poll * (0.5 + random.random()))  # noqa: S311  # not security-relevant
             poll = min(2 * poll, LONGEST_POLL_S)
 
     async def _extend(self, lease: Lease) -> None:
@@ -108,8 +108,8 @@ class SharedTokens:
                 await self._use(lambda: self.store.extend(lease))
 
     async def _unlock(self, lease: Lease) -> None:
-        # Begun even if this task is cancelled or the store rests, because others wait for the
-        # lock; but a store that fails is not waited for twice.
+        # Started even if this task is cancelled or the store is paused, because others wait for the
+        # lock; but a failing store is not waited for twice.
         unlocking = asyncio.get_running_loop().run_in_executor(None, self.store.unlock, lease)
         _abandon(unlocking, None)
         if not self._rests():
@@ -151,7 +151,7 @@ class SharedTokens:
 
 
 def _abandon(running: asyncio.Future[Any], undo: Callable[[Any], None] | None) -> None:
-    """Let an operation that nobody waits for end by itself, and take back what it did."""
+    """Let an abandoned operation finish in the background, and undo its result."""
 
     def end(done: asyncio.Future[Any]) -> None:
         if not done.cancelled() and done.exception() is None and undo and done.result() is not None:

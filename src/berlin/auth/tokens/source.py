@@ -1,4 +1,4 @@
-"""The life of a token: whoever needs it gets it, and at most one login runs at a time.
+"""The life cycle of a token, shared by all who need it; at most one login runs at a time.
 
         none ──get──> logging in ──grant──> good ──ahead of its expiry──> renewing ──grant──> good
          ^                │                  │                               │
@@ -42,9 +42,9 @@ LONGEST_REFUSAL_S = 300.0
 RENEW_AHEAD = 0.2
 LONGEST_RENEW_AHEAD_S = 300.0
 RENEW_AGAIN_S = 5.0
-# So long a request waits for the renewal of a token that is still good.
+# How long a request waits for the renewal of a token that is still valid.
 RENEW_PATIENCE_S = 2.0
-# A shorter value of a login, such as a user's number, would be masked in every other word.
+# Masking a shorter value of a login, such as a user number, would garble unrelated text.
 LONG_CHARS = 12
 
 Login: TypeAlias = Callable[[Secret | None], Awaitable[Grant]]
@@ -55,10 +55,10 @@ class TokenSource:
     """The token of one key.
 
     Args:
-        key: what the token belongs to.
-        shared: where other processes find it; `None` keeps it here.
-        clock: seconds that only go forward.
-        wall: seconds since 1970.
+        key: the key the token belongs to.
+        shared: the store shared with other processes; `None` keeps it in this one.
+        clock: a monotonic clock, in seconds.
+        wall: the wall clock, in seconds since 1970.
         jitter: a number from 0 to 1 that spreads renewals.
     """
 
@@ -88,12 +88,12 @@ class TokenSource:
 
     @property
     def token(self) -> Secret | None:
-        """The token at hand, if there is one."""
+        """The current token, if there is one."""
         return self._grant.token if self._grant else None
 
     @property
     def seen(self) -> tuple[Secret, ...]:
-        """The tokens at hand and those refused of late: what must never show in a message."""
+        """The current and recently rejected tokens, which must never appear in a message."""
         with self._lock:
             held = (self._grant.token if self._grant else None, self._refresh_token)
             values = (value for _, found in self._values for value in found.values())
@@ -101,17 +101,17 @@ class TokenSource:
             return (*self._rejected, *(token for token in held if token is not None), *long)
 
     def values_of(self, token: Secret) -> Mapping[str, str]:
-        """Return what the login took besides this token, of late."""
+        """Return the other values the login took with this token, if it is recent."""
         with self._lock:
             return next((values for of, values in self._values if of == token), {})
 
     def expires_at(self, token: Secret) -> float | None:
-        """Return when the token at hand expires, in seconds since 1970."""
+        """Return when the token at hand expires, in the wall clock, in seconds since 1970."""
         grant = self._grant
         return grant.expires_at if grant is not None and grant.token == token else None
 
     def adopt(self, token: Secret | None) -> None:
-        """Take a token that somebody else got; `None` forgets the one at hand for good."""
+        """Use a token obtained elsewhere; `None` discards the current one for good."""
         with self._lock:
             if token is None:
                 if self._grant is not None:
@@ -122,14 +122,14 @@ class TokenSource:
             self._forget_refusals()
 
     def reject(self, token: Secret) -> None:
-        """Hand in a token that the service refused. A newer one stays."""
+        """Report a token that the service rejected. A newer one stays."""
         with self._lock:
             self._rejected.append(token)
             if self._grant is not None and self._grant.token == token:
                 self._grant = None
 
     async def install(self, grant: Grant) -> None:
-        """Take a grant that a person got by hand, and share it."""
+        """Use a grant from an interactive login, and share it."""
         with self._lock:
             self._take(grant)
             self._forget_refusals()
@@ -141,22 +141,21 @@ class TokenSource:
         """Return the token if `get` would not have to wait.
 
         Raises:
-            AuthenticationError: as `get` does for credentials that were refused of late.
+            AuthenticationError: as `get` does for recently rejected credentials.
         """
         with self._lock:
             return self._held()
 
     async def get(self, login: Login) -> Secret:
-        """Return the token, after a login or a renewal if need be.
+        """Return the token, logging in or renewing it if necessary.
 
-        Whoever comes while a login runs waits for that one, unless the token at hand is still
-        good. A login goes on when the one who began it is cancelled, and ends when nobody waits
-        any more.
+        Callers that arrive during a login wait for it, unless the current token is still valid. A
+        login continues when the caller that started it is cancelled, and ends when no caller waits.
 
         Raises:
-            AuthenticationError: if the credentials are refused. That is remembered for a while
-                that grows, without asking the service again: it could lock the account.
-            BerlinError: whatever else the login ended with.
+            AuthenticationError: if the credentials are refused. That is remembered for increasing
+                periods without asking the service again, which could lock the account.
+            BerlinError: any other error of the login.
         """
         while True:
             with self._lock:
@@ -175,7 +174,7 @@ class TokenSource:
             try:
                 outcome = await asyncio.wait_for(asyncio.wrap_future(running.outcome), patience)
             except TimeoutError:
-                goes_on = True  # ended now, it could lose a refresh token that is spent
+                goes_on = True  # stopped now, it could lose a refresh token already used
                 held = self._still_good()
                 if held is not None:
                     return held
@@ -196,10 +195,10 @@ class TokenSource:
                 case BaseException():
                     raise outcome
                 case None:
-                    continue  # the loop that ran it is gone; the next one tries
+                    continue  # its event loop is gone; try in this one
 
     def _held(self) -> Secret | None:
-        """Return the token at hand, if no login has to be waited for. Called with the lock."""
+        """Return the current token, if there is no login to wait for. Called with the lock held."""
         now = self._clock()
         if self._grant is not None and self._is_good(now):
             renewing = self._login is not None and not self._login.is_lost()
@@ -214,7 +213,7 @@ class TokenSource:
         return self._grant is not None and now < self._good_until
 
     def _still_good(self) -> Secret | None:
-        """Return the token at hand after a renewal failed: it may have some time left."""
+        """Return the current token after a failed renewal: it may have some time left."""
         with self._lock:
             now = self._clock()
             if self._grant is None or not self._is_good(now):
@@ -226,7 +225,7 @@ class TokenSource:
         now = self._clock()
         left = math.inf if grant.expires_at is None else grant.expires_at - self._wall()
         if left <= 0:
-            left = math.inf  # new, and expired already: a clock is wrong; the service will tell
+            left = math.inf  # new and already expired: a clock is wrong; let the service decide
         ahead = min(RENEW_AHEAD * left, LONGEST_RENEW_AHEAD_S)
         self._grant = grant
         if grant.values:
@@ -236,7 +235,7 @@ class TokenSource:
         self._refresh_token = grant.refresh_token
 
     async def _acquire(self, login: Login) -> Grant:
-        """Get a grant: from another process that was faster, or by a login under the lock."""
+        """Obtain a grant: from another process that was faster, or by a login under the lock."""
         if self._shared is None:
             return await login(self._refresh_token)
         before = self._grant.token if self._grant else None
@@ -267,7 +266,7 @@ class TokenSource:
             raise _remembered(error, record.refused_until - self._wall())
         if lease is None:
             # Without the lock another process may use the refresh token at the same time, and
-            # then a service that rotates them ends both sessions.
+            # a service that rotates them then ends both sessions.
             try:
                 return await login(None)
             except MissingCredentialsError:
@@ -278,7 +277,7 @@ class TokenSource:
         if record is not None:
             refresh = Secret(record.refresh_token) if record.refresh_token else None
             if refresh is not None:
-                # Taken out before it is used: if this process dies now, the next one logs in
+                # Removed before it is used: if this process dies now, the next one logs in
                 # in full instead of using it a second time.
                 spent = msgspec.structs.replace(record, refresh_token=None)
                 await shared.save(self._key, spent, lease)
@@ -311,7 +310,7 @@ class TokenSource:
             elif isinstance(outcome, AuthenticationError):
                 wait = outcome.retry_after or _refusal_time(self._refusals)
                 self._refusals += 1
-                self._refresh_token = None  # it was tried first, and is no longer good
+                self._refresh_token = None  # it was tried first and is no longer valid
                 self._refusal, self._refused_until = outcome, self._clock() + wait
         login.outcome.set_result(outcome)
 
@@ -324,7 +323,7 @@ class TokenSource:
         self._login = None
 
 
-# What leaves open whether the service has taken the refresh token.
+# Errors after which the refresh token may or may not have been used.
 _MAYBE_SPENT = (UpstreamTimeoutError, ConnectionLostError, ProtocolError)
 
 
@@ -343,12 +342,12 @@ def _remembered(refusal: AuthenticationError, wait: float) -> AuthenticationErro
 
 
 class _Login:
-    """One running login. It is a task of its own, so it outlives the one who began it."""
+    """One running login. It has its own task, so it outlives the caller that started it."""
 
     def __init__(self) -> None:
         self.waiting = 0
-        # Results only, never an exception: nobody may be left to retrieve it. Set running, so
-        # that a waiter who is cancelled does not cancel it for the others.
+        # Results only, never an exception: there may be nobody left to retrieve it. Set running, so
+        # that a cancelled waiter does not cancel it for the others.
         self.outcome: concurrent.futures.Future[Grant | BaseException | None] = (
             concurrent.futures.Future()
         )
@@ -357,11 +356,11 @@ class _Login:
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, source: TokenSource, login: Login) -> None:
-        """Log in. Not under the source's lock: an eager task may end within this call."""
+        """Log in. Not under the source's lock: an eager task may finish within this call."""
         self._task = self._loop.create_task(self._run(source, login))
 
     def is_lost(self) -> bool:
-        """Whether its loop was closed under it, so that it will never end."""
+        """Whether its event loop was closed, so that it will never finish."""
         return self._loop.is_closed() and not self.outcome.done()
 
     def cancel(self) -> None:
@@ -374,7 +373,7 @@ class _Login:
             outcome = await source._acquire(login)
         except asyncio.CancelledError:
             raise
-        except Exception as error:  # every waiter has to end, whatever happened
+        except Exception as error:  # every waiter must be released, whatever happened
             outcome = error
         finally:
             source._settle(self, outcome)

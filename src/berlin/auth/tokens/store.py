@@ -1,4 +1,4 @@
-"""What a token store is: a place beyond this process, with a lock for each key."""
+"""The interface of a token store: storage outside this process, with a lock for each key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VERSION = 1
 
 
 class TokenKey(msgspec.Struct, frozen=True):
-    """What a token belongs to; another password or another URL is another key."""
+    """Identifies a token; a different password or URL makes a different key."""
 
     recipe: str
     url: str
@@ -24,27 +24,27 @@ class TokenKey(msgspec.Struct, frozen=True):
 
     @property
     def digest(self) -> str:
-        """A name for files and keys that tells nothing."""
+        """A name for files and keys that reveals nothing."""
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:40]
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is stored for one key. Unknown members are ignored, so that old and new releases of
-    Berlin can share a store; one that would misread it raises `version`.
+    Berlin can share a store; an incompatible change increases `version`.
 
     Attributes:
         version: of this format.
         recipe: name of the recipe, for display.
         url: base URL, for display.
         account: the account, for display.
-        token: the token; `None` if there is none at present.
-        issued_at: when it came, in seconds since 1970.
-        expires_at: until when it is good, in seconds since 1970.
-        refresh_token: what gets the next one.
-        values: what else the login took.
-        refused_until: until when the credentials are not tried again.
-        refusals: how often they were refused in turn.
-        refusal: what the service said.
+        token: the token; `None` if there is currently none.
+        issued_at: when it was issued, in seconds since 1970.
+        expires_at: when it expires, in seconds since 1970.
+        refresh_token: the token that renews it.
+        values: the other values the login took.
+        refused_until: the time until which the credentials are not tried again.
+        refusals: the number of consecutive refusals.
+        refusal: the service's message.
     """
 
     version: int = VERSION
@@ -87,17 +87,17 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         return Grant(Secret(self.token), self.issued_at, self.expires_at, refresh, self.values)
 
     def belongs_to(self, key: TokenKey) -> bool:
-        """Whether it is of this key; the fingerprint is in the name under which it is stored."""
+        """Whether it belongs to this key; the fingerprint is in the name of the entry."""
         return (self.recipe, self.url, self.account) == (key.recipe, key.url, key.account)
 
 
 class Lease(msgspec.Struct):
-    """A lock that is held: for as long as this object lives, and at most until its time is over.
+    """A held lock: for as long as this object lives, and at most until it expires.
 
     Attributes:
-        name: whose lock it is.
+        name: the locked key.
         fence: a number that grows with each holder; a store takes no write with a smaller one.
-        proof: what only the holder knows, or holds open.
+        proof: a value only the holder knows, or a file only it has open.
     """
 
     name: str
@@ -108,12 +108,12 @@ class Lease(msgspec.Struct):
 class TokenStore(Protocol):
     """A store. Its methods block for a short while and are called in threads.
 
-    Each raises `OSError` or `ConfigurationError` if the store cannot be used now. What is stored
-    but makes no sense is reported once and counts as nothing.
+    Each raises `OSError` or `ConfigurationError` if the store cannot be used now. An invalid stored
+    value is reported once and counts as missing.
     """
 
     def load(self, key: TokenKey) -> Record | None:
-        """Return what is stored."""
+        """Return the stored record."""
         ...
 
     def save(self, key: TokenKey, record: Record, lease: Lease | None) -> None:
@@ -121,15 +121,15 @@ class TokenStore(Protocol):
         ...
 
     def entries(self) -> list[Record]:
-        """Return all that is stored."""
+        """Return all stored records."""
         ...
 
     def clear(self) -> int:
-        """Forget all tokens; return how many there were."""
+        """Delete all tokens; return how many there were."""
         ...
 
     def forget(self, recipe: str, url: str) -> int:
-        """Forget the tokens of one service; return how many there were."""
+        """Delete the tokens of one service; return how many there were."""
         ...
 
     def try_lock(self, key: TokenKey) -> Lease | None:
@@ -137,19 +137,19 @@ class TokenStore(Protocol):
         ...
 
     def extend(self, lease: Lease) -> bool:
-        """Hold a lock for longer; return whether it is still held."""
+        """Extend a lock; return whether it is still held."""
         ...
 
     def unlock(self, lease: Lease) -> None:
-        """Let a lock go."""
+        """Release a lock."""
         ...
 
 
 class Sealer:
-    """Encrypts what is stored, if there is a key (Fernet: AES-128-CBC and HMAC-SHA256).
+    """Encrypts stored records, if there is a key (Fernet: AES-128-CBC and HMAC-SHA256).
 
     Args:
-        key: any text of 16 characters or more; `None` stores in the clear.
+        key: any text of 16 characters or more; `None` stores plaintext.
 
     Raises:
         ConfigurationError: if the key is too short, or the extra is not installed.
@@ -181,7 +181,7 @@ class Sealer:
         """Return the record in stored bytes.
 
         Raises:
-            ValueError: if they are damaged, of another key, or from a later version.
+            ValueError: if they are damaged, encrypted with another key, or from a later version.
         """
         if self._fernet:
             from cryptography.fernet import InvalidToken

@@ -1,1 +1,1 @@
-"""The tables `[models.NAME]`: what they say, and the providers that they make."""
+"""The tables `[models.NAME]`: their schema, and the providers made from them."""

@@ -1,4 +1,4 @@
-"""Checks the tables `[models.NAME]` against each other: names, cycles, accounts of a pool."""
+"""Validates the tables `[models.NAME]` together: names, cycles, accounts of a pool."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from berlin.types import nearest
 
 
 class Route(msgspec.Struct, frozen=True):
-    """What an entry of a model means.
+    """What an entry of a model refers to.
 
     Attributes:
         provider: the name of the provider, or `""` if it is another model of the configuration.
@@ -27,10 +27,10 @@ class Route(msgspec.Struct, frozen=True):
 
 
 def find_route(entry: EntryConfig, config: Config) -> Route:
-    """Return what an entry means: another model, an alias, or `provider[:model]`.
+    """Return what an entry refers to: another model, an alias, or `provider[:model]`.
 
     Raises:
-        ConfigurationError: if it means nothing.
+        ConfigurationError: if it refers to nothing.
     """
     name = entry.model
     if name in config.models:
@@ -58,11 +58,11 @@ def check_models(
 
     Args:
         config: the configuration.
-        tell: makes an error of a place in the file, as a path of keys, and what is wrong there.
+        tell: makes an error from a place in the file (a path of keys) and what is wrong there.
 
     Raises:
-        ConfigurationError: if a name is unknown or taken, models form a cycle, or the accounts of
-            a pool are not of one service.
+        ConfigurationError: if a name is unknown or taken, models form a cycle, or the accounts of a
+            pool belong to different services.
     """
     for name, model in config.models.items():
         place = ("models", name, model.kind)
@@ -98,7 +98,7 @@ def _check_pool(
 
 
 def _find_cycle(name: str, config: Config, path: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the models of a cycle that begins with `name`, or nothing."""
+    """Return the models of a cycle that starts at `name`; empty if there is none."""
     if name in path:
         return (*path[path.index(name) :], name)
     for entry in config.models[name].entries:

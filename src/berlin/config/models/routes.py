@@ -1,4 +1,4 @@
-"""From the tables `[models.NAME]` to providers made of providers."""
+"""Builds composed providers from the tables `[models.NAME]`."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ from berlin.routing.shared.server import SharedRedis
 
 
 class Routes:
-    """The models of a configuration, each made once; what belongs to a provider is shared.
+    """The models of a configuration, each built once; per-provider state is shared.
 
     Args:
         config: the configuration.
         open_provider: returns a provider by its name, without retries of its own.
-        shared: the Redis that processes share; unless given, each is on its own.
+        shared: the Redis shared by all processes; by default each is on its own.
         clock: seconds on a monotonic clock.
     """
 
@@ -64,7 +64,7 @@ class Routes:
 
     @property
     def states(self) -> Mapping[str, State]:
-        """The state of the circuit of each provider that the models opened so far may ask."""
+        """The circuit state of each provider that the models opened so far may use."""
         return {name: circuit.state for name, circuit in self._circuits.items()}
 
     def open(self, name: str) -> ChatProvider:
@@ -74,7 +74,7 @@ class Routes:
         return self._models[name]
 
     def limited(self, name: str, provider: Provider) -> Provider:
-        """Return a provider below the limits of its table; itself, if it has none."""
+        """Return a provider wrapped in the limits of its table; unchanged if it has none."""
         limits = self._limits_of(f"provider:{name}", find_provider(name, self._config).limit)
         return provider if limits is None else Limit(provider, limits)
 
@@ -133,10 +133,10 @@ class Routes:
         return Hold(provider) if model.break_after_text == "hold" else provider
 
     def _entry(self, route: Route, entry: EntryConfig, model: ModelConfig) -> ChatProvider:
-        """Return one model of one provider, with the state that belongs to the provider."""
+        """Return one model of one provider, with the provider's shared state."""
         name = route.provider
         table = find_provider(name, self._config)
-        # What a recipe does not tell is unknown, and not absent.
+        # What a recipe does not say is unknown, not absent.
         described = offer_of(name, self._config).capabilities or None
         capabilities = described if entry.capabilities is None else entry.capabilities
         asked = Model(

@@ -14,10 +14,10 @@ from berlin.types import Secret
 def open_shared(
     config: SharedConfig, environ: Mapping[str, str] = os.environ
 ) -> SharedRedis | None:
-    """Return the way to the Redis that is shared, or `None` if there is none.
+    """Return the connection to the shared Redis, or `None` if none is configured.
 
     Raises:
-        ConfigurationError: if it cannot be what the configuration says.
+        ConfigurationError: if the configured Redis cannot be used.
     """
     url = resolve_value(config.redis, "shared.redis", environ)
     return None if url is None else SharedRedis(Secret(url))

@@ -1,4 +1,4 @@
-"""The tables `[models.NAME]`: models that are made of the models of several providers."""
+"""The tables `[models.NAME]`: models composed of the models of several providers."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def _check(**values: float | None) -> None:
 
 
 class RetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How often each provider is asked.
+    """How often a request to each provider is tried.
 
     Attributes:
-        attempts: how often at most; 1 for no second attempt.
-        longest_wait_s: the longest `Retry-After` that is waited for.
+        attempts: maximum number of attempts; 1 disables retries.
+        longest_wait_s: the longest `Retry-After` that is honoured.
     """
 
     attempts: int = _FEW
@@ -32,14 +32,14 @@ class RetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LimitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How much is sent.
+    """How much may be sent.
 
     Attributes:
-        concurrent: requests at once.
+        concurrent: concurrent requests.
         requests_per_minute: requests in any 60 seconds.
         tokens_per_minute: tokens in any 60 seconds.
-        wait_s: seconds that a request waits at most.
-        waiting: requests that wait at most; one more is refused.
+        wait_s: the longest time a request waits, in seconds.
+        waiting: the most requests that wait; further ones are refused.
     """
 
     concurrent: int | None = None
@@ -62,10 +62,10 @@ class LimitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BreakerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """When a provider is left alone.
+    """When a provider is skipped after failures.
 
     Attributes:
-        failures: how many failures in a row it takes.
+        failures: consecutive failures that open the circuit.
         cool_down_s: seconds until it is probed.
     """
 
@@ -77,12 +77,11 @@ class BreakerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """When a second request is sent.
+    """When to send a second, hedged request.
 
     Attributes:
-        after_s: seconds without a first event; unless given, they are learned (95 % of answers
-            begin earlier).
-        budget_percent: how many of a hundred requests may be sent twice.
+        after_s: seconds to wait for the first event; by default learned (the 95th percentile).
+        budget_percent: the percentage of requests that may be sent twice.
     """
 
     after_s: float | None = None
@@ -93,12 +92,12 @@ class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CacheConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which answers are kept.
+    """Which answers are cached.
 
     Attributes:
-        keep_s: seconds that an answer is good for.
-        max_entries: how many are kept in this process.
-        tools_too: whether requests with tools are answered from memory as well.
+        keep_s: seconds that an answer stays valid.
+        max_entries: the most entries kept in this process.
+        tools_too: whether requests with tools are answered from the cache too.
     """
 
     keep_s: float = 3600.0
@@ -110,13 +109,13 @@ class CacheConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One of the models that a model is made of, with what is known of it.
+    """One of the models that a model is composed of, and what is known about it.
 
     Attributes:
         model: `provider`, `provider:model`, or the name of another table `[models.…]`.
         weight: its share, for `balance`.
-        context_tokens: how many tokens a conversation may have.
-        prefill: whether it goes on with an answer that was begun.
+        context_tokens: the size of its context window in tokens.
+        prefill: whether it continues an answer that was started (prefill).
         capabilities: what it can do besides text, instead of what its recipe says.
     """
 
@@ -134,24 +133,25 @@ Entries: TypeAlias = tuple[str | EntryConfig, ...]
 
 
 class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A table `[models.NAME]`. Exactly one of the first four says what it is made of.
+    """A table `[models.NAME]`. Exactly one of the first four keys says what it is composed of.
 
     Attributes:
         use: one model.
-        fallback: models that are asked in this order, until one answers.
-        balance: models over which requests are spread.
-        pool: providers that are accounts of one service; a request and a conversation have one.
-        by: what `balance` looks at.
-        retry: how often each is asked.
-        limit: how much is sent to all of them together.
-        hedge: a second request when the first is late.
-        cache: answers from memory.
-        first_event_s: seconds until the first event; then the next one is asked.
-        idle_s: seconds between two events; a longer silence counts as a break.
+        fallback: models tried in this order until one answers.
+        balance: models among which requests are distributed.
+        pool: providers that are accounts of one service; each conversation stays with one of them.
+        by: the strategy of `balance`.
+        retry: how often each is tried.
+        limit: how much may be sent to all of them together.
+        hedge: a second request when the first is slow.
+        cache: cached answers.
+        first_event_s: seconds to wait for the first event before the next model is tried.
+        idle_s: seconds between two events; a longer silence counts as a broken stream.
         break_after_text: what to do when an answer breaks off after text was shown: `error`;
-            `continue`, the next one goes on where it broke off; `hold`, nothing is shown until the
-            answer is whole.
-        content_filter: what to do when a content filter refuses: `error`, or ask the next one.
+            `continue`, the next model continues where it broke off; `hold`, nothing is shown until
+            the answer is complete.
+        content_filter: what to do when a content filter refuses: return the error, or try the next
+            model.
     """
 
     use: str | EntryConfig | None = None
@@ -185,7 +185,7 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def entries(self) -> tuple[EntryConfig, ...]:
-        """The models that it is made of."""
+        """The models that it is composed of."""
         given = getattr(self, self.kind)
         several = given if isinstance(given, tuple) else (given,)
         return tuple(EntryConfig(one) if isinstance(one, str) else one for one in several)

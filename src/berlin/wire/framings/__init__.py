@@ -1,6 +1,6 @@
-"""Framings: however a service cuts its answer into pieces, out come JSON documents.
+"""Framings: turn a streamed answer, however it is framed, into JSON documents.
 
-A framing is one object: a new one is a file, a line in `FRAMINGS` and its name in `FramingName`.
+A new framing is a file, a line in `FRAMINGS` and its name in `FramingName`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FramingName: TypeAlias = Literal[
     "ndjson", "sse", "sse-events", "sse-text", "json", "json-array", "text", "aws-events"
 ]
 
-# In the order in which they are recognised: what is more special comes first.
+# In the order in which they are recognised: more specific ones come first.
 _ALL: tuple[Framing, ...] = (
     AwsEvents(),
     Events(),
@@ -41,8 +41,8 @@ class Looks(msgspec.Struct, frozen=True):
     """What a recorded answer looks like.
 
     Attributes:
-        framing: the framing that reads it; `None` if there is none.
-        read: the answer as that framing reads it.
+        framing: the framing that can read it; `None` if there is none.
+        read: the answer as read by that framing.
         is_page: whether it is a page for a browser.
     """
 

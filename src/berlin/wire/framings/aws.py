@@ -1,7 +1,7 @@
-"""Amazon's binary event stream, as Bedrock answers with.
+"""Amazon's binary event stream, as used by Bedrock.
 
 Source: Amazon's specification `application/vnd.amazon.eventstream`. A message is its length, the
-length of its headers and a checksum of both, then headers, payload, and a checksum of it all.
+length of its headers and a checksum of both, then headers, payload, and a checksum of everything.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class AwsFramer:
         self._held = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Return the messages that are whole now; see `Framer`."""
+        """Return the messages completed so far; see `Framer`."""
         self._held += data
         documents = []
         at = 0
@@ -53,7 +53,7 @@ class AwsFramer:
         return documents
 
     def finish(self) -> list[bytes]:
-        """Notice a message that was cut; see `Framer`."""
+        """Return broken JSON if a message was cut, so that decoding fails; see `Framer`."""
         return [b"{"] if self._held else []
 
 

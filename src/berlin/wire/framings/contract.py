@@ -1,4 +1,4 @@
-"""What a framing is: one way to cut an answer into JSON documents, and to write them."""
+"""The interface of a framing: one way to split an answer into JSON documents, and to write them."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from typing import Any, Protocol
 import msgspec
 
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
-"""The longest document that is collected."""
+"""The longest document that is buffered."""
 
 BOM = b"\xef\xbb\xbf"
 
 NOT_UTF8 = b"not UTF-8"
-"""A document in place of bytes that are not UTF-8. It is not JSON, so a decoder delivers what came
-before it and fails."""
+"""Replaces bytes that are not UTF-8; as it is not JSON, decoding fails after what came before."""
 
 
 class Framer(Protocol):
-    """Turns the bytes of an answer into JSON documents, wherever the reads were cut.
+    """Turns the bytes of an answer into JSON documents, at any chunk boundaries.
 
     Attributes:
-        done: whether the answer has said that it is complete; what follows is not read.
+        done: whether the end marker was seen; what follows is not read.
     """
 
     done: bool
@@ -29,7 +28,7 @@ class Framer(Protocol):
         """Take the next bytes and return the documents that they complete.
 
         Raises:
-            ProtocolError: if a document exceeds the limit, or the framing is broken.
+            ProtocolError: if a document exceeds the limit, or the framing is malformed.
         """
         ...
 
@@ -46,12 +45,12 @@ class Writer(Protocol):
         ...
 
     def end(self) -> bytes:
-        """Return what ends the answer."""
+        """Return the bytes that end the answer."""
         ...
 
 
 class Recognised(msgspec.Struct, frozen=True):
-    """An answer as one framing reads it.
+    """An answer as read by one framing.
 
     Attributes:
         documents: the documents, decoded.
@@ -69,11 +68,11 @@ class Framing(Protocol):
 
     Attributes:
         name: its name in a recipe.
-        content_type: of an answer.
+        content_type: the content type the content type of an answer.
         in_words: what it looks like, for display.
-        keep_alive: bytes that mean nothing; `b""` where there are none.
-        is_plain: whether a piece of text looks the same wherever it comes: the bytes around it can
-            be made once.
+        keep_alive: bytes that have no meaning; `b""` if there are none.
+        is_plain: whether text is written the same way at any position, so that the bytes around it
+            can be prepared once.
         is_single: whether the whole body is one document.
         has_text_only: whether it carries text and nothing else.
         has_events: whether it is made of server-sent events, which can mark the end.
@@ -101,7 +100,7 @@ class Framing(Protocol):
         ...
 
     def recognise(self, body: bytes) -> Recognised | None:
-        """Return how this framing reads a recorded answer, or `None` if it is another one's.
+        """Return a recorded answer as read by this framing, or `None` if it does not fit.
 
         Args:
             body: the answer, without a byte order mark and leading white space; not empty. It may

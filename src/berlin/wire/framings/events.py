@@ -27,7 +27,7 @@ class SseDocuments:
 
     Args:
         done_marker: the data that ends an answer.
-        wrap: makes a document of an event's name and data; unless given, the data is one.
+        wrap: makes a document from an event's name and data; by default the data is the document.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class SseDocuments:
         self._at_start = True
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Return the data of the events that are whole now; see `Framer`."""
+        """Return the data of the events completed so far; see `Framer`."""
         if self._whole is not None:
             return self._whole.feed(data)
         if self.done:
@@ -67,7 +67,7 @@ class SseDocuments:
         return self._at_once(block) if self._wrap is None else self._slowly(block)
 
     def finish(self) -> list[bytes]:
-        """Return the data of an event that no blank line ends; see `Framer`."""
+        """Return the data of an event not ended by a blank line; see `Framer`."""
         if self._whole is not None:
             return self._whole.finish()
         if self.done:
@@ -81,12 +81,12 @@ class SseDocuments:
         self._parts = []
         head = data.removeprefix(BOM).lstrip(b" \t\r\n")
         if not head or (len(data) < len(BOM) and BOM.startswith(data)):
-            # Blank lines may come by the million.
+            # There may be millions of blank lines.
             mark = BOM if data.startswith(BOM) else b""
             self._parts = [mark + data[len(mark) :][-4:]]
             return b""
         self._at_start = False
-        # A mark is dropped here, once: the framer of events is past its own start from now on.
+        # The byte order mark is dropped here, once: the event framer no longer sees the start.
         self._events.feed(b"\n")
         if head.startswith((b"{", b"<", b"[")):
             # Not a stream: an error, or a whole answer, in one document.
@@ -107,7 +107,7 @@ class SseDocuments:
         )
 
     def _cut(self, data: bytes) -> bytes:
-        """Return the bytes up to the last event that is whole, and keep the rest."""
+        """Return the bytes up to the end of the last complete event, and keep the rest."""
         cut = data.rfind(b"\n\n") + 2
         if cut == 1:
             joined = self._parts and self._parts[-1].endswith(b"\n") and data.startswith(b"\n")
@@ -123,7 +123,7 @@ class SseDocuments:
         return block
 
     def _at_once(self, block: bytes) -> list[bytes]:
-        """Return the documents of a block; at once, if every event is one line with an object."""
+        """Return the documents of a block, in one step if every event is one line of JSON."""
         if self._end and block.endswith(self._end):
             head = block.removesuffix(self._end)
             if not head or head.endswith(b"\n\n"):
@@ -131,7 +131,7 @@ class SseDocuments:
                 block = head
         documents = _PLAIN_EVENT.findall(block)
         if sum(map(len, documents)) + _AROUND_BYTES * len(documents) != len(block):
-            return self._slowly(block)  # there is more in it than that
+            return self._slowly(block)  # other kinds of events are in it
         return documents
 
     def _slowly(self, data: bytes) -> list[bytes]:
@@ -157,7 +157,7 @@ def _with_name(event: str, data: bytes) -> bytes:
 
 
 def event_of_words(document: bytes) -> dict[str, str]:
-    """Return what `_with_name` made of data that is no JSON, with the data as text."""
+    """Return what `_with_name` makes of data that is not JSON, with the data as text."""
     found = _NAMED.fullmatch(document)
     if found is None:
         return {}
@@ -180,7 +180,7 @@ class EventWriter:
 
     Args:
         done_marker: the data of the event that ends an answer; `b""` writes none.
-        write: makes an event of a document.
+        write: makes an event from a document.
     """
 
     def __init__(self, done_marker: bytes, write: Callable[[dict[str, Any]], bytes]) -> None:
@@ -213,7 +213,7 @@ class Events:
         return EventWriter(done_marker, _write_data)
 
     def recognise(self, body: bytes) -> Recognised | None:
-        """Recognise events whose data are objects that say of what kind they are."""
+        """Recognise events whose data are self-describing objects."""
         found = _Recorded.of(body)
         if found is None or not all(isinstance(item, dict) for item in found.data):
             return None
@@ -236,7 +236,7 @@ class NamedEvents(Events):
         return EventWriter(done_marker, _write_named)
 
     def recognise(self, body: bytes) -> Recognised | None:
-        """Recognise events whose names tell them apart, or that mix JSON with words."""
+        """Recognise events that differ by name, or that mix JSON with words."""
         found = _Recorded.of(body)
         if found is None or (
             found.has_words and not any(isinstance(item, dict) for item in found.data)
@@ -267,10 +267,10 @@ class TextEvents(Events):
 
 
 class _Recorded(msgspec.Struct, frozen=True):
-    """A recorded answer that is made of events.
+    """A recorded answer that consists of events.
 
     Attributes:
-        frames: the events that say something, without the one that marks the end.
+        frames: the events with content, without the one that marks the end.
         data: their data as JSON values; text where it is not JSON.
         has_words: whether some of it is not JSON.
         done: the data of the event that marks the end; `""` if there is none.
@@ -283,10 +283,10 @@ class _Recorded(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, body: bytes) -> _Recorded | None:
-        """Return the events of a body, or `None` if it is not made of events."""
+        """Return the events of a body, or `None` if it does not consist of events."""
         if _FIELD.match(body) is None:
             return None
-        # Twice, for a body that was cut off behind its last event.
+        # Twice, for a body that was cut off after its last event.
         frames = SseFramer().feed(body.replace(b"\r\n", b"\n") + b"\n\n")
         done = _mark(frames)
         said = [f for f in (frames[:-1] if done else frames) if f.data.strip()]
@@ -299,7 +299,7 @@ class _Recorded(msgspec.Struct, frozen=True):
 
     @property
     def needs_names(self) -> bool:
-        """Whether the events' names say what the objects do not say themselves."""
+        """Whether the events' names carry information that the objects lack."""
         names = [frame.event for frame in self.frames]
         if len(set(names)) < 2:
             return False
@@ -322,7 +322,7 @@ _MARK = re.compile(rb"\[?[A-Z_]{3,20}\]?|\[[A-Za-z_ -]{2,20}\]|<[|/a-zA-Z_]{2,20
 
 
 def _mark(frames: list[SseFrame]) -> str:
-    """Return the data of the last event, if it is a mark of the end and not text."""
+    """Return the data of the last event, if it is an end marker and not text."""
     if not frames:
         return ""
     last = frames[-1].data.strip()

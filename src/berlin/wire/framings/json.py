@@ -35,7 +35,7 @@ class JsonFramer:
 
 
 class JsonArrayFramer:
-    """A JSON array whose items are handed out as they become whole."""
+    """A JSON array whose items are returned as they are completed."""
 
     def __init__(self) -> None:
         self.done = False
@@ -60,7 +60,7 @@ class JsonArrayFramer:
             at = found.end()
             match found[0]:
                 case b"\\":
-                    # What stands behind it is no structure; it may be in the next read.
+                    # The character after a backslash is not structure; it may be in the next read.
                     self._escaped = at == len(data)
                     at += 1
                 case b'"':
@@ -86,7 +86,7 @@ class JsonArrayFramer:
         rest = b"".join(self._parts)
         if self.done:
             return []
-        # An array that is never closed was cut off, even behind a whole item.
+        # An array that is never closed was cut off, even after a complete item.
         return [
             *([rest] if rest.strip() or not self._depth else []),
             *([b"{"] if self._is_array else []),
@@ -100,7 +100,7 @@ class JsonArrayFramer:
             return b""
         self._depth = 1
         self._is_array = head.startswith(b"[")
-        # What is no array goes on as it is: the decoder tells what is wrong with it.
+        # What is not an array is passed on unchanged: the decoder reports what is wrong with it.
         return head.removeprefix(b"[")
 
     def _hold(self, data: bytes) -> None:
@@ -165,7 +165,7 @@ class Json:
         return JsonWriter()
 
     def recognise(self, body: bytes) -> Recognised | None:
-        """Recognise an object, also one that was cut off; see `Framing`."""
+        """Recognise an object, even one that was cut off; see `Framing`."""
         if not body.startswith(b"{"):
             return None
         whole = decoded_or_none(body)
@@ -196,7 +196,7 @@ class JsonArray:
         return JsonArrayWriter()
 
     def recognise(self, body: bytes) -> Recognised | None:
-        """Recognise a list, also one that was cut off; see `Framing`."""
+        """Recognise a list, even one that was cut off; see `Framing`."""
         if not body.startswith(b"["):
             return None
         whole = decoded_or_none(body)

@@ -1,4 +1,4 @@
-"""Newline-delimited JSON: one object a line."""
+"""Newline-delimited JSON: one object per line."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from berlin.wire.json import decoded_or_none, encode_line
 
 
 class LineFramer:
-    """Collects bytes and hands out whole lines, one document each; see `Framer`.
+    """Buffers bytes and returns complete lines, one document each; see `Framer`.
 
-    Only LF ends a line: JSON text may hold every other character that some libraries take for
-    a line end. A UTF-8 byte order mark before the first line is dropped.
+    Only LF ends a line: JSON text may contain any other character that some libraries treat as a
+    line end. A UTF-8 byte order mark before the first line is dropped.
 
     Args:
-        max_line_bytes: length of the longest line that is collected.
+        max_line_bytes: length of the longest line that is buffered.
     """
 
     done = False
@@ -43,11 +43,11 @@ class LineFramer:
         if rest:
             self._hold(rest)
         if lines and not lines[0].strip() and not b"".join(lines).strip():
-            return []  # keep-alives, which may come by the million
+            return []  # keep-alives, of which there may be millions
         return lines
 
     def finish(self) -> list[bytes]:
-        """Return a last line that no LF ends; see `Framer`."""
+        """Return a last line without LF; see `Framer`."""
         rest = b"".join(self._parts)
         self._parts, self._size = [], 0
         return [rest]
@@ -62,13 +62,13 @@ class LineFramer:
         head = b"".join((*self._parts, data))
         self._parts, self._size = [], 0
         if len(head) < len(BOM) and BOM.startswith(head):
-            return head  # too short to tell; held and looked at again
+            return head  # too short to tell; kept and examined again
         self._at_start = False
         return head.removeprefix(BOM)
 
 
 class NdjsonWriter:
-    """Writes one object a line; see `Writer`."""
+    """Writes one object per line; see `Writer`."""
 
     def write(self, document: dict[str, Any]) -> bytes:
         """Return a line."""
@@ -80,7 +80,7 @@ class NdjsonWriter:
 
 
 class Ndjson:
-    """One JSON object a line; see `Framing`."""
+    """One JSON object per line; see `Framing`."""
 
     name = "ndjson"
     content_type = "application/x-ndjson"
@@ -100,7 +100,7 @@ class Ndjson:
         return NdjsonWriter()
 
     def recognise(self, body: bytes) -> Recognised | None:
-        """Recognise lines that begin with a whole object; see `Framing`."""
+        """Recognise lines that begin with a complete object; see `Framing`."""
         lines = [line for line in body.split(b"\n") if line.strip()]
         objects = [decoded_or_none(line) for line in lines]
         if not isinstance(objects[0], dict):

@@ -45,7 +45,7 @@ class SseFramer:
         if self._at_start:
             data = self._drop_bom(data)
         if self._after_cr and data:
-            # A CRLF that was cut in two is one line end.
+            # A CRLF split between two reads is one line end.
             data = data.removeprefix(b"\n")
             self._after_cr = False
         if not data:
@@ -65,7 +65,7 @@ class SseFramer:
         return frames
 
     def finish(self) -> list[SseFrame]:
-        """Return nothing: an event that no blank line ends is dropped, as the standard says."""
+        """Return nothing: an event not ended by a blank line is dropped, as the standard says."""
         self._parts, self._data = [], []
         return []
 

@@ -19,11 +19,11 @@ class TextFramer:
         self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Return the characters that are whole now, as a document; see `Framer`."""
+        """Return the characters completed so far, as a document; see `Framer`."""
         return self._document(data, final=False)
 
     def finish(self) -> list[bytes]:
-        """Notice a character that was cut; see `Framer`."""
+        """Return `NOT_UTF8` if a character was cut; see `Framer`."""
         return self._document(b"", final=True)
 
     def _document(self, data: bytes, *, final: bool) -> list[bytes]:
@@ -68,7 +68,7 @@ class Text:
         return TextWriter()
 
     def recognise(self, body: bytes) -> Recognised | None:
-        """Recognise all that does not begin as JSON; see `Framing`."""
+        """Recognise everything that does not begin as JSON; see `Framing`."""
         if body.startswith((b"{", b"[")):
             return None
         return Recognised([{"data": body.decode("utf-8", "replace")}])

@@ -1,4 +1,4 @@
-"""What is said on a WebSocket, by protocol: frames become JSON documents, and messages frames.
+"""WebSocket protocols: turn frames into JSON documents, and messages into frames.
 
 Nothing here reads or writes a socket. A new protocol is a file, a line in `PROTOCOLS` and its name
 in `ProtocolName`.
@@ -24,7 +24,7 @@ PROTOCOLS: dict[ProtocolName, Callable[[Mapping[str, Any]], Codec]] = {
     "signalr": lambda auth: SignalR(),
     "graphql": GraphQL,
 }
-"""Makes the codec of one socket; what a client tells when it connects is the argument."""
+"""Makes the codec of one socket; the argument is the client's connect payload."""
 
 IN_WORDS: dict[ProtocolName, str] = {
     "json": "each message is JSON",

@@ -1,4 +1,4 @@
-"""What a protocol on a WebSocket is."""
+"""The interface of a WebSocket protocol."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from berlin.wire.snippet import snippet
 
 
 class Decoded(msgspec.Struct):
-    """What a frame came to.
+    """A decoded frame.
 
     Attributes:
         documents: JSON documents for the recipe.
         replies: frames to send back, which the protocol asks for.
-        failure: why the conversation is over, if it is.
+        failure: why the conversation ended, if it did.
     """
 
     documents: list[Any] = []
@@ -30,20 +30,20 @@ class Codec(Protocol):
     """One side of one socket.
 
     Attributes:
-        is_ready: whether messages may be sent: the protocol's own greeting is over.
+        is_ready: whether messages may be sent: the protocol's handshake is done.
     """
 
     is_ready: bool
 
     def hello(self) -> list[str]:
-        """Return the frames that a client begins with."""
+        """Return the frames that a client sends first."""
         ...
 
     def decode(self, frame: str) -> Decoded:
         """Take a frame.
 
         Raises:
-            ProtocolError: if it is not of this protocol.
+            ProtocolError: if the frame does not belong to this protocol.
         """
         ...
 
@@ -52,7 +52,7 @@ class Codec(Protocol):
         ...
 
     def goodbye(self) -> list[str]:
-        """Return the frames that a client ends with."""
+        """Return the frames that a client sends last."""
         ...
 
 

@@ -27,7 +27,7 @@ class GraphQL:
         self._auth = auth
 
     def hello(self) -> list[str]:
-        """Return the message that begins."""
+        """Return the opening message."""
         begin: dict[str, Any] = {"type": "connection_init"}
         return [encode_json({**begin, "payload": self._auth} if self._auth else begin)]
 

@@ -14,11 +14,11 @@ class JsonMessages:
     is_ready = True
 
     def hello(self) -> list[str]:
-        """Return nothing: it begins with the recipe's messages."""
+        """Return nothing: the recipe's messages come first."""
         return []
 
     def decode(self, frame: str) -> Decoded:
-        """Take a frame; a blank one is a sign of life."""
+        """Take a frame; a blank one is a keep-alive."""
         if not frame.strip():
             return Decoded()
         document = decode_json(frame)
@@ -34,7 +34,7 @@ class JsonMessages:
 
 
 class TextMessages(JsonMessages):
-    """Each frame is text that stands for `{"data": text}`."""
+    """Each frame is text, read as `{"data": text}`."""
 
     def decode(self, frame: str) -> Decoded:
         """Take a frame."""

@@ -54,9 +54,9 @@ class SignalR:
         return result
 
     def encode(self, message: Mapping[str, Any]) -> str:
-        """Return an invocation, unless the message says that it is of another type."""
+        """Return an invocation, unless the message has another type."""
         return encode_json({"type": 1, **message}) + END
 
     def goodbye(self) -> list[str]:
-        """Return the message that closes."""
+        """Return the close message."""
         return [encode_json({"type": _CLOSE}) + END] if self.is_ready else []

@@ -1,4 +1,4 @@
-"""Socket.IO 5 on Engine.IO 4, as Chainlit and many others speak it.
+"""Socket.IO 5 on Engine.IO 4, as used by Chainlit and many others.
 
 Source: the Socket.IO and Engine.IO protocol specifications. Frames begin with a digit of Engine.IO
 (0 open, 1 close, 2 ping, 3 pong, 4 message), messages with one of Socket.IO (0 connect, 1
@@ -23,7 +23,7 @@ class SocketIO:
     """The protocol; see `Codec`. A message is `{"event": name, "data": value}` or has `args`.
 
     Args:
-        auth: what is told when connecting.
+        auth: the payload of the connect message.
     """
 
     def __init__(self, auth: Mapping[str, Any]) -> None:

@@ -28,12 +28,12 @@ PATIENCE_S = 300.0
 async def log_in_by_browser(
     described: OAuth2Map, endpoints: Endpoints, values: dict[str, str], send: Send, person: Person
 ) -> Grant:
-    """Let a person log in in a browser, and return the grant.
+    """Let a person log in with a browser, and return the grant.
 
     Raises:
-        AuthenticationError: if the person refuses, does nothing in time, or what comes back is not
-            the answer to this login.
-        BerlinError: whatever else went wrong.
+        AuthenticationError: if the person refuses, does not act in time, or the redirect does not
+            belong to this login.
+        BerlinError: for all other failures.
     """
     state, nonce = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
     verifier = secrets.token_urlsafe(64)
@@ -98,7 +98,7 @@ def _code_of(query: str, state: str, endpoints: Endpoints) -> str:
             "this address is not the answer to this login (its state is another one); "
             "paste the whole address of the page to which the browser went last"
         )
-    # RFC 9207: an answer of another server than the one that was asked is not used.
+    # RFC 9207: a response from a different server is not used.
     issuer = given.get("iss")
     if endpoints.issuer and issuer is None and endpoints.names_itself:
         raise ProtocolError(f"the answer does not say that it comes from {endpoints.issuer}")
@@ -117,8 +117,8 @@ def _code_of(query: str, state: str, endpoints: Endpoints) -> str:
 def _check_identity(
     response: HttpResponse, nonce: str, endpoints: Endpoints, client_id: str
 ) -> None:
-    """Check whom the token is for. It came from the token endpoint itself over TLS, which makes
-    a check of its signature unnecessary (OpenID Connect Core 1.0, 3.1.3.7).
+    """Check the audience of the token. It came directly from the token endpoint over TLS, so its
+    signature need not be checked (OpenID Connect Core 1.0, 3.1.3.7).
     """
     document = decoded_or_none(response.body)
     token = document.get("id_token") if isinstance(document, dict) else None

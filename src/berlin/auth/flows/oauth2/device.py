@@ -1,4 +1,4 @@
-"""The device code: a person types it in a browser, anywhere (RFC 8628)."""
+"""The device code flow: a person enters a code in a browser on any device (RFC 8628)."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from berlin.wire.snippet import snippet
 # RFC 8628, 3.2 and 3.5.
 DEFAULT_INTERVAL_S = 5.0
 SLOW_DOWN_S = 5.0
-LEAST_INTERVAL_S = 1.0  # 0 would ask without a pause, and without an end
+LEAST_INTERVAL_S = 1.0  # 0 would poll without a pause, forever
 
 
 async def ask_for_code(
     described: OAuth2Map, endpoints: Endpoints, values: dict[str, str], send: Send
 ) -> DeviceCode:
-    """Ask for a device code (RFC 8628, 3.1).
+    """Request a device code (RFC 8628, 3.1).
 
     Raises:
-        BerlinError: if the service gives none.
+        BerlinError: if the service returns none.
     """
     form = {"scope": described.scope} if described.scope else {}
     request = token_request(described, endpoints.device, values, form, endpoints.token)
@@ -59,7 +59,7 @@ async def wait_for_person(
     """Poll until the person has entered the code (RFC 8628, 3.4 and 3.5).
 
     Raises:
-        AuthenticationError: if the person refuses, or does nothing in time.
+        AuthenticationError: if the person refuses or does not act in time.
     """
     form = {"grant_type": DEVICE_GRANT, "device_code": code.device_code.reveal()}
     interval, waited = code.interval, 0.0
@@ -88,6 +88,6 @@ class _DeviceAnswer(msgspec.Struct):
     user_code: str
     expires_in: float
     verification_uri: str = ""
-    verification_url: str = ""  # what one large vendor calls it
+    verification_url: str = ""  # one large vendor's name for it
     verification_uri_complete: str = ""
     interval: float = DEFAULT_INTERVAL_S

@@ -20,14 +20,14 @@ MAX_METADATA_BYTES = 1024 * 1024
 
 
 class Endpoints(msgspec.Struct, frozen=True):
-    """Where an authorization server is asked.
+    """The endpoints of an authorization server.
 
     Attributes:
         token: the token endpoint.
         device: the device authorization endpoint; `""` if there is none.
         authorize: the page where a person logs in; `""` if there is none.
-        issuer: the server's own name; `""` if nobody said it.
-        names_itself: whether it puts its name into what comes back by the browser (RFC 9207).
+        issuer: the server's issuer identifier; `""` if unknown.
+        names_itself: whether it adds its issuer identifier to the redirect (RFC 9207).
     """
 
     token: str
@@ -38,7 +38,7 @@ class Endpoints(msgspec.Struct, frozen=True):
 
 
 class Discovery:
-    """The endpoints that a recipe gives, or that its issuer's metadata name.
+    """The endpoints from a recipe, or from its issuer's metadata.
 
     Args:
         described: the table `[auth]`.
@@ -50,11 +50,11 @@ class Discovery:
         self._fresh_until = 0.0
 
     async def endpoints(self, send: Send) -> Endpoints:
-        """Return the endpoints; metadata are read once an hour.
+        """Return the endpoints; metadata is read once an hour.
 
         Raises:
             ConfigurationError: if the issuer is not a URL that can be trusted.
-            ProtocolError: if its metadata are not what they must be.
+            ProtocolError: if its metadata is invalid.
             BerlinError: if it cannot be reached.
         """
         given = self._map
@@ -96,7 +96,7 @@ async def _discover(issuer: str, send: Send) -> Endpoints:
 
 
 def _places(issuer: str) -> tuple[str, str]:
-    """Return where metadata may be: RFC 8414, 3.1, then OpenID Connect Discovery, 4."""
+    """Return the possible metadata URLs: RFC 8414, 3.1, then OpenID Connect Discovery, 4."""
     parts = urlsplit(issuer)
     is_safe = parts.scheme == "https" or (
         parts.scheme == "http" and is_loopback(parts.hostname or "")
@@ -118,7 +118,7 @@ def _read(body: bytes, issuer: str) -> Endpoints:
         found = msgspec.convert(decoded_or_none(body), _Metadata)
     except msgspec.ValidationError as error:
         raise ProtocolError(f"the metadata of {issuer}: {error}") from error
-    # RFC 8414, 3.3: else one server could speak for another (mix-up).
+    # RFC 8414, 3.3: otherwise one server could impersonate another (mix-up attack).
     if found.issuer.rstrip("/") != issuer.rstrip("/"):
         raise ProtocolError(
             f"the metadata of {issuer} are those of {found.issuer[:200]!r}; give that as issuer "

@@ -1,4 +1,4 @@
-"""Asks a token endpoint: the request's form, the proof of the client, and the answer's errors."""
+"""Requests to a token endpoint: the form, client authentication, and the errors in responses."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def token_request(
         described: the table `[auth]`.
         url: the endpoint.
         values: the credentials.
-        form: what is asked.
-        audience: the token endpoint, for which a JWT is signed; unless given, `url`.
+        form: the form's parameters.
+        audience: the token endpoint, for which a JWT is signed; by default `url`.
 
     Raises:
-        ConfigurationError: if the client cannot prove who it is.
+        ConfigurationError: if the client cannot authenticate itself.
     """
     headers: dict[str, str | Secret] = {
         "Content-Type": "application/x-www-form-urlencoded",
@@ -42,7 +42,7 @@ def token_request(
     client, secret = values.get("client_id", ""), values.get("client_secret", "")
     match described.client_auth:
         case "basic" if secret:
-            # RFC 6749, 2.3.1: both are encoded as in a form before they are joined.
+            # RFC 6749, 2.3.1: both are form-encoded before they are joined.
             pair = f"{quote_plus(client)}:{quote_plus(secret)}".encode()
             headers["Authorization"] = Secret("Basic " + base64.b64encode(pair).decode())
         case "private_key_jwt":
@@ -56,13 +56,13 @@ def token_request(
     if client and "Authorization" not in headers:
         fields["client_id"] = client
     body = encode_form(fields)
-    if described.resource:  # RFC 8707, 2: one member for each
+    if described.resource:  # RFC 8707, 2: one parameter for each
         body += b"&" + urlencode([("resource", name) for name in described.resource]).encode()
     return HttpRequest("POST", url, headers, body=body)
 
 
 def read_grant(described: OAuth2Map, response: HttpResponse) -> Grant:
-    """Return the grant in the answer of a token endpoint.
+    """Return the grant in a token endpoint's response.
 
     Raises:
         BerlinError: if there is none.
@@ -71,7 +71,7 @@ def read_grant(described: OAuth2Map, response: HttpResponse) -> Grant:
         raise ServiceUnavailableError("the token service is temporarily unavailable")
     answer = read_answer(response, "", "the token request")
     kind = answer.get("token_type")
-    # RFC 6749, 7.1: a token of a type that is not understood must not be used. RFC 8693, 2.2.1
+    # RFC 6749, 7.1: a token of an unknown type must not be used. RFC 8693, 2.2.1
     # has N_A for a token that is not an access token.
     exchanged = described.grant == "token_exchange"
     if isinstance(kind, str) and kind.lower() not in (
@@ -85,7 +85,7 @@ def read_grant(described: OAuth2Map, response: HttpResponse) -> Grant:
 def error_of(response: HttpResponse) -> str:
     """Return the error code of RFC 6749, 5.2, or `""` where there is none.
 
-    Some services answer it with status 200 (docs.github.com: device flow).
+    Some services send it with status 200 (docs.github.com: device flow).
     """
     try:
         document = msgspec.json.decode(response.body)

@@ -18,7 +18,7 @@ from berlin.types import Secret
 
 
 class OAuth2Flow:
-    """Gets tokens from a token endpoint; see `Flow`.
+    """Obtains tokens from a token endpoint; see `Flow`.
 
     Args:
         oauth: the table `[auth]`.
@@ -36,7 +36,7 @@ class OAuth2Flow:
         return self._map.needs_person
 
     async def attend(self, credentials: Credentials, send: Send, person: Person) -> Grant:
-        """Get a token while a person types a code or logs in in a browser; see `Flow`."""
+        """Obtain a token while a person enters a code or logs in with a browser; see `Flow`."""
         endpoints = await self._discovery.endpoints(send)
         values = credentials.values()
         if self._map.grant == "authorization_code":
@@ -50,7 +50,7 @@ class OAuth2Flow:
         return await wait_for_person(self._map, endpoints, code, values, send)
 
     async def obtain(self, credentials: Credentials, send: Send) -> Grant:
-        """Get a token by a full login; see `Flow`."""
+        """Obtain a token by a full login; see `Flow`."""
         values = credentials.values()
         match self._map.grant:
             case "device_code" | "authorization_code":
@@ -84,7 +84,7 @@ class OAuth2Flow:
         return await self._ask(values, form, send)
 
     async def renew(self, credentials: Credentials, refresh_token: Secret, send: Send) -> Grant:
-        """Get the next token (RFC 6749, 6); see `Flow`."""
+        """Renew the token (RFC 6749, 6); see `Flow`."""
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token.reveal()}
         grant = await self._ask(credentials.values(), form, send)
         if grant.refresh_token is None:

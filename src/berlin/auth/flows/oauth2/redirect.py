@@ -1,4 +1,4 @@
-"""Waits on this machine for a browser that comes back from a login (RFC 8252, 7.3)."""
+"""Waits on the loopback interface for the redirect that ends a browser login (RFC 8252, 7.3)."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class RedirectListener:
     """Listens on the loopback interface for one request with the state of this login.
 
     Args:
-        state: what the request must carry; all others get a 404, so that neither another page nor
-            another program of this machine can end the login.
+        state: the value the request must carry; all others get a 404, so that no other page or
+            program on this machine can end the login.
         port: the port; 0 takes a free one.
         path: the path.
 
     Attributes:
-        url: where the browser is to come back to.
+        url: the redirect URL.
     """
 
     def __init__(self, state: str, port: int, path: str) -> None:
@@ -72,7 +72,7 @@ class RedirectListener:
         self._came.cancel()
 
     async def wait(self) -> str:
-        """Return the query with which the browser came back."""
+        """Return the query of the redirect."""
         return await self._came
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,6 +1,7 @@
-"""Signs the JWT with which a client proves who it is (RFC 7523).
+"""Signs the JWT with which a client authenticates itself (RFC 7523).
 
-Berlin signs, and never trusts a JWT that it reads: `alg: none` and confused keys cannot happen.
+Berlin only signs and never trusts a JWT that it reads, so `alg: none` and key confusion attacks
+cannot happen.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def sign(
 
     Args:
         described: its header and claims.
-        values: the credentials: `private_key` in PEM, and what the claims name.
+        values: the credentials: `private_key` in PEM, and those used in the claims.
         token_url: the token endpoint.
         now: seconds since 1970.
 
@@ -47,7 +48,7 @@ def sign(
         "sub": fill(described.subject) or issuer,
         "aud": fill(described.audience),
         "iat": at,
-        # Clocks differ by minutes; a token from the future is refused.
+        # Clocks differ by minutes; a token from the future is rejected.
         "nbf": at - 60,
         "exp": at + described.lifetime_s,
         "jti": uuid.uuid4().hex,
@@ -59,7 +60,7 @@ def sign(
             jwt.encode(claims, values["private_key"], described.algorithm, headers=headers)
         )
     except (jwt.PyJWTError, ValueError, TypeError, NotImplementedError) as error:
-        # The library's message may show a part of the key.
+        # The library's message may contain part of the key.
         raise ConfigurationError(
             f"the private key cannot sign with {described.algorithm} ({type(error).__name__}): "
             "give the PEM file of a private key of that kind, without a passphrase"

@@ -1,4 +1,4 @@
-"""`flow = "oauth2"`: what a recipe says about a token endpoint."""
+"""`flow = "oauth2"`: the settings of a token endpoint."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ JWT_BEARER_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 TOKEN_EXCHANGE_GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 JWT_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:jwt"
 
-# What each grant needs besides what proves who the client is.
+# What each grant needs besides client authentication.
 _NEEDS: dict[GrantKind, tuple[str, ...]] = {
     "client_credentials": ("client_id",),
     "password": ("account", "password"),
@@ -57,10 +57,10 @@ class SignMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     A claim may hold `{client_id}`, `{account}` and `{token_url}`.
 
     Attributes:
-        algorithm: the signature's (RFC 7518).
+        algorithm: the signature algorithm (RFC 7518).
         key_id: `kid` of the header; `""` leaves it out.
         issuer: `iss`.
-        subject: `sub`; `""` is the issuer.
+        subject: `sub`; `""` means the issuer.
         audience: `aud`.
         lifetime_s: seconds until it expires.
         claims: further claims.
@@ -85,25 +85,25 @@ class OAuth2Map(
     """`flow = "oauth2"`: the table `[auth]`.
 
     Attributes:
-        grant: how the token is asked for. `device_code` and `authorization_code` need a person.
-        issuer: the authorization server, whose metadata name the endpoints (RFC 8414 and OpenID
-            Connect Discovery). Endpoints given here go before those.
+        grant: how the token is requested. `device_code` and `authorization_code` need a person.
+        issuer: the authorization server, whose metadata names the endpoints (RFC 8414 and OpenID
+            Connect Discovery). Endpoints given here take precedence.
         token_url: the token endpoint: a whole URL, or a path below the endpoint's URL.
         device_url: the device authorization endpoint, for `device_code`.
         authorize_url: the page where a person logs in, for `authorization_code`.
-        redirect_port: the port on this machine to which the browser comes back; 0 takes a free
-            one, as RFC 8252 wants servers to allow.
-        redirect_path: the path there.
-        scope: what is asked for, separated by spaces.
+        redirect_port: the loopback port of the redirect; 0 takes a free one, which RFC 8252
+            requires servers to allow.
+        redirect_path: the path of the redirect.
+        scope: the requested scopes, separated by spaces.
         resource: the services that the token is for (RFC 8707).
-        client_auth: how the client proves who it is: `basic` or `body` (its secret, RFC 6749,
-            2.3.1), `private_key_jwt` (a JWT that Berlin signs), `assertion` (a JWT that somebody
-            else signed: a projected token), `mtls` (the endpoint's client certificate, RFC 8705),
-            `none` (a public client).
+        client_auth: how the client authenticates itself: `basic` or `body` (its secret, RFC 6749,
+            2.3.1), `private_key_jwt` (a JWT that Berlin signs), `assertion` (a JWT signed by a
+            third party, such as a projected token), `mtls` (the endpoint's client certificate, RFC
+            8705), `none` (a public client).
         sign: the JWT that Berlin signs.
-        subject_token_type: what kind of token `assertion` is, for `token_exchange` (RFC 8693).
+        subject_token_type: the type of the token in `assertion`, for `token_exchange` (RFC 8693).
         parameters: further parameters of the token request, such as `audience`.
-        authorize_parameters: further parameters of the page, such as `prompt`.
+        authorize_parameters: further parameters of the authorization page, such as `prompt`.
         attach: how requests carry the token.
         rejected_statuses: the statuses that mean that the token is no longer valid.
     """
@@ -132,12 +132,12 @@ class OAuth2Map(
 
     @property
     def signs(self) -> SignMap:
-        """The JWT to sign, with the usual claims where the recipe says nothing."""
+        """The JWT to sign, with the usual claims by default."""
         return self.sign or SignMap()
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The credentials without which this grant cannot begin."""
+        """The credentials that this grant requires."""
         proof = _PROVES[self.client_auth]
         if self.client_auth in ("basic", "body") and self.grant != "client_credentials":
             proof = ()  # a public client has no secret
@@ -150,7 +150,7 @@ class OAuth2Map(
 
     @property
     def takes_assertion(self) -> bool:
-        """Whether `jwt_bearer` sends a JWT that somebody else signed."""
+        """Whether `jwt_bearer` sends a JWT signed by a third party."""
         return self.grant == "jwt_bearer" and self.sign is None
 
     def flow(self) -> Flow:
