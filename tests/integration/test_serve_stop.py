@@ -45,7 +45,10 @@ async def test_streams_of_all_faces_end(number: signal.Signals, tmp_path: Path) 
                 refused = await at.ask(dialect, model="house:m1", headers=headers[dialect])
                 assert refused.status == 503
                 assert refused.headers["Retry-After"] == "1"
-                assert refused.message == "the service is stopping; try again"
+                assert (
+                    refused.message
+                    == "the service is stopping; try again (after 1 event of the answer)"
+                )
             for got, dialect in zip(await asyncio.gather(*asking), WITH_KEYS, strict=True):
                 assert (got.status, got.text) == (200, "firstlast")
                 assert dialect.is_whole(got.data)
@@ -66,7 +69,10 @@ async def test_end_of_the_grace(dialect: Dialect, tmp_path: Path) -> None:
                 process.terminate()
                 data += await got.read()
             assert dialect.pieces(data) == ["first"]
-            assert dialect.error_in(data) == "the service is stopping; try again"
+            assert (
+                dialect.error_in(data)
+                == "the service is stopping; try again (after 1 event of the answer)"
+            )
             assert not dialect.is_whole(data)
             assert await ended(process) == "berlin: stopping\n"
         await one.all_closed()

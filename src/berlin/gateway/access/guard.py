@@ -202,13 +202,15 @@ MAX_SENT_KEYS = 2
 
 
 def _sent_keys(request: web.Request) -> list[str]:
-    """Return the different keys that a request carries, wherever."""
-    sent = [
-        value[7:].strip()
-        for value in request.headers.getall("Authorization", [])
-        if value[:7].lower() == "bearer "
-    ]
-    others = [v for v in request.headers.getall("Authorization", []) if v[:7].lower() != "bearer "]
+    """Return the different keys that a request carries, wherever.
+
+    Two different `Authorization` headers carry none: a proxy may have checked either of them.
+    """
+    values = list(dict.fromkeys(request.headers.getall("Authorization", [])))
+    if len(values) > 1:
+        return []
+    sent = [value[7:].strip() for value in values if value[:7].lower() == "bearer "]
+    others = [value for value in values if value[:7].lower() != "bearer "]
     for name in _KEY_HEADERS:
         sent += [value.strip() for value in request.headers.getall(name, [])]
     # Another scheme is a key that is not known, not none.
