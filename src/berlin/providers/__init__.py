@@ -1,1 +1,1 @@
-"""Providers: whatever answers a request with a stream of events."""
+"""Providers: objects that answer a request with a stream of events."""

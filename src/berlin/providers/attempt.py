@@ -1,4 +1,4 @@
-"""One attempt at a chat, with one token: what is sent for it, and what its statuses mean."""
+"""One attempt at a chat with one token: its requests, and the meaning of its statuses."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from berlin.wire.status import error_from_answer
 MAX_ERROR_BODY_BYTES = 64 * 1024
 
 Opening: TypeAlias = tuple[HttpRequest, Exchange | None]
-"""The first request of an exchange, and the rest of it."""
+"""The first request of an exchange, and the remaining exchange."""
 
 
 class Attempt(NamedTuple):
     """One attempt.
 
     Attributes:
-        transport: the way to the endpoint.
-        auth: how requests carry the token.
-        format: how answers are read.
+        transport: the transport to the endpoint.
+        auth: attaches the token to requests.
+        format: decodes answers.
         token: the token.
-        watch: the limits on time.
+        watch: enforces the time limits.
         connect_timeout: seconds to connect.
         request_id: the caller's id of the request; `""` if there is none.
     """
@@ -45,7 +45,7 @@ class Attempt(NamedTuple):
     request_id: str
 
     async def ask(self, opening: Opening) -> tuple[Body, HttpRequest]:
-        """Send the requests before the chat, then the chat; return its answer and itself.
+        """Send the requests before the chat, then the chat; return its response and the request.
 
         Raises:
             BerlinError: if one of them fails.
@@ -64,13 +64,13 @@ class Attempt(NamedTuple):
         return await self.watch.wait(self._send(call)), call
 
     async def follow_up(self, call: HttpRequest) -> None:
-        """Send the requests after the answer; whether they succeed no longer matters."""
+        """Send the requests after the answer; their failures are ignored."""
         for request in call.after:
             with contextlib.suppress(BerlinError):
                 await self.watch.wait(self.fetch(request))
 
     async def fetch(self, request: HttpRequest) -> HttpResponse:
-        """Send one request, and return its whole answer. Raises BerlinError."""
+        """Send one request and return its whole response. Raises BerlinError."""
         response = await self._send(request)
         try:
             return await response.whole()
@@ -78,7 +78,7 @@ class Attempt(NamedTuple):
             response.close()
 
     async def _send(self, request: HttpRequest) -> Answer:
-        """Send a request with its token, and return an answer that is a success."""
+        """Send a request with its token, and return a successful response."""
         attached = self.auth.attach(request, self.token)
         if self.request_id:
             named = {**attached.headers, "X-Request-ID": self.request_id}
@@ -92,14 +92,14 @@ class Attempt(NamedTuple):
             response.close()
 
     async def _error_of(self, response: Answer) -> BerlinError:
-        """Return the error for an answer that is not a success."""
+        """Return the error for an unsuccessful response."""
         status = response.status
         if status in (204, 205):
             return EmptyResponseError(f"the service answers {status}: no content", status=status)
         answer = await response.whole(MAX_ERROR_BODY_BYTES)
         said = self.format.describe_error(answer.body)
         error = error_from_answer(status, answer.headers, said)
-        # A page for display, of the service or of something in front of it, may show anything.
+        # A web page, of the service or of a proxy before it, may contain anything.
         error.private = answer.body.lstrip()[:1] == b"<"
         if status in (302, 303) and self.auth.is_browser_session:
             return LoginPageError(error)
@@ -109,10 +109,11 @@ class Attempt(NamedTuple):
 
 
 class LoginPageError(AuthenticationError):
-    """An answer that is a page, or leads to one: how browsers learn that a session has ended.
+    """A response that is a web page or redirects to one: how a service tells browsers that a
+    session has expired.
 
     Attributes:
-        cause: the error to raise if another login does not help.
+        cause: the error to raise if logging in again does not help.
     """
 
     def __init__(self, cause: BerlinError) -> None:

@@ -1,7 +1,7 @@
-"""Runs coroutines for callers without a loop, all on one loop in a thread of its own.
+"""Runs coroutines for callers without an event loop, all on one loop in its own thread.
 
-One loop that stays keeps connections alive between calls, and works where the caller's own
-thread runs a loop already.
+A permanent loop keeps connections alive between calls, and works even if the caller's thread
+already runs a loop.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _T = TypeVar("_T")
 
 
 def run_blocking(coroutine: Coroutine[Any, Any, _T]) -> _T:
-    """Run a coroutine to its end and return its result."""
+    """Run a coroutine to completion and return its result."""
     return _Background.current().run(coroutine)
 
 
 def iterate_blocking(items: AsyncGenerator[_T]) -> Iterator[_T]:
-    """Yield the items of an asynchronous generator; closing this one closes that one."""
+    """Yield the items of an asynchronous generator; closing this one closes the other."""
     try:
         while True:
             try:
@@ -38,8 +38,8 @@ def iterate_blocking(items: AsyncGenerator[_T]) -> Iterator[_T]:
         _Background.current().finish(_close(items))
 
 
-class _Exhausted(Exception):  # no error: `StopAsyncIteration` cannot leave a future
-    """There is no further item."""
+class _Exhausted(Exception):  # not an error: `StopAsyncIteration` cannot be set on a future
+    """The generator is exhausted."""
 
 
 async def _step(items: AsyncGenerator[_T]) -> _T:
@@ -74,7 +74,7 @@ class _Background:
 
     @classmethod
     def after_fork(cls) -> None:
-        """Forget the parent's thread, which does not live here, and its lock."""
+        """Discard the parent's thread, which does not exist in the child, and its lock."""
         cls._instance, cls._guard = None, threading.Lock()
 
     def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
@@ -87,12 +87,12 @@ class _Background:
         try:
             return future.result()
         except BaseException:
-            future.cancel()  # Ctrl-C here ends the request there
+            future.cancel()  # Ctrl-C here cancels the request there
             raise
 
     def finish(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine to its end; from the loop's own thread, which may collect garbage, let
-        it run there.
+        """Run a coroutine to completion; called from the loop's own thread (by garbage collection),
+        only schedule it.
         """
         if threading.current_thread() is self._thread:
             asyncio.run_coroutine_threadsafe(coroutine, self._loop)

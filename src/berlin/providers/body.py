@@ -1,4 +1,4 @@
-"""What an answer is read from: the body of one response, or of one after the other."""
+"""The source of an answer's bytes: the body of one response, or of several polled ones."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Protocol
 from berlin.errors import BerlinError
 from berlin.types import HttpResponse
 
-# After the mark of the end, for the end of the body: then the connection can be used again.
+# Seconds to wait for the end of the body after the end marker, to reuse the connection.
 DRAIN_S = 0.1
 
-# JSON has line ends between its tokens only; in broken JSON they do not matter.
+# JSON has line ends only between tokens; in broken JSON they do not matter.
 _LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
 
 
@@ -25,15 +25,15 @@ class Body(Protocol):
         ...
 
     def close(self) -> None:
-        """Close the connection, or give it back."""
+        """Close the connection, or return it to the pool."""
         ...
 
 
 class PolledBody:
-    """An answer that is asked for again and again: each time, all of it is one line.
+    """A polled answer: each response is one line.
 
     Args:
-        fetch: asks once.
+        fetch: sends one poll.
         pause_s: seconds between two requests.
     """
 
@@ -54,7 +54,7 @@ class PolledBody:
 
 
 async def drain(body: Body) -> None:
-    """Read a body whose answer is complete to its end, if that comes at once."""
+    """Read the rest of a body whose answer is complete, if it arrives at once."""
     with contextlib.suppress(BerlinError, TimeoutError):
         async with asyncio.timeout(DRAIN_S):
             while await body.read():

@@ -1,4 +1,4 @@
-"""What a provider is: an answer to a request, in bursts of events."""
+"""The interface of a provider: answers a request with bursts of events."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Protocol, TypeAlias
 
 from berlin.types import ChatRequest, StreamEvent
 
-# Longer conversations are parsed and encoded in a thread, so that the loop goes on.
+# Longer conversations are parsed and encoded in a thread, so that the loop is not blocked.
 LONG_CONVERSATION = 500
 LONG_TEXT = 256 * 1024
 
 Burst: TypeAlias = list[StreamEvent]
-"""Events that came together, in one read of the network; never empty."""
+"""Events that arrived together, in one network read; never empty."""
 
 
 class Bursts(Protocol):
-    """An answer, burst by burst: an asynchronous generator, or an object that looks like one.
+    """An answer, burst by burst: an asynchronous generator or an object with its interface.
 
-    Wrappers are not generators: each generator costs as much at its beginning and its end as
-    hundreds of events do, and the loop needs to know only the innermost one to close it.
+    Wrappers are not generators: starting and ending a generator costs as much as hundreds of
+    events, and the loop only needs to know the innermost one to close it.
     """
 
     def __aiter__(self) -> AsyncIterator[Burst]:
@@ -31,13 +31,13 @@ class Bursts(Protocol):
         ...
 
     def aclose(self) -> Awaitable[None]:
-        """Leave the answer: its connection is closed."""
+        """Stop the answer and close its connection."""
         ...
 
 
 class Provider(Protocol):
-    """Answers requests with bursts of events. What is made of providers works for each read of
-    the network, not for each token. `ChatProvider` adds the methods that programs use.
+    """Answers requests with bursts of events. Wrappers of providers do work per network read, not
+    per token. `ChatProvider` adds the methods that programs use.
     """
 
     def bursts(self, request: ChatRequest) -> Bursts:
@@ -45,11 +45,11 @@ class Provider(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Close connections. Another request opens new ones."""
+        """Close connections. The next request opens new ones."""
         ...
 
 
 def is_long(request: ChatRequest) -> bool:
-    """Return whether a request is so long that work on all of it belongs in a thread."""
+    """Return whether a request is long enough that processing it belongs in a thread."""
     messages = request.messages
     return len(messages) > LONG_CONVERSATION or sum(len(m.text) for m in messages) > LONG_TEXT

@@ -1,4 +1,4 @@
-"""A conversation: questions and answers, each asked with what was said before."""
+"""A conversation: each question is sent with the history before it."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ class Conversation:
         async for piece in chat.text("And a refresh token?"):
             print(piece, end="")
 
-    A question whose answer fails or is left before its end changes nothing. Where the service
-    keeps conversations itself, its ids of the conversation and of the last answer go along.
+    A question whose answer fails or is abandoned changes nothing. If the service keeps
+    conversations itself, its ids of the conversation and of the last answer are sent along.
 
     Args:
-        provider: who answers.
+        provider: the provider that answers.
         system: the system prompt, before the messages.
-        messages: what was said before.
-        defaults: arguments of each question.
+        messages: the earlier messages.
+        defaults: default arguments of each question.
 
     Attributes:
         conversation_id: the service's own id of this conversation; `""` if it keeps none.
 
     Raises:
-        InvalidRequestError: if a message is not of the right form.
+        InvalidRequestError: if a message has the wrong form.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Conversation:
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """What was said so far, without the system's part."""
+        """The messages so far, without the system prompt."""
         return tuple(self._messages)
 
     async def ask(
@@ -85,10 +85,10 @@ class Conversation:
 
         Args:
             messages: the question; or messages, such as the results of tools.
-            **asked: as for `ChatProvider.ask`; they go before the defaults.
+            **asked: as for `ChatProvider.ask`; they take precedence over the defaults.
 
         Raises:
-            InvalidRequestError: if an answer is still coming, or something cannot be sent.
+            InvalidRequestError: if an answer is still in progress, or an argument cannot be sent.
             BerlinError: if there is no answer.
         """
         said = self._begin(messages)
@@ -102,14 +102,14 @@ class Conversation:
     async def text(
         self, messages: str | Message | Iterable[Message | Mapping[str, Any]], **asked: Any
     ) -> AsyncGenerator[str]:
-        """Ask, and yield the answer piece by piece of text.
+        """Ask, and yield the answer's text piece by piece.
 
         Args:
             messages: the question; or messages, such as the results of tools.
-            **asked: as for `ChatProvider.text`; they go before the defaults.
+            **asked: as for `ChatProvider.text`; they take precedence over the defaults.
 
         Raises:
-            InvalidRequestError: if an answer is still coming, or something cannot be sent.
+            InvalidRequestError: if an answer is still in progress, or an argument cannot be sent.
             BerlinError: if there is no answer, or it breaks off.
         """
         said = self._begin(messages)
@@ -130,7 +130,7 @@ class Conversation:
     def ask_sync(
         self, messages: str | Message | Iterable[Message | Mapping[str, Any]], **asked: Any
     ) -> ChatResponse:
-        """Ask like `ask`, without a loop.
+        """Like `ask`, without an event loop.
 
         Args:
             messages, **asked: as for `ask`.
@@ -172,7 +172,7 @@ class Conversation:
 
 
 def _check_results(before: list[Message], said: tuple[Message, ...]) -> None:
-    """Check that calls of the last answer are answered; services refuse a conversation else."""
+    """Check that the last answer's tool calls have results, as services require."""
     last = before[-1].parts if before else ()
     calls = {part.id for part in last if isinstance(part, ToolCallPart)}
     results = {p.id for m in said for p in m.parts if isinstance(p, ToolResultPart)}

@@ -1,4 +1,4 @@
-"""A provider that says what it was told."""
+"""A provider that echoes the last message."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from berlin.types import ChatRequest, Finished, TextDelta
 
 
 class EchoProvider(ChatProvider):
-    """Answers with the last message, word by word."""
+    """Streams the last message back, word by word."""
 
     async def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
         """Stream the last message."""

@@ -1,4 +1,4 @@
-"""Embeddings: what a provider can do beside chats, where its recipe says how."""
+"""Embeddings, for providers whose recipe describes them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from berlin.types.embeddings import EmbeddingRequest, Embeddings
 
 
 class Embedder(NamedTuple):
-    """What embeds, as the gateway offers it.
+    """An embedding provider, as the gateway offers it.
 
     Attributes:
         embed: returns the vectors of texts. Raises BerlinError.
-        models: the models, as far as they are known.
-        default: what is asked when nobody names a model; `""` if there is none.
+        models: the known models.
+        default: the model used when a request names none; `""` if there is none.
     """
 
     embed: Callable[[EmbeddingRequest], Awaitable[Embeddings]]
@@ -34,12 +34,12 @@ async def embed(
     """Return the vectors of texts.
 
     Args:
-        provider: the way to the service.
-        described: how the service embeds.
-        request: what is asked.
+        provider: the provider of the service.
+        described: the service's description.
+        request: the request.
 
     Raises:
-        BerlinError: if there is no good answer.
+        BerlinError: if there is no valid response.
     """
     if not request.model:
         if not described.model:

@@ -1,4 +1,4 @@
-"""The methods that programs use, for every provider and everything that is made of providers."""
+"""The public methods of every provider and every composition of providers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from berlin.types import (
 
 
 class ChatProvider(ABC):
-    """The base of all providers: write `bursts`, and get everything else.
+    """The base class of all providers: implement `bursts` to get everything else.
 
         class Shout(ChatProvider):
             async def bursts(self, request):
@@ -39,26 +39,26 @@ class ChatProvider(ABC):
     `text`, `ask`, `stream` and their blocking forms take the same arguments:
 
     * `messages`: a prompt, or the messages of a conversation (`Message` values, or dictionaries
-      as OpenAI's API has them), or a whole `ChatRequest`, which takes no other argument beside it
-    * `model`: the provider's own name of the model, or an alias in its recipe
+      as OpenAI's API has them), or a whole `ChatRequest`, with no other arguments
+    * `model`: the provider's own name of the model, or an alias from its recipe
     * `system`: the system prompt, before the messages
     * `tools`: `Tool` values, or dictionaries as OpenAI's API has them
     * `tool_choice`: `auto`, `none`, `required`, or the name of one tool
     * `response_format`: the type of the answer: a msgspec Struct, a dataclass, a pydantic model,
-      or a JSON Schema; `ask` then gives `answer.parsed`
-    * `conversation_id`: a conversation that the service keeps, to go on with
-    * `timeout`: seconds in all, or `Timeouts`
+      or a JSON Schema; `ask` then sets `answer.parsed`
+    * `conversation_id`: a conversation kept by the service, to continue
+    * `timeout`: total seconds, or `Timeouts`
     * everything else is an option of the model, such as `temperature`
     """
 
     @property
     def timeouts(self) -> Timeouts:
-        """The limits of requests that bring none of their own."""
+        """The limits of requests that set none."""
         return Timeouts()
 
     @abstractmethod
     def bursts(self, request: ChatRequest) -> Bursts:
-        """Answer a request, in lists of the events that came together.
+        """Answer a request, in lists of events that arrived together.
 
         Args:
             request: the request.
@@ -67,22 +67,22 @@ class ChatProvider(ABC):
             the lists, none of them empty. Exactly one event is `Finished`, and it is the last.
 
         Raises:
-            BerlinError: while they are read, if there is no answer, or it breaks off.
+            BerlinError: while iterating, if there is no answer, or it breaks off.
         """
 
     async def aclose(self) -> None:
-        """Close connections. Another request opens new ones."""
+        """Close connections. The next request opens new ones."""
 
     async def models(self) -> tuple[str, ...]:
-        """Return the models that there are, as far as the provider knows.
+        """Return the models that the provider knows.
 
         Raises:
-            BerlinError: if the service does not answer.
+            BerlinError: if the service does not respond.
         """
         return ()
 
     async def check(self) -> None:
-        """Check that requests can be sent: log in, unless there is a token already.
+        """Check that requests can be sent: log in, unless there is already a token.
 
         Raises:
             BerlinError: if that fails.
@@ -110,14 +110,15 @@ class ChatProvider(ABC):
     ) -> AsyncGenerator[StreamEvent]:
         """Answer event by event; exactly one is `Finished`, and it is the last.
 
-        Leaving the loop, closing the generator and cancelling the task all close the connection.
+        Closing the generator or cancelling the task closes the connection; so does leaving the
+        loop.
 
         Args:
             messages, model, system, tools, tool_choice, response_format, conversation_id, timeout,
                 **options: see the class.
 
         Raises:
-            InvalidRequestError: if something given cannot be sent.
+            InvalidRequestError: if an argument cannot be sent.
             BerlinError: if there is no answer, or it breaks off.
         """
         asked = Asked(
@@ -148,14 +149,14 @@ class ChatProvider(ABC):
         timeout: Limits | None = None,
         **options: Any,
     ) -> AsyncGenerator[str]:
-        """Answer piece by piece of text.
+        """Answer with text, piece by piece.
 
         Args:
             messages, model, system, tools, tool_choice, response_format, conversation_id, timeout,
                 **options: see the class.
 
         Raises:
-            InvalidRequestError: if something given cannot be sent.
+            InvalidRequestError: if an argument cannot be sent.
             BerlinError: if there is no answer, or it breaks off.
         """
         asked = Asked(
@@ -189,7 +190,7 @@ class ChatProvider(ABC):
         timeout: Limits | None = None,
         **options: Any,
     ) -> ChatResponse:
-        """Answer with the whole answer.
+        """Return the whole answer.
 
         Args:
             messages, model, system, tools, tool_choice, response_format, conversation_id, timeout,
@@ -199,8 +200,8 @@ class ChatProvider(ABC):
             the answer; with `response_format`, `answer.parsed` is a value of that type.
 
         Raises:
-            InvalidRequestError: if something given cannot be sent.
-            ProtocolError: if the answer is not of the type that `response_format` asks for.
+            InvalidRequestError: if an argument cannot be sent.
+            ProtocolError: if the answer does not match `response_format`.
             BerlinError: if there is no answer, or it breaks off.
         """
         asked = Asked(
@@ -213,7 +214,7 @@ class ChatProvider(ABC):
             timeout=timeout,
         )
         request = await build_request(messages, asked, options, self.timeouts)
-        # Nothing is shown before the end, so an answer that breaks off may be asked for anew.
+        # Nothing is shown before the end, so a request whose answer breaks off may be sent again.
         request = msgspec.structs.replace(request, whole=True)
         folded = Accumulator()
         async with aclosing(self.bursts(request)) as bursts:
@@ -224,9 +225,9 @@ class ChatProvider(ABC):
         return answer if response_format is None else parse_answer(answer, response_format)
 
     def ask_sync(self, messages: Prompt, **asked: Any) -> ChatResponse:
-        """Answer like `ask`, without a loop: blocks until the answer is there.
+        """Like `ask`, without an event loop: blocks until the answer is complete.
 
-        It works inside a running loop too (in a notebook), which waits meanwhile.
+        It also works inside a running loop (in a notebook), which is blocked meanwhile.
 
         Args:
             messages, **asked: as for `ask`.
@@ -237,7 +238,7 @@ class ChatProvider(ABC):
         return run_blocking(self.ask(messages, **asked))
 
     def text_sync(self, messages: Prompt, **asked: Any) -> Iterator[str]:
-        """Answer like `text`, without a loop: each step blocks until the next piece is there.
+        """Like `text`, without an event loop: each step blocks until the next piece arrives.
 
         Args:
             messages, **asked: as for `text`.
@@ -254,15 +255,15 @@ class ChatProvider(ABC):
         messages: Iterable[Message | Mapping[str, Any]] = (),
         **defaults: Any,
     ) -> Conversation:
-        """Return a conversation, which remembers what was said.
+        """Return a conversation, which keeps its history.
 
         Args:
             system: the system prompt, before the messages.
-            messages: what was said before.
-            **defaults: arguments of each question, such as `model` and `temperature`.
+            messages: the earlier messages.
+            **defaults: default arguments of each question, such as `model` and `temperature`.
 
         Raises:
-            InvalidRequestError: if a message is not of the right form.
+            InvalidRequestError: if a message has the wrong form.
         """
         return Conversation(self, system, messages, defaults)
 

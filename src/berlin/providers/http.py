@@ -1,4 +1,4 @@
-"""Endpoint x auth x format: the provider that every recipe becomes."""
+"""Endpoint x auth x format: the provider built from every recipe."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _T = TypeVar("_T")
 
 
 class HttpProvider:
-    """One attempt at a request; tried again only with a new token.
+    """Makes one attempt at a request; retries only with a new token.
 
     Args:
         name: the provider's name, for errors.
-        transport: the way to the endpoint.
+        transport: the transport to the endpoint.
         auth: how requests are authenticated.
-        format: how requests and answers are written.
-        timeouts: the limits of requests that bring none.
+        format: encodes requests and decodes answers.
+        timeouts: the limits of requests that set none.
     """
 
     def __init__(
@@ -50,27 +50,27 @@ class HttpProvider:
         name: str,
         transport: Sender,
         auth: Authenticator,
-        format: Format,  # the field's word for it
+        format: Format,  # the usual word for it
         timeouts: Timeouts,
     ) -> None:
         self._name = name
         self._transport = transport
         self._auth = auth
         self._format = format
-        # Requests that hold values of the login can only be written after it.
+        # Requests that contain values of the login can only be built after it.
         self._bound = format if isinstance(format, SessionFormat) and format.session_names else None
         self._timeouts = timeouts
 
     async def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
         """Answer a request; see `Provider`.
 
-        A token that the service refuses is rejected, and the request is sent once more with
-        another one, unless an event was passed on already.
+        If the service rejects the token, the request is sent once more with a new one, unless an
+        event was already passed on.
         """
         timeouts = request.timeouts or self._timeouts
         renewed = begun = False
         try:
-            # A request that this service cannot take fails here, before a login.
+            # A request that this service cannot handle fails here, before a login.
             opening = await self._open(request, None)
             with Stopwatch(timeouts) as watch:
                 while True:
@@ -95,7 +95,7 @@ class HttpProvider:
                                     begun = True
                                     yield _in_conversation(events, call)
                                 elif self._format.poll_s is None and not data.isspace():
-                                    # Pings and comments: the service is at work.
+                                    # Pings and comments: the service is still working.
                                     watch.progress()
                                 if decoder.failure is not None:
                                     raise self._explain(decoder.failure, head, begun)
@@ -115,7 +115,7 @@ class HttpProvider:
                         opening = await self._open(request, None)
         except BerlinError as error:
             failure = self._complete(error, request)
-        # Tracebacks end here, and tools that report them show the locals: no data of the answer.
+        # Error reporters show the locals of this last frame: keep the answer's data out of them.
         data, head, events = b"", b"", []
         raise failure
 
@@ -124,10 +124,10 @@ class HttpProvider:
         await self._transport.aclose()
 
     async def send(self, request: HttpRequest) -> HttpResponse:
-        """Send one request of a login, and return the whole answer.
+        """Send one request of a login, and return the whole response.
 
-        It has the provider's limits, not what a single request has left: other requests may wait
-        for it, and it may go on when the one that began it is gone.
+        It has the provider's limits, not the remaining time of a single request: other requests may
+        wait for it, and it may continue after the request that started it is gone.
 
         Raises:
             BerlinError: if there is no answer.
@@ -136,7 +136,7 @@ class HttpProvider:
             return await watch.wait(self._whole(request))
 
     async def check(self) -> None:
-        """Get a token, by a login if need be.
+        """Obtain a token, logging in if necessary.
 
         Raises:
             BerlinError: if that fails.
@@ -145,7 +145,7 @@ class HttpProvider:
             await self.without_secrets(self._token(watch))
 
     async def token(self) -> AccessToken:
-        """Return a token that is valid now, by a login if need be.
+        """Return a currently valid token, logging in if necessary.
 
         Raises:
             BerlinError: if that fails.
@@ -154,10 +154,10 @@ class HttpProvider:
             return await self.without_secrets(watch.wait(self._auth.access(self.send)))
 
     async def log_in(self, person: Person | None) -> None:
-        """Log in anew, also where that needs a person (a device code), and keep the token.
+        """Log in again, even if that needs a person (a device code), and keep the token.
 
         Args:
-            person: who takes part: types a code, or logs in in a browser.
+            person: the person who enters a code or logs in with a browser.
 
         Raises:
             BerlinError: if that fails.
@@ -169,18 +169,18 @@ class HttpProvider:
         """Return the models that the service lists.
 
         Raises:
-            BerlinError: if it does not.
+            BerlinError: if it lists none.
         """
         call = HttpRequest("GET", described.path, {"Accept": "application/json"})
         return described.read((await self.call(call)).body)
 
     async def call(self, request: HttpRequest, request_id: str = "") -> HttpResponse:
-        """Send one request that is not a chat, with a token, and return the whole answer.
+        """Send one request other than a chat, with a token, and return the whole response.
 
-        A token that the service refuses is rejected, and the request is sent once more.
+        If the service rejects the token, the request is sent once more with a new one.
 
         Raises:
-            BerlinError: if there is no good answer.
+            BerlinError: if there is no successful response.
         """
         return await self.without_secrets(self._call(request, request_id))
 
@@ -203,7 +203,7 @@ class HttpProvider:
         """Wait for a part of a login.
 
         Raises:
-            BerlinError: as that of a request: with the provider's name, and without any secret.
+            BerlinError: like that of a request: with the provider's name and without secrets.
         """
         try:
             return await work
@@ -212,7 +212,7 @@ class HttpProvider:
         raise failure
 
     async def _open(self, request: ChatRequest, token: Secret | None) -> Opening:
-        """Return the first request of an exchange, and the rest of it."""
+        """Return the first request of an exchange, and the remaining exchange."""
         if is_long(request):
             return await asyncio.to_thread(self._begin, request, token)
         return self._begin(request, token)
@@ -249,17 +249,17 @@ class HttpProvider:
         return await watch.wait(self._auth.token(self.send))
 
     def _explain(self, failure: BerlinError, head: bytes, begun: bool) -> BerlinError:
-        """Return the meaning of a bad answer: a web page may say that a session has ended."""
+        """Return the error for a bad response: a web page may mean that a session has expired."""
         is_first = isinstance(failure, ProtocolError) and not begun
         if is_first and self._auth.is_browser_session and is_page(head):
             return LoginPageError(failure)
         return failure
 
     def _complete(self, error: BerlinError, request: ChatRequest | None) -> BerlinError:
-        """Return the error with the provider's name, and without any secret.
+        """Return the error with the provider's name and without secrets.
 
-        Secrets are in messages where a service echoes them, and in the locals of the frames that
-        tracebacks hold; neither is needed to understand the message.
+        Secrets appear in messages if a service echoes them, and in the locals of traceback frames;
+        neither is needed to understand the message.
         """
         error.provider = error.provider or self._name
         if request is not None:
@@ -279,7 +279,7 @@ class HttpProvider:
 
 
 def _in_conversation(events: Burst, call: HttpRequest) -> Burst:
-    """Return events whose end names the conversation, where only the requests knew it."""
+    """Return events whose `Finished` names the conversation, if only the requests knew it."""
     if not call.conversation_id or not isinstance(events[-1], Finished):
         return events
     if events[-1].conversation_id:

@@ -1,4 +1,4 @@
-"""From what a program gives to a request: messages, tools and options, checked at the edge."""
+"""Builds a request from a program's arguments: messages, tools and options are checked here."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Prompt: TypeAlias = "str | Iterable[Message | Mapping[str, Any]] | ChatRequest"
 """A prompt, the messages of a conversation, or a whole request."""
 
 Limits: TypeAlias = "Timeouts | float | Mapping[str, float]"
-"""Seconds in all, the four limits, or some of them by name."""
+"""Total seconds, the four limits, or some of them by name."""
 
 ToolLike: TypeAlias = "Tool | Mapping[str, Any]"
-"""A tool, or the dictionary that OpenAI's API has for one."""
+"""A tool, or a dictionary in the format of OpenAI's API."""
 
 
 class Asked(TypedDict):
-    """The keywords that all methods of a provider have in common."""
+    """The keyword arguments that all methods of a provider share."""
 
     model: str | None
     system: str | None
@@ -45,12 +45,12 @@ async def build_request(
 
     Args:
         prompt: the prompt, the messages, or the whole request.
-        asked: the keywords.
-        options: other keywords, for the model.
-        default: the provider's limits, which a number of seconds or a mapping changes.
+        asked: the shared keyword arguments.
+        options: other keyword arguments, for the model.
+        default: the provider's limits, overridden by a number of seconds or a mapping.
 
     Raises:
-        InvalidRequestError: if something given cannot be sent; it names the argument.
+        InvalidRequestError: if an argument cannot be sent; the error names it.
     """
     if isinstance(prompt, ChatRequest):
         given = [name for name, value in asked.items() if value not in (None, ())]
@@ -73,7 +73,7 @@ def _build(
     if model is not None and not isinstance(model, str):
         raise InvalidRequestError(f"model must be text, not {type(model).__name__}")
     check_names(options)
-    options.pop("stream", None)  # an answer always streams
+    options.pop("stream", None)  # answers are always streamed
     timeouts = None if asked["timeout"] is None else Timeouts.of(asked["timeout"], default)
     messages = read_messages(prompt)
     if asked["system"] is not None:
@@ -103,21 +103,21 @@ def read_messages(
 ) -> tuple[Message, ...]:
     """Return the messages of a conversation.
 
-    Dictionaries with more than text (parts, tool calls, results) are read as OpenAI's API has
-    them.
+    Dictionaries with more than text (parts, tool calls, results) are parsed in the format of
+    OpenAI's API.
 
     Raises:
-        InvalidRequestError: if there are none, or one is not of this form.
+        InvalidRequestError: if there are none, or one is malformed.
     """
     if isinstance(messages, str) or not isinstance(messages, Iterable):
         return parse_messages(messages)
     messages = messages if isinstance(messages, list | tuple | Mapping) else list(messages)
     if isinstance(messages, Mapping) or not any(map(_is_rich, messages)):
         return parse_messages(messages)
-    # A place is kept for what is a `Message` already, so that errors count right.
+    # A placeholder is kept for each existing `Message`, so that indexes in errors are right.
     plain = [_HOLD if isinstance(m, Message) else m for m in messages]
     read = _read({"messages": plain}).messages
-    if len(read) != len(messages):  # never so; else messages would be confused
+    if len(read) != len(messages):  # impossible; otherwise messages would be mixed up
         raise InvalidRequestError("messages cannot be read one by one")
     return tuple(
         given if isinstance(given, Message) else ours
@@ -167,7 +167,7 @@ def _read_choice(choice: str | Mapping[str, Any] | None, tools: tuple[Tool, ...]
 
 
 def _read(body: dict[str, Any]) -> ChatRequest:
-    """Return a request whose members are written as OpenAI's API has them."""
+    """Parse a request in the format of OpenAI's API."""
     whole = {"messages": [_HOLD], **body}
     return OpenAIChatFormat().decode_request(encode_body(whole)).request
 

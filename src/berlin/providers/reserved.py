@@ -1,6 +1,6 @@
-"""Names that are never options of a model: credentials, addresses, and parts of the protocol.
+"""Names that are never model options: credentials, addresses, and parts of the protocol.
 
-Options that nobody knows go to the service as they are, so a credential among them would too.
+Unknown options are passed to the service unchanged, so a credential among them would be too.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ _CREDENTIAL = re.compile(r"(?:^|_)(?:api_?key|passw(?:or)?d|secret|private_key|a
 
 
 def check_names(options: Iterable[str]) -> None:
-    """Check that no option has a name that is reserved.
+    """Check that no option has a reserved name.
 
     Raises:
-        InvalidRequestError: it says where the value belongs.
+        InvalidRequestError: the error says where the value belongs.
     """
     for name in options:
         plain = name.lower().replace("-", "_")
@@ -57,10 +57,10 @@ def check_names(options: Iterable[str]) -> None:
 
 
 def check_values(options: Mapping[str, Any], secrets: Iterable[Secret]) -> None:
-    """Check that no option holds a credential of the provider, whatever its name is.
+    """Check that no option contains a credential of the provider, whatever its name.
 
     Raises:
-        InvalidRequestError: it names the option, and not the value.
+        InvalidRequestError: the error names the option, not the value.
     """
     clear = [secret.reveal() for secret in secrets]
     for name, value in options.items():

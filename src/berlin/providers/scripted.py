@@ -1,4 +1,4 @@
-"""A provider that plays what a test wrote: events, errors and pauses."""
+"""A provider that plays a test's script: events, errors and pauses."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from berlin.types import ChatRequest, Finished, StreamEvent, TextDelta
 
 
 class ScriptedProvider(ChatProvider):
-    """Answers each request with the next script; the last one is played again and again.
+    """Answers each request with the next script; the last one is repeated.
 
     Args:
         *scripts: lists of events, pieces of text, errors to raise, and pauses in seconds.
 
     Attributes:
-        requests: what was asked, in order.
-        closed: how many answers were left before their end.
+        requests: the requests received, in order.
+        closed: how many answers were abandoned before their end.
     """
 
     def __init__(self, *scripts: Sequence[StreamEvent | str | BerlinError | float]) -> None:

@@ -13,14 +13,14 @@ _T = TypeVar("_T")
 
 
 class Stopwatch:
-    """Counts the time that is spent waiting for the service, and only that.
+    """Measures only the time spent waiting for the service.
 
-    While the consumer holds a piece, no limit but the total runs. What comes in without being
-    an event does not count as progress.
+    While the consumer processes a piece, only the total limit runs. Input that is not an event does
+    not count as progress.
 
-    One timer serves a whole request: it is not set and cancelled for each wait, but looks at the
-    limit of the present wait when it rings, and is set anew for what is left. `asyncio.timeout`
-    around each wait costs as much as the rest of a wait.
+    One timer serves a whole request: instead of being set and cancelled for each wait, it checks
+    the limit of the current wait when it fires, and is set again for the remaining time.
+    `asyncio.timeout` around each wait would double the cost of a wait.
     """
 
     def __init__(self, timeouts: Timeouts) -> None:
@@ -32,24 +32,24 @@ class Stopwatch:
         self._total_at = self._time() + timeouts.total
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = 0.0
-        # Of the present wait; no task: nobody waits.
+        # The task of the current wait, if any.
         self._task: asyncio.Task[object] | None = None
         self._deadline = 0.0
         self._is_over = False
 
     def restart(self) -> None:
-        """Begin a new exchange with the service."""
+        """Start a new exchange with the service."""
         self._phase, self._left = "first_event", self._timeouts.first_event
 
     def progress(self) -> None:
-        """Take note that an event came."""
+        """Record that an event arrived."""
         self._phase, self._left = "idle", self._timeouts.idle
 
     async def wait(self, awaitable: Awaitable[_T]) -> _T:
         """Wait for the service within the limits.
 
         Raises:
-            UpstreamTimeoutError: it names the limit that passed.
+            UpstreamTimeoutError: the error names the limit.
         """
         began = self._time()
         deadline = began + self._left
@@ -64,14 +64,14 @@ class Stopwatch:
         try:
             return await awaitable
         except asyncio.CancelledError:
-            # As `asyncio.timeout` does it: a cancellation from elsewhere comes first.
+            # Like `asyncio.timeout`: a cancellation from elsewhere takes precedence.
             over, self._is_over = self._is_over, False
             if over and task.uncancel() <= cancelling:
                 raise self._error() from None
             raise
         finally:
             self._task = None
-            if self._is_over:  # what was waited for came all the same
+            if self._is_over:  # the awaited result arrived all the same
                 self._is_over = False
                 task.uncancel()
             self._left -= self._time() - began

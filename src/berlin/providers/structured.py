@@ -1,4 +1,4 @@
-"""Answers as values of a type: the schema that is asked for, and the value that comes back."""
+"""Structured output: the requested schema, and the parsed value."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from berlin.types import ChatResponse, ResponseFormat
 from berlin.wire.json import encode_body
 
 ResponseType: TypeAlias = type | Mapping[str, Any] | ResponseFormat
-"""What `response_format=` takes: a msgspec Struct, a dataclass, a pydantic model, or anything
+"""The values of `response_format=`: a msgspec Struct, a dataclass, a pydantic model, or anything
 else that msgspec can describe; a JSON Schema; OpenAI's dictionary; or a `ResponseFormat`."""
 
 _FENCED = re.compile(r"\s*```(?:json)?[ \t]*\n(.*?)\n?```\s*", re.DOTALL)
 
 
 def describe_type(wanted: ResponseType) -> ResponseFormat:
-    """Return what to ask a service for.
+    """Return the `ResponseFormat` for a type.
 
     Raises:
         InvalidRequestError: if the type has no JSON Schema.
@@ -39,7 +39,7 @@ def parse_answer(answer: ChatResponse, wanted: ResponseType) -> ChatResponse:
     """Return the answer with `parsed`; an answer that only calls tools has none.
 
     Raises:
-        ProtocolError: if the text is not what was asked for.
+        ProtocolError: if the text does not match the schema.
     """
     if answer.tool_calls and not answer.text.strip():
         return answer
@@ -49,7 +49,7 @@ def parse_answer(answer: ChatResponse, wanted: ResponseType) -> ChatResponse:
         if isinstance(wanted, Mapping | ResponseFormat):
             value = msgspec.json.decode(text)
         elif _is_pydantic(wanted):
-            value = wanted.model_validate_json(text)  # type: ignore[attr-defined]  # just seen
+            value = wanted.model_validate_json(text)  # type: ignore[attr-defined]  # just checked
         else:
             value = msgspec.json.decode(text, type=wanted)
     # Pydantic's error is a ValueError, as msgspec's are; its text may quote the answer.
@@ -74,7 +74,7 @@ def _schema(wanted: Any) -> Any:
             "or a dictionary with a JSON Schema",
         ) from error
     definitions = {name: _closed(part) for name, part in components.items()}
-    # Services want an object at the top, and not a reference to one.
+    # Services require an object at the top level, not a reference to one.
     root = schema.get("$ref", "").removeprefix("#/$defs/")
     if root and not _refers_to(definitions, root):
         schema = definitions.pop(root)
@@ -82,7 +82,7 @@ def _schema(wanted: Any) -> Any:
 
 
 def _closed(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of an object that has no other members, as services insist on."""
+    """Return the schema of an object with no additional members, as services require."""
     return {**schema, "additionalProperties": False} if "properties" in schema else schema
 
 

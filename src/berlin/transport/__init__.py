@@ -1,4 +1,4 @@
-"""The only HTTP client. aiohttp's errors become ours here and nowhere else."""
+"""The only HTTP client. aiohttp's errors are translated here and nowhere else."""
 
 from berlin.transport.client import Transport
 from berlin.transport.response import Response

@@ -1,7 +1,7 @@
-"""The only HTTP client: sends a request and gives the answer's bytes as they come.
+"""The only HTTP client: sends a request and returns the response's bytes as they arrive.
 
-No redirect is followed, no cookie is kept, no proxy or `.netrc` of the environment is used, and
-TLS is always verified.
+It follows no redirects, keeps no cookies, ignores proxies and `.netrc` of the environment, and
+always verifies TLS.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Transport:
     """Connections to one endpoint, kept alive between requests; one pool for each event loop.
 
     Args:
-        endpoint: where, and through which proxy.
-        user_agent: who asks, as servers see it.
+        endpoint: the endpoint and its proxy.
+        user_agent: the value of the `User-Agent` header.
     """
 
     def __init__(self, endpoint: Endpoint, user_agent: str) -> None:
@@ -50,16 +50,16 @@ class Transport:
         self._errors = LIBRARY_ERRORS
 
     async def open(self, request: HttpRequest, connect_timeout: float) -> Answer:
-        """Send a request and return the answer once its headers are there; it must be closed.
+        """Send a request and return the response once its headers have arrived; it must be closed.
 
         Args:
             request: what to send.
-            connect_timeout: seconds for the name, TCP, TLS and the proxy.
+            connect_timeout: seconds for DNS, TCP, TLS and the proxy.
 
         Raises:
             TransportError: if there is no answer.
             ProtocolError: if it is not HTTP.
-            InvalidRequestError: if HTTP cannot carry it; nothing was sent.
+            InvalidRequestError: if it cannot be sent over HTTP; nothing was sent.
         """
         if request.socket is not None:
             return await self._open_socket(request, request.socket())
@@ -72,7 +72,7 @@ class Transport:
                 failure: BerlinError = translate(error, self._endpoint)
                 break
             except ValueError:
-                # What aiohttp itself refuses to write. Its words may hold the value: a token.
+                # aiohttp refused to write it. Its message may contain the value, such as a token.
                 failure = InvalidRequestError(
                     "a header or the URL would hold characters that HTTP cannot carry; nothing "
                     "was sent"
@@ -83,7 +83,7 @@ class Transport:
             except BaseException:
                 answer.close()
                 raise
-        # Raised out here, so that the library's error, which holds the token, is not its context.
+        # Raised outside the `except`: the library's error holds the token; it must not be chained.
         raise failure
 
     async def _send(self, request: HttpRequest, connect_timeout: float) -> aiohttp.ClientResponse:
@@ -138,12 +138,12 @@ class Transport:
     def _url(self, request: HttpRequest) -> str | URL:
         path = request.path
         if request.is_found:
-            # To the letter: a signed URL is another one when it is quoted anew.
+            # Exactly as given: re-quoting would break a signed URL.
             return URL(self._endpoint.resolve(path), encoded=True)
         if "://" not in path:
             url = self._endpoint.url + path
             return URL(url, encoded=True) if "%" in path and _WRITTEN_OUT.fullmatch(path) else url
-        # A token service with an address of its own: named by the recipe, never by an answer.
+        # A token service at a different address: named by the recipe, never by a response.
         Endpoint.of(path, allow_http=self._endpoint.allow_http)
         return path
 
@@ -154,8 +154,8 @@ class Transport:
         return proxy.reveal()
 
     def _connector(self) -> aiohttp.BaseConnector:
-        # No limit: how many requests run at once is for the layers above to say, and a pool
-        # that waits counts as a slow connect.
+        # No limit: concurrency is controlled by the layers above, and a pool
+        # that waits would count as a slow connect.
         options: dict[str, Any] = {"limit": 0, "ssl": self._trust()}
         proxy = self._endpoint.proxy
         if proxy is None or proxy.reveal().startswith("http"):
@@ -185,7 +185,7 @@ class Transport:
             ) from error
         if endpoint.client_cert is not None:
             try:
-                # Without a password: nobody is there to be asked for one.
+                # Without a password: there is nobody to prompt for one.
                 context.load_cert_chain(endpoint.client_cert, endpoint.client_key, password="")
             except OSError as error:
                 raise ConfigurationError(
@@ -195,7 +195,7 @@ class Transport:
         return context
 
 
-# What a URL may hold as it is (RFC 3986); all else is quoted.
+# Characters allowed unquoted in a URL (RFC 3986).
 _WRITTEN_OUT = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*+")
 
 
@@ -212,14 +212,14 @@ def _limits(connect_timeout: float) -> aiohttp.ClientTimeout:
 
 
 def _payload(body: bytes) -> aiohttp.Payload | bytes | None:
-    # Bytes of a megabyte and more would be written in one go, and block the loop.
+    # A megabyte or more would be written in one go and block the loop.
     return aiohttp.BytesIOPayload(io.BytesIO(body)) if len(body) > LONG_BODY_BYTES else body or None
 
 
 def _was_closed_before(error: BaseException) -> bool:
-    """Return whether the connection was closed before the whole request was on it.
+    """Return whether the connection was closed before the whole request was sent.
 
-    Services close a kept connection without a word (llama.cpp after each stream). What did not
-    get there whole was not acted on, so it may be sent once more.
+    Services silently close kept-alive connections (llama.cpp after each stream). A request that did
+    not arrive completely was not acted on, so it may be sent again.
     """
     return isinstance(error.__cause__, aiohttp.ClientConnectionResetError)

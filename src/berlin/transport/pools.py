@@ -1,4 +1,4 @@
-"""Pools of connections: one for each event loop, ended with it."""
+"""Connection pools: one for each event loop, closed with it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 
 READ_BUFFER_BYTES = 64 * 1024
-# Chat sites set cookies and policies that are longer than the 8 KB that aiohttp allows.
+# Chat sites set cookies and policies longer than aiohttp's limit of 8 KB.
 MAX_HEADER_BYTES = 64 * 1024
 
 
@@ -23,7 +23,7 @@ class Pools:
     object is dropped.
 
     Args:
-        middlewares: what every request of a session goes through.
+        middlewares: the middlewares of every request of a session.
     """
 
     def __init__(self, middlewares: Sequence[aiohttp.ClientMiddlewareType] = ()) -> None:
@@ -36,28 +36,28 @@ class Pools:
         """Return the session of the running loop.
 
         Args:
-            connect: makes what a new session connects with.
+            connect: makes the connector of a new session.
         """
         loop = asyncio.get_running_loop()
         pool = self._pools.get(loop)
         if pool is None or pool.session.closed:
             self._forget_closed_loops()
-            # Nothing may be awaited between the look and the entry: two requests, one pool.
+            # No await between lookup and insertion, or two requests would open two pools.
             pool = self._pools[loop] = _Pool(connect(), self._middlewares)
             await pool.bind_to_loop()
         return pool.session
 
     async def aclose(self) -> None:
-        """Close this loop's connections, and forget those of loops that are gone."""
+        """Close this loop's connections, and discard those of closed loops."""
         self._forget_closed_loops()
         pool = self._pools.pop(asyncio.get_running_loop(), None)
         if pool is not None:
             await pool.aclose()
 
     def after_fork(self) -> None:
-        """Forget the parent's connections without touching them."""
+        """Discard the parent's connections without touching them."""
         for pool in self._pools.values():
-            # Closing would take the sockets out of the selector that is shared with the parent.
+            # Closing would remove the sockets from the selector shared with the parent.
             connector = pool.session.connector
             pool.session.detach()
             if connector is not None:
@@ -70,7 +70,7 @@ class Pools:
 
 
 class _Pool:
-    """The session of one loop, closed by the loop's own end if nobody closes it before."""
+    """The session of one loop, closed when the loop ends if not before."""
 
     def __init__(
         self,
@@ -95,15 +95,15 @@ class _Pool:
 
     async def aclose(self) -> None:
         await self.session.close()
-        # Nothing is waited for in it any more, so that a loop that ends does not meet it half
-        # closed; unless the loop began to close it first.
+        # From here on it awaits nothing, so that an ending loop does not find it half
+        # closed; unless the loop started to close it first.
         with contextlib.suppress(RuntimeError):
             await self._keeper.aclose()
 
 
 async def _close_with_loop(session: aiohttp.ClientSession) -> AsyncGenerator[None]:
-    # A loop that is shut down in order closes the generators that were begun on it; this is
-    # the only hook that it offers, and the reason why this is a generator.
+    # A loop that shuts down in order closes the generators started on it; this is
+    # the only hook it offers, and the reason why this is a generator.
     try:
         yield
     finally:
@@ -118,7 +118,7 @@ def _drop_pools(pools: dict[asyncio.AbstractEventLoop, _Pool]) -> None:
         elif loop.is_closed():
             _finish(pool.session.close())
         else:
-            # A loop between two `run_until_complete`: it can still close in order, unless
+            # The loop is between two `run_until_complete`: it can still close in order, unless
             # another loop runs in this thread.
             with contextlib.suppress(RuntimeError):
                 loop.run_until_complete(pool.aclose())
@@ -126,15 +126,15 @@ def _drop_pools(pools: dict[asyncio.AbstractEventLoop, _Pool]) -> None:
 
 
 def _end_soon(pool: _Pool) -> None:
-    # A loop that ends cancels the task before it begins, and then closes the keeper itself,
-    # unless that is gone by then: so the pool is kept until it is closed.
+    # An ending loop cancels the task before it starts, and then closes the keeper itself,
+    # unless that is gone by then: so the pool is referenced until it is closed.
     for ended in [pool for pool, task in _ENDING.items() if pool.session.closed and task.done()]:
         del _ENDING[ended]
     _ENDING[pool] = asyncio.ensure_future(pool.aclose())
 
 
 def _finish(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine that has nothing to wait for."""
+    """Run a coroutine that never waits."""
     try:
         coroutine.send(None)
     except StopIteration:
@@ -142,7 +142,7 @@ def _finish(coroutine: Coroutine[Any, Any, None]) -> None:
     coroutine.close()
 
 
-_ENDING: dict[_Pool, asyncio.Task[None]] = {}  # a loop holds its tasks weakly
+_ENDING: dict[_Pool, asyncio.Task[None]] = {}  # a loop holds only weak references to its tasks
 _POOLS: weakref.WeakSet[Pools] = weakref.WeakSet()
 
 

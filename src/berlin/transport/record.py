@@ -1,4 +1,4 @@
-"""Notes down what is sent and answered, and plays it again."""
+"""Records requests and responses, and replays them."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from berlin.transport.sender import Answer, Sender
 from berlin.types import HttpRequest, HttpResponse
 from berlin.wire.transcript import Turn
 
-# What tells nothing of the service, or too much of the one who asked.
+# Headers that say nothing about the service, or too much about the user.
 _KEPT_HEADERS = ("content-type", "retry-after", "location")
 
 
 class Recorder:
-    """Sends by another sender, and keeps requests and answers.
+    """Sends through another sender, and records requests and responses.
 
     Args:
-        inner: what really sends.
-        seen: called with each request and its whole answer, when that was read or left.
-        keep: headers of answers to keep besides those that always matter, in lower case.
+        inner: the sender that really sends.
+        seen: called with each request and its whole response when that was read or abandoned.
+        keep: response headers to keep besides the usual ones, in lower case.
 
     Attributes:
-        turns: requests and answers so far, in the order of their answers' ends.
+        turns: requests and responses so far, in the order in which responses ended.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Recorder:
 
 
 class _Recorded:
-    """An answer that is kept while it is read."""
+    """A response that is recorded while it is read."""
 
     def __init__(
         self,
@@ -94,8 +94,8 @@ class Replay:
     """Answers requests with recorded turns, in their order.
 
     Args:
-        turns: what was recorded.
-        cut: cuts a body into the reads in which it comes.
+        turns: the recorded turns.
+        cut: splits a body into the chunks in which it arrives.
     """
 
     def __init__(
@@ -107,14 +107,14 @@ class Replay:
 
     @property
     def left(self) -> int:
-        """How many turns nobody asked for yet."""
+        """The number of turns not yet requested."""
         return len(self._turns) - self._next
 
     async def open(self, request: HttpRequest, connect_timeout: float) -> Answer:
-        """Return the next answer.
+        """Return the next response.
 
         Raises:
-            ProtocolError: if another request was recorded here, or none.
+            ProtocolError: if a different request was recorded here, or none.
         """
         if not self.left:
             raise ProtocolError(

@@ -1,4 +1,4 @@
-"""The answer to a request, while its body is still coming in."""
+"""The response to a request, while its body is still arriving."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_WHOLE_BODY_BYTES = 4 * 1024 * 1024
 
 
 class Response:
-    """An answer whose body has not been read yet.
+    """A response whose body has not been read yet.
 
     Attributes:
         status: the HTTP status.
@@ -38,16 +38,16 @@ class Response:
             self._closed.add_done_callback(self._note_closed)
 
     def read(self) -> Coroutine[Any, Any, bytes]:
-        """Return the next bytes as soon as there are some; `b""` is the end.
+        """Return the next bytes as soon as they arrive; `b""` is the end.
 
         Raises:
-            TransportError: if the connection breaks, also in the middle of the body.
+            TransportError: if the connection breaks, even in the middle of the body.
             ProtocolError: if the body cannot be decompressed.
         """
         return self._read() if self._inflater is None else self._read_inflated(self._inflater)
 
     async def whole(self, limit: int = MAX_WHOLE_BODY_BYTES) -> HttpResponse:
-        """Return the whole answer, its body cut at the limit."""
+        """Return the whole response, its body cut at the limit."""
         parts: list[bytes] = []
         size = 0
         while size < limit and (data := await self.read()):
@@ -57,14 +57,14 @@ class Response:
         return HttpResponse(self.status, self.headers, cookies, b"".join(parts)[:limit])
 
     def close(self) -> None:
-        """Close the connection at once, or give it back if the answer was read to its end."""
+        """Close the connection at once, or return it to the pool if the response is read."""
         if self._closed is not None:
             self._closed.remove_done_callback(self._note_closed)
         self._answer.close()
 
     def _note_closed(self, _: asyncio.Future[None]) -> None:
         # When a body stops being HTTP after its first bytes (a bad chunk size), aiohttp closes the
-        # connection and does not tell the body: whoever reads it would wait for its limit.
+        # connection without notifying the body: a reader would wait until its time limit.
         content = self._answer.content
         if not content.is_eof() and content.exception() is None and self._protocol is not None:
             why = self._protocol.exception()
@@ -73,7 +73,7 @@ class Response:
     async def _read_inflated(self, inflater: Inflater) -> bytes:
         while True:
             if inflater.pending:
-                # A small body can hold a huge one: others get their turn in between.
+                # A small body can expand to a huge one: other tasks get their turn in between.
                 await asyncio.sleep(0)
                 data = inflater.more()
             else:
@@ -95,7 +95,7 @@ class Response:
             return await content.readany()
         except LIBRARY_ERRORS as error:
             self._broken = translate(error, self._endpoint)
-        # aiohttp tells of the break before it gives what came in before the break.
+        # aiohttp reports the break before it delivers the data received before it.
         held = content._read_nowait(-1)
         if held:
             return held
@@ -103,7 +103,7 @@ class Response:
 
 
 def _retrieve_later(closed: asyncio.Future[None]) -> None:
-    """See to it that a connection's error counts as seen; once, however many answers it gave."""
+    """Mark a connection's error as retrieved, once per connection, to avoid asyncio's warning."""
     closed.remove_done_callback(_retrieve)
     closed.add_done_callback(_retrieve)
 

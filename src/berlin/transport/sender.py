@@ -1,4 +1,4 @@
-"""The contract of what sends requests: the real transport, and those that record and replay."""
+"""The interface for sending requests: the real transport, and those that record and replay."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from berlin.types import HttpRequest, HttpResponse
 
 
 class Answer(Protocol):
-    """An answer whose body has not been read yet.
+    """A response whose body has not been read yet.
 
     Attributes:
         status: the HTTP status.
@@ -23,11 +23,11 @@ class Answer(Protocol):
         ...
 
     async def whole(self, limit: int = ...) -> HttpResponse:
-        """Return the whole answer, its body cut at the limit."""
+        """Return the whole response, its body cut at the limit."""
         ...
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Release the connection."""
         ...
 
 
@@ -35,10 +35,10 @@ class Sender(Protocol):
     """Sends requests to one endpoint."""
 
     async def open(self, request: HttpRequest, connect_timeout: float) -> Answer:
-        """Send a request and return the answer once its headers are there.
+        """Send a request and return the response once its headers have arrived.
 
         Raises:
-            TransportError: if there is no answer.
+            TransportError: if there is no response.
             ProtocolError: if it is not HTTP.
         """
         ...

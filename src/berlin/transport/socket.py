@@ -1,4 +1,4 @@
-"""A WebSocket as an answer: what the service says comes as lines of JSON."""
+"""A WebSocket as a response: the service's messages arrive as lines of JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LIMITS = aiohttp.ClientWSTimeout(ws_close=CLOSE_S)
 async def refuse_redirects(
     request: aiohttp.ClientRequest, handler: ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """End a handshake that is redirected: the credentials would go along."""
+    """Abort a redirected handshake: the credentials would be sent along."""
     response = await handler(request)
     if 300 <= response.status < 400:
         response.close()
@@ -33,14 +33,14 @@ async def refuse_redirects(
 
 
 class RefusedSocket:
-    """An answer to a handshake that opens no socket: it has a status and nothing else."""
+    """A handshake response that opens no socket: it has only a status and headers."""
 
     def __init__(self, error: aiohttp.WSServerHandshakeError) -> None:
         self.status = error.status
         self.headers = {name.lower(): value for name, value in (error.headers or {}).items()}
 
     async def read(self) -> bytes:
-        """Return the end: the body is gone with the handshake."""
+        """Return the end: the body was discarded with the handshake."""
         return b""
 
     async def whole(self, limit: int = 0) -> HttpResponse:
@@ -52,10 +52,10 @@ class RefusedSocket:
 
 
 class SocketAnswer:
-    """What comes on an open WebSocket.
+    """The messages on an open WebSocket, as a response.
 
     Attributes:
-        status: 200: the answer has begun.
+        status: 200: the answer has started.
         headers: none.
     """
 
@@ -71,7 +71,7 @@ class SocketAnswer:
         self._is_over = False
 
     async def begin(self) -> None:
-        """Send what the dialog begins with. Raises BerlinError."""
+        """Send the first frames of the dialog. Raises BerlinError."""
         await self._send(self._dialog.begin())
 
     async def read(self) -> bytes:
@@ -101,14 +101,14 @@ class SocketAnswer:
         return b""
 
     async def whole(self, limit: int = MAX_DOCUMENT_BYTES) -> HttpResponse:
-        """Return all that comes until the socket is closed."""
+        """Return everything that arrives until the socket is closed."""
         parts: deque[bytes] = deque()
         while sum(map(len, parts)) < limit and (data := await self.read()):
             parts.append(data)
         return HttpResponse(self.status, self.headers, {}, b"".join(parts)[:limit])
 
     def close(self) -> None:
-        """Say goodbye and close, without waiting for it."""
+        """Send the closing frames and close, without waiting."""
         if self._socket.closed:
             return
         ending = asyncio.ensure_future(self._end())
@@ -146,4 +146,4 @@ class SocketAnswer:
                 await self._socket.close()
 
 
-_ENDING: set[asyncio.Future[None]] = set()  # a loop holds its tasks weakly
+_ENDING: set[asyncio.Future[None]] = set()  # a loop holds only weak references to its tasks

@@ -1,4 +1,4 @@
-"""Errors of the libraries below become ours, here and nowhere else."""
+"""Translates errors of the underlying libraries to Berlin's, here and nowhere else."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ LIBRARY_ERRORS: tuple[type[BaseException], ...] = (
 
 
 class LibraryError(Exception):
-    """What a library said, as the chained cause of our error.
+    """A library's message, as the chained cause of Berlin's error.
 
-    The library's own exception is not kept: it carries the request's headers, and so a token.
+    The library's own exception is not kept: it holds the request's headers, and so a token.
     """
 
 
 def translate(error: BaseException, endpoint: Endpoint) -> BerlinError:
-    """Return our error for one of the libraries', with a cause that holds no request.
+    """Return Berlin's error for a library's, with a cause that holds no request.
 
-    Raise it outside of the `except` block: there the library's error would become its context.
+    Raise it outside the `except` block: inside, the library's error would become its context.
     """
     ours = _translate(error, endpoint)
     ours.private = True
@@ -84,17 +84,17 @@ def _translate(error: BaseException, endpoint: Endpoint) -> BerlinError:
             return ConfigurationError(f"{host} is not a URL that can be used")
         case aiohttp.ClientError() | OSError():
             return ConnectionLostError(f"the connection to {host} broke: {_said(error)}")
-        case _:  # python_socks has a tree of its own, below Exception
+        case _:  # python_socks has its own error tree, below Exception
             return ProxyError(f"the proxy {proxy} failed: {_said(error)}")
 
 
 def _answers_without_tls(error: BaseException) -> bool:
-    """Return whether what came back to a TLS greeting was no TLS at all."""
+    """Return whether the reply to a TLS handshake was not TLS at all."""
     said = getattr(error, "os_error", None) or error.__cause__ or error
     return isinstance(said, ssl.SSLError) and said.reason in _NO_TLS
 
 
-# What OpenSSL 1.1, 3.0 and 3.2 call it.
+# The reasons used by OpenSSL 1.1, 3.0 and 3.2.
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")
 
 
@@ -103,7 +103,7 @@ def _is_host_of(host: str, proxy: Secret | None) -> bool:
 
 
 def _said(error: BaseException) -> str:
-    # An answer's error writes its URL too, and the URL of a proxy has the password in it.
+    # A response error also contains its URL, and a proxy's URL contains the password.
     text = error.message if isinstance(error, _WITH_URL) else str(error)
     return " ".join(text.split())[:200] or type(error).__name__
 

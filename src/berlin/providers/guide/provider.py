@@ -1,7 +1,7 @@
 """The guide as a provider: it streams the section of the manual that answers a question.
 
-Nothing is made up, because nothing is generated: a question that the manual does not answer is
-told so, with the nearest topics.
+Nothing is made up, because nothing is generated: if the manual has no answer, it says so and names
+the nearest topics.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from berlin.providers.guide.words import terms
 from berlin.types import ChatRequest, Finished, TextDelta
 
 MAX_QUESTION_CHARS = 2000
-# A question without any other word: what Berlin is at all.
+# A question without any other word asks what Berlin is.
 _ASKS_WHAT = re.compile(r"\b(what|who|что|кто)\b", re.IGNORECASE)
 _ASKS_ABILITY = re.compile(
     r"\b(what|how)\b.*\b(can|could)\b.*\b(you|it)\b.*\bdo\b|\bwho are you\b|\bумеешь\b|\bможешь\b"
@@ -59,7 +59,7 @@ def _found(found: Found, russian: bool) -> str:
 
 
 def _nothing(question: str, found: Found, russian: bool) -> str:
-    """Return that the manual has no answer, and what comes nearest."""
+    """Return the message that the manual has no answer, with the nearest topics."""
     about = " ".join(found.unknown or [word for word, _ in terms(question)])[:80]
     near = [f"{s.title} ({s.page})" for s in found.sections]
     topics = "".join(f"\n- {topic}" for topic in near or manual(russian).questions[:3])

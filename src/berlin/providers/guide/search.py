@@ -1,4 +1,4 @@
-"""Finds the sections of the manual that answer a question, or says that there are none."""
+"""Finds the sections of the manual that answer a question, if any."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ TITLE_WEIGHT = 3.0
 CODE_WEIGHT = 0.25
 CORRECTED_WEIGHT = 0.85
 LITTLE_WEIGHT = 0.3
-# A title that is a question was written for newcomers; the rest is for looking things up.
+# A title that is a question was written for newcomers; the rest is reference.
 QUESTION_WEIGHT = 1.5
-# So much of what a question says must be in a section, by weight of its words: more where there
-# are words that the manual does not have at all.
+# The share of a question that a section must cover, by weight of its words: more if there
+# are words that are nowhere in the manual.
 ENOUGH = 0.42
 ENOUGH_BESIDE_UNKNOWN = 0.55
 IN_TITLE = 0.2
-# What a word in code weighs for this, beside one in prose.
+# The weight of a word in code relative to one in prose.
 CODE_COUNTS = 0.8
 SHOWN = 3
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What a search has found.
+    """The result of a search.
 
     Attributes:
-        sections: those that fit best, the best first.
-        answers: whether the first of them is an answer, and not only near.
-        unknown: the words of the question that no section has.
+        sections: the best matches, best first.
+        answers: whether the first of them is an answer, not just a near match.
+        unknown: the words of the question that are in no section.
     """
 
     sections: tuple[Section, ...] = ()
@@ -44,12 +44,12 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class _Indexed:
-    """The stems of one section, by where they stand."""
+    """The stems of one section, by where they occur."""
 
     def __init__(self, section: Section) -> None:
         prose = re.sub(r"```.*?```", " ", section.body, flags=re.DOTALL)
         code = " ".join(re.findall(r"```.*?```|`[^`]+`", section.body, flags=re.DOTALL))
-        code = re.sub(r'"[^"\n]*"', " ", code)  # example prompts are about anything
+        code = re.sub(r'"[^"\n]*"', " ", code)  # example prompts may be about anything
         self.section = section
         heading = [word for word in words(section.title) if word not in STOP_WORDS]
         named = {canonical(word) for word in heading}
@@ -59,7 +59,7 @@ class _Indexed:
         self.title_size = max(len(named - LITTLE), 1)
 
     def weight(self, meant: frozenset[str]) -> float:
-        """Return how strongly a section speaks of one of these stems."""
+        """Return how relevant a section is for any of these stems."""
         if meant & self.title:
             return TITLE_WEIGHT
         if meant & self.body:
@@ -67,14 +67,14 @@ class _Indexed:
         return CODE_WEIGHT if meant & self.code else 0.0
 
     def coverage(self, meant: frozenset[str]) -> float:
-        """Return how surely a section speaks of one of these stems at all, from 0 to 1."""
+        """Return how certain it is that a section covers any of these stems, from 0 to 1."""
         if meant & (self.title | self.body):
             return 1.0
         return CODE_COUNTS if meant & self.code else 0.0
 
 
 class _Term(msgspec.Struct, frozen=True):
-    """A word of a question: the stems that it may mean, and what it weighs."""
+    """A word of a question: its possible stems and its weight."""
 
     word: str
     meant: frozenset[str]
@@ -104,7 +104,7 @@ class Manual:
         return [title for title in titles if title.endswith("?")]
 
     def search(self, question: str) -> Found:
-        """Return the sections that fit a question best."""
+        """Return the sections that match a question best."""
         asked = [self._term(word, meant) for word, meant in terms(question)]
         named = self._named.get(tuple(words(question)))
         if not asked:
@@ -136,7 +136,7 @@ class Manual:
         return math.log(1 + self._all / (2.0 + max(self._count[stem] for stem in meant)))
 
     def _correct(self, word: str) -> str | None:
-        """Return the stem that a mistyped word was probably meant to have."""
+        """Return the probable stem of a mistyped word."""
         begun = stem(word)
         if len(begun) < 4 or not begun.isalpha():
             return None
@@ -151,7 +151,7 @@ class Manual:
     def _score(self, one: _Indexed, asked: list[_Term]) -> float:
         score = sum(term.rarity * term.trust * one.weight(term.meant) for term in asked)
         in_title = sum(1 for term in asked if term.meant & one.title and term.trust)
-        # A short title that says just this fits better than a long one that says it too.
+        # A short title with just these words matches better than a long one that contains them.
         score *= 1 + 0.5 * in_title / one.title_size
         return score * (QUESTION_WEIGHT if one.section.title.endswith("?") else 1.0)
 

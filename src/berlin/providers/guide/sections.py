@@ -34,7 +34,7 @@ def load_sections() -> list[Section]:
 
 
 def split_sections(page: str, text: str) -> list[Section]:
-    """Return the sections of a Markdown page; a heading without text is none."""
+    """Return the sections of a Markdown page; a heading without text is skipped."""
     sections: list[Section] = []
     title, body, in_code = "", [""], False
     for line in [*text.splitlines(), "# "]:
@@ -51,7 +51,7 @@ def split_sections(page: str, text: str) -> list[Section]:
 
 def _pages() -> list[tuple[str, str]]:
     packaged = resources.files("berlin.providers").joinpath("manual")
-    # In a source checkout the manual is where it is written.
+    # In a source checkout the manual is in `docs`.
     root = packaged if packaged.is_dir() else Path(__file__).parents[4] / "docs"
     return [
         (f"docs/{page.name}", page.read_text("utf-8"))

@@ -1,10 +1,10 @@
-"""Words of questions: which say something, what people write for them, and their stems."""
+"""Words of questions: stop words, synonyms and stems."""
 
 from __future__ import annotations
 
 import re
 
-# Words that say nothing about the topic, in the languages of the manual.
+# Stop words, in the languages of the manual.
 _SAY_NOTHING = """
     a about all also am an and any are as at be because berlin best between but by can could did do
     does doing done for from get give go got had has have he hello help hey hi how i if in into is
@@ -20,7 +20,7 @@ _SAY_NOTHING = """
 """
 STOP_WORDS = frozenset(_SAY_NOTHING.split())
 
-# Words that say a little: what is done, but not to what.
+# Weak words: they name an action but not its object.
 _SAY_LITTLE = """
     again ask begin big change check choose come completely create different exceeded find first
     fix give keep kind list long made make mean more need new newer old open other possible program
@@ -31,7 +31,7 @@ _SAY_LITTLE = """
     программа русский сменить список старый узнать указать
 """
 
-# What people write, and what the manual says for it.
+# Synonyms: what people write, and the manual's word for it.
 _SAME = {
     "endpoint": "service",
     "provider": "service",
@@ -151,7 +151,7 @@ _SAME = {
     "коды": "ошибки",
 }
 
-# What is said in several words, and meant as one.
+# Phrases that count as one word.
 _PHRASES = (
     (re.compile(r"\b(log|sign)(ging)?( me| myself)? (out|off)\b"), "logout"),
     (re.compile(r"\b(log|sign)(ging)?( me| myself)? in\b"), "login"),
@@ -167,7 +167,7 @@ _RUSSIAN_END = re.compile(
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text, in small letters."""
+    """Return the words of a text, in lower case."""
     text = text.lower().replace("ё", "е")
     for pattern, said in _PHRASES:
         text = pattern.sub(said, text)
@@ -175,7 +175,7 @@ def words(text: str) -> list[str]:
 
 
 def stem(word: str) -> str:
-    """Return what forms of a word have in common; a rough cut, the same for both sides."""
+    """Return the common stem of a word's forms; roughly, but the same for question and manual."""
     if re.search("[а-я]", word):
         return _RUSSIAN_END.sub("", word) if len(word) > 3 else word
     if len(word) <= 3 or word.endswith("ss"):
@@ -191,7 +191,7 @@ def stems(text: str) -> list[str]:
 
 
 def canonical(word: str) -> str:
-    """Return the stem of what the manual says for a word."""
+    """Return the stem of the manual's word for a word."""
     return stem(_SAME.get(word, word))
 
 
@@ -199,7 +199,7 @@ LITTLE = frozenset(stem(word) for word in _SAY_LITTLE.split())
 
 
 def terms(question: str) -> list[tuple[str, frozenset[str]]]:
-    """Return the words of a question that say something, each with the stems that it may mean."""
+    """Return the significant words of a question, each with its possible stems."""
     asked: dict[str, tuple[str, frozenset[str]]] = {}
     for word in words(question):
         if word not in STOP_WORDS:
