@@ -167,7 +167,7 @@ async def test_a_refused_refresh_token_is_used_once(tmp_path: Path) -> None:
 
 
 async def test_a_redirect_to_another_origin(tmp_path: Path) -> None:
-    """A token endpoint that redirects elsewhere is not followed: no code and no secret goes there."""
+    """A token endpoint that redirects elsewhere is not followed: no code goes there."""
     async with (
         IdentityService() as service,
         FlowService() as evil,
