@@ -6,8 +6,8 @@
         async for piece in berlin.text("Hello"):
             print(piece, end="")
 
-The names below are loaded when they are first used: the command line answers `--help` without
-loading an HTTP client. What they are for is in docs/python.md.
+The names below are imported on first use, so that `--help` works without importing an HTTP client.
+They are described in docs/python.md.
 """
 
 from __future__ import annotations
@@ -135,5 +135,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Return the public names, whatever else is loaded."""
+    """Return the public names, loaded or not."""
     return sorted([*__all__, "__version__", "__doc__", "__name__", "__path__", "__file__"])

@@ -1,4 +1,4 @@
-"""The class `Berlin`: any provider, by its name, its recipe or its address."""
+"""The class `Berlin`: any provider, by name, recipe or URL."""
 
 from __future__ import annotations
 
@@ -33,49 +33,50 @@ from berlin.types.frames import hides_arguments
 
 
 class Berlin(SeedProvider):
-    """Any chat service, as a stream.
+    """A client of any chat service.
 
         Berlin("work")                            a provider of berlin.toml, or a shipped recipe
         Berlin("work:deep")                       one of its models
-        Berlin(recipe="openai", api_key=…)        a shipped recipe, or the file of one's own
+        Berlin(recipe="openai", api_key=…)        a shipped recipe, or your own file
         Berlin("https://…", "account", "password")    a service that speaks the Berlin protocol
 
         async with Berlin("work") as berlin:
             async for piece in berlin.text("Hello"):
                 print(piece, end="")
 
-    Credentials that are not given come from the environment, the configuration file, or
-    `berlin login`. Making an object sends nothing.
+    Missing credentials come from the environment, the configuration file, or `berlin login`.
+    Creating an object sends nothing.
 
-    The class itself answers for the default account: `Berlin.create_async_generator(…)`.
+    The class itself works with the default account: `Berlin.create_async_generator(…)`.
 
     Args:
         service: a provider's name, `provider:model`, an alias, or the base URL of a service.
         account: the account to log in with.
         password: its password.
         recipe: the name of a shipped recipe, or the file (`….toml`) of another one.
-        url: the base URL, in place of the recipe's.
-        model: the model to ask when a call names none.
+        url: the base URL, instead of the recipe's.
+        model: the model to use when a call names none.
         api_key: for a recipe with an API key.
         client_id: for a recipe with OAuth 2.0.
         client_secret: for a recipe with OAuth 2.0.
-        refresh_token: a first refresh token from elsewhere, for OAuth 2.0.
+        refresh_token: an initial refresh token obtained elsewhere, for OAuth 2.0.
         private_key: for a recipe that signs: the key itself, as PEM.
-        assertion: for a recipe that shows a token that somebody else signed.
-        totp_seed: for one-time codes: what an authenticator app is set up with.
-        timeout: seconds in all, or the four limits as `Timeouts`.
-        max_retries: how often a request is sent again that failed before its first event.
-        headers: what every request carries besides its own headers.
+        assertion: for a recipe that presents a token signed by a third party.
+        totp_seed: for one-time codes: the seed for the authenticator app.
+        timeout: total seconds, or the four limits as `Timeouts`.
+        max_retries: how often a request that failed before its first event is sent again.
+        headers: headers added to every request.
         proxy: URL of an HTTP, HTTPS or SOCKS proxy.
-        ca_file: PEM file with the certificates to trust in place of the system's.
-        client_cert: PEM file with the certificate that shows who is asking.
-        client_key: PEM file with its key, if that is another file.
+        ca_file: PEM file with the certificates to trust instead of the system's.
+        client_cert: PEM file with the client certificate.
+        client_key: PEM file with its key, if in a separate file.
         allow_http: allow credentials to go over plain http to another machine.
-        config: the configuration file to read in place of the user's.
+        config: the configuration file to read instead of the user's.
 
     Raises:
-        ConfigurationError: if something given cannot be used. Nothing is sent yet.
-        ModelNotFoundError: if no provider or model has that name; it names the nearest one.
+        ConfigurationError: if an argument is invalid. Nothing has been sent.
+        ModelNotFoundError: if no provider or model has that name; the error suggests the nearest
+            one.
     """
 
     @hides_arguments
@@ -150,7 +151,7 @@ class Berlin(SeedProvider):
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Return a provider for settings that were resolved before, of any recipe."""
+        """Return a provider for resolved settings, of any recipe."""
         berlin = cls.__new__(cls)
         berlin._inner, berlin._model = RecipeProvider(settings), ""
         return berlin
@@ -163,17 +164,17 @@ class Berlin(SeedProvider):
 
     @property
     def timeouts(self) -> Timeouts:
-        """The limits of requests that bring none of their own."""
+        """The limits of requests that set none."""
         return self._inner.timeouts
 
     @property
     def working(self) -> bool:  # type: ignore[override]  # as `url`
-        """Whether the service works, as far as it was observed; `True` before the first request."""
+        """Whether the service works, as far as observed; `True` before the first request."""
         return bool(getattr(self._inner, "working", True))
 
     @property
     def default_model(self) -> str:
-        """The model that is asked when a call names none; `""` as long as that is not known."""
+        """The model used when a call names none; `""` until it is known."""
         return self._model or getattr(self._inner, "default_model", "")
 
     @property
@@ -192,10 +193,10 @@ class Berlin(SeedProvider):
         return self._inner.bursts(request)
 
     async def models(self) -> tuple[str, ...]:
-        """Return the models that there are: as the service lists them, or as the recipe does.
+        """Return the models, as listed by the service or by the recipe.
 
         Raises:
-            BerlinError: if the service does not answer.
+            BerlinError: if the service does not respond.
         """
         return await self._inner.models()
 
@@ -206,15 +207,15 @@ class Berlin(SeedProvider):
         model: str | None = None,
         dimensions: int | None = None,
     ) -> list[list[float]]:
-        """Return a vector for each text, where the recipe says how the service embeds.
+        """Return a vector for each text, if the recipe describes embeddings.
 
         Args:
             texts: one text, or several.
-            model: the service's name of the model; unless given, the recipe's default.
-            dimensions: how long each vector is to be, where the service lets one choose.
+            model: the service's name of the model; by default the recipe's.
+            dimensions: the length of each vector, if the service lets you choose.
 
         Raises:
-            BerlinError: if the service does not embed, or there is no good answer.
+            BerlinError: if the service has no embeddings, or there is no valid response.
         """
         embedder = self._need_service("has no embeddings").embedder
         if embedder is None:
@@ -226,7 +227,7 @@ class Berlin(SeedProvider):
         return [vector_of(data) for data in answer.vectors]
 
     async def check(self) -> None:
-        """Check that requests can be sent: log in, unless there is a token already.
+        """Check that requests can be sent: log in, unless there is already a token.
 
         Raises:
             BerlinError: if that fails.
@@ -234,9 +235,9 @@ class Berlin(SeedProvider):
         await self._inner.check()
 
     async def token(self) -> AccessToken:
-        """Return a token that is valid now, by a login if need be.
+        """Return a currently valid token, logging in if necessary.
 
-        It is the one that requests use: all programs with the same token store share one login.
+        It is the token that requests use: all programs with the same token store share one login.
 
         Raises:
             BerlinError: if that fails.
@@ -244,7 +245,7 @@ class Berlin(SeedProvider):
         return await self._need_service("takes no token").access_token()
 
     def reject_token(self, token: str) -> None:
-        """Hand back a token that the service refused: the next one is another.
+        """Report a token that the service rejected, so that it is replaced.
 
         Args:
             token: the token.
@@ -252,10 +253,10 @@ class Berlin(SeedProvider):
         self._need_service("takes no token").reject_token(Secret(token))
 
     async def log_in(self, person: Person | None) -> None:
-        """Log in anew, also where that needs a person (a device code), and keep the token.
+        """Log in again, even if that needs a person (a device code), and keep the token.
 
         Args:
-            person: who takes part: types a code, or logs in in a browser.
+            person: the person who enters a code or logs in with a browser.
 
         Raises:
             BerlinError: if that fails.
@@ -271,7 +272,7 @@ class Berlin(SeedProvider):
         self._inner.watch_logins(observe)
 
     async def use_session(self, cookies: str) -> None:
-        """Keep the session that a browser has, in place of a login.
+        """Keep a browser's session instead of logging in.
 
         Args:
             cookies: the value of the browser's Cookie header.
@@ -282,7 +283,7 @@ class Berlin(SeedProvider):
         await self._need_service("has no login").use_session(cookies)
 
     async def aclose(self) -> None:
-        """Close the connections of the running loop. Another request opens new ones."""
+        """Close the connections of the running loop. The next request opens new ones."""
         await self._inner.aclose()
 
     @property
@@ -301,7 +302,7 @@ class Berlin(SeedProvider):
         )
 
     def __repr__(self) -> str:
-        if "_inner" not in vars(self):  # it could not be made
+        if "_inner" not in vars(self):  # it could not be created
             return f"<{type(self).__name__}, not open>"
         return f"{type(self).__name__}({self.url!r})" if self.url else f"{type(self).__name__}()"
 
@@ -322,7 +323,7 @@ def _open_recipe(
     return RecipeProvider(settings, max_retries)
 
 
-# What other libraries call the same things.
+# Names of the same arguments in other libraries.
 _SYNONYMS = {
     **dict.fromkeys(("base_url", "api_base", "endpoint", "host", "server"), "url"),
     **dict.fromkeys(("username", "user", "email"), "account"),

@@ -1,9 +1,9 @@
-"""The one tree of errors; everything that Berlin raises on purpose hangs below `BerlinError`.
+"""The tree of errors; everything that Berlin raises on purpose is below `BerlinError`.
 
 BerlinError (a RuntimeError)
 ├── ConfigurationError            the set-up is wrong: nothing was sent                 [exit 2]
 │   ├── MissingCredentialsError   no account or password was found
-│   └── TokenStoreError           the token store cannot be used, and is to be
+│   └── TokenStoreError           the token store is required but cannot be used
 ├── InvalidRequestError           the request is wrong (a ValueError too): nothing sent [exit 2]
 │   └── ModelNotFoundError        there is no such provider or model
 ├── KeyRefusedError               the gateway refuses the key of a client              [exit 3]
@@ -25,17 +25,17 @@ BerlinError (a RuntimeError)
     ├── RateLimitError            429
     │   └── QuotaError            the account's quota or credit is used up
     ├── ServiceUnavailableError   5xx
-    ├── CircuitOpenError          it failed a moment ago, and is not asked for now
+    ├── CircuitOpenError          it failed a moment ago, and is not used for now
     ├── RewrittenError            it rewrote text that was already handed on
     ├── RedirectError             it answers with a redirect, which is never followed
-    └── ProtocolError             the bytes are not what was described
+    └── ProtocolError             the bytes do not match the recipe
         ├── EmptyResponseError    a clean end without any answer
         └── TruncatedStreamError  the answer was cut off
 
-Each class says what may be done about it: `retryable` (the same request may be sent again,
-if no text was handed on), `fallback` (another provider may be tried), `blames_service`
-(the service, not the caller, is at fault), `exit_code` (of the command line) and
-`http_status` with `code` (what the gateway answers).
+Each class says how it may be handled: `retryable` (the same request may be sent again, if no text
+was passed on), `fallback` (another provider may be tried), `blames_service` (the service, not the
+caller, is at fault), `exit_code` (of the command line) and `http_status` with `code` (what the
+gateway answers).
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ from typing import ClassVar, NamedTuple, Self
 
 
 class FailedAttempt(NamedTuple):
-    """One attempt at an answer that failed, for logs and spans; it holds no text of anybody.
+    """One attempt at an answer that failed, for logs and spans; it contains no message text.
 
     Attributes:
-        provider: name of the provider that was asked.
-        model: the model it was asked for.
+        provider: name of the provider.
+        model: the requested model.
         code: the code of the error.
-        began_at: when it began, in seconds on the monotonic clock.
+        began_at: when it started, in seconds on the monotonic clock.
         seconds: how long it took to fail.
         sent: whether a request left this process at all.
     """
@@ -68,18 +68,18 @@ class BerlinError(RuntimeError):
     """The base of all errors of Berlin.
 
     Args:
-        message: what went wrong and what to do next; never holds a secret.
-        provider: name of the provider that was asked.
-        model: name of the model that was asked for.
-        status: HTTP status of the service's answer, where there was one.
-        retry_after: seconds to wait before trying again, where the service said so.
+        message: what went wrong and what to do next; never contains a secret.
+        provider: name of the provider.
+        model: name of the requested model.
+        status: HTTP status of the service's response, if there was one.
+        retry_after: seconds to wait before trying again, if the service said so.
         request_id: the service's own id of the request.
 
     Attributes:
-        failed: all attempts that were made, this one included, where there was more than one.
-        causes: the errors of all providers that were asked, where there was more than one.
-        private: whether the message is for the operator only, because it tells of the inside: an
-            address, a login, or bytes that may be anything. Clients of a gateway get its class.
+        failed: all attempts including this one, if there was more than one.
+        causes: the errors of all providers that were tried, if there was more than one.
+        private: whether the message is for the operator only, because it reveals internals: an
+            address, a login, or arbitrary bytes. Clients of a gateway see only its class.
     """
 
     retryable: ClassVar[bool] = False
@@ -115,7 +115,7 @@ class BerlinError(RuntimeError):
         return str(self.args[0])
 
     def without_frames(self) -> Self:
-        """Return this error without the frames of it and of its causes: they may hold secrets."""
+        """Return this error without the frames of it and its causes, which may contain secrets."""
         link: BaseException | None = self
         while link is not None:
             link.__traceback__ = None
@@ -128,8 +128,8 @@ class BerlinError(RuntimeError):
     def again(self) -> Self:
         """Return a copy to raise, chained to this one.
 
-        One failed login is reported to every request that waited for it; an exception that is
-        raised in many tasks at once would collect all their tracebacks.
+        One failed login is reported to every request that waited for it; an exception raised in
+        many tasks at once would accumulate all their tracebacks.
         """
         twin = copy.copy(self)
         twin.__cause__ = self.__cause__
@@ -161,7 +161,7 @@ class InvalidRequestError(BerlinError, ValueError):
     """The request cannot be sent as it is; nothing was sent.
 
     Attributes:
-        param: the member of the request that is wrong, where it is one.
+        param: the invalid member of the request, if it is a single one.
     """
 
     exit_code = 2
@@ -171,7 +171,7 @@ class InvalidRequestError(BerlinError, ValueError):
 
     @classmethod
     def about(cls, param: str, message: str) -> Self:
-        """Return an error that names the member of the request that is wrong."""
+        """Return an error that names the invalid member of the request."""
         error = cls(f"{param}: {message}")
         error.param = param
         return error
@@ -194,7 +194,7 @@ class KeyRefusedError(BerlinError):
 
 
 class OverloadedError(BerlinError):
-    """The gateway has more requests than it takes, or this client sends too many."""
+    """The gateway has too many requests, or this client sends too many."""
 
     retryable = True
     exit_code = 5
@@ -203,14 +203,14 @@ class OverloadedError(BerlinError):
 
 
 class LimitReachedError(OverloadedError):
-    """A limit that the user set for a provider or a model leaves no room within the wait."""
+    """A configured limit of a provider or model did not admit the request in time."""
 
     fallback = True
     code = "limit_reached"
 
 
 class UnavailableError(BerlinError):
-    """The gateway takes no work at present: it is stopping, or cannot read its keys."""
+    """The gateway currently takes no requests: it is stopping, or cannot read its keys."""
 
     retryable = True
     exit_code = 5
@@ -247,11 +247,11 @@ class TransportError(BerlinError):
 
 
 class ConnectError(TransportError):
-    """No connection could be made. Not retried: nobody is listening there."""
+    """No connection could be made. Not retried: nothing is listening there."""
 
 
 class TLSError(ConnectError):
-    """The certificate or the TLS handshake is bad. There is no way to switch the check off."""
+    """The certificate or the TLS handshake is bad. The check cannot be disabled."""
 
     code = "upstream_tls"
 
@@ -296,7 +296,7 @@ class RequestRejectedError(ServiceError):
 
 
 class ContextLengthError(RequestRejectedError):
-    """The conversation is longer than what the model takes."""
+    """The conversation is longer than the model's context."""
 
     code = "context_length_exceeded"
 
@@ -332,7 +332,7 @@ class ServiceUnavailableError(ServiceError):
 
 
 class CircuitOpenError(ServiceError):
-    """The service failed a moment ago, so it is not asked for now; nothing was sent."""
+    """The service failed a moment ago, so it is not used for now; nothing was sent."""
 
     blames_service = False
     http_status = 503
@@ -346,15 +346,15 @@ class RedirectError(ServiceError):
 
 
 class ProtocolError(ServiceError):
-    """The bytes of the answer are not what the recipe describes."""
+    """The bytes of the answer do not match the recipe."""
 
     code = "upstream_protocol"
 
 
 class RewrittenError(ServiceError):
-    """The service has rewritten text that was already handed on; a whole answer has its last text.
+    """The service rewrote text that was already passed on; a whole answer has its last text.
 
-    Ask without a stream, or use a service that does not rewrite what it said.
+    Request a whole answer, or use a service that does not rewrite its text.
     """
 
     fallback = False
@@ -370,7 +370,7 @@ class RewrittenError(ServiceError):
 
 
 class EmptyResponseError(ProtocolError):
-    """The answer ended cleanly and held no text (not even an empty one) and no finish reason."""
+    """The answer ended cleanly without any text (not even empty) or finish reason."""
 
     code = "upstream_empty"
 

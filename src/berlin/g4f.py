@@ -1,6 +1,6 @@
-"""The class-level contract that the seed of this project had, apart from everything else.
+"""The class-level interface for compatibility with g4f, separate from everything else.
 
-A class answers for a default account: `Berlin.create_async_generator(model, messages, proxy)`,
+A class works with a default account: `Berlin.create_async_generator(model, messages, proxy)`,
 with `url`, `working` and `_token` as attributes of the class itself.
 """
 
@@ -19,15 +19,15 @@ from berlin.types.frames import hides_arguments
 
 AsyncResult: TypeAlias = AsyncIterator[str]
 
-# Where the class finds its service when nobody names another address. Commands never use it.
+# The URL the class uses when no other is configured. Commands never use it.
 SEED_URL = "https://ai.berlin4h.top"
 
-# How many settings (accounts, URLs, proxies) the class keeps connections for at once.
+# The most settings (accounts, URLs, proxies) for which the class keeps connections.
 MAX_DEFAULTS = 128
 
 
 class AsyncGeneratorProvider(ChatProvider):
-    """A provider whose class can be asked without an object."""
+    """A provider whose class can be used without an instance."""
 
     url: ClassVar[str]
     working: ClassVar[bool]
@@ -36,11 +36,11 @@ class AsyncGeneratorProvider(ChatProvider):
     @classmethod
     @abstractmethod
     def provide(cls, proxy: str | Secret | None, settings: dict[str, Any]) -> Self:
-        """Return the object that answers for the class.
+        """Return the instance that answers for the class.
 
         Args:
             proxy: URL of a proxy.
-            settings: the keywords of a call; those for the provider are taken out.
+            settings: the keyword arguments of a call; the provider's are removed.
         """
 
     @classmethod
@@ -51,19 +51,19 @@ class AsyncGeneratorProvider(ChatProvider):
         proxy: str | Secret | None = None,
         **kwargs: Any,
     ) -> AsyncGenerator[str]:
-        """Answer messages, piece by piece of text.
+        """Answer messages with text, piece by piece.
 
         Args:
             model: the service's name of the model; `""` or `None` is its default.
             messages: `[{"role": …, "content": …}, …]`, or a prompt.
             proxy: URL of an HTTP(S) or SOCKS proxy.
-            **kwargs: options for the model such as `temperature`; also `timeout` (seconds in all,
-                or `Timeouts`), `account` and `password`.
+            **kwargs: options for the model such as `temperature`; also `timeout` (total seconds, or
+            `Timeouts`), `account` and `password`.
 
         Raises:
-            BerlinError: a `RuntimeError`, whatever went wrong.
+            BerlinError: a `RuntimeError`, for all failures.
         """
-        proxy = Secret(proxy) if isinstance(proxy, str) else proxy  # for reports of errors
+        proxy = Secret(proxy) if isinstance(proxy, str) else proxy  # hidden in error reports
         provider = cls.provide(proxy, kwargs)
         async with aclosing(provider.text(messages, model=model, **kwargs)) as pieces:
             async for piece in pieces:
@@ -73,8 +73,8 @@ class AsyncGeneratorProvider(ChatProvider):
 class SeedType(ABCMeta):
     """Gives a class the attributes of its default account.
 
-    They are properties because they change: with the environment, with the first login, and with
-    what was last observed of the service.
+    They are properties because they change with the environment, the first login and the last
+    observed state of the service.
     """
 
     _class_url: str | None
@@ -101,7 +101,7 @@ class SeedType(ABCMeta):
 
     @property
     def working(cls) -> bool:
-        """Whether the service works, as far as it was observed."""
+        """Whether the service works, as far as observed."""
         default = cls._default_or_none()
         return default.working if default is not None else True
 
@@ -119,7 +119,7 @@ class SeedType(ABCMeta):
         cls._token = None
 
     def chosen_url(cls) -> str | None:
-        """Return the URL that was assigned to the class, or that a subclass names."""
+        """Return the URL that was assigned to the class or set by a subclass."""
         for klass in cls.__mro__:
             for name in ("_class_url", "url"):
                 value = vars(klass).get(name)
@@ -139,8 +139,8 @@ class SeedType(ABCMeta):
 
 
 class SeedProvider(AsyncGeneratorProvider, metaclass=SeedType):
-    """A class that answers for its default account, with one object for each combination of
-    settings that it was called with.
+    """A class that works with its default account, with one instance for each combination of
+    settings.
     """
 
     supports_gpt_35_turbo = True
@@ -152,15 +152,15 @@ class SeedProvider(AsyncGeneratorProvider, metaclass=SeedType):
     @classmethod
     @abstractmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Return an object for settings that were resolved before."""
+        """Return an instance for resolved settings."""
 
     @classmethod
     @hides_arguments
     def provide(cls, proxy: str | Secret | None, settings: dict[str, Any]) -> Self:
         """Return the shared object for these settings, so that connections and tokens are kept.
 
-        `account` and `password` are taken out of `settings`; `url` too, but only beside them: the
-        stored credentials never go to a URL that comes with a call.
+        `account` and `password` are removed from `settings`; `url` too, but only together with
+        them: stored credentials are never sent to a URL given in a call.
         """
         account, password = settings.pop("account", None), settings.pop("password", None)
         named = settings.pop("url", None) if None not in (account, password) else None

@@ -1,4 +1,4 @@
-"""Opens a provider by its name: one of a recipe, of a class of the user's own, or the guide."""
+"""Opens a provider by name: from a recipe, from the user's own class, or the guide."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def open_provider(
 ) -> ChatProvider:
     """Return a provider of a configuration by its name.
 
-    A provider that is made of providers opens those with this function.
+    A composed provider opens its parts with this function.
 
     Args:
         name: the provider's name.
         config: the configuration.
-        given: settings that go before those of the configuration.
-        max_retries: how often a request is sent again that failed before its first event.
+        given: settings that take precedence over the configuration.
+        max_retries: how often a request that failed before its first event is sent again.
 
     Raises:
-        ConfigurationError: if there is none of that name, or its settings are wrong.
+        ConfigurationError: if there is none with that name, or its settings are invalid.
     """
     if name in config.models:
         _refuse_settings(name, given, max_retries)
@@ -63,8 +63,8 @@ def open_provider(
 
 
 def _open_model(name: str, config: Config) -> ChatProvider:
-    """Return a model that is made of several providers."""
-    # Only those who have such models load the wrappers.
+    """Return a model composed of several providers."""
+    # The wrappers are imported only if there are such models.
     from berlin.config.models.routes import Routes
     from berlin.config.models.shared import open_shared
     from berlin.routing.shared.closing import WithShared
@@ -82,12 +82,12 @@ def _open_model(name: str, config: Config) -> ChatProvider:
 
 
 def without_retries(provider: Provider) -> Provider:
-    """Return a provider for wrappers that decide when to ask again; it shares all with its own."""
+    """Return a provider for wrappers that do their own retries; it shares all state."""
     return provider.once() if isinstance(provider, RecipeProvider) else provider
 
 
 def _refuse_settings(name: str, given: Overrides, max_retries: int | None) -> None:
-    """Refuse settings that mean nothing to a provider without a recipe."""
+    """Refuse settings that have no meaning for a provider without a recipe."""
     named = [key for key, value in msgspec.structs.asdict(given).items() if value is not None]
     named += ["max_retries"] if max_retries is not None else []
     for key in named:
@@ -102,7 +102,7 @@ class RecipeProvider(ChatProvider):
     """The provider that a recipe describes, with its retries.
 
     Args:
-        settings: all that it needs.
+        settings: its settings.
         max_retries: how often a request is sent again that failed before the first event.
 
     Attributes:
@@ -133,22 +133,22 @@ class RecipeProvider(ChatProvider):
 
     @property
     def timeouts(self) -> Timeouts:
-        """The limits of requests that bring none of their own."""
+        """The limits of requests that set none."""
         return self.settings.timeouts
 
     @property
     def working(self) -> bool:
-        """Whether the service works, as far as it was observed; `True` before the first request."""
+        """Whether the service works, as far as observed; `True` before the first request."""
         return self._health.working
 
     @property
     def default_model(self) -> str:
-        """The model that is asked when nobody names one; `""` as long as that is not known."""
+        """The model used when a request names none; `""` until it is known."""
         return self._default
 
     @property
     def token(self) -> Secret | None:
-        """The token at hand."""
+        """The current token."""
         return self._auth.source.token
 
     def use_token(self, token: str | None) -> None:
@@ -163,7 +163,7 @@ class RecipeProvider(ChatProvider):
         return self.send(request, model)
 
     def send(self, request: ChatRequest, model: str) -> Bursts:
-        """Answer a request by this model."""
+        """Answer a request with this model."""
         if model != request.model:
             request = msgspec.structs.replace(request, model=model)
         return self._health.bursts(request)
@@ -175,11 +175,11 @@ class RecipeProvider(ChatProvider):
         return twin
 
     async def find_default(self) -> str:
-        """Return the model to ask when nobody names one: the first that the service lists.
+        """Return the model to use when none is named: the first that the service lists.
 
         Raises:
             InvalidRequestError: if it lists none.
-            BerlinError: if the service does not answer.
+            BerlinError: if the service does not respond.
         """
         async with self._finding:
             if not self._default:
@@ -193,10 +193,10 @@ class RecipeProvider(ChatProvider):
         return self._default
 
     async def models(self) -> tuple[str, ...]:
-        """Return the models that there are: as the service lists them, or as the recipe does.
+        """Return the models, as listed by the service or by the recipe.
 
         Raises:
-            BerlinError: if the service does not answer.
+            BerlinError: if the service does not respond.
         """
         described = self.settings.recipe.models
         if described.fetch is None:
@@ -205,14 +205,14 @@ class RecipeProvider(ChatProvider):
 
     @property
     def embedder(self) -> Embedder | None:
-        """What turns texts into vectors; `None` if the recipe describes nothing of the kind."""
+        """The embedder; `None` if the recipe describes no embeddings."""
         described = self.settings.recipe.embeddings
         if described is None:
             return None
         return Embedder(partial(embed, self._http, described), described.models, described.model)
 
     async def check(self) -> None:
-        """Log in, unless there is a token already.
+        """Log in, unless there is already a token.
 
         Raises:
             BerlinError: if that fails.
@@ -220,7 +220,7 @@ class RecipeProvider(ChatProvider):
         await self._http.check()
 
     async def access_token(self) -> AccessToken:
-        """Return a token that is valid now, by a login if need be.
+        """Return a currently valid token, logging in if necessary.
 
         Raises:
             BerlinError: if that fails.
@@ -228,14 +228,14 @@ class RecipeProvider(ChatProvider):
         return await self._http.token()
 
     def reject_token(self, token: Secret) -> None:
-        """Hand back a token that the service refused: the next one is another."""
+        """Report a token that the service rejected, so that it is replaced."""
         self._auth.reject(token)
 
     async def log_in(self, person: Person | None) -> None:
-        """Log in anew, also where that needs a person (a device code), and keep the token.
+        """Log in again, even if that needs a person (a device code), and keep the token.
 
         Args:
-            person: who takes part: types a code, or logs in in a browser.
+            person: the person who enters a code or logs in with a browser.
 
         Raises:
             BerlinError: if that fails.
@@ -243,7 +243,7 @@ class RecipeProvider(ChatProvider):
         await self._http.log_in(person)
 
     async def use_session(self, cookies: str) -> None:
-        """Keep the session that a browser has, in place of a login.
+        """Keep a browser's session instead of logging in.
 
         Args:
             cookies: the value of the browser's Cookie header.
@@ -258,7 +258,7 @@ class RecipeProvider(ChatProvider):
         self._auth.observe = observe
 
     async def aclose(self) -> None:
-        """Close the connections of the running loop. Another request opens new ones."""
+        """Close the connections of the running loop. The next request opens new ones."""
         await self._health.aclose()
 
     @property
@@ -266,12 +266,12 @@ class RecipeProvider(ChatProvider):
         return self.settings.recipe.models.fetch is not None
 
     def _own_name(self, model: str) -> str:
-        """Return the service's name for a model that a request names; `""` if nobody knows it."""
+        """Return the service's name for a model that a request names; `""` if it is unknown."""
         if not model:
             return self._default
         known = find_model(self._offer, model)
         if known is None:
-            return model  # services have more models than they tell of
+            return model  # services have more models than they list
         return known or self._default
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from berlin import errors
 from support.identity_service import IdentityService, make_key
-from support.oauth_service import FlowService, provider, reply
+from support.oauth_service import FlowService, provider, reply, settings
 
 EXCHANGE = 'client_auth = "none"'
 
@@ -102,6 +102,16 @@ async def test_a_key_that_cannot_sign(tmp_path: Path) -> None:
                 await berlin.ask("Hello")
         assert service.seen == []
     assert pem.splitlines()[1] not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "sign", ['algorithm = "none"', 'algorithm = "HS256"', 'headers = { alg = "none" }']
+)
+def test_no_unsigned_jwt(sign: str, tmp_path: Path) -> None:
+    """No recipe can ask for a JWT without a signature, or for one whose key others know."""
+    described = auth("client_credentials", 'client_auth = "private_key_jwt"', "[auth.sign]", sign)
+    with pytest.raises(errors.ConfigurationError, match=r"sign"):
+        settings(tmp_path, "http://127.0.0.1:1", described)
 
 
 def _open_to_others(path: Path) -> None:

@@ -166,6 +166,19 @@ async def test_a_refused_refresh_token_is_used_once(tmp_path: Path) -> None:
     assert service.kinds.count("refresh_token") == 1
 
 
+async def test_a_redirect_to_another_origin(tmp_path: Path) -> None:
+    """A token endpoint that redirects elsewhere is not followed: no code goes there."""
+    async with (
+        IdentityService() as service,
+        FlowService() as evil,
+        provider(tmp_path, service.url, table(service), client_id="public") as berlin,
+    ):
+        service.answers["/token"] = [reply(None, 307, ("Location", f"{evil.url}/token"))]
+        with pytest.raises(errors.BerlinError, match="redirect"):
+            await berlin.log_in(Browser())
+        assert evil.seen == []
+
+
 async def test_port_in_use(tmp_path: Path) -> None:
     """A redirect_port that another program has is named."""
     taken = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)

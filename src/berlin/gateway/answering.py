@@ -1,4 +1,4 @@
-"""What an answer says of who gave it: headers, and the model's name in its body."""
+"""The parts of an answer that say who gave it: headers, and the model's name in the body."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from berlin.types import ChatResponse, Started
 
 
 class Head:
-    """The beginning of the answer to one call. It is made when it is known who answers.
+    """The beginning of the answer to one call. It is made once the answering provider is known.
 
     Args:
         format: the dialect of the answer.
-        call: what the client asked for.
-        target: the provider and model that it named.
+        call: the client's request.
+        target: the provider and model it names.
     """
 
     def __init__(self, format: Format, call: ClientCall, target: Target) -> None:
@@ -33,7 +33,7 @@ class Head:
         return self._format.encode_response(self._named(answer.started), answer)
 
     def headers(self, started: Started | None) -> dict[str, str]:
-        """Return the headers that say which model was asked, who answered, and how."""
+        """Return the headers that name the requested model and the provider that answered."""
         asked = self._target.full_name.removesuffix(":")
         headers = {"x-berlin-model": printable(asked)}
         headers |= headers_of_start(started, self._target.service.name)

@@ -1,4 +1,4 @@
-"""The application: all faces, and what every request goes through."""
+"""The application: all faces, and the handling common to all requests."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def build_app(gateway: Gateway, accounts: Accounts, token_lifetime_s: float) -> 
     """Return the web application that serves the providers of a gateway.
 
     Args:
-        gateway: what the faces share.
-        accounts: who may log in at the Berlin face.
-        token_lifetime_s: seconds that a token of that face is good for.
+        gateway: the shared gateway.
+        accounts: the accounts of the Berlin face.
+        token_lifetime_s: lifetime of that face's tokens in seconds.
     """
     bound_log()
     gateway.guard.accounts = len(accounts)
@@ -74,8 +74,8 @@ class _Reception:
         self._faces = faces
 
     async def finish_head(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Add what every answer carries."""
-        response.headers["Server"] = "berlin"  # and not the versions of what it is built on
+        """Add the headers of every response."""
+        response.headers["Server"] = "berlin"  # not the versions of the underlying libraries
         visit = request.get(VISIT)
         if visit is not None:
             response.headers["x-request-id"] = visit.id
@@ -110,7 +110,7 @@ class _Reception:
             _log.exception("request.failed request=%s", visit.id)
             response = self._refuse(BerlinError("internal error"), face, visit)
         finally:
-            # Nothing is waited for here: it is done also when the client has left.
+            # Nothing is awaited here, so this also happens when the client is gone.
             gateway.bodies.release(request)
             visit.end()
             for observer in gateway.observers:
@@ -134,6 +134,6 @@ class _Reception:
         return response
 
     def _face_of(self, path: str) -> Face:
-        # The last one also answers targets that are not paths (`*`).
+        # The last one also handles targets that are not paths (`*`).
         last = self._faces[-1]
         return next((face for face in self._faces if path.startswith(face.prefixes)), last)

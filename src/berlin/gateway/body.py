@@ -1,4 +1,4 @@
-"""Read the body of a client's request, within limits on its size, its time and all memory."""
+"""Reads the body of a client's request, with limits on size, time and total memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_BODY_BYTES = 20 * 1024 * 1024
 MAX_LOGIN_BYTES = 64 * 1024
 BODY_TIMEOUT_S = 30.0
 
-# What is held at once: for each client that showed who it is, and for all others together.
+# Bytes held at once: per authenticated client, and for all others together.
 CLIENT_BYTES = 256 * 1024 * 1024
 STRANGERS_BYTES = 32 * 1024 * 1024
 # Smaller bodies are not counted: the number of connections bounds them.
@@ -26,12 +26,11 @@ _NO_JSON = ("text/", "multipart/", "application/x-www-form-urlencoded", "applica
 
 
 class BodyBudget:
-    """Counts the bytes of the bodies that are held, for each client and for all strangers.
+    """Counts the bytes of bodies in memory, per client and for all unauthenticated clients.
 
     Args:
-        client_bytes: for each client that showed a key or a token, or, where no key is needed, for
-            each address.
-        strangers_bytes: for everybody else together.
+        client_bytes: per client with a valid key or token, or, if no key is needed, per address.
+        strangers_bytes: for all others together.
     """
 
     def __init__(
@@ -42,11 +41,11 @@ class BodyBudget:
         self._held: Counter[Hashable] = Counter()
 
     def held(self, client: Hashable) -> int:
-        """Return how many bytes are held for a client; `None` for all strangers."""
+        """Return how many bytes are held for a client; `None` for all unauthenticated clients."""
         return self._held[client]
 
     def take(self, client: Hashable, size: int) -> None:
-        """Count bytes for a client; `None` for a stranger.
+        """Count bytes for a client; `None` for an unauthenticated client.
 
         Raises:
             OverloadedError: if its budget is used up; nothing was counted.
@@ -60,18 +59,18 @@ class BodyBudget:
         self._held[client] += size
 
     def give_back(self, client: Hashable, size: int) -> None:
-        """Count bytes no longer."""
+        """Release bytes."""
         self._held[client] -= size
         if self._held[client] <= 0:
             del self._held[client]
 
 
 class Bodies:
-    """Reads bodies; what it counted is counted until the request is released.
+    """Reads bodies; their bytes are counted until the request is released.
 
     Args:
-        budget: how much may be held at once.
-        timeout_s: seconds that a body may take to come.
+        budget: the memory budget.
+        timeout_s: seconds that a body may take to arrive.
     """
 
     def __init__(self, budget: BodyBudget | None = None, timeout_s: float = BODY_TIMEOUT_S) -> None:
@@ -79,24 +78,24 @@ class Bodies:
         self._timeout_s = timeout_s
 
     async def read(self, request: web.Request, client: Hashable) -> bytes:
-        """Return the body of a client that showed who it is; that is checked before.
+        """Return the body of a client that has already been authenticated.
 
         Raises:
-            HTTPUnsupportedMediaType: if it calls itself a form, text, or compressed.
+            HTTPUnsupportedMediaType: if it is declared as a form, text, or compressed.
             HTTPRequestEntityTooLarge: if it is longer than `MAX_BODY_BYTES`.
-            HTTPRequestTimeout: if it does not come in time; aiohttp itself waits for ever.
+            HTTPRequestTimeout: if it does not arrive in time; aiohttp itself waits forever.
             OverloadedError: if the client's budget is used up.
         """
         _check_kind(request)
         if request.content.is_eof() and (request.content_length or 0) <= UNCOUNTED_BYTES:
-            return await request.read()  # it came with the head, as nearly all do
+            return await request.read()  # it arrived with the head, as nearly all do
         _check_length(request.content_length or 0, MAX_BODY_BYTES)
-        # The announced length at once: bodies that are half read could wait for each other.
+        # Reserve the whole announced length: partly read bodies could wait for each other.
         held = request[_HELD] = _Held(self.budget, client, request.content_length or 0)
         return await self._read(request, MAX_BODY_BYTES, held)
 
     async def read_login(self, request: web.Request) -> bytes:
-        """Return the body of a client that has not shown yet who it is. Raises as `read` does."""
+        """Return the body of a client that is not authenticated yet. Raises as `read` does."""
         _check_kind(request)
         _check_length(request.content_length or 0, MAX_LOGIN_BYTES)
         held = request[_HELD] = _Held(self.budget, None, MAX_LOGIN_BYTES)
@@ -123,7 +122,7 @@ class Bodies:
 
 
 class _Held:
-    """The bytes that are counted for one request."""
+    """The bytes counted for one request."""
 
     def __init__(self, budget: BodyBudget, client: Hashable, size: int) -> None:
         budget.take(client, size)
@@ -143,7 +142,7 @@ _HELD = web.RequestKey("held", _Held)
 
 
 def _check_kind(request: web.Request) -> None:
-    # A web page can let a browser send forms and text anywhere without asking first.
+    # A web page can make a browser send forms and text anywhere without a CORS preflight.
     if request.content_type.startswith(_NO_JSON) and not _is_curl(request):
         raise web.HTTPUnsupportedMediaType
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -153,7 +152,7 @@ def _check_kind(request: web.Request) -> None:
 def _is_curl(request: web.Request) -> bool:
     """Return whether this is what `curl -d` sends to Ollama, as its documentation's examples do.
 
-    A browser that posts a form says where the page is from.
+    A browser that posts a form sends the page's origin.
     """
     visit = request.get(VISIT)
     is_form = request.content_type == "application/x-www-form-urlencoded"

@@ -1,4 +1,4 @@
-"""Which providers and models the gateway has, and which of them a client means."""
+"""The gateway's providers and models, and the lookup of the one a client means."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WAIT_S = 30.0
 
 
 class ModelNames(tuple[str, ...]):
-    """Names of models, in order, in which one is found at once: a service may list very many."""
+    """Ordered model names with fast lookup: a service may list very many."""
 
     def __new__(cls, names: Iterable[str] = ()) -> Self:
         """Return the names."""
@@ -39,26 +39,25 @@ class Service:
 
     Args:
         name: the provider's name in the configuration.
-        provider: what answers.
-        models: the models that it is known to have.
-        default: the model that it is asked for when a client names none; `""` for the first one
+        provider: the provider.
+        models: the known models.
+        default: the model used when a client names none; `""` for the first one
             of `models`, or of those that it lists.
         aliases: its other names for models.
-        any_model: whether it is asked for models that are not in `models` too, where a client
-            names them as `provider:model`.
-        fetch: asks the service which models it has.
+        any_model: whether models that are not in `models` may be requested as `provider:model`.
+        fetch: fetches the service's list of models.
         capabilities: what it can do besides text: `tools`, `images`, `reasoning`, `json`.
-        embedder: what turns texts into vectors, where the service does.
-        session_headers: more headers in which clients name their session, where the service
-            keeps conversations; `None` where it does not.
-        key: what tells it from another service of its name, after a change of configuration.
-        admission: how many requests it answers at once.
-        is_routed: whether it is made of several, so that the answer names the one who gave it.
-        holds: whether nothing of an answer comes before its end.
+        embedder: the embedder, if the service has one.
+        session_headers: additional headers with the client's session id, if the service keeps
+            conversations; otherwise `None`.
+        key: distinguishes it from a service of the same name after a change of configuration.
+        admission: limits its concurrent requests.
+        is_routed: whether it is composed of several, so that the answer names the one that gave it.
+        holds: whether an answer is held back until its end.
 
     Attributes:
-        bare: what answers, without the limits of its table.
-        open: counts the requests that are with it.
+        bare: the provider without the limits of its table.
+        open: counts its open requests.
     """
 
     def __init__(
@@ -96,21 +95,21 @@ class Service:
         self.open = OpenCount()
 
     async def retire(self) -> None:
-        """Close the provider as soon as no request is with it."""
+        """Close the provider as soon as it has no open requests."""
         await self.open.wait_until_none()
         await self.provider.aclose()
 
     def learn(self, models: Iterable[str]) -> None:
-        """Take the models that the service itself lists, besides its default."""
+        """Add the models that the service itself lists to its default."""
         default = (self.default,) if self.default else ()
         self.models = ModelNames(dict.fromkeys((*default, *models)))
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What a client means by the model that it names.
+    """The provider and model that a client's model name resolves to.
 
     Attributes:
-        service: which provider.
+        service: the provider.
         model: the provider's own name of the model; `""` for its default.
     """
 
@@ -119,20 +118,20 @@ class Target(msgspec.Struct, frozen=True):
 
     @property
     def full_name(self) -> str:
-        """`provider:model`, whatever the client wrote: what keys allow or not."""
+        """`provider:model`, in canonical form, as used in the permissions of keys."""
         return f"{self.service.name}:{self.model or self.service.default}"
 
 
 class Catalog:
-    """All providers, at one time.
+    """All providers, at one point in time.
 
     Args:
-        services: the providers; the first is asked when a client names none.
-        aliases: names of models that clients may use, and the `provider:model` that they mean.
+        services: the providers; the first is used when a client names none.
+        aliases: names of models that clients may use, and the `provider:model` that each means.
         circuits: returns the states of the circuit breakers, by provider.
 
     Raises:
-        ConfigurationError: if an alias means nothing.
+        ConfigurationError: if an alias resolves to nothing.
     """
 
     def __init__(
@@ -150,11 +149,11 @@ class Catalog:
 
     @property
     def default(self) -> Service:
-        """The provider that is asked when a client names none."""
+        """The provider used when a client names none."""
         return self._default
 
     def resolve(self, model: str) -> Target:
-        """Return what a client means by the name of a model; the rules are those of `Names`.
+        """Resolve a model name from a client, by the rules of `Names`.
 
         Raises:
             ModelNotFoundError: if there is no such model.
@@ -165,5 +164,5 @@ class Catalog:
         return Target(service, found.model or first)
 
     def names(self) -> Iterator[str]:
-        """Yield the names of all models, as clients may write them."""
+        """Yield the names of all models, in the form clients may use."""
         return self._names.list_all()

@@ -1,4 +1,4 @@
-"""Answers a chat, whatever the face: who asks, whom, how much at once, and in which form."""
+"""Answers a chat for any face: authentication, model lookup, limits and encoding."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from berlin.gateway.streaming import OpenStreams
 from berlin.providers.contract import Provider
 from berlin.wire.json import check_text
 
-# Longer bodies are read in a thread, so that the loop goes on.
+# Longer bodies are parsed in a thread, so that the loop is not blocked.
 LONG_BODY_BYTES = 64 * 1024
 
 _T = TypeVar("_T")
 
 
 class Gateway:
-    """What the faces share.
+    """The state that the faces share.
 
     Args:
-        catalog: the providers and models; another one takes its place at a reload.
-        guard: who may ask.
-        streams: the answers that are being made.
+        catalog: the providers and models; replaced at a reload.
+        guard: checks keys.
+        streams: the open answers.
         metrics: counts requests, streams and logins.
-        observers: see each request when it has ended: the log, traces, a ledger.
-        bodies: reads what clients send.
-        stores: the token stores without which no request can be answered.
-        stored: keeps the answers that clients may come back to.
+        observers: called with each finished request: the log, traces, a ledger.
+        bodies: reads request bodies.
+        stores: the token stores that requests require.
+        stored: stores the responses that clients may refer to.
 
     Attributes:
-        stopping: whether no new work is taken.
+        stopping: whether new requests are refused.
     """
 
     def __init__(
@@ -75,21 +75,21 @@ class Gateway:
         return cls(Catalog([Service(name, provider, any_model=True)]))
 
     def check_running(self) -> None:
-        """Raise UnavailableError if no new work is taken."""
+        """Raise UnavailableError if new requests are refused."""
         if self.stopping:
             raise UnavailableError("the service is stopping; try again", retry_after=1)
 
     async def receive(self, request: web.Request, decode: Callable[[bytes], _T]) -> _T:
-        """Return what a client asks for, in the words of its face.
+        """Read a client's request with the decoder of its face.
 
         Args:
             request: the client's request.
-            decode: reads a body of that face.
+            decode: decodes a body of that face.
 
         Raises:
-            InvalidRequestError: if it cannot be read.
-            OverloadedError: if too much of the client is being read already.
-            HTTPException: if the body is too large, too slow, or no JSON by its own word.
+            InvalidRequestError: if it is malformed.
+            OverloadedError: if too much of this client's data is being read already.
+            HTTPException: if the body is too large, too slow, or not declared as JSON.
         """
         visit = request[VISIT]
         body = await self.bodies.read(request, visit.key or visit.remote)
@@ -105,12 +105,12 @@ class Gateway:
         format: Format,
         decode: Callable[[bytes], ClientCall] | None = None,
     ) -> web.StreamResponse:
-        """Answer a chat of a client that shows who it is by a key.
+        """Answer a chat of a client that authenticates with a key.
 
         Args:
             request: the client's request.
-            format: the dialect in which it came and in which the answer goes.
-            decode: reads the body, unless the format does it alone.
+            format: the dialect of the request and the answer.
+            decode: decodes the body; by default the format does.
 
         Raises:
             BerlinError: if there is no answer at all.
@@ -134,7 +134,7 @@ class Gateway:
         target: Target,
         key: Caller | None,
     ) -> web.StreamResponse:
-        """Answer what a client asks for, if its key may ask this model.
+        """Answer a client's call, if its key may use this model.
 
         Raises:
             BerlinError: if there is no answer at all.
@@ -143,7 +143,7 @@ class Gateway:
         visit.model = call.request.model
         self.guard.check_model(key, target, call.request.model)
         if not call.request.model:
-            # An answer always names the model that was asked.
+            # An answer always names the requested model.
             named = msgspec.structs.replace(call.request, model=target.full_name)
             call = msgspec.structs.replace(call, request=named)
         return await self.answer(request, format, call, target, visit.key or visit.remote)
@@ -160,10 +160,10 @@ class Gateway:
 
         Args:
             request: the client's request.
-            format: the dialect in which it came and in which the answer goes.
-            call: what it asks for.
-            target: whom it asks.
-            tenant: who it is, for a fair line.
+            format: the dialect of the request and the answer.
+            call: the decoded request.
+            target: the provider and model.
+            tenant: identifies the client, for fair queueing.
 
         Raises:
             BerlinError: if there is no answer at all.

@@ -1,4 +1,4 @@
-"""What a face is: a dialect that the gateway speaks, over the providers that it has."""
+"""The interface of a face: a dialect that the gateway speaks for all its providers."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Route(NamedTuple):
 
 
 class Face(Protocol):
-    """A dialect: its paths, and how it tells of an error.
+    """A dialect: its paths and its encoding of errors.
 
     Attributes:
         name: for logs and metrics.
-        prefixes: paths below which errors are told in this dialect, also where no route fits.
+        prefixes: paths below which errors use this dialect, even if no route matches.
     """
 
     name: str
@@ -39,11 +39,11 @@ class Face(Protocol):
         ...
 
     def encode_error(self, error: BerlinError) -> bytes:
-        """Return the body that tells of an error."""
+        """Return the body of an error."""
         ...
 
 
-# More are described in a thread, so that the loop goes on.
+# More are described in a thread, so that the loop is not blocked.
 MANY_MODELS = 500
 
 _T = TypeVar("_T")
@@ -52,7 +52,7 @@ _T = TypeVar("_T")
 async def describe_models(
     gateway: Gateway, key: Caller | None, describe: Callable[[str], _T]
 ) -> list[_T]:
-    """Return the models that a key may ask, in the words of a face."""
+    """Return the models that a key may use, as described by a face."""
 
     def work() -> list[_T]:
         return [describe(name) for name in model_names(gateway, key)]
@@ -63,7 +63,7 @@ async def describe_models(
 
 
 def model_names(gateway: Gateway, key: Caller | None) -> Iterator[str]:
-    """Give the names of the models that a key may ask."""
+    """Yield the names of the models that a key may use."""
     catalog = gateway.catalog
     for name in catalog.names():
         if key is None or key.allows(catalog.resolve(name).full_name):

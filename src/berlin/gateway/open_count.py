@@ -1,4 +1,4 @@
-"""Counts what is open, for those who wait until nothing is."""
+"""Counts open blocks, for waiting until there are none."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 
 class OpenCount:
-    """A block under it is open: `with count: …`; any number of them may be, at once.
+    """Counts open blocks: `with count: …`; any number may be open at once.
 
     Attributes:
         now: how many are open.

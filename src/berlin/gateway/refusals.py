@@ -1,4 +1,4 @@
-"""What a client may read of an error: enough to go on, and nothing of the inside."""
+"""The public form of an error: enough for the client to act, nothing internal."""
 
 from __future__ import annotations
 
@@ -36,25 +36,24 @@ STATUS_CODES = {
 
 
 class HttpFault(BerlinError):
-    """An error of HTTP itself: no such path, another method, a body that is too large.
+    """An error of HTTP itself: no such path, a wrong method, a body that is too large.
 
     Args:
         status: the HTTP status.
-        message: what the client is told.
+        message: the message for the client.
     """
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
-        self.http_status = status  # type: ignore[misc]  # of this one error
+        self.http_status = status  # type: ignore[misc]  # of this instance only
         self.code = STATUS_CODES.get(status, "http_error")  # type: ignore[misc]
 
 
 def public(error: BerlinError) -> BerlinError:
-    """Return the error as a client may read it.
+    """Return the public form of an error.
 
-    What the service itself says of a request goes on. Which host could not be reached, what it
-    sent in place of an answer, what a login said, which account was refused and which table of the
-    configuration is wrong stay in the log.
+    The service's own message about a request is passed on. Unreachable hosts, unexpected responses,
+    messages of logins, refused accounts and faulty tables of the configuration stay in the log.
     """
     status: int = error.http_status
     match error:
@@ -81,14 +80,14 @@ def public(error: BerlinError) -> BerlinError:
             return error
     told = error.again()
     told.args = (said,)
-    told.http_status = status  # type: ignore[misc]  # of this one error
+    told.http_status = status  # type: ignore[misc]  # of this instance only
     return told
 
 
 def broken_off(error: BerlinError, visit: Visit) -> BerlinError:
-    """Return the error of an answer that had begun: it tells the client how much had come."""
+    """Return the error of an answer that had started: it tells the client how much was sent."""
     told = public(error)
-    if told is not error:  # the client reads less than what happened
+    if told is not error:  # the client sees less than what happened
         _log.warning("answer.broke_off request=%s error=%s", visit.id, error.message)
     if visit.events:
         told = told.again() if told is error else told
@@ -98,13 +97,13 @@ def broken_off(error: BerlinError, visit: Visit) -> BerlinError:
 
 
 def headers_of(error: BerlinError) -> dict[str, str]:
-    """Return the headers that tell a client whether and when to try again."""
+    """Return the headers that tell a client whether and when to retry."""
     headers = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(max(1, round(error.retry_after)))
         headers["retry-after-ms"] = str(max(1, round(error.retry_after * 1000)))
     if not error.retryable and error.http_status in _SENT_AGAIN:
-        # What clients would send again by themselves, in vain: Claude Code also 401 and 403.
+        # Statuses that clients would retry in vain: Claude Code also 401 and 403.
         headers["x-should-retry"] = "false"
     if error.failed:
         headers["x-berlin-attempts"] = str(sum(attempt.sent for attempt in error.failed))
@@ -117,9 +116,9 @@ _SENT_AGAIN = frozenset({401, 403, 408, 409, 429, *range(500, 600)})
 
 
 def from_http(error: web.HTTPException) -> HttpFault:
-    """Return what aiohttp refuses as an error of ours."""
+    """Translate an aiohttp refusal to one of Berlin's errors."""
     words = {
-        # Clients take a bare 404 for an unknown model.
+        # Clients interpret a bare 404 as an unknown model.
         404: "there is no such path here. A chat is POST /v1/chat/completions (OpenAI), "
         "/v1/responses, /v1/messages (Anthropic) or /api/chat (Ollama); the base URL of a client "
         "is this address with or without /v1",

@@ -1,4 +1,4 @@
-"""Models that are made of several providers, as the gateway offers them."""
+"""Models composed of several providers, as the gateway offers them."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ from berlin.types import ChatRequest
 def build_models(
     config: Config, services: dict[str, Service], before: Catalog | None
 ) -> tuple[dict[str, Service], Callable[[], Mapping[str, State]]]:
-    """Return the models of a configuration as services, and what tells the states of circuits.
+    """Return the models of a configuration as services, and a function that returns the states of
+    circuits.
 
-    The providers within share connections and logins with the services; their limits become
-    those of the services, too.
+    Their providers share connections and logins with the services; their limits become those of the
+    services, too.
 
     Args:
         config: the whole file.
         services: the providers.
-        before: the providers and models so far; they stay if nothing has changed.
+        before: the providers and models so far; kept if unchanged.
     """
     key = (
         repr(config.models),
@@ -65,7 +66,7 @@ def build_models(
         table = config.providers.get(name)
         service.provider = service.bare
         if table is not None and table.limit is not None:
-            # Each attempt counts, so the limit is within the retries.
+            # Each attempt counts, so the limit is inside the retries.
             limited = routes.limited(name, without_retries(service.bare))
             service.provider = closing(Retry(limited))
     return models, lambda: routes.states
@@ -82,7 +83,7 @@ def _service(
     return Service(
         name,
         provider,
-        # The limits of the providers hold; this one only bounds what waits for them.
+        # The providers' limits apply; this one only bounds what waits for them.
         admission=Admission(AT_ONCE * (len(model.entries) + 1), WAITING, WAIT_S),
         capabilities=set().union(*(s.capabilities for s in services.values())),
         key=key,

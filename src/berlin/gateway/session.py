@@ -1,4 +1,4 @@
-"""Which session of its own a client means: agents say so in headers or members of the body."""
+"""Finds the client's own session id: agents send it in headers or body members."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from berlin.wire.json import DECODE_ERRORS
 
 MAX_CHARS = 256
 
-# What Claude Code, Codex and opencode send.
+# Headers of Claude Code, Codex and opencode.
 HEADERS = ("X-Claude-Code-Session-Id", "Session-Id", "X-Session-Id", "X-Session-Affinity")
 MEMBERS = ("conversation_id", "session_id", "prompt_cache_key")
 
@@ -20,7 +20,7 @@ MEMBERS = ("conversation_id", "session_id", "prompt_cache_key")
 def session_of(headers: Mapping[str, str], request: ChatRequest, more: Iterable[str] = ()) -> str:
     """Return the client's id of its session; `""` if it has none.
 
-    It tells conversations with the same words apart; it proves nothing.
+    It distinguishes conversations with the same text; it does not authenticate.
     """
     for name in (*more, *HEADERS):
         value = headers.get(name)
@@ -40,7 +40,7 @@ def _within(metadata: Any) -> Any:
     session = metadata.get("session_id")
     user = metadata.get("user_id") or metadata.get("user")
     if session is None and isinstance(user, str) and user.startswith("{"):
-        # Claude Code writes an object in here.
+        # Claude Code puts an object here.
         try:
             inner = msgspec.json.decode(user)
         except DECODE_ERRORS:

@@ -1,4 +1,4 @@
-"""From the configuration to a gateway, and to the next one when the file has changed."""
+"""Builds a gateway from the configuration, and rebuilds it when the file has changed."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def build_gateway(
     Args:
         config: the whole file.
         keys: the file of the API keys; `None` for a gateway without keys.
-        folder: where the configuration is: that keys are required is noted there too.
+        folder: the folder of the configuration, where it is also recorded that keys are required.
         environ: the environment variables.
 
     Raises:
-        ConfigurationError: if something in it cannot be used.
+        ConfigurationError: if something in it is invalid.
     """
     server = config.server
     catalog = build_catalog(config)
@@ -85,13 +85,13 @@ def build_gateway(
 
 def _read_keys(path: Path, folder: Path | None, server: ServerConfig) -> KeyReader:
     notes = KeysRequired([path.parent, *([folder] if folder is not None else [])])
-    # A proxy brings requests from elsewhere.
+    # A proxy forwards requests from elsewhere.
     required = server.require_keys or bool(server.trusted_proxies)
     return KeyReader(path, required=required, notes=notes)
 
 
 def open_observers(server: ServerConfig) -> list[Observer]:
-    """Return what sees each request when it has ended, besides the metrics.
+    """Return the observers of finished requests, besides the metrics.
 
     Raises:
         ConfigurationError: if one cannot be opened.
@@ -116,13 +116,13 @@ def build_catalog(config: Config, before: Catalog | None = None) -> Catalog:
 
     Args:
         config: the whole file.
-        before: the providers so far; those that stay the same keep their connections.
+        before: the providers so far; unchanged ones keep their connections.
 
     Raises:
         ConfigurationError: if one cannot be built.
     """
     first = config.server.provider or default_provider(config) or GUIDE
-    # A shipped recipe without a table of its own is served where an alias means it.
+    # A shipped recipe without its own table is served if an alias refers to it.
     meant = (name.partition(":")[0] for name in config.aliases.values())
     named = (name for name in meant if name in provider_names(config))
     names = dict.fromkeys((first, *config.providers, *named))
@@ -161,16 +161,16 @@ def _build_service(name: str, config: Config, before: Service | None) -> Service
 
 
 def _identity(name: str, mine: ProviderConfig, config: Config) -> Hashable:
-    """Return what tells a provider from another one of its name."""
+    """Return what distinguishes a provider from another one with its name."""
     if mine.class_ is not None:
         return (mine.class_, repr(mine.options))
     settings = resolve_settings(name, config)
-    # The recipe's text too: another stream map in the same file is another provider.
+    # The recipe's text too: a changed recipe in the same file is a different provider.
     return (settings.key, repr(settings.recipe))
 
 
 async def refresh_models(gateway: Gateway) -> None:
-    """Ask the services that list their models which they are; what fails stays as it was."""
+    """Fetch the lists of models from the services that have one; on failure the old list stays."""
 
     async def refresh(service: Service, fetch: Callable[[], Awaitable[Iterable[str]]]) -> None:
         try:
@@ -185,7 +185,7 @@ async def refresh_models(gateway: Gateway) -> None:
 
 
 async def refresh_models_forever(gateway: Gateway) -> None:
-    """Keep the lists of models fresh; a service that does not answer stops nothing."""
+    """Keep the lists of models fresh; a failing service does not stop it."""
     while True:
         await refresh_models(gateway)
         await asyncio.sleep(REFRESH_MODELS_S)

@@ -10,11 +10,11 @@ MAX_HEADER_CHARS = 1000
 
 
 def headers_of_start(started: Started | None, asked: str) -> dict[str, str]:
-    """Return the headers that say who answered, after how many requests, and what was left out.
+    """Return the headers for who answered, after how many requests, and what was left out.
 
     Args:
-        started: what is known of that.
-        asked: the name of the provider that was asked.
+        started: the `Started` event, if any.
+        asked: the name of the requested provider.
     """
     if started is None:
         return {"x-berlin-provider": printable(asked), "x-berlin-attempts": "1"}
@@ -31,5 +31,5 @@ def headers_of_start(started: Started | None, asked: str) -> dict[str, str]:
 
 @lru_cache
 def printable(text: str, longest: int = 200) -> str:
-    """Return text that a header can carry."""
+    """Return text that is safe in a header."""
     return "".join(c if " " <= c <= "~" else "?" for c in text)[:longest]

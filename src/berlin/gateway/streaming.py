@@ -1,4 +1,4 @@
-"""Carries a provider's events to a client: the same for every face."""
+"""Sends a provider's events to a client, the same way for every face."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from berlin.gateway.refusals import broken_off
 from berlin.providers.contract import Burst, Bursts
 from berlin.types import Accumulator, ChatResponse
 
-# So much may wait for a client before it has to read.
+# The most bytes buffered for a client before writing waits for it.
 HIGH_WATER_BYTES = 64 * 1024
 WRITE_TIMEOUT_S = 60.0
 KEEP_ALIVE_S = 15.0
@@ -33,16 +33,16 @@ _log = logging.getLogger("berlin.gateway")
 
 
 class OpenStreams:
-    """All answers that are being made, so that a stop can end them in order.
+    """All open answers, so that a shutdown can end them in order.
 
     Args:
-        keep_alive_s: seconds of silence in a stream after which the client is told that it goes
-            on.
-        write_timeout_s: seconds that a client may take for what is written to it.
-        comments: whether that is a comment where the dialect has them, in place of an empty piece.
+        keep_alive_s: seconds of silence in a stream after which a keep-alive is sent.
+        write_timeout_s: seconds that a client may take to read what is written to it.
+        comments: whether the keep-alive is a comment, if the dialect has them, instead of an empty
+            piece.
 
     Attributes:
-        open: how many there are, with those whose turn has not come.
+        open: their number, including queued ones.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class OpenStreams:
         self._making: set[_Making] = set()
 
     def end_all(self) -> None:
-        """Let every open answer end with an error."""
+        """End every open answer with an error."""
         for making in list(self._making):
             making.fail(UnavailableError("the service is stopping; try again"))
 
@@ -72,18 +72,18 @@ class OpenStreams:
         *,
         held: bool = False,
     ) -> web.StreamResponse:
-        """Write an answer as it comes: what came in one read of the service is one write.
+        """Write an answer as it arrives: one read from the service becomes one write.
 
-        The status goes out with the first event: what fails before it is an error answer. When
-        the client leaves, in whatever phase, the answer is closed with it.
+        The status is sent with the first event: a failure before it becomes an error response. When
+        the client disconnects, in any phase, the answer is closed.
 
         Args:
             request: the client's request.
             bursts: the provider's answer.
-            head: the beginning of the answer, and the face's way to write events.
-            visit: records what comes.
-            held: whether it may take long until the first event, so that the client is told
-                meanwhile that it goes on. Then an error is no longer an error status.
+            head: the head of the answer, with the face's event encoder.
+            visit: records the answer.
+            held: whether the first event may take long, so that keep-alives are sent meanwhile.
+                After one, an error can no longer be an error status.
 
         Raises:
             BerlinError: if there is no answer at all.
@@ -115,7 +115,7 @@ class OpenStreams:
                 client.put(client.encoder().encode_error(broken_off(error, visit)))
             return await client.end()
         except ConnectionError:
-            # The client is gone or reads nothing: nobody is left to be told.
+            # The client is gone or reads nothing: there is nobody to report to.
             if request.transport is not None:
                 request.transport.abort()
             raise
@@ -139,9 +139,9 @@ class OpenStreams:
 
 
 class _Making:
-    """An answer while it is made, in the block: it can be ended from outside, with an error.
+    """An answer in progress during the block; it can be ended from outside with an error.
 
-    Whatever else goes wrong in a provider than it should is logged, and told as an error of ours.
+    Unexpected exceptions of a provider are logged and reported as one of Berlin's errors.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class _Making:
     ) -> None:
         self._all.discard(self)
         if self._failure is not None:
-            # As `asyncio.timeout` does it: whoever else cancelled the task comes first.
+            # Like `asyncio.timeout`: another cancellation of the task takes precedence.
             if self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
                 raise self._failure from None
         elif isinstance(error, Exception) and not isinstance(error, BerlinError | ConnectionError):
@@ -181,17 +181,17 @@ class _Making:
 
 
 class _Response(web.StreamResponse):
-    # The head leaves with the first event, in one write.
+    # The head is sent with the first event, in one write.
     _send_headers_immediately = False
 
 
 class _Client:
-    """The one to whom an answer is written, from its first event on.
+    """The client that an answer is written to, from its first event on.
 
-    All that comes in one turn of the loop is one write: each is a call of the operating system.
+    Everything put in one iteration of the loop becomes one write, because each is a system call.
 
     Attributes:
-        is_behind: whether so much waits for the client that it has to `catch_up` first.
+        is_behind: whether the buffer is so full that the client must `catch_up` first.
     """
 
     def __init__(
@@ -218,17 +218,17 @@ class _Client:
 
     @property
     def begun(self) -> bool:
-        """Whether the status has gone out."""
+        """Whether the status has been sent."""
         return self._writer is not None
 
     def encoder(self) -> EventEncoder:
-        """Return what writes the events; it is made when it is needed first."""
+        """Return the event encoder, created on first use."""
         if self._encoder is None:
             self._encoder = self._head.encoder(self._visit.started)
         return self._encoder
 
     async def begin(self) -> web.StreamResponse:
-        """Prepare the head, which leaves with what comes next.
+        """Prepare the head, which is sent with the next write.
 
         Raises:
             ConnectionError: if the client is gone.
@@ -245,14 +245,14 @@ class _Client:
         return response
 
     def filler(self) -> bytes:
-        """Return what tells a client that waits that the answer goes on."""
+        """Return the bytes of a keep-alive."""
         content_type = self._head.headers(self._visit.started)["Content-Type"]
         if self._streams.comments and content_type.startswith("text/event-stream"):
             return COMMENT
         return self.encoder().keep_alive()
 
     def put(self, data: bytes) -> None:
-        """Let a part of the answer be written at the end of this turn of the loop."""
+        """Queue a part of the answer to be written at the end of this loop iteration."""
         self._is_silent = False
         self._visit.bytes_out += len(data)
         self._put(data)
@@ -288,7 +288,7 @@ class _Client:
         return response
 
     def close(self) -> None:
-        """Break no silence any more."""
+        """Stop sending keep-alives."""
         if self._silence is not None:
             self._silence.cancel()
 
@@ -308,7 +308,7 @@ class _Client:
             try:
                 _run_now(self._writer.write(data, drain=False))  # type: ignore[call-arg]
             except ConnectionError:
-                return  # the handler of a client that is gone is cancelled: it need not be told
+                return  # the handler of a disconnected client is cancelled anyway
             if self._unsent() > HIGH_WATER_BYTES:
                 self.is_behind = True
 
@@ -326,7 +326,7 @@ class _Client:
             raise ConnectionResetError("the client does not read its answer") from error
 
     def _listen(self) -> None:
-        """Look back after a while: no timer is set or cancelled for each event."""
+        """Check for silence periodically: no timer is set or cancelled for each event."""
         self._is_silent = True
         self._silence = self._loop.call_later(self._streams.keep_alive_s, self._break_silence)
 
@@ -337,7 +337,7 @@ class _Client:
 
 
 async def _wait_for_first(bursts: Bursts, client: _Client, keep_alive_s: float) -> Bursts:
-    """Wait for the first burst, and begin the answer without it if that takes long."""
+    """Wait for the first burst, and start the answer without it if that takes long."""
     first = asyncio.ensure_future(bursts.__anext__())
     try:
         await asyncio.wait({first}, timeout=keep_alive_s)
@@ -353,7 +353,7 @@ async def _wait_for_first(bursts: Bursts, client: _Client, keep_alive_s: float) 
 
 
 class _Resumed:
-    """An answer whose first burst has come already."""
+    """An answer whose first burst has already arrived."""
 
     def __init__(self, first: Burst, rest: Bursts) -> None:
         self._first: Burst | None = first
@@ -369,7 +369,7 @@ class _Resumed:
 
 
 def _run_now(writing: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine that has nothing to wait for."""
+    """Run a coroutine that never waits."""
     try:
         writing.send(None)
     except StopIteration:

@@ -1,1 +1,1 @@
-"""Providers made of providers: retry, fallback, breaker, limit, balance, pool, hedge, cache."""
+"""Composed providers: retry, fallback, breaker, limit, balance, pool, hedge, cache."""

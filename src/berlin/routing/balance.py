@@ -1,4 +1,4 @@
-"""Spreads requests over providers that can each answer them."""
+"""Distributes requests among equivalent providers."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ By: TypeAlias = Literal["latency", "busy", "weight"]
 
 
 class Balance(Fallback):
-    """Asks one of several providers; if it fails before its first event, the next one.
+    """Tries one of several providers; if it fails before its first event, the next one.
 
-    Two are drawn by weight, and the better of them is asked: as good as comparing all, and no
-    herd runs to the one that was best a moment ago. Providers that do not work come last.
+    Two are drawn by weight and the better one is used: as good as comparing all, without a stampede
+    to the one that was best a moment ago. Failing providers come last.
 
     Args:
-        *providers: whom to choose among.
-        weights: their shares; unless given, all the same.
-        by: what is better. `latency`: the shorter time to the first event, times the requests
-            that are open; `busy`: fewer open requests; `weight`: the first that is drawn.
+        *providers: the providers to choose from.
+        weights: their shares; equal by default.
+        by: the criterion. `latency`: the shorter time to the first event, multiplied by open
+            requests; `busy`: fewer open requests; `weight`: the first one drawn.
         chance: numbers from 0 to 1.
-        clock: seconds on a monotonic clock.
+        clock: a monotonic clock, in seconds.
         options: those of `Fallback`.
     """
 
@@ -51,7 +51,7 @@ class Balance(Fallback):
         self._chance = chance
 
     def order(self, request: ChatRequest) -> Sequence[Provider]:
-        """Return the providers in the order in which they are asked this time."""
+        """Return the providers in the order in which they will be tried."""
         working = [load for load in self.loads if is_working(load)]
         drawn = self._draw(working)
         if self._by != "weight":

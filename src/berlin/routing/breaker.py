@@ -1,4 +1,4 @@
-"""Leaves a provider alone that fails again and again, until a single probe shows that it works."""
+"""Stops requests to a failing provider until a single probe shows that it works again."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ LONGEST_REST_S = 300.0
 class Breaker(Wrapper):
     """A circuit breaker around one provider with one account.
 
-    After `failures` in a row that the service is to blame for, it is not asked for `cool_down_s`;
-    then one request at a time probes it. When a probe is answered, all go through again. A
-    service that names a time (`Retry-After`) is left alone until then.
+    After `failures` consecutive failures of the service, it gets no requests for `cool_down_s`;
+    then one request at a time probes it. When a probe is answered, all requests are admitted again.
+    A service that names a time (`Retry-After`) gets no requests until then.
 
     Args:
         inner: the provider.
-        failures: how many failures in a row open the circuit.
+        failures: consecutive failures that open the circuit.
         cool_down_s: seconds until the provider is probed.
-        longest_rest_s: how long it is left alone at most, because the service says so.
+        longest_rest_s: the longest pause that the service can ask for.
         circuit: the state, where it is shared with other processes.
-        clock: seconds on a monotonic clock.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Breaker(Wrapper):
 
     @property
     def working(self) -> bool:
-        """Whether the circuit is closed, and the provider works as far as it was observed."""
+        """Whether the circuit is closed, and the provider works as far as observed."""
         return self.circuit.state == "closed" and super().working
 
     def bursts(self, request: ChatRequest) -> Bursts:
@@ -62,7 +62,7 @@ class Breaker(Wrapper):
         return _Guarded(self, request)
 
     def note(self, permit: Permit, how: BaseException | None) -> None:
-        """Record how a request ended that was permitted."""
+        """Record the outcome of an admitted request."""
         match how:
             case None:
                 self.circuit.succeed(permit)
@@ -73,7 +73,7 @@ class Breaker(Wrapper):
                 if how.retry_after:
                     self.circuit.rest(min(how.retry_after, self._longest_rest_s))
             case ServiceError():
-                self.circuit.succeed(permit)  # it refuses this request, so it is there
+                self.circuit.succeed(permit)  # it refuses this request, so it is available
             case _:
                 self.circuit.release(permit)
 

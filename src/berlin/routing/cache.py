@@ -1,4 +1,4 @@
-"""Answers from memory what was answered before, word for word the same request."""
+"""Answers identical requests from a cache."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ MAX_CHARS = 32 * 1024 * 1024
 
 
 class AnswerStore(Protocol):
-    """Where answers are kept: in this process, or together with others."""
+    """A store of answers, in this process or shared."""
 
     async def load(self, key: str) -> tuple[Kept, float] | None:
         """Return an answer and its age in seconds, if there is a fresh one."""
         ...
 
     def save(self, key: str, bursts: Sequence[Burst]) -> None:
-        """Keep an answer; nothing is waited for."""
+        """Store an answer, without waiting."""
         ...
 
 
 class MemoryAnswers:
-    """Answers in this process; those that were not asked for longest go first.
+    """Stores answers in this process; the least recently used are evicted first.
 
     Args:
-        clock: seconds on a monotonic clock.
-        keep_s: how long an answer is good for.
-        max_entries: how many are kept at most.
-        max_chars: how much text they have at most, together.
+        clock: a monotonic clock, in seconds.
+        keep_s: how long an answer stays valid.
+        max_entries: the most entries kept.
+        max_chars: the most text of all entries together.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class MemoryAnswers:
         return kept, age
 
     def save(self, key: str, bursts: Sequence[Burst]) -> None:
-        """Keep an answer."""
+        """Store an answer."""
         size = sum(len(e.text) if type(e) is TextDelta else 100 for b in bursts for e in b)
         if size > self._max_chars:
             return
@@ -89,17 +89,16 @@ class MemoryAnswers:
 
 
 class Cache(Wrapper):
-    """Keeps whole answers, and plays them again for the same request of the same tenant.
+    """Caches complete answers, and replays them for the same request of the same tenant.
 
-    The key is all of the request. Requests with tools, and those that belong to a conversation
-    which the service keeps, are never answered from memory; nor are answers kept that a content
-    filter ended.
+    The key is the whole request. Requests with tools, and those in a conversation kept by the
+    service, are never answered from the cache; answers ended by a content filter are not stored.
 
     Args:
         inner: the provider.
-        answers: where answers are kept; unless given, in this process.
-        tools_too: whether requests with tools are answered from memory as well.
-        name: what tells this cache from others that share its store.
+        answers: the store; by default in this process.
+        tools_too: whether requests with tools are cached too.
+        name: distinguishes this cache from others in the same store.
     """
 
     def __init__(
@@ -121,7 +120,7 @@ class Cache(Wrapper):
         return self.inner.bursts(request) if key is None else _Cached(self, key, request)
 
     def key_of(self, request: ChatRequest) -> str | None:
-        """Return what a request is kept under, or `None` if it is not kept."""
+        """Return the cache key of a request, or `None` if it is not cached."""
         if (request.tools and not self._tools_too) or request.conversation_id:
             return None
         asked = msgspec.structs.replace(
@@ -129,7 +128,7 @@ class Cache(Wrapper):
         )
         try:
             data = _encoder.encode((self._name, asked))
-        except (TypeError, ValueError):  # an option that only its provider can write
+        except (TypeError, ValueError):  # an option that only its provider can encode
             return None
         return blake2b(data, digest_size=20).hexdigest()
 
@@ -157,7 +156,7 @@ class _Cached(Opening):
 
 
 class _Recorded:
-    """An answer of which a copy is kept, if it comes to a good end."""
+    """An answer that is copied to the store if it completes."""
 
     def __init__(self, answer: Bursts, first: Burst, save: Callable[[list[Burst]], None]) -> None:
         self._answer = answer
@@ -179,7 +178,7 @@ class _Recorded:
         try:
             for event in burst:
                 self._limit.count(event)
-        except ProtocolError:  # too long to be kept; it streams on
+        except ProtocolError:  # too long to be cached; it continues to stream
             self._bursts.clear()
             return
         self._bursts.append(burst)

@@ -1,4 +1,4 @@
-"""Asks the next provider when one fails: an answer although services are down or full."""
+"""Tries the next provider when one fails, so that there is an answer even if services are down."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ CONTINUES = 2
 
 
 class Fallback(ChatProvider):
-    """Asks an ordered list of providers, until one has begun to answer.
+    """Tries an ordered list of providers until one starts to answer.
 
-    A provider that is known to lack what the request needs (tools, images, room) is passed over.
-    What is wrong with the request itself is raised at once; a conversation that is too long for
+    A provider known to lack what the request needs (tools, images, context length) is skipped.
+    An error in the request itself is raised at once; a conversation that is too long for
     one model goes to the next. If all fail, the error is that of the first, and names the others.
 
     Args:
-        *providers: whom to ask, in this order.
+        *providers: the providers, in order.
         break_after_text: what to do when an answer breaks off after text was shown. `error`:
-            raise it. `continue`: let the next provider go on where it broke off, if it is known
-            to do that. `hold`: show nothing until the answer is whole.
-        filtered_too: whether to ask the next provider when a content filter refuses.
-        continues: how often one answer is continued at most.
-        timeouts: the limits of requests that bring none; unless given, those of the first.
-        clock: seconds on a monotonic clock.
+            raise it. `continue`: let the next provider continue where it broke off, if it is known
+            to support that. `hold`: show nothing until the answer is complete.
+        filtered_too: whether to try the next provider when a content filter refuses.
+        continues: the most continuations of one answer.
+        timeouts: the limits of requests that set none; by default those of the first provider.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -68,27 +68,27 @@ class Fallback(ChatProvider):
 
     @property
     def timeouts(self) -> Timeouts:
-        """The limits of requests that bring none."""
+        """The limits of requests that set none."""
         return self._timeouts or timeouts_of(self.providers[0])
 
     @property
     def working(self) -> bool:
-        """Whether one of the providers works, as far as that was observed."""
+        """Whether one of the providers works, as far as observed."""
         return any(is_working(provider) for provider in self.providers)
 
     @property
     def prefills(self) -> bool | None:
-        """Whether all of them go on with an answer that was begun; `None` if that is not known."""
+        """Whether all of them can continue a started answer; `None` if unknown."""
         known = {prefills(provider) for provider in self.providers}
         return known.pop() if len(known) == 1 else None
 
     def lacks(self, request: ChatRequest) -> str:
-        """Return what a request needs and all providers are known not to have."""
+        """Return what a request needs and all providers are known to lack."""
         missing = [lacks(provider, request) for provider in self.providers]
         return missing[0] if all(missing) else ""
 
     def order(self, request: ChatRequest) -> Sequence[Provider]:
-        """Return the providers in the order in which they are asked this time."""
+        """Return the providers in the order in which they will be tried."""
         return self.providers
 
     def bursts(self, request: ChatRequest) -> Bursts:
@@ -101,7 +101,7 @@ class Fallback(ChatProvider):
         return answer
 
     def goes_on(self, error: BerlinError) -> bool:
-        """Return whether another provider is asked after this error."""
+        """Return whether another provider is tried after this error."""
         match error:
             case ContextLengthError():
                 return True
@@ -110,16 +110,16 @@ class Fallback(ChatProvider):
             case ModelNotFoundError():
                 return False
             case InvalidRequestError():
-                return True  # nothing was sent: this provider's format has no place for it
+                return True  # nothing was sent: this provider's format cannot express it
         return error.fallback
 
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Release connections."""
         await asyncio.gather(*(provider.aclose() for provider in self.providers))
 
 
 class _FirstThatAnswers(Opening):
-    """Asks one provider after the other; `go_on` asks those that were not asked yet."""
+    """Tries one provider after the other; `go_on` continues with those not yet tried."""
 
     def __init__(self, fallback: Fallback, request: ChatRequest) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ class _FirstThatAnswers(Opening):
         self._ends_at = 0.0
 
     def go_on(self, request: ChatRequest) -> bool:
-        """Prepare to ask the next provider that continues answers; tell whether there is one."""
+        """Prepare the next provider that can continue answers; return whether there is one."""
         self._left = [provider for provider in self._left or () if prefills(provider)]
         self._request = request
         self._rest, self._ended = None, False
@@ -163,9 +163,9 @@ class _FirstThatAnswers(Opening):
         raise combine(errors, failed)
 
     def _able(self) -> list[Provider]:
-        """Return whom to ask: all that are not known to lack what the request needs.
+        """Return the providers to try: all not known to lack what the request needs.
 
-        If all of them are, the first is asked all the same: its refusal says more than ours.
+        If none remain, the first is tried anyway: its refusal is more specific than ours.
         """
         ordered = self._fallback.order(self._request)
         return [p for p in ordered if not lacks(p, self._request)] or list(ordered[:1])

@@ -1,4 +1,4 @@
-"""Observes whether a provider works; nobody edits that by hand."""
+"""Observes whether a provider works; the state is never set by hand."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from berlin.types import ChatRequest
 
 
 class Health:
-    """Remembers how the last request ended.
+    """Remembers the outcome of the last request.
 
     Attributes:
-        working: `True` until a request fails by the service's fault (unreachable, broken, 5xx,
-            nonsense), after its retries; `True` again after the next success.
+        working: `True` until a request fails through the service's fault (unreachable, broken, 5xx,
+            invalid), after its retries; `True` again after the next success.
     """
 
     def __init__(self, inner: Provider) -> None:
@@ -26,12 +26,12 @@ class Health:
         return _Observed(self._inner.bursts(request), self)
 
     async def aclose(self) -> None:
-        """Close connections. Another request opens new ones."""
+        """Close connections. The next request opens new ones."""
         await self._inner.aclose()
 
 
 class _Observed:
-    """An answer of which only the end is looked at."""
+    """An answer of which only the end is examined."""
 
     def __init__(self, inner: Bursts, health: Health) -> None:
         self._inner = inner

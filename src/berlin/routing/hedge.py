@@ -1,4 +1,4 @@
-"""Sends a second request when the first event is late: the slowest answers become faster."""
+"""Sends a second request when the first event is late, to reduce tail latency."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ REMEMBERED = 200
 FEWEST = 20
 PERCENTILE = 0.95
 BUDGET_PERCENT = 5.0
-# So many second requests may be saved up while none is needed.
+# The most unused second requests that accumulate.
 MOST_SAVED = 10.0
 
 
 class Hedge(Wrapper):
-    """Asks a second time when the first event takes longer than 95 % of the last ones did.
+    """Sends a second request when the first event takes longer than the 95th percentile of recent
+    ones.
 
-    The first of the two that begins to answer is the answer; the other is cancelled at once. No
-    more than a share of all requests is sent twice, so a service that is slow as a whole does not
-    get twice the load.
+    The first of the two to start answering wins; the other is cancelled at once. Only a share of
+    all requests is sent twice, so a service that is slow overall does not get twice the load.
 
     Args:
         inner: the provider.
-        other: whom to ask the second time; unless given, the same.
-        after_s: seconds until the second request; unless given, they are learned.
-        budget_percent: how many of a hundred requests may be sent twice.
-        clock: seconds on a monotonic clock.
+        other: the provider for the second request; by default the same.
+        after_s: seconds until the second request; learned by default.
+        budget_percent: the percentage of requests that may be sent twice.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Hedge(Wrapper):
         return _Race(self, request)
 
     def delay(self) -> float | None:
-        """Return the seconds until a second request; `None` if too little is known."""
+        """Return the seconds until a second request; `None` if there is too little data."""
         self._budget = min(self._budget + self._earned, MOST_SAVED)
         if self._after_s is not None:
             return self._after_s
@@ -69,18 +69,18 @@ class Hedge(Wrapper):
         return sorted(self._seen)[int(len(self._seen) * PERCENTILE)]
 
     def spend(self) -> bool:
-        """Take a second request out of the budget; tell whether there was one left."""
+        """Take a second request from the budget; return whether one was left."""
         if self._budget < 1:
             return False
         self._budget -= 1
         return True
 
     def observe(self, first_event_s: float) -> None:
-        """Record how long a first event took."""
+        """Record the time to a first event."""
         self._seen.append(first_event_s)
 
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Release connections."""
         await super().aclose()
         if self.other is not self.inner:
             await self.other.aclose()
@@ -109,7 +109,7 @@ class _Race(Opening):
                 request = within(self._request, timeouts_of(hedge.other), left)
                 runners.append(_Runner(hedge.other, request, clock))
             winner = await _first_good([runner.task for runner in runners])
-        except BaseException:  # the caller has left
+        except BaseException:  # the caller is gone
             for runner in runners:
                 await runner.stop()
             raise
@@ -117,8 +117,8 @@ class _Race(Opening):
         lost = [runner for runner in runners if runner is not won]
         for runner in lost:
             await runner.stop()
-        first = winner.result()  # or the error, if all failed
-        # The first one's time counts, also where it lost: it took at least so long.
+        first = winner.result()  # or the error, if both failed
+        # The first request's time counts even if it lost: it took at least this long.
         hedge.observe(clock() - began_at)
         self._asked = won
         return with_attempts(first, [runner.lost(clock()) for runner in lost])
@@ -153,7 +153,7 @@ class _Runner(Opening):
 
 
 async def _first_good(tasks: list[asyncio.Task[Burst]]) -> asyncio.Task[Burst]:
-    """Return the first task that ends well; the first one, if none does."""
+    """Return the first task that succeeds; the first one if none does."""
     waiting = set(tasks)
     while waiting:
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

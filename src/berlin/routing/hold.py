@@ -1,4 +1,4 @@
-"""Shows nothing of an answer before its end, so that one that breaks off can be replaced."""
+"""Holds back an answer until its end, so that a broken one can be replaced."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from berlin.types import ChatRequest
 
 
 class Hold(Wrapper):
-    """Hands out an answer in one burst, when all of it has come.
+    """Returns an answer in one burst when it is complete.
 
-    The wrappers below may then try again, or ask another provider, until the very end: for
-    callers to whom a whole answer is worth more than an early first word.
+    The wrappers below may then retry or try another provider until the very end: for callers who
+    value a complete answer over an early start.
     """
 
     def bursts(self, request: ChatRequest) -> Bursts:

@@ -1,4 +1,4 @@
-"""Keeps a provider below a limit: requests at once, and requests and tokens in a minute."""
+"""Keeps a provider within limits: concurrent requests, and requests and tokens per minute."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from berlin.types.usage import estimate_tokens
 
 
 class Limit(Wrapper):
-    """Lets requests wait in a fair line until the limits have room for them.
+    """Queues requests fairly until the limits admit them.
 
-    Tokens are reserved before a request is sent: those of the prompt, and as many for the answer
-    as answers had so far; at its end, what it has really cost takes the place of the guess.
+    Tokens are reserved before a request is sent: those of the prompt, and the average of earlier
+    answers; at its end the estimate is replaced by the actual cost.
 
     Args:
         inner: the provider.
-        limits: limits that others use as well; unless given, they are made of `options`.
+        limits: shared limits; by default made from `options`.
         options: those of `Limits.local`, such as `concurrent` and `tokens_per_minute`.
     """
 
@@ -35,7 +35,7 @@ class Limit(Wrapper):
 
     @property
     def line(self) -> Line:
-        """The requests that wait."""
+        """The queue of waiting requests."""
         return self.limits.line
 
     def bursts(self, request: ChatRequest) -> Bursts:
@@ -86,7 +86,7 @@ class _Limited(Opening):
 
 
 class _Meter:
-    """Counts the tokens of one request: as the service reports them, or a guess."""
+    """Counts the tokens of one request: as reported by the service, or estimated."""
 
     def __init__(self, limits: Limits, passed: Pass, request: ChatRequest) -> None:
         self._limits = limits
@@ -96,7 +96,7 @@ class _Meter:
         self._reported: tuple[int, int] | None = None
 
     def note(self, burst: Burst) -> None:
-        """Record what came."""
+        """Record a burst."""
         for event in burst:
             if type(event) is TextDelta:
                 self._chars += len(event.text)
@@ -104,7 +104,7 @@ class _Meter:
                 self._reported = (event.usage.input_tokens, event.usage.output_tokens)
 
     def settle(self, *, whole: bool) -> None:
-        """Replace what was reserved by what it has cost; learn from answers that are whole."""
+        """Replace the reservation by the actual cost; learn from complete answers."""
         guessed = (self._input, estimate_tokens(self._chars))
         input_tokens, output_tokens = self._reported or guessed
         self._limits.gate.settle(self._passed, input_tokens + output_tokens)

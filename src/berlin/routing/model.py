@@ -1,4 +1,4 @@
-"""One model of one provider, as a provider: what the other wrappers choose among."""
+"""One model of one provider, as a provider: the unit that other wrappers choose from."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ from berlin.routing.base.attempts import split_started
 from berlin.routing.base.wrapper import Wrapper
 from berlin.types import ChatRequest, ImagePart, Timeouts
 
-# A text of so many characters a token has surely more tokens than that; most have fewer.
+# A text has at least one token for this many characters; most have more.
 MOST_CHARS_PER_TOKEN = 6
 
 
 class Model(Wrapper):
-    """Asks a provider for one model, and says in the answer who answered.
+    """Requests one model of a provider, and names both in the answer.
 
     Args:
         inner: the provider.
         name: its name, for headers, logs and messages.
-        model: the provider's own name of the model; `""` leaves what the request says.
-        capabilities: what it can do besides text (`tools`, `images`, `json` …); `None` if that is
-            not known.
-        context_tokens: how many tokens a conversation may have; `None` if that is not known.
-        prefill: whether it goes on with an answer that was begun; `None` if that is not known.
-        first_event_s: seconds until the first event, at most.
-        idle_s: seconds between two events, at most.
+        model: the provider's own name of the model; `""` keeps the request's model.
+        capabilities: what it can do besides text (`tools`, `images`, `json` …); `None` if unknown.
+        context_tokens: the size of the context window in tokens; `None` if unknown.
+        prefill: whether it can continue a started answer (prefill); `None` if unknown.
+        first_event_s: the most seconds until the first event.
+        idle_s: the most seconds between two events.
     """
 
     def __init__(
@@ -60,21 +59,21 @@ class Model(Wrapper):
 
     @property
     def timeouts(self) -> Timeouts:
-        """The limits of requests that bring none."""
+        """The limits of requests that set none."""
         return self._limited(super().timeouts)
 
     @property
     def prefills(self) -> bool | None:
-        """Whether it goes on with an answer that was begun; `None` if that is not known."""
+        """Whether it can continue a started answer (prefill); `None` if unknown."""
         return self._prefill
 
     @property
     def context_tokens(self) -> int | None:
-        """How many tokens a conversation may have; `None` if that is not known."""
+        """The size of the context window in tokens; `None` if unknown."""
         return self._context_tokens
 
     def lacks(self, request: ChatRequest) -> str:
-        """Return what a request needs and this model is known not to have; `""` for nothing."""
+        """Return what a request needs and this model is known to lack; `""` for nothing."""
         if self.capabilities is not None:
             if request.tools and "tools" not in self.capabilities:
                 return "tools"
@@ -105,7 +104,7 @@ class Model(Wrapper):
 
 
 class _Named(Opening):
-    """An answer that begins with the name of who gives it."""
+    """An answer that starts with the names of its provider and model."""
 
     def __init__(self, model: Model, request: ChatRequest) -> None:
         super().__init__()
@@ -116,7 +115,7 @@ class _Named(Opening):
         try:
             first = await self._ask(self._model.inner, self._request)
         except BerlinError as error:
-            # By the name that the user gave it, not by that of the recipe.
+            # With the name that the user gave it, not the recipe's.
             error.provider = self._model.name or error.provider
             error.model = error.model or self._request.model or None
             raise

@@ -32,17 +32,17 @@ MAX_CONVERSATIONS = 10_000
 
 
 class Pool(ChatProvider):
-    """Asks one of several accounts; never two for one request.
+    """Uses one of several accounts, never two for one request.
 
-    A conversation that the service keeps, or a session that the client names, stays with its
-    account. Others go to the account with the least to do. An account whose limit is reached is
-    left alone until the time that the service names, and a refused one for five minutes. The
-    request that found it out fails; a `Fallback` around the pool asks another service for it.
+    A conversation kept by the service, or a session named by the client, stays with its account.
+    Others go to the least busy account. An account whose limit is reached is not used until the
+    time the service names, and a refused one for five minutes. The request that hit the limit
+    fails; a `Fallback` around the pool can try another service for it.
 
     Args:
-        accounts: the providers, by the name of the account.
+        accounts: the providers, by account name.
         chance: numbers from 0 to 1.
-        clock: seconds on a monotonic clock.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -62,21 +62,21 @@ class Pool(ChatProvider):
 
     @property
     def timeouts(self) -> Timeouts:
-        """The limits of requests that bring none."""
+        """The limits of requests that set none."""
         return timeouts_of(next(iter(self.accounts.values())))
 
     @property
     def working(self) -> bool:
-        """Whether one of the accounts works, as far as that was observed."""
+        """Whether one of the accounts works, as far as observed."""
         return any(is_working(account) for account in self.accounts.values())
 
     @property
     def prefills(self) -> bool | None:
-        """Whether the service goes on with an answer that was begun; `None` if unknown."""
+        """Whether the service can continue a started answer (prefill); `None` if unknown."""
         return prefills(next(iter(self.accounts.values())))
 
     def lacks(self, request: ChatRequest) -> str:
-        """Return what a request needs and the service is known not to have."""
+        """Return what a request needs and the service is known to lack."""
         return lacks(next(iter(self.accounts.values())), request)
 
     def bursts(self, request: ChatRequest) -> Bursts:
@@ -87,7 +87,7 @@ class Pool(ChatProvider):
         """Return the account for a request.
 
         Raises:
-            LimitReachedError: if all that may answer it are in quarantine; nothing was sent.
+            LimitReachedError: if all eligible accounts are in quarantine; nothing was sent.
         """
         now = self.clock()
         kept = self._conversations.get((request.tenant, request.conversation_id))
@@ -99,7 +99,7 @@ class Pool(ChatProvider):
             self._check(min(self.accounts, key=lambda name: self._until[name]), now)
         able = [name for name in able if is_working(self.accounts[name])] or able
         if request.session_id:
-            # The same in every process, and few move when an account comes or goes.
+            # The same in every process, and few sessions move when an account is added or removed.
             return max(able, key=lambda name: _score(request.tenant, request.session_id, name))
         return min(able, key=lambda name: (self.accounts[name].open, self._chance()))
 
@@ -112,7 +112,7 @@ class Pool(ChatProvider):
             self._conversations.popitem(last=False)
 
     def note(self, name: str, error: BerlinError) -> None:
-        """Put an account into quarantine, if the error says so."""
+        """Put an account in quarantine if the error requires it."""
         match error:
             case RateLimitError():
                 seconds = QUARANTINE_S if error.retry_after is None else error.retry_after
@@ -125,7 +125,7 @@ class Pool(ChatProvider):
         self._until[name] = self.clock() + min(seconds, LONGEST_QUARANTINE_S)
 
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Release connections."""
         await asyncio.gather(*(account.aclose() for account in self.accounts.values()))
 
     def _check(self, name: str, now: float) -> None:
@@ -138,7 +138,7 @@ class Pool(ChatProvider):
 
 
 class _OfOneAccount(Opening):
-    """The answer of one account; at its end it is noted which conversation it belongs to."""
+    """The answer of one account; at its end, its conversation is recorded."""
 
     def __init__(self, pool: Pool, request: ChatRequest) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class _OfOneAccount(Opening):
                 pool.note(self._name, error)
                 if any(attempt.sent for attempt in error.failed):
                     raise
-                # Nothing was sent, so another account may be asked; `choose` ends the loop.
+                # Nothing was sent, so another account may be tried; `choose` ends the loop.
             except BerlinError as error:
                 pool.note(self._name, error)
                 raise
@@ -173,7 +173,7 @@ class _OfOneAccount(Opening):
 
 
 class _Ending:
-    """An answer whose last event is looked at."""
+    """An answer whose last event is examined."""
 
     def __init__(self, answer: Bursts, owner: _OfOneAccount) -> None:
         self._answer = answer

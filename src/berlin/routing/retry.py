@@ -1,4 +1,4 @@
-"""Tries again, but only before the first event was handed on: never twice the same text."""
+"""Retries, but only before the first event was passed on, so that no text appears twice."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ LONGEST_RETRY_AFTER_S = 30.0
 
 
 class Retry(Wrapper):
-    """Sends a request up to `attempts` times, with pauses that grow or that the service asks for.
+    """Sends a request up to `attempts` times, with growing pauses, or those the service asks for.
 
-    Only errors that are `retryable` are tried again: a service that took the request and stays
-    silent may be working on it, and is not asked twice.
+    Only `retryable` errors are retried: a service that accepted the request and stays silent may be
+    working on it, so the request is not sent again.
 
     Args:
-        inner: the provider that is asked.
-        timeouts: the limits of requests that bring none; `total` bounds all attempts together.
-        attempts: how often it is asked at most.
-        longest_wait_s: the longest `Retry-After` that is waited for; beyond it the error is
-            raised at once, and says how long the service wants to be left alone.
+        inner: the provider.
+        timeouts: the limits of requests that set none; `total` bounds all attempts together.
+        attempts: the most attempts.
+        longest_wait_s: the longest `Retry-After` that is honoured; beyond it the error is raised at
+            once, with the time the service asks for.
         jitter: a number from 0 to 1 that spreads the pauses.
-        clock: seconds on a monotonic clock.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Retry(Wrapper):
 
     @property
     def timeouts(self) -> Timeouts:
-        """The limits of requests that bring none."""
+        """The limits of requests that set none."""
         return self._timeouts or super().timeouts
 
     def bursts(self, request: ChatRequest) -> Bursts:
@@ -63,21 +63,21 @@ class Retry(Wrapper):
         return _Attempts(self, request)
 
     def pause(self, error: BerlinError, attempt: int) -> float | None:
-        """Return the seconds until the next attempt, or `None` if there shall be none."""
-        # Our own limits were waited for already.
+        """Return the seconds until the next attempt, or `None` for no further attempt."""
+        # Our own limits have already waited.
         if not error.retryable or isinstance(error, OverloadedError) or attempt >= self.attempts:
             return None
         if error.retry_after is not None:
             if error.retry_after > self.longest_wait_s:
                 return None
-            # Not before the time that the service names, and not all at the same moment.
+            # Not before the time the service names, and not all at the same moment.
             return error.retry_after * (1 + 0.1 * self.jitter())
-        # Full jitter: what failed together is spread over the whole pause.
+        # Full jitter: requests that failed together are spread over the whole pause.
         return min(FIRST_BACKOFF_S * 2.0 ** (attempt - 1), LONGEST_BACKOFF_S) * self.jitter()
 
 
 class _Attempts(Opening):
-    """Attempts until one has begun to answer."""
+    """Attempts until one starts to answer."""
 
     def __init__(self, retry: Retry, request: ChatRequest) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class _Attempts(Opening):
             except BerlinError as error:
                 failed += failed_attempts(error, request, began_at, clock())
                 pause = retry.pause(error, attempt)
-                # What a request met says more than that no other one was sent.
+                # The error of a sent request says more than that no further one was sent.
                 told = error if was_sent(error) or told is None else told
                 if pause is None or clock() + pause >= ends_at:
                     told.failed = failed

@@ -29,19 +29,19 @@ class ChatResponse(msgspec.Struct, frozen=True):
     """A whole answer.
 
     Attributes:
-        parts: text, reasoning and tool calls in the order in which they came, with what only the
-            service's dialect knows about each.
+        parts: text, reasoning and tool calls in the order in which they arrived, with the
+            dialect-specific members of each.
         finish_reason: why it ended.
-        usage: the tokens it took, or `None` where the service does not say.
+        usage: the tokens it took, or `None` if the service does not say.
         conversation_id: the service's own id of the conversation, where it keeps conversations.
         message_id: its id of the answer.
         stop_sequence: the stop sequence that ended it, where the service names it.
-        started: who answered, where there is something to say about it.
-        extra: what only the service's dialect says about the answer as a whole.
+        started: who answered, if known.
+        extra: the dialect-specific members of the answer as a whole.
         choice_extra: about its choice.
         message_extra: about its message.
         finish_extra: about its end.
-        parsed: the value of the type that was asked for as `response_format`; `None` without one.
+        parsed: the value of the type given as `response_format`; `None` without one.
     """
 
     parts: tuple[Part, ...]
@@ -78,7 +78,7 @@ class ChatResponse(msgspec.Struct, frozen=True):
 
     @property
     def reasoning(self) -> str:
-        """What the model showed of its reasoning."""
+        """The reasoning that the model showed."""
         return "".join([part.text for part in self.parts if isinstance(part, ReasoningPart)])
 
     @property
@@ -120,7 +120,7 @@ class _OpenCall:
 
 
 class _Whole:
-    """A part that came whole."""
+    """A part that arrived whole."""
 
     def __init__(self, part: Part) -> None:
         self._part = part
@@ -130,15 +130,15 @@ class _Whole:
 
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
-# What an event costs besides its text.
+# The overhead of an event besides its text.
 EVENT_BYTES = 16
 
 
 class AnswerLimit:
-    """Counts the bytes of an answer that is held as a whole: a service may go on for ever.
+    """Counts the bytes of an answer held as a whole: a service may never stop.
 
     Args:
-        limit: bytes at most.
+        limit: the most bytes.
     """
 
     def __init__(self, limit: int = MAX_ANSWER_BYTES) -> None:
@@ -167,7 +167,7 @@ class Accumulator:
     """Folds the events of an answer, one after the other.
 
     Args:
-        limit: bytes of a whole answer at most: a service may go on for ever.
+        limit: the most bytes of a whole answer: a service may never stop.
     """
 
     def __init__(self, limit: int = MAX_ANSWER_BYTES) -> None:
@@ -221,7 +221,7 @@ class Accumulator:
         end = self._finished
         if end is None:
             raise TruncatedStreamError("the stream ended without saying that it was finished")
-        # Calls keep the order of their indexes, in the places where calls came.
+        # Calls keep the order of their indexes, in the positions where calls arrived.
         calls = iter([call for _, call in sorted(self._calls.items())])
         built = [next(calls) if isinstance(part, _OpenCall) else part for part in self._parts]
         return ChatResponse(

@@ -1,4 +1,4 @@
-"""Embeddings: what is asked, and the vectors that come of it."""
+"""Embeddings: the request, and the resulting vectors."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import msgspec
 
 
 class EmbeddingRequest(msgspec.Struct, frozen=True):
-    """What is asked of a provider that embeds.
+    """A request for embeddings.
 
     Attributes:
-        inputs: one or more texts, or the tokens of them where the service takes those.
+        inputs: one or more texts, or their tokens if the service accepts those.
         model: the service's name of the model; `""` is the provider's default.
-        dimensions: how long each vector is to be; `None` leaves it to the service.
-        request_id: the caller's id of this request, which is told to the service.
+        dimensions: the length of each vector; `None` leaves it to the service.
+        request_id: the caller's id of this request, which is sent to the service.
     """
 
     inputs: tuple[str | tuple[int, ...], ...]
@@ -29,7 +29,7 @@ class Embeddings(msgspec.Struct, frozen=True):
 
     Attributes:
         vectors: each as 32-bit floats in little-endian order.
-        input_tokens: tokens of all inputs, or `None` where the service does not say.
+        input_tokens: tokens of all inputs, or `None` if the service does not say.
     """
 
     vectors: tuple[bytes, ...]

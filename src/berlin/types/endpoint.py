@@ -1,4 +1,4 @@
-"""Where a service is: its base URL, and the proxy and the trust on the way to it."""
+"""Where a service is: its base URL, proxy and TLS settings."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ PROXY_SCHEMES = ("http", "https", "socks5", "socks5h", "socks4")
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """One service, as seen from here.
+    """The endpoint of one service.
 
     Attributes:
         url: the base URL, without a slash at its end.
         proxy: URL of the proxy, with its credentials; `None` connects directly.
         ca_file: PEM file with the certificates to trust instead of the system's.
         allow_http: whether credentials may go over plain http to another machine.
-        headers: what every request carries besides its own headers.
-        client_cert: PEM file with the certificate (and the key) that shows who is asking.
-        client_key: PEM file with its key, if that stands apart.
+        headers: headers added to every request.
+        client_cert: PEM file with the client certificate (and its key).
+        client_key: PEM file with its key, if in a separate file.
         hosts: other hosts that a URL in an answer may name; `*.example.com` is any below it.
     """
 
@@ -56,7 +56,7 @@ class Endpoint(msgspec.Struct, frozen=True):
 
         Raises:
             ConfigurationError: if the URL, the proxy or a header cannot be used, or credentials
-                would travel in the clear.
+                would be sent unencrypted.
         """
         parts = _split(url, "url", ("http", "https"))
         if parts.username is not None or parts.password is not None:
@@ -81,10 +81,10 @@ class Endpoint(msgspec.Struct, frozen=True):
         )
 
     def resolve(self, found: str) -> str:
-        """Return the whole URL for one that an answer of the service holds.
+        """Return the absolute URL for one in a response of the service.
 
         Raises:
-            ProtocolError: if it leads to another origin, and to no host that is listed.
+            ProtocolError: if it leads to another origin that is not a listed host.
         """
         base = urlsplit(self.url)
         if found.startswith("//"):
@@ -162,7 +162,7 @@ def _split(url: object, name: str, schemes: tuple[str, ...]) -> SplitResult:
     if not isinstance(url, str):
         raise ConfigurationError(f"{name} must be text, not {type(url).__name__}")
     shown = mask_url(url)[:200]
-    # What one URL parser drops and another keeps leads to another host than the one checked.
+    # Characters that URL parsers treat differently could lead to a host other than the checked one.
     if not url.isascii() or any(c <= " " or c in '\\"<>^`{|}\x7f' for c in url):
         raise ConfigurationError(f"{name} has characters that no URL has: {shown!r}")
     try:

@@ -1,4 +1,4 @@
-"""Events: what an answer consists of while it streams in."""
+"""Events: the pieces of a streamed answer."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filte
 
 
 class Started(msgspec.Struct, frozen=True, gc=False):
-    """Who answers, and how: the first event of answers where there is something to say about it.
+    """Who answers, and how: an optional first event of an answer.
 
     Attributes:
         provider: the name of the provider that answers.
         model: its own name of the model.
-        attempts: how many requests were sent, those that failed included.
-        dropped: members of the request that this service's dialect has no place for.
+        attempts: how many requests were sent, including failed ones.
+        dropped: members of the request that this service's dialect cannot express.
         failed: the attempts that failed before this one, in order.
-        age_s: how old the answer is, if it comes out of a cache; `None` if it is new.
+        age_s: how old the answer is, if it comes from a cache; `None` if it is new.
     """
 
     provider: str = ""
@@ -40,9 +40,9 @@ class TextDelta(msgspec.Struct, frozen=True, gc=False):
 
 
 class TextReplaced(msgspec.Struct, frozen=True, gc=False):
-    """All text so far gives way to this one: the service has rewritten its answer.
+    """Replaces all text so far: the service has rewritten its answer.
 
-    A whole answer is the last text. What a stream has shown cannot be taken back: it ends with
+    A whole answer has the last text. What a stream has shown cannot be taken back, so it ends with
     `RewrittenError`.
     """
 
@@ -63,7 +63,7 @@ class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
         id: the call's id, in its first piece.
         name: the tool's name, in its first piece.
         arguments: the next piece of the arguments, as JSON text.
-        extra: what only the service's dialect knows about it, such as a thought signature.
+        extra: its dialect-specific members, such as a thought signature.
     """
 
     index: int
@@ -74,10 +74,10 @@ class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
 
 
 class ExtraDelta(msgspec.Struct, frozen=True, gc=False):
-    """What only the service's dialect has a word for, between the events that every dialect has.
+    """Dialect-specific members, between the events common to all dialects.
 
     Attributes:
-        extra: the members, verbatim; pieces of one value may come one after the other.
+        extra: the members, verbatim; pieces of one value may arrive one after the other.
         at: where they belong: to the answer as a whole (a later value replaces an earlier one),
             to its choice or its message, to the text or the reasoning part that is being built
             (or begins with the next event), or they are a whole part of their own.
@@ -102,8 +102,8 @@ class Finished(msgspec.Struct, frozen=True, gc=False):
         reason: why the answer ended.
         conversation_id: the service's own id of the conversation, where it keeps conversations.
         message_id: its id of the answer.
-        stop_sequence: the stop sequence that ended the answer, where the service names it.
-        extra: what else the service's dialect says about the end, such as its own finish word.
+        stop_sequence: the stop sequence that ended the answer, if the service names it.
+        extra: the dialect-specific members of the end, such as its own finish reason.
     """
 
     reason: FinishReason = "stop"

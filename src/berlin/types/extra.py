@@ -1,4 +1,4 @@
-"""What a dialect says and the hub has no word for: it travels beside what the hub knows."""
+"""Dialect-specific members, which travel beside the common ones."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import msgspec
 class Extra(msgspec.Struct, frozen=True, gc=False):
     """Members of one place (a request, message, part, tool or event), verbatim.
 
-    A dialect reads back only its own: `extra_of(value.extra, "openai")`. What becomes of them in
-    another dialect is decided by the table of the dialect that they come from.
+    A dialect reads back only its own: `extra_of(value.extra, "openai")`. Their translation to
+    another dialect is decided by the table of their own dialect.
 
     Attributes:
-        dialect: whose words these are: `openai`, `responses`, `anthropic`, `ollama`.
-        members: name and decoded JSON value, as they came.
+        dialect: the dialect they belong to: `openai`, `responses`, `anthropic`, `ollama`.
+        members: names and decoded JSON values, as received.
     """
 
     dialect: str
@@ -27,27 +27,27 @@ MaybeExtra: TypeAlias = Extra | None
 
 
 def extra_of(extra: MaybeExtra, dialect: str) -> Mapping[str, Any]:
-    """Return the members that are of this dialect; empty where there are none."""
+    """Return the members of this dialect; empty if there are none."""
     return extra.members if extra is not None and extra.dialect == dialect else {}
 
 
 def make_extra(dialect: str, members: Mapping[str, Any]) -> MaybeExtra:
-    """Return the members as an `Extra`, or `None` where there are none."""
+    """Return the members as an `Extra`, or `None` if there are none."""
     return Extra(dialect, members) if members else None
 
 
 def merge_extra(known: MaybeExtra, more: Extra) -> Extra:
-    """Return both, where pieces of one value came one after the other.
+    """Merge consecutive pieces of the same value.
 
-    Text is joined, lists grow, and items of a list that carry one `index` are one item: as the
-    official clients put together what streams in.
+    Text is joined, lists grow, and items of a list that carry one `index` are one item: like the
+    official clients assemble streams.
     """
     if known is None or known.dialect != more.dialect:
         return more
     return Extra(more.dialect, _merge_objects(known.members, more.members))
 
 
-# Said again with every piece, and never in pieces.
+# Repeated with every piece, never split.
 _WHOLE = frozenset({"id", "index", "type", "format", "name", "role"})
 
 

@@ -1,4 +1,4 @@
-"""Keep secrets out of reports of errors that list the local variables of each frame."""
+"""Keeps secrets out of error reports that list the local variables of each frame."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _T = TypeVar("_T")
 
 
 def hides_arguments(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Wrap a function that takes secrets: no frame of an error of ours holds its arguments.
+    """Wrap a function that takes secrets: no frame of Berlin's errors holds its arguments.
 
-    Tools that report errors (Sentry, rich, pytest) write down the local variables of every frame.
-    What went wrong is in the message.
+    Error reporters (Sentry, rich, pytest) record the local variables of every frame. The message
+    says what went wrong.
     """
 
     @wraps(function)

@@ -1,4 +1,4 @@
-"""One HTTP request as a value: what a format or a login flow wants to be sent."""
+"""One HTTP request as a value: what a format or a login flow wants to send."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def fits_header(value: str) -> bool:
-    """Return whether a header may hold a value (RFC 9110, 5.5): no control characters but tabs."""
+    """Return whether a header may have this value (RFC 9110, 5.5): no controls but tabs."""
     return _CONTROL.search(value) is None
 
 
 class HttpRequest(msgspec.Struct, frozen=True, repr_omit_defaults=True):
-    """A request to the endpoint, or to a place that a recipe names.
+    """A request to the endpoint, or to a URL that a recipe names.
 
     Attributes:
         method: `GET`, `POST` …

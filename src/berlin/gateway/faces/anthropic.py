@@ -1,4 +1,4 @@
-"""The Anthropic face: messages, and how many tokens they are."""
+"""The Anthropic face: messages and token counting."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from berlin.types import Extra, extra_of
 
 
 class AnthropicFace:
-    """What clients of Anthropic's API ask.
+    """The API for clients of Anthropic.
 
     Args:
-        gateway: what the faces share.
+        gateway: the shared gateway.
     """
 
     name = "anthropic"
@@ -40,7 +40,7 @@ class AnthropicFace:
         ]
 
     def encode_error(self, error: BerlinError) -> bytes:
-        """Return the body that tells of an error."""
+        """Return the body of an error."""
         return self._format.encode_error(error)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
@@ -49,14 +49,14 @@ class AnthropicFace:
         return await self._gateway.answer_as_key(request, self._format, decode)
 
     def _decode_beta(self, beta: str, body: bytes) -> ClientCall:
-        """Return what a client sent together with the beta features that it switches on."""
+        """Decode a request together with the beta features it enables."""
         call = self._format.decode_request(body)
         members = {**extra_of(call.request.extra, DIALECT), BETA: beta}
         asked = msgspec.structs.replace(call.request, extra=Extra(DIALECT, members))
         return msgspec.structs.replace(call, request=asked)
 
     async def _count_tokens(self, request: web.Request) -> web.StreamResponse:
-        """Answer with a guess: the services that could count are not asked."""
+        """Answer with an estimate: services that could count are not asked."""
         gateway = self._gateway
         key = gateway.guard.identify(request)
         call = await gateway.receive(request, self._format.decode_request)

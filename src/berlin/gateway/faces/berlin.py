@@ -1,4 +1,4 @@
-"""The Berlin face: the Berlin recipe, read from the other end.
+"""The Berlin face: the Berlin recipe in reverse.
 
 Paths, the members of each body, and the header of the token all come from the recipe, so client
 and service cannot drift apart.
@@ -31,12 +31,12 @@ from berlin.types import Secret
 
 
 class BerlinFace:
-    """Login and chat as the class `Berlin` speaks them.
+    """The login and chat endpoints for the class `Berlin`.
 
     Args:
-        gateway: what the faces share.
-        accounts: who may log in.
-        sessions: who is logged in.
+        gateway: the shared gateway.
+        accounts: the accounts.
+        sessions: the open sessions.
     """
 
     name = "berlin"
@@ -61,7 +61,7 @@ class BerlinFace:
         return [Route("POST", login, self._log_in), Route("POST", chat, self._chat)]
 
     def encode_error(self, error: BerlinError) -> bytes:
-        """Return the body that tells of an error."""
+        """Return the body of an error."""
         return self._format.encode_error(error)
 
     async def _log_in(self, request: web.Request) -> web.StreamResponse:
@@ -95,10 +95,10 @@ class BerlinFace:
         return await gateway.answer(request, self._format, call, target, caller.id)
 
     def _find(self, model: str) -> Target:
-        """Return what a client means.
+        """Resolve the model a client names.
 
-        This wire always names a model: one that is not known here is for the default provider, if
-        that may be asked for any.
+        Requests of this protocol always name a model: an unknown one goes to the default provider,
+        if that accepts any.
         """
         catalog = self._gateway.catalog
         try:

@@ -11,10 +11,10 @@ from berlin.gateway.face import Route
 
 
 class CompletionsFace:
-    """What older clients of OpenAI's API ask.
+    """The API for older clients of OpenAI.
 
     Args:
-        gateway: what the faces share.
+        gateway: the shared gateway.
     """
 
     name = "openai"
@@ -29,7 +29,7 @@ class CompletionsFace:
         return [Route("POST", path, self._complete) for path in self.prefixes]
 
     def encode_error(self, error: BerlinError) -> bytes:
-        """Return the body that tells of an error."""
+        """Return the body of an error."""
         return self._format.encode_error(error)
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:

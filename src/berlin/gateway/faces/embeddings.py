@@ -1,4 +1,4 @@
-"""Embeddings, as clients of OpenAI and of Ollama ask for them."""
+"""Embeddings for clients of OpenAI and Ollama."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from berlin.gateway.observe.visit import VISIT
 from berlin.types import Usage
 from berlin.types.embeddings import Embeddings
 
-# Longer answers are written in a thread, so that the loop goes on.
+# Longer answers are encoded in a thread, so that the loop is not blocked.
 LONG_ANSWER_BYTES = 256 * 1024
 
 
@@ -28,7 +28,7 @@ class EmbeddingsFace:
     """`/v1/embeddings`, with and without `/v1`, and Ollama's `/api/embed` and `/api/embeddings`.
 
     Args:
-        gateway: what the faces share.
+        gateway: the shared gateway.
     """
 
     name = "openai"
@@ -38,7 +38,7 @@ class EmbeddingsFace:
         self._gateway = gateway
 
     def routes(self) -> list[Route]:
-        """Return the paths of this face; errors below `/api` are told by Ollama's."""
+        """Return the paths of this face; errors below `/api` use Ollama's format."""
         openai = self._answer_in(OpenAIEmbeddings())
         return [
             *(Route("POST", path, openai) for path in self.prefixes),
@@ -47,7 +47,7 @@ class EmbeddingsFace:
         ]
 
     def encode_error(self, error: BerlinError) -> bytes:
-        """Return the body that tells of an error."""
+        """Return the body of an error."""
         return encode_error(error)
 
     def _answer_in(self, dialect: EmbeddingFormat) -> Handler:
@@ -78,7 +78,7 @@ class EmbeddingsFace:
         return web.Response(body=body, content_type="application/json")
 
     def _resolve(self, asked: str) -> Target:
-        """Return what a client means: a model for embeddings, or whatever else has this name.
+        """Resolve the model a client names: an embedding model, or any other with this name.
 
         Raises:
             ModelNotFoundError: if there is no such model.
@@ -103,7 +103,7 @@ class EmbeddingsFace:
 
 
 def _named(call: EmbeddingCall, target: Target) -> EmbeddingCall:
-    """Return the call with the name of a model, which an answer has to have."""
+    """Return the call with a model's name, which an answer must have."""
     if call.request.model:
         return call
     request = msgspec.structs.replace(call.request, model=target.full_name)

@@ -1,4 +1,4 @@
-"""The Ollama face: chat, generate, and what says which models there are."""
+"""The Ollama face: chat, generate, and the list of models."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from berlin.gateway.chat import Gateway
 from berlin.gateway.face import Route, describe_models
 
 OLLAMA_VERSION = "0.12.10"
-"""The version of Ollama whose API this is. Programs ask for it: Copilot wants 0.6.4 or later."""
+"""The version of Ollama whose API this is. Clients check it: Copilot requires 0.6.4 or later."""
 
 # Ours, and the words of Ollama.
 _CAPABILITIES = {"tools": "tools", "images": "vision", "reasoning": "thinking"}
@@ -36,10 +36,10 @@ _DETAILS = {
 
 
 class OllamaFace:
-    """What clients of Ollama ask.
+    """The API for clients of Ollama.
 
     Args:
-        gateway: what the faces share.
+        gateway: the shared gateway.
     """
 
     name = "ollama"
@@ -63,7 +63,7 @@ class OllamaFace:
         ]
 
     def encode_error(self, error: BerlinError) -> bytes:
-        """Return the body that tells of an error."""
+        """Return the body of an error."""
         return self._chat_format.encode_error(error)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
@@ -80,7 +80,7 @@ class OllamaFace:
         if isinstance(asked, ClientCall):
             target = self._gateway.catalog.resolve(asked.request.model)
             return await self._gateway.answer_call(request, format, asked, target, key)
-        # Nothing is loaded or let go of here; programs only want to hear that it went well.
+        # Nothing is loaded or unloaded here; clients only expect success.
         name, reason = asked
         self._gateway.guard.check_model(key, self._gateway.catalog.resolve(name), name)
         said = {"message": {"role": "assistant", "content": ""}} if chat else {"response": ""}
@@ -88,7 +88,7 @@ class OllamaFace:
         return web.json_response({"model": name, "created_at": now_rfc3339(), **said, **ended})
 
     async def _running(self, request: web.Request) -> web.StreamResponse:
-        """Answer that every model is ready."""
+        """Report every model as running."""
         key = self._gateway.guard.identify(request)
         models = await describe_models(self._gateway, key, self._describe_ready)
         return web.json_response({"models": models})
@@ -139,7 +139,7 @@ class OllamaFace:
 
 
 def _decode(format: OllamaChatFormat, chat: bool, body: bytes) -> ClientCall | tuple[str, str]:
-    """Return what a client asks for: an answer, or that a model is loaded or let go of."""
+    """Decode a request: for an answer, or to load or unload a model."""
     return load_reason(body, chat=chat) or format.decode_request(body)
 
 

@@ -15,10 +15,10 @@ from berlin.gateway.face import Route, describe_models
 
 
 class OpenAIFace:
-    """What clients of OpenAI's API ask.
+    """The API for clients of OpenAI.
 
     Args:
-        gateway: what the faces share.
+        gateway: the shared gateway.
     """
 
     name = "openai"
@@ -37,13 +37,13 @@ class OpenAIFace:
             for route in (
                 Route("POST", f"{prefix}/chat/completions", self._chat),
                 Route("GET", f"{prefix}/models", self._models),
-                # Names hold slashes and colons.
+                # Names contain slashes and colons.
                 Route("GET", prefix + "/models/{id:.+}", self._model),
             )
         ]
 
     def encode_error(self, error: BerlinError) -> bytes:
-        """Return the body that tells of an error."""
+        """Return the body of an error."""
         return self._format.encode_error(error)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
@@ -65,7 +65,7 @@ class OpenAIFace:
         return web.json_response(self._describe(asked))
 
     def _describe(self, name: str) -> dict[str, Any]:
-        # Clients of Anthropic's API ask the same path, and look for the last three.
+        # Clients of Anthropic's API use the same path and expect the last three.
         return {
             "id": name,
             "object": "model",

@@ -1,4 +1,4 @@
-"""The Responses face: answers that clients may come back to, with and without `/v1`."""
+"""The Responses face: stored responses that clients may refer to, with and without `/v1`."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ MAX_LISTED = 100
 
 
 class ResponsesFace:
-    """What clients of OpenAI's Responses ask.
+    """The API for clients of OpenAI's Responses.
 
     Args:
-        gateway: what the faces share.
+        gateway: the shared gateway.
     """
 
     name = "responses"
@@ -57,7 +57,7 @@ class ResponsesFace:
         ]
 
     def encode_error(self, error: BerlinError) -> bytes:
-        """Return the body that tells of an error."""
+        """Return the body of an error."""
         return self._format.encode_error(error)
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
@@ -75,7 +75,7 @@ class ResponsesFace:
         return await gateway.answer(request, format, call, target, tenant or request[VISIT].remote)
 
     async def _count_tokens(self, request: web.Request) -> web.StreamResponse:
-        """Answer with a guess: the services that could count are not asked."""
+        """Answer with an estimate: services that could count are not asked."""
         key, tenant = self._identify(request)
         _, call = await self._receive(request, tenant)
         self._resolve(request, key, call)
@@ -109,7 +109,7 @@ class ResponsesFace:
     async def _refuse_upgrade(self, request: web.Request) -> web.StreamResponse:
         self._identify(request)
         if request.headers.get("Upgrade", "").lower() == "websocket":
-            # Clients that try a WebSocket first go on over HTTP when they read this.
+            # Clients that try a WebSocket first fall back to HTTP on this.
             raise HttpFault(426, "no WebSocket here: send POST over HTTP")
         raise web.HTTPMethodNotAllowed("GET", ["POST"])
 
@@ -121,10 +121,10 @@ class ResponsesFace:
         return key, visit.key
 
     async def _receive(self, request: web.Request, tenant: str) -> tuple[Sent, ResponsesCall]:
-        """Return what a client sent, and the call that it is together with what is stored.
+        """Return a client's request, and the call it makes together with the stored items.
 
         Raises:
-            BerlinError: if it cannot be read, or refers to what is not there.
+            BerlinError: if it is malformed, or refers to something missing.
         """
         gateway = self._gateway
         sent = await gateway.receive(request, self._format.read_request)
@@ -152,7 +152,7 @@ class ResponsesFace:
         body: bytes,
         output: list[dict[str, Any]],
     ) -> None:
-        """Store a whole response, just before its client hears of its end."""
+        """Store a whole response, just before its client sees its end."""
 
         def make() -> Record:
             ids = tuple(str(item["id"]) for item in (*call.items, *output) if item.get("id"))
@@ -162,7 +162,7 @@ class ResponsesFace:
 
 
 def _named(call: ResponsesCall, target: Target) -> ResponsesCall:
-    """Return the call with the name of a model, which an answer has to have."""
+    """Return the call with a model's name, which an answer must have."""
     if call.request.model:
         return call
     request = msgspec.structs.replace(call.request, model=target.full_name)
@@ -195,7 +195,7 @@ def _list(stored: bytes, query: Mapping[str, str]) -> bytes:
 
 
 def _whole(item: dict[str, Any]) -> dict[str, Any]:
-    """Return an item as it is listed: text is a part, and a message has a status."""
+    """Return an item as listed: text is a part, and a message has a status."""
     if item["type"] != "message":
         return item
     content = item.get("content")

@@ -1,1 +1,1 @@
-"""What is recorded of a request: log, metrics, traces."""
+"""Observability: log, metrics, traces."""

@@ -1,4 +1,4 @@
-"""Bound the lines of the log that anybody can cause."""
+"""Rate-limits log lines that any client can cause."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ PER_SECOND = 20
 
 
 class FloodFilter(logging.Filter):
-    """Lets so many lines of a kind through in a second; the next one says how many were left out.
+    """Passes a number of lines of a kind per second; the next one says how many were left out.
 
-    A kind is the text of the line before its values are filled in. A client without a key can
-    cause some of them as fast as it can ask: a refused origin, a throttled login.
+    A kind is the text of the line before its values are filled in. A client without a key can cause
+    some of them with every request: a refused origin, a throttled login.
 
     Args:
-        per_second: lines of a kind in a second.
-        clock: seconds that only go forward.
+        per_second: lines of a kind per second.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class FloodFilter(logging.Filter):
         self._seen: dict[str, tuple[int, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether a line is written."""
+        """Return whether to write a line."""
         second = int(self._clock())
         since, count = self._seen.get(record.msg, (second, 0))
         left_out = 0
@@ -45,5 +45,5 @@ _FILTER = FloodFilter()
 
 
 def bound_log() -> None:
-    """Bound the lines of the gateway's log from now on."""
-    logging.getLogger("berlin.gateway").addFilter(_FILTER)  # once, however often it is called
+    """Rate-limit the gateway's log from now on."""
+    logging.getLogger("berlin.gateway").addFilter(_FILTER)  # once, even if called repeatedly

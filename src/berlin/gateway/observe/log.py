@@ -20,7 +20,7 @@ from berlin.errors import ConfigurationError
 from berlin.gateway.observe.visit import Visit
 
 MAX_VALUE_CHARS = 200
-# Of lines that are not written yet; beyond it new ones are dropped and counted.
+# The most unwritten lines; further ones are dropped and counted.
 MAX_PENDING = 10_000
 BATCH_S = 0.05
 LAST_LINES_S = 2.0
@@ -29,7 +29,7 @@ _log = logging.getLogger("berlin.gateway")
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
-    """The line of one request. Attributes are those of `Visit`, `None` where there is nothing."""
+    """The line of one request. The attributes are those of `Visit`; `None` if missing."""
 
     request_id: str
     method: str
@@ -77,13 +77,13 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JsonAccessLog:
-    """Writes lines in a thread of its own, all of `BATCH_S` at once.
+    """Writes lines in its own thread, in batches every `BATCH_S`.
 
-    Neither a slow disk nor a pipe that nobody reads holds up a request, and nothing that goes
-    wrong here reaches one: lines that cannot be written are counted, and told of once.
+    Neither a slow disk nor a pipe without a reader delays a request, and no failure here reaches
+    one: lines that cannot be written are counted, with one warning.
 
     Args:
-        descriptor: where the lines go; it is closed at the end.
+        descriptor: the file to write to; it is closed at the end.
         clock: seconds since the epoch.
 
     Attributes:
@@ -100,7 +100,7 @@ class JsonAccessLog:
         self._losing = threading.Lock()
         self._told = False
         self._torn = False
-        # A daemon: one that hangs in a write does not keep the process from its end.
+        # A daemon thread: one that hangs in a write does not keep the process alive.
         self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
         self._thread.start()
 
@@ -117,7 +117,7 @@ class JsonAccessLog:
         self._changed.set()
 
     def close(self) -> None:
-        """Write what is left, for `LAST_LINES_S` at most, and close the file."""
+        """Write the rest, for at most `LAST_LINES_S`, and close the file."""
         self._closing.set()
         self._changed.set()
         self._thread.join(LAST_LINES_S)
@@ -134,7 +134,7 @@ class JsonAccessLog:
         os.close(self._descriptor)
 
     def _write_all(self, batch: list[bytes]) -> None:
-        # After a line that was cut by a full disk, the next one begins on a line of its own.
+        # After a line cut by a full disk, the next one starts on a new line.
         data = b"\n" * self._torn + b"".join(batch)
         written = 0
         try:
@@ -157,8 +157,8 @@ class JsonAccessLog:
 def encode_access(access: Access, at: float) -> bytes:
     """Return the line of a request.
 
-    It is ASCII: control characters, line ends of every kind and marks of direction are escaped,
-    so that no value can end the line or drive a terminal.
+    It is ASCII: control characters, line ends of every kind and direction marks are escaped, so
+    that no value can end the line or control a terminal.
 
     Args:
         access: the request.
@@ -177,7 +177,7 @@ def encode_access(access: Access, at: float) -> bytes:
         line = msgspec.json.encode(fields)
     except UnicodeEncodeError:  # half of a surrogate pair
         line = b"\xff"
-    # Python's own encoder is slower, and escapes all that is not ASCII.
+    # Python's own encoder is slower, but escapes everything that is not ASCII.
     return (line if line.isascii() else _encode(fields).encode()) + b"\n"
 
 
@@ -186,7 +186,7 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def open_access_log(target: str | os.PathLike[str]) -> JsonAccessLog:
-    """Return the log that the configuration names.
+    """Return the configured log.
 
     Args:
         target: "-" for stdout, or a file that is created with mode 0600 and appended to. Rotate
@@ -198,7 +198,7 @@ def open_access_log(target: str | os.PathLike[str]) -> JsonAccessLog:
     try:
         if target == "-":
             return JsonAccessLog(os.dup(sys.stdout.fileno()))
-        # Not blocking, for the opening only: of a named pipe it would wait for a reader.
+        # Non-blocking while opening only: a named pipe would wait for a reader.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)
         descriptor = os.open(target, flags, 0o600)
     except OSError as error:

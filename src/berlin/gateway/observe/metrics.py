@@ -1,4 +1,4 @@
-"""What the gateway counts, in the text format of Prometheus."""
+"""The gateway's metrics, in the text format of Prometheus."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from berlin.errors import BerlinError, ConfigurationError
 from berlin.gateway.observe.visit import Observer, Visit
 from berlin.gateway.refusals import STATUS_CODES
 
-# Of seconds: from a cached first event to an answer that takes minutes.
+# In seconds: from a cached first event to an answer that takes minutes.
 BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 OTHER = "other"
 
@@ -19,11 +19,11 @@ class Metrics(Observer, Protocol):
     """Counts; every call is cheap and none raises."""
 
     def open_stream(self, face: str) -> None:
-        """Count an answer that begins to be written."""
+        """Count an answer that starts to be written."""
         ...
 
     def close_stream(self, face: str) -> None:
-        """Count an answer that was open before."""
+        """Count the end of an open answer."""
         ...
 
     def end_login(self, provider: str, result: str) -> None:
@@ -31,15 +31,15 @@ class Metrics(Observer, Protocol):
         ...
 
     def set_waiting(self, provider: str, count: int) -> None:
-        """Say how many requests wait for a provider."""
+        """Set how many requests wait for a provider."""
         ...
 
     def set_circuit(self, provider: str, state: str) -> None:
-        """Say whether the circuit breaker of a provider is `closed`, `half-open` or `open`."""
+        """Set whether the circuit breaker of a provider is `closed`, `half-open` or `open`."""
         ...
 
     def know(self, providers: Iterable[str]) -> None:
-        """Take the names of the providers, after a change of the configuration."""
+        """Set the names of the providers, after a change of the configuration."""
         ...
 
     def render(self) -> tuple[bytes, str]:
@@ -80,10 +80,10 @@ class NoMetrics:
 
 
 class PrometheusMetrics:
-    """Metrics in a registry of its own.
+    """Metrics in their own registry.
 
-    Labels are bounded: a face or provider that is not configured, an unknown code and an
-    impossible status all count as "other". What a client wrote, such as a model, is never one.
+    Labels are bounded: unconfigured faces and providers, unknown codes and invalid statuses all
+    count as "other". Text from a client, such as a model name, is never a label.
 
     Args:
         providers: names of the providers in the configuration.
@@ -169,11 +169,11 @@ class PrometheusMetrics:
         """Keep everything: it is read until the end."""
 
     def open_stream(self, face: str) -> None:
-        """Count an answer that begins to be written."""
+        """Count an answer that starts to be written."""
         self._open[_known(face, self._faces)] += 1
 
     def close_stream(self, face: str) -> None:
-        """Count an answer that was open before."""
+        """Count the end of an open answer."""
         self._open[_known(face, self._faces)] -= 1
 
     def end_login(self, provider: str, result: str) -> None:
@@ -182,18 +182,18 @@ class PrometheusMetrics:
         self._logins.labels(*labels).inc()
 
     def set_waiting(self, provider: str, count: int) -> None:
-        """Say how many requests wait for a provider."""
+        """Set how many requests wait for a provider."""
         self._waiting.labels(_known(provider, self._providers)).set(count)
 
     def set_circuit(self, provider: str, state: str) -> None:
-        """Say whether the circuit breaker of a provider is `closed`, `half-open` or `open`."""
+        """Set whether the circuit breaker of a provider is `closed`, `half-open` or `open`."""
         value = ("closed", "half-open", "open").index(state)
         self._circuits.labels(_known(provider, self._providers)).set(value)
 
     def _series(self, metric: Any, *labels: str) -> Any:
         """Return the series of a metric with these labels, of which there is a bounded number.
 
-        The library's own look-up costs more than to count.
+        The library's own lookup costs more than counting.
         """
         key = (metric, *labels)
         series = self._known_series.get(key)
@@ -202,7 +202,7 @@ class PrometheusMetrics:
         return series
 
     def know(self, providers: Iterable[str]) -> None:
-        """Take the names of the providers, after a change of the configuration."""
+        """Set the names of the providers, after a change of the configuration."""
         self._providers |= frozenset(providers)
 
     def render(self) -> tuple[bytes, str]:
@@ -217,10 +217,10 @@ class PrometheusMetrics:
 def open_metrics(
     wanted: bool | None, providers: Collection[str], faces: Collection[str]
 ) -> Metrics:
-    """Return metrics, or what counts nothing if they are not wanted.
+    """Return metrics, or `NoMetrics` if they are not wanted.
 
     Args:
-        wanted: `None`, if they are wanted where prometheus-client is installed.
+        wanted: `None` means: if prometheus-client is installed.
         providers: names of the providers in the configuration.
         faces: names of the faces.
 

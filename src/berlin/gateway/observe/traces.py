@@ -1,6 +1,6 @@
 """OpenTelemetry spans: one for each request, made when it ends.
 
-None of the `gen_ai` names is stable yet; all that Berlin uses are in this module.
+None of the `gen_ai` names is stable yet; all those used by Berlin are in this module.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from berlin.gateway.observe.visit import Visit
 
 
 class Traces:
-    """Makes spans with whatever provider the process has set up for OpenTelemetry.
+    """Makes spans with the OpenTelemetry provider set up by the process.
 
     Raises:
         ImportError: if opentelemetry-api is not installed.
@@ -27,7 +27,7 @@ class Traces:
         self._tracer = trace.get_tracer("berlin.gateway")
 
     def ended(self, visit: Visit) -> None:
-        """Make the span of a visit; it belongs to the client's trace."""
+        """Make the span of a visit, as part of the client's trace."""
         now = time.time_ns()
         began = now - int(visit.seconds * 1e9)
         attributes: dict[str, str | int | float] = {
@@ -85,11 +85,11 @@ class Traces:
             child.end(end_time=began + int(attempt.seconds * 1e9))
 
     def close(self) -> None:
-        """Keep nothing: spans are the exporter's."""
+        """Do nothing: the exporter owns the spans."""
 
 
 def open_traces() -> Traces:
-    """Return what makes spans.
+    """Return the tracer.
 
     Raises:
         ConfigurationError: if opentelemetry-api is not installed.

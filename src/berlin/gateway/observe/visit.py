@@ -1,4 +1,4 @@
-"""One request of a client, from its headers to the end of its answer, and who observes it."""
+"""One request of a client, from its headers to the end of its answer, and its observers."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ VISIT: web.RequestKey[Visit]
 
 
 class Visit:
-    """What is known of a request. Log, metrics, traces and ledger are made from it.
+    """The record of a request, from which log, metrics, traces and ledger are made.
 
-    No prompt, answer or secret has a place here.
+    It never contains a prompt, an answer or a secret.
 
     Attributes:
         id: sent to the client and to the service, and part of every log line.
         method: HTTP method.
         path: template of the route, or the path; never the query.
-        remote: the client's address, as far as trusted proxies tell it.
-        headers: of the request.
-        face: name of the face, `""` where no route fits.
-        provider: name of the provider that was asked.
-        model: what the client asked for.
+        remote: the client's address, as reported by trusted proxies.
+        headers: the request's headers.
+        face: name of the face, `""` if no route matches.
+        provider: name of the requested provider.
+        model: the requested model.
         key: id of the client's key.
         stream: whether the answer is streamed.
-        began_at: when it began, on the clock of `time.perf_counter`.
-        first_event_at: when the first event came, on the same clock.
+        began_at: when it started, on the clock of `time.perf_counter`.
+        first_event_at: when the first event arrived, on the same clock.
         seconds: from the request's headers to the end of its answer; 0 before the end.
-        events: how many events came.
-        started: who answered, where the provider says so.
-        usage: what the answer cost, as the service reports it.
+        events: the number of events.
+        started: who answered, if the provider says so.
+        usage: the usage reported by the service.
         bytes_out: size of the answer's body.
-        error: what the answer ended with.
-        left: whether the client left before the end.
-        status: HTTP status of the answer; 0 if none went out.
+        error: the error that ended the answer.
+        left: whether the client disconnected before the end.
+        status: HTTP status of the answer; 0 if none was sent.
     """
 
     def __init__(self, method: str, path: str, remote: str, headers: Mapping[str, str]) -> None:
@@ -77,7 +77,7 @@ class Visit:
 
     @classmethod
     def of(cls, request: web.Request, remote: str) -> Visit:
-        """Return the visit that a request from an address begins."""
+        """Return the visit of a request from an address."""
         resource = request.match_info.route.resource
         path = request.path if resource is None else resource.canonical
         return cls(request.method, path, remote, request.headers)
@@ -98,14 +98,14 @@ class Visit:
 
     @property
     def failed(self) -> tuple[FailedAttempt, ...]:
-        """The attempts at an answer that failed, where there was more than one."""
+        """The failed attempts at an answer, if there was more than one."""
         if self.error is not None and self.error.failed:
             return self.error.failed
         return self.started.failed if self.started is not None else ()
 
     @property
     def attempts(self) -> int | None:
-        """How many requests were sent to services; `None` if that is not known."""
+        """How many requests were sent to services; `None` if unknown."""
         if self.started is not None:
             return self.started.attempts
         if self.error is not None and self.error.failed:
@@ -114,20 +114,20 @@ class Visit:
 
     @property
     def answered_by(self) -> str:
-        """The provider that answered, where it is one of several; `""` if it is the one asked."""
+        """The provider that answered, if it is one of several; `""` if it is the requested one."""
         return self.started.provider if self.started is not None else ""
 
     @property
     def upstream_failure(self) -> str | None:
-        """The code of the error, if it was the service's."""
+        """The code of the error, if it came from the service."""
         is_theirs = self.provider and isinstance(self.error, _OF_SERVICES)
         return self.error.code if is_theirs and self.error is not None else None
 
     def note(self, burst: Burst) -> None:
-        """Record what came."""
+        """Record a burst."""
         if self.first_event_at is None:
             self.first_event_at = time.perf_counter()
-        if type(burst[0]) is Started:  # the first, or the one of a provider that goes on
+        if type(burst[0]) is Started:  # the first, or that of a continuing provider
             self.started = burst[0]
         self.events += len(burst)
         if type(burst[-1]) is Finished or type(burst[-1]) is UsageReport:
@@ -141,14 +141,14 @@ class Visit:
 
 
 class Observer(Protocol):
-    """Sees every visit once, when it has ended."""
+    """Called once with every finished visit."""
 
     def ended(self, visit: Visit) -> None:
-        """Record a visit. Nothing is raised or waited for: the client may have left."""
+        """Record a visit. It never raises or waits: the client may be gone."""
         ...
 
     def close(self) -> None:
-        """Write what is left, in bounded time."""
+        """Write the rest, in bounded time."""
         ...
 
 

@@ -1,9 +1,9 @@
-"""Bound what connections cost: how many there are, and time and memory for heads of requests.
+"""Limits connections: their number, and the time and memory for request heads.
 
-aiohttp bounds each line of a head and the requests that are queued on a connection, but gives a
-head a megabyte and as long as an idle connection, and takes any number of connections. This module
-uses two inner names of its `RequestHandler` (3.14): `_waiter` is a future while the connection
-waits for a request, and `_request_count` counts the heads that came whole.
+aiohttp bounds each line of a head and the requests that are queued on a connection, but allows a
+head a megabyte and as much time as an idle connection, and accepts any number of connections. This
+module uses two private names of its `RequestHandler` (3.14): `_waiter` is a future while the
+connection waits for a request, and `_request_count` counts complete heads.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ HEADER_TIMEOUT_S = 20.0
 KEEPALIVE_TIMEOUT_S = 75.0
 MAX_CONNECTIONS = 5_000
 LINGERING_S = 0.05
-# Of a head that is not whole yet; one connection, and all of them together.
+# Bytes of incomplete heads: of one connection, and of all together.
 MAX_HEAD_BYTES = 64 * 1024
 MAX_PARTIAL_HEADS_BYTES = 32 * 1024 * 1024
 
@@ -38,17 +38,17 @@ def open_runner(
     max_connections: int = MAX_CONNECTIONS,
     **options: Any,
 ) -> web.AppRunner:
-    """Return a runner whose connections are bounded.
+    """Return a runner with connection limits.
 
     Args:
         app: the application.
-        header_timeout_s: seconds from the beginning of a connection, or from the first byte of
-            a later request, to the end of the request's head.
+        header_timeout_s: seconds from the start of a connection, or from the first byte of a later
+            request, to the end of the request's head.
         keepalive_timeout_s: seconds that a connection may be idle between requests.
-        max_connections: how many there are at once; one more is answered 503 and closed.
-        options: of `web.AppRunner`.
+        max_connections: the most open connections; further ones get 503 and are closed.
+        options: options of `web.AppRunner`.
     """
-    # A body that is not wanted is not read for long, in the hope that its sender reads the answer.
+    # An unwanted body is read only briefly, in the hope that its sender reads the answer.
     options.setdefault("lingering_time", LINGERING_S)
     return _Runner(app, header_timeout_s, keepalive_timeout_s, max_connections, options)
 
@@ -71,7 +71,7 @@ class _Runner(web.AppRunner):
 
 
 class _Server(web.Server):
-    """Makes connections of ours, with all that aiohttp's own server was given."""
+    """Makes limited connections, configured like those of aiohttp's own server."""
 
     def __init__(self, given: web.Server, header_timeout_s: float, max_connections: int) -> None:
         super().__init__(
@@ -96,8 +96,8 @@ class _Server(web.Server):
 class _Connection(web.RequestHandler):
     """A connection with limits on the time and the memory for each head.
 
-    A head that begins while an answer is being written is timed from the first byte that comes
-    after it; without one, the limit of an idle connection holds.
+    A head that starts while an answer is being written is timed from the first byte after it;
+    without one, the idle limit applies.
     """
 
     __slots__ = ("_began", "_head_bytes", "_head_timer", "_header_timeout", "_heads", "_server")
@@ -112,9 +112,9 @@ class _Connection(web.RequestHandler):
         self._began = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin the time for the first head, or refuse the connection."""
+        """Start the timer of the first head, or refuse the connection."""
         if self._server.full:
-            refused = cast(asyncio.Transport, transport)  # uvloop's own class is not one
+            refused = cast(asyncio.Transport, transport)  # uvloop's own class is not a subclass
             refused.write(_TOO_MANY)
             refused.close()
             return
@@ -122,7 +122,7 @@ class _Connection(web.RequestHandler):
         self._head_timer = self._loop.call_later(self._header_timeout, self._give_up)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes, and see whether a head has begun or has come whole."""
+        """Take bytes, and check whether a head has started or is complete."""
         super().data_received(data)
         if self._request_count != self._heads:
             self._heads = self._request_count
@@ -141,7 +141,7 @@ class _Connection(web.RequestHandler):
                 self._refuse(_TOO_MANY)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """End the time for the head."""
+        """Stop the timer of the head."""
         self._stop_timer()
         self._count_head(-self._head_bytes)
         super().connection_lost(exc)
@@ -155,7 +155,7 @@ class _Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """Answer what is not HTTP in one line, here and in the log; aiohttp shows a traceback."""
         if isinstance(exc, ConnectionError):
-            raise exc  # the client is gone, as the access log says: aiohttp lets it be
+            raise exc  # the client is gone, as the access log says: aiohttp ignores it
         if status != 400 or request.writer.output_size > 0:
             return super().handle_error(request, status, exc, message)
         _log.info("request.malformed remote=%s error=%s", request.remote, type(exc).__name__)

@@ -1,4 +1,4 @@
-"""The pages for monitoring the gateway. None of them asks a service."""
+"""The pages for monitoring the gateway. None of them sends requests to a service."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _PATHS = ("/healthz", "/readyz", "/metrics")
 
 
 class HealthPages:
-    """`/healthz`: the process lives. `/readyz`: it takes requests. `/metrics`: what it has done.
+    """`/healthz`: the process is alive. `/readyz`: it accepts requests. `/metrics`: its metrics.
 
     Args:
-        gateway: what is watched.
+        gateway: the monitored gateway.
     """
 
     def __init__(self, gateway: Gateway) -> None:
@@ -51,7 +51,7 @@ class HealthPages:
         return web.json_response({"status": "ok"})
 
     async def _stores_work(self) -> bool:
-        """Ask the token stores, but not for each of many questions."""
+        """Check the token stores, with a short-lived cache."""
         now = time.monotonic()
         if now >= self._ask_stores_at:
             self._ask_stores_at = now + ASK_STORES_EVERY_S

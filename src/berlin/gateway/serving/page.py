@@ -1,4 +1,4 @@
-"""The page at `/`: for display with a browser, and for clients that ask if the gateway runs."""
+"""The page at `/`: for browsers, and for clients that check whether the gateway runs."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ HEADERS = {
 
 
 class FrontPage:
-    """What the gateway is, which models it has, and how each client connects.
+    """Shows what the gateway is, its models, and how each client connects.
 
     Args:
-        gateway: what the faces share.
+        gateway: the shared gateway.
     """
 
     def __init__(self, gateway: Gateway) -> None:
@@ -64,10 +64,10 @@ class FrontPage:
         return web.Response(text=text, content_type="text/html", headers=HEADERS)
 
     def _models(self, request: web.Request) -> list[str] | None:
-        """Return the models that whoever asks may use; `None` without a key that is needed."""
+        """Return the models that the client may use; `None` if a required key is missing."""
         guard = self._gateway.guard
         if guard.needs_key and not any(name in request.headers for name in KEY_HEADERS):
-            return None  # not a wrong key, and not counted as one
+            return None  # not a wrong key, so not counted as one
         try:
             caller: Caller | None = guard.identify(request)
         except BerlinError:
@@ -79,8 +79,8 @@ def render(address: str, models: list[str] | None) -> str:
     """Return the page.
 
     Args:
-        address: the gateway's base URL, as the reader has it.
-        models: the names of models; `None` if the reader may not know them.
+        address: the gateway's base URL, as seen by the reader.
+        models: the names of models; `None` if the reader may not see them.
     """
     shown = html.escape(address)
     parts = [
@@ -141,7 +141,7 @@ def _examples() -> tuple[tuple[str, str], ...]:
 
 
 def _address(request: web.Request) -> str:
-    """Return the gateway's address as the reader's browser has it, also behind TLS."""
+    """Return the gateway's address as seen by the reader's browser, also behind TLS."""
     told = request.headers.get("X-Forwarded-Proto", "")
     scheme = told if told in ("http", "https") else request.scheme
     return f"{scheme}://{request.host}"

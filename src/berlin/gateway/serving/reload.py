@@ -1,4 +1,4 @@
-"""Take up a changed configuration while the gateway runs, as a whole or not at all."""
+"""Reloads a changed configuration while the gateway runs, completely or not at all."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _log = logging.getLogger("berlin.gateway")
 class Reload:
     """Replaces the providers of a running gateway.
 
-    The configuration is read and checked in a thread, all of it, and then takes the place of the
-    old one in one step. Answers that are open go on with the providers that they began with. A
-    configuration that is wrong changes nothing.
+    The configuration is read and checked in a thread, and then replaces the old one in one step.
+    Open answers continue with the providers they started with. An invalid configuration changes
+    nothing.
 
     Args:
-        gateway: what is changed.
-        load: reads the configuration anew.
+        gateway: the gateway to change.
+        load: reads the configuration again.
     """
 
     def __init__(self, gateway: Gateway, load: Callable[[], Config]) -> None:
@@ -34,7 +34,7 @@ class Reload:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __call__(self) -> bool:
-        """Read the configuration and use it; return whether it was good."""
+        """Read the configuration and use it; return whether it was valid."""
         gateway = self._gateway
         try:
             config, catalog = await asyncio.to_thread(self._build, gateway.catalog)

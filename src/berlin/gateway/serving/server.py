@@ -16,7 +16,7 @@ from berlin.gateway.app import build_app
 from berlin.gateway.chat import Gateway
 from berlin.gateway.serving.connection import HEADER_TIMEOUT_S, MAX_CONNECTIONS, open_runner
 
-# After the error event, for the last bytes to leave.
+# Seconds after the error event for the last bytes to be sent.
 LAST_WORDS_S = 1.0
 
 
@@ -32,20 +32,20 @@ async def open_server(
     header_timeout_s: float = HEADER_TIMEOUT_S,
     max_connections: int = MAX_CONNECTIONS,
 ) -> AsyncIterator[str]:
-    """Serve the providers of a gateway, and give the base URL.
+    """Serve the providers of a gateway, and yield the base URL.
 
-    Leaving the block takes no new work (and says so to those who ask whether it is ready), lets
-    open answers end within the grace, and ends what is still open then with an error.
+    On leaving the block, new requests are refused (and readiness checks fail), open answers may
+    finish within the grace period, and the rest end with an error.
 
     Args:
-        gateway: what is served; its providers are closed at the end.
-        accounts: who may log in at the Berlin face.
+        gateway: the gateway; its providers are closed at the end.
+        accounts: the accounts of the Berlin face.
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
-        token_lifetime_s: seconds that a token of the Berlin face is good for.
-        grace_s: seconds that open answers have to end.
-        header_timeout_s: seconds that a client has for the head of a request.
-        max_connections: connections at once at most.
+        token_lifetime_s: lifetime of the Berlin face's tokens in seconds.
+        grace_s: seconds that open answers have to finish.
+        header_timeout_s: seconds that a client has to send the head of a request.
+        max_connections: the most open connections.
 
     Raises:
         ConfigurationError: if the address cannot be listened on.
@@ -55,7 +55,7 @@ async def open_server(
         app,
         header_timeout_s=header_timeout_s,
         max_connections=max_connections,
-        # Without it, a client that leaves is noticed at the next write only.
+        # Without it, a disconnected client is noticed only at the next write.
         handler_cancellation=True,
         access_log=None,
         auto_decompress=False,
@@ -92,7 +92,7 @@ async def open_server(
 
 @asynccontextmanager
 async def stop_signals() -> AsyncIterator[asyncio.Event]:
-    """Give an event that is set when the process is asked to stop (SIGTERM or SIGINT)."""
+    """Yield an event that is set when the process is asked to stop (SIGTERM or SIGINT)."""
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
     handled = []

@@ -14,13 +14,13 @@ LOOK_EVERY_S = 0.4
 MAX_WATCHED_BYTES = 4 * 1024 * 1024
 
 FilesState: TypeAlias = tuple[tuple[str, int, int], ...]
-"""Path, time of change and size of each file."""
+"""Path, modification time and size of each file."""
 
 _log = logging.getLogger("berlin.gateway")
 
 
 def files_state(path: Path) -> FilesState:
-    """Return what returns whether a configuration file, or a recipe beside it, has changed."""
+    """Return the state of a configuration file and the recipes beside it, to detect changes."""
     state = []
     for file in sorted({path, *path.parent.glob("*.toml")}):
         with contextlib.suppress(OSError):
@@ -30,16 +30,16 @@ def files_state(path: Path) -> FilesState:
 
 
 class Watch:
-    """Calls for a reload at SIGHUP, and when the files have changed and then stayed the same.
+    """Triggers a reload at SIGHUP, and when the files have changed and then settled.
 
-    A file that is being written in place is empty first, and then the beginning of what it will
-    be. Neither is a configuration: the one in use stays until more of it is there. At SIGHUP
-    the beginning counts, since somebody said so.
+    A file that is being rewritten in place is first empty and then incomplete. Neither is used: the
+    current configuration stays until the file is complete. At SIGHUP it is read as it is, because
+    that is explicit.
 
     Args:
         path: the configuration file.
-        seen: its state when it was read last.
-        reload: takes it up; returns whether it was good.
+        seen: its state when it was last read.
+        reload: reloads it; returns whether it was valid.
     """
 
     def __init__(self, path: Path, seen: FilesState, reload: Callable[[], Awaitable[bool]]) -> None:
@@ -50,7 +50,7 @@ class Watch:
         self._text = _read(path)
 
     async def run(self) -> None:
-        """Watch for ever; nothing that goes wrong here ends it."""
+        """Watch forever; no error here ends it."""
         with contextlib.suppress(NotImplementedError, AttributeError):  # Windows
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked.set)
         while True:
@@ -62,7 +62,7 @@ class Watch:
                 _log.exception("config.watch_failed")
 
     async def look(self) -> None:
-        """Look at the files once, and reload if it is time."""
+        """Check the files once, and reload if due."""
         asked = self._asked.is_set()
         self._asked.clear()
         now = await asyncio.to_thread(files_state, self._path)
@@ -82,7 +82,7 @@ class Watch:
 def _unfinished(text: str | None, before: str | None, asked: bool) -> str:
     """Return why a text is not a whole configuration; `""` if it may be one."""
     if text is None or before is None:
-        return ""  # whoever loads it tells why
+        return ""  # loading it reports why
     if not text.strip() and before.strip():
         return "empty"
     if not asked and text != before and before.startswith(text):

@@ -1,1 +1,1 @@
-"""Responses that clients may come back to: in memory, in a file or in Redis."""
+"""Stored responses that clients may refer to: in memory, in a file or in Redis."""

@@ -1,4 +1,4 @@
-"""Opens the store of responses that the configuration names."""
+"""Opens the configured store of responses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from berlin.types import Secret
 def open_stored(
     config: ResponsesConfig, environ: Mapping[str, str] = os.environ
 ) -> StoredResponses:
-    """Return the store. Raises ConfigurationError if it cannot be what the configuration says."""
+    """Return the store. Raises ConfigurationError if the configured one cannot be used."""
     engine = _open(config, environ)
     return StoredResponses(None if engine is None else lambda: engine)
 

@@ -1,4 +1,4 @@
-"""What is stored of a response, and the contract of what stores it."""
+"""The record of a stored response, and the interface of its storage engine."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import msgspec
 
 
 class Record(msgspec.Struct, frozen=True):
-    """A stored response. Only the tenant who asked for it may see it.
+    """A stored response. Only its own tenant may see it.
 
     Attributes:
         id: its id.
-        tenant: the id of the key that asked; `""` at a gateway without keys.
-        previous: the id of the response that it goes on from; `""` if it begins anew.
+        tenant: the id of the client's key; `""` at a gateway without keys.
+        previous: the id of the response that it continues; `""` if it starts a conversation.
         input: the items that were sent for it, as JSON.
         response: the response itself, as JSON.
         item_ids: the ids of all items in both.
@@ -28,7 +28,7 @@ class Record(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        """Bytes that it takes."""
+        """Its size in bytes."""
         return len(self.input) + len(self.response)
 
     def items(self) -> list[dict[str, Any]]:
@@ -40,15 +40,15 @@ class Record(msgspec.Struct, frozen=True):
 class Engine(Protocol):
     """Stores records. Each method may block: all are called from one thread.
 
-    Each raises OSError if the store does not work.
+    Each raises OSError if the store fails.
     """
 
     def put(self, record: Record) -> None:
-        """Store a record; what is over the bounds goes, the oldest of the largest tenant first."""
+        """Store a record; over the limits, remove the oldest of the largest tenant first."""
         ...
 
     def get(self, tenant: str, id: str) -> Record | None:
-        """Return a record, whose time begins anew; `None` if there is none."""
+        """Return a record and renew its expiry; `None` if there is none."""
         ...
 
     def find(self, tenant: str, item_id: str) -> Record | None:
@@ -60,5 +60,5 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Release the store."""
         ...

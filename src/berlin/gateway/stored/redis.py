@@ -22,12 +22,12 @@ _encode = msgspec.msgpack.Encoder().encode
 class RedisEngine:
     """One value for each response, one for each item in it; Redis itself forgets them in time.
 
-    How much there may be in all is Redis's own `maxmemory`.
+    The total size is limited by Redis's own `maxmemory`.
 
     Args:
         url: `redis://`, `rediss://` or `unix://`, with its password.
-        expire_s: seconds after its last use that a response is forgotten.
-        max_bytes: bytes of one response at most.
+        expire_s: seconds after its last use until a response is deleted.
+        max_bytes: the most bytes of one response.
 
     Raises:
         ConfigurationError: if the extra is not installed, or the URL is wrong.
@@ -79,7 +79,7 @@ class RedisEngine:
         try:
             record = _decode(zlib.decompress(data))
         except (zlib.error, msgspec.DecodeError):
-            return None  # not a record of ours
+            return None  # not one of Berlin's records
         return record if (record.tenant, record.id) == (tenant, id) else None
 
     def find(self, tenant: str, item_id: str) -> Record | None:
@@ -93,7 +93,7 @@ class RedisEngine:
         if record is None:
             return False
         names = [_name(tenant, id), *(_name(tenant, item) for item in record.item_ids)]
-        for name in names:  # one by one: a cluster has them in different places
+        for name in names:  # one by one: a cluster keeps them on different nodes
             self._call(lambda name=name: self._redis.delete(name))  # type: ignore[misc]
         return True
 

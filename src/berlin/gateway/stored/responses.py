@@ -1,4 +1,4 @@
-"""The stored responses as the gateway uses them: in order, without blocking, each to its tenant."""
+"""The gateway's access to stored responses: ordered, non-blocking, separated by tenant."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ MAX_COUNT = 10_000
 MAX_BYTES = 128 * 1024 * 1024
 
 MAX_WAITING = 1_000
-"""Responses that wait to be stored at most: a slow disk must not fill the memory."""
+"""The most responses that wait to be stored: a slow disk must not fill the memory."""
 
 MAX_CHAIN = 1_000
-"""Responses that one may go on from, one after the other, at most."""
+"""The longest chain of responses that one may continue."""
 
 MAX_HISTORY_BYTES = 32 * 1024 * 1024
-"""Stored bytes that one request may go on from or refer to at most."""
+"""The most stored bytes that one request may continue or refer to."""
 
 _T = TypeVar("_T")
 _log = logging.getLogger("berlin.gateway")
@@ -40,11 +40,10 @@ class StoredResponseNotFoundError(InvalidRequestError):
 class StoredResponses:
     """Stores and finds responses, one operation after the other.
 
-    What was stored before is found after, so a client may go on from a response as soon as it has
-    heard of its end.
+    Operations keep their order, so a client may continue a response as soon as it has seen its end.
 
     Args:
-        open_engine: opens what stores them, at the first use; `None` stores nothing.
+        open_engine: opens the engine at the first use; `None` stores nothing.
     """
 
     def __init__(self, open_engine: Callable[[], Engine] | None) -> None:
@@ -55,7 +54,7 @@ class StoredResponses:
 
     @classmethod
     def in_memory(cls) -> StoredResponses:
-        """Return a store that ends with the process."""
+        """Return a store that lasts as long as the process."""
         return cls(lambda: SqliteEngine(None, EXPIRE_S, MAX_COUNT, MAX_BYTES))
 
     @property
@@ -64,10 +63,10 @@ class StoredResponses:
         return self._open_engine is not None
 
     def put(self, make: Callable[[], Record]) -> None:
-        """Let a response be stored; nobody waits for it.
+        """Store a response in the background.
 
         Args:
-            make: returns the record; called in another thread, since a long one takes its time.
+            make: returns the record; called in another thread, because it may take long.
         """
         if not self.is_on:
             return
@@ -78,18 +77,18 @@ class StoredResponses:
         loop = asyncio.get_running_loop()
 
         def end(done: Future[None]) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended, and the count with it
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it the count
                 loop.call_soon_threadsafe(self._end, done)
 
         self._begin(lambda engine: engine.put(make())).add_done_callback(end)
 
     async def history(self, tenant: str, id: str) -> list[dict[str, Any]]:
-        """Return the items of a response and of those that it goes on from, oldest first.
+        """Return the items of a response and of those it continues, oldest first.
 
         Raises:
-            StoredResponseNotFoundError: if one of them is not there.
-            InvalidRequestError: if they are too long together.
-            UnavailableError: if the store does not work.
+            StoredResponseNotFoundError: if one of them is missing.
+            InvalidRequestError: if they are too long in total.
+            UnavailableError: if the store fails.
         """
 
         def read(engine: Engine) -> list[dict[str, Any]]:
@@ -116,11 +115,11 @@ class StoredResponses:
         return record
 
     async def items(self, tenant: str, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return the stored items with these ids, as far as there are.
+        """Return the stored items with these ids, where they exist.
 
         Raises:
-            InvalidRequestError: if the responses with these items are too long together.
-            UnavailableError: if the store does not work.
+            InvalidRequestError: if the responses with these items are too long in total.
+            UnavailableError: if the store fails.
         """
 
         def read(engine: Engine) -> dict[str, dict[str, Any]]:
@@ -141,7 +140,7 @@ class StoredResponses:
             raise _not_found(id)
 
     def close(self) -> None:
-        """Store what still waits, and let go of the store."""
+        """Store what is still waiting, and release the store."""
         if self._thread is not None:
             self._begin(lambda engine: engine.close())
             self._thread.shutdown()

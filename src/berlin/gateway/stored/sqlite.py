@@ -38,9 +38,9 @@ class SqliteEngine:
 
     Args:
         path: the file; `None` keeps everything in memory.
-        expire_s: seconds after its last use that a response is forgotten.
-        max_count: responses at most.
-        max_bytes: bytes of all responses at most.
+        expire_s: seconds after its last use until a response is deleted.
+        max_count: the most responses.
+        max_bytes: bytes of all the most responses.
         clock: seconds since the epoch.
 
     Raises:
@@ -110,7 +110,7 @@ class SqliteEngine:
             return gone.rowcount > 0
 
     def close(self) -> None:
-        """Close the file; one that nobody closes is closed when the engine is gone."""
+        """Close the file; if not closed explicitly, it is closed with the engine."""
         with contextlib.suppress(sqlite3.Error):
             self._database.close()
 
@@ -122,7 +122,7 @@ class SqliteEngine:
 def _open(path: Path | None) -> sqlite3.Connection:
     if path is not None:
         make_private_folder(path.parent)
-        # Only its owner may read it: it is made so, before anything is in it, and never through a
+        # Only its owner may read it: it is created that way while empty, and never through a
         # link.
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
         os.close(os.open(path, flags, 0o600))

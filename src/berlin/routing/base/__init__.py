@@ -1,1 +1,1 @@
-"""What the wrappers are made of."""
+"""Building blocks of the wrappers."""

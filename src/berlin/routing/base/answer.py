@@ -1,4 +1,4 @@
-"""Answers of wrappers: what happens before the first burst, and what is noted at the end."""
+"""Answers of wrappers: the steps before the first burst, and the outcome recorded at the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from berlin.types import AnswerLimit, ChatRequest, Finished
 
 
 class Played:
-    """Bursts that are there already."""
+    """Bursts that are already available."""
 
     def __init__(self, bursts: Iterable[Burst] = ()) -> None:
         self._left = iter(bursts)
@@ -26,15 +26,15 @@ class Played:
         return burst
 
     async def aclose(self) -> None:
-        """Leave the rest."""
+        """Discard the rest."""
         self._left = iter(())
 
 
 class Opening:
-    """An answer that has to be begun first. From then on it is the answer of one provider, and
-    costs nothing more.
+    """An answer that must be started first. From then on it is one provider's answer, at no extra
+    cost.
 
-    A subclass says in `_begin` how it begins.
+    A subclass implements the start in `_begin`.
     """
 
     def __init__(self) -> None:
@@ -51,12 +51,12 @@ class Opening:
         return self._open()
 
     async def aclose(self) -> None:
-        """Leave the answer, also while it is being begun."""
+        """Stop the answer, even while it is being started."""
         self._ended = True
         await (self._rest or self._asked).aclose()
 
     async def _begin(self) -> Burst:
-        """Return the first burst. The rest is what was asked last."""
+        """Return the first burst. The rest comes from the provider asked last."""
         raise NotImplementedError
 
     async def _open(self) -> Burst:
@@ -68,7 +68,7 @@ class Opening:
         return first
 
     async def _ask(self, provider: Provider, request: ChatRequest) -> Burst:
-        """Ask a provider, and return its first burst; all of them, if only all of them count.
+        """Ask a provider and return its first burst, or all bursts if the answer must be whole.
 
         Raises:
             BerlinError: if there is none.
@@ -90,11 +90,11 @@ class Opening:
 
 
 class Watched:
-    """An answer whose end is noted, once: by `None`, by the error, or by `left`.
+    """An answer whose outcome is recorded once: `None`, the error, or `LEFT`.
 
     Args:
         answer: the answer.
-        end: is told how it ended; `left` means that the caller did not wait for the end.
+        end: called with the outcome; `LEFT` means that the caller did not wait for the end.
     """
 
     def __init__(self, answer: Bursts, end: Callable[[BaseException | None], None]) -> None:
@@ -113,17 +113,17 @@ class Watched:
         except BerlinError as error:
             self._note(error)
             raise
-        except BaseException:  # cancelled, or a bug: nothing is known of the provider
+        except BaseException:  # cancelled, or a bug: it says nothing about the provider
             self._note(LEFT)
             raise
 
     async def aclose(self) -> None:
-        """Leave the answer."""
+        """Stop the answer."""
         self._note(LEFT)
         await self._answer.aclose()
 
     def __del__(self) -> None:
-        # Dropped by a caller who neither read it to its end nor closed it.
+        # Dropped by a caller that neither read it to its end nor closed it.
         self._note(LEFT)
 
     def _note(self, how: BaseException | None) -> None:
@@ -133,4 +133,4 @@ class Watched:
 
 
 LEFT = BaseException("the caller left")
-"""How an answer ended whose caller did not wait for its end."""
+"""The outcome of an answer whose caller did not wait for its end."""

@@ -1,4 +1,4 @@
-"""Which attempts were made before an answer came: they travel up with the answer or the error."""
+"""The attempts made before an answer; they are passed up with the answer or the error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOTHING_SENT = (CircuitOpenError, ConfigurationError, InvalidRequestError, Over
 def failed_attempts(
     error: BerlinError, request: ChatRequest, began_at: float, now: float
 ) -> tuple[FailedAttempt, ...]:
-    """Return the attempts that an error stands for: its own record of them, or itself."""
+    """Return the attempts an error represents: those it records, or itself."""
     if error.failed:
         return error.failed
     provider, model = error.provider or "", error.model or request.model
@@ -49,18 +49,18 @@ def with_attempts(first: Burst, failed: Sequence[FailedAttempt]) -> Burst:
 
 
 def split_started(first: Burst) -> tuple[Started, Burst]:
-    """Return what the first burst says of who answers, and the rest of it."""
+    """Split the first burst into `Started` and the rest."""
     head = first[0]
     return (head, first[1:]) if type(head) is Started else (Started(), first)
 
 
 def within(request: ChatRequest, timeouts: Timeouts, seconds: float) -> ChatRequest:
-    """Return a request that has so many seconds left in all.
+    """Return a request with this total time left.
 
     Args:
         request: the request.
-        timeouts: the limits that hold if it brings none.
-        seconds: what is left until the deadline.
+        timeouts: the limits that apply if it sets none.
+        seconds: the time left until the deadline.
     """
     limits = request.timeouts or timeouts
     left = min(limits.total, max(seconds, 0.001))

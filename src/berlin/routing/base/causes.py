@@ -1,4 +1,4 @@
-"""One error for several that failed: it shows the first, and names the others."""
+"""Combines the errors of several providers: shows the first and names the others."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from berlin.routing.base.attempts import was_sent
 
 
 def combine(errors: Sequence[BerlinError], failed: tuple[FailedAttempt, ...]) -> BerlinError:
-    """Return the error of a request for which several providers were asked.
+    """Return the error of a request for which several providers were tried.
 
-    It is the first error of a request that was sent: what the others say is often only the
-    consequence of asking them (another model, no prefill), and would hide what really happened.
+    It is the first error of a request that was sent: later errors are often only consequences of
+    trying a different provider (another model, no prefill), and would hide the real cause.
     """
     first = next((error for error in errors if was_sent(error)), errors[0])
     if len(errors) == 1:

@@ -1,4 +1,4 @@
-"""The state of a circuit breaker: closed, open or half-open. It waits for nothing."""
+"""The state of a circuit breaker: closed, open or half-open. It never waits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from berlin.routing.base.clock import Clock
 
 FAILURES = 5
 COOL_DOWN_S = 10.0
-# A probe that has said nothing for so long counts as lost; another one may be sent.
+# A probe without a result for this long counts as lost; another one may be sent.
 PROBE_S = 60.0
 
 State: TypeAlias = Literal["closed", "open", "half-open"]
@@ -21,8 +21,8 @@ class Permit(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         granted: whether it may.
-        probe: whether it is the one that finds out whether the provider works again.
-        wait_s: seconds until it is worth asking again, if not.
+        probe: whether it is the probe that tests whether the provider works again.
+        wait_s: seconds until it is worth trying again, if not.
     """
 
     granted: bool
@@ -38,7 +38,7 @@ class Circuit(Protocol):
 
     @property
     def state(self) -> State:
-        """The state, as far as this process knows it."""
+        """The state, as last seen by this process."""
         ...
 
     async def admit(self) -> Permit:
@@ -54,11 +54,11 @@ class Circuit(Protocol):
         ...
 
     def rest(self, seconds: float) -> None:
-        """Send nothing for so long: the provider itself says so."""
+        """Send nothing for this long, because the provider says so."""
         ...
 
     def release(self, permit: Permit) -> None:
-        """Record a request that tells nothing of the provider."""
+        """Record a request that says nothing about the provider."""
         ...
 
 
@@ -66,8 +66,8 @@ class LocalCircuit:
     """The state of one provider and account in this process.
 
     Args:
-        clock: seconds on a monotonic clock.
-        failures: how many in a row open it.
+        clock: a monotonic clock, in seconds.
+        failures: consecutive failures that open it.
         cool_down_s: seconds until the provider is probed, with one request at a time.
     """
 
@@ -100,8 +100,8 @@ class LocalCircuit:
         return Permit(granted=True, probe=True)
 
     def succeed(self, permit: Permit) -> None:
-        """Record an answer. When a probe has begun to be answered the circuit closes, and
-        the next failure opens it again.
+        """Record an answer. When the answer to a probe starts, the circuit closes, and the next
+        failure opens it again.
         """
         if permit.probe:
             self._is_open, self._probed_at = False, None
@@ -110,20 +110,20 @@ class LocalCircuit:
             self._failures = 0
 
     def fail(self, permit: Permit) -> None:
-        """Record a failure; so many in a row, or one of a probe, open the circuit."""
+        """Record a failure; enough in a row, or a failed probe, open the circuit."""
         self._failures += 1
         if permit.probe:
             self._probed_at = None
         elif self._is_open or self._failures < self._limit:
-            return  # it was sent before the circuit opened, or is not enough
+            return  # sent before the circuit opened, or not enough failures yet
         self._is_open = True
         self._open_until = self._clock() + self._cool_down_s
 
     def rest(self, seconds: float) -> None:
-        """Send nothing for so long."""
+        """Send nothing for this long."""
         self._open_until = max(self._open_until, self._clock() + seconds)
 
     def release(self, permit: Permit) -> None:
-        """Let another request probe, if this one was to."""
+        """Release the probe, if this request held it."""
         if permit.probe:
             self._probed_at = None

@@ -1,4 +1,4 @@
-"""Time and chance as values that are given, so that a test can give others."""
+"""Time and randomness as injected values, so that tests can replace them."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ Clock: TypeAlias = Callable[[], float]
 """Seconds on a monotonic clock."""
 
 Chance: TypeAlias = Callable[[], float]
-"""A number from 0 to 1, 1 excluded."""
+"""A random number from 0 to 1, excluding 1."""

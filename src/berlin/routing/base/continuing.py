@@ -1,4 +1,4 @@
-"""Goes on with an answer that broke off, where it broke off, by another provider."""
+"""Lets another provider continue an answer that broke off."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from berlin.types import (
 
 
 class Continuable(Bursts, Protocol):
-    """An answer that another provider can go on with."""
+    """An answer that another provider can continue."""
 
     def go_on(self, request: ChatRequest) -> bool:
-        """Prepare to ask for the rest; tell whether there is somebody to ask."""
+        """Prepare to request the rest; return whether there is a provider for it."""
         ...
 
 
 class Continued:
-    """An answer of which the text is kept, so that another provider can go on with it.
+    """An answer whose text is kept, so that another provider can continue it.
 
     Only text can be continued: before the first text, and after a tool call, the error is raised
-    as it is. The reasoning of the one that goes on is dropped. A second `Started` marks the place
-    where it goes on.
+    unchanged. The reasoning of the continuing provider is dropped. A second `Started` marks where
+    it continues.
 
     Args:
         answer: the answer.
         request: the request that it answers.
-        budget: how often it is continued at most.
-        clock: seconds on a monotonic clock.
+        budget: the most continuations.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -83,17 +83,17 @@ class Continued:
                 return burst
 
     def _go_on_after(self, error: BerlinError) -> None:
-        """Ask for the rest of the answer.
+        """Request the rest of the answer.
 
         Raises:
-            BerlinError: the error, or the one that it began with, if nobody is to be asked.
+            BerlinError: the error, or the original one, if there is no provider to ask.
         """
-        # The refusal of a continuation never takes the place of what really happened.
+        # A refused continuation never replaces the original error.
         self._failure = self._failure or error
         shown = "".join(self._pieces)
         text = shown.rstrip()
         able = text and not self._called and self._budget > 0 and error.fallback
-        # Services refuse a prefix that ends with white space, and begin with what was cut off.
+        # Services refuse a prefix that ends with white space, and start with what was stripped.
         prefix = (*self._request.messages, Message.of("assistant", text))
         request = msgspec.structs.replace(self._request, messages=prefix)
         if not able or not self._answer.go_on(request):
@@ -106,7 +106,7 @@ class Continued:
         self._overlap = shown[len(text) :]
 
     def _went_on(self, started: Started) -> Started:
-        """Return who goes on, with all the attempts before."""
+        """Return `Started` of the continuing provider, with all earlier attempts."""
         return msgspec.structs.replace(
             started,
             attempts=self._started.attempts + started.attempts,
@@ -114,7 +114,7 @@ class Continued:
         )
 
     def _rest_of(self, burst: Burst) -> Burst:
-        """Return what of a burst has not been shown yet."""
+        """Return the part of a burst that has not been shown yet."""
         rest: Burst = []
         for event in burst:
             if type(event) is Started:

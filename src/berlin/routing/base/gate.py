@@ -1,4 +1,4 @@
-"""What a limit lets through: requests at once, and requests and tokens in any 60 seconds."""
+"""Admission by limits: concurrent requests, and requests and tokens in any 60 seconds."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ WINDOW_S = 60.0
 
 
 class Pass:
-    """One request that was let through.
+    """One admitted request.
 
     Attributes:
-        at: when.
-        tokens: what it costs; reserved first, settled at its end.
+        at: when it was admitted.
+        tokens: its cost in tokens; reserved first, settled at its end.
     """
 
     __slots__ = ("at", "tokens")
@@ -27,38 +27,38 @@ class Pass:
 
 
 class Gate(Protocol):
-    """Counts what is let through, in this process or together with others."""
+    """Counts admitted requests, in this process or together with others."""
 
     async def take(self, tokens: int) -> Pass | float:
-        """Let a request through, or return the seconds until it is worth asking again.
+        """Admit a request, or return the seconds until it is worth trying again.
 
-        `inf` means: not before one that is inside has left.
+        `inf` means: not before a running request has finished.
         """
         ...
 
     def settle(self, passed: Pass, tokens: int) -> None:
-        """Say what a request has really cost."""
+        """Record the actual cost of a request."""
         ...
 
     def leave(self, passed: Pass) -> None:
-        """Say that a request is done."""
+        """Record that a request has finished."""
         ...
 
     def undo(self, passed: Pass) -> None:
-        """Say that nothing was sent."""
+        """Record that nothing was sent."""
         ...
 
 
 class LocalGate:
-    """Counts what this process lets through. A window slides: at no time have more than the limit
-    been let through in the 60 seconds before.
+    """Counts the requests that this process admits, in a sliding window: never more than the limit
+    in any 60 seconds.
 
     Args:
-        clock: seconds on a monotonic clock.
-        concurrent: requests at once.
+        clock: a monotonic clock, in seconds.
+        concurrent: concurrent requests.
         requests_per_minute: requests in any 60 seconds.
-        tokens_per_minute: tokens in any 60 seconds, as they are reserved; a request that needs
-            more than that alone passes when nothing else does.
+        tokens_per_minute: tokens in any 60 seconds, as reserved; a request that alone needs more is
+            admitted when no other is.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class LocalGate:
         self._tokens = 0
 
     async def take(self, tokens: int) -> Pass | float:
-        """Let a request through, or return the seconds until it is worth asking again."""
+        """Admit a request, or return the seconds until it is worth trying again."""
         return self.try_take(tokens)
 
     def try_take(self, tokens: int) -> Pass | float:
-        """Do what `take` does, at once."""
+        """Like `take`, but synchronous."""
         now = self._clock()
         self._forget(now)
         if self.concurrent is not None and self._inside >= self.concurrent:
@@ -99,18 +99,18 @@ class LocalGate:
         return passed
 
     def settle(self, passed: Pass, tokens: int) -> None:
-        """Say what a request has really cost."""
+        """Record the actual cost of a request."""
         self._forget(self._clock())
         if self._recent and passed.at >= self._recent[0].at:
             self._tokens += tokens - passed.tokens
             passed.tokens = tokens
 
     def leave(self, passed: Pass) -> None:
-        """Say that a request is done."""
+        """Record that a request has finished."""
         self._inside -= 1
 
     def undo(self, passed: Pass) -> None:
-        """Say that nothing was sent."""
+        """Record that nothing was sent."""
         self._inside -= 1
         if passed in self._recent:
             self._recent.remove(passed)

@@ -1,4 +1,4 @@
-"""Answers that are kept."""
+"""Cached answers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from berlin.providers.contract import Burst
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """An answer as it came.
+    """An answer as received.
 
     Attributes:
-        at: when it was kept, in seconds of its store's clock.
-        bursts: all of it.
+        at: when it was stored, by its store's clock in seconds.
+        bursts: all its bursts.
     """
 
     at: float

@@ -1,4 +1,4 @@
-"""The limits of one provider or model: a gate, the line before it, and what answers cost so far."""
+"""The limits of one provider or model: a gate, its queue, and the average cost of answers."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LEARNING_RATE = 0.1
 
 
 class Limits:
-    """Limits that several wrappers may share, because they are those of one account.
+    """Limits of one account, which several wrappers may share.
 
     Args:
-        gate: what lets requests through.
+        gate: admits requests.
         counts_tokens: whether it counts tokens.
-        wait_s: seconds that a request waits at most.
-        waiting: requests that wait at most; 0 for no line.
-        clock: seconds on a monotonic clock.
+        wait_s: the longest wait in seconds.
+        waiting: the most waiting requests; 0 for no queue.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class Limits:
         clock: Clock = time.monotonic,
         **options: Any,
     ) -> Limits:
-        """Return limits that this process counts alone.
+        """Return limits counted in this process only.
 
         Args:
-            concurrent: requests at once.
+            concurrent: concurrent requests.
             requests_per_minute: requests in any 60 seconds.
             tokens_per_minute: tokens in any 60 seconds.
-            clock: seconds on a monotonic clock.
+            clock: a monotonic clock, in seconds.
             options: as above.
         """
         gate = LocalGate(clock, concurrent, requests_per_minute, tokens_per_minute)
@@ -67,7 +67,7 @@ class Limits:
         return cls(gate, counts_tokens=counts_tokens, clock=clock, **options)
 
     def reserve(self, request: ChatRequest) -> int:
-        """Return how many tokens a request is likely to cost."""
+        """Return the probable cost of a request in tokens."""
         if not self.counts_tokens:
             return 0
         answer = self._answer_tokens
@@ -77,7 +77,7 @@ class Limits:
         return prompt_tokens(request) + round(answer)
 
     def learn(self, output_tokens: int) -> None:
-        """Record how many tokens a whole answer had."""
+        """Record the number of tokens of a complete answer."""
         self._answer_tokens += LEARNING_RATE * (output_tokens - self._answer_tokens)
 
     def leave(self, passed: Pass) -> None:
@@ -87,5 +87,5 @@ class Limits:
 
 
 def prompt_tokens(request: ChatRequest) -> int:
-    """Return a guess of how many tokens the messages of a request have."""
+    """Estimate the number of tokens in a request's messages."""
     return estimate_tokens(sum(len(message.text) for message in request.messages))

@@ -1,4 +1,4 @@
-"""A line before a gate: fair to tenants, and nobody waits longer than its deadline."""
+"""A queue before a gate: fair to tenants, and no request waits beyond its deadline."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class _Waiter:
 
 
 class Line:
-    """Requests that wait for a gate. Tenants take turns; within a tenant, first come, first
-    served. When the line is full, the tenant with the longest part of it makes room.
+    """The queue of a gate. Tenants take turns; within a tenant, first come, first served. When the
+    queue is full, the tenant with the most waiting requests makes room.
 
     It belongs to one event loop at a time.
 
     Args:
-        gate: what they wait for.
-        waiting: how many wait at most; 0 for no line.
+        gate: the gate.
+        waiting: the most waiting requests; 0 for no queue.
     """
 
     def __init__(self, gate: Gate, waiting: int) -> None:
@@ -42,10 +42,10 @@ class Line:
         return self._count
 
     async def enter(self, tenant: str, tokens: int, wait_s: float) -> Pass:
-        """Return when the gate has let the request through.
+        """Wait until the gate has admitted the request.
 
         Raises:
-            LimitReachedError: if the line is full or the wait was too long; nothing was sent.
+            LimitReachedError: if the queue is full or the wait was too long; nothing was sent.
         """
         if not self._count:
             turn = await self._gate.take(tokens)
@@ -58,7 +58,7 @@ class Line:
         return await self._wait(tenant, tokens, wait_s)
 
     def change(self) -> None:
-        """Look again: something left, or cost less than was reserved."""
+        """Check again: a request finished, or cost less than reserved."""
         if self._changed is not None:
             self._changed.set()
 
@@ -78,7 +78,7 @@ class Line:
             self.change()
             if waiter.passed.done() and not waiter.passed.cancelled():
                 if isinstance(error, TimeoutError):
-                    return waiter.passed.result()  # both at the same moment
+                    return waiter.passed.result()  # admitted and timed out at the same moment
                 if waiter.passed.exception() is None:
                     self._gate.undo(waiter.passed.result())
                     self.change()
@@ -89,7 +89,7 @@ class Line:
             raise
 
     async def _let_through(self) -> None:
-        """Let the first of the line through, again and again, until nobody waits."""
+        """Admit the first of the queue, repeatedly, until it is empty."""
         self._changed = asyncio.Event()
         while self._count:
             tenant, line = next(iter(self._lines.items()))
@@ -106,7 +106,7 @@ class Line:
                     waiter.passed.set_result(turn)
                 continue
             with suppress(TimeoutError):
-                # Not less than a millisecond: a clock need not have moved by less.
+                # At least a millisecond: the clock may not advance by less.
                 async with asyncio.timeout(max(turn, 0.001) if turn != math.inf else None):
                     await self._changed.wait()
 

@@ -1,4 +1,4 @@
-"""What is observed of a provider while it answers: how much it has to do, and how fast it is."""
+"""Observes a provider's load and speed while it answers."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from berlin.routing.base.wrapper import Wrapper
 from berlin.types import ChatRequest, Finished
 
 LEARNING_RATE = 0.3
-# An old observation counts half after so long, so that a slow provider gets another chance.
+# The half-life of an observation, so that a slow provider gets another chance.
 HALF_LIFE_S = 30.0
-# What a failure counts as; it is far more than a usual time to the first event.
+# The latency counted for a failure: far more than the usual time to the first event.
 FAILURE_S = 10.0
 
 
 class Load(Wrapper):
-    """Observes the provider within.
+    """Observes the wrapped provider.
 
     Attributes:
-        open: how many requests are with it.
-        weight: its share, compared with those of the others.
+        open: its open requests.
+        weight: its share relative to the others.
     """
 
     def __init__(self, inner: Provider, weight: float, clock: Clock) -> None:
@@ -34,18 +34,18 @@ class Load(Wrapper):
 
     @property
     def busy(self) -> float:
-        """How much it has to do for its weight."""
+        """Its load relative to its weight."""
         return (self.open + 1) / self.weight
 
     @property
     def slow(self) -> float:
-        """How long the next request is likely to wait for its first event, for its weight."""
+        """The expected time to the next first event, relative to its weight."""
         age = self.clock() - self._observed_at
         fading: float = 0.5 ** (age / HALF_LIFE_S)
         return self.busy * (0.05 + self._first_event_s * fading)
 
     def observe(self, first_event_s: float) -> None:
-        """Record how long a first event took."""
+        """Record the time to a first event."""
         self._first_event_s += LEARNING_RATE * (first_event_s - self._first_event_s)
         self._observed_at = self.clock()
 

@@ -1,4 +1,4 @@
-"""The base of providers that are made of providers."""
+"""The base class of composed providers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from berlin.types import ChatRequest, Timeouts
 
 
 class Wrapper(ChatProvider):
-    """A provider around another one: what is not its business goes through.
+    """A provider around another one; everything it does not change is passed through.
 
     Args:
-        inner: the provider that it is around.
+        inner: the wrapped provider.
     """
 
     def __init__(self, inner: Provider) -> None:
@@ -26,30 +26,30 @@ class Wrapper(ChatProvider):
 
     @property
     def timeouts(self) -> Timeouts:
-        """The limits of requests that bring none."""
+        """The limits of requests that set none."""
         return timeouts_of(self.inner)
 
     @property
     def working(self) -> bool:
-        """Whether it works, as far as that was observed."""
+        """Whether it works, as far as observed."""
         return is_working(self.inner)
 
     @property
     def prefills(self) -> bool | None:
-        """Whether it goes on with an answer that was begun; `None` if that is not known."""
+        """Whether it can continue a started answer (prefill); `None` if unknown."""
         return prefills(self.inner)
 
     @property
     def context_tokens(self) -> int | None:
-        """How many tokens a conversation may have; `None` if that is not known."""
+        """The size of the context window in tokens; `None` if unknown."""
         return context_tokens(self.inner)
 
     def lacks(self, request: ChatRequest) -> str:
-        """Return what a request needs and this provider is known not to have; `""` for nothing."""
+        """Return what a request needs and this provider is known to lack; `""` for nothing."""
         return lacks(self.inner, request)
 
     async def models(self) -> tuple[str, ...]:
-        """Return the models that there are; see `ChatProvider.models`."""
+        """Return the models; see `ChatProvider.models`."""
         inner = self.inner
         return await inner.models() if isinstance(inner, ChatProvider) else ()
 
@@ -68,33 +68,33 @@ class Wrapper(ChatProvider):
         await self.inner.aclose()
 
 
-# Any provider can be wrapped; what it does not say of itself is unknown.
+# Any provider can be wrapped; what it does not declare is unknown.
 
 
 def timeouts_of(provider: Provider) -> Timeouts:
-    """Return the limits of requests that bring none."""
+    """Return the limits of requests that set none."""
     timeouts = getattr(provider, "timeouts", None)
     return timeouts if isinstance(timeouts, Timeouts) else Timeouts()
 
 
 def is_working(provider: Provider) -> bool:
-    """Return whether a provider works, as far as that was observed."""
+    """Return whether a provider works, as far as observed."""
     return bool(getattr(provider, "working", True))
 
 
 def prefills(provider: Provider) -> bool | None:
-    """Return whether a provider goes on with an answer that was begun; `None` if unknown."""
+    """Return whether a provider can continue a started answer (prefill); `None` if unknown."""
     known: bool | None = getattr(provider, "prefills", None)
     return known
 
 
 def context_tokens(provider: Provider) -> int | None:
-    """Return how many tokens a conversation may have; `None` if that is not known."""
+    """Return the size of the context window in tokens; `None` if unknown."""
     known: int | None = getattr(provider, "context_tokens", None)
     return known
 
 
 def lacks(provider: Provider, request: ChatRequest) -> str:
-    """Return what a request needs and the provider is known not to have; `""` for nothing."""
+    """Return what a request needs and the provider is known to lack; `""` for nothing."""
     check = getattr(provider, "lacks", None)
     return check(request) if check is not None else ""

@@ -1,4 +1,4 @@
-"""Continues the conversations that a service keeps, and never mixes two of them."""
+"""Continues conversations kept by a service, and never mixes two of them."""
 
 from berlin.routing.conversations.memory import MemoryHeads
 from berlin.routing.conversations.provider import Conversations

@@ -1,4 +1,4 @@
-"""What a client has said and heard so far, as a number: equal only if all of it is equal."""
+"""Fingerprints of a client's history: equal only if the whole history is equal."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Fingerprint(NamedTuple):
 
     Attributes:
         before: the fingerprint of everything up to the last answer; `""` if there is none.
-        known: how many messages that is.
-        history: the state of the hash behind the last message.
+        known: the number of those messages.
+        history: the state of the hash after the last message.
     """
 
     before: str
@@ -28,7 +28,7 @@ class Fingerprint(NamedTuple):
     history: hashlib.blake2b
 
     def after(self, answer: Sequence[Part]) -> str:
-        """Return the fingerprint of the history together with the answer to it."""
+        """Return the fingerprint of the history including the answer to it."""
         state = self.history.copy()
         state.update(_answer(answer))
         return state.hexdigest()
@@ -37,12 +37,12 @@ class Fingerprint(NamedTuple):
 def fingerprint(scope: Sequence[str], request: ChatRequest) -> Fingerprint:
     """Return the fingerprint of a request's history.
 
-    What only a client's dialect knows (marks for a cache, ids of items) does not count. In
-    answers, which came from the service itself, blanks do not count, and a call is known by its
-    id: clients write answers anew, trimmed and with defaults among the arguments.
+    Members specific to a client's dialect (cache markers, item ids) are ignored. In answers, which
+    came from the service itself, blanks are ignored, and a call is identified by its id: clients
+    rewrite answers, trimmed and with default arguments added.
 
     Args:
-        scope: what tells this conversation from others with the same words: the tenant, the
+        scope: distinguishes this conversation from others with the same text: the tenant, the
             provider, the account.
         request: the request.
     """
@@ -72,7 +72,7 @@ def _said(message: Message) -> bytes:
 
 
 def _plain(part: Part) -> object:
-    """Return a part without what only its dialect knows; one that only it knows is whole."""
+    """Return a part without dialect-specific members; a dialect-specific part stays whole."""
     if isinstance(part, OpaquePart):
         return ["OpaquePart", part.extra.dialect, sorted(part.extra.members.items())]
     fields = [(name, getattr(part, name)) for name in part.__struct_fields__ if name != "extra"]
@@ -102,6 +102,6 @@ def _canonical(arguments: str) -> str:
 
 
 def _frame(role: str, content: object) -> bytes:
-    """Return bytes that no two lists of messages share: each says how long it is."""
+    """Return an unambiguous encoding of parts: each is prefixed with its length."""
     encoded = _encode([role, content])
     return len(encoded).to_bytes(8, "big") + encoded

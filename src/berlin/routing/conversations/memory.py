@@ -1,4 +1,4 @@
-"""The ends of conversations in this process."""
+"""The heads of conversations, in this process."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from berlin.routing.conversations.store import EXPIRE_S, MAX_COUNT, Head
 
 
 class MemoryHeads:
-    """Keeps the latest ends; what is too many or too old goes.
+    """Keeps the latest heads; excess and expired ones are removed.
 
     Args:
-        expire_s: seconds after which an end is forgotten.
-        max_count: how many are kept at most.
-        clock: tells the time in seconds.
+        expire_s: seconds after which a head is deleted.
+        max_count: the most entries kept.
+        clock: returns the time in seconds.
     """
 
     def __init__(
@@ -28,12 +28,12 @@ class MemoryHeads:
         self._max = max_count
         self._clock = clock
         self._number = 0
-        # By number, oldest first; and the numbers by fingerprint.
+        # Heads by number, oldest first; and the numbers by fingerprint.
         self._heads: OrderedDict[int, tuple[float, str, Head]] = OrderedDict()
         self._numbers: dict[str, list[int]] = {}
 
     async def take(self, key: str, *, keep: bool) -> Head | None:
-        """Return the latest end with this fingerprint; see `Heads`."""
+        """Return the latest head with this fingerprint; see `Heads`."""
         self._forget_old()
         numbers = self._numbers.get(key)
         if not numbers:
@@ -44,14 +44,14 @@ class MemoryHeads:
         return head
 
     async def put(self, key: str, head: Head) -> None:
-        """Keep an end; see `Heads`."""
+        """Store a head; see `Heads`."""
         self._number += 1
         self._heads[self._number] = (self._clock() + self._expire_s, key, head)
         self._numbers.setdefault(key, []).append(self._number)
         self._forget_old()
 
     async def aclose(self) -> None:
-        """Keep everything: another loop of this process may go on."""
+        """Keep everything: another event loop of this process may continue."""
 
     def _forget_old(self) -> None:
         now = self._clock()

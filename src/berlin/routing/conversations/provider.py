@@ -1,4 +1,4 @@
-"""Continues the conversations that a service keeps: each turn follows the one before it."""
+"""Continues conversations kept by a service: each turn follows the one before it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from berlin.routing.conversations.fingerprint import Fingerprint, fingerprint
 from berlin.routing.conversations.store import Head, Heads
 from berlin.types import Accumulator, ChatRequest, Finished
 
-# With these the service has taken nothing of the turn: the conversation is as it was.
+# After these errors the service has not accepted the turn: the conversation is unchanged.
 _UNTOUCHED = (
     AuthenticationError,
     ConfigurationError,
@@ -39,16 +39,16 @@ class Conversations:
 
     A conversation belongs to one tenant, provider, account, model, set of tools and session, and
     is continued only where the service has seen exactly what the client has: any difference (an
-    edited or compacted history, an answer that was asked for again, a second request at the same
-    time, a turn that failed) begins a new conversation with the whole history, or a branch where
-    the service has them. A first turn always begins one.
+    edited or compacted history, a regenerated answer, a concurrent request, a failed turn) starts a
+    new conversation with the whole history, or a branch if the service has them. A first turn
+    always starts one.
 
     Args:
-        inner: the service, or what is made of it.
+        inner: the service's provider, possibly wrapped.
         keeping: how the service keeps conversations.
-        heads: where the ends of conversations are kept.
-        scope: which service and account this is.
-        new_id: makes the ids of conversations, where the client names them.
+        heads: the store of heads.
+        scope: identifies the service and the account.
+        new_id: makes conversation ids, if the client assigns them.
     """
 
     def __init__(
@@ -68,11 +68,11 @@ class Conversations:
     def bursts(self, request: ChatRequest) -> Bursts:
         """Answer a request; see `Provider`."""
         if request.conversation_id:
-            return self.inner.bursts(request)  # the caller keeps count itself
+            return self.inner.bursts(request)  # the caller tracks the conversation itself
         return self._answer(request)
 
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Release connections."""
         await self.inner.aclose()
         await self._heads.aclose()
 
@@ -99,7 +99,7 @@ class Conversations:
                         yield burst
                 return
             except RequestRejectedError as error:
-                # The service has forgotten the conversation, or will not go on with it.
+                # The service has deleted the conversation, or will not continue it.
                 if answer.has_begun or isinstance(error, ContextLengthError):
                     raise
             except _UNTOUCHED:
@@ -113,12 +113,12 @@ class Conversations:
                 yield burst
 
     async def note(self, history: Fingerprint, answer: Accumulator, head: Head) -> None:
-        """Keep where a conversation can be continued after an answer."""
+        """Store where the conversation can be continued after an answer."""
         await self._heads.put(history.after(answer.response().parts), head)
 
 
 class _Turn:
-    """One request in one conversation; its end is kept once the answer is whole."""
+    """One request in one conversation; its head is stored once the answer is complete."""
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class _Turn:
         self.has_begun = False
 
     async def bursts(self) -> AsyncGenerator[Burst]:
-        """Give the answer."""
+        """Return the answer."""
         answer = Accumulator()
         async with aclosing(self._conversations.inner.bursts(self._request)) as bursts:
             async for burst in bursts:
@@ -142,7 +142,7 @@ class _Turn:
                 for event in burst:
                     answer.add(event)
                 end = burst[-1]
-                # Kept before the client can know that the answer is whole, and ask on.
+                # Stored before the client sees that the answer is complete and sends its next turn.
                 if isinstance(end, Finished):
                     await self._note(answer, end)
                 yield burst
@@ -151,6 +151,6 @@ class _Turn:
         asked = self._request.conversation_id
         conversation = end.conversation_id or asked
         if not conversation or (self._head is not None and conversation != asked):
-            return  # it answers in another conversation than the one that was named: it forgot
+            return  # it answered in a different conversation: it has lost the named one
         head = Head(conversation, end.message_id)
         await self._conversations.note(self._history, answer, head)

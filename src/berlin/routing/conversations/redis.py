@@ -1,4 +1,4 @@
-"""The ends of conversations in Redis: shared by all replicas of a gateway."""
+"""The heads of conversations in Redis: shared by all replicas of a gateway."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _encode = msgspec.json.Encoder().encode
 
 
 class RedisHeads:
-    """A list for each fingerprint, with an expiry; taking from it is one step for all replicas.
+    """A list for each fingerprint, with an expiry; taking from it is atomic across replicas.
 
-    A Redis that cannot be used costs the continuation, not the answer: the turn begins a new
+    A Redis that cannot be used costs only the continuation, not the answer: the turn starts a new
     conversation.
 
     Args:
         url: `redis://`, `rediss://` or `unix://`, with its password.
-        expire_s: seconds after which an end is forgotten.
+        expire_s: seconds after which a head is deleted.
 
     Raises:
-        ConfigurationError: if the extra is not installed, or the URL is none.
+        ConfigurationError: if the extra is not installed, or the URL is invalid.
     """
 
     def __init__(self, url: Secret, expire_s: float = EXPIRE_S) -> None:
@@ -47,7 +47,7 @@ class RedisHeads:
         self._expire_ms = max(int(expire_s * 1000), 1)
         self._errors = (redis.RedisError, OSError, msgspec.DecodeError)
         try:
-            # A slow Redis is worse than a dead one: no retries, short limits.
+            # A slow Redis is worse than an unreachable one: no retries, short timeouts.
             self._redis: Any = redis.Redis.from_url(
                 url.reveal(),
                 socket_timeout=OPERATION_TIMEOUT_S,
@@ -58,7 +58,7 @@ class RedisHeads:
             raise ConfigurationError("conversations.store is not the URL of a Redis") from error
 
     async def take(self, key: str, *, keep: bool) -> Head | None:
-        """Return the latest end with this fingerprint; see `Heads`."""
+        """Return the latest head with this fingerprint; see `Heads`."""
 
         def take() -> Head | None:
             found = self._redis.lindex(PREFIX + key, 0) if keep else self._redis.lpop(PREFIX + key)
@@ -67,7 +67,7 @@ class RedisHeads:
         return await self._run(take)
 
     async def put(self, key: str, head: Head) -> None:
-        """Keep an end; see `Heads`."""
+        """Store a head; see `Heads`."""
 
         def put() -> None:
             with self._redis.pipeline() as steps:

@@ -1,4 +1,4 @@
-"""The ends of conversations in a file: they outlive the process, and several may share them."""
+"""The heads of conversations in a file: they outlive the process, and processes can share them."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ create table if not exists heads (
 """
 _INDEX = "create index if not exists heads_by_key on heads (key)"
 _LATEST = "select rowid from heads where key = ? and expires > ? order by rowid desc limit 1"
-# SQLite waits this long for another process.
+# How long SQLite waits for another process.
 _BUSY_S = 1.0
 
 
 class SQLiteHeads:
-    """Keeps the ends in a file that only this user can read.
+    """Keeps the heads in a file that only this user can read.
 
-    A file that cannot be used costs the continuation, not the answer: the turn begins a new
+    A file that cannot be used costs only the continuation, not the answer: the turn starts a new
     conversation.
 
     Args:
         path: the file.
-        expire_s: seconds after which an end is forgotten.
-        max_count: how many are kept at most, the latest.
-        clock: tells the time in seconds, the same for all processes.
+        expire_s: seconds after which a head is deleted.
+        max_count: the most entries kept; the latest ones stay.
+        clock: returns the time in seconds, the same for all processes.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class SQLiteHeads:
         self._connection: sqlite3.Connection | None = None
 
     async def take(self, key: str, *, keep: bool) -> Head | None:
-        """Return the latest end with this fingerprint; see `Heads`."""
+        """Return the latest head with this fingerprint; see `Heads`."""
         found = await asyncio.to_thread(self._take, key, keep)
         return Head(*found) if found else None
 
     async def put(self, key: str, head: Head) -> None:
-        """Keep an end; see `Heads`."""
+        """Store a head; see `Heads`."""
         await asyncio.to_thread(self._put, key, head)
 
     async def aclose(self) -> None:

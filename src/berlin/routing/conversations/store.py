@@ -1,4 +1,4 @@
-"""Where the ends of conversations are kept: fingerprints and the service's ids, never a word."""
+"""The interface for storing conversation heads: fingerprints and the service's ids, never text."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Heads(Protocol):
-    """The ends of conversations, by fingerprint. Several may have the same: equal histories."""
+    """The heads of conversations, by fingerprint. Equal histories have the same fingerprint."""
 
     async def take(self, key: str, *, keep: bool) -> Head | None:
-        """Return the latest end with this fingerprint; without `keep` nobody else gets it."""
+        """Return the latest head with this fingerprint; without `keep` it is removed."""
         ...
 
     async def put(self, key: str, head: Head) -> None:
-        """Keep an end for a while."""
+        """Store a head for a while."""
         ...
 
     async def aclose(self) -> None:
-        """Let go of files and connections."""
+        """Release files and connections."""
         ...

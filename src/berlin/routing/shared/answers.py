@@ -41,10 +41,10 @@ _KINDS: dict[str, type[Any]] = {
 
 
 class SharedAnswers:
-    """Answers as they came, with an expiry. The age is measured by Redis's clock.
+    """Stores answers as received, with an expiry. The age is measured by Redis's clock.
 
     Args:
-        redis: where they are.
+        redis: the Redis.
         keep_s: how long an answer is good for.
     """
 
@@ -61,11 +61,11 @@ class SharedAnswers:
         try:
             bursts = decode_bursts(data)
         except (msgspec.MsgspecError, KeyError, TypeError, ValueError):
-            return None  # of another release, or none of ours
+            return None  # from another release, or not Berlin's
         return Kept(0.0, bursts), max(self._keep_ms - left_ms, 0) / 1000
 
     def save(self, key: str, bursts: Sequence[Burst]) -> None:
-        """Keep an answer, if it is not too large."""
+        """Store an answer, unless it is too large."""
         try:
             data = encode_bursts(bursts)
         except (TypeError, ValueError):
@@ -85,8 +85,8 @@ def decode_bursts(data: bytes) -> tuple[Burst, ...]:
     """Return an answer. Members of events that a later release has added are dropped.
 
     Raises:
-        MsgspecError: if it is none.
-        KeyError: if it has an event that is not known.
+        MsgspecError: if it is not one.
+        KeyError: if it has an unknown event.
     """
     tree = msgspec.msgpack.decode(data, type=list[list[tuple[str, Any]]])
     bursts = tuple([_event(kind, members) for kind, members in burst] for burst in tree)

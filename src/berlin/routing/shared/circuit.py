@@ -1,4 +1,4 @@
-"""The state of a circuit breaker in Redis: what one process learns, all know."""
+"""The state of a circuit breaker in Redis: all processes share what one learns."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from berlin.routing.base.circuit import (
 from berlin.routing.base.clock import Clock
 from berlin.routing.shared.server import PREFIX, Script, SharedRedis
 
-# All times are the server's, in milliseconds; what is unused goes after a day. A value of another
-# type is none of ours, and is replaced.
+# All times are the server's, in milliseconds; unused keys expire after a day. A value of another
+# type is not Berlin's and is replaced.
 _STATE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -76,13 +76,13 @@ return 1
 class SharedCircuit:
     """The state of one provider and account for all processes.
 
-    Each request asks Redis once. When Redis cannot be used, the state of this process holds.
+    Each request asks Redis once. When Redis cannot be used, the state of this process applies.
 
     Args:
-        name: what tells it from others: the provider's name.
-        redis: where it is.
+        name: the provider's name, which identifies it.
+        redis: the Redis.
         clock: seconds on a monotonic clock, for the state of this process.
-        failures: how many in a row open it.
+        failures: consecutive failures that open it.
         cool_down_s: seconds until the provider is probed.
     """
 
@@ -131,12 +131,12 @@ class SharedCircuit:
         self._begin(_FAIL, int(permit.probe), self._limit, self._cool_down_ms)
 
     def rest(self, seconds: float) -> None:
-        """Send nothing for so long."""
+        """Send nothing for this long."""
         self._local.rest(seconds)
         self._begin(_REST, round(seconds * 1000))
 
     def release(self, permit: Permit) -> None:
-        """Let another request probe, if this one was to."""
+        """Release the probe, if this request held it."""
         self._local.release(permit)
         if permit.probe:
             self._begin(_RELEASE)

@@ -14,7 +14,7 @@ class WithShared(Wrapper):
 
     Args:
         inner: the provider.
-        redis: what it shares.
+        redis: the shared Redis.
     """
 
     def __init__(self, inner: ChatProvider, redis: SharedRedis) -> None:

@@ -1,4 +1,4 @@
-"""A limit that all processes share: each request is let through by one script on Redis."""
+"""A limit that all processes share: one script on Redis admits each request."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from berlin.routing.shared.server import PREFIX, Script, SharedRedis
 OnFailure: TypeAlias = Literal["divide", "refuse"]
 
 REPLICA = uuid.uuid4().hex
-"""What tells this process from others."""
+"""Identifies this process."""
 
 BEAT_S = 10.0
 
-# KEYS: requests of the window, their tokens, who is inside, the replicas that are alive.
+# KEYS: requests of the window, their tokens, running requests, live replicas.
 # A replica that was not heard of for 30 s is gone, and what is inside of it leaves with it. That a
 # place is free again is not told to other processes, so they look again after 100 ms. Values of
 # another type are replaced.
@@ -110,10 +110,10 @@ _BEAT = Script(_BEGIN + "return beat(ARGV[1])")
 
 
 class _SharedPass(Pass):
-    """A request that was let through.
+    """An admitted request.
 
     Attributes:
-        id: what it has on Redis; `""` if Redis was not asked.
+        id: its id on Redis; `""` if Redis was not used.
     """
 
     __slots__ = ("id", "local")
@@ -125,21 +125,21 @@ class _SharedPass(Pass):
 
 
 class SharedGate:
-    """Counts what all processes let through together.
+    """Counts the requests that all processes admit together.
 
-    Without Redis, each process has its share: the limit divided by the number of replicas last
-    seen; or it lets nothing through, if that is wanted. No process alone lets more through than
-    the limit, whatever Redis has forgotten.
+    Without Redis, each process gets its share: the limit divided by the number of replicas last
+    seen; or it admits nothing, if so configured. No single process admits more than the limit, even
+    if Redis loses data.
 
     Args:
-        name: what tells it from others.
-        redis: where it is counted.
+        name: identifies the limit.
+        redis: the Redis.
         clock: seconds on a monotonic clock, for the count of this process.
-        concurrent: requests at once.
+        concurrent: concurrent requests.
         requests_per_minute: requests in any 60 seconds.
         tokens_per_minute: tokens in any 60 seconds.
         on_failure: `divide` or `refuse`.
-        replica: what tells this process from others.
+        replica: identifies this process.
     """
 
     def __init__(
@@ -166,10 +166,10 @@ class SharedGate:
         self._beating: asyncio.Task[None] | None = None
 
     async def take(self, tokens: int) -> Pass | float:
-        """Let a request through, or return the seconds until it is worth asking again.
+        """Admit a request, or return the seconds until it is worth trying again.
 
         Raises:
-            LimitReachedError: if Redis cannot be used, and nothing is let through without it.
+            LimitReachedError: if Redis cannot be used, and nothing is admitted without it.
         """
         if self._redis.rests:
             return self._take_alone(tokens)
@@ -193,20 +193,20 @@ class SharedGate:
         return _SharedPass(local, id)
 
     def settle(self, passed: Pass, tokens: int) -> None:
-        """Say what a request has really cost."""
+        """Record the actual cost of a request."""
         local, id = _parts(passed)
         self._local.settle(local, tokens)
         if id:
             self._redis.begin(self._redis.run(_SETTLE, self._keys, (id, tokens)))
 
     def leave(self, passed: Pass) -> None:
-        """Say that a request is done."""
+        """Record that a request has finished."""
         local, id = _parts(passed)
         self._local.leave(local)
         self._end(_LEAVE, id)
 
     def undo(self, passed: Pass) -> None:
-        """Say that nothing was sent."""
+        """Record that nothing was sent."""
         local, id = _parts(passed)
         self._local.undo(local)
         self._end(_UNDO, id)
@@ -229,13 +229,13 @@ class SharedGate:
         return self._local.try_take(tokens)
 
     def _divide(self, replicas: int) -> None:
-        """Let this process have its share."""
+        """Limit this process to its share."""
         share = [None if one is None else max(one // replicas, 1) for one in self._limits]
         gate = self._local
         gate.concurrent, gate.requests_per_minute, gate.tokens_per_minute = share
 
     async def _beat(self) -> None:
-        """Say that this process is alive, as long as a request of it is inside."""
+        """Report that this process is alive while it has running requests."""
         while True:
             await asyncio.sleep(BEAT_S)
             await self._redis.run(_BEAT, self._keys, (self._replica,))

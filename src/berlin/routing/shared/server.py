@@ -29,18 +29,18 @@ class Script:
 
 
 class SharedRedis:
-    """Runs scripts on a Redis, on whatever loop.
+    """Runs scripts on a Redis, on any event loop.
 
-    When a call fails or is too slow, Redis is left alone for a moment (`REST_S`, spread, so that
-    not everybody comes back at once), and callers do without it meanwhile.
+    When a call fails or is too slow, Redis is not used for a moment (`REST_S`, with jitter, so that
+    not all callers return at once), and callers work without it meanwhile.
 
     Args:
         url: `redis://`, `rediss://` or `unix://`, with its password.
-        clock: seconds on a monotonic clock.
+        clock: a monotonic clock, in seconds.
         chance: numbers from 0 to 1.
 
     Raises:
-        ConfigurationError: if the extra is not installed, or the URL is none.
+        ConfigurationError: if the extra is not installed, or the URL is invalid.
     """
 
     def __init__(
@@ -72,13 +72,13 @@ class SharedRedis:
 
     @property
     def rests(self) -> bool:
-        """Whether it failed a moment ago and is not asked for now."""
+        """Whether it failed a moment ago and is not used for now."""
         return self._clock() < self._rests_until
 
     async def run(
         self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | float]
     ) -> Any:
-        """Return what a script returns; `None` if Redis cannot be used now."""
+        """Run a script and return its result; `None` if Redis cannot be used now."""
         if self.rests:
             return None
         try:
@@ -93,10 +93,10 @@ class SharedRedis:
             return None
 
     def begin(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run something that nobody waits for."""
+        """Run something in the background."""
         try:
             task = asyncio.get_running_loop().create_task(work)
-        except RuntimeError:  # an answer was dropped, and its loop is gone
+        except RuntimeError:  # an answer was dropped, and its event loop is gone
             work.close()
             return
         self._tasks.add(task)

@@ -1,4 +1,4 @@
-"""Checks what a model wrote against the JSON Schema that it was given."""
+"""Validates a model's output against the JSON Schema it was given."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from berlin.errors import ConfigurationError
 if TYPE_CHECKING:
     from jsonschema_rs import Validator
 
-# How many mistakes are named, and how much of each: enough to correct them.
+# How many errors are reported, and how much of each: enough to correct them.
 MAX_MISTAKES = 4
 MAX_MISTAKE_CHARS = 240
 
 
 class Checked(NamedTuple):
-    """JSON text that a caller may parse, or what is wrong with what was written."""
+    """Valid JSON text, or what is wrong with the output."""
 
     text: str
     problem: str = ""
 
 
 def check_object(text: str, schema: str) -> Checked:
-    """Return a JSON object as valid JSON text, if it follows the schema; nothing is repaired.
+    """Return a JSON object as valid JSON text, if it matches the schema; nothing is repaired.
 
-    A raw line end inside a string, which JSON forbids, can mean one thing only: it is taken and
-    written as JSON has it. A schema that is broken itself, or that refers to another document,
-    is not checked: which client sent it is not for the model to mend.
+    A raw line end inside a string, which JSON forbids, is unambiguous: it is accepted and escaped.
+    A schema that is itself invalid, or that refers to another document, is not checked: the model
+    cannot fix a client's schema.
 
     Raises:
-        ConfigurationError: if the package that checks is not installed.
+        ConfigurationError: if the validator package is not installed.
     """
     try:
         value = json.loads(text, strict=False, parse_constant=_refuse)
         written = json.dumps(value, ensure_ascii=False, allow_nan=False)
         written.encode()
-        # The same text where it is good: numbers stay as they were written.
+        # The same text if it is valid: numbers stay as written.
         text = text if _is_strict(text) else written
     except (ValueError, RecursionError) as error:
         return Checked("", f"it is not valid JSON: {_reason(error)}")
@@ -57,20 +57,20 @@ def check_object(text: str, schema: str) -> Checked:
 
 
 def require_checker() -> None:
-    """Raise ConfigurationError if the package that checks is not installed."""
+    """Raise ConfigurationError if the validator package is not installed."""
     _validator("true")
 
 
 @lru_cache(maxsize=256)
 def _validator(schema: str) -> Validator | None:
     try:
-        import jsonschema_rs  # only those who call tools over text need it
+        import jsonschema_rs  # only needed for tools over text
     except ImportError:
         raise ConfigurationError(
             "tools over text need the package jsonschema-rs: pip install 'berlin-llm[tools]'"
         ) from None
     try:
-        # Never the network: a client could else have this machine fetch what it likes.
+        # Never from the network: otherwise a client could make this machine fetch any URL.
         return jsonschema_rs.validator_for(json.loads(schema), offline=True)
     except (ValueError, RecursionError):
         return None

@@ -1,4 +1,4 @@
-"""Tools as a few lines of text: names, types and choices whole, descriptions as far as they fit."""
+"""Describes tools in a few lines: names, types and choices in full, descriptions as they fit."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from berlin.routing.tools_over_text.signature import Member, Signature
 from berlin.types import Tool
 from berlin.wire.json import DECODE_ERRORS
 
-# How many characters of a tool's description, and of its arguments' descriptions, are kept:
-# the first pair whose list fits is taken.
+# The characters kept of a tool's description and of its arguments' descriptions:
+# the first pair whose list fits is used.
 _LEVELS = ((1_200, 240), (600, 160), (320, 100), (200, 60), (120, 0), (60, 0), (0, 0))
 
 _HEADING = re.compile(r"^#+ .*$", re.MULTILINE)
@@ -21,7 +21,7 @@ _SENTENCE_END = re.compile(r"[.!?](?=\s)|\n\s*\n")
 
 
 def describe_tools(tools: tuple[Tool, ...], max_chars: int) -> str:
-    """Return the list of tools, with their descriptions cut until it has about `max_chars`."""
+    """Return the list of tools, with descriptions cut until it has about `max_chars`."""
     return _describe_all(tuple((t.name, t.description, t.parameters) for t in tools), max_chars)
 
 
@@ -56,9 +56,9 @@ def _describe(tool: Tool, members: Sequence[Member], of_tool: int, of_argument: 
 
 
 def shorten(text: str, max_chars: int) -> str:
-    """Return the first sentences of a text, in one line and without headings.
+    """Return the first sentences of a text, in one line without headings.
 
-    It has at most `max_chars`: where not even the first sentence fits, it is cut at a word.
+    It has at most `max_chars`: if not even the first sentence fits, it is cut at a word.
     """
     if max_chars <= 0:
         return ""

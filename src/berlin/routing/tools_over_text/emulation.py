@@ -1,4 +1,4 @@
-"""One answer with tools: asked as text, read as text, and asked once more where it is wrong."""
+"""One answer with tools: requested and read as text, with one correction if it is wrong."""
 
 from __future__ import annotations
 
@@ -30,17 +30,19 @@ MAX_SHOWN_CHARS = 400
 
 
 class Emulation:
-    """Answers requests with tools over a service that takes only text.
+    """Answers requests with tools through a text-only service.
 
-    An answer that is wrong (a call that does not fit its schema, no call where one is demanded,
-    no JSON where JSON is) is answered by one further question; if that does not help, by an error.
+    After a wrong answer (a call that does not match its schema, no call where one is required, no
+    JSON where JSON is required) one follow-up question is sent; if that does not help, an error is
+    raised.
 
     Args:
         inner: the service.
-        prompt: the words.
+        prompt: the wording.
         takes_images: whether the service does.
-        takes_json: whether it takes a form of the answer.
-        keeps_conversations: whether it does: then a further question is one in that conversation.
+        takes_json: whether it supports structured output.
+        keeps_conversations: whether it does: follow-up questions are then sent in that
+            conversation.
     """
 
     def __init__(
@@ -59,7 +61,7 @@ class Emulation:
         self._keeps_conversations = keeps_conversations
 
     async def answer(self, request: ChatRequest, dropped: tuple[str, ...]) -> AsyncGenerator[Burst]:
-        """Answer a request; `dropped` names what the answer says was left out."""
+        """Answer a request; `dropped` names what the answer reports as left out."""
         offer = Offer.of(request, self._prompt, takes_json=self._takes_json)
         if offer.tools or offer.response_format is not None:
             require_checker()  # before anything is sent
@@ -99,7 +101,7 @@ class Emulation:
                     yield events
 
     def _ask_again(self, asked: ChatRequest, reader: Reader, question: str) -> ChatRequest:
-        """Return the further question: in the service's conversation, where it keeps them."""
+        """Return the follow-up question: in the service's conversation, if it keeps them."""
         finished = reader.finished
         correction = Message.of("user", question)
         if self._keeps_conversations and finished is not None and finished.conversation_id:
@@ -123,7 +125,7 @@ def _tell_dropped(events: list[StreamEvent], dropped: tuple[str, ...]) -> list[S
 
 
 def _end(first: Reader, last: Reader) -> list[StreamEvent]:
-    """Return the last events of an answer that took one question or two."""
+    """Return the last events of an answer that took one request or two."""
     usages = [reader.usage for reader in {id(r): r for r in (first, last)}.values()]
     known = [usage for usage in usages if usage is not None]
     events: list[StreamEvent] = [UsageReport(_sum(known))] if known else []

@@ -1,4 +1,4 @@
-"""What a request allows and demands of an answer: which tools, how many calls, which form."""
+"""What a request allows and requires in an answer: tools, number of calls, format."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _FENCED_JSON = re.compile(r"```(?:json)?[ \t]*\n(.*)\n```", re.DOTALL | re.IGNOR
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """What may be called, as a request says it.
+    """The tools that may be called, according to a request.
 
     Attributes:
-        prompt: the words.
+        prompt: the wording.
         tools: the tools that the client runs.
         choice: `auto`, `none`, `required`, or the name of one tool.
-        is_single: whether one call is all that an answer may hold.
-        response_format: the form that an answer without calls has to have.
+        is_single: whether an answer may have only one call.
+        response_format: the format required of an answer without calls.
     """
 
     prompt: ToolPrompt
@@ -35,10 +35,10 @@ class Offer(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, request: ChatRequest, prompt: ToolPrompt, *, takes_json: bool = False) -> Offer:
-        """Return what a request offers.
+        """Return the offer of a request.
 
-        Tools that only the service could run are left out, and so is the form of the answer
-        where the service itself takes it.
+        Tools that only the service could run are left out, and so is the response format if the
+        service supports it.
         """
         return cls(
             prompt,
@@ -60,18 +60,18 @@ class Offer(msgspec.Struct, frozen=True):
 
     @property
     def example(self) -> str:
-        """The first line of a call, behind the backticks, for any tool."""
+        """The first line of a call, after the backticks, for any tool."""
         return self.prompt.fence.format(name="NAME")
 
     def instructions(self) -> str:
-        """Return how the tools are offered; `""` if there are none."""
+        """Return the instructions that offer the tools; `""` if there are none."""
         if not self.tools:
             return ""
         listed = describe_tools(self.tools, self.prompt.max_chars)
         return self.prompt.instructions.format(fence=self.example, tools=listed)
 
     def notes(self) -> str:
-        """Return what is said behind each question."""
+        """Return the notes added to each question."""
         prompt, notes = self.prompt, []
         if self.tools:
             match self.choice:
@@ -92,7 +92,7 @@ class Offer(msgspec.Struct, frozen=True):
         return "\n".join(filter(None, notes))
 
     def write_call(self, name: str, arguments: str) -> str:
-        """Return a call as the model would have written it."""
+        """Return a call as the model would write it."""
         longest = max((len(run) for run in re.findall("`+", name)), default=0)
         fence = "`" * max(3, longest + 1)
         return f"{fence}{self.prompt.fence.format(name=name)}\n{arguments or '{}'}\n{fence}"
@@ -117,7 +117,7 @@ class Offer(msgspec.Struct, frozen=True):
         return checked
 
     def check_json(self, text: str) -> Checked:
-        """Return an answer that is to be JSON, without a fence around it, or what is wrong."""
+        """Return a JSON answer without a fence around it, or what is wrong."""
         fenced = _FENCED_JSON.fullmatch(text.strip())
         schema = self.response_format.schema if self.response_format is not None else ""
         checked = check_object(fenced[1] if fenced else text.strip(), schema or "{}")

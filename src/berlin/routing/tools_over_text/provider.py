@@ -1,4 +1,4 @@
-"""A provider made of one that takes only text: it takes tools, and JSON as a form of answer."""
+"""Adds tools and JSON output to a text-only provider."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 
 
 class ToolsOverText:
-    """Offers tools in the prompt, and reads calls out of the text of the answer.
+    """Offers tools in the prompt, and parses calls from the answer's text.
 
     Args:
         inner: the service.
-        mode: `emulate`; `ignore`, which drops the tools and says so; `refuse`.
-        prompt: the words.
+        mode: `emulate`; `ignore`, which drops the tools with a note; `refuse`.
+        prompt: the wording.
         takes_images: whether the service does.
-        takes_json: whether it takes a form of the answer.
-        keeps_conversations: whether it does: then a further question is one in that conversation.
+        takes_json: whether it supports structured output.
+        keeps_conversations: whether it does: follow-up questions are then sent in that
+            conversation.
     """
 
     def __init__(
@@ -61,12 +62,12 @@ class ToolsOverText:
         return self._emulation.answer(request, dropped)
 
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Release connections."""
         await self.inner.aclose()
 
     @cached_property
     def _emulation(self) -> Emulation:
-        # Loaded with the first request that has tools: most programs never send one.
+        # Imported with the first request that has tools: most programs never send one.
         from berlin.routing.tools_over_text.emulation import Emulation
 
         return Emulation(

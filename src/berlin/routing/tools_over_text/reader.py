@@ -1,4 +1,4 @@
-"""Reads one answer of a text service: its text, its calls, and what is wrong with it."""
+"""Parses one answer of a text service: its text, its calls, and its mistakes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from berlin.types import (
 
 
 def new_call_id() -> str:
-    """Return an id for a call: the service gives none."""
+    """Return an id for a call: the service has none."""
     return f"call_{secrets.token_hex(12)}"
 
 
@@ -36,14 +36,14 @@ class Reader:
 
     Args:
         offer: what may be called.
-        before: what the client has been given of an answer before this one.
-        holds_text: whether text is given out only with a call that follows it.
+        before: what the client has received of an earlier answer.
+        holds_text: whether text is passed on only with a call that follows it.
         new_id: makes the ids of calls.
 
     Attributes:
         answer: the whole answer as the service wrote it.
-        calls: how many calls the client has been given by now.
-        usage: what the service says it cost.
+        calls: how many calls the client has received so far.
+        usage: the usage reported by the service.
         finished: the end of the answer.
     """
 
@@ -59,7 +59,7 @@ class Reader:
         self._new_id = new_id
         self.calls: int = before.calls if before is not None else 0
         self._is_second = before is not None
-        # Texts apart are apart also for clients that join them: a call or an answer between.
+        # Separate texts stay separate even for clients that join them.
         self._before = self.calls
         self._has_text: bool = before is not None and before._has_text
         self._gap = self._is_second
@@ -80,11 +80,11 @@ class Reader:
 
     @property
     def has_called(self) -> bool:
-        """Whether this answer holds a call that is right."""
+        """Whether this answer has a valid call."""
         return self.calls > self._before
 
     def take(self, burst: Iterable[StreamEvent]) -> list[StreamEvent]:
-        """Take the next events, and return those for the client; the end is kept back."""
+        """Take the next events, and return those for the client; the end is held back."""
         events: list[StreamEvent] = []
         for event in burst:
             match event:
@@ -114,11 +114,11 @@ class Reader:
         return events
 
     def end(self) -> list[StreamEvent]:
-        """Return what was kept back of an answer that is right."""
+        """Return what was held back of a correct answer."""
         return [TextDelta(self._json)] if self._json else []
 
     def problem(self) -> str:
-        """Return what is wrong with the whole answer, as it may be told to the model."""
+        """Return what is wrong with the whole answer, in words for the model."""
         offer = self._offer
         if self._problems:
             return "\n".join(self._problems)
@@ -133,7 +133,7 @@ class Reader:
         return ""
 
     def question(self) -> str:
-        """Return the one further question that the answer needs; `""` for none."""
+        """Return the follow-up question that the answer needs; `""` for none."""
         offer, prompt = self._offer, self._offer.prompt
         problem = self.problem()
         if self._problems:
@@ -161,7 +161,7 @@ class Reader:
             if checked.problem:
                 self._problems.append(checked.problem)
             elif not (self._offer.is_single and self.calls):
-                # Of several calls where one is allowed, the first is the one that counts.
+                # Of several calls where one is allowed, the first counts.
                 call = ToolCallDelta(self.calls, self._new_id(), item.name, checked.text)
                 self.calls += 1
                 self._gap = True

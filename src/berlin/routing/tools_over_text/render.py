@@ -1,4 +1,4 @@
-"""A conversation with tools as one of text: calls as they were written, results as quotes."""
+"""Renders a conversation with tools as text: calls as written, results as quotes."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Renderer:
     """Writes the messages of one request.
 
     Args:
-        request: the request; of a conversation that the service keeps, only what is new is written.
-        offer: the tools, and the words.
+        request: the request; in a conversation kept by the service, only new messages are written.
+        offer: the tools, and the wording.
         takes_images: whether the service does.
     """
 
@@ -41,7 +41,7 @@ class Renderer:
         self._names: dict[str, str] = {}
 
     def request(self) -> ChatRequest:
-        """Return the request as text: without tools, and nothing in it looks like a call."""
+        """Return the request as text, without tools and without anything that looks like a call."""
         request, offer = self._request, self._offer
         self._names = {
             part.id: part.name
@@ -54,7 +54,7 @@ class Renderer:
             known = _end_of_last_answer(request)
         messages = [self._write(message) for message in request.messages[known:]]
         messages = _merge(message for message in messages if message.parts)
-        # An explicit id of a conversation says nothing about which tools it has been offered.
+        # An explicit conversation id does not say which tools were offered in it.
         if not (request.conversation_id and request.known_messages):
             messages = _instruct(messages, offer.instructions())
         messages = _note(messages, offer.notes())
@@ -114,12 +114,12 @@ class Renderer:
         return [TextPart(quoted), *(images if self._takes_images else ())]
 
     def _defuse(self, text: str) -> str:
-        """Return a text in which nothing looks like a call, should the model repeat it."""
+        """Return a text in which nothing looks like a call, in case the model repeats it."""
         return self._forged.sub(r"\1\\", text)
 
 
 def _end_of_last_answer(request: ChatRequest) -> int:
-    """Return how many messages a conversation holds that the caller itself continues.
+    """Return how many messages the kept conversation already has, if the caller continues it.
 
     Several results may follow the last answer: all of them are new.
     """
@@ -140,7 +140,7 @@ def shorten_middle(text: str, max_chars: int) -> str:
 
 
 def _merge(messages: Iterable[Message]) -> list[Message]:
-    """Return messages in which no two of the user follow each other."""
+    """Return messages with consecutive user messages merged."""
     merged: list[Message] = []
     for message in messages:
         if merged and message.role == merged[-1].role == "user":
@@ -151,7 +151,7 @@ def _merge(messages: Iterable[Message]) -> list[Message]:
 
 
 def _join(parts: tuple[Part, ...], more: tuple[Part, ...]) -> tuple[Part, ...]:
-    """Return parts in which neighbouring texts are one, a blank line between them."""
+    """Return parts with adjacent texts merged, separated by a blank line."""
     joined = list(parts)
     for part in more:
         last = joined[-1] if joined else None
@@ -163,7 +163,7 @@ def _join(parts: tuple[Part, ...], more: tuple[Part, ...]) -> tuple[Part, ...]:
 
 
 def _instruct(messages: list[Message], instructions: str) -> list[Message]:
-    """Put instructions behind what the system says at the beginning."""
+    """Append instructions to the system prompt at the beginning."""
     if not instructions:
         return messages
     said = 0
@@ -181,7 +181,7 @@ def _instruct(messages: list[Message], instructions: str) -> list[Message]:
 
 
 def _note(messages: list[Message], notes: str) -> list[Message]:
-    """Put notes behind the last question."""
+    """Append notes to the last question."""
     if not notes:
         return messages
     if not messages or messages[-1].role != "user":

@@ -1,4 +1,4 @@
-"""Finds tool calls in streaming text: an automaton that reads no input and waits for nothing."""
+"""Finds tool calls in streaming text: an automaton without I/O."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ MIN_TICKS = 3
 
 
 class FoundCall(msgspec.Struct, frozen=True):
-    """A block that is named after a tool.
+    """A block named after a tool.
 
     Attributes:
         name: the tool's name, as written.
-        body: what is inside, without blanks around it.
-        whole: whether the block was closed behind one JSON object, or held nothing.
+        body: its contents, stripped.
+        whole: whether the block was closed after one JSON object, or was empty.
     """
 
     name: str
@@ -31,19 +31,19 @@ _Line: TypeAlias = Literal["call", "maybe", "text"]
 _State: TypeAlias = Literal["before", "object", "after", "broken"]
 
 _FENCE = re.compile(r"( *)(`{3,}|~{3,})([^\n]*)")
-# Where the walk through JSON has something to decide.
+# The characters that matter when scanning JSON.
 _OUTSIDE = re.compile(r'["{}\[\]]')
 _INSIDE = re.compile(r'["\\]')
 _BARE = re.compile(r"^ {0,3}`{3,}[ \t\r]*$", re.MULTILINE)
 
 
 class Scanner:
-    """Cuts calls out of an answer, whatever its pieces look like.
+    """Extracts calls from an answer, at any chunk boundaries.
 
     A call is a block whose first line is `fence` and a name, at the start of a line and outside
-    of any other block. Its end is the fence behind a complete JSON object, so that a fence within
-    a string of the arguments ends nothing. Text is held back only while it may become such a
-    block; blanks next to a call are dropped.
+    of any other block. It ends at the fence after a complete JSON object, so a fence inside a
+    string argument does not end it. Text is held back only while it may become such a block; blanks
+    next to a call are dropped.
 
     Args:
         fence: what precedes the name, after the backticks.
@@ -53,7 +53,7 @@ class Scanner:
         self._fence = fence
         self._blocks: list[str] = []  # the fences of the open ordinary blocks, outermost first
         self._line = ""  # the line so far, outside of calls
-        self._given = 0  # how much of it was given out
+        self._given = 0  # how much of it was passed on
         self._blank = ""  # blanks that are text only if text follows
         self._after_call = False
         self._call: _Body | None = None
@@ -112,7 +112,7 @@ class Scanner:
         return rest
 
     def _end_line(self) -> None:
-        """Give out the rest of the line, and note whether it opens or closes an ordinary block."""
+        """Pass on the rest of the line, and record whether it opens or closes an ordinary block."""
         line = _FENCE.fullmatch(self._line)
         if self._blocks and _classify(self._line, self._fence, is_whole=True) == "call":
             self._quoted = True
@@ -152,7 +152,7 @@ class Scanner:
 
 
 def _classify(line: str, fence: str, *, is_whole: bool) -> _Line:
-    """Return whether a line, or its beginning, is the first of a call."""
+    """Return whether a line, or its beginning, is the first line of a call."""
     bare = line.lstrip(" ")
     info = bare.lstrip("`")
     ticks = len(bare) - len(info)
@@ -172,7 +172,7 @@ def _classify(line: str, fence: str, *, is_whole: bool) -> _Line:
 
 
 def _split_name(text: str) -> tuple[str, str]:
-    """Return the name that a text begins with, and what follows."""
+    """Return the name at the start of a text, and the rest."""
     for n, char in enumerate(text):
         if char.isspace() or char == "{":
             return text[:n], text[n:]
@@ -180,11 +180,11 @@ def _split_name(text: str) -> tuple[str, str]:
 
 
 class _Body:
-    """The inside of a call: a JSON object up to the fence behind it.
+    """The inside of a call: a JSON object up to the fence after it.
 
     Args:
         name: the tool's name.
-        ticks: how many backticks the block began with.
+        ticks: the number of backticks that opened the block.
     """
 
     def __init__(self, name: str, ticks: int) -> None:
@@ -196,16 +196,16 @@ class _Body:
         self._depth = 0
         self._in_string = self._escaped = False
         self._closing = 0
-        self._line = ""  # the line so far, where only a fence of its own line ends the block
+        self._line = ""  # the line so far, where only a fence on its own line ends the block
 
     @property
     def is_whole(self) -> bool:
-        """Whether the block was closed behind one JSON object, or held nothing."""
+        """Whether the block was closed after one JSON object, or was empty."""
         return self.is_closed and self._state != "broken"
 
     @property
     def text(self) -> str:
-        """What is inside."""
+        """The contents."""
         text = "".join(self._parts).strip()
         return text.rstrip("`").strip() if self.is_closed else text
 
@@ -224,7 +224,7 @@ class _Body:
         return text[at:]
 
     def cut(self) -> tuple[_Body, str]:
-        """Return the block as it is at the end of the answer, and what follows it."""
+        """Return the block as it is at the end of the answer, and the text after it."""
         if self._closing >= self._ticks or _BARE.fullmatch(self._line):
             self.is_closed = True
             return self, ""
@@ -238,7 +238,7 @@ class _Body:
         return body, text[end.end() :]
 
     def _between(self, text: str, at: int) -> int:
-        """Walk outside of the object: blanks, its beginning, or the fence."""
+        """Scan outside the object: blanks, its start, or the fence."""
         char = text[at]
         if char == "`":
             self._closing += 1

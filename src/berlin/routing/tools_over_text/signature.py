@@ -52,7 +52,7 @@ class Signature:
         return list(found.values())
 
     def _parts(self, schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """Return a schema and what `allOf` adds to it."""
+        """Return a schema and those in its `allOf`."""
         added = schema.get("allOf")
         more = [self._resolve(part, 1) for part in added] if isinstance(added, list) else []
         return [schema, *more]
@@ -91,7 +91,7 @@ class Signature:
         return "object"
 
     def _resolve(self, schema: Any, depth: int) -> Mapping[str, Any]:
-        """Return what a schema within the same document refers to."""
+        """Resolve a reference within the same document."""
         for _ in range(MAX_DEPTH):
             if not isinstance(schema, Mapping):
                 return {}

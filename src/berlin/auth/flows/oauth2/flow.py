@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 
 from berlin.auth.contract import Person, Send
@@ -55,6 +57,10 @@ class OAuth2Flow:
         match self._map.grant:
             case "device_code" | "authorization_code":
                 raise MissingCredentialsError("a person has to log in first")
+            case "signed":
+                # Its expiry is the one that was signed, also where `exp` is left out.
+                signs, now = self._map.signs, time.time()
+                return Grant(sign(signs, values, "", now), now, now + signs.lifetime_s)
             case "refresh_token":
                 return await self.renew(credentials, credentials.refresh_token, send)
             case "client_credentials":

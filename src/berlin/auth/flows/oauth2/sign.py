@@ -54,7 +54,9 @@ def sign(
         "jti": uuid.uuid4().hex,
         **{name: fill(value) for name, value in described.claims.items()},
     }
-    headers = {"kid": described.key_id} if described.key_id else None
+    for name in described.omit:
+        claims.pop(name, None)
+    headers = {**({"kid": described.key_id} if described.key_id else {}), **described.headers}
     try:
         return Secret(
             jwt.encode(claims, values["private_key"], described.algorithm, headers=headers)

@@ -21,6 +21,7 @@ GrantKind: TypeAlias = Literal[
     "authorization_code",
     "jwt_bearer",
     "token_exchange",
+    "signed",
 ]
 ClientAuth: TypeAlias = Literal["basic", "body", "private_key_jwt", "assertion", "mtls", "none"]
 Algorithm: TypeAlias = Literal["RS256", "PS256", "ES256", "RS384", "ES384", "PS384", "EdDSA"]
@@ -39,6 +40,7 @@ _NEEDS: dict[GrantKind, tuple[str, ...]] = {
     "authorization_code": ("client_id",),
     "jwt_bearer": (),
     "token_exchange": ("assertion",),
+    "signed": ("private_key",),
 }
 _PROVES: dict[ClientAuth, tuple[str, ...]] = {
     "basic": ("client_secret",),
@@ -51,8 +53,8 @@ _PROVES: dict[ClientAuth, tuple[str, ...]] = {
 
 
 class SignMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The table `[auth.sign]`: the JWT that Berlin signs (RFC 7523), for `jwt_bearer` and
-    `private_key_jwt`.
+    """The table `[auth.sign]`: the JWT that Berlin signs (RFC 7523), for `jwt_bearer`,
+    `private_key_jwt` and `signed`.
 
     A claim may hold `{client_id}`, `{account}` and `{token_url}`.
 
@@ -64,6 +66,8 @@ class SignMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         audience: `aud`.
         lifetime_s: seconds until it expires.
         claims: further claims.
+        headers: further members of the header, such as `x5t#S256`.
+        omit: claims that are left out, for a service that wants only those it documents.
     """
 
     algorithm: Algorithm = "RS256"
@@ -73,10 +77,14 @@ class SignMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     audience: str = "{token_url}"
     lifetime_s: int = 300
     claims: dict[str, str] = {}
+    headers: dict[str, str] = {}
+    omit: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.lifetime_s <= 3600:
             raise ValueError("sign.lifetime_s must be from 1 to 3600 seconds")
+        if {"alg", "typ"} & self.headers.keys():
+            raise ValueError("sign.headers may not hold alg and typ; set algorithm instead")
 
 
 class OAuth2Map(
@@ -162,7 +170,7 @@ class OAuth2Map(
         return OAuth2Flow(self)
 
     def _check(self) -> None:
-        if not self.token_url and not self.issuer:
+        if not self.token_url and not self.issuer and self.grant != "signed":
             raise ConfigurationError("auth needs token_url, or an issuer that names it")
         for grant, name in (
             ("device_code", "device_url"),
@@ -173,10 +181,11 @@ class OAuth2Map(
                 raise ConfigurationError(f'{name} belongs to grant = "{grant}"')
             if self.grant == grant and not given and not self.issuer:
                 raise ConfigurationError(f'grant = "{grant}" needs {name}, or an issuer')
-        signs = self.grant == "jwt_bearer" or self.client_auth == "private_key_jwt"
+        signs = self.grant in ("jwt_bearer", "signed") or self.client_auth == "private_key_jwt"
         if self.sign is not None and not signs:
             raise ConfigurationError(
-                'sign belongs to grant = "jwt_bearer" or client_auth = "private_key_jwt"'
+                'sign belongs to grant = "jwt_bearer" or "signed", or to client_auth = '
+                '"private_key_jwt"'
             )
         if not 0 <= self.redirect_port < 65536 or not self.redirect_path.startswith("/"):
             raise ConfigurationError("redirect_port is 0 to 65535, redirect_path begins with /")
