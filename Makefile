@@ -5,6 +5,7 @@ VENV   ?= .venv
 SERVICES ?= .venv-services
 AGENTS ?= .venv-agents
 TOOLS_ENV ?= .venv-bench-tools
+HEAVY ?= .venv-heavy
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv
 PROMPT ?= What is Berlin?
@@ -14,7 +15,7 @@ export UV_NO_PROGRESS := 1
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --compile-bytecode
 
 .PHONY: help chat test test-services agents check format guarantees soak bench bench-tools bench-routing instructions reference lock clean
-.PHONY: siege dist
+.PHONY: test-heavy siege dist
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -45,8 +46,6 @@ test: $(VENV)/.dev ## run the suite; programs of others have groups of their own
 test-services: $(VENV)/.dev $(SERVICES)/.installed ## run the tests with services and clients that other people wrote
 	@$(BIN)/python -m pytest -q tests/services
 
-HEAVY ?= .venv-heavy
-.PHONY: test-heavy
 test-heavy: $(VENV)/.dev $(HEAVY)/.installed ## run the tests with services that take long to install
 	@$(BIN)/python -m pytest -q -n 0 tests/heavy
 
@@ -141,4 +140,4 @@ lock: $(UV) ## make the hash-pinned requirements again from pyproject.toml
 	    requirements/bench-$$peer.in -o requirements/bench-$$peer.txt || exit 1; done
 
 clean: ## remove what was built
-	@rm -rf $(VENV) $(SERVICES) $(AGENTS) $(TOOLS_ENV) tests/agents/node/node_modules .venv-bench tests/services/clients/node/node_modules bench/gateways/node/node_modules dist build .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(SERVICES) $(AGENTS) $(TOOLS_ENV) $(HEAVY) tests/agents/node/node_modules .venv-bench tests/services/clients/node/node_modules bench/gateways/node/node_modules dist build .mypy_cache .ruff_cache .hypothesis
