@@ -109,8 +109,8 @@ EXAMPLES: Mapping[str, Mapping[str, dict[str, Any]]] = {
             "tool_choice": {"type": "auto", "disable_parallel_tool_use": True},
         },
     },
-    "a tool that failed": {"anthropic": _turn(*_used("f", is_error=True), tools=[_TOOL])},
-    "a tool that the service runs": {
+    "a failed tool call": {"anthropic": _turn(*_used("f", is_error=True), tools=[_TOOL])},
+    "a tool run by the service": {
         "openai": {**_ASK, "tools": [_FUNCTION, {"type": "web_search"}]},
         "anthropic": {**_ASK, "tools": [_TOOL, _SEARCH]},
     },
@@ -135,7 +135,7 @@ EXAMPLES: Mapping[str, Mapping[str, dict[str, Any]]] = {
             {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
         )
     },
-    "how much to reason": {
+    "reasoning effort": {
         "openai": {**_ASK, "reasoning_effort": "high"},
         "anthropic": {
             **_ASK,
@@ -144,7 +144,7 @@ EXAMPLES: Mapping[str, Mapping[str, dict[str, Any]]] = {
         },
         "ollama": {**_ASK, "think": "high"},
     },
-    "reasoning that comes back": {
+    "reasoning that is sent back": {
         "openai": _turn({"role": "assistant", "content": "a", "reasoning_content": "hm"}),
         "anthropic": _turn(
             {"role": "assistant", "content": [_SIGNED, {"type": "text", "text": "a"}]}
@@ -159,7 +159,7 @@ EXAMPLES: Mapping[str, Mapping[str, dict[str, Any]]] = {
     "a refusal in the history": {
         "openai": _turn({"role": "assistant", "content": None, "refusal": "No."})
     },
-    "cache marks": {"openai": _user(_CACHED), "anthropic": _user(_CACHED)},
+    "cache markers": {"openai": _user(_CACHED), "anthropic": _user(_CACHED)},
     "a JSON Schema for the answer": {
         "openai": {**_ASK, "response_format": {"type": "json_schema", "json_schema": _SCHEMA}},
         "anthropic": {
@@ -187,8 +187,8 @@ EXAMPLES: Mapping[str, Mapping[str, dict[str, Any]]] = {
         "anthropic": {**_ASK, "metadata": {"user_id": "u"}},
     },
     "web search in the answer": {"openai": {**_ASK, "web_search_options": {}}},
-    "how a model is loaded": {"ollama": {**_ASK, "keep_alive": "5m", "options": {"num_ctx": 4096}}},
-    "members that nobody knows": {
+    "loading of the model": {"ollama": {**_ASK, "keep_alive": "5m", "options": {"num_ctx": 4096}}},
+    "unknown fields": {
         "openai": {**_ASK, "new_member": 1},
         "anthropic": {**_ASK, "new_member": 1},
         "ollama": {**_ASK, "new_member": 1},
@@ -242,14 +242,14 @@ def _tables() -> Iterator[str]:
     for dialect, title in TITLES.items():
         table = table_of(dialect)
         yield f"\n## What others do not have of {title}'s dialect\n"
-        yield "Members that it has, at a service of another dialect:\n"
-        yield "| member | elsewhere |"
+        yield "What happens to its fields at a service with another dialect:\n"
+        yield "| field | elsewhere |"
         yield "|---|---|"
         for name, fate in sorted(table.own.items()):
             if not name.startswith(("messages.content", "messages.role", "messages.continues")):
                 yield f"| `{name}` | {fate} |"
         if table.lacks:
-            yield "\nOptions that it has no place for:\n"
+            yield "\nOptions that it does not support:\n"
             yield "| option | here |"
             yield "|---|---|"
             for name, fate in sorted(table.lacks.items()):
@@ -260,30 +260,29 @@ _HEAD = """# Dialects: what arrives, and what becomes of it on the way
 
 <!-- Made by `python -m berlin.workbench.dialects > docs/dialects.md`. -->
 
-The gateway speaks the dialects of OpenAI, Anthropic and Ollama, and so do services. Any client
-can use any service.
+The gateway and the services use the dialects of OpenAI, Anthropic and Ollama. Any client can use
+any service.
 
-**The same dialect on both ends:** every member arrives as it was sent, in both directions, also
-members that Berlin has never heard of. The exceptions are `model` (the client reads the name that
-it asked for) and a few repairs: `image/jpg` becomes `image/jpeg`, schemas get `type` and
-`properties`, ids of tool calls get the form that a service insists on, empty texts are left out
-where a service refuses them, and `developer` becomes `system` unless the recipe says
+**The same dialect on both ends:** every field is forwarded unchanged, in both directions, even
+fields that Berlin does not know. The exceptions are `model` (the response has the name that the
+client requested) and a few repairs: `image/jpg` becomes `image/jpeg`, schemas get `type` and
+`properties`, ids of tool calls get the form that a service requires, empty texts are left out if
+a service refuses them, and `developer` becomes `system` unless the recipe says
 `developer_role = "developer"`.
 
-**Another dialect:** each member is
+**Different dialects:** each field is
 
-* *translated*: said in the other dialect's words;
-* *dropped*: left out, because it changes neither the answer nor the bill, and named in the header
+* *translated* into the other dialect;
+* *dropped*, because it changes neither the answer nor the bill, and listed in the header
   `x-berlin-dropped`;
-* *refused*: a 400 that names the member, because the answer would be another one without it.
+* *refused* with a 400 that names the field, because the answer would be different without it.
 
-A member that nobody knows is dropped. A value that asks for nothing (a penalty of 0, `logprobs:
-false`, `n: 1`) is left out without a word. In Python, the dropped members are in
-`ChatResponse.started.dropped`.
+Unknown fields are dropped. A value that has no effect (a penalty of 0, `logprobs: false`, `n: 1`)
+is left out silently. In Python, the dropped fields are in `ChatResponse.started.dropped`.
 
-Answers go the other way by the same rule: text, reasoning, tool calls, finish reasons, stop
-sequences and counts of tokens (cached ones too) are translated; what only the service's dialect
-says stays within that dialect.
+The same rules apply to responses: text, reasoning, tool calls, finish reasons, stop sequences and
+token counts (including cached ones) are translated; fields that only the service's dialect has
+are returned only to clients of that dialect.
 """
 
 
