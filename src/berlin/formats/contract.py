@@ -12,7 +12,7 @@ from berlin.language.step import CompiledStep
 from berlin.types import ChatRequest, ChatResponse, HttpRequest, HttpResponse, StreamEvent
 
 Exchange: TypeAlias = Generator[HttpRequest, HttpResponse, HttpRequest]
-"""The requests of one chat: yields the preparing ones, takes responses, returns the streamed one."""
+"""The requests of one chat: yields preparing ones, takes responses, returns the chat's own."""
 
 
 class EventDecoder(Protocol):
