@@ -14,7 +14,7 @@ END = "."
 
 
 def ask_for_paste(what: str) -> str:
-    """Return what is pasted, up to a line with only a dot.
+    """Return the pasted text, up to a line with only a dot.
 
     A terminal in its usual mode cuts lines at 4,096 characters, and what browsers copy is longer.
 

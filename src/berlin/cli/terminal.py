@@ -147,7 +147,7 @@ class MarkdownWriter:
         self._tail += harmless(piece)
         done, self._tail = split_blocks(self._tail)
         if done:
-            # Without the refresh, what is printed would stand above the tail as it was shown last.
+            # Without the refresh, the text would be printed above an outdated tail.
             self._live.update("", refresh=True)
             self._print(done)
         self._show()

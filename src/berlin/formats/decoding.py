@@ -155,7 +155,7 @@ class DocumentDecoder:
         if decoded is not None:
             self._take_block(decoded, events)
         else:
-            # Something is odd (or a blank line stands between): one by one, so that whatever
+            # Something is odd (or there is a blank line): one by one, so that whatever
             # comes before a bad document is delivered, wherever the reads were cut. Not within an
             # `except`: the first error, which holds the documents, would be the next one's context.
             self._decode_one_by_one(documents, events)

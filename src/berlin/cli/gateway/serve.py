@@ -151,7 +151,7 @@ async def _serve(
 @contextlib.asynccontextmanager
 async def _beside(*jobs: Coroutine[Any, Any, None]) -> Any:
     tasks = [asyncio.create_task(job) for job in jobs]
-    await asyncio.sleep(0)  # each has begun, and handles its signals, before anybody is told
+    await asyncio.sleep(0)  # let each task start and handle its signals before announcing
     try:
         yield
     finally:

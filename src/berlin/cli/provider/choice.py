@@ -87,7 +87,7 @@ def new_name(choice: Choice, wanted: str | None, config: Config) -> str:
 
 
 def _find_out(address: str) -> Match:
-    """Return what answers at an address; a person chooses where that leaves a choice."""
+    """Identify the service at a URL; the user chooses if several recipes match."""
     # Nothing secret is sent, so plain http does no harm yet.
     found = asyncio.run(recognise(Endpoint.of(address, allow_http=True)))
     matches = found.services or found.dialects

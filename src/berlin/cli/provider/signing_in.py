@@ -29,7 +29,7 @@ def sign_in(settings: Settings, account: str | None, from_stdin: bool, allow_htt
         allow_http: whether they may travel over plain http.
 
     Raises:
-        BerlinError: if the service refuses, or is no service of this kind.
+        BerlinError: if the service refuses, or is a different kind of service.
         click.UsageError: if there is no terminal to ask on.
     """
     flow, base = settings.recipe.auth.flow(), settings.endpoint.url

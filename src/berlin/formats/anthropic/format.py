@@ -112,7 +112,7 @@ class AnthropicMessagesFormat:
         return describe_error(body, EXPLANATIONS)
 
     def decode_request(self, body: bytes) -> ClientCall:
-        """Return what a client sent, also to count its tokens; see `Format`."""
+        """Decode a client's request, also for counting tokens; see `Format`."""
         return anthropic_request.decode_request(body)
 
     def encoder(self, call: ClientCall) -> AnthropicEncoder:

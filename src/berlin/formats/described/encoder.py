@@ -75,7 +75,7 @@ class MappedEncoder:
         return not (self._framing.is_single or self._framing.has_text_only)
 
     def encode_error(self, error: BerlinError) -> bytes:
-        """Return what ends an answer with an error."""
+        """Return the bytes that end an answer with an error."""
         stream = self._stream
         document: dict[str, Any] = {}
         self._set_kind(document, "error")

@@ -48,7 +48,7 @@ class OllamaChatFormat:
         habits: in other differences of the service.
 
     Raises:
-        ConfigurationError: if the default options are no table.
+        ConfigurationError: if the default options are not a table.
     """
 
     content_type = "application/x-ndjson"

@@ -23,7 +23,7 @@ class PatientLineFramer:
         return self._join(lines)
 
     def finish(self) -> list[bytes]:
-        """Return what is left; see `Framer`."""
+        """Return the rest; see `Framer`."""
         documents = self._join(self._lines.finish())
         rest, self._parts = self._parts, []
         return [*documents, *([b"\n".join(rest)] if rest else [])]

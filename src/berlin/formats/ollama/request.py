@@ -150,7 +150,7 @@ def load_reason(body: bytes, *, chat: bool) -> tuple[str, str] | None:
 
 
 def decode_chat(body: bytes) -> ClientCall:
-    """Return what a client sent to `/api/chat`. Raises InvalidRequestError."""
+    """Decode a client's request to `/api/chat`. Raises InvalidRequestError."""
     sent = _decode(body, _CHAT)
     if not sent.messages:
         raise InvalidRequestError.about("messages", "is empty: give at least one message")
@@ -163,7 +163,7 @@ def decode_chat(body: bytes) -> ClientCall:
 
 
 def decode_generate(body: bytes) -> ClientCall:
-    """Return what a client sent to `/api/generate`. Raises InvalidRequestError."""
+    """Decode a client's request to `/api/generate`. Raises InvalidRequestError."""
     sent = _decode(body, _GENERATE)
     for param in ("suffix", "template", "raw", "context"):
         if getattr(sent, param):

@@ -117,7 +117,7 @@ class ResponsesFormat:
         return read_request(body)
 
     def decode_request(self, body: bytes) -> ResponsesCall:
-        """Return what a client sent, without stored items it could refer to."""
+        """Decode a client's request without access to stored items."""
         sent = read_request(body)
         if sent.previous:
             raise InvalidRequestError.about("previous_response_id", "no answers are stored here")

@@ -102,7 +102,7 @@ class Accounts:
         return len(self._accounts)
 
     def caller(self, name: str) -> Caller | None:
-        """Return what an account may do; `None` if there is no such account, or it has expired."""
+        """Return the permissions of an account; `None` if it does not exist or has expired."""
         known = self._accounts.get(name)
         if known is None:
             return None
