@@ -142,7 +142,7 @@ class ChatPlan:
 
 
 def take(step: CompiledStep, response: HttpResponse, cookies: Mapping[str, str]) -> dict[str, Any]:
-    """Return the values that a preparing step found. Raises ProtocolError if something is missing."""
+    """Return the values found by a preparing step. Raises ProtocolError if something is missing."""
     path = step.step.path
     document = read_object(response.body, path) if step.needs_json else {}
     taken = step.take(response, document, cookies)
