@@ -275,7 +275,7 @@ async def test_a10_other_pages_know_the_limits(keys: Path) -> None:
     [
         "/admin", "/v1/keys", "/key/generate", "/key/list", "/config", "/v1/batches", "/v1/files",
         "/v1/files/file-1", "/v1/threads/1", "/spend/logs", "/debug", "/debug/pprof", "/docs",
-        "/openapi.json", "/routes", "/api/pull", "/api/delete", "/api/create", "/api/ps",
+        "/openapi.json", "/routes", "/api/pull", "/api/delete", "/api/create",
         "/api/blobs/x",
         "/health/test_connection", "/mcp", "/utils/transform_request",
     ],

@@ -84,7 +84,7 @@ async def test_api_key_is_not_told(
         async with provider(tmp_path, service.url, auth, api_key=KEY) as berlin:
             with pytest.raises(errors.BerlinError, match="bad: /chat") as caught:
                 await berlin.ask("Hello")
-            shown = f"{berlin!r} {vars(berlin)} {berlin._settings!r}"
+            shown = f"{berlin!r} {vars(berlin)} {berlin!s}"
     shown += "".join(traceback.format_exception(caught.value)) + caplog.text
     for text in (KEY, quote(KEY), quote_plus(KEY), quote(KEY, safe="")):
         assert text not in shown

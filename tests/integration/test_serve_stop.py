@@ -66,7 +66,10 @@ async def test_end_of_the_grace(dialect: Dialect, tmp_path: Path) -> None:
                 process.terminate()
                 data += await got.read()
             assert dialect.pieces(data) == ["first"]
-            assert dialect.error_in(data) == "the service is stopping; try again"
+            assert (
+                dialect.error_in(data)
+                == "the service is stopping; try again (after 1 event of the answer)"
+            )
             assert not dialect.is_whole(data)
             assert await ended(process) == "berlin: stopping\n"
         await one.all_closed()

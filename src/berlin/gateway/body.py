@@ -9,6 +9,7 @@ from collections.abc import Hashable
 from aiohttp import web
 
 from berlin.errors import OverloadedError
+from berlin.gateway.observe.visit import VISIT
 
 MAX_BODY_BYTES = 20 * 1024 * 1024
 MAX_LOGIN_BYTES = 64 * 1024
@@ -149,12 +150,14 @@ def _check_kind(request: web.Request) -> None:
 
 
 def _is_curl(request: web.Request) -> bool:
-    """Whether this is what `curl -d` sends, as the examples of Ollama's documentation do.
+    """Return whether this is what `curl -d` sends to Ollama, as its documentation's examples do.
 
     A browser that posts a form sends the page's origin.
     """
+    visit = request.get(VISIT)
     is_form = request.content_type == "application/x-www-form-urlencoded"
-    return is_form and not any(name in request.headers for name in _OF_BROWSERS)
+    is_ollama = visit is not None and visit.face == "ollama"
+    return is_form and is_ollama and not any(name in request.headers for name in _OF_BROWSERS)
 
 
 _OF_BROWSERS = ("Origin", "Referer", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Cookie")

@@ -23,6 +23,7 @@ from berlin.gateway.session import session_of
 from berlin.gateway.stored.responses import StoredResponses
 from berlin.gateway.streaming import OpenStreams
 from berlin.providers.contract import Provider
+from berlin.wire.json import check_text
 
 # Longer bodies are parsed in a thread, so that the loop is not blocked.
 LONG_BODY_BYTES = 64 * 1024
@@ -92,6 +93,8 @@ class Gateway:
         """
         visit = request[VISIT]
         body = await self.bodies.read(request, visit.key or visit.remote)
+        if not body.isascii():
+            check_text(body)
         if len(body) > LONG_BODY_BYTES:
             return await asyncio.to_thread(decode, body)
         return decode(body)

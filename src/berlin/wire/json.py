@@ -85,6 +85,18 @@ def _commas_outside_text(body: bytes) -> int:
     return count
 
 
+def check_text(body: bytes) -> None:
+    """Refuse a request that is not UTF-8, also where nobody reads the member with the bad bytes.
+
+    Raises:
+        InvalidRequestError: if it is not.
+    """
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRequestError(f"the body is not UTF-8 text (byte {error.start})") from error
+
+
 def decode_request_object(body: bytes) -> dict[str, Any]:
     """Return the JSON object in the body of a client's request.
 

@@ -203,13 +203,15 @@ MAX_SENT_KEYS = 2
 
 
 def _sent_keys(request: web.Request) -> list[str]:
-    """Return the distinct keys in any header of a request."""
-    sent = [
-        value[7:].strip()
-        for value in request.headers.getall("Authorization", [])
-        if value[:7].lower() == "bearer "
-    ]
-    others = [v for v in request.headers.getall("Authorization", []) if v[:7].lower() != "bearer "]
+    """Return the distinct keys in any header of a request.
+
+    Two different `Authorization` headers count as none: a proxy may have checked either one.
+    """
+    values = list(dict.fromkeys(request.headers.getall("Authorization", [])))
+    if len(values) > 1:
+        return []
+    sent = [value[7:].strip() for value in values if value[:7].lower() == "bearer "]
+    others = [value for value in values if value[:7].lower() != "bearer "]
     for name in _KEY_HEADERS:
         sent += [value.strip() for value in request.headers.getall(name, [])]
     # Another scheme counts as an unknown key, not as none.
