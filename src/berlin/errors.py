@@ -26,7 +26,7 @@ BerlinError (a RuntimeError)
     │   └── QuotaError            the account's quota or credit is used up
     ├── ServiceUnavailableError   5xx
     ├── CircuitOpenError          it failed a moment ago, and is not used for now
-    ├── RewrittenError            it rewrote text that was already handed on
+    ├── RewrittenError            it rewrote text that was already passed on
     ├── RedirectError             it answers with a redirect, which is never followed
     └── ProtocolError             the bytes do not match the recipe
         ├── EmptyResponseError    a clean end without any answer

@@ -1,1 +1,1 @@
-"""The command line: shows a provider to a person. One command a file; nothing heavy at import."""
+"""The command line. One command per file; nothing heavy is imported at start."""

@@ -1,4 +1,4 @@
-"""A group of commands whose modules are loaded when they are used."""
+"""A group of commands whose modules are imported on use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 
 class LazyGroup(click.Group):
-    """A group that answers `--help` without loading any command.
+    """A group that shows `--help` without importing any command.
 
     Args:
         lazy: for each name the module, the command in it, and one line of help.

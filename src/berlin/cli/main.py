@@ -1,4 +1,4 @@
-"""The group of commands, and how each of them ends."""
+"""The command group, and the handling of exit codes and errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 EXIT_NOT_WRITTEN = 6
 
-# What a full or broken disk says. Another error of the system is a bug of ours.
+# Errors of a full or broken disk. Any other OSError is a bug in Berlin.
 _NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 # Module, command and one line of help.
@@ -70,7 +70,7 @@ def cli() -> None:
 
 def run(args: list[str] | None = None) -> int:
     """Run a command and return its exit code; every error is one line on stderr."""
-    if sys.stdout is None:  # closed by whoever started us: what is printed goes nowhere
+    if sys.stdout is None:  # closed by the parent process: output is discarded
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.stdout = os.fdopen(1, "w", closefd=False)
     for stream in (sys.stdout, sys.stderr):
@@ -96,7 +96,7 @@ def _invoke(args: list[str] | None) -> int:
     try:
         if "_BERLIN_COMPLETE" in os.environ:
             cli.main(args, prog_name="berlin")
-        # Not `cli.main`: it answers a broken pipe by exit code 1 itself.
+        # Not `cli.main`: it turns a broken pipe into exit code 1 itself.
         with cli.make_context("berlin", sys.argv[1:] if args is None else args) as context:
             code = cli.invoke(context)
     except click.exceptions.Exit as done:
@@ -116,11 +116,11 @@ def _invoke(args: list[str] | None) -> int:
 
 
 def _complain(line: str) -> None:
-    from berlin.cli.terminal import say  # only those who complain need it
+    from berlin.cli.terminal import say  # only needed for errors
 
     say(line)
 
 
 def _drop_output() -> None:
-    # Python flushes once more at its end: let that go nowhere.
+    # Python flushes once more at exit: discard that.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

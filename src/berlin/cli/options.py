@@ -1,4 +1,4 @@
-"""Options that several commands share, and the configuration as the command line sees it."""
+"""Options shared by commands, and the configuration for the command line."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ option_option = click.option(
 
 
 def _complete_model(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
-    """Return the names that a shell may complete; nothing is asked of any service."""
+    """Return the names that a shell may complete, without any requests."""
     from berlin.config import load_config, model_names
     from berlin.errors import BerlinError
 
@@ -94,7 +94,7 @@ def _joined(args: list[str]) -> list[str]:
 def load_for_commands(path: Path | None) -> Config:
     """Return the configuration, with tokens kept in a file unless it says otherwise.
 
-    Each command is a process of its own: without a file each would log in anew.
+    Each command is a separate process: without a file each would log in again.
     """
     import msgspec
 

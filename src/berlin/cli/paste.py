@@ -1,4 +1,4 @@
-"""Takes what somebody pastes into a terminal, however long its lines are."""
+"""Reads text pasted into a terminal, with lines of any length."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ END = "."
 
 
 def ask_for_paste(what: str) -> str:
-    """Return what is pasted, up to a line with only a dot.
+    """Return the pasted text, up to a line with only a dot.
 
     A terminal in its usual mode cuts lines at 4,096 characters, and what browsers copy is longer.
 
     Raises:
-        ConfigurationError: if there is nobody to paste.
+        ConfigurationError: if there is no terminal.
     """
     if sys.stdin is None or not sys.stdin.isatty():
         raise ConfigurationError(f"{what}: there is no terminal to paste it on; give a file")

@@ -1,4 +1,4 @@
-"""The person at the terminal, for logins that need one."""
+"""Interactive logins at the terminal."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TerminalPerson:
 
 
 def _has_browser() -> bool:
-    """Whether a browser that is opened here is in front of the person."""
+    """Whether a browser opened here is visible to the user."""
     if os.environ.get("SSH_CONNECTION") or os.environ.get("SSH_TTY"):
         return False
     needs_display = sys.platform not in ("darwin", "win32")

@@ -1,4 +1,4 @@
-"""Warnings on stderr about secrets that stand in the clear in a file."""
+"""Warnings on stderr about plaintext secrets in a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from berlin.language.secrets_scan import FoundSecret, find_secrets
 
 
 def warn_of_secrets(source: str, path: Path | None, found: list[FoundSecret]) -> None:
-    """Tell of secrets in a recipe, and whether others can read it.
+    """Warn of secrets in a recipe, and whether others can read it.
 
     Args:
         source: the file's name, as the user knows it.
@@ -39,13 +39,13 @@ def warn_of_changeable(paths: Iterable[Path]) -> None:
 
 
 def warn_of_config(path: Path) -> None:
-    """Tell of secrets in a configuration file that others can read; nothing if there are none."""
+    """Warn of secrets in a configuration file that others can read, if any."""
     if not _is_open(path):
         return
     try:
         found = find_secrets(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError):
-        return  # whoever loads it tells
+        return  # loading it reports that
     for secret in found:
         _warn(
             f"{path}, line {secret.line}: {secret.key or 'this line'} is in the clear, and others "

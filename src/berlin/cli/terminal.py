@@ -1,4 +1,4 @@
-"""What a terminal gets to see: Markdown as it comes, and never a control sequence of a model."""
+"""Terminal output: Markdown as it arrives, and never a control sequence from a model."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _SIGNS: dict[int, int | None] = {
 
 
 def harmless(text: str) -> str:
-    """Return text that cannot drive a terminal. It works on each piece, however they are cut."""
+    """Return text that cannot control a terminal. It works on each piece, at any boundaries."""
     return text.translate(_SIGNS)
 
 
 def say(line: str) -> None:
-    """Write a line to stderr; where that is closed or full, nothing else changes."""
+    """Write a line to stderr; if that is closed or full, ignore it."""
     try:
         click.echo(harmless(line), err=True)
     except OSError:
-        # Python flushes once more at its end, and would take another exit code for that.
+        # Python flushes once more at exit, and would change the exit code for that.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
@@ -48,7 +48,7 @@ FRAME_S = 0.05
 
 
 class Writer(Protocol):
-    """Shows an answer while it comes."""
+    """Shows an answer while it arrives."""
 
     def write(self, piece: str) -> None:
         """Show the next piece of text."""
@@ -84,7 +84,7 @@ class PlainWriter:
         self._last = piece[-1:] or self._last
 
     def reason(self, piece: str) -> None:
-        """Write reasoning to stderr, if it is wanted."""
+        """Write reasoning to stderr, if wanted."""
         if self._reasoning:
             sys.stderr.write(harmless(piece))
             sys.stderr.flush()
@@ -108,7 +108,7 @@ class MarkdownWriter:
     """Renders Markdown: finished blocks stay as they are printed, the last one still changes.
 
     Args:
-        console: where; standard output unless given.
+        console: the console; by default standard output.
         reasoning: whether reasoning is shown, dimmed, before the text.
     """
 
@@ -137,7 +137,7 @@ class MarkdownWriter:
             self._add(piece)
 
     def close(self) -> None:
-        """Print the last block for good."""
+        """Print the last block permanently."""
         if self._later is not None:
             self._later.cancel()
         self._flush()
@@ -147,7 +147,7 @@ class MarkdownWriter:
         self._tail += harmless(piece)
         done, self._tail = split_blocks(self._tail)
         if done:
-            # Without the refresh, what is printed would stand above the tail as it was shown last.
+            # Without the refresh, the text would be printed above an outdated tail.
             self._live.update("", refresh=True)
             self._print(done)
         self._show()
@@ -162,7 +162,7 @@ class MarkdownWriter:
         self._show_at = time.monotonic() + 5 * (time.monotonic() - now) + FRAME_S
 
     def _show_later(self, delay_s: float) -> None:
-        """See to it that the newest text is shown also if nothing comes after it for long."""
+        """Make sure that the newest text is shown even if nothing follows it for long."""
         if self._later is None:
             import asyncio  # loaded by now, wherever answers stream
 
@@ -211,7 +211,7 @@ class _Rendered:
 
 
 class _Bottom:
-    """The last lines of something, as many as the screen has: the newest text stays in sight."""
+    """The last lines of something, as many as fit on the screen: the newest text stays visible."""
 
     def __init__(self, content: _Rendered) -> None:
         self._content = content
@@ -246,7 +246,7 @@ def split_blocks(text: str) -> tuple[str, str]:
 
 
 def open_writer(*, raw: bool = False, reasoning: bool | None = None) -> Writer:
-    """Return what fits stdout: rendered Markdown on a terminal, plain text elsewhere.
+    """Return the writer for stdout: rendered Markdown on a terminal, plain text elsewhere.
 
     Args:
         raw: whether text is never rendered.
@@ -266,5 +266,5 @@ def is_interactive() -> bool:
 
 
 def can_redraw() -> bool:
-    """Return whether a line on stderr can be written over."""
+    """Return whether a line on stderr can be overwritten."""
     return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")

@@ -84,7 +84,7 @@ class Names:
         offers: the models of each provider, by the provider's name.
         default: the provider to use when none is named; `None` if there is none.
         aliases: other names, and the name (of a provider, or `provider:model`) that each means. A
-            `*` in an alias stands for any text; a `*` in its meaning is replaced by that text.
+            `*` in an alias matches any text; a `*` in its meaning is replaced by that text.
         help_text: where the user finds all names; appended to error messages.
     """
 

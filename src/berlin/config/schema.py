@@ -303,7 +303,7 @@ class Config(Table, frozen=True, forbid_unknown_fields=True):
         server: the gateway started by `berlin serve`.
         responses: where it keeps answers of `/v1/responses`.
         aliases: other names for models, and the name that each means: a provider, or
-            `provider:model`. A `*` in an alias stands for any text.
+            `provider:model`. A `*` in an alias matches any text.
         models: models composed of the models of several providers, by name.
         shared: state shared by all processes.
         terminal: settings of `berlin chat` on this machine.

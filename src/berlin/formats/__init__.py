@@ -1,1 +1,1 @@
-"""Dialects, read and written from both ends: one folder each, the same file names in each."""
+"""Dialects, encoded and decoded in both directions: one folder each, with the same file names."""

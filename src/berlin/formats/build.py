@@ -1,4 +1,4 @@
-"""From the table `[chat]` to a format: a known one, or the one that is described."""
+"""Builds a format from the table `[chat]`: a built-in one, or a described one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def build_format(
 
     Args:
         chat: the description.
-        default_model: for requests that name none.
+        default_model: the model of requests that name none.
         session: the placeholders of the login.
 
     Raises:
@@ -35,8 +35,8 @@ def build_format(
 
 
 def _known(chat: ChatMap, default_model: str) -> tuple[Format, str]:
-    """Return a known format, and where it is asked."""
-    # Each is loaded when it is used: a program needs one of them.
+    """Return a built-in format and its path."""
+    # Each is imported on use: a program usually needs one of them.
     rename = {ours: theirs for ours, theirs in chat.rename.items() if ours != "model"}
     stream = chat.stream if isinstance(chat.stream, str) else "always"
     habits = Habits(stream, chat.developer_role, chat.tool_id_length, chat.text_content)

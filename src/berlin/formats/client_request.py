@@ -1,4 +1,4 @@
-"""What clients of every face send: decoded with types, and told by the member that is wrong."""
+"""Decodes clients' requests of every face; errors name the invalid member."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def decode_typed(body: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
     """Return the body of a client's request.
 
     Raises:
-        InvalidRequestError: if it is no JSON, or a member is missing or has a wrong type.
+        InvalidRequestError: if it is not JSON, or a member is missing or has a wrong type.
     """
-    # Before anything is built of it: a decoder at work lets nothing else run.
+    # Checked before anything is built: decoding blocks everything else.
     check_size(body)
     if body.count(b'"role"') > MAX_MESSAGES:
         raise InvalidRequestError.about("messages", f"more than {MAX_MESSAGES} messages")
@@ -40,7 +40,7 @@ def decode_typed(body: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
 
 
 def decode_member(raw: Raw, param: str) -> Any:
-    """Return the value of a member that was kept as it came. Raises InvalidRequestError."""
+    """Decode a member that was kept raw. Raises InvalidRequestError."""
     try:
         return msgspec.json.decode(raw)
     except DECODE_ERRORS as error:
@@ -48,7 +48,7 @@ def decode_member(raw: Raw, param: str) -> Any:
 
 
 def decode_rest(body: bytes, known: frozenset[str]) -> dict[str, Any]:
-    """Return the members of a body that are not known; those that are `null` count as not given.
+    """Return the unknown members of a body; `null` counts as absent.
 
     Raises:
         InvalidRequestError: if one is nested too deep.
@@ -59,10 +59,10 @@ def decode_rest(body: bytes, known: frozenset[str]) -> dict[str, Any]:
 
 
 def decode_messages(messages: list[Raw]) -> list[Any]:
-    """Return messages one by one, so that other threads get their turn in between.
+    """Decode messages one by one, so that other threads get their turn in between.
 
     Raises:
-        InvalidRequestError: if one is no JSON, or there are too many, however they were written.
+        InvalidRequestError: if one is not JSON, or there are too many, in whatever form.
     """
     if len(messages) > MAX_MESSAGES:
         raise InvalidRequestError.about("messages", f"more than {MAX_MESSAGES} messages")
@@ -70,7 +70,7 @@ def decode_messages(messages: list[Raw]) -> list[Any]:
 
 
 def check_model(model: str | None) -> str:
-    """Return the name of a model. Raises InvalidRequestError for what can be none."""
+    """Return the name of a model. Raises InvalidRequestError if it is invalid."""
     model = (model or "").strip()
     if len(model) > MAX_NAME_CHARS or not model.isprintable():
         raise InvalidRequestError.about(
@@ -80,14 +80,14 @@ def check_model(model: str | None) -> str:
 
 
 def check_count(param: str, value: int | None) -> int | None:
-    """Return a count of tokens. Raises InvalidRequestError for one that makes no sense."""
+    """Return a count of tokens. Raises InvalidRequestError if it is invalid."""
     if value is not None and not 1 <= value <= MAX_COUNT:
         raise InvalidRequestError.about(param, f"must be from 1 to {MAX_COUNT}, not {value}")
     return value
 
 
 def check_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that were given. Raises InvalidRequestError for infinite ones."""
+    """Return the given options. Raises InvalidRequestError for infinite ones."""
     for param, value in values.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise InvalidRequestError.about(param, "must be a finite number")

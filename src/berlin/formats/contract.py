@@ -1,4 +1,4 @@
-"""The contract of a format: one dialect, read and written from both ends."""
+"""The interface of a format: one dialect, encoded and decoded in both directions."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from berlin.language.step import CompiledStep
 from berlin.types import ChatRequest, ChatResponse, HttpRequest, HttpResponse, StreamEvent
 
 Exchange: TypeAlias = Generator[HttpRequest, HttpResponse, HttpRequest]
-"""What is sent for one chat: yields the requests that prepare it, takes the whole answer of each,
-and returns the request whose answer streams."""
+"""The requests of one chat: yields preparing ones, takes responses, returns the chat's own."""
 
 
 class EventDecoder(Protocol):
-    """Turns the bytes of one answer into events, whatever the reads look like."""
+    """Turns the bytes of one answer into events, at any chunk boundaries."""
 
     failure: BerlinError | None
-    """Why the answer is bad, once that is known. The events returned before are good."""
+    """Why the answer failed, once known. The events returned before are valid."""
 
     done: bool
-    """Whether the answer is whole, so that nothing more has to be read."""
+    """Whether the answer is complete, so that nothing more has to be read."""
 
     def feed(self, data: bytes) -> list[StreamEvent]:
         """Take the next bytes and return the events that they complete."""
@@ -38,7 +37,7 @@ class EventEncoder(Protocol):
     """Turns the events of one answer into bytes."""
 
     def encode_event(self, event: StreamEvent) -> bytes:
-        """Return the bytes of one event; for the first and the last, also what stands around."""
+        """Return the bytes of one event, with those around the answer for the first and last."""
         ...
 
     def encode_error(self, error: BerlinError) -> bytes:
@@ -46,17 +45,17 @@ class EventEncoder(Protocol):
         ...
 
     def keep_alive(self) -> bytes:
-        """Return bytes that mean nothing, for a client that waits; `b""` if there are none."""
+        """Return the bytes of a keep-alive; `b""` if the dialect has none."""
         ...
 
 
 class ClientCall(msgspec.Struct, frozen=True):
-    """What a client of a format asks for.
+    """The decoded request of a client.
 
     Attributes:
         request: the chat.
-        stream: whether the answer is to come in pieces, or whole.
-        include_usage: whether a stream is to tell what the answer has cost.
+        stream: whether to stream the answer.
+        include_usage: whether a stream includes the usage.
     """
 
     request: ChatRequest
@@ -65,16 +64,16 @@ class ClientCall(msgspec.Struct, frozen=True):
 
 
 class Format(Protocol):
-    """How a request becomes bytes and bytes become events, and the other way round."""
+    """How a request becomes bytes and bytes become events, and the reverse."""
 
     content_type: str
-    """Of the streamed answer."""
+    """The content type of the streamed answer."""
 
     poll_s: float | None
-    """Seconds between two questions, if the service is asked until its answer is whole."""
+    """Seconds between polls, for a service that is polled until its answer is complete."""
 
     def encode_request(self, request: ChatRequest) -> Exchange:
-        """Return what is sent, step by step. Raises InvalidRequestError."""
+        """Return the requests, step by step. Raises InvalidRequestError."""
         ...
 
     def decoder(self) -> EventDecoder:
@@ -82,11 +81,11 @@ class Format(Protocol):
         ...
 
     def describe_error(self, body: bytes) -> str:
-        """Return what the body of an error answer says, in at most 300 characters."""
+        """Return the message in the body of an error response, in at most 300 characters."""
         ...
 
     def decode_request(self, body: bytes) -> ClientCall:
-        """Return what a client sent. Raises InvalidRequestError."""
+        """Decode a client's request. Raises InvalidRequestError."""
         ...
 
     def encoder(self, call: ClientCall) -> EventEncoder:
@@ -104,7 +103,7 @@ class Format(Protocol):
 
 @runtime_checkable
 class SessionFormat(Format, Protocol):
-    """A format whose requests hold values of the login, such as an id of the user."""
+    """A format whose requests contain values of the login, such as a user id."""
 
     session_names: frozenset[str]
     """Those that it needs; empty if none."""
@@ -113,5 +112,5 @@ class SessionFormat(Format, Protocol):
     """The requests before the chat."""
 
     def encode_with(self, request: ChatRequest, session: Mapping[str, Any]) -> Exchange:
-        """Return what is sent, with values of the login. Raises InvalidRequestError."""
+        """Return the requests, with values of the login. Raises InvalidRequestError."""
         ...

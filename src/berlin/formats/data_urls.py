@@ -1,4 +1,4 @@
-"""Files inside of requests: the `data:` URLs that programs really write, and what they hold."""
+"""Files in requests: the `data:` URLs that programs actually write, and their contents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _HEAD = re.compile(r"data:([^;,]*)((?:;[^;,]*)*)", re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}", re.ASCII)
 _BLANKS = re.compile(r"\s+")
 
-# Names that many programs write, and services refuse.
+# Media types that many programs send and services refuse.
 _ALIASES = {
     "image/jpg": "image/jpeg",
     "image/pjpeg": "image/jpeg",
@@ -31,7 +31,7 @@ _MAGIC = {
 
 
 class Data(NamedTuple):
-    """What a `data:` URL holds.
+    """The contents of a `data:` URL.
 
     Attributes:
         media_type: in lower case and without parameters, as services know it.
@@ -43,7 +43,7 @@ class Data(NamedTuple):
 
 
 def parse_data_url(url: str) -> Data | None:
-    """Return what a URL holds, or `None` where it is no base64 in a `data:` URL."""
+    """Return the contents of a URL, or `None` if it is not a base64 `data:` URL."""
     head, comma, body = url.partition(",")
     found = _HEAD.fullmatch(head)
     if found is None or not comma or not found[2].lower().rstrip().endswith(";base64"):
@@ -56,7 +56,7 @@ def parse_data_url(url: str) -> Data | None:
 
 
 def clean_base64(text: str) -> str:
-    """Return base64 without blanks and line ends; `""` for what is none."""
+    """Return base64 without blanks and line ends; `""` if invalid."""
     data = _BLANKS.sub("", text) if not _BASE64.fullmatch(text) else text
     if not _BASE64.fullmatch(data):
         return ""
@@ -65,7 +65,7 @@ def clean_base64(text: str) -> str:
 
 
 def media_type_of(data: str) -> str:
-    """Return the media type by the first bytes of a file in base64; `""` where it is not known."""
+    """Return the media type by the first bytes of a file in base64; `""` if unknown."""
     return next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), "")
 
 

@@ -1,7 +1,7 @@
-"""What all decoders share: documents are decoded one read at a time, and answers end in order.
+"""The base of all decoders: decodes documents one read at a time, and ends answers in order.
 
-A subclass says what a document means. What came before a bad document is always delivered,
-wherever the reads were cut.
+A subclass says what a document means. What came before an invalid document is always delivered, at
+any chunk boundaries.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class DocumentDecoder:
     Args:
         framer: cuts the bytes into documents.
         decoder: decodes a document into what `_take` knows.
-        ends: what a good answer ends with.
+        ends: what ends a complete answer.
 
     Attributes:
-        failure: why the answer is bad, once that is known.
-        done: whether the answer is whole; what follows is not read.
+        failure: why the answer failed, once known.
+        done: whether the answer is complete; what follows is not read.
     """
 
     def __init__(self, framer: Framer, decoder: msgspec.json.Decoder[Any], ends: Ends) -> None:
@@ -85,14 +85,14 @@ class DocumentDecoder:
         return events
 
     def _take(self, document: Any, events: list[StreamEvent]) -> bool:
-        """Add what a document says to the events; return whether the answer goes on.
+        """Add a document's events; return whether the answer continues.
 
         If it does not, `failure` says why, or `done` is set. May raise one of DECODE_ERRORS.
         """
         raise NotImplementedError
 
     def _decode_loosely(self, document: bytes, error: Exception) -> Any:
-        """Return what a document says that a strict decoder refuses; `None` if it is none."""
+        """Decode a document that the strict decoder refuses; `None` if it is not one."""
         return None
 
     def _take_odd(self, line: bytes) -> bool:
@@ -115,7 +115,7 @@ class DocumentDecoder:
             self._end(events)
 
     def _end(self, events: list[StreamEvent]) -> None:
-        """Add the last events, if the answer is whole."""
+        """Add the last events, if the answer is complete."""
         reason = self._reason
         if reason is None and not self._answered:
             self.failure = EmptyResponseError("the service sent an empty answer")
@@ -155,7 +155,7 @@ class DocumentDecoder:
         if decoded is not None:
             self._take_block(decoded, events)
         else:
-            # Something is odd (or a blank line stands between): one by one, so that whatever
+            # Something is odd (or there is a blank line): one by one, so that whatever
             # comes before a bad document is delivered, wherever the reads were cut. Not within an
             # `except`: the first error, which holds the documents, would be the next one's context.
             self._decode_one_by_one(documents, events)
@@ -197,23 +197,23 @@ class DocumentDecoder:
 
 
 class DialectDecoder(DocumentDecoder):
-    """Decodes one answer of a dialect that Berlin knows; see `EventDecoder`.
+    """Decodes one answer of a built-in dialect; see `EventDecoder`.
 
-    Documents of nothing but text, nearly all of a stream, are decoded into a struct of the few
-    members that matter. All others are looked at as objects, so that no member is lost and none
-    of a wrong type costs the text. That a document has no other members than one that was looked
-    at before is told by the count of its keys.
+    Text-only documents, nearly all of a stream, are decoded into a struct of the few
+    members that matter. All others are examined as objects, so that no member is lost and a wrongly
+    typed one does not cost the text. The number of keys shows whether a document has the same
+    members as one examined before.
 
     Args:
         framer: cuts the bytes into documents.
-        fast: decodes a document of nothing but text.
+        fast: decodes a text-only document.
     """
 
     def __init__(self, framer: Framer, fast: msgspec.json.Decoder[Any]) -> None:
         super().__init__(framer, _OBJECTS, "finish_reason")
         self._decode_fast = fast.decode
         self._plain: set[int] = set()
-        # Said with the first real event: before it, an error can still be a status.
+        # Sent with the first real event: before it, an error can still be a status.
         self._early: list[ExtraDelta] = []
 
     def _take_fast(
@@ -223,7 +223,7 @@ class DialectDecoder(DocumentDecoder):
         raise NotImplementedError
 
     def _take_object(self, document: dict[str, Any], events: list[StreamEvent]) -> bool:
-        """Add what an object says to the events; return whether the answer goes on."""
+        """Add an object's events; return whether the answer continues."""
         raise NotImplementedError
 
     def _decode(self, documents: list[bytes]) -> list[StreamEvent]:
@@ -242,7 +242,7 @@ class DialectDecoder(DocumentDecoder):
         return events
 
     def _look_at(self, document: bytes, events: list[StreamEvent]) -> bool:
-        """Take a document as an object; return whether the answer goes on."""
+        """Process a document as an object; return whether the answer continues."""
         before = len(events)
         self._decode_one_by_one([document], events)
         if len(events) == before + 1 and type(events[before]) is TextDelta and not self._early:
@@ -250,7 +250,7 @@ class DialectDecoder(DocumentDecoder):
         return self.failure is None and not self.done
 
     def _decode_loosely(self, document: bytes, error: Exception) -> Any:
-        # A number that no float can hold is of no use to anybody, and costs no text.
+        # A number outside the range of floats is useless, but must not cost the text.
         return loads_or_none(document) if "out of range" in str(error) else None
 
     def _take(self, document: Any, events: list[StreamEvent]) -> bool:
@@ -274,13 +274,13 @@ class DialectDecoder(DocumentDecoder):
 
 
 KEY = b'":'
-"""What stands behind each key of an object, and hardly ever in text."""
+"""What follows each key of an object, and is rare in text."""
 
 _OBJECTS: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
 def _is_cut(rest: bytes) -> bool:
-    """Whether this is the beginning of an object, not a whole one that is wrong."""
+    """Whether this is the beginning of an object, not a complete invalid one."""
     if not rest.lstrip().startswith(b"{"):
         return False
     try:

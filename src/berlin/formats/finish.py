@@ -1,4 +1,4 @@
-"""Why an answer ended, in the words that services use: an answer that was cut never looks whole."""
+"""Maps services' finish reasons: an answer that was cut must never look complete."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _WORDS: dict[str, FinishReason] = {
     "other": "content_filter",
 }
 
-# What tells the meaning of a word that is not listed.
+# Substrings that reveal the meaning of unlisted words.
 _HINTS: tuple[tuple[FinishReason, frozenset[str]], ...] = (
     ("content_filter", frozenset({"filter", "filtered", "safety", "blocked", "prohibited"})),
     ("tool_calls", frozenset({"tool", "tools", "function"})),
@@ -70,7 +70,7 @@ BROKEN_OFF = frozenset(
         *("timeout", "malformed_function_call", "unexpected_tool_call"),
     }
 )
-"""What ends an answer that the service could not bring to its end."""
+"""Finish reasons of answers that the service could not complete."""
 
 
 def normalize_word(word: str) -> str:
@@ -84,7 +84,7 @@ _BETWEEN = re.compile(r"[\s.-]+")
 
 
 def finish_reason_of(word: str) -> FinishReason:
-    """Return the meaning of a finish word; one that nobody knows is `stop`."""
+    """Return the meaning of a finish reason; an unknown one is `stop`."""
     normal = normalize_word(word).removeprefix("finish_reason_")
     if (known := _WORDS.get(normal)) is not None:
         return known

@@ -1,4 +1,4 @@
-"""The object that describes a tool, which the dialects of OpenAI and Ollama have in common."""
+"""The object that describes a tool, common to the dialects of OpenAI and Ollama."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def encode_tools(tools: tuple[Tool, ...], carrier: Carrier) -> list[dict[str, An
     """Return the objects for the tools that can be described; hosted ones of others are left out.
 
     Raises:
-        InvalidRequestError: if a schema is no JSON, or none is left of tools that were asked for.
+        InvalidRequestError: if a schema is not JSON, or none of the requested tools is left.
     """
     return [encode_tool(tool, carrier) for tool in carrier.tools(tools)]
 
 
 def encode_tool(tool: Tool, carrier: Carrier) -> dict[str, Any]:
-    """Return the object for a tool. Raises InvalidRequestError if its schema is no JSON."""
+    """Return the object for a tool. Raises InvalidRequestError if its schema is not JSON."""
     extra = dict(carrier.own(tool.extra, "tools."))
     if tool.hosted:
         return extra
@@ -40,7 +40,7 @@ def encode_tool(tool: Tool, carrier: Carrier) -> dict[str, Any]:
 
 
 def complete_schema(schema: Any) -> Any:
-    """Return a schema of parameters with what services insist on: `type`, and `properties`."""
+    """Return a schema of parameters with what services require: `type`, and `properties`."""
     if not isinstance(schema, dict) or schema.get("type", "object") != "object":
         return schema
     if "type" in schema and ("properties" in schema or "$ref" in schema):

@@ -1,4 +1,4 @@
-"""What services that speak one dialect do differently from each other: set by a recipe."""
+"""Differences between services of one dialect, set by a recipe."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ class Habits(msgspec.Struct, frozen=True):
     """Differences between services of one dialect.
 
     Attributes:
-        stream: whether answers are asked for in pieces: `always`, `never`, or `as asked` by the
-            client.
+        stream: whether to request streamed answers: `always`, `never`, or `as asked` by the client.
         developer_role: what the service calls the role `developer`.
         tool_id_length: if not 0, ids of tool calls must be this many letters and digits.
-        text_content: whether a message of nothing but text must be one string, never a list.
+        text_content: whether a text-only message must be one string, never a list.
     """
 
     stream: StreamMode = "always"
@@ -27,11 +26,11 @@ class Habits(msgspec.Struct, frozen=True):
     text_content: bool = False
 
     def streams(self, asked: bool) -> bool:
-        """Return whether the answer is to come in pieces."""
+        """Return whether to request a streamed answer."""
         return self.stream == "always" or (self.stream == "as asked" and asked)
 
     def tool_id(self, id: str) -> str:
-        """Return the id of a tool call in the form that the service takes; always the same one."""
+        """Return the id of a tool call in the form the service accepts; deterministic."""
         length = self.tool_id_length
         if not length or (len(id) == length and id.isascii() and id.isalnum()):
             return id

@@ -1,6 +1,6 @@
-"""Side members of answers as services really type them: what cannot be read is unknown.
+"""Lenient parsing of secondary members as services actually type them: unreadable is unknown.
 
-A count as text, a list in place of an object, a `false` in place of `null`: none of it may cost
+A count as text, a list instead of an object, a `false` instead of `null`: none of these may cost
 the answer's text.
 """
 
@@ -44,7 +44,7 @@ def as_index(value: Any) -> int | None:
 
 
 def as_count(value: Any) -> int | None:
-    """Return a count, or `None` for what is none."""
+    """Return a count, or `None` if invalid."""
     match value:
         case bool():
             return None
@@ -60,13 +60,13 @@ def as_count(value: Any) -> int | None:
 def read_usage(
     usage: Any, dialect: str, names: tuple[str, str], details: Mapping[str, tuple[str, str]]
 ) -> Usage | None:
-    """Return the counts in a usage object, or `None` where it holds none.
+    """Return the counts in a usage object, or `None` if it has none.
 
     Args:
-        usage: the object, or whatever is in its place.
+        usage: the object, or whatever is there instead.
         dialect: whose object it is.
         names: of the tokens of the request and of the answer.
-        details: by our name of a count, the members that lead to it.
+        details: by our name of a count, the path of members to it.
     """
     told = as_object(usage)
     asked, answered = (as_count(told.get(name)) for name in names)

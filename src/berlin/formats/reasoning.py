@@ -1,4 +1,4 @@
-"""How much to reason, as efforts and as budgets: dialects say one or the other."""
+"""Converts between reasoning efforts and budgets: dialects use one or the other."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ EFFORT_BUDGETS: dict[str, int] = {
     "xhigh": 32768,
     "max": 32768,
 }
-"""Tokens that stand for an effort, where a service counts them."""
+"""The token budget of each effort, for services that use budgets."""
 
 _EFFORTS = ((4096, "low"), (16384, "medium"))
 
 
 def reasoning_of(request: ChatRequest) -> Reasoning | None:
-    """Return how much a request asks to reason, also where that is an option by its usual name."""
+    """Return the requested reasoning, even if given as an option by its usual name."""
     effort = request.options.get("reasoning_effort")
     if request.reasoning is None and isinstance(effort, str) and effort:
         return Reasoning(effort)
@@ -26,7 +26,7 @@ def reasoning_of(request: ChatRequest) -> Reasoning | None:
 
 
 def budget_of(reasoning: Reasoning) -> int | None:
-    """Return the tokens for reasoning; 0 is none at all, `None` says nothing."""
+    """Return the tokens for reasoning; 0 is none at all, `None` if unset."""
     if reasoning.budget_tokens is not None:
         return reasoning.budget_tokens
     if reasoning.effort == "none":
@@ -35,7 +35,7 @@ def budget_of(reasoning: Reasoning) -> int | None:
 
 
 def effort_of(reasoning: Reasoning) -> str:
-    """Return the effort; `""` says nothing."""
+    """Return the effort; `""` if unset."""
     budget = reasoning.budget_tokens
     if reasoning.effort or budget is None:
         return reasoning.effort

@@ -1,8 +1,8 @@
-"""What becomes of a dialect's members in another dialect: one table for each dialect.
+"""The fate of a dialect's members in other dialects: one table for each dialect.
 
-Members that both ends have are carried unchanged. A member of the client's dialect that the hub
-has no word for goes by the client's table (`own`); a word of the hub that the service's dialect has
-no place for goes by the service's table (`lacks`). docs/dialects.md is generated from the tables.
+Members that both ends have are carried unchanged. A member specific to the client's dialect is
+handled by the client's table (`own`); a common member that the service's dialect cannot express is
+handled by the service's table (`lacks`). docs/dialects.md is generated from the tables.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from berlin.types import (
 )
 
 Fate: TypeAlias = Literal["translated", "dropped", "refused"]
-"""`translated`: said in the other dialect's words. `dropped`: left out and named in the header
-`x-berlin-dropped`, since it changes neither the answer nor the bill. `refused`: a 400 that names
+"""`translated`: expressed in the other dialect. `dropped`: left out and named in the header
+`x-berlin-dropped`, because it affects neither the answer nor the bill. `refused`: a 400 that names
 the member."""
 
 NEUTRAL: Mapping[str, Any] = {
@@ -49,11 +49,11 @@ NEUTRAL: Mapping[str, Any] = {
     "mcp_servers": [],
     "container": None,
 }
-"""Values that ask for nothing: clients send them unasked, and they can be left out anywhere."""
+"""Values without effect: clients send them by default, and they can be left out anywhere."""
 
 
 def is_neutral(name: str, value: Any) -> bool:
-    """Return whether an option asks for nothing at this value."""
+    """Return whether an option has no effect at this value."""
     if value is None:
         return True
     neutral = NEUTRAL.get(name, _NOTHING)
@@ -72,12 +72,11 @@ class Table(msgspec.Struct, frozen=True):
 
     Attributes:
         dialect: its name.
-        own: its members that the hub has no word for, by their path (`service_tier`,
-            `messages.name`, `content.detail`, `tools.strict` …), and what becomes of them in
-            another dialect. Members that are not listed are dropped; parts, which are content,
-            are refused.
-        lacks: words of the hub that it has no place for, and what becomes of them here.
-        shares: members of other dialects that mean the same here and are taken as they are.
+        own: its members unknown to the hub, by path (`service_tier`,
+            `messages.name`, `content.detail`, `tools.strict` …), and their fate in another dialect.
+            Members that are not listed are dropped; parts, which are content, are refused.
+        lacks: members of the hub that it cannot express, and their fate here.
+        shares: members of other dialects that mean the same here and are taken unchanged.
     """
 
     dialect: str
@@ -86,7 +85,7 @@ class Table(msgspec.Struct, frozen=True):
     shares: frozenset[str] = frozenset()
 
     def fate(self, path: str) -> Fate:
-        """Return what becomes of a member of this dialect in another one."""
+        """Return the fate of a member of this dialect in another one."""
         return self.own.get(path, "refused" if path.startswith("content.type.") else "dropped")
 
 
@@ -113,7 +112,7 @@ class Carrier:
 
     @property
     def dropped(self) -> tuple[str, ...]:
-        """What was left out, in order."""
+        """The members left out, in order."""
         return tuple(self._dropped)
 
     def drop(self, path: str) -> None:
@@ -121,11 +120,11 @@ class Carrier:
         self._dropped[path] = None
 
     def own(self, extra: MaybeExtra, level: str = "") -> Mapping[str, Any]:
-        """Return the members that this dialect has a place for; the others are left out.
+        """Return the members that this dialect can express; the others are left out.
 
         Args:
-            extra: what travelled beside the known.
-            level: the path of its place, such as `tools.`; `""` is the request.
+            extra: the dialect-specific members.
+            level: its path, such as `tools.`; `""` is the request.
 
         Raises:
             InvalidRequestError: if one of them must not be left out.
@@ -143,10 +142,10 @@ class Carrier:
         return taken
 
     def takes(self, word: str, value: Any) -> bool:
-        """Return whether this dialect has a place for a word of the hub with this value.
+        """Return whether this dialect can express a hub member with this value.
 
         Raises:
-            InvalidRequestError: if it has none, and the word must not be left out.
+            InvalidRequestError: if it cannot, and the member must not be left out.
         """
         fate = self._table.lacks.get(word)
         if fate is None:
@@ -175,10 +174,11 @@ class Carrier:
         return kept
 
     def opaque(self, part: OpaquePart) -> Mapping[str, Any] | str:
-        """Return a part of a dialect whole where it is this one, else the text in its place.
+        """Return a dialect-specific part if it belongs to this dialect, else the text that replaces
+        it.
 
         Raises:
-            InvalidRequestError: if it can be neither said nor left out.
+            InvalidRequestError: if it can be neither expressed nor left out.
         """
         if part.extra.dialect == self._table.dialect:
             return part.extra.members
@@ -188,7 +188,7 @@ class Carrier:
         return part.text
 
     def drop_extras(self, request: ChatRequest) -> None:
-        """Record everything that only the client's dialect knows.
+        """Record all members specific to the client's dialect.
 
         Raises:
             InvalidRequestError: if one of them must not be left out.

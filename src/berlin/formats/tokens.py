@@ -1,4 +1,4 @@
-"""What an answer has cost: as the service reports it, or else a guess that is marked as one."""
+"""The usage of an answer: as reported by the service, or an estimate marked as one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class TokenCount:
     """Counts while an answer is written.
 
     Args:
-        request: what was asked.
+        request: the request.
 
     Attributes:
         chars: length of the answer so far.
@@ -28,19 +28,19 @@ class TokenCount:
         self.chars += len(text)
 
     def report(self, usage: Usage | None) -> None:
-        """Take the service's own word, which goes before any guess."""
+        """Take the service's own report, which takes precedence over any estimate."""
         self._reported = usage or self._reported
 
     @cached_property
     def input_tokens(self) -> int:
-        """A guess of the size of the request, with its tools and what they answered."""
+        """An estimate of the prompt tokens, including tools and their results."""
         tools = sum(len(t.name + t.description + t.parameters) for t in self._request.tools)
         parts = sum(_chars(part) for m in self._request.messages for part in m.parts)
         return estimate_tokens(tools + parts)
 
     @property
     def usage(self) -> Usage:
-        """What the answer has cost so far."""
+        """The usage so far."""
         if self._reported is not None:
             return self._reported
         return Usage(self.input_tokens, estimate_tokens(self.chars), estimated=True)

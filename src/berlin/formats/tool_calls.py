@@ -1,16 +1,16 @@
-"""Puts the tool calls of an answer together, whatever numbers and ids a service gives them.
+"""Assembles the tool calls of an answer, whatever indexes and ids a service gives them.
 
 The rule, for a piece with any of index, id, name and arguments:
 
 1. Its id names a call that is open: it belongs to that call, whatever its index, unless the piece
-   names a tool and has another index than the call, or the call's arguments are whole already:
+   names a tool and has another index than the call, or the call's arguments are already complete:
    then the service repeats an id, and it is a new call.
 2. Its index names a call (with no index: the last call). A piece without a name continues that
    call, also with another id. A piece with a name begins a new call, unless the name is the call's
-   own and its arguments are not whole yet: then the service repeats the name.
+   own and its arguments are not complete yet: then the service repeats the name.
 3. Anything else begins a new call.
 
-A call is handed on once its name is known, and never without. docs/tool-calls.md says which
+A call is passed on once its name is known, never without one. docs/tool-calls.md says which
 services need which part of this.
 """
 
@@ -23,19 +23,19 @@ from berlin.wire.json import DECODE_ERRORS
 
 
 class _Call:
-    """A call while it is put together."""
+    """A call while it is assembled."""
 
     def __init__(self, index: int | None, id: str) -> None:
         self.index = index
         self.id = id
-        self.number = -1  # until it is handed on
+        self.number = -1  # until it is passed on
         self.name = ""
         self.arguments: list[str] = []
         self.extra: MaybeExtra = None
 
     @property
     def is_partial(self) -> bool:
-        """Whether its arguments have begun and are not whole."""
+        """Whether its arguments have started and are incomplete."""
         text = "".join(self.arguments)
         return bool(text.strip()) and not _is_json(text)
 
@@ -44,7 +44,7 @@ class ToolCallAssembler:
     """Numbers the tool calls of an answer from 0 and finds the call of each piece.
 
     Attributes:
-        count: how many calls were handed on.
+        count: how many calls were passed on.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class ToolCallAssembler:
 
     @property
     def nameless(self) -> bool:
-        """Whether a call has come that says something, but not which tool it calls."""
+        """Whether there is a call with content but without a tool name."""
         return any(
             not call.name and (call.id or "".join(call.arguments).strip("{} \t\r\n"))
             for call in self._calls
@@ -100,7 +100,7 @@ class ToolCallAssembler:
         arguments: str,
         extra: Extra | None = None,
     ) -> None:
-        """Take a call that came in one piece: always a new one."""
+        """Take a call that arrived in one piece: always a new one."""
         call = _Call(None, id)
         call.name, call.arguments, call.extra = name, [arguments], extra
         self._calls.append(call)
@@ -114,14 +114,14 @@ class ToolCallAssembler:
                 return at_index
             is_named = bool(name and known.name)
             is_elsewhere = index is not None and known.index not in (None, index)
-            # Behind arguments that are whole there can be no more of them.
+            # Nothing can follow complete arguments.
             is_behind = bool(arguments and known.arguments) and not known.is_partial
             return None if is_named and (is_elsewhere or is_behind) else known
         call = at_index
         if index is None and self._calls:
             call = self._calls[-1]
         if call is None:
-            # Pieces of one call under another index: what else could they belong to?
+            # Pieces of the one open call under another index: they cannot belong to anything else.
             last = self._calls[-1] if self._calls else None
             is_lost = last is not None and not name and not id and last.is_partial
             return last if is_lost else None

@@ -31,7 +31,7 @@ class HttpRequest(msgspec.Struct, frozen=True, repr_omit_defaults=True):
         is_found: whether the path comes out of an answer: then it may only lead to the endpoint's
             own origin, or to a host that the recipe lists.
         conversation_id: the service's id of the conversation, where it is known before the answer.
-        socket: what is said on a WebSocket, if the request opens one; made anew each time.
+        socket: the dialog on a WebSocket, if the request opens one; created anew each time.
         after: requests to send when the answer is complete, such as one that closes a session.
     """
 

@@ -86,7 +86,7 @@ class OpaquePart(msgspec.Struct, frozen=True, gc=False, tag="opaque"):
 
     Attributes:
         extra: the part.
-        text: what other dialects say in its place; `""` where nothing can stand for it.
+        text: the text that replaces it in other dialects; `""` if nothing can.
     """
 
     extra: Extra

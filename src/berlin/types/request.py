@@ -83,7 +83,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
         parent_id: the message in it that this one answers.
         known_messages: how many of the messages that conversation already holds: only the others
             are sent; `None`: all but the last, where the service keeps conversations.
-        request_id: the caller's id of this request, which is told to the service.
+        request_id: the caller's id of this request, which is sent to the service.
         session_id: the client's own id of its session, where it sends one; for routing only.
         tenant: the key or account that asks; for routing only.
         unasked: names of options that the client's dialect always sends, at the values that it
@@ -91,7 +91,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
         stream: whether the answer may come in pieces; `False` matters only to a service whose
             recipe says `stream = "as asked"`.
         whole: whether nothing of the answer is shown before its end, so that one that breaks off
-            may be asked for anew; for routing only.
+            may be requested again; for routing only.
         extra: members of the client's dialect that the hub has no word for.
     """
 

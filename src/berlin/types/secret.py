@@ -10,7 +10,7 @@ class Secret:
     """Text that prints as `***` everywhere; `reveal()` is the only way to read it.
 
     It is compared in constant time, and can neither be pickled nor copied into anything that
-    can: whoever needs the text elsewhere has to say so.
+    can: code that needs the text elsewhere must ask for it.
     """
 
     __slots__ = ("_text",)

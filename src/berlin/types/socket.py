@@ -36,12 +36,12 @@ class SocketDialog(Protocol):
         """Return the message with the question, for display.
 
         Args:
-            values: what stands for the values that messages before it give.
+            values: the placeholders' values, including those from earlier messages.
         """
         ...
 
     def closed(self, code: int, reason: str) -> BerlinError | None:
-        """Return what it means that the service closed the socket; `None` for an orderly end."""
+        """Return the error for a socket closed by the service; `None` for an orderly end."""
         ...
 
     def end(self) -> list[str]:

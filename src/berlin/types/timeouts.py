@@ -22,7 +22,7 @@ class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         connect: name look-up, TCP, TLS and the proxy's answer.
         first_event: from the request until the first event of the answer; a login has this much
             for each of its steps.
-        idle: between two events. Blank keep-alive lines are no progress; the time that the
+        idle: between two events. Blank keep-alive lines do not count as progress; the time that the
             consumer takes for a piece does not count.
         total: the whole request, with its login and its retries.
     """

@@ -17,7 +17,7 @@ from berlin.errors import (
 
 
 def error_class_for_status(status: int) -> type[BerlinError]:
-    """Return the class for an HTTP status, also for one that stands inside a 200 answer."""
+    """Return the class for an HTTP status, also for one inside a 200 response."""
     match status:
         case 401:
             return AuthenticationError

@@ -106,7 +106,7 @@ class TokenSource:
             return next((values for of, values in self._values if of == token), {})
 
     def expires_at(self, token: Secret) -> float | None:
-        """Return when the token at hand expires, in the wall clock, in seconds since 1970."""
+        """Return when the current token expires, in wall clock seconds since 1970."""
         grant = self._grant
         return grant.expires_at if grant is not None and grant.token == token else None
 

@@ -1,1 +1,1 @@
-"""`berlin chat`: one question, a conversation, and what is kept of them."""
+"""`berlin chat`: one question or a conversation, and their history."""

@@ -1,4 +1,4 @@
-"""What the commands with a slash do."""
+"""The actions of slash commands."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class End(Exception):
 
 
 def history() -> History:
-    """Return where conversations are kept."""
+    """Return the store of conversations."""
     return History(data_path("conversations.sqlite"))
 
 
 def recall(wanted: str) -> tuple[Conversation, list[Message]]:
-    """Return a conversation that was kept, `""` for the last one. Raises ConfigurationError."""
+    """Return a stored conversation; `""` for the last one. Raises ConfigurationError."""
     kept = history()
     conversation = kept.find(wanted)
     return conversation, [entry.message for entry in kept.entries(conversation.id)]
@@ -47,7 +47,7 @@ class Actions:
         self._chat = chat
 
     async def run(self, command: Typed) -> str:
-        """Carry out a command; return what the next question begins with."""
+        """Run a command; return the initial text of the next question."""
         try:
             match command.name:
                 case "/help":

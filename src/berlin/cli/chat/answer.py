@@ -1,4 +1,4 @@
-"""One answer: shown while it streams in, and kept, also if it is stopped or breaks off."""
+"""One answer: shown while it streams, and stored even if it is stopped or breaks off."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from berlin.types import (
 
 
 class Answer:
-    """What has come of an answer so far.
+    """The answer so far.
 
     Attributes:
         text: its text.
@@ -69,7 +69,7 @@ class Screen(Protocol):
         ...
 
     def close(self) -> None:
-        """Show what is left."""
+        """Show the rest."""
         ...
 
 
@@ -77,7 +77,7 @@ class TextScreen:
     """Text for display and pipes.
 
     Args:
-        open_writer: opens what shows text; only when there is some, so that a spinner may run.
+        open_writer: opens the writer, only when there is text, so that a spinner may run before.
     """
 
     def __init__(self, open_writer: Callable[[], Writer]) -> None:
@@ -85,7 +85,7 @@ class TextScreen:
         self._writer: Writer | None = None
 
     def show(self, event: StreamEvent) -> None:
-        """Show text and reasoning; nothing else is for reading."""
+        """Show text and reasoning; nothing else is shown."""
         if isinstance(event, TextDelta | ReasoningDelta):
             if self._writer is None:
                 self._writer = self._open()
@@ -103,7 +103,7 @@ class TextScreen:
 
 
 class JsonScreen:
-    """One JSON object a line for each event: for programs."""
+    """One JSON object per line for each event: for programs."""
 
     def show(self, event: StreamEvent) -> None:
         """Write an event at once."""
@@ -111,13 +111,13 @@ class JsonScreen:
         sys.stdout.flush()
 
     def close(self) -> None:
-        """Do nothing: each line is whole."""
+        """Do nothing: each line is complete."""
 
 
 def open_screen(
     *, as_json: bool, raw: bool, reasoning: bool | None, verbose: bool = False, asked: str = ""
 ) -> Screen:
-    """Return the screen that the options ask for."""
+    """Return the screen selected by the options."""
     screen: Screen = TextScreen(lambda: open_writer(raw=raw, reasoning=reasoning))
     if as_json:
         screen = JsonScreen()
@@ -134,10 +134,10 @@ async def show_answer(
     """Stream an answer to a screen.
 
     Args:
-        provider: who is asked.
+        provider: the provider.
         request: what.
-        screen: what shows it; it is closed at the end, whatever the end is.
-        into: what collects it.
+        screen: shows the answer; always closed at the end.
+        into: collects the answer.
 
     Raises:
         BerlinError: if there is no answer, or it breaks off.

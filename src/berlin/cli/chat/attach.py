@@ -1,4 +1,4 @@
-"""Files that go with a question: images, documents, and text."""
+"""Files attached to a question: images, documents, and text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from berlin.types.messages import FilePart, ImagePart, Part, TextPart
 
 MAX_FILE_BYTES = 20 * 1024 * 1024
 
-# How files of each kind begin.
+# The first bytes of each kind of file.
 _IMAGES = {
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
@@ -22,13 +22,13 @@ _IMAGES = {
 
 
 def attach(names: tuple[str, ...]) -> tuple[Part, ...]:
-    """Return the parts for files that were named.
+    """Return the parts for the named files.
 
     Args:
         names: paths; `-` is standard input; an `https:` URL is an image there.
 
     Raises:
-        click.UsageError: if one cannot be read, is too large, or is of no known kind.
+        click.UsageError: if one cannot be read, is too large, or has an unknown type.
     """
     return tuple(_part(name) for name in names)
 

@@ -28,7 +28,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 class Call:
-    """What the command line says, checked.
+    """The validated command line.
 
     Attributes:
         question: what is asked; `None` asks for a conversation.
@@ -114,7 +114,7 @@ def chat(
 
 
 def _session(given: dict[str, Any], keeps: bool, wanted: str | None) -> tuple[Session, str]:
-    """Return the session, and who answered in it last if it goes on."""
+    """Return the session, and the last model used in it if it continues."""
     from berlin.cli.chat.actions import history, recall
     from berlin.cli.chat.session import Session, Wishes
 

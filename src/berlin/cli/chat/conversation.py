@@ -27,11 +27,11 @@ class Chat:
     """A conversation on a terminal.
 
     Args:
-        session: what was said, and what is asked of every answer.
-        find: returns what loads the provider that a model's name means.
+        session: what was said, and the settings of every answer.
+        find: returns the loader of the provider for a model's name.
         open_screen: opens what shows an answer.
         names: names of models, for completion.
-        attached: what goes with the first question.
+        attached: the attachments of the first question.
     """
 
     def __init__(
@@ -76,16 +76,16 @@ class Chat:
                 await asyncio.wait([opening])
 
     async def use(self, model: str) -> str:
-        """Ask another model from now on, and return its name. Raises BerlinError."""
+        """Switch to another model, and return its name. Raises BerlinError."""
         return (await self._open(self._find(model))).label
 
     @property
     def label(self) -> str:
-        """Who answers at present."""
+        """The current provider and model."""
         return self._opened.label if self._opened is not None else ""
 
     async def ask(self, text: str, opened: Opened) -> None:
-        """Ask a question and show the answer; a failure is told in a line."""
+        """Ask a question and show the answer; a failure is shown in one line."""
         provider, model, label = opened
         question = ask_with(text, self._attached)
         answer = Answer()
@@ -134,7 +134,7 @@ class Chat:
 
 
 class _Stopped(Exception):
-    """The person pressed Ctrl-C."""
+    """The user pressed Ctrl-C."""
 
 
 async def _stoppable(work: Any) -> None:

@@ -1,4 +1,4 @@
-"""The service that needs no set-up: the guide behind a real login, over real HTTP, on loopback."""
+"""The service that needs no setup: the guide behind a real login, over real HTTP, on loopback."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from berlin.types import Secret
 
 @asynccontextmanager
 async def open_embedded(model: str = "") -> AsyncIterator[tuple[Berlin, str]]:
-    """Start the service with an account made up for it, and give a provider that uses it."""
+    """Start the service with a temporary account, and yield a provider that uses it."""
     account, password = "guest", Secret(secrets.token_urlsafe(16))
     accounts = Accounts()
     accounts.add(account, password)

@@ -33,14 +33,14 @@ BUSY_S = 5.0
 
 
 class Conversation(msgspec.Struct, frozen=True):
-    """A conversation as it was kept.
+    """A stored conversation.
 
     Attributes:
         id: eight characters.
         started: seconds since the epoch.
         updated: the same, of the last message.
-        model: who answered: `provider:model`.
-        title: how the first question begins.
+        model: the model that answered: `provider:model`.
+        title: the beginning of the first question.
         service_id: the service's own id of it; `""` if it keeps none.
         parent_id: the service's id of its last answer.
         messages: how many there are.
@@ -57,7 +57,7 @@ class Conversation(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One message of a conversation, and what its answer took."""
+    """One message of a conversation, and the usage of its answer."""
 
     at: float
     message: Message
@@ -70,7 +70,7 @@ class History:
     """The file with all conversations.
 
     Args:
-        path: the file; it is made, with its folder, when something is first kept.
+        path: the file; created, with its folder, when something is first stored.
 
     Raises:
         ConfigurationError: from every method, if the file cannot be used.
@@ -80,7 +80,7 @@ class History:
         self._path = path
 
     def begin(self, model: str, first: str) -> str:
-        """Keep a new conversation and return its id."""
+        """Store a new conversation and return its id."""
         made, now = secrets.token_hex(4), time.time()
         title = " ".join(first.split())
         title = title if len(title) <= MAX_TITLE_CHARS else title[: MAX_TITLE_CHARS - 1] + "…"
@@ -94,7 +94,7 @@ class History:
     def add(
         self, conversation: str, entries: list[Entry], service_id: str = "", parent_id: str = ""
     ) -> None:
-        """Keep more messages of a conversation."""
+        """Store more messages of a conversation."""
         with self._open() as db:
             (n,) = db.execute(
                 "select coalesce(max(n) + 1, 0) from messages where conversation = ?",
@@ -111,7 +111,7 @@ class History:
             )
 
     def find(self, wanted: str = "") -> Conversation:
-        """Return the conversation whose id begins so, or the latest one.
+        """Return the conversation whose id starts like this, or the latest one.
 
         Raises:
             ConfigurationError: if there is none, or more than one.
@@ -157,7 +157,7 @@ class History:
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Made by us, so that nobody else can ever read it.
+            # Created here, so that nobody else can ever read it.
             make_private_file(self._path)
             db = sqlite3.connect(self._path, timeout=BUSY_S)
             try:
@@ -198,5 +198,5 @@ def _select(
 
 
 def _escaped(text: str) -> str:
-    """Return text in which no character is a wildcard of LIKE."""
+    """Return text with LIKE wildcards escaped."""
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

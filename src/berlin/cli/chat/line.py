@@ -1,4 +1,4 @@
-"""The line on which a question is typed: several lines if need be, with completion and history."""
+"""The line on which a question is typed: multi-line input, completion and history."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BLOCK = '"""'
 
 
 def open_line(names: list[str]) -> PromptSession[str]:
-    """Return the session of a prompt: Enter sends, Alt-Enter and an open block go on."""
+    """Return the prompt session: Enter sends, Alt-Enter and an open block continue."""
     keys = KeyBindings()
 
     @keys.add("enter")
@@ -40,7 +40,7 @@ def open_line(names: list[str]) -> PromptSession[str]:
 
 
 def is_open(text: str) -> bool:
-    """Return whether a block of several lines was begun and not ended."""
+    """Return whether a multi-line block was opened and not closed."""
     begun = text.lstrip()
     return begun.startswith(BLOCK) and not begun.rstrip().endswith(BLOCK, len(BLOCK))
 

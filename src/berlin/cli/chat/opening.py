@@ -1,4 +1,4 @@
-"""From a model's name to a provider that can be asked."""
+"""Opens the provider for a model's name."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ GUIDE_NOTICE = (
 
 
 class Opened(NamedTuple):
-    """A provider that is ready.
+    """An opened provider.
 
     Attributes:
-        provider: who is asked.
+        provider: the provider.
         model: its own name of the model; `""` is its default.
         label: both, as a user writes them.
     """
@@ -39,14 +39,14 @@ class Opened(NamedTuple):
 Opening: TypeAlias = AbstractAsyncContextManager[Opened]
 
 Load: TypeAlias = Callable[[], Opening]
-"""Loads what a provider needs, which takes a while, and returns what opens it."""
+"""Does the slow imports of a provider, and returns a function that opens it."""
 
 
 def find(model: str, config: Config) -> Load:
-    """Return what loads the provider that a model's name means.
+    """Return the loader of the provider for a model's name.
 
     Raises:
-        ModelNotFoundError: if it means none; the message has the nearest name.
+        ModelNotFoundError: if there is none; the message suggests the nearest name.
     """
     from berlin.config import default_provider, model_names
 

@@ -1,4 +1,4 @@
-"""A conversation while it goes on: what was said, to whom, and where it is kept."""
+"""A conversation in progress: its messages, its model, and its store."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from berlin.types.messages import Part, TextPart
 
 
 class Wishes(msgspec.Struct, frozen=True):
-    """What the command line asks of every answer.
+    """The settings of every answer from the command line.
 
     Attributes:
-        system: what the model is told first.
+        system: the system prompt.
         options: options for the model.
-        timeout: the longest that an answer may take, in seconds.
-        response_format: the form that answers must have.
+        timeout: the most seconds that an answer may take.
+        response_format: the required format of answers.
     """
 
     system: str | None = None
@@ -37,8 +37,8 @@ class Session:
     """One conversation.
 
     Args:
-        wishes: what is asked of every answer.
-        history: where it is kept; `None` keeps nothing.
+        wishes: the settings of every answer.
+        history: its store; `None` stores nothing.
     """
 
     def __init__(self, wishes: Wishes, history: History | None) -> None:
@@ -52,7 +52,7 @@ class Session:
 
     @property
     def system(self) -> str:
-        """What the model is told first; `""` if nothing."""
+        """The system prompt; `""` if none."""
         return "".join(m.text for m in self.messages if m.role == "system")
 
     @system.setter
@@ -72,7 +72,7 @@ class Session:
         self.system = self._wishes.system or ""
 
     def resume(self, conversation: Conversation, messages: list[Message]) -> None:
-        """Go on with a conversation that was kept."""
+        """Continue a stored conversation."""
         self._id = conversation.id
         self._service_id, self._parent_id = conversation.service_id, conversation.parent_id
         self.messages = messages
@@ -80,7 +80,7 @@ class Session:
             self.system = self._wishes.system
 
     def replace(self, messages: Iterable[Message]) -> None:
-        """Go on from messages that come from elsewhere, as a new conversation."""
+        """Continue from given messages as a new conversation."""
         self.restart()
         self.messages = list(messages)
 
@@ -101,12 +101,12 @@ class Session:
         )
 
     def took(self, question: Message, answer: Answer, label: str) -> None:
-        """Keep a question and what came as its answer; nothing, if nothing came.
+        """Store a question and its answer; nothing if there was none.
 
         Args:
             question: what was asked.
-            answer: what came.
-            label: who answered: `provider:model`.
+            answer: the answer.
+            label: the model that answered: `provider:model`.
         """
         if not answer.text:
             return
@@ -136,12 +136,12 @@ class Session:
                 self._id = history.begin(label, question.text)
             history.add(self._id, entries, self._service_id, self._parent_id)
         except ConfigurationError as error:
-            self._history = None  # said once; the conversation itself goes on
+            self._history = None  # reported once; the conversation continues
             click.echo(f"berlin: warning: {error.message}", err=True)
 
 
 def ask_with(text: str, parts: tuple[Part, ...]) -> Message:
-    """Return a question with what is attached to it."""
+    """Return a question with its attachments."""
     texts = "".join(part.text for part in parts if isinstance(part, TextPart))
     rest = tuple(part for part in parts if not isinstance(part, TextPart))
     return Message("user", (TextPart(text + texts), *rest))

@@ -11,7 +11,7 @@ from prompt_toolkit.document import Document
 
 
 class Known(NamedTuple):
-    """A command, what comes after it, and what it does."""
+    """A command, its arguments, and its description."""
 
     name: str
     argument: str
@@ -33,7 +33,7 @@ _ALSO = {"/quit": "/exit", "/?": "/help", "/q": "/exit"}
 
 
 class Typed(NamedTuple):
-    """A line with a command: its full name, and what comes after it."""
+    """A line with a command: its full name and its arguments."""
 
     name: str
     argument: str
@@ -43,7 +43,7 @@ def parse(line: str) -> Typed | None:
     """Return the command in a line, or `None` if the line is a question.
 
     Raises:
-        ValueError: if it begins with a slash and names no command.
+        ValueError: if it starts with a slash and is not a command.
     """
     if not line.startswith("/"):
         return None
@@ -75,7 +75,7 @@ class SlashCompleter(Completer):
     """Completes commands, and the names of models after `/model`.
 
     Args:
-        models: the names; they may become more while the conversation goes on.
+        models: the names; more may be added during the conversation.
     """
 
     def __init__(self, models: list[str]) -> None:
@@ -84,7 +84,7 @@ class SlashCompleter(Completer):
     def get_completions(
         self, document: Document, complete_event: CompleteEvent
     ) -> Iterator[Completion]:
-        """Give what may stand at the cursor."""
+        """Yield the completions at the cursor."""
         text = document.text_before_cursor
         if not text.startswith("/") or "\n" in text:
             return

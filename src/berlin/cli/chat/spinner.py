@@ -1,4 +1,4 @@
-"""Shows on stderr that an answer is being waited for, and for how long."""
+"""Shows on stderr that an answer is pending, and for how long."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _PLAIN = "|/-\\"
 
 @asynccontextmanager
 async def spinner(what: str = "") -> AsyncIterator[Callable[[], None]]:
-    """Show a spinner with the seconds, and give what removes it; the end removes it too.
+    """Show a spinner with the seconds, and yield a function that removes it; so does the end.
 
-    Where stderr is not a terminal that can be redrawn, nothing is shown.
+    If stderr is not a terminal that can be redrawn, nothing is shown.
     """
     if not can_redraw():
         yield lambda: None

@@ -15,14 +15,14 @@ WAIT_S = 10.0
 
 
 def read_question(prompt: str | None, *, waits: bool = True) -> str | None:
-    """Return the prompt with what was piped in; `None` asks for a conversation.
+    """Return the prompt with piped input; `None` starts a conversation.
 
     Args:
-        prompt: what the command line says.
-        waits: whether standard input is looked at; not if it is an attachment.
+        prompt: the prompt from the command line.
+        waits: whether to read standard input; not if it is an attachment.
 
     Raises:
-        click.UsageError: if there is nothing to ask, or what is piped is no text.
+        click.UsageError: if there is nothing to ask, or the piped input is not text.
     """
     if prompt is not None and not prompt.strip():
         raise click.UsageError("the prompt is empty")
@@ -49,7 +49,7 @@ def read_question(prompt: str | None, *, waits: bool = True) -> str | None:
 
 
 def has_input(stream: BinaryIO, notice_s: float, wait_s: float) -> bool:
-    """Wait until a pipe has something to read or is at its end; say so if that takes long."""
+    """Wait until a pipe is readable or at its end; print a note if that takes long."""
     if sys.platform == "win32":  # only sockets can be waited for there
         return True
     if _is_ready(stream, notice_s):
@@ -71,7 +71,7 @@ def _is_ready(stream: BinaryIO, seconds: float) -> bool:
     try:
         return bool(select.select([stream], [], [], seconds)[0])
     except (OSError, ValueError):
-        return True  # reading it tells what is wrong
+        return True  # reading it reports the error
 
 
 def _read() -> bytes:

@@ -1,4 +1,4 @@
-"""`berlin chat -v`: says on standard error who answered, after which attempts, and how fast."""
+"""`berlin chat -v`: reports on stderr who answered, after which attempts, and how fast."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class VerboseScreen:
-    """Shows an answer, and says how it came about.
+    """Shows an answer, and reports how it came about.
 
     Args:
-        inner: what shows the answer.
-        asked: the name of the model that was asked.
+        inner: shows the answer.
+        asked: the name of the requested model.
     """
 
     def __init__(self, inner: Screen, asked: str) -> None:
@@ -34,7 +34,7 @@ class VerboseScreen:
         self._finished = False
 
     def show(self, event: StreamEvent) -> None:
-        """Show an event, and say which attempts failed before it."""
+        """Show an event, and report the attempts that failed before it."""
         if isinstance(event, Started):
             self._started = event
             self._tell_failed(event.failed)
@@ -47,7 +47,7 @@ class VerboseScreen:
         self._finished = isinstance(event, Finished)
 
     def close(self) -> None:
-        """Show what is left; then say how the answer came about, if it is whole."""
+        """Show the rest; then report how the answer came about, if it is complete."""
         self._inner.close()
         if self._finished:
             self._tell_end()

@@ -14,7 +14,7 @@ from berlin.types import Secret
 
 
 def accounts_path() -> Path:
-    """Return where the accounts are kept."""
+    """Return the path of the accounts."""
     return data_path("accounts.json")
 
 

@@ -14,7 +14,7 @@ from berlin.gateway.access.keys import Key, KeyStore
 
 
 def keys_path() -> Path:
-    """Return where the keys are kept."""
+    """Return the path of the keys."""
     return data_path("keys.sqlite")
 
 

@@ -1,4 +1,4 @@
-"""The options of a key and of an account that say what it may do."""
+"""The permission options of keys and accounts."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _OPTIONS = (
 
 
 def limit_options(command: _F) -> _F:
-    """Give a command the options `--model`, `--expires` and `--rpm`."""
+    """Add to a command the options `--model`, `--expires` and `--rpm`."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command

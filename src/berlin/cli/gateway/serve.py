@@ -37,7 +37,7 @@ from berlin.gateway.serving.watch import Watch, files_state
 from berlin.gateway.setup import build_gateway, refresh_models_forever
 from berlin.types import is_loopback
 
-# Objects made and not gone before the youngest are looked at; and rounds before the older ones are.
+# Thresholds of garbage collection: new objects before a young round, rounds before older ones.
 GC_THRESHOLDS = (20_000, 20, 20)
 
 
@@ -55,7 +55,7 @@ def serve(host: str | None, port: int | None, config: Path | None) -> None:
     """
     _dump_no_core()
     path = config or config_path()
-    # Before it is read: what changes from now on is seen.
+    # Before it is read, so that later changes are seen.
     seen = files_state(path)
     settings = load_for_commands(config)
     changes: dict[str, Any] = {}
@@ -70,7 +70,7 @@ def serve(host: str | None, port: int | None, config: Path | None) -> None:
     _check_keys(server, gateway)
     if not is_loopback(server.host):
         say("berlin: this listens beyond this machine in plain http; put TLS in front of it")
-    # A file that was there and is gone is a mistake, and no wish for the guide.
+    # A file that has disappeared is a mistake, not a request for the guide.
     named = path if path.exists() else config
     reload = Reload(gateway, lambda: load_for_commands(named))
     _run_fast(lambda: _serve(server, gateway, accounts, lambda: Watch(path, seen, reload).run()))
@@ -99,7 +99,7 @@ def _check_keys(server: ServerConfig, gateway: Gateway) -> None:
 
 
 def _dump_no_core() -> None:
-    """Let a crash write no file with the memory of the process: passwords are in it."""
+    """Disable core dumps: the process's memory contains passwords."""
     with contextlib.suppress(ImportError, OSError, ValueError):  # Windows
         import resource
 
@@ -126,7 +126,7 @@ async def _serve(
     accounts: Accounts,
     watch: Callable[[], Coroutine[Any, Any, None]],
 ) -> None:
-    # Who is told that it serves may stop it at once: the signals are caught before.
+    # Whoever sees that it serves may stop it at once, so signals are caught before.
     async with (
         stop_signals() as asked,
         open_server(
@@ -151,7 +151,7 @@ async def _serve(
 @contextlib.asynccontextmanager
 async def _beside(*jobs: Coroutine[Any, Any, None]) -> Any:
     tasks = [asyncio.create_task(job) for job in jobs]
-    await asyncio.sleep(0)  # each has begun, and handles its signals, before anybody is told
+    await asyncio.sleep(0)  # let each task start and handle its signals before announcing
     try:
         yield
     finally:
@@ -161,10 +161,10 @@ async def _beside(*jobs: Coroutine[Any, Any, None]) -> Any:
 
 
 def _spare_the_collector() -> None:
-    """Collect garbage less often, and never look again at what has been there from the start.
+    """Collect garbage less often, and never scan startup objects again.
 
-    Nearly all that a request leaves behind goes without the collector. With Python's own
-    thresholds it takes a seventh of the gateway's time under load (docs/performance.md).
+    Nearly all objects of a request are freed by reference counting. With Python's default
+    thresholds the collector takes a seventh of the gateway's time under load (docs/performance.md).
     """
     gc.collect()
     gc.freeze()
@@ -172,7 +172,7 @@ def _spare_the_collector() -> None:
 
 
 def _run_fast(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run on uvloop where it is installed: it costs less for each piece of a stream."""
+    """Run on uvloop if installed: it costs less for each piece of a stream."""
     try:
         import uvloop
     except ImportError:

@@ -170,7 +170,7 @@ async def _list_models(settings: Settings) -> tuple[str, ...]:
 
 
 def _values(choice: Choice, settings: Settings, model: str, allow_http: bool) -> dict[str, Value]:
-    """Return what is written into the table of the provider."""
+    """Return the values of the provider's table."""
     values: dict[str, Value] = {"recipe": choice.recipe}
     endpoint = choice.described.endpoint
     if endpoint.example or settings.endpoint.url != endpoint.url.rstrip("/"):

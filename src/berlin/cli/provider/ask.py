@@ -1,4 +1,4 @@
-"""Asks a person, or standard input, for what a login needs."""
+"""Prompts for the credentials of a login, or reads them from standard input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _VISIBLE = ("account", "client_id")
 
 
 def ask_for(needs: tuple[str, ...], account: str | None, from_stdin: bool) -> dict[str, str]:
-    """Return the credentials that are needed, by name; secrets are typed without being seen.
+    """Return the required credentials, by name; secrets are typed without echo.
 
     Args:
         needs: the names.
@@ -19,7 +19,7 @@ def ask_for(needs: tuple[str, ...], account: str | None, from_stdin: bool) -> di
         from_stdin: whether secrets are lines of standard input.
 
     Raises:
-        click.UsageError: if there is nobody to ask.
+        click.UsageError: if there is no terminal to ask on.
     """
     values: dict[str, str] = {}
     for name in needs:

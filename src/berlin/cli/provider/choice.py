@@ -1,4 +1,4 @@
-"""What `berlin add` was given, and which recipe that means at which address."""
+"""The arguments of `berlin add`, resolved to a recipe and a URL."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from berlin.types import Endpoint, is_loopback
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """A recipe and where it is used.
+    """A recipe and its URL.
 
     Attributes:
         recipe: the recipe's name, or the name of its file beside the configuration.
@@ -35,7 +35,7 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 def choose(target: str, recipe: str | None, url: str | None, config: Path | None) -> Choice:
-    """Return the recipe and the address that a user means.
+    """Return the recipe and the URL that the user means.
 
     Args:
         target: a URL, the name of a shipped recipe, or a recipe's file.
@@ -87,7 +87,7 @@ def new_name(choice: Choice, wanted: str | None, config: Config) -> str:
 
 
 def _find_out(address: str) -> Match:
-    """Return what answers at an address; a person chooses where that leaves a choice."""
+    """Identify the service at a URL; the user chooses if several recipes match."""
     # Nothing secret is sent, so plain http does no harm yet.
     found = asyncio.run(recognise(Endpoint.of(address, allow_http=True)))
     matches = found.services or found.dialects
@@ -152,7 +152,7 @@ def _beside(file: Path, config: Path) -> str:
         raise ConfigurationError(f"there is no file {file}")
     if file.resolve().is_relative_to(folder.resolve()):
         return str(file.resolve().relative_to(folder.resolve()))
-    resolve_recipe(str(file))  # a mistake in it is told before it is copied
+    resolve_recipe(str(file))  # report mistakes in it before copying
     copy = folder / file.name
     if copy.exists() and copy.read_bytes() != file.read_bytes():
         raise ConfigurationError(f"{copy} is there already, and differs from {file}")

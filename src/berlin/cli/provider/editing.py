@@ -1,4 +1,4 @@
-"""Changes `berlin.toml` for the user, and leaves comments, order and spacing as they are."""
+"""Edits `berlin.toml`, preserving comments, order and spacing."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Value = str | bool | tuple[str, ...] | dict[str, str]
 def set_provider(
     path: Path, name: str, values: Mapping[str, Value], *, default: bool = False
 ) -> None:
-    """Write the table `[providers.NAME]`; of one that is there, other keys stay.
+    """Write the table `[providers.NAME]`; other keys of an existing one stay.
 
     Args:
-        path: the configuration file; it is made if it is not there.
+        path: the configuration file; created if missing.
         name: the provider's name.
         values: its keys.
         default: whether it becomes the default provider.
@@ -75,7 +75,7 @@ def _open(path: Path) -> tuple[TOMLDocument, str]:
     from tomlkit.exceptions import TOMLKitError
 
     try:
-        # Line ends as they are: what was written on Windows stays so.
+        # Keep line ends as they are, also those from Windows.
         text = path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         text = ""
@@ -89,7 +89,7 @@ def _open(path: Path) -> tuple[TOMLDocument, str]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Put a new text in place of a file's, all at once; its mode and a link to it stay."""
+    """Replace a file's text atomically; its mode and a link to it stay."""
     parse_toml(text, str(path), Config)
     target = path.resolve()
     try:

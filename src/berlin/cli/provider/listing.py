@@ -122,7 +122,7 @@ async def _works(settings: Settings) -> str:
         return f"not tried; run `berlin check {settings.name}`"
     quick = msgspec.structs.replace(settings, timeouts=CHECK_TIMEOUTS)
     if not flow.needs_person:
-        # A token from before would say nothing about the service now.
+        # An earlier token would say nothing about the service now.
         quick = msgspec.structs.replace(quick, tokens=None)
     try:
         async with Berlin.from_settings(quick) as provider:

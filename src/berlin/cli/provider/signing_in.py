@@ -20,7 +20,7 @@ from berlin.recipes.recognise import recognise
 
 
 def sign_in(settings: Settings, account: str | None, from_stdin: bool, allow_http: bool) -> str:
-    """Log in, store what was given, and return in words what was done.
+    """Log in, store the credentials, and return in words what was done.
 
     Args:
         settings: those of the provider; a password is tried at their URL before it is stored.
@@ -29,8 +29,8 @@ def sign_in(settings: Settings, account: str | None, from_stdin: bool, allow_htt
         allow_http: whether they may travel over plain http.
 
     Raises:
-        BerlinError: if the service refuses, or is no service of this kind.
-        click.UsageError: if there is nobody to ask.
+        BerlinError: if the service refuses, or is a different kind of service.
+        click.UsageError: if there is no terminal to ask on.
     """
     flow, base = settings.recipe.auth.flow(), settings.endpoint.url
     if flow is not None and flow.needs_person and CODE not in flow.needs:

@@ -1,4 +1,4 @@
-"""Who logs in when a recipe is tried, and where."""
+"""The account and the URL with which a recipe is tried."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Given(msgspec.Struct, frozen=True):
 
 
 class Who(msgspec.Struct, frozen=True):
-    """All that a trial needs besides the recipe.
+    """Everything a trial needs besides the recipe.
 
     Attributes:
         endpoint: where the service is.

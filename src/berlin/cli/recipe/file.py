@@ -15,11 +15,11 @@ from berlin.recipes.recipe import Recipe
 
 
 class RecipeFile(msgspec.Struct, frozen=True):
-    """A recipe and where it stands.
+    """A recipe and its file.
 
     Attributes:
         recipe: the recipe.
-        text: what the file holds.
+        text: the contents of the file.
         source: the file's name, as it was given.
         path: the file; `None` for a recipe that comes with Berlin.
     """

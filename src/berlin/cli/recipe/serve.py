@@ -101,7 +101,7 @@ def _write_copy(recipe: Recipe, url: str, copy: Path) -> None:
 
 
 def _table(file: str, recipe: Recipe, credentials: Credentials, url: str) -> str:
-    """Return what to write into berlin.toml."""
+    """Return the table for berlin.toml."""
     flow = recipe.auth.flow()
     values = credentials.values()
     needs = flow.needs if flow is not None else ()

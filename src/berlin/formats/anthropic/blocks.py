@@ -25,10 +25,10 @@ from berlin.wire.json import encode_body
 
 
 def decode_blocks(content: Any, param: str) -> Iterator[Part]:
-    """Give the parts that a list of blocks is.
+    """Yield the parts in a list of blocks.
 
     Raises:
-        InvalidRequestError: if it is no list, or a block that is known is not whole.
+        InvalidRequestError: if it is not a list, or a known block is incomplete.
     """
     if not isinstance(content, list):
         raise InvalidRequestError.about(param, "must be text or a list of blocks")
@@ -51,7 +51,7 @@ def _decode_block(block: Any, param: str) -> Part:
         case {"type": "tool_result", "tool_use_id": str(id)}:
             return _decode_result(id, block, f"{param}.content")
         case {"type": "thinking", "thinking": str(text), **rest}:
-            # What other services thought is not signed.
+            # Reasoning of other services is not signed.
             return ReasoningPart(text, _rest(rest) if rest.get("signature") else None)
         case {"type": str(kind)} if kind not in _WHOLE:
             return OpaquePart(Extra(DIALECT, block), _text_of(kind, block))
@@ -121,7 +121,7 @@ _RESULT = frozenset({"type", "tool_use_id", "content", "is_error"})
 
 
 def _text_of(kind: str, block: Mapping[str, Any]) -> str:
-    """Return what other dialects say in place of a block that only this one has."""
+    """Return the text that replaces a block specific to this dialect in other dialects."""
     match kind:
         case "tool_reference":
             return f"[tool: {as_text(block.get('tool_name'))}]"

@@ -63,9 +63,9 @@ class AnthropicDecoder(DialectDecoder):
     def __init__(self) -> None:
         super().__init__(FRAMINGS["sse"].framer(), _FAST)
         self._counts: dict[str, Any] = {}
-        # The blocks of tool calls that are open, each with its input until pieces of it come.
+        # The open tool call blocks, each with its initial input until pieces arrive.
         self._inputs: dict[int | None, str] = {}
-        # Blocks that only this dialect knows, until they are whole, with the pieces of their input.
+        # Dialect-specific blocks until they are complete, with the pieces of their input.
         self._opaque: dict[int | None, tuple[dict[str, Any], list[str]]] = {}
         self._last_kind = ""
 
@@ -118,7 +118,7 @@ class AnthropicDecoder(DialectDecoder):
         return not self.done and self.failure is None
 
     def _take_message(self, message: Mapping[str, Any]) -> None:
-        """Take what a message says about itself, besides its content."""
+        """Take the members of a message besides its content."""
         self._take_usage(message.get("usage"))
         more = {n: v for n, v in message.items() if n not in _MESSAGE and v is not None}
         if not isinstance(more.get("id"), str) or not more["id"]:
@@ -235,7 +235,7 @@ class AnthropicDecoder(DialectDecoder):
             self._finish_extra = Extra(DIALECT, {"stop_reason": word})
 
     def _take_usage(self, usage: Any) -> None:
-        """Take counts of the whole answer so far: each replaces the one before."""
+        """Take cumulative counts of the answer: each replaces the one before."""
         counts = self._counts
         for name, value in as_object(usage).items():
             if value is not None and (name not in _COUNTS or as_count(value) is not None):

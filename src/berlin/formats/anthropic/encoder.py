@@ -55,9 +55,9 @@ ERROR_TYPES = {
 }
 
 TOO_LONG = "prompt is too long"
-"""The words by which clients of this format know that they have to cut their conversation."""
+"""The words by which clients of this format know that they must shorten their conversation."""
 
-# Of the end of an answer, what stands beside `delta` in a stream.
+# Members of the end of an answer that are beside `delta` in a stream.
 _BESIDE = frozenset({"context_management"})
 
 _Piece: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | ExtraDelta
@@ -66,15 +66,15 @@ _Piece: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | ExtraDelta
 class AnthropicEncoder:
     """Writes one answer as events; see `EventEncoder`.
 
-    One block is open at a time. What belongs to another block while a tool call is not whole yet
-    is held back: until the end, since nothing else says that no piece of the call will come.
+    One block is open at a time. Events of another block during an incomplete tool call are held
+    back until the end, since nothing else says that the call is complete.
     """
 
     def __init__(self, call: ClientCall) -> None:
         self._model = call.request.model
         self._count = TokenCount(call.request)
         self._begun = False
-        self._index = -1  # of the block that was opened last
+        self._index = -1  # of the last opened block
         self._open: int | str | None = None  # the kind of the open block, or the call in it
         self._before = b""
         self._arguments: list[str] = []  # of the open call
@@ -151,7 +151,7 @@ class AnthropicEncoder:
         key, head = _block_of(event), b""
         if key != self._open:
             if key in self._calls:
-                return b""  # nothing can follow the object that the arguments are
+                return b""  # nothing can follow complete arguments
             head = self._close() + self._open_block(event)
         if isinstance(event, ToolCallDelta):
             if not event.arguments:
@@ -295,8 +295,8 @@ def thinking_block(text: str) -> dict[str, Any]:
 def call_block(id: str, name: str, arguments: str, extra: MaybeExtra = None) -> dict[str, Any]:
     """Return the block of a tool call.
 
-    This API has no text for the arguments: what is no JSON object becomes
-    `{"arguments": "…"}`, so that the one who runs the tool sees what the model wrote.
+    This API has no text for the arguments: anything but a JSON object becomes `{"arguments": "…"}`,
+    so that whoever runs the tool sees what the model wrote.
     """
     text = arguments.strip() or "{}"
     parsed = Raw(text.encode()) if is_object(text) else {"arguments": arguments}
@@ -305,7 +305,7 @@ def call_block(id: str, name: str, arguments: str, extra: MaybeExtra = None) -> 
 
 
 def is_object(text: str) -> bool:
-    """Whether a text is a JSON object, and a whole one."""
+    """Whether a text is a complete JSON object."""
     try:
         return isinstance(msgspec.json.decode(text), dict)
     except DECODE_ERRORS:
@@ -371,7 +371,7 @@ def _block_of(event: _Piece) -> int | str:
             return {"text": "text", "reasoning": "thinking"}.get(event.at, "part")
 
 
-# What comes in deltas of their own; all else stands at a block's start.
+# What has its own deltas; everything else is in a block's start.
 _IN_DELTAS = frozenset({"signature", "citations"})
 
 

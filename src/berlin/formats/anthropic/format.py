@@ -1,6 +1,6 @@
-"""Anthropic's messages API, which its own service and others speak.
+"""Anthropic's messages API, as used by its own service and others.
 
-Source: Anthropic's API reference, and what its clients really send.
+Source: Anthropic's API reference, and what its clients actually send.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ MESSAGES_PATH = "/v1/messages"
 VERSION = "2023-06-01"
 
 DEFAULT_MAX_TOKENS = 4096
-"""This API wants a limit in each request."""
+"""This API requires a limit in each request."""
 
 MIN_BUDGET_TOKENS = 1024
 """Of thinking, says this API's reference."""
 
-# What the format itself fills.
+# Members that the format itself sets.
 RESERVED = frozenset(
     {"messages", "model", "stream", "system", "tools", "tool_choice", "response_format"}
 )
@@ -44,11 +44,11 @@ class AnthropicMessagesFormat:
     """The format, both ways.
 
     Args:
-        default_model: for requests that name none.
+        default_model: the model of requests that name none.
         path: where the chat is posted, below the endpoint's URL.
         defaults: members of the body that a request may override.
         rename: the service's names of options.
-        habits: in what else the service differs.
+        habits: in other differences of the service.
     """
 
     content_type = "text/event-stream"
@@ -70,8 +70,8 @@ class AnthropicMessagesFormat:
         self._defaults = {limit: DEFAULT_MAX_TOKENS, **(defaults or {})}
 
     def encode_request(self, request: ChatRequest) -> Exchange:
-        """Return what is sent; see `Format`."""
-        yield from ()  # nothing has to be prepared
+        """Return the requests; see `Format`."""
+        yield from ()  # no preparation is needed
         carrier = Carrier(TABLE)
         is_own = request.extra is not None and request.extra.dialect == DIALECT
         own = dict(carrier.own(request.extra))
@@ -108,11 +108,11 @@ class AnthropicMessagesFormat:
         return AnthropicDecoder()
 
     def describe_error(self, body: bytes) -> str:
-        """Return what the body of an error answer says."""
+        """Return the message in the body of an error response."""
         return describe_error(body, EXPLANATIONS)
 
     def decode_request(self, body: bytes) -> ClientCall:
-        """Return what a client sent, also to count its tokens; see `Format`."""
+        """Decode a client's request, also for counting tokens; see `Format`."""
         return anthropic_request.decode_request(body)
 
     def encoder(self, call: ClientCall) -> AnthropicEncoder:
@@ -160,14 +160,14 @@ class AnthropicMessagesFormat:
 
 
 def _fit(request: ChatRequest, document: dict[str, Any], carrier: Carrier) -> None:
-    """Leave out what newer models refuse together; clients of other dialects send both."""
+    """Drop one of two options that newer models refuse together; other clients send both."""
     both = "temperature" in document and "top_p" in request.options and "top_p" in document
     if both and document.pop("top_p") != 1:
         carrier.drop("top_p")
 
 
 def _place_config(request: ChatRequest, own: Mapping[str, Any], document: dict[str, Any]) -> None:
-    """Add how the answer is to be made: its form, and what else the client says of it."""
+    """Add the settings of the answer: its format, and the client's other settings."""
     config = {**_as_table(document.get("output_config")), **_as_table(own.get("output_config"))}
     wanted = request.response_format
     if wanted is not None:
@@ -181,11 +181,11 @@ def _as_table(value: Any) -> Mapping[str, Any]:
 
 
 def _place_thinking(request: ChatRequest, document: dict[str, Any], carrier: Carrier) -> None:
-    """Add how much to think, where the request says so and this API can do it.
+    """Add the thinking budget, if the request has one and this API supports it.
 
     A budget has to be smaller than the limit of the answer, at least 1024 tokens, and goes with
-    neither a forced tool nor other temperatures; a turn of tools can only go on thinking if it
-    holds what the model thought, with its signature.
+    neither a forced tool nor other temperatures; a tool turn can only continue thinking if it
+    contains the model's signed reasoning.
     """
     reasoning = reasoning_of(request)
     if reasoning is None:
@@ -214,7 +214,7 @@ def _place_thinking(request: ChatRequest, document: dict[str, Any], carrier: Car
 
 
 def _is_in_unsigned_turn(messages: tuple[Message, ...]) -> bool:
-    """Whether tools answered a turn in which nothing of the thinking is signed."""
+    """Whether tool results follow a turn without signed thinking."""
     turn: list[Message] = []
     for message in reversed(messages):
         if message.role == "user":
@@ -231,7 +231,7 @@ def _encode_tool(tool: Tool, carrier: Carrier) -> dict[str, Any]:
     schema = loads(tool.parameters)
     if not isinstance(schema, dict):
         raise InvalidRequestError.about("tools", f"the parameters of {tool.name!r} are no object")
-    # This API wants the type, also where a tool takes nothing.
+    # This API requires the type, even if a tool takes no arguments.
     schema = schema if "type" in schema else {"type": "object", **schema}
     encoded: dict[str, Any] = {"name": tool.name}
     if tool.description:

@@ -1,4 +1,4 @@
-"""Writes requests in the format of Anthropic's messages: system apart, and turns of blocks."""
+"""Writes requests in the format of Anthropic's messages: a system prompt and turns of blocks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ConversationWriter:
         self._is_own = is_own
 
     def system(self, messages: tuple[Message, ...]) -> Any:
-        """Return what system and developer say: text, or blocks where there is more to them.
+        """Return the system and developer prompt: text, or blocks if there is more to it.
 
         Raises:
             InvalidRequestError: for anything but text.
@@ -65,7 +65,8 @@ class ConversationWriter:
         """Return the turns of user and assistant.
 
         Raises:
-            InvalidRequestError: if there are none, or one holds what this API does not take.
+            InvalidRequestError: if there are none, or one contains something this API does not
+                accept.
         """
         turns: list[tuple[str, _Blocks, dict[str, Any]]] = []
         for n, message in enumerate(messages):
@@ -178,13 +179,13 @@ def _turn(role: str, blocks: _Blocks, extra: Mapping[str, Any]) -> dict[str, Any
     plain = len(blocks) == 1 and blocks[0].keys() == {"type", "text"}
     if plain and extra.get("content") != "parts":
         return {"role": role, "content": blocks[0]["text"], **more}
-    # The sort is stable: this API wants the results of tools before all else.
+    # The sort is stable: this API requires tool results first.
     content = sorted(blocks, key=lambda block: block["type"] != "tool_result")
     return {"role": role, "content": content, **more}
 
 
 def _encode_id(id: str) -> str:
-    # Ids of other services have characters that this API refuses.
+    # Ids of other services may have characters that this API refuses.
     return _NOT_IN_IDS.sub("_", id)
 
 

@@ -36,15 +36,15 @@ from berlin.types import (
 )
 from berlin.wire.json import encode_body
 
-# Claude Code says `system` also in the middle of a conversation.
+# Claude Code also uses `system` in the middle of a conversation.
 _ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
 
-# Its value says only that the content was a list.
+# Its value only says that the content was a list.
 AS_PARTS = {"content": "parts"}
 
 
 class _Body(msgspec.Struct):
-    """A request. What is not listed travels beside it. To count tokens needs no `max_tokens`."""
+    """A request. Unlisted members travel beside it. Counting tokens needs no `max_tokens`."""
 
     messages: list[Raw]
     model: str | UnsetType = UNSET
@@ -64,10 +64,10 @@ _KNOWN = frozenset(_Body.__struct_fields__) | {BETA}
 
 
 def decode_request(body: bytes) -> ClientCall:
-    """Return what a client sent, be it a chat or a question for its tokens.
+    """Decode a client's request, for a chat or for counting tokens.
 
     Raises:
-        InvalidRequestError: if that cannot be asked; it names the member.
+        InvalidRequestError: if it is invalid; the error names the member.
     """
     sent = decode_typed(body, _DECODER)
     rest = decode_rest(body, _KNOWN)
@@ -116,7 +116,7 @@ def _decode_system(raw: Raw | UnsetType) -> tuple[Message, ...]:
 
 
 def _decode_message(message: Any, param: str) -> Iterator[Message]:
-    """Give the messages that one is: the result of each tool is a message of its own."""
+    """Yield the messages in one: each tool result becomes its own message."""
     if not isinstance(message, dict):
         raise InvalidRequestError.about(param, 'must be {"role": …, "content": …}')
     name, content = message.get("role"), message.get("content")
@@ -153,7 +153,7 @@ def _decode_tools(tools: list[Raw] | None) -> tuple[Tool, ...]:
 def _decode_tool(tool: Any, param: str) -> Tool:
     match tool:
         case {"type": str(kind)} if kind != "custom":
-            # Anthropic runs it, or knows what it does.
+            # Anthropic runs it, or knows its schema.
             return Tool(as_text(tool.get("name")) or kind, hosted=True, extra=Extra(DIALECT, tool))
         case {"name": str(name), "input_schema": dict(schema)} if name:
             strict = tool.get("strict")
@@ -193,7 +193,7 @@ def _decode_choice(raw: Raw | UnsetType, tools: tuple[Tool, ...]) -> tuple[str, 
 
 
 def _decode_format(rest: dict[str, Any]) -> ResponseFormat | None:
-    """Return the form of the answer, and leave what else the configuration of it says."""
+    """Return the response format, and keep the other members of its configuration."""
     config = rest.get("output_config")
     if not isinstance(config, dict) or (wanted := config.get("format")) is None:
         return None

@@ -1,4 +1,4 @@
-"""What becomes of the members of Anthropic's messages API in another dialect, and of others here.
+"""The fate of members of Anthropic's messages API in other dialects, and of others' here.
 
 Source: Anthropic's API reference, with its beta features (2026-11).
 """
@@ -10,7 +10,7 @@ from berlin.formats.table import Table
 DIALECT = "anthropic"
 
 BETA = "anthropic-beta"
-"""The header that switches on what is new; it travels with the request."""
+"""The header that enables beta features; it travels with the request."""
 
 TABLE = Table(
     DIALECT,

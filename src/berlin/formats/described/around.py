@@ -1,4 +1,4 @@
-"""A known format with what a recipe adds around it: headers, parameters, a path, more requests."""
+"""A built-in format with a recipe's additions: headers, parameters, a path, more requests."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from berlin.language.values.text import parse_text
 from berlin.types import ChatRequest, ChatResponse, HttpRequest
 from berlin.wire.json import encode_body
 
-# What only a described chat can have in its requests: a known format writes the messages itself.
+# Placeholders only for described chats: a built-in format writes the messages itself.
 _UNKNOWN_HERE = frozenset({"prompt", "messages", "history", "system"})
 
 
 def needs_more(chat: ChatMap) -> bool:
-    """Return whether a recipe says more than a known format does by itself."""
+    """Return whether a recipe adds anything to a built-in format."""
     return bool(
         chat.query
         or chat.headers
@@ -49,8 +49,8 @@ class AroundFormat:
     Args:
         inner: the known format.
         chat: the description.
-        path: where the format is asked, unless the recipe says.
-        default_model: for requests that name none.
+        path: the format's path, unless the recipe sets one.
+        default_model: the model of requests that name none.
         session: the placeholders of the login.
 
     Raises:
@@ -85,11 +85,11 @@ class AroundFormat:
             )
 
     def encode_request(self, request: ChatRequest) -> Exchange:
-        """Return what is sent, step by step; see `Format`."""
+        """Return the requests, step by step; see `Format`."""
         return self.encode_with(request, {})
 
     def encode_with(self, request: ChatRequest, session: Mapping[str, Any]) -> Exchange:
-        """Return what is sent, with values of the login; see `SessionFormat`."""
+        """Return the requests, with values of the login; see `SessionFormat`."""
         call = yield from self._inner.encode_request(request)
         values = {
             **dict.fromkeys(NAMES, ABSENT),
@@ -113,11 +113,11 @@ class AroundFormat:
         return self._inner.decoder()
 
     def describe_error(self, body: bytes) -> str:
-        """Return what the body of an error answer says."""
+        """Return the message in the body of an error response."""
         return self._inner.describe_error(body)
 
     def decode_request(self, body: bytes) -> ClientCall:
-        """Return what a client sent. Raises InvalidRequestError."""
+        """Decode a client's request. Raises InvalidRequestError."""
         return self._inner.decode_request(body)
 
     def encoder(self, call: ClientCall) -> EventEncoder:

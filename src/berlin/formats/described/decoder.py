@@ -37,7 +37,7 @@ class MappedDecoder(DocumentDecoder):
         self._stream = stream
         self._cumulative = described.text_is == "cumulative"
         self._is_plain = stream.read_kind is None and not self._cumulative and not stream.text_of
-        # What was handed on, for each message, where a service may write it again.
+        # The text passed on for each message, if the service may rewrite it.
         self._texts: dict[str, list[str]] = {}
         self._keeps = self._cumulative or "replace" in described.kinds.values()
         self._message = ""
@@ -50,7 +50,7 @@ class MappedDecoder(DocumentDecoder):
         stream = self._stream
         texts = list(map(stream.read_text, documents))
         if len(texts) > 1 and all(texts) and stream.count_plain(documents) == len(texts):
-            # Nothing but text in the whole read, as in nearly all of them.
+            # Only text in the whole read, as in nearly all of them.
             events.extend(map(TextDelta, texts))
             return
         holds_more = stream.holds_more
@@ -108,7 +108,7 @@ class MappedDecoder(DocumentDecoder):
             self._answered = True
             grows = text.startswith(known)
             if not grows and known.startswith(text.rstrip()):
-                return  # a part of it once more, or without its last blanks
+                return  # a part of it repeated, or without its trailing blanks
             self._texts[message] = [text]
             if not grows:
                 whole = "\n\n".join(map("".join, self._texts.values()))
@@ -125,7 +125,7 @@ class MappedDecoder(DocumentDecoder):
             events.append(TextDelta(text))
 
     def _take_more(self, document: Any, text: Any, events: list[StreamEvent]) -> bool:
-        """Take what an object carries besides text; return whether the answer goes on."""
+        """Take what an object carries besides text; return whether the answer continues."""
         stream = self._stream
         error = stream.read(document, stream.error)
         if error is not UNSET and error:
@@ -141,7 +141,7 @@ class MappedDecoder(DocumentDecoder):
         return not self.done
 
     def _is_error(self, document: Any, text: Any) -> bool:
-        """Whether an object that carries nothing described is an error, and not to be skipped."""
+        """Whether an object without anything described is an error rather than to be skipped."""
         stream = self._stream
         if text is UNSET and stream.described.others == "error":
             return True
@@ -183,7 +183,7 @@ class MappedDecoder(DocumentDecoder):
             described = True
             if isinstance(reason, str) and reason and reason not in stream.described.unfinished:
                 known = stream.described.finish_reasons
-                # A recipe names its word for calls, if it has one; what cuts an answer is known.
+                # A recipe names its finish reason for calls; those for cut answers are known.
                 meant = finish_reason_of(reason)
                 meant = "stop" if meant == "tool_calls" else meant
                 self._reason = known.get(reason, meant)
@@ -201,7 +201,7 @@ class MappedDecoder(DocumentDecoder):
         return described
 
     def _fail(self, document: Any, error: Any) -> None:
-        """Tell what an object without text means: an error of the service, or nothing known."""
+        """Interpret an object without text: an error of the service, or unknown."""
         stream = self._stream
         message = stream.read(document, stream.error_message)
         code = stream.read(document, stream.error_code)
@@ -224,7 +224,7 @@ class MappedDecoder(DocumentDecoder):
     def _take_odd(self, line: bytes) -> bool:
         """Take an object that is of no use for the described pointers, by its kind alone.
 
-        The data of an event of another kind may have any form.
+        The data of an event of another kind may have any type.
         """
         stream = self._stream
         if stream.kind is None:
@@ -232,7 +232,7 @@ class MappedDecoder(DocumentDecoder):
         try:
             document = msgspec.json.decode(line)
         except DECODE_ERRORS:
-            # The data of a server-sent event that is no JSON: words, as they are.
+            # The data of a server-sent event that is not JSON: plain words.
             if stream.described.framing != "sse-events":
                 return False
             document = event_of_words(line)

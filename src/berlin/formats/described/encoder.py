@@ -1,4 +1,4 @@
-"""Writes the streamed answer of a described format: its recipe, read from the other end."""
+"""Writes the streamed answer of a described format: its recipe in reverse."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class MappedEncoder:
         self._usage: UsageReport | None = None
 
     def encode_event(self, event: StreamEvent) -> bytes:
-        """Return the bytes of one event; nothing for what this wire cannot say."""
+        """Return the bytes of one event; nothing for what this format cannot express."""
         match event:
             case TextDelta():
                 if self._around is not None:
@@ -75,7 +75,7 @@ class MappedEncoder:
         return not (self._framing.is_single or self._framing.has_text_only)
 
     def encode_error(self, error: BerlinError) -> bytes:
-        """Return what ends an answer with an error."""
+        """Return the bytes that end an answer with an error."""
         stream = self._stream
         document: dict[str, Any] = {}
         self._set_kind(document, "error")
@@ -85,7 +85,7 @@ class MappedEncoder:
         return b"" if self._framing.has_text_only else self._writer.write(document)
 
     def keep_alive(self) -> bytes:
-        """Return bytes that mean nothing, where the framing has some."""
+        """Return the bytes of a keep-alive, if the framing has one."""
         return self._framing.keep_alive
 
     def _encode_reasoning(self, event: ReasoningDelta) -> bytes:
@@ -114,7 +114,7 @@ class MappedEncoder:
         stream = self._stream
         if self._framing.has_text_only:
             return b""
-        # With empty text, for clients that look for nothing else; in an object of another kind
+        # With empty text, for clients that look only for text; in an object of another kind
         # than `replace`, whole text would be read as more of it.
         ends = "end" in self._kinds
         is_more = ends and not self._framing.is_single and stream.described.text_is == "delta"
@@ -142,7 +142,7 @@ class MappedEncoder:
         return self._writer.write(document) + self._writer.end()
 
     def _around_text(self) -> tuple[bytes, bytes] | None:
-        """Return what stands around a piece of text, where that is always the same."""
+        """Return the bytes around a piece of text, if they are always the same."""
         if not self._framing.is_plain:
             return None
         mark = "\x00text\x00"

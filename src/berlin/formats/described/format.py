@@ -35,12 +35,12 @@ from berlin.wire.framings import FRAMINGS
 from berlin.wire.json import encode_body
 from berlin.wire.pointer import MISSING, get_at, parse_pointer, set_at
 
-# What some clients have to send: a service that takes no options answers as long as it likes.
+# Options that some clients must send: a service without options decides the length itself.
 LIMITS = frozenset({"max_tokens"})
-# What agents send with every request; neither the answer nor its price depends on it.
+# Options that agents send with every request; they affect neither the answer nor its price.
 LABELS = frozenset({"user"})
 IGNORE = "ignore"
-"""`options = "ignore"`: options are left out, instead of refused."""
+"""`options = "ignore"`: options are dropped instead of refused."""
 
 
 class MappedFormat:
@@ -48,13 +48,13 @@ class MappedFormat:
 
     Args:
         chat: the description.
-        default_model: for requests that name none.
+        default_model: the model of requests that name none.
 
     Attributes:
         prepare: the requests before the chat itself.
         chat: the request whose answer streams.
         after: the requests after the answer.
-        poll_s: seconds between two questions, if the service is asked until it is ready.
+        poll_s: seconds between polls, for a service that is polled until it is ready.
 
     Raises:
         ConfigurationError: if the description is invalid.
@@ -100,21 +100,21 @@ class MappedFormat:
             for path in (body.places if body and self._options_at is not None else ())
             if path[: len(at)] == at
         }
-        # What a client of this wire sends unasked.
+        # What a client of this format sends by default.
         object_ = get_at(tree, at) if self._options_at is not None else {}
         self._constants = {
             name: value for name, value in object_.items() if name not in self._reserved
         }
 
     def encode_request(self, request: ChatRequest) -> Exchange:
-        """Return what is sent, step by step; see `Format`."""
+        """Return the requests, step by step; see `Format`."""
         return self.encode_with(request, {})
 
     def encode_with(self, request: ChatRequest, session: Mapping[str, Any]) -> Exchange:
-        """Return what is sent, with values of the login; see `SessionFormat`.
+        """Return the requests, with values of the login; see `SessionFormat`.
 
         Raises:
-            InvalidRequestError: if this service cannot be asked that.
+            InvalidRequestError: if this service cannot be sent that.
         """
         for what in ("tools", "response_format"):
             if getattr(request, what):
@@ -138,11 +138,11 @@ class MappedFormat:
         return MappedDecoder(self._stream)
 
     def describe_error(self, body: bytes) -> str:
-        """Return what the body of an error answer says: its message, or its beginning."""
+        """Return the message in the body of an error response: its message, or its beginning."""
         return self._stream.describe_error(body)
 
     def decode_request(self, body: bytes) -> ClientCall:
-        """Return the request in a body that a client of this wire sent.
+        """Return the request in the body of a client of this format.
 
         Raises:
             InvalidRequestError: if it is not what the template says.
@@ -152,7 +152,7 @@ class MappedFormat:
         if not isinstance(model, str):
             raise InvalidRequestError.about(self._place("model"), "must be text")
         model = check_model(model)
-        # A client that names no model sends the default of this wire.
+        # A client that names no model sends this format's default.
         model = "" if model == self._default_model else model
         given = check_options(self._given_options(body))
         unasked = frozenset(name for name in given if self._is_constant(name, given[name]))
@@ -165,7 +165,7 @@ class MappedFormat:
         return MappedEncoder(self._stream)
 
     def encode_response(self, call: ClientCall, response: ChatResponse) -> bytes:
-        """Return a whole answer: this wire has no other form than the streamed one."""
+        """Return a whole answer: this format has only the streamed form."""
         encoder = self.encoder(call)
         events: list[StreamEvent] = []
         if response.text:
@@ -190,7 +190,7 @@ class MappedFormat:
         return document
 
     def _is_constant(self, name: str, value: Any) -> bool:
-        """Whether the template of this wire has an option at just this value."""
+        """Whether this format's template has an option with exactly this value."""
         constant = self._constants.get(self._rename.get(name, name), MISSING)
         return type(constant) is type(value) and bool(constant == value)
 
@@ -217,7 +217,7 @@ class MappedFormat:
         if not self._options_at:
             document.update(given)
             return
-        # It is left out where it holds nothing but placeholders without a value.
+        # It is left out if it contains only placeholders without a value.
         target = get_at(document, self._options_at) or {}
         set_at(document, self._options_at, {**target, **given})
 

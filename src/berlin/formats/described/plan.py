@@ -19,7 +19,7 @@ from berlin.types import ChatRequest, HttpRequest, HttpResponse
 from berlin.wire.pointer import MISSING
 
 PLACEHOLDERS = frozenset({"model", "user"}) | NAMES
-"""What the requests of every chat may hold; those that Berlin makes are not listed."""
+"""Placeholders allowed in every chat's requests; those that Berlin generates are not listed."""
 
 Bodies: TypeAlias = Callable[[CompiledStep, Mapping[str, Any]], Any]
 """Makes the body of a step, before it is encoded."""
@@ -38,7 +38,7 @@ class ChatPlan:
         chat: the request whose answer streams.
         after: the requests after the answer.
         known: the placeholders that the chat may have.
-        used: the placeholders that stand in any of them.
+        used: the placeholders used in any of them.
         session_names: those of the login.
 
     Raises:
@@ -65,7 +65,7 @@ class ChatPlan:
         )
         self._socket = None if chat.socket is None else CompiledSocket(chat.socket, known)
         if self._socket is not None:
-            # The handshake has no body: what `json` says is the message with the question.
+            # The handshake has no body: `json` is the message with the question.
             head = msgspec.structs.replace(step, method="GET", json=None)
             self._handshake = CompiledStep(head, known, accept, found)
         said = self._socket.taken if self._socket is not None else set()
@@ -90,9 +90,9 @@ class ChatPlan:
         """Yield the requests before the chat, and return the chat's, with all values.
 
         Args:
-            request: what is asked.
-            values: what stands for the conversation and the model.
-            session: what stands for the values of the login.
+            request: the request.
+            values: the placeholders' values for the conversation and the model.
+            session: the placeholders' values from the login.
             body: makes the bodies.
 
         Raises:
@@ -142,7 +142,7 @@ class ChatPlan:
 
 
 def take(step: CompiledStep, response: HttpResponse, cookies: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a preparing step found. Raises ProtocolError if something is missing."""
+    """Return the values found by a preparing step. Raises ProtocolError if something is missing."""
     path = step.step.path
     document = read_object(response.body, path) if step.needs_json else {}
     taken = step.take(response, document, cookies)

@@ -1,4 +1,4 @@
-"""From the table `[embeddings]` to a dialect."""
+"""Builds an embeddings dialect from the table `[embeddings]`."""
 
 from __future__ import annotations
 

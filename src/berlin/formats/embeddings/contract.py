@@ -1,4 +1,4 @@
-"""The contract of a dialect of embeddings, and what the dialects share."""
+"""The interface of an embeddings dialect, and what the dialects share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_DIMENSIONS = 65_536
 
 
 class EmbeddingCall(msgspec.Struct, frozen=True):
-    """What a client asks for.
+    """The decoded request of a client.
 
     Attributes:
         request: the inputs and the model.
@@ -29,21 +29,21 @@ class EmbeddingCall(msgspec.Struct, frozen=True):
 
 
 class EmbeddingFormat(Protocol):
-    """How a request for embeddings becomes bytes, and the other way round."""
+    """How a request for embeddings becomes bytes, and the reverse."""
 
     path: str
     """Where it is posted, below the endpoint's URL."""
 
     def encode_request(self, request: EmbeddingRequest, path: str) -> HttpRequest:
-        """Return what is sent. Raises InvalidRequestError."""
+        """Return the request. Raises InvalidRequestError."""
         ...
 
     def decode_response(self, body: bytes, count: int) -> Embeddings:
-        """Return what a service answered to that many inputs. Raises ProtocolError."""
+        """Decode a service's response to this many inputs. Raises ProtocolError."""
         ...
 
     def decode_request(self, body: bytes) -> EmbeddingCall:
-        """Return what a client sent. Raises InvalidRequestError."""
+        """Decode a client's request. Raises InvalidRequestError."""
         ...
 
     def encode_response(self, call: EmbeddingCall, answer: Embeddings) -> bytes:
@@ -52,7 +52,7 @@ class EmbeddingFormat(Protocol):
 
 
 def pack(values: list[float]) -> bytes:
-    """Return a vector. Raises ProtocolError for numbers that no vector has."""
+    """Return a vector. Raises ProtocolError for invalid numbers."""
     try:
         vector = array("f", values)
     except (OverflowError, TypeError) as error:
@@ -63,7 +63,7 @@ def pack(values: list[float]) -> bytes:
 
 
 def check_vectors(vectors: list[bytes], count: int) -> tuple[bytes, ...]:
-    """Return vectors of which there are as many as inputs. Raises ProtocolError."""
+    """Check that there are as many vectors as inputs, and return them. Raises ProtocolError."""
     if len(vectors) != count or len({len(vector) for vector in vectors}) > 1:
         raise ProtocolError(
             f"the service answers with {len(vectors)} vectors to {count} inputs, "
@@ -95,7 +95,7 @@ def read_inputs(given: Any, param: str) -> tuple[str | tuple[int, ...], ...]:
 
 
 def check_dimensions(value: int | None) -> int | None:
-    """Return the length that vectors are to have. Raises InvalidRequestError."""
+    """Return the requested length of vectors. Raises InvalidRequestError."""
     if value is not None and not 1 <= value <= MAX_DIMENSIONS:
         raise InvalidRequestError.about("dimensions", f"must be from 1 to {MAX_DIMENSIONS}")
     return value

@@ -1,4 +1,4 @@
-"""Ollama's embeddings: `/api/embed`, and the older `/api/embeddings` for those who serve it."""
+"""Ollama's embeddings: `/api/embed`, and the older `/api/embeddings` for serving only."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class OllamaEmbeddings:
     path = "/api/embed"
 
     def encode_request(self, request: EmbeddingRequest, path: str) -> HttpRequest:
-        """Return what is sent. Raises InvalidRequestError."""
+        """Return the request. Raises InvalidRequestError."""
         if not all(isinstance(text, str) for text in request.inputs):
             raise InvalidRequestError.about("input", "must be text: this service takes no tokens")
         document: dict[str, Any] = {"model": request.model, "input": list(request.inputs)}
@@ -54,7 +54,7 @@ class OllamaEmbeddings:
         return HttpRequest("POST", path, headers, body=encode_body(document))
 
     def decode_response(self, body: bytes, count: int) -> Embeddings:
-        """Return what a service answered. Raises ProtocolError."""
+        """Decode a service's response. Raises ProtocolError."""
         try:
             answer = _DECODE_ANSWER(body)
         except DECODE_ERRORS as error:
@@ -64,7 +64,7 @@ class OllamaEmbeddings:
         return Embeddings(vectors, tokens if type(tokens) is int else None)
 
     def decode_request(self, body: bytes) -> EmbeddingCall:
-        """Return what a client sent. Raises InvalidRequestError."""
+        """Decode a client's request. Raises InvalidRequestError."""
         sent = decode_typed(body, _DECODER)
         given = None if sent.input is UNSET else decode_member(sent.input, "input")
         model = check_model(None if sent.model is UNSET else sent.model)
@@ -89,10 +89,10 @@ class OllamaEmbeddings:
 
 
 class OllamaOldEmbeddings(OllamaEmbeddings):
-    """`/api/embeddings`, for those who serve it: one prompt, one vector."""
+    """`/api/embeddings`, for serving only: one prompt, one vector."""
 
     def decode_request(self, body: bytes) -> EmbeddingCall:
-        """Return what a client sent. Raises InvalidRequestError."""
+        """Decode a client's request. Raises InvalidRequestError."""
         sent = decode_typed(body, _DECODER)
         model = check_model(None if sent.model is UNSET else sent.model)
         return EmbeddingCall(EmbeddingRequest(read_inputs(sent.prompt, "prompt"), model))

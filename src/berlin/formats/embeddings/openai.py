@@ -51,7 +51,7 @@ class OpenAIEmbeddings:
     path = "/embeddings"
 
     def encode_request(self, request: EmbeddingRequest, path: str) -> HttpRequest:
-        """Return what is sent. Base64 is four times shorter; who does not know it sends numbers."""
+        """Return the request. Base64 is four times shorter; services without it send numbers."""
         document: dict[str, Any] = {
             "model": request.model,
             "input": list(request.inputs),
@@ -63,7 +63,7 @@ class OpenAIEmbeddings:
         return HttpRequest("POST", path, headers, body=encode_body(document))
 
     def decode_response(self, body: bytes, count: int) -> Embeddings:
-        """Return what a service answered. Raises ProtocolError."""
+        """Decode a service's response. Raises ProtocolError."""
         try:
             answer = _DECODE_ANSWER(body)
             placed = sorted(
@@ -76,7 +76,7 @@ class OpenAIEmbeddings:
         return Embeddings(check_vectors(vectors, count), tokens if type(tokens) is int else None)
 
     def decode_request(self, body: bytes) -> EmbeddingCall:
-        """Return what a client sent. Raises InvalidRequestError."""
+        """Decode a client's request. Raises InvalidRequestError."""
         sent = decode_typed(body, _DECODER)
         given = None if sent.input is UNSET else decode_member(sent.input, "input")
         request = EmbeddingRequest(

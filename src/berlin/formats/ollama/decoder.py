@@ -1,6 +1,6 @@
 """Reads answers in the format of Ollama's API: lines of JSON, and whole ones.
 
-`/api/chat` says its text in `message.content`, `/api/generate` in `response`; all else is alike.
+`/api/chat` has its text in `message.content`, `/api/generate` in `response`; all else is the same.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _LINE = frozenset(
     }
 )
 _MESSAGE = frozenset({"role", "content", "thinking", "tool_calls"})
-# What goes with the piece that comes in the same line.
+# What belongs to the piece in the same line.
 _OF_PIECES = frozenset({"logprobs"})
 
 

@@ -34,7 +34,7 @@ from berlin.wire.json import DECODE_ERRORS, encode_line
 
 
 class Shape(Protocol):
-    """Where a line says what the model says."""
+    """The place of the model's output in a line."""
 
     def __call__(self, text: str, **more: Any) -> dict[str, Any]:
         """Return the members of a line for a text and what goes with it."""
@@ -57,8 +57,8 @@ class OllamaEncoder:
     Tool calls are written whole, in one line before the last one: this API has no pieces of them.
 
     Args:
-        call: what the client asked for.
-        shape: where a line says what the model says.
+        call: the client's request.
+        shape: the place of the model's output in a line.
     """
 
     def __init__(self, call: ClientCall, shape: Shape) -> None:
@@ -68,7 +68,7 @@ class OllamaEncoder:
         self._calls: dict[int, ToolCallPart] = {}
         self._made_at = time.perf_counter_ns()
         self._first_at = 0
-        # What only this dialect knows: for the next line, its message, and the last line.
+        # Dialect-specific members: for the next line, its message, and the last line.
         self._next: dict[str, Any] = {}
         self._said: dict[str, Any] = {}
         self._last: dict[str, Any] = {}
@@ -158,7 +158,7 @@ class OllamaEncoder:
 
 
 def encode_response(call: ClientCall, response: ChatResponse, shape: Shape) -> bytes:
-    """Return the whole answer to a call. It has no durations of its own: nobody measured them."""
+    """Return the whole answer to a call. Its durations are not measured."""
     count = TokenCount(call.request)
     count.add(response.text + response.reasoning)
     count.add("".join(part.arguments for part in response.tool_calls))
@@ -210,8 +210,8 @@ def write_usage(usage: Usage) -> dict[str, Any]:
 def arguments_object(arguments: str) -> Raw:
     """Return the arguments of a call as an object on one line.
 
-    This API has no text for them: what is no JSON object becomes `{"arguments": "…"}`, so that
-    the one who runs the tool sees what the model wrote.
+    This API has no text for them: anything but a JSON object becomes `{"arguments": "…"}`, so that
+    whoever runs the tool sees what the model wrote.
     """
     text = arguments.strip() or "{}"
     try:
@@ -220,7 +220,7 @@ def arguments_object(arguments: str) -> Raw:
         is_object = False
     if not is_object:
         return Raw(encode_line({"arguments": arguments}))
-    # JSON has line ends between its tokens only.
+    # JSON has line ends only between tokens.
     return Raw(text.replace("\r", " ").replace("\n", " ").encode())
 
 

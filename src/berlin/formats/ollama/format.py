@@ -26,7 +26,7 @@ from berlin.wire.status import EXPLANATIONS, describe_error
 
 CHAT_PATH = "/api/chat"
 
-# What the format itself fills.
+# Members that the format itself sets.
 RESERVED = frozenset(
     {"messages", "model", "stream", "options", "tools", "tool_choice", "format", "response_format"}
 )
@@ -41,14 +41,14 @@ class OllamaChatFormat:
     """The format, both ways.
 
     Args:
-        default_model: for requests that name none.
+        default_model: the model of requests that name none.
         path: where the chat is posted, below the endpoint's URL.
         defaults: members of the body that a request may override; `options` one by one.
         rename: the service's names of options.
-        habits: in what else the service differs.
+        habits: in other differences of the service.
 
     Raises:
-        ConfigurationError: if the default options are no table.
+        ConfigurationError: if the default options are not a table.
     """
 
     content_type = "application/x-ndjson"
@@ -73,8 +73,8 @@ class OllamaChatFormat:
         self._rename = {**RENAMED, **(rename or {})}
 
     def encode_request(self, request: ChatRequest) -> Exchange:
-        """Return what is sent; see `Format`."""
-        yield from ()  # nothing has to be prepared
+        """Return the requests; see `Format`."""
+        yield from ()  # no preparation is needed
         carrier = Carrier(TABLE)
         own = dict(carrier.own(request.extra))
         document: dict[str, Any] = {
@@ -108,11 +108,11 @@ class OllamaChatFormat:
         return OllamaDecoder()
 
     def describe_error(self, body: bytes) -> str:
-        """Return what the body of an error answer says."""
+        """Return the message in the body of an error response."""
         return describe_error(body, EXPLANATIONS)
 
     def decode_request(self, body: bytes) -> ClientCall:
-        """Return what a client sent; see `Format`."""
+        """Decode a client's request; see `Format`."""
         return ollama_request.decode_chat(body)
 
     def encoder(self, call: ClientCall) -> OllamaEncoder:
@@ -148,13 +148,13 @@ class OllamaChatFormat:
 
 
 class OllamaGenerateFormat(OllamaChatFormat):
-    """The format of `/api/generate` for those who serve it.
+    """The format of `/api/generate` for serving only.
 
-    As a client it is the chat's: whatever generate can be asked, the chat can be.
+    As a client it is the chat's, which covers everything generate can do.
     """
 
     def decode_request(self, body: bytes) -> ClientCall:
-        """Return what a client sent; see `Format`."""
+        """Decode a client's request; see `Format`."""
         return ollama_request.decode_generate(body)
 
     def encoder(self, call: ClientCall) -> OllamaEncoder:

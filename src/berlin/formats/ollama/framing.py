@@ -1,4 +1,4 @@
-"""Lines of JSON, also where a service or a proxy breaks an object over several lines."""
+"""Lines of JSON, even if a service or a proxy splits an object over several lines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from berlin.wire.json import decoded_or_none
 
 
 class PatientLineFramer:
-    """Hands out one object a line, and pretty-printed objects once they are whole; see `Framer`."""
+    """Returns one object per line, and pretty-printed objects once complete; see `Framer`."""
 
     done = False
 
@@ -23,7 +23,7 @@ class PatientLineFramer:
         return self._join(lines)
 
     def finish(self) -> list[bytes]:
-        """Return what is left; see `Framer`."""
+        """Return the rest; see `Framer`."""
         documents = self._join(self._lines.finish())
         rest, self._parts = self._parts, []
         return [*documents, *([b"\n".join(rest)] if rest else [])]
@@ -45,6 +45,6 @@ class PatientLineFramer:
 
 
 def _is_begun(line: bytes) -> bool:
-    """Whether a line is the beginning of an object that goes on in the next."""
+    """Whether a line starts an object that continues in the next."""
     line = line.strip()
     return line.startswith(b"{") and not line.endswith(b"}")

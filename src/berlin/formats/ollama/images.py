@@ -1,4 +1,4 @@
-"""Images of Ollama's API: base64 and nothing else, so their first bytes tell the media type."""
+"""Images of Ollama's API: plain base64, so the media type is found from their first bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def encode_image(url: str, param: str) -> str:
     """Return the base64 in a URL.
 
     Raises:
-        InvalidRequestError: if the URL does not hold the image itself.
+        InvalidRequestError: if the URL does not contain the image itself.
     """
     data = parse_data_url(url)
     if data is None:
@@ -24,7 +24,7 @@ def decode_image(given: str, param: str) -> str:
     """Return the URL that holds an image; some programs send a whole `data:` URL.
 
     Raises:
-        InvalidRequestError: if it is no base64, or of a media type that is not known.
+        InvalidRequestError: if it is not base64, or of an unknown media type.
     """
     whole = parse_data_url(given)
     data = whole.base64 if whole is not None else clean_base64(given)

@@ -39,7 +39,7 @@ EFFORTS: dict[str, str | bool] = {
 
 
 def encode_messages(messages: tuple[Message, ...], carrier: Carrier) -> list[dict[str, Any]]:
-    """Return the messages. Raises InvalidRequestError for parts that this API does not take."""
+    """Return the messages. Raises InvalidRequestError for parts that this API does not support."""
     encoded: list[dict[str, Any]] = []
     names: dict[str, str] = {}
     for n, message in enumerate(messages):
@@ -66,7 +66,7 @@ def encode_messages(messages: tuple[Message, ...], carrier: Carrier) -> list[dic
 def _encode_said(
     parts: tuple[Part, ...], n: int, carrier: Carrier, between: str = ""
 ) -> dict[str, Any]:
-    """Return text, thinking and images, each a member of its own."""
+    """Return text, thinking and images, each in its own member."""
     texts: list[str] = []
     thoughts: list[str] = []
     images: list[str] = []
@@ -101,7 +101,7 @@ def _encode_result(result: ToolResultPart, name: str, n: int, carrier: Carrier) 
     said = _encode_said(result.parts, n, carrier) if result.parts else {}
     content = result.content
     if result.is_error:
-        # This API has no word for it: without one, the model takes it for a result.
+        # This API cannot mark it: without a note, the model would take it for a result.
         content = f"Error: {content}"
     encoded: dict[str, Any] = {"role": "tool", **said, "content": content}
     if not extra.pop("made_id", False):
@@ -120,7 +120,7 @@ def _encode_call(call: ToolCallPart, carrier: Carrier) -> dict[str, Any]:
 
 
 def encode_think(request: ChatRequest, carrier: Carrier) -> dict[str, Any]:
-    """Return how much to think, where the request says so. Raises InvalidRequestError."""
+    """Return how much to think, if the request says so. Raises InvalidRequestError."""
     reasoning = reasoning_of(request)
     if reasoning is None:
         return {}

@@ -61,7 +61,7 @@ class _Options(msgspec.Struct):
 
 
 class _Body(msgspec.Struct):
-    """What a chat and generate have in common. What is not listed travels beside it."""
+    """The members common to chat and generate. Unlisted members travel beside it."""
 
     model: str
     stream: bool | None = None
@@ -122,7 +122,7 @@ _BodyT = TypeVar("_BodyT", bound=_Body)
 
 
 class _Asked(msgspec.Struct):
-    """What says whether there is anything to answer."""
+    """The members that show whether there is anything to answer."""
 
     model: str = ""
     messages: list[Raw] | None = None
@@ -135,12 +135,12 @@ _ASKED = msgspec.json.Decoder(_Asked)
 
 
 def load_reason(body: bytes, *, chat: bool) -> tuple[str, str] | None:
-    """Return the model and `load` or `unload`, where a request only loads a model or lets go of it.
+    """Return the model and `load` or `unload`, if a request only loads or unloads a model.
 
     By this API, that is a chat without messages, or generate with an empty prompt.
 
     Raises:
-        InvalidRequestError: if the body cannot be read.
+        InvalidRequestError: if the body is invalid.
     """
     asked = decode_typed(body, _ASKED)
     if asked.messages if chat else (asked.prompt or asked.images):
@@ -150,7 +150,7 @@ def load_reason(body: bytes, *, chat: bool) -> tuple[str, str] | None:
 
 
 def decode_chat(body: bytes) -> ClientCall:
-    """Return what a client sent to `/api/chat`. Raises InvalidRequestError."""
+    """Decode a client's request to `/api/chat`. Raises InvalidRequestError."""
     sent = _decode(body, _CHAT)
     if not sent.messages:
         raise InvalidRequestError.about("messages", "is empty: give at least one message")
@@ -163,7 +163,7 @@ def decode_chat(body: bytes) -> ClientCall:
 
 
 def decode_generate(body: bytes) -> ClientCall:
-    """Return what a client sent to `/api/generate`. Raises InvalidRequestError."""
+    """Decode a client's request to `/api/generate`. Raises InvalidRequestError."""
     sent = _decode(body, _GENERATE)
     for param in ("suffix", "template", "raw", "context"):
         if getattr(sent, param):
@@ -273,7 +273,7 @@ class _Conversation:
         if role == "tool":
             return Message(role, self._result(message, text, param), extra)
         if role == "user":
-            # A tool that did not answer until now will not: later calls may have its name.
+            # A tool without a result by now will not get one: later calls may have its name.
             self._unanswered.clear()
         calls = self._calls(message.tool_calls or [])
         parts: list[Part] = [*_images(message.images, f"{param}.images"), *calls]

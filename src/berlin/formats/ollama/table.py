@@ -1,4 +1,4 @@
-"""What becomes of the members of Ollama's API in another dialect, and of others here.
+"""The fate of members of Ollama's API in other dialects, and of others' here.
 
 Source: Ollama's API reference and the types of its server (2026-11).
 """
@@ -12,7 +12,7 @@ DIALECT = "ollama"
 TABLE = Table(
     DIALECT,
     own={
-        # How a model is loaded and run is the business of the one who serves it.
+        # How a model is loaded and run is up to the service.
         "keep_alive": "dropped",
         "logprobs": "dropped",
         "options": "dropped",

@@ -1,7 +1,7 @@
-"""OpenAI's older completions, for those who serve them: a prompt is a chat of one message.
+"""OpenAI's older completions, for serving only: a prompt is a chat of one message.
 
-Source: OpenAI's API reference. No service here continues a text: each answers a chat. So what asks
-for the probabilities of a text, or for what comes between two texts, is refused.
+Source: OpenAI's API reference. No service here continues a text: each answers a chat. So requests
+    for the probabilities of a text, or for an infill, are refused.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _StreamOptions(msgspec.Struct):
 
 
 class _Body(msgspec.Struct):
-    """A request. What is not listed is ignored."""
+    """A request. Unlisted members are ignored."""
 
     prompt: Raw | UnsetType = UNSET
     model: str | UnsetType = UNSET
@@ -75,13 +75,13 @@ _DECODER = msgspec.json.Decoder(_Body)
 
 
 class OpenAICompletionsFormat(OpenAIChatFormat):
-    """The format of `/v1/completions` for those who serve it.
+    """The format of `/v1/completions` for serving only.
 
-    As a client it is the chat's: whatever a completion can be asked, the chat can be.
+    As a client it is the chat's, which covers everything a completion can do.
     """
 
     def decode_request(self, body: bytes) -> ClientCall:
-        """Return what a client sent; see `Format`."""
+        """Decode a client's request; see `Format`."""
         sent = decode_typed(body, _DECODER)
         for param in ("n", "best_of"):
             if getattr(sent, param) not in (None, 1):
@@ -114,7 +114,7 @@ class OpenAICompletionsFormat(OpenAIChatFormat):
 
 
 class CompletionsEncoder:
-    """Writes one answer as chunks of text; see `EventEncoder`. Nothing else has a place there."""
+    """Writes one answer as chunks of text; see `EventEncoder`. It carries only text."""
 
     def __init__(self, call: ClientCall) -> None:
         self._include_usage = call.include_usage

@@ -113,7 +113,7 @@ class OpenAIDecoder(DialectDecoder):
         return all(self._take_choice(choice, events) for choice in choices or ())
 
     def _take_members(self, document: Mapping[str, Any]) -> None:
-        """Keep what a chunk says about the answer as a whole, where it is new."""
+        """Keep a chunk's members about the answer as a whole, if they are new."""
         new = {}
         for name, value in document.items():
             if name in _CHUNK or value is None or self._said.get(name) == value:
@@ -143,7 +143,7 @@ class OpenAIDecoder(DialectDecoder):
                 return False
             self._reason = finish_reason_of(word)
             if self._refuses and self._reason == "stop":
-                # Other dialects tell a refusal by the end of the answer.
+                # Other dialects report a refusal in the finish reason.
                 self._reason, self._finish_extra = "content_filter", _STOP
         return True
 
@@ -185,7 +185,7 @@ class OpenAIDecoder(DialectDecoder):
             self._answered = True
 
     def _take_part(self, part: Any, events: list[StreamEvent]) -> None:
-        """Take a part of content, which some services send in place of text."""
+        """Take a part of content, which some services send instead of text."""
         told = as_object(part)
         thought = told.get("thinking")
         if isinstance(thought, list):
@@ -199,7 +199,7 @@ class OpenAIDecoder(DialectDecoder):
     def _take_reasoning(self, delta: Mapping[str, Any], events: list[StreamEvent]) -> None:
         said = {name: value for name in REASONING if (value := as_text(delta.get(name)))}
         text = next(iter(said.values()), "")
-        # Under whatever other names it came; most services use the first one.
+        # Under any of its other names; most services use the first one.
         more: dict[str, Any] = {name: said[name] for name in said if name != REASONING[0]}
         details = delta.get("reasoning_details")
         if isinstance(details, list) and details:
@@ -218,7 +218,7 @@ class OpenAIDecoder(DialectDecoder):
         more = {n: v for n, v in call.items() if n not in _CALL and v is not None}
         name = as_text(function.get("name"))
         if call.get("type") == "custom":
-            # A custom tool takes text: the hub knows calls of functions only.
+            # A custom tool takes text: the hub only knows function calls.
             name = name or as_text(as_object(call.get("custom")).get("name"))
             more["type"] = "custom"
         self._calls.add(
@@ -242,7 +242,7 @@ _STOP = Extra(DIALECT, {"finish_reason": "stop"})
 
 
 def _is_filler(document: Mapping[str, Any]) -> bool:
-    """Whether an object says nothing by design: a ping, or a chunk without choices."""
+    """Whether an object is empty by design: a ping, or a chunk without choices."""
     kind = document.get("object")
     if isinstance(kind, str):
         return kind.startswith("chat.completion")

@@ -45,7 +45,7 @@ class OpenAIEncoder:
         self._opened: set[int] = set()
         self._with_arguments: set[int] = set()
         self._text_member = "content"
-        # What only this dialect knows, for the next chunk: at the place of each.
+        # Dialect-specific members for the next chunk, by place.
         self._extras: dict[str, dict[str, Any]] = {}
         self._set_head(
             {
@@ -65,7 +65,7 @@ class OpenAIEncoder:
         """Return the chunk of one event; with the first, the one that names the role."""
         match event:
             case TextDelta():
-                # This runs for each piece of text, so it calls nothing that it can do itself.
+                # This runs for each piece of text, so calls are inlined.
                 if not self._begun or self._extras or self._text_member != "content":
                     return self._encode_text(event)
                 self._count.chars += len(event.text)
@@ -97,7 +97,7 @@ class OpenAIEncoder:
         return b"data: %b\n\n" % encode_error(error)
 
     def keep_alive(self) -> bytes:
-        """Return a chunk without anything in it. Comments break several clients."""
+        """Return an empty chunk. Comments break several clients."""
         return self._start() or self._write({}, None, {}, {})
 
     def _start(self) -> bytes:
@@ -111,7 +111,7 @@ class OpenAIEncoder:
         return self._start() + self._chunk({self._text_member: event.text})
 
     def _take_extra(self, event: ExtraDelta) -> bytes:
-        """Keep members for the next chunk, where they came with one."""
+        """Keep members for the next chunk, if they came with one."""
         members = extra_of(event.extra, DIALECT)
         if event.at == "text" and event.opens:
             self._text_member = "refusal" if members.get("type") == "refusal" else "content"
@@ -151,7 +151,7 @@ class OpenAIEncoder:
 
     def _encode_end(self, event: Finished) -> bytes:
         parts = [
-            # Arguments are JSON, also where there are none.
+            # Arguments are JSON, even if there are none.
             self._chunk({"tool_calls": [{"index": index, "function": {"arguments": "{}"}}]})
             for index in sorted(self._opened - self._with_arguments)
         ]

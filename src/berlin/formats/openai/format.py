@@ -1,6 +1,6 @@
-"""OpenAI's chat completions, which many services speak.
+"""OpenAI's chat completions, as used by many services.
 
-Source: OpenAI's API reference, and what servers and clients of it really send.
+Source: OpenAI's API reference, and what its servers and clients actually send.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class OpenAIChatFormat:
     """The format, both ways.
 
     Args:
-        default_model: for requests that name none.
+        default_model: the model of requests that name none.
         path: where the chat is posted, below the endpoint's URL.
         defaults: members of the body that a request may override.
         rename: the service's names of options.
-        habits: in what else the service differs.
+        habits: in other differences of the service.
     """
 
     content_type = "text/event-stream; charset=utf-8"
@@ -54,8 +54,8 @@ class OpenAIChatFormat:
         self._habits = habits
 
     def encode_request(self, request: ChatRequest) -> Exchange:
-        """Return what is sent; see `Format`."""
-        yield from ()  # nothing has to be prepared
+        """Return the requests; see `Format`."""
+        yield from ()  # no preparation is needed
         carrier = Carrier(TABLE)
         streams = self._habits.streams(request.stream)
         document: dict[str, Any] = {
@@ -82,11 +82,11 @@ class OpenAIChatFormat:
         return OpenAIDecoder()
 
     def describe_error(self, body: bytes) -> str:
-        """Return what the body of an error answer says."""
+        """Return the message in the body of an error response."""
         return describe_error(body, EXPLANATIONS)
 
     def decode_request(self, body: bytes) -> ClientCall:
-        """Return what a client sent; see `Format`."""
+        """Decode a client's request; see `Format`."""
         return openai_request.decode_request(body)
 
     def encoder(self, call: ClientCall) -> OpenAIEncoder:

@@ -147,7 +147,7 @@ def _parse_reasoning(message: Mapping[str, Any]) -> Iterator[Part]:
     if isinstance(details, list) and details:
         more["reasoning_details"] = details
     if more:
-        # Back to the service under the name by which it came.
+        # Sent back to the service under its original name.
         yield ReasoningPart(text, Extra(DIALECT, more))
 
 

@@ -31,15 +31,15 @@ from berlin.types import (
 from berlin.types.messages import separator_of
 from berlin.wire.json import loads
 
-# What the format itself fills.
+# Members that the format itself sets.
 RESERVED = frozenset({"messages", "model", "stream", "tools", "tool_choice", "response_format"})
 
 
 def encode_asked(request: ChatRequest, carrier: Carrier) -> dict[str, Any]:
-    """Return the members that say how to answer: tools, form, reasoning, and what else came.
+    """Return the settings of the answer: tools, response format, reasoning, and other members.
 
     Raises:
-        InvalidRequestError: if a member has no place here and must not be left out.
+        InvalidRequestError: if a member cannot be expressed here and must not be left out.
     """
     document: dict[str, Any] = {}
     if request.tools:
@@ -57,7 +57,7 @@ def encode_asked(request: ChatRequest, carrier: Carrier) -> dict[str, Any]:
 def encode_messages(
     messages: tuple[Message, ...], habits: Habits, carrier: Carrier
 ) -> list[dict[str, Any]]:
-    """Return the messages. Raises InvalidRequestError for parts that have no form here."""
+    """Return the messages. Raises InvalidRequestError for parts that cannot be expressed here."""
     writer = _Writer(habits, carrier)
     return [item for message in messages for item in writer.encode(message)]
 
@@ -68,7 +68,7 @@ class _Writer:
         self._carrier = carrier
 
     def encode(self, message: Message) -> Iterator[dict[str, Any]]:
-        """Give the objects for a message: one, or one for each tool result in it."""
+        """Yield the objects for a message: one, or one for each tool result in it."""
         extra = dict(self._carrier.own(message.extra, "messages."))
         as_parts = extra.pop("content", None) == "parts"
         results = [part for part in message.parts if isinstance(part, ToolResultPart)]
@@ -162,10 +162,10 @@ class _Writer:
 
     def _encode_reasoning(self, part: ReasoningPart) -> dict[str, Any]:
         if _is_part(part):
-            return {}  # it stands in the content
+            return {}  # it is in the content
         own = self._carrier.own(part.extra, "reasoning.")
         if own or part.extra is not None or not part.text:
-            # What another service signed is of no use to this one.
+            # Signatures of other services are useless to this one.
             return dict(own)
         return {REASONING[0]: part.text}
 
@@ -182,7 +182,7 @@ class _Writer:
             is_list = any(isinstance(part.extra, object) and part.extra for part in texts)
             content = written if is_list or len(written) > 1 else content
         if result.is_error:
-            # This dialect has no word for it: without one, the model takes it for a result.
+            # This dialect cannot mark it: without a note, the model would take it for a result.
             content = f"Error: {result.content}"
         id = self._habits.tool_id(result.id)
         return {"role": "tool", "tool_call_id": id, "content": content, **extra}
@@ -198,7 +198,7 @@ def _is_refusal(part: TextPart) -> bool:
 
 
 def _is_part(part: ReasoningPart) -> bool:
-    """Whether reasoning stands in the content, as Mistral has it."""
+    """Whether reasoning is in the content, as with Mistral."""
     return "type" in extra_of(part.extra, DIALECT)
 
 
@@ -232,7 +232,7 @@ def _encode_reasoning(request: ChatRequest, carrier: Carrier) -> dict[str, Any]:
     effort = effort_of(reasoning)
     is_foreign = reasoning.extra is not None
     if effort == "none" and is_foreign:
-        # Where another dialect switches it off, most models of this one have it off anyway.
+        # If another dialect switches it off: most models of this one have it off anyway.
         return {}
     return {"reasoning_effort": effort} if effort else {}
 

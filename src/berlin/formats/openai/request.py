@@ -28,7 +28,7 @@ from berlin.wire.json import encode_body
 
 
 class _Body(msgspec.Struct):
-    """A request. What is not listed travels beside it."""
+    """A request. Unlisted members travel beside it."""
 
     messages: list[Raw]
     model: str | UnsetType = UNSET
@@ -74,10 +74,10 @@ _KNOWN = frozenset(_Body.__struct_fields__)
 
 
 def decode_request(body: bytes) -> ClientCall:
-    """Return what a client sent.
+    """Decode a client's request.
 
     Raises:
-        InvalidRequestError: if that cannot be asked; it names the member.
+        InvalidRequestError: if it is invalid; the error names the member.
     """
     sent = decode_typed(body, _DECODER)
     if sent.n not in (None, 1):
@@ -124,7 +124,7 @@ def _decode_choice(raw: Raw | UnsetType, tools: tuple[Tool, ...], rest: dict[str
                 return name
             raise InvalidRequestError.about("tool_choice", "names a tool that is not in tools")
         case {"type": str()}:
-            # Allowed tools, custom tools: only this dialect has words for them.
+            # Allowed tools and custom tools are specific to this dialect.
             rest["tool_choice"] = choice
             return "auto"
     raise InvalidRequestError.about(

@@ -1,4 +1,4 @@
-"""What becomes of the members of OpenAI's chat completions in another dialect.
+"""The fate of members of OpenAI's chat completions in other dialects.
 
 Source: OpenAI's API reference of chat completions, and what vLLM, OpenRouter, Google, DeepSeek,
 Mistral and others add to it (2026-11).
@@ -11,7 +11,7 @@ from berlin.formats.table import Table
 DIALECT = "openai"
 
 REASONING = ("reasoning_content", "reasoning", "reasoning_text")
-"""Where services of this dialect put the text of the reasoning; the first is the most common."""
+"""Members in which services of this dialect send reasoning; the first is the most common."""
 
 ONCE: dict[str, type | tuple[type, ...]] = {
     "id": str,

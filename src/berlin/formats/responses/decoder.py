@@ -1,4 +1,4 @@
-"""Answers in this dialect, read: the events of a stream, or one whole response."""
+"""Decodes answers in this dialect: the events of a stream, or one whole response."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _REASONING = (
 
 
 class _Event(msgspec.Struct, gc=False):
-    """An event of a stream, or a whole response. Side members are read where they are needed."""
+    """An event of a stream, or a whole response. Secondary members are parsed on demand."""
 
     type: str = ""
     delta: str | None = None
@@ -69,11 +69,11 @@ _DECODE_KIND = msgspec.json.Decoder(_Kind).decode
 
 
 class _Progress:
-    """What came of one item.
+    """The state of one item.
 
     Attributes:
         kind: its type.
-        told: whether its content has come in pieces.
+        told: whether its content arrived in pieces.
     """
 
     def __init__(self, kind: str) -> None:
@@ -97,7 +97,7 @@ class ResponsesDecoder(DocumentDecoder):
                 return
 
     def _take_odd(self, line: bytes) -> bool:
-        # New types of events may have members of any form.
+        # New types of events may have members of any type.
         try:
             return _DECODE_KIND(line).type not in _KNOWN
         except DECODE_ERRORS:
@@ -140,7 +140,7 @@ class ResponsesDecoder(DocumentDecoder):
         return True
 
     def _told(self, event: _Event, kind: str) -> bool:
-        """Note that the content of an item comes in pieces; return whether this is the first."""
+        """Record that an item's content arrives in pieces; return whether this is the first."""
         progress = self._items.get(_index(event))
         if progress is None:
             progress = self._items[_index(event)] = _Progress(kind)
@@ -172,7 +172,7 @@ class ResponsesDecoder(DocumentDecoder):
         self._calls.add(events, index, call_id, name, "", extra)
 
     def _take_input(self, event: _Event, events: list[StreamEvent]) -> None:
-        """Take text for a custom tool: a piece of the one argument that it has for others."""
+        """Take text for a custom tool: a piece of its single argument in other dialects."""
         progress = self._items.get(_index(event))
         head = "" if progress is not None and progress.told else '{"input":"'
         self._told(event, "custom_tool_call")
@@ -240,7 +240,7 @@ class ResponsesDecoder(DocumentDecoder):
         return False
 
     def _take_whole(self, event: _Event, events: list[StreamEvent]) -> bool:
-        """Take a response that came in one piece."""
+        """Take a response that arrived in one piece."""
         if event.object != "response":
             self._fail(event)
             return False
@@ -282,7 +282,7 @@ _KNOWN = frozenset(
 
 
 def _head(item: dict[str, Any]) -> dict[str, Any]:
-    """Return what the service says of a message or of reasoning when it begins."""
+    """Return the members of a message or of reasoning at its start."""
     content = ("type", "content", "summary", "role", "status", "encrypted_content")
     return {k: v for k, v in item.items() if k not in content and v is not None}
 
@@ -297,7 +297,7 @@ def _texts(parts: Any) -> list[str]:
 
 
 def _read_usage(usage: Any) -> Usage | None:
-    """Return the counts; what is badly typed is unknown, and costs nothing else."""
+    """Return the counts; wrongly typed ones are unknown, without further effect."""
     if not isinstance(usage, dict) or not _count(usage, "input_tokens", "output_tokens"):
         return None
     read, made = usage.get("input_tokens_details"), usage.get("output_tokens_details")
@@ -315,13 +315,13 @@ def _count(counts: Any, *names: str) -> int:
 
 
 def _index(event: _Event) -> int | None:
-    """Return which item an event is of."""
+    """Return the index of an event's item."""
     index = event.output_index
     return index if index.__class__ is int else as_index(index)
 
 
 def _cut_reason(why: str) -> FinishReason:
-    """Return why an answer is incomplete: it never looks whole."""
+    """Return why an answer is incomplete, so that it never looks complete."""
     reason = finish_reason_of(why) if why else "length"
     return reason if reason in ("length", "content_filter") else "length"
 

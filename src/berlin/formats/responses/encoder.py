@@ -1,4 +1,4 @@
-"""Answers in this dialect, written: the events of a stream, and the whole."""
+"""Encodes answers in this dialect: the events of a stream, and whole responses."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from berlin.types import (
 from berlin.wire.json import DECODE_ERRORS, loads
 
 DONE = b"data: [DONE]\n\n"
-"""Open Responses wants it behind the last event; OpenAI's own clients take it for the end too."""
+"""Open Responses requires it after the last event; OpenAI's clients also accept it as the end."""
 
 
 HOSTED_DONE = "response.output_item.done"
@@ -51,8 +51,8 @@ class ResponsesEncoder:
     """Writes one answer as events; see `EventEncoder`.
 
     Args:
-        call: what was asked.
-        keep: takes the whole response and its output before the client hears of its end.
+        call: the request.
+        keep: takes the whole response and its output before the client sees its end.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class ResponsesEncoder:
         return head + self._whole("response.failed", self._response.failed(error, output)) + DONE
 
     def keep_alive(self) -> bytes:
-        """Return an event that says: it goes on."""
+        """Return a keep-alive event."""
         if not self._begun:
             return self._begin()
         return self._whole("response.in_progress", self._response.begun())
@@ -185,7 +185,7 @@ class ResponsesEncoder:
 
     def _encode_call(self, event: ToolCallDelta) -> bytes:
         if event.index in self._closed:
-            return b""  # behind the object that its arguments are, there can be no more
+            return b""  # nothing can follow complete arguments
         head = b""
         item = self._calls.get(event.index)
         if item is None:
@@ -292,7 +292,7 @@ def encode_response(
 
 
 def _events_of(response: ChatResponse) -> Iterator[StreamEvent]:
-    """Give events that make this answer."""
+    """Yield events that make up this answer."""
     index = 0
     for part in response.parts:
         match part:

@@ -27,7 +27,7 @@ from berlin.wire.status import EXPLANATIONS, describe_error
 
 RESPONSES_PATH = "/responses"
 
-# What the format itself fills.
+# Members that the format itself sets.
 RESERVED = frozenset(
     {*("input", "instructions", "messages", "model", "stream", "tools", "tool_choice", "text")}
 )
@@ -42,12 +42,12 @@ class ResponsesFormat:
     """The format, both ways.
 
     Args:
-        default_model: for requests that name none.
+        default_model: the model of requests that name none.
         path: where the request is posted, below the endpoint's URL.
         defaults: members of the body that a request may override.
         rename: the service's names of options.
-        habits: what this service does differently.
-        keep: takes each whole response, before its client hears of the end.
+        habits: the differences of this service.
+        keep: takes each whole response before its client sees the end.
     """
 
     content_type = "text/event-stream; charset=utf-8"
@@ -70,13 +70,13 @@ class ResponsesFormat:
         self._keep = keep
 
     def encode_request(self, request: ChatRequest) -> Exchange:
-        """Return what is sent; see `Format`."""
-        yield from ()  # nothing has to be prepared
+        """Return the requests; see `Format`."""
+        yield from ()  # no preparation is needed
         carrier = Carrier(TABLE)
         streams = self._habits.streams(request.stream)
         instructions, items = encode_messages(request.messages, request.tools, carrier)
         document: dict[str, Any] = {
-            # This API stores what it is sent by default: only its own clients know.
+            # This API stores requests by default: only its own clients expect that.
             **({} if _is_ours(request) else {"store": False}),
             **self._defaults,
             **carrier.own(request.extra),
@@ -109,15 +109,15 @@ class ResponsesFormat:
         return ResponsesDecoder()
 
     def describe_error(self, body: bytes) -> str:
-        """Return what the body of an error answer says."""
+        """Return the message in the body of an error response."""
         return describe_error(body, EXPLANATIONS)
 
     def read_request(self, body: bytes) -> Sent:
-        """Return a client's request before what it refers to is known."""
+        """Parse a client's request before its references are resolved."""
         return read_request(body)
 
     def decode_request(self, body: bytes) -> ResponsesCall:
-        """Return what a client sent, where nothing is stored that it could refer to."""
+        """Decode a client's request without access to stored items."""
         sent = read_request(body)
         if sent.previous:
             raise InvalidRequestError.about("previous_response_id", "no answers are stored here")

@@ -1,7 +1,7 @@
 """Input items, as clients send them and as they are stored, read into messages.
 
-Items that the model made (messages, calls, reasoning) become one message of the assistant as long
-as nothing else comes between them: other dialects have text and calls in one message.
+Consecutive items made by the model (messages, calls, reasoning) become one assistant message: other
+dialects have text and calls in one message.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ _PARTS = "input_text, input_image, input_file, output_text or refusal"
 
 
 def decode_items(items: Iterable[tuple[str, Item]]) -> tuple[Message, ...]:
-    """Return the messages that items are.
+    """Return the messages in the items.
 
     Args:
-        items: each with what it is called in errors.
+        items: each with its name for errors.
 
     Raises:
-        InvalidRequestError: if one is not of a known form; it names the member.
+        InvalidRequestError: if one has an unknown form; the error names the member.
     """
     given = list(items)
     opaque = [_opaque_of(item) for _, item in given]
@@ -177,7 +177,7 @@ _Inner: TypeAlias = TextPart | ImagePart | FilePart | OpaquePart
 
 
 def _decode_output(output: Any, param: str) -> tuple[str, tuple[_Inner, ...]]:
-    """Return the text of a tool's output, and all of it where it is more than text."""
+    """Return the text of a tool's output, and all of it if it is more than text."""
     if isinstance(output, str):
         return output, ()
     parts = tuple(_decode_content(output, param))

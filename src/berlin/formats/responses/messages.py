@@ -28,7 +28,7 @@ from berlin.wire.json import loads
 def encode_messages(
     messages: Iterable[Message], tools: Iterable[Tool], carrier: Carrier
 ) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return the instructions that the client gave as such, and the items of all other messages.
+    """Return the client's instructions, and the items of all other messages.
 
     Raises:
         InvalidRequestError: if a part cannot be sent in this dialect.
@@ -45,7 +45,7 @@ def encode_messages(
 
 
 def input_of(arguments: str) -> str:
-    """Return the text for a custom tool, which others see as a function with `input`."""
+    """Return the text for a custom tool, which other services see as a function with `input`."""
     try:
         parsed = loads(arguments)
     except InvalidRequestError:
@@ -62,7 +62,7 @@ class _Writer:
         self._carrier = carrier
 
     def encode(self, message: Message) -> Iterator[dict[str, Any]]:
-        """Give the items that a message is."""
+        """Yield the items of a message."""
         members = self._carrier.own(message.extra, "messages.")
         match message.role:
             case "tool":
@@ -91,13 +91,13 @@ class _Writer:
         if not output:
             output = result.content
         if result.is_error and isinstance(output, str):
-            # This API has no word for it: without one, the model takes it for a result.
+            # This API cannot mark it: without a note, the model would take it for a result.
             output = f"Error: {output}"
         head = {"type": "function_call_output", "call_id": result.id}
         return {**head, "output": output, **members}
 
     def _encode_turn(self, parts: Iterable[Part]) -> Iterator[dict[str, Any]]:
-        """Give the items of what the model said and asked for."""
+        """Yield the items of the model's output."""
         said: dict[str, Any] | None = None
         for part in parts:
             if isinstance(part, TextPart):

@@ -1,6 +1,6 @@
-"""State that only another dialect's service can read, carried in this dialect's own place for it.
+"""Opaque state of other dialects' services, carried in this dialect's own place for it.
 
-A client of this API sends `encrypted_content` of reasoning items back as it came. A signature of
+A client of this API sends `encrypted_content` of reasoning items back unchanged. A signature of
 Anthropic or a thought signature of Gemini travels in it, in an envelope with the dialect's name.
 """
 
@@ -20,7 +20,7 @@ _MARK = "berlin.1."
 
 
 class Opaque(msgspec.Struct, frozen=True):
-    """What an envelope holds.
+    """The contents of an envelope.
 
     Attributes:
         reasoning: what belongs to the reasoning item itself.
@@ -41,7 +41,7 @@ _DECODER = msgspec.json.Decoder(_Inside)
 
 
 def seal(reasoning: Extra | None, calls: Mapping[str, Extra] | None = None) -> str:
-    """Return `encrypted_content` that holds this state."""
+    """Return `encrypted_content` with this state."""
     inside: dict[str, Any] = {}
     if reasoning is not None:
         inside = {"dialect": reasoning.dialect, "members": dict(reasoning.members)}
@@ -51,7 +51,7 @@ def seal(reasoning: Extra | None, calls: Mapping[str, Extra] | None = None) -> s
 
 
 def unseal(encrypted: object) -> Opaque | None:
-    """Return what an envelope holds; `None` if this is not an envelope of Berlin."""
+    """Return the contents of an envelope; `None` if it is not one of Berlin's."""
     if not isinstance(encrypted, str) or not encrypted.startswith(_MARK):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Output items while they are made: each knows its events, and what it is in the end."""
+"""Output items in progress: each knows its events and its final form."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from berlin.types import Extra, merge_extra
 from berlin.wire.json import encode_line, encode_value, escape_line_ends
 
 Event: TypeAlias = dict[str, Any]
-"""The members of one event; `item_id`, `output_index` and `sequence_number` come to it."""
+"""The members of one event; `item_id`, `output_index` and `sequence_number` are added."""
 
 
 class Item:
@@ -24,7 +24,7 @@ class Item:
         id: its id.
 
     Attributes:
-        pieces: what it is made of so far.
+        pieces: its contents so far.
         status: `in_progress`, `completed` or `incomplete`.
     """
 
@@ -36,7 +36,7 @@ class Item:
         self._before = b""
 
     def open(self) -> Iterator[Event]:
-        """Give the events that begin it."""
+        """Yield the events that start it."""
         yield self._added(self.document())
 
     def delta(self, piece: str, sequence: int) -> bytes:
@@ -45,11 +45,11 @@ class Item:
         text = encode_value(piece)
         if not text.isascii():
             text = escape_line_ends(text)
-        # It is called for each piece, so all but the piece is written once.
+        # It is called for each piece, so everything else is encoded once.
         return b'%b%b,"sequence_number":%d}\n\n' % (self._before, text, sequence)
 
     def close(self) -> Iterator[Event]:
-        """Give the events that end it."""
+        """Yield the events that end it."""
         raise NotImplementedError
 
     def document(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class MessageItem(Item):
 
     Args:
         index: its place in the output.
-        members: what the service said of it when it began.
+        members: the service's members of it at its start.
         is_refusal: whether the model refuses to answer.
     """
 
@@ -86,7 +86,7 @@ class MessageItem(Item):
         self._begin_deltas(f"response.{self._kind}.delta", content_index=0, **more)
 
     def open(self) -> Iterator[Event]:
-        """Give the events that begin it."""
+        """Yield the events that start it."""
         yield self._added({**self.document(), "content": []})
         yield {"type": "response.content_part.added", "content_index": 0, "part": self._part()}
 
@@ -101,7 +101,7 @@ class MessageItem(Item):
         }
 
     def close(self) -> Iterator[Event]:
-        """Give the events that end it."""
+        """Yield the events that end it."""
         part = self._part()
         said: Event = {n: part[n] for n in ("text", "refusal", "logprobs") if n in part}
         yield {"type": f"response.{self._kind}.done", "content_index": 0, **said}
@@ -122,7 +122,7 @@ class MessageItem(Item):
 
 
 class ReasoningItem(Item):
-    """What the model showed of its reasoning, and the state that is to be sent back."""
+    """The model's visible reasoning, and the state to be sent back."""
 
     def __init__(self, index: int, members: Mapping[str, Any]) -> None:
         super().__init__(index, str(members.get("id") or new_id("rs")))
@@ -151,7 +151,7 @@ class ReasoningItem(Item):
         return head + super().delta(piece, sequence)
 
     def close(self) -> Iterator[Event]:
-        """Give the events that end it."""
+        """Yield the events that end it."""
         if self.pieces:
             [part] = self._summary()
             done, at = "response.reasoning_summary_text.done", {"summary_index": 0}
@@ -188,7 +188,7 @@ class CallItem(Item):
         return "".join(self.pieces)
 
     def close(self) -> Iterator[Event]:
-        """Give the events that end it."""
+        """Yield the events that end it."""
         done = {"type": "response.function_call_arguments.done", **self._name}
         yield {**done, "arguments": self.arguments}
         yield self._done(self.document())
@@ -200,7 +200,7 @@ class CallItem(Item):
 
 
 class CustomCallItem(CallItem):
-    """A call of a custom tool: its input is text, and is whole before it is handed on."""
+    """A call of a custom tool: its input is text, passed on only when complete."""
 
     def __init__(self, index: int, call_id: str, name: Mapping[str, str], id: str = "") -> None:
         super().__init__(index, call_id, name, id or new_id("ctc"))
@@ -211,7 +211,7 @@ class CustomCallItem(CallItem):
         return b""
 
     def close(self) -> Iterator[Event]:
-        """Give the events that end it."""
+        """Yield the events that end it."""
         text = input_of(self.arguments)
         yield {"type": "response.custom_tool_call_input.delta", "delta": text}
         yield {"type": "response.custom_tool_call_input.done", "input": text}
@@ -225,7 +225,7 @@ class CustomCallItem(CallItem):
 
 
 class HostedItem(Item):
-    """An item of a tool that the service ran itself: its events pass as they are.
+    """An item of a tool that the service ran itself: its events are passed on unchanged.
 
     Args:
         index: its place in the output.
@@ -237,7 +237,7 @@ class HostedItem(Item):
         self.item = dict(item)
 
     def close(self) -> Iterator[Event]:
-        """Give the events that end it."""
+        """Yield the events that end it."""
         yield self._done(self.document())
 
     def document(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""What clients of this API send: read first, and made a call when its history is there.
+"""Decodes requests of this API: parsed first, and built into a call once the history is loaded.
 
-A request may refer to answers that were stored: `previous_response_id` and `item_reference`. So it
-is read in two steps; between them the gateway looks up what is missing.
+A request may refer to stored answers: `previous_response_id` and `item_reference`. So it is decoded
+in two steps; between them the gateway looks up what is missing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from berlin.wire.json import encode_body
 
 
 class _Body(msgspec.Struct):
-    """The members that this API and the hub both know. Others are kept as they are."""
+    """The members known to both this API and the hub. Others are kept unchanged."""
 
     input: str | list[Raw] | None = None
     model: str | UnsetType = UNSET
@@ -67,13 +67,13 @@ _OPTIONS = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """A request as it was read.
+    """A parsed request.
 
     Attributes:
         body: its typed members.
-        items: its own input, as items; each has an id, but for references.
-        members: what goes on as it is to a service of this dialect.
-        echo: what the answer repeats of it.
+        items: its own input, as items; each has an id, except references.
+        members: members passed on unchanged to a service of this dialect.
+        echo: the members repeated in the answer.
     """
 
     body: _Body
@@ -83,7 +83,7 @@ class Sent(msgspec.Struct, frozen=True):
 
     @property
     def previous(self) -> str:
-        """The id of the answer that this request goes on from; `""` if there is none."""
+        """The id of the answer that this request continues; `""` if there is none."""
         return self.body.previous_response_id or ""
 
     @property
@@ -96,7 +96,7 @@ class ResponsesCall(ClientCall, frozen=True):
     """A call of this API.
 
     Attributes:
-        echo: what the answer repeats of the request.
+        echo: the members of the request repeated in the answer.
         items: the request's own input, to be stored with the answer.
         store: whether the answer is stored.
     """
@@ -107,10 +107,10 @@ class ResponsesCall(ClientCall, frozen=True):
 
 
 def read_request(body: bytes) -> Sent:
-    """Return a request as it was read.
+    """Return a parsed request.
 
     Raises:
-        InvalidRequestError: if a member is missing, wrong or cannot be carried out.
+        InvalidRequestError: if a member is missing, invalid or unsupported.
     """
     sent = decode_typed(body, _DECODER)
     members = {
@@ -126,15 +126,15 @@ def read_request(body: bytes) -> Sent:
 def build_call(
     sent: Sent, history: Sequence[Item] = (), referenced: Mapping[str, Item] | None = None
 ) -> ResponsesCall:
-    """Return the call that a request is.
+    """Build the call of a request.
 
     Args:
         sent: the request.
-        history: the items of the answers that it goes on from, oldest first.
+        history: the items of the answers that it continues, oldest first.
         referenced: the stored items that its input refers to, by their ids.
 
     Raises:
-        InvalidRequestError: if an item is not of a known form, or a reference leads nowhere.
+        InvalidRequestError: if an item has an unknown form, or a reference is dangling.
     """
     body, found = sent.body, referenced or {}
     own = [(f"input[{n}]", _follow(item, found)) for n, item in enumerate(sent.items)]
@@ -264,7 +264,7 @@ def _session_id(body: _Body) -> str:
 
 
 def _echo(sent: _Body, members: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the answer repeats; what was not given has the value that applies."""
+    """Return the members repeated in the answer; absent ones have their defaults."""
     choice = None if sent.tool_choice is UNSET else decode_member(sent.tool_choice, "tool_choice")
     text = dict(sent.text or {})
     reasoning = dict(sent.reasoning or {})

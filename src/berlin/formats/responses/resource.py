@@ -1,4 +1,4 @@
-"""The response as an object: what every event with a response, and the whole answer, hold."""
+"""The response object, as contained in events and in whole answers."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _INCOMPLETE: dict[FinishReason, str] = {
 
 
 class ResponseObject:
-    """Writes the response as it is at any time of its making.
+    """Writes the response in its current state.
 
     Args:
-        call: what was asked.
+        call: the request.
 
     Attributes:
         id: the response's id.
@@ -38,7 +38,7 @@ class ResponseObject:
         self._created = int(time.time())
         echo = call.echo if isinstance(call, ResponsesCall) else {}
         model = {"model": call.request.model}
-        # Instructions and tools are long: they are written once for all events.
+        # Instructions and tools are long: they are encoded once for all events.
         self._echo = encode_line({**model, **echo})[1:-1]
 
     def begun(self) -> bytes:
@@ -97,7 +97,7 @@ def write_usage(usage: Usage) -> dict[str, Any]:
 
 
 def _write_error(error: BerlinError) -> dict[str, str]:
-    # Clients of this API act on these words: they wait, or shorten their conversation.
+    # Clients of this API react to these codes: they wait, or shorten their conversation.
     match error:
         case RateLimitError() | OverloadedError():
             code = "rate_limit_exceeded"

@@ -1,4 +1,4 @@
-"""What becomes of the members of the Responses API in another dialect, and what is refused here.
+"""The fate of members of the Responses API in other dialects, and what is refused here.
 
 Source: OpenAI's API reference (its models in openai-python 3.57), the Open Responses specification,
 and what Codex 0.171 sends (2026-11).
@@ -21,10 +21,10 @@ TRANSLATED = frozenset(
         *("presence_penalty", "frequency_penalty", "previous_response_id"),
     }
 )
-"""Members that the hub has a word for, or that the gateway itself carries out."""
+"""Members known to the hub, or handled by the gateway itself."""
 
 CONSUMED = frozenset({"background", "conversation", "prompt", "client_metadata", "stream_options"})
-"""Members that end here: they are refused, or say something about the client or the transfer."""
+"""Members that are not passed on: they are refused, or concern only the client or the transfer."""
 
 _REFUSED: Mapping[str, str] = {
     "background": "answers are not made in the background here; leave it out and stream",
@@ -35,11 +35,11 @@ _REFUSED: Mapping[str, str] = {
 TABLE = Table(
     DIALECT,
     own={
-        # The request. What is not listed is dropped: it says how an answer is made, stored or
+        # The request. Unlisted members are dropped: they say how an answer is made, stored or
         # billed, and not what is asked for.
         "include": "translated",  # encrypted reasoning is always included
         "metadata": "translated",  # kept with the response, and part of it
-        "store": "translated",  # carried out by the gateway
+        "store": "translated",  # handled by the gateway
         "summary": "translated",  # reasoning is always shown as a summary
         "prompt_cache_key": "dropped",
         "truncation": "dropped",
@@ -55,7 +55,7 @@ TABLE = Table(
         "content.logprobs": "dropped",
         "content.type": "translated",
         "content.type.additional_tools": "translated",
-        # What a service did itself has become text of its answer.
+        # What a service did itself has become part of its answer's text.
         "content.type.code_interpreter_call": "dropped",
         "content.type.file_search_call": "dropped",
         "content.type.image_generation_call": "dropped",
@@ -101,19 +101,19 @@ NEUTRAL: Mapping[str, Any] = {
     "annotations": [],
     "logprobs": [],
 }
-"""Values that ask for nothing in this API: its clients send them unasked."""
+"""Values without effect in this API: its clients send them by default."""
 
 
 def is_said(name: str, value: Any) -> bool:
-    """Return whether a member says anything at this value."""
+    """Return whether a member has any effect at this value."""
     return value is not None and not (name in NEUTRAL and value == NEUTRAL[name])
 
 
 def check_refused(members: Mapping[str, Any]) -> None:
-    """Refuse what cannot be carried out.
+    """Refuse what is not supported.
 
     Raises:
-        InvalidRequestError: it names the member and what to send instead.
+        InvalidRequestError: the error names the member and what to send instead.
     """
     for name, why in _REFUSED.items():
         if members.get(name) not in (None, False):

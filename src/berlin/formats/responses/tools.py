@@ -42,7 +42,7 @@ def decode_tools(tools: Iterable[Raw] | None) -> tuple[Tool, ...]:
 
 
 def read_tool(tool: Any, param: str) -> Iterator[Tool]:
-    """Give the tools that one entry is. Raises InvalidRequestError."""
+    """Yield the tools in one entry. Raises InvalidRequestError."""
     match tool:
         case {"type": "function", "name": str(name), **rest} if name:
             yield _read_function(name, rest, param)
@@ -112,10 +112,10 @@ def encode_tools(tools: tuple[Tool, ...], carrier: Carrier) -> list[dict[str, An
 
 
 def decode_choice(choice: Any, tools: tuple[Tool, ...]) -> tuple[str, tuple[Tool, ...]]:
-    """Return the choice, and the tools that may be called at all.
+    """Return the choice, and the tools that may be called.
 
     Raises:
-        InvalidRequestError: if it names a tool that is not there.
+        InvalidRequestError: if it names a missing tool.
     """
     match choice:
         case None | "auto":
@@ -207,7 +207,7 @@ def _encode_tool(tool: Tool, members: Mapping[str, Any]) -> dict[str, Any]:
         **own,
     }
     if tool.strict is not None or not from_here:
-        # Unless it is said, this API takes every schema for a strict one; others do not.
+        # By default this API treats every schema as strict; others do not.
         encoded["strict"] = bool(tool.strict)
     return {**encoded, "description": tool.description} if tool.description else encoded
 

@@ -1,1 +1,1 @@
-"""Who may ask, how often, and how much at once."""
+"""Access control: authentication, rate limits and admission."""

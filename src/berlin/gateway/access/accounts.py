@@ -21,9 +21,9 @@ from berlin.types import Secret
 
 MAX_PASSWORD_BYTES = 1024
 
-# 16 MiB and some 50 ms for each try: for one who stole the file it is too slow to guess.
+# 16 MiB and about 50 ms per attempt: too slow to guess passwords from a stolen file.
 _COST, _BLOCK, _PARALLEL = 2**14, 8, 1
-# Half of the machine's cores at most: logins never take the answers their turn.
+# At most half of the machine's cores: logins never starve answers.
 HASHES_AT_ONCE = max(1, (os.cpu_count() or 2) // 2)
 
 
@@ -31,8 +31,8 @@ class Account(msgspec.Struct, frozen=True, omit_defaults=True):
     """The hash of a password with its salt, both in hexadecimal, and what the account may do.
 
     Attributes:
-        salt: of the hash.
-        hash: of the password.
+        salt: the salt of the hash.
+        hash: the hash of the password.
         models: as in `Caller`.
         expires_at: as in `Caller`.
         requests_per_minute: as in `Caller`.
@@ -51,7 +51,7 @@ class _AccountsFile(msgspec.Struct, frozen=True):
 
 
 class Accounts:
-    """Who may log in, and what they may do.
+    """The accounts and their permissions.
 
     Args:
         accounts: names, hashes and limits.
@@ -65,7 +65,7 @@ class Accounts:
     ) -> None:
         self._accounts = dict(accounts or {})
         self._clock = clock
-        # Threads of their own: those of the loop decode long bodies.
+        # Separate threads: those of the loop decode long bodies.
         self._hashing = ThreadPoolExecutor(HASHES_AT_ONCE, "berlin-scrypt")
 
     @classmethod
@@ -73,7 +73,7 @@ class Accounts:
         """Return the accounts in a file; none if there is no file.
 
         Raises:
-            ConfigurationError: if the file is not safe, not readable, or from a newer version.
+            ConfigurationError: if the file is unsafe, unreadable, or from a newer version.
         """
         try:
             data = load_private(path)
@@ -102,7 +102,7 @@ class Accounts:
         return len(self._accounts)
 
     def caller(self, name: str) -> Caller | None:
-        """Return what an account may do; `None` if there is no such account, or it has expired."""
+        """Return the permissions of an account; `None` if it does not exist or has expired."""
         known = self._accounts.get(name)
         if known is None:
             return None
@@ -122,7 +122,7 @@ class Accounts:
         expires_at: float | None = None,
         requests_per_minute: int | None = None,
     ) -> None:
-        """Add an account, or give one another password and other limits.
+        """Add an account, or change its password and limits.
 
         Raises:
             ConfigurationError: if the name, the password or a limit cannot be used.

@@ -1,4 +1,4 @@
-"""Let a number of requests in at once, and some more wait in a line that is fair to tenants."""
+"""Admits a number of concurrent requests, and queues some more, fairly between tenants."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from berlin.errors import OverloadedError
 SHARE = 3
 RETRY_AFTER_S = 2.0
 
-# A waiter gets a slot (`None`), or is told why not.
+# A waiter gets a slot (`None`) or an error.
 _Waiter = asyncio.Future[str | None]
 
 
 class Admission:
-    """Slots, and a line in front of them.
+    """Slots, and a queue in front of them.
 
     A free slot goes to the waiting tenant that holds the fewest; among equals, in turn; within a
     tenant, first come, first served. Where there are several tenants, one that holds a slot takes
@@ -24,16 +24,17 @@ class Admission:
     take all slots, and the next tenant finds one free (dynamic thresholds, Choudhury and Hahne,
     1998: with `SHARE` 3, one tenant takes three quarters, two take three sevenths each).
 
-    One tenant alone may fill the line. When it is full and another comes, the last one of the
-    tenant with the longest part of the line is sent away for it, as long as that part stays
-    longer than its own: a flood is pushed back to an equal share, half of the line between two.
+    One tenant alone may fill the queue. When it is full and a request of another tenant arrives,
+    the last request of the tenant with the most waiting is refused instead, as long as that tenant
+    still has more waiting than the other: a flood is pushed back to an equal share, half of the
+    queue between two.
 
     It belongs to one event loop.
 
     Args:
-        at_once: requests inside at most.
-        waiting: requests in the line at most; 0 for no line.
-        wait_s: seconds that a request waits at most.
+        at_once: the most admitted requests.
+        waiting: the most queued requests; 0 for no queue.
+        wait_s: the longest wait in seconds.
     """
 
     def __init__(self, at_once: int, waiting: int, wait_s: float) -> None:
@@ -43,42 +44,42 @@ class Admission:
         self._held: Counter[Hashable] = Counter()
         self._shared = False
         self._inside = 0
-        # The line of each tenant that waits; who was served last stands last.
+        # The queue of each waiting tenant; the one served last comes last.
         self._lines: OrderedDict[Hashable, deque[_Waiter]] = OrderedDict()
         self._in_line = 0
 
     @property
     def inside(self) -> int:
-        """How many requests are inside."""
+        """The number of admitted requests."""
         return self._inside
 
     @property
     def in_line(self) -> int:
-        """How many requests wait."""
+        """The number of waiting requests."""
         return self._in_line
 
     def enter(self, tenant: Hashable = None, *, shared: bool = False) -> _Slot:
         """Hold a slot for the time of an `async with` block.
 
         Args:
-            tenant: whose request it is, such as the id of a key.
+            tenant: the tenant of the request, such as the id of a key.
             shared: whether there are other tenants, for whom slots are kept free.
 
         Raises:
-            OverloadedError: if the line is full or the wait was too long; nothing was sent.
+            OverloadedError: if the queue is full or the wait was too long; nothing was sent.
         """
         self._shared = shared
         return _Slot(self, tenant)
 
     async def take(self, tenant: Hashable) -> None:
-        """Take a slot, after a wait if need be; it has to be given back."""
+        """Take a slot, waiting if necessary; it must be given back."""
         if tenant not in self._lines and self._may_take(tenant):
             self._give(tenant)
         else:
             await self._wait(tenant)
 
     def give_back(self, tenant: Hashable) -> None:
-        """Give a slot back, to the next one in the line."""
+        """Give a slot back, to the next one in the queue."""
         self._inside -= 1
         self._held[tenant] -= 1
         if not self._held[tenant]:
@@ -86,7 +87,7 @@ class Admission:
         self._call_next()
 
     def close(self) -> None:
-        """Send away all that wait."""
+        """Refuse all that wait."""
         for tenant, line in list(self._lines.items()):
             for waiter in list(line):
                 self._refuse(tenant, waiter, "the service is stopping; try again")
@@ -98,7 +99,7 @@ class Admission:
         waiter: _Waiter = loop.create_future()
         self._lines.setdefault(tenant, deque()).append(waiter)
         self._in_line += 1
-        # Not `asyncio.timeout`: what becomes of a waiter is said once, by the result it gets.
+        # Not `asyncio.timeout`: the outcome of a waiter is decided once, by the result it gets.
         refusal = f"too busy: no room within {self._wait_s:g} s; try again"
         timer = loop.call_later(self._wait_s, self._refuse, tenant, waiter, refusal)
         try:
@@ -106,7 +107,7 @@ class Admission:
         except asyncio.CancelledError:
             self._leave(tenant, waiter)
             if not waiter.cancelled() and waiter.result() is None:
-                self.give_back(tenant)  # it got the slot in the same turn of the loop
+                self.give_back(tenant)  # it got the slot in the same loop iteration
             raise
         finally:
             timer.cancel()
@@ -127,7 +128,7 @@ class Admission:
 
     def _leave(self, tenant: Hashable, waiter: _Waiter) -> None:
         line = self._lines.get(tenant, deque())
-        if waiter not in line:  # it was called, sent away, or passed over
+        if waiter not in line:  # it was admitted, refused, or skipped
             return
         line.remove(waiter)
         self._in_line -= 1
@@ -147,13 +148,13 @@ class Admission:
 
     def _call_next(self) -> None:
         while self._lines:
-            # Who holds the fewest may take one, or nobody may.
+            # The one holding the fewest may take one, or nobody may.
             tenant = min(self._lines, key=lambda other: self._held[other])
             if not self._may_take(tenant):
                 return
             waiter = self._lines[tenant][0]
             self._leave(tenant, waiter)
-            if not waiter.done():  # else it was cancelled, and its task has not run since
+            if not waiter.done():  # otherwise it was cancelled, and its task has not run since
                 if tenant in self._lines:
                     self._lines.move_to_end(tenant)
                 self._give(tenant)

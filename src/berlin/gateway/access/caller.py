@@ -1,4 +1,4 @@
-"""Who asks, and what they may ask: one set of rules for keys and for accounts."""
+"""Callers and their permissions: one set of rules for keys and accounts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ MAX_PER_MINUTE = 1_000_000
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """A client that showed who it is, by a key or by the token of a login, and what it may do.
+    """A client authenticated by a key or a login token, and its permissions.
 
     Attributes:
-        id: what tells it from all others, for limits, fair lines and logs.
-        models: patterns, `provider:model` or `provider:*`; none allows every model.
+        id: its unique id, for limits, fair queueing and logs.
+        models: patterns, `provider:model` or `provider:*`; empty allows every model.
         expires_at: seconds since the epoch, or `None` if it does not expire.
         requests_per_minute: the limit, or `None`.
     """
@@ -28,9 +28,9 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_minute: int | None = None
 
     def allows(self, model: str) -> bool:
-        """Return whether a model may be asked, as `provider:model`; case does not matter.
+        """Return whether a model may be used, as `provider:model`; case-insensitive.
 
-        Pass the provider and the model that will be asked, not an alias that the client wrote.
+        Pass the resolved provider and model, not an alias from the client.
         """
         if not self.models:
             return True
@@ -39,12 +39,12 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         return asked in self.models or (bool(colon) and f"{provider}:*" in self.models)
 
     def has_expired(self, now: float) -> bool:
-        """Return whether it is no longer good at a time in seconds since the epoch."""
+        """Return whether it has expired at a time in seconds since the epoch."""
         return self.expires_at is not None and now >= self.expires_at
 
 
 def check_name(name: str, owner: str) -> None:
-    """Raise ConfigurationError if a name cannot be that of its owner, `a key` or `an account`."""
+    """Raise ConfigurationError if the name of `a key` or `an account` is invalid."""
     if not name.isprintable() or not name.strip() or len(name) > MAX_NAME_CHARS:
         raise ConfigurationError(
             f"{owner}'s name is 1 to {MAX_NAME_CHARS} printable characters, not {name!r}"
@@ -52,7 +52,7 @@ def check_name(name: str, owner: str) -> None:
 
 
 def check_limits(owner: str, caller: Caller, now: float) -> None:
-    """Raise ConfigurationError if the limits of `a key` or `an account` cannot be used."""
+    """Raise ConfigurationError if the limits of `a key` or `an account` are invalid."""
     if caller.expires_at is not None and not now < caller.expires_at < math.inf:
         raise ConfigurationError(f"{owner} expires in the future: choose a later time")
     limit = caller.requests_per_minute
@@ -61,7 +61,7 @@ def check_limits(owner: str, caller: Caller, now: float) -> None:
 
 
 def model_pattern(text: str) -> str:
-    """Return a pattern of models as it is compared. Raises ConfigurationError if it is none."""
+    """Return a model pattern, normalised for comparison. Raises ConfigurationError."""
     folded = _fold(text)
     provider, colon, model = folded.partition(":")
     if not (provider and colon and model and folded.isprintable()) or "*" in (

@@ -1,4 +1,4 @@
-"""Who may ask: the keys of clients, and which pages of the web may use a browser to ask."""
+"""Checks the keys of clients, and which web pages may send requests from a browser."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from berlin.gateway.catalog import Target
 from berlin.gateway.refusals import HttpFault
 from berlin.types import is_loopback
 
-# How clients of the different faces send their key.
+# Headers in which clients of the different faces send their key.
 _KEY_HEADERS = ("x-api-key", "api-key")
 _CORS_MAX_AGE_S = 600
 
@@ -31,14 +31,14 @@ _log = logging.getLogger("berlin.gateway")
 
 
 class Guard:
-    """Lets clients in, or not.
+    """Authenticates clients.
 
     Args:
-        keys: the keys that there are; `None` if there can be none.
-        allowed_hosts: names by which the gateway is reached, besides those of this machine.
-        cors_origins: origins of web pages that may ask.
-        trusted_proxies: addresses of the proxies that say where a request comes from; unless
-            given, this machine if there are `allowed_hosts`, since then a proxy is in front.
+        keys: the keys; `None` for a gateway without keys.
+        allowed_hosts: host names under which the gateway is reached, besides those of this machine.
+        cors_origins: origins of web pages that may send requests.
+        trusted_proxies: addresses of proxies trusted to report the client's address; by default
+            this machine if there are `allowed_hosts`, because then there is a proxy in front.
 
     Attributes:
         accounts: how many accounts may log in.
@@ -63,7 +63,7 @@ class Guard:
         cors_origins: tuple[str, ...],
         trusted_proxies: tuple[str, ...] | None,
     ) -> None:
-        """Take other settings. Raises ConfigurationError if a proxy is no address."""
+        """Replace the settings. Raises ConfigurationError if a proxy is not an address."""
         if trusted_proxies is None:
             trusted_proxies = LOOPBACK if allowed_hosts else ()
         self._proxies = Proxies(trusted_proxies)
@@ -72,22 +72,22 @@ class Guard:
 
     @property
     def needs_key(self) -> bool:
-        """Whether clients must have a key: as soon as there ever was one."""
+        """Whether clients must have a key: once one has ever existed."""
         return self._keys is not None and self._keys.required
 
     @property
     def problem(self) -> str:
-        """What is wrong with the keys; `""` if they can be read."""
+        """The problem with the keys; `""` if they can be read."""
         return self._keys.problem if self._keys is not None else ""
 
     @property
     def keys(self) -> int:
-        """How many keys there are."""
+        """The number of keys."""
         return self._keys.count if self._keys is not None else 0
 
     @property
     def is_shared(self) -> bool:
-        """Whether more than one caller may come, so that none may take everything."""
+        """Whether there may be several callers, so that none may take everything."""
         return self.keys + self.accounts > 1
 
     def close(self) -> None:
@@ -96,7 +96,7 @@ class Guard:
             self._keys.close()
 
     def address(self, request: web.BaseRequest) -> str:
-        """Return the address of the client, as far as trusted proxies tell it."""
+        """Return the address of the client, as reported by trusted proxies."""
         return self._proxies.client(request)
 
     def identify(self, request: web.Request) -> Caller | None:
@@ -104,7 +104,8 @@ class Guard:
 
         Raises:
             KeyRefusedError: if it has none, or a wrong one.
-            OverloadedError: if too many wrong keys came from there, or the key asks too often.
+            OverloadedError: if too many wrong keys came from its address, or the key exceeds its
+                rate.
             UnavailableError: if the keys cannot be read.
         """
         if self._keys is None:
@@ -118,13 +119,13 @@ class Guard:
             )
         sent = _sent_keys(request)
         keys = self._keys
-        # Programs send a key of ours beside a foreign or an empty one.
+        # Programs send one of our keys beside a foreign or an empty one.
         found = (keys.find(one) for one in sent[:MAX_SENT_KEYS])
         key = next((one for one in found if one is not None), None)
         if key is None and not self._keys.readable:
             raise UnavailableError("the keys cannot be read at present; try again", retry_after=2)
         if key is None:
-            # A right key is never slowed down, whatever others guess from its address.
+            # A valid key is never slowed down by guesses of others from its address.
             origin = network_of(self.address(request))
             wait = self._wrong_keys.wait(origin)
             if wait:
@@ -138,7 +139,7 @@ class Guard:
         """Count a request of a caller.
 
         Raises:
-            OverloadedError: if it asks too often.
+            OverloadedError: if it exceeds its rate.
         """
         if caller.requests_per_minute is not None:
             wait = self._rate.take(caller.id, caller.requests_per_minute)
@@ -148,15 +149,15 @@ class Guard:
                 )
 
     def check_model(self, caller: Caller | None, target: Target, asked: str) -> None:
-        """Raise ModelNotFoundError if a caller may not ask a model: it learns no more than that."""
+        """Raise ModelNotFoundError if a caller may not use a model, as if it did not exist."""
         if caller is not None and not caller.allows(target.full_name):
             raise ModelNotFoundError(f"the model {asked[:100]!r} does not exist here")
 
     def check_origin(self, request: web.Request) -> None:
-        """Refuse a request that a foreign web page lets a browser send.
+        """Refuse a request that a foreign web page makes a browser send.
 
-        Without keys the name in `Host` must be one of this machine, so that no page can reach
-        the gateway under a name of its own (DNS rebinding).
+        Without keys the name in `Host` must be one of this machine, so that no page can reach the
+        gateway under its own name (DNS rebinding).
 
         Raises:
             HttpFault: if it is refused.
@@ -176,7 +177,7 @@ class Guard:
         raise HttpFault(403, "web pages of this origin may not ask; see [server] cors_origins")
 
     def preflight(self, request: web.Request) -> web.Response:
-        """Answer the question of a browser whether a page may ask. Raises HttpFault."""
+        """Answer a browser's CORS preflight. Raises HttpFault."""
         if request.headers.get("Origin") not in self.cors_origins:
             raise HttpFault(403, "web pages of this origin may not ask; see [server] cors_origins")
         headers = {
@@ -189,7 +190,7 @@ class Guard:
         return web.Response(status=204, headers=headers)
 
     def allow_origin(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Tell the browser of a page that may ask that it may read the answer."""
+        """Add the CORS headers that let an allowed page read the answer."""
         if self.cors_origins:
             response.headers["Vary"] = "Origin"
             origin = request.headers.get("Origin", "")
@@ -198,13 +199,13 @@ class Guard:
 
 
 MAX_SENT_KEYS = 2
-"""More than that in one request is guessing."""
+"""More than this in one request counts as guessing."""
 
 
 def _sent_keys(request: web.Request) -> list[str]:
-    """Return the different keys that a request carries, wherever.
+    """Return the distinct keys in any header of a request.
 
-    Two different `Authorization` headers carry none: a proxy may have checked either of them.
+    Two different `Authorization` headers count as none: a proxy may have checked either one.
     """
     values = list(dict.fromkeys(request.headers.getall("Authorization", [])))
     if len(values) > 1:
@@ -213,7 +214,7 @@ def _sent_keys(request: web.Request) -> list[str]:
     others = [value for value in values if value[:7].lower() != "bearer "]
     for name in _KEY_HEADERS:
         sent += [value.strip() for value in request.headers.getall(name, [])]
-    # Another scheme is a key that is not known, not none.
+    # Another scheme counts as an unknown key, not as none.
     return [key for key in dict.fromkeys([*sent, *others]) if key]
 
 

@@ -35,7 +35,7 @@ CREATE TABLE keys (
 
 @contextmanager
 def told(path: Path) -> Iterator[None]:
-    """Turn whatever is wrong with the file into one error that names it.
+    """Translate all errors of the file into one that names it.
 
     Raises:
         ConfigurationError: if the file cannot be used.
@@ -51,11 +51,11 @@ def told(path: Path) -> Iterator[None]:
 
 @contextmanager
 def open_for_writing(path: Path, timeout_s: float) -> Iterator[sqlite3.Connection]:
-    """Give a transaction on the file, which is made if there is none (0600, in a 0700 folder).
+    """Yield a transaction on the file, created if missing (0600, in a 0700 folder).
 
     Raises:
         ConfigurationError: if the file is from a newer version.
-        OSError: if it cannot be made or is not safe.
+        OSError: if it cannot be created or is unsafe.
         sqlite3.Error: if it cannot be written, or stays locked for `timeout_s` seconds.
     """
     make_private_folder(path.parent)
@@ -78,7 +78,7 @@ def open_for_writing(path: Path, timeout_s: float) -> Iterator[sqlite3.Connectio
 
 
 def _use_wal(database: sqlite3.Connection, timeout_s: float) -> None:
-    """Let readers and the writer not wait for each other.
+    """Enable WAL, so that readers and the writer do not wait for each other.
 
     SQLite itself does not wait for the lock that the first change to this mode needs.
     """
@@ -94,15 +94,15 @@ def _use_wal(database: sqlite3.Connection, timeout_s: float) -> None:
 
 
 def open_for_reading(path: Path, timeout_s: float) -> sqlite3.Connection:
-    """Open a file that is there; the caller closes it.
+    """Open an existing file; the caller closes it.
 
     Raises:
         ConfigurationError: if the file is from a newer version.
-        OSError: if there is none, it is a link, or it belongs to or is open to others.
+        OSError: if it is missing, a link, owned by another user, or accessible to others.
         sqlite3.Error: if it cannot be read, or stays locked for `timeout_s` seconds.
     """
     _check_safe(path)
-    where = f"{path.absolute().as_uri()}?mode=rw"  # never makes one
+    where = f"{path.absolute().as_uri()}?mode=rw"  # never creates one
     database = sqlite3.connect(where, timeout=timeout_s, isolation_level=None, uri=True)
     try:
         found = version(database)
@@ -123,7 +123,7 @@ def version(database: sqlite3.Connection) -> int:
 
 
 def _check_safe(path: Path) -> None:
-    # By `lstat`, never by opening it: to close a second descriptor of a file takes away the locks
+    # By `lstat`, never by opening it: closing a second descriptor of a file releases the locks
     # that SQLite holds on it in this process.
     status = path.lstat()
     if not stat.S_ISREG(status.st_mode):

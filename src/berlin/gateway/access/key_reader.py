@@ -1,4 +1,4 @@
-"""The API keys as the running gateway sees them: in memory, and at most a second old."""
+"""The API keys for the running gateway: in memory, and at most a second old."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from berlin.gateway.access.keys import Key, digest, read_keys
 from berlin.gateway.access.required import KeysRequired
 
 CHECK_EVERY_S = 0.25
-# How long the last known keys are good for when the file cannot be read.
+# How long the last known keys stay valid when the file cannot be read.
 TRUSTED_FOR_S = 5.0
-# The event loop stands still for so long at most when the file is locked; readers of a WAL
-# file wait only while SQLite mends it after a crash.
+# The longest that the event loop is blocked when the file is locked; readers of a WAL
+# file wait only while SQLite recovers it after a crash.
 BUSY_TIMEOUT_S = 0.05
 
 _log = logging.getLogger("berlin.gateway")
@@ -27,21 +27,22 @@ _log = logging.getLogger("berlin.gateway")
 class KeyReader:
     """Finds the key of a token.
 
-    A look-up is one hash and one look into a dictionary of hashes: its time tells nothing about
-    a token. At most every `CHECK_EVERY_S`, and only when it is used, it asks the file whether it
-    has changed (some 20 µs), and reads all keys anew if so (some 6 ms for 1,000 keys); both
-    happen in the event loop.
+    A lookup is one hash and one dictionary access by hash: its time reveals nothing about a token.
+    At most every `CHECK_EVERY_S`, and only when it is used, it checks whether the file has changed
+    (about 20 µs), and if so reads all keys again (about 6 ms for 1,000 keys); both happen in the
+    event loop.
 
-    Keys are required as soon as there is a file, whatever is in it, and from then on for good. When
-    the file cannot be read, the last known keys are good for `TRUSTED_FOR_S` after the last good
-    look at it, and then nobody is let in until it can be read again. The error is logged once.
+    Keys are required as soon as there is a file, whatever is in it, and permanently from then on.
+    When the file cannot be read, the last known keys stay valid for `TRUSTED_FOR_S` after the last
+    successful check, and then all clients are refused until it can be read again. The error is
+    logged once.
 
     Args:
         path: the file of a `KeyStore`.
         clock: seconds since the epoch.
-        monotonic: seconds that only go forward.
-        required: whether keys are required although there is no file yet.
-        notes: what remembers from run to run that keys are required.
+        monotonic: a monotonic clock, in seconds.
+        required: whether keys are required even without a file.
+        notes: remembers across runs that keys are required.
 
     Raises:
         ConfigurationError: if there is a file and it cannot be read.
@@ -73,13 +74,13 @@ class KeyReader:
 
     @property
     def readable(self) -> bool:
-        """Whether the file can be read, or could a moment ago: if not, nobody is let in."""
+        """Whether the file can be read, or could a moment ago; if not, all clients are refused."""
         self._refresh()
         return self._monotonic() - self._good_at <= TRUSTED_FOR_S
 
     @property
     def problem(self) -> str:
-        """What is wrong with the keys, in two words; `""` if nothing is."""
+        """The problem with the keys, in two words; `""` if there is none."""
         return self._lacking if self.readable else "keys unreadable"
 
     @property
@@ -90,11 +91,11 @@ class KeyReader:
 
     @property
     def count(self) -> int:
-        """How many keys there are that are not revoked."""
+        """The number of keys that are not revoked."""
         return len(self._keys)
 
     def find(self, token: str) -> Key | None:
-        """Return the live key of a token, or `None`."""
+        """Return the valid key for a token, or `None`."""
         if not self.readable:
             return None
         key = self._keys.get(digest(token))
@@ -128,7 +129,7 @@ class KeyReader:
 
     def _look(self) -> None:
         if not self._noted and os.path.lexists(self._path):
-            # Before it is opened: a file that cannot be read is not a gateway without keys.
+            # Before it is opened: an unreadable file must not mean a gateway without keys.
             self._required = self._noted = True
             self._notes.remember()
         with told(self._path):
@@ -140,7 +141,7 @@ class KeyReader:
                 self._lacking = "keys missing" if self._required else ""
                 return
             file = (status.st_dev, status.st_ino)
-            if self._database is None or file != self._file:  # another file took its place
+            if self._database is None or file != self._file:  # it was replaced by another file
                 self.close()
                 self._database = open_for_reading(self._path, BUSY_TIMEOUT_S)
                 self._file = file

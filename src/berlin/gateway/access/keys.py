@@ -1,4 +1,4 @@
-"""The API keys of the gateway: who may ask which models; only hashes of the keys are kept."""
+"""The API keys of the gateway: which models each may use; only hashes of the keys are stored."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from berlin.gateway.access.key_file import open_for_reading, open_for_writing, t
 from berlin.gateway.access.required import KeysRequired
 from berlin.types import Secret
 
-# Another process may be writing; the command of a person can wait for it.
+# Another process may be writing; an interactive command can wait for it.
 BUSY_TIMEOUT_S = 5.0
 
 
 class Key(Caller, frozen=True, kw_only=True):
-    """What a key allows; the key itself is not in it.
+    """The permissions of a key, without the key itself.
 
     Attributes:
-        name: what its owner calls it; unique among the live keys.
+        name: its name; unique among valid keys.
         created_at: seconds since the epoch.
         revoked_at: seconds since the epoch, or `None` if it is not revoked.
     """
@@ -37,17 +37,17 @@ class Key(Caller, frozen=True, kw_only=True):
     revoked_at: float | None = None
 
     def state(self, now: float) -> Literal["live", "revoked", "expired"]:
-        """Tell what it is worth at a time in seconds since the epoch."""
+        """Return its state at a time in seconds since the epoch."""
         if self.revoked_at is not None:
             return "revoked"
         return "expired" if self.has_expired(now) else "live"
 
 
 class KeyStore:
-    """Adds, lists and revokes keys; each call opens the file for itself.
+    """Adds, lists and revokes keys; each call opens the file.
 
     Args:
-        path: the file; made by the first `add`.
+        path: the file; created by the first `add`.
         clock: seconds since the epoch.
     """
 
@@ -62,11 +62,11 @@ class KeyStore:
         expires_at: float | None = None,
         requests_per_minute: int | None = None,
     ) -> tuple[Key, Secret]:
-        """Make a key, and return it with its token, of which there is no other copy.
+        """Create a key, and return it with its token, the only copy.
 
         Raises:
-            ConfigurationError: if a value cannot be used, a live key has the name, or the file
-                cannot be written.
+            ConfigurationError: if a value is invalid, a valid key has the name, or the file cannot
+                be written.
         """
         now = self._clock()
         patterns = tuple(dict.fromkeys(map(model_pattern, models)))
@@ -96,7 +96,7 @@ class KeyStore:
         return key, Secret(token)
 
     def entries(self) -> list[Key]:
-        """Return all keys, also revoked and expired ones, in the order they were made.
+        """Return all keys, including revoked and expired ones, in order of creation.
 
         Raises:
             ConfigurationError: if the file cannot be read.
@@ -110,7 +110,7 @@ class KeyStore:
             return list(read_keys(database, "TRUE ORDER BY created_at, rowid").values())
 
     def revoke(self, name_or_id: str) -> bool:
-        """Revoke a key for good; return whether there was one that was not revoked yet.
+        """Revoke a key for good; return whether one was found that was not revoked yet.
 
         Raises:
             ConfigurationError: if the file cannot be written.
@@ -126,20 +126,20 @@ class KeyStore:
 
 
 def digest(token: str) -> bytes:
-    """Return what is kept of a token. It has 256 random bits: a fast hash is safe."""
+    """Return the stored hash of a token. It has 256 random bits, so a fast hash is safe."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 def read_keys(
     database: sqlite3.Connection, where: str, values: dict[str, str] | None = None
 ) -> dict[bytes, Key]:
-    """Return the keys that a condition of SQL is true for, by their digests.
+    """Return the keys that match an SQL condition, by digest.
 
     Raises:
         sqlite3.Error: if the file cannot be read.
-        msgspec.DecodeError: if a row is not ours.
+        msgspec.DecodeError: if a row is invalid.
     """
-    if version(database) == 0:  # another process is just making it
+    if version(database) == 0:  # another process is just creating it
         return {}
     columns = Key.__struct_fields__
     found = database.execute(

@@ -1,4 +1,4 @@
-"""Check the passwords of logins, at a pace that neither guessing nor a flood can use."""
+"""Checks the passwords of logins, slowly enough to make guessing and floods useless."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from berlin.gateway.access.throttle import Pace, Throttle
 from berlin.types import Secret
 
 # Wrong passwords: for one account from one address; from one address; for one account from
-# everywhere. The last is mild, since it is the one by which strangers could lock an owner out.
+# everywhere. The last is mild, because others could use it to lock the owner out.
 PAIR_PACE = Pace(free=4, first_wait_s=2.0, longest_wait_s=300.0)
 ADDRESS_PACE = Pace(free=30, first_wait_s=1.0, longest_wait_s=60.0)
 ACCOUNT_PACE = Pace(free=100, first_wait_s=0.5, longest_wait_s=10.0)
@@ -24,12 +24,12 @@ _log = logging.getLogger("berlin.gateway")
 
 
 class Logins:
-    """Who has the right password.
+    """Verifies logins.
 
-    A login meets the cheap answers first: too many wrong passwords, or a line that is full. Only
-    then is its password hashed, in a bounded pool, with a line that is fair to addresses: a flood
-    from one address waits for itself. An address from which an account has logged in before is
-    held up by its own wrong passwords only.
+    The cheap checks come first: too many wrong passwords, or a full queue. Only then is the
+    password hashed, in a bounded pool with a queue that is fair to addresses: a flood from one
+    address delays only itself. An address from which an account has logged in before is slowed down
+    only by its own wrong passwords.
 
     Args:
         accounts: the accounts.
@@ -43,16 +43,16 @@ class Logins:
         self._line = Admission(HASHES_AT_ONCE, WAITING, WAIT_S)
 
     async def check(self, address: str, account: str, password: Secret) -> None:
-        """Let a login with the right password pass.
+        """Check a login.
 
         Raises:
             KeyRefusedError: if account or password is wrong.
-            OverloadedError: if it has to wait; its password was not looked at.
+            OverloadedError: if it has to wait; its password was not checked.
         """
         origin = network_of(address)
         account = account[: MAX_NAME_CHARS + 1]
         self._check_pace(origin, account)
-        # What cannot be a password costs no hash; it is a guess all the same.
+        # An impossible password is not hashed, but counts as a guess all the same.
         size = len(password.reveal().encode("utf-8", "surrogatepass"))
         right = False
         if len(self._accounts) and 0 < size <= MAX_PASSWORD_BYTES:

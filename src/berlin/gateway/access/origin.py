@@ -1,4 +1,4 @@
-"""Tell which machine a request comes from, also behind reverse proxies."""
+"""Finds the address a request comes from, also behind reverse proxies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from berlin.types import is_loopback
 
 LOOPBACK = ("127.0.0.0/8", "::1")
 
-# Any of them says that somebody else sent the request first.
+# Any of these headers means that the request was forwarded.
 FORWARDING_HEADERS = (
     "X-Forwarded-For",
     "Forwarded",
@@ -33,7 +33,7 @@ _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Proxies:
-    """The reverse proxies whose word about the client counts.
+    """The reverse proxies trusted to report the client's address.
 
     Args:
         trusted: their addresses or networks.
@@ -48,9 +48,8 @@ class Proxies:
     def client(self, request: web.BaseRequest) -> str:
         """Return the address of the client: the nearest one that is not a trusted proxy.
 
-        `X-Forwarded-For` and, without it, `Forwarded` (RFC 7239) are read from the right, and
-        only while what is left of them was written by a trusted proxy. Everybody can write more
-        to the left.
+        `X-Forwarded-For` and, without it, `Forwarded` (RFC 7239) are read from the right, and only
+        as far as they were written by a trusted proxy. Anybody can forge the part to the left.
         """
         peer = request.remote or ""
         if not self._trusted or not self._trusts(peer):
@@ -81,7 +80,7 @@ def is_local(request: web.BaseRequest) -> bool:
 
 
 def network_of(address: str) -> str:
-    """Return what one client can have all addresses of: an IPv4 address, or an IPv6 /64."""
+    """Return the network that one client can fully control: an IPv4 address, or an IPv6 /64."""
     found = _address(address)
     if isinstance(found, ipaddress.IPv6Address):
         return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
@@ -89,7 +88,7 @@ def network_of(address: str) -> str:
 
 
 def _hops(request: web.BaseRequest) -> Iterator[str]:
-    """Give what the proxies wrote, the nearest one first."""
+    """Yield the addresses reported by the proxies, the nearest one first."""
     given = request.headers.getall("X-Forwarded-For", [])
     if given:
         for hop in reversed(",".join(given).split(",")[-MAX_HOPS:]):

@@ -1,4 +1,4 @@
-"""Limit the requests of a caller in a minute."""
+"""Limits the requests of a caller per minute."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class _Window:
 
 
 class RequestRate:
-    """A sliding window: in no 60 seconds, wherever they begin, are there more than the limit.
+    """A sliding window: never more than the limit in any 60 seconds.
 
     All of the limit may be used at once; there is no second burst at the edge of a minute. It
-    counts by whole seconds and to the safe side: a request counts for 60 to 61 seconds. A refused
-    request does not count. Memory: 61 counts for each key, and `MAX_KEYS` keys, of which the one
-    that was quiet longest is forgotten first.
+    counts in whole seconds, conservatively: a request counts for 60 to 61 seconds. A refused
+    request does not count. Memory: 61 counts for each key, and `MAX_KEYS` keys, of which the least
+    recently used is evicted first.
 
     Args:
-        clock: seconds that only go forward.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -36,13 +36,13 @@ class RequestRate:
         self._windows: OrderedDict[Hashable, _Window] = OrderedDict()
 
     def take(self, key: Hashable, per_minute: int) -> float:
-        """Count a request if it may be made; return 0, or the seconds until it may be made.
+        """Count a request if it is allowed and return 0; otherwise return the seconds until it is.
 
         Args:
-            key: whose limit it is.
-            per_minute: the limit; it may be another one at each call.
+            key: the caller's key.
+            per_minute: the limit; it may differ between calls.
         """
-        if per_minute < 1:  # as somebody wrote it into the file by hand
+        if per_minute < 1:  # edited in the file by hand
             return float(WINDOW_S)
         now = self._clock()
         window = self._windows.pop(key, None) or _Window()
@@ -68,7 +68,7 @@ def _leaves(second: int) -> float:
 
 
 def _wait(window: _Window, per_minute: int) -> float:
-    """Return when so many requests have left the window that there is room for one."""
+    """Return the seconds until enough requests have left the window to admit one."""
     left = window.total
     for second, count in window.seconds:
         left -= count

@@ -1,4 +1,4 @@
-"""Remember that keys are required, so that a lost file of keys never opens the gateway."""
+"""Remembers that keys are required, so that a lost key file never opens the gateway."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _TEXT = (
 
 
 class KeysRequired:
-    """A note beside the keys, and one beside the configuration.
+    """A marker file beside the keys, and one beside the configuration.
 
-    With two notes, a gateway that looks for its keys elsewhere (another user, another HOME) still
+    With two of them, a gateway that looks for its keys elsewhere (another user, another HOME) still
     knows.
 
     Args:
-        folders: where the notes are; one that does not exist has none.
+        folders: the folders of the markers; a missing folder has none.
     """
 
     def __init__(self, folders: Iterable[Path]) -> None:
@@ -31,9 +31,9 @@ class KeysRequired:
         return any(os.path.lexists(note) for note in self._notes)
 
     def remember(self) -> None:
-        """Write the notes, where that can be done."""
+        """Write the markers, where possible."""
         for note in self._notes:
-            # A folder that cannot be written has none: `require_keys` is for those.
+            # A read-only folder has none: `require_keys` is for those.
             with contextlib.suppress(OSError):
                 if note.parent.is_dir() and not os.path.lexists(note):
                     descriptor = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

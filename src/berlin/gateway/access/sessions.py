@@ -1,4 +1,4 @@
-"""The tokens that the gateway gives at a login: they expire, and only their hashes are kept."""
+"""The tokens that the gateway issues at a login: they expire, and only their hashes are stored."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ MAX_SESSIONS = 100_000
 
 
 class Sessions:
-    """Who is logged in.
+    """The open sessions.
 
     Args:
-        lifetime_s: seconds that a token is good for.
-        clock: seconds that only go forward.
+        lifetime_s: lifetime of a token in seconds.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(self, lifetime_s: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -27,7 +27,7 @@ class Sessions:
     def open(self, account: str) -> str:
         """Return a new token for an account."""
         now = self._clock()
-        # All live equally long, so the oldest stand first.
+        # All have the same lifetime, so the oldest come first.
         while self._sessions:
             oldest = next(iter(self._sessions))
             if self._sessions[oldest][1] > now and len(self._sessions) < MAX_SESSIONS:
@@ -38,7 +38,7 @@ class Sessions:
         return token
 
     def account(self, token: str) -> str | None:
-        """Return whose token it is, or `None` if it is nobody's or has expired."""
+        """Return the account of a token, or `None` if it is unknown or has expired."""
         account, expires = self._sessions.get(_digest(token), (None, 0.0))
         return account if expires > self._clock() else None
 

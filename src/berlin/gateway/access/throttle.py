@@ -1,4 +1,4 @@
-"""Slow down clients that guess passwords or keys, in bounded memory that cannot be flushed."""
+"""Slows down clients that guess passwords or keys, in bounded memory that cannot be flushed."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MAX_FORGIVEN = 10_000
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """How fast failures may follow each other.
+    """The allowed pace of failures.
 
     Attributes:
         free: failures without a wait; from the next one on, each doubles the wait.
-        first_wait_s: seconds of the first wait.
-        longest_wait_s: seconds of the longest.
+        first_wait_s: the first wait in seconds.
+        longest_wait_s: the longest wait in seconds.
         forget_s: seconds without a failure after which all failures are forgotten.
     """
 
@@ -32,7 +32,7 @@ class Pace(msgspec.Struct, frozen=True):
     forget_s: float = 3_600.0
 
     def wait(self, failures: int) -> float:
-        """Return the seconds to wait after that many failures."""
+        """Return the seconds to wait after this many failures."""
         over = failures - self.free - 1
         return 0.0 if over < 0 else min(self.first_wait_s * 2 ** min(over, 16), self.longest_wait_s)
 
@@ -40,16 +40,16 @@ class Pace(msgspec.Struct, frozen=True):
 class Throttle:
     """Counts failures by key.
 
-    A table that forgets its oldest entry is emptied of a victim by failures under made-up keys.
-    So this one forgets nothing: it is a count-min sketch (Cormode and Muthukrishnan, 2005) of
-    `ROWS` rows of cells that are chosen by a hash with a secret. A key shares cells with others,
-    and counts as what its emptiest cell says: never too low, and too high only where other keys
-    have filled all of its cells. A key that succeeded is counted apart and exactly, so that those
-    who have a password do not suffer from those who guess.
+    A table that evicts its oldest entry can be flushed of a victim by failures under made-up keys.
+    So this one evicts nothing: it is a count-min sketch (Cormode and Muthukrishnan, 2005) of `ROWS`
+    rows of cells that are chosen by a hash with a secret. A key shares cells with others, and its
+    count is that of its lowest cell: never too low, and too high only if other keys have filled all
+    of its cells. A key that succeeded is counted separately and exactly, so that password owners do
+    not suffer from guessers.
 
     Args:
-        pace: how fast failures may follow each other.
-        clock: seconds that only go forward.
+        pace: the allowed pace of failures.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -75,19 +75,19 @@ class Throttle:
             self._succeeded[key] = (count, now)
             return
         for cell in self._cells(key):
-            if self._live(cell)[0] <= count:  # a fuller cell says more of others than of this key
+            if self._live(cell)[0] <= count:  # a fuller cell counts others more than this key
                 self._counts[cell] = count
                 self._failed_at[cell] = now
 
     def succeed(self, key: Hashable) -> None:
-        """Forget the failures of a key. Its cells stay as they are: others share them."""
+        """Forget the failures of a key. Its cells are unchanged: others share them."""
         self._succeeded[key] = (0, 0.0)
         self._succeeded.move_to_end(key)
         if len(self._succeeded) > MAX_FORGIVEN:
             self._succeeded.popitem(last=False)
 
     def has_succeeded(self, key: Hashable) -> bool:
-        """Return whether a key succeeded before, as far as is remembered."""
+        """Return whether a key succeeded before, as far as remembered."""
         return key in self._succeeded
 
     def _known(self, key: Hashable) -> tuple[int, float]:

@@ -13,7 +13,7 @@ from berlin.types import ChatRequest, Message, Role
 from berlin.types.messages import ROLES
 
 NAMES = frozenset({"prompt", "messages", "history", "system", "conversation_id", "parent_id"})
-"""The placeholders that stand for the conversation."""
+"""The placeholders of the conversation."""
 
 
 class MessagesMap(Shape, frozen=True, forbid_unknown_fields=True):

@@ -97,7 +97,7 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ends: `body`, if the end of the body is the end of the answer; `finish_reason`, if an
             answer without one (or without `done`, or an object of the kind `end`) was cut off.
         text_of: pointers to an id of the message that the text belongs to, where an answer has
-            several: cumulative text begins anew with each, and a blank line comes between them.
+            several: cumulative text starts over with each, and they are separated by a blank line.
         prefix: what a service puts before its JSON to prevent script inclusion, such as `)]}'`;
             it is taken off, from the answer or from each object.
     """

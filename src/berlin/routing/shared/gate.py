@@ -20,7 +20,7 @@ BEAT_S = 10.0
 
 # KEYS: requests of the window, their tokens, running requests, live replicas.
 # A replica that was not heard of for 30 s is gone, and what is inside of it leaves with it. That a
-# place is free again is not told to other processes, so they look again after 100 ms. Values of
+# place is free again is not announced to other processes, so they retry after 100 ms. Values of
 # another type are replaced.
 _BEGIN = """
 local time = redis.call('TIME')

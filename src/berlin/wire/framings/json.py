@@ -82,7 +82,7 @@ class JsonArrayFramer:
         return [item for item in items if item and not item.isspace()]
 
     def finish(self) -> list[bytes]:
-        """Return what is left: an item that was cut off; see `Framer`."""
+        """Return the rest, an item that was cut off; see `Framer`."""
         rest = b"".join(self._parts)
         if self.done:
             return []

@@ -29,7 +29,7 @@ class Prefixed:
         return self._plain(self._inner.feed(data))
 
     def finish(self) -> list[bytes]:
-        """Return what is left; see `Framer`."""
+        """Return the rest; see `Framer`."""
         held, self._held = self._held, None
         documents = self._inner.feed(held) if held else []
         return self._plain([*documents, *self._inner.finish()])

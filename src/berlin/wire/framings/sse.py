@@ -13,7 +13,7 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
 class SseFrame(msgspec.Struct, frozen=True):
-    """One event: its name (`message` unless given) and its data, lines joined by LF."""
+    """One event: its name (`message` by default) and its data, lines joined by LF."""
 
     event: str
     data: bytes
