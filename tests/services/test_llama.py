@@ -12,7 +12,7 @@ from berlin import errors
 from berlin.auth.credentials import Credentials
 from berlin.providers.http import HttpProvider
 from berlin.recipes.recipe import load_recipe
-from berlin.types import ChatRequest, Message, Secret, Tool, ToolResultPart
+from berlin.types import ChatRequest, Message, ResponseFormat, Secret, Tool, ToolResultPart
 from support.recipes import client_of
 
 from .conftest import KEY
@@ -96,7 +96,7 @@ async def test_calls_a_tool_and_takes_its_result(provider: HttpProvider) -> None
 
 async def test_an_answer_by_a_schema(provider: HttpProvider) -> None:
     """A schema reaches the server, which holds the model to it."""
-    request = msgspec.structs.replace(asks(), response_format=CITY)
+    request = msgspec.structs.replace(asks(), response_format=ResponseFormat(CITY))
     answer = await answer_to(provider, request)
     assert msgspec.json.decode(answer.whole.text)["city"] in ("Paris", "Rome")
 
