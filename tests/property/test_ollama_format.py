@@ -335,4 +335,6 @@ def test_tools_answer_by_name_and_order_where_there_are_no_ids(
     for n, answer in zip(order, answers, strict=True):
         expected = next(part for part in left if part.name == asked[n][0])
         left.remove(expected)
-        assert answer.parts == (ToolResultPart(expected.id, "x"),)
+        [part] = answer.parts
+        assert isinstance(part, ToolResultPart)
+        assert (part.id, part.content) == (expected.id, "x")
