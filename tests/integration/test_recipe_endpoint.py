@@ -284,7 +284,10 @@ def test_another_kind_of_body() -> None:
         (MINE.replace('"berlin"', '"../berlin"'), "line 4: no shipped recipe '../berlin'"),
         (MINE.replace('"berlin"', '"x"'), "line 4: no shipped recipe 'x'; there are: "),
         (MINE.replace('"berlin"', "5"), "line 4: Expected `str`, got `int` - at `extends`"),
-        (f"{MINE}[chat]\nstream = 5", "line 6: Expected `object"),
+        (
+            f"{MINE}[chat]\nstream = 5",
+            "line 6: Expected `str | object | null`, got `int` - at `chat.stream`",
+        ),
         (
             f"{MINE}[chat.stream]\nends = 5",
             "line 6: Expected `str`, got `int` - at `chat.stream.ends`",

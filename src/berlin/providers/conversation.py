@@ -134,6 +134,9 @@ class Conversation:
 
         Args:
             messages, **asked: as for `ask`.
+
+        Raises:
+            BerlinError: as `ask` does.
         """
         return run_blocking(self.ask(messages, **asked))
 
@@ -144,6 +147,9 @@ class Conversation:
 
         Args:
             messages, **asked: as for `text`.
+
+        Raises:
+            BerlinError: as `text` does.
         """
         return iterate_blocking(self.text(messages, **asked))
 
