@@ -286,7 +286,7 @@ def test_another_kind_of_body() -> None:
         (MINE.replace('"berlin"', "5"), "line 4: Expected `str`, got `int` - at `extends`"),
         (
             f"{MINE}[chat]\nstream = 5",
-            "line 6: Expected `str | object | null`, got `int` - at `chat.stream`",
+            "line 6: Expected `str | object | null`, got `int`",
         ),
         (
             f"{MINE}[chat.stream]\nends = 5",
