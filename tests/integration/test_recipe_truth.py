@@ -34,18 +34,6 @@ def recipe(tmp_path: Path, rest: str, url: str = "http://127.0.0.1:9") -> str:
             "(chat.json): {prompt} has no value with messages.form",
         ),
         (
-            '[chat]\nformat = "openai-chat"\npath = "/chat/{model}"\n',
-            "(chat.path): {model} would be sent as it is",
-        ),
-        (
-            '[chat]\nformat = "openai-chat"\njson = { id = "{conversation_id}" }\n',
-            "(chat.json): {conversation_id} would be sent as it is",
-        ),
-        (
-            '[chat]\nformat = "openai-chat"\nrename = { model = "deployment" }\n',
-            "(chat.rename): model is no option",
-        ),
-        (
             CHAT + 'multipart = { data = \'{"q": "{prompt}"}\' }\n' + STREAM,
             "(chat.multipart.data): a quote in the prompt breaks the JSON",
         ),

@@ -18,21 +18,8 @@ _NASTY = 'a "quoted" \\ word'
 def find_unused(recipe: Recipe) -> list[Hint]:
     """Return the parts of a recipe that have no effect; each is a mistake."""
     if recipe.chat.format != "described":
-        return list(_in_known_format(recipe))
+        return []  # it fills every placeholder, and an unknown one is an error when it is read
     return [*_dropped_prompt(recipe), *_broken_json(recipe)]
-
-
-def _in_known_format(recipe: Recipe) -> Iterator[Hint]:
-    """Find keys that a built-in format does not use."""
-    chat = recipe.chat
-    kind = f'format = "{chat.format}"'
-    for key in ("path", "json"):
-        for name in sorted(set(_placeholders(getattr(chat, key)))):
-            why = f"{{{name}}} would be sent as it is: {kind} fills no placeholders here"
-            yield Hint(("chat", key), why)
-    if "model" in chat.rename:
-        why = f"model is no option and is not renamed: {kind} has its own place for it"
-        yield Hint(("chat", "rename"), why)
 
 
 def _placeholders(value: Any) -> Iterator[str]:
