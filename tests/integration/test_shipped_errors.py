@@ -84,7 +84,7 @@ from support.transcripts import with_answer
             "gemini",
             429,
             '[{"error":{"code":429,"message":"You exceeded your current quota."}}]',
-            errors.RateLimitError,
+            errors.QuotaError,
             "You exceeded your current quota.",
         ),
         (
@@ -137,7 +137,7 @@ from support.transcripts import with_answer
             'data: {"id":"gen-1","error":{"code":"server_error","message":"Provider disconnected '
             'unexpectedly"},"choices":[{"index":0,"delta":{"content":""},'
             '"finish_reason":"error"}]}\n\n',
-            errors.ServiceError,
+            errors.ServiceUnavailableError,
             "the service reports an error: Provider disconnected unexpectedly",
         ),
         (

@@ -220,18 +220,23 @@ def test_x04_urls_that_parsers_read_differently_are_refused(url: str, said: str)
         "file:///etc/passwd",
         "unix:///run/service.sock",
         "gopher://service.example",
-        "data:text/plain,hello",
         "ftp://service.example",
         "ws://service.example",
-        "//service.example",
-        "service.example",
-        "javascript:alert(1)",
     ],
 )
 def test_x05_other_schemes_are_refused(url: str) -> None:
     """Only https and http are schemes of a service."""
     with pytest.raises(errors.ConfigurationError, match="must be http:// or https:// with a host"):
         berlin(url)
+
+
+@pytest.mark.parametrize(
+    "name", ["data:text/plain,hello", "//service.example", "service.example", "javascript:alert(1)"]
+)
+def test_x05_what_is_not_a_url_is_a_name(name: str) -> None:
+    """Text without `://` names a provider: if there is none, nothing is sent anywhere."""
+    with pytest.raises(errors.ModelNotFoundError, match="there is no model or provider"):
+        berlin(name)
 
 
 # Proxies
