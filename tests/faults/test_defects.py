@@ -320,14 +320,18 @@ async def test_defect_11_no_messages_is_a_clear_error(monkeypatch: pytest.Monkey
 
 
 async def test_defect_11_content_parts_do_not_pass_raw(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Content that is no text is refused by its place, before any network use."""
+    """Parts of text are the prompt's text; what is not text is refused before any network use."""
     async with ChatService() as service:
         use(service, monkeypatch)
+        image = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+        _, error = await pieces_and_error(messages=[{"role": "user", "content": [image]}])
+        assert type(error) is errors.InvalidRequestError
+        assert str(error).startswith("messages[0] holds a part of kind image")
+        assert service.opened == 0
         parts = [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]
         _, error = await pieces_and_error(messages=parts)
-        assert type(error) is errors.InvalidRequestError
-        assert str(error).startswith("messages[0].content must be text, not list")
-        assert service.opened == 0
+        assert error is None
+        assert service.chats[-1].json["prompt"] == "hello"
 
 
 async def test_defect_11_roles_cannot_be_forged(monkeypatch: pytest.MonkeyPatch) -> None:
