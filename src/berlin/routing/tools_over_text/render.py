@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 import msgspec
 
@@ -142,23 +143,25 @@ def shorten_middle(text: str, max_chars: int) -> str:
 def _merge(messages: Iterable[Message]) -> list[Message]:
     """Return messages with consecutive user messages merged."""
     merged: list[Message] = []
-    for message in messages:
-        if merged and message.role == merged[-1].role == "user":
-            merged[-1] = Message("user", _join(merged[-1].parts, message.parts))
+    for is_user, run in groupby(messages, lambda message: message.role == "user"):
+        if is_user:
+            merged.append(Message("user", _join(part for each in run for part in each.parts)))
         else:
-            merged.append(Message(message.role, _join((), message.parts)))
+            merged += [Message(message.role, _join(message.parts)) for message in run]
     return merged
 
 
-def _join(parts: tuple[Part, ...], more: tuple[Part, ...]) -> tuple[Part, ...]:
+def _join(parts: Iterable[Part]) -> tuple[Part, ...]:
     """Return parts with adjacent texts merged, separated by a blank line."""
-    joined = list(parts)
-    for part in more:
-        last = joined[-1] if joined else None
-        if isinstance(part, TextPart) and isinstance(last, TextPart):
-            joined[-1] = TextPart(f"{last.text.rstrip()}\n\n{part.text.lstrip()}")
-        else:
-            joined.append(part)
+    joined: list[Part] = []
+    for is_text, run in groupby(parts, lambda part: isinstance(part, TextPart)):
+        if not is_text:
+            joined += run
+            continue
+        first, *more = [part.text for part in run if isinstance(part, TextPart)]
+        texts = [first, *(text.lstrip() for text in more)]
+        whole = [*(text.rstrip() for text in texts[:-1]), texts[-1]]
+        joined.append(TextPart("\n\n".join(whole)))
     return tuple(joined)
 
 
@@ -175,7 +178,7 @@ def _instruct(messages: list[Message], instructions: str) -> list[Message]:
     last = messages[said - 1]
     return [
         *messages[: said - 1],
-        Message(last.role, _join(last.parts, added)),
+        Message(last.role, _join((*last.parts, *added))),
         *messages[said:],
     ]
 
@@ -186,4 +189,4 @@ def _note(messages: list[Message], notes: str) -> list[Message]:
         return messages
     if not messages or messages[-1].role != "user":
         return [*messages, Message.of("user", notes)]
-    return [*messages[:-1], Message("user", _join(messages[-1].parts, (TextPart(notes),)))]
+    return [*messages[:-1], Message("user", _join((*messages[-1].parts, TextPart(notes))))]
