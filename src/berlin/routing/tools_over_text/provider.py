@@ -49,7 +49,7 @@ class ToolsOverText:
     def bursts(self, request: ChatRequest) -> Bursts:
         """Answer a request; see `Provider`. Raises InvalidRequestError if tools are refused."""
         is_plain = not request.tools and (self._takes_json or request.response_format is None)
-        if is_plain and len(request.messages) <= LONG_CONVERSATION and not _has_calls(request):
+        if is_plain and _without_calls(request):
             return self.inner.bursts(request)
         if self._mode == "refuse" and request.tools:
             raise InvalidRequestError.about(
@@ -80,6 +80,14 @@ class ToolsOverText:
 
 
 _TOOL_PARTS = (ToolCallPart, ToolResultPart)
+
+
+def _without_calls(request: ChatRequest) -> bool:
+    """Return whether no message holds a call or a result; a long one is not searched here."""
+    messages = request.messages
+    if not {message.role for message in messages} & {"assistant", "tool"}:
+        return True
+    return len(messages) <= LONG_CONVERSATION and not _has_calls(request)
 
 
 def _has_calls(request: ChatRequest) -> bool:
