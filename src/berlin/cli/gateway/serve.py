@@ -40,6 +40,8 @@ from berlin.types import is_loopback
 
 # Thresholds of garbage collection: new objects before a young round, rounds before older ones.
 GC_THRESHOLDS = (20_000, 20, 20)
+# Open files that are not connections: databases, logs, libraries.
+SPARE_FILES = 64
 
 
 @click.command()
@@ -64,6 +66,7 @@ def serve(host: str | None, port: int | None, config: Path | None) -> None:
         changes["host"] = host
     if port is not None:
         changes["port"] = port
+    changes["max_connections"] = _allow_files(settings.server.max_connections)
     server = msgspec.structs.replace(settings.server, **changes)
     _refuse_itself(settings, server)
     gateway = build_gateway(settings, keys_path(), path.parent, os.environ)
@@ -105,6 +108,32 @@ def _dump_no_core() -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _allow_files(connections: int) -> int:
+    """Raise the limit on open files, and return how many connections it allows.
+
+    Each connection of a client may need another one to a service.
+    """
+    needed = 2 * connections + SPARE_FILES
+    try:
+        import resource
+    except ImportError:  # Windows
+        return connections
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return connections
+    wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    allowed = max(1, (soft - SPARE_FILES) // 2)
+    if allowed < connections:
+        say(
+            f"berlin: {soft} open files are allowed, so at most {allowed} connections are served; "
+            f"max_connections is {connections} (see ulimit -n)"
+        )
+    return min(connections, allowed)
 
 
 def _refuse_itself(settings: Config, server: ServerConfig) -> None:
