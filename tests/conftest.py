@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from berlin import Berlin
+from support.canaries import Canaries, install
+
+CANARIES = Canaries()
 
 
 def pytest_configure() -> None:
@@ -19,6 +23,17 @@ def pytest_configure() -> None:
     # In development mode (`-X dev`) asyncio logs what takes a tenth of a second; on a busy machine
     # everything may.
     logging.getLogger("asyncio").addFilter(lambda r: not str(r.msg).startswith("Executing "))
+    install(CANARIES)
+
+
+@pytest.fixture(autouse=True)
+def no_secret_is_told() -> Iterator[None]:
+    """No expected error and no line of the log shows a secret that was made during the test."""
+    CANARIES.clear()
+    yield
+    found, message = list(CANARIES.found), "secrets are told:\n"
+    CANARIES.clear()
+    assert not found, message + "\n".join(found)
 
 
 @pytest.fixture(autouse=True)
