@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 import berlin
 from berlin.errors import BerlinError
@@ -32,8 +32,8 @@ PUBLIC = (
     *("client.py", "g4f.py", "opening.py", "config", "adapters", "cli", "routing"),
     *("providers/facade", "providers/http", "providers/conversation", "providers/blocking"),
 )
-# Made by a person who wrote an example, not secret: they are in messages of Berlin itself.
-WORDS = frozenset({"password", "account", "environment"})
+# Examples, not secrets: Berlin's own messages contain them.
+WORDS = frozenset({"bk-…", "0123456789abcdef"})
 
 
 class Canaries:
@@ -46,9 +46,13 @@ class Canaries:
 
     def plant(self, text: object) -> None:
         """Look for a text from now on, if it is long enough."""
-        if isinstance(text, str) and SHORTEST <= len(text) <= LONGEST and text not in WORDS:
-            if not text.isalpha() and len(self._secrets) < MOST:
-                self._secrets.add(text)
+        if not isinstance(text, str) or not SHORTEST <= len(text) <= LONGEST or text.isalpha():
+            return
+        if "://" in text:  # a proxy: its password is the secret
+            password = urlsplit(text).password or ""
+            text = unquote(password) if len(password) >= SHORTEST else ""
+        if text and text not in WORDS and len(self._secrets) < MOST:
+            self._secrets.add(text)
 
     def clear(self) -> None:
         """Forget all; the next test has secrets of its own."""
