@@ -17,6 +17,7 @@ from berlin.gateway.access.guard import Guard
 from berlin.gateway.answering import Head
 from berlin.gateway.body import Bodies
 from berlin.gateway.catalog import Catalog, Service, Target
+from berlin.gateway.observe.ledger import Ledger
 from berlin.gateway.observe.metrics import Metrics, NoMetrics
 from berlin.gateway.observe.visit import VISIT, Observer
 from berlin.gateway.session import session_of
@@ -43,6 +44,7 @@ class Gateway:
         bodies: reads request bodies.
         stores: the token stores that requests require.
         stored: stores the responses that clients may refer to.
+        ledger: records each request that a provider is asked; `None` without one.
 
     Attributes:
         stopping: whether new requests are refused.
@@ -58,15 +60,17 @@ class Gateway:
         bodies: Bodies | None = None,
         stores: Collection[SharedTokens] = (),
         stored: StoredResponses | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self.catalog = catalog
         self.guard = guard or Guard()
         self.streams = streams if streams is not None else OpenStreams()
         self.metrics = metrics or NoMetrics()
-        self.observers = (self.metrics, *observers)
+        self.observers = (self.metrics, *observers, *([ledger] if ledger is not None else []))
         self.bodies = bodies or Bodies()
         self.stores = stores
         self.stored = stored or StoredResponses.in_memory()
+        self.ledger = ledger
         self.stopping = False
 
     @classmethod
@@ -181,6 +185,8 @@ class Gateway:
             session = session_of(request.headers, chat, service.session_headers)
             chat = msgspec.structs.replace(chat, session_id=session)
         head = Head(format, call, target)
+        if self.ledger is not None:
+            self.ledger.begin(visit, target.model or service.default, chat)
         with service.open, self.streams.open:
             async with service.admission.enter(tenant, shared=self.guard.is_shared):
                 bursts = service.provider.bursts(chat)

@@ -69,6 +69,8 @@ class EmbeddingsFace:
         if service.embedder is None:
             raise InvalidRequestError.about("model", f"{service.name} has no embeddings")
         sent = msgspec.structs.replace(call.request, model=target.model, request_id=visit.id)
+        if gateway.ledger is not None:
+            gateway.ledger.begin(visit, target.model or service.embedder.default)
         with service.open, gateway.streams.open:
             async with service.admission.enter(visit.key or visit.remote):
                 answer = await service.embedder.embed(sent)

@@ -23,6 +23,7 @@ class Ledger:
         recorder: writes the rows.
         prices: what models cost.
         accounts: the account of each provider, by the provider's name.
+        currency: the currency of the prices.
         clock: seconds since the epoch.
     """
 
@@ -31,8 +32,10 @@ class Ledger:
         recorder: Recorder,
         prices: Prices,
         accounts: Mapping[str, str],
+        currency: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self.currency = currency
         self._recorder = recorder
         self._clock = clock
         self.use(prices, accounts)
@@ -121,9 +124,7 @@ class Ledger:
             **more,  # type: ignore[arg-type]
         )
 
-    def _cost(
-        self, visit: Visit, model: str, usage: Usage | None, at: float
-    ) -> Decimal | None:
+    def _cost(self, visit: Visit, model: str, usage: Usage | None, at: float) -> Decimal | None:
         if usage is None:
             return None
         if visit.started is not None and visit.started.age_s is not None:

@@ -44,6 +44,8 @@ class HealthPages:
     async def _readiness(self, request: web.Request) -> web.Response:
         gateway = self._gateway
         problem = "stopping" if gateway.stopping else gateway.guard.problem
+        if not problem and gateway.ledger is not None:
+            problem = gateway.ledger.problem
         if not problem and not await self._stores_work():
             problem = "token store unavailable"
         if problem:
@@ -71,5 +73,7 @@ class HealthPages:
             gateway.metrics.set_waiting(service.name, service.admission.in_line)
         for provider, state in gateway.catalog.circuits().items():
             gateway.metrics.set_circuit(provider, state)
+        if gateway.ledger is not None:
+            gateway.metrics.set_ledger(gateway.ledger.counts)
         body, content_type = gateway.metrics.render()
         return web.Response(body=body, headers={"Content-Type": content_type})

@@ -31,13 +31,15 @@ def open_engine(url: Secret) -> AsyncEngine:
         parsed = make_url(url.reveal())
     except (ArgumentError, ValueError):
         raise ConfigurationError(f"ledger.url is not the URL of a database; {_EXPECTED}") from None
-    match parsed.get_backend_name():
-        case "sqlite":
-            return _open_sqlite(parsed)
-        case "postgresql" | "postgres":
-            return _open_postgres(parsed)
-        case other:
-            raise ConfigurationError(f"ledger.url begins with {other[:20]!r}; {_EXPECTED}")
+    kind = parsed.get_backend_name()
+    if kind not in _KINDS:
+        raise ConfigurationError(f"ledger.url begins with {kind[:20]!r}; {_EXPECTED}")
+    try:
+        return _KINDS[kind](parsed)
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the ledger needs {error.name}: pip install 'berlin-llm[ledger]'"
+        ) from error
 
 
 def _open_sqlite(url: URL) -> AsyncEngine:
@@ -91,3 +93,6 @@ def _open_postgres(url: URL) -> AsyncEngine:
             "server_settings": {"application_name": "berlin"},
         },
     )
+
+
+_KINDS = {"sqlite": _open_sqlite, "postgresql": _open_postgres, "postgres": _open_postgres}

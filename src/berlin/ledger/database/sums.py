@@ -64,7 +64,7 @@ def _name(query: Query, group: tuple[Any, ...]) -> str:
     if query.by == "day":
         at = datetime.fromtimestamp(int(group[0]) * _QUARTER_S, UTC)
         return at.astimezone(ZoneInfo(query.zone)).date().isoformat()
-    return ":".join(str(part) for part in group)
+    return ":".join(str(part) for part in group).removesuffix(":")
 
 
 def _count(condition: ColumnElement[bool]) -> ColumnElement[Any]:
