@@ -8,7 +8,19 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import BigInteger, ColumnElement, Integer, Select, case, cast, extract, func, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Select,
+    String,
+    case,
+    cast,
+    extract,
+    func,
+    select,
+    type_coerce,
+)
 
 from berlin.ledger.database.tables import requests
 from berlin.ledger.figures import SUMS, Figures, Query
@@ -50,10 +62,13 @@ def _groups(query: Query, dialect: str) -> list[ColumnElement[Any]]:
         case None:
             return []
         case "day":
-            seconds = extract("epoch", _columns.at)
-            # SQLite gives whole seconds; PostgreSQL would round a fraction up.
-            whole = seconds if dialect == "sqlite" else cast(func.floor(seconds), BigInteger)
-            return [(whole // _QUARTER_S).label("quarter")]
+            # Neither database cuts off a fraction of a second by itself: both round.
+            if dialect == "sqlite":
+                to_the_second = func.substr(type_coerce(_columns.at, String), 1, 19)
+                seconds = cast(func.strftime("%s", to_the_second), Integer)
+            else:
+                seconds = cast(func.floor(extract("epoch", _columns.at)), BigInteger)
+            return [(seconds // _QUARTER_S).label("quarter")]
         case "model":
             return [_columns.provider, _columns.model]
         case by:
