@@ -185,10 +185,10 @@ class Gateway:
             session = session_of(request.headers, chat, service.session_headers)
             chat = msgspec.structs.replace(chat, session_id=session)
         head = Head(format, call, target)
-        if self.ledger is not None:
-            self.ledger.begin(visit, target.model or service.default, chat)
         with service.open, self.streams.open:
             async with service.admission.enter(tenant, shared=self.guard.is_shared):
+                if self.ledger is not None:
+                    self.ledger.begin(visit, target.model or service.default, chat)
                 bursts = service.provider.bursts(chat)
                 if call.stream:
                     self.metrics.open_stream(visit.face)

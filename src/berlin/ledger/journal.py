@@ -34,8 +34,10 @@ class _Segment:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+        special = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | special
         self.descriptor = os.open(path, flags, 0o600)
+        self._reader = os.open(path, os.O_RDONLY | special)
         self.written = os.fstat(self.descriptor).st_size
         self.delivered = 0
 
@@ -43,8 +45,13 @@ class _Segment:
     def waiting(self) -> int:
         return self.written - self.delivered
 
+    def read(self, size: int) -> bytes:
+        os.lseek(self._reader, self.delivered, os.SEEK_SET)
+        return os.read(self._reader, size)
+
     def close(self) -> None:
         os.close(self.descriptor)
+        os.close(self._reader)
 
 
 class Batch:
@@ -147,9 +154,7 @@ class Journal:
             segment = self._segments[0]
         if not segment.waiting:
             return None
-        size = min(READ_BYTES, segment.waiting)
-        data = os.pread(segment.descriptor, size, segment.delivered)
-        return Batch(segment, *_parse(data))
+        return Batch(segment, *_parse(segment.read(min(READ_BYTES, segment.waiting))))
 
     def close(self) -> None:
         """Close it; what the database has is deleted, and the rest is left for another process."""
