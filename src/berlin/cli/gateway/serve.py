@@ -28,6 +28,7 @@ from berlin.config import (
 )
 from berlin.config.schema import MAX_WORKERS
 from berlin.errors import BerlinError, ConfigurationError
+from berlin.gateway.access.account_reader import AccountReader
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.chat import Gateway
 from berlin.gateway.serving.notify import notify
@@ -35,7 +36,7 @@ from berlin.gateway.serving.process import run_fast, serve_as_worker
 from berlin.gateway.serving.process import serve as serve_process
 from berlin.gateway.serving.reload import Reload, check_config
 from berlin.gateway.serving.watch import ConfigFiles, Watch, files_state
-from berlin.gateway.setup import build_gateway
+from berlin.gateway.setup import build_gateway, requires_keys
 from berlin.gateway.workers.count import worker_count
 from berlin.gateway.workers.listening import Sockets
 from berlin.gateway.workers.parent import Parent
@@ -159,7 +160,7 @@ class _Command:
         self, settings: Config, worker: Worker | None, *, first: bool
     ) -> tuple[Gateway, Accounts]:
         gateway = build_gateway(settings, keys_path(), self._path.parent, os.environ, worker)
-        accounts = Accounts.load(accounts_path())
+        accounts = AccountReader(accounts_path())
         if first:
             _check_keys(self._server, gateway)
             if not is_loopback(self._server.host):
@@ -181,7 +182,7 @@ def _check_keys(server: ServerConfig, gateway: Gateway) -> None:
             f"{server.host} can be reached from elsewhere, and there are no keys: {add}"
         )
     if gateway.guard.needs_key and gateway.guard.problem and not gateway.guard.keys:
-        if server.require_keys or server.trusted_proxies:
+        if requires_keys(server):
             raise ConfigurationError(
                 f"[server] require_keys or trusted_proxies is set, and there are no keys: {add}"
             )
