@@ -81,6 +81,9 @@ class _Reception:
         visit = request.get(VISIT)
         if visit is not None:
             response.headers["x-request-id"] = visit.id
+        if self._gateway.draining:
+            response.force_close()
+            response.headers["Connection"] = "close"
         self._gateway.guard.allow_origin(request, response)
 
     async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:

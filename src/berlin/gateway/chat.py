@@ -23,6 +23,7 @@ from berlin.gateway.observe.visit import VISIT, Observer
 from berlin.gateway.session import session_of
 from berlin.gateway.stored.responses import StoredResponses
 from berlin.gateway.streaming import OpenStreams
+from berlin.gateway.workers.worker import Worker
 from berlin.providers.contract import Provider
 from berlin.wire.json import check_text
 
@@ -44,10 +45,12 @@ class Gateway:
         bodies: reads request bodies.
         stores: the token stores that requests require.
         stored: stores the responses that clients may refer to.
+        worker: which of several workers this process is; `None` if it is the only one.
         ledger: records each request that a provider is asked; `None` without one.
 
     Attributes:
         stopping: whether new requests are refused.
+        draining: whether this worker has been replaced, so that connections close after a response.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Gateway:
         bodies: Bodies | None = None,
         stores: Collection[SharedTokens] = (),
         stored: StoredResponses | None = None,
+        worker: Worker | None = None,
         ledger: Ledger | None = None,
     ) -> None:
         self.catalog = catalog
@@ -70,8 +74,10 @@ class Gateway:
         self.bodies = bodies or Bodies()
         self.stores = stores
         self.stored = stored or StoredResponses.in_memory()
+        self.worker = worker
         self.ledger = ledger
         self.stopping = False
+        self.draining = False
 
     @classmethod
     def of(cls, provider: Provider, name: str = "default") -> Gateway:

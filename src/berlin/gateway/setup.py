@@ -37,6 +37,7 @@ from berlin.gateway.observe.visit import Observer
 from berlin.gateway.routed import build_models
 from berlin.gateway.stored.open import open_stored
 from berlin.gateway.streaming import OpenStreams
+from berlin.gateway.workers.worker import Worker
 from berlin.ledger.prices import Prices
 from berlin.opening import RecipeProvider, open_provider
 from berlin.providers.facade import ChatProvider
@@ -48,7 +49,11 @@ _log = logging.getLogger("berlin.gateway")
 
 
 def build_gateway(
-    config: Config, keys: Path | None, folder: Path | None = None, environ: Mapping[str, str] = {}
+    config: Config,
+    keys: Path | None,
+    folder: Path | None = None,
+    environ: Mapping[str, str] = {},
+    worker: Worker | None = None,
 ) -> Gateway:
     """Return the gateway that a configuration describes.
 
@@ -57,13 +62,14 @@ def build_gateway(
         keys: the file of the API keys; `None` for a gateway without keys.
         folder: the folder of the configuration, where it is also recorded that keys are required.
         environ: the environment variables.
+        worker: which of several workers this process is; `None` if it is the only one.
 
     Raises:
         ConfigurationError: if something in it is invalid.
     """
     server = config.server
     catalog = build_catalog(config)
-    metrics = open_metrics(server.metrics, catalog.services, FACES)
+    metrics = open_metrics(server.metrics, catalog.services, FACES, worker)
     watch_logins(catalog, metrics)
     return Gateway(
         catalog,
@@ -83,6 +89,7 @@ def build_gateway(
         Bodies(BodyBudget(server.client_body_bytes)),
         [store for store in (open_tokens(config.tokens, environ),) if store and store.is_needed],
         open_stored(config.responses),
+        worker,
         open_ledger(config, accounts_of(catalog), environ) if config.ledger is not None else None,
     )
 

@@ -31,11 +31,13 @@ class LedgerMetrics:
             "berlin_ledger_waiting_bytes",
             "Bytes of rows that the database does not have yet.",
             registry=registry,
+            multiprocess_mode="livesum",
         )
         self._up = Gauge(
             "berlin_ledger_up",
             "Whether the last write to the database worked.",
             registry=registry,
+            multiprocess_mode="livemin",
         )
 
     def set(self, counts: LedgerCounts) -> None:

@@ -52,14 +52,14 @@ class Reload:
             _log.exception("config.kept the new one cannot be used")
             return False
         self._switch(config, catalog)
-        _log.warning("config.loaded providers=%s", ",".join(catalog.services))
+        # Of several workers, the parent says it once.
+        level = logging.WARNING if gateway.worker is None else logging.INFO
+        _log.log(level, "config.loaded providers=%s", ",".join(catalog.services))
         return True
 
     def _build(self, before: Catalog) -> tuple[Config, Catalog]:
         config = self._load()
-        server = config.server
-        Guard(None, server.allowed_hosts, server.cors_origins, server.trusted_proxies)
-        return config, build_catalog(config, before)
+        return config, check_config(config, before)
 
     def _switch(self, config: Config, catalog: Catalog) -> None:
         gateway, server = self._gateway, config.server
@@ -83,3 +83,18 @@ class Reload:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def check_config(config: Config, before: Catalog | None = None) -> Catalog:
+    """Return the catalog of a configuration.
+
+    Args:
+        config: the whole file.
+        before: the providers so far; unchanged ones keep their connections.
+
+    Raises:
+        BerlinError: if the gateway cannot use it.
+    """
+    server = config.server
+    Guard(None, server.allowed_hosts, server.cors_origins, server.trusted_proxies)
+    return build_catalog(config, before)
