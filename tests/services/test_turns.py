@@ -11,9 +11,9 @@ import pytest
 
 from berlin.gateway.catalog import Service
 from support.gateway import described_provider, serve
+from support.thinking import CITIES, LAST, TURNS, Thinking, thinking_service
 
 from .support.programs import NODE, PYTHON, SERVICES, run
-from .support.thinking import CITIES, LAST, TURNS, Thinking, thinking_service
 
 FORMATS = {
     "openai": "openai-chat",

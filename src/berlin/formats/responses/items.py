@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from berlin.errors import InvalidRequestError
-from berlin.formats.responses.opaque import Opaque, unseal
+from berlin.formats.opaque import Opaque, unseal
 from berlin.formats.responses.table import DIALECT, is_said
 from berlin.formats.responses.tools import flat_name
 from berlin.types import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
+from berlin.formats.opaque import seal
 from berlin.formats.responses.messages import input_of
-from berlin.formats.responses.opaque import seal
 from berlin.formats.responses.request import new_id
 from berlin.formats.responses.table import DIALECT
 from berlin.types import Extra, merge_extra
