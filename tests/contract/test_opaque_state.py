@@ -7,7 +7,7 @@ items. The service is a 400 where its reasoning, its signatures or its ids diffe
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -41,7 +41,7 @@ class Client:
 
     dialect: Dialect
     member = "messages"
-    asks: dict[str, Any] = {"tools": [{"type": "function", "function": FUNCTION}]}
+    asks: ClassVar[dict[str, Any]] = {"tools": [{"type": "function", "function": FUNCTION}]}
 
     def __init__(self) -> None:
         self.history: list[Any] = [{"role": "user", "content": "Weather?"}]
@@ -65,6 +65,8 @@ class OpenAIClient(Client):
         if stream:
             whole: Extra | None = None
             for chunk in OPENAI.documents(data):
+                for call in chunk["choices"][0]["delta"].get("tool_calls", ()):
+                    call["type"] = "function"  # only its first piece says so
                 whole = merge_extra(whole, Extra("x", {"choices": chunk["choices"]}))
             assert whole is not None
             message = dict(whole.members["choices"][0]["delta"])
@@ -89,7 +91,7 @@ class AnthropicClient(Client):
     """A client of Anthropic's messages."""
 
     dialect = ANTHROPIC
-    asks = {
+    asks: ClassVar[dict[str, Any]] = {
         "max_tokens": 9000,
         "thinking": {"type": "enabled", "budget_tokens": 2000},
         "tools": [{"name": "weather", "input_schema": PARAMETERS}],
@@ -114,7 +116,7 @@ class ResponsesClient(Client):
 
     dialect = RESPONSES
     member = "input"
-    asks = {"tools": [{"type": "function", **FUNCTION}], "store": False}
+    asks: ClassVar[dict[str, Any]] = {"tools": [{"type": "function", **FUNCTION}], "store": False}
 
     def read(self, data: bytes, *, stream: bool) -> tuple[list[tuple[str, str]], str]:
         """Keep the items."""

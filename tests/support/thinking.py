@@ -267,6 +267,7 @@ def _read_responses(body: dict[str, Any]) -> list[tuple[str, Any]]:
             case "reasoning":
                 found.append(("reasoning", "".join(part["text"] for part in item["summary"])))
                 found.append(("signatures", item["encrypted_content"]))
+                assert item.keys() <= {"id", "type", "summary", "encrypted_content", "status"}
             case "function_call":
                 arguments = json.loads(item["arguments"])
                 found.append(("call", (item["call_id"], item["name"], arguments)))

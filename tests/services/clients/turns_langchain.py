@@ -29,8 +29,9 @@ model = ChatOpenAI(base_url=f"{URL}/v1", api_key=KEY, model=MODEL, max_retries=0
 agent = create_agent(model, tools=[weather])
 asks: Any = {"messages": [{"role": "user", "content": "Weather?"}]}
 if "stream" in sys.argv:
-    for state in agent.stream(asks, stream_mode=["values", "messages"]):
-        last = state[1] if state[0] == "values" else last
+    states = [
+        s for kind, s in agent.stream(asks, stream_mode=["values", "messages"]) if kind == "values"
+    ]
 else:
-    last = agent.invoke(asks)
-tell(text=last["messages"][-1].text, calls=sorted(calls))
+    states = [agent.invoke(asks)]
+tell(text=states[-1]["messages"][-1].text, calls=sorted(calls))

@@ -1,4 +1,4 @@
-"""Three tool turns with OpenAI's Agents SDK. Usage: turns_openai_agents.py URL KEY MODEL [stream]."""
+"""Three tool turns with the Agents SDK. Usage: turns_openai_agents.py URL KEY MODEL [stream]."""
 
 import asyncio
 import sys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from msgspec import Raw
 from berlin.errors import BerlinError, ContextLengthError
 from berlin.formats.anthropic.table import DIALECT
 from berlin.formats.contract import ClientCall
+from berlin.formats.opaque import is_state, opaque_of_call, seal
 from berlin.formats.tokens import TokenCount
 from berlin.types import (
     ChatResponse,
@@ -54,7 +56,7 @@ def encode_response(call: ClientCall, response: ChatResponse) -> bytes:
     count.add(response.text + response.reasoning)
     count.add("".join(part.arguments for part in response.tool_calls))
     count.report(response.usage)
-    blocks = [block for part in response.parts if (block := _block(part))]
+    blocks = [block for part in response.parts for block in _blocks(part)]
     if not blocks:
         blocks.append({"type": "text", "text": ""})
     told = end_of(
@@ -67,18 +69,26 @@ def encode_response(call: ClientCall, response: ChatResponse) -> bytes:
     return encode_line({**message, **told, **extra_of(response.extra, DIALECT)})
 
 
-def _block(part: Part) -> dict[str, Any]:
+def _blocks(part: Part) -> Iterator[dict[str, Any]]:
     match part:
         case TextPart():
-            return {"type": "text", "text": part.text, **extra_of(part.extra, DIALECT)}
+            yield {"type": "text", "text": part.text, **extra_of(part.extra, DIALECT)}
         case ReasoningPart():
-            return {**thinking_block(part.text), **extra_of(part.extra, DIALECT)}
+            own = extra_of(part.extra, DIALECT)
+            if own or not is_state(part.extra):
+                yield {**thinking_block(part.text), **own}
+            elif part.text:
+                yield {**thinking_block(part.text), "signature": seal(part.extra)}
+            else:
+                yield {"type": "redacted_thinking", "data": seal(part.extra)}
         case ToolCallPart():
-            return call_block(part.id, part.name, part.arguments, part.extra)
-        case OpaquePart():
-            return dict(extra_of(part.extra, DIALECT))
+            if (state := opaque_of_call(part.extra, DIALECT)) is not None:
+                yield {"type": "redacted_thinking", "data": seal(calls={part.id: state})}
+            yield call_block(part.id, part.name, part.arguments, part.extra)
+        case OpaquePart() if part.extra.dialect == DIALECT:
+            yield dict(part.extra.members)
         case _:
-            return {}
+            pass
 
 
 def encode_error(error: BerlinError) -> bytes:
@@ -147,6 +157,7 @@ def write_usage(usage: Usage) -> dict[str, Any]:
 def message_of(
     model: str, content: list[dict[str, Any]], reason: str | None, usage: Usage
 ) -> dict[str, Any]:
+    """Return a message; a stream begins with an empty one."""
     return {
         "id": f"msg_{uuid.uuid4().hex}",
         "type": "message",

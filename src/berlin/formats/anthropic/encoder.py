@@ -6,12 +6,24 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias, assert_never
 
 from berlin.errors import BerlinError, RewrittenError
+from berlin.formats.anthropic.answer import (
+    call_block,
+    encode_error,
+    end_of,
+    is_object,
+    message_of,
+    thinking_block,
+    write_usage,
+)
 from berlin.formats.anthropic.table import DIALECT
 from berlin.formats.contract import ClientCall
+from berlin.formats.opaque import is_state, opaque_of_call, seal
 from berlin.formats.tokens import TokenCount
 from berlin.types import (
+    Extra,
     ExtraDelta,
     Finished,
+    MaybeExtra,
     ReasoningDelta,
     Started,
     StreamEvent,
@@ -21,6 +33,7 @@ from berlin.types import (
     Usage,
     UsageReport,
     extra_of,
+    merge_extra,
 )
 from berlin.wire.json import encode_line
 
@@ -49,6 +62,10 @@ class AnthropicEncoder:
         self._held: list[_Piece] = []
         self._answer_extra: dict[str, Any] = {}
         self._block_extra: Mapping[str, Any] = {}
+        # What services of other dialects want back: of the reasoning, and of calls by their ids.
+        self._foreign: MaybeExtra = None
+        self._states: dict[str, Extra] = {}
+        self._ids: dict[int, str] = {}
 
     def encode_event(self, event: StreamEvent) -> bytes:
         """Return the frames of one event; with the first, the one that starts the message."""
@@ -96,7 +113,7 @@ class AnthropicEncoder:
                 self._count.add(event.arguments)
                 return self._place(event)
             case ExtraDelta():
-                return self._place(event) if event.extra.dialect == DIALECT else b""
+                return self._place(event) if event.extra.dialect == DIALECT else self._keep(event)
             case UsageReport():
                 self._count.report(event.usage)
                 return b""
@@ -119,8 +136,10 @@ class AnthropicEncoder:
         if key != self._open:
             if key in self._calls:
                 return b""  # nothing can follow complete arguments
-            head = self._close() + self._open_block(event)
+            head = self._close() + self._hand_out(event) + self._open_block(event)
         if isinstance(event, ToolCallDelta):
+            if not head and event.extra is not None:
+                self._keep_state(self._ids[event.index], event.extra)
             if not event.arguments:
                 return head
             self._arguments.append(event.arguments)
@@ -128,6 +147,37 @@ class AnthropicEncoder:
         else:
             piece = event.text
         return b"%b%b%b}}\n\n" % (head, self._before, encode_line(piece))
+
+    def _keep(self, event: ExtraDelta) -> bytes:
+        """Keep what a service of another dialect wants back with its reasoning."""
+        if event.at != "reasoning":
+            return b""
+        head = b""
+        if event.opens and not self._held and self._may_close():
+            head = self._close() + self._hand_out(None)
+        self._foreign = merge_extra(self._foreign, event.extra)
+        return head
+
+    def _keep_state(self, id: str, extra: MaybeExtra) -> None:
+        state = opaque_of_call(extra, DIALECT)
+        if state is not None:
+            self._states[id] = merge_extra(self._states.get(id), state)
+
+    def _hand_out(self, following: _Piece | None) -> bytes:
+        """Return the block of all that is kept, unless the following block carries it. Clients send
+        such blocks back unread.
+        """
+        if isinstance(following, ReasoningDelta):
+            return b""
+        if isinstance(following, ToolCallDelta):
+            self._ids[following.index] = following.id
+            self._keep_state(following.id, following.extra)
+        foreign, states = self._foreign, self._states
+        self._foreign, self._states = None, {}
+        if not is_state(foreign) and not states:
+            return b""
+        data = seal(foreign, states)
+        return self._write_block({"type": "redacted_thinking", "data": data})
 
     def _write_extra(self, event: ExtraDelta) -> bytes:
         members = event.extra.members
@@ -186,15 +236,21 @@ class AnthropicEncoder:
     def _close(self) -> bytes:
         if self._open is None:
             return b""
+        head = b""
+        if self._open == "thinking":
+            if is_state(self._foreign):
+                signed = {"type": "signature_delta", "signature": seal(self._foreign)}
+                head = _frame("content_block_delta", index=self._index, delta=signed)
+            self._foreign = None
         self._open = None
-        return _frame("content_block_stop", index=self._index)
+        return head + _frame("content_block_stop", index=self._index)
 
     def _encode_end(self, event: Finished) -> bytes:
         # The sort is stable: texts in their order, then the calls one after the other.
         held = sorted(self._held, key=lambda e: e.index if isinstance(e, ToolCallDelta) else -1)
         frames = [self._write(piece) for piece in held]
         self._held = []
-        frames.append(self._close())
+        frames.append(self._close() + self._hand_out(None))
         told = end_of(event.reason, event.stop_sequence, event.extra, calls=bool(self._calls))
         beside = {name: told.pop(name) for name in _BESIDE & told.keys()}
         frames.append(
