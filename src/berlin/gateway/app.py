@@ -38,7 +38,7 @@ def build_app(gateway: Gateway, accounts: Accounts, token_lifetime_s: float) -> 
         token_lifetime_s: lifetime of that face's tokens in seconds.
     """
     bound_log()
-    gateway.guard.accounts = len(accounts)
+    gateway.guard.accounts = accounts
     faces: list[Face] = [
         BerlinFace(gateway, accounts, Sessions(token_lifetime_s)),
         AnthropicFace(gateway),
@@ -79,6 +79,9 @@ class _Reception:
         visit = request.get(VISIT)
         if visit is not None:
             response.headers["x-request-id"] = visit.id
+        if self._gateway.draining:
+            response.force_close()
+            response.headers["Connection"] = "close"
         self._gateway.guard.allow_origin(request, response)
 
     async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -22,6 +22,7 @@ from berlin.gateway.observe.visit import VISIT, Observer
 from berlin.gateway.session import session_of
 from berlin.gateway.stored.responses import StoredResponses
 from berlin.gateway.streaming import OpenStreams
+from berlin.gateway.workers.worker import Worker
 from berlin.providers.contract import Provider
 from berlin.wire.json import check_text
 
@@ -43,9 +44,11 @@ class Gateway:
         bodies: reads request bodies.
         stores: the token stores that requests require.
         stored: stores the responses that clients may refer to.
+        worker: which of several workers this process is; `None` if it is the only one.
 
     Attributes:
         stopping: whether new requests are refused.
+        draining: whether this worker has been replaced, so that connections close after a response.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Gateway:
         bodies: Bodies | None = None,
         stores: Collection[SharedTokens] = (),
         stored: StoredResponses | None = None,
+        worker: Worker | None = None,
     ) -> None:
         self.catalog = catalog
         self.guard = guard or Guard()
@@ -67,7 +71,9 @@ class Gateway:
         self.bodies = bodies or Bodies()
         self.stores = stores
         self.stored = stored or StoredResponses.in_memory()
+        self.worker = worker
         self.stopping = False
+        self.draining = False
 
     @classmethod
     def of(cls, provider: Provider, name: str = "default") -> Gateway:

@@ -35,6 +35,7 @@ from berlin.gateway.observe.visit import Observer
 from berlin.gateway.routed import build_models
 from berlin.gateway.stored.open import open_stored
 from berlin.gateway.streaming import OpenStreams
+from berlin.gateway.workers.worker import Worker
 from berlin.opening import RecipeProvider, open_provider
 from berlin.providers.facade import ChatProvider
 
@@ -45,7 +46,11 @@ _log = logging.getLogger("berlin.gateway")
 
 
 def build_gateway(
-    config: Config, keys: Path | None, folder: Path | None = None, environ: Mapping[str, str] = {}
+    config: Config,
+    keys: Path | None,
+    folder: Path | None = None,
+    environ: Mapping[str, str] = {},
+    worker: Worker | None = None,
 ) -> Gateway:
     """Return the gateway that a configuration describes.
 
@@ -54,13 +59,14 @@ def build_gateway(
         keys: the file of the API keys; `None` for a gateway without keys.
         folder: the folder of the configuration, where it is also recorded that keys are required.
         environ: the environment variables.
+        worker: which of several workers this process is; `None` if it is the only one.
 
     Raises:
         ConfigurationError: if something in it is invalid.
     """
     server = config.server
     catalog = build_catalog(config)
-    metrics = open_metrics(server.metrics, catalog.services, FACES)
+    metrics = open_metrics(server.metrics, catalog.services, FACES, worker)
     watch_logins(catalog, metrics)
     return Gateway(
         catalog,
@@ -80,14 +86,19 @@ def build_gateway(
         Bodies(BodyBudget(server.client_body_bytes)),
         [store for store in (open_tokens(config.tokens, environ),) if store and store.is_needed],
         open_stored(config.responses),
+        worker,
     )
 
 
 def _read_keys(path: Path, folder: Path | None, server: ServerConfig) -> KeyReader:
     notes = KeysRequired([path.parent, *([folder] if folder is not None else [])])
+    return KeyReader(path, required=requires_keys(server), notes=notes)
+
+
+def requires_keys(server: ServerConfig) -> bool:
+    """Return whether the configuration requires keys, even if there has never been one."""
     # A proxy forwards requests from elsewhere.
-    required = server.require_keys or bool(server.trusted_proxies)
-    return KeyReader(path, required=required, notes=notes)
+    return server.require_keys or bool(server.trusted_proxies)
 
 
 def open_observers(server: ServerConfig) -> list[Observer]:
