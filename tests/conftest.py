@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from berlin import Berlin
+from support.postgres import Postgres, postgres_cluster
 
 
 def pytest_configure() -> None:
@@ -43,3 +44,10 @@ def default_garbage_collection() -> Iterator[None]:
     if gc.get_threshold() != thresholds:
         gc.set_threshold(*thresholds)
         gc.unfreeze()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL of the tests' own, started by the first test that needs it."""
+    with postgres_cluster() as cluster:
+        yield cluster
