@@ -162,7 +162,8 @@ async def test_g05_a_thousand_idle_connections() -> None:
         serving(header_timeout_s=4, max_connections=2000) as service,
         AsyncExitStack() as stack,
     ):
-        idle = [await stack.enter_async_context(service.connect()) for _ in range(1000)]
+        each = (stack.enter_async_context(service.connect()) for _ in range(1000))
+        idle = await asyncio.gather(*each)
         async with service.connect() as line:
             line.writer.write(GET)
             assert (await line.answer())[0] == 200
