@@ -6,7 +6,7 @@ import hashlib
 
 import msgspec
 
-from berlin.auth.secret_sources import SecretSource
+from berlin.auth.secret_sources import CallerSecret, SecretSource
 from berlin.errors import ConfigurationError
 from berlin.types import Secret
 
@@ -81,6 +81,16 @@ class Credentials(msgspec.Struct, frozen=True):
     def names(self) -> frozenset[str]:
         """The names of all credentials that are set, including those still to be read."""
         return frozenset((*self.values(), *(name for name, _ in self.kept)))
+
+    @property
+    def of_caller(self) -> str:
+        """The name of the value that is the token of each caller; `""` if none is."""
+        return next((n for n, source in self.kept if isinstance(source, CallerSecret)), "")
+
+    def on_behalf_of(self, token: Secret) -> Credentials:
+        """Return the credentials with the token of one caller."""
+        kept = tuple(pair for pair in self.kept if pair[0] != self.of_caller)
+        return msgspec.structs.replace(self, kept=kept, **{self.of_caller: token})
 
     def fresh(self) -> Credentials:
         """Return the credentials with referenced values read from their sources. It may block.

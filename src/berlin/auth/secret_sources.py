@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from berlin.errors import ConfigurationError
+from berlin.errors import ConfigurationError, MissingCredentialsError
 
 MAX_SECRET_BYTES = 64 * 1024
 COMMAND_TIMEOUT_S = 30.0
@@ -130,7 +130,23 @@ class CommandSecret(msgspec.Struct, frozen=True):
         return _text(ended.stdout, self.place)
 
 
-SecretSource: TypeAlias = FileSecret | KeyringSecret | CommandSecret
+class CallerSecret(msgspec.Struct, frozen=True):
+    """The token that the caller of the gateway sends with a request."""
+
+    @property
+    def place(self) -> str:
+        """The request."""
+        return "the caller's request"
+
+    def read(self) -> str:
+        """Refuse: only the gateway has callers. Raises MissingCredentialsError."""
+        raise MissingCredentialsError(
+            "this provider uses the token of each caller of the gateway (`{ caller = true }`), and "
+            "there is no caller here: start `berlin serve`, and send it a request"
+        )
+
+
+SecretSource: TypeAlias = FileSecret | KeyringSecret | CommandSecret | CallerSecret
 """A source of a secret: `read` returns it and may block, `place` describes the source."""
 
 

@@ -16,6 +16,7 @@ from berlin.types.events import (
 )
 from berlin.types.extra import Extra, MaybeExtra, extra_of, make_extra, merge_extra
 from berlin.types.http import HttpRequest, HttpResponse, fits_header
+from berlin.types.identity import Identity
 from berlin.types.masking import mask
 from berlin.types.messages import (
     FilePart,
@@ -50,6 +51,7 @@ __all__ = [
     "Finished",
     "HttpRequest",
     "HttpResponse",
+    "Identity",
     "ImagePart",
     "MaybeExtra",
     "Message",
