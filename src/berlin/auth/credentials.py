@@ -127,11 +127,16 @@ class Credentials(msgspec.Struct, frozen=True):
         """
         # For referenced values only the source: a projected token changes every few minutes. The
         # one-time code is not part of the identity.
-        kept = [(name, msgspec.structs.asdict(source)) for name, source in self.kept]
+        kept = [(name, _place_of(source)) for name, source in self.kept]
         values = {n: v for n, v in self.values().items() if n != CODE}
         text = msgspec.json.encode([values, kept] if kept else values)
         salt = hashlib.sha256(self.who.encode()).digest()
         return hashlib.scrypt(text, salt=salt, n=2**10, r=8, p=1, dklen=16).hex()
+
+
+def _place_of(source: SecretSource) -> dict[str, object]:
+    """Return where a secret is; what is not given is left out, as if it did not exist yet."""
+    return {name: value for name, value in msgspec.structs.asdict(source).items() if value}
 
 
 USER_NAMES = ("account", "password", "api_key", "refresh_token", "totp_seed")

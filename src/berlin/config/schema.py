@@ -23,6 +23,7 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         env: an environment variable, read when the provider is made.
         file: a file, read again for each login; relative to the configuration unless the path is
             absolute.
+        at: with `file`: pointer to the secret in the JSON of the file.
         keyring: `service/name` in the system's keyring, read again for each login.
         command: a program with its arguments that prints it, run again for each login.
         caller: the token that each caller of the gateway sends; for `assertion`.
@@ -30,6 +31,7 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     env: str = ""
     file: str = ""
+    at: str = ""
     keyring: str = ""
     command: tuple[str, ...] = ()
     caller: bool = False
@@ -37,6 +39,8 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if sum(map(bool, (self.env, self.file, self.keyring, self.command, self.caller))) != 1:
             raise ValueError("name exactly one of env, file, keyring, command and caller")
+        if self.at and not self.file:
+            raise ValueError("at belongs to a file")
         if self.keyring and not all(self.keyring.partition("/")[::2]):
             raise ValueError("keyring is written service/name")
 

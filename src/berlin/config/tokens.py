@@ -61,8 +61,8 @@ def resolve_secret(
         ConfigurationError: if it names an environment variable that is not set.
     """
     match value:
-        case Reference(file=file) if file:
-            return FileSecret(file)
+        case Reference(file=file, at=at) if file:
+            return FileSecret(file, at)
         case Reference(keyring=entry) if entry:
             service, _, name = entry.partition("/")
             return KeyringSecret(service, name)

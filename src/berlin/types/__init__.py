@@ -1,7 +1,7 @@
 """Frozen values: messages, requests, events. No I/O, no policy."""
 
 from berlin.types.accumulate import Accumulator, AnswerLimit, ChatResponse, accumulate
-from berlin.types.endpoint import Endpoint, is_loopback, mask_url
+from berlin.types.endpoint import Endpoint, is_loopback, is_metadata_service, mask_url
 from berlin.types.events import (
     ExtraDelta,
     Finished,
@@ -80,6 +80,7 @@ __all__ = [
     "extra_of",
     "fits_header",
     "is_loopback",
+    "is_metadata_service",
     "make_extra",
     "mask",
     "mask_url",
