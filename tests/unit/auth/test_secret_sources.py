@@ -1,51 +1,51 @@
-"""Secrets of programs: what they print, and programs that print too much, nothing, or never end."""
+"""Secrets that are read at each login: a member of a JSON file, a caller's token."""
 
 from __future__ import annotations
 
-import sys
+from pathlib import Path
 
 import pytest
 
-from berlin.auth import secret_sources
-from berlin.auth.secret_sources import CommandSecret
-from berlin.errors import ConfigurationError
+from berlin.auth.credentials import Credentials
+from berlin.auth.secret_sources import CallerSecret, FileSecret
+from berlin.errors import ConfigurationError, MissingCredentialsError
+from berlin.types import Secret
 
 
-def program(text: str) -> CommandSecret:
-    """Return the secret that a program in Python prints."""
-    return CommandSecret((sys.executable, "-c", text))
+def test_a_member_of_a_json_file(tmp_path: Path) -> None:
+    """`at` takes one member, as in a service account's key file."""
+    file = tmp_path / "account.json"
+    file.write_text('{"client": {"private_key": "-----BEGIN"}}')
+    assert FileSecret(str(file), "/client/private_key").read() == "-----BEGIN"
 
 
-def test_what_a_program_prints() -> None:
-    """White space around it is not part of the secret."""
-    assert program("print(' s3cret-of-a-program ')").read() == "s3cret-of-a-program"
+@pytest.mark.parametrize("text", ["not JSON", "{}", '{"key": 5}', '{"key": ""}', '["key"]'])
+def test_a_member_that_is_not_there(tmp_path: Path, text: str) -> None:
+    """What is not text at that place is an error that names the place and shows no value."""
+    file = tmp_path / "account.json"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        FileSecret(str(file), "/key").read()
+    assert str(caught.value) == f"there is no text at /key of the file {file}"
 
 
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("while True: print('x' * 65536)", "printed more than 65536 bytes"),
-        ("raise SystemExit(3)", "failed with exit code 3"),
-        ("pass", "gives nothing"),
-        ("import os; os.write(1, b'\\xff')", "not UTF-8"),
-    ],
-)
-def test_a_program_without_a_secret(text: str, why: str) -> None:
-    """One line says what is wrong; a program that prints for ever is cut by size, not by time."""
-    with pytest.raises(ConfigurationError, match=why):
-        program(text).read()
+def test_a_file_has_the_identity_that_it_had_before(tmp_path: Path) -> None:
+    """The place of a secret identifies the login; a member of a file is another place."""
+    whole, member = FileSecret("/a"), FileSecret("/a", "/key")
+    prints = [
+        Credentials.checked("test", client_id="c", private_key=source).fingerprint()
+        for source in (whole, whole, member)
+    ]
+    assert prints[0] == prints[1] != prints[2]
 
 
-def test_a_program_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is ended with its children, which hold its output open."""
-    monkeypatch.setattr(secret_sources, "COMMAND_TIMEOUT_S", 0.3)
-    child = "import subprocess; subprocess.run(['sleep', '60'])"
-    with pytest.raises(ConfigurationError, match="printed nothing"):
-        program(child).read()
-
-
-def test_a_program_that_is_not_there() -> None:
-    """The message names the program, not its arguments."""
-    with pytest.raises(ConfigurationError, match="no-such-program cannot be run") as caught:
-        CommandSecret(("no-such-program", "argument-with-a-secret")).read()
-    assert "argument" not in caught.value.message
+def test_the_token_of_a_caller_is_not_read() -> None:
+    """Without a caller there is no token; with one, it is an ordinary credential."""
+    ours = Credentials.checked("test", client_id="gateway", assertion=CallerSecret())
+    assert ours.of_caller == "assertion"
+    with pytest.raises(MissingCredentialsError, match="no caller here"):
+        ours.fresh()
+    theirs = ours.on_behalf_of(Secret("token-of-ann"))
+    assert theirs.of_caller == ""
+    assert theirs.fresh().values() == {"client_id": "gateway", "assertion": "token-of-ann"}
+    assert "token-of-ann" not in repr(theirs)
