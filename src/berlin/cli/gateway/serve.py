@@ -98,11 +98,12 @@ def serve(
         return
     if not hasattr(os, "fork"):
         raise ConfigurationError("several workers need a system with fork; use --workers 1")
+    files = ConfigFiles(path, seen)
     parent = Parent(
         count,
         settings,
-        files=ConfigFiles(path, seen),
-        load=command.load,
+        files=files,
+        load=files.whole(command.load),
         check=check_config,
         main=command.work,
         say=say,
@@ -128,7 +129,7 @@ class _Command:
     def serve_alone(self, settings: Config, files: ConfigFiles) -> None:
         """Serve in this process."""
         gateway, accounts = self._open(settings, None, first=True)
-        watch = Watch(files, Reload(gateway, self.load))
+        watch = Watch(files, Reload(gateway, files.whole(self.load)))
 
         def started(url: str) -> None:
             names = ", ".join(gateway.catalog.services)
@@ -154,7 +155,8 @@ class _Command:
         except BerlinError as error:
             say(f"berlin: {error.message}")
             return error.exit_code
-        reload = Reload(gateway, lambda: for_worker(self.load(), worker))
+        load = ConfigFiles(self._path, files_state(self._path)).whole(self.load)
+        reload = Reload(gateway, lambda: for_worker(load(), worker))
         run_fast(lambda: serve_as_worker(worker, self._server, gateway, accounts, reload, sockets))
         return 0
 
