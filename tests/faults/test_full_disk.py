@@ -23,6 +23,7 @@ from berlin.gateway.access.account_reader import AccountReader
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.access.key_reader import KeyReader
+from berlin.gateway.access.keys import KeyStore
 from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
 from berlin.gateway.stored.record import Record
@@ -75,6 +76,18 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     finally:
         if is_mounted:
             subprocess.run(("umount", "-l", str(folder)), check=True)
+
+
+async def test_a_gateway_starts_on_a_full_disk(disk: Disk) -> None:
+    """Its keys are read although SQLite has no room beside them; a key revoked before is not."""
+    keys = disk.folder / "keys.sqlite"
+    good, old = make_key(keys, "one"), make_key(keys, "old")
+    KeyStore(keys).revoke("old")
+    with disk.full():
+        reader = KeyReader(keys)
+        assert reader.required
+        assert (reader.find(good) is not None, reader.find(old)) == (True, None)
+    reader.close()
 
 
 async def test_keys_and_accounts(disk: Disk) -> None:

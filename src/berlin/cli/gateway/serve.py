@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import click
@@ -45,8 +45,13 @@ from berlin.gateway.workers.settings import for_worker
 from berlin.gateway.workers.worker import Worker
 from berlin.types import is_loopback
 
+if TYPE_CHECKING:
+    _Parameter = click.ParamType[Any]
+else:
+    _Parameter = click.ParamType  # not generic in the oldest version that is allowed
 
-class _Workers(click.ParamType[Any]):
+
+class _Workers(_Parameter):
     name = "workers"
 
     def convert(self, value: Any, param: Any, context: Any) -> Any:
