@@ -65,7 +65,7 @@ def build_gateway(
         ConfigurationError: if something in it is invalid.
     """
     server = config.server
-    catalog = build_catalog(config)
+    catalog = build_catalog(config, worker=worker)
     metrics = open_metrics(server.metrics, catalog.services, FACES, worker)
     watch_logins(catalog, metrics)
     return Gateway(
@@ -75,6 +75,7 @@ def build_gateway(
             server.allowed_hosts,
             server.cors_origins,
             server.trusted_proxies,
+            worker,
         ),
         OpenStreams(
             server.keep_alive_s,
@@ -122,12 +123,15 @@ def watch_logins(catalog: Catalog, metrics: Metrics) -> None:
             service.bare.watch_logins(partial(metrics.end_login, service.name))
 
 
-def build_catalog(config: Config, before: Catalog | None = None) -> Catalog:
+def build_catalog(
+    config: Config, before: Catalog | None = None, worker: Worker | None = None
+) -> Catalog:
     """Return the providers that a configuration names.
 
     Args:
         config: the whole file.
         before: the providers so far; unchanged ones keep their connections.
+        worker: which of several workers this process is.
 
     Raises:
         ConfigurationError: if one cannot be built.
@@ -139,7 +143,7 @@ def build_catalog(config: Config, before: Catalog | None = None) -> Catalog:
     names = dict.fromkeys((first, *config.providers, *named))
     known = before.services if before is not None else {}
     services = {
-        name: _build_service(name, config, known.get(name))
+        name: _build_service(name, config, known.get(name), worker)
         for name in names
         if name not in config.models
     }
@@ -148,7 +152,9 @@ def build_catalog(config: Config, before: Catalog | None = None) -> Catalog:
     return Catalog(ordered, config.aliases, circuits)
 
 
-def _build_service(name: str, config: Config, before: Service | None) -> Service:
+def _build_service(
+    name: str, config: Config, before: Service | None, worker: Worker | None
+) -> Service:
     mine, offer = find_provider(name, config), offer_of(name, config)
     limits = (mine.at_once, mine.waiting)
     key = (_identity(name, mine, config), limits, mine.models)
@@ -162,7 +168,7 @@ def _build_service(name: str, config: Config, before: Service | None) -> Service
         offer.default,
         offer.aliases,
         any_model=offer.any_model,
-        admission=Admission(*limits, WAIT_S),
+        admission=Admission(*limits, WAIT_S, worker.slots(name) if worker is not None else None),
         fetch=provider.models if offer.lists else None,
         capabilities=offer.capabilities,
         embedder=provider.embedder if isinstance(provider, RecipeProvider) else None,

@@ -19,9 +19,10 @@ from berlin.gateway.access.caller import Caller
 from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.access.origin import LOOPBACK, Proxies, is_local, network_of
 from berlin.gateway.access.rate import RequestRate
-from berlin.gateway.access.throttle import Throttle
+from berlin.gateway.access.throttle import Sketch, Throttle
 from berlin.gateway.catalog import Target
 from berlin.gateway.refusals import HttpFault
+from berlin.gateway.workers.worker import Worker
 from berlin.types import is_loopback
 
 # Headers in which clients of the different faces send their key.
@@ -40,6 +41,7 @@ class Guard:
         cors_origins: origins of web pages that may send requests.
         trusted_proxies: addresses of proxies trusted to report the client's address; by default
             this machine if there are `allowed_hosts`, because then there is a proxy in front.
+        worker: which of several workers this process is; they count wrong keys together.
 
     Attributes:
         accounts: the accounts that may log in.
@@ -51,12 +53,13 @@ class Guard:
         allowed_hosts: tuple[str, ...] = (),
         cors_origins: tuple[str, ...] = (),
         trusted_proxies: tuple[str, ...] | None = None,
+        worker: Worker | None = None,
     ) -> None:
         self.use(allowed_hosts, cors_origins, trusted_proxies)
         self.accounts: Sized = ()
         self._keys = keys
         self._rate = RequestRate()
-        self._wrong_keys = Throttle()
+        self._wrong_keys = Throttle(sketch=Sketch.of(worker, "keys"))
 
     def use(
         self,

@@ -12,6 +12,7 @@ from berlin.gateway.access.guard import Guard
 from berlin.gateway.catalog import Catalog
 from berlin.gateway.chat import Gateway
 from berlin.gateway.setup import build_catalog, refresh_models, requires_keys, watch_logins
+from berlin.gateway.workers.worker import Worker
 
 _log = logging.getLogger("berlin.gateway")
 
@@ -52,7 +53,7 @@ class Reload:
 
     def _build(self, before: Catalog) -> tuple[Config, Catalog]:
         config = self._load()
-        return config, check_config(config, before)
+        return config, check_config(config, before, self._gateway.worker)
 
     def _switch(self, config: Config, catalog: Catalog) -> None:
         gateway, server = self._gateway, config.server
@@ -76,16 +77,19 @@ class Reload:
         task.add_done_callback(self._tasks.discard)
 
 
-def check_config(config: Config, before: Catalog | None = None) -> Catalog:
+def check_config(
+    config: Config, before: Catalog | None = None, worker: Worker | None = None
+) -> Catalog:
     """Return the catalog of a configuration.
 
     Args:
         config: the whole file.
         before: the providers so far; unchanged ones keep their connections.
+        worker: which of several workers this process is.
 
     Raises:
         BerlinError: if the gateway cannot use it.
     """
     server = config.server
     Guard(None, server.allowed_hosts, server.cors_origins, server.trusted_proxies)
-    return build_catalog(config, before)
+    return build_catalog(config, before, worker)

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import logging
 import os
+import secrets
 import select
 import shutil
 import signal
@@ -223,4 +224,8 @@ def _new_folder() -> Path:
     """Return a new folder that only this user can read; it is gone when the gateway has ended."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     parent = runtime if runtime and os.access(runtime, os.W_OK) else None
-    return Path(tempfile.mkdtemp(prefix="berlin-", dir=parent))
+    folder = Path(tempfile.mkdtemp(prefix="berlin-", dir=parent))
+    secret = folder / "secret"
+    secret.touch(0o600)
+    secret.write_bytes(secrets.token_bytes(32))
+    return folder
