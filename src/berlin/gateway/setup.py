@@ -30,7 +30,7 @@ from berlin.gateway.catalog import WAIT_S, Catalog, Service
 from berlin.gateway.chat import Gateway
 from berlin.gateway.observe.log import open_access_log
 from berlin.gateway.observe.metrics import Metrics, open_metrics
-from berlin.gateway.observe.traces import open_traces
+from berlin.gateway.observe.telemetry import open_telemetry
 from berlin.gateway.observe.visit import Observer
 from berlin.gateway.routed import build_models
 from berlin.gateway.stored.open import open_stored
@@ -110,7 +110,7 @@ def open_observers(server: ServerConfig) -> list[Observer]:
     """
     observers: list[Observer] = []
     if server.tracing:
-        observers.append(open_traces())
+        observers += open_telemetry()
     if server.access_log is not None:
         observers.append(open_access_log(server.access_log))
     return observers
