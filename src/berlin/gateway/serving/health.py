@@ -78,7 +78,7 @@ class HealthPages:
 def update_gauges(gateway: Gateway) -> None:
     """Set the metrics that are a present state."""
     for service in gateway.catalog.services.values():
-        gateway.metrics.set_waiting(service.name, service.admission.in_line)
+        gateway.metrics.set_requests(service.name, service.open.now, service.admission.in_line)
     for provider, state in gateway.catalog.circuits().items():
         gateway.metrics.set_circuit(provider, state)
     gateway.metrics.update()
