@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import aiohttp
 import msgspec
@@ -65,23 +66,24 @@ class Clients:
         self._names = list(keys)
         self._count = count
         self._chance = chance
-        self._begun = 0
+        self._numbers = itertools.count()
 
     @property
     def share_done(self) -> float:
         """Which share of the requests has ended."""
         return len(self.outcomes) / self._count
 
-    async def run(self) -> None:
-        """Send all requests."""
-        left: Iterator[int] = iter(range(self._count))
+    async def run(self, until: Callable[[], bool] = lambda: True) -> None:
+        """Send all requests, and more until something is true."""
         connector = aiohttp.TCPConnector(limit=0)
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
 
             async def work() -> None:
-                for number in left:
+                while (number := next(self._numbers)) < self._count or not until():
                     await self._send(session, number)
+                    if number >= self._count:  # the attack takes its time: no need to hurry
+                        await asyncio.sleep(0.2)
 
             await asyncio.gather(*(work() for _ in range(AT_ONCE)))
 
