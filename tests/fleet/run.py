@@ -318,10 +318,14 @@ async def main() -> int:
         folder.chmod(0o755)  # PostgreSQL runs as another user
         say(f"{requests} requests to {HOSTS} hosts ({network.kind}) x {workers}, seed {seed}")
         fleet = Fleet(folder, network, requests, workers, seed)
-        findings = await fleet.run()
-        if any(not finding.holds for finding in findings):
-            for host in fleet.evidence.hosts:
-                say(f"--- host {host.number}\n{''.join(host.said[-40:])}")
+        findings: list[Finding] = []
+        try:
+            findings = await fleet.run()
+        finally:
+            if not findings or not all(finding.holds for finding in findings):
+                for host in fleet.evidence.hosts:
+                    said = [line for line in host.said if "config.loaded" not in line]
+                    say(f"--- host {host.number}\n{''.join(said[-40:])}")
     for finding in findings:
         say(f"{'pass' if finding.holds else 'FAIL'}  {finding.name} ({finding.figures})")
         for example in finding.examples:

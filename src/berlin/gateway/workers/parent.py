@@ -111,6 +111,7 @@ class Parent:
         code = self._start(children, board, listeners)
         if code is not None:
             return code
+        restart = False
         while True:
             asked = self._wait()
             if asked & _STOPS:
@@ -119,8 +120,11 @@ class Parent:
             children.start_due()
             children.renew_late()
             self._look_at_files(children, asked=signal.SIGHUP in asked)
-            if signal.SIGUSR2 in asked and children.ready and still_starts(self._check_command):
-                hand_over(children.sockets, folder, self._lifeline, children.running)
+            restart = restart or signal.SIGUSR2 in asked
+            if restart and children.ready:  # otherwise as soon as they are
+                restart = False
+                if still_starts(self._check_command):
+                    hand_over(children.sockets, folder, self._lifeline, children.running)
 
     def _start(self, children: Children, board: Board, listeners: list[Sockets]) -> int | None:
         """Start all workers, and return the exit code if that fails or a signal stops it."""
