@@ -10,7 +10,7 @@ from aiohttp import web
 
 from support.chat_service import Answer, ChatService, Piece, Request
 
-LIFETIME_S = 8.0
+LIFETIME_S = 10.0
 
 
 class Seen(msgspec.Struct, frozen=True):

@@ -22,6 +22,7 @@ from berlin.gateway.serving.watch import LOOK_EVERY_S, ConfigFiles
 from berlin.gateway.workers.board import Board
 from berlin.gateway.workers.children import Children, Descriptors
 from berlin.gateway.workers.listening import Sockets, close_all, open_listeners, url_of
+from berlin.gateway.workers.settings import publish
 from berlin.gateway.workers.takeover import Taken, hand_over, handed_over, still_starts
 from berlin.gateway.workers.worker import Worker
 
@@ -84,7 +85,7 @@ class Parent:
         listeners = (
             taken.listeners(self._count) if taken else open_listeners(host, port, self._count)
         )
-        folder = taken.folder if taken else _new_folder()
+        folder = self._folder = taken.folder if taken else _new_folder()
         self._lifeline = taken.lifeline if taken else os.pipe()
         self._wake = os.pipe()
         for end in self._wake:
@@ -166,6 +167,7 @@ class Parent:
             return
         self._files.accept()
         self._config = config
+        publish(config, self._folder)
         children.renew()
         _log.warning("config.loaded workers=%d", self._count)
 
