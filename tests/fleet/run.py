@@ -10,6 +10,7 @@ one does not hold.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -108,12 +109,14 @@ class Fleet:
             finally:
                 evidence.codes = [await host.stop() for host in evidence.hosts]
                 evidence.seen, evidence.logins = service.log, service.logged_in_at
-            try:
-                await self._read_ledger()
-            finally:
-                await self._postgres.kill()
-                await self._redis.kill()
+            await self._read_ledger()
         return check(evidence)
+
+    async def close(self) -> None:
+        """End the engines."""
+        with contextlib.suppress(subprocess.CalledProcessError):
+            await self._postgres.kill()
+        await self._redis.kill()
 
     def _environment(self, number: int) -> dict[str, str]:
         if self._clock is None or number != HOSTS - 1:
@@ -306,6 +309,10 @@ def say(line: str) -> None:
 
 async def main() -> int:
     """Run the fleet, print its findings, and return the exit code."""
+    task = asyncio.current_task()
+    assert task is not None
+    # Everything that was started ends, also when somebody loses patience.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     logging.getLogger("aiohttp.server").disabled = True
     requests, workers = (
         int(os.environ.get("FLEET", "3000")),
@@ -322,6 +329,7 @@ async def main() -> int:
         try:
             findings = await fleet.run()
         finally:
+            await fleet.close()
             if not findings or not all(finding.holds for finding in findings):
                 for host in fleet.evidence.hosts:
                     said = [line for line in host.said if "config.loaded" not in line]
