@@ -151,7 +151,7 @@ async def test_logout_forgets(tmp_path: Path) -> None:
     async with service_of_alice() as service:
         await log_in(cli, service.url)
     ended = await cli.run("logout")
-    assert (ended.code, ended.out) == (0, "Forgot the login of berlin.\n")
+    assert (ended.code, ended.out) == (0, "Deleted the login of berlin.\n")
     assert PASSWORD not in (cli.data / "logins.json").read_text()
     ended = await cli.run("logout")
     assert (ended.code, ended.out) == (0, "There is no stored login of berlin.\n")
@@ -269,7 +269,7 @@ async def test_logout_forgets_the_tokens(tmp_path: Path) -> None:
         assert (await log_in(cli, service.url)).code == 0
         assert (await cli.run("chat", "Hi")).code == 0
         assert service.url in (await cli.run("tokens")).out
-        assert (await cli.run("logout")).out == "Forgot the login of berlin.\n"
+        assert (await cli.run("logout")).out == "Deleted the login of berlin.\n"
         assert service.url not in (await cli.run("tokens")).out
 
 

@@ -146,7 +146,7 @@ async def test_without_keys_it_is_not_reached_from_elsewhere(tmp_path: Path) -> 
     refused = await Cli(tmp_path).run("serve", "--host", "0.0.0.0", "--port", "0")
     assert (refused.code, refused.out) == (2, "")
     assert refused.err == (
-        "berlin: 0.0.0.0 can be reached from elsewhere, and there are no keys: add one first, "
+        "berlin: 0.0.0.0 can be reached from other machines, and there are no keys: add one first, "
         "with `berlin key add NAME`\n"
     )
 

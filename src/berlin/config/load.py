@@ -37,7 +37,7 @@ def load_config(path: Path | None = None) -> Config:
     known = (*config.models, *config.providers, *BUILT_IN, *recipe_names())
     if config.default is not None and config.default not in known:
         raise ConfigurationError(
-            f"{path}: default = {config.default!r} names no provider and no model"
+            f"{path}: default = {config.default!r} is neither a provider nor a model"
         )
     providers = {
         name: msgspec.structs.replace(

@@ -232,7 +232,7 @@ def test_d04_variable_of_the_environment(tmp_path: Path) -> None:
         ),
         ("[providers.mine\n", "is not valid TOML: "),
         ("[providers.mine]\n[providers.mine]\n", "is not valid TOML: "),
-        ("default = 'nope'\n", "default = 'nope' names no provider"),
+        ("default = 'nope'\n", "default = 'nope' is neither a provider"),
         ("[providers.mine]\ndefault = 'mine'\n", "line 2: unknown key 'default'"),
     ],
 )

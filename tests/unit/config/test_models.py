@@ -123,7 +123,7 @@ def test_limits_of_a_provider_are_shared(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "said"),
     [
-        ('[models.a]\nfallback = ["work:x", "nobody:y"]', 10, "'nobody:y' names no provider"),
+        ('[models.a]\nfallback = ["work:x", "nobody:y"]', 10, "'nobody:y' is neither a provider"),
         ('[models.a]\nfallback = ["wrok:x"]', 10, "did you mean 'work'?"),
         ('[models.a]\nuse = "vendor:gpt-6"', 10, "vendor has no model 'gpt-6'; it has: gpt-5"),
         ('[models.a]\nuse = "b"\n[models.b]\nuse = "a"', 10, "in a circle: a → b → a"),

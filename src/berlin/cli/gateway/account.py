@@ -34,9 +34,9 @@ def add(
     expires: float | None,
     rpm: int | None,
 ) -> None:
-    """Add the account NAME, or give it another password and other limits.
+    """Add the account NAME, or replace its password and limits.
 
-    Only a hash of the password is kept.
+    Only a hash of the password is stored.
     """
     if password_stdin:
         password = sys.stdin.readline().rstrip("\r\n") if sys.stdin else ""
@@ -49,7 +49,7 @@ def add(
     accounts = Accounts.load(accounts_path())
     accounts.add(name, Secret(password), models, expires, rpm)
     accounts.save(accounts_path())
-    click.echo(f"{name} can log in now; a running `berlin serve` learns it when it is restarted.")
+    click.echo(f"{name} can log in; restart a running `berlin serve` to load the account.")
 
 
 @account.command("list")
@@ -67,4 +67,4 @@ def remove(name: str) -> None:
     if not accounts.remove(name):
         raise click.UsageError(f"there is no account {name!r}")
     accounts.save(accounts_path())
-    click.echo(f"{name} can no longer log in, from the next start of `berlin serve`.")
+    click.echo(f"Removed {name}; restart a running `berlin serve` to apply it.")

@@ -42,20 +42,20 @@ GC_THRESHOLDS = (20_000, 20, 20)
 
 
 @click.command()
-@click.option("--host", help="Address to listen on; only this machine unless given.")
+@click.option("--host", help="Address to listen on (default: this machine only).")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (4114).")
 @config_option
 def serve(host: str | None, port: int | None, config: Path | None) -> None:
     """Serve your providers to clients of OpenAI, Anthropic, Ollama and Berlin.
 
     Without a configuration it serves the built-in guide. On this machine no key is needed until
-    you add one with `berlin key add NAME`; who may log in at the Berlin face is said with
-    `berlin account add NAME`. A changed configuration is taken up at once, or at SIGHUP. Ctrl-C
-    and SIGTERM stop it: open answers may end first.
+    you add one with `berlin key add NAME`. Accounts for clients of the Berlin protocol are added
+    with `berlin account add NAME`. A changed configuration is loaded at once, or on SIGHUP. Ctrl-C
+    and SIGTERM stop the gateway after the answers in progress.
     """
     _dump_no_core()
     path = config or config_path()
-    # Before it is read, so that later changes are seen.
+    # Noted before the file is read, so that later changes are seen.
     seen = files_state(path)
     settings = load_for_commands(config)
     changes: dict[str, Any] = {}
@@ -69,7 +69,7 @@ def serve(host: str | None, port: int | None, config: Path | None) -> None:
     accounts = Accounts.load(accounts_path())
     _check_keys(server, gateway)
     if not is_loopback(server.host):
-        say("berlin: this listens beyond this machine in plain http; put TLS in front of it")
+        say("berlin: other machines can reach this gateway over plain http; put TLS in front of it")
     # A file that has disappeared is a mistake, not a request for the guide.
     named = path if path.exists() else config
     reload = Reload(gateway, lambda: load_for_commands(named))
@@ -80,7 +80,7 @@ def _check_keys(server: ServerConfig, gateway: Gateway) -> None:
     add = "add one first, with `berlin key add NAME`"
     if not is_loopback(server.host) and not gateway.guard.needs_key:
         raise ConfigurationError(
-            f"{server.host} can be reached from elsewhere, and there are no keys: {add}"
+            f"{server.host} can be reached from other machines, and there are no keys: {add}"
         )
     if gateway.guard.needs_key and gateway.guard.problem and not gateway.guard.keys:
         if server.require_keys or server.trusted_proxies:
@@ -89,7 +89,7 @@ def _check_keys(server: ServerConfig, gateway: Gateway) -> None:
             )
         say(
             f"berlin: {gateway.guard.problem} in {keys_path()}; keys were required before, so "
-            "nobody is let in until there are keys"
+            "every request is refused until there is a key"
         )
     if server.allowed_hosts and not gateway.guard.needs_key:
         say(
@@ -126,7 +126,7 @@ async def _serve(
     accounts: Accounts,
     watch: Callable[[], Coroutine[Any, Any, None]],
 ) -> None:
-    # Whoever sees that it serves may stop it at once, so signals are caught before.
+    # Whatever reads the announcement may stop the gateway at once, so signals are caught first.
     async with (
         stop_signals() as asked,
         open_server(

@@ -1,4 +1,4 @@
-"""`berlin recipe new`: a first recipe, made of what a browser or curl has sent."""
+"""`berlin recipe new`: drafts a recipe from what a browser or curl has sent."""
 
 from __future__ import annotations
 
@@ -42,31 +42,31 @@ class _Sources(msgspec.Struct, frozen=True):
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--har", type=_FILE, help="What the network tab of a browser saved.")
-@click.option("--curl", type=_FILE, help='A chat, copied "as cURL (bash)".')
-@click.option("--answer", type=_FILE, help="The answer to it, as it came.")
-@click.option("--login-curl", type=_FILE, help='The login, copied "as cURL (bash)".')
-@click.option("--login-answer", type=_FILE, help="The answer to it; with its headers: curl -i.")
-@click.option("--prompt", help="What was typed in that chat, exactly.")
-@click.option("--name", help="The recipe's name; unless given, that of the file.")
-@click.option("--force", is_flag=True, help="Write over FILE if it is there.")
+@click.option("--har", type=_FILE, help="A HAR file saved from a browser's network tab.")
+@click.option("--curl", type=_FILE, help='A chat request, copied "as cURL (bash)".')
+@click.option("--answer", type=_FILE, help="The answer to it, unchanged.")
+@click.option("--login-curl", type=_FILE, help='The login request, copied "as cURL (bash)".')
+@click.option("--login-answer", type=_FILE, help="The answer to it, with headers (curl -i).")
+@click.option("--prompt", help="The exact text typed in that chat.")
+@click.option("--name", help="The recipe's name (default: the file's).")
+@click.option("--force", is_flag=True, help="Overwrite FILE if it exists.")
 @click.option("--try/--no-try", "tries", default=None, help="Send a prompt with the new recipe.")
 def new(
     file: Path, prompt: str | None, name: str | None, force: bool, tries: bool | None, **given: Any
 ) -> None:
-    """Write a first recipe to FILE, from one chat in your browser.
+    """Draft a recipe in FILE from one chat in your browser.
 
-    Open the network tab of your browser, log in, ask something short, and save all as a HAR file:
+    Open the network tab of your browser, log in, ask something short, and save it as a HAR file:
 
     \b
       berlin recipe new work.toml --har saved.har --prompt "What I typed"
 
-    Or copy single requests "as cURL (bash)", and give them as files; without any, they are asked
-    for. Passwords, tokens and cookies are not written to FILE: account and password become
-    placeholders. Lines that are guesses say so.
+    Or copy single requests "as cURL (bash)" into files; without any option, the command asks for
+    them. Passwords, tokens and cookies are not written to FILE: account and password become
+    placeholders. Guesses are marked as such.
     """
     if file.exists() and not force:
-        raise click.UsageError(f"{file} is there already; use --force to write over it")
+        raise click.UsageError(f"{file} already exists; use --force to overwrite it")
     sources = _Sources(**given)
     named = name or file.stem
     if sources.har is not None:
@@ -94,7 +94,7 @@ def _from_har(path: Path, prompt: str | None, name: str) -> Draft:
         _say("no login was found in the file")
         if is_without_secrets(exchanges):
             _say(
-                "the file has neither cookies nor tokens: browsers leave them out. In Chrome and "
+                "the file has neither cookies nor tokens: browsers omit them. In Chrome and "
                 "Edge allow it in the settings of the developer tools (Network: Allow to generate "
                 "HAR with sensitive data), then hold the export button and choose the export with "
                 "sensitive data; Firefox saves them always"
@@ -106,14 +106,14 @@ def _from_curl(sources: _Sources, prompt: str | None, name: str) -> Draft:
     if sources.login_curl is not None:
         login = _exchange(sources.login_curl, sources.login_answer, "the login")
     elif sources.curl is None and click.confirm(
-        "Do you log in there with account and password?", default=True, err=True
+        "Does the service have a login with account and password?", default=True, err=True
     ):
         login = _exchange(None, None, "the login")
     else:
         login = None
     chat = _exchange(sources.curl, sources.answer, "one chat")
     if prompt is None and sources.curl is None:
-        prompt = click.prompt("What was typed in it, exactly", err=True)
+        prompt = click.prompt("The exact text typed in it", err=True)
     return write_draft(chat, login, prompt, name)
 
 
@@ -125,8 +125,8 @@ def _exchange(request: Path | None, answer: Path | None, what: str) -> Exchange:
     captured = parse_curl(command)
     if answer is None:
         if request is not None:
-            raise click.UsageError(f"the answer to {what} is missing: give its file too")
-        said = ask_for_paste(f"Paste the answer to {what}, as it came").encode()
+            raise click.UsageError(f"the answer to {what} is missing: give its file as well")
+        said = ask_for_paste(f"Paste the answer to {what}, unchanged").encode()
     else:
         said = _read(answer)
     headers, body = split_head(said)
@@ -141,11 +141,11 @@ def _read(path: Path) -> bytes:
 
 
 def _tell(file: Path, draft: Draft) -> None:
-    _say(f"written to {file}; the answer that you gave reads, by this recipe:")
+    _say(f"written to {file}; with this recipe, the given answer reads:")
     _say(draft.answer[:300] + ("…" if len(draft.answer) > 300 else ""))
     if draft.left_out:
-        _say(f"left out, as they look like secrets: {', '.join(draft.left_out)}")
-    _say(f"next: look for `check this` in it, and run: berlin recipe try {file}")
+        _say(f"left out because they look like secrets: {', '.join(draft.left_out)}")
+    _say(f"next: look for `check this` in it, then run: berlin recipe try {file}")
 
 
 def _say(line: str) -> None:

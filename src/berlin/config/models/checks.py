@@ -42,7 +42,7 @@ def find_route(entry: EntryConfig, config: Config) -> Route:
         names = (*config.models, *config.aliases, *known)
         near = nearest(provider, names)
         hint = f"did you mean {near!r}?" if near else "it must be provider:model"
-        raise ConfigurationError(f"{entry.model!r} names no provider and no model; {hint}")
+        raise ConfigurationError(f"{entry.model!r} is neither a provider nor a model; {hint}")
     offer = offer_of(provider, config)
     found = find_model(offer, model if colon else "")
     if found is None and not offer.any_model:
