@@ -144,7 +144,7 @@ class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
     @property
     def default_model(self) -> str:
         """The model to use when a request names none; `""` leaves it to the recipe."""
-        # Where `models` lists all allowed models, the recipe's default need not be among them.
+        # `models` lists all allowed models; the recipe's default may not be among them.
         return self.model or (self.models[0] if self.models else "")
 
 

@@ -124,7 +124,7 @@ def test_without_any_source_the_recipe_says_where() -> None:
 def test_an_example_is_no_address() -> None:
     """A recipe whose URL is an example needs one from the user: nothing goes there unasked."""
     for name in ("berlin", "azure-openai"):
-        with pytest.raises(ConfigurationError, match=f"where is {name}.*berlin login {name} --url"):
+        with pytest.raises(ConfigurationError, match=f"{name} needs a URL.*login {name} --url"):
             resolve_settings(name, Config(), environ={})
 
 
@@ -276,10 +276,10 @@ def test_no_file_is_an_empty_configuration(tmp_path: Path, monkeypatch: pytest.M
     """No file at the usual place is fine; one that was named has to be there."""
     assert load_config() == Config()
     missing = tmp_path / "missing.toml"
-    with pytest.raises(ConfigurationError, match=f"there is no configuration file {missing}"):
+    with pytest.raises(ConfigurationError, match=f"file {missing} does not exist"):
         load_config(missing)
     monkeypatch.setenv("BERLIN_CONFIG", str(missing))
-    with pytest.raises(ConfigurationError, match=f"there is no configuration file {missing}"):
+    with pytest.raises(ConfigurationError, match=f"file {missing} does not exist"):
         load_config()
 
 

@@ -95,6 +95,6 @@ def _reason(error: Exception) -> str:
         case UnicodeEncodeError():
             return "it holds half of a surrogate pair"
         case RecursionError():
-            return "it is nested too deep"
+            return "it is nested too deeply"
         case _:
             return str(error)
