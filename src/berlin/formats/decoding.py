@@ -291,5 +291,5 @@ def _is_cut(rest: bytes) -> bool:
 
 
 def _why(line: bytes, error: Exception) -> str:
-    reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
+    reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
     return f"{snippet(reason, 80)} in {snippet(line)!r}"

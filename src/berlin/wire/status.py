@@ -1,4 +1,4 @@
-"""What the head of an HTTP answer means: its status and its `Retry-After`."""
+"""Interprets the head of an HTTP response: its status and its `Retry-After`."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def error_from_answer(status: int, headers: Mapping[str, str], said: str) -> Ber
             "use the service's final URL"
         )
     return kind(
-        f"the service answers {status}: {said or 'without a word'}",
+        f"the service answers {status}: {said or 'without a message'}",
         status=status,
         retry_after=parse_retry_after(headers),
         request_id=headers.get("x-request-id") or headers.get("request-id"),

@@ -45,7 +45,7 @@ class SharedAnswers:
 
     Args:
         redis: the Redis.
-        keep_s: how long an answer is good for.
+        keep_s: seconds that an answer stays valid.
     """
 
     def __init__(self, redis: SharedRedis, keep_s: float) -> None:

@@ -68,7 +68,7 @@ class SharedRedis:
         try:
             redis.ConnectionPool.from_url(url.reveal())
         except ValueError:
-            raise ConfigurationError("[shared] redis is no URL of a Redis: redis://…") from None
+            raise ConfigurationError("[shared] redis is not a Redis URL: redis://…") from None
 
     @property
     def rests(self) -> bool:

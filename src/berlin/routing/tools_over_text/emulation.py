@@ -83,7 +83,7 @@ class Emulation:
             problem = last.problem()
             if problem:
                 raise ProtocolError(
-                    f"{problem} The service was asked once more, and answered: "
+                    f"{problem} The service was asked again and answered: "
                     f"{snippet(last.answer, MAX_SHOWN_CHARS) or 'nothing'}"
                 )
         yield [*last.end(), *_end(reader, last)]

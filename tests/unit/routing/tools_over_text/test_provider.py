@@ -175,7 +175,7 @@ async def test_announced_work_is_asked_for() -> None:
     )
     answer = await _answer(provider, _ask())
     assert len(answer.tool_calls) == 1
-    assert "holds no tool call" in inner.requests[1].messages[-1].text
+    assert "contains no tool call" in inner.requests[1].messages[-1].text
 
 
 async def test_an_announcement_that_meant_nothing_ends_well() -> None:
@@ -359,7 +359,7 @@ async def test_ignored_tools_are_named() -> None:
 async def test_refused_tools() -> None:
     """With `refuse` a request with tools is an error, and nothing is sent."""
     provider, inner = _over(["Hello.", Finished()], mode="refuse")
-    with pytest.raises(InvalidRequestError, match="takes no tools"):
+    with pytest.raises(InvalidRequestError, match="has no tools"):
         await _answer(provider, _ask())
     assert not inner.requests
 
