@@ -136,7 +136,7 @@ async def test_a_wrong_call_is_asked_for_once_more() -> None:
 async def test_a_call_that_stays_wrong_is_an_error(wrong: str) -> None:
     """Nothing is repaired by a guess: after one further question the caller gets an error."""
     provider, inner = _over([wrong, Finished()], ["Again:\n", wrong, Finished()])
-    with pytest.raises(ProtocolError, match="asked once more"):
+    with pytest.raises(ProtocolError, match="asked again"):
         await _answer(provider, _ask())
     assert len(inner.requests) == 2
 
@@ -175,7 +175,7 @@ async def test_announced_work_is_asked_for() -> None:
     )
     answer = await _answer(provider, _ask())
     assert len(answer.tool_calls) == 1
-    assert "contains no tool call" in inner.requests[1].messages[-1].text
+    assert "holds no tool call" in inner.requests[1].messages[-1].text
 
 
 async def test_an_announcement_that_meant_nothing_ends_well() -> None:
