@@ -51,7 +51,7 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> object:
                     "content": [{"type": "image_url", "image_url": {"url": "https://a.example"}}],
                 }
             ],
-            "messages[0] holds a part of kind image, and this service takes only text",
+            "messages[0] contains a part of kind image, but this service accepts only text",
         ),
         (
             [{"role": "root", "content": "hello"}],
@@ -63,7 +63,7 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> object:
         ),
         (
             [Message("user", (TextPart("look:"), ImagePart("https://example.org/a.png")))],
-            "messages[0] holds a part of kind image, and this service takes only text",
+            "messages[0] contains a part of kind image, but this service accepts only text",
         ),
     ],
 )

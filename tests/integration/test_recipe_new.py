@@ -334,14 +334,14 @@ async def test_it_asks_for_what_it_needs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"curl": "wget x"}, "no curl command"),
+        ({"curl": "wget x"}, "not a curl command"),
         ({"curl": "curl https://a.example.com", "answer": "Hi"}, "which text is the prompt"),
         (
             {"curl": "curl https://a.example.com -d 'q=Hi'", "answer": "<html>"},
             "a web page",
         ),
         ({"curl": "curl https://a.example.com -d 'q=Hi'"}, "the answer to one chat is missing"),
-        ({"har": "{}"}, "no HAR file"),
+        ({"har": "{}"}, "not a HAR file"),
         ({"har": '{"log": {"entries": []}}'}, "looks like a chat"),
     ],
 )

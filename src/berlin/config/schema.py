@@ -172,7 +172,7 @@ class ServerConfig(Table, frozen=True, forbid_unknown_fields=True):
         keep_alive: the form of the keep-alive: `chunk`, an empty piece of the answer; `comment`, a
             comment of server-sent events, which several clients cannot read.
         header_timeout_s: seconds that a client has to send the head of a request.
-        write_timeout_s: seconds that a client may take to read what is written to it.
+        write_timeout_s: seconds that a client may take to read what is sent to it.
         max_connections: the most open connections.
         client_body_bytes: the most bytes of request bodies held at once per client.
     """

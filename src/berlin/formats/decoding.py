@@ -274,7 +274,7 @@ class DialectDecoder(DocumentDecoder):
 
 
 KEY = b'":'
-"""What follows each key of an object, and is rare in text."""
+"""The text after each key of an object, which is rare elsewhere."""
 
 _OBJECTS: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 

@@ -1,4 +1,4 @@
-"""What a service really sent, and where its values are."""
+"""The actual answers of a service, and where their values are."""
 
 from __future__ import annotations
 

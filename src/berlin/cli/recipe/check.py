@@ -29,6 +29,6 @@ def check(file: str, prompt: str) -> None:
     warn_of_secrets(opened.source, opened.path, found)
     mistakes = find_unused(opened.recipe)
     if mistakes:
-        told = "; ".join(f"{opened.where(hint.place)}: {hint.why}" for hint in mistakes)
-        raise ConfigurationError(told)
+        text = "; ".join(f"{opened.where(hint.place)}: {hint.why}" for hint in mistakes)
+        raise ConfigurationError(text)
     click.echo(f"\n{opened.source}: no mistakes found; next: berlin recipe try {file}")

@@ -228,12 +228,12 @@ class AnthropicEncoder:
         frames = [self._write(piece) for piece in held]
         self._held = []
         frames.append(self._close())
-        told = end_of(event.reason, event.stop_sequence, event.extra, calls=bool(self._calls))
-        beside = {name: told.pop(name) for name in _BESIDE & told.keys()}
+        fields = end_of(event.reason, event.stop_sequence, event.extra, calls=bool(self._calls))
+        beside = {name: fields.pop(name) for name in _BESIDE & fields.keys()}
         frames.append(
             _frame(
                 "message_delta",
-                delta=told,
+                delta=fields,
                 usage=write_usage(self._count.usage),
                 **beside,
                 **self._answer_extra,
@@ -252,14 +252,14 @@ def encode_response(call: ClientCall, response: ChatResponse) -> bytes:
     blocks = [block for part in response.parts if (block := _block(part))]
     if not blocks:
         blocks.append({"type": "text", "text": ""})
-    told = end_of(
+    fields = end_of(
         response.finish_reason,
         response.stop_sequence,
         response.finish_extra,
         calls=bool(response.tool_calls),
     )
     message = _message(call.request.model, blocks, None, count.usage)
-    return encode_line({**message, **told, **extra_of(response.extra, DIALECT)})
+    return encode_line({**message, **fields, **extra_of(response.extra, DIALECT)})
 
 
 def _block(part: Part) -> dict[str, Any]:
@@ -277,7 +277,7 @@ def _block(part: Part) -> dict[str, Any]:
 
 
 def encode_error(error: BerlinError) -> bytes:
-    """Return the object that tells of an error."""
+    """Return the object that reports an error."""
     message = error.message
     if isinstance(error, ContextLengthError) and TOO_LONG not in message:
         message = f"{TOO_LONG}: {message}"
@@ -296,7 +296,7 @@ def call_block(id: str, name: str, arguments: str, extra: MaybeExtra = None) -> 
     """Return the block of a tool call.
 
     This API has no text for the arguments: anything but a JSON object becomes `{"arguments": "…"}`,
-    so that whoever runs the tool sees what the model wrote.
+    so that the client that runs the tool sees what the model wrote.
     """
     text = arguments.strip() or "{}"
     parsed = Raw(text.encode()) if is_object(text) else {"arguments": arguments}
@@ -319,24 +319,24 @@ def end_of(
     word = "tool_use" if calls and reason == "stop" else STOP_REASONS[reason]
     if stop_sequence is not None and word == "end_turn":
         word = "stop_sequence"
-    told = {"stop_reason": word, "stop_sequence": stop_sequence}
-    return {**told, **extra_of(extra, DIALECT)}
+    fields = {"stop_reason": word, "stop_sequence": stop_sequence}
+    return {**fields, **extra_of(extra, DIALECT)}
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:
-    """Return the object that tells how many tokens an answer took."""
+    """Return the object that reports the tokens of an answer."""
     cached, written = usage.cached_tokens, usage.cache_write_tokens
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "input_tokens": max(usage.input_tokens - cached - written, 0),
         "cache_creation_input_tokens": written,
         "cache_read_input_tokens": cached,
         "output_tokens": usage.output_tokens,
     }
     if usage.reasoning_tokens:
-        told["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
+        fields["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
     if usage.estimated:
-        told["estimated"] = True
-    return {**told, **extra_of(usage.extra, DIALECT)}
+        fields["estimated"] = True
+    return {**fields, **extra_of(usage.extra, DIALECT)}
 
 
 def _message(

@@ -1,4 +1,4 @@
-"""Where a value is in an answer: in its JSON, a header, a cookie, or a web page."""
+"""The place of a value in an answer: in its JSON, a header, a cookie, or a web page."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _KINDS = ("pointer", "header", "cookie", "field", "meta", "script")
 
 
 class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a value is in an answer, other than at a plain pointer into its JSON:
-    `{ header = "…" }` and the like; exactly one of the first six.
+    """The place of a value in an answer, other than a plain pointer into its JSON, such as
+    `{ header = "…" }`; exactly one of the first six.
 
     Attributes:
         pointer: pointer into the answer's JSON, for use with `decode` or `at`.

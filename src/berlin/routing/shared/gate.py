@@ -179,11 +179,11 @@ class SharedGate:
             return local
         id = uuid.uuid4().hex
         limits = [limit or 0 for limit in self._limits]
-        told = await self._redis.run(_TAKE, self._keys, (id, tokens, *limits, self._replica))
-        if told is None:
+        reply = await self._redis.run(_TAKE, self._keys, (id, tokens, *limits, self._replica))
+        if reply is None:
             self._local.undo(local)
             return self._take_alone(tokens)
-        wait_ms, self._replicas = told
+        wait_ms, self._replicas = reply
         if wait_ms:
             self._local.undo(local)
             return float(wait_ms) / 1000

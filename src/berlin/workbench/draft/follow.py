@@ -24,7 +24,7 @@ _GIVEN = re.compile(
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Where a value came from.
+    """The origin of a value.
 
     Attributes:
         exchange: the request whose response issued it.

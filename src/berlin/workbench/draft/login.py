@@ -45,7 +45,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 class LoginGuess(msgspec.Struct, frozen=True):
-    """How the service authenticates its users.
+    """The login of a service.
 
     Attributes:
         auth: the table `[auth]`, with whole URLs; empty if it needs none.
@@ -232,7 +232,7 @@ def _filled(
             secrets.add(str(value))
             if _HASH.fullmatch(str(value)):
                 notes["auth", "steps"] = (
-                    f"{GUESS}: {place[-1]} was a hash; Berlin sends the password as it is"
+                    f"{GUESS}: {place[-1]} was a hash; Berlin sends the password itself"
                 )
             return "{password}"
         if place == account:

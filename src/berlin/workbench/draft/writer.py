@@ -64,7 +64,7 @@ def write_draft(
         before: requests before the login, which may include the page with its form.
 
     Raises:
-        ConfigurationError: if no recipe can be made of it; the error says what is missing.
+        ConfigurationError: if no recipe can be made from it; the error says what is missing.
     """
     request = chat.request
     before, between = before or [], between or []
@@ -176,7 +176,7 @@ def _prepare_request(request: Captured, auth: LoginGuess) -> dict[str, Any]:
     if kind:
         table[kind] = document
     if any(secret in str(table) for secret in auth.secrets):
-        raise ConfigurationError("the request that begins the conversation holds a secret")
+        raise ConfigurationError("the request that begins the conversation contains a secret")
     return table
 
 
