@@ -8,8 +8,13 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from berlin import Berlin
+
+# A busy machine may take any time for an example: no test has a deadline of its own.
+settings.register_profile("berlin", deadline=None)
+settings.load_profile("berlin")
 
 
 def pytest_configure() -> None:

@@ -113,7 +113,7 @@ async def test_list(shell: Shell, service: TokenService) -> None:
     code, out, err = await shell.run("tokens")
     assert (code, err) == (0, "")
     head, row = out.splitlines()
-    assert head.split() == ["RECIPE", "URL", "ACCOUNT", "AGE", "GOOD", "FOR"]
+    assert head.split() == ["RECIPE", "URL", "ACCOUNT", "AGE", "VALID", "FOR"]
     assert row.split()[:3] == ["strict", service.url, "ann"]
     assert row.endswith("2 h")
     assert "token-1" not in out
@@ -125,7 +125,7 @@ async def test_list_nothing(shell: Shell) -> None:
     code, out, err = await shell.run("tokens")
     assert (code, out.split(), err) == (
         0,
-        ["RECIPE", "URL", "ACCOUNT", "AGE", "GOOD", "FOR"],
+        ["RECIPE", "URL", "ACCOUNT", "AGE", "VALID", "FOR"],
         "",
     )
 

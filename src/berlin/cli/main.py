@@ -47,7 +47,7 @@ COMMANDS = {
 
 EPILOG = """\b
 Exit codes:
-  0  success                  4  network: unreachable, connection lost, timeout
+  0  success                  4  network: unreachable, lost, or too slow
   1  a bug in Berlin          5  service: an error or an invalid response
   2  usage or configuration   130  interrupted with Ctrl-C
   3  credentials refused      141  broken pipe: nobody reads the output

@@ -447,5 +447,5 @@ def test_a_variable_as_other_programs_write_it_is_told(tmp_path: Path, written: 
     path.write_text(f'[providers.a]\nrecipe = "openai"\napi_key = "{written}"\n')
     with pytest.raises(ConfigurationError) as caught:
         load_config(path)
-    assert f"{path}, line 3: api_key = '{written}' is text" in caught.value.message
+    assert f"{path}, line 3: api_key = '{written}' is literal text" in caught.value.message
     assert caught.value.message.endswith('write api_key = { env = "OPENAI_API_KEY" }')

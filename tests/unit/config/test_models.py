@@ -127,7 +127,7 @@ def test_limits_of_a_provider_are_shared(tmp_path: Path) -> None:
         ('[models.a]\nfallback = ["wrok:x"]', 10, "did you mean 'work'?"),
         ('[models.a]\nuse = "vendor:gpt-6"', 10, "vendor has no model 'gpt-6'; it has: gpt-5"),
         ('[models.a]\nuse = "b"\n[models.b]\nuse = "a"', 10, "in a cycle: a → b → a"),
-        ('[models.a]\nuse = "a"', 10, "in a circle: a → a"),
+        ('[models.a]\nuse = "a"', 10, "in a cycle: a → a"),
         ('[models.work]\nuse = "vendor"', 9, "is also the name of a provider or an alias"),
         ('[models.a]\nfallback = ["work:x", "work:x"]', 10, "names the same model twice"),
         ("[models.a]\nretry = { attempts = 2 }", 9, "must be given, not none"),
