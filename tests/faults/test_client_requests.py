@@ -150,8 +150,8 @@ async def test_C23_large_requests_leave_the_loop_free(kind: str) -> None:
         (
             "token",
             "x",
-            "token: never sent as an option; Berlin logs in by itself; give the provider what it "
-            "logs in with: Berlin(account=…)",
+            "token: never sent as an option; Berlin logs in itself; give the provider its "
+            "credentials: Berlin(account=…)",
         ),
         (
             "prompt",

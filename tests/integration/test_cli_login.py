@@ -86,8 +86,12 @@ async def test_login_of_a_named_provider(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "stdin", "said"),
     [
-        (("--account", "a", "--password-stdin"), "", "standard input holds no password"),
-        (("--account", "a", "--password-stdin"), "\n", "standard input holds no password"),
+        (("--account", "a", "--password-stdin"), "", "standard input has no line for the password"),
+        (
+            ("--account", "a", "--password-stdin"),
+            "\n",
+            "standard input has no line for the password",
+        ),
         (("--password-stdin",), "pw\n", "account: there is no terminal to ask on"),
         (("--account", "a"), "pw\n", "password: there is no terminal to ask on"),
         (("--account", "a", "--password", "pw"), "", "No such option '--password'"),

@@ -277,8 +277,8 @@ print(len(names), loaded, time.process_time() - began)
     ("schema", "said"),
     [
         ("2", "schema 2 belongs to another version of Berlin; this version reads 1"),
-        ("-1", "schema -1 is of another version of Berlin; this one reads 1"),
-        ("9223372036854775807", "is of another version of Berlin"),
+        ("-1", "schema -1 belongs to another version of Berlin; this version reads 1"),
+        ("9223372036854775807", "belongs to another version of Berlin"),
         ('"2"', "Expected `int`, got `str` - at `schema`"),
         ("true", "Expected `int`, got `bool` - at `schema`"),
     ],
@@ -295,4 +295,4 @@ def test_d12_another_version(schema: str, said: str, tmp_path: Path) -> None:
 def test_d12_keys_of_a_newer_version() -> None:
     """What a newer version may have added is not told as a typing error: the version is."""
     text = GOOD.replace("schema = 1", "schema = 2") + "\n[limits]\nrequests = 5\n"
-    assert "schema 2 is of another version of Berlin" in said_of(text)
+    assert "schema 2 belongs to another version of Berlin" in said_of(text)
