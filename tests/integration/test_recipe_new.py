@@ -321,7 +321,7 @@ async def test_it_asks_for_what_it_needs(tmp_path: Path) -> None:
                 keys = pasted.replace("\r\n", "\n").replace("\n", "\r")
                 # Some terminals mark what is pasted, some do not.
                 terminal.types((f"\x1b[200~{keys}\x1b[201~" if n % 2 else keys) + "\r.\r")
-            await terminal.sees("What was typed")
+            await terminal.sees("The exact text typed")
             terminal.types(PROMPT + "\r")
             assert await terminal.ends() == 0
         text = out.read_text()

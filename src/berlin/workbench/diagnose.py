@@ -115,7 +115,7 @@ def _missing(turn: TriedTurn, name: str) -> Hint:
     place = turn.part.step.take[name]
     where = _in_words(place)
     has = _values_in(turn)
-    why = f"the answer has nothing at {where}; it has {has}"
+    why = f"there is nothing at {where}; the answer has {has}"
     key = (*turn.part.place, "take", name)
     return Hint(key, why)
 
