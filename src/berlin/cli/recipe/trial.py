@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from berlin.auth.credentials import Credentials
 from berlin.cli.options import JoinedOptions, config_option, option_option
 from berlin.cli.person import TerminalPerson
 from berlin.cli.recipe.account import TrialOptions, TrialTarget, resolve_target
@@ -17,6 +18,7 @@ from berlin.cli.recipe.file import RecipeFile
 from berlin.cli.secret_warnings import warn_of_secrets
 from berlin.cli.terminal import harmless
 from berlin.errors import BerlinError
+from berlin.recipes.recipe import resolve_endpoint
 from berlin.types import ChatRequest, mask
 from berlin.wire.transcript import Transcript, encode_transcript
 from berlin.workbench.diagnose import diagnose
@@ -107,6 +109,30 @@ def record(
     _play_again(transcript, out)
 
 
+def try_draft(file: Path, prompt: str, known: dict[str, str]) -> None:
+    """Try a recipe that was just drafted.
+
+    Args:
+        file: the recipe.
+        prompt: the prompt that was captured.
+        known: the captured credentials, by name; others are asked for.
+
+    Raises:
+        BerlinError: if it does not work.
+    """
+    opened = RecipeFile.open(str(file))
+    flow = opened.recipe.auth.flow()
+    needs = flow.needs if flow is not None else ()
+    if all(name in known for name in needs):
+        described = opened.recipe.endpoint
+        values = {name: known[name] for name in needs}
+        credentials = Credentials.checked("the file", **values) if values else Credentials()
+        who = TrialTarget(resolve_endpoint(described), credentials, described.timeouts)
+    else:
+        who = resolve_target(opened, TrialOptions())
+    _run(opened, _request(prompt, "", {}), who)
+
+
 def _run(opened: RecipeFile, request: ChatRequest, who: TrialTarget) -> Trial:
     """Try a recipe and show the trial; raises the error that it ends with."""
     trial = Trial(
@@ -151,7 +177,10 @@ def _play_again(transcript: Transcript, out: Path) -> None:
     except BerlinError as error:
         differs = error.message
     if differs is not None:
-        click.echo(harmless(f"berlin: warning: {out} replays differently: {differs}"), err=True)
+        click.echo(
+            harmless(f"berlin: warning: {out} replays differently: {differs}"),
+            err=True,
+        )
 
 
 def _request(prompt: str, model: str, options: dict[str, Any]) -> ChatRequest:
