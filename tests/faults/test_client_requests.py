@@ -324,9 +324,7 @@ async def test_limits_of_one_call_change_only_what_they_name() -> None:
         limits = Timeouts(connect=1, first_event=0.2, idle=1, total=5)
         service.pieces = [HANG]
         async with Berlin(service.url, "account", "password", timeout=limits) as berlin:
-            with pytest.raises(
-                errors.UpstreamTimeoutError, match=r"^first_event: .* within 0\.2 s"
-            ):
+            with pytest.raises(errors.UpstreamTimeoutError, match=r"^first_event: .* 0\.2 s"):
                 await berlin.ask("hello", timeout={"idle": 5})
             with pytest.raises(errors.UpstreamTimeoutError, match=r"in 0\.1 s"):
                 await berlin.ask("hello", timeout=0.1)  # type: ignore[arg-type]
