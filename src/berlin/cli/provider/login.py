@@ -25,15 +25,9 @@ from berlin.errors import TokenStoreError
 
 
 @click.command()
-<<<<<<< HEAD
-@click.argument("provider", default="berlin")
+@click.argument("provider", default="berlin", shell_complete=complete_provider)
 @click.option("--url", help="Base URL of the service; stored with the login.")
 @click.option("--account", help="The account; asked for if missing.")
-=======
-@click.argument("provider", default="berlin", shell_complete=complete_provider)
-@click.option("--url", help="Base URL of the service; remembered with the login.")
-@click.option("--account", help="The account; asked for if it is not given.")
->>>>>>> trunk
 @click.option(
     "--password-stdin", is_flag=True, help="Read the password (or key) from standard input."
 )

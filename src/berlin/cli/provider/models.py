@@ -17,13 +17,8 @@ CHECK_S = 10.0
 
 
 @click.command()
-<<<<<<< HEAD
-@click.argument("provider", required=False)
-@click.option("--offline", is_flag=True, help="Ask no service; list what recipes and files say.")
-=======
 @click.argument("provider", required=False, shell_complete=complete_provider)
-@click.option("--offline", is_flag=True, help="Ask no service; only what recipes and files say.")
->>>>>>> trunk
+@click.option("--offline", is_flag=True, help="Ask no service; list what recipes and files say.")
 @config_option
 def models(provider: str | None, offline: bool, config: Path | None) -> None:
     """List the models of PROVIDER, or of all configured providers.

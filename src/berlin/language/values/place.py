@@ -20,13 +20,8 @@ _KINDS = ("pointer", "header", "cookie", "field", "meta", "script", "body")
 
 
 class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-<<<<<<< HEAD
-    """The place of a value in an answer, other than a plain pointer into its JSON, such as
-    `{ header = "…" }`; exactly one of the first six.
-=======
     """Where a value is in an answer, other than at a plain pointer into its JSON:
     `{ header = "…" }` and the like; exactly one of the first seven.
->>>>>>> trunk
 
     Attributes:
         pointer: pointer into the answer's JSON, for use with `decode` or `at`.
