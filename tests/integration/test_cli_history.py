@@ -94,7 +94,7 @@ async def test_logs_searches_shows_and_forgets(tmp_path: Path) -> None:
     shown = await cli.run("logs", found["id"])
     assert shown.out.endswith("\nuser:\nAbout rivers\n\nassistant:\nA 100% sure answer.\n")
     forgot = await cli.run("logs", "--forget", found["id"])
-    assert forgot.out == "Forgot 1 conversation.\n"
+    assert forgot.out == "Deleted 1 conversation.\n"
     assert (await cli.run("logs")).out.count("\n") == 1
 
 
