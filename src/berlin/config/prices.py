@@ -9,6 +9,8 @@ from typing import TypeAlias
 
 import msgspec
 
+MAX_PRICE = 10**9
+
 
 class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The price of a model from one day on, per million tokens.
@@ -32,7 +34,7 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     def __post_init__(self) -> None:
         for name in ("input", "output", "cached", "cache_write", "reasoning"):
             value = getattr(self, name)
-            if value is not None and not (value.is_finite() and value >= 0):
+            if value is not None and not (value.is_finite() and 0 <= value <= MAX_PRICE):
                 raise ValueError(f"{name} must be a price of 0 or more, not {value}")
 
 

@@ -15,6 +15,7 @@ from berlin.config.prices import Price, PriceTable
 from berlin.types import Usage
 
 PLACES = 9
+MAX_TOKENS = 10**12
 _SMALLEST = Decimal(1).scaleb(-PLACES)
 _MILLION = Decimal(1_000_000)
 # Clients may choose the names, so only so many are remembered, and so much of each is compared.
@@ -71,8 +72,8 @@ class Prices:
 
 def cost_at(price: Price, usage: Usage) -> Decimal:
     """Return the cost of tokens at a price."""
-    # A service may count wrongly: no part is more than the whole, and no count is negative.
-    asked, answered = max(usage.input_tokens, 0), max(usage.output_tokens, 0)
+    # A service may count wrongly: no part is more than the whole, and no count is beyond measure.
+    asked, answered = _part(usage.input_tokens, MAX_TOKENS), _part(usage.output_tokens, MAX_TOKENS)
     cached = _part(usage.cached_tokens, asked)
     written = _part(usage.cache_write_tokens, asked - cached)
     reasoning = _part(usage.reasoning_tokens, answered)

@@ -219,7 +219,7 @@ class Writer:
                 count += len(batch)
             left.remove()
             if count:
-                _log.warning("ledger.recovered rows=%d journal=%s", count, left.name)
+                _log.info("ledger.recovered rows=%d journal=%s", count, left.name)
 
     async def _insert(self, rows: Rows, entries: list[Entry]) -> None:
         if not self.counts.works:  # it may be another database now, or an upgrade is missing

@@ -38,6 +38,7 @@ def of(price: str, **others: str) -> Price:
         (Usage(0, 0), "0"),
         # No part is more than the whole, and nothing is negative.
         (Usage(1_000_000, 0, cached_tokens=9_000_000, cache_write_tokens=9), "1.25"),
+        (Usage(10**30, 0), "2500000"),
         (Usage(-5, -5, cached_tokens=-5, reasoning_tokens=-5), "0"),
     ],
 )
@@ -127,6 +128,7 @@ def test_money_is_exact() -> None:
         ('[prices."a:b"]\ninput = -1\noutput = 1', "0 or more"),
         ('[prices."a:b"]\ninput = nan\noutput = 1', "0 or more"),
         ('[prices."a:b"]\ninput = inf\noutput = 1', "0 or more"),
+        ('[prices."a:b"]\ninput = 1e30\noutput = 1', "0 or more"),
         ('[prices."a:b"]\ninput = true\noutput = 1', "decimal"),
         ('[prices."a:b"]\ninput = 1', "output"),
         ('[prices."a:b"]\ninput = 1\noutptu = 1', "did you mean 'output'"),
