@@ -26,7 +26,7 @@ from berlin.ledger.figures import Figures, Query
 from berlin.ledger.journal import Journal
 from berlin.ledger.left_behind import find_left_behind
 
-BATCH_S = 0.1
+BATCH_S = 0.25
 # How often journals without a process are looked for, and old rows deleted.
 LOOK_ROUND_S = 5.0
 EXPIRE_EVERY_S = 3600.0
