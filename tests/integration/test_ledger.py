@@ -213,8 +213,10 @@ async def test_metrics_of_the_ledger(tmp_path: Path) -> None:
     """The page of metrics has what was written, lost, refused, and what waits."""
     async with recorded(tmp_path, ScriptedProvider()) as at:
         await at.ask(OPENAI)
-        await until(tmp_path, 1)
-        page = (await at.get("/metrics")).data.decode()
+        page = ""
+        async with asyncio.timeout(20):
+            while "berlin_ledger_rows_total 1.0" not in page:
+                page = (await at.get("/metrics")).data.decode()
         assert (await at.get("/readyz")).status == 200
     values = dict(line.split() for line in page.splitlines() if line.startswith("berlin_ledger"))
     for name, value in {"rows_total": 1, "lost_total": 0, "refused_total": 0, "up": 1}.items():
