@@ -38,7 +38,7 @@ def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def default_garbage_collection() -> Iterator[None]:
-    """`berlin serve` collects less often; a suite that kept this would grow by gigabytes."""
+    """`berlin serve` collects less often; with its settings a suite would grow by gigabytes."""
     thresholds = gc.get_threshold()
     yield
     if gc.get_threshold() != thresholds:
