@@ -178,6 +178,8 @@ class Writer:
             self._news.clear()
             self._is_told = False
             try:
+                if not self.counts.works:
+                    await rows.check()  # it may be another database now, or lack an upgrade
                 await self._deliver(rows)
                 if not closing:
                     await self._tidy(rows)
@@ -222,8 +224,6 @@ class Writer:
                 _log.info("ledger.recovered rows=%d journal=%s", count, left.name)
 
     async def _insert(self, rows: Rows, entries: list[Entry]) -> None:
-        if not self.counts.works:  # it may be another database now, or an upgrade is missing
-            await rows.check()
         await rows.insert(entries)
         self.counts.written += len(entries)
 
