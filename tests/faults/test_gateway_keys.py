@@ -307,7 +307,7 @@ async def test_a14_a_request_cannot_change_its_key(keys: Path) -> None:
 
 async def test_a17_a18_requests_per_minute(keys: Path) -> None:
     """The limit of a key holds over all faces, headers and names of models together."""
-    key = make_key(keys, "k", requests_per_minute=6)
+    key = make_key(keys, "k", requests_per_minute=5)
     async with guarded(keys) as at:
         statuses = []
         for dialect, model in (
@@ -317,7 +317,8 @@ async def test_a17_a18_requests_per_minute(keys: Path) -> None:
             got = await at.ask(dialect, model=model, headers={"x-api-key": key})
             statuses.append(got.status)
     assert statuses[-2:] == [429, 429]
-    assert 429 not in statuses[:6]
+    assert statuses[:6].count(200) == 5
+    assert 429 not in statuses[:5]
     assert 50 <= int(got.headers["Retry-After"]) <= 61
 
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from berlin.config.limits import LimitsConfig
 from berlin.config.models.tables import BreakerConfig, LimitConfig, ModelConfig
 from berlin.config.prices import PriceTable, check_patterns
 from berlin.language.secrets_scan import names_secret
@@ -304,6 +305,7 @@ class Config(Table, frozen=True, forbid_unknown_fields=True):
         server: the gateway started by `berlin serve`.
         responses: where it keeps answers of `/v1/responses`.
         prices: what models cost, for the ledger and for budgets.
+        limits: how much keys, users and models may use.
         aliases: other names for models, and the name that each means: a provider, or
             `provider:model`. A `*` in an alias matches any text.
         models: models composed of the models of several providers, by name.
@@ -322,6 +324,7 @@ class Config(Table, frozen=True, forbid_unknown_fields=True):
     terminal: TerminalConfig = TerminalConfig()
     responses: ResponsesConfig = ResponsesConfig()
     prices: PriceTable = {}
+    limits: LimitsConfig = LimitsConfig()
 
     def __post_init__(self) -> None:
         check_patterns(self.prices)

@@ -79,6 +79,8 @@ class _Reception:
         visit = request.get(VISIT)
         if visit is not None:
             response.headers["x-request-id"] = visit.id
+            if visit.more_headers is not None:
+                response.headers.update(visit.more_headers)
         self._gateway.guard.allow_origin(request, response)
 
     async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -20,14 +20,16 @@ from berlin.config import (
     provider_names,
     resolve_settings,
 )
+from berlin.config.models.shared import open_shared
 from berlin.errors import BerlinError
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.access.key_reader import KeyReader
+from berlin.gateway.access.limits.open import open_limiter
 from berlin.gateway.access.required import KeysRequired
 from berlin.gateway.body import Bodies, BodyBudget
 from berlin.gateway.catalog import WAIT_S, Catalog, Service
-from berlin.gateway.chat import Gateway
+from berlin.gateway.chat import Gateway, Needed
 from berlin.gateway.observe.log import open_access_log
 from berlin.gateway.observe.metrics import Metrics, open_metrics
 from berlin.gateway.observe.traces import open_traces
@@ -37,6 +39,7 @@ from berlin.gateway.stored.open import open_stored
 from berlin.gateway.streaming import OpenStreams
 from berlin.opening import RecipeProvider, open_provider
 from berlin.providers.facade import ChatProvider
+from berlin.routing.counters.redis import RedisCounters
 
 REFRESH_MODELS_S = 600.0
 FACES = ("openai", "responses", "anthropic", "ollama", "berlin")
@@ -78,9 +81,23 @@ def build_gateway(
         metrics,
         open_observers(server),
         Bodies(BodyBudget(server.client_body_bytes)),
-        [store for store in (open_tokens(config.tokens, environ),) if store and store.is_needed],
+        _needed_stores(config, environ),
         open_stored(config.responses),
+        open_limiter(config, keys.parent if keys is not None else None, environ),
     )
+
+
+def _needed_stores(config: Config, environ: Mapping[str, str]) -> dict[str, Needed]:
+    """Return the stores without which requests are refused, by what they are called."""
+    needed: dict[str, Needed] = {}
+    tokens = open_tokens(config.tokens, environ)
+    if tokens is not None and tokens.is_needed:
+        needed["token store"] = tokens
+    if config.shared.on_failure == "refuse":
+        shared = open_shared(config.shared, environ)
+        if shared is not None:
+            needed["shared limits"] = RedisCounters(shared)
+    return needed
 
 
 def _read_keys(path: Path, folder: Path | None, server: ServerConfig) -> KeyReader:
@@ -136,9 +153,9 @@ def build_catalog(config: Config, before: Catalog | None = None) -> Catalog:
         for name in names
         if name not in config.models
     }
-    models, circuits = build_models(config, services, before)
+    models, state = build_models(config, services, before)
     ordered = sorted({**services, **models}.values(), key=lambda service: service.name != first)
-    return Catalog(ordered, config.aliases, circuits)
+    return Catalog(ordered, config.aliases, state)
 
 
 def _build_service(name: str, config: Config, before: Service | None) -> Service:

@@ -15,10 +15,9 @@ from berlin.errors import (
     OverloadedError,
     UnavailableError,
 )
-from berlin.gateway.access.caller import Caller
+from berlin.gateway.access.caller import Caller, Scope
 from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.access.origin import LOOPBACK, Proxies, is_local, network_of
-from berlin.gateway.access.rate import RequestRate
 from berlin.gateway.access.throttle import Throttle
 from berlin.gateway.catalog import Target
 from berlin.gateway.refusals import HttpFault
@@ -55,7 +54,6 @@ class Guard:
         self.use(allowed_hosts, cors_origins, trusted_proxies)
         self.accounts: Sized = ()
         self._keys = keys
-        self._rate = RequestRate()
         self._wrong_keys = Throttle()
 
     def use(
@@ -105,18 +103,28 @@ class Guard:
         """Return the address of the client, as reported by trusted proxies."""
         return self._proxies.client(request)
 
-    def identify(self, request: web.Request) -> Caller | None:
-        """Return the client's key; `None` where none is needed.
+    async def identify(self, request: web.Request, scope: Scope = "chat") -> Caller | None:
+        """Return the client; `None` where no key is needed.
+
+        Args:
+            request: its request.
+            scope: what it wants to do.
 
         Raises:
-            KeyRefusedError: if it has none, or a wrong one.
-            OverloadedError: if too many wrong keys came from its address, or the key exceeds its
-                rate.
+            KeyRefusedError: if it has no key, or a wrong one.
+            HttpFault: if its key may not do this.
+            OverloadedError: if too many wrong keys came from its address.
             UnavailableError: if the keys cannot be read.
         """
-        if self._keys is None:
-            return None
-        if not self._keys.required:
+        caller = self._find(request, self._keys) if self._keys is not None else None
+        if caller is not None and not caller.may(scope):
+            raise HttpFault(
+                403, f"this key may not do this: it has no scope {scope!r} (`berlin key list`)"
+            )
+        return caller
+
+    def _find(self, request: web.Request, keys: KeyReader) -> Caller | None:
+        if not keys.required:
             if is_local(request):
                 return None
             raise KeyRefusedError(
@@ -124,11 +132,10 @@ class Guard:
                 "through a proxy; the gateway has no keys yet (`berlin key add NAME`)"
             )
         sent = _sent_keys(request)
-        keys = self._keys
         # Programs send one of our keys beside a foreign or an empty one.
         found = (keys.find(one) for one in sent[:MAX_SENT_KEYS])
         key = next((one for one in found if one is not None), None)
-        if key is None and not self._keys.readable:
+        if key is None and not keys.readable:
             raise UnavailableError("the keys cannot be read at present; try again", retry_after=2)
         if key is None:
             # A valid key is never slowed down by guesses of others from its address.
@@ -138,21 +145,7 @@ class Guard:
                 raise OverloadedError("too many wrong keys; wait", retry_after=wait)
             self._wrong_keys.fail(origin)
             raise KeyRefusedError("the API key is missing or wrong")
-        self.admit(key)
         return key
-
-    def admit(self, caller: Caller) -> None:
-        """Count a request of a caller.
-
-        Raises:
-            OverloadedError: if it exceeds its rate.
-        """
-        if caller.requests_per_minute is not None:
-            wait = self._rate.take(caller.id, caller.requests_per_minute)
-            if wait:
-                raise OverloadedError(
-                    f"you may ask {caller.requests_per_minute} times a minute", retry_after=wait
-                )
 
     def check_model(self, caller: Caller | None, target: Target, asked: str) -> None:
         """Raise ModelNotFoundError if a caller may not use a model, as if it did not exist."""

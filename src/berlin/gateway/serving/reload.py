@@ -61,6 +61,7 @@ class Reload:
             if service not in kept:
                 self._begin(service.retire())
         gateway.catalog = catalog
+        gateway.limiter.use(config.limits, config.prices)
         gateway.guard.use(server.allowed_hosts, server.cors_origins, server.trusted_proxies)
         if requires_keys(server):
             gateway.guard.require_keys()
