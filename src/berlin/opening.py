@@ -151,7 +151,8 @@ class RecipeProvider(ChatProvider):
         attempts = ATTEMPTS if max_retries is None else max_retries + 1
         self._composed = compose(self._http, settings)
         sending = self._composed if limit is None else limit(self._composed)
-        self._health = Health(Retry(sending, settings.timeouts, attempts=attempts))
+        self._retry = Retry(sending, settings.timeouts, attempts=attempts)
+        self._health = Health(self._retry)
         described = settings.recipe.models
         default = settings.model or described.default
         default = described.aliases.get(default, default)
@@ -199,7 +200,8 @@ class RecipeProvider(ChatProvider):
     def once(self) -> RecipeProvider:
         """Return the same provider without retries and limits, with its connections and login."""
         twin = copy.copy(self)
-        twin._health = Health(Retry(self._composed, self.settings.timeouts, attempts=1))
+        twin._retry = Retry(self._composed, self.settings.timeouts, attempts=1)
+        twin._health = Health(twin._retry)
         return twin
 
     async def find_default(self) -> str:
@@ -248,12 +250,12 @@ class RecipeProvider(ChatProvider):
         await self._http.check()
 
     async def access_token(self) -> AccessToken:
-        """Return a currently valid token, logging in if necessary.
+        """Return a currently valid token, logging in if necessary; a busy service is waited for.
 
         Raises:
             BerlinError: if that fails.
         """
-        return await self._http.token()
+        return await self._retry.call(self._http.token)
 
     def reject_token(self, token: Secret) -> None:
         """Report a token that the service rejected, so that it is replaced."""

@@ -279,17 +279,14 @@ async def test_from_a_har_file(tmp_path: Path, shape: str, prompt: str | None) -
 
 
 async def test_it_tries_the_new_recipe(tmp_path: Path) -> None:
-    """As `berlin recipe try` does, with credentials that are not in the file."""
+    """As `berlin recipe try` does, with the account and the password that the browser sent."""
     recipe, answers = recipe_of(**SHAPES["bearer token, one object a line"]), scripted()
     async with open_fake(recipe, answers, CREDENTIALS) as url:
         browser = await browse(recipe, url)
         (tmp_path / "saved.har").write_bytes(browser.har())
-        cli = Cli(tmp_path)
-        cli.environ |= {"BERLIN_ACCOUNT": CREDENTIALS.account}
-        cli.environ |= {"BERLIN_PASSWORD": CREDENTIALS.password.reveal()}
         out = tmp_path / "draft.toml"
-        ended = await cli.run(
-            "recipe", "new", str(out), "--har", str(tmp_path / "saved.har"), "--try"
+        ended = await Cli(tmp_path).run(
+            "recipe", "new", str(out), "--har", str(tmp_path / "saved.har"), "--yes"
         )
     assert ended.code == 0, ended.err
     assert TEXT in ended.out
@@ -332,29 +329,33 @@ async def test_it_asks_for_what_it_needs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "message"),
+    ("files", "message", "leaves_draft"),
     [
-        ({"curl": "wget x"}, "no curl command"),
-        ({"curl": "curl https://a.example.com", "answer": "Hi"}, "which text is the prompt"),
+        ({"curl": "wget x"}, "no curl command", False),
+        ({"curl": "curl https://a.example.com", "answer": "Hi"}, "which text is the prompt", True),
         (
             {"curl": "curl https://a.example.com -d 'q=Hi'", "answer": "<html>"},
             "a web page",
+            True,
         ),
-        ({"curl": "curl https://a.example.com -d 'q=Hi'"}, "the answer to one chat is missing"),
-        ({"har": "{}"}, "no HAR file"),
-        ({"har": '{"log": {"entries": []}}'}, "looks like a chat"),
+        ({"curl": "curl https://a.example.com -d 'q=Hi'"}, "or --yes to send the request", False),
+        ({"har": "{}"}, "no HAR file", False),
+        ({"har": '{"log": {"entries": []}}'}, "looks like a chat", False),
     ],
 )
-async def test_mistakes_are_told(tmp_path: Path, files: dict[str, str], message: str) -> None:
-    """One line that says what to do; no file is written."""
+async def test_mistakes_are_told(
+    tmp_path: Path, files: dict[str, str], message: str, leaves_draft: bool
+) -> None:
+    """One line that says what to do; where there is a request, its draft is left all the same."""
     arguments = []
     for option, text in files.items():
         (tmp_path / option).write_text(text)
         arguments += [f"--{option}", str(tmp_path / option)]
     out = tmp_path / "draft.toml"
     ended = await Cli(tmp_path).run("recipe", "new", str(out), *arguments)
-    assert (ended.code, out.exists()) == (2, False)
+    assert (ended.code, out.exists()) == (2, leaves_draft)
     assert message in ended.err
+    assert not leaves_draft or "# Missing: " in out.read_text()
     assert "Traceback" not in ended.err
 
 

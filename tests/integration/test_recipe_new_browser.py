@@ -13,7 +13,7 @@ from berlin.auth.credentials import Credentials
 from berlin.recipes.build import build_provider
 from berlin.recipes.recipe import parse_recipe, resolve_endpoint
 from berlin.types import Timeouts
-from berlin.workbench.draft.choose import choose_chat, choose_login
+from berlin.workbench.draft.choose import choose_chat
 from berlin.workbench.draft.sources.har import is_without_secrets, read_har
 from berlin.workbench.draft.writer import Draft, write_draft
 from support.recipes import ask
@@ -126,12 +126,9 @@ def saved(url: str) -> bytes:
 def drafted(har: bytes) -> Draft:
     """Return the draft, as `berlin recipe new` makes it."""
     exchanges = read_har(har)
-    at = choose_chat(exchanges, "Hello")
-    login_at = choose_login(exchanges[:at], exchanges[at].request)
-    assert login_at is not None
-    between = exchanges[login_at + 1 : at]
-    login = exchanges[login_at]
-    return write_draft(exchanges[at], login, "Hello", "site", between, exchanges[:login_at])
+    draft = write_draft(exchanges, choose_chat(exchanges, "Hello"), "Hello", "site")
+    assert draft.missing == []
+    return draft
 
 
 async def test_a_browser_login_with_csrf_works_at_once() -> None:

@@ -19,11 +19,13 @@ from berlin.gateway.access.limits.spending import Demand
 from berlin.gateway.answering import Head
 from berlin.gateway.body import Bodies
 from berlin.gateway.catalog import Catalog, Service, Target
+from berlin.gateway.observe.ledger import Ledger
 from berlin.gateway.observe.metrics import Metrics, NoMetrics
 from berlin.gateway.observe.visit import VISIT, Observer
 from berlin.gateway.session import session_of
 from berlin.gateway.stored.responses import StoredResponses
 from berlin.gateway.streaming import OpenStreams
+from berlin.gateway.workers.worker import Worker
 from berlin.providers.contract import Provider
 from berlin.wire.json import check_text
 
@@ -56,9 +58,12 @@ class Gateway:
         stores: what requests require, by its name.
         stored: stores the responses that clients may refer to.
         limiter: keeps requests within the limits of their keys, users and models.
+        worker: which of several workers this process is; `None` if it is the only one.
+        ledger: records each request that a provider is asked; `None` without one.
 
     Attributes:
         stopping: whether new requests are refused.
+        draining: whether this worker has been replaced, so that connections close after a response.
     """
 
     def __init__(
@@ -72,17 +77,22 @@ class Gateway:
         stores: Mapping[str, Needed] | None = None,
         stored: StoredResponses | None = None,
         limiter: Limiter | None = None,
+        worker: Worker | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self.catalog = catalog
         self.guard = guard or Guard()
         self.streams = streams if streams is not None else OpenStreams()
         self.metrics = metrics or NoMetrics()
-        self.observers = (self.metrics, *observers)
+        self.observers = (self.metrics, *observers, *([ledger] if ledger is not None else []))
         self.bodies = bodies or Bodies()
         self.stores = dict(stores or {})
         self.stored = stored or StoredResponses.in_memory()
         self.limiter = limiter or Limiter()
+        self.worker = worker
+        self.ledger = ledger
         self.stopping = False
+        self.draining = False
 
     @classmethod
     def of(cls, provider: Provider, name: str = "default") -> Gateway:
@@ -204,6 +214,8 @@ class Gateway:
             spending = await self.limiter.admit(visit, caller, target, Demand.of(chat))
         with service.open, self.streams.open, spending or _NOTHING:
             async with service.admission.enter(tenant, shared=self.guard.is_shared):
+                if self.ledger is not None:
+                    self.ledger.begin(visit, target.model or service.default, chat)
                 bursts = service.provider.bursts(chat)
                 if spending is not None:
                     bursts = spending.watch(bursts)

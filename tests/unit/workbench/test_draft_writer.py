@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from berlin.errors import BerlinError
@@ -43,6 +43,7 @@ def exchange(body: Any, answer: list[Any], path: str = "/chat", prefix: str = ""
     return Exchange(request, lines.encode())
 
 
+@settings(deadline=None, max_examples=50)
 @given(BODIES, ANSWERS, st.sampled_from(["", "data: "]), st.sampled_from([PROMPT, None]))
 @example({"prompt": PROMPT, "{x}": "{y}"}, [{"text": "Hi"}], "", PROMPT)
 @example({"prompt": PROMPT, "token": KEY, "model": KEY}, [{"text": "Hi"}], "", PROMPT)
@@ -52,11 +53,12 @@ def test_every_draft_is_a_recipe(
 ) -> None:
     """And the key is in none of them."""
     try:
-        draft = write_draft(exchange(body, answer, prefix=prefix), prompt=prompt)
+        draft = write_draft([exchange(body, answer, prefix=prefix)], prompt=prompt)
     except BerlinError:
         return
     assert KEY not in draft.text
-    parse_recipe(draft.text, "draft.toml")
+    if not draft.missing:
+        parse_recipe(draft.text, "draft.toml")
 
 
 def test_a_reason_is_no_reasoning() -> None:
@@ -65,7 +67,7 @@ def test_a_reason_is_no_reasoning() -> None:
         *({"delta": {"text": piece}} for piece in ("One", " two")),
         {"end": {"reason": "stop"}},
     ]
-    recipe = parse_recipe(write_draft(exchange({"prompt": PROMPT}, answer)).text, "draft.toml")
+    recipe = parse_recipe(write_draft([exchange({"prompt": PROMPT}, answer)]).text, "draft.toml")
     assert recipe.chat.stream is not None
     assert (recipe.chat.stream.finish_reason, recipe.chat.stream.reasoning) == ("/end/reason", [])
 
@@ -74,7 +76,7 @@ def test_a_kept_conversation_goes_on() -> None:
     """Where the request has a place for the id that the answer gives."""
     body = {"prompt": PROMPT, "conversationId": None, "parentMessageId": ""}
     answer = [{"text": "Hi", "conversationId": "c-1", "messageId": "m-1"}]
-    recipe = parse_recipe(write_draft(exchange(body, answer)).text, "draft.toml")
+    recipe = parse_recipe(write_draft([exchange(body, answer)]).text, "draft.toml")
     assert recipe.chat.messages.form == "last"
     assert recipe.chat.json is not None
     assert recipe.chat.json["parentMessageId"] == "{parent_id}"
@@ -85,6 +87,6 @@ def test_a_kept_conversation_goes_on() -> None:
 def test_options_keep_the_service_s_names() -> None:
     """The caller's usual names are translated."""
     body = {"prompt": PROMPT, "settings": {"maxOutputTokens": 100, "temperature": 1}}
-    recipe = parse_recipe(write_draft(exchange(body, [{"text": "Hi"}])).text, "draft.toml")
+    recipe = parse_recipe(write_draft([exchange(body, [{"text": "Hi"}])]).text, "draft.toml")
     assert recipe.chat.options == "/settings"
     assert recipe.chat.rename == {"max_tokens": "maxOutputTokens"}

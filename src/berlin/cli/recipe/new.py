@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,14 @@ import click
 import msgspec
 
 from berlin.cli.paste import ask_for_paste
-from berlin.cli.recipe.trial import try_recipe
-from berlin.cli.terminal import harmless
+from berlin.cli.recipe.trial import try_draft
+from berlin.cli.terminal import harmless, is_interactive
 from berlin.errors import ConfigurationError
-from berlin.workbench.draft.choose import choose_chat, choose_login
-from berlin.workbench.draft.sources.captured import Exchange, split_head
+from berlin.workbench.draft.choose import choose_chat
+from berlin.workbench.draft.sources.captured import Captured, Exchange, split_head
 from berlin.workbench.draft.sources.curl import parse_curl
 from berlin.workbench.draft.sources.har import is_without_secrets, read_har
+from berlin.workbench.draft.sources.sent import send, send_chat
 from berlin.workbench.draft.writer import Draft, write_draft
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -31,6 +32,7 @@ class _Sources(msgspec.Struct, frozen=True):
         answer: its answer.
         login_curl: the login as a curl command.
         login_answer: its answer.
+        sends: whether requests may be sent; `None` asks.
     """
 
     har: Path | None
@@ -38,23 +40,27 @@ class _Sources(msgspec.Struct, frozen=True):
     answer: Path | None
     login_curl: Path | None
     login_answer: Path | None
+    sends: bool | None
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--har", type=_FILE, help="What the network tab of a browser saved.")
 @click.option("--curl", type=_FILE, help='A chat, copied "as cURL (bash)".')
-@click.option("--answer", type=_FILE, help="The answer to it, as it came.")
+@click.option("--answer", type=_FILE, help="Its answer; unless given, the chat is sent.")
 @click.option("--login-curl", type=_FILE, help='The login, copied "as cURL (bash)".')
-@click.option("--login-answer", type=_FILE, help="The answer to it; with its headers: curl -i.")
+@click.option("--login-answer", type=_FILE, help="Its answer, with its headers: curl -i.")
 @click.option("--prompt", help="What was typed in that chat, exactly.")
 @click.option("--name", help="The recipe's name; unless given, that of the file.")
 @click.option("--force", is_flag=True, help="Write over FILE if it is there.")
-@click.option("--try/--no-try", "tries", default=None, help="Send a prompt with the new recipe.")
-def new(
-    file: Path, prompt: str | None, name: str | None, force: bool, tries: bool | None, **given: Any
-) -> None:
-    """Write a first recipe to FILE, from one chat in your browser.
+@click.option(
+    "--yes/--no-try",
+    "sends",
+    default=None,
+    help="Send without asking what the browser sent, to try the recipe; or send nothing.",
+)
+def new(file: Path, prompt: str | None, name: str | None, force: bool, **given: Any) -> None:
+    """Write a first recipe to FILE, from one chat in your browser, and try it.
 
     Open the network tab of your browser, log in, ask something short, and save all as a HAR file:
 
@@ -62,75 +68,101 @@ def new(
       berlin recipe new work.toml --har saved.har --prompt "What I typed"
 
     Or copy single requests "as cURL (bash)", and give them as files; without any, they are asked
-    for. Passwords, tokens and cookies are not written to FILE: account and password become
-    placeholders. Lines that are guesses say so.
+    for. Then the recipe is tried, after asking: it logs in with the account and the password of
+    the file, to where the browser sent them, and asks the same question.
+
+    Passwords, tokens and cookies are not written to FILE: account and password become
+    placeholders. Lines that are guesses say so, and what was not found is named.
     """
     if file.exists() and not force:
         raise click.UsageError(f"{file} is there already; use --force to write over it")
     sources = _Sources(**given)
-    named = name or file.stem
     if sources.har is not None:
-        draft = _from_har(sources.har, prompt, named)
+        exchanges, at = _from_har(sources.har, prompt, sources.sends)
     else:
-        draft = _from_curl(sources, prompt, named)
+        exchanges = _from_curl(sources)
+        at = len(exchanges) - 1
+        if prompt is None and sources.curl is None:
+            prompt = click.prompt("What was typed in it, exactly", err=True)
+    draft = write_draft(exchanges, at, prompt, name or file.stem)
     file.write_text(draft.text, encoding="utf-8")
     _tell(file, draft)
-    asks = sys.stdin is not None and sys.stdin.isatty()
-    if tries or (tries is None and asks and click.confirm("Try it now?", default=True, err=True)):
-        try_recipe.main([str(file), draft.prompt], standalone_mode=False)
+    if draft.missing:
+        lines = "; ".join(draft.missing)
+        raise ConfigurationError(f"{file} is not complete: {lines}")
+    origin = exchanges[at].request.origin
+    who = draft.credentials.get("account")
+    logs_in = f"log in as {who} and ask" if who else "ask"
+    if _may_send(sources.sends, f"Try it now: {logs_in} {draft.prompt[:60]!r} at {origin}?"):
+        try_draft(file, draft.prompt, draft.credentials)
+        _say(f"it works. Next: berlin add {file}")
+    else:
+        _say(f"next: look for `check this` in it, and run: berlin recipe try {file}")
 
 
-def _from_har(path: Path, prompt: str | None, name: str) -> Draft:
+def _from_har(path: Path, prompt: str | None, sends: bool | None) -> tuple[list[Exchange], int]:
     exchanges = read_har(path.read_bytes())
     at = choose_chat(exchanges, prompt)
-    chat = exchanges[at]
-    login_at = choose_login(exchanges[:at], chat.request)
-    login = exchanges[login_at] if login_at is not None else None
-    between = exchanges[(login_at or -1) + 1 : at]
-    _say(f"the chat: {chat.request.method} {chat.request.origin}{chat.request.path}")
-    if login is not None:
-        _say(f"the login: {login.request.method} {login.request.origin}{login.request.path}")
-    else:
-        _say("no login was found in the file")
-        if is_without_secrets(exchanges):
-            _say(
-                "the file has neither cookies nor tokens: browsers leave them out. In Chrome and "
-                "Edge allow it in the settings of the developer tools (Network: Allow to generate "
-                "HAR with sensitive data), then hold the export button and choose the export with "
-                "sensitive data; Firefox saves them always"
-            )
-    return write_draft(chat, login, prompt, name, between, exchanges[: login_at or 0])
+    chat = exchanges[at].request
+    _say(f"the chat: {chat.method} {chat.origin}{chat.path}")
+    if is_without_secrets(exchanges):
+        _say(
+            "the file has neither cookies nor tokens: browsers leave them out. In Chrome and "
+            "Edge allow it in the settings of the developer tools (Network: Allow to generate "
+            "HAR with sensitive data), then hold the export button and choose the export with "
+            "sensitive data; Firefox saves them always"
+        )
+    if not exchanges[at].answer.strip() and _may_send(
+        sends, f"The file does not have its answer. Send it again to {chat.origin}?"
+    ):
+        exchanges[at] = asyncio.run(send_chat(chat, exchanges[:at]))
+    return exchanges, at
 
 
-def _from_curl(sources: _Sources, prompt: str | None, name: str) -> Draft:
+def _from_curl(sources: _Sources) -> list[Exchange]:
+    before: list[Exchange] = []
     if sources.login_curl is not None:
-        login = _exchange(sources.login_curl, sources.login_answer, "the login")
+        before = [_exchange(sources.login_curl, sources.login_answer, "the login", sources, [])]
     elif sources.curl is None and click.confirm(
         "Do you log in there with account and password?", default=True, err=True
     ):
-        login = _exchange(None, None, "the login")
-    else:
-        login = None
-    chat = _exchange(sources.curl, sources.answer, "one chat")
-    if prompt is None and sources.curl is None:
-        prompt = click.prompt("What was typed in it, exactly", err=True)
-    return write_draft(chat, login, prompt, name)
+        before = [_exchange(None, None, "the login", sources, [])]
+    return [*before, _exchange(sources.curl, sources.answer, "one chat", sources, before)]
 
 
-def _exchange(request: Path | None, answer: Path | None, what: str) -> Exchange:
+def _exchange(
+    request: Path | None,
+    answer: Path | None,
+    what: str,
+    sources: _Sources,
+    before: list[Exchange],
+) -> Exchange:
     if request is None:
         command = ask_for_paste(f'Paste {what}, copied "as cURL (bash)"')
     else:
         command = _read(request).decode("utf-8", "replace")
     captured = parse_curl(command)
-    if answer is None:
-        if request is not None:
-            raise click.UsageError(f"the answer to {what} is missing: give its file too")
-        said = ask_for_paste(f"Paste the answer to {what}, as it came").encode()
-    else:
-        said = _read(answer)
-    headers, body = split_head(said)
-    return Exchange(captured, body, 200, headers)
+    if answer is not None:
+        return _answered(captured, _read(answer))
+    question = f"Send {what} to {captured.origin}, to get its answer?"
+    if _may_send(sources.sends, question):
+        return asyncio.run(send_chat(captured, before) if before else send(captured))
+    if request is not None:
+        raise click.UsageError(
+            f"the answer to {what} is missing: give its file too, or --yes to send the request"
+        )
+    return _answered(captured, ask_for_paste(f"Paste the answer to {what}, as it came").encode())
+
+
+def _answered(captured: Captured, said: bytes) -> Exchange:
+    status, headers, body = split_head(said)
+    return Exchange(captured, body, status, headers)
+
+
+def _may_send(sends: bool | None, question: str) -> bool:
+    if sends is not None or not is_interactive():
+        return bool(sends)
+    return click.confirm(harmless(question), default=True, err=True)
 
 
 def _read(path: Path) -> bytes:
@@ -141,11 +173,18 @@ def _read(path: Path) -> bytes:
 
 
 def _tell(file: Path, draft: Draft) -> None:
-    _say(f"written to {file}; the answer that you gave reads, by this recipe:")
-    _say(draft.answer[:300] + ("…" if len(draft.answer) > 300 else ""))
+    if draft.answer:
+        _say(f"written to {file}; the recorded answer reads, by this recipe:")
+        _say(draft.answer[:300] + ("…" if len(draft.answer) > 300 else ""))
+    else:
+        _say(f"written to {file}")
+    if draft.lost:
+        _say(
+            f"left out, as no answer gives the value: {', '.join(draft.lost)}; if the service "
+            "wants it, record anew, from before the login page is opened"
+        )
     if draft.left_out:
         _say(f"left out, as they look like secrets: {', '.join(draft.left_out)}")
-    _say(f"next: look for `check this` in it, and run: berlin recipe try {file}")
 
 
 def _say(line: str) -> None:

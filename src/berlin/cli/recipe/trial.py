@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from berlin.auth.credentials import Credentials
 from berlin.cli.options import JoinedOptions, config_option, option_option
 from berlin.cli.person import TerminalPerson
 from berlin.cli.recipe.account import Given, Who, resolve_who
@@ -17,6 +18,7 @@ from berlin.cli.recipe.file import RecipeFile
 from berlin.cli.secret_warnings import warn_of_secrets
 from berlin.cli.terminal import harmless
 from berlin.errors import BerlinError
+from berlin.recipes.recipe import resolve_endpoint
 from berlin.types import ChatRequest, mask
 from berlin.wire.transcript import Transcript, encode_transcript
 from berlin.workbench.diagnose import diagnose
@@ -107,6 +109,30 @@ def record(
     _write_private(out, encode_transcript(transcript), force=force)
     click.echo(f"\nWritten to {out}. Read it before you hand it on.")
     _play_again(transcript, out)
+
+
+def try_draft(file: Path, prompt: str, known: dict[str, str]) -> None:
+    """Try a recipe that was just drafted.
+
+    Args:
+        file: the recipe.
+        prompt: the prompt that was captured.
+        known: the captured credentials, by name; others are asked for.
+
+    Raises:
+        BerlinError: if it does not work.
+    """
+    opened = RecipeFile.open(str(file))
+    flow = opened.recipe.auth.flow()
+    needs = flow.needs if flow is not None else ()
+    if all(name in known for name in needs):
+        described = opened.recipe.endpoint
+        values = {name: known[name] for name in needs}
+        credentials = Credentials.checked("the file", **values) if values else Credentials()
+        who = Who(resolve_endpoint(described), credentials, described.timeouts)
+    else:
+        who = resolve_who(opened, Given())
+    _run(opened, _request(prompt, "", {}), who)
 
 
 def _run(opened: RecipeFile, request: ChatRequest, who: Who) -> Trial:

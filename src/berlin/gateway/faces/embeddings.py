@@ -76,6 +76,8 @@ class EmbeddingsFace:
             spending = await gateway.limiter.admit(visit, key, target, _demand(sent))
         with service.open, gateway.streams.open, spending or nullcontext():
             async with service.admission.enter(visit.key or visit.remote):
+                if gateway.ledger is not None:
+                    gateway.ledger.begin(visit, target.model or service.embedder.default)
                 answer = await service.embedder.embed(sent)
             visit.usage = Usage(answer.input_tokens or 0)
             if spending is not None:

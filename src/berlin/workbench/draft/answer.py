@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import pairwise
 from typing import Any
@@ -13,6 +14,7 @@ from berlin.formats.described.decoder import MappedDecoder
 from berlin.language.tables.stream import CompiledStream, StreamMap
 from berlin.types import ChatResponse
 from berlin.types.accumulate import Accumulator
+from berlin.wire.framings import recognise
 from berlin.workbench.draft.documents import Pieces, cut_answer
 from berlin.workbench.draft.ending import Ending, find_ending
 from berlin.workbench.draft.kinds import REASONING, add_kinds
@@ -76,7 +78,7 @@ _OTHER_NAMES = frozenset(
         "author",
     ]
 )
-_ID = re.compile(r"[\w:.\-]{8,}")
+_ID = re.compile(r"[\w:.\-]{8,}|[A-Za-z]{1,6}[_-][\w-]*\d[\w-]*")
 
 
 class AnswerGuess(msgspec.Struct, frozen=True):
@@ -85,16 +87,25 @@ class AnswerGuess(msgspec.Struct, frozen=True):
     Attributes:
         stream: the table `[chat.stream]`.
         notes: comments for its lines.
-        answer: what a recipe with this table reads from the answer.
+        answer: what a recipe with this table reads from the answer; `None` if it reads nothing.
     """
 
     stream: dict[str, Any]
     notes: dict[str, str]
-    answer: ChatResponse
+    answer: ChatResponse | None
+
+    @property
+    def text(self) -> str:
+        """The text in the answer."""
+        return self.answer.text if self.answer is not None else ""
 
 
-def guess_answer(answer: bytes) -> AnswerGuess:
+def guess_answer(answer: bytes, prompt: str = "") -> AnswerGuess:
     """Guess the structure of an answer.
+
+    Args:
+        answer: the body.
+        prompt: the prompt, which a service may repeat in its answer.
 
     Raises:
         ConfigurationError: if no text is found in it.
@@ -102,13 +113,13 @@ def guess_answer(answer: bytes) -> AnswerGuess:
     pieces = cut_answer(answer)
     stream: dict[str, Any] = {"framing": pieces.framing.name}
     notes: dict[str, str] = {}
-    texts = _candidates(pieces.documents)
+    texts = _candidates(pieces.documents, prompt)
     if not texts:
         raise ConfigurationError("there is no text in the answer: copy one with a few words")
     best = texts[0]
     is_default = pieces.framing.name in ("text", "sse-text") and best.place == ("data",)
     if not is_default:
-        stream["text"] = pointer(best.place)
+        stream["text"] = pointer(_before_final(pieces, best.place))
         if len(texts) > 1 and texts[1].score * 2 > best.score:
             notes["text"] = f"{GUESS}: it may be {pointer(texts[1].place)}"
     if best.is_cumulative:
@@ -130,6 +141,14 @@ def guess_answer(answer: bytes) -> AnswerGuess:
     return AnswerGuess(stream, notes, read_answer(stream, answer))
 
 
+def unread_answer(answer: bytes) -> AnswerGuess:
+    """Return a table for an answer in which no text was found, to be completed by hand."""
+    framing = recognise(answer).framing
+    stream = {"framing": framing.name if framing is not None else "sse", "text": "/text"}
+    note = f"{GUESS}: no text was found in the answer; point at it"
+    return AnswerGuess(stream, {"text": note}, None)
+
+
 def read_answer(stream: dict[str, Any], answer: bytes) -> ChatResponse:
     """Return what a table `[chat.stream]` reads from an answer. Raises ConfigurationError."""
     decoder = MappedDecoder(CompiledStream(msgspec.convert(stream, StreamMap)))
@@ -144,6 +163,22 @@ def read_answer(stream: dict[str, Any], answer: bytes) -> ChatResponse:
         raise ConfigurationError(f"the answer is not understood: {error.message}") from error
 
 
+def _before_final(pieces: Pieces, place: Place) -> Place:
+    """Return the place of the text, but not in a last document that repeats all of it."""
+    rows = [dict(leaves(document)) for document in pieces.documents]
+    texts = [row[place] for row in rows if isinstance(row.get(place), str)]
+    final: dict[Place, Any] = next((row for row in reversed(rows) if row.get(place)), {})
+    if len(texts) < 3 or final.get(place) != "".join(texts[:-1]):
+        return place
+    for where, value in final.items():
+        # A condition on a member beside the text, such as `/?done!=true/text`.
+        if where[:-1] == place[:-1] and isinstance(value, str | bool | int) and where != place:
+            word = json.dumps(value) if not isinstance(value, str) else value
+            if all(row.get(where) != value for row in rows if row is not final):
+                return (*place[:-1], f"?{where[-1]}!={word}", place[-1])
+    return place
+
+
 class _Candidate(msgspec.Struct, frozen=True):
     """A place where the text may be."""
 
@@ -152,14 +187,18 @@ class _Candidate(msgspec.Struct, frozen=True):
     is_cumulative: bool
 
 
-def _candidates(documents: list[Any]) -> list[_Candidate]:
+def _candidates(documents: list[Any], prompt: str) -> list[_Candidate]:
     """Return the places where a text may be, the best first."""
     values: dict[Place, list[str]] = {}
     for document in documents:
         for place, value in leaves(document):
             if isinstance(value, str) and value and not _after_first(place):
                 values.setdefault(place, []).append(value)
-    found = [_judge(place, series, len(documents)) for place, series in values.items()]
+    found = [
+        _judge(place, series, len(documents))
+        for place, series in values.items()
+        if {*series} != {prompt}
+    ]
     good = [candidate for candidate in found if candidate.score > 0]
     return sorted(good, key=lambda candidate: -candidate.score)
 
@@ -172,12 +211,12 @@ def _judge(place: Place, series: list[str], documents: int) -> _Candidate:
     if len(series) > 1 and len(set(series)) == 1:
         score = 0.0  # always the same: an id, a model, a role
     elif all(_ID.fullmatch(value) and re.search(r"\d", value) for value in series):
-        score /= 100
+        score = 0.0
     elif re.fullmatch(r"[\d.,:TZ+\-]+", text):
         score /= 20
     name = last_name(place)
     if name in _OTHER_NAMES or name.endswith(("id", "reason")):
-        score /= 50
+        score = score / 50 if re.search(r"\s", text) else 0.0
     elif name in _TEXT_NAMES or place == ("data",):
         score *= 3
     if REASONING.search(name):

@@ -1,17 +1,21 @@
-"""Chooses the login and the chat among all requests a browser sent."""
+"""Chooses the chat among all requests that a browser sent, and the request that has its answer."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from berlin.errors import BerlinError, ConfigurationError
+from berlin.workbench.draft.answer import guess_answer
 from berlin.workbench.draft.documents import cut_answer
+from berlin.workbench.draft.follow import Issued, carried_by
+from berlin.workbench.draft.known import find_known
 from berlin.workbench.draft.leaves import leaves
-from berlin.workbench.draft.login import guess_login
 from berlin.workbench.draft.request import find_prompt
-from berlin.workbench.draft.sources.captured import Captured, Exchange
+from berlin.workbench.draft.sources.captured import Exchange
 
 
-def choose_chat(exchanges: list[Exchange], prompt: str | None) -> int:
-    """Return the index of the exchange that has the prompt and the longest answer.
+def choose_chat(exchanges: Sequence[Exchange], prompt: str | None) -> int:
+    """Return the index of the exchange that carries the prompt and has the longest answer.
 
     Raises:
         ConfigurationError: if there is none.
@@ -19,31 +23,78 @@ def choose_chat(exchanges: list[Exchange], prompt: str | None) -> int:
     found = [n for n, exchange in enumerate(exchanges) if _is_chat(exchange, prompt)]
     if not found:
         raise ConfigurationError(
-            f"no request in the file carries {prompt!r} and has an answer: give the text exactly "
-            "as it was typed, and save the file with its contents"
+            f"no request in the file carries {prompt!r}: give the text exactly as it was typed"
             if prompt
             else "no request in the file looks like a chat: give what was typed, with --prompt TEXT"
         )
-    return max(found, key=lambda n: len(exchanges[n].answer))
+
+    def rank(n: int) -> tuple[bool, int]:
+        return has_text(exchanges, n, prompt or ""), len(exchanges[n].answer)
+
+    return max(found, key=rank)
 
 
-def choose_login(before: list[Exchange], chat: Captured) -> int | None:
-    """Return the index of the exchange that is the login for a chat; `None` without one."""
-    for n, exchange in enumerate(before):
-        try:
-            guess_login(exchange, chat)
-        except BerlinError:
-            continue
-        return n
-    return None
+def has_text(exchanges: Sequence[Exchange], chat: int, prompt: str) -> bool:
+    """Return whether the answer to a chat is known, in its own response or in a later one."""
+    at = find_answer(exchanges, chat, prompt)
+    return _is_read(exchanges[at], prompt)
+
+
+def find_answer(exchanges: Sequence[Exchange], chat: int, prompt: str) -> int:
+    """Return the index of the exchange with the answer to a chat.
+
+    That is the chat, unless its response issued an id (a ticket, a URL) that a later request
+    carries, and the text is in the response to that request.
+    """
+    own = exchanges[chat]
+    is_read = _is_read(own, prompt)
+    if is_read and not _is_one(own):
+        return chat
+    issued = Issued([own])
+    origins = frozenset({own.request.origin})
+    later = [
+        n
+        for n in range(chat + 1, len(exchanges))
+        if any(issued.find(carried, 1, origins) for carried in carried_by(exchanges[n].request))
+        and _is_read(exchanges[n], prompt)
+        and not (is_read and _is_one(exchanges[n]))
+    ]
+    return max(later, key=lambda n: len(exchanges[n].answer), default=chat)
+
+
+def find_polls(exchanges: Sequence[Exchange], at: int) -> list[Exchange]:
+    """Return all exchanges that asked the same as one of them, for a service that is polled."""
+    request = exchanges[at].request
+    return [
+        exchange
+        for exchange in exchanges
+        if (exchange.request.method, exchange.request.url) == (request.method, request.url)
+        and isinstance(exchange.document(), dict)
+    ]
+
+
+def _is_read(exchange: Exchange, prompt: str) -> bool:
+    if not 200 <= exchange.status < 300:
+        return False
+    try:
+        guess_answer(exchange.answer, prompt)
+    except BerlinError:
+        return find_known(exchange) is not None
+    return True
+
+
+def _is_one(exchange: Exchange) -> bool:
+    try:
+        return cut_answer(exchange.answer).framing.is_single
+    except BerlinError:
+        return False
 
 
 def _is_chat(exchange: Exchange, prompt: str | None) -> bool:
     request = exchange.request
-    if not 200 <= exchange.status < 300 or request.method == "OPTIONS":
+    if not (200 <= exchange.status < 300 or not exchange.status) or request.method == "OPTIONS":
         return False
     try:
-        cut_answer(exchange.answer)
         if prompt is None:
             return bool(find_prompt(request)) and request.method == "POST"
         _, document = request.document()

@@ -1,65 +1,136 @@
-"""Follows values from the response that issued them to the request that carries them."""
+"""Follows values from the response that issued them to the requests that carry them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any
-from urllib.parse import unquote
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
+from berlin.errors import BerlinError
 from berlin.language.secrets_scan import looks_secret
-from berlin.wire.html import field_with, is_page, meta_with
-from berlin.workbench.draft.leaves import leaves, pointer
+from berlin.wire.html import field_with, find_script_json, is_page, meta_with
+from berlin.workbench.draft.leaves import last_name, leaves, pointer
 from berlin.workbench.draft.sources.captured import Captured, Exchange
 
-LEAST_CHARS = 6
+LEAST_CHARS = 5
 CSRF = re.compile(r".*(csrf|xsrf).*", re.IGNORECASE)
+UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # Form members issued by the page: CSRF tokens, and ids of the form itself.
 _GIVEN = re.compile(
     r".*(csrf|xsrf|authenticity|nonce|requestverification|form_?build|execution).*|lt|_token|state",
     re.IGNORECASE,
 )
+_ID_NAME = re.compile(
+    r"(.*(id|ids|token|ticket|nonce|key|hash|session|code|event|handle|ref|channel|slug|job|task"
+    r"|thread|run|url|uri|location|cursor))?"
+)
+_SETTING = re.compile(r"v\d+(\.\d+)*|\d{4}-\d\d-\d\d|[\d.]+|.*(gpt|llama|claude|gemini|mistral).*")
+_SPLIT = re.compile(r'"([\w$-]{1,64})"\s{0,4}:\s{0,4}$')
+
+
+class Carried(NamedTuple):
+    """A value that a request carries.
+
+    Attributes:
+        name: the name of the member, header or parameter; `""` in the path.
+        value: the value, as text.
+    """
+
+    name: str
+    value: str
 
 
 class Source(msgspec.Struct, frozen=True):
     """Where a value came from.
 
     Attributes:
-        exchange: the request whose response issued it.
+        at: the index of the exchange whose response issued it.
         place: its place in the response, as a recipe writes it.
     """
 
-    exchange: Exchange
+    at: int
     place: Any
 
 
-def find_source(value: str, exchanges: Iterable[Exchange], origin: str) -> Source | None:
-    """Return the latest exchange whose response contains a value, and where."""
-    for exchange in reversed(list(exchanges)):
-        if exchange.request.origin == origin and (place := _place(value, exchange)) is not None:
-            return Source(exchange, place)
-    return None
+class Issued:
+    """Everything that the responses of a session issued.
+
+    Args:
+        exchanges: the session, in order.
+    """
+
+    def __init__(self, exchanges: Sequence[Exchange]) -> None:
+        self._exchanges = exchanges
+        self._leaves: dict[int, dict[str, str]] = {}
+
+    def find(self, carried: Carried, before: int, origins: frozenset[str]) -> Source | None:
+        """Return the latest response before an exchange that issued a value."""
+        for at in reversed(range(before)):
+            exchange = self._exchanges[at]
+            if exchange.request.origin not in origins:
+                continue
+            place = self._place(at, exchange, carried.value)
+            if place is not None and _is_likely(carried, place, exchange):
+                return Source(at, place)
+        return None
+
+    def _place(self, at: int, exchange: Exchange, value: str) -> Any:
+        for name, given in exchange.cookies.items():
+            if given == value:
+                return {"cookie": name}
+            if unquote(given) == value:
+                return {"cookie": name, "decode": "url"}
+        for name, given in exchange.headers:
+            if given == value and name.lower() != "set-cookie":
+                return {"header": name}
+            if name.lower() == "location":
+                parameters = dict(parse_qsl(urlsplit(given).query))
+                if found := next((n for n, v in parameters.items() if v == value), ""):
+                    return {"header": name, "parameter": found}
+        if is_page(exchange.answer):
+            return _place_in_page(exchange.answer.decode("utf-8", "replace"), value)
+        return self._pointers(at, exchange).get(value)
+
+    def _pointers(self, at: int, exchange: Exchange) -> dict[str, str]:
+        if at not in self._leaves:
+            found: dict[str, str] = {}
+            for place, value in leaves(exchange.document()):
+                if place and _is_plain(value):
+                    found.setdefault(str(value), pointer(place))
+            self._leaves[at] = found
+        return self._leaves[at]
 
 
-def given_members(document: Any) -> Iterator[tuple[str, str]]:
-    """Yield names and values of form members that its page may have issued."""
-    for place, value in leaves(document):
-        if place and isinstance(value, str) and len(value) >= LEAST_CHARS:
-            name = str(place[-1])
-            if _GIVEN.fullmatch(name):
-                yield name, value
-
-
-def given_headers(request: Captured) -> Iterator[tuple[str, str]]:
-    """Yield the anti-forgery (CSRF) headers of a request."""
+def carried_by(request: Captured) -> Iterator[Carried]:
+    """Yield the values in a request that a response may have issued."""
+    for segment in request.path.split("/"):
+        yield Carried("", unquote(segment))
+    yield Carried("url", request.url)
+    yield Carried("url", request.url.removeprefix(request.origin))
+    for name, value in request.query.items():
+        yield Carried(name, value)
     for name, value in request.headers:
-        if CSRF.fullmatch(name) and len(value) >= LEAST_CHARS:
-            yield name, value
+        if name.lower() != "cookie":
+            yield Carried(name, value)
+            yield Carried(name, value.rpartition(" ")[2])
+    try:
+        _, document = request.document()
+    except BerlinError:
+        return
+    for place, value in leaves(document):
+        if place and _is_plain(value):
+            yield Carried(str(place[-1]), str(value))
 
 
-def held_secrets(exchanges: Iterable[Exchange]) -> frozenset[str]:
+def is_mark(name: str) -> bool:
+    """Return whether a member or header is one whose value a page issues, such as a CSRF token."""
+    return _GIVEN.fullmatch(name) is not None
+
+
+def held_secrets(exchanges: Sequence[Exchange]) -> frozenset[str]:
     """Return the values of cookies and authorization headers: they never get into a recipe."""
     found: set[str] = set()
     for exchange in exchanges:
@@ -68,7 +139,7 @@ def held_secrets(exchanges: Iterable[Exchange]) -> frozenset[str]:
         found |= {form for value in cookies.values() for form in (value, unquote(value))}
         for name in ("authorization", "proxy-authorization"):
             found.add(request.header(name).rpartition(" ")[2])
-    return frozenset(value for value in found if len(value) >= LEAST_CHARS and not _is_word(value))
+    return frozenset(value for value in found if len(value) > LEAST_CHARS and not _is_word(value))
 
 
 def _is_word(value: str) -> bool:
@@ -78,21 +149,32 @@ def _is_word(value: str) -> bool:
     )
 
 
-def _place(value: str, exchange: Exchange) -> Any:
-    for name, given in exchange.cookies.items():
-        if given == value:
-            return {"cookie": name}
-        if unquote(given) == value:
-            return {"cookie": name, "decode": "url"}
-    for name, given in exchange.headers:
-        if given == value and name.lower() != "set-cookie":
-            return {"header": name}
-    if not is_page(exchange.answer):
-        places = (p for p, found in leaves(exchange.document()) if p and found == value)
-        return next((pointer(place) for place in places), None)
-    page = exchange.answer.decode("utf-8", "replace")
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool)
+
+
+def _place_in_page(page: str, value: str) -> Any:
     if field := field_with(page, value):
         return {"field": field}
     if meta := meta_with(page, value):
         return {"meta": meta}
+    before, found, _ = page.partition(f'"{value}"')
+    named = _SPLIT.search(before[-80:]) if found else None
+    if named and find_script_json(page, named[1]) == value:
+        return {"script": named[1]}
     return None
+
+
+def _is_likely(carried: Carried, place: Any, exchange: Exchange) -> bool:
+    """Whether a value that stands in both was really taken from there: no setting, no number."""
+    name, value = carried
+    if is_mark(name):
+        return len(value) > LEAST_CHARS
+    issued_as = last_name(tuple(str(place).split("/"))) if isinstance(place, str) else "token"
+    named = bool(_ID_NAME.fullmatch(last_name((name,))) and _ID_NAME.fullmatch(issued_as))
+    if not named or not re.search(r"\d|-", value):
+        return False
+    if value.isdecimal():
+        # A row's number: only where a request has just made it.
+        return exchange.request.method != "GET" and issued_as.endswith("id")
+    return len(value) >= LEAST_CHARS and not _SETTING.fullmatch(value.lower())

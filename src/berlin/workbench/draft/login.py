@@ -1,261 +1,251 @@
-"""Guesses the table `[auth]`: from a login and what the chat used of it, or from the chat alone."""
+"""Guesses the table `[auth]` from a session: its login, and what the chat carries of it."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+from urllib.parse import urljoin
 
 import msgspec
 
-from berlin.errors import ConfigurationError
-from berlin.language.secrets_scan import looks_secret
-from berlin.workbench.draft.follow import find_source, given_headers, given_members
-from berlin.workbench.draft.leaves import (
-    DROP,
-    GUESS,
-    Place,
-    change_leaves,
-    last_name,
-    leaves,
-    pointer,
-)
+from berlin.errors import BerlinError, ConfigurationError
+from berlin.workbench.draft.chain import Chain
+from berlin.workbench.draft.follow import CSRF
+from berlin.workbench.draft.keys import LEAST_TOKEN_CHARS, LoginGuess, tokens_in
+from berlin.workbench.draft.leaves import last_name, leaves, pointer
+from berlin.workbench.draft.login_body import Typed, fill, find_typed
 from berlin.workbench.draft.sources.captured import Captured, Exchange
-from berlin.workbench.draft.sources.headers import LEFT_OUT, kept_headers
+from berlin.workbench.draft.sources.headers import kept_headers
 
-LEAST_TOKEN_CHARS = 6
-
-_PASSWORDS = ("password", "passwd", "pwd", "pass", "secret", "passphrase", "pw", "p")
-_ACCOUNTS = (
-    *("account", "username", "user", "email", "login", "loginname", "phone", "mobile", "userid"),
-    *("name", "identifier", "mail", "u", "uid"),
-)
-_KEY_HEADERS = re.compile(
-    r"authorization|(x-)?(api|auth|access|session|user)?-?(key|token)|x-.*-(api-?)?(key|token)",
-    re.IGNORECASE,
-)
-_KEY_PARAMETERS = frozenset({"key", "apikey", "token", "accesstoken", "authtoken"})
+BEARER = {"header": "Authorization", "prefix": "Bearer "}
 _EXPIRIES = {
     "expires_in": ("expiresin", "expirein", "ttl", "lifetime", "valids", "maxage"),
     "expires_at": ("expiresat", "expireat", "expires", "expiry", "expiretime", "exp", "validuntil"),
 }
 _FIRST_TIME = 10**8  # above it, a number of seconds is a date
-_HASH = re.compile(r"[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}")
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_REDIRECTS = (301, 302, 303)
 
 
-class LoginGuess(msgspec.Struct, frozen=True):
-    """How the service authenticates its users.
+_Token: TypeAlias = tuple[Any, dict[str, str], str]
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A login in a session.
 
     Attributes:
-        auth: the table `[auth]`, with whole URLs; empty if it needs none.
-        notes: comments for its lines.
-        secrets: values that must not appear in the recipe.
+        first: the index of the request with the password.
+        last: the index of the one whose response issued the token.
+        place: the token's place in that response.
+        attach: how the chat carries it.
+        token: its value.
     """
 
-    auth: dict[str, Any]
-    notes: dict[tuple[str, ...], str]
-    secrets: frozenset[str]
-
-
-class _Carried(NamedTuple):
-    """A value carried in one place of a request."""
-
+    first: int
+    last: int
+    place: Any
     attach: dict[str, str]
-    value: str
+    token: str
 
 
-def guess_key(chat: Captured) -> LoginGuess:
-    """Return how a request authenticates itself, where no login is known."""
-    carried = list(_carried(chat))
-    secrets = frozenset(c.value for c in carried if len(c.value) >= LEAST_TOKEN_CHARS)
-    for attach, value in carried:
-        scheme, _, rest = value.rpartition(" ")
-        if "header" in attach and attach["header"].lower() == "authorization":
-            if scheme.lower() == "basic":
-                return LoginGuess({"flow": "basic"}, {}, secrets | {rest})
-            prefix = f"{scheme} " if scheme else ""
-            bearer = {"header": "Authorization", "prefix": prefix}
-            auth: dict[str, Any] = {"flow": "api-key"}
-            if prefix != "Bearer ":
-                auth["attach"] = bearer if prefix else {"header": "Authorization"}
-            return LoginGuess(auth, {}, secrets | {rest})
-    for attach, _ in carried:
-        if "cookie" not in attach:
-            return LoginGuess({"flow": "api-key", "attach": attach}, {}, secrets)
-    if carried:
-        note = f"{GUESS}: the whole Cookie header is the key; a login would be better"
-        auth = {"flow": "api-key", "attach": {"cookie": "*"}}
-        return LoginGuess(auth, {("auth", "attach"): note}, secrets)
-    return LoginGuess({}, {}, frozenset())
-
-
-def guess_login(login: Exchange, chat: Captured, before: Sequence[Exchange] = ()) -> LoginGuess:
-    """Return the login whose token a chat carries.
+def find_login(exchanges: Sequence[Exchange], chat: int) -> Found | None:
+    """Return the login of a chat; `None` if the session has no request with a password.
 
     Args:
-        login: the request with the password.
-        chat: the request that carries the token.
-        before: earlier requests; a page among them may have issued what the login carries.
+        exchanges: the session, in order.
+        chat: the index of the chat.
 
     Raises:
-        ConfigurationError: if the chat carries nothing that the login issued, or the login has no
-            password.
+        ConfigurationError: if the chat carries nothing that a login issued.
     """
-    place, attach, given = _find_token(login, chat)
-    kind, document = login.request.document()
-    if isinstance(document, dict) and "grant_type" in document:
-        return _oauth(login.request, document, attach, given)
-    notes: dict[tuple[str, ...], str] = {}
-    secrets = {given, *login.cookies.values()}
-    given_steps, known = _given_before(login, document, before)
-    step: dict[str, Any] = {"path": login.request.origin + login.request.path}
-    if login.request.method != "POST":
-        step["method"] = login.request.method
-    if login.request.query:
-        step["query"] = _filled(login.request.query, secrets, notes)
-    body = _filled(document, secrets, notes, known) if kind else None
-    headers = kept_headers(login.request, frozenset(secrets))
-    headers |= {n: known[v] for n, v in given_headers(login.request) if v in known}
-    if headers:
-        step["headers"] = headers
-    if kind:
-        step[kind] = body
-    sent = str(step)
-    if "{password}" not in sent:
-        raise ConfigurationError(
-            "no member of the login request looks like a password; name it `password` in the "
-            "pasted request"
-        )
-    step["take"] = {"token": place, **_expiry(login.document())}
-    if login.status in (301, 302, 303):
-        step["success"] = [login.status]
-        location = next((v for n, v in login.headers if n.lower() == "location"), "")
-        if login.request.path not in location:
-            step["refused_at"] = login.request.path
-    auth: dict[str, Any] = {"flow": "login"}
-    if attach != {"header": "Authorization", "prefix": "Bearer "}:
-        auth["attach"] = attach
-    secrets |= known.keys()
-    return LoginGuess({**auth, "steps": [*given_steps, step]}, notes, frozenset(secrets))
-
-
-def _given_before(
-    login: Exchange, document: Any, before: Sequence[Exchange]
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Return the requests that issued what a login carries, and the placeholder of each value."""
-    steps: list[dict[str, Any]] = []
-    known: dict[str, str] = {}
-    request = login.request
-    for n, (_, value) in enumerate((*given_members(document), *given_headers(request))):
-        if value in known:
-            continue
-        source = find_source(value, before, request.origin)
-        if source is None:
-            continue
-        name = f"csrf_{n + 1}" if n else "csrf"
-        known[value] = f"{{{name}}}"
-        asked = source.exchange.request
-        path = asked.origin + asked.path
-        step = next((s for s in steps if s["path"] == path), None)
-        if step is None:
-            step = {"path": path, "method": asked.method, "take": {}}
-            steps.append(step)
-        step["take"][name] = source.place
-    return steps, known
-
-
-def _find_token(login: Exchange, chat: Captured) -> tuple[Any, dict[str, str], str]:
-    """Return the token's place in a login's response, how the chat carries it, and its value."""
-    carried = list(_carried(chat))
-    cookies = login.cookies
-    places: list[tuple[Any, str]] = [
-        (pointer(place), value)
-        for place, value in leaves(login.document())
-        if place and isinstance(value, str) and len(value) >= LEAST_TOKEN_CHARS
-    ]
-    places += [
-        ({"header": name}, value)
-        for name, value in login.headers
-        if name.lower() != "set-cookie" and len(value) >= LEAST_TOKEN_CHARS
-    ]
-    for place, given in sorted(places, key=lambda found: -len(found[1])):
-        for attach, value in carried:
-            if value.endswith(given):
-                prefix = value.removesuffix(given)
-                return place, {**attach, "prefix": prefix} if prefix else attach, given
-    shared = [name for name in cookies if name in chat.cookies]
-    if len(shared) == 1:
-        return {"cookie": shared[0]}, {"cookie": shared[0]}, cookies[shared[0]]
-    if shared:
-        return {"cookie": "*"}, {"cookie": "*"}, cookies[shared[0]]
+    request = exchanges[chat].request
+    firsts = [n for n in range(chat) if _has_password(exchanges[n].request)]
+    pairs = [(first, last) for first in firsts for last in range(first, chat)]
+    for find in (_given_token, _cookie_token):
+        # The nearest first: an earlier attempt may have failed.
+        for first, last in sorted(pairs, key=lambda pair: pair[1] - pair[0]):
+            found = find(exchanges[first : last + 1], request)
+            if found is not None:
+                place, attach, token = found
+                return Found(first, last, place, attach, token)
+    if not firsts:
+        return None
     raise ConfigurationError(
         "the chat carries nothing that the answer to the login gave, in no header, cookie or "
         "parameter: take both from one session, with all headers"
     )
 
 
-def _carried(chat: Captured) -> Iterator[_Carried]:
-    """Yield the values that may authenticate the request."""
-    for name, value in chat.headers:
-        lower = name.lower()
-        if lower == "cookie" or re.search("csrf|xsrf", lower):
-            continue
-        if _KEY_HEADERS.fullmatch(name) or (
-            not LEFT_OUT.fullmatch(name) and looks_secret(name, value)
-        ):
-            yield _Carried({"header": name}, value)
-    for name, value in chat.query.items():
-        if last_name((name,)) in _KEY_PARAMETERS or looks_secret(name, value):
-            yield _Carried({"query": name}, value)
-    for name, value in chat.cookies.items():
-        yield _Carried({"cookie": name}, value)
+def guess_login(
+    exchanges: Sequence[Exchange], found: Found, chain: Chain, chats: Sequence[int]
+) -> LoginGuess:
+    """Return the login whose token a chat carries.
+
+    Args:
+        exchanges: the session, in order.
+        found: the login.
+        chain: what the requests of the session carry; the login's and the chat's are followed here.
+        chats: the requests of the chat, which may carry other values of the login.
+
+    Raises:
+        ConfigurationError: if no recipe can describe the login.
+    """
+    login = exchanges[found.first].request
+    _, document = login.document()
+    if isinstance(document, dict) and "grant_type" in document:
+        return _oauth(login, document, found)
+    chain.know(found.token, "token")
+    for at in (found.first, found.last, *chats):
+        chain.follow(at)
+    typed = find_typed(login.query if document is None else document)
+    steps = login_steps(exchanges, found, chain, typed)
+    chain.in_login |= steps.keys() | {*_redirects(exchanges, found)}
+    auth: dict[str, Any] = {"flow": "login"}
+    attach = _with_cookies(exchanges, found, chain, steps)
+    if attach != BEARER:
+        auth["attach"] = attach
+    issued = (exchanges[n].cookies.values() for n in range(found.first, found.last + 1))
+    secrets = {found.token, *(v for values in issued for v in values), *typed.values.keys()}
+    return LoginGuess(
+        {**auth, "steps": list(steps.values())},
+        dict(typed.notes),
+        frozenset(secrets | typed.dropped | {v for v, n in chain.names.items() if "csrf" in n}),
+        typed.credentials,
+        dict(chain.names),
+    )
 
 
-def _filled(
-    document: Any,
-    secrets: set[str],
-    notes: dict[tuple[str, ...], str],
-    known: Mapping[str, str] = {},
+def login_steps(
+    exchanges: Sequence[Exchange], found: Found, chain: Chain, typed: Typed
+) -> dict[int, dict[str, Any]]:
+    """Return the steps of a login, by the index of their exchange."""
+    followed = _redirects(exchanges, found)
+    steps: dict[int, dict[str, Any]] = {}
+    for at in sorted({*chain.taken, found.first, found.last} - {*followed}):
+        if at > found.last and not any(isinstance(p, dict) for p in chain.taken[at].values()):
+            continue  # it prepares the chat
+        exchange = exchanges[at]
+        step = step_of(exchange.request, chain, typed)
+        if at == found.first and followed:
+            step["follow"] = True
+        elif exchange.status in _REDIRECTS and at in (found.first, found.last):
+            step["success"] = [exchange.status]
+        location = _location(exchange)
+        if at == found.first and location and exchange.request.path not in location:
+            step["refused_at"] = exchange.request.path
+        step["take"] = dict(chain.taken.get(at, {}))
+        steps[at] = step
+    last = steps[found.first if found.last in followed else found.last]
+    for at in followed:
+        last["take"] |= chain.taken.get(at, {})
+    last["take"] |= {"token": found.place, **_expiry(exchanges[found.last].document())}
+    return steps
+
+
+def step_of(request: Captured, chain: Chain, typed: Typed) -> dict[str, Any]:
+    """Return a step that sends a request again, with placeholders for what was typed and issued."""
+    known = {**{v: f"{{{n}}}" for v, n in chain.names.items()}, **typed.values}
+    step: dict[str, Any] = {"path": request.origin + _path(request.path, chain)}
+    if request.method != "POST":
+        step["method"] = request.method
+    if request.query:
+        step["query"] = fill(request.query, known, typed)
+    headers = kept_headers(request, frozenset({*chain.names, *typed.values}))
+    for name, value in request.headers:
+        scheme, _, rest = value.rpartition(" ")
+        if name.lower() != "cookie" and rest in known and (not CSRF.match(name) or not scheme):
+            headers[name] = f"{scheme} {known[rest]}".strip()
+    if headers:
+        step["headers"] = headers
+    kind, document = request.document()
+    if kind:
+        step[kind] = fill(document, known, typed)
+    return step
+
+
+def _path(path: str, chain: Chain) -> str:
+    return "/".join(
+        f"{{{chain.names[segment]}}}" if segment in chain.names else segment
+        for segment in path.split("/")
+    )
+
+
+def _has_password(request: Captured) -> bool:
+    try:
+        _, document = request.document()
+    except BerlinError:
+        return False
+    members = request.query if document is None else document
+    is_grant = isinstance(document, dict) and "grant_type" in document
+    return is_grant or find_typed(members).has_password
+
+
+def _given_token(login: Sequence[Exchange], chat: Captured) -> _Token | None:
+    """Return the place, the attachment and the value of a token in JSON or in a header."""
+    last = login[-1]
+    places: list[tuple[Any, str]] = [
+        (pointer(place), value)
+        for place, value in leaves(last.document())
+        if place and isinstance(value, str) and len(value) >= LEAST_TOKEN_CHARS
+    ]
+    places += [
+        ({"header": name}, value)
+        for name, value in last.headers
+        if name.lower() != "set-cookie" and len(value) >= LEAST_TOKEN_CHARS
+    ]
+    carried = list(tokens_in(chat))
+    for place, given in sorted(places, key=lambda found: -len(found[1])):
+        for attach, value in carried:
+            if value.endswith(given):
+                prefix = value.removesuffix(given)
+                return place, {**attach, "prefix": prefix} if prefix else attach, given
+    return None
+
+
+def _cookie_token(login: Sequence[Exchange], chat: Captured) -> _Token | None:
+    """Return the same of a cookie, if the last response set one that the chat carries."""
+    shared = [name for name, value in login[-1].cookies.items() if chat.cookies.get(name) == value]
+    # The names are enough where the file is of several sessions.
+    shared = shared or [name for name in login[-1].cookies if name in chat.cookies]
+    if not shared:
+        return None
+    earlier = {name for exchange in login for name in exchange.cookies if name in chat.cookies}
+    name = shared[0] if len(earlier) == 1 else "*"
+    return {"cookie": name}, {"cookie": name}, login[-1].cookies[shared[0]]
+
+
+def _with_cookies(
+    exchanges: Sequence[Exchange], found: Found, chain: Chain, steps: dict[int, dict[str, Any]]
 ) -> Any:
-    """Return a login's body with placeholders for account and password."""
-    members = [(place, value) for place, value in leaves(document) if isinstance(value, str)]
-    password = _best(members, _PASSWORDS)
-    account = _best([m for m in members if m[0] != password], _ACCOUNTS)
-    values = dict(members)
-    typed = {values[place]: place for place in (account, password) if place is not None}
-
-    def change(place: Place, value: Any) -> Any:
-        # A form may ask for the same value twice.
-        place = typed.get(value, place) if isinstance(value, str) and value else place
-        if place == password:
-            secrets.add(str(value))
-            if _HASH.fullmatch(str(value)):
-                notes["auth", "steps"] = (
-                    f"{GUESS}: {place[-1]} was a hash; Berlin sends the password as it is"
-                )
-            return "{password}"
-        if place == account:
-            secrets.add(str(value))
-            return "{account}"
-        if isinstance(value, str) and value in known:
-            return known[value]
-        if isinstance(value, str) and _UUID.fullmatch(value):
-            return "{uuid4}"
-        if value is None or looks_secret(place[-1], value):
-            notes["auth", "steps"] = f"{GUESS}: {place[-1]} was left out"
-            if isinstance(value, str):
-                secrets.add(value)
-            return DROP
-        return value
-
-    return change_leaves(document, change)
+    """Return the attachment; with the session's cookies, where the chat carries them besides."""
+    if "cookie" in found.attach:
+        return found.attach
+    login = exchanges[found.first : found.last + 1]
+    chats = exchanges[found.last + 1 :]
+    both = {(n, v) for exchange in login for n, v in exchange.cookies.items() if v}
+    if not any(both & set(exchange.request.cookies.items()) for exchange in chats):
+        return found.attach
+    list(steps.values())[-1]["take"]["cookies"] = {"cookie": "*"}
+    return [found.attach, {"cookie": "*", "value": "{cookies}"}]
 
 
-def _best(members: list[tuple[Place, str]], names: tuple[str, ...]) -> Place | None:
-    """Return the place whose name comes first among these."""
-    known = [(names.index(last_name(p)), p) for p, value in members if last_name(p) in names]
-    return min(known)[1] if known else None
+def _redirects(exchanges: Sequence[Exchange], found: Found) -> list[int]:
+    """Return the requests that only followed a redirect of the login, up to its token."""
+    followed: list[int] = []
+    for at in range(found.first, found.last):
+        before, after = exchanges[at], exchanges[at + 1].request
+        location = _location(before)
+        if not location or after.method != "GET" or after.origin != before.request.origin:
+            return []
+        if urljoin(before.request.url, location) != after.url:
+            return []
+        followed.append(at + 1)
+    return followed
+
+
+def _location(exchange: Exchange) -> str:
+    if exchange.status not in _REDIRECTS:
+        return ""
+    return next((v for n, v in exchange.headers if n.lower() == "location"), "")
 
 
 def _expiry(document: Any) -> dict[str, str]:
@@ -269,9 +259,7 @@ def _expiry(document: Any) -> dict[str, str]:
     return {}
 
 
-def _oauth(
-    request: Captured, form: dict[str, Any], attach: dict[str, str], token: str
-) -> LoginGuess:
+def _oauth(request: Captured, form: dict[str, Any], found: Found) -> LoginGuess:
     """Return the table for a request to a token endpoint (RFC 6749)."""
     grant = form["grant_type"]
     if grant not in ("client_credentials", "password", "refresh_token"):
@@ -291,7 +279,10 @@ def _oauth(
     more = {n: v for n, v in form.items() if n not in {*own, "refresh_token"}}
     if more:
         auth["parameters"] = more
-    if attach != {"header": "Authorization", "prefix": "Bearer "}:
-        auth["attach"] = attach
-    known = (form.get(n, "") for n in ("client_secret", "username", "password", "refresh_token"))
-    return LoginGuess(auth, {}, frozenset({token, *filter(None, known)}))
+    if found.attach != BEARER:
+        auth["attach"] = found.attach
+    given = {"username": "account", **{n: n for n in ("password", "refresh_token")}}
+    given |= {n: n for n in ("client_id", "client_secret")}
+    credentials = {ours: str(form[theirs]) for theirs, ours in given.items() if form.get(theirs)}
+    hidden = (value for name, value in credentials.items() if name != "client_id")
+    return LoginGuess(auth, {}, frozenset({found.token, *hidden}), credentials)

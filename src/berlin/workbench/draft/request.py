@@ -10,6 +10,7 @@ import msgspec
 
 from berlin.errors import ConfigurationError
 from berlin.language.secrets_scan import looks_secret
+from berlin.workbench.draft.follow import UUID
 from berlin.workbench.draft.leaves import (
     DROP,
     GUESS,
@@ -23,7 +24,6 @@ from berlin.workbench.draft.message_list import MessageList, find_message_list, 
 from berlin.workbench.draft.sources.captured import Captured
 from berlin.workbench.draft.sources.headers import LEFT_OUT, kept_headers
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PLACEHOLDER_LIKE = re.compile(r"\{[a-z0-9_]+\}")
 _MODELS = frozenset({"model", "modelid", "modelname", "modelslug", "engine", "llm"})
 _CONVERSATIONS = frozenset({"conversationid", "chatid", "sessionid", "threadid", "dialogid"})
@@ -53,12 +53,14 @@ class RequestGuess(msgspec.Struct, frozen=True):
         notes: comments for its lines.
         model: the requested model; `""` if it names none.
         left_out: the names of headers that are not in the recipe.
+        has_prompt: whether it carries the prompt.
     """
 
     chat: dict[str, Any]
     notes: dict[tuple[str, ...], str]
     model: str
     left_out: list[str]
+    has_prompt: bool
 
 
 def find_prompt(request: Captured) -> str:
@@ -74,7 +76,7 @@ def find_prompt(request: Captured) -> str:
     texts = [
         value
         for place, value in members
-        if isinstance(value, str) and last_name(place) in _PROMPTS and not _UUID.fullmatch(value)
+        if isinstance(value, str) and last_name(place) in _PROMPTS and not UUID.fullmatch(value)
     ]
     if not any(texts):
         raise ConfigurationError("which text is the prompt? Name it with --prompt TEXT")
@@ -87,13 +89,13 @@ def guess_request(
     """Guess the structure of a request.
 
     Args:
-        request: the chat.
-        prompt: the text that its user typed.
+        request: the chat, or one that prepares it.
+        prompt: the text that its user typed; `""` for a request that does not carry it.
         secrets: values that must not appear in the recipe.
         taken: values issued by earlier responses, and their placeholders.
 
     Raises:
-        ConfigurationError: if the prompt is not in it, or its kind cannot be described.
+        ConfigurationError: if its kind cannot be described.
     """
     return _Guess(request, prompt, secrets, taken).result()
 
@@ -119,7 +121,8 @@ class _Guess:
             del chat["method"]
         elif chat["method"] not in ("GET", "PUT", "PATCH", "DELETE"):
             raise ConfigurationError(f"a recipe cannot send {chat['method'][:20]}")
-        query = self._replaced(self._request.query, ("chat", "query"))
+        is_whole = chat["path"].startswith("{") and chat["path"].endswith("}")
+        query = {} if is_whole else self._replaced(self._request.query, ("chat", "query"))
         if query:
             chat["query"] = query
         headers, left_out = self._headers()
@@ -130,19 +133,19 @@ class _Guess:
         self._add_messages(chat)
         if kind == "json":
             self._add_options(chat, chat["json"])
-        if not self._used & {"prompt", "messages"}:
-            raise ConfigurationError(
-                "the prompt is nowhere in the request: give the text that was typed, with "
-                f"--prompt TEXT (now it is {self._prompt[:60]!r})"
-            )
-        return RequestGuess(chat, self._notes, self._model, left_out)
+        has_prompt = bool(self._used & {"prompt", "messages"})
+        return RequestGuess(chat, self._notes, self._model, left_out, has_prompt)
 
     def _path(self) -> str:
+        request = self._request
+        for whole in (request.url, request.url.removeprefix(request.origin)):
+            if whole in self._taken:
+                return f"{{{self._taken[whole]}}}"
         segments = []
         for segment in self._request.path.split("/"):
             value = self._word(unquote(segment)) if segment else ""
             segments.append(value if value.startswith("{") else segment)
-            if _UUID.fullmatch(segment) and segments[-1] == segment:
+            if UUID.fullmatch(segment) and segments[-1] == segment:
                 self._notes["chat", "path"] = f"{GUESS}: the id is of one conversation; make one"
         path = "/".join(segments)
         # A literal brace would be taken for a placeholder.
@@ -152,22 +155,28 @@ class _Guess:
         """Return the replacement for a value in a path: a placeholder, or the value itself."""
         if value in self._taken:
             return f"{{{self._taken[value]}}}"
-        if value == self._prompt:
+        if value and value == self._prompt:
             self._used.add("prompt")
             return "{prompt}"
         return value
 
     def _headers(self) -> tuple[dict[str, str], list[str]]:
         kept = kept_headers(self._request, self._secrets)
+        marks: dict[str, str] = {}
+        for name, value in self._request.headers:
+            scheme, _, rest = value.rpartition(" ")
+            # The token itself is attached to every request.
+            if self._taken.get(rest, "token") != "token" and name.lower() != "cookie":
+                marks[name] = f"{scheme} {{{self._taken[rest]}}}".strip()
         left_out = [
             name
             for name, _ in self._request.headers
-            if name not in kept and not LEFT_OUT.fullmatch(name)
+            if name not in kept and name not in marks and not LEFT_OUT.fullmatch(name)
         ]
-        return self._replaced(kept, ("chat", "headers")), left_out
+        return {**self._replaced(kept, ("chat", "headers")), **marks}, left_out
 
     def _body(self, document: dict[str, Any], kind: str) -> dict[str, Any]:
-        if kind == "json":
+        if kind == "json" and self._prompt:
             self._messages = find_message_list(document, self._prompt)
         where = self._messages.place if self._messages else None
         if where is None:
@@ -200,6 +209,8 @@ class _Guess:
             self._note(place[:-1], f"{place[-1]} was null, and is left out")
             return DROP
         if not isinstance(value, str):
+            if str(value) in self._taken and not isinstance(value, bool):
+                return f"{{{self._taken[str(value)]}}}"
             if isinstance(value, int) and 10**9 < value < 10**14 and value not in (True, False):
                 self._note(place, f"{GUESS}: a time?")
             return value
@@ -208,13 +219,13 @@ class _Guess:
     def _text(self, place: Place, name: str, value: str) -> Any:
         if value in self._taken:
             return f"{{{self._taken[value]}}}"
-        if value == self._prompt:
+        if value and value == self._prompt:
             self._used.add("prompt")
             return "{prompt}"
         if name in _MODELS and value and not self._model:
             self._model = value
             return "{model}"
-        if _UUID.fullmatch(value):
+        if UUID.fullmatch(value):
             self._note(place, f"{GUESS}: a new id for each request")
             return "{uuid4}"
         if self._holds_secret(value) or looks_secret(name, value):

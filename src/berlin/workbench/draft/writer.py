@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
-from berlin.errors import ConfigurationError
+from berlin.errors import BerlinError, ConfigurationError
 from berlin.language.secrets_scan import find_secrets
 from berlin.recipes.recipe import SCHEMA, parse_recipe
-from berlin.workbench.draft.answer import guess_answer
-from berlin.workbench.draft.follow import find_source, given_headers, held_secrets
-from berlin.workbench.draft.known import find_known
-from berlin.workbench.draft.leaves import last_name, leaves, pointer
-from berlin.workbench.draft.login import LoginGuess, guess_key, guess_login
-from berlin.workbench.draft.request import find_prompt, guess_request
+from berlin.workbench.draft.answer import AnswerGuess, guess_answer, unread_answer
+from berlin.workbench.draft.chain import Chain
+from berlin.workbench.draft.choose import find_answer, find_polls
+from berlin.workbench.draft.follow import held_secrets
+from berlin.workbench.draft.keys import LoginGuess, guess_key
+from berlin.workbench.draft.known import KnownGuess, find_known
+from berlin.workbench.draft.leaves import pointer
+from berlin.workbench.draft.login import find_login, guess_login
+from berlin.workbench.draft.request import RequestGuess, find_prompt, guess_request
 from berlin.workbench.draft.sources.captured import Captured, Exchange
-from berlin.workbench.draft.sources.headers import kept_headers
 from berlin.workbench.draft.toml_writer import write_toml
 
-LEAST_ID_CHARS = 6
 # A shorter secret may also be a word in the recipe, such as a dictionary-word password.
 LONG_SECRET_CHARS = 10
+POLL_S = 1.0
 HEAD = """\
-# A first draft, made of one request and its answer. Where it says "check this", it is a guess.
+# A first draft, made of what a browser or curl sent. Where it says "check this", it is a guess.
 """
 
 
@@ -34,150 +37,196 @@ class Draft(msgspec.Struct, frozen=True):
 
     Attributes:
         text: the file.
-        prompt: the prompt of the captured request.
+        prompt: the prompt of the captured request; `""` if it was not found.
         answer: what it reads from the captured answer.
         left_out: headers left out because they look like secrets.
+        lost: headers with a CSRF token that no answer issued.
+        missing: what could not be found, each with what to do.
+        credentials: what the user logged in with, by the names of `Credentials`.
     """
 
     text: str
     prompt: str
     answer: str
     left_out: list[str]
+    lost: list[str]
+    missing: list[str]
+    credentials: dict[str, str]
+
+    def __repr__(self) -> str:
+        return f"Draft(prompt={self.prompt!r}, missing={self.missing!r})"
 
 
 def write_draft(
-    chat: Exchange,
-    login: Exchange | None = None,
+    exchanges: Sequence[Exchange],
+    chat: int = -1,
     prompt: str | None = None,
     name: str | None = None,
-    between: list[Exchange] | None = None,
-    before: list[Exchange] | None = None,
 ) -> Draft:
-    """Return a first recipe.
+    """Return a first recipe, also if something could not be found.
 
     Args:
-        chat: one request with a prompt, and its answer.
-        login: the login before it.
+        exchanges: the requests of a session and their responses, in order: the page with the login
+            form, the login, what prepares the chat, the chat, what reads its answer.
+        chat: the index of the request with the prompt.
         prompt: the prompt; found in the request by default.
         name: the recipe's name; the host's by default.
-        between: requests between the two, which may include the one that created the conversation.
-        before: requests before the login, which may include the page with its form.
-
-    Raises:
-        ConfigurationError: if no recipe can be made of it; the error says what is missing.
     """
-    request = chat.request
-    before, between = before or [], between or []
-    logins = [login] if login is not None else []
-    auth = guess_key(request) if login is None else guess_login(login, request, before)
-    secrets = auth.secrets | held_secrets([*before, *logins, *between, chat])
-    auth = msgspec.structs.replace(auth, secrets=secrets)
-    prompt = prompt or find_prompt(request)
-    tree: dict[str, Any] = {
-        "schema": SCHEMA,
-        "name": name or _name(request),
-        "description": f"The chat at {urlsplit(request.url).hostname}",
-        "endpoint": {"url": request.origin},
-    }
-    notes = dict(auth.notes)
-    left_out: list[str] = []
-    if auth.auth:
-        tree["auth"] = auth.auth
-    known = find_known(chat)
-    if known is not None:
+    return _Draft(exchanges, chat % len(exchanges), prompt, name).write()
+
+
+class _Draft:
+    def __init__(
+        self, exchanges: Sequence[Exchange], asked: int, prompt: str | None, name: str | None
+    ) -> None:
+        self._exchanges = exchanges
+        self._asked = asked
+        self._request = exchanges[asked].request
+        self._missing: list[str] = []
+        self._prompt = prompt or self._find_prompt()
+        self._answered = find_answer(exchanges, asked, self._prompt)
+        self._chats = sorted({asked, self._answered})
+        self._chain = Chain(exchanges, frozenset({self._prompt}))
+        self._name = name or _name(self._request)
+        self._notes: dict[tuple[str, ...], str] = {}
+
+    def write(self) -> Draft:
+        """Return the draft."""
+        auth = self._auth()
+        self._notes |= auth.notes
+        secrets = auth.secrets | held_secrets(self._exchanges[: self._answered + 1])
+        origin = self._request.origin
+        tree: dict[str, Any] = {
+            "schema": SCHEMA,
+            "name": self._name,
+            "description": f"The chat at {urlsplit(origin).hostname}",
+            "endpoint": {"url": origin},
+        }
+        if auth.auth:
+            tree["auth"] = auth.auth
+        known = find_known(self._exchanges[self._asked])
+        left_out: list[str] = []
+        if known is not None:
+            model, answer = self._add_known(tree, known)
+        else:
+            asked = self._add_chat(tree, msgspec.structs.replace(auth, secrets=secrets))
+            model, answer, left_out = asked.model, self._add_answer(tree), asked.left_out
+            _drop_unused_ids(tree["chat"])
+        _shorten_urls(tree.get("auth", {}), tree["endpoint"]["url"])
+        if model:
+            tree["models"] = {"default": model}
+        text = self._checked(tree, secrets)
+        lost = list(dict.fromkeys(self._chain.lost))
+        return Draft(text, self._prompt, answer, left_out, lost, self._missing, auth.credentials)
+
+    def _find_prompt(self) -> str:
+        try:
+            return find_prompt(self._request)
+        except ConfigurationError as error:
+            self._missing.append(error.message)
+            return ""
+
+    def _auth(self) -> LoginGuess:
+        try:
+            found = find_login(self._exchanges, self._asked)
+            if found is not None:
+                return guess_login(self._exchanges, found, self._chain, self._chats)
+        except ConfigurationError as error:
+            self._missing.append(f"the login: {error.message}")
+        key = guess_key(self._request)
+        for secret in key.secrets:
+            self._chain.know(secret, "token")
+        for at in self._chats:
+            self._chain.follow(at)
+        return key
+
+    def _add_known(self, tree: dict[str, Any], known: KnownGuess) -> tuple[str, str]:
         tree["endpoint"]["url"] += known.base
-        tree["chat"], model, answer = known.chat, known.model, known.answer.text
-    else:
-        guess = guess_answer(chat.answer)
-        prepare = _find_prepare(request, between, auth)
-        taken = {value: n for step in prepare for n, value in step.taken.items()}
-        asked = guess_request(request, prompt, auth.secrets, taken)
-        tree["chat"] = {**asked.chat, "stream": guess.stream}
-        more = {
-            "headers": {
-                **asked.chat.get("headers", {}),
-                **_follow_marks(request, auth, login, before),
-            },
-            "prepare": [step.table for step in prepare],
-        }
-        tree["chat"] |= {key: value for key, value in more.items() if value}
-        notes |= asked.notes
-        notes |= {("chat", "stream", key): note for key, note in guess.notes.items()}
-        model, answer, left_out = asked.model, guess.answer.text, asked.left_out
-        _drop_unused_ids(tree["chat"])
-    _shorten_urls(tree.get("auth", {}), tree["endpoint"]["url"])
-    if model:
-        tree["models"] = {"default": model}
-    text = _without_secrets(tree, notes, secrets)
-    parse_recipe(text, f"{tree['name']}.toml")
-    return Draft(text, prompt, answer, left_out)
+        tree["chat"] = known.chat
+        return known.model, known.answer.text
+
+    def _add_chat(self, tree: dict[str, Any], auth: LoginGuess) -> RequestGuess:
+        """Add the chat, and the requests that prepare it."""
+        names = self._chain.names
+        needed = {*self._chain.taken, self._asked} - {self._answered} - self._chain.in_login
+        prepare = []
+        carrier: RequestGuess | None = None
+        for at in sorted(needed):
+            request = self._exchanges[at].request
+            if request.origin != self._request.origin:
+                continue
+            prompt = self._prompt if at == self._asked else ""
+            guess = guess_request(request, prompt, auth.secrets, names)
+            if at == self._asked:
+                carrier = guess
+                self._notes |= guess.notes
+            kept = ("path", "method", "query", "headers", "json", "form", "multipart")
+            table = {key: value for key, value in guess.chat.items() if key in kept}
+            prepare.append({**table, "take": self._chain.taken.get(at, {})})
+        prompt = self._prompt if carrier is None else ""
+        chat = guess_request(self._exchanges[self._answered].request, prompt, auth.secrets, names)
+        tree["chat"] = chat.chat
+        self._notes |= chat.notes
+        if carrier is not None:
+            more = ("messages", "options", "rename")
+            tree["chat"] |= {key: carrier.chat[key] for key in more if key in carrier.chat}
+        if prepare:
+            tree["chat"]["prepare"] = prepare
+        asked = carrier or chat
+        if not asked.has_prompt:
+            self._missing.append(
+                "the prompt is nowhere in the request: give the text that was typed, with "
+                f"--prompt TEXT (now it is {self._prompt[:60]!r})"
+            )
+        return asked
+
+    def _add_answer(self, tree: dict[str, Any]) -> str:
+        exchange = self._exchanges[self._answered]
+        polls = find_polls(self._exchanges, self._answered) if self._is_apart else []
+        try:
+            guess = guess_answer(exchange.answer, self._prompt)
+            if len(polls) > 1:
+                guess = _polled(guess, polls)
+                tree["chat"]["poll_s"] = POLL_S
+        except BerlinError as error:
+            self._missing.append(f"the text of the answer: {error.message}")
+            guess = unread_answer(exchange.answer)
+        tree["chat"]["stream"] = guess.stream
+        self._notes |= {("chat", "stream", key): note for key, note in guess.notes.items()}
+        return guess.text
+
+    @property
+    def _is_apart(self) -> bool:
+        return self._answered != self._asked
+
+    def _checked(self, tree: dict[str, Any], secrets: frozenset[str]) -> str:
+        """Return the file; what makes it no recipe yet is missing."""
+        text = _without_secrets(tree, self._notes, secrets)
+        try:
+            parse_recipe(text, f"{self._name}.toml")
+        except BerlinError as error:
+            if not self._missing:
+                self._missing.append(error.message)
+        lines = [f"Missing: {line}" for line in self._missing]
+        lines += [f"Left out: {name}, since no answer gives its value" for name in self._chain.lost]
+        said = "".join(f"# {_one_line(line)}\n" for line in dict.fromkeys(lines))
+        for secret in secrets:
+            said = said.replace(secret, "REMOVED") if len(secret) >= LONG_SECRET_CHARS else said
+        return HEAD + said + text
 
 
-def _follow_marks(
-    chat: Captured, auth: LoginGuess, login: Exchange | None, before: list[Exchange]
-) -> dict[str, str]:
-    """Return the CSRF headers that the login's responses issue, and let the login take them."""
-    headers: dict[str, str] = {}
-    steps = auth.auth.get("steps")
-    if login is None or not steps:
-        return headers
-    for n, (name, value) in enumerate(given_headers(chat)):
-        source = find_source(value, [*before, login], chat.origin)
-        if source is None:
-            continue
-        taken = f"mark_{n + 1}" if n else "mark"
-        is_cookie = isinstance(source.place, dict) and "cookie" in source.place
-        path = source.exchange.request.origin + source.exchange.request.path
-        # A cookie set by any step is still there at the last one.
-        step = next((s for s in steps if s["path"] == path), None)
-        step = steps[-1] if is_cookie or source.exchange is login else step
-        if step is not None:
-            step["take"][taken] = source.place
-            headers[name] = f"{{{taken}}}"
-    return headers
-
-
-class _Prepare(msgspec.Struct, frozen=True):
-    table: dict[str, Any]
-    taken: dict[str, str]
-
-
-def _find_prepare(chat: Captured, between: list[Exchange], auth: LoginGuess) -> list[_Prepare]:
-    """Return the request whose response has an id that the chat's path or body carries."""
-    _, document = chat.document()
-    carried = {v for _, v in leaves(document) if isinstance(v, str) and len(v) >= LEAST_ID_CHARS}
-    carried |= {part for part in chat.path.split("/") if len(part) >= LEAST_ID_CHARS}
-    for exchange in reversed(between):
-        answer = exchange.document()
-        if exchange.request.origin != chat.origin or not isinstance(answer, dict):
-            continue
-        found = {
-            place: value
-            for place, value in leaves(answer)
-            if isinstance(value, str) and value in carried and re.search(r"\d|-", value)
-        }
-        if not found:
-            continue
-        place, value = next(iter(found.items()))
-        name = re.sub(r"[^a-z0-9]+", "_", f"made_{last_name(place) or 'id'}")
-        asked = _prepare_request(exchange.request, auth)
-        return [_Prepare({**asked, "take": {name: pointer(place)}}, {name: value})]
-    return []
-
-
-def _prepare_request(request: Captured, auth: LoginGuess) -> dict[str, Any]:
-    kind, document = request.document()
-    table: dict[str, Any] = {"path": request.path}
-    if request.method != "POST":
-        table["method"] = request.method
-    headers = kept_headers(request, auth.secrets)
-    if headers:
-        table["headers"] = headers
-    if kind:
-        table[kind] = document
-    if any(secret in str(table) for secret in auth.secrets):
-        raise ConfigurationError("the request that begins the conversation holds a secret")
-    return table
+def _polled(guess: AnswerGuess, polls: list[Exchange]) -> AnswerGuess:
+    """Return the description of an answer that several requests asked for until it was ready."""
+    stream = {**guess.stream, "text_is": "cumulative", "framing": "json"}
+    documents = [exchange.document() for exchange in polls]
+    for name in ("status", "state", "phase"):
+        words = [document.get(name) for document in documents]
+        if isinstance(words[-1], str) and words[-1] not in words[:-1]:
+            stream |= {"finish_reason": pointer((name,)), "ends": "finish_reason"}
+            stream["unfinished"] = sorted({str(word) for word in words[:-1] if word})
+            stream.pop("finish_reasons", None)
+            break
+    return msgspec.structs.replace(guess, stream=stream)
 
 
 def _shorten_urls(auth: dict[str, Any], base: str) -> None:
@@ -212,7 +261,11 @@ def _without_secrets(
             raise ConfigurationError(
                 f"{found.key} looks like {found.what}; take it out of the pasted request"
             )
-    return HEAD + "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n"
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _name(request: Captured) -> str:

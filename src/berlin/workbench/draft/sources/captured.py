@@ -120,15 +120,19 @@ class Exchange(msgspec.Struct, frozen=True):
         return _json(self.answer)
 
 
-def split_head(text: bytes) -> tuple[tuple[tuple[str, str], ...], bytes]:
-    """Return the headers before an answer, as `curl -i` prints them, and the answer."""
+def split_head(text: bytes) -> tuple[int, tuple[tuple[str, str], ...], bytes]:
+    """Return the status and the headers before an answer, as `curl -i` prints them, and it."""
+    status = 200
     head: tuple[tuple[str, str], ...] = ()
     body = text
     while body.startswith(b"HTTP/"):
         lines, _, body = body.replace(b"\r\n", b"\n").partition(b"\n\n")
-        pairs = (line.partition(":") for line in lines.decode("utf-8", "replace").split("\n")[1:])
+        first, *rest = lines.decode("utf-8", "replace").split("\n")
+        words = first.split()
+        status = int(words[1]) if len(words) > 1 and words[1].isdecimal() else status
+        pairs = (line.partition(":") for line in rest)
         head = tuple((name.strip(), value.strip()) for name, _, value in pairs)
-    return head, body
+    return status, head, body
 
 
 def _json(body: bytes) -> Any:
