@@ -6,8 +6,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from berlin.config.issuers import IssuerConfig
 from berlin.config.limits import LimitsConfig
 from berlin.config.models.tables import BreakerConfig, LimitConfig, ModelConfig
+from berlin.config.per_user import check_per_user
 from berlin.config.prices import PriceTable, check_patterns
 from berlin.language.secrets_scan import names_secret
 from berlin.language.tables.tool_prompt import ToolPrompt, ToolsMode
@@ -76,7 +78,8 @@ class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
     Attributes:
         recipe: the name of a recipe, or a file `….toml` relative to this one.
         url: base URL of the service.
-        account: the account to log in with.
+        account: the account to log in with. With `{key.user}` in it, the gateway uses the login of
+            the user that a key belongs to.
         password: its password, better as `{ env = "NAME" }`.
         api_key: for a recipe with an API key.
         client_id: for a recipe with OAuth 2.
@@ -341,6 +344,7 @@ class Config(Table, frozen=True, forbid_unknown_fields=True):
         ledger: the row of each request; by default there is none.
         prices: what models cost, for the ledger and for budgets.
         limits: how much keys, users and models may use.
+        issuers: identity providers whose tokens take the place of a key, by name.
         aliases: other names for models, and the name that each means: a provider, or
             `provider:model`. A `*` in an alias matches any text.
         models: models composed of the models of several providers, by name.
@@ -361,6 +365,9 @@ class Config(Table, frozen=True, forbid_unknown_fields=True):
     ledger: LedgerConfig | None = None
     prices: PriceTable = {}
     limits: LimitsConfig = LimitsConfig()
+    issuers: dict[str, IssuerConfig] = {}
 
     def __post_init__(self) -> None:
         check_patterns(self.prices)
+        for name, table in self.providers.items():
+            check_per_user(name, table)

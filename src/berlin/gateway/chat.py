@@ -203,6 +203,7 @@ class Gateway:
             model=target.model,
             request_id=visit.id,
             tenant=call.request.tenant or tenant,
+            user=visit.user,
             whole=not call.stream,
         )
         if service.session_headers is not None:

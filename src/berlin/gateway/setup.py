@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
+from berlin.auth.credentials import NAMES
 from berlin.config import (
     GUIDE,
     Config,
@@ -22,9 +23,11 @@ from berlin.config import (
     resolve_settings,
 )
 from berlin.config.models.shared import open_shared
+from berlin.config.per_user import is_per_user
 from berlin.errors import BerlinError
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.access.guard import Guard
+from berlin.gateway.access.issuers.tokens import open_issuers
 from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.access.limits.open import open_limiter
 from berlin.gateway.access.required import KeysRequired
@@ -41,7 +44,7 @@ from berlin.gateway.stored.open import open_stored
 from berlin.gateway.streaming import OpenStreams
 from berlin.gateway.workers.worker import Worker
 from berlin.ledger.prices import Prices
-from berlin.opening import RecipeProvider, open_provider
+from berlin.opening import RecipeProvider, open_provider, open_users
 from berlin.providers.facade import ChatProvider
 from berlin.routing.counters.redis import RedisCounters
 
@@ -81,6 +84,7 @@ def build_gateway(
             server.allowed_hosts,
             server.cors_origins,
             server.trusted_proxies,
+            open_issuers(config.issuers),
         ),
         OpenStreams(
             server.keep_alive_s,
@@ -199,7 +203,8 @@ def _build_service(name: str, config: Config, before: Service | None) -> Service
     key = (_identity(name, mine, config), limits, mine.models)
     if before is not None and before.key == key:
         return before
-    provider = open_provider(name, config)
+    per_user = is_per_user(mine)
+    provider = open_users(name, config) if per_user else open_provider(name, config)
     return Service(
         name,
         provider,
@@ -208,7 +213,8 @@ def _build_service(name: str, config: Config, before: Service | None) -> Service
         offer.aliases,
         any_model=offer.any_model,
         admission=Admission(*limits, WAIT_S),
-        fetch=provider.models if offer.lists else None,
+        # The list of a service may differ between users, so the recipe's is offered.
+        fetch=provider.models if offer.lists and not per_user else None,
         capabilities=offer.capabilities,
         embedder=provider.embedder if isinstance(provider, RecipeProvider) else None,
         session_headers=config.conversations.session_headers if offer.keeps_conversations else None,
@@ -222,7 +228,8 @@ def _identity(name: str, mine: ProviderConfig, config: Config) -> Hashable:
         return (mine.class_, repr(mine.options))
     settings = resolve_settings(name, config)
     # The recipe's text too: a changed recipe in the same file is a different provider.
-    return (settings.key, repr(settings.recipe))
+    per_user = tuple(getattr(mine, field) for field in NAMES) if is_per_user(mine) else ()
+    return (settings.key, repr(settings.recipe), per_user)
 
 
 async def refresh_models(gateway: Gateway) -> None:

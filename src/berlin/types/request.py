@@ -86,6 +86,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
         request_id: the caller's id of this request, which is sent to the service.
         session_id: the client's own id of its session, where it sends one; for routing only.
         tenant: the key or account that asks; for routing only.
+        user: the person that the key or account belongs to; for routing only.
         unasked: names of options that the client's dialect always sends, at the values that it
             sends unasked: they are left out where a service has no place for them.
         stream: whether the answer may come in pieces; `False` matters only to a service whose
@@ -110,6 +111,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     request_id: str = ""
     session_id: str = ""
     tenant: str = ""
+    user: str = ""
     stream: bool = True
     whole: bool = False
     extra: MaybeExtra = None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sized
+from collections.abc import Mapping, Sized
 from functools import lru_cache
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from berlin.config.issuers import IssuerConfig
 from berlin.errors import (
     KeyRefusedError,
     ModelNotFoundError,
@@ -16,6 +17,7 @@ from berlin.errors import (
     UnavailableError,
 )
 from berlin.gateway.access.caller import Caller, Scope
+from berlin.gateway.access.issuers.tokens import Issuers, open_issuers
 from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.access.origin import LOOPBACK, Proxies, is_local, network_of
 from berlin.gateway.access.throttle import Throttle
@@ -40,7 +42,10 @@ class Guard:
         trusted_proxies: addresses of proxies trusted to report the client's address; by default
             this machine if there are `allowed_hosts`, because then there is a proxy in front.
 
+        issuers: verifies tokens of identity providers, which take the place of keys.
+
     Attributes:
+        issuers: the same.
         accounts: the accounts that may log in.
     """
 
@@ -50,7 +55,9 @@ class Guard:
         allowed_hosts: tuple[str, ...] = (),
         cors_origins: tuple[str, ...] = (),
         trusted_proxies: tuple[str, ...] | None = None,
+        issuers: Issuers | None = None,
     ) -> None:
+        self.issuers = issuers
         self.use(allowed_hosts, cors_origins, trusted_proxies)
         self.accounts: Sized = ()
         self._keys = keys
@@ -69,10 +76,15 @@ class Guard:
         self.allowed_hosts = allowed_hosts
         self.cors_origins = cors_origins
 
+    def use_issuers(self, tables: Mapping[str, IssuerConfig]) -> None:
+        """Replace the identity providers, if they have changed. Raises ConfigurationError."""
+        if tables != (self.issuers.tables if self.issuers is not None else {}):
+            self.issuers = open_issuers(tables)
+
     @property
     def needs_key(self) -> bool:
         """Whether clients must have a key: once one has ever existed."""
-        return self._keys is not None and self._keys.required
+        return self.issuers is not None or (self._keys is not None and self._keys.required)
 
     def require_keys(self) -> None:
         """Require keys from now on."""
@@ -92,7 +104,7 @@ class Guard:
     @property
     def is_shared(self) -> bool:
         """Whether there may be several callers, so that none may take everything."""
-        return self.keys + len(self.accounts) > 1
+        return self.issuers is not None or self.keys + len(self.accounts) > 1
 
     def close(self) -> None:
         """Close the file of the keys."""
@@ -116,36 +128,41 @@ class Guard:
             OverloadedError: if too many wrong keys came from its address.
             UnavailableError: if the keys cannot be read.
         """
-        caller = self._find(request, self._keys) if self._keys is not None else None
+        caller = await self._find(request)
         if caller is not None and not caller.may(scope):
             raise HttpFault(
                 403, f"this key may not do this: it has no scope {scope!r} (`berlin key list`)"
             )
         return caller
 
-    def _find(self, request: web.Request, keys: KeyReader) -> Caller | None:
-        if not keys.required:
-            if is_local(request):
+    async def _find(self, request: web.Request) -> Caller | None:
+        keys = self._keys
+        if not self.needs_key:
+            if keys is None or is_local(request):
                 return None
             raise KeyRefusedError(
                 "only programs on the gateway's own machine need no key, and this request came "
                 "through a proxy; the gateway has no keys yet (`berlin key add NAME`)"
             )
-        sent = _sent_keys(request)
         # Programs send one of our keys beside a foreign or an empty one.
-        found = (keys.find(one) for one in sent[:MAX_SENT_KEYS])
+        sent = _sent_keys(request)[:MAX_SENT_KEYS]
+        found = (keys.find(one) for one in sent) if keys is not None else ()
         key = next((one for one in found if one is not None), None)
-        if key is None and not keys.readable:
+        if key is not None:
+            return key
+        if self.issuers is not None:
+            tokens = [one for one in sent if self.issuers.is_token(one)]
+            if tokens:
+                return await self.issuers.find(tokens[0])
+        if keys is not None and not keys.readable:
             raise UnavailableError("the keys cannot be read at present; try again", retry_after=2)
-        if key is None:
-            # A valid key is never slowed down by guesses of others from its address.
-            origin = network_of(self.address(request))
-            wait = self._wrong_keys.wait(origin)
-            if wait:
-                raise OverloadedError("too many wrong keys; wait", retry_after=wait)
-            self._wrong_keys.fail(origin)
-            raise KeyRefusedError("the API key is missing or wrong")
-        return key
+        # A valid key is never slowed down by guesses of others from its address.
+        origin = network_of(self.address(request))
+        wait = self._wrong_keys.wait(origin)
+        if wait:
+            raise OverloadedError("too many wrong keys; wait", retry_after=wait)
+        self._wrong_keys.fail(origin)
+        raise KeyRefusedError("the API key is missing or wrong")
 
     def check_model(self, caller: Caller | None, target: Target, asked: str) -> None:
         """Raise ModelNotFoundError if a caller may not use a model, as if it did not exist."""
