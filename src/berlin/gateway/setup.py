@@ -205,6 +205,7 @@ def _build_service(name: str, config: Config, before: Service | None) -> Service
         return before
     per_user = is_per_user(mine)
     provider = open_users(name, config) if per_user else open_provider(name, config)
+    serves_callers = isinstance(provider, RecipeProvider) and provider.serves_callers
     return Service(
         name,
         provider,
@@ -214,11 +215,12 @@ def _build_service(name: str, config: Config, before: Service | None) -> Service
         any_model=offer.any_model,
         admission=Admission(*limits, WAIT_S),
         # The list of a service may differ between users, so the recipe's is offered.
-        fetch=provider.models if offer.lists and not per_user else None,
+        fetch=provider.models if offer.lists and not (per_user or serves_callers) else None,
         capabilities=offer.capabilities,
         embedder=provider.embedder if isinstance(provider, RecipeProvider) else None,
         session_headers=config.conversations.session_headers if offer.keeps_conversations else None,
         key=key,
+        serves_callers=serves_callers,
     )
 
 

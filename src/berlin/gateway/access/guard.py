@@ -19,11 +19,12 @@ from berlin.errors import (
 from berlin.gateway.access.caller import Caller, Scope
 from berlin.gateway.access.issuers.tokens import Issuers, open_issuers
 from berlin.gateway.access.key_reader import KeyReader
+from berlin.gateway.access.keys import KEY_PREFIX
 from berlin.gateway.access.origin import LOOPBACK, Proxies, is_local, network_of
 from berlin.gateway.access.throttle import Throttle
 from berlin.gateway.catalog import Target
 from berlin.gateway.refusals import HttpFault
-from berlin.types import is_loopback
+from berlin.types import Identity, is_loopback
 
 # Headers in which clients of the different faces send their key.
 _KEY_HEADERS = ("x-api-key", "api-key")
@@ -163,6 +164,20 @@ class Guard:
             raise OverloadedError("too many wrong keys; wait", retry_after=wait)
         self._wrong_keys.fail(origin)
         raise KeyRefusedError("the API key is missing or wrong")
+
+    def identity(self, request: web.Request) -> Identity | None:
+        """Return the client's own token in `Authorization`, for services that are used on behalf
+        of their callers; `None` if there is none, or if it is one of this gateway's keys.
+        """
+        sent = set(request.headers.getall("Authorization", []))
+        value = sent.pop() if len(sent) == 1 else ""
+        token = value[7:].strip()
+        if value[:7].lower() != "bearer " or not token or not token.isascii():
+            return None
+        # A key must never reach the identity provider, not even a revoked one.
+        if token.startswith(KEY_PREFIX) or (self._keys is not None and self._keys.find(token)):
+            return None
+        return Identity.of(token)
 
     def check_model(self, caller: Caller | None, target: Target, asked: str) -> None:
         """Raise ModelNotFoundError if a caller may not use a model, as if it did not exist."""

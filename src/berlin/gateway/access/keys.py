@@ -28,6 +28,9 @@ from berlin.types import Secret
 # Another process may be writing; an interactive command can wait for it.
 BUSY_TIMEOUT_S = 5.0
 
+KEY_PREFIX = "bk-"
+"""How each key begins."""
+
 
 class Key(Caller, frozen=True, kw_only=True):
     """The permissions of a key, without the key itself.
@@ -234,4 +237,4 @@ _FIRST_COLUMNS = (
 
 
 def _new_token() -> str:
-    return f"bk-{secrets.token_urlsafe(32)}"
+    return f"{KEY_PREFIX}{secrets.token_urlsafe(32)}"

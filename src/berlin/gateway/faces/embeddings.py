@@ -71,6 +71,9 @@ class EmbeddingsFace:
         if service.embedder is None:
             raise InvalidRequestError.about("model", f"{service.name} has no embeddings")
         sent = msgspec.structs.replace(call.request, model=target.model, request_id=visit.id)
+        if service.serves_callers:
+            identity = gateway.guard.identity(request)
+            sent = msgspec.structs.replace(sent, identity=identity)
         spending = None
         if gateway.limiter.concerns(key):
             spending = await gateway.limiter.admit(visit, key, target, _demand(sent))
