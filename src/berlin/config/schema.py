@@ -90,8 +90,7 @@ class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
     Attributes:
         recipe: the name of a recipe, or a file `….toml` relative to this one.
         url: base URL of the service.
-        account: the account to log in with. With `{key.user}` in it, the gateway uses the login of
-            the user that a key belongs to.
+        account: the account to log in with; with `{key.user}` that of the user of a client's key.
         password: its password, better as `{ env = "NAME" }`.
         api_key: for a recipe with an API key.
         client_id: for a recipe with OAuth 2.
@@ -273,6 +272,16 @@ class ConversationsConfig(Table, frozen=True, forbid_unknown_fields=True):
             raise ValueError("expire_s and max_count must be positive")
 
 
+class KeysConfig(Table, frozen=True, forbid_unknown_fields=True):
+    """The table `[keys]`: where the API keys of the gateway are kept.
+
+    Attributes:
+        store: the URL of a PostgreSQL, for gateways on several machines; by default a file.
+    """
+
+    store: str | Reference | None = None
+
+
 class SharedConfig(Table, frozen=True, forbid_unknown_fields=True):
     """The table `[shared]`: state of models and limits shared by all processes.
 
@@ -360,6 +369,7 @@ class Config(Table, frozen=True, forbid_unknown_fields=True):
         ledger: the row of each request; by default there is none.
         prices: what models cost, for the ledger and for budgets.
         limits: how much keys, users and models may use.
+        keys: where the API keys of the gateway are kept.
         issuers: identity providers whose tokens take the place of a key, by name.
         aliases: other names for models, and the name that each means: a provider, or
             `provider:model`. A `*` in an alias matches any text.
@@ -381,6 +391,7 @@ class Config(Table, frozen=True, forbid_unknown_fields=True):
     ledger: LedgerConfig | None = None
     prices: PriceTable = {}
     limits: LimitsConfig = LimitsConfig()
+    keys: KeysConfig = KeysConfig()
     issuers: dict[str, IssuerConfig] = {}
 
     def __post_init__(self) -> None:

@@ -31,6 +31,7 @@ from berlin.gateway.access.issuers.tokens import open_issuers
 from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.access.limits.open import open_limiter
 from berlin.gateway.access.required import KeysRequired
+from berlin.gateway.access.shared_keys.open import open_shared_keys
 from berlin.gateway.body import Bodies, BodyBudget
 from berlin.gateway.catalog import WAIT_S, Catalog, Service
 from berlin.gateway.chat import Gateway, Needed
@@ -80,7 +81,8 @@ def build_gateway(
     return Gateway(
         catalog,
         Guard(
-            _read_keys(keys, folder, server) if keys is not None else None,
+            open_shared_keys(config, environ)
+            or (_read_keys(keys, folder, server) if keys is not None else None),
             server.allowed_hosts,
             server.cors_origins,
             server.trusted_proxies,

@@ -12,6 +12,7 @@ from berlin.cli.gateway.limits import limit_options, span_option
 from berlin.config import data_path
 from berlin.gateway.access.caller import SCOPES
 from berlin.gateway.access.keys import Key, KeyStore
+from berlin.gateway.access.shared_keys.store import PostgresKeyStore
 
 
 def keys_path() -> Path:
@@ -19,11 +20,20 @@ def keys_path() -> Path:
     return data_path("keys.sqlite")
 
 
+def key_store() -> KeyStore | PostgresKeyStore:
+    """Return the keys where the configuration says."""
+    from berlin.config import load_config
+    from berlin.gateway.access.shared_keys.open import open_key_store
+
+    return open_key_store(load_config(None), keys_path())
+
+
 @click.group()
 def key() -> None:
     """Manage the API keys of `berlin serve`.
 
-    A running `berlin serve` sees every change within a second.
+    A running `berlin serve` sees every change within a second. The keys are in a file, or in the
+    PostgreSQL that `[keys] store` of the configuration names.
     """
 
 
@@ -48,7 +58,7 @@ def add(
     scopes: tuple[str, ...],
 ) -> None:
     """Create a key and print it. It is shown this once: only a hash of it is kept."""
-    made, token = KeyStore(keys_path()).add(
+    made, token = key_store().add(
         name, models, expires, rpm, user=user, scopes=scopes, limits=limits
     )
     click.echo(token.reveal())
@@ -70,7 +80,7 @@ def rotate(name_or_id: str, grace: float) -> None:
 
     The old token stays valid for a while, so that programs can be changed one by one.
     """
-    rotated = KeyStore(keys_path()).rotate(name_or_id, grace)
+    rotated = key_store().rotate(name_or_id, grace)
     if rotated is None:
         raise click.UsageError(f"there is no live key {name_or_id!r}; see `berlin key list`")
     made, token = rotated
@@ -90,7 +100,7 @@ def list_keys() -> None:
         *("ID", "NAME", "STATE", "MODELS", "PER MINUTE", "LIMITS", "USER", "SCOPES"),
         *("MADE (UTC)", "EXPIRES (UTC)"),
     )
-    rows = [header, *(_row(key, now) for key in KeyStore(keys_path()).entries())]
+    rows = [header, *(_row(key, now) for key in key_store().entries())]
     widths = [max(len(row[n]) for row in rows) for n in range(len(header))]
     for row in rows:
         click.echo("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
@@ -100,7 +110,7 @@ def list_keys() -> None:
 @click.argument("name_or_id", metavar="NAME")
 def revoke(name_or_id: str) -> None:
     """Revoke the key NAME (or its id) for good."""
-    if not KeyStore(keys_path()).revoke(name_or_id):
+    if not key_store().revoke(name_or_id):
         raise click.UsageError(f"there is no key {name_or_id!r} to revoke; see `berlin key list`")
     click.echo(f"{name_or_id} is revoked; a running `berlin serve` refuses it within a second.")
 

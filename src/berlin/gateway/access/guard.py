@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sized
 from functools import lru_cache
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -21,10 +22,13 @@ from berlin.gateway.access.issuers.tokens import Issuers, open_issuers
 from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.access.keys import KEY_PREFIX
 from berlin.gateway.access.origin import LOOPBACK, Proxies, is_local, network_of
+from berlin.gateway.access.shared_keys.reader import PostgresKeys
 from berlin.gateway.access.throttle import Throttle
 from berlin.gateway.catalog import Target
 from berlin.gateway.refusals import HttpFault
 from berlin.types import Identity, is_loopback
+
+Keys: TypeAlias = KeyReader | PostgresKeys
 
 # Headers in which clients of the different faces send their key.
 _KEY_HEADERS = ("x-api-key", "api-key")
@@ -52,7 +56,7 @@ class Guard:
 
     def __init__(
         self,
-        keys: KeyReader | None = None,
+        keys: Keys | None = None,
         allowed_hosts: tuple[str, ...] = (),
         cors_origins: tuple[str, ...] = (),
         trusted_proxies: tuple[str, ...] | None = None,
@@ -136,8 +140,15 @@ class Guard:
             )
         return caller
 
+    async def refresh(self) -> None:
+        """Make sure that what is known about keys is fresh."""
+        if isinstance(self._keys, PostgresKeys):
+            await self._keys.prepare()
+
     async def _find(self, request: web.Request) -> Caller | None:
         keys = self._keys
+        if isinstance(keys, PostgresKeys):
+            await keys.prepare()
         if not self.needs_key:
             if keys is None or is_local(request):
                 return None

@@ -87,21 +87,17 @@ class KeyStore:
                 be written.
         """
         now = self._clock()
-        patterns = tuple(dict.fromkeys(map(model_pattern, models)))
-        key = Key(
-            id=f"k{secrets.token_hex(6)}",
-            name=name,
-            models=patterns,
+        key = new_key(
+            name,
+            now,
+            models=models,
             expires_at=expires_at,
             requests_per_minute=requests_per_minute,
-            created_at=now,
             user=user,
-            scopes=check_scopes(scopes),
-            limits=tuple(dict.fromkeys(limits)),
+            scopes=scopes,
+            limits=limits,
         )
-        check_name(name, "a key")
-        check_limits("a key", key, now)
-        token = _new_token()
+        token = new_token()
         row = msgspec.structs.asdict(key)
         row |= {name: msgspec.json.encode(row[name]).decode() for name in _LISTS}
         row["digest"] = digest(token)
@@ -149,7 +145,7 @@ class KeyStore:
         """
         if not self._path.exists():
             return None
-        now, token = self._clock(), _new_token()
+        now, token = self._clock(), new_token()
         with told(self._path), open_for_writing(self._path, BUSY_TIMEOUT_S) as database:
             found = read_keys(
                 database, "revoked_at IS NULL AND :name IN (id, name)", {"name": name_or_id}
@@ -178,6 +174,39 @@ class KeyStore:
                 (self._clock(), name_or_id),
             )
             return changed.rowcount > 0
+
+
+def new_key(
+    name: str,
+    now: float,
+    *,
+    models: Sequence[str] = (),
+    expires_at: float | None = None,
+    requests_per_minute: int | None = None,
+    user: str = "",
+    scopes: Sequence[str] = (),
+    limits: Sequence[str] = (),
+) -> Key:
+    """Return a key with a new id. Raises ConfigurationError if a value is invalid."""
+    key = Key(
+        id=f"k{secrets.token_hex(6)}",
+        name=name,
+        models=tuple(dict.fromkeys(map(model_pattern, models))),
+        expires_at=expires_at,
+        requests_per_minute=requests_per_minute,
+        created_at=now,
+        user=user,
+        scopes=check_scopes(scopes),
+        limits=tuple(dict.fromkeys(limits)),
+    )
+    check_name(name, "a key")
+    check_limits("a key", key, now)
+    return key
+
+
+def new_token() -> str:
+    """Return a token for a key."""
+    return f"{KEY_PREFIX}{secrets.token_urlsafe(32)}"
 
 
 def digest(token: str) -> bytes:
@@ -220,13 +249,21 @@ def live_tokens(database: sqlite3.Connection) -> dict[bytes, Key]:
     """
     keys = read_keys(database, "revoked_at IS NULL")
     if version(database) > 1:
-        by_id = {key.id: key for key in keys.values()}
+        by_id = {key.id: (stored, key) for stored, key in keys.items()}
         text = "SELECT id, old_digest FROM keys WHERE revoked_at IS NULL AND old_digest NOT NULL"
         for id, old in database.execute(text):
-            key = by_id[id]
-            ends = [at for at in (key.expires_at, key.old_expires_at) if at is not None]
-            keys[old] = msgspec.structs.replace(key, expires_at=min(ends))
+            stored, key = by_id[id]
+            keys |= tokens_of(key, stored, old)
     return keys
+
+
+def tokens_of(key: Key, current: bytes, old: bytes | None) -> dict[bytes, Key]:
+    """Return a key by the digests of its tokens; the old one ends with its grace period."""
+    found = {current: key}
+    if old is not None:
+        ends = [at for at in (key.expires_at, key.old_expires_at) if at is not None]
+        found[old] = msgspec.structs.replace(key, expires_at=min(ends, default=0.0))
+    return found
 
 
 _LISTS = ("models", "scopes", "limits")
@@ -234,7 +271,3 @@ _FIRST_COLUMNS = (
     *("id", "name", "models", "expires_at", "requests_per_minute"),
     *("created_at", "revoked_at"),
 )
-
-
-def _new_token() -> str:
-    return f"{KEY_PREFIX}{secrets.token_urlsafe(32)}"

@@ -45,6 +45,7 @@ class HealthPages:
 
     async def _readiness(self, request: web.Request) -> web.Response:
         gateway = self._gateway
+        await gateway.guard.refresh()
         # A worker that has been replaced does not decide for the gateway.
         problem = gateway.worker.problem if gateway.worker is not None else ""
         problem = problem or ("stopping" if gateway.stopping else gateway.guard.problem)
