@@ -46,7 +46,7 @@ def key() -> None:
     "scopes",
     multiple=True,
     type=click.Choice(SCOPES),
-    help="What it may do; everything unless given. May be given more than once.",
+    help="What it may do; everything unless given. Can be repeated.",
 )
 def add(
     name: str,
@@ -57,7 +57,7 @@ def add(
     user: str,
     scopes: tuple[str, ...],
 ) -> None:
-    """Create a key and print it. It is shown this once: only a hash of it is kept."""
+    """Create a key and print it. It is shown only once; only its hash is stored."""
     made, token = key_store().add(
         name, models, expires, rpm, user=user, scopes=scopes, limits=limits
     )
@@ -94,7 +94,7 @@ def rotate(name_or_id: str, grace: float) -> None:
 
 @key.command("list")
 def list_keys() -> None:
-    """List the keys and their state. The keys themselves are not kept, and not shown."""
+    """List the keys and their state. The keys themselves are neither stored nor shown."""
     now = time.time()
     header = (
         *("ID", "NAME", "STATE", "MODELS", "PER MINUTE", "LIMITS", "USER", "SCOPES"),
@@ -109,7 +109,7 @@ def list_keys() -> None:
 @key.command()
 @click.argument("name_or_id", metavar="NAME")
 def revoke(name_or_id: str) -> None:
-    """Revoke the key NAME (or its id) for good."""
+    """Revoke the key NAME (or its id) permanently."""
     if not key_store().revoke(name_or_id):
         raise click.UsageError(f"there is no key {name_or_id!r} to revoke; see `berlin key list`")
     click.echo(f"{name_or_id} is revoked; a running `berlin serve` refuses it within a second.")

@@ -50,15 +50,15 @@ _OPTIONS = (
         "models",
         multiple=True,
         metavar="PATTERN",
-        help="Allow this model only: PROVIDER:MODEL, or PROVIDER:* for all of a provider. "
-        "May be given more than once.",
+        help="Allow only this model: PROVIDER:MODEL, or PROVIDER:* for all models of a provider. "
+        "Can be repeated.",
     ),
     click.option(
         "--expires",
         callback=_expiry,
         metavar="WHEN",
-        help="When it expires: after 12h, 30d or 4w, or at the beginning of a day (UTC) such as "
-        "2030-01-31.",
+        help="When it expires: after a span such as 12h, 30d or 4w, or at the start of a day (UTC) "
+        "such as 2030-01-31.",
     ),
     click.option("--rpm", type=click.IntRange(min=1), metavar="N", help="Requests per minute."),
     click.option(
@@ -67,7 +67,7 @@ _OPTIONS = (
         multiple=True,
         metavar="LIMIT",
         help="AMOUNT UNIT/TIME, such as '5 USD/day', '90000 tokens/minute' or '100 USD/month on "
-        "openai:gpt-5'. May be given more than once.",
+        "openai:gpt-5'. Can be repeated.",
     ),
 )
 

@@ -21,7 +21,7 @@ from berlin.gateway.access.caller import (
     check_scopes,
     model_pattern,
 )
-from berlin.gateway.access.key_file import open_for_reading, open_for_writing, told, version
+from berlin.gateway.access.key_file import naming_file, open_for_reading, open_for_writing, version
 from berlin.gateway.access.required import KeysRequired
 from berlin.types import Secret
 
@@ -101,7 +101,7 @@ class KeyStore:
         row = msgspec.structs.asdict(key)
         row |= {name: msgspec.json.encode(row[name]).decode() for name in _LISTS}
         row["digest"] = digest(token)
-        with told(self._path), open_for_writing(self._path, BUSY_TIMEOUT_S) as database:
+        with naming_file(self._path), open_for_writing(self._path, BUSY_TIMEOUT_S) as database:
             same = read_keys(database, "name = :name OR id = :name", {"name": name})
             if any(other.state(now) == "live" for other in same.values()):
                 raise ConfigurationError(
@@ -122,7 +122,7 @@ class KeyStore:
         if not self._path.exists():
             return []
         with (
-            told(self._path),
+            naming_file(self._path),
             contextlib.closing(open_for_reading(self._path, BUSY_TIMEOUT_S)) as database,
         ):
             return list(read_keys(database, "TRUE ORDER BY created_at, rowid").values())
@@ -146,7 +146,7 @@ class KeyStore:
         if not self._path.exists():
             return None
         now, token = self._clock(), new_token()
-        with told(self._path), open_for_writing(self._path, BUSY_TIMEOUT_S) as database:
+        with naming_file(self._path), open_for_writing(self._path, BUSY_TIMEOUT_S) as database:
             found = read_keys(
                 database, "revoked_at IS NULL AND :name IN (id, name)", {"name": name_or_id}
             )
@@ -168,7 +168,7 @@ class KeyStore:
         """
         if not self._path.exists():
             return False
-        with told(self._path), open_for_writing(self._path, BUSY_TIMEOUT_S) as database:
+        with naming_file(self._path), open_for_writing(self._path, BUSY_TIMEOUT_S) as database:
             changed = database.execute(
                 "UPDATE keys SET revoked_at = ? WHERE revoked_at IS NULL AND ? IN (id, name)",
                 (self._clock(), name_or_id),
