@@ -19,7 +19,7 @@ import pytest
 
 from berlin.cli.main import run
 from berlin.config.prices import Price
-from berlin.config.schema import LedgerConfig
+from berlin.config.schema import Config, LedgerConfig
 from berlin.errors import RateLimitError
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.access.key_reader import KeyReader
@@ -27,6 +27,9 @@ from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
 from berlin.gateway.observe.ledger import Ledger
 from berlin.gateway.observe.metrics import PrometheusMetrics
+from berlin.gateway.serving.reload import Reload
+from berlin.gateway.setup import build_gateway
+from berlin.language.toml import parse_toml
 from berlin.ledger.open import open_recorder, upgrade_ledger
 from berlin.ledger.prices import Prices
 from berlin.providers.contract import Provider
@@ -221,6 +224,24 @@ async def test_metrics_of_the_ledger(tmp_path: Path) -> None:
     values = dict(line.split() for line in page.splitlines() if line.startswith("berlin_ledger"))
     for name, value in {"rows_total": 1, "lost_total": 0, "refused_total": 0, "up": 1}.items():
         assert float(values[f"berlin_ledger_{name}"]) == value
+
+
+async def test_changed_prices_count_at_once(tmp_path: Path) -> None:
+    """A reload of the configuration brings prices and accounts to the running ledger."""
+    text = (
+        f"[ledger]\nurl = '{url_of(tmp_path)}'\njournal = '{tmp_path}/journal'\n"
+        "[providers.s]\nclass = 'berlin.providers.scripted:ScriptedProvider'\nmodels = ['m1']\n"
+    )
+    priced = text + "[prices.'s:*']\ninput = 1\noutput = 1\n"
+    before, after = (parse_toml(one, "berlin.toml", Config) for one in (text, priced))
+    assert before.ledger is not None
+    await asyncio.to_thread(upgrade_ledger, before.ledger, {})
+    gateway = build_gateway(before, None)
+    async with serve(gateway=gateway) as at:
+        await at.ask(OPENAI)
+        assert await Reload(gateway, lambda: after)()
+        await at.ask(OPENAI)
+    assert [row["cost_nanos"] for row in rows(tmp_path)] == [None, 3000]
 
 
 async def test_postgres_away_costs_no_request(tmp_path: Path, postgres: Postgres) -> None:
