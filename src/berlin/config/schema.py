@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from berlin.config.models.tables import BreakerConfig, LimitConfig, ModelConfig
-from berlin.config.prices import PriceTable, check_patterns
+from berlin.config.prices import PriceTable, check_prices
 from berlin.language.secrets_scan import names_secret
 from berlin.language.tables.tool_prompt import ToolPrompt, ToolsMode
 from berlin.types import Timeouts, mask_url
@@ -376,4 +376,4 @@ class Config(Table, frozen=True, forbid_unknown_fields=True):
     prices: PriceTable = {}
 
     def __post_init__(self) -> None:
-        check_patterns(self.prices)
+        check_prices(self.prices)
