@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from berlin.config import Config
 from berlin.errors import BerlinError
 from berlin.gateway.access.guard import Guard
+from berlin.gateway.access.issuers.tokens import open_issuers
 from berlin.gateway.catalog import Catalog
 from berlin.gateway.chat import Gateway
 from berlin.gateway.setup import (
@@ -69,7 +70,9 @@ class Reload:
             if service not in kept:
                 self._begin(service.retire())
         gateway.catalog = catalog
+        gateway.limiter.use(config.limits, config.prices)
         gateway.guard.use(server.allowed_hosts, server.cors_origins, server.trusted_proxies)
+        gateway.guard.use_issuers(config.issuers)
         if requires_keys(server):
             gateway.guard.require_keys()
             if not gateway.guard.keys:
@@ -101,4 +104,5 @@ def check_config(
     """
     server = config.server
     Guard(None, server.allowed_hosts, server.cors_origins, server.trusted_proxies)
+    open_issuers(config.issuers)
     return build_catalog(config, before, worker)
