@@ -37,6 +37,7 @@ from fleet.service import Service
 HOSTS = 2
 KEYS = 16
 RATE = 40
+BUDGET = 2_000
 RELOADS = 50
 REDIS_PAUSE_S = 4.0
 POSTGRES_AWAY_S = 20.0
@@ -140,9 +141,12 @@ class Fleet:
         await self._berlin("ledger", "upgrade", "--config", config)
         for number in range(KEYS):
             name = f"key{number}"
-            limit = ("--rpm", str(RATE)) if number == 0 else ()
+            limit = {0: ("--rpm", str(RATE)), 1: ("--limit", f"{BUDGET} tokens/day")}.get(
+                number, ()
+            )
             self._keys[name] = (await self._berlin("key", "add", name, *limit)).strip()
         self.evidence.rates = {"key0": RATE}
+        self.evidence.budgets = {"key1": BUDGET}
 
     async def _berlin(self, *words: str) -> str:
         process = await asyncio.create_subprocess_exec(
@@ -242,7 +246,7 @@ class Fleet:
                 await asyncio.sleep(0.1)
 
     async def _scrape(self) -> None:
-        headers = {"Authorization": f"Bearer {self._keys['key1']}"}
+        headers = {"Authorization": f"Bearer {self._keys['key2']}"}
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
             while True:
                 for host in self.evidence.hosts:

@@ -144,6 +144,14 @@ async def test_keys(fleet: _Fleet) -> None:
     assert 200 not in await fleet.models("bob")
 
 
+async def test_rates_of_keys(fleet: _Fleet) -> None:
+    """A key's requests per minute are counted by all workers together."""
+    made = await fleet.cli.run("key", "add", "slow", "--rpm", "5")
+    fleet.keys["slow"] = made.out.strip()
+    await asyncio.sleep(1)  # until both workers know it
+    assert await fleet.statuses("wide:m1", "slow") == {200: 5, 429: LINES - 5}
+
+
 async def test_requests_at_once(fleet: _Fleet) -> None:
     """`at_once` holds for all workers together, and all that wait get their answer."""
     fleet.service.most = 0
@@ -214,5 +222,13 @@ async def test_wrong_keys_and_passwords(fleet: _Fleet) -> None:
 async def test_the_manual_has_each_line() -> None:
     """docs/operations.md has a line for what these tests show."""
     table = read("docs/operations.md").partition("## What workers and replicas share")[2]
-    for words in ("keys", "wrong keys", "`at_once`", "tokens of services", "sessions", "metrics"):
+    for words in (
+        "API keys",
+        "limits and budgets",
+        "wrong keys",
+        "`at_once`",
+        "tokens of services",
+        "sessions",
+        "metrics",
+    ):
         assert words in table
