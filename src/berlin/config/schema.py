@@ -301,6 +301,35 @@ class ResponsesConfig(Table, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"{name} must be positive")
 
 
+class LedgerConfig(Table, frozen=True, forbid_unknown_fields=True):
+    """The table `[ledger]`: a row for each request that a provider was asked.
+
+    Attributes:
+        url: the database, `postgresql://…` or `sqlite:////path/of/a/file`; by default a file of
+            this user.
+        keep_days: after how many days rows are deleted; by default never.
+        journal: the folder where rows are kept until the database has them; by default one of this
+            user.
+        journal_bytes: the most bytes that are kept there by one process.
+        on_failure: when a row can be written nowhere: `refuse`, the request is not sent;
+            `continue`, it is sent and has no row.
+        currency: the currency of the prices, for reports.
+    """
+
+    url: str | Reference | None = None
+    keep_days: int | None = None
+    journal: str | None = None
+    journal_bytes: int = 268_435_456
+    on_failure: Literal["refuse", "continue"] = "refuse"
+    currency: str = ""
+
+    def __post_init__(self) -> None:
+        if self.keep_days is not None and self.keep_days < 1:
+            raise ValueError("keep_days must be 1 or more")
+        if self.journal_bytes < 65_536:
+            raise ValueError("journal_bytes must be 65536 or more")
+
+
 class Config(Table, frozen=True, forbid_unknown_fields=True):
     """The whole file.
 
@@ -311,6 +340,7 @@ class Config(Table, frozen=True, forbid_unknown_fields=True):
         conversations: how conversations kept by services are found again.
         server: the gateway started by `berlin serve`.
         responses: where it keeps answers of `/v1/responses`.
+        ledger: the row of each request; by default there is none.
         prices: what models cost, for the ledger and for budgets.
         aliases: other names for models, and the name that each means: a provider, or
             `provider:model`. A `*` in an alias matches any text.
@@ -329,6 +359,7 @@ class Config(Table, frozen=True, forbid_unknown_fields=True):
     shared: SharedConfig = SharedConfig()
     terminal: TerminalConfig = TerminalConfig()
     responses: ResponsesConfig = ResponsesConfig()
+    ledger: LedgerConfig | None = None
     prices: PriceTable = {}
 
     def __post_init__(self) -> None:
