@@ -218,7 +218,8 @@ class Carrier:
             return
         if isinstance(part, ReasoningPart):
             # As a whole: a service that is described has no place for it.
-            self.drop("messages.reasoning")
+            if part.text:
+                self.drop("messages.reasoning")
             return
         self.own(part.extra, _LEVELS.get(type(part), "content."))
         if isinstance(part, ToolResultPart):
