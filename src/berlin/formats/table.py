@@ -218,7 +218,7 @@ class Carrier:
             return
         if isinstance(part, ReasoningPart):
             # As a whole: a service that is described has no place for it.
-            if part.text:
+            if part.text or (part.extra is not None and any(part.extra.members.values())):
                 self.drop("messages.reasoning")
             return
         self.own(part.extra, _LEVELS.get(type(part), "content."))
