@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from berlin import Berlin
+from support.canaries import Canaries, install
+from support.postgres import Postgres, postgres_cluster
+
+# A busy machine is no failure, so examples have no deadline. CI repeats what it ran before; a
+# run by hand looks for new examples.
+settings.register_profile(
+    "berlin",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("berlin")
+
+CANARIES = Canaries()
 
 
 def pytest_configure() -> None:
@@ -19,6 +37,17 @@ def pytest_configure() -> None:
     # In development mode (`-X dev`) asyncio logs what takes a tenth of a second; on a busy machine
     # everything may.
     logging.getLogger("asyncio").addFilter(lambda r: not str(r.msg).startswith("Executing "))
+    install(CANARIES)
+
+
+@pytest.fixture(autouse=True)
+def no_secret_is_told() -> Iterator[None]:
+    """No expected error and no line of the log shows a secret that was made during the test."""
+    CANARIES.clear()
+    yield
+    found, message = list(CANARIES.found), "secrets are told:\n"
+    CANARIES.clear()
+    assert not found, message + "\n".join(found)
 
 
 @pytest.fixture(autouse=True)
@@ -31,3 +60,20 @@ def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
     monkeypatch.setattr(Berlin, "_class_url", None)
+
+
+@pytest.fixture(autouse=True)
+def default_garbage_collection() -> Iterator[None]:
+    """`berlin serve` collects less often; a suite that kept its settings would grow for ever."""
+    thresholds = gc.get_threshold()
+    yield
+    if gc.get_threshold() != thresholds:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL of the tests' own, started by the first test that needs it."""
+    with postgres_cluster() as cluster:
+        yield cluster

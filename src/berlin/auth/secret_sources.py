@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import stat
 import subprocess
+import threading
 from typing import TypeAlias
 
 import msgspec
 
-from berlin.errors import ConfigurationError
+from berlin.auth.system_keyring import SYSTEM, KeyringFailed, NoKeyring
+from berlin.errors import ConfigurationError, MissingCredentialsError
+from berlin.wire.json import DECODE_ERRORS
+from berlin.wire.pointer import get_at, parse_pointer
 
 MAX_SECRET_BYTES = 64 * 1024
 COMMAND_TIMEOUT_S = 30.0
 
 
 class FileSecret(msgspec.Struct, frozen=True):
-    """A file: a projected token, a mounted secret, a private key."""
+    """A file: a projected token, a mounted secret, a private key.
+
+    Attributes:
+        path: the file.
+        at: pointer to the secret in the JSON of the file; `""` takes the whole file.
+    """
 
     path: str
+    at: str = ""
 
     @property
     def place(self) -> str:
         """The file."""
-        return f"the file {self.path}"
+        return f"{self.at} of the file {self.path}" if self.at else f"the file {self.path}"
 
     def read(self) -> str:
         """Return the contents of the file, stripped of white space.
@@ -45,7 +57,7 @@ class FileSecret(msgspec.Struct, frozen=True):
             os.close(descriptor)
         if len(data) > MAX_SECRET_BYTES:
             raise ConfigurationError(f"{self.path} is longer than {MAX_SECRET_BYTES} bytes")
-        return _text(data, self.place)
+        return _member(data, self.at, self.place) if self.at else _text(data, self.place)
 
     def _check(self, status: os.stat_result) -> None:
         if not stat.S_ISREG(status.st_mode):
@@ -77,16 +89,9 @@ class KeyringSecret(msgspec.Struct, frozen=True):
     def read(self) -> str:
         """Return the entry. Raises ConfigurationError."""
         try:
-            import keyring
-            from keyring.errors import KeyringError
-        except ImportError:
-            raise ConfigurationError(
-                "secrets in the keyring need a package: pip install 'berlin-llm[keyring]'"
-            ) from None
-        try:
-            found = keyring.get_password(self.service, self.name)
-        except KeyringError as error:
-            raise ConfigurationError(f"{self.place} cannot be read: {error}") from None
+            found = SYSTEM.read(self.service, self.name)
+        except (NoKeyring, KeyringFailed) as error:
+            raise ConfigurationError(f"{self.place} cannot be read: {error.message}") from None
         if not found:
             raise ConfigurationError(
                 f"{self.place} does not exist; run: keyring set {self.service} {self.name}"
@@ -110,28 +115,77 @@ class CommandSecret(msgspec.Struct, frozen=True):
     def read(self) -> str:
         """Return what the program prints. Raises ConfigurationError."""
         try:
-            ended = subprocess.run(  # noqa: S603  # the user's own program, from their own file
+            process = subprocess.Popen(  # noqa: S603  # the user's own program, from their own file
                 self.command,
                 stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=COMMAND_TIMEOUT_S,
-                check=False,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=os.name == "posix",
             )
-        except subprocess.TimeoutExpired:
-            raise ConfigurationError(
-                f"{self.place} printed nothing in {COMMAND_TIMEOUT_S:.0f} s"
-            ) from None
         except OSError as error:
             raise ConfigurationError(f"{self.place} cannot be run: {error.strerror}") from None
-        if ended.returncode != 0:
-            raise ConfigurationError(f"{self.place} failed with exit code {ended.returncode}")
-        if len(ended.stdout) > MAX_SECRET_BYTES:
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            _kill(process)
+
+        timer = threading.Timer(COMMAND_TIMEOUT_S, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            with process:
+                printed = process.stdout.read(MAX_SECRET_BYTES + 1) if process.stdout else b""
+                if len(printed) > MAX_SECRET_BYTES:
+                    _kill(process)
+        finally:
+            timer.cancel()
+        if late.is_set():
+            raise ConfigurationError(f"{self.place} printed nothing in {COMMAND_TIMEOUT_S:.0f} s")
+        if len(printed) > MAX_SECRET_BYTES:
             raise ConfigurationError(f"{self.place} printed more than {MAX_SECRET_BYTES} bytes")
-        return _text(ended.stdout, self.place)
+        if process.returncode != 0:
+            raise ConfigurationError(f"{self.place} failed with exit code {process.returncode}")
+        return _text(printed, self.place)
 
 
-SecretSource: TypeAlias = FileSecret | KeyringSecret | CommandSecret
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a program and its children: a running child would keep the output open."""
+    with contextlib.suppress(ProcessLookupError):
+        if os.name == "posix":
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+
+
+class CallerSecret(msgspec.Struct, frozen=True):
+    """The token that the caller of the gateway sends with a request."""
+
+    @property
+    def place(self) -> str:
+        """The request."""
+        return "the caller's request"
+
+    def read(self) -> str:
+        """Refuse: only the gateway has callers. Raises MissingCredentialsError."""
+        raise MissingCredentialsError(
+            "this provider uses the token of each caller of the gateway (`{ caller = true }`), and "
+            "there is no caller here: start `berlin serve`, and send it a request"
+        )
+
+
+SecretSource: TypeAlias = FileSecret | KeyringSecret | CommandSecret | CallerSecret
 """A source of a secret: `read` returns it and may block, `place` describes the source."""
+
+
+def _member(data: bytes, at: str, place: str) -> str:
+    try:
+        found = get_at(msgspec.json.decode(data), parse_pointer(at))
+    except DECODE_ERRORS:
+        found = None
+    if not isinstance(found, str) or not found:
+        raise ConfigurationError(f"there is no text at {place}")
+    return found
 
 
 def _text(data: bytes, place: str) -> str:

@@ -22,7 +22,7 @@ config_option = click.option(
 def parse_pairs(
     ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Return the options in words like `NAME=VALUE`; a value is JSON, or else text."""
+    """Return the options from words like `NAME=VALUE`; a value is JSON, or else text."""
     pairs: dict[str, Any] = {}
     for word in values:
         name, sign, text = word.partition("=")
@@ -58,12 +58,24 @@ def _complete_model(ctx: click.Context, param: click.Parameter, begun: str) -> l
         return []
 
 
+def complete_provider(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
+    """Return the names of providers that a shell may complete."""
+    from berlin.config import load_config, provider_names
+    from berlin.errors import BerlinError
+
+    try:
+        names = provider_names(load_config(ctx.params.get("config")))
+        return [name for name in names if name.startswith(begun)]
+    except BerlinError:
+        return []
+
+
 model_option = click.option(
     "-m",
     "--model",
     metavar="PROVIDER:MODEL",
     shell_complete=_complete_model,
-    help="Who answers; either part may stand alone.",
+    help="The provider, its model, or both.",
 )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from berlin.config.models.tables import BreakerConfig, LimitConfig, ModelConfig
-from berlin.config.prices import PriceTable, check_patterns
+from berlin.config.prices import PriceTable, check_prices
 from berlin.language.secrets_scan import names_secret
 from berlin.language.tables.tool_prompt import ToolPrompt, ToolsMode
 from berlin.types import Timeouts, mask_url
@@ -18,24 +18,30 @@ BUILT_IN = ("berlin", "guide")
 
 
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A reference to a secret instead of the secret itself: exactly one of the four.
+    """A reference to a secret instead of the secret itself: exactly one of the five.
 
     Attributes:
         env: an environment variable, read when the provider is made.
         file: a file, read again for each login; relative to the configuration unless the path is
             absolute.
+        at: with `file`: pointer to the secret in the JSON of the file.
         keyring: `service/name` in the system's keyring, read again for each login.
         command: a program with its arguments that prints it, run again for each login.
+        caller: the token that each caller of the gateway sends; for `assertion`.
     """
 
     env: str = ""
     file: str = ""
+    at: str = ""
     keyring: str = ""
     command: tuple[str, ...] = ()
+    caller: bool = False
 
     def __post_init__(self) -> None:
-        if sum(map(bool, (self.env, self.file, self.keyring, self.command))) != 1:
-            raise ValueError("name exactly one of env, file, keyring and command")
+        if sum(map(bool, (self.env, self.file, self.keyring, self.command, self.caller))) != 1:
+            raise ValueError("name exactly one of env, file, keyring, command and caller")
+        if self.at and not self.file:
+            raise ValueError("at belongs to a file")
         if self.keyring and not all(self.keyring.partition("/")[::2]):
             raise ValueError("keyring is written service/name")
 
@@ -67,6 +73,12 @@ def _shown(name: str, value: object) -> str:
 
 
 _SECRET_KEYS = frozenset({"key", "api_key", "private_key", "assertion", "totp_seed"})
+
+
+_SECRET_SETTINGS = (
+    *("password", "api_key", "client_secret", "refresh_token", "private_key", "totp_seed"),
+    "proxy",
+)
 
 
 class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
@@ -138,6 +150,10 @@ class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
             raise ValueError("at_once must be 1 or more, and waiting 0 or more")
         if self.class_ is None and self.options:
             raise ValueError("options are for a class; options of the model belong to the request")
+        for name in _SECRET_SETTINGS:
+            value = getattr(self, name)
+            if isinstance(value, Reference) and value.caller:
+                raise ValueError(f"{name} is never a caller's: only assertion is")
         of_recipe = ("url", "account", "password", "api_key", "client_id", "client_secret")
         for name in of_recipe if self.class_ is not None else ():
             if getattr(self, name) is not None:
@@ -146,7 +162,7 @@ class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
     @property
     def default_model(self) -> str:
         """The model to use when a request names none; `""` leaves it to the recipe."""
-        # Where `models` lists all allowed models, the recipe's default need not be among them.
+        # `models` lists all allowed models; the recipe's default may not be among them.
         return self.model or (self.models[0] if self.models else "")
 
 
@@ -177,7 +193,7 @@ class ServerConfig(Table, frozen=True, forbid_unknown_fields=True):
         early_keep_alive: whether keep-alives are also sent before the first event. The status is
             then 200 after `keep_alive_s`, so that a later failure is an error inside the stream.
         header_timeout_s: seconds that a client has to send the head of a request.
-        write_timeout_s: seconds that a client may take to read what is written to it.
+        write_timeout_s: seconds that a client may take to read what is sent to it.
         max_connections: the most open connections.
         client_body_bytes: the most bytes of request bodies held at once per client.
     """
@@ -301,6 +317,35 @@ class ResponsesConfig(Table, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"{name} must be positive")
 
 
+class LedgerConfig(Table, frozen=True, forbid_unknown_fields=True):
+    """The table `[ledger]`: a row for each request that a provider was asked.
+
+    Attributes:
+        url: the database, `postgresql://…` or `sqlite:////path/of/a/file`; by default a file of
+            this user.
+        keep_days: after how many days rows are deleted; by default never.
+        journal: the folder where rows are kept until the database has them; by default one of this
+            user.
+        journal_bytes: the most bytes that are kept there by one process.
+        on_failure: when a row can be written nowhere: `refuse`, the request is not sent;
+            `continue`, it is sent and has no row.
+        currency: the currency of the prices, for reports.
+    """
+
+    url: str | Reference | None = None
+    keep_days: int | None = None
+    journal: str | None = None
+    journal_bytes: int = 268_435_456
+    on_failure: Literal["refuse", "continue"] = "refuse"
+    currency: str = ""
+
+    def __post_init__(self) -> None:
+        if self.keep_days is not None and self.keep_days < 1:
+            raise ValueError("keep_days must be 1 or more")
+        if self.journal_bytes < 65_536:
+            raise ValueError("journal_bytes must be 65536 or more")
+
+
 class Config(Table, frozen=True, forbid_unknown_fields=True):
     """The whole file.
 
@@ -311,6 +356,7 @@ class Config(Table, frozen=True, forbid_unknown_fields=True):
         conversations: how conversations kept by services are found again.
         server: the gateway started by `berlin serve`.
         responses: where it keeps answers of `/v1/responses`.
+        ledger: the row of each request; by default there is none.
         prices: what models cost, for the ledger and for budgets.
         aliases: other names for models, and the name that each means: a provider, or
             `provider:model`. A `*` in an alias matches any text.
@@ -329,7 +375,8 @@ class Config(Table, frozen=True, forbid_unknown_fields=True):
     shared: SharedConfig = SharedConfig()
     terminal: TerminalConfig = TerminalConfig()
     responses: ResponsesConfig = ResponsesConfig()
+    ledger: LedgerConfig | None = None
     prices: PriceTable = {}
 
     def __post_init__(self) -> None:
-        check_patterns(self.prices)
+        check_prices(self.prices)

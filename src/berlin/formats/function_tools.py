@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Raw
 
 from berlin.errors import InvalidRequestError
-from berlin.formats.client_request import decode_member
+from berlin.formats.client_request import decode_tool_members
 from berlin.formats.table import Carrier
 from berlin.types import Extra, Tool, make_extra
 from berlin.wire.json import encode_body, loads
@@ -16,7 +16,7 @@ NO_PARAMETERS = '{"type":"object","properties":{}}'
 
 
 def encode_tools(tools: tuple[Tool, ...], carrier: Carrier) -> list[dict[str, Any]]:
-    """Return the objects for the tools that can be described; hosted ones of others are left out.
+    """Return the objects for the tools that can be described, without other dialects' hosted tools.
 
     Raises:
         InvalidRequestError: if a schema is not JSON, or none of the requested tools is left.
@@ -50,10 +50,7 @@ def complete_schema(schema: Any) -> Any:
 
 def decode_tools(tools: list[Raw] | None, dialect: str) -> tuple[Tool, ...]:
     """Return the tools that a client sent. Raises InvalidRequestError, which names the tool."""
-    return tuple(
-        _decode_tool(decode_member(raw, f"tools[{n}]"), f"tools[{n}]", dialect)
-        for n, raw in enumerate(tools or ())
-    )
+    return tuple(_decode_tool(tool, param, dialect) for tool, param in decode_tool_members(tools))
 
 
 def _decode_tool(tool: Any, param: str, dialect: str) -> Tool:

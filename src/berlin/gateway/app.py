@@ -20,6 +20,7 @@ from berlin.gateway.faces.embeddings import EmbeddingsFace
 from berlin.gateway.faces.ollama import OllamaFace
 from berlin.gateway.faces.openai import OpenAIFace
 from berlin.gateway.faces.responses import ResponsesFace
+from berlin.gateway.faces.usage import UsageFace
 from berlin.gateway.observe.flood import bound_log
 from berlin.gateway.observe.visit import VISIT, Visit
 from berlin.gateway.refusals import from_http, headers_of, public
@@ -46,6 +47,7 @@ def build_app(gateway: Gateway, accounts: Accounts, token_lifetime_s: float) -> 
         ResponsesFace(gateway),
         CompletionsFace(gateway),
         EmbeddingsFace(gateway),
+        UsageFace(gateway),
         OpenAIFace(gateway),
     ]
     reception = _Reception(gateway, faces)
@@ -122,17 +124,17 @@ class _Reception:
 
     def _refuse(self, error: BerlinError, face: Face, visit: Visit) -> web.Response:
         visit.error = error
-        told = public(error)
-        visit.status = told.http_status
-        if told is not error:
+        shown = public(error)
+        visit.status = shown.http_status
+        if shown is not error:
             _log.warning("request.refused request=%s error=%s", visit.id, error.message)
         response = web.Response(
-            body=face.encode_error(told),
-            status=told.http_status,
+            body=face.encode_error(shown),
+            status=shown.http_status,
             content_type="application/json",
-            headers=headers_of(told),
+            headers=headers_of(shown),
         )
-        if told.http_status in (408, 413):
+        if shown.http_status in (408, 413):
             response.force_close()  # the rest of the body is not read
         return response
 

@@ -17,6 +17,7 @@ from berlin.gateway.access.guard import Guard
 from berlin.gateway.answering import Head
 from berlin.gateway.body import Bodies
 from berlin.gateway.catalog import Catalog, Service, Target
+from berlin.gateway.observe.ledger import Ledger
 from berlin.gateway.observe.metrics import Metrics, NoMetrics
 from berlin.gateway.observe.visit import VISIT, Observer
 from berlin.gateway.session import session_of
@@ -24,6 +25,7 @@ from berlin.gateway.stored.responses import StoredResponses
 from berlin.gateway.streaming import OpenStreams
 from berlin.gateway.workers.worker import Worker
 from berlin.providers.contract import Provider
+from berlin.types import ChatRequest
 from berlin.wire.json import check_text
 
 # Longer bodies are parsed in a thread, so that the loop is not blocked.
@@ -45,6 +47,7 @@ class Gateway:
         stores: the token stores that requests require.
         stored: stores the responses that clients may refer to.
         worker: which of several workers this process is; `None` if it is the only one.
+        ledger: records each request that a provider is asked; `None` without one.
 
     Attributes:
         stopping: whether new requests are refused.
@@ -62,16 +65,18 @@ class Gateway:
         stores: Collection[SharedTokens] = (),
         stored: StoredResponses | None = None,
         worker: Worker | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self.catalog = catalog
         self.guard = guard or Guard()
         self.streams = streams if streams is not None else OpenStreams()
         self.metrics = metrics or NoMetrics()
-        self.observers = (self.metrics, *observers)
+        self.observers = (self.metrics, *observers, *([ledger] if ledger is not None else []))
         self.bodies = bodies or Bodies()
         self.stores = stores
         self.stored = stored or StoredResponses.in_memory()
         self.worker = worker
+        self.ledger = ledger
         self.stopping = False
         self.draining = False
 
@@ -183,12 +188,16 @@ class Gateway:
             tenant=call.request.tenant or tenant,
             whole=not call.stream,
         )
+        if service.serves_callers:
+            chat = self._on_behalf(request, chat)
         if service.session_headers is not None:
             session = session_of(request.headers, chat, service.session_headers)
             chat = msgspec.structs.replace(chat, session_id=session)
         head = Head(format, call, target)
         with service.open, self.streams.open:
             async with service.admission.enter(tenant, shared=self.guard.is_shared):
+                if self.ledger is not None:
+                    self.ledger.begin(visit, target.model or service.default, chat)
                 bursts = service.provider.bursts(chat)
                 if call.stream:
                     self.metrics.open_stream(visit.face)
@@ -203,3 +212,11 @@ class Gateway:
         visit.bytes_out = len(body)
         headers = head.headers(answer.started)
         return web.Response(body=body, content_type="application/json", headers=headers)
+
+    def _on_behalf(self, request: web.Request, chat: ChatRequest) -> ChatRequest:
+        """Return a chat with its caller's own token, and a tenant that no other caller shares."""
+        identity = self.guard.identity(request)
+        if identity is None:
+            return chat
+        tenant = f"{chat.tenant} {identity.id}"
+        return msgspec.structs.replace(chat, identity=identity, tenant=tenant)

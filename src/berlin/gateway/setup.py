@@ -11,6 +11,7 @@ from pathlib import Path
 from berlin.config import (
     GUIDE,
     Config,
+    LedgerConfig,
     ProviderConfig,
     ServerConfig,
     default_provider,
@@ -28,6 +29,7 @@ from berlin.gateway.access.required import KeysRequired
 from berlin.gateway.body import Bodies, BodyBudget
 from berlin.gateway.catalog import WAIT_S, Catalog, Service
 from berlin.gateway.chat import Gateway
+from berlin.gateway.observe.ledger import Ledger
 from berlin.gateway.observe.log import open_access_log
 from berlin.gateway.observe.metrics import Metrics, open_metrics
 from berlin.gateway.observe.traces import open_traces
@@ -36,6 +38,7 @@ from berlin.gateway.routed import build_models
 from berlin.gateway.stored.open import open_stored
 from berlin.gateway.streaming import OpenStreams
 from berlin.gateway.workers.worker import Worker
+from berlin.ledger.prices import Prices
 from berlin.opening import RecipeProvider, open_provider
 from berlin.providers.facade import ChatProvider
 
@@ -88,6 +91,7 @@ def build_gateway(
         [store for store in (open_tokens(config.tokens, environ),) if store and store.is_needed],
         open_stored(config.responses),
         worker,
+        open_ledger(config, accounts_of(catalog), environ) if config.ledger is not None else None,
     )
 
 
@@ -114,6 +118,28 @@ def open_observers(server: ServerConfig) -> list[Observer]:
     if server.access_log is not None:
         observers.append(open_access_log(server.access_log))
     return observers
+
+
+def open_ledger(config: Config, accounts: Mapping[str, str], environ: Mapping[str, str]) -> Ledger:
+    """Return the configured ledger.
+
+    Raises:
+        ConfigurationError: if it cannot be used, or its database lacks migrations.
+    """
+    from berlin.ledger.open import open_recorder  # SQLAlchemy, only where there is a ledger
+
+    table = config.ledger or LedgerConfig()
+    return Ledger(open_recorder(table, environ), Prices(config.prices), accounts, table.currency)
+
+
+def accounts_of(catalog: Catalog) -> dict[str, str]:
+    """Return the account of each provider that has one."""
+    bare = {name: service.bare for name, service in catalog.services.items()}
+    return {
+        name: provider.settings.credentials.who
+        for name, provider in bare.items()
+        if isinstance(provider, RecipeProvider) and provider.settings.credentials is not None
+    }
 
 
 def watch_logins(catalog: Catalog, metrics: Metrics) -> None:
@@ -156,6 +182,7 @@ def _build_service(name: str, config: Config, before: Service | None) -> Service
     if before is not None and before.key == key:
         return before
     provider = open_provider(name, config)
+    serves_callers = isinstance(provider, RecipeProvider) and provider.serves_callers
     return Service(
         name,
         provider,
@@ -164,16 +191,17 @@ def _build_service(name: str, config: Config, before: Service | None) -> Service
         offer.aliases,
         any_model=offer.any_model,
         admission=Admission(*limits, WAIT_S),
-        fetch=provider.models if offer.lists else None,
+        fetch=provider.models if offer.lists and not serves_callers else None,
         capabilities=offer.capabilities,
         embedder=provider.embedder if isinstance(provider, RecipeProvider) else None,
         session_headers=config.conversations.session_headers if offer.keeps_conversations else None,
         key=key,
+        serves_callers=serves_callers,
     )
 
 
 def _identity(name: str, mine: ProviderConfig, config: Config) -> Hashable:
-    """Return what distinguishes a provider from another one with its name."""
+    """Return a value that differs between two providers of the same name."""
     if mine.class_ is not None:
         return (mine.class_, repr(mine.options))
     settings = resolve_settings(name, config)

@@ -1,4 +1,4 @@
-"""Where a service is: its base URL, proxy and TLS settings."""
+"""The endpoint of a service: its base URL, proxy and TLS settings."""
 
 from __future__ import annotations
 
@@ -60,10 +60,12 @@ class Endpoint(msgspec.Struct, frozen=True):
         """
         parts = _split(url, "url", ("http", "https"))
         if parts.username is not None or parts.password is not None:
-            raise ConfigurationError("url must not hold an account or password; give them apart")
+            raise ConfigurationError("url must not contain an account or password; give them apart")
         if parts.query or parts.fragment:
             raise ConfigurationError("url must be a base URL, without '?' and '#'")
-        if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname or ""):
+        host = parts.hostname or ""
+        is_near = is_loopback(host) or is_metadata_service(host)
+        if parts.scheme == "http" and not allow_http and not is_near:
             raise ConfigurationError(
                 f"{url} is plain http: account, password and prompts could be read on the way. "
                 "Use https, or set allow_http = true (BERLIN_ALLOW_HTTP=1) if you trust the network"
@@ -149,6 +151,19 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+# The addresses at which clouds offer a machine its own identity. They are answered by the platform
+# beneath the machine, and never leave it.
+_METADATA = frozenset({"169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254"})
+
+
+def is_metadata_service(host: str) -> bool:
+    """Return whether a host is the metadata service of a cloud's machine, by address.
+
+    Not by name: a name may be resolved to anything.
+    """
+    return host in _METADATA
+
+
 def mask_url(url: str) -> str:
     """Return a URL without the account and password in it."""
     head, at, tail = url.rpartition("@")
@@ -164,7 +179,7 @@ def _split(url: object, name: str, schemes: tuple[str, ...]) -> SplitResult:
     shown = mask_url(url)[:200]
     # Characters that URL parsers treat differently could lead to a host other than the checked one.
     if not url.isascii() or any(c <= " " or c in '\\"<>^`{|}\x7f' for c in url):
-        raise ConfigurationError(f"{name} has characters that no URL has: {shown!r}")
+        raise ConfigurationError(f"{name} has characters that a URL cannot contain: {shown!r}")
     try:
         parts = urlsplit(url)
         port_ok = parts.port != 0

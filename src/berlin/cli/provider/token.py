@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from berlin.auth.access import AccessToken
-from berlin.cli.options import config_option, load_for_commands
+from berlin.cli.options import complete_provider, config_option, load_for_commands
 from berlin.client import Berlin
 from berlin.config import resolve_settings
 from berlin.errors import ConfigurationError
@@ -23,15 +23,15 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @click.command()
-@click.argument("provider", default="berlin")
+@click.argument("provider", default="berlin", shell_complete=complete_provider)
 @click.option("--header", "as_header", is_flag=True, help="Print it as a header: `Name: value`.")
 @click.option("--json", "as_json", is_flag=True, help="Print token, headers and expiry as JSON.")
 @click.option("--env", "variable", metavar="NAME", help="Print it as an assignment: `NAME=token`.")
 @click.option(
     "--reject",
     metavar="TOKEN",
-    help="A token that the service refused: print another one. `-` reads it from standard input, "
-    "where no list of processes shows it.",
+    help="A token that the service refused: print a new one. `-` reads it from standard input, "
+    "which keeps it out of process lists.",
 )
 @config_option
 def token(
@@ -42,14 +42,14 @@ def token(
     reject: str | None,
     config: Path | None,
 ) -> None:
-    """Print a valid token of PROVIDER (`berlin` unless given), after a login if need be.
+    """Print a valid token of PROVIDER (default: `berlin`), after a login if necessary.
 
-    It is the token of all programs of this user: there is one login for all, however many run.
-    Claude Code's `apiKeyHelper`, Codex's command authentication, `curl -H @-` and the like can call
-    this command. To run a program with the token, see `berlin exec`.
+    All programs of this user share the token, so there is only one login. Claude Code's
+    `apiKeyHelper`, Codex's command authentication or `curl -H @-` can call this command. To run a
+    program with the token, see `berlin exec`.
     """
     if as_header + as_json + (variable is not None) > 1:
-        raise click.UsageError("--header, --json and --env exclude each other")
+        raise click.UsageError("use only one of --header, --json and --env")
     if variable is not None and not _VARIABLE.fullmatch(variable):
         raise click.UsageError(f"{variable!r} is not the name of an environment variable")
     refused = sys.stdin.readline().strip() if reject == "-" else reject
@@ -72,12 +72,12 @@ def token(
     help="The environment variable that holds the token.",
 )
 @config_option
-@click.argument("provider")
+@click.argument("provider", shell_complete=complete_provider)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec_(provider: str, command: tuple[str, ...], variable: str, config: Path | None) -> None:
     """Run COMMAND with a valid token of PROVIDER in an environment variable.
 
-    The token is never an argument, so no list of processes shows it:
+    The token is not passed as an argument, so process lists do not show it:
 
         berlin exec work --env OPENAI_API_KEY -- my-program --flag
     """

@@ -17,12 +17,13 @@ from berlin.errors import (
 )
 from berlin.gateway.access.caller import Caller
 from berlin.gateway.access.key_reader import KeyReader
+from berlin.gateway.access.keys import KEY_PREFIX
 from berlin.gateway.access.origin import LOOPBACK, Proxies, is_local, network_of
 from berlin.gateway.access.rate import RequestRate
 from berlin.gateway.access.throttle import Throttle
 from berlin.gateway.catalog import Target
 from berlin.gateway.refusals import HttpFault
-from berlin.types import is_loopback
+from berlin.types import Identity, is_loopback
 
 # Headers in which clients of the different faces send their key.
 _KEY_HEADERS = ("x-api-key", "api-key")
@@ -141,6 +142,20 @@ class Guard:
         self.admit(key)
         return key
 
+    def identity(self, request: web.Request) -> Identity | None:
+        """Return the client's own token in `Authorization`, for services that are used on behalf
+        of their callers; `None` if there is none, or if it is one of this gateway's keys.
+        """
+        sent = set(request.headers.getall("Authorization", []))
+        value = sent.pop() if len(sent) == 1 else ""
+        token = value[7:].strip()
+        if value[:7].lower() != "bearer " or not token or not token.isascii():
+            return None
+        # A key must never reach the identity provider, not even a revoked one.
+        if token.startswith(KEY_PREFIX) or (self._keys is not None and self._keys.find(token)):
+            return None
+        return Identity.of(token)
+
     def admit(self, caller: Caller) -> None:
         """Count a request of a caller.
 
@@ -160,7 +175,7 @@ class Guard:
             raise ModelNotFoundError(f"the model {asked[:100]!r} does not exist here")
 
     def check_origin(self, request: web.Request) -> None:
-        """Refuse a request that a foreign web page makes a browser send.
+        """Refuse a request that a web page from elsewhere makes a browser send.
 
         Without keys the name in `Host` must be one of this machine, so that no page can reach the
         gateway under its own name (DNS rebinding).

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.gateway.observe.over_workers import share_metrics
 from berlin.gateway.observe.visit import Observer, Visit
 from berlin.gateway.refusals import STATUS_CODES
 from berlin.gateway.workers.worker import Worker
+from berlin.ledger.recorder import LedgerCounts
+
+if TYPE_CHECKING:
+    from berlin.gateway.observe.ledger_metrics import LedgerMetrics
 
 # In seconds: from a cached first event to an answer that takes minutes.
 BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
@@ -38,6 +42,10 @@ class Metrics(Observer, Protocol):
 
     def set_circuit(self, provider: str, state: str) -> None:
         """Set whether the circuit breaker of a provider is `closed`, `half-open` or `open`."""
+        ...
+
+    def set_ledger(self, counts: LedgerCounts) -> None:
+        """Set what the ledger has done since the start."""
         ...
 
     def know(self, providers: Iterable[str]) -> None:
@@ -75,6 +83,9 @@ class NoMetrics:
         """Do nothing."""
 
     def set_circuit(self, provider: str, state: str) -> None:
+        """Do nothing."""
+
+    def set_ledger(self, counts: LedgerCounts) -> None:
         """Do nothing."""
 
     def know(self, providers: Iterable[str]) -> None:
@@ -167,6 +178,7 @@ class PrometheusMetrics:
         self._circuits = gauge(
             "circuit", "0 closed, 1 half-open, 2 open.", "provider", over="livemax"
         )
+        self._ledger: LedgerMetrics | None = None
         self._waiting = gauge("waiting", "Requests that wait for a provider.", "provider")
 
     def ended(self, visit: Visit) -> None:
@@ -216,6 +228,14 @@ class PrometheusMetrics:
         """Set whether the circuit breaker of a provider is `closed`, `half-open` or `open`."""
         value = ("closed", "half-open", "open").index(state)
         self._circuits.labels(_known(provider, self._providers)).set(value)
+
+    def set_ledger(self, counts: LedgerCounts) -> None:
+        """Set what the ledger has done since the start."""
+        if self._ledger is None:
+            from berlin.gateway.observe.ledger_metrics import LedgerMetrics
+
+            self._ledger = LedgerMetrics(self._registry)
+        self._ledger.set(counts)
 
     def _series(self, metric: Any, *labels: str) -> Any:
         """Return the series of a metric with these labels, of which there is a bounded number.

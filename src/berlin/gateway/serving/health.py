@@ -47,6 +47,8 @@ class HealthPages:
         # A worker that has been replaced does not decide for the gateway.
         problem = gateway.worker.problem if gateway.worker is not None else ""
         problem = problem or ("stopping" if gateway.stopping else gateway.guard.problem)
+        if not problem and gateway.ledger is not None:
+            problem = gateway.ledger.problem
         if not problem and not await self._stores_work():
             problem = "token store unavailable"
         if problem:
@@ -81,6 +83,8 @@ def update_gauges(gateway: Gateway) -> None:
         gateway.metrics.set_waiting(service.name, service.admission.in_line)
     for provider, state in gateway.catalog.circuits().items():
         gateway.metrics.set_circuit(provider, state)
+    if gateway.ledger is not None:
+        gateway.metrics.set_ledger(gateway.ledger.counts)
     gateway.metrics.update()
 
 

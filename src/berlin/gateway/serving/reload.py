@@ -11,7 +11,14 @@ from berlin.errors import BerlinError
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.catalog import Catalog
 from berlin.gateway.chat import Gateway
-from berlin.gateway.setup import build_catalog, refresh_models, requires_keys, watch_logins
+from berlin.gateway.setup import (
+    accounts_of,
+    build_catalog,
+    refresh_models,
+    requires_keys,
+    watch_logins,
+)
+from berlin.ledger.prices import Prices
 
 _log = logging.getLogger("berlin.gateway")
 
@@ -66,6 +73,8 @@ class Reload:
             gateway.guard.require_keys()
             if not gateway.guard.keys:
                 _log.error("keys.missing nobody is let in until there are keys")
+        if gateway.ledger is not None:
+            gateway.ledger.use(Prices(config.prices), accounts_of(catalog))
         gateway.metrics.know(catalog.services)
         watch_logins(catalog, gateway.metrics)
         self._begin(refresh_models(gateway))
