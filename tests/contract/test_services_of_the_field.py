@@ -285,3 +285,41 @@ async def test_ollama_sends_several_calls_at_once() -> None:
     assert [json.loads(one["function"]["arguments"]) for one in made] == [{"a": 1}, {"a": 2}]
     assert len({one["id"] for one in made}) == 2
     assert choice["finish_reason"] == "tool_calls"
+
+
+START = {"type": "message_start", "message": {"id": "m", "usage": {"input_tokens": 1}}}
+BLOCK = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+PIECE = {
+    "type": "content_block_delta",
+    "index": 0,
+    "delta": {"type": "text_delta", "text": "Hi"},
+}
+END = [{"type": "message_delta", "delta": {"stop_reason": "end_turn"}}, {"type": "message_stop"}]
+ODD: dict[str, tuple[str, bytes]] = {
+    "pings as data": (
+        "openai",
+        b'data: {"type":"ping"}\n\ndata: ping\n\ndata: "PING"\n\n'
+        + sse(chunk({"content": "Hi"}, "stop")),
+    ),
+    "content as a list of texts": (
+        "openai",
+        sse(chunk({"content": ["H", {"type": "text", "text": "i"}]}, "stop")),
+    ),
+    "Anthropic: pings without a type": (
+        "anthropic",
+        b"event: ping\ndata: {}\n\nevent: ping\ndata: ping\n\n" + sse(START, BLOCK, PIECE, *END),
+    ),
+    "Anthropic: a whole answer whose content is text": (
+        "anthropic",
+        json.dumps({"type": "message", "content": "Hi", "stop_reason": "end_turn"}).encode(),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+async def test_oddities_do_not_cost_the_text(name: str) -> None:
+    """What keeps a connection alive is skipped, and text in another form is still the text."""
+    format, data = ODD[name]
+    [got], _ = await ask(data, {"messages": [USER], "stream": False}, format=format)
+    assert got.status == 200, got.data
+    assert got.json["choices"][0]["message"]["content"] == "Hi"

@@ -189,6 +189,9 @@ class OpenAIDecoder(DialectDecoder):
 
     def _take_part(self, part: Any, events: list[StreamEvent]) -> None:
         """Take a part of content, which some services send instead of text."""
+        if isinstance(part, str) and part:
+            events.append(TextDelta(part))
+            return
         fields = as_object(part)
         thought = fields.get("thinking")
         if isinstance(thought, list):
