@@ -19,7 +19,7 @@ _FREE = frozenset(
 )
 
 
-class HandedOut:
+class IssuedValues:
     """Remembers every value and what the client had sent when it was issued.
 
     Args:
