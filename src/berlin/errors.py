@@ -8,24 +8,25 @@ BerlinError (a RuntimeError)
 │   └── ModelNotFoundError        there is no such provider or model
 ├── KeyRefusedError               the gateway refuses the key of a client              [exit 3]
 ├── OverloadedError               the gateway has too much to do                       [exit 5]
-│   └── LimitReachedError         a limit that the user set leaves no room in time
+│   ├── LimitReachedError         a limit that the user set leaves no room in time
+│   └── BudgetReachedError        a key's, user's or model's budget is used up
 ├── UnavailableError              the gateway takes no work at present                [exit 5]
 ├── AuthenticationError           the service refuses the credentials or the token      [exit 3]
 ├── PermissionDeniedError         known, but not allowed to do this (403)               [exit 3]
-├── TransportError                the service could not be reached or the line broke    [exit 4]
+├── TransportError                the service was not reached or the connection broke [exit 4]
 │   ├── ConnectError              no connection: refused, unknown name, no descriptor
 │   │   ├── TLSError              the certificate or the handshake is bad
 │   │   └── ProxyError            the proxy is down or refuses
 │   ├── ConnectionLostError       the connection broke
 │   └── UpstreamTimeoutError      one of the four limits passed (a TimeoutError too)
-└── ServiceError                  the service answered, but not with a good answer      [exit 5]
+└── ServiceError                  an error or an invalid response from the service    [exit 5]
     ├── RequestRejectedError      it refuses this request: 400, 404, 413, 422 …
     │   ├── ContextLengthError    the conversation is too long for the model
     │   └── ContentFilterError    a content filter refuses the prompt or the answer
     ├── RateLimitError            429
     │   └── QuotaError            the account's quota or credit is used up
     ├── ServiceUnavailableError   5xx
-    ├── CircuitOpenError          it failed a moment ago, and is not used for now
+    ├── CircuitOpenError          it failed recently and is skipped for now
     ├── RewrittenError            it rewrote text that was already passed on
     ├── RedirectError             it answers with a redirect, which is never followed
     └── ProtocolError             the bytes do not match the recipe
@@ -186,7 +187,7 @@ class ModelNotFoundError(InvalidRequestError):
 
 
 class KeyRefusedError(BerlinError):
-    """The gateway does not know the key that a client sent, or the client sent none."""
+    """The gateway does not know the key that a client sent, or it sent none."""
 
     exit_code = 3
     http_status = 401
@@ -207,6 +208,13 @@ class LimitReachedError(OverloadedError):
 
     fallback = True
     code = "limit_reached"
+
+
+class BudgetReachedError(OverloadedError):
+    """A budget of this client's key, user or model is used up for longer than a client waits."""
+
+    retryable = False
+    code = "insufficient_quota"
 
 
 class UnavailableError(BerlinError):
@@ -277,7 +285,7 @@ class UpstreamTimeoutError(TransportError, TimeoutError):
 
 
 class ServiceError(BerlinError):
-    """The service answered, but not with a good answer."""
+    """The service answered, but with an error or an invalid response."""
 
     fallback = True
     blames_service = True
@@ -332,7 +340,7 @@ class ServiceUnavailableError(ServiceError):
 
 
 class CircuitOpenError(ServiceError):
-    """The service failed a moment ago, so it is not used for now; nothing was sent."""
+    """The service failed recently, so it is skipped for now; nothing was sent."""
 
     blames_service = False
     http_status = 503

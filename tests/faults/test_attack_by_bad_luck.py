@@ -11,6 +11,7 @@ import traceback
 from pathlib import Path
 
 import pytest
+from berlin.gateway.access.rate import RequestRate
 
 from berlin import Berlin, errors
 from berlin.auth.tokens.file_store import FileStore
@@ -18,7 +19,6 @@ from berlin.auth.tokens.private_file import make_private_file
 from berlin.auth.tokens.store import Sealer, TokenKey
 from berlin.config import load_config
 from berlin.config.files import doubts
-from berlin.gateway.access.rate import RequestRate
 from support.chat_service import ChatService
 from support.cli import BERLIN, Cli
 from support.gateway import OPENAI
@@ -134,7 +134,7 @@ def test_a_pipe_as_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """A named pipe that nobody writes to is an error, and does not hang."""
     monkeypatch.setattr("berlin.config.files.PIPE_TIMEOUT_S", 0.1)
     os.mkfifo(pipe := tmp_path / "berlin.toml")
-    with pytest.raises(errors.ConfigurationError, match="nothing comes out of this pipe"):
+    with pytest.raises(errors.ConfigurationError, match="this pipe delivers nothing"):
         load_config(pipe)
     with pytest.raises(errors.ConfigurationError, match="cannot be read"):
         load_config(tmp_path)

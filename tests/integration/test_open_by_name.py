@@ -15,6 +15,7 @@ from berlin import Berlin, ChatRequest, Started
 from berlin.errors import (
     ConfigurationError,
     InvalidRequestError,
+    LimitReachedError,
     ModelNotFoundError,
     RateLimitError,
 )
@@ -104,6 +105,18 @@ async def test_a_provider_by_its_name(tmp_path: Path) -> None:
                 assert berlin.default_model == model
                 assert berlin.url == url
         assert service.headers[0]["Authorization"] == "Bearer the-key"
+
+
+async def test_the_limit_of_a_provider_by_its_name(tmp_path: Path) -> None:
+    """The limit of a provider's table holds without a gateway too, and each attempt counts."""
+    async with vendor() as (service, url):
+        limit = "limit = { requests_per_minute = 2, wait_s = 0 }"
+        async with Berlin("work", config=configured(tmp_path, url, limit)) as berlin:
+            service.refusals = 1
+            assert (await berlin.ask("hi")).text == "small"
+            with pytest.raises(LimitReachedError):
+                await berlin.ask("hi")
+        assert len(service.chats) == 2
 
 
 async def test_a_recipe_by_its_name(tmp_path: Path) -> None:
@@ -230,12 +243,12 @@ async def test_the_berlin_protocol_by_its_address() -> None:
         (lambda: Berlin(timeouts=3), "no argument 'timeouts'; did you mean 'timeout'?"),
         (lambda: Berlin(temperature=1), "Options of a model belong to ask and text"),
         (lambda: Berlin("http://a.example", url="http://b.example"), "the URL is given twice"),
-        (lambda: Berlin("openai", recipe="openai"), "give one of both"),
+        (lambda: Berlin("openai", recipe="openai"), "give only one of the two"),
         (lambda: Berlin(recipe="opnai"), "no recipe 'opnai'; did you mean 'openai'?"),
         (lambda: Berlin("guide", api_key="x"), "the provider guide takes no api_key"),
         (lambda: Berlin("guide", max_retries=1), "the provider guide takes no max_retries"),
         (lambda: Berlin("openai", max_retries=-1), "max_retries must be 0 or more"),
-        (lambda: Berlin("azure-openai", api_key="x"), "where is azure-openai?"),
+        (lambda: Berlin("azure-openai", api_key="x"), "azure-openai needs a URL"),
         (lambda: Berlin("http://chat.example", "a", "b"), "plain http"),
     ],
 )

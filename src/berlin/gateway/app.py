@@ -40,8 +40,10 @@ def build_app(gateway: Gateway, accounts: Accounts, token_lifetime_s: float) -> 
     """
     bound_log()
     gateway.guard.accounts = accounts
+    key = gateway.worker.secret("sessions") if gateway.worker is not None else None
+    sessions = Sessions(token_lifetime_s, accounts.fingerprint, key)
     faces: list[Face] = [
-        BerlinFace(gateway, accounts, Sessions(token_lifetime_s)),
+        BerlinFace(gateway, accounts, sessions),
         AnthropicFace(gateway),
         OllamaFace(gateway),
         ResponsesFace(gateway),
@@ -81,6 +83,8 @@ class _Reception:
         visit = request.get(VISIT)
         if visit is not None:
             response.headers["x-request-id"] = visit.id
+            if visit.more_headers is not None:
+                response.headers.update(visit.more_headers)
         if self._gateway.draining:
             response.force_close()
             response.headers["Connection"] = "close"
@@ -124,17 +128,17 @@ class _Reception:
 
     def _refuse(self, error: BerlinError, face: Face, visit: Visit) -> web.Response:
         visit.error = error
-        told = public(error)
-        visit.status = told.http_status
-        if told is not error:
+        shown = public(error)
+        visit.status = shown.http_status
+        if shown is not error:
             _log.warning("request.refused request=%s error=%s", visit.id, error.message)
         response = web.Response(
-            body=face.encode_error(told),
-            status=told.http_status,
+            body=face.encode_error(shown),
+            status=shown.http_status,
             content_type="application/json",
-            headers=headers_of(told),
+            headers=headers_of(shown),
         )
-        if told.http_status in (408, 413):
+        if shown.http_status in (408, 413):
             response.force_close()  # the rest of the body is not read
         return response
 

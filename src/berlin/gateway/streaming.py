@@ -37,9 +37,10 @@ class OpenStreams:
 
     Args:
         keep_alive_s: seconds of silence in a stream after which a keep-alive is sent.
-        write_timeout_s: seconds that a client may take to read what is written to it.
+        write_timeout_s: seconds that a client may take to read what is sent to it.
         comments: whether the keep-alive is a comment, if the dialect has them, instead of an empty
             piece.
+        early: whether keep-alives are also sent before the first event.
 
     Attributes:
         open: their number, including queued ones.
@@ -51,12 +52,14 @@ class OpenStreams:
         write_timeout_s: float = WRITE_TIMEOUT_S,
         *,
         comments: bool = False,
+        early: bool = False,
     ) -> None:
         self.keep_alive_s = keep_alive_s
         self.comments = comments
+        self.early = early
         self.write_timeout_s = write_timeout_s
         self.open = OpenCount()
-        self._making: set[_Making] = set()
+        self._making: set[_AnswerInProgress] = set()
 
     def end_all(self) -> None:
         """End every open answer with an error."""
@@ -93,9 +96,9 @@ class OpenStreams:
         encode = None
         try:
             try:
-                with _Making(self._making, visit, loop):
+                with _AnswerInProgress(self._making, visit, loop):
                     async with aclosing(bursts):
-                        if held and self.keep_alive_s:
+                        if (held or self.early) and self.keep_alive_s:
                             bursts = await _wait_for_first(bursts, client, self.keep_alive_s)
                         async for burst in bursts:
                             visit.note(burst)
@@ -129,7 +132,7 @@ class OpenStreams:
             BerlinError: if there is none.
         """
         answer = Accumulator()
-        with _Making(self._making, visit, asyncio.get_running_loop()):
+        with _AnswerInProgress(self._making, visit, asyncio.get_running_loop()):
             async with aclosing(bursts):
                 async for burst in bursts:
                     visit.note(burst)
@@ -138,14 +141,14 @@ class OpenStreams:
         return answer.response()
 
 
-class _Making:
+class _AnswerInProgress:
     """An answer in progress during the block; it can be ended from outside with an error.
 
     Unexpected exceptions of a provider are logged and reported as one of Berlin's errors.
     """
 
     def __init__(
-        self, all_of_them: set[_Making], visit: Visit, loop: asyncio.AbstractEventLoop
+        self, all_of_them: set[_AnswerInProgress], visit: Visit, loop: asyncio.AbstractEventLoop
     ) -> None:
         self._all = all_of_them
         self._loop = loop

@@ -229,7 +229,7 @@ def parse_recipe(text: str, source: str, read: ReadFile | None = None) -> Recipe
             line = find_line(text, (table,))
             raise ConfigurationError(f"{source}, line {line}: {error.message}") from error
         except RecursionError:
-            raise ConfigurationError(f"{source}: [{table}] is nested too deep") from None
+            raise ConfigurationError(f"{source}: [{table}] is nested too deeply") from None
     return recipe
 
 
@@ -248,7 +248,7 @@ def resolve_endpoint(described: EndpointMap, *, allow_http: bool = False) -> End
 
 
 def _other_version(schema: int) -> str:
-    return f"schema {schema} is of another version of Berlin; this one reads {SCHEMA}"
+    return f"schema {schema} belongs to another version of Berlin; this version reads {SCHEMA}"
 
 
 def _extend(
@@ -266,7 +266,7 @@ def _extend(
         inherited, inner = _read_own(base, text, source, read, depth)
         if inherited.get("extends"):
             inherited = _extend(inherited, inner, base, read, depth + 1)
-        return _take_over(inherited, tree, text, source)
+        return _inherit(inherited, tree, text, source)
     if base not in recipe_names():
         line = find_line(text, ("extends",))
         near = nearest(base, recipe_names())
@@ -275,7 +275,7 @@ def _extend(
     inherited = _read_tree(base)
     if inherited.get("extends"):
         inherited = _extend(inherited, "", f"{base}.toml")
-    return _take_over(inherited, tree, text, source)
+    return _inherit(inherited, tree, text, source)
 
 
 def _read_own(
@@ -298,7 +298,7 @@ def _read_own(
         raise ConfigurationError(f"{where}: {base} is not valid TOML: {error}") from error
 
 
-def _take_over(
+def _inherit(
     inherited: dict[str, Any], tree: dict[str, Any], text: str, source: str
 ) -> dict[str, Any]:
     """Return a recipe with what it inherits, minus what it removes."""

@@ -33,10 +33,11 @@ def add(
     models: tuple[str, ...],
     expires: float | None,
     rpm: int | None,
+    limits: tuple[str, ...],
 ) -> None:
-    """Add the account NAME, or give it another password and other limits.
+    """Add the account NAME, or replace its password and limits.
 
-    Only a hash of the password is kept.
+    Only a hash of the password is stored.
     """
     if password_stdin:
         password = sys.stdin.readline().rstrip("\r\n") if sys.stdin else ""
@@ -47,7 +48,7 @@ def add(
     if not password:
         raise click.UsageError("the password is empty")
     accounts = Accounts.load(accounts_path())
-    accounts.add(name, Secret(password), models, expires, rpm)
+    accounts.add(name, Secret(password), models, expires, rpm, limits)
     accounts.save(accounts_path())
     click.echo(f"{name} can log in now, also to a running `berlin serve`.")
 

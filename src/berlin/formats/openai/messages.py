@@ -105,16 +105,16 @@ def _parse_part(here: str, part: Any) -> Part:
             return TextPart(text, _rest(rest))
         case {"type": "refusal", "refusal": str(text)}:
             return TextPart(text, Extra(DIALECT, {"type": "refusal"}))
-        case {"type": "image_url", "image_url": {"url": str(url), **told}, **rest}:
-            more: dict[Any, Any] = {**rest, "detail": told.pop("detail", None)}
-            return ImagePart(url, _rest({**more, "image_url": told or None}))
+        case {"type": "image_url", "image_url": {"url": str(url), **fields}, **rest}:
+            more: dict[Any, Any] = {**rest, "detail": fields.pop("detail", None)}
+            return ImagePart(url, _rest({**more, "image_url": fields or None}))
         case {"type": "image_url", "image_url": str(url), **rest}:
             return ImagePart(url, _rest(rest))
-        case {"type": "file", "file": {"file_data": str(data), **told}}:
+        case {"type": "file", "file": {"file_data": str(data), **fields}}:
             url = data if data[:5].lower() == "data:" else make_data_url("application/pdf", data)
-            return FilePart(url, as_text(told.get("filename")), extra=Extra(DIALECT, part))
-        case {"type": "file", "file": {"file_id": str(id), **told}}:
-            return FilePart("", as_text(told.get("filename")), id, Extra(DIALECT, part))
+            return FilePart(url, as_text(fields.get("filename")), extra=Extra(DIALECT, part))
+        case {"type": "file", "file": {"file_id": str(id), **fields}}:
+            return FilePart("", as_text(fields.get("filename")), id, Extra(DIALECT, part))
         case {"type": "input_audio", "input_audio": {"data": str(data), "format": str(kind)}}:
             return FilePart(make_data_url(f"audio/{kind}", data), extra=Extra(DIALECT, part))
         case {"type": "thinking", "thinking": thought}:
@@ -144,8 +144,12 @@ def _rest(members: Mapping[Any, Any]) -> Extra | None:
 
 
 def _parse_reasoning(message: Mapping[str, Any]) -> Iterator[Part]:
-    said = {name: value for name in REASONING if (value := as_text(message.get(name)))}
-    text = next(iter(said.values()), "")
+    said = {name: value for name in REASONING if isinstance(value := message.get(name), str)}
+    text = next(filter(None, said.values()), "")
+    if len(said) > 1 and len(set(said.values())) == 1:
+        # Berlin shows reasoning under the most common name too; the other one is the service's.
+        del said[REASONING[0]]
+    # An empty one is kept: some services want one in every turn once a model has reasoned.
     more: dict[str, Any] = dict(said)
     details = message.get("reasoning_details")
     if isinstance(details, list) and details:

@@ -73,12 +73,12 @@ class _Progress:
 
     Attributes:
         kind: its type.
-        told: whether its content arrived in pieces.
+        streamed: whether its content arrived in pieces.
     """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self.told = False
+        self.streamed = False
 
 
 class ResponsesDecoder(DocumentDecoder):
@@ -91,7 +91,7 @@ class ResponsesDecoder(DocumentDecoder):
     def _take_all(self, documents: list[Any], events: list[StreamEvent]) -> None:
         for event in documents:
             if event.type == "response.output_text.delta" and event.delta:
-                self._told(event, "message")
+                self._note_piece(event, "message")
                 events.append(TextDelta(event.delta))
             elif not self._take(event, events):
                 return
@@ -107,17 +107,17 @@ class ResponsesDecoder(DocumentDecoder):
         event: _Event = document
         match event.type:
             case "response.output_text.delta" | "response.refusal.delta" as kind:
-                if self._told(event, "message") and kind == "response.refusal.delta":
+                if self._note_piece(event, "message") and kind == "response.refusal.delta":
                     refusal = Extra(DIALECT, {"type": "refusal"})
                     events.append(ExtraDelta(refusal, "text", opens=True))
                 events += [TextDelta(event.delta)] if event.delta else []
             case kind if kind in _REASONING:
-                self._told(event, "reasoning")
+                self._note_piece(event, "reasoning")
                 events += [ReasoningDelta(event.delta)] if event.delta else []
             case "response.reasoning_summary_part.added" if event.summary_index:
                 events.append(ReasoningDelta("\n\n"))
             case "response.function_call_arguments.delta":
-                self._told(event, "function_call")
+                self._note_piece(event, "function_call")
                 self._calls.add(events, _index(event), "", "", event.delta or "")
             case "response.custom_tool_call_input.delta":
                 self._take_input(event, events)
@@ -139,12 +139,12 @@ class ResponsesDecoder(DocumentDecoder):
                 self._pass_hosted(event, events)
         return True
 
-    def _told(self, event: _Event, kind: str) -> bool:
+    def _note_piece(self, event: _Event, kind: str) -> bool:
         """Record that an item's content arrives in pieces; return whether this is the first."""
         progress = self._items.get(_index(event))
         if progress is None:
             progress = self._items[_index(event)] = _Progress(kind)
-        is_first, progress.told = not progress.told, True
+        is_first, progress.streamed = not progress.streamed, True
         return is_first
 
     def _begin_item(self, event: _Event, events: list[StreamEvent]) -> None:
@@ -174,8 +174,8 @@ class ResponsesDecoder(DocumentDecoder):
     def _take_input(self, event: _Event, events: list[StreamEvent]) -> None:
         """Take text for a custom tool: a piece of its single argument in other dialects."""
         progress = self._items.get(_index(event))
-        head = "" if progress is not None and progress.told else '{"input":"'
-        self._told(event, "custom_tool_call")
+        head = "" if progress is not None and progress.streamed else '{"input":"'
+        self._note_piece(event, "custom_tool_call")
         piece = encode_value(event.delta or "").decode()[1:-1]
         self._calls.add(events, _index(event), "", "", head + piece)
 
@@ -185,16 +185,16 @@ class ResponsesDecoder(DocumentDecoder):
             self._begin_item(event, events)
         progress = self._items[_index(event)]
         match progress.kind:
-            case "message" if not progress.told:
+            case "message" if not progress.streamed:
                 events += [TextDelta(text) for text in _texts(item.get("content")) if text]
             case "reasoning":
                 self._end_reasoning(item, progress, events)
-            case "function_call" if not progress.told:
+            case "function_call" if not progress.streamed:
                 text = item.get("arguments")
                 whole = text if isinstance(text, str) else encode_value(text or {}).decode()
                 self._calls.add(events, _index(event), "", "", whole)
             case "custom_tool_call":
-                text = '"}' if progress.told else ""
+                text = '"}' if progress.streamed else ""
                 text = text or encode_value({"input": str(item.get("input") or "")}).decode()
                 self._calls.add(events, _index(event), "", "", text)
             case "message" | "function_call":
@@ -206,7 +206,7 @@ class ResponsesDecoder(DocumentDecoder):
     def _end_reasoning(
         self, item: dict[str, Any], progress: _Progress, events: list[StreamEvent]
     ) -> None:
-        if not progress.told:
+        if not progress.streamed:
             text = "\n\n".join(_texts(item.get("summary"))) or "".join(_texts(item.get("content")))
             events += [ReasoningDelta(text)] if text else []
         state = {n: item[n] for n in ("content", "encrypted_content") if item.get(n)}

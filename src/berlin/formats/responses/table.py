@@ -1,4 +1,4 @@
-"""The fate of members of the Responses API in other dialects, and what is refused here.
+"""Members of the Responses API in other dialects, and those that are refused here.
 
 Source: OpenAI's API reference (its models in openai-python 3.57), the Open Responses specification,
 and what Codex 0.171 sends (2026-11).
@@ -104,7 +104,7 @@ NEUTRAL: Mapping[str, Any] = {
 """Values without effect in this API: its clients send them by default."""
 
 
-def is_said(name: str, value: Any) -> bool:
+def has_effect(name: str, value: Any) -> bool:
     """Return whether a member has any effect at this value."""
     return value is not None and not (name in NEUTRAL and value == NEUTRAL[name])
 

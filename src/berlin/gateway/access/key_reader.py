@@ -11,8 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from berlin.errors import ConfigurationError
-from berlin.gateway.access.key_file import open_for_reading, open_on_full_disk, told, version
-from berlin.gateway.access.keys import Key, digest, read_keys
+from berlin.gateway.access.key_file import (
+    naming_file,
+    open_for_reading,
+    open_on_full_disk,
+    version,
+)
+from berlin.gateway.access.keys import Key, digest, live_tokens
 from berlin.gateway.access.required import KeysRequired
 
 CHECK_EVERY_S = 0.25
@@ -62,6 +67,7 @@ class KeyReader:
         self._clock = clock
         self._monotonic = monotonic
         self._keys: dict[bytes, Key] = {}
+        self._count = 0
         self._database: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._seen: int | None = None
@@ -100,7 +106,7 @@ class KeyReader:
     @property
     def count(self) -> int:
         """The number of keys that are not revoked."""
-        return len(self._keys)
+        return self._count
 
     def find(self, token: str) -> Key | None:
         """Return the valid key for a token, or `None`."""
@@ -125,7 +131,7 @@ class KeyReader:
         except ConfigurationError as error:
             self.close()
             if now - self._good_at > TRUSTED_FOR_S:
-                self._keys = {}
+                self._keys, self._count = {}, 0
             if not self._failing:
                 _log.error("keys.unreadable error=%s", error.message)
             self._failing = True
@@ -140,12 +146,12 @@ class KeyReader:
             # Before it is opened: an unreadable file must not mean a gateway without keys.
             self._required = self._noted = True
             self._notes.remember()
-        with told(self._path):
+        with naming_file(self._path):
             try:
                 status = self._path.stat()
             except FileNotFoundError:
                 self.close()
-                self._keys = {}
+                self._keys, self._count = {}, 0
                 self._lacking = "keys missing" if self._required else ""
                 return
             file = (status.st_dev, status.st_ino)
@@ -164,5 +170,6 @@ class KeyReader:
                 self._seen = seen
 
     def _take(self, database: sqlite3.Connection) -> None:
-        self._keys = read_keys(database, "revoked_at IS NULL")
+        self._keys = live_tokens(database)
+        self._count = len({key.id for key in self._keys.values()})
         self._lacking = "keys missing" if version(database) == 0 else ""

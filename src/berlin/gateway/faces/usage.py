@@ -14,7 +14,7 @@ from berlin.gateway.chat import Gateway
 from berlin.gateway.face import Route
 from berlin.gateway.refusals import HttpFault
 from berlin.ledger.figures import Grouping, Query
-from berlin.ledger.period import check_zone, parse_time
+from berlin.ledger.period import parse_time, zone_of
 from berlin.ledger.resource import usage_resource
 
 DAYS = 30
@@ -45,7 +45,7 @@ class UsageFace:
 
     async def _usage(self, request: web.Request) -> web.StreamResponse:
         gateway = self._gateway
-        key = gateway.identify(request)
+        key = await gateway.identify(request, "usage")
         if gateway.ledger is None:
             raise HttpFault(404, "this gateway has no ledger")
         query = _parse(request, "" if key is None else key.id)
@@ -67,8 +67,9 @@ def _parse(request: web.Request, key: str) -> Query:
         except ValueError as error:
             raise InvalidRequestError.about(name, str(error)) from None
 
+    zone = given.get("zone", "UTC")
     try:
-        zone = check_zone(given.get("zone", "UTC"))
+        zone_of(zone)
     except ValueError as error:
         raise InvalidRequestError.about("zone", str(error)) from None
     since = time_of("since", zone) or now - timedelta(days=DAYS)

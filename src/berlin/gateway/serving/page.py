@@ -60,16 +60,16 @@ class FrontPage:
     async def _show(self, request: web.Request) -> web.Response:
         if "text/html" not in request.headers.get("Accept", ""):
             return web.Response(text=RUNNING, headers=HEADERS)
-        text = render(_address(request), self._models(request))
+        text = render(_address(request), await self._models(request))
         return web.Response(text=text, content_type="text/html", headers=HEADERS)
 
-    def _models(self, request: web.Request) -> list[str] | None:
+    async def _models(self, request: web.Request) -> list[str] | None:
         """Return the models that the client may use; `None` if a required key is missing."""
         guard = self._gateway.guard
         if guard.needs_key and not any(name in request.headers for name in KEY_HEADERS):
             return None  # not a wrong key, so not counted as one
         try:
-            caller: Caller | None = guard.identify(request)
+            caller: Caller | None = await guard.identify(request, "models")
         except BerlinError:
             return None
         return list(model_names(self._gateway, caller))
@@ -94,7 +94,7 @@ def render(address: str, models: list[str] | None) -> str:
         f"<tr><th>OpenAI<td><code>{shown}/v1</code>"
         f"<tr><th>Anthropic, Ollama<td><code>{shown}</code>"
         "<tr><th>Key<td>the key that <code>berlin key add NAME</code> printed on the gateway's "
-        "machine; while there are no keys, any text</table>",
+        "machine; any text while there are no keys</table>",
         "<h2>Models</h2>",
         _describe(models, shown),
         "<h2>Connect a program</h2>",
@@ -142,6 +142,6 @@ def _examples() -> tuple[tuple[str, str], ...]:
 
 def _address(request: web.Request) -> str:
     """Return the gateway's address as seen by the reader's browser, also behind TLS."""
-    told = request.headers.get("X-Forwarded-Proto", "")
-    scheme = told if told in ("http", "https") else request.scheme
+    forwarded = request.headers.get("X-Forwarded-Proto", "")
+    scheme = forwarded if forwarded in ("http", "https") else request.scheme
     return f"{scheme}://{request.host}"

@@ -20,7 +20,7 @@ def encode_form(fields: Mapping[str, object]) -> bytes:
     try:
         return urlencode(_texts(fields)).encode()
     except UnicodeEncodeError as error:
-        raise InvalidRequestError("a form field holds half of a surrogate pair") from error
+        raise InvalidRequestError("a form field contains half of a surrogate pair") from error
 
 
 def decode_form(body: bytes) -> dict[str, str]:
@@ -45,7 +45,7 @@ def encode_multipart(fields: Mapping[str, object]) -> tuple[bytes, str]:
     try:
         body = "\r\n".join([*lines, f"--{boundary}--", ""]).encode()
     except UnicodeEncodeError as error:
-        raise InvalidRequestError("a form field holds half of a surrogate pair") from error
+        raise InvalidRequestError("a form field contains half of a surrogate pair") from error
     return body, f"multipart/form-data; boundary={boundary}"
 
 

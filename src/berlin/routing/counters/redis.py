@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from berlin.routing.base.clock import Clock
 from berlin.routing.counters.contract import OWNER_EXPIRES_S, Claim
-from berlin.routing.counters.remote import HELD_WAIT_S, RETRY_RUNNING_S, Shape, Told
+from berlin.routing.counters.remote import HELD_WAIT_S, RETRY_RUNNING_S, RemoteReply, Shape
 from berlin.routing.shared.server import PREFIX, Script, SharedRedis
 
 _OWNERS = f"{PREFIX}owners"
@@ -135,6 +135,7 @@ end
 return 1
 """
 )
+_LOOK = Script(_BEGIN + "return 1")
 _BEAT = Script(_BEGIN + "return beat(ARGV[1])")
 
 
@@ -160,20 +161,20 @@ class RedisCounters:
         """Return the server's time, as far as known."""
         return self._clock() + self._ahead_s
 
-    async def reserve(self, id: str, owner: str, claims: Sequence[Claim]) -> Told | None:
+    async def reserve(self, id: str, owner: str, claims: Sequence[Claim]) -> RemoteReply | None:
         """Reserve; see `Remote`."""
         for _ in range(2):
             shapes = [Shape.of(claim, self.now()) for claim in claims]
             sent = [_encode(claim, shape) for claim, shape in zip(claims, shapes, strict=True)]
             keys = _keys(claims, shapes)
-            told = await self._redis.run(_RESERVE, keys, (id, owner, json.dumps(sent)))
-            if told is None:
+            reply = await self._redis.run(_RESERVE, keys, (id, owner, json.dumps(sent)))
+            if reply is None:
                 return None
-            now_ms, owners, refused, wait_ms, used = told
+            now_ms, owners, refused, wait_ms, used = reply
             self._ahead_s = now_ms / 1000 - self._clock()
             if refused >= 0:
                 index = refused - 1 if refused else None
-                return Told(now_ms / 1000, owners, tuple(used), index, wait_ms / 1000)
+                return RemoteReply(now_ms / 1000, owners, tuple(used), index, wait_ms / 1000)
             # By its clock the period is another one, which the next attempt names.
         return None
 
@@ -188,6 +189,10 @@ class RedisCounters:
     async def beat(self, owner: str) -> bool:
         """Report that a process is alive; see `Remote`."""
         return await self._redis.run(_BEAT, (_OWNERS,), (owner,)) is not None
+
+    async def works(self) -> bool:
+        """Return whether Redis can be used."""
+        return await self._redis.run(_LOOK, (_OWNERS,), ()) is not None
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""
