@@ -50,7 +50,8 @@ class Evidence(msgspec.Struct):
         codes: exit codes of the hosts.
         rates: the requests a minute of the keys that have a limit.
         budgets: the tokens of the keys that have a budget.
-        emptied_at: when Redis lost all counts, in seconds since the epoch.
+        emptied_at: when Redis first lost all counts, in seconds since the epoch.
+        losses: when it lost them, on the monotonic clock.
     """
 
     outcomes: list[Outcome] = []
@@ -66,6 +67,7 @@ class Evidence(msgspec.Struct):
     rates: dict[str, int] = {}
     budgets: dict[str, int] = {}
     emptied_at: float = float("inf")
+    losses: list[float] = []
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -194,13 +196,13 @@ def _rates(evidence: Evidence) -> Iterable[Finding]:
             inside = sum(1 for other in times[first:] if other < at + 60)
             if inside > most:
                 most, worst = inside, at
-        # With Redis away each process has its share; when it comes back empty, it counts anew.
-        lost = sum(worst - 60 <= end and start <= worst + 60 for start, end in evidence.outages)
+        # When Redis comes back empty, it counts anew.
+        lost = sum(worst - 60 <= at <= worst + 60 for at in evidence.losses)
         allowed = limit * (1 + lost)
         yield Finding(
             f"rates: {key} sends no more than {limit} requests in any 60 s",
             most <= allowed,
-            f"at most {most}; {lost} losses of Redis in that time",
+            f"at most {most}; {lost} losses of all counts in that time",
         )
 
 

@@ -52,6 +52,7 @@ store = "{redis}"
 key = "a key for the fleet only"
 [shared]
 redis = "{redis}"
+on_failure = "refuse"
 [ledger]
 url = "{postgres}"
 journal = "{journal}"
@@ -212,6 +213,7 @@ class Fleet:
         await self._redis.kill()
         await asyncio.sleep(1)
         await self._redis.start()
+        self.evidence.losses.append(start)
         self.evidence.outages.append((start, time.monotonic()))
 
     async def _stop_postgres(self) -> None:
