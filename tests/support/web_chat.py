@@ -139,9 +139,7 @@ async def record_browser(url: str, prompt: str = "Hello") -> bytes:
     async with aiohttp.ClientSession(cookie_jar=jar) as session:
 
         async def visit(method: str, path: str, **more: Any) -> str:
-            async with session.request(
-                method, url + path, allow_redirects=False, **more
-            ) as answer:
+            async with session.request(method, url + path, allow_redirects=False, **more) as answer:
                 text = await answer.text()
                 sent = answer.request_info.headers
                 data = more.get("data") or json.dumps(more["json"]) if more else ""

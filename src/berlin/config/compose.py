@@ -21,7 +21,7 @@ def compose(provider: Provider, settings: Settings) -> Provider:
             provider,
             recipe.tools_mode,
             recipe.tool_prompt,
-            takes_images="images" in recipe.models.capabilities,
+            takes_images=recipe.takes_images,
             takes_json="json" in recipe.models.capabilities,
             keeps_conversations=recipe.conversations is not None,
         )

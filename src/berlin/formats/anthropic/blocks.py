@@ -7,7 +7,6 @@ from typing import Any
 
 from berlin.errors import InvalidRequestError
 from berlin.formats.anthropic.table import DIALECT
-from berlin.formats.data_urls import make_data_url
 from berlin.formats.loose import as_object, as_text
 from berlin.types import (
     Extra,
@@ -21,6 +20,7 @@ from berlin.types import (
     ToolResultPart,
     make_extra,
 )
+from berlin.wire.data_urls import make_data_url
 from berlin.wire.json import encode_body
 
 

@@ -22,6 +22,7 @@ from berlin.formats.table import is_neutral
 from berlin.language.step import CompiledStep, read_object
 from berlin.language.tables.chat import ChatMap
 from berlin.language.tables.conversation import ConversationMap
+from berlin.language.tables.parts import Uploaded
 from berlin.language.tables.stream import CompiledStream
 from berlin.types import (
     ChatRequest,
@@ -51,7 +52,10 @@ class MappedFormat:
         default_model: the model of requests that name none.
 
     Attributes:
+        uploads: the requests for each image and file, before all others.
         prepare: the requests before the chat itself.
+        takes: the kinds of parts besides text that a request may have.
+        takes_tools: whether a request may offer tools.
         chat: the request whose answer streams.
         after: the requests after the answer.
         poll_s: seconds between polls, for a service that is polled until it is ready.
@@ -72,10 +76,13 @@ class MappedFormat:
         self._plan = ChatPlan(chat, session, f"{self.content_type}, */*;q=0.5")
         plan = self._plan
         self.prepare, self.chat, self.after = plan.prepare, plan.chat, plan.after
+        self.uploads = plan.uploads.steps
         self.session_names = self._plan.session_names
         # The step that carries the conversation: the chat itself, or one that prepares it.
         steps = (*self.prepare, self.chat)
-        self._conversation = ConversationMap(chat.messages, self._plan.used)
+        taken = self._plan.uploads.taken
+        self._conversation = ConversationMap(chat.messages, self._plan.used, taken)
+        self.takes, self.takes_tools = self._conversation.takes, self._conversation.takes_tools
         self._carrier = next((s for s in steps if s.used & {"prompt", "messages"}), self.chat)
         self._ignores = chat.options == IGNORE
         self._options_at = None if self._ignores else _parse_place(chat.options)
@@ -116,18 +123,23 @@ class MappedFormat:
         Raises:
             InvalidRequestError: if this service cannot be sent that.
         """
-        for what in ("tools", "response_format"):
-            if getattr(request, what):
-                raise InvalidRequestError.about(what, "this service takes only text")
+        if request.tools and not self._conversation.takes_tools:
+            raise InvalidRequestError.about("tools", "this service takes only text")
+        if request.response_format:
+            raise InvalidRequestError.about("response_format", "this service takes only text")
         dropped = tuple(n for n in request.options if self._ignores or n in self._drop)
         if dropped:
             kept = {n: value for n, value in request.options.items() if n not in dropped}
             request = msgspec.structs.replace(request, options=kept)
         self._check_options(request.options, request.unasked)
-        values = {
-            **self._conversation.encode(request),
-            "model": request.model or self._default_model,
-        }
+        if self.uploads:
+            # What this service cannot be sent must fail before anything is uploaded.
+            self._conversation.encode(request)
+
+        def values(uploaded: Uploaded) -> dict[str, Any]:
+            said = self._conversation.encode(request, uploaded)
+            return {**said, "model": request.model or self._default_model}
+
         call, _ = yield from self._plan.run(
             request, values, session, lambda step, filled: self._body(step, filled, request)
         )
@@ -156,9 +168,8 @@ class MappedFormat:
         model = "" if model == self._default_model else model
         given = check_options(self._given_options(body))
         unasked = frozenset(name for name in given if self._is_constant(name, given[name]))
-        return ClientCall(
-            ChatRequest(self._conversation.decode(values), model, given, unasked=unasked)
-        )
+        messages = self._conversation.decode(values)
+        return ClientCall(ChatRequest(messages, model, given, unasked=unasked))
 
     def encoder(self, call: ClientCall) -> MappedEncoder:
         """Return an encoder for one answer."""

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from berlin.errors import InvalidRequestError
-from berlin.formats.data_urls import make_data_url
 from berlin.formats.loose import as_id, as_text
 from berlin.formats.openai.table import DIALECT, REASONING
 from berlin.types import (
@@ -23,6 +22,7 @@ from berlin.types import (
     make_extra,
 )
 from berlin.types.messages import ROLES
+from berlin.wire.data_urls import make_data_url
 from berlin.wire.json import encode_body
 
 _MESSAGE = frozenset(

@@ -46,6 +46,7 @@ def play_chat(recipe: Recipe, provider: Provider, auth: AuthPlay, handed: Handed
     if isinstance(format, MappedFormat | AroundFormat):
         before = play_steps([*format.prepare, *format.after], recipe, handed)
     if isinstance(format, MappedFormat):
+        before += play_steps(format.uploads, recipe, handed)
         chat = _DescribedChat(recipe, provider, format, handed)
     return [Play(p.reader, _checked(p.answer, auth)) for p in (*before, chat.play())]
 
@@ -133,7 +134,8 @@ class _DescribedChat(_Chat):
         self._handed = handed
         steps = (*format.prepare, format.chat)
         used = {name for step in steps for name in step.used}
-        self._conversation = ConversationMap(recipe.chat.messages, used)
+        taken = frozenset(name for step in format.uploads for name in step.step.take)
+        self._conversation = ConversationMap(recipe.chat.messages, used, taken)
         self._kept: dict[str, tuple[Message, ...]] = {}
         self._asked: set[tuple[str, bytes]] = set()
 
