@@ -109,8 +109,9 @@ instructions: $(VENV)/.dev ## count the instructions of a fixed load; they may n
 	@sh tests/system_packages.sh
 	@$(BIN)/python bench/instructions.py
 
-reference: $(VENV)/.dev ## make docs/recipes-reference.md again
+reference: $(VENV)/.dev ## write docs/recipes-reference.md, and the help texts of docs/cli.md
 	@$(BIN)/python -m berlin.workbench.schema > docs/recipes-reference.md
+	@$(BIN)/python -m berlin.cli.manual docs/cli.md
 
 siege: $(VENV)/.dev ## 1,000 right answers from a gateway under every attack at once
 	@PYTHONPATH=tests $(BIN)/python tests/siege.py

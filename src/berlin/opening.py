@@ -56,18 +56,32 @@ def open_provider(
         _refuse_settings(name, given, max_retries)
         return _open_model(name, config)
     mine = find_provider(name, config)
+    limit = _limit_of(name, config) if mine.limit is not None else None
     if mine.class_ is not None:
         _refuse_settings(name, given, max_retries)
-        return make_of_class(name, mine.class_, mine.options)
-    return RecipeProvider(resolve_settings(name, config, given), max_retries)
+        provider = make_of_class(name, mine.class_, mine.options)
+        return provider if limit is None else limit(provider)
+    return RecipeProvider(resolve_settings(name, config, given), max_retries, limit)
+
+
+def _limit_of(name: str, config: Config) -> Callable[[Provider], ChatProvider]:
+    """Return what wraps a provider in the limits of its table."""
+    from berlin.config.models.routes import Routes
+    from berlin.config.models.shared import open_counters, open_shared
+    from berlin.routing.limit import Limit
+    from berlin.routing.shared.closing import closing_with
+
+    counters = open_counters(config.shared, open_shared(config.shared))
+    limits = Routes(config, lambda _: open_provider(name, config), None, counters).limits(name)
+    return lambda provider: closing_with(Limit(provider, limits), counters)
 
 
 def _open_model(name: str, config: Config) -> ChatProvider:
     """Return a model composed of several providers."""
     # The wrappers are imported only if there are such models.
     from berlin.config.models.routes import Routes
-    from berlin.config.models.shared import open_shared
-    from berlin.routing.shared.closing import WithShared
+    from berlin.config.models.shared import open_counters, open_shared
+    from berlin.routing.shared.closing import closing_with
 
     opened: dict[str, Provider] = {}
 
@@ -77,13 +91,20 @@ def _open_model(name: str, config: Config) -> ChatProvider:
         return opened[name]
 
     shared = open_shared(config.shared)
-    model = Routes(config, open_once, shared).open(name)
-    return model if shared is None else WithShared(model, shared)
+    counters = open_counters(config.shared, shared)
+    return closing_with(Routes(config, open_once, shared, counters).open(name), counters)
 
 
 def without_retries(provider: Provider) -> Provider:
-    """Return a provider for wrappers that do their own retries; it shares all state."""
-    return provider.once() if isinstance(provider, RecipeProvider) else provider
+    """Return a provider for wrappers that do their own retries and limits; it shares all state."""
+    if isinstance(provider, RecipeProvider):
+        return provider.once()
+    from berlin.routing.limit import Limit
+    from berlin.routing.shared.closing import WithShared
+
+    while isinstance(provider, WithShared | Limit):
+        provider = provider.inner
+    return provider
 
 
 def _refuse_settings(name: str, given: Overrides, max_retries: int | None) -> None:
@@ -104,12 +125,18 @@ class RecipeProvider(ChatProvider):
     Args:
         settings: its settings.
         max_retries: how often a request is sent again that failed before the first event.
+        limit: wraps what sends each attempt in the provider's limits.
 
     Attributes:
         settings: the same.
     """
 
-    def __init__(self, settings: Settings, max_retries: int | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        max_retries: int | None = None,
+        limit: Callable[[Provider], Provider] | None = None,
+    ) -> None:
         if max_retries is not None and max_retries < 0:
             raise ConfigurationError("max_retries must be 0 or more")
         self.settings = settings
@@ -123,7 +150,9 @@ class RecipeProvider(ChatProvider):
         )
         attempts = ATTEMPTS if max_retries is None else max_retries + 1
         self._composed = compose(self._http, settings)
-        self._health = Health(Retry(self._composed, settings.timeouts, attempts=attempts))
+        sending = self._composed if limit is None else limit(self._composed)
+        self._retry = Retry(sending, settings.timeouts, attempts=attempts)
+        self._health = Health(self._retry)
         described = settings.recipe.models
         default = settings.model or described.default
         default = described.aliases.get(default, default)
@@ -169,9 +198,10 @@ class RecipeProvider(ChatProvider):
         return self._health.bursts(request)
 
     def once(self) -> RecipeProvider:
-        """Return the same provider without retries, with the same connections and login."""
+        """Return the same provider without retries and limits, with its connections and login."""
         twin = copy.copy(self)
-        twin._health = Health(Retry(self._composed, self.settings.timeouts, attempts=1))
+        twin._retry = Retry(self._composed, self.settings.timeouts, attempts=1)
+        twin._health = Health(twin._retry)
         return twin
 
     async def find_default(self) -> str:
@@ -220,12 +250,12 @@ class RecipeProvider(ChatProvider):
         await self._http.check()
 
     async def access_token(self) -> AccessToken:
-        """Return a currently valid token, logging in if necessary.
+        """Return a currently valid token, logging in if necessary; a busy service is waited for.
 
         Raises:
             BerlinError: if that fails.
         """
-        return await self._http.token()
+        return await self._retry.call(self._http.token)
 
     def reject_token(self, token: Secret) -> None:
         """Report a token that the service rejected, so that it is replaced."""

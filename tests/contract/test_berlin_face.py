@@ -151,8 +151,8 @@ async def test_token_is_read_from_its_header_only() -> None:
     [
         (b"", "the body is not JSON: "),
         (b"prompt=Hi", "the body is not JSON: "),
-        (b'{"prompt": "\xff\xfe"}', "the body is not JSON: "),
-        (json.dumps(body()).encode("utf-16"), "the body is not JSON: "),
+        (b'{"prompt": "\xff\xfe"}', "the body is not UTF-8 text (byte 12)"),
+        (json.dumps(body()).encode("utf-16"), "the body is not UTF-8 text (byte 0)"),
         (b'{"prompt":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "the body is not JSON: "),
         (b"[]", "the body must be a JSON object"),
         (b"null", "the body must be a JSON object"),

@@ -18,7 +18,7 @@ from berlin.recipes.recipe import load_recipe, recipe_names
 from berlin.types import ChatRequest, Finished
 from support.face import PASSWORDS
 from support.gateway import BERLIN, DIALECTS, At, Dialect, serve
-from support.recipes import PLAIN_CHAT, fake_and_client, recipe_of
+from support.recipes import PLAIN_CHAT, fake_and_client, recipe_of, unattended
 
 NAMES = recipe_names()
 PIECES = ["Hel", "lo, ", "world"]
@@ -27,7 +27,7 @@ TEXT = "Hello, world"
 
 def provider_of(name: str, scripted: ScriptedProvider) -> AsyncIterator[HttpProvider]:
     """Give the provider of a shipped recipe, over a fake of its service."""
-    recipe = load_recipe(name)
+    recipe = unattended(load_recipe(name))
     # With credentials, also where the service may do without: the fake wants them.
     return fake_and_client(recipe, scripted)
 

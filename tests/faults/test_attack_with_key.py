@@ -9,8 +9,10 @@ import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
+import aiohttp
 import pytest
 
+from berlin.gateway.access.account_reader import AccountReader
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.access.key_reader import KeyReader
@@ -69,19 +71,54 @@ async def test_accounts_follow_the_rules_of_keys(tmp_path: Path) -> None:
     known = Accounts()
     known.add("alice", Secret("pw"), ["s:m1"], requests_per_minute=2)
     service = Service("s", ScriptedProvider(), ["m1", "m2"])
-    async with open_server(Gateway(Catalog([service])), known) as url:
-        import aiohttp
+    async with (
+        open_server(Gateway(Catalog([service])), known) as url,
+        aiohttp.ClientSession() as session,
+    ):
+        given = {"account": "alice", "password": "pw"}
+        async with session.post(url + LOGIN, json=given) as logged_in:
+            token = (await logged_in.json())["data"]["token"]
+        told = []
+        for model in ("m2", "m1", "m1"):
+            asked = body(model=model)
+            async with session.post(url + CHAT, json=asked, headers={"token": token}) as said:
+                told.append(said.status)
+        assert told == [404, 200, 429]
 
-        async with aiohttp.ClientSession() as session:
-            given = {"account": "alice", "password": "pw"}
-            async with session.post(url + LOGIN, json=given) as logged_in:
-                token = (await logged_in.json())["data"]["token"]
-            told = []
-            for model in ("m2", "m1", "m1"):
-                asked = body(model=model)
-                async with session.post(url + CHAT, json=asked, headers={"token": token}) as said:
-                    told.append(said.status)
-            assert told == [404, 200, 429]
+
+async def test_an_account_changes_while_the_gateway_runs(tmp_path: Path) -> None:
+    """A new account logs in without a restart; a new password ends its sessions at once."""
+    path = tmp_path / "data" / "accounts.json"
+    reader = AccountReader(path)
+    gateway = Gateway(Catalog([Service("s", ScriptedProvider(), ["m1"])]))
+
+    def add(password: str) -> dict[str, str]:
+        known = Accounts.load(path)
+        known.add("ann", Secret(password))
+        known.save(path)
+        reader._checked_at -= 1  # instead of waiting
+        return {"account": "ann", "password": password}
+
+    async with open_server(gateway, reader) as url, aiohttp.ClientSession() as session:
+
+        async def log_in(given: dict[str, str]) -> tuple[int, str]:
+            async with session.post(url + LOGIN, json=given) as said:
+                told = await said.json()
+                return said.status, told["data"]["token"] if said.status == 200 else ""
+
+        async def ask(token: str) -> int:
+            named = {"token": token}
+            async with session.post(url + CHAT, json=body(model="m1"), headers=named) as said:
+                return said.status
+
+        old = {"account": "ann", "password": "one"}
+        assert (await log_in(old))[0] == 401
+        status, token = await log_in(add("one"))
+        assert (status, await ask(token)) == (200, 200)
+        new = add("two")
+        assert await ask(token) == 401
+        assert (await log_in(old))[0] == 401
+        assert (await log_in(new))[0] == 200
 
 
 async def test_the_berlin_face_offers_no_other_models() -> None:

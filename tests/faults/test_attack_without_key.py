@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from berlin.config import Config, ServerConfig
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.access.key_reader import KeyReader
@@ -19,6 +20,7 @@ from berlin.gateway.body import MAX_LOGIN_BYTES, Bodies, BodyBudget
 from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
 from berlin.gateway.serving.connection import MAX_HEAD_BYTES
+from berlin.gateway.serving.reload import Reload
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import Secret
 from berlin.wire.json import MAX_VALUES
@@ -62,6 +64,31 @@ async def test_logins_that_are_not_sent_hold_little(tmp_path: Path) -> None:
         large = request_bytes("POST", LOGIN, b"x" * (MAX_LOGIN_BYTES + 1))
         assert b" 413 " in (await at.raw(large)).split(b"\r\n")[0]
         assert at.gateway.bodies.budget.held(None) == 0
+
+
+async def test_a_login_passes_those_that_wait(tmp_path: Path) -> None:
+    """Strangers who keep the whole budget with logins they never send keep no honest one out."""
+    gateway = guarded(None)
+    gateway.bodies = Bodies(BodyBudget(strangers_bytes=MAX_LOGIN_BYTES))
+    async with serve(gateway=gateway) as at, at.connection() as (_, writer):
+        writer.write(request_bytes("POST", LOGIN, b"x" * 200)[:-1])
+        async with asyncio.timeout(5):
+            while not gateway.bodies.budget.held(None):
+                await asyncio.sleep(0.01)
+        assert await log_in(at, "alice", "pass-of-alice") == 200
+
+
+async def test_a_reload_that_requires_keys(tmp_path: Path) -> None:
+    """From the reload on nobody is let in without a key, also when the line is gone again."""
+    gateway = guarded(tmp_path / "data" / "keys.sqlite")
+    named = Config(server=ServerConfig(trusted_proxies=("127.0.0.1",)))
+    async with serve(gateway=gateway) as at:
+        assert (await at.ask(OPENAI)).status == 200
+        assert await Reload(gateway, lambda: named)()
+        assert (await at.ask(OPENAI, model="guide")).status == 401
+        assert (await at.get("/readyz")).json["status"] == "keys missing"
+        assert await Reload(gateway, Config)()
+        assert (await at.ask(OPENAI, model="guide")).status == 401
 
 
 async def test_a_head_without_an_end_is_cut(tmp_path: Path) -> None:

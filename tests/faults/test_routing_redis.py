@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -14,11 +14,15 @@ import pytest
 
 from berlin import errors
 from berlin.routing.base.circuit import Permit
-from berlin.routing.base.gate import Pass
+from berlin.routing.base.gate import Gate
+from berlin.routing.base.resting import REST_S
+from berlin.routing.counters.contract import Calendar, Claim, Refusal, Reservation
+from berlin.routing.counters.memory import MemoryCounters
+from berlin.routing.counters.redis import RedisCounters
+from berlin.routing.counters.shared import OnFailure, SharedCounters
 from berlin.routing.shared.answers import SharedAnswers, encode_bursts
 from berlin.routing.shared.circuit import SharedCircuit
-from berlin.routing.shared.gate import SharedGate
-from berlin.routing.shared.server import REST_S, SharedRedis
+from berlin.routing.shared.server import SharedRedis
 from berlin.types import Finished, Secret, Started, TextDelta, Usage, UsageReport
 from support.token_processes import Redis, redis_server
 
@@ -38,6 +42,7 @@ class Clock:
 @pytest.fixture
 async def redis(tmp_path: Path) -> AsyncIterator[Redis]:
     """A Redis of its own."""
+    COUNTERS.clear()
     async with redis_server(tmp_path / "redis") as server:
         yield server
 
@@ -58,15 +63,29 @@ async def bounded(work: Awaitable[_T]) -> _T:
         return await work
 
 
-async def taken(*gates: SharedGate, times: int = 10, tokens: int = 0) -> int:
+async def taken(*gates: Gate, times: int = 10, tokens: int = 0) -> int:
     """Ask each gate so often, all at once; return how many requests were let through."""
     asked = [gate.take(tokens) for _ in range(times) for gate in gates]
-    return sum(isinstance(one, Pass) for one in await asyncio.gather(*asked))
+    return sum(isinstance(one, Reservation) for one in await asyncio.gather(*asked))
 
 
-def gate(redis: SharedRedis, replica: str = "r1", **limits: object) -> SharedGate:
+COUNTERS: list[SharedCounters] = []
+"""Those made by the running test."""
+
+
+def gate(
+    redis: SharedRedis,
+    replica: str = "r1",
+    clock: Callable[[], float] = time.monotonic,
+    on_failure: OnFailure = "divide",
+    **limits: int,
+) -> Gate:
     """Return a gate of a process."""
-    return SharedGate("work", redis, time.monotonic, replica=replica, **limits)  # type: ignore[arg-type]
+    counters = SharedCounters(
+        RedisCounters(redis), MemoryCounters(clock), owner=replica, on_failure=on_failure
+    )
+    COUNTERS.append(counters)
+    return Gate(counters, "work", **limits)
 
 
 async def test_R09_two_replicas_and_one_limit(redis: Redis) -> None:
@@ -85,17 +104,17 @@ async def test_R10_A15_tokens_of_a_minute_are_not_overspent(redis: Redis) -> Non
         limits = {"tokens_per_minute": 1000}
         first, second = gate(one, **limits), gate(two, "r2", **limits)
         passed = [await first.take(300) for _ in range(3)]
-        assert all(isinstance(one, Pass) for one in passed)
+        assert all(isinstance(one, Reservation) for one in passed)
         assert isinstance(await second.take(300), float)
         for each in passed:
-            first.settle(each, 10)  # type: ignore[arg-type]
+            first.leave(each, 10)  # type: ignore[arg-type]
         await settled(one)
         assert await taken(second, times=5, tokens=300) == 3
 
 
 async def settled(redis: SharedRedis) -> None:
     """Wait for what nobody else waits for."""
-    while redis._tasks:
+    while redis._tasks or any(counters._tasks for counters in COUNTERS):
         await asyncio.sleep(0.01)
 
 
@@ -104,30 +123,30 @@ async def test_concurrent_over_replicas(redis: Redis) -> None:
     async with shared(redis) as one, shared(redis) as two:
         first, second = gate(one, concurrent=1), gate(two, "r2", concurrent=1)
         passed = await first.take(0)
-        assert isinstance(passed, Pass)
+        assert isinstance(passed, Reservation)
         turn = await second.take(0)
         assert isinstance(turn, float)
         assert turn < 1  # nobody tells it, so it looks again
         first.leave(passed)
         await settled(one)
-        assert isinstance(await second.take(0), Pass)
+        assert isinstance(await second.take(0), Reservation)
 
 
 async def test_R08_a_replica_that_was_killed(redis: Redis) -> None:
     """Its places are free when it has not been heard of for a while."""
     async with shared(redis) as one, shared(redis) as two:
         dead, alive = gate(one, "dead", concurrent=1), gate(two, "alive", concurrent=1)
-        assert isinstance(await dead.take(0), Pass)
+        assert isinstance(await dead.take(0), Reservation)
         assert isinstance(await alive.take(0), float)
-        await redis.command("ZADD", "berlin:routing:limit:{work}:replicas", "1", "dead")
-        assert isinstance(await alive.take(0), Pass)
+        await redis.command("ZADD", "berlin:routing:owners", "1", "dead")
+        assert isinstance(await alive.take(0), Reservation)
 
 
 async def test_R12_clocks_that_disagree(redis: Redis) -> None:
     """The minute is Redis's: a process whose clock is five minutes off gets no more."""
     async with shared(redis) as one, shared(redis) as two:
-        first = SharedGate("work", one, Clock(0), replica="a", requests_per_minute=5)
-        second = SharedGate("work", two, Clock(300), replica="b", requests_per_minute=5)
+        first = gate(one, "a", Clock(0), requests_per_minute=5)
+        second = gate(two, "b", Clock(300), requests_per_minute=5)
         assert await taken(first, second) == 5
 
 
@@ -167,10 +186,10 @@ async def test_refuse_without_redis(redis: Redis) -> None:
     """With `refuse` nothing that has a limit is sent without Redis."""
     async with shared(redis) as one:
         mine = gate(one, requests_per_minute=10, on_failure="refuse")
-        assert isinstance(await mine.take(0), Pass)
+        assert isinstance(await mine.take(0), Reservation)
         await redis.stop()
         for _ in range(2):
-            with pytest.raises(errors.LimitReachedError, match="Redis does not answer"):
+            with pytest.raises(errors.LimitReachedError, match="cannot be checked"):
                 await bounded(mine.take(0))
 
 
@@ -180,13 +199,13 @@ async def test_R02_redis_comes_back(redis: Redis) -> None:
     async with shared(redis, clock) as one:
         mine = gate(one, requests_per_minute=100)
         await redis.stop()
-        assert isinstance(await bounded(mine.take(0)), Pass)
+        assert isinstance(await bounded(mine.take(0)), Reservation)
         assert one.rests
         await redis.start()
         clock.now += REST_S * 2
         assert not one.rests
-        assert isinstance(await mine.take(0), Pass)
-        assert b":1" in await redis.command("ZCARD", "berlin:routing:limit:{work}:requests")
+        assert isinstance(await mine.take(0), Reservation)
+        assert b"1" in await redis.command("HGET", "berlin:routing:count:work:requests", "used")
 
 
 async def test_R17_processes_come_back_one_by_one() -> None:
@@ -205,8 +224,8 @@ async def test_R17_processes_come_back_one_by_one() -> None:
 async def test_R06_values_of_the_wrong_type(redis: Redis) -> None:
     """They are replaced, and the limit and the circuit work on."""
     async with shared(redis) as one:
-        for name in ("requests", "tokens", "inside", "replicas"):
-            await redis.command("SET", f"berlin:routing:limit:{{work}}:{name}", "poison")
+        for name in ("owners", "count:work:requests", "count:work:requests:slots"):
+            await redis.command("SET", f"berlin:routing:{name}", "poison")
         await redis.command("RPUSH", "berlin:routing:circuit:{work}", "poison")
         await redis.command("RPUSH", "berlin:routing:answer:key", "poison")
         assert await taken(gate(one, requests_per_minute=3)) == 3
@@ -231,8 +250,8 @@ async def test_R16_no_secrets(redis: Redis) -> None:
     async with shared(redis) as one:
         await taken(gate(one, requests_per_minute=3, tokens_per_minute=9))
         keys = await redis.command("KEYS", "*")
-        assert keys.count(b"berlin:routing:limit:{work}:") == 4
-        assert keys.count(b"berlin:") == 4
+        assert keys.count(b"berlin:routing:count:work:") == 4
+        assert keys.count(b"berlin:") == 5
 
 
 async def test_one_circuit_for_all(redis: Redis) -> None:
@@ -299,3 +318,45 @@ def test_an_address_that_is_none() -> None:
     with pytest.raises(errors.ConfigurationError, match="no URL of a Redis"):
         SharedRedis(Secret("nonsense"))
     assert math.isfinite(REST_S)
+
+
+def counters(redis: SharedRedis, owner: str) -> SharedCounters:
+    """Return the counters of a process."""
+    made = SharedCounters(RedisCounters(redis), owner=owner)
+    COUNTERS.append(made)
+    return made
+
+
+async def test_R10_A15_a_budget_of_all_replicas(redis: Redis) -> None:
+    """At the end of a budget one more request passes, of all that ask at once everywhere; a cost
+    is settled once; what a dead process had reserved is released."""
+    month = Calendar("month", "Europe/Berlin")
+    async with shared(redis) as one, shared(redis) as two:
+        first, second = counters(one, "first"), counters(two, "second")
+        claim = Claim("money", month, 1_000_000_000_000, 600_000_000_000, overdraw=True)
+        taken = await first.reserve("a", [claim])
+        assert isinstance(taken, Reservation)
+        assert isinstance(await second.reserve("b", [claim]), Refusal)
+        for _ in range(2):
+            first.settle(taken, {"money": 900_000_000_000})
+            await settled(one)
+        told = await asyncio.gather(
+            *(each.reserve(f"c{n}", [claim]) for n in range(5) for each in (first, second))
+        )
+        passed = [each for each in told if isinstance(each, Reservation)]
+        assert {each.used for each in passed} == {(1_500_000_000_000,)}
+        assert len({each.id for each in passed}) == 1
+        await redis.command("ZREM", "berlin:routing:owners", "first")
+        await redis.command("ZREM", "berlin:routing:owners", "second")
+        third = await counters(two, "third").reserve("d", [claim])
+        assert isinstance(third, Reservation)
+
+
+async def test_R12_the_day_is_that_of_the_server(redis: Redis) -> None:
+    """A process whose clock is two days off counts in the same day as the others."""
+    claim = Claim("k", Calendar("day"), 1)
+    async with shared(redis) as one, shared(redis) as two:
+        wrong = SharedCounters(RedisCounters(one, lambda: time.time() + 172_800), owner="wrong")
+        COUNTERS.append(wrong)
+        assert isinstance(await wrong.reserve("a", [claim]), Reservation)
+        assert isinstance(await counters(two, "right").reserve("b", [claim]), Refusal)

@@ -145,7 +145,7 @@ class Cli:
     async def serve(self, *args: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
         """Run `berlin serve` on a free port, and give its process and its URL."""
         async with self.start("serve", "--port", "0", *args) as process:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 said = (await reader(process.stderr).readline()).decode()
             found = _URL.search(said)
             assert found is not None, said

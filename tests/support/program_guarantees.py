@@ -1,7 +1,7 @@
 """The guarantees about programs of four kinds that share one login on a machine.
 
-16 processes: they are all started, and begin at the same time, which 50 on a machine of two cores
-do not: there the first have ended before the last have begun.
+The suite tries them with 16 processes, `make guarantees` the most important one with 52 as well:
+half of them are started before, the others (commands) while the refresh runs.
 """
 
 from __future__ import annotations
@@ -39,6 +39,27 @@ async def programs_at_expiry(folder: Path) -> Outcome:
     async with _expired(folder) as (service, found):
         said = await found.all_at_once()
         return _outcome(f"{KINDS}, rotating refresh, at expiry", service, said)
+
+
+async def programs_of_50_at_expiry(folder: Path) -> Outcome:
+    """52 programs of four kinds at expiry, rotating refresh tokens: one refresh."""
+    async with _expired(folder, refresh_takes=6.0, each=13) as (service, found):
+        said = await found.all_at_once()
+        return _outcome("52 programs of 4 kinds, rotating refresh, at expiry", service, said)
+
+
+async def programs_busy(folder: Path) -> Outcome:
+    """The identity provider answers 503, then 429 with `Retry-After: 2`: 3 requests in total."""
+    async with _expired(folder) as (service, found):
+        service.busy = [(503, ""), (429, "2")]
+        said = await found.all_at_once()
+        problems = []
+        _, at_503, at_429, at_last = (0.0, *service.refreshes, 0.0, 0.0, 0.0)[:4]
+        if at_429 - at_503 < 0.5 or at_last - at_429 < 2:
+            problems = [f"asked too early: {service.refreshes}"]
+        tried = f"{KINDS}, the identity provider answers 503 and 429"
+        outcome = _outcome(tried, service, said, refreshes=3)
+        return outcome._replace(problems=outcome.problems + problems)
 
 
 async def programs_holder_killed(folder: Path) -> Outcome:
@@ -120,12 +141,12 @@ async def programs_refused(folder: Path) -> Outcome:
 
 @asynccontextmanager
 async def _expired(
-    folder: Path, refresh_takes: float = 0.5
+    folder: Path, refresh_takes: float = 0.5, each: int = EACH
 ) -> AsyncIterator[tuple[TokenService, Programs]]:
     """Run programs that share a token which has just expired."""
     async with (
         TokenService(lifetime=1, rotate=True) as service,
-        programs(folder, service, EACH) as found,
+        programs(folder, service, each) as found,
     ):
         await found.token()
         await asyncio.sleep(1.1)
@@ -133,12 +154,14 @@ async def _expired(
         yield service, found
 
 
-def _outcome(tried: str, service: TokenService, said: list[Said], logins: int = 1) -> Outcome:
+def _outcome(
+    tried: str, service: TokenService, said: list[Said], logins: int = 1, refreshes: int = 1
+) -> Outcome:
     problems = [*service.violations]
     problems += [f"{kind}: {text}" for kind, good, text in said if not good]
     for name, seen, expected in (
         ("logins", len(service.logins), logins),
-        ("refreshes", len(service.refreshes), 1),
+        ("refreshes", len(service.refreshes), refreshes),
     ):
         problems += [f"{seen} {name} instead of {expected}"] if seen != expected else []
     tokens = {text for kind, _, text in said if kind in ("token", "exec")}
@@ -173,6 +196,7 @@ def _fill(disk: Path) -> None:
 
 PROGRAM_GUARANTEES: tuple[Guarantee, ...] = (
     programs_at_expiry,
+    programs_busy,
     programs_holder_killed,
     programs_older_store,
     programs_clock_back,

@@ -63,6 +63,7 @@ class TokenService:
         logins: when each login began.
         refreshes: when each refresh came.
         chats: how many chats were answered.
+        busy: how the next requests for a token are refused: a status, and seconds in `Retry-After`.
         violations: what must never happen: a token used by another account, a refresh token
             used twice.
     """
@@ -77,6 +78,7 @@ class TokenService:
         self.logins: list[float] = []
         self.refreshes: list[float] = []
         self.chats = 0
+        self.busy: list[tuple[int, str]] = []
         self.violations: list[str] = []
         self.refuse_logins = False
         self._numbers = itertools.count(1)
@@ -121,13 +123,23 @@ class TokenService:
         self.logins.append(time.monotonic())
         body = await request.json()
         await asyncio.sleep(self.login_takes)
+        if self.busy:
+            return self._is_busy()
         if self.refuse_logins or body["password"] != f"password of {body['account']}":
             return web.json_response({"message": "wrong password"}, status=401)
         return self._issue(body["account"])
 
+    def _is_busy(self) -> web.Response:
+        status, seconds = self.busy.pop(0)
+        headers = {"Retry-After": seconds} if seconds else {}
+        return web.json_response({"message": "busy"}, status=status, headers=headers)
+
     async def _renew(self, request: web.Request) -> web.Response:
         self.refreshes.append(time.monotonic())
         refresh = (await request.json())["refresh"]
+        if self.busy:
+            await asyncio.sleep(self.login_takes)
+            return self._is_busy()
         if refresh in self._spent:
             self.violations.append(f"{refresh} was used twice")
             self._tokens.clear()

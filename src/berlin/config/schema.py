@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from berlin.config.models.tables import BreakerConfig, LimitConfig, ModelConfig
+from berlin.config.prices import PriceTable, check_patterns
 from berlin.language.secrets_scan import names_secret
 from berlin.language.tables.tool_prompt import ToolPrompt, ToolsMode
 from berlin.types import Timeouts, mask_url
@@ -302,6 +303,7 @@ class Config(Table, frozen=True, forbid_unknown_fields=True):
         conversations: how conversations kept by services are found again.
         server: the gateway started by `berlin serve`.
         responses: where it keeps answers of `/v1/responses`.
+        prices: what models cost, for the ledger and for budgets.
         aliases: other names for models, and the name that each means: a provider, or
             `provider:model`. A `*` in an alias matches any text.
         models: models composed of the models of several providers, by name.
@@ -319,3 +321,7 @@ class Config(Table, frozen=True, forbid_unknown_fields=True):
     shared: SharedConfig = SharedConfig()
     terminal: TerminalConfig = TerminalConfig()
     responses: ResponsesConfig = ResponsesConfig()
+    prices: PriceTable = {}
+
+    def __post_init__(self) -> None:
+        check_patterns(self.prices)

@@ -38,7 +38,7 @@ def build_app(gateway: Gateway, accounts: Accounts, token_lifetime_s: float) -> 
         token_lifetime_s: lifetime of that face's tokens in seconds.
     """
     bound_log()
-    gateway.guard.accounts = len(accounts)
+    gateway.guard.accounts = accounts
     faces: list[Face] = [
         BerlinFace(gateway, accounts, Sessions(token_lifetime_s)),
         AnthropicFace(gateway),

@@ -98,6 +98,10 @@ class Bodies:
         """Return the body of a client that is not authenticated yet. Raises as `read` does."""
         _check_kind(request)
         _check_length(request.content_length or 0, MAX_LOGIN_BYTES)
+        if request.content.is_eof() and request.content_length is not None:
+            # It arrived with the head, as nearly all do: strangers who do not send theirs cannot
+            # keep it out by using up the budget.
+            return await request.read()
         held = request[_HELD] = _Held(self.budget, None, MAX_LOGIN_BYTES)
         return await self._read(request, MAX_LOGIN_BYTES, held)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Mapping
 
 from berlin.config import Config
 from berlin.config.models.routes import Routes
-from berlin.config.models.shared import open_shared
+from berlin.config.models.shared import open_counters, open_shared
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.catalog import AT_ONCE, WAIT_S, WAITING, Catalog, Service
 from berlin.opening import open_provider, without_retries
@@ -15,7 +15,7 @@ from berlin.providers.facade import ChatProvider
 from berlin.routing.base.circuit import State
 from berlin.routing.base.wrapper import Wrapper
 from berlin.routing.retry import Retry
-from berlin.routing.shared.closing import WithShared
+from berlin.routing.shared.closing import closing_with
 from berlin.types import ChatRequest
 
 
@@ -53,11 +53,12 @@ def build_models(
         return opened[name]
 
     shared = open_shared(config.shared)
+    counters = open_counters(config.shared, shared)
 
     def closing(provider: ChatProvider) -> ChatProvider:
-        return provider if shared is None else WithShared(provider, shared)
+        return closing_with(provider, counters)
 
-    routes = Routes(config, borrow, shared)
+    routes = Routes(config, borrow, shared, counters)
     models = {
         name: _service(name, config, closing(routes.open(name)), services, key)
         for name in config.models

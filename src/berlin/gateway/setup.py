@@ -85,9 +85,13 @@ def build_gateway(
 
 def _read_keys(path: Path, folder: Path | None, server: ServerConfig) -> KeyReader:
     notes = KeysRequired([path.parent, *([folder] if folder is not None else [])])
+    return KeyReader(path, required=requires_keys(server), notes=notes)
+
+
+def requires_keys(server: ServerConfig) -> bool:
+    """Return whether the configuration requires keys, even if there has never been one."""
     # A proxy forwards requests from elsewhere.
-    required = server.require_keys or bool(server.trusted_proxies)
-    return KeyReader(path, required=required, notes=notes)
+    return server.require_keys or bool(server.trusted_proxies)
 
 
 def open_observers(server: ServerConfig) -> list[Observer]:

@@ -83,7 +83,7 @@ def _check_keys(
         case msgspec.inspect.DictType() if isinstance(tree, dict):
             for key, value in tree.items():
                 _check_keys(kind.value_type, value, (*path, key), text, source)
-        case msgspec.inspect.ListType() if isinstance(tree, list):
+        case msgspec.inspect.ListType() | msgspec.inspect.VarTupleType() if isinstance(tree, list):
             for n, value in enumerate(tree):
                 _check_keys(kind.item_type, value, (*path, str(n)), text, source)
         case msgspec.inspect.UnionType():

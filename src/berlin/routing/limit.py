@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from berlin.errors import LimitReachedError
 from berlin.providers.contract import Burst, Bursts, Provider
 from berlin.routing.base.answer import LEFT, Opening, Watched
 from berlin.routing.base.attempts import within
-from berlin.routing.base.gate import Pass
-from berlin.routing.base.limits import Limits, prompt_tokens
+from berlin.routing.base.limits import Limits
 from berlin.routing.base.line import Line
+from berlin.routing.base.meter import Meter, Metered
 from berlin.routing.base.wrapper import Wrapper
-from berlin.types import ChatRequest, Finished, TextDelta, UsageReport
-from berlin.types.usage import estimate_tokens
+from berlin.types import ChatRequest, Finished
 
 
 class Limit(Wrapper):
@@ -62,12 +60,16 @@ class _Limited(Opening):
         waited = limits.clock() - began_at
         if waited > 0:
             request = within(request, self._limit.timeouts, total - waited)
-        meter = _Meter(limits, passed, request) if limits.counts_tokens else None
+        meter = Meter(request) if limits.counts_tokens else None
 
         def end(how: BaseException | None) -> None:
+            tokens = None
             if meter is not None and how is not LEFT:
-                meter.settle(whole=how is None)
-            limits.leave(passed)
+                usage = meter.usage
+                tokens = usage.input_tokens + usage.output_tokens
+                if how is None:
+                    limits.learn(usage.output_tokens)
+            limits.leave(passed, tokens)
 
         try:
             first = await self._ask(inner, request)
@@ -81,50 +83,5 @@ class _Limited(Opening):
         elif meter is None:
             self._asked = Watched(self._asked, end)
         else:
-            self._asked = _Metered(self._asked, end, meter.note)
+            self._asked = Metered(self._asked, end, meter)
         return first
-
-
-class _Meter:
-    """Counts the tokens of one request: as reported by the service, or estimated."""
-
-    def __init__(self, limits: Limits, passed: Pass, request: ChatRequest) -> None:
-        self._limits = limits
-        self._passed = passed
-        self._input = prompt_tokens(request)
-        self._chars = 0
-        self._reported: tuple[int, int] | None = None
-
-    def note(self, burst: Burst) -> None:
-        """Record a burst."""
-        for event in burst:
-            if type(event) is TextDelta:
-                self._chars += len(event.text)
-            elif type(event) is UsageReport:
-                self._reported = (event.usage.input_tokens, event.usage.output_tokens)
-
-    def settle(self, *, whole: bool) -> None:
-        """Replace the reservation by the actual cost; learn from complete answers."""
-        guessed = (self._input, estimate_tokens(self._chars))
-        input_tokens, output_tokens = self._reported or guessed
-        self._limits.gate.settle(self._passed, input_tokens + output_tokens)
-        if whole:
-            self._limits.learn(output_tokens)
-
-
-class _Metered(Watched):
-    """An answer whose tokens are counted."""
-
-    def __init__(
-        self,
-        answer: Bursts,
-        end: Callable[[BaseException | None], None],
-        note: Callable[[Burst], None],
-    ) -> None:
-        super().__init__(answer, end)
-        self._count = note
-
-    async def __anext__(self) -> Burst:
-        burst = await super().__anext__()
-        self._count(burst)
-        return burst

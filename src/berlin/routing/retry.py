@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from berlin.errors import BerlinError, FailedAttempt, OverloadedError
 from berlin.providers.contract import Burst, Bursts, Provider
@@ -18,6 +19,8 @@ ATTEMPTS = 3
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 8.0
 LONGEST_RETRY_AFTER_S = 30.0
+
+_T = TypeVar("_T")
 
 
 class Retry(Wrapper):
@@ -74,6 +77,23 @@ class Retry(Wrapper):
             return error.retry_after * (1 + 0.1 * self.jitter())
         # Full jitter: requests that failed together are spread over the whole pause.
         return min(FIRST_BACKOFF_S * 2.0 ** (attempt - 1), LONGEST_BACKOFF_S) * self.jitter()
+
+    async def call(self, work: Callable[[], Awaitable[_T]]) -> _T:
+        """Return the result of another operation of the provider, repeated in the same way.
+
+        Raises:
+            BerlinError: that of the last attempt.
+        """
+        attempt = 1
+        while True:
+            try:
+                return await work()
+            except BerlinError as error:
+                pause = self.pause(error, attempt)
+                if pause is None:
+                    raise
+            await asyncio.sleep(pause)
+            attempt += 1
 
 
 class _Attempts(Opening):

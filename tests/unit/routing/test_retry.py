@@ -284,3 +284,23 @@ async def test_an_answer_that_was_closed_is_never_asked_for() -> None:
     await bursts.aclose()
     assert await anext(bursts, None) is None
     assert inner.requests == []
+
+
+async def test_other_operations_are_repeated_in_the_same_way() -> None:
+    """A token is asked for up to three times, after the pauses that the service names."""
+    failures = [busy(0.0), errors.ServiceUnavailableError("down", retry_after=0.0)]
+
+    async def work() -> str:
+        if failures:
+            raise failures.pop()
+        return "token"
+
+    retry = Retry(ScriptedProvider(GOOD))
+    assert await retry.call(work) == "token"
+    failures[:] = [busy(0.0)] * 3
+    with pytest.raises(errors.RateLimitError):
+        await retry.call(work)
+    failures[:] = [busy(LONGEST_RETRY_AFTER_S + 1)]
+    with pytest.raises(errors.RateLimitError):
+        await retry.call(work)
+    assert failures == []

@@ -126,6 +126,4 @@ def test_the_reference_is_whole_and_current() -> None:
             assert f"| `{key}` |" in page
     assert not re.search(r"\| *\|\n", page), "a key without a meaning"
     file = Path(__file__).parents[3] / "docs" / "recipes-reference.md"
-    assert file.read_text("utf-8") == page, (
-        "make it again: python -m berlin.workbench.schema > docs/recipes-reference.md"
-    )
+    assert file.read_text("utf-8") == page, "run `make reference`"

@@ -25,20 +25,16 @@ from typing import TypeAlias
 import msgspec
 
 from berlin.auth.grant import Grant
+from berlin.auth.tokens.backoff import Backoff, after_failure, stored_failure
 from berlin.auth.tokens.shared import SharedTokens
 from berlin.auth.tokens.store import Lease, Record, TokenKey
 from berlin.errors import (
     AuthenticationError,
     BerlinError,
-    ConnectionLostError,
     MissingCredentialsError,
-    ProtocolError,
-    UpstreamTimeoutError,
 )
 from berlin.types import Secret
 
-FIRST_REFUSAL_S = 5.0
-LONGEST_REFUSAL_S = 300.0
 RENEW_AHEAD = 0.2
 LONGEST_RENEW_AHEAD_S = 300.0
 RENEW_AGAIN_S = 5.0
@@ -81,9 +77,7 @@ class TokenSource:
         self._rejected: deque[Secret] = deque(maxlen=16)
         self._values: deque[tuple[Secret, Mapping[str, str]]] = deque(maxlen=16)
         self._login: _Login | None = None
-        self._refusal: AuthenticationError | None = None
-        self._refused_until = 0.0
-        self._refusals = 0
+        self._backoff = Backoff(clock, is_shared=shared is not None)
         _SOURCES.add(self)
 
     @property
@@ -119,7 +113,7 @@ class TokenSource:
                 self._grant = None
             else:
                 self._take(Grant(token, self._wall()))
-            self._forget_refusals()
+            self._backoff.clear()
 
     def reject(self, token: Secret) -> None:
         """Report a token that the service rejected. A newer one stays."""
@@ -132,7 +126,7 @@ class TokenSource:
         """Use a grant from an interactive login, and share it."""
         with self._lock:
             self._take(grant)
-            self._forget_refusals()
+            self._backoff.clear()
         if self._shared is not None:
             async with self._shared.lock(self._key, lambda record: False) as lease:
                 await self._shared.save(self._key, Record.of(self._key, grant), lease)
@@ -202,11 +196,10 @@ class TokenSource:
         now = self._clock()
         if self._grant is not None and self._is_good(now):
             renewing = self._login is not None and not self._login.is_lost()
-            refused = now < self._refused_until
-            if now < self._renew_at or renewing or refused:
+            if now < self._renew_at or renewing or self._backoff.is_on:
                 return self._grant.token
-        elif self._refusal is not None and now < self._refused_until:
-            raise _remembered(self._refusal, self._refused_until - now)
+        elif self._backoff.is_on:
+            self._backoff.check()
         return None
 
     def _is_good(self, now: float) -> bool:
@@ -261,9 +254,11 @@ class TokenSource:
     async def _login_under(
         self, shared: SharedTokens, lease: Lease | None, record: Record | None, login: Login
     ) -> Grant:
-        if record is not None and record.refused_until > self._wall():
-            error = AuthenticationError(record.refusal)
-            raise _remembered(error, record.refused_until - self._wall())
+        failure = stored_failure(record, self._wall()) if record is not None else None
+        if failure is not None:
+            raise failure
+        if record is None:
+            self._backoff.check()
         if lease is None:
             # Without the lock another process may use the refresh token at the same time, and
             # a service that rotates them then ends both sessions.
@@ -283,19 +278,10 @@ class TokenSource:
                 await shared.save(self._key, spent, lease)
         try:
             grant = await login(refresh)
-        except AuthenticationError as error:
-            times = record.refusals if record is not None else 0
-            refused = msgspec.structs.replace(
-                Record.of(self._key, None),
-                refused_until=self._wall() + _refusal_time(times),
-                refusals=times + 1,
-                refusal=error.message,
-            )
-            await shared.save(self._key, refused, lease)
-            raise
         except BerlinError as error:
-            if record is not None and not isinstance(error, _MAYBE_SPENT):
-                await shared.save(self._key, record, lease)
+            failed = after_failure(record, Record.of(self._key, None), error, self._wall())
+            if failed is not None:
+                await shared.save(self._key, failed, lease)
             raise
         await shared.save(self._key, Record.of(self._key, grant), lease)
         return grant
@@ -306,39 +292,17 @@ class TokenSource:
                 self._login = None
             if isinstance(outcome, Grant):
                 self._take(outcome)
-                self._forget_refusals()
-            elif isinstance(outcome, AuthenticationError):
-                wait = outcome.retry_after or _refusal_time(self._refusals)
-                self._refusals += 1
-                self._refresh_token = None  # it was tried first and is no longer valid
-                self._refusal, self._refused_until = outcome, self._clock() + wait
+                self._backoff.clear()
+            elif isinstance(outcome, BerlinError):
+                if isinstance(outcome, AuthenticationError):
+                    self._refresh_token = None  # it was tried first and is no longer valid
+                self._backoff.fail(outcome)
         login.outcome.set_result(outcome)
-
-    def _forget_refusals(self) -> None:
-        self._refusal, self._refused_until, self._refusals = None, 0.0, 0
 
     def _after_fork(self) -> None:
         # The parent's lock may be held, and its login runs in the parent only.
         self._lock = threading.Lock()
         self._login = None
-
-
-# Errors after which the refresh token may or may not have been used.
-_MAYBE_SPENT = (UpstreamTimeoutError, ConnectionLostError, ProtocolError)
-
-
-def _refusal_time(refusals: int) -> float:
-    return min(FIRST_REFUSAL_S * 2.0**refusals, LONGEST_REFUSAL_S)
-
-
-def _remembered(refusal: AuthenticationError, wait: float) -> AuthenticationError:
-    error = refusal.again()
-    note = f"(remembered, so that the account is not locked; tried again in {wait:.0f} s"
-    message = refusal.message.partition(" (remembered,")[0]
-    error.args = (f"{message} {note}, or at once with other credentials)",)
-    error.retry_after = wait
-    error.__cause__ = refusal
-    return error
 
 
 class _Login:

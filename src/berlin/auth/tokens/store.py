@@ -28,6 +28,26 @@ class TokenKey(msgspec.Struct, frozen=True):
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:40]
 
 
+class Pause(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A time in which no process asks the identity provider, because it answered 429 or 5xx.
+
+    Attributes:
+        began_at: when it answered so, in seconds since 1970.
+        until: when it is asked again, in seconds since 1970.
+        count: the number of such answers in a row.
+        kind: the code of the error.
+        status: its HTTP status.
+        reason: its message.
+    """
+
+    began_at: float
+    until: float
+    count: int = 1
+    kind: str = ""
+    status: int | None = None
+    reason: str = ""
+
+
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is stored for one key. Unknown members are ignored, so that old and new releases of
     Berlin can share a store; an incompatible change increases `version`.
@@ -45,6 +65,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         refused_until: the time until which the credentials are not tried again.
         refusals: the number of consecutive refusals.
         refusal: the service's message.
+        pause: the time in which no process asks for a token.
     """
 
     version: int = VERSION
@@ -59,6 +80,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     refused_until: float = 0.0
     refusals: int = 0
     refusal: str = ""
+    pause: Pause | None = None
 
     def __repr__(self) -> str:
         return f"Record({self.recipe!r}, {self.url!r}, {self.account!r})"

@@ -49,7 +49,7 @@ def add(
     accounts = Accounts.load(accounts_path())
     accounts.add(name, Secret(password), models, expires, rpm)
     accounts.save(accounts_path())
-    click.echo(f"{name} can log in now; a running `berlin serve` learns it when it is restarted.")
+    click.echo(f"{name} can log in now, also to a running `berlin serve`.")
 
 
 @account.command("list")
@@ -67,4 +67,4 @@ def remove(name: str) -> None:
     if not accounts.remove(name):
         raise click.UsageError(f"there is no account {name!r}")
     accounts.save(accounts_path())
-    click.echo(f"{name} can no longer log in, from the next start of `berlin serve`.")
+    click.echo(f"{name} can no longer log in, and its sessions have ended.")

@@ -29,12 +29,13 @@ from berlin.config import (
     resolve_settings,
 )
 from berlin.errors import ConfigurationError
+from berlin.gateway.access.account_reader import AccountReader
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.chat import Gateway
 from berlin.gateway.serving.reload import Reload
 from berlin.gateway.serving.server import open_server, stop_signals
 from berlin.gateway.serving.watch import Watch, files_state
-from berlin.gateway.setup import build_gateway, refresh_models_forever
+from berlin.gateway.setup import build_gateway, refresh_models_forever, requires_keys
 from berlin.types import is_loopback
 
 # Thresholds of garbage collection: new objects before a young round, rounds before older ones.
@@ -66,7 +67,7 @@ def serve(host: str | None, port: int | None, config: Path | None) -> None:
     server = msgspec.structs.replace(settings.server, **changes)
     _refuse_itself(settings, server)
     gateway = build_gateway(settings, keys_path(), path.parent, os.environ)
-    accounts = Accounts.load(accounts_path())
+    accounts = AccountReader(accounts_path())
     _check_keys(server, gateway)
     if not is_loopback(server.host):
         say("berlin: this listens beyond this machine in plain http; put TLS in front of it")
@@ -83,7 +84,7 @@ def _check_keys(server: ServerConfig, gateway: Gateway) -> None:
             f"{server.host} can be reached from elsewhere, and there are no keys: {add}"
         )
     if gateway.guard.needs_key and gateway.guard.problem and not gateway.guard.keys:
-        if server.require_keys or server.trusted_proxies:
+        if requires_keys(server):
             raise ConfigurationError(
                 f"[server] require_keys or trusted_proxies is set, and there are no keys: {add}"
             )

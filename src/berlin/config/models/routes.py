@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from berlin.config.models.checks import Route, find_route
+from berlin.config.models.shared import open_counters
 from berlin.config.models.tables import (
     BreakerConfig,
     CacheConfig,
@@ -20,10 +21,11 @@ from berlin.providers.facade import ChatProvider
 from berlin.routing.balance import Balance
 from berlin.routing.base.circuit import Circuit, LocalCircuit, State
 from berlin.routing.base.clock import Clock
-from berlin.routing.base.gate import Gate, LocalGate
+from berlin.routing.base.gate import Gate
 from berlin.routing.base.limits import Limits
 from berlin.routing.breaker import LONGEST_REST_S, Breaker
 from berlin.routing.cache import AnswerStore, Cache, MemoryAnswers
+from berlin.routing.counters.contract import Counters
 from berlin.routing.fallback import Fallback
 from berlin.routing.hedge import Hedge
 from berlin.routing.hold import Hold
@@ -33,7 +35,6 @@ from berlin.routing.pool import LONGEST_QUARANTINE_S, Pool
 from berlin.routing.retry import Retry
 from berlin.routing.shared.answers import SharedAnswers
 from berlin.routing.shared.circuit import SharedCircuit
-from berlin.routing.shared.gate import SharedGate
 from berlin.routing.shared.server import SharedRedis
 
 
@@ -44,6 +45,7 @@ class Routes:
         config: the configuration.
         open_provider: returns a provider by its name, without retries of its own.
         shared: the Redis shared by all processes; by default each is on its own.
+        counters: what counts for limits; by default Redis, or memory.
         clock: seconds on a monotonic clock.
     """
 
@@ -52,9 +54,11 @@ class Routes:
         config: Config,
         open_provider: Callable[[str], Provider],
         shared: SharedRedis | None = None,
+        counters: Counters | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         self._shared = shared
+        self._counters = counters or open_counters(config.shared, shared, clock)
         self._config = config
         self._open_provider = open_provider
         self._clock = clock
@@ -75,8 +79,12 @@ class Routes:
 
     def limited(self, name: str, provider: Provider) -> Provider:
         """Return a provider wrapped in the limits of its table; unchanged if it has none."""
-        limits = self._limits_of(f"provider:{name}", find_provider(name, self._config).limit)
+        limits = self.limits(name)
         return provider if limits is None else Limit(provider, limits)
+
+    def limits(self, name: str) -> Limits | None:
+        """Return the limits of a provider's table, if it has any."""
+        return self._limits_of(f"provider:{name}", find_provider(name, self._config).limit)
 
     def _build(self, name: str, model: ModelConfig) -> ChatProvider:
         routes = [find_route(entry, self._config) for entry in model.entries]
@@ -182,10 +190,7 @@ class Routes:
 
     def _gate(self, key: str, table: LimitConfig) -> Gate:
         numbers = (table.concurrent, table.requests_per_minute, table.tokens_per_minute)
-        if self._shared is None:
-            return LocalGate(self._clock, *numbers)
-        on_failure = self._config.shared.on_failure
-        return SharedGate(key, self._shared, self._clock, *numbers, on_failure=on_failure)
+        return Gate(self._counters, key, *numbers)
 
     def _answers(self, table: CacheConfig) -> AnswerStore:
         if self._shared is not None:

@@ -1,12 +1,18 @@
-"""Opens the Redis that the configuration names for circuits, limits and answers."""
+"""Opens the Redis that the configuration names for circuits, limits and answers, and counters."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 
 from berlin.config.schema import SharedConfig
 from berlin.config.tokens import resolve_value
+from berlin.routing.base.clock import Clock
+from berlin.routing.counters.contract import Counters
+from berlin.routing.counters.memory import MemoryCounters
+from berlin.routing.counters.redis import RedisCounters
+from berlin.routing.counters.shared import SharedCounters
 from berlin.routing.shared.server import SharedRedis
 from berlin.types import Secret
 
@@ -21,3 +27,14 @@ def open_shared(
     """
     url = resolve_value(config.redis, "shared.redis", environ)
     return None if url is None else SharedRedis(Secret(url))
+
+
+def open_counters(
+    config: SharedConfig, redis: SharedRedis | None, clock: Clock = time.monotonic
+) -> Counters:
+    """Return counters on the shared Redis, or those of this process if none is configured."""
+    if redis is None:
+        return MemoryCounters(clock)
+    remote = RedisCounters(redis)
+    local = MemoryCounters(clock, remote.now)
+    return SharedCounters(remote, local, on_failure=config.on_failure)

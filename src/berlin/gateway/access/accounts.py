@@ -56,6 +56,9 @@ class Accounts:
     Args:
         accounts: names, hashes and limits.
         clock: seconds since the epoch.
+
+    Attributes:
+        when_changed: called with the name of each account that is removed or gets another password.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Accounts:
     ) -> None:
         self._accounts = dict(accounts or {})
         self._clock = clock
+        self.when_changed: Callable[[str], None] = lambda name: None
         # Separate threads: those of the loop decode long bodies.
         self._hashing = ThreadPoolExecutor(HASHES_AT_ONCE, "berlin-scrypt")
 
@@ -75,12 +79,7 @@ class Accounts:
         Raises:
             ConfigurationError: if the file is unsafe, unreadable, or from a newer version.
         """
-        try:
-            data = load_private(path)
-            stored = msgspec.json.decode(data, type=_AccountsFile).accounts if data else {}
-        except (OSError, msgspec.DecodeError) as error:
-            raise ConfigurationError(f"the accounts in {path} cannot be read: {error}") from error
-        return cls(stored)
+        return cls(load_accounts(path))
 
     def save(self, path: Path) -> None:
         """Write the accounts to a file that only its owner can read.
@@ -100,6 +99,9 @@ class Accounts:
 
     def __len__(self) -> int:
         return len(self._accounts)
+
+    def refresh(self) -> None:
+        """Check whether the accounts have changed, where they can."""
 
     def caller(self, name: str) -> Caller | None:
         """Return the permissions of an account; `None` if it does not exist or has expired."""
@@ -150,6 +152,14 @@ class Accounts:
         """Remove an account; return whether there was one."""
         return self._accounts.pop(name, None) is not None
 
+    def replace(self, accounts: dict[str, Account]) -> None:
+        """Use other accounts from now on."""
+        before, self._accounts = self._accounts, accounts
+        for name, known in before.items():
+            now = accounts.get(name)
+            if now is None or (now.salt, now.hash) != (known.salt, known.hash):
+                self.when_changed(name)
+
     async def verify(self, name: str, password: Secret) -> bool:
         """Return whether the password is right. An unknown name takes just as long."""
         if len(_bytes(password)) > MAX_PASSWORD_BYTES:
@@ -160,6 +170,19 @@ class Accounts:
         tried = await loop.run_in_executor(self._hashing, _hash, _bytes(password), salt)
         expected = bytes.fromhex(known.hash) if known else bytes(len(tried))
         return hmac.compare_digest(tried, expected) and known is not None
+
+
+def load_accounts(path: Path) -> dict[str, Account]:
+    """Return the accounts in a file; none if there is no file.
+
+    Raises:
+        ConfigurationError: if the file is unsafe, unreadable, or from a newer version.
+    """
+    try:
+        data = load_private(path)
+        return msgspec.json.decode(data, type=_AccountsFile).accounts if data is not None else {}
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigurationError(f"the accounts in {path} cannot be read: {error}") from error
 
 
 def _bytes(password: Secret) -> bytes:

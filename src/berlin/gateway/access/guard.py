@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sized
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -41,7 +42,7 @@ class Guard:
             this machine if there are `allowed_hosts`, because then there is a proxy in front.
 
     Attributes:
-        accounts: how many accounts may log in.
+        accounts: the accounts that may log in.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Guard:
         trusted_proxies: tuple[str, ...] | None = None,
     ) -> None:
         self.use(allowed_hosts, cors_origins, trusted_proxies)
-        self.accounts = 0
+        self.accounts: Sized = ()
         self._keys = keys
         self._rate = RequestRate()
         self._wrong_keys = Throttle()
@@ -75,6 +76,11 @@ class Guard:
         """Whether clients must have a key: once one has ever existed."""
         return self._keys is not None and self._keys.required
 
+    def require_keys(self) -> None:
+        """Require keys from now on."""
+        if self._keys is not None:
+            self._keys.require()
+
     @property
     def problem(self) -> str:
         """The problem with the keys; `""` if they can be read."""
@@ -88,7 +94,7 @@ class Guard:
     @property
     def is_shared(self) -> bool:
         """Whether there may be several callers, so that none may take everything."""
-        return self.keys + self.accounts > 1
+        return self.keys + len(self.accounts) > 1
 
     def close(self) -> None:
         """Close the file of the keys."""

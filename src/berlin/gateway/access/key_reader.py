@@ -89,6 +89,13 @@ class KeyReader:
         self._refresh()
         return self._required
 
+    def require(self) -> None:
+        """Require keys from now on, and remember it, as if there had been one."""
+        if not self._required:
+            self._required = True
+            self._notes.remember()
+            self._lacking = "" if self._keys else "keys missing"
+
     @property
     def count(self) -> int:
         """The number of keys that are not revoked."""

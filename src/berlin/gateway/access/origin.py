@@ -6,25 +6,36 @@ import ipaddress
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from berlin.errors import ConfigurationError
 from berlin.types import is_loopback
 
 LOOPBACK = ("127.0.0.0/8", "::1")
 
-# Any of these headers means that the request was forwarded.
+# Any of these headers means that the request was forwarded, and so does any `X-Forwarded-…`.
 FORWARDING_HEADERS = (
     "X-Forwarded-For",
     "Forwarded",
+    "Forwarded-For",
     "Via",
     "X-Real-IP",
-    "X-Forwarded-Host",
-    "X-Forwarded-Proto",
-    "X-Forwarded-Port",
     "X-Client-IP",
+    "X-Cluster-Client-IP",
+    "X-Original-Forwarded-For",
+    "X-Original-Host",
+    "X-Original-URL",
+    "X-Envoy-External-Address",
+    "X-Azure-ClientIP",
+    "X-Amzn-Trace-Id",
+    "X-Cloud-Trace-Context",
     "True-Client-IP",
+    "CDN-Loop",
     "CF-Connecting-IP",
+    "CF-Ray",
+    "Fastly-Client-IP",
+    "Fly-Client-IP",
+    "Tailscale-User-Login",
 )
 MAX_HOPS = 32
 
@@ -72,11 +83,17 @@ class Proxies:
 def is_local(request: web.BaseRequest) -> bool:
     """Return whether a request comes from a program on this machine.
 
-    Behind a reverse proxy on this machine every peer is this machine, but its clients are not.
+    Behind a reverse proxy on this machine every peer is this machine, but its clients are not. A
+    proxy shows itself by a header, or by HTTP/1.0, which nginx speaks to the servers behind it
+    unless it is told otherwise, even where it adds no header.
     """
-    if not is_loopback(request.remote or ""):
+    if not is_loopback(request.remote or "") or request.version < HttpVersion11:
         return False
-    return not any(name in request.headers for name in FORWARDING_HEADERS)
+    headers = request.headers
+    return not (
+        any(name in headers for name in FORWARDING_HEADERS)
+        or any(name.lower().startswith("x-forwarded") for name in headers)
+    )
 
 
 def network_of(address: str) -> str:

@@ -11,7 +11,7 @@ from berlin.errors import BerlinError
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.catalog import Catalog
 from berlin.gateway.chat import Gateway
-from berlin.gateway.setup import build_catalog, refresh_models, watch_logins
+from berlin.gateway.setup import build_catalog, refresh_models, requires_keys, watch_logins
 
 _log = logging.getLogger("berlin.gateway")
 
@@ -62,6 +62,10 @@ class Reload:
                 self._begin(service.retire())
         gateway.catalog = catalog
         gateway.guard.use(server.allowed_hosts, server.cors_origins, server.trusted_proxies)
+        if requires_keys(server):
+            gateway.guard.require_keys()
+            if not gateway.guard.keys:
+                _log.error("keys.missing nobody is let in until there are keys")
         gateway.metrics.know(catalog.services)
         watch_logins(catalog, gateway.metrics)
         self._begin(refresh_models(gateway))

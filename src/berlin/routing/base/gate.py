@@ -2,59 +2,28 @@
 
 from __future__ import annotations
 
-import math
-from collections import deque
-from typing import Protocol
+from itertools import count
 
-from berlin.routing.base.clock import Clock
+from berlin.routing.counters.contract import (
+    RUNNING,
+    Claim,
+    Counters,
+    Refusal,
+    Reservation,
+    Sliding,
+)
+from berlin.routing.counters.shared import OWNER
 
-WINDOW_S = 60.0
-
-
-class Pass:
-    """One admitted request.
-
-    Attributes:
-        at: when it was admitted.
-        tokens: its cost in tokens; reserved first, settled at its end.
-    """
-
-    __slots__ = ("at", "tokens")
-
-    def __init__(self, at: float, tokens: int) -> None:
-        self.at = at
-        self.tokens = tokens
+_MINUTE = Sliding(60.0)
+_ids = count()
 
 
-class Gate(Protocol):
-    """Counts admitted requests, in this process or together with others."""
-
-    async def take(self, tokens: int) -> Pass | float:
-        """Admit a request, or return the seconds until it is worth trying again.
-
-        `inf` means: not before a running request has finished.
-        """
-        ...
-
-    def settle(self, passed: Pass, tokens: int) -> None:
-        """Record the actual cost of a request."""
-        ...
-
-    def leave(self, passed: Pass) -> None:
-        """Record that a request has finished."""
-        ...
-
-    def undo(self, passed: Pass) -> None:
-        """Record that nothing was sent."""
-        ...
-
-
-class LocalGate:
-    """Counts the requests that this process admits, in a sliding window: never more than the limit
-    in any 60 seconds.
+class Gate:
+    """Counts admitted requests, in this process or together with others.
 
     Args:
-        clock: a monotonic clock, in seconds.
+        counters: where they are counted.
+        name: identifies the limits.
         concurrent: concurrent requests.
         requests_per_minute: requests in any 60 seconds.
         tokens_per_minute: tokens in any 60 seconds, as reserved; a request that alone needs more is
@@ -63,79 +32,43 @@ class LocalGate:
 
     def __init__(
         self,
-        clock: Clock,
+        counters: Counters,
+        name: str = "",
         concurrent: int | None = None,
         requests_per_minute: int | None = None,
         tokens_per_minute: int | None = None,
     ) -> None:
-        self._clock = clock
-        self.concurrent = concurrent
-        self.requests_per_minute = requests_per_minute
-        self.tokens_per_minute = tokens_per_minute
-        self._inside = 0
-        self._recent: deque[Pass] = deque()
-        self._tokens = 0
+        self._counters = counters
+        self._claims = [
+            Claim(f"{name}:{what}", window, limit, kept=what == "requests")
+            for what, window, limit in (
+                ("running", RUNNING, concurrent),
+                ("requests", _MINUTE, requests_per_minute),
+            )
+            if limit is not None
+        ]
+        self._tokens = f"{name}:tokens"
+        self._most_tokens = tokens_per_minute
 
-    async def take(self, tokens: int) -> Pass | float:
-        """Admit a request, or return the seconds until it is worth trying again."""
-        return self.try_take(tokens)
+    async def take(self, tokens: int) -> Reservation | float:
+        """Admit a request, or return the seconds until it is worth trying again.
 
-    def try_take(self, tokens: int) -> Pass | float:
-        """Like `take`, but synchronous."""
-        now = self._clock()
-        self._forget(now)
-        if self.concurrent is not None and self._inside >= self.concurrent:
-            return math.inf
-        if self.tokens_per_minute is not None:
-            tokens = min(tokens, self.tokens_per_minute)
-        free_at = max(self._free_at_by_count(), self._free_at_by_tokens(tokens))
-        if free_at > now:
-            return free_at - now
-        passed = Pass(now, tokens)
-        self._inside += 1
-        if self.requests_per_minute is not None or self.tokens_per_minute is not None:
-            self._recent.append(passed)
-            self._tokens += tokens
-        return passed
+        `inf` means: not before a running request has finished.
 
-    def settle(self, passed: Pass, tokens: int) -> None:
-        """Record the actual cost of a request."""
-        self._forget(self._clock())
-        if self._recent and passed.at >= self._recent[0].at:
-            self._tokens += tokens - passed.tokens
-            passed.tokens = tokens
+        Raises:
+            LimitReachedError: if shared counts cannot be used, and nothing is admitted without.
+        """
+        claims = self._claims
+        most = self._most_tokens
+        if most is not None:
+            claims = [*claims, Claim(self._tokens, _MINUTE, most, min(tokens, most))]
+        told = await self._counters.reserve(f"{OWNER}-{next(_ids)}", claims)
+        return told.wait_s if isinstance(told, Refusal) else told
 
-    def leave(self, passed: Pass) -> None:
-        """Record that a request has finished."""
-        self._inside -= 1
+    def leave(self, passed: Reservation, tokens: int | None = None) -> None:
+        """Record that a request has finished, and what it cost in tokens, if that is known."""
+        self._counters.settle(passed, {} if tokens is None else {self._tokens: tokens})
 
-    def undo(self, passed: Pass) -> None:
+    def undo(self, passed: Reservation) -> None:
         """Record that nothing was sent."""
-        self._inside -= 1
-        if passed in self._recent:
-            self._recent.remove(passed)
-            self._tokens -= passed.tokens
-
-    def _forget(self, now: float) -> None:
-        recent = self._recent
-        while recent and recent[0].at + WINDOW_S <= now:
-            self._tokens -= recent.popleft().tokens
-
-    def _free_at_by_count(self) -> float:
-        limit = self.requests_per_minute
-        if limit is None or len(self._recent) < limit:
-            return 0.0
-        return self._recent[len(self._recent) - limit].at + WINDOW_S
-
-    def _free_at_by_tokens(self, tokens: int) -> float:
-        limit = self.tokens_per_minute
-        if limit is None:
-            return 0.0
-        over = self._tokens + tokens - limit
-        free_at = 0.0
-        for passed in self._recent:
-            if over <= 0:
-                break
-            over -= passed.tokens
-            free_at = passed.at + WINDOW_S
-        return free_at
+        self._counters.undo(passed)

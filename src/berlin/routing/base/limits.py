@@ -6,10 +6,12 @@ import time
 from typing import Any
 
 from berlin.routing.base.clock import Clock
-from berlin.routing.base.gate import Gate, LocalGate, Pass
+from berlin.routing.base.gate import Gate
 from berlin.routing.base.line import Line
+from berlin.routing.base.meter import prompt_tokens
+from berlin.routing.counters.contract import Reservation
+from berlin.routing.counters.memory import MemoryCounters
 from berlin.types import ChatRequest
-from berlin.types.usage import estimate_tokens
 
 WAIT_S = 30.0
 WAITING = 256
@@ -62,7 +64,8 @@ class Limits:
             clock: a monotonic clock, in seconds.
             options: as above.
         """
-        gate = LocalGate(clock, concurrent, requests_per_minute, tokens_per_minute)
+        counters = MemoryCounters(clock)
+        gate = Gate(counters, "", concurrent, requests_per_minute, tokens_per_minute)
         counts_tokens = tokens_per_minute is not None
         return cls(gate, counts_tokens=counts_tokens, clock=clock, **options)
 
@@ -80,12 +83,7 @@ class Limits:
         """Record the number of tokens of a complete answer."""
         self._answer_tokens += LEARNING_RATE * (output_tokens - self._answer_tokens)
 
-    def leave(self, passed: Pass) -> None:
-        """Make room for the next request."""
-        self.gate.leave(passed)
+    def leave(self, passed: Reservation, tokens: int | None = None) -> None:
+        """Make room for the next request; see `Gate.leave`."""
+        self.gate.leave(passed, tokens)
         self.line.change()
-
-
-def prompt_tokens(request: ChatRequest) -> int:
-    """Estimate the number of tokens in a request's messages."""
-    return estimate_tokens(sum(len(message.text) for message in request.messages))

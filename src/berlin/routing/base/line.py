@@ -8,13 +8,14 @@ from collections import OrderedDict, deque
 from contextlib import suppress
 
 from berlin.errors import LimitReachedError
-from berlin.routing.base.gate import Gate, Pass
+from berlin.routing.base.gate import Gate
+from berlin.routing.counters.contract import Reservation
 
 
 class _Waiter:
     __slots__ = ("passed", "tokens")
 
-    def __init__(self, tokens: int, passed: asyncio.Future[Pass]) -> None:
+    def __init__(self, tokens: int, passed: asyncio.Future[Reservation]) -> None:
         self.tokens = tokens
         self.passed = passed
 
@@ -41,7 +42,7 @@ class Line:
     def __len__(self) -> int:
         return self._count
 
-    async def enter(self, tenant: str, tokens: int, wait_s: float) -> Pass:
+    async def enter(self, tenant: str, tokens: int, wait_s: float) -> Reservation:
         """Wait until the gate has admitted the request.
 
         Raises:
@@ -49,7 +50,7 @@ class Line:
         """
         if not self._count:
             turn = await self._gate.take(tokens)
-            if isinstance(turn, Pass):
+            if isinstance(turn, Reservation):
                 return turn
             if wait_s < turn < math.inf:
                 raise LimitReachedError(
@@ -62,7 +63,7 @@ class Line:
         if self._changed is not None:
             self._changed.set()
 
-    async def _wait(self, tenant: str, tokens: int, wait_s: float) -> Pass:
+    async def _wait(self, tenant: str, tokens: int, wait_s: float) -> Reservation:
         if self._count >= self._waiting:
             self._make_room(tenant)
         waiter = _Waiter(tokens, asyncio.get_running_loop().create_future())
@@ -96,7 +97,7 @@ class Line:
             waiter = line[0]
             self._changed.clear()
             turn = await self._gate.take(waiter.tokens)
-            if isinstance(turn, Pass):
+            if isinstance(turn, Reservation):
                 if waiter.passed.done():
                     self._gate.undo(turn)
                 else:

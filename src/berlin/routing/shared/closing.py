@@ -1,25 +1,29 @@
-"""A provider whose shared state is closed with it."""
+"""A provider whose shared counters are closed with it."""
 
 from __future__ import annotations
 
-from berlin.providers.contract import Bursts
-from berlin.providers.facade import ChatProvider
+from typing import TypeVar
+
+from berlin.providers.contract import Bursts, Provider
 from berlin.routing.base.wrapper import Wrapper
-from berlin.routing.shared.server import SharedRedis
+from berlin.routing.counters.contract import Counters
+from berlin.routing.counters.shared import SharedCounters
 from berlin.types import ChatRequest
+
+_P = TypeVar("_P", bound=Provider)
 
 
 class WithShared(Wrapper):
-    """Closes the connections to Redis with those of the provider.
+    """Closes the shared counters, and the Redis below them, with the provider.
 
     Args:
         inner: the provider.
-        redis: the shared Redis.
+        counters: the counters.
     """
 
-    def __init__(self, inner: ChatProvider, redis: SharedRedis) -> None:
+    def __init__(self, inner: Provider, counters: SharedCounters) -> None:
         super().__init__(inner)
-        self._redis = redis
+        self._counters = counters
 
     def bursts(self, request: ChatRequest) -> Bursts:
         """Answer a request; see `ChatProvider.bursts`."""
@@ -28,4 +32,9 @@ class WithShared(Wrapper):
     async def aclose(self) -> None:
         """Close connections."""
         await super().aclose()
-        await self._redis.aclose()
+        await self._counters.aclose()
+
+
+def closing_with(provider: _P, counters: Counters) -> _P | WithShared:
+    """Return a provider that closes its counters, if they are shared."""
+    return WithShared(provider, counters) if isinstance(counters, SharedCounters) else provider

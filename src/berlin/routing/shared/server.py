@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 import weakref
@@ -12,13 +11,11 @@ from typing import Any
 
 from berlin.errors import ConfigurationError
 from berlin.routing.base.clock import Chance, Clock
+from berlin.routing.base.resting import Resting
 from berlin.types import Secret
 
 OPERATION_TIMEOUT_S = 0.25
-REST_S = 2.0
 PREFIX = "berlin:routing:"
-
-_log = logging.getLogger("berlin.routing")
 
 
 class Script:
@@ -28,7 +25,7 @@ class Script:
         self.text = text
 
 
-class SharedRedis:
+class SharedRedis(Resting):
     """Runs scripts on a Redis, on any event loop.
 
     When a call fails or is too slow, Redis is not used for a moment (`REST_S`, with jitter, so that
@@ -46,6 +43,7 @@ class SharedRedis:
     def __init__(
         self, url: Secret, clock: Clock = time.monotonic, chance: Chance = random.random
     ) -> None:
+        super().__init__("Redis", clock, chance)
         try:
             import redis.asyncio as redis
             from redis.backoff import NoBackoff
@@ -58,9 +56,6 @@ class SharedRedis:
         self._retry = redis.retry.Retry(NoBackoff(), 0)
         self._errors = (RedisError, OSError, TimeoutError, ValueError)
         self._url = url
-        self._clock = clock
-        self._chance = chance
-        self._rests_until = 0.0
         self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = (
             weakref.WeakKeyDictionary()
         )
@@ -69,11 +64,6 @@ class SharedRedis:
             redis.ConnectionPool.from_url(url.reveal())
         except ValueError:
             raise ConfigurationError("[shared] redis is no URL of a Redis: redis://…") from None
-
-    @property
-    def rests(self) -> bool:
-        """Whether it failed a moment ago and is not used for now."""
-        return self._clock() < self._rests_until
 
     async def run(
         self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | float]
@@ -85,11 +75,7 @@ class SharedRedis:
             async with asyncio.timeout(2 * OPERATION_TIMEOUT_S):
                 return await self._client().eval(script.text, len(keys), *keys, *arguments)
         except self._errors as error:
-            first = not self.rests
-            self._rests_until = self._clock() + REST_S * (0.5 + self._chance())
-            if first:
-                reason = f"{type(error).__name__}: {str(error)[:100]}"
-                _log.warning("shared.failed reason=%s", reason.replace("\n", " "))
+            self.rest(error)
             return None
 
     def begin(self, work: Coroutine[Any, Any, Any]) -> None:

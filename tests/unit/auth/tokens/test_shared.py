@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,55 +14,10 @@ from berlin.auth.grant import Grant
 from berlin.auth.tokens.shared import SharedTokens
 from berlin.auth.tokens.store import Lease, Record, TokenKey
 from berlin.types import Secret
+from support.memory_tokens import Store
 
 KEY = TokenKey("strict", "https://a.example", "ann", "f1")
 RECORD = Record.of(KEY, Grant(Secret("t1"), 0.0))
-
-
-class Store:
-    """A store in memory whose operations a test can let fail."""
-
-    def __init__(self) -> None:
-        self.records: dict[TokenKey, Record] = {}
-        self.calls: list[str] = []
-        self.holder: Lease | None = None
-        self.before: Callable[[str], None] = lambda name: None
-
-    def _called(self, name: str) -> None:
-        self.calls.append(name)
-        self.before(name)
-
-    def load(self, key: TokenKey) -> Record | None:
-        self._called("load")
-        return self.records.get(key)
-
-    def save(self, key: TokenKey, record: Record, lease: Lease | None) -> None:
-        self._called("save")
-        self.records[key] = record
-
-    def entries(self) -> list[Record]:
-        return list(self.records.values())
-
-    def clear(self) -> int:
-        count = len(self.records)
-        self.records.clear()
-        return count
-
-    def try_lock(self, key: TokenKey) -> Lease | None:
-        self._called("try_lock")
-        if self.holder is not None:
-            return None
-        self.holder = Lease(key.digest, 1, object())
-        return self.holder
-
-    def extend(self, lease: Lease) -> bool:
-        self._called("extend")
-        return True
-
-    def unlock(self, lease: Lease) -> None:
-        self._called("unlock")
-        if self.holder is lease:
-            self.holder = None
 
 
 class Clock:

@@ -13,38 +13,14 @@ from berlin.auth.grant import Grant
 from berlin.auth.tokens.source import Login, TokenSource
 from berlin.auth.tokens.sources import shared_source
 from berlin.auth.tokens.store import TokenKey
-from berlin.errors import AuthenticationError, RateLimitError, ServiceUnavailableError
+from berlin.errors import (
+    AuthenticationError,
+    ConnectError,
+    ProtocolError,
+    ServiceUnavailableError,
+)
 from berlin.types import Secret
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Logins:
-    """Counts logins; each waits for `gate` and then gives a new token, or raises `failure`."""
-
-    def __init__(self, gate: asyncio.Event | None = None) -> None:
-        self.gate = gate
-        self.failure: BaseException | None = None
-        self.count = self.cancelled = 0
-
-    async def __call__(self, refresh_token: Secret | None = None) -> Grant:
-        self.count += 1
-        number = self.count
-        try:
-            if self.gate is not None:
-                await self.gate.wait()
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-        if self.failure is not None:
-            raise self.failure
-        return Grant(Secret(f"token-{number}"), 0.0)
+from support.memory_tokens import Clock, Expiring, Logins
 
 
 async def turns(count: int = 10) -> None:
@@ -171,9 +147,9 @@ async def test_a_good_login_forgets_refusals() -> None:
 
 
 @pytest.mark.parametrize(
-    "failure", [ServiceUnavailableError("down"), RateLimitError("slow down"), OSError("odd")]
+    "failure", [ConnectError("nothing there"), ProtocolError("a page"), OSError("odd")]
 )
-async def test_only_refusals_are_remembered(failure: Exception) -> None:
+async def test_other_failures_are_not_remembered(failure: Exception) -> None:
     """Any other failure of a login is told as it is, and the next one tries again at once."""
     source, logins = TokenSource(clock=Clock()), Logins()
     logins.failure = failure
@@ -386,21 +362,6 @@ def test_a_source_is_shared_by_its_key() -> None:
         TokenKey("unit", "http://127.0.0.1", "account", "b"),
     ):
         assert shared_source(other) is not shared_source(key)
-
-
-class Expiring(Logins):
-    """Logins whose tokens are good for 100 seconds, with refresh tokens."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self.clock = clock
-        self.given: list[Secret | None] = []
-
-    async def __call__(self, refresh_token: Secret | None = None) -> Grant:
-        self.given.append(refresh_token)
-        grant = await super().__call__()
-        refresh = Secret(f"refresh-{self.count}")
-        return Grant(grant.token, self.clock.now, self.clock.now + 100, refresh)
 
 
 def expiring() -> tuple[TokenSource, Expiring, Clock]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from aiohttp import HttpVersion10
 from aiohttp.test_utils import make_mocked_request
 
 from berlin.errors import ConfigurationError
@@ -91,6 +92,14 @@ def test_forwarded_requests_are_not_local(name: str) -> None:
     assert is_local(request("::1"))
     assert not is_local(request("127.0.0.1", **{name.replace("-", "_"): ""}))
     assert not is_local(request("10.0.0.1"))
+
+
+def test_more_signs_of_a_proxy() -> None:
+    """Any `X-Forwarded-…`, and HTTP/1.0, which nginx speaks where it adds no header at all."""
+    assert not is_local(request("127.0.0.1", X_Forwarded_Server="a"))
+    assert not is_local(request("127.0.0.1", x_forwarded="for"))
+    old = make_mocked_request("GET", "/", version=HttpVersion10, transport=Transport("127.0.0.1"))
+    assert not is_local(old)
 
 
 def test_an_ipv6_client_is_its_network() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from berlin.gateway.access.sessions import MAX_SESSIONS, Sessions
+from berlin.gateway.access.sessions import Sessions
 
 
 class Clock:
@@ -49,13 +49,44 @@ def test_later_login_does_not_end_an_earlier_one() -> None:
 
 
 def test_sessions_are_bounded() -> None:
-    """With too many sessions the oldest ends first."""
+    """With too many sessions the one ends that was not used for the longest time."""
+    known = Sessions(60, Clock(), most=10)
+    tokens = [known.open("alice") for _ in range(10)]
+    assert known.account(tokens[0]) == "alice"
+    known.open("alice")
+    assert len(known) == 10
+    assert [known.account(token) for token in tokens[:3]] == ["alice", None, "alice"]
+
+
+def test_nobody_ends_the_sessions_of_others() -> None:
+    """An account that logs in again and again ends sessions of its own only."""
+    known = Sessions(60, Clock(), most=1_000)
+    victim = known.open("bob")
+    for _ in range(1_002):
+        known.open("mallory")
+    assert len(known) == 1_000
+    assert known.account(victim) == "bob"
+
+
+def test_expired_sessions_are_forgotten() -> None:
+    """A login forgets the expired sessions of its account, and a use an expired one."""
+    clock = Clock()
+    known = Sessions(60, clock)
+    tokens = [known.open("alice") for _ in range(5)]
+    clock.now += 61
+    assert known.account(tokens[2]) is None
+    assert len(known) == 4
+    known.open("alice")
+    assert len(known) == 1
+
+
+def test_all_sessions_of_an_account_end() -> None:
+    """What ends the sessions of one account leaves those of others."""
     known = Sessions(60, Clock())
-    tokens = [known.open("alice") for _ in range(MAX_SESSIONS + 2)]
-    assert known.account(tokens[0]) is None
-    assert known.account(tokens[1]) is None
-    assert known.account(tokens[2]) == "alice"
-    assert known.account(tokens[-1]) == "alice"
+    alice, bob = known.open("alice"), known.open("bob")
+    known.end_all("alice")
+    known.end_all("nobody")
+    assert (known.account(alice), known.account(bob)) == (None, "bob")
 
 
 def test_tokens_are_not_kept() -> None:

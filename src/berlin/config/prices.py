@@ -1,0 +1,51 @@
+"""The tables of `[prices]`: what a million tokens of a model cost, and since when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+from decimal import Decimal
+from typing import TypeAlias
+
+import msgspec
+
+
+class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The price of a model from one day on, per million tokens.
+
+    Attributes:
+        since: the first day of this price, in UTC; `None` for ever.
+        input: of a request's tokens.
+        output: of an answer's tokens.
+        cached: of a request's tokens that the service had in its cache; by default as `input`.
+        cache_write: of a request's tokens that it wrote to its cache; by default as `input`.
+        reasoning: of an answer's tokens that were reasoning; by default as `output`.
+    """
+
+    input: Decimal
+    output: Decimal
+    since: date | None = None
+    cached: Decimal | None = None
+    cache_write: Decimal | None = None
+    reasoning: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("input", "output", "cached", "cache_write", "reasoning"):
+            value = getattr(self, name)
+            if value is not None and not (value.is_finite() and value >= 0):
+                raise ValueError(f"{name} must be a price of 0 or more, not {value}")
+
+
+PriceTable: TypeAlias = dict[str, Price | tuple[Price, ...]]
+"""By `provider:model`, where `*` stands for any text: one price, or one for each date."""
+
+
+def check_patterns(patterns: Iterable[str]) -> None:
+    """Raise ValueError unless every pattern names a provider and a model."""
+    for pattern in patterns:
+        provider, _, model = pattern.partition(":")
+        if not (provider.strip() and model.strip()):
+            raise ValueError(
+                f"prices are for `provider:model`, such as `{pattern or 'work'}:*` for every model "
+                f"of a provider or `*:{pattern or 'gpt-*'}` for a model of any, not {pattern!r}"
+            )

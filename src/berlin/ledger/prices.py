@@ -1,0 +1,118 @@
+"""What an answer costs, by the prices in the configuration.
+
+Money is a `Decimal` in the currency of those prices, rounded to `PLACES` decimal places.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from datetime import UTC, datetime, time
+from decimal import Decimal
+from functools import lru_cache
+
+from berlin.config.prices import Price, PriceTable
+from berlin.types import Usage
+
+PLACES = 9
+_SMALLEST = Decimal(1).scaleb(-PLACES)
+_MILLION = Decimal(1_000_000)
+# Clients may choose the names, so only so many are remembered, and so much of each is compared.
+_MAX_NAMES = 1024
+_MAX_NAME_CHARS = 256
+
+
+class Prices:
+    """The prices of models.
+
+    Names are compared without regard to case. Of several patterns that match a model, the one with
+    the most characters besides its `*` counts.
+
+    Args:
+        table: `[prices]` of the configuration.
+    """
+
+    def __init__(self, table: PriceTable | None = None) -> None:
+        entries = {
+            pattern: _History(found if isinstance(found, tuple) else (found,))
+            for pattern, found in (table or {}).items()
+        }
+        specific = sorted(entries, key=lambda p: (p.count("*") - len(p), p.count("*")))
+        self._patterns = [(_compile(pattern), entries[pattern]) for pattern in specific]
+        self._find = lru_cache(_MAX_NAMES)(self._search)
+
+    def __bool__(self) -> bool:
+        """Whether anything has a price."""
+        return bool(self._patterns)
+
+    def cost(self, provider: str, model: str, usage: Usage, at: float) -> Decimal | None:
+        """Return the cost of an answer; `None` if its model has no price.
+
+        Args:
+            provider: the name of the provider that answered.
+            model: its name of the model.
+            usage: the tokens. Cached ones and those written to the cache are part of the input,
+                reasoning is part of the output.
+            at: when it was asked, in seconds since the epoch.
+        """
+        price = self.price(provider, model, at)
+        return None if price is None else cost_at(price, usage)
+
+    def price(self, provider: str, model: str, at: float) -> Price | None:
+        """Return the price of a model at a time in seconds since the epoch, or `None`."""
+        found = self._find(provider, model[:_MAX_NAME_CHARS]) if self._patterns else None
+        return None if found is None else found.at(at)
+
+    def _search(self, provider: str, model: str) -> _History | None:
+        name = f"{provider}:{model}".casefold()
+        matching = (history for pattern, history in self._patterns if pattern.fullmatch(name))
+        return next(matching, None)
+
+
+def cost_at(price: Price, usage: Usage) -> Decimal:
+    """Return the cost of tokens at a price."""
+    # A service may count wrongly: no part is more than the whole, and no count is negative.
+    asked, answered = max(usage.input_tokens, 0), max(usage.output_tokens, 0)
+    cached = _part(usage.cached_tokens, asked)
+    written = _part(usage.cache_write_tokens, asked - cached)
+    reasoning = _part(usage.reasoning_tokens, answered)
+    total = (
+        price.input * (asked - cached - written)
+        + _or(price.cached, price.input) * cached
+        + _or(price.cache_write, price.input) * written
+        + price.output * (answered - reasoning)
+        + _or(price.reasoning, price.output) * reasoning
+    )
+    return (total / _MILLION).quantize(_SMALLEST)
+
+
+def _part(count: int, whole: int) -> int:
+    return min(max(count, 0), whole)
+
+
+def _or(price: Decimal | None, otherwise: Decimal) -> Decimal:
+    return otherwise if price is None else price
+
+
+class _History:
+    """The prices of one pattern over time."""
+
+    def __init__(self, prices: tuple[Price, ...]) -> None:
+        ordered = sorted(prices, key=_begins)
+        self._begins = [_begins(price) for price in ordered]
+        self._prices = ordered
+
+    def at(self, at: float) -> Price | None:
+        """Return the price at a time; `None` before the first one."""
+        index = bisect_right(self._begins, at)
+        return self._prices[index - 1] if index else None
+
+
+def _begins(price: Price) -> float:
+    if price.since is None:
+        return float("-inf")
+    return datetime.combine(price.since, time(), UTC).timestamp()
+
+
+def _compile(pattern: str) -> re.Pattern[str]:
+    return re.compile(".*".join(map(re.escape, pattern.casefold().split("*"))), re.DOTALL)

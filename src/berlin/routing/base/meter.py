@@ -1,0 +1,58 @@
+"""Counts the tokens of an answer while it passes: as reported by the service, or estimated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from berlin.providers.contract import Burst, Bursts
+from berlin.routing.base.answer import Watched
+from berlin.types import ChatRequest, ReasoningDelta, TextDelta, Usage, UsageReport
+from berlin.types.usage import estimate_tokens
+
+
+class Meter:
+    """Counts the tokens of one request.
+
+    Args:
+        request: the request, whose tokens are estimated if the service reports none.
+    """
+
+    def __init__(self, request: ChatRequest) -> None:
+        self._request = request
+        self._chars = 0
+        self._reported: Usage | None = None
+
+    def note(self, burst: Burst) -> None:
+        """Record a burst."""
+        for event in burst:
+            if type(event) is TextDelta or type(event) is ReasoningDelta:
+                self._chars += len(event.text)
+            elif type(event) is UsageReport:
+                self._reported = event.usage
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens so far."""
+        if self._reported is not None:
+            return self._reported
+        return Usage(prompt_tokens(self._request), estimate_tokens(self._chars), estimated=True)
+
+
+class Metered(Watched):
+    """An answer whose tokens are counted; see `Watched`."""
+
+    def __init__(
+        self, answer: Bursts, end: Callable[[BaseException | None], None], meter: Meter
+    ) -> None:
+        super().__init__(answer, end)
+        self._count = meter.note
+
+    async def __anext__(self) -> Burst:
+        burst = await super().__anext__()
+        self._count(burst)
+        return burst
+
+
+def prompt_tokens(request: ChatRequest) -> int:
+    """Estimate the number of tokens in a request's messages."""
+    return estimate_tokens(sum(len(message.text) for message in request.messages))

@@ -1,0 +1,159 @@
+"""The contract of counters: a request reserves what it may cost, and is settled at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol, TypeAlias
+
+import msgspec
+
+from berlin.routing.counters.calendar import bounds
+
+OWNER_EXPIRES_S = 30.0
+"""An owner, a process that reserves, is gone when nothing was heard of it for this long."""
+
+BEAT_S = 10.0
+"""How often an owner with running requests reports that it is alive."""
+
+SLOTS = 600
+"""Amounts of a sliding window are kept in this many slots, so that memory is bounded. A slot
+counts until its newest amount leaves the window: at most a six-hundredth of the span too long,
+never too short."""
+
+
+class Running(msgspec.Struct, frozen=True):
+    """Counts what runs at present."""
+
+
+class Sliding(msgspec.Struct, frozen=True):
+    """Counts what was reserved in the last `span_s` seconds."""
+
+    span_s: float
+
+
+class Calendar(msgspec.Struct, frozen=True):
+    """Counts what was reserved since midnight, or since the first day of the month.
+
+    Attributes:
+        unit: `day` or `month`.
+        zone: the name of the time zone.
+    """
+
+    unit: Literal["day", "month"]
+    zone: str = "UTC"
+
+    def bounds(self, now: float) -> tuple[float, float]:
+        """Return the beginning and the end of the period, in seconds since the epoch."""
+        return bounds(self.unit, self.zone, now)
+
+
+Window: TypeAlias = Running | Sliding | Calendar
+
+RUNNING = Running()
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """What a request needs of one counter.
+
+    Attributes:
+        counter: the counter's name.
+        window: what it counts.
+        limit: the most that it may count.
+        amount: what is reserved.
+        kept: whether the amount is final: it counts even if the process is killed.
+        overdraw: whether a request that needs more than is left may have it, as long as something
+            is left and no other request holds a reservation.
+    """
+
+    counter: str
+    window: Window
+    limit: int
+    amount: int = 1
+    kept: bool = False
+    overdraw: bool = False
+
+
+class Reservation(msgspec.Struct, frozen=True):
+    """What a request has reserved.
+
+    Attributes:
+        id: the request.
+        claims: what was reserved.
+        used: what each counter holds now, this request included.
+        shared_at: when it was reserved where other processes see it, by the time there; `None` if
+            it was not.
+    """
+
+    id: str
+    claims: tuple[Claim, ...]
+    used: tuple[int, ...]
+    shared_at: float | None = None
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why nothing was reserved.
+
+    Attributes:
+        claim: the claim whose limit is reached; of several, the one with the longest wait.
+        used: what its counter holds.
+        wait_s: seconds until it is worth trying again; `inf`: not before a request ends.
+    """
+
+    claim: Claim
+    used: int
+    wait_s: float
+
+
+class Counters(Protocol):
+    """Counts for many requests at once.
+
+    A reservation is all or nothing, and each call is idempotent by the id of its request.
+    """
+
+    async def reserve(self, id: str, claims: Sequence[Claim]) -> Reservation | Refusal:
+        """Reserve what a request may cost.
+
+        Raises:
+            LimitReachedError: if the counts cannot be shared and nothing is allowed without.
+        """
+        ...
+
+    def settle(self, reserved: Reservation, costs: Mapping[str, int]) -> None:
+        """Replace reserved amounts by costs, by counter; those without a cost stay as reserved.
+
+        What counts running requests is free again.
+        """
+        ...
+
+    def undo(self, reserved: Reservation) -> None:
+        """Take everything back: nothing was sent."""
+        ...
+
+    def now(self) -> float:
+        """Return the time by which periods begin and end, in seconds since the epoch."""
+        ...
+
+
+def settled_amounts(claims: Sequence[Claim], costs: Mapping[str, int]) -> list[int | None]:
+    """Return what each claim comes to at the end; `None` for what was reserved."""
+    return [
+        0 if isinstance(claim.window, Running) else costs.get(claim.counter) for claim in claims
+    ]
+
+
+def fits(claim: Claim, used: int, held: int) -> bool:
+    """Return whether a claim fits on top of what is used.
+
+    Args:
+        claim: the claim.
+        used: what its counter holds.
+        held: how many requests hold a reservation that is not final.
+    """
+    if used + claim.amount <= claim.limit:
+        return True
+    return claim.overdraw and used < claim.limit and not held
+
+
+def excess(claim: Claim, used: int) -> int:
+    """Return how much must leave a counter before a claim fits, if nothing else is reserved."""
+    return used - claim.limit + (1 if claim.overdraw else claim.amount)

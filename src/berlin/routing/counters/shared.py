@@ -1,0 +1,186 @@
+"""Counters that processes share, with those of this process behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from berlin.errors import LimitReachedError
+from berlin.routing.counters.contract import (
+    BEAT_S,
+    Claim,
+    Refusal,
+    Reservation,
+    settled_amounts,
+)
+from berlin.routing.counters.memory import MemoryCounters
+from berlin.routing.counters.remote import Remote
+
+OnFailure: TypeAlias = Literal["divide", "refuse"]
+
+OWNER = uuid.uuid4().hex
+"""Identifies this process."""
+
+MAX_OWED = 10_000
+CLOSE_S = 0.5
+
+
+class _Owed(msgspec.Struct, frozen=True):
+    """What the shared counters have not been told yet."""
+
+    claims: tuple[Claim, ...]
+    amounts: tuple[int | None, ...]
+    at: float
+
+
+class SharedCounters:
+    """Counts together with other processes.
+
+    While the shared counters cannot be used, each process gets its share: the limit divided by the
+    number of processes last seen; or nothing is reserved, if so configured. This process counts
+    too, so it alone never exceeds a limit, even if the shared counters lose their data. What could
+    not be settled is settled later.
+
+    Args:
+        remote: the shared counters.
+        local: those of this process.
+        on_failure: `divide` or `refuse`.
+        owner: identifies this process.
+    """
+
+    def __init__(
+        self,
+        remote: Remote,
+        local: MemoryCounters | None = None,
+        *,
+        on_failure: OnFailure = "divide",
+        owner: str = OWNER,
+    ) -> None:
+        self._remote = remote
+        self._local = local or MemoryCounters(wall=remote.now)
+        self._refuses = on_failure == "refuse"
+        self._owner = owner
+        self._owners = 1
+        self._inside = 0
+        self._owed: dict[str, _Owed] = {}
+        self._beating: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def now(self) -> float:
+        """Return the time of the shared counters."""
+        return self._remote.now()
+
+    @property
+    def works(self) -> bool:
+        """Whether requests with limits are answered: the shared counters work, or need not."""
+        return not (self._refuses and self._remote.rests)
+
+    async def reserve(self, id: str, claims: Sequence[Claim]) -> Reservation | Refusal:
+        """Reserve what a request may cost; see `Counters`."""
+        if self._remote.rests:
+            return self._reserve_alone(id, claims)
+        mine = self._local.try_reserve(id, claims)
+        if isinstance(mine, Refusal):
+            return mine
+        try:
+            told = await self._remote.reserve(id, self._owner, claims)
+        except BaseException:  # cancelled: it may have been reserved
+            self._local.undo(mine)
+            self._owe(id, tuple(claims), (0,) * len(claims), self.now())
+            raise
+        if told is None:
+            self._local.undo(mine)
+            self._owe(id, tuple(claims), (0,) * len(claims), self.now())
+            return self._reserve_alone(id, claims)
+        self._owners = told.owners
+        if told.refused is not None:
+            self._local.undo(mine)
+            return Refusal(claims[told.refused], told.used[told.refused], told.wait_s)
+        self._inside += 1
+        self._keep_beating()
+        return Reservation(id, tuple(claims), told.used, told.at)
+
+    def settle(self, reserved: Reservation, costs: Mapping[str, int]) -> None:
+        """Replace reserved amounts by costs; see `Counters`."""
+        self._local.settle(reserved, costs)
+        self._end(reserved, settled_amounts(reserved.claims, costs))
+
+    def undo(self, reserved: Reservation) -> None:
+        """Take everything back; see `Counters`."""
+        self._local.undo(reserved)
+        self._end(reserved, [0] * len(reserved.claims))
+
+    async def aclose(self) -> None:
+        """Tell the shared counters what they have not been told yet, in bounded time."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_S)
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.gather(self._beating, return_exceptions=True)
+        await self._remote.aclose()
+
+    def _reserve_alone(self, id: str, claims: Sequence[Claim]) -> Reservation | Refusal:
+        if self._refuses:
+            raise LimitReachedError(
+                "the shared limits cannot be checked at present; nothing was sent", retry_after=2.0
+            )
+        share = [
+            msgspec.structs.replace(claim, limit=max(claim.limit // self._owners, 1))
+            for claim in claims
+        ]
+        return self._local.try_reserve(id, share)
+
+    def _end(self, reserved: Reservation, amounts: Sequence[int | None]) -> None:
+        if reserved.shared_at is None:
+            return
+        self._inside -= 1
+        self._owe(reserved.id, reserved.claims, tuple(amounts), reserved.shared_at)
+        if not self._remote.rests:
+            self._begin(self._pay(reserved.id))
+
+    def _owe(
+        self, id: str, claims: tuple[Claim, ...], amounts: tuple[int | None, ...], at: float
+    ) -> None:
+        if len(self._owed) < MAX_OWED:
+            self._owed[id] = _Owed(claims, amounts, at)
+
+    async def _pay(self, id: str) -> bool:
+        owed = self._owed.get(id)
+        if owed is None:
+            return True
+        done = await self._remote.settle(id, owed.claims, owed.amounts, owed.at)
+        if not done:
+            self._keep_beating()
+            return False
+        self._owed.pop(id, None)
+        if self._beating is not None and not (self._inside or self._owed):
+            self._beating.cancel()
+            self._beating = None
+        return True
+
+    def _keep_beating(self) -> None:
+        if self._beating is None or self._beating.done():
+            self._beating = asyncio.get_running_loop().create_task(self._beat())
+
+    async def _beat(self) -> None:
+        """Report that this process is alive while it has running requests or owes something."""
+        while self._inside or self._owed:
+            await asyncio.sleep(BEAT_S)
+            if not (self._inside or self._owed) or not await self._remote.beat(self._owner):
+                continue
+            for id in list(self._owed):
+                if not await self._pay(id):
+                    break
+
+    def _begin(self, work: Coroutine[Any, Any, Any]) -> None:
+        try:
+            task = asyncio.get_running_loop().create_task(work)
+        except RuntimeError:  # an answer was dropped, and its event loop is gone
+            work.close()
+            return
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

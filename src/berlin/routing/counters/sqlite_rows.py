@@ -1,0 +1,186 @@
+"""The rows of counters in SQLite: each function runs in a transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+import msgspec
+
+from berlin.routing.counters.contract import (
+    OWNER_EXPIRES_S,
+    Calendar,
+    Claim,
+    Sliding,
+    excess,
+    fits,
+)
+from berlin.routing.counters.remote import HELD_WAIT_S, RETRY_RUNNING_S, Shape, Told
+
+VERSION = 1
+
+# A slot holds the amounts of a moment of a sliding window, or of a whole period. `first`, `last`
+# and `gone_at` are on the machine's monotonic clock, which all its processes share and nobody sets;
+# what is in its future is from before a restart of the machine. `ends` is 0 or the period's end.
+SCHEMA = (
+    """CREATE TABLE slots (
+    counter TEXT NOT NULL, first REAL NOT NULL, gone_at REAL NOT NULL, ends REAL NOT NULL,
+    amount INTEGER NOT NULL, PRIMARY KEY (counter, first)) WITHOUT ROWID""",
+    """CREATE TABLE held (
+    id TEXT NOT NULL, counter TEXT NOT NULL, first REAL NOT NULL, amount INTEGER NOT NULL,
+    owner TEXT NOT NULL, kept INTEGER NOT NULL, PRIMARY KEY (counter, id)) WITHOUT ROWID""",
+    "CREATE TABLE owners (owner TEXT PRIMARY KEY, seen_at REAL NOT NULL) WITHOUT ROWID",
+    f"PRAGMA user_version = {VERSION}",
+)
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """The present, on the machine's monotonic clock and in seconds since the epoch."""
+
+    now: float
+    wall: float
+
+
+def beat(file: sqlite3.Connection, owner: str, now: float) -> int:
+    """Record that a process is alive; return how many are."""
+    file.execute("INSERT OR REPLACE INTO owners VALUES (?, ?)", (owner, now))
+    # The later ones are from before a restart of the machine.
+    file.execute(
+        "DELETE FROM owners WHERE seen_at <= ? OR seen_at > ?", (now - OWNER_EXPIRES_S, now)
+    )
+    return int(file.execute("SELECT count(*) FROM owners").fetchone()[0])
+
+
+def reserve(
+    file: sqlite3.Connection, id: str, owner: str, claims: Sequence[Claim], at: Moment
+) -> Told:
+    """Reserve all claims, or none."""
+    owners = beat(file, owner, at.now)
+    shapes = [Shape.of(claim, at.wall) for claim in claims]
+    names = [shape.name(c.counter) for shape, c in zip(shapes, claims, strict=True)]
+    used = [0] * len(claims)
+    refused, longest = None, -1.0
+    for index, (claim, name) in enumerate(zip(claims, names, strict=True)):
+        known = file.execute("SELECT 1 FROM held WHERE counter = ? AND id = ?", (name, id))
+        if known.fetchone():
+            return Told(at.wall, owners, tuple(_used(file, each) for each in names))
+        if isinstance(claim.window, Sliding):
+            _forget(file, name, at.now)
+        used[index] = _used(file, name)
+        if fits(claim, used[index], _open_count(file, name)):
+            continue
+        _bury(file, name)
+        used[index] = _used(file, name)
+        if not fits(claim, used[index], _open_count(file, name)):
+            wait = _wait_s(file, claim, name, used[index], at)
+            if wait > longest:
+                refused, longest = index, wait
+    if refused is not None:
+        return Told(at.wall, owners, tuple(used), refused, longest)
+    for index, claim in enumerate(claims):
+        _add(file, names[index], id, owner, claim, shapes[index], at.now)
+        used[index] += claim.amount
+    return Told(at.wall, owners, tuple(used))
+
+
+def tidy(file: sqlite3.Connection, at: Moment) -> None:
+    """Delete periods that are over, and slots that have left their windows."""
+    file.execute(
+        "DELETE FROM slots WHERE (ends > 0 AND ends + 3600 < ?) OR (gone_at > 0 AND "
+        "(gone_at <= ? OR first > ?))",
+        (at.wall, at.now, at.now),
+    )
+    file.execute("DELETE FROM held WHERE counter NOT IN (SELECT counter FROM slots)")
+
+
+def _forget(file: sqlite3.Connection, name: str, now: float) -> None:
+    file.execute(
+        "DELETE FROM slots WHERE counter = ? AND (gone_at <= ? OR first > ?)", (name, now, now)
+    )
+
+
+def _used(file: sqlite3.Connection, name: str) -> int:
+    found = file.execute("SELECT total(amount) FROM slots WHERE counter = ?", (name,)).fetchone()
+    return int(found[0])
+
+
+def _open_count(file: sqlite3.Connection, name: str) -> int:
+    text = "SELECT count(*) FROM held WHERE counter = ? AND NOT kept"
+    return int(file.execute(text, (name,)).fetchone()[0])
+
+
+def _add(
+    file: sqlite3.Connection,
+    name: str,
+    id: str,
+    owner: str,
+    claim: Claim,
+    shape: Shape,
+    now: float,
+) -> None:
+    first, gone_at = 0.0, 0.0
+    if shape.span_s:
+        newest = file.execute("SELECT max(first) FROM slots WHERE counter = ?", (name,)).fetchone()[
+            0
+        ]
+        first = newest if newest is not None and now - newest < shape.width_s else now
+        gone_at = now + shape.span_s
+    file.execute(
+        "INSERT INTO slots VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+        "amount = amount + excluded.amount, gone_at = excluded.gone_at",
+        (name, first, gone_at, shape.ends, claim.amount),
+    )
+    file.execute(
+        "INSERT INTO held VALUES (?, ?, ?, ?, ?, ?)",
+        (id, name, first, claim.amount, owner, claim.kept),
+    )
+
+
+def end(file: sqlite3.Connection, name: str, id: str, amount: int | None, *, release: bool) -> None:
+    """Replace what a request has reserved by an amount; `None` leaves it."""
+    key = (name, id)
+    held = file.execute(
+        "SELECT first, amount FROM held WHERE counter = ? AND id = ?", key
+    ).fetchone()
+    if held is None:
+        return
+    if amount is not None:
+        first, before = held
+        file.execute(
+            "UPDATE slots SET amount = amount + ? WHERE counter = ? AND first = ?",
+            (amount - before, name, first),
+        )
+    if release:  # the record stays, so that a process that was only paused can still settle once
+        file.execute("UPDATE held SET amount = 0, kept = 1 WHERE counter = ? AND id = ?", key)
+    else:
+        file.execute("DELETE FROM held WHERE counter = ? AND id = ?", key)
+
+
+def _bury(file: sqlite3.Connection, name: str) -> None:
+    """Release what processes that are gone have reserved."""
+    dead = file.execute(
+        "SELECT id FROM held WHERE counter = ? AND NOT kept AND owner NOT IN "
+        "(SELECT owner FROM owners)",
+        (name,),
+    ).fetchall()
+    for (id,) in dead:
+        end(file, name, id, 0, release=True)
+
+
+def _wait_s(file: sqlite3.Connection, claim: Claim, name: str, used: int, at: Moment) -> float:
+    """Return the seconds until a claim may fit."""
+    match claim.window:
+        case Calendar() as period:
+            left_s = period.bounds(at.wall)[1] - at.wall
+            return HELD_WAIT_S if used < claim.limit else max(left_s, 0.001)
+        case Sliding(span_s):
+            over, gone_at = excess(claim, used), at.now + span_s
+            for amount, gone_at in file.execute(  # noqa: B007
+                "SELECT amount, gone_at FROM slots WHERE counter = ? ORDER BY first", (name,)
+            ):
+                over -= amount
+                if over <= 0:
+                    break
+            return gone_at - at.now
+        case _:
+            return RETRY_RUNNING_S

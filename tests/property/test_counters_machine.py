@@ -1,0 +1,148 @@
+"""Counters as a state machine on a virtual clock: memory and file agree with a list of requests."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from berlin.routing.counters.contract import (
+    RUNNING,
+    Calendar,
+    Claim,
+    Refusal,
+    Reservation,
+    Sliding,
+)
+from berlin.routing.counters.memory import MemoryCounters
+from berlin.routing.counters.sqlite import SqliteCounters
+
+WINDOWS = (Sliding(60.0), RUNNING, Calendar("day", "Europe/Berlin"))
+LIMITS = (10, 3, 20)
+SPANS = (60.0, float("inf"), 86_400.0)
+
+
+class Entry:
+    """One request of the list that everything is compared with."""
+
+    def __init__(self, at: float, amounts: list[int]) -> None:
+        self.at = at
+        self.amounts = amounts
+        self.open = True
+
+
+class Machine(RuleBasedStateMachine):
+    """Three counters that each request claims together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.loop = asyncio.new_event_loop()
+        self.time = 0.0
+        self.memory = MemoryCounters(self.clock, self.wall)
+        self.file = SqliteCounters(Path(self.folder.name) / "c", self.clock, self.wall)
+        self.entries: dict[str, Entry] = {}
+
+    def clock(self) -> float:
+        return self.time
+
+    def wall(self) -> float:
+        return 1_795_000_000.0 + self.time
+
+    def teardown(self) -> None:
+        self.loop.run_until_complete(self.file.aclose())
+        self.loop.close()
+        self.folder.cleanup()
+
+    def claims(self, amount: int) -> list[Claim]:
+        amounts = (amount, 1, amount)
+        return [
+            Claim(f"c{n}", window, LIMITS[n], amounts[n], overdraw=n == 2)
+            for n, window in enumerate(WINDOWS)
+        ]
+
+    def used(self) -> list[int]:
+        day = Calendar("day", "Europe/Berlin").bounds(self.wall())[0] - self.wall() + self.time
+        since = (self.time - 60.0, float("-inf"), day)
+        totals = []
+        for n in range(3):
+            live = [
+                e for e in self.entries.values() if e.at > since[n] or (n == 2 and e.at >= since[n])
+            ]
+            totals.append(sum(e.amounts[n] for e in live))
+        return totals
+
+    @rule(amount=st.integers(1, 12), name=st.integers(0, 12))
+    def reserve(self, amount: int, name: int) -> None:
+        """Both answer alike, and as the list says; a limit is never passed."""
+        id = f"r{name}"
+        if id in self.entries and not self.entries[id].open:
+            return
+        claims = self.claims(amount)
+        mine = self.memory.try_reserve(id, claims)
+        told = self.loop.run_until_complete(self.file.reserve(id, "me", claims))
+        assert told is not None
+        if id in self.entries:
+            return  # the same request again: nothing may change, see the invariant
+        used = self.used()
+        held = any(
+            e.open and e.at >= self.time - 86_400 and self.same_day(e)
+            for e in self.entries.values()
+        )
+        fits = [used[n] + claims[n].amount <= LIMITS[n] for n in range(3)]
+        fits[2] = fits[2] or (used[2] < LIMITS[2] and not held)
+        assert isinstance(mine, Reservation) == all(fits)
+        assert (told.refused is None) == all(fits)
+        if isinstance(mine, Refusal):
+            assert mine.wait_s > 0
+            assert told.wait_s > 0
+        else:
+            self.entries[id] = Entry(self.time, [claim.amount for claim in claims])
+
+    def same_day(self, entry: Entry) -> bool:
+        begins, _ = Calendar("day", "Europe/Berlin").bounds(self.wall())
+        return 1_795_000_000.0 + entry.at >= begins
+
+    @rule(name=st.integers(0, 12), cost=st.integers(0, 30), undo=st.booleans())
+    def end(self, name: int, cost: int, undo: bool) -> None:
+        """A cost takes the place of the reservation, once."""
+        entry = self.entries.get(f"r{name}")
+        if entry is None:
+            return
+        amounts = [0, 0, 0] if undo else [cost, 0, cost]
+        claims = tuple(self.claims(1))
+        at = 1_795_000_000.0 + entry.at
+        reserved = Reservation(f"r{name}", claims, (0, 0, 0), at)
+        if undo:
+            self.memory.undo(reserved)
+        else:
+            self.memory.settle(reserved, {"c0": cost, "c2": cost})
+        assert self.loop.run_until_complete(self.file.settle(f"r{name}", claims, amounts, at))
+        if entry.open:
+            entry.open, entry.amounts = False, amounts
+
+    @rule(seconds=st.sampled_from([0.5, 7.0, 29.0, 61.0, 40_000.0]))
+    def wait(self, seconds: float) -> None:
+        """Time passes; the process is alive."""
+        self.time += seconds
+        assert self.loop.run_until_complete(self.file.beat("me"))
+
+    @invariant()
+    def both_count_alike(self) -> None:
+        """What a request of no amount is told is what the list adds up to."""
+        claims = [Claim(f"c{n}", window, 10**9, 0) for n, window in enumerate(WINDOWS)]
+        mine = self.memory.try_reserve("look", claims)
+        told = self.loop.run_until_complete(self.file.reserve("look", "me", claims))
+        assert isinstance(mine, Reservation)
+        assert told is not None
+        assert list(mine.used) == list(told.used) == self.used()
+        self.memory.undo(mine)
+        self.loop.run_until_complete(self.file.settle("look", claims, [0, 0, 0], self.wall()))
+
+
+Machine.TestCase.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
+TestCounters = Machine.TestCase
