@@ -8,6 +8,8 @@ redis-server redis-server
 tinyproxy tinyproxy
 microsocks microsocks
 valgrind valgrind
+psql postgresql-client
+/usr/lib/postgresql/*/bin/postgres postgresql
 '
 
 # Debian keeps servers in sbin, which is not on everybody's PATH.
@@ -16,7 +18,9 @@ PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 missing_packages() {
   printf '%s\n' "$programs" | while read -r program package; do
     [ -n "$program" ] || continue
-    command -v "$program" >/dev/null 2>&1 || printf '%s ' "$package"
+    # A program in a folder with its version is written with a wildcard.
+    # shellcheck disable=SC2086
+    command -v $program >/dev/null 2>&1 || printf '%s ' "$package"
   done
 }
 
@@ -25,6 +29,15 @@ missing=$(missing_packages)
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
   export DEBIAN_FRONTEND=noninteractive
+  case " $missing " in
+    *" postgresql "*)
+      # The tests run servers of their own; the package would start one more for the system.
+      if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+        mkdir -p /etc/postgresql-common
+        echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+      fi
+      ;;
+  esac
   # The lists of packages are often there already; they are fetched only if the first try fails.
   # $missing is a list of words on purpose.
   # shellcheck disable=SC2086

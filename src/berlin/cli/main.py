@@ -42,6 +42,8 @@ COMMANDS = {
     "config": ("berlin.cli.config", "config", "Check the configuration."),
     "completion": ("berlin.cli.completion", "completion", "Print a completion script for a shell."),
     "account": ("berlin.cli.gateway.account", "account", "Manage the accounts of `berlin serve`."),
+    "usage": ("berlin.cli.ledger.usage", "usage", "Show what was used and what it cost."),
+    "ledger": ("berlin.cli.ledger.ledger", "ledger", "Manage the ledger of `berlin serve`."),
     "key": ("berlin.cli.gateway.key", "key", "Manage the API keys of `berlin serve`."),
 }
 

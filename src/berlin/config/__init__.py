@@ -23,6 +23,7 @@ from berlin.config.resolve import Overrides, Settings, resolve_settings, setting
 from berlin.config.schema import (
     BUILT_IN,
     Config,
+    LedgerConfig,
     ProviderConfig,
     ResponsesConfig,
     ServerConfig,
@@ -34,6 +35,7 @@ __all__ = [
     "BUILT_IN",
     "GUIDE",
     "Config",
+    "LedgerConfig",
     "ModelOffer",
     "Names",
     "Overrides",

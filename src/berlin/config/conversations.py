@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from berlin.config.paths import data_path
 from berlin.config.schema import ConversationsConfig
@@ -32,15 +33,15 @@ def open_heads(config: ConversationsConfig, environ: Mapping[str, str] = os.envi
 def _open(name: str, config: ConversationsConfig) -> Heads:
     if name == "memory":
         return MemoryHeads(config.expire_s, config.max_count)
-    if name == "file":
+    if name == "file" or name.startswith("file:/"):
         from berlin.routing.conversations.sqlite import SQLiteHeads  # imports SQLite
 
-        path = data_path("conversations.sqlite")
+        path = Path(name[5:]) if name[4:] else data_path("conversations.sqlite")
         return SQLiteHeads(path, config.expire_s, config.max_count)
     if name.startswith(("redis://", "rediss://", "unix://")):
         from berlin.routing.conversations.redis import RedisHeads  # an extra
 
         return RedisHeads(Secret(name), config.expire_s)
     raise ConfigurationError(
-        f"conversations.store is {name[:12]!r}; expected memory, file, or redis://…"
+        f"conversations.store is {name[:12]!r}; expected memory, file, file:/PATH, or redis://…"
     )

@@ -12,6 +12,7 @@ from berlin.language.secrets_scan import names_secret
 from berlin.language.tables.tool_prompt import ToolPrompt, ToolsMode
 from berlin.types import Timeouts, mask_url
 
+MAX_WORKERS = 256
 BUILT_IN = ("berlin", "guide")
 """Providers that need no table in the file."""
 
@@ -156,6 +157,7 @@ class ServerConfig(Table, frozen=True, forbid_unknown_fields=True):
         provider: the provider used when a client names none; by default the default provider.
         host: address to listen on.
         port: port to listen on.
+        workers: the number of processes that serve; `auto` for one a core.
         token_lifetime_s: lifetime in seconds of a token of the Berlin API.
         grace_s: seconds that running answers have to finish when the gateway stops.
         allowed_hosts: host names under which it is reached, besides those of this machine.
@@ -181,6 +183,7 @@ class ServerConfig(Table, frozen=True, forbid_unknown_fields=True):
     provider: str | None = None
     host: str = "127.0.0.1"
     port: int = 4114
+    workers: int | Literal["auto"] = 1
     token_lifetime_s: float = 86_400.0
     grace_s: float = 10.0
     allowed_hosts: tuple[str, ...] = ()
@@ -206,6 +209,8 @@ class ServerConfig(Table, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"{name} must be positive")
         if not (self.grace_s >= 0 and self.keep_alive_s >= 0 and 0 <= self.port < 65536):
             raise ValueError("grace_s and keep_alive_s must not be negative, port 0 to 65535")
+        if self.workers != "auto" and not 1 <= self.workers <= MAX_WORKERS:
+            raise ValueError(f"workers must be 1 to {MAX_WORKERS}, or 'auto'")
         if "*" in self.cors_origins:
             raise ValueError("cors_origins takes no '*': name the origins")
 
@@ -231,8 +236,8 @@ class ConversationsConfig(Table, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         store: where Berlin records which conversation a client's next turn continues: `memory`
-            (this process), `file` (this user, on this machine), or the URL of a Redis (all
-            replicas). It stores fingerprints and the service's own ids, never message text.
+            (this gateway), `file` (this user, on this machine), `file:/PATH`, or the URL of a Redis
+            (all replicas). It stores fingerprints and the service's own ids, never message text.
         expire_s: seconds after which a conversation is no longer continued.
         max_count: the most conversations in memory or in the file; the oldest are removed first.
         session_headers: additional headers in which clients send their session id.
@@ -275,8 +280,8 @@ class ResponsesConfig(Table, frozen=True, forbid_unknown_fields=True):
     """The table `[responses]`: where answers of `/v1/responses` are stored for their clients.
 
     Attributes:
-        store: `memory` (this process), `file` (this machine), the URL of a Redis (all replicas),
-            or `off`.
+        store: `memory` (this gateway), `file` (this machine), `file:/PATH`, the URL of a Redis (all
+            replicas), or `off`.
         expire_s: seconds after its last use until a response is deleted.
         max_count: the most responses; the oldest are deleted first.
         max_bytes: the most bytes of all responses together; in Redis, of one.
@@ -293,6 +298,35 @@ class ResponsesConfig(Table, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"{name} must be positive")
 
 
+class LedgerConfig(Table, frozen=True, forbid_unknown_fields=True):
+    """The table `[ledger]`: a row for each request that a provider was asked.
+
+    Attributes:
+        url: the database, `postgresql://…` or `sqlite:////path/of/a/file`; by default a file of
+            this user.
+        keep_days: after how many days rows are deleted; by default never.
+        journal: the folder where rows are kept until the database has them; by default one of this
+            user.
+        journal_bytes: the most bytes that are kept there by one process.
+        on_failure: when a row can be written nowhere: `refuse`, the request is not sent;
+            `continue`, it is sent and has no row.
+        currency: the currency of the prices, for reports.
+    """
+
+    url: str | Reference | None = None
+    keep_days: int | None = None
+    journal: str | None = None
+    journal_bytes: int = 268_435_456
+    on_failure: Literal["refuse", "continue"] = "refuse"
+    currency: str = ""
+
+    def __post_init__(self) -> None:
+        if self.keep_days is not None and self.keep_days < 1:
+            raise ValueError("keep_days must be 1 or more")
+        if self.journal_bytes < 65_536:
+            raise ValueError("journal_bytes must be 65536 or more")
+
+
 class Config(Table, frozen=True, forbid_unknown_fields=True):
     """The whole file.
 
@@ -303,6 +337,7 @@ class Config(Table, frozen=True, forbid_unknown_fields=True):
         conversations: how conversations kept by services are found again.
         server: the gateway started by `berlin serve`.
         responses: where it keeps answers of `/v1/responses`.
+        ledger: the row of each request; by default there is none.
         prices: what models cost, for the ledger and for budgets.
         aliases: other names for models, and the name that each means: a provider, or
             `provider:model`. A `*` in an alias matches any text.
@@ -321,6 +356,7 @@ class Config(Table, frozen=True, forbid_unknown_fields=True):
     shared: SharedConfig = SharedConfig()
     terminal: TerminalConfig = TerminalConfig()
     responses: ResponsesConfig = ResponsesConfig()
+    ledger: LedgerConfig | None = None
     prices: PriceTable = {}
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ from berlin.gateway.faces.embeddings import EmbeddingsFace
 from berlin.gateway.faces.ollama import OllamaFace
 from berlin.gateway.faces.openai import OpenAIFace
 from berlin.gateway.faces.responses import ResponsesFace
+from berlin.gateway.faces.usage import UsageFace
 from berlin.gateway.observe.flood import bound_log
 from berlin.gateway.observe.visit import VISIT, Visit
 from berlin.gateway.refusals import from_http, headers_of, public
@@ -46,6 +47,7 @@ def build_app(gateway: Gateway, accounts: Accounts, token_lifetime_s: float) -> 
         ResponsesFace(gateway),
         CompletionsFace(gateway),
         EmbeddingsFace(gateway),
+        UsageFace(gateway),
         OpenAIFace(gateway),
     ]
     reception = _Reception(gateway, faces)
@@ -79,6 +81,9 @@ class _Reception:
         visit = request.get(VISIT)
         if visit is not None:
             response.headers["x-request-id"] = visit.id
+        if self._gateway.draining:
+            response.force_close()
+            response.headers["Connection"] = "close"
         self._gateway.guard.allow_origin(request, response)
 
     async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -17,11 +17,13 @@ from berlin.gateway.access.guard import Guard
 from berlin.gateway.answering import Head
 from berlin.gateway.body import Bodies
 from berlin.gateway.catalog import Catalog, Service, Target
+from berlin.gateway.observe.ledger import Ledger
 from berlin.gateway.observe.metrics import Metrics, NoMetrics
 from berlin.gateway.observe.visit import VISIT, Observer
 from berlin.gateway.session import session_of
 from berlin.gateway.stored.responses import StoredResponses
 from berlin.gateway.streaming import OpenStreams
+from berlin.gateway.workers.worker import Worker
 from berlin.providers.contract import Provider
 from berlin.wire.json import check_text
 
@@ -43,9 +45,12 @@ class Gateway:
         bodies: reads request bodies.
         stores: the token stores that requests require.
         stored: stores the responses that clients may refer to.
+        worker: which of several workers this process is; `None` if it is the only one.
+        ledger: records each request that a provider is asked; `None` without one.
 
     Attributes:
         stopping: whether new requests are refused.
+        draining: whether this worker has been replaced, so that connections close after a response.
     """
 
     def __init__(
@@ -58,16 +63,21 @@ class Gateway:
         bodies: Bodies | None = None,
         stores: Collection[SharedTokens] = (),
         stored: StoredResponses | None = None,
+        worker: Worker | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self.catalog = catalog
         self.guard = guard or Guard()
         self.streams = streams if streams is not None else OpenStreams()
         self.metrics = metrics or NoMetrics()
-        self.observers = (self.metrics, *observers)
+        self.observers = (self.metrics, *observers, *([ledger] if ledger is not None else []))
         self.bodies = bodies or Bodies()
         self.stores = stores
         self.stored = stored or StoredResponses.in_memory()
+        self.worker = worker
+        self.ledger = ledger
         self.stopping = False
+        self.draining = False
 
     @classmethod
     def of(cls, provider: Provider, name: str = "default") -> Gateway:
@@ -183,6 +193,8 @@ class Gateway:
         head = Head(format, call, target)
         with service.open, self.streams.open:
             async with service.admission.enter(tenant, shared=self.guard.is_shared):
+                if self.ledger is not None:
+                    self.ledger.begin(visit, target.model or service.default, chat)
                 bursts = service.provider.bursts(chat)
                 if call.stream:
                     self.metrics.open_stream(visit.face)

@@ -11,6 +11,7 @@ from pathlib import Path
 from berlin.config import (
     GUIDE,
     Config,
+    LedgerConfig,
     ProviderConfig,
     ServerConfig,
     default_provider,
@@ -28,6 +29,7 @@ from berlin.gateway.access.required import KeysRequired
 from berlin.gateway.body import Bodies, BodyBudget
 from berlin.gateway.catalog import WAIT_S, Catalog, Service
 from berlin.gateway.chat import Gateway
+from berlin.gateway.observe.ledger import Ledger
 from berlin.gateway.observe.log import open_access_log
 from berlin.gateway.observe.metrics import Metrics, open_metrics
 from berlin.gateway.observe.traces import open_traces
@@ -35,6 +37,8 @@ from berlin.gateway.observe.visit import Observer
 from berlin.gateway.routed import build_models
 from berlin.gateway.stored.open import open_stored
 from berlin.gateway.streaming import OpenStreams
+from berlin.gateway.workers.worker import Worker
+from berlin.ledger.prices import Prices
 from berlin.opening import RecipeProvider, open_provider
 from berlin.providers.facade import ChatProvider
 
@@ -45,7 +49,11 @@ _log = logging.getLogger("berlin.gateway")
 
 
 def build_gateway(
-    config: Config, keys: Path | None, folder: Path | None = None, environ: Mapping[str, str] = {}
+    config: Config,
+    keys: Path | None,
+    folder: Path | None = None,
+    environ: Mapping[str, str] = {},
+    worker: Worker | None = None,
 ) -> Gateway:
     """Return the gateway that a configuration describes.
 
@@ -54,13 +62,14 @@ def build_gateway(
         keys: the file of the API keys; `None` for a gateway without keys.
         folder: the folder of the configuration, where it is also recorded that keys are required.
         environ: the environment variables.
+        worker: which of several workers this process is; `None` if it is the only one.
 
     Raises:
         ConfigurationError: if something in it is invalid.
     """
     server = config.server
     catalog = build_catalog(config)
-    metrics = open_metrics(server.metrics, catalog.services, FACES)
+    metrics = open_metrics(server.metrics, catalog.services, FACES, worker)
     watch_logins(catalog, metrics)
     return Gateway(
         catalog,
@@ -80,6 +89,8 @@ def build_gateway(
         Bodies(BodyBudget(server.client_body_bytes)),
         [store for store in (open_tokens(config.tokens, environ),) if store and store.is_needed],
         open_stored(config.responses),
+        worker,
+        open_ledger(config, accounts_of(catalog), environ) if config.ledger is not None else None,
     )
 
 
@@ -106,6 +117,28 @@ def open_observers(server: ServerConfig) -> list[Observer]:
     if server.access_log is not None:
         observers.append(open_access_log(server.access_log))
     return observers
+
+
+def open_ledger(config: Config, accounts: Mapping[str, str], environ: Mapping[str, str]) -> Ledger:
+    """Return the configured ledger.
+
+    Raises:
+        ConfigurationError: if it cannot be used, or its database lacks migrations.
+    """
+    from berlin.ledger.open import open_recorder  # SQLAlchemy, only where there is a ledger
+
+    table = config.ledger or LedgerConfig()
+    return Ledger(open_recorder(table, environ), Prices(config.prices), accounts, table.currency)
+
+
+def accounts_of(catalog: Catalog) -> dict[str, str]:
+    """Return the account of each provider that has one."""
+    bare = {name: service.bare for name, service in catalog.services.items()}
+    return {
+        name: provider.settings.credentials.who
+        for name, provider in bare.items()
+        if isinstance(provider, RecipeProvider) and provider.settings.credentials is not None
+    }
 
 
 def watch_logins(catalog: Catalog, metrics: Metrics) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import gc
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import click
@@ -28,53 +26,153 @@ from berlin.config import (
     find_provider,
     resolve_settings,
 )
-from berlin.errors import ConfigurationError
+from berlin.config.schema import MAX_WORKERS
+from berlin.errors import BerlinError, ConfigurationError
 from berlin.gateway.access.account_reader import AccountReader
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.chat import Gateway
-from berlin.gateway.serving.reload import Reload
-from berlin.gateway.serving.server import open_server, stop_signals
-from berlin.gateway.serving.watch import Watch, files_state
-from berlin.gateway.setup import build_gateway, refresh_models_forever, requires_keys
+from berlin.gateway.serving.notify import notify
+from berlin.gateway.serving.process import run_fast, serve_as_worker
+from berlin.gateway.serving.process import serve as serve_process
+from berlin.gateway.serving.reload import Reload, check_config
+from berlin.gateway.serving.watch import ConfigFiles, Watch, files_state
+from berlin.gateway.setup import build_gateway, requires_keys
+from berlin.gateway.workers.count import worker_count
+from berlin.gateway.workers.listening import Sockets
+from berlin.gateway.workers.parent import Parent
+from berlin.gateway.workers.settings import for_worker
+from berlin.gateway.workers.worker import Worker
 from berlin.types import is_loopback
 
-# Thresholds of garbage collection: new objects before a young round, rounds before older ones.
-GC_THRESHOLDS = (20_000, 20, 20)
+
+class _Workers(click.ParamType[Any]):
+    name = "workers"
+
+    def convert(self, value: Any, param: Any, context: Any) -> Any:
+        """Return a number of workers, or `auto`."""
+        if value == "auto" or isinstance(value, int):
+            return value
+        if value.isdecimal() and 1 <= int(value) <= MAX_WORKERS:
+            return int(value)
+        return self.fail(f"{value!r} is not 'auto' or a number from 1 to {MAX_WORKERS}")
 
 
 @click.command()
 @click.option("--host", help="Address to listen on; only this machine unless given.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (4114).")
+@click.option(
+    "--workers",
+    type=_Workers(),
+    metavar="N|auto",
+    help="Processes that serve; `auto` is one for each core (1).",
+)
 @config_option
-def serve(host: str | None, port: int | None, config: Path | None) -> None:
+def serve(
+    host: str | None, port: int | None, workers: int | Literal["auto"] | None, config: Path | None
+) -> None:
     """Serve your providers to clients of OpenAI, Anthropic, Ollama and Berlin.
 
     Without a configuration it serves the built-in guide. On this machine no key is needed until
     you add one with `berlin key add NAME`; who may log in at the Berlin face is said with
     `berlin account add NAME`. A changed configuration is taken up at once, or at SIGHUP. Ctrl-C
-    and SIGTERM stop it: open answers may end first.
+    and SIGTERM stop it: open answers may end first. With several workers, SIGUSR2 restarts it
+    without a refused connection.
     """
     _dump_no_core()
     path = config or config_path()
     # Before it is read, so that later changes are seen.
     seen = files_state(path)
     settings = load_for_commands(config)
-    changes: dict[str, Any] = {}
-    if host is not None:
-        changes["host"] = host
-    if port is not None:
-        changes["port"] = port
+    given = {"host": host, "port": port, "workers": workers}
+    changes: dict[str, Any] = {name: each for name, each in given.items() if each is not None}
     server = msgspec.structs.replace(settings.server, **changes)
     _refuse_itself(settings, server)
-    gateway = build_gateway(settings, keys_path(), path.parent, os.environ)
-    accounts = AccountReader(accounts_path())
-    _check_keys(server, gateway)
-    if not is_loopback(server.host):
-        say("berlin: this listens beyond this machine in plain http; put TLS in front of it")
     # A file that has disappeared is a mistake, not a request for the guide.
     named = path if path.exists() else config
-    reload = Reload(gateway, lambda: load_for_commands(named))
-    _run_fast(lambda: _serve(server, gateway, accounts, lambda: Watch(path, seen, reload).run()))
+    command = _Command(server, path, lambda: load_for_commands(named))
+    count = worker_count(server.workers)
+    if count == 1:
+        command.serve_alone(settings, ConfigFiles(path, seen))
+        return
+    if not hasattr(os, "fork"):
+        raise ConfigurationError("several workers need a system with fork; use --workers 1")
+    parent = Parent(
+        count,
+        settings,
+        files=ConfigFiles(path, seen),
+        load=command.load,
+        check=check_config,
+        main=command.work,
+        say=say,
+        check_command=_check_command(named),
+    )
+    sys.exit(parent.run(server.host, server.port))
+
+
+class _Command:
+    """What the processes of one command have in common.
+
+    Args:
+        server: the settings of the gateway, with those of the command line.
+        path: the configuration file.
+        load: reads it again.
+    """
+
+    def __init__(self, server: ServerConfig, path: Path, load: Callable[[], Config]) -> None:
+        self.load = load
+        self._server = server
+        self._path = path
+
+    def serve_alone(self, settings: Config, files: ConfigFiles) -> None:
+        """Serve in this process."""
+        gateway, accounts = self._open(settings, None, first=True)
+        watch = Watch(files, Reload(gateway, self.load))
+
+        def started(url: str) -> None:
+            names = ", ".join(gateway.catalog.services)
+            say(f"berlin: serving {names} on {url} (Ctrl-C stops)")
+            notify("READY=1")
+
+        def stopping() -> None:
+            say("berlin: stopping")
+            notify("STOPPING=1")
+
+        run_fast(
+            lambda: serve_process(
+                *(self._server, gateway, accounts, watch.run),
+                started=started,
+                stopping=stopping,
+            )
+        )
+
+    def work(self, worker: Worker, sockets: Sockets, settings: Config) -> int:
+        """Serve as one of several workers, and return the exit code."""
+        try:
+            gateway, accounts = self._open(for_worker(settings, worker), worker, first=worker.first)
+        except BerlinError as error:
+            say(f"berlin: {error.message}")
+            return error.exit_code
+        reload = Reload(gateway, lambda: for_worker(self.load(), worker))
+        run_fast(lambda: serve_as_worker(worker, self._server, gateway, accounts, reload, sockets))
+        return 0
+
+    def _open(
+        self, settings: Config, worker: Worker | None, *, first: bool
+    ) -> tuple[Gateway, Accounts]:
+        gateway = build_gateway(settings, keys_path(), self._path.parent, os.environ, worker)
+        accounts = AccountReader(accounts_path())
+        if first:
+            _check_keys(self._server, gateway)
+            if not is_loopback(self._server.host):
+                say(
+                    "berlin: this listens beyond this machine in plain http; put TLS in front of it"
+                )
+        return gateway, accounts
+
+
+def _check_command(config: Path | None) -> list[str]:
+    given = [] if config is None else ["--config", str(config)]
+    return [sys.executable, "-m", "berlin", "config", "check", *given]
 
 
 def _check_keys(server: ServerConfig, gateway: Gateway) -> None:
@@ -119,68 +217,3 @@ def _refuse_itself(settings: Config, server: ServerConfig) -> None:
                 f"the URL {url} of the provider {name} is this gateway itself; "
                 "choose another port with --port"
             )
-
-
-async def _serve(
-    server: ServerConfig,
-    gateway: Gateway,
-    accounts: Accounts,
-    watch: Callable[[], Coroutine[Any, Any, None]],
-) -> None:
-    # Whoever sees that it serves may stop it at once, so signals are caught before.
-    async with (
-        stop_signals() as asked,
-        open_server(
-            gateway,
-            accounts,
-            server.host,
-            server.port,
-            token_lifetime_s=server.token_lifetime_s,
-            grace_s=server.grace_s,
-            header_timeout_s=server.header_timeout_s,
-            max_connections=server.max_connections,
-        ) as url,
-        _beside(watch(), refresh_models_forever(gateway)),
-    ):
-        _spare_the_collector()
-        names = ", ".join(gateway.catalog.services)
-        say(f"berlin: serving {names} on {url} (Ctrl-C stops)")
-        await asked.wait()
-        say("berlin: stopping")
-
-
-@contextlib.asynccontextmanager
-async def _beside(*jobs: Coroutine[Any, Any, None]) -> Any:
-    tasks = [asyncio.create_task(job) for job in jobs]
-    await asyncio.sleep(0)  # let each task start and handle its signals before announcing
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _spare_the_collector() -> None:
-    """Collect garbage less often, and never scan startup objects again.
-
-    Nearly all objects of a request are freed by reference counting. With Python's default
-    thresholds the collector takes a seventh of the gateway's time under load (docs/performance.md).
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-
-
-def _run_fast(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run on uvloop if installed: it costs less for each piece of a stream."""
-    try:
-        import uvloop
-    except ImportError:
-        asyncio.run(main())
-        return
-    if sys.version_info >= (3, 12):
-        uvloop.run(main())
-    else:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(main())

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from berlin.errors import InvalidRequestError
 from berlin.formats.anthropic.table import DIALECT
 from berlin.formats.loose import as_object, as_text
+from berlin.formats.opaque import Opaque, unseal
 from berlin.types import (
     Extra,
     FilePart,
@@ -32,8 +35,33 @@ def decode_blocks(content: Any, param: str) -> Iterator[Part]:
     """
     if not isinstance(content, list):
         raise InvalidRequestError.about(param, "must be text or a list of blocks")
-    for n, block in enumerate(content):
-        yield _decode_block(block, f"{param}[{n}]")
+    sealed = [_unseal(block) for block in content]
+    states = {id: extra for one in sealed if one is not None for id, extra in one.calls.items()}
+    for n, (block, opaque) in enumerate(zip(content, sealed, strict=True)):
+        if opaque is not None:
+            yield from _decode_sealed(block, opaque)
+            continue
+        part = _decode_block(block, f"{param}[{n}]")
+        if isinstance(part, ToolCallPart) and part.id in states:
+            part = msgspec.structs.replace(part, extra=states[part.id])
+        yield part
+
+
+def _unseal(block: Any) -> Opaque | None:
+    """Return the state of another dialect's service that a block carries, if it does."""
+    match block:
+        case {"type": "thinking", "signature": envelope}:
+            return unseal(envelope)
+        case {"type": "redacted_thinking", "data": envelope}:
+            return unseal(envelope)
+    return None
+
+
+def _decode_sealed(block: Mapping[str, Any], opaque: Opaque) -> Iterator[Part]:
+    text = as_text(block.get("thinking"))
+    if text or opaque.reasoning is not None:
+        yield ReasoningPart(text, opaque.reasoning)
+    yield from opaque.parts
 
 
 def _decode_block(block: Any, param: str) -> Part:

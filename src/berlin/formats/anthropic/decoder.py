@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from berlin.errors import ProtocolError
-from berlin.formats.anthropic.encoder import STOP_REASONS
+from berlin.formats.anthropic.answer import STOP_REASONS
 from berlin.formats.anthropic.table import DIALECT
 from berlin.formats.decoding import KEY, DialectDecoder
 from berlin.formats.finish import finish_reason_of

@@ -2,60 +2,40 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from typing import Any, TypeAlias, assert_never
 
-import msgspec
-from msgspec import Raw
-
-from berlin.errors import BerlinError, ContextLengthError, RewrittenError
+from berlin.errors import BerlinError, RewrittenError
+from berlin.formats.anthropic.answer import (
+    call_block,
+    encode_error,
+    end_of,
+    is_object,
+    message_of,
+    thinking_block,
+    write_usage,
+)
 from berlin.formats.anthropic.table import DIALECT
 from berlin.formats.contract import ClientCall
+from berlin.formats.opaque import is_state, opaque_of_call, seal
 from berlin.formats.tokens import TokenCount
 from berlin.types import (
-    ChatResponse,
+    Extra,
     ExtraDelta,
     Finished,
-    FinishReason,
     MaybeExtra,
-    OpaquePart,
-    Part,
     ReasoningDelta,
-    ReasoningPart,
     Started,
     StreamEvent,
     TextDelta,
-    TextPart,
     TextReplaced,
     ToolCallDelta,
-    ToolCallPart,
     Usage,
     UsageReport,
     extra_of,
+    merge_extra,
 )
-from berlin.wire.json import DECODE_ERRORS, encode_line
-
-STOP_REASONS: dict[FinishReason, str] = {
-    "stop": "end_turn",
-    "length": "max_tokens",
-    "tool_calls": "tool_use",
-    "content_filter": "refusal",
-}
-
-ERROR_TYPES = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
-
-TOO_LONG = "prompt is too long"
-"""The words by which clients of this format know that they must shorten their conversation."""
+from berlin.wire.json import encode_line
 
 # Members of the end of an answer that are beside `delta` in a stream.
 _BESIDE = frozenset({"context_management"})
@@ -82,6 +62,10 @@ class AnthropicEncoder:
         self._held: list[_Piece] = []
         self._answer_extra: dict[str, Any] = {}
         self._block_extra: Mapping[str, Any] = {}
+        # What services of other dialects want back: of the reasoning, and of calls by their ids.
+        self._foreign: MaybeExtra = None
+        self._states: dict[str, Extra] = {}
+        self._ids: dict[int, str] = {}
 
     def encode_event(self, event: StreamEvent) -> bytes:
         """Return the frames of one event; with the first, the one that starts the message."""
@@ -105,7 +89,7 @@ class AnthropicEncoder:
             return b""
         self._begun = True
         usage = Usage(self._count.input_tokens)
-        message = {**_message(self._model, [], None, usage), **self._answer_extra}
+        message = {**message_of(self._model, [], None, usage), **self._answer_extra}
         self._answer_extra = {}
         return _frame("message_start", message=message)
 
@@ -129,7 +113,7 @@ class AnthropicEncoder:
                 self._count.add(event.arguments)
                 return self._place(event)
             case ExtraDelta():
-                return self._place(event) if event.extra.dialect == DIALECT else b""
+                return self._place(event) if event.extra.dialect == DIALECT else self._keep(event)
             case UsageReport():
                 self._count.report(event.usage)
                 return b""
@@ -152,8 +136,10 @@ class AnthropicEncoder:
         if key != self._open:
             if key in self._calls:
                 return b""  # nothing can follow complete arguments
-            head = self._close() + self._open_block(event)
+            head = self._close() + self._hand_out(event) + self._open_block(event)
         if isinstance(event, ToolCallDelta):
+            if not head and event.extra is not None:
+                self._keep_state(self._ids[event.index], event.extra)
             if not event.arguments:
                 return head
             self._arguments.append(event.arguments)
@@ -161,6 +147,37 @@ class AnthropicEncoder:
         else:
             piece = event.text
         return b"%b%b%b}}\n\n" % (head, self._before, encode_line(piece))
+
+    def _keep(self, event: ExtraDelta) -> bytes:
+        """Keep what a service of another dialect wants back with its reasoning."""
+        if event.at != "reasoning":
+            return b""
+        head = b""
+        if event.opens and not self._held and self._may_close():
+            head = self._close() + self._hand_out(None)
+        self._foreign = merge_extra(self._foreign, event.extra)
+        return head
+
+    def _keep_state(self, id: str, extra: MaybeExtra) -> None:
+        state = opaque_of_call(extra, DIALECT)
+        if state is not None:
+            self._states[id] = merge_extra(self._states.get(id), state)
+
+    def _hand_out(self, following: _Piece | None) -> bytes:
+        """Return the block of all that is kept, unless the following block carries it. Clients send
+        such blocks back unread.
+        """
+        if isinstance(following, ReasoningDelta):
+            return b""
+        if isinstance(following, ToolCallDelta):
+            self._ids[following.index] = following.id
+            self._keep_state(following.id, following.extra)
+        foreign, states = self._foreign, self._states
+        self._foreign, self._states = None, {}
+        if not is_state(foreign) and not states:
+            return b""
+        data = seal(foreign, states)
+        return self._write_block({"type": "redacted_thinking", "data": data})
 
     def _write_extra(self, event: ExtraDelta) -> bytes:
         members = event.extra.members
@@ -219,15 +236,21 @@ class AnthropicEncoder:
     def _close(self) -> bytes:
         if self._open is None:
             return b""
+        head = b""
+        if self._open == "thinking":
+            if is_state(self._foreign):
+                signed = {"type": "signature_delta", "signature": seal(self._foreign)}
+                head = _frame("content_block_delta", index=self._index, delta=signed)
+            self._foreign = None
         self._open = None
-        return _frame("content_block_stop", index=self._index)
+        return head + _frame("content_block_stop", index=self._index)
 
     def _encode_end(self, event: Finished) -> bytes:
         # The sort is stable: texts in their order, then the calls one after the other.
         held = sorted(self._held, key=lambda e: e.index if isinstance(e, ToolCallDelta) else -1)
         frames = [self._write(piece) for piece in held]
         self._held = []
-        frames.append(self._close())
+        frames.append(self._close() + self._hand_out(None))
         told = end_of(event.reason, event.stop_sequence, event.extra, calls=bool(self._calls))
         beside = {name: told.pop(name) for name in _BESIDE & told.keys()}
         frames.append(
@@ -241,117 +264,6 @@ class AnthropicEncoder:
         )
         frames.append(_frame("message_stop"))
         return b"".join(frames)
-
-
-def encode_response(call: ClientCall, response: ChatResponse) -> bytes:
-    """Return the whole answer to a call."""
-    count = TokenCount(call.request)
-    count.add(response.text + response.reasoning)
-    count.add("".join(part.arguments for part in response.tool_calls))
-    count.report(response.usage)
-    blocks = [block for part in response.parts if (block := _block(part))]
-    if not blocks:
-        blocks.append({"type": "text", "text": ""})
-    told = end_of(
-        response.finish_reason,
-        response.stop_sequence,
-        response.finish_extra,
-        calls=bool(response.tool_calls),
-    )
-    message = _message(call.request.model, blocks, None, count.usage)
-    return encode_line({**message, **told, **extra_of(response.extra, DIALECT)})
-
-
-def _block(part: Part) -> dict[str, Any]:
-    match part:
-        case TextPart():
-            return {"type": "text", "text": part.text, **extra_of(part.extra, DIALECT)}
-        case ReasoningPart():
-            return {**thinking_block(part.text), **extra_of(part.extra, DIALECT)}
-        case ToolCallPart():
-            return call_block(part.id, part.name, part.arguments, part.extra)
-        case OpaquePart():
-            return dict(extra_of(part.extra, DIALECT))
-        case _:
-            return {}
-
-
-def encode_error(error: BerlinError) -> bytes:
-    """Return the object that tells of an error."""
-    message = error.message
-    if isinstance(error, ContextLengthError) and TOO_LONG not in message:
-        message = f"{TOO_LONG}: {message}"
-    kind = ERROR_TYPES.get(
-        error.http_status, "invalid_request_error" if error.http_status < 500 else "api_error"
-    )
-    return encode_line({"type": "error", "error": {"type": kind, "message": message}})
-
-
-def thinking_block(text: str) -> dict[str, Any]:
-    """Return the block of a piece of reasoning. Only Anthropic can sign one."""
-    return {"type": "thinking", "thinking": text, "signature": ""}
-
-
-def call_block(id: str, name: str, arguments: str, extra: MaybeExtra = None) -> dict[str, Any]:
-    """Return the block of a tool call.
-
-    This API has no text for the arguments: anything but a JSON object becomes `{"arguments": "…"}`,
-    so that whoever runs the tool sees what the model wrote.
-    """
-    text = arguments.strip() or "{}"
-    parsed = Raw(text.encode()) if is_object(text) else {"arguments": arguments}
-    block = {"type": "tool_use", "id": id, "name": name, "input": parsed}
-    return {**block, **extra_of(extra, DIALECT)}
-
-
-def is_object(text: str) -> bool:
-    """Whether a text is a complete JSON object."""
-    try:
-        return isinstance(msgspec.json.decode(text), dict)
-    except DECODE_ERRORS:
-        return False
-
-
-def end_of(
-    reason: FinishReason, stop_sequence: str | None, extra: MaybeExtra, *, calls: bool
-) -> dict[str, Any]:
-    """Return the members of the end: with tool calls, a client must not read `end_turn`."""
-    word = "tool_use" if calls and reason == "stop" else STOP_REASONS[reason]
-    if stop_sequence is not None and word == "end_turn":
-        word = "stop_sequence"
-    told = {"stop_reason": word, "stop_sequence": stop_sequence}
-    return {**told, **extra_of(extra, DIALECT)}
-
-
-def write_usage(usage: Usage) -> dict[str, Any]:
-    """Return the object that tells how many tokens an answer took."""
-    cached, written = usage.cached_tokens, usage.cache_write_tokens
-    told: dict[str, Any] = {
-        "input_tokens": max(usage.input_tokens - cached - written, 0),
-        "cache_creation_input_tokens": written,
-        "cache_read_input_tokens": cached,
-        "output_tokens": usage.output_tokens,
-    }
-    if usage.reasoning_tokens:
-        told["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
-    if usage.estimated:
-        told["estimated"] = True
-    return {**told, **extra_of(usage.extra, DIALECT)}
-
-
-def _message(
-    model: str, content: list[dict[str, Any]], reason: str | None, usage: Usage
-) -> dict[str, Any]:
-    return {
-        "id": f"msg_{uuid.uuid4().hex}",
-        "type": "message",
-        "role": "assistant",
-        "model": model,
-        "content": content,
-        "stop_reason": reason,
-        "stop_sequence": None,
-        "usage": write_usage(usage),
-    }
 
 
 def _frame(name: str, **members: Any) -> bytes:

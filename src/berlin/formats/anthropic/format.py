@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from berlin.errors import BerlinError, InvalidRequestError
-from berlin.formats.anthropic import encoder as anthropic_encoder
+from berlin.formats.anthropic import answer as anthropic_answer
 from berlin.formats.anthropic import request as anthropic_request
 from berlin.formats.anthropic.decoder import AnthropicDecoder
 from berlin.formats.anthropic.encoder import AnthropicEncoder
@@ -121,11 +121,11 @@ class AnthropicMessagesFormat:
 
     def encode_response(self, call: ClientCall, response: ChatResponse) -> bytes:
         """Return the whole answer to a call."""
-        return anthropic_encoder.encode_response(call, response)
+        return anthropic_answer.encode_response(call, response)
 
     def encode_error(self, error: BerlinError) -> bytes:
         """Return the body of an answer that is an error."""
-        return anthropic_encoder.encode_error(error)
+        return anthropic_answer.encode_error(error)
 
     def _place_option(
         self, name: str, value: Any, document: dict[str, Any], carrier: Carrier

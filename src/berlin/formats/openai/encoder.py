@@ -9,6 +9,7 @@ from typing import Any, assert_never
 
 from berlin.errors import BerlinError, RewrittenError
 from berlin.formats.contract import ClientCall
+from berlin.formats.opaque import TurnState, sealed_state
 from berlin.formats.openai.table import DIALECT, ONCE, REASONING
 from berlin.formats.tokens import TokenCount
 from berlin.types import (
@@ -45,6 +46,7 @@ class OpenAIEncoder:
         self._opened: set[int] = set()
         self._with_arguments: set[int] = set()
         self._text_member = "content"
+        self._state = TurnState(DIALECT)
         # Dialect-specific members for the next chunk, by place.
         self._extras: dict[str, dict[str, Any]] = {}
         self._set_head(
@@ -77,6 +79,7 @@ class OpenAIEncoder:
                 raise RewrittenError.of_stream()
             case ReasoningDelta():
                 self._count.add(event.text)
+                self._state.think(event.text)
                 return self._start() + self._chunk({REASONING[0]: event.text})
             case ToolCallDelta():
                 return self._start() + self._encode_call(event)
@@ -112,6 +115,7 @@ class OpenAIEncoder:
 
     def _take_extra(self, event: ExtraDelta) -> bytes:
         """Keep members for the next chunk, if they came with one."""
+        self._state.take(event)
         members = extra_of(event.extra, DIALECT)
         if event.at == "text" and event.opens:
             self._text_member = "refusal" if members.get("type") == "refusal" else "content"
@@ -131,6 +135,7 @@ class OpenAIEncoder:
 
     def _encode_call(self, event: ToolCallDelta) -> bytes:
         self._count.add(event.arguments)
+        self._state.call(event)
         head = b""
         extra = extra_of(event.extra, DIALECT)
         if event.index not in self._opened:
@@ -155,6 +160,8 @@ class OpenAIEncoder:
             self._chunk({"tool_calls": [{"index": index, "function": {"arguments": "{}"}}]})
             for index in sorted(self._opened - self._with_arguments)
         ]
+        if sealed := self._state.sealed():
+            parts.append(self._chunk(_carried(sealed)))
         parts.append(self._chunk({}, finish_word(event.reason, event.extra, bool(self._opened))))
         if self._include_usage:
             usage = encode_line(write_usage(self._count.usage))
@@ -226,11 +233,19 @@ def _message(response: ChatResponse) -> dict[str, Any]:
     if response.reasoning:
         message[REASONING[0]] = response.reasoning
     message |= extra_of(extra, DIALECT)
+    if sealed := sealed_state(response.parts, DIALECT):
+        message |= _carried(sealed)
     if response.tool_calls:
         message["tool_calls"] = [encode_call(part) for part in response.tool_calls]
     elif not refused:
         message["content"] = "".join(said)
     return {**message, **extra_of(response.message_extra, DIALECT)}
+
+
+def _carried(sealed: str) -> dict[str, Any]:
+    """Return the member in which clients of this dialect send back what they cannot read."""
+    detail = {"type": "reasoning.encrypted", "data": sealed, "format": "unknown", "index": 0}
+    return {"reasoning_details": [detail]}
 
 
 def encode_call(part: ToolCallPart) -> dict[str, Any]:

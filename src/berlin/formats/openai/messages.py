@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from berlin.errors import InvalidRequestError
 from berlin.formats.loose import as_id, as_text
+from berlin.formats.opaque import Opaque, unseal
 from berlin.formats.openai.table import DIALECT, REASONING
 from berlin.types import (
     Extra,
@@ -68,12 +71,13 @@ def _parse_message(n: int, message: Any) -> Message:
     if isinstance(content, list) and all(isinstance(part, TextPart) for part in said):
         extra |= AS_PARTS
     if role == "assistant":
-        said = (
-            *_parse_reasoning(message),
-            *said,
-            *_parse_refusal(message),
-            *_parse_calls(here, message.get("tool_calls") or []),
-        )
+        calls = _parse_calls(here, message.get("tool_calls") or [])
+        sealed = _unseal(message.get("reasoning_details"))
+        if sealed is None:
+            said = (*_parse_reasoning(message), *said, *_parse_refusal(message), *calls)
+        else:
+            stated = [_with_state(call, sealed) for call in calls]
+            said = (*sealed.parts, *said, *_parse_refusal(message), *stated)
     return Message(role, said, make_extra(DIALECT, extra))  # type: ignore[arg-type]  # checked
 
 
@@ -149,6 +153,20 @@ def _parse_reasoning(message: Mapping[str, Any]) -> Iterator[Part]:
     if more:
         # Sent back to the service under its original name.
         yield ReasoningPart(text, Extra(DIALECT, more))
+
+
+def _unseal(details: Any) -> Opaque | None:
+    """Return the state of another dialect's service, if a message carries it."""
+    for detail in details if isinstance(details, list) else ():
+        sealed = unseal(detail.get("data")) if isinstance(detail, Mapping) else None
+        if sealed is not None:
+            return sealed
+    return None
+
+
+def _with_state(call: ToolCallPart, sealed: Opaque) -> ToolCallPart:
+    state = sealed.calls.get(call.id)
+    return call if state is None else msgspec.structs.replace(call, extra=state)
 
 
 def _parse_refusal(message: Mapping[str, Any]) -> Iterator[Part]:

@@ -7,6 +7,7 @@ from typing import Any, Literal, assert_never
 
 from berlin.errors import BerlinError, RewrittenError
 from berlin.formats.contract import ClientCall
+from berlin.formats.opaque import is_opaque_part
 from berlin.formats.responses.output import (
     CallItem,
     CustomCallItem,
@@ -224,6 +225,11 @@ class ResponsesEncoder:
                 return head + self._frames(noted, self._open)
             case "part" if own:
                 return self._encode_hosted(dict(own))
+            case "part" if is_opaque_part(event.extra, DIALECT):
+                head = self._switch(ReasoningItem, anew=True)
+                if isinstance(self._open, ReasoningItem):
+                    self._open.parts.append(OpaquePart(event.extra))
+                return head + self._close_open()
         return b""
 
     def _open_refusal(self, own: Mapping[str, Any]) -> bytes:
@@ -306,7 +312,7 @@ def _events_of(response: ChatResponse) -> Iterator[StreamEvent]:
             case ToolCallPart():
                 yield ToolCallDelta(index, part.id, part.name, part.arguments, part.extra)
                 index += 1
-            case OpaquePart() if part.extra.members.get("type") == HOSTED_DONE:
+            case OpaquePart():
                 yield ExtraDelta(part.extra, "part")
     if response.usage is not None:
         yield UsageReport(response.usage)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from berlin.errors import InvalidRequestError
-from berlin.formats.responses.opaque import Opaque, unseal
+from berlin.formats.opaque import Opaque, unseal
 from berlin.formats.responses.table import DIALECT, is_said
 from berlin.formats.responses.tools import flat_name
 from berlin.types import (
@@ -127,7 +127,7 @@ def _decode_reasoning(item: Item, sealed: Opaque | None) -> list[Part]:
     text = "\n\n".join(_texts(item.get("summary"))) or "".join(_texts(item.get("content")))
     if sealed is not None:
         is_reasoning = bool(text) or sealed.reasoning is not None
-        return [ReasoningPart(text, sealed.reasoning)] if is_reasoning else []
+        return [*([ReasoningPart(text, sealed.reasoning)] if is_reasoning else ()), *sealed.parts]
     return [ReasoningPart(text, _rest(item))]
 
 

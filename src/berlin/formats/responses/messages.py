@@ -25,6 +25,15 @@ from berlin.wire.data_urls import parse_data_url
 from berlin.wire.json import loads
 
 
+def _reasoning_item(text: str, members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an item as its service made it; clients of other dialects keep it in two places."""
+    begun = {name: v for name, v in members.get("item", {}).items() if name != "status"}
+    own = {**begun, **{name: v for name, v in members.items() if name != "item"}}
+    shown = bool(text) and "content" not in own
+    summary = [{"type": "summary_text", "text": text}] if shown else []
+    return {"type": "reasoning", "summary": summary, **own}
+
+
 def encode_messages(
     messages: Iterable[Message], tools: Iterable[Tool], carrier: Carrier
 ) -> tuple[list[str], list[dict[str, Any]]]:
@@ -128,7 +137,7 @@ class _Writer:
         match part:
             case ReasoningPart():
                 if members := extra_of(part.extra, DIALECT):
-                    yield {"type": "reasoning", "summary": [], **members}
+                    yield _reasoning_item(part.text, members)
                 elif part.text:
                     # Only the service that reasoned can read its reasoning.
                     self._carrier.drop("messages.reasoning")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
+from berlin.formats.opaque import seal
 from berlin.formats.responses.messages import input_of
-from berlin.formats.responses.opaque import seal
 from berlin.formats.responses.request import new_id
 from berlin.formats.responses.table import DIALECT
-from berlin.types import Extra, merge_extra
+from berlin.types import Extra, OpaquePart, merge_extra
 from berlin.wire.json import encode_line, encode_value, escape_line_ends
 
 Event: TypeAlias = dict[str, Any]
@@ -130,6 +130,7 @@ class ReasoningItem(Item):
         self._members = {k: v for k, v in members.items() if k not in ("id", "status")}
         self._foreign: Extra | None = None
         self.calls: dict[str, Extra] = {}
+        self.parts: list[OpaquePart] = []
         self._begin_deltas("response.reasoning_summary_text.delta", summary_index=0)
 
     def take(self, extra: Extra) -> None:
@@ -163,7 +164,7 @@ class ReasoningItem(Item):
         """Return the item as it is now."""
         encrypted = None
         if not self._is_native and self.status == "completed":
-            encrypted = seal(self._foreign, self.calls)
+            encrypted = seal(self._foreign, self.calls, self.parts)
         head = {"id": self.id, "type": "reasoning", "summary": self._summary()}
         return {**head, "encrypted_content": encrypted, **self._members}
 

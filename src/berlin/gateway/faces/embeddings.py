@@ -71,6 +71,8 @@ class EmbeddingsFace:
         sent = msgspec.structs.replace(call.request, model=target.model, request_id=visit.id)
         with service.open, gateway.streams.open:
             async with service.admission.enter(visit.key or visit.remote):
+                if gateway.ledger is not None:
+                    gateway.ledger.begin(visit, target.model or service.embedder.default)
                 answer = await service.embedder.embed(sent)
         visit.usage = Usage(answer.input_tokens or 0)
         body = await _write(dialect, _named(call, target), answer)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 PER_SECOND = 20
 # Clients cannot cause these, and each of them counts.
-_OF_THE_OPERATOR = ("config.", "models.")
+_OF_THE_OPERATOR = ("config.", "models.", "worker.", "restart.")
 
 
 class FloodFilter(logging.Filter):

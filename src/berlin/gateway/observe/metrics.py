@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from berlin.errors import BerlinError, ConfigurationError
+from berlin.gateway.observe.over_workers import share_metrics
 from berlin.gateway.observe.visit import Observer, Visit
 from berlin.gateway.refusals import STATUS_CODES
+from berlin.gateway.workers.worker import Worker
+from berlin.ledger.recorder import LedgerCounts
+
+if TYPE_CHECKING:
+    from berlin.gateway.observe.ledger_metrics import LedgerMetrics
 
 # In seconds: from a cached first event to an answer that takes minutes.
 BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
@@ -38,8 +44,16 @@ class Metrics(Observer, Protocol):
         """Set whether the circuit breaker of a provider is `closed`, `half-open` or `open`."""
         ...
 
+    def set_ledger(self, counts: LedgerCounts) -> None:
+        """Set what the ledger has done since the start."""
+        ...
+
     def know(self, providers: Iterable[str]) -> None:
         """Set the names of the providers, after a change of the configuration."""
+        ...
+
+    def update(self) -> None:
+        """Bring the gauges up to date."""
         ...
 
     def render(self) -> tuple[bytes, str]:
@@ -71,7 +85,13 @@ class NoMetrics:
     def set_circuit(self, provider: str, state: str) -> None:
         """Do nothing."""
 
+    def set_ledger(self, counts: LedgerCounts) -> None:
+        """Do nothing."""
+
     def know(self, providers: Iterable[str]) -> None:
+        """Do nothing."""
+
+    def update(self) -> None:
         """Do nothing."""
 
     def render(self) -> tuple[bytes, str]:
@@ -88,12 +108,19 @@ class PrometheusMetrics:
     Args:
         providers: names of the providers in the configuration.
         faces: names of the faces.
+        worker: which of several workers this process is; each counts in files that all can read,
+            and continues the count of the one before it.
 
     Raises:
         ImportError: if prometheus-client is not installed.
     """
 
-    def __init__(self, providers: Collection[str], faces: Collection[str]) -> None:
+    def __init__(
+        self,
+        providers: Collection[str],
+        faces: Collection[str],
+        worker: Worker | None = None,
+    ) -> None:
         from prometheus_client import CollectorRegistry, Gauge, Histogram
         from prometheus_client import Counter as Total
 
@@ -103,12 +130,21 @@ class PrometheusMetrics:
             {"ok", "client_left", "refused", *_codes(BerlinError), *STATUS_CODES.values()}
         )
         self._registry = CollectorRegistry()
+        # What is rendered: with several workers, the sum of their files.
+        self._shown = self._registry if worker is None else share_metrics(worker)
 
         def counter(name: str, text: str, *labels: str) -> Total:
             return Total(name, text, labels, namespace="berlin", registry=self._registry)
 
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(name, text, labels, namespace="berlin", registry=self._registry)
+        def gauge(
+            name: str, text: str, *labels: str, over: Literal["livesum", "livemax"] = "livesum"
+        ) -> Gauge:
+            return Gauge(
+                *(name, text, labels),
+                namespace="berlin",
+                registry=self._registry,
+                multiprocess_mode=over,
+            )
 
         def histogram(name: str, text: str, *labels: str) -> Histogram:
             return Histogram(
@@ -139,7 +175,10 @@ class PrometheusMetrics:
         self._fallbacks = counter(
             "fallbacks_total", "Answers of another provider than the first.", "model"
         )
-        self._circuits = gauge("circuit", "0 closed, 1 half-open, 2 open.", "provider")
+        self._circuits = gauge(
+            "circuit", "0 closed, 1 half-open, 2 open.", "provider", over="livemax"
+        )
+        self._ledger: LedgerMetrics | None = None
         self._waiting = gauge("waiting", "Requests that wait for a provider.", "provider")
 
     def ended(self, visit: Visit) -> None:
@@ -190,6 +229,14 @@ class PrometheusMetrics:
         value = ("closed", "half-open", "open").index(state)
         self._circuits.labels(_known(provider, self._providers)).set(value)
 
+    def set_ledger(self, counts: LedgerCounts) -> None:
+        """Set what the ledger has done since the start."""
+        if self._ledger is None:
+            from berlin.gateway.observe.ledger_metrics import LedgerMetrics
+
+            self._ledger = LedgerMetrics(self._registry)
+        self._ledger.set(counts)
+
     def _series(self, metric: Any, *labels: str) -> Any:
         """Return the series of a metric with these labels, of which there is a bounded number.
 
@@ -205,17 +252,24 @@ class PrometheusMetrics:
         """Set the names of the providers, after a change of the configuration."""
         self._providers |= frozenset(providers)
 
-    def render(self) -> tuple[bytes, str]:
-        """Return all metrics."""
-        from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-
+    def update(self) -> None:
+        """Bring the gauges up to date."""
         for face, count in self._open.items():
             self._streams.labels(face).set(count)
-        return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+
+    def render(self) -> tuple[bytes, str]:
+        """Return all metrics; with several workers, those of all."""
+        from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+        self.update()
+        return generate_latest(self._shown), CONTENT_TYPE_PLAIN_0_0_4
 
 
 def open_metrics(
-    wanted: bool | None, providers: Collection[str], faces: Collection[str]
+    wanted: bool | None,
+    providers: Collection[str],
+    faces: Collection[str],
+    worker: Worker | None = None,
 ) -> Metrics:
     """Return metrics, or `NoMetrics` if they are not wanted.
 
@@ -223,6 +277,7 @@ def open_metrics(
         wanted: `None` means: if prometheus-client is installed.
         providers: names of the providers in the configuration.
         faces: names of the faces.
+        worker: which of several workers this process is.
 
     Raises:
         ConfigurationError: if they are wanted and prometheus-client is not installed.
@@ -230,7 +285,7 @@ def open_metrics(
     if wanted is False:
         return NoMetrics()
     try:
-        return PrometheusMetrics(providers, faces)
+        return PrometheusMetrics(providers, faces, worker)
     except ImportError as error:
         if wanted is None:
             return NoMetrics()

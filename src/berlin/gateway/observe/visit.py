@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from aiohttp import web
 
@@ -18,7 +18,17 @@ from berlin.errors import (
     TransportError,
 )
 from berlin.providers.contract import Burst
-from berlin.types import Finished, Started, Usage, UsageReport
+from berlin.types import (
+    ChatRequest,
+    Finished,
+    ReasoningDelta,
+    Started,
+    StreamEvent,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+    UsageReport,
+)
 
 _OF_SERVICES = (TransportError, ServiceError, AuthenticationError, PermissionDeniedError)
 
@@ -51,6 +61,8 @@ class Visit:
         error: the error that ended the answer.
         left: whether the client disconnected before the end.
         status: HTTP status of the answer; 0 if none was sent.
+        asked: what was sent to a provider, where the ledger records it.
+        text_chars: length of the answer so far; counted only for the ledger.
     """
 
     def __init__(self, method: str, path: str, remote: str, headers: Mapping[str, str]) -> None:
@@ -74,6 +86,8 @@ class Visit:
         self.error: BerlinError | None = None
         self.left = False
         self.status = 0
+        self.asked: Asked | None = None
+        self.text_chars = 0
 
     @classmethod
     def of(cls, request: web.Request, remote: str) -> Visit:
@@ -130,6 +144,8 @@ class Visit:
         if type(burst[0]) is Started:  # the first, or that of a continuing provider
             self.started = burst[0]
         self.events += len(burst)
+        if self.asked is not None:
+            self.text_chars += sum(map(_chars, burst))
         if type(burst[-1]) is Finished or type(burst[-1]) is UsageReport:
             for event in burst[-2:]:
                 if isinstance(event, UsageReport):
@@ -138,6 +154,30 @@ class Visit:
     def end(self) -> None:
         """Stop the clock."""
         self.seconds = time.perf_counter() - self.began_at
+
+
+class Asked(NamedTuple):
+    """What was sent to a provider.
+
+    Attributes:
+        at: when, in seconds since the epoch.
+        model: the provider's own name of the requested model.
+        request: the request, for an estimate of its tokens; `None` for embeddings.
+    """
+
+    at: float
+    model: str
+    request: ChatRequest | None
+
+
+def _chars(event: StreamEvent) -> int:
+    match event:
+        case TextDelta() | ReasoningDelta():
+            return len(event.text)
+        case ToolCallDelta():
+            return len(event.name) + len(event.arguments)
+        case _:
+            return 0
 
 
 class Observer(Protocol):

@@ -12,6 +12,7 @@ from berlin.gateway.access.origin import is_local
 from berlin.gateway.chat import Gateway
 
 ASK_STORES_EVERY_S = 1.0
+GAUGES_EVERY_S = 1.0
 
 _PATHS = ("/healthz", "/readyz", "/metrics")
 
@@ -43,7 +44,11 @@ class HealthPages:
 
     async def _readiness(self, request: web.Request) -> web.Response:
         gateway = self._gateway
-        problem = "stopping" if gateway.stopping else gateway.guard.problem
+        # A worker that has been replaced does not decide for the gateway.
+        problem = gateway.worker.problem if gateway.worker is not None else ""
+        problem = problem or ("stopping" if gateway.stopping else gateway.guard.problem)
+        if not problem and gateway.ledger is not None:
+            problem = gateway.ledger.problem
         if not problem and not await self._stores_work():
             problem = "token store unavailable"
         if problem:
@@ -67,9 +72,24 @@ class HealthPages:
                 gateway.guard.identify(request)
         except BerlinError as error:
             return web.Response(status=error.http_status)
-        for service in gateway.catalog.services.values():
-            gateway.metrics.set_waiting(service.name, service.admission.in_line)
-        for provider, state in gateway.catalog.circuits().items():
-            gateway.metrics.set_circuit(provider, state)
+        update_gauges(gateway)
         body, content_type = gateway.metrics.render()
         return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+def update_gauges(gateway: Gateway) -> None:
+    """Set the metrics that are a present state."""
+    for service in gateway.catalog.services.values():
+        gateway.metrics.set_waiting(service.name, service.admission.in_line)
+    for provider, state in gateway.catalog.circuits().items():
+        gateway.metrics.set_circuit(provider, state)
+    if gateway.ledger is not None:
+        gateway.metrics.set_ledger(gateway.ledger.counts)
+    gateway.metrics.update()
+
+
+async def update_gauges_forever(gateway: Gateway) -> None:
+    """Keep the gauges fresh for scrapes that another worker answers."""
+    while True:
+        update_gauges(gateway)
+        await asyncio.sleep(GAUGES_EVERY_S)

@@ -11,7 +11,14 @@ from berlin.errors import BerlinError
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.catalog import Catalog
 from berlin.gateway.chat import Gateway
-from berlin.gateway.setup import build_catalog, refresh_models, requires_keys, watch_logins
+from berlin.gateway.setup import (
+    accounts_of,
+    build_catalog,
+    refresh_models,
+    requires_keys,
+    watch_logins,
+)
+from berlin.ledger.prices import Prices
 
 _log = logging.getLogger("berlin.gateway")
 
@@ -45,14 +52,14 @@ class Reload:
             _log.exception("config.kept the new one cannot be used")
             return False
         self._switch(config, catalog)
-        _log.warning("config.loaded providers=%s", ",".join(catalog.services))
+        # Of several workers, the parent says it once.
+        level = logging.WARNING if gateway.worker is None else logging.INFO
+        _log.log(level, "config.loaded providers=%s", ",".join(catalog.services))
         return True
 
     def _build(self, before: Catalog) -> tuple[Config, Catalog]:
         config = self._load()
-        server = config.server
-        Guard(None, server.allowed_hosts, server.cors_origins, server.trusted_proxies)
-        return config, build_catalog(config, before)
+        return config, check_config(config, before)
 
     def _switch(self, config: Config, catalog: Catalog) -> None:
         gateway, server = self._gateway, config.server
@@ -66,6 +73,8 @@ class Reload:
             gateway.guard.require_keys()
             if not gateway.guard.keys:
                 _log.error("keys.missing nobody is let in until there are keys")
+        if gateway.ledger is not None:
+            gateway.ledger.use(Prices(config.prices), accounts_of(catalog))
         gateway.metrics.know(catalog.services)
         watch_logins(catalog, gateway.metrics)
         self._begin(refresh_models(gateway))
@@ -74,3 +83,18 @@ class Reload:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def check_config(config: Config, before: Catalog | None = None) -> Catalog:
+    """Return the catalog of a configuration.
+
+    Args:
+        config: the whole file.
+        before: the providers so far; unchanged ones keep their connections.
+
+    Raises:
+        BerlinError: if the gateway cannot use it.
+    """
+    server = config.server
+    Guard(None, server.allowed_hosts, server.cors_origins, server.trusted_proxies)
+    return build_catalog(config, before)

@@ -10,14 +10,17 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from berlin.errors import ConfigurationError
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.app import build_app
 from berlin.gateway.chat import Gateway
 from berlin.gateway.serving.connection import HEADER_TIMEOUT_S, MAX_CONNECTIONS, open_runner
+from berlin.gateway.workers.listening import BACKLOG, Sockets, open_listeners, url_of
 
 # Seconds after the error event for the last bytes to be sent.
 LAST_WORDS_S = 1.0
+# The longest that a worker which has been replaced serves its connections.
+DRAIN_S = 900.0
+DRAIN_CHECK_S = 0.1
 
 
 @asynccontextmanager
@@ -27,6 +30,7 @@ async def open_server(
     host: str = "127.0.0.1",
     port: int = 0,
     *,
+    sockets: Sockets | None = None,
     token_lifetime_s: float = 86_400.0,
     grace_s: float = 10.0,
     header_timeout_s: float = HEADER_TIMEOUT_S,
@@ -42,6 +46,7 @@ async def open_server(
         accounts: the accounts of the Berlin face.
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
+        sockets: sockets that listen already, instead of host and port; they are closed at the end.
         token_lifetime_s: lifetime of the Berlin face's tokens in seconds.
         grace_s: seconds that open answers have to finish.
         header_timeout_s: seconds that a client has to send the head of a request.
@@ -63,17 +68,13 @@ async def open_server(
     )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port)
-        try:
-            await site.start()
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot listen on {host}:{port}: {error.strerror or error}; "
-                "choose another with --host and --port"
-            ) from error
-        address = runner.addresses[0]
-        shown = f"[{address[0]}]" if ":" in address[0] else address[0]
-        yield f"http://{shown}:{address[1]}"
+        if sockets is None:
+            [sockets] = open_listeners(host, port, 1)
+        for one in sockets:
+            await web.SockSite(runner, one, backlog=BACKLOG).start()
+        yield url_of(sockets)
+        if gateway.draining:
+            await _drain(gateway, runner)
         gateway.stopping = True
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(gateway.streams.open.wait_until_none(), grace_s)
@@ -88,6 +89,21 @@ async def open_server(
         gateway.stored.close()
         for service in gateway.catalog.services.values():
             await service.provider.aclose()
+
+
+async def _drain(gateway: Gateway, runner: web.AppRunner) -> None:
+    """Accept no connections, and serve the open ones until their clients have left.
+
+    Each response says that its connection closes; idle connections end by the idle limit. So no
+    request is refused: the next worker listens on the same socket.
+    """
+    for site in list(runner.sites):
+        await site.stop()
+    end = asyncio.get_running_loop().time() + DRAIN_S
+    while gateway.draining and runner.server is not None and runner.server.connections:
+        if asyncio.get_running_loop().time() > end:
+            return
+        await asyncio.sleep(DRAIN_CHECK_S)
 
 
 @asynccontextmanager

@@ -29,25 +29,53 @@ def files_state(path: Path) -> FilesState:
     return tuple(state)
 
 
-class Watch:
-    """Triggers a reload at SIGHUP, and when the files have changed and then settled.
+class ConfigFiles:
+    """Says when the files have changed and should be read again.
 
     A file that is being rewritten in place is first empty and then incomplete. Neither is used: the
-    current configuration stays until the file is complete. At SIGHUP it is read as it is, because
+    current configuration stays until the file is complete. When asked, it is read as it is, because
     that is explicit.
 
     Args:
         path: the configuration file.
-        seen: its state when it was last read.
-        reload: reloads it; returns whether it was valid.
+        seen: the state of the files when they were last read.
     """
 
-    def __init__(self, path: Path, seen: FilesState, reload: Callable[[], Awaitable[bool]]) -> None:
+    def __init__(self, path: Path, seen: FilesState) -> None:
         self._path = path
         self._seen = self._looked = seen
+        self._text = self._read = _read(path)
+
+    def look(self, *, asked: bool) -> bool:
+        """Check the files once, and return whether they should be read again now."""
+        now = files_state(self._path)
+        settled, self._looked = now == self._looked, now
+        if not asked and (now == self._seen or not settled):
+            return False
+        self._seen = now
+        self._read = _read(self._path)
+        why = _unfinished(self._read, self._text, asked)
+        if why:
+            _log.error("config.kept the file %s is %s", self._path, why)
+        return not why
+
+    def accept(self) -> None:
+        """Remember that the configuration last read is in use."""
+        self._text = self._read
+
+
+class Watch:
+    """Triggers a reload at SIGHUP, and when the files have changed and then settled.
+
+    Args:
+        files: the files.
+        reload: reloads them; returns whether they were valid.
+    """
+
+    def __init__(self, files: ConfigFiles, reload: Callable[[], Awaitable[bool]]) -> None:
+        self._files = files
         self._reload = reload
         self._asked = asyncio.Event()
-        self._text = _read(path)
 
     async def run(self) -> None:
         """Watch forever; no error here ends it."""
@@ -65,18 +93,8 @@ class Watch:
         """Check the files once, and reload if due."""
         asked = self._asked.is_set()
         self._asked.clear()
-        now = await asyncio.to_thread(files_state, self._path)
-        settled, self._looked = now == self._looked, now
-        if not asked and (now == self._seen or not settled):
-            return
-        self._seen = now
-        text = await asyncio.to_thread(_read, self._path)
-        why = _unfinished(text, self._text, asked)
-        if why:
-            _log.error("config.kept the file %s is %s", self._path, why)
-            return
-        if await self._reload():
-            self._text = text
+        if await asyncio.to_thread(self._files.look, asked=asked) and await self._reload():
+            self._files.accept()
 
 
 def _unfinished(text: str | None, before: str | None, asked: bool) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from berlin.config.paths import data_path
 from berlin.config.schema import ResponsesConfig
@@ -31,11 +32,15 @@ def _open(config: ResponsesConfig, environ: Mapping[str, str]) -> Engine | None:
         return None
     if name.startswith(("redis://", "rediss://", "unix://")):
         return RedisEngine(Secret(name), config.expire_s, config.max_bytes)
-    if name not in ("memory", "file"):
+    path: Path | None = None
+    if name.startswith("file:/"):
+        path = Path(name[5:])
+    elif name == "file":
+        path = data_path("responses.sqlite")
+    elif name != "memory":
         raise ConfigurationError(
-            f"responses.store is {name[:12]!r}; expected off, memory, file, or redis://…"
+            f"responses.store is {name[:12]!r}; expected off, memory, file, file:/PATH, or redis://…"
         )
-    path = data_path("responses.sqlite") if name == "file" else None
     try:
         return SqliteEngine(path, *bounds)
     except OSError as error:

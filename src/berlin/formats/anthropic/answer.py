@@ -1,0 +1,170 @@
+"""Writes whole answers in the format of Anthropic's messages, and what streams share with them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from berlin.errors import BerlinError, ContextLengthError
+from berlin.formats.anthropic.table import DIALECT
+from berlin.formats.contract import ClientCall
+from berlin.formats.opaque import is_state, opaque_of_call, seal
+from berlin.formats.tokens import TokenCount
+from berlin.types import (
+    ChatResponse,
+    FinishReason,
+    MaybeExtra,
+    OpaquePart,
+    Part,
+    ReasoningPart,
+    TextPart,
+    ToolCallPart,
+    Usage,
+    extra_of,
+)
+from berlin.wire.json import DECODE_ERRORS, encode_line
+
+STOP_REASONS: dict[FinishReason, str] = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "content_filter": "refusal",
+}
+
+ERROR_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
+TOO_LONG = "prompt is too long"
+"""The words by which clients of this format know that they must shorten their conversation."""
+
+
+def encode_response(call: ClientCall, response: ChatResponse) -> bytes:
+    """Return the whole answer to a call."""
+    count = TokenCount(call.request)
+    count.add(response.text + response.reasoning)
+    count.add("".join(part.arguments for part in response.tool_calls))
+    count.report(response.usage)
+    blocks = [block for part in response.parts for block in _blocks(part)]
+    if not blocks:
+        blocks.append({"type": "text", "text": ""})
+    told = end_of(
+        response.finish_reason,
+        response.stop_sequence,
+        response.finish_extra,
+        calls=bool(response.tool_calls),
+    )
+    message = message_of(call.request.model, blocks, None, count.usage)
+    return encode_line({**message, **told, **extra_of(response.extra, DIALECT)})
+
+
+def _blocks(part: Part) -> Iterator[dict[str, Any]]:
+    match part:
+        case TextPart():
+            yield {"type": "text", "text": part.text, **extra_of(part.extra, DIALECT)}
+        case ReasoningPart():
+            own = extra_of(part.extra, DIALECT)
+            if own or not is_state(part.extra):
+                yield {**thinking_block(part.text), **own}
+            elif part.text:
+                yield {**thinking_block(part.text), "signature": seal(part.extra)}
+            else:
+                yield {"type": "redacted_thinking", "data": seal(part.extra)}
+        case ToolCallPart():
+            if (state := opaque_of_call(part.extra, DIALECT)) is not None:
+                yield {"type": "redacted_thinking", "data": seal(calls={part.id: state})}
+            yield call_block(part.id, part.name, part.arguments, part.extra)
+        case OpaquePart() if part.extra.dialect == DIALECT:
+            yield dict(part.extra.members)
+        case _:
+            pass
+
+
+def encode_error(error: BerlinError) -> bytes:
+    """Return the object that tells of an error."""
+    message = error.message
+    if isinstance(error, ContextLengthError) and TOO_LONG not in message:
+        message = f"{TOO_LONG}: {message}"
+    kind = ERROR_TYPES.get(
+        error.http_status, "invalid_request_error" if error.http_status < 500 else "api_error"
+    )
+    return encode_line({"type": "error", "error": {"type": kind, "message": message}})
+
+
+def thinking_block(text: str) -> dict[str, Any]:
+    """Return the block of a piece of reasoning. Only Anthropic can sign one."""
+    return {"type": "thinking", "thinking": text, "signature": ""}
+
+
+def call_block(id: str, name: str, arguments: str, extra: MaybeExtra = None) -> dict[str, Any]:
+    """Return the block of a tool call.
+
+    This API has no text for the arguments: anything but a JSON object becomes `{"arguments": "…"}`,
+    so that whoever runs the tool sees what the model wrote.
+    """
+    text = arguments.strip() or "{}"
+    parsed = Raw(text.encode()) if is_object(text) else {"arguments": arguments}
+    block = {"type": "tool_use", "id": id, "name": name, "input": parsed}
+    return {**block, **extra_of(extra, DIALECT)}
+
+
+def is_object(text: str) -> bool:
+    """Whether a text is a complete JSON object."""
+    try:
+        return isinstance(msgspec.json.decode(text), dict)
+    except DECODE_ERRORS:
+        return False
+
+
+def end_of(
+    reason: FinishReason, stop_sequence: str | None, extra: MaybeExtra, *, calls: bool
+) -> dict[str, Any]:
+    """Return the members of the end: with tool calls, a client must not read `end_turn`."""
+    word = "tool_use" if calls and reason == "stop" else STOP_REASONS[reason]
+    if stop_sequence is not None and word == "end_turn":
+        word = "stop_sequence"
+    told = {"stop_reason": word, "stop_sequence": stop_sequence}
+    return {**told, **extra_of(extra, DIALECT)}
+
+
+def write_usage(usage: Usage) -> dict[str, Any]:
+    """Return the object that tells how many tokens an answer took."""
+    cached, written = usage.cached_tokens, usage.cache_write_tokens
+    told: dict[str, Any] = {
+        "input_tokens": max(usage.input_tokens - cached - written, 0),
+        "cache_creation_input_tokens": written,
+        "cache_read_input_tokens": cached,
+        "output_tokens": usage.output_tokens,
+    }
+    if usage.reasoning_tokens:
+        told["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
+    if usage.estimated:
+        told["estimated"] = True
+    return {**told, **extra_of(usage.extra, DIALECT)}
+
+
+def message_of(
+    model: str, content: list[dict[str, Any]], reason: str | None, usage: Usage
+) -> dict[str, Any]:
+    """Return a message; a stream begins with an empty one."""
+    return {
+        "id": f"msg_{uuid.uuid4().hex}",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": content,
+        "stop_reason": reason,
+        "stop_sequence": None,
+        "usage": write_usage(usage),
+    }

@@ -1,0 +1,75 @@
+"""`GET /v1/usage`: what the client's own key has used."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import get_args
+
+from aiohttp import web
+
+from berlin.errors import BerlinError, InvalidRequestError
+from berlin.formats.openai.encoder import encode_error
+from berlin.gateway.chat import Gateway
+from berlin.gateway.face import Route
+from berlin.gateway.refusals import HttpFault
+from berlin.ledger.figures import Grouping, Query
+from berlin.ledger.period import check_zone, parse_time
+from berlin.ledger.resource import usage_resource
+
+DAYS = 30
+# Those that make sense for one key.
+_GROUPINGS = tuple(name for name in get_args(Grouping) if name != "key")
+
+
+class UsageFace:
+    """`GET /v1/usage?by=day|model|provider|user&since=…&until=…&zone=…`.
+
+    Args:
+        gateway: the shared gateway.
+    """
+
+    name = "openai"
+    prefixes: tuple[str, ...] = ("/v1/usage",)
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def routes(self) -> list[Route]:
+        """Return the path of this face."""
+        return [Route("GET", self.prefixes[0], self._usage)]
+
+    def encode_error(self, error: BerlinError) -> bytes:
+        """Return the body of an error."""
+        return encode_error(error)
+
+    async def _usage(self, request: web.Request) -> web.StreamResponse:
+        gateway = self._gateway
+        key = gateway.identify(request)
+        if gateway.ledger is None:
+            raise HttpFault(404, "this gateway has no ledger")
+        query = _parse(request, "" if key is None else key.id)
+        groups = await gateway.ledger.sums(query)
+        body = usage_resource(groups, query, gateway.ledger.currency)
+        return web.json_response(body, headers={"Cache-Control": "no-store"})
+
+
+def _parse(request: web.Request, key: str) -> Query:
+    given = request.query
+    now = datetime.fromtimestamp(time.time(), UTC)
+    by = given.get("by")
+    if by is not None and by not in _GROUPINGS:
+        raise InvalidRequestError.about("by", f"must be one of {', '.join(_GROUPINGS)}")
+
+    def time_of(name: str, zone: str) -> datetime | None:
+        try:
+            return parse_time(given[name], now, zone) if name in given else None
+        except ValueError as error:
+            raise InvalidRequestError.about(name, str(error)) from None
+
+    try:
+        zone = check_zone(given.get("zone", "UTC"))
+    except ValueError as error:
+        raise InvalidRequestError.about("zone", str(error)) from None
+    since = time_of("since", zone) or now - timedelta(days=DAYS)
+    return Query(by=by, since=since, until=time_of("until", zone), key=key, zone=zone)  # type: ignore[arg-type]

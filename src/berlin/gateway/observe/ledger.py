@@ -1,0 +1,169 @@
+"""The gateway's part of the ledger: makes the row of each request that a provider is asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+
+from berlin.formats.tokens import TokenCount
+from berlin.gateway.observe.visit import Asked, Visit
+from berlin.ledger.entry import Entry, count_of, name_of
+from berlin.ledger.figures import Figures, Query
+from berlin.ledger.prices import PLACES, Prices
+from berlin.ledger.recorder import LedgerCounts, Recorder
+from berlin.types import ChatRequest, Usage
+from berlin.types.usage import estimate_tokens
+
+
+class Ledger:
+    """Records each request before it is sent to a provider, and again when it has ended.
+
+    Args:
+        recorder: writes the rows.
+        prices: what models cost.
+        accounts: the account of each provider, by the provider's name.
+        currency: the currency of the prices.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        prices: Prices,
+        accounts: Mapping[str, str],
+        currency: str = "",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.currency = currency
+        self._recorder = recorder
+        self._clock = clock
+        self.use(prices, accounts)
+
+    def use(self, prices: Prices, accounts: Mapping[str, str]) -> None:
+        """Replace prices and accounts, after a change of the configuration."""
+        self._prices = prices
+        self._accounts = accounts
+
+    @property
+    def problem(self) -> str:
+        """Why requests are refused at present; `""` if they are not."""
+        return self._recorder.problem
+
+    @property
+    def counts(self) -> LedgerCounts:
+        """What it has done since the start."""
+        return self._recorder.counts
+
+    def begin(self, visit: Visit, model: str, request: ChatRequest | None = None) -> None:
+        """Record that a provider is about to be asked.
+
+        Args:
+            visit: the visit, which names the provider.
+            model: the provider's own name of the model.
+            request: the request, for an estimate of its tokens.
+
+        Raises:
+            UnavailableError: if it cannot be recorded, and such requests are refused.
+        """
+        asked = Asked(self._clock(), model, request)
+        self._recorder.begin(self._entry(visit, asked, model))
+        visit.asked = asked
+
+    def ended(self, visit: Visit) -> None:
+        """Record a finished visit; see `Observer`."""
+        if visit.asked is not None:
+            self._recorder.end(self._row(visit, visit.asked))
+
+    async def sums(self, query: Query) -> list[Figures]:
+        """Sum up requests. Raises UnavailableError if the database is away."""
+        return await self._recorder.sums(query)
+
+    def close(self) -> None:
+        """Deliver the rest, in bounded time."""
+        self._recorder.close()
+
+    def _row(self, visit: Visit, asked: Asked) -> Entry:
+        started = visit.started
+        model = (started.model if started is not None else "") or asked.model
+        usage = usage_of(visit, asked)
+        cost = self._cost(visit, model, usage, asked.at)
+        known = usage is not None and not usage.estimated
+        first = visit.first_event_s
+        return self._entry(
+            visit,
+            asked,
+            model,
+            attempts=count_of(_attempts(visit)),
+            input_tokens=count_of(usage.input_tokens) if usage else None,
+            output_tokens=count_of(usage.output_tokens) if usage else None,
+            cached_tokens=count_of(usage.cached_tokens) if usage and known else None,
+            cache_write_tokens=count_of(usage.cache_write_tokens) if usage and known else None,
+            reasoning_tokens=count_of(usage.reasoning_tokens) if usage and known else None,
+            estimated=usage is not None and usage.estimated,
+            cost_nanos=None if cost is None else count_of(int(cost.scaleb(PLACES))),
+            status=visit.status,
+            outcome=visit.outcome,
+            first_event_ms=None if first is None else round(first * 1000, 3),
+            duration_ms=round(visit.seconds * 1000, 3),
+        )
+
+    def _entry(self, visit: Visit, asked: Asked, model: str, **more: object) -> Entry:
+        provider = visit.answered_by or visit.provider
+        return Entry(
+            id=visit.id,
+            at_us=round(asked.at * 1_000_000),
+            key=name_of(visit.key),
+            user=name_of(_user(asked.request)),
+            face=visit.face,
+            provider=name_of(provider),
+            account=name_of(self._accounts.get(provider, "")),
+            model_asked=name_of(visit.model),
+            model=name_of(model),
+            stream=visit.stream,
+            **more,  # type: ignore[arg-type]
+        )
+
+    def _cost(self, visit: Visit, model: str, usage: Usage | None, at: float) -> Decimal | None:
+        if usage is None:
+            return None
+        if visit.started is not None and visit.started.age_s is not None:
+            return Decimal(0)  # from Berlin's own cache
+        return self._prices.cost(visit.answered_by or visit.provider, model, usage, at)
+
+
+def usage_of(visit: Visit, asked: Asked) -> Usage | None:
+    """Return the tokens of a request: as reported, or else estimated, or `None` if unknown.
+
+    What a client that left has caused so far is estimated, because a service reports at the end. A
+    request that failed before its first event has unknown tokens: few services charge for those.
+    """
+    reported = visit.usage
+    if reported is not None and visit.outcome == "ok":
+        return reported
+    if asked.request is None or (visit.first_event_at is None and not visit.left):
+        return reported
+    output = estimate_tokens(visit.text_chars)
+    if reported is None:
+        return Usage(TokenCount(asked.request).input_tokens, output, estimated=True)
+    if output <= reported.output_tokens:
+        return reported
+    return Usage(
+        reported.input_tokens,
+        output,
+        estimated=True,
+        cached_tokens=reported.cached_tokens,
+        cache_write_tokens=reported.cache_write_tokens,
+    )
+
+
+def _attempts(visit: Visit) -> int | None:
+    if visit.attempts is not None:
+        return visit.attempts
+    # Only providers with several attempts say how many; an answer has at least one.
+    return 1 if visit.first_event_at is not None or visit.upstream_failure is not None else None
+
+
+def _user(request: ChatRequest | None) -> str:
+    user = request.options.get("user") if request is not None else None
+    return user if isinstance(user, str) else ""

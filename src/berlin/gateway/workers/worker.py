@@ -1,0 +1,59 @@
+"""What a process knows of itself as one of several workers."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+from pathlib import Path
+
+from berlin.gateway.workers.board import Board, State
+
+
+class Worker:
+    """One of the workers of a gateway.
+
+    Args:
+        slot: its number while it runs; a later worker may have it again.
+        folder: the folder of files that all workers share; it ends with the gateway.
+        first: whether it is the first one of a gateway that starts, which says what is wrong.
+        wake: a descriptor to write to when the parent should look at the board; -1 for none.
+        lifeline: a descriptor that is at its end when the parent is gone; -1 for none.
+    """
+
+    def __init__(
+        self, slot: int, folder: Path, *, first: bool = False, wake: int = -1, lifeline: int = -1
+    ) -> None:
+        self.slot = slot
+        self.folder = folder
+        self.first = first
+        self.lifeline = lifeline
+        self.board = Board(folder / "board")
+        self._wake = wake
+
+    @property
+    def problem(self) -> str:
+        """Why the gateway as a whole accepts no requests; `""` if it does."""
+        if self.board.stopping:
+            return "stopping"
+        return "" if self.board.was_ready else "starting"
+
+    def report(self, state: State) -> None:
+        """Tell the parent and the other workers of a state."""
+        self.board.write(self.slot, os.getpid(), state)
+        with contextlib.suppress(OSError):
+            os.write(self._wake, b"s")
+
+    def memory(self, name: str, size: int) -> memoryview:
+        """Return memory that all workers share, at first all zeros.
+
+        Args:
+            name: its name among those of this gateway.
+            size: its size in bytes.
+        """
+        descriptor = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.ftruncate(descriptor, size)
+            return memoryview(mmap.mmap(descriptor, size))
+        finally:
+            os.close(descriptor)

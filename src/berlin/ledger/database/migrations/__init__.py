@@ -1,0 +1,1 @@
+"""Migrations of the ledger's tables. They only add, so that an older release can go on writing."""

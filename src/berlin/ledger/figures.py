@@ -1,0 +1,83 @@
+"""Sums over the requests in the ledger, and how they are asked for."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from berlin.ledger.prices import PLACES
+
+Grouping: TypeAlias = Literal["key", "user", "model", "provider", "day"]
+GROUPINGS: tuple[Grouping, ...] = ("key", "user", "model", "provider", "day")
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """What to sum up.
+
+    Attributes:
+        by: what each sum is for; `None` for one sum of everything.
+        since: the first time.
+        until: the end, which is not included.
+        key: only the requests of this key; `None` for those of all.
+        zone: the time zone in which days begin, such as `Europe/Berlin`.
+    """
+
+    by: Grouping | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    key: str | None = None
+    zone: str = "UTC"
+
+
+class Figures(msgspec.Struct, kw_only=True):
+    """The sums of one group.
+
+    Attributes:
+        group: the key, user, model, provider or day; `""` for everything.
+        requests: the number of requests.
+        failed: how many of them did not end well, the client's leaving included.
+        input_tokens: known tokens of requests.
+        output_tokens: known tokens of answers.
+        cached_tokens: how many of the requests' tokens the service had in its cache.
+        reasoning_tokens: how many of the answers' tokens were reasoning.
+        estimated: how many requests have estimated tokens.
+        unknown: how many requests have unknown tokens.
+        unpriced: how many requests with known tokens have no cost, because there is no price.
+        cost_nanos: the known costs, in billionths.
+    """
+
+    group: str = ""
+    requests: int = 0
+    failed: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: int = 0
+    unknown: int = 0
+    unpriced: int = 0
+    cost_nanos: int = 0
+
+    @property
+    def cost(self) -> Decimal:
+        """The known costs."""
+        return Decimal(self.cost_nanos).scaleb(-PLACES)
+
+    def add(self, other: Figures) -> None:
+        """Add the sums of another group."""
+        for name in SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+SUMS = tuple(name for name in Figures.__struct_fields__ if name != "group")
+
+
+def total_of(groups: list[Figures]) -> Figures:
+    """Return the sum of all groups."""
+    total = Figures()
+    for group in groups:
+        total.add(group)
+    return total

@@ -1,0 +1,126 @@
+"""Opens the configured ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from berlin.config import LedgerConfig, data_path
+from berlin.config.tokens import resolve_value
+from berlin.errors import ConfigurationError, UnavailableError
+from berlin.ledger.figures import Figures, Query
+from berlin.ledger.recorder import Recorder
+from berlin.types import Secret
+
+_T = TypeVar("_T")
+
+_log = logging.getLogger("berlin.ledger")
+
+
+def open_recorder(config: LedgerConfig, environ: Mapping[str, str]) -> Recorder:
+    """Return the recorder. A database that is away is waited for: rows are kept until it is back.
+
+    Raises:
+        ConfigurationError: if something in the configuration is wrong, a package is missing, or
+            the database lacks migrations.
+    """
+    url = url_of(config, environ)
+    store = _import(_store)
+    try:
+        _run(_check(store, url))
+    except UnavailableError as error:
+        _log.error("ledger.away rows are kept until it is back: %s", error.message)
+    folder = Path(config.journal).expanduser() if config.journal else data_path("ledger")
+    try:
+        return Recorder(
+            folder,
+            config.journal_bytes,
+            lambda: store(url),
+            config.on_failure,
+            config.keep_days,
+        )
+    except OSError as error:
+        raise ConfigurationError(
+            f"the journal of the ledger, {folder}: {error.strerror or error}"
+        ) from error
+
+
+def read_sums(config: LedgerConfig, environ: Mapping[str, str], query: Query) -> list[Figures]:
+    """Return the figures of a query, for a command.
+
+    Raises:
+        ConfigurationError: if the database lacks migrations, or the configuration is wrong.
+        UnavailableError: if the database is away.
+    """
+    url = url_of(config, environ)
+    store = _import(_store)
+
+    async def read() -> list[Figures]:
+        rows = store(url)
+        try:
+            await rows.check()
+            found: list[Figures] = await rows.sums(query)
+            return found
+        finally:
+            await rows.close()
+
+    return _run(read())
+
+
+def upgrade_ledger(
+    config: LedgerConfig, environ: Mapping[str, str]
+) -> tuple[str | None, str | None]:
+    """Run the missing migrations; return the revision before and after.
+
+    Raises:
+        ConfigurationError: if the configuration is wrong, or a package is missing.
+        UnavailableError: if the database cannot be used.
+    """
+    url = url_of(config, environ)
+
+    def load() -> Any:
+        from berlin.ledger.database.upgrade import upgrade
+
+        return upgrade
+
+    found: tuple[str | None, str | None] = _run(_import(load)(url))
+    return found
+
+
+def url_of(config: LedgerConfig, environ: Mapping[str, str]) -> Secret:
+    """Return the URL of the database. Raises ConfigurationError."""
+    given = resolve_value(config.url, "ledger.url", environ)
+    return Secret(given or f"sqlite:///{data_path('ledger.sqlite')}")
+
+
+async def _check(store: Any, url: Secret) -> None:
+    rows = store(url)
+    try:
+        await rows.check()
+    finally:
+        await rows.close()
+
+
+def _store() -> Any:
+    from berlin.ledger.database.store import Store
+
+    return Store
+
+
+def _import(load: Callable[[], Any]) -> Any:
+    try:
+        return load()
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the ledger needs {error.name}: pip install 'berlin-llm[ledger]'"
+        ) from error
+
+
+def _run(work: Coroutine[Any, Any, _T]) -> _T:
+    """Run to the end, also where a loop runs already."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()

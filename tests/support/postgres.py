@@ -1,0 +1,114 @@
+"""A PostgreSQL of the tests' own, which can be stopped and started again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "max_connections": "40",
+    "shared_buffers": "16MB",
+    "listen_addresses": "127.0.0.1",
+    "max_wal_senders": "0",
+    "wal_level": "minimal",
+}
+
+
+class Postgres:
+    """A cluster in a folder, run by a user without rights.
+
+    Args:
+        programs: the folder of PostgreSQL's programs.
+        folder: where the cluster is.
+    """
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self._programs = programs
+        self._folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self._count = 0
+        # PostgreSQL refuses to run as root.
+        self._user = "postgres" if os.getuid() == 0 else None
+        if self._user:
+            shutil.chown(folder, self._user)
+
+    def create(self) -> None:
+        """Create the cluster."""
+        self._run("initdb", "-U", "berlin", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C")
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
+        options = f"-p {self.port} -k {self._folder} " + " ".join(
+            f"-c {name}={value}" for name, value in SETTINGS.items()
+        )
+        self._run("pg_ctl", "-w", "-t", "30", "-l", f"{self._folder}/log", "-o", options, "start")
+
+    def stop(self) -> None:
+        """Stop the server as a crash does: connections are cut, nothing is finished."""
+        self._run("pg_ctl", "-w", "-m", "immediate", "stop")
+
+    def new_database(self) -> str:
+        """Create an empty database, and return its URL."""
+        self._count += 1
+        name = f"d{os.getpid()}_{self._count}"
+        self.query(f"CREATE DATABASE {name}")
+        return f"postgresql://berlin@127.0.0.1:{self.port}/{name}"
+
+    def query(self, sql: str, database: str = "postgres") -> list[str]:
+        """Run a statement, and return the lines of its answer."""
+        database = database.rpartition("/")[2]
+        words = [
+            *(str(self._programs / "psql"), "-X", "-h", "127.0.0.1", "-p", str(self.port)),
+            *("-U", "berlin", "-d", database, "-At", "-v", "ON_ERROR_STOP=1", "-c", sql),
+        ]
+        return subprocess.run(
+            words, check=True, capture_output=True, text=True, timeout=30
+        ).stdout.splitlines()
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [str(self._programs / program), "-D", f"{self._folder}/data", *arguments],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            user=self._user,
+            cwd=self._folder,
+            timeout=60,
+        )
+
+
+def _find_programs() -> Path | None:
+    """Return the folder of the programs; Debian keeps them off the PATH."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    on_path = shutil.which("initdb")
+    here = found[-1] if found else Path(on_path).resolve() if on_path else None
+    return None if here is None else here.parent
+
+
+@contextmanager
+def postgres_cluster() -> Iterator[Postgres]:
+    """Run a cluster, and remove it at the end."""
+    programs = _find_programs()
+    if programs is None:
+        pytest.fail("PostgreSQL is missing: run `sh tests/system_packages.sh`")
+    with tempfile.TemporaryDirectory(prefix="berlin-pg-") as folder:
+        cluster = Postgres(programs, Path(folder))
+        cluster.create()
+        cluster.start()
+        try:
+            yield cluster
+        finally:
+            cluster.stop()

@@ -1,0 +1,40 @@
+"""The board on which workers write their states."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from berlin.gateway.workers.board import Board, State
+from berlin.gateway.workers.worker import Worker
+
+
+def test_two_views_of_one_board(tmp_path: Path) -> None:
+    """What one process writes, another one reads; slots are given out lowest first."""
+    parent = Board(tmp_path / "board", 2)
+    assert parent.free_slot() == 0
+    parent.write(0, 11, State.READY)
+    parent.write(1, 12, State.STARTING)
+    worker = Worker(1, tmp_path)
+    assert worker.problem == "starting"
+    worker.report(State.READY)
+    assert parent.count(State.READY) == 2
+    assert parent.free_slot() == 2
+    parent.was_ready = True
+    parent.restarts += 3
+    assert (worker.problem, worker.board.restarts, worker.board.workers) == ("", 3, 2)
+    parent.stopping = True
+    assert worker.problem == "stopping"
+    parent.close()
+    worker.board.close()
+
+
+def test_shared_memory(tmp_path: Path) -> None:
+    """Memory of a name is the same for all workers, and zero at first."""
+    Board(tmp_path / "board", 2).close()
+    one, two = Worker(0, tmp_path), Worker(1, tmp_path)
+    mine, other = one.memory("counts", 64), two.memory("counts", 64)
+    assert bytes(other) == bytes(64)
+    mine[3] = 7
+    assert other[3] == 7
+    for worker in (one, two):
+        worker.board.close()

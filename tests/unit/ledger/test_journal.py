@@ -1,0 +1,163 @@
+"""The journal: what it accepts, what it gives back, and what a killed process leaves in it."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from berlin.ledger import journal as module
+from berlin.ledger.entry import Entry, count_of, decode_line, encode_line, name_of
+from berlin.ledger.journal import Journal, JournalFullError
+from berlin.ledger.left_behind import find_left_behind
+
+MANY = 1_000_000
+
+
+def begun(n: int) -> Entry:
+    """Return the row of a request in progress."""
+    return Entry(id=f"req_{n}", at_us=n, provider="work", model="m")
+
+
+def ended(n: int) -> Entry:
+    """Return the row of a request that has ended."""
+    return Entry(id=f"req_{n}", at_us=n, provider="work", model="m", outcome="ok", status=200)
+
+
+def delivered(journal: Journal) -> list[str]:
+    """Deliver everything, and return the ids."""
+    found = []
+    while (batch := journal.read()) is not None:
+        found += [entry.id for entry in batch.entries]
+        batch.deliver()
+    return found
+
+
+def left_in(folder: Path) -> list[Entry]:
+    """Return the rows that were left behind, and remove them."""
+    found = []
+    for left in find_left_behind(folder):
+        for batch in left.batches():
+            found += batch
+        left.remove()
+    return found
+
+
+def kill(journal: Journal) -> None:
+    """Do what the end of a process does to its files."""
+    for segment in journal._segments:
+        segment.close()
+    journal._lock.release()
+
+
+def test_rows_come_back_in_order_and_once(tmp_path: Path) -> None:
+    """Rows of ended requests are read in order; what was delivered is not read again."""
+    journal = Journal(tmp_path, MANY)
+    for n in range(3):
+        journal.write(begun(n))
+    for n in (1, 0, 2):
+        journal.write(ended(n))
+    first = journal.read()
+    assert first is not None
+    assert [entry.id for entry in first.entries] == ["req_1", "req_0", "req_2"]
+    again = journal.read()  # not delivered: the database was away
+    assert again is not None
+    assert again.entries == first.entries
+    assert delivered(journal) == ["req_1", "req_0", "req_2"]
+    assert journal.waiting_bytes == 0
+    journal.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_the_owner_can_read_the_files(tmp_path: Path) -> None:
+    """Files have mode 0600, in a folder with mode 0700."""
+    journal = Journal(tmp_path / "ledger", MANY)
+    assert (tmp_path / "ledger").stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "ledger").iterdir()} == {0o600}
+    journal.close()
+
+
+def test_a_live_journal_is_left_alone(tmp_path: Path) -> None:
+    """Rows of a running process are delivered by that process only."""
+    journal = Journal(tmp_path, MANY)
+    journal.write(ended(1))
+    assert left_in(tmp_path) == []
+    kill(journal)
+    assert [entry.id for entry in left_in(tmp_path)] == ["req_1"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_process_leaves_its_unfinished_requests(tmp_path: Path) -> None:
+    """Ended requests come with their row, the others as interrupted; a cut line is skipped."""
+    journal = Journal(tmp_path, MANY)
+    for n in range(3):
+        journal.write(begun(n))
+    journal.write(ended(1))
+    os.write(journal._segments[-1].descriptor, b'{"id":"req_2","outco')
+    kill(journal)
+    found = {entry.id: entry.outcome for entry in left_in(tmp_path)}
+    assert found == {"req_0": "interrupted", "req_1": "ok", "req_2": "interrupted"}
+
+
+def test_what_the_database_has_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are deleted once delivered; requests in progress are still known afterwards."""
+    monkeypatch.setattr(module, "SEGMENT_BYTES", 1000)
+    journal = Journal(tmp_path, MANY)
+    journal.write(begun(0))
+    for n in range(1, 101):
+        journal.write(begun(n))
+        journal.write(ended(n))
+        if n % 10 == 0:
+            assert len(delivered(journal)) == 10
+            assert len(list(tmp_path.glob("*.jsonl"))) <= 2
+    kill(journal)
+    outcomes = {entry.id: entry.outcome for entry in left_in(tmp_path)}
+    assert outcomes["req_0"] == "interrupted"
+
+
+def test_a_full_journal_takes_no_new_requests(tmp_path: Path) -> None:
+    """It refuses the next request, takes the end of each known one, and recovers by itself."""
+    journal = Journal(tmp_path, 500)
+    accepted = 0
+    with pytest.raises(JournalFullError):
+        for n in range(100):
+            journal.write(begun(n))
+            accepted += 1
+    assert 0 < accepted < 20
+    for n in range(accepted):
+        journal.write(ended(n))
+    assert journal.is_full
+    assert len(delivered(journal)) == accepted
+    journal.write(begun(100))
+    kill(journal)
+    left_in(tmp_path)
+
+
+def test_G31_a_full_disk_cuts_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row cut by a full disk is an error, and can be written again; no other row is hurt."""
+    journal = Journal(tmp_path, MANY)
+    journal.write(begun(1))
+    write = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda fd, data: write(fd, data[:20]))
+        with pytest.raises(OSError, match="full") as caught:
+            journal.write(ended(1))
+    assert caught.value.errno == errno.ENOSPC
+    journal.write(ended(1))
+    journal.write(ended(2))
+    assert delivered(journal) == ["req_1", "req_2"]
+    journal.close()
+
+
+def test_names_and_counts_are_clean() -> None:
+    """What a client or a service sends cannot break a database or a line."""
+    assert name_of("gpt-4o") == "gpt-4o"
+    assert name_of("a\0b\nc\ud800") == "a\N{REPLACEMENT CHARACTER}" * 1 + (
+        "b\N{REPLACEMENT CHARACTER}c\N{REPLACEMENT CHARACTER}"
+    )
+    assert len(name_of("я" * 1000)) == 200
+    assert [count_of(n) for n in (0, 5, -1, 2**60, None)] == [0, 5, None, None, None]
+    entry = Entry(id="req_1", at_us=1, input_tokens=0, model_asked=name_of("a\nb"))
+    assert encode_line(entry).count(b"\n") == 1
+    assert decode_line(encode_line(entry)) == entry
+    assert decode_line(b"\xff{}") is None
