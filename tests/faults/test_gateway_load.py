@@ -23,13 +23,16 @@ from support.gateway import DIALECTS, OPENAI, WITH_KEYS, At, Dialect, make_key, 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=str)
 async def test_g18_2000_at_once(dialect: Dialect) -> None:
-    """Over capacity it is a 429 that says when to come again, and afterwards all is well."""
+    """Over capacity it is a 429 that says when to come again, and afterwards all is well.
+
+    The line is the same for all faces, so 2,000 stand in it at one of them and 300 at the others.
+    """
     allow_many_descriptors()
     provider = ScriptedProvider([0.05, "Hello", Finished()])
     service = Service("s", provider, ["m1"], admission=Admission(20, 100, 30))
     async with serve(service) as at:
         await at.headers(dialect)
-        answers = await asyncio.gather(*(at.ask(dialect, stream=True) for _ in range(2_000)))
+        answers = await asyncio.gather(*(at.ask(dialect, stream=True) for _ in range(2_000 if dialect is OPENAI else 300)))
         count = Counter(answer.status for answer in answers)
         assert set(count) == {200, 429}
         assert count[200] >= 120

@@ -11,9 +11,9 @@ from soak import soak
 
 
 @pytest.mark.timeout(180)
-async def test_a_thousand_requests_leave_nothing_behind(tmp_path: Path) -> None:
+async def test_four_hundred_requests_leave_nothing_behind(tmp_path: Path) -> None:
     """A quarter of the clients leave at a random moment; all others get their own answer."""
-    report = await soak(1_000, 300, random.SystemRandom().randrange(2**32), tmp_path)
+    report = await soak(400, 150, random.SystemRandom().randrange(2**32), tmp_path)
     assert report.problems == [], f"seed {report.seed}: {report}"
-    assert report.counts["200"] > 600
-    assert sum(n for name, n in report.counts.items() if name.startswith("left")) > 150
+    assert report.counts["200"] > 240
+    assert sum(n for name, n in report.counts.items() if name.startswith("left")) > 60
