@@ -33,6 +33,7 @@ from berlin.types import (
     UsageReport,
 )
 from berlin.wire.framings import FRAMINGS
+from berlin.wire.framings.connect import CONTENT_TYPE, envelope, message_in
 from berlin.wire.json import encode_body
 from berlin.wire.pointer import MISSING, get_at, parse_pointer, set_at
 
@@ -73,6 +74,8 @@ class MappedFormat:
         _check_socket(chat)
         self.content_type = FRAMINGS[stream.framing].content_type
         self.poll_s = chat.poll_s
+        # Its requests are in envelopes too.
+        self._is_connect = stream.framing == "connect"
         self._plan = ChatPlan(chat, session, f"{self.content_type}, */*;q=0.5")
         plan = self._plan
         self.prepare, self.chat, self.after = plan.prepare, plan.chat, plan.after
@@ -143,6 +146,9 @@ class MappedFormat:
         call, _ = yield from self._plan.run(
             request, values, session, lambda step, filled: self._body(step, filled, request)
         )
+        if self._is_connect:
+            headers = {**call.headers, "Content-Type": CONTENT_TYPE}
+            call = msgspec.structs.replace(call, headers=headers, body=envelope(call.body))
         return msgspec.structs.replace(call, dropped=dropped) if dropped else call
 
     def decoder(self) -> MappedDecoder:
@@ -159,6 +165,7 @@ class MappedFormat:
         Raises:
             InvalidRequestError: if it is not what the template says.
         """
+        body = message_in(body) if self._is_connect else body
         values = self._carrier.parse(body)
         model = values.get("model", "")
         if not isinstance(model, str):

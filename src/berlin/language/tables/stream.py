@@ -68,7 +68,10 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             whose data are objects; `sse-events`, objects `{"event": name, "data": …}` made of
             server-sent events; `sse-text`, the same with data that is plain text; `json`, the
             whole body is one object; `json-array`, a streamed list of objects; `text`,
-            plain text, as objects `{"data": …}`.
+            plain text, as objects `{"data": …}`; `aws-events`, Amazon's binary event stream;
+            `connect`, messages of the Connect protocol, whose requests are in an envelope too;
+            `length-prefixed`, documents after lines with their lengths; `multipart`, parts of
+            `multipart/mixed`.
         text: pointers to the next piece of text; `/data` for `text` and `sse-text`.
         text_is: `delta`, if each piece is new; `cumulative`, if each is the whole answer so far.
         reasoning: pointers to the next piece of the model's reasoning, never cumulative.
