@@ -12,7 +12,7 @@ from berlin.errors import ServiceUnavailableError
 from berlin.language.tables.keep_alive import KeepAliveMap
 from berlin.providers.scripted import ScriptedProvider
 from berlin.routing.keep_alive import KeepAlive
-from berlin.types import HttpRequest, HttpResponse
+from berlin.types import Finished, HttpRequest, HttpResponse
 from support.virtual_time import run
 
 EVERY = KeepAliveMap("/api/me", every_s=60, for_s=150)
@@ -39,7 +39,7 @@ def test_requests_end_after_the_last_chat() -> None:
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        provider = KeepAlive(ScriptedProvider(["Hello"]), service.call, EVERY, loop.time)
+        provider = KeepAlive(ScriptedProvider(["Hello", Finished()]), service.call, EVERY, loop.time)
         await _ask(provider)
         assert service.sent == []
         await asyncio.sleep(1000)
