@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from berlin.config.resolve import Settings
 from berlin.providers.contract import Provider
+from berlin.providers.http import HttpProvider
 
 
-def compose(provider: Provider, settings: Settings) -> Provider:
-    """Return a provider with the wrappers its recipe needs; unchanged if it needs none.
+def compose(service: HttpProvider, settings: Settings) -> Provider:
+    """Return a service with the wrappers its recipe needs; unchanged if it needs none.
 
     Raises:
         ConfigurationError: if the configured conversation store cannot be used.
     """
     recipe = settings.recipe
+    provider: Provider = service
     # Imported only where needed.
+    if recipe.keep_alive is not None:
+        from berlin.routing.keep_alive import KeepAlive
+
+        provider = KeepAlive(service, service.call, recipe.keep_alive)
     if recipe.tools_mode != "native":
         from berlin.routing.tools_over_text import ToolsOverText
 

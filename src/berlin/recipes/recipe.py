@@ -22,6 +22,7 @@ from berlin.formats.contract import Format
 from berlin.language.step import SESSION_NAMES
 from berlin.language.tables.chat import ChatMap
 from berlin.language.tables.embeddings import EmbeddingsMap
+from berlin.language.tables.keep_alive import KeepAliveMap
 from berlin.language.tables.keeping import KeepingMap
 from berlin.language.tables.models import FetchMap
 from berlin.language.tables.recognise import RecogniseMap
@@ -116,6 +117,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tool_prompt: the wording that offers them.
         conversations: how the service keeps conversations; without this table each request sends
             its whole history.
+        keep_alive: what keeps a session from expiring while it is used, if anything does.
         environment: the environment variables in which users of the service usually keep its
             credentials: `api_key = "OPENAI_API_KEY"`. A variable for `url` says which address those
                 credentials are for; they are used for no other.
@@ -137,6 +139,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tools: ToolsMode | None = None
     tool_prompt: ToolPrompt = ToolPrompt()
     conversations: KeepingMap | None = None
+    keep_alive: KeepAliveMap | None = None
     environment: dict[str, str] = {}
     recognise: RecogniseMap = RecogniseMap()
 
