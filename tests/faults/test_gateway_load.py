@@ -32,7 +32,9 @@ async def test_g18_2000_at_once(dialect: Dialect) -> None:
     service = Service("s", provider, ["m1"], admission=Admission(20, 100, 30))
     async with serve(service) as at:
         await at.headers(dialect)
-        answers = await asyncio.gather(*(at.ask(dialect, stream=True) for _ in range(2_000 if dialect is OPENAI else 300)))
+        answers = await asyncio.gather(
+            *(at.ask(dialect, stream=True) for _ in range(2_000 if dialect is OPENAI else 300))
+        )
         count = Counter(answer.status for answer in answers)
         assert set(count) == {200, 429}
         assert count[200] >= 120

@@ -39,7 +39,9 @@ def test_requests_end_after_the_last_chat() -> None:
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        provider = KeepAlive(ScriptedProvider(["Hello", Finished()]), service.call, EVERY, loop.time)
+        provider = KeepAlive(
+            ScriptedProvider(["Hello", Finished()]), service.call, EVERY, loop.time
+        )
         await _ask(provider)
         assert service.sent == []
         await asyncio.sleep(1000)
