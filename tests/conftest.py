@@ -10,9 +10,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from berlin import Berlin
 from support.postgres import Postgres, postgres_cluster
+
+# A busy machine is no failure, so examples have no deadline. CI repeats what it ran before; a
+# run by hand looks for new examples.
+settings.register_profile(
+    "berlin",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("berlin")
 
 
 def pytest_configure() -> None:
@@ -38,7 +50,7 @@ def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def default_garbage_collection() -> Iterator[None]:
-    """`berlin serve` collects less often; a suite that kept its settings would grow by gigabytes."""
+    """`berlin serve` collects less often; a suite that kept its settings would grow for ever."""
     thresholds = gc.get_threshold()
     yield
     if gc.get_threshold() != thresholds:

@@ -8,6 +8,8 @@ redis-server redis-server
 tinyproxy tinyproxy
 microsocks microsocks
 valgrind valgrind
+zsh zsh
+fish fish
 psql postgresql-client
 /usr/lib/postgresql/*/bin/postgres postgresql
 '

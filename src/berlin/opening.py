@@ -24,13 +24,16 @@ from berlin.config import (
 from berlin.config.classes import make_of_class
 from berlin.config.compose import compose
 from berlin.errors import ConfigurationError, InvalidRequestError
+from berlin.language.tables.embeddings import EmbeddingsMap
 from berlin.providers.contract import Burst, Bursts, Provider
 from berlin.providers.embeddings import Embedder, embed
 from berlin.providers.facade import ChatProvider
-from berlin.recipes.build import build_provider
+from berlin.providers.on_behalf import OnBehalf
+from berlin.recipes.build import build_callers, build_provider
 from berlin.routing.health import Health
 from berlin.routing.retry import ATTEMPTS, Retry
 from berlin.types import ChatRequest, Secret, Started, Timeouts
+from berlin.types.embeddings import EmbeddingRequest, Embeddings
 
 
 def open_provider(
@@ -149,7 +152,8 @@ class RecipeProvider(ChatProvider):
             name=settings.name,
         )
         attempts = ATTEMPTS if max_retries is None else max_retries + 1
-        self._composed = compose(self._http, settings)
+        self._callers = self._open_callers()
+        self._composed = compose(self._callers or self._http, settings)
         sending = self._composed if limit is None else limit(self._composed)
         self._retry = Retry(sending, settings.timeouts, attempts=attempts)
         self._health = Health(self._retry)
@@ -239,7 +243,7 @@ class RecipeProvider(ChatProvider):
         described = self.settings.recipe.embeddings
         if described is None:
             return None
-        return Embedder(partial(embed, self._http, described), described.models, described.model)
+        return Embedder(partial(self._embed, described), described.models, described.model)
 
     async def check(self) -> None:
         """Log in, unless there is already a token.
@@ -290,6 +294,24 @@ class RecipeProvider(ChatProvider):
     async def aclose(self) -> None:
         """Close the connections of the running loop. The next request opens new ones."""
         await self._health.aclose()
+
+    @property
+    def serves_callers(self) -> bool:
+        """Whether requests are sent on behalf of their callers, with the token of each."""
+        return self._callers is not None
+
+    async def _embed(self, described: EmbeddingsMap, request: EmbeddingRequest) -> Embeddings:
+        http = self._http if self._callers is None else self._callers.of(request.identity)
+        return await embed(http, described, request)
+
+    def _open_callers(self) -> OnBehalf | None:
+        settings, credentials = self.settings, self.settings.credentials
+        if credentials is None or not credentials.of_caller:
+            return None
+        callers = build_callers(
+            settings.recipe, settings.endpoint.url, credentials, self._auth, settings.name
+        )
+        return OnBehalf(self._http, callers, settings.timeouts)
 
     @property
     def _lists_models(self) -> bool:

@@ -317,3 +317,27 @@ async def test_echo_in_the_chain(tmp_path: Path) -> None:
                     await berlin.ask("Hello")
                 shown = "".join(traceback.format_exception(caught.value))
                 assert "swordfish-77" not in shown
+
+
+async def test_the_machines_own_platform_is_asked_directly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No proxy sees a request to the metadata service: it would ask that of its own machine."""
+    monkeypatch.setattr("berlin.types.endpoint._METADATA", frozenset({"127.0.0.1"}))
+    async with FlowService() as service, FlowService() as proxy:
+        service.answers["/metadata"] = [reply(b"  the-token \n")]
+        auth = f"""
+            [auth]
+            flow = "login"
+            [[auth.steps]]
+            method = "GET"
+            path = "{service.url}/metadata"
+            take = {{ token = {{ body = "text" }} }}
+        """
+        proxy_url = proxy.url.rpartition("/")[0]
+        async with provider(tmp_path, service.url, auth, proxy=proxy_url) as berlin:
+            assert (await berlin.token()).value.reveal() == "the-token"
+            with pytest.raises(errors.BerlinError):
+                await berlin.ask("Hello")  # the chat goes to the proxy, which knows no chat
+        assert service.paths == ["/metadata"]
+        assert len(proxy.seen) == 1

@@ -6,7 +6,7 @@ import hashlib
 
 import msgspec
 
-from berlin.auth.secret_sources import SecretSource
+from berlin.auth.secret_sources import CallerSecret, SecretSource
 from berlin.errors import ConfigurationError
 from berlin.types import Secret
 
@@ -82,6 +82,16 @@ class Credentials(msgspec.Struct, frozen=True):
         """The names of all credentials that are set, including those still to be read."""
         return frozenset((*self.values(), *(name for name, _ in self.kept)))
 
+    @property
+    def of_caller(self) -> str:
+        """The name of the value that is the token of each caller; `""` if none is."""
+        return next((n for n, source in self.kept if isinstance(source, CallerSecret)), "")
+
+    def on_behalf_of(self, token: Secret) -> Credentials:
+        """Return the credentials with the token of one caller."""
+        kept = tuple(pair for pair in self.kept if pair[0] != self.of_caller)
+        return msgspec.structs.replace(self, kept=kept, **{self.of_caller: token})
+
     def fresh(self) -> Credentials:
         """Return the credentials with referenced values read from their sources. It may block.
 
@@ -117,11 +127,16 @@ class Credentials(msgspec.Struct, frozen=True):
         """
         # For referenced values only the source: a projected token changes every few minutes. The
         # one-time code is not part of the identity.
-        kept = [(name, msgspec.structs.asdict(source)) for name, source in self.kept]
+        kept = [(name, _place_of(source)) for name, source in self.kept]
         values = {n: v for n, v in self.values().items() if n != CODE}
         text = msgspec.json.encode([values, kept] if kept else values)
         salt = hashlib.sha256(self.who.encode()).digest()
         return hashlib.scrypt(text, salt=salt, n=2**10, r=8, p=1, dklen=16).hex()
+
+
+def _place_of(source: SecretSource) -> dict[str, object]:
+    """Return where a secret is; what is not given is left out, as if it did not exist yet."""
+    return {name: value for name, value in msgspec.structs.asdict(source).items() if value}
 
 
 USER_NAMES = ("account", "password", "api_key", "refresh_token", "totp_seed")

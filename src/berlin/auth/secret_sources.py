@@ -9,21 +9,29 @@ from typing import TypeAlias
 
 import msgspec
 
-from berlin.errors import ConfigurationError
+from berlin.errors import ConfigurationError, MissingCredentialsError
+from berlin.wire.json import DECODE_ERRORS
+from berlin.wire.pointer import get_at, parse_pointer
 
 MAX_SECRET_BYTES = 64 * 1024
 COMMAND_TIMEOUT_S = 30.0
 
 
 class FileSecret(msgspec.Struct, frozen=True):
-    """A file: a projected token, a mounted secret, a private key."""
+    """A file: a projected token, a mounted secret, a private key.
+
+    Attributes:
+        path: the file.
+        at: pointer to the secret in the JSON of the file; `""` takes the whole file.
+    """
 
     path: str
+    at: str = ""
 
     @property
     def place(self) -> str:
         """The file."""
-        return f"the file {self.path}"
+        return f"{self.at} of the file {self.path}" if self.at else f"the file {self.path}"
 
     def read(self) -> str:
         """Return the contents of the file, stripped of white space.
@@ -45,7 +53,7 @@ class FileSecret(msgspec.Struct, frozen=True):
             os.close(descriptor)
         if len(data) > MAX_SECRET_BYTES:
             raise ConfigurationError(f"{self.path} is longer than {MAX_SECRET_BYTES} bytes")
-        return _text(data, self.place)
+        return _member(data, self.at, self.place) if self.at else _text(data, self.place)
 
     def _check(self, status: os.stat_result) -> None:
         if not stat.S_ISREG(status.st_mode):
@@ -130,8 +138,34 @@ class CommandSecret(msgspec.Struct, frozen=True):
         return _text(ended.stdout, self.place)
 
 
-SecretSource: TypeAlias = FileSecret | KeyringSecret | CommandSecret
+class CallerSecret(msgspec.Struct, frozen=True):
+    """The token that the caller of the gateway sends with a request."""
+
+    @property
+    def place(self) -> str:
+        """The request."""
+        return "the caller's request"
+
+    def read(self) -> str:
+        """Refuse: only the gateway has callers. Raises MissingCredentialsError."""
+        raise MissingCredentialsError(
+            "this provider uses the token of each caller of the gateway (`{ caller = true }`), and "
+            "there is no caller here: start `berlin serve`, and send it a request"
+        )
+
+
+SecretSource: TypeAlias = FileSecret | KeyringSecret | CommandSecret | CallerSecret
 """A source of a secret: `read` returns it and may block, `place` describes the source."""
+
+
+def _member(data: bytes, at: str, place: str) -> str:
+    try:
+        found = get_at(msgspec.json.decode(data), parse_pointer(at))
+    except DECODE_ERRORS:
+        found = None
+    if not isinstance(found, str) or not found:
+        raise ConfigurationError(f"there is no text at {place}")
+    return found
 
 
 def _text(data: bytes, place: str) -> str:

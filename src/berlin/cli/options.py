@@ -58,6 +58,18 @@ def _complete_model(ctx: click.Context, param: click.Parameter, begun: str) -> l
         return []
 
 
+def complete_provider(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
+    """Return the names of providers that a shell may complete."""
+    from berlin.config import load_config, provider_names
+    from berlin.errors import BerlinError
+
+    try:
+        names = provider_names(load_config(ctx.params.get("config")))
+        return [name for name in names if name.startswith(begun)]
+    except BerlinError:
+        return []
+
+
 model_option = click.option(
     "-m",
     "--model",

@@ -18,24 +18,30 @@ BUILT_IN = ("berlin", "guide")
 
 
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A reference to a secret instead of the secret itself: exactly one of the four.
+    """A reference to a secret instead of the secret itself: exactly one of the five.
 
     Attributes:
         env: an environment variable, read when the provider is made.
         file: a file, read again for each login; relative to the configuration unless the path is
             absolute.
+        at: with `file`: pointer to the secret in the JSON of the file.
         keyring: `service/name` in the system's keyring, read again for each login.
         command: a program with its arguments that prints it, run again for each login.
+        caller: the token that each caller of the gateway sends; for `assertion`.
     """
 
     env: str = ""
     file: str = ""
+    at: str = ""
     keyring: str = ""
     command: tuple[str, ...] = ()
+    caller: bool = False
 
     def __post_init__(self) -> None:
-        if sum(map(bool, (self.env, self.file, self.keyring, self.command))) != 1:
-            raise ValueError("name exactly one of env, file, keyring and command")
+        if sum(map(bool, (self.env, self.file, self.keyring, self.command, self.caller))) != 1:
+            raise ValueError("name exactly one of env, file, keyring, command and caller")
+        if self.at and not self.file:
+            raise ValueError("at belongs to a file")
         if self.keyring and not all(self.keyring.partition("/")[::2]):
             raise ValueError("keyring is written service/name")
 
@@ -67,6 +73,12 @@ def _shown(name: str, value: object) -> str:
 
 
 _SECRET_KEYS = frozenset({"key", "api_key", "private_key", "assertion", "totp_seed"})
+
+
+_SECRET_SETTINGS = (
+    *("password", "api_key", "client_secret", "refresh_token", "private_key", "totp_seed"),
+    "proxy",
+)
 
 
 class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
@@ -138,6 +150,10 @@ class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
             raise ValueError("at_once must be 1 or more, and waiting 0 or more")
         if self.class_ is None and self.options:
             raise ValueError("options are for a class; options of the model belong to the request")
+        for name in _SECRET_SETTINGS:
+            value = getattr(self, name)
+            if isinstance(value, Reference) and value.caller:
+                raise ValueError(f"{name} is never a caller's: only assertion is")
         of_recipe = ("url", "account", "password", "api_key", "client_id", "client_secret")
         for name in of_recipe if self.class_ is not None else ():
             if getattr(self, name) is not None:

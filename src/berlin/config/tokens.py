@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from berlin.auth.secret_sources import CommandSecret, FileSecret, KeyringSecret, SecretSource
+from berlin.auth.secret_sources import (
+    CallerSecret,
+    CommandSecret,
+    FileSecret,
+    KeyringSecret,
+    SecretSource,
+)
 from berlin.auth.tokens.file_store import FileStore
 from berlin.auth.tokens.redis_store import RedisStore
 from berlin.auth.tokens.shared import SharedTokens
@@ -55,13 +61,15 @@ def resolve_secret(
         ConfigurationError: if it names an environment variable that is not set.
     """
     match value:
-        case Reference(file=file) if file:
-            return FileSecret(file)
+        case Reference(file=file, at=at) if file:
+            return FileSecret(file, at)
         case Reference(keyring=entry) if entry:
             service, _, name = entry.partition("/")
             return KeyringSecret(service, name)
         case Reference(command=command) if command:
             return CommandSecret(command)
+        case Reference(caller=True):
+            return CallerSecret()
     return resolve_value(value, key, environ)
 
 

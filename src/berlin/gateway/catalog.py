@@ -54,6 +54,7 @@ class Service:
         admission: limits its concurrent requests.
         is_routed: whether it is composed of several, so that the answer names the one that gave it.
         holds: whether an answer is held back until its end.
+        serves_callers: whether it is used on behalf of the callers, with the token of each.
 
     Attributes:
         bare: the provider without the limits of its table.
@@ -77,6 +78,7 @@ class Service:
         key: Hashable = None,
         is_routed: bool = False,
         holds: bool = False,
+        serves_callers: bool = False,
     ) -> None:
         self.name = name
         self.provider = self.bare = provider
@@ -92,6 +94,7 @@ class Service:
         self.key = key
         self.is_routed = is_routed
         self.holds = holds
+        self.serves_callers = serves_callers
         self.open = OpenCount()
 
     async def retire(self) -> None:

@@ -25,6 +25,7 @@ from berlin.gateway.stored.responses import StoredResponses
 from berlin.gateway.streaming import OpenStreams
 from berlin.gateway.workers.worker import Worker
 from berlin.providers.contract import Provider
+from berlin.types import ChatRequest
 from berlin.wire.json import check_text
 
 # Longer bodies are parsed in a thread, so that the loop is not blocked.
@@ -187,6 +188,8 @@ class Gateway:
             tenant=call.request.tenant or tenant,
             whole=not call.stream,
         )
+        if service.serves_callers:
+            chat = self._on_behalf(request, chat)
         if service.session_headers is not None:
             session = session_of(request.headers, chat, service.session_headers)
             chat = msgspec.structs.replace(chat, session_id=session)
@@ -209,3 +212,11 @@ class Gateway:
         visit.bytes_out = len(body)
         headers = head.headers(answer.started)
         return web.Response(body=body, content_type="application/json", headers=headers)
+
+    def _on_behalf(self, request: web.Request, chat: ChatRequest) -> ChatRequest:
+        """Return a chat with its caller's own token, and a tenant that no other caller shares."""
+        identity = self.guard.identity(request)
+        if identity is None:
+            return chat
+        tenant = f"{chat.tenant} {identity.id}"
+        return msgspec.structs.replace(chat, identity=identity, tenant=tenant)

@@ -91,6 +91,7 @@ def _service(
         is_routed=True,
         session_headers=config.conversations.session_headers,
         holds=model.break_after_text == "hold",
+        serves_callers=any(s.serves_callers for s in services.values()),
     )
 
 

@@ -181,6 +181,7 @@ def _build_service(name: str, config: Config, before: Service | None) -> Service
     if before is not None and before.key == key:
         return before
     provider = open_provider(name, config)
+    serves_callers = isinstance(provider, RecipeProvider) and provider.serves_callers
     return Service(
         name,
         provider,
@@ -189,11 +190,12 @@ def _build_service(name: str, config: Config, before: Service | None) -> Service
         offer.aliases,
         any_model=offer.any_model,
         admission=Admission(*limits, WAIT_S),
-        fetch=provider.models if offer.lists else None,
+        fetch=provider.models if offer.lists and not serves_callers else None,
         capabilities=offer.capabilities,
         embedder=provider.embedder if isinstance(provider, RecipeProvider) else None,
         session_headers=config.conversations.session_headers if offer.keeps_conversations else None,
         key=key,
+        serves_callers=serves_callers,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import AsyncGenerator, Awaitable
 from typing import TypeVar
 
@@ -60,6 +61,12 @@ class HttpProvider:
         # Requests that contain values of the login can only be built after it.
         self._bound = format if isinstance(format, SessionFormat) and format.session_names else None
         self._timeouts = timeouts
+
+    def with_auth(self, auth: Authenticator) -> HttpProvider:
+        """Return a provider with the same connections, whose requests are authenticated by this."""
+        twin = copy.copy(self)
+        twin._auth = auth
+        return twin
 
     async def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
         """Answer a request; see `Provider`.

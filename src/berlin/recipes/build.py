@@ -6,19 +6,24 @@ Separate from the recipe itself, because reading one needs no HTTP client.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from berlin._version import __version__
-from berlin.auth.contract import Authenticator
+from berlin.auth.callers import CallerAuthenticator, Callers
+from berlin.auth.contract import Authenticator, Flow
 from berlin.auth.credentials import Credentials
 from berlin.auth.tokens.shared import SharedTokens
+from berlin.auth.tokens.source import TokenSource
 from berlin.auth.tokens.sources import shared_source
 from berlin.auth.tokens.store import TokenKey
 from berlin.providers.http import HttpProvider
 from berlin.recipes.recipe import Recipe
 from berlin.transport import Sender, Transport
-from berlin.types import Endpoint, Timeouts
+from berlin.types import Endpoint, Secret, Timeouts
 
 USER_AGENT = f"berlin/{__version__}"
+
+_A = TypeVar("_A", bound=Authenticator)
 
 
 def build_provider(
@@ -43,28 +48,66 @@ def build_provider(
         record: wraps the sender of the requests.
         name: the provider's name in the configuration, for messages.
     """
-    chat = recipe.format()
-    key = TokenKey(
-        recipe.name,
-        endpoint.url,
-        credentials.who if credentials else "",
-        credentials.fingerprint() if credentials else "",
-    )
-    described = recipe.auth
-    flow = described.flow()
-    if recipe.login_is_optional and not (credentials and credentials.values()):
-        flow = None
+    who = credentials.who if credentials else ""
+    fingerprint = credentials.fingerprint() if credentials else ""
+    key = TokenKey(recipe.name, endpoint.url, who, fingerprint)
+    flow = _flow_of(recipe, credentials)
     if flow is None or not flow.asks:
         shared = None  # a key or a password is not a token: it is never written anywhere
-    auth = Authenticator(
+    source = shared_source(key, shared)
+    auth = _authenticator(Authenticator, flow, recipe, endpoint.url, credentials, source, name)
+    transport = record(Transport(endpoint, USER_AGENT))
+    return HttpProvider(recipe.name, transport, auth, recipe.format(), timeouts), auth
+
+
+def build_callers(
+    recipe: Recipe, url: str, credentials: Credentials, own: Authenticator, name: str = ""
+) -> Callers:
+    """Return the authenticators of the callers on whose behalf requests are sent.
+
+    Args:
+        recipe: the description.
+        url: the endpoint's URL.
+        credentials: the credentials, of which one is the token of each caller.
+        own: the authenticator of the provider itself, which is told of each login.
+        name: the provider's name in the configuration, for messages.
+    """
+
+    flow = recipe.auth.flow()
+
+    def make(token: Secret) -> CallerAuthenticator:
+        theirs = credentials.on_behalf_of(token)
+        # Each has a source of its own, outside of any store: there may be very many.
+        made = _authenticator(CallerAuthenticator, flow, recipe, url, theirs, TokenSource(), name)
+        made.observe = lambda result: own.observe(result)
+        return made
+
+    return Callers(make)
+
+
+def _flow_of(recipe: Recipe, credentials: Credentials | None) -> Flow | None:
+    if recipe.login_is_optional and not (credentials and credentials.names):
+        return None
+    return recipe.auth.flow()
+
+
+def _authenticator(
+    kind: type[_A],
+    flow: Flow | None,
+    recipe: Recipe,
+    url: str,
+    credentials: Credentials | None,
+    source: TokenSource,
+    name: str,
+) -> _A:
+    described = recipe.auth
+    return kind(
         flow,
         described.attach,
         credentials,
-        shared_source(key, shared),
+        source,
         described.rejected_statuses,
         recipe.environment,
-        endpoint.url,
+        url,
         name,
     )
-    transport = record(Transport(endpoint, USER_AGENT))
-    return HttpProvider(recipe.name, transport, auth, chat, timeouts), auth

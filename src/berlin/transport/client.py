@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
@@ -22,7 +23,7 @@ from berlin.transport.response import Response
 from berlin.transport.sender import Answer
 from berlin.transport.socket import LIMITS, RefusedSocket, SocketAnswer, refuse_redirects
 from berlin.transport.translate import LIBRARY_ERRORS, translate
-from berlin.types import Endpoint, HttpRequest, Secret
+from berlin.types import Endpoint, HttpRequest, Secret, is_metadata_service
 from berlin.types.socket import SocketDialog
 from berlin.wire.framings.contract import MAX_DOCUMENT_BYTES
 from berlin.wire.inflate import ACCEPT_ENCODING
@@ -47,6 +48,7 @@ class Transport:
         }
         self._pools = Pools()
         self._sockets: Pools | None = None
+        self._metadata: Pools | None = None
         self._errors = LIBRARY_ERRORS
 
     async def open(self, request: HttpRequest, connect_timeout: float) -> Answer:
@@ -87,14 +89,18 @@ class Transport:
         raise failure
 
     async def _send(self, request: HttpRequest, connect_timeout: float) -> aiohttp.ClientResponse:
-        session = await self._pools.session(self._connector)
+        session, proxy = await self._pools.session(self._connector), self._http_proxy()
+        if self._endpoint.proxy is not None and _is_metadata_url(request):
+            # The proxy would ask the metadata service of its own machine.
+            self._metadata = self._metadata or Pools()
+            session, proxy = await self._metadata.session(aiohttp.TCPConnector), None
         return await session.request(
             request.method,
             self._url(request),
             params=_reveal(request.query) or None,
             data=_payload(request.body),
             headers={**self._headers, **_reveal(request.headers)},
-            proxy=self._http_proxy(),
+            proxy=proxy,
             allow_redirects=False,
             timeout=_limits(connect_timeout),
         )
@@ -131,9 +137,9 @@ class Transport:
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""
-        await self._pools.aclose()
-        if self._sockets is not None:
-            await self._sockets.aclose()
+        for pools in (self._pools, self._sockets, self._metadata):
+            if pools is not None:
+                await pools.aclose()
 
     def _url(self, request: HttpRequest) -> str | URL:
         path = request.path
@@ -197,6 +203,10 @@ class Transport:
 
 # Characters allowed unquoted in a URL (RFC 3986).
 _WRITTEN_OUT = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*+")
+
+
+def _is_metadata_url(request: HttpRequest) -> bool:
+    return "://" in request.path and is_metadata_service(urlsplit(request.path).hostname or "")
 
 
 def _reveal(values: Mapping[str, str | Secret]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Frozen values: messages, requests, events. No I/O, no policy."""
 
 from berlin.types.accumulate import Accumulator, AnswerLimit, ChatResponse, accumulate
-from berlin.types.endpoint import Endpoint, is_loopback, mask_url
+from berlin.types.endpoint import Endpoint, is_loopback, is_metadata_service, mask_url
 from berlin.types.events import (
     ExtraDelta,
     Finished,
@@ -16,6 +16,7 @@ from berlin.types.events import (
 )
 from berlin.types.extra import Extra, MaybeExtra, extra_of, make_extra, merge_extra
 from berlin.types.http import HttpRequest, HttpResponse, fits_header
+from berlin.types.identity import Identity
 from berlin.types.masking import mask
 from berlin.types.messages import (
     FilePart,
@@ -50,6 +51,7 @@ __all__ = [
     "Finished",
     "HttpRequest",
     "HttpResponse",
+    "Identity",
     "ImagePart",
     "MaybeExtra",
     "Message",
@@ -78,6 +80,7 @@ __all__ = [
     "extra_of",
     "fits_header",
     "is_loopback",
+    "is_metadata_service",
     "make_extra",
     "mask",
     "mask_url",

@@ -7,6 +7,8 @@ from array import array
 
 import msgspec
 
+from berlin.types.identity import Identity
+
 
 class EmbeddingRequest(msgspec.Struct, frozen=True):
     """A request for embeddings.
@@ -16,12 +18,14 @@ class EmbeddingRequest(msgspec.Struct, frozen=True):
         model: the service's name of the model; `""` is the provider's default.
         dimensions: the length of each vector; `None` leaves it to the service.
         request_id: the caller's id of this request, which is sent to the service.
+        identity: as in `ChatRequest`.
     """
 
     inputs: tuple[str | tuple[int, ...], ...]
     model: str = ""
     dimensions: int | None = None
     request_id: str = ""
+    identity: Identity | None = None
 
 
 class Embeddings(msgspec.Struct, frozen=True):

@@ -63,7 +63,9 @@ class Endpoint(msgspec.Struct, frozen=True):
             raise ConfigurationError("url must not hold an account or password; give them apart")
         if parts.query or parts.fragment:
             raise ConfigurationError("url must be a base URL, without '?' and '#'")
-        if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname or ""):
+        host = parts.hostname or ""
+        is_near = is_loopback(host) or is_metadata_service(host)
+        if parts.scheme == "http" and not allow_http and not is_near:
             raise ConfigurationError(
                 f"{url} is plain http: account, password and prompts could be read on the way. "
                 "Use https, or set allow_http = true (BERLIN_ALLOW_HTTP=1) if you trust the network"
@@ -147,6 +149,19 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+# The addresses at which clouds offer a machine its own identity. They are answered by the platform
+# beneath the machine, and never leave it.
+_METADATA = frozenset({"169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254"})
+
+
+def is_metadata_service(host: str) -> bool:
+    """Return whether a host is the metadata service of a cloud's machine, by address.
+
+    Not by name: a name may be resolved to anything.
+    """
+    return host in _METADATA
 
 
 def mask_url(url: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from berlin.types.extra import MaybeExtra
+from berlin.types.identity import Identity
 from berlin.types.messages import Message, parse_messages
 from berlin.types.timeouts import Timeouts
 
@@ -86,6 +87,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
         request_id: the caller's id of this request, which is sent to the service.
         session_id: the client's own id of its session, where it sends one; for routing only.
         tenant: the key or account that asks; for routing only.
+        identity: the caller, for services that are used on behalf of each; its token is only sent
+            to their identity provider.
         unasked: names of options that the client's dialect always sends, at the values that it
             sends unasked: they are left out where a service has no place for them.
         stream: whether the answer may come in pieces; `False` matters only to a service whose
@@ -110,6 +113,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     request_id: str = ""
     session_id: str = ""
     tenant: str = ""
+    identity: Identity | None = None
     stream: bool = True
     whole: bool = False
     extra: MaybeExtra = None

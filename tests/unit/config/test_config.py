@@ -228,7 +228,7 @@ def test_d04_variable_of_the_environment(tmp_path: Path) -> None:
         ),
         (
             "[providers.mine]\npassword = { file = 'x', env = 'X' }\n",
-            "name exactly one of env, file, keyring and command",
+            "name exactly one of env, file, keyring, command and caller",
         ),
         ("[providers.mine\n", "is not valid TOML: "),
         ("[providers.mine]\n[providers.mine]\n", "is not valid TOML: "),

@@ -108,3 +108,16 @@ def test_this_machine(host: str, answer: bool) -> None:
 def test_x20_a_masked_url(url: str, masked: str) -> None:
     """Whatever stands before the last `@` is masked, so that no odd password slips through."""
     assert mask_url(url) == masked
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "169.254.170.23", "[fd00:ec2::254]"])
+def test_the_metadata_service_of_a_cloud_is_near(host: str) -> None:
+    """The platform beneath this machine may be asked over plain http."""
+    assert Endpoint.of(f"http://{host}/latest").url == f"http://{host}/latest"
+
+
+@pytest.mark.parametrize("host", ["169.254.1.1", "metadata.google.internal", "169.254.169.254.a.b"])
+def test_what_only_looks_like_it_is_not(host: str) -> None:
+    """Another link-local address, or a name, may be another machine."""
+    with pytest.raises(errors.ConfigurationError, match="plain http"):
+        Endpoint.of(f"http://{host}/latest")

@@ -32,7 +32,9 @@ LOOK_AGAIN_S = 5.0
 # A pause that seems to begin later than this from now was stored before the clock was set back.
 CLOCK_SKEW_S = 300.0
 
-_BUSY = (RateLimitError, ServiceUnavailableError)
+BUSY = (RateLimitError, ServiceUnavailableError)
+"""The errors of a busy identity provider."""
+
 _BUSY_KINDS = {kind.code: kind for kind in (RateLimitError, QuotaError, ServiceUnavailableError)}
 # Errors after which the refresh token may or may not have been used.
 _MAYBE_SPENT = (UpstreamTimeoutError, ConnectionLostError, ProtocolError)
@@ -116,7 +118,7 @@ def after_failure(
             refusals=before.refusals + 1,
             refusal=error.message,
         )
-    if isinstance(error, _BUSY):
+    if isinstance(error, BUSY):
         count = before.pause.count if before.pause is not None else 0
         wait = _wait_after(error, count) or 0.0
         pause = Pause(now, now + wait, count + 1, error.code, error.status, error.message)
@@ -133,7 +135,7 @@ def _wait_after(error: BerlinError, count: int) -> float | None:
     """Return the seconds until the next login, and set `retry_after`; `None`: at any time."""
     if isinstance(error, AuthenticationError):
         return error.retry_after or refusal_time(count)
-    if not isinstance(error, _BUSY):
+    if not isinstance(error, BUSY):
         return None
     if error.retry_after is None:
         error.retry_after = min(FIRST_PAUSE_S * 2.0**count, LONGEST_PAUSE_S)

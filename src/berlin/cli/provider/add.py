@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
-from berlin.cli.options import config_option, load_for_commands
+from berlin.cli.options import complete_provider, config_option, load_for_commands
 from berlin.cli.provider.choice import Choice, choose, new_name
 from berlin.cli.provider.editing import Value, remove_provider, set_provider
 from berlin.cli.provider.signing_in import sign_in
@@ -91,7 +91,7 @@ def add(
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_provider)
 @config_option
 def remove(name: str, config: Path | None) -> None:
     """Remove the provider NAME from `berlin.toml`, with its stored login and tokens.

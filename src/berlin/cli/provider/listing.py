@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from berlin.cli.options import config_option, load_for_commands
+from berlin.cli.options import complete_provider, config_option, load_for_commands
 from berlin.client import Berlin
 from berlin.config import (
     GUIDE,
@@ -53,7 +53,7 @@ HEAD = ("PROVIDER", "URL", "ACCOUNT", "FROM", "WORKS")
 
 
 @click.command()
-@click.argument("provider", required=False)
+@click.argument("provider", required=False, shell_complete=complete_provider)
 @config_option
 def check(provider: str | None, config: Path | None) -> None:
     """Ask PROVIDER (the default one unless given) one short question, and tell how it went."""

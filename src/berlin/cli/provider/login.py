@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from berlin.cli.options import config_option, load_for_commands
+from berlin.cli.options import complete_provider, config_option, load_for_commands
 from berlin.cli.provider.ask import ask_for
 from berlin.cli.provider.signing_in import environ_without_users, sign_in
 from berlin.client import Berlin
@@ -25,7 +25,7 @@ from berlin.errors import TokenStoreError
 
 
 @click.command()
-@click.argument("provider", default="berlin")
+@click.argument("provider", default="berlin", shell_complete=complete_provider)
 @click.option("--url", help="Base URL of the service; remembered with the login.")
 @click.option("--account", help="The account; asked for if it is not given.")
 @click.option(
@@ -65,7 +65,7 @@ def login(
 
 
 @click.command()
-@click.argument("provider", default="berlin")
+@click.argument("provider", default="berlin", shell_complete=complete_provider)
 @config_option
 def logout(provider: str, config: Path | None) -> None:
     """Forget the login of PROVIDER (`berlin` unless given), and its tokens."""

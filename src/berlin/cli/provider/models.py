@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from berlin.cli.options import config_option, load_for_commands
+from berlin.cli.options import complete_provider, config_option, load_for_commands
 from berlin.cli.terminal import harmless
 from berlin.config import GUIDE, Config, default_provider, offer_of
 from berlin.errors import BerlinError
@@ -17,7 +17,7 @@ CHECK_S = 10.0
 
 
 @click.command()
-@click.argument("provider", required=False)
+@click.argument("provider", required=False, shell_complete=complete_provider)
 @click.option("--offline", is_flag=True, help="Ask no service; only what recipes and files say.")
 @config_option
 def models(provider: str | None, offline: bool, config: Path | None) -> None:

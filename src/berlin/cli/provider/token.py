@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from berlin.auth.access import AccessToken
-from berlin.cli.options import config_option, load_for_commands
+from berlin.cli.options import complete_provider, config_option, load_for_commands
 from berlin.client import Berlin
 from berlin.config import resolve_settings
 from berlin.errors import ConfigurationError
@@ -23,7 +23,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @click.command()
-@click.argument("provider", default="berlin")
+@click.argument("provider", default="berlin", shell_complete=complete_provider)
 @click.option("--header", "as_header", is_flag=True, help="Print it as a header: `Name: value`.")
 @click.option("--json", "as_json", is_flag=True, help="Print token, headers and expiry as JSON.")
 @click.option("--env", "variable", metavar="NAME", help="Print it as an assignment: `NAME=token`.")
@@ -72,7 +72,7 @@ def token(
     help="The environment variable that holds the token.",
 )
 @config_option
-@click.argument("provider")
+@click.argument("provider", shell_complete=complete_provider)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec_(provider: str, command: tuple[str, ...], variable: str, config: Path | None) -> None:
     """Run COMMAND with a valid token of PROVIDER in an environment variable.

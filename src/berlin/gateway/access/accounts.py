@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import hmac
 import os
@@ -69,8 +70,6 @@ class Accounts:
         self._accounts = dict(accounts or {})
         self._clock = clock
         self.when_changed: Callable[[str], None] = lambda name: None
-        # Separate threads: those of the loop decode long bodies.
-        self._hashing = ThreadPoolExecutor(HASHES_AT_ONCE, "berlin-scrypt")
 
     @classmethod
     def load(cls, path: Path) -> Accounts:
@@ -167,7 +166,7 @@ class Accounts:
         known = self._accounts.get(name)
         salt = bytes.fromhex(known.salt) if known else b"nobody's salt..."
         loop = asyncio.get_running_loop()
-        tried = await loop.run_in_executor(self._hashing, _hash, _bytes(password), salt)
+        tried = await loop.run_in_executor(_hashing(), _hash, _bytes(password), salt)
         expected = bytes.fromhex(known.hash) if known else bytes(len(tried))
         return hmac.compare_digest(tried, expected) and known is not None
 
@@ -183,6 +182,15 @@ def load_accounts(path: Path) -> dict[str, Account]:
         return msgspec.json.decode(data, type=_AccountsFile).accounts if data is not None else {}
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigurationError(f"the accounts in {path} cannot be read: {error}") from error
+
+
+@functools.cache
+def _hashing() -> ThreadPoolExecutor:
+    """The threads that hash, one pool for the process: a hash takes 16 MB while it runs.
+
+    Separate from those of the loop, which decode long bodies.
+    """
+    return ThreadPoolExecutor(HASHES_AT_ONCE, "berlin-scrypt")
 
 
 def _bytes(password: Secret) -> bytes:

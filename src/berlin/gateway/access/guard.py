@@ -17,12 +17,13 @@ from berlin.errors import (
 )
 from berlin.gateway.access.caller import Caller
 from berlin.gateway.access.key_reader import KeyReader
+from berlin.gateway.access.keys import KEY_PREFIX
 from berlin.gateway.access.origin import LOOPBACK, Proxies, is_local, network_of
 from berlin.gateway.access.rate import RequestRate
 from berlin.gateway.access.throttle import Throttle
 from berlin.gateway.catalog import Target
 from berlin.gateway.refusals import HttpFault
-from berlin.types import is_loopback
+from berlin.types import Identity, is_loopback
 
 # Headers in which clients of the different faces send their key.
 _KEY_HEADERS = ("x-api-key", "api-key")
@@ -140,6 +141,20 @@ class Guard:
             raise KeyRefusedError("the API key is missing or wrong")
         self.admit(key)
         return key
+
+    def identity(self, request: web.Request) -> Identity | None:
+        """Return the client's own token in `Authorization`, for services that are used on behalf
+        of their callers; `None` if there is none, or if it is one of this gateway's keys.
+        """
+        sent = set(request.headers.getall("Authorization", []))
+        value = sent.pop() if len(sent) == 1 else ""
+        token = value[7:].strip()
+        if value[:7].lower() != "bearer " or not token or not token.isascii():
+            return None
+        # A key must never reach the identity provider, not even a revoked one.
+        if token.startswith(KEY_PREFIX) or (self._keys is not None and self._keys.find(token)):
+            return None
+        return Identity.of(token)
 
     def admit(self, caller: Caller) -> None:
         """Count a request of a caller.

@@ -22,6 +22,9 @@ from berlin.types import Secret
 # Another process may be writing; an interactive command can wait for it.
 BUSY_TIMEOUT_S = 5.0
 
+KEY_PREFIX = "bk-"
+"""How each key begins."""
+
 
 class Key(Caller, frozen=True, kw_only=True):
     """The permissions of a key, without the key itself.
@@ -80,7 +83,7 @@ class KeyStore:
         )
         check_name(name, "a key")
         check_limits("a key", key, now)
-        token = f"bk-{secrets.token_urlsafe(32)}"
+        token = f"{KEY_PREFIX}{secrets.token_urlsafe(32)}"
         row = msgspec.structs.asdict(key)
         row |= {"models": msgspec.json.encode(patterns).decode(), "digest": digest(token)}
         with told(self._path), open_for_writing(self._path, BUSY_TIMEOUT_S) as database:

@@ -69,6 +69,9 @@ class EmbeddingsFace:
         if service.embedder is None:
             raise InvalidRequestError.about("model", f"{service.name} has no embeddings")
         sent = msgspec.structs.replace(call.request, model=target.model, request_id=visit.id)
+        if service.serves_callers:
+            identity = gateway.guard.identity(request)
+            sent = msgspec.structs.replace(sent, identity=identity)
         with service.open, gateway.streams.open:
             async with service.admission.enter(visit.key or visit.remote):
                 if gateway.ledger is not None:

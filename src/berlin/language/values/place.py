@@ -16,12 +16,12 @@ from berlin.wire.html import find_field, find_meta, find_script_json
 from berlin.wire.json import DECODE_ERRORS
 from berlin.wire.pointer import MISSING, get_at, parse_pointer, set_at
 
-_KINDS = ("pointer", "header", "cookie", "field", "meta", "script")
+_KINDS = ("pointer", "header", "cookie", "field", "meta", "script", "body")
 
 
 class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a value is in an answer, other than at a plain pointer into its JSON:
-    `{ header = "…" }` and the like; exactly one of the first six.
+    `{ header = "…" }` and the like; exactly one of the first seven.
 
     Attributes:
         pointer: pointer into the answer's JSON, for use with `decode` or `at`.
@@ -31,6 +31,7 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         meta: name of a `<meta>` tag of a web page.
         script: variable that a script of a web page assigns JSON to, or the id of a `<script>` that
             holds JSON.
+        body: `text`: the whole body, without white space around it.
         parameter: name of a parameter, where the text is a URL (`{ header = "location" }`).
         decode: how the text is encoded: `url` (percent-encoded) or `base64url` (also base64).
         at: pointer into the text, parsed as JSON.
@@ -42,6 +43,7 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     field: str = ""
     meta: str = ""
     script: str = ""
+    body: Literal["", "text"] = ""
     parameter: str = ""
     decode: Literal["", "url", "base64url"] = ""
     at: str = ""
@@ -105,6 +107,8 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.cookie:
             return cookies.get(self.cookie, MISSING)
         page = response.body.decode("utf-8", "replace")
+        if self.body:
+            return page.strip() or MISSING
         if self.field:
             return find_field(page, self.field)
         return find_meta(page, self.meta) if self.meta else find_script_json(page, self.script)
@@ -127,6 +131,8 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             answer.headers[self.header.lower()] = str(value)
         elif self.cookie:
             answer.cookies["session" if self.cookie == "*" else self.cookie] = str(value)
+        elif self.body:
+            answer.page = str(value)
         elif self.field:
             answer.page += f'<input type="hidden" name="{self.field}" value="{value}">\n'
         elif self.meta:
@@ -143,6 +149,7 @@ _WORDS = {
     "field": "the form field {} of the page",
     "meta": "the meta tag {} of the page",
     "script": "the script's {} in the page",
+    "body": "the body as {}",
 }
 
 

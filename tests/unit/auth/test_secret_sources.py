@@ -1,0 +1,51 @@
+"""Secrets that are read at each login: a member of a JSON file, a caller's token."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from berlin.auth.credentials import Credentials
+from berlin.auth.secret_sources import CallerSecret, FileSecret
+from berlin.errors import ConfigurationError, MissingCredentialsError
+from berlin.types import Secret
+
+
+def test_a_member_of_a_json_file(tmp_path: Path) -> None:
+    """`at` takes one member, as in a service account's key file."""
+    file = tmp_path / "account.json"
+    file.write_text('{"client": {"private_key": "-----BEGIN"}}')
+    assert FileSecret(str(file), "/client/private_key").read() == "-----BEGIN"
+
+
+@pytest.mark.parametrize("text", ["not JSON", "{}", '{"key": 5}', '{"key": ""}', '["key"]'])
+def test_a_member_that_is_not_there(tmp_path: Path, text: str) -> None:
+    """What is not text at that place is an error that names the place and shows no value."""
+    file = tmp_path / "account.json"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        FileSecret(str(file), "/key").read()
+    assert str(caught.value) == f"there is no text at /key of the file {file}"
+
+
+def test_a_file_has_the_identity_that_it_had_before(tmp_path: Path) -> None:
+    """The place of a secret identifies the login; a member of a file is another place."""
+    whole, member = FileSecret("/a"), FileSecret("/a", "/key")
+    prints = [
+        Credentials.checked("test", client_id="c", private_key=source).fingerprint()
+        for source in (whole, whole, member)
+    ]
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_the_token_of_a_caller_is_not_read() -> None:
+    """Without a caller there is no token; with one, it is an ordinary credential."""
+    ours = Credentials.checked("test", client_id="gateway", assertion=CallerSecret())
+    assert ours.of_caller == "assertion"
+    with pytest.raises(MissingCredentialsError, match="no caller here"):
+        ours.fresh()
+    theirs = ours.on_behalf_of(Secret("token-of-ann"))
+    assert theirs.of_caller == ""
+    assert theirs.fresh().values() == {"client_id": "gateway", "assertion": "token-of-ann"}
+    assert "token-of-ann" not in repr(theirs)
