@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from berlin import Berlin
+from support.canaries import Canaries, install
 from support.postgres import Postgres, postgres_cluster
 
 # A busy machine is no failure, so examples have no deadline. CI repeats what it ran before; a
@@ -26,6 +27,8 @@ settings.register_profile(
 )
 settings.load_profile("berlin")
 
+CANARIES = Canaries()
+
 
 def pytest_configure() -> None:
     """Give the commands under test a working Ctrl-C, also where the tests run in the background."""
@@ -34,6 +37,17 @@ def pytest_configure() -> None:
     # In development mode (`-X dev`) asyncio logs what takes a tenth of a second; on a busy machine
     # everything may.
     logging.getLogger("asyncio").addFilter(lambda r: not str(r.msg).startswith("Executing "))
+    install(CANARIES)
+
+
+@pytest.fixture(autouse=True)
+def no_secret_is_told() -> Iterator[None]:
+    """No expected error and no line of the log shows a secret that was made during the test."""
+    CANARIES.clear()
+    yield
+    found, message = list(CANARIES.found), "secrets are told:\n"
+    CANARIES.clear()
+    assert not found, message + "\n".join(found)
 
 
 @pytest.fixture(autouse=True)

@@ -257,26 +257,18 @@ async def test_g16_line_ends_in_the_model(dialect: Dialect, value: str) -> None:
 
 
 async def test_g05_idle_connections() -> None:
-    """With 1,000 idle connections a new request is served at once; beyond the limit it is 503."""
+    """With 1,000 idle connections, and beyond the limit, a new request is served at once."""
     async with serve(one(), max_connections=1_000, header_timeout_s=30) as at:
-        idle = [
-            asyncio.open_connection("127.0.0.1", int(at.url.rpartition(":")[2])) for _ in range(990)
-        ]
-        opened = [await connection for connection in idle]
+        port = int(at.url.rpartition(":")[2])
+        opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(1_005)]
         try:
             async with asyncio.timeout(3):
                 assert (await at.ask(OPENAI)).status == 200
-            more = [
-                await asyncio.open_connection("127.0.0.1", int(at.url.rpartition(":")[2]))
-                for _ in range(15)
-            ]
-            opened += more
-            async with asyncio.timeout(5):
-                assert b" 503 " in await more[-1][0].readline()
+            assert all(reader.at_eof() for reader, _ in opened[:5])
+            assert not any(reader.at_eof() for reader, _ in opened[10:])
         finally:
             for _, writer in opened:
                 writer.transport.abort()
-    assert len(opened) == 1_005
 
 
 @pytest.mark.parametrize("begin", [b"", b"POST /v1/chat/com", b"GET / HTTP/1.1\r\nHost: x\r\nX"])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import stat
 import subprocess
+import threading
 from typing import TypeAlias
 
 import msgspec
 
+from berlin.auth.system_keyring import SYSTEM, KeyringFailed, NoKeyring
 from berlin.errors import ConfigurationError, MissingCredentialsError
 from berlin.wire.json import DECODE_ERRORS
 from berlin.wire.pointer import get_at, parse_pointer
@@ -85,16 +89,9 @@ class KeyringSecret(msgspec.Struct, frozen=True):
     def read(self) -> str:
         """Return the entry. Raises ConfigurationError."""
         try:
-            import keyring
-            from keyring.errors import KeyringError
-        except ImportError:
-            raise ConfigurationError(
-                "secrets in the keyring need a package: pip install 'berlin-llm[keyring]'"
-            ) from None
-        try:
-            found = keyring.get_password(self.service, self.name)
-        except KeyringError as error:
-            raise ConfigurationError(f"{self.place} cannot be read: {error}") from None
+            found = SYSTEM.read(self.service, self.name)
+        except (NoKeyring, KeyringFailed) as error:
+            raise ConfigurationError(f"{self.place} cannot be read: {error.message}") from None
         if not found:
             raise ConfigurationError(
                 f"{self.place} does not exist; run: keyring set {self.service} {self.name}"
@@ -118,24 +115,47 @@ class CommandSecret(msgspec.Struct, frozen=True):
     def read(self) -> str:
         """Return what the program prints. Raises ConfigurationError."""
         try:
-            ended = subprocess.run(  # noqa: S603  # the user's own program, from their own file
+            process = subprocess.Popen(  # noqa: S603  # the user's own program, from their own file
                 self.command,
                 stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=COMMAND_TIMEOUT_S,
-                check=False,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=os.name == "posix",
             )
-        except subprocess.TimeoutExpired:
-            raise ConfigurationError(
-                f"{self.place} printed nothing in {COMMAND_TIMEOUT_S:.0f} s"
-            ) from None
         except OSError as error:
             raise ConfigurationError(f"{self.place} cannot be run: {error.strerror}") from None
-        if ended.returncode != 0:
-            raise ConfigurationError(f"{self.place} failed with exit code {ended.returncode}")
-        if len(ended.stdout) > MAX_SECRET_BYTES:
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            _kill(process)
+
+        timer = threading.Timer(COMMAND_TIMEOUT_S, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            with process:
+                printed = process.stdout.read(MAX_SECRET_BYTES + 1) if process.stdout else b""
+                if len(printed) > MAX_SECRET_BYTES:
+                    _kill(process)
+        finally:
+            timer.cancel()
+        if late.is_set():
+            raise ConfigurationError(f"{self.place} printed nothing in {COMMAND_TIMEOUT_S:.0f} s")
+        if len(printed) > MAX_SECRET_BYTES:
             raise ConfigurationError(f"{self.place} printed more than {MAX_SECRET_BYTES} bytes")
-        return _text(ended.stdout, self.place)
+        if process.returncode != 0:
+            raise ConfigurationError(f"{self.place} failed with exit code {process.returncode}")
+        return _text(printed, self.place)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a program and its children: a running child would keep the output open."""
+    with contextlib.suppress(ProcessLookupError):
+        if os.name == "posix":
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
 
 
 class CallerSecret(msgspec.Struct, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,6 +14,7 @@ from berlin.errors import InvalidRequestError
 from berlin.wire.json import DECODE_ERRORS, check_size
 
 MAX_MESSAGES = 20_000
+MAX_TOOLS = 5_000
 MAX_COUNT = 2**31 - 1
 MAX_NAME_CHARS = 512
 
@@ -67,6 +68,18 @@ def decode_messages(messages: list[Raw]) -> list[Any]:
     if len(messages) > MAX_MESSAGES:
         raise InvalidRequestError.about("messages", f"more than {MAX_MESSAGES} messages")
     return [decode_member(raw, f"messages[{n}]") for n, raw in enumerate(messages)]
+
+
+def decode_tool_members(tools: Iterable[Raw] | None) -> Iterator[tuple[Any, str]]:
+    """Yield each tool with the name of its member.
+
+    Raises:
+        InvalidRequestError: if one is not JSON, or there are too many.
+    """
+    for n, raw in enumerate(tools or ()):
+        if n >= MAX_TOOLS:
+            raise InvalidRequestError.about("tools", f"more than {MAX_TOOLS} tools")
+        yield decode_member(raw, f"tools[{n}]"), f"tools[{n}]"
 
 
 def check_model(model: str | None) -> str:

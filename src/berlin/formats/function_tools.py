@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Raw
 
 from berlin.errors import InvalidRequestError
-from berlin.formats.client_request import decode_member
+from berlin.formats.client_request import decode_tool_members
 from berlin.formats.table import Carrier
 from berlin.types import Extra, Tool, make_extra
 from berlin.wire.json import encode_body, loads
@@ -50,10 +50,7 @@ def complete_schema(schema: Any) -> Any:
 
 def decode_tools(tools: list[Raw] | None, dialect: str) -> tuple[Tool, ...]:
     """Return the tools that a client sent. Raises InvalidRequestError, which names the tool."""
-    return tuple(
-        _decode_tool(decode_member(raw, f"tools[{n}]"), f"tools[{n}]", dialect)
-        for n, raw in enumerate(tools or ())
-    )
+    return tuple(_decode_tool(tool, param, dialect) for tool, param in decode_tool_members(tools))
 
 
 def _decode_tool(tool: Any, param: str, dialect: str) -> Tool:

@@ -19,6 +19,7 @@ ROLE_NAMES = {
 }
 
 _ROLE_WORDS = frozenset({"system", "developer", "user", "assistant", "tool", "human", "ai"})
+_LONGEST_ROLE_WORD = max(map(len, _ROLE_WORDS))
 _COLONS = ":\u2236\ua789\ufe13\ufe55\uff1a"
 _HEAD = re.compile(f"[^{_COLONS}\n]+(?=[{_COLONS}])")
 
@@ -110,9 +111,16 @@ def _looks_like_a_head(line: str) -> bool:
     head = _HEAD.match(line)
     if head is None:
         return False
-    word = unicodedata.normalize("NFKD", head[0])
-    seen = "".join(c for c in word if c.isprintable() and unicodedata.category(c)[0] not in "MZ")
-    return seen.casefold() in _ROLE_WORDS
+    word = head[0]
+    if word.isascii() and word.isprintable():  # nearly all are: a prompt has a million lines
+        return word.replace(" ", "").lower() in _ROLE_WORDS
+    seen = ""
+    for char in unicodedata.normalize("NFKD", word):
+        if char.isprintable() and unicodedata.category(char)[0] not in "MZ":
+            seen += char.casefold()
+            if len(seen) > _LONGEST_ROLE_WORD:
+                return False
+    return seen in _ROLE_WORDS
 
 
 def text_of(n: int, message: Message) -> str:

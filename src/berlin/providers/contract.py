@@ -51,5 +51,14 @@ class Provider(Protocol):
 
 def is_long(request: ChatRequest) -> bool:
     """Return whether a request is long enough that processing it belongs in a thread."""
-    messages = request.messages
-    return len(messages) > LONG_CONVERSATION or sum(len(m.text) for m in messages) > LONG_TEXT
+    messages, tools = request.messages, request.tools
+    if len(messages) > LONG_CONVERSATION or len(tools) > LONG_CONVERSATION:
+        return True
+    size = 0
+    for message in messages:
+        if len(message.parts) > LONG_CONVERSATION:
+            return True
+        size += len(message.text)
+    for tool in tools:
+        size += len(tool.parameters)
+    return size > LONG_TEXT

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
-from types import ModuleType
 
 import msgspec
 
 from berlin.auth.credentials import Credentials
+from berlin.auth.system_keyring import SYSTEM, KeyringFailed, NoKeyring
 from berlin.auth.tokens.private_file import load_private, save_private
 from berlin.errors import ConfigurationError
 
 KEYRING_SERVICE = "berlin-llm"
 RECENT_S = 30.0
+
+_log = logging.getLogger("berlin.auth")
 
 
 class StoredLogin(msgspec.Struct, frozen=True):
@@ -53,12 +56,27 @@ class LoginStore:
         Raises:
             ConfigurationError: if the file is unsafe or unreadable.
         """
-        keyring = _keyring()
-        stored = keyring.get_password(KEYRING_SERVICE, provider) if keyring else None
-        if stored:
-            return msgspec.json.decode(stored, type=StoredLogin), "the keyring"
+        # The file first: it has a login only if the keyring did not take it, or never had it.
         login = self._load_file().get(provider)
-        return (login, str(self._path)) if login else None
+        if login is not None:
+            return login, str(self._path)
+        try:
+            stored = SYSTEM.read(KEYRING_SERVICE, provider)
+        except NoKeyring:
+            return None
+        except KeyringFailed as error:
+            if error.is_new:  # one line, not one for each provider
+                _log.warning("logins in the keyring are not found: %s", error.message)
+            return None
+        if not stored:
+            return None
+        try:
+            return msgspec.json.decode(stored, type=StoredLogin), "the keyring"
+        except msgspec.DecodeError:
+            raise ConfigurationError(
+                f"the keyring entry {KEYRING_SERVICE}/{provider} is not a login of Berlin; "
+                f"run: berlin login {provider}"
+            ) from None
 
     def load_recent(self, provider: str) -> tuple[StoredLogin, str] | None:
         """Return the result of `load`, cached for up to `RECENT_S`: a keyring can be slow.
@@ -81,27 +99,37 @@ class LoginStore:
             ConfigurationError: if it cannot be stored.
         """
         _RECENT.clear()
-        keyring = _keyring()
-        if keyring:
-            text = msgspec.json.encode(login).decode()
-            keyring.set_password(KEYRING_SERVICE, provider, text)
+        logins = self._load_file()
+        try:
+            SYSTEM.write(KEYRING_SERVICE, provider, msgspec.json.encode(login).decode())
+        except NoKeyring:
+            where = str(self._path)
+        except KeyringFailed as error:
+            where = f"{self._path} ({error.message})"
+        else:
+            if logins.pop(provider, None) is not None:
+                self._save_file(logins)
             return "the keyring"
-        self._save_file({**self._load_file(), provider: login})
-        return str(self._path)
+        self._save_file({**logins, provider: login})
+        return where
 
     def delete(self, provider: str) -> bool:
-        """Delete a login; return whether there was one."""
+        """Delete a login; return whether there was one.
+
+        Raises:
+            ConfigurationError: if it cannot be deleted, or may still be in a keyring that fails.
+        """
         _RECENT.clear()
-        keyring = _keyring()
-        found = bool(keyring and keyring.get_password(KEYRING_SERVICE, provider))
-        if keyring and found:
-            keyring.delete_password(KEYRING_SERVICE, provider)
         logins = self._load_file()
-        if provider in logins:
-            del logins[provider]
+        found = logins.pop(provider, None) is not None
+        if found:
             self._save_file(logins)
-            found = True
-        return found
+        try:
+            return SYSTEM.delete(KEYRING_SERVICE, provider) or found
+        except NoKeyring:
+            return found
+        except KeyringFailed as error:
+            raise ConfigurationError(f"a login may still be there: {error.message}") from None
 
     def _load_file(self) -> dict[str, StoredLogin]:
         try:
@@ -118,13 +146,3 @@ class LoginStore:
 
 
 _RECENT: dict[tuple[Path, str], tuple[float, tuple[StoredLogin, str]]] = {}
-
-
-def _keyring() -> ModuleType | None:
-    """Return the keyring if this machine has a working one."""
-    try:
-        import keyring  # an extra, and slow to import
-        from keyring.backends.fail import Keyring as NoKeyring
-    except ImportError:
-        return None
-    return None if isinstance(keyring.get_keyring(), NoKeyring) else keyring

@@ -15,6 +15,7 @@ import msgspec
 
 from berlin.cli.gateway.account import accounts_path
 from berlin.cli.gateway.key import keys_path
+from berlin.cli.gateway.open_files import allow_files
 from berlin.cli.options import config_option, load_for_commands
 from berlin.cli.terminal import say
 from berlin.config import (
@@ -85,6 +86,7 @@ def serve(
     settings = load_for_commands(config)
     given = {"host": host, "port": port, "workers": workers}
     changes: dict[str, Any] = {name: each for name, each in given.items() if each is not None}
+    changes["max_connections"] = allow_files(settings.server.max_connections)
     server = msgspec.structs.replace(settings.server, **changes)
     _refuse_itself(settings, server)
     # A file that has disappeared is a mistake, not a request for the guide.

@@ -18,6 +18,7 @@ from berlin.formats.client_request import (
     decode_member,
     decode_messages,
     decode_rest,
+    decode_tool_members,
     decode_typed,
 )
 from berlin.formats.contract import ClientCall
@@ -144,10 +145,7 @@ def _decode_message(message: Any, param: str) -> Iterator[Message]:
 
 
 def _decode_tools(tools: list[Raw] | None) -> tuple[Tool, ...]:
-    return tuple(
-        _decode_tool(decode_member(raw, f"tools[{n}]"), f"tools[{n}]")
-        for n, raw in enumerate(tools or ())
-    )
+    return tuple(_decode_tool(tool, param) for tool, param in decode_tool_members(tools))
 
 
 def _decode_tool(tool: Any, param: str) -> Tool:

@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Raw
 
 from berlin.errors import InvalidRequestError
-from berlin.formats.client_request import decode_member
+from berlin.formats.client_request import MAX_TOOLS, decode_tool_members
 from berlin.formats.function_tools import complete_schema
 from berlin.formats.responses.table import DIALECT
 from berlin.formats.table import Carrier
@@ -31,13 +31,15 @@ CUSTOM_SCHEMA = (
 def decode_tools(tools: Iterable[Raw] | None) -> tuple[Tool, ...]:
     """Return the tools that a client sent. Raises InvalidRequestError, which names the tool."""
     decoded: list[Tool] = []
-    for n, raw in enumerate(tools or ()):
-        decoded += read_tool(decode_member(raw, f"tools[{n}]"), f"tools[{n}]")
+    for tool, param in decode_tool_members(tools):
+        decoded += read_tool(tool, param)
+        if len(decoded) > MAX_TOOLS:  # an entry may hold many
+            raise InvalidRequestError.about("tools", f"more than {MAX_TOOLS} tools")
     seen: set[str] = set()
-    for tool in decoded:
-        if tool.name in seen and not tool.hosted:
-            raise InvalidRequestError.about("tools", f"two tools are called {tool.name!r}")
-        seen.add(tool.name)
+    for named in decoded:
+        if named.name in seen and not named.hosted:
+            raise InvalidRequestError.about("tools", f"two tools are called {named.name!r}")
+        seen.add(named.name)
     return tuple(decoded)
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
+from itertools import islice
 from typing import Any, cast
 
 from aiohttp import web
@@ -21,6 +23,8 @@ LINGERING_S = 0.05
 # Bytes of incomplete heads: of one connection, and of all together.
 MAX_HEAD_BYTES = 64 * 1024
 MAX_PARTIAL_HEADS_BYTES = 32 * 1024 * 1024
+# How many of the longest unused connections are looked at to make room for a new one.
+LOOKED_AT = 64
 
 _CLOSING = b"Server: berlin\r\nConnection: close\r\nContent-Length: 0\r\n"
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\n" + _CLOSING + b"\r\n"
@@ -45,7 +49,8 @@ def open_runner(
         header_timeout_s: seconds from the start of a connection, or from the first byte of a later
             request, to the end of the request's head.
         keepalive_timeout_s: seconds that a connection may be idle between requests.
-        max_connections: the most open connections; further ones get 503 and are closed.
+        max_connections: the most open connections. A further one takes the place of the one that
+            has waited longest for a request; if all are being answered, it gets 503.
         options: options of `web.AppRunner`.
     """
     # An unwanted body is read only briefly, in the hope that its sender reads the answer.
@@ -83,11 +88,26 @@ class _Server(web.Server):
         self._header_timeout = header_timeout_s
         self._max_connections = max_connections
         self.partial_heads_bytes = 0
+        # The open connections; the one whose last request is newest comes last.
+        self.open: OrderedDict[_Connection, None] = OrderedDict()
 
     @property
     def full(self) -> bool:
         """Whether there is no room for one more connection."""
         return len(self._connections) >= self._max_connections
+
+    def make_room(self) -> bool:
+        """Close the connection that has waited longest for a request; return whether one did.
+
+        Otherwise connections that send nothing would keep everybody out.
+        """
+        for connection in list(islice(self.open, LOOKED_AT)):
+            if connection.is_waiting:
+                del self.open[connection]
+                connection.force_close()
+                return True
+            self.open.move_to_end(connection)
+        return False
 
     def __call__(self) -> web.RequestHandler:
         return _Connection(self, self._header_timeout, loop=self._loop, **self._kwargs)
@@ -113,13 +133,19 @@ class _Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the timer of the first head, or refuse the connection."""
-        if self._server.full:
+        if self._server.full and not self._server.make_room():
             refused = cast(asyncio.Transport, transport)  # uvloop's own class is not a subclass
             refused.write(_TOO_MANY)
             refused.close()
             return
         super().connection_made(transport)
+        self._server.open[self] = None
         self._head_timer = self._loop.call_later(self._header_timeout, self._give_up)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for a request, or for the rest of a head."""
+        return self._waiter is not None and not self._waiter.done()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes, and check whether a head has started or is complete."""
@@ -128,9 +154,11 @@ class _Connection(web.RequestHandler):
             self._heads = self._request_count
             self._began = False
             self._stop_timer()
+            if self in self._server.open:
+                self._server.open.move_to_end(self)
             if self._head_bytes:
                 self._count_head(-self._head_bytes)
-        elif data and self._waiter is not None and not self._waiter.done():
+        elif data and self.is_waiting:
             self._began = True
             if self._head_timer is None:
                 self._head_timer = self._loop.call_later(self._header_timeout, self._give_up)
@@ -143,6 +171,7 @@ class _Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop the timer of the head."""
         self._stop_timer()
+        self._server.open.pop(self, None)
         self._count_head(-self._head_bytes)
         super().connection_lost(exc)
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import stat
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import keyring
 import pytest
 from keyring.backend import KeyringBackend
+from keyring.errors import KeyringLocked
 
+from berlin.auth import secret_sources
+from berlin.auth.secret_sources import KeyringSecret
+from berlin.auth.system_keyring import SystemKeyring
+from berlin.auth.tokens import login_store
 from berlin.auth.tokens.login_store import LoginStore, StoredLogin
 from berlin.errors import ConfigurationError
 
@@ -172,6 +179,90 @@ def test_login_from_before_the_keyring_is_found(path: Path) -> None:
     finally:
         keyring.set_keyring(before)
     assert store.load("work") is None
+
+
+def _locked() -> None:
+    raise KeyringLocked("Failed to unlock\nthe collection!")
+
+
+def _broken() -> None:
+    raise RuntimeError("org.freedesktop.secrets: no such\x1b[31m service.")
+
+
+def _silent() -> None:
+    raise OSError
+
+
+def _hanging() -> None:
+    threading.Event().wait(0.3)
+
+
+BAD = [
+    (_locked, "Failed to unlock the collection!;"),
+    (_broken, "org.freedesktop.secrets: no such [31m service;"),
+    (_silent, "OSError;"),
+    (_hanging, "it did not answer in 0.1 s;"),
+]
+
+
+class BadKeyring(MemoryKeyring):
+    """A keyring that fails at each use."""
+
+    def __init__(self, fail: Callable[[], None]) -> None:
+        super().__init__()
+        self.uses = 0
+        self._fail = fail
+
+    def get_password(self, service: str, username: str) -> str | None:
+        self.uses += 1
+        self._fail()
+        return None
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self.uses += 1
+        self._fail()
+
+
+@pytest.mark.parametrize(("fail", "why"), BAD)
+def test_a_keyring_that_fails(
+    path: Path,
+    memory: object,
+    fail: Callable[[], None],
+    why: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Locked, broken or silent: one line says why, the file is used, and nothing waits again."""
+    monkeypatch.setattr(login_store, "SYSTEM", SystemKeyring(timeout_s=0.1))
+    backend = BadKeyring(fail)
+    keyring.set_keyring(backend)
+    store = LoginStore(path)
+    assert [store.load(name) for name in ("work", "home", "work")] == [None] * 3
+    assert backend.uses == 1
+    [line] = caplog.messages
+    assert why in line
+    assert "\n" not in line
+    told = store.save("work", LOGIN)
+    assert told.startswith(f"{path} (the keyring cannot be used: ")
+    assert store.load("work") == (LOGIN, str(path))
+    with pytest.raises(ConfigurationError, match="may still be there"):
+        store.delete("work")
+    assert store.load("work") is None
+
+
+def test_a_secret_in_a_keyring_that_fails(memory: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry that the configuration names is an error in one line, with what to do."""
+    monkeypatch.setattr(secret_sources, "SYSTEM", SystemKeyring(timeout_s=0.1))
+    keyring.set_keyring(BadKeyring(_hanging))
+    with pytest.raises(ConfigurationError, match=r"did not answer in 0\.1 s; unlock it"):
+        KeyringSecret("bank", "ann").read()
+
+
+def test_a_keyring_entry_that_is_no_login(path: Path, memory: MemoryKeyring) -> None:
+    """Something else under our name is an error that says how to replace it."""
+    memory.kept["berlin-llm", "work"] = "not a login"
+    with pytest.raises(ConfigurationError, match="run: berlin login work"):
+        LoginStore(path).load("work")
 
 
 def test_a_login_is_looked_up_now_and_then(tmp_path: Path) -> None:

@@ -162,7 +162,8 @@ async def test_g05_a_thousand_idle_connections() -> None:
         serving(header_timeout_s=4, max_connections=2000) as service,
         AsyncExitStack() as stack,
     ):
-        idle = [await stack.enter_async_context(service.connect()) for _ in range(1000)]
+        each = (stack.enter_async_context(service.connect()) for _ in range(1000))
+        idle = await asyncio.gather(*each)
         async with service.connect() as line:
             line.writer.write(GET)
             assert (await line.answer())[0] == 200
@@ -171,7 +172,7 @@ async def test_g05_a_thousand_idle_connections() -> None:
 
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
 def test_connections_are_bounded(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-    """One too many is told 503 and closed; when another ends there is room again."""
+    """One too many gets 503 and is closed while all others are being answered."""
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(_fill_up())
 
@@ -179,23 +180,49 @@ def test_connections_are_bounded(loop: Callable[[], asyncio.AbstractEventLoop]) 
 async def _fill_up() -> None:
     async with serving(max_connections=3) as service, AsyncExitStack() as stack:
         lines = [await stack.enter_async_context(service.connect()) for _ in range(3)]
+        service.go.clear()
         for line in lines:
             line.writer.write(GET)
-            assert (await line.answer())[0] == 200
+        while len(service.seen) < 3:
+            await asyncio.sleep(0.01)
         for _ in range(5):
             async with service.connect() as refused:
                 status, head, _ = await refused.answer()
                 assert (status, await refused.rest()) == (503, b"")
                 assert b"Retry-After: 2\r\n" in head
-        lines[0].writer.close()
-        async with asyncio.timeout(5):
-            while True:
-                async with service.connect() as line:
-                    line.writer.write(GET)
-                    if (await line.answer())[0] == 200:
-                        break
-        lines[1].writer.write(GET)
-        assert (await lines[1].answer())[0] == 200
+        service.go.set()
+        for line in lines:
+            assert (await line.answer())[0] == 200
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_idle_connections_keep_nobody_out(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """A new one takes the place of the one that has waited longest, with or without a head."""
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(_make_room())
+
+
+async def _make_room() -> None:
+    async with serving(max_connections=4) as service, AsyncExitStack() as stack:
+        used, silent, begun, busy = [
+            await stack.enter_async_context(service.connect()) for _ in range(4)
+        ]
+        begun.writer.write(GET[:-4])
+        used.writer.write(GET)
+        assert (await used.answer())[0] == 200
+        service.go.clear()
+        busy.writer.write(GET)
+        while len(service.seen) < 2:
+            await asyncio.sleep(0.01)
+        service.go.set()
+        assert (await busy.answer())[0] == 200
+        for old in (silent, begun, used):
+            new = await stack.enter_async_context(service.connect())
+            new.writer.write(GET)
+            assert (await new.answer())[0] == 200
+            assert await old.rest() == b""
+        busy.writer.write(GET)
+        assert (await busy.answer())[0] == 200
 
 
 async def test_g39_a_thousand_pipelined_requests() -> None:
