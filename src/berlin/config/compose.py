@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from berlin.config.resolve import Settings
+from berlin.errors import ConfigurationError
 from berlin.providers.contract import Provider
 from berlin.providers.http import HttpProvider
 
 
-def compose(service: HttpProvider, settings: Settings) -> Provider:
+def compose(service: Provider, settings: Settings) -> Provider:
     """Return a service with the wrappers its recipe needs; unchanged if it needs none.
 
     Raises:
-        ConfigurationError: if the configured conversation store cannot be used.
+        ConfigurationError: if the configured conversation store cannot be used, or the settings
+            do not fit together.
     """
     recipe = settings.recipe
-    provider: Provider = service
+    provider = service
     # Imported only where needed.
     if recipe.keep_alive is not None:
         from berlin.routing.keep_alive import KeepAlive
 
+        if not isinstance(service, HttpProvider):
+            raise ConfigurationError(
+                f"{settings.name}: [keep_alive] keeps the session of one account, but this service "
+                "is used on behalf of the callers"
+            )
         provider = KeepAlive(service, service.call, recipe.keep_alive)
     if recipe.tools_mode != "native":
         from berlin.routing.tools_over_text import ToolsOverText
