@@ -17,7 +17,13 @@ from berlin.errors import (
     RequestRejectedError,
     ServiceUnavailableError,
 )
-from berlin.language.values.typed import Accessor, AnyDocument, CompiledDocument, Pointer
+from berlin.language.values.typed import (
+    Accessor,
+    AnyDocument,
+    BulkAccessor,
+    CompiledDocument,
+    Pointer,
+)
 from berlin.types import FinishReason
 from berlin.wire.framings import FramingName
 from berlin.wire.pointer import is_index, is_special, parse_pointer
@@ -219,7 +225,12 @@ class CompiledStream:
         self.read_text = _first([document.reader(pointer) for pointer in self.text])
         self.read_kind = document.reader(self.kind) if self.kind else None
         self.holds_more = document.watcher(sorted(more - set(texts)))
-        self.count_plain = document.counter(sorted(more - set(texts)))
+        self.is_plain = document.plain(sorted(more - set(texts)))
+        self.read_texts: BulkAccessor
+        if len(self.text) == 1:
+            self.read_texts = document.bulk_reader(self.text[0])
+        else:
+            self.read_texts = lambda documents: list(map(self.read_text, documents))
         self._readers = {p: document.reader(p) for p in more | explanations}
 
     def read(self, document: Any, pointers: tuple[Pointer, ...]) -> Any:
