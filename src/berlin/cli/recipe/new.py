@@ -90,10 +90,10 @@ def new(file: Path, prompt: str | None, name: str | None, force: bool, **given: 
     if draft.missing:
         lines = "; ".join(draft.missing)
         raise ConfigurationError(f"{file} is not complete: {lines}")
-    origin = exchanges[at].request.origin
+    where = " and ".join(draft.origins)
     who = draft.credentials.get("account")
     logs_in = f"log in as {who} and ask" if who else "ask"
-    if _may_send(sources.sends, f"Try it now: {logs_in} {draft.prompt[:60]!r} at {origin}?"):
+    if _may_send(sources.sends, f"Try it now: {logs_in} {draft.prompt[:60]!r} at {where}?"):
         try_draft(file, draft.prompt, draft.credentials)
         _say(f"it works. Next: berlin add {file}")
     else:
