@@ -235,6 +235,17 @@ async def test_what_cannot_be_sent_is_refused_before_anything_is(
         await sent(recipe, ChatRequest((Message("user", (QUESTION, *parts)),)))
 
 
+async def test_a_media_type_cannot_add_headers() -> None:
+    """What a caller writes as media type and name stays within the header of its part."""
+    recipe = described({"q": "{prompt}", "files": "{files}"}, upload=[UPLOAD])
+    evil = f"data:text/x\r\nX-Evil: 1;base64,{PDF_BASE64}"
+    part = FilePart(evil, 'a"\r\nX-Evil: 2.pdf')
+    answers = {"/files": web.Response(body=b'{"data": {"id": "f-1"}}')}
+    seen, _ = await sent(recipe, ChatRequest((Message("user", (QUESTION, part)),)), answers)
+    assert b"\r\nX-Evil" not in seen[0][1]
+    assert b"Content-Type: application/octet-stream\r\n" in seen[0][1]
+
+
 async def test_an_upload_without_an_id_is_an_error_of_the_service() -> None:
     """It names the request and the place."""
     recipe = described({"q": "{prompt}", "images": "{images}"}, upload=[UPLOAD])

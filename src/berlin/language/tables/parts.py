@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
@@ -50,6 +51,9 @@ _TOOL = {
         "parameters": "{parameters}",
     },
 }
+
+
+_MEDIA_TYPE = re.compile(r"[\w.+-]{1,80}/[\w.+-]{1,80}", re.ASCII)
 
 
 class UploadMap(Step, frozen=True, forbid_unknown_fields=True):
@@ -216,7 +220,9 @@ def file_values(part: ImagePart | FilePart, wanted: set[str]) -> dict[str, Any]:
     name = part.name if isinstance(part, FilePart) else ""
     if data is None:
         return {"url": part.url, "name": name or ABSENT}
-    media_type = data.media_type or media_type_of(data.base64) or "application/octet-stream"
+    media_type = data.media_type or media_type_of(data.base64)
+    if not _MEDIA_TYPE.fullmatch(media_type):
+        media_type = "application/octet-stream"  # it goes into a header of a multipart body
     return {
         "url": part.url,
         "data_url": make_data_url(media_type, data.base64),

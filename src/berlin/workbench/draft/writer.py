@@ -18,7 +18,7 @@ from berlin.workbench.draft.choose import find_answer, find_polls
 from berlin.workbench.draft.follow import held_secrets
 from berlin.workbench.draft.keys import LoginGuess, guess_key
 from berlin.workbench.draft.known import KnownGuess, find_known
-from berlin.workbench.draft.leaves import pointer
+from berlin.workbench.draft.leaves import GUESS, pointer
 from berlin.workbench.draft.login import find_login, guess_login
 from berlin.workbench.draft.request import RequestGuess, find_prompt, guess_request
 from berlin.workbench.draft.sources.captured import Captured, Exchange
@@ -203,6 +203,11 @@ class _Draft:
             self._missing.append(f"the text of the answer: {error.message}")
             guess = unread_answer(exchange.answer)
         tree["chat"]["stream"] = guess.stream
+        if exchange.socket is not None:
+            guess.stream["framing"] = "ndjson"
+            tree["chat"]["socket"] = exchange.socket
+            if "before" in exchange.socket:
+                self._notes["chat", "socket"] = f"{GUESS}: the messages before the question"
         self._notes |= {("chat", "stream", key): note for key, note in guess.notes.items()}
         return guess.text
 
