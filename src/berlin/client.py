@@ -293,12 +293,12 @@ class Berlin(SeedProvider):
     def _need_service(self, lacks: str) -> RecipeProvider:
         service = self._service
         if service is None:
-            raise ConfigurationError(f"this provider {lacks}: it is not one of a recipe")
+            raise ConfigurationError(f"this provider {lacks}: it was not built from a recipe")
         return service
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError(
-            "a provider holds secrets and connections; make a new one instead of a copy"
+            "a provider holds secrets and connections; create a new one instead of copying it"
         )
 
     def __repr__(self) -> str:
@@ -316,7 +316,7 @@ def _open_recipe(
 ) -> RecipeProvider:
     if service is not None:
         raise ConfigurationError(
-            f"{service!r} is the name of a provider, which has a recipe already; give one of both"
+            f"{service!r} is the name of a provider, which has a recipe; give only one of the two"
         )
     mine = ProviderConfig(recipe=recipe)
     settings = settings_of(resolve_recipe(recipe).name, mine, config, given)

@@ -12,20 +12,20 @@ BerlinError (a RuntimeError)
 ├── UnavailableError              the gateway takes no work at present                [exit 5]
 ├── AuthenticationError           the service refuses the credentials or the token      [exit 3]
 ├── PermissionDeniedError         known, but not allowed to do this (403)               [exit 3]
-├── TransportError                the service could not be reached or the line broke    [exit 4]
+├── TransportError                the service was not reached or the connection broke [exit 4]
 │   ├── ConnectError              no connection: refused, unknown name, no descriptor
 │   │   ├── TLSError              the certificate or the handshake is bad
 │   │   └── ProxyError            the proxy is down or refuses
 │   ├── ConnectionLostError       the connection broke
 │   └── UpstreamTimeoutError      one of the four limits passed (a TimeoutError too)
-└── ServiceError                  the service answered, but not with a good answer      [exit 5]
+└── ServiceError                  an error or an invalid response from the service    [exit 5]
     ├── RequestRejectedError      it refuses this request: 400, 404, 413, 422 …
     │   ├── ContextLengthError    the conversation is too long for the model
     │   └── ContentFilterError    a content filter refuses the prompt or the answer
     ├── RateLimitError            429
     │   └── QuotaError            the account's quota or credit is used up
     ├── ServiceUnavailableError   5xx
-    ├── CircuitOpenError          it failed a moment ago, and is not used for now
+    ├── CircuitOpenError          it failed recently and is skipped for now
     ├── RewrittenError            it rewrote text that was already passed on
     ├── RedirectError             it answers with a redirect, which is never followed
     └── ProtocolError             the bytes do not match the recipe
@@ -186,7 +186,7 @@ class ModelNotFoundError(InvalidRequestError):
 
 
 class KeyRefusedError(BerlinError):
-    """The gateway does not know the key that a client sent, or the client sent none."""
+    """The gateway does not know the key that a client sent, or it sent none."""
 
     exit_code = 3
     http_status = 401
@@ -277,7 +277,7 @@ class UpstreamTimeoutError(TransportError, TimeoutError):
 
 
 class ServiceError(BerlinError):
-    """The service answered, but not with a good answer."""
+    """The service answered, but with an error or an invalid response."""
 
     fallback = True
     blames_service = True
@@ -332,7 +332,7 @@ class ServiceUnavailableError(ServiceError):
 
 
 class CircuitOpenError(ServiceError):
-    """The service failed a moment ago, so it is not used for now; nothing was sent."""
+    """The service failed recently, so it is skipped for now; nothing was sent."""
 
     blames_service = False
     http_status = 503

@@ -134,7 +134,7 @@ def test_a_pipe_as_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """A named pipe that nobody writes to is an error, and does not hang."""
     monkeypatch.setattr("berlin.config.files.PIPE_TIMEOUT_S", 0.1)
     os.mkfifo(pipe := tmp_path / "berlin.toml")
-    with pytest.raises(errors.ConfigurationError, match="nothing comes out of this pipe"):
+    with pytest.raises(errors.ConfigurationError, match="this pipe delivers nothing"):
         load_config(pipe)
     with pytest.raises(errors.ConfigurationError, match="cannot be read"):
         load_config(tmp_path)

@@ -138,7 +138,7 @@ async def test_C11_ask_sync_inside_ask_sync_is_a_clear_error() -> None:
     async with ChatService() as service:
         program = await service.run(NESTED)
         assert (program.out, program.err, program.code) == (
-            "a blocking call inside a blocking call would wait for itself; use ask or text\n"
+            "a blocking call inside a blocking call would deadlock; use ask or text\n"
             "Hello, world\n",
             "",
             0,

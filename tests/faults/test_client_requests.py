@@ -51,7 +51,7 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> object:
                     "content": [{"type": "image_url", "image_url": {"url": "https://a.example"}}],
                 }
             ],
-            "messages[0] holds a part of kind image, and this service takes only text",
+            "messages[0] contains a part of kind image, but this service accepts only text",
         ),
         (
             [{"role": "root", "content": "hello"}],
@@ -63,7 +63,7 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> object:
         ),
         (
             [Message("user", (TextPart("look:"), ImagePart("https://example.org/a.png")))],
-            "messages[0] holds a part of kind image, and this service takes only text",
+            "messages[0] contains a part of kind image, but this service accepts only text",
         ),
     ],
 )
@@ -150,8 +150,8 @@ async def test_C23_large_requests_leave_the_loop_free(kind: str) -> None:
         (
             "token",
             "x",
-            "token: never sent as an option; Berlin logs in by itself; give the provider what it "
-            "logs in with: Berlin(account=…)",
+            "token: never sent as an option; Berlin logs in itself; give the provider its "
+            "credentials: Berlin(account=…)",
         ),
         (
             "prompt",
@@ -324,7 +324,7 @@ async def test_limits_of_one_call_change_only_what_they_name() -> None:
         limits = Timeouts(connect=1, first_event=0.2, idle=1, total=5)
         service.pieces = [HANG]
         async with Berlin(service.url, "account", "password", timeout=limits) as berlin:
-            with pytest.raises(errors.UpstreamTimeoutError, match=r"^first_event: .* in 0\.2 s"):
+            with pytest.raises(errors.UpstreamTimeoutError, match=r"^first_event: .* 0\.2 s"):
                 await berlin.ask("hello", timeout={"idle": 5})
             with pytest.raises(errors.UpstreamTimeoutError, match=r"in 0\.1 s"):
                 await berlin.ask("hello", timeout=0.1)  # type: ignore[arg-type]

@@ -326,7 +326,7 @@ async def test_defect_11_content_parts_do_not_pass_raw(monkeypatch: pytest.Monke
         image = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
         _, error = await pieces_and_error(messages=[{"role": "user", "content": [image]}])
         assert type(error) is errors.InvalidRequestError
-        assert str(error).startswith("messages[0] holds a part of kind image")
+        assert str(error).startswith("messages[0] contains a part of kind image")
         assert service.opened == 0
         parts = [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]
         _, error = await pieces_and_error(messages=parts)

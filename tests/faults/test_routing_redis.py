@@ -315,7 +315,7 @@ async def test_R18_other_releases(redis: Redis) -> None:
 
 def test_an_address_that_is_none() -> None:
     """What is no URL of a Redis is told when the configuration is read."""
-    with pytest.raises(errors.ConfigurationError, match="no URL of a Redis"):
+    with pytest.raises(errors.ConfigurationError, match="is not a Redis URL"):
         SharedRedis(Secret("nonsense"))
     assert math.isfinite(REST_S)
 

@@ -154,11 +154,13 @@ async def test_T05_every_waiter_of_a_hanging_login_times_out_by_itself() -> None
         service.on_login = hang
         brief, patient = await asyncio.gather(waited(berlin, short), waited(berlin, long))
         assert brief[1] == (
-            "first_event: no event came in 0.3 s; raise Timeouts.first_event if it needs longer"
+            "first_event: no event arrived within 0.3 s; raise Timeouts.first_event if it "
+            "needs longer"
         )
         assert brief[0] < 0.9
         assert patient[1] == (
-            "first_event: no event came in 1 s; raise Timeouts.first_event if it needs longer"
+            "first_event: no event arrived within 1 s; raise Timeouts.first_event if it "
+            "needs longer"
         )
         assert 1.0 <= patient[0] < 5
         await service.all_closed()

@@ -212,10 +212,10 @@ async def test_a_key_in_the_environment_is_used_and_named(tmp_path: Path) -> Non
         (("panle",), "'panle' is neither a URL nor a recipe"),
         (("opnai",), "did you mean openai?"),
         (("http://chat.example.com",), "--allow-http"),
-        (("openai-compatible",), "where is openai-compatible?"),
-        (("berlin",), "where is berlin?"),
-        (("missing.toml",), "there is no file missing.toml"),
-        (("https://a.example", "--url", "https://b.example"), "--url is for a recipe"),
+        (("openai-compatible",), "openai-compatible has no fixed address"),
+        (("berlin",), "berlin has no fixed address"),
+        (("missing.toml",), "missing.toml does not exist"),
+        (("https://a.example", "--url", "https://b.example"), "--url goes with a recipe"),
     ],
 )
 async def test_mistakes_are_told_before_anything_is_sent(
@@ -256,7 +256,7 @@ async def test_login_without_an_address_sends_nothing(tmp_path: Path) -> None:
     """`berlin login` alone asks for no password: nobody has named a service."""
     ended = await Cli(tmp_path).run("login", "--account", "a", "--password-stdin", stdin="secret\n")
     assert (ended.code, ended.out) == (2, "")
-    assert "where is berlin?" in ended.err
+    assert "berlin needs a URL" in ended.err
 
 
 async def test_remove_takes_table_and_login(tmp_path: Path) -> None:

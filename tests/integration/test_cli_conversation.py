@@ -197,3 +197,14 @@ async def test_one_answer_is_rendered_on_a_terminal(tmp_path: Path) -> None:
     for text in ("A title", "Some bold words.", "• one", "• two", "x = 1"):
         await terminal.sees(text)
     assert "\x1b[1m" in terminal.shown.decode()
+
+
+async def test_raw_shows_markdown_as_it_came(tmp_path: Path) -> None:
+    """With `--raw` a terminal gets the text itself, but no control characters of the service."""
+    async with ChatService(["# A **tit", "le**\n", "* one \x1b[31mred\n"]) as service:
+        cli = Cli(tmp_path).uses(service.url)
+        async with cli.terminal("chat", "--raw", "Hi") as terminal:
+            assert await terminal.ends() == 0
+    assert "# A **title**" in terminal.text
+    assert "* one" in terminal.text
+    assert "\x1b[31m" not in terminal.shown.decode()

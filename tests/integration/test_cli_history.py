@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
+from berlin.providers.contract import Burst
+from berlin.recipes.recipe import load_recipe
+from berlin.types import ChatRequest, Finished, TextDelta
+from berlin.workbench.fake import CREDENTIALS, open_fake
 from support.chat_service import Answer, ChatService
 from support.cli import Cli
 
@@ -41,6 +46,39 @@ async def test_an_id_goes_on_with_that_conversation(tmp_path: Path) -> None:
     assert last["options"]["model"] == "deep"
 
 
+class _Remembering:
+    """A service that keeps conversations itself, and hears each whole."""
+
+    def __init__(self) -> None:
+        self.heard: list[list[str]] = []
+
+    async def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
+        """Answer with the number of the turn."""
+        self.heard.append([message.text for message in request.messages])
+        yield [TextDelta(f"Turn {len(self.heard)}."), Finished()]
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+
+async def test_c_goes_on_in_the_conversation_that_the_service_keeps(tmp_path: Path) -> None:
+    """The service's own id of it is kept: another process sends the new words only."""
+    service = _Remembering()
+    async with open_fake(load_recipe("dify"), service) as url:
+        cli = Cli(tmp_path).configure(
+            f'default = "work"\n[providers.work]\nrecipe = "dify"\nurl = "{url}"\n'
+            f'api_key = "{CREDENTIALS.api_key.reveal()}"\n'
+        )
+        first = await cli.run("chat", "My name is Ann.")
+        assert (first.code, first.out, first.err) == (0, "Turn 1.\n", "")
+        again = await cli.run("chat", "-c", "What is my name?")
+        assert (again.code, again.out, again.err) == (0, "Turn 2.\n", "")
+        new = await cli.run("chat", "And yours?")
+        assert (new.code, new.out) == (0, "Turn 3.\n")
+    asked = ["My name is Ann.", "Turn 1.", "What is my name?"]
+    assert service.heard == [asked[:1], asked, ["And yours?"]]
+
+
 async def test_logs_searches_shows_and_forgets(tmp_path: Path) -> None:
     """`berlin logs` finds a text in questions and answers, shows one, and forgets."""
     async with ChatService(["A 100% sure answer."]) as service:
@@ -56,7 +94,7 @@ async def test_logs_searches_shows_and_forgets(tmp_path: Path) -> None:
     shown = await cli.run("logs", found["id"])
     assert shown.out.endswith("\nuser:\nAbout rivers\n\nassistant:\nA 100% sure answer.\n")
     forgot = await cli.run("logs", "--forget", found["id"])
-    assert forgot.out == "Forgot 1 conversation.\n"
+    assert forgot.out == "Deleted 1 conversation.\n"
     assert (await cli.run("logs")).out.count("\n") == 1
 
 

@@ -86,8 +86,12 @@ async def test_login_of_a_named_provider(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "stdin", "said"),
     [
-        (("--account", "a", "--password-stdin"), "", "standard input holds no password"),
-        (("--account", "a", "--password-stdin"), "\n", "standard input holds no password"),
+        (("--account", "a", "--password-stdin"), "", "standard input has no line for the password"),
+        (
+            ("--account", "a", "--password-stdin"),
+            "\n",
+            "standard input has no line for the password",
+        ),
         (("--password-stdin",), "pw\n", "account: there is no terminal to ask on"),
         (("--account", "a"), "pw\n", "password: there is no terminal to ask on"),
         (("--account", "a", "--password", "pw"), "", "No such option '--password'"),
@@ -151,7 +155,7 @@ async def test_logout_forgets(tmp_path: Path) -> None:
     async with service_of_alice() as service:
         await log_in(cli, service.url)
     ended = await cli.run("logout")
-    assert (ended.code, ended.out) == (0, "Forgot the login of berlin.\n")
+    assert (ended.code, ended.out) == (0, "Deleted the login of berlin.\n")
     assert PASSWORD not in (cli.data / "logins.json").read_text()
     ended = await cli.run("logout")
     assert (ended.code, ended.out) == (0, "There is no stored login of berlin.\n")
@@ -269,7 +273,7 @@ async def test_logout_forgets_the_tokens(tmp_path: Path) -> None:
         assert (await log_in(cli, service.url)).code == 0
         assert (await cli.run("chat", "Hi")).code == 0
         assert service.url in (await cli.run("tokens")).out
-        assert (await cli.run("logout")).out == "Forgot the login of berlin.\n"
+        assert (await cli.run("logout")).out == "Deleted the login of berlin.\n"
         assert service.url not in (await cli.run("tokens")).out
 
 

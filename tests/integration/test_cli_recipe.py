@@ -212,7 +212,7 @@ async def test_try_uses_no_stored_token(cli: Cli, file: Path, service: FlowServi
         ("/session/key", "/token", 3, "the answer has /session/key (24 characters)"),
         ('"/login"', '"/logon"', 5, "nothing answers to POST /logon (404)"),
         ('header = "X-Token"', 'header = "Token"', 3, "in the header Token"),
-        ('"/delta"', '"/text"', 5, "nothing stands at /text, but text at /delta"),
+        ('"/delta"', '"/text"', 5, "there is nothing at /text, but text at /delta"),
         ('framing = "sse"', 'framing = "ndjson"', 5, 'that is framing = "sse"'),
         ('"/chats/{chat_id}/ask"', '"/chats/{chat_id}/say"', 5, "nothing answers to POST /chats/"),
         ('"/id"', '"/ident"', 5, "the answer has /id (4 characters)"),

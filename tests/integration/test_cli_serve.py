@@ -146,7 +146,7 @@ async def test_without_keys_it_is_not_reached_from_elsewhere(tmp_path: Path) -> 
     refused = await Cli(tmp_path).run("serve", "--host", "0.0.0.0", "--port", "0")
     assert (refused.code, refused.out) == (2, "")
     assert refused.err == (
-        "berlin: 0.0.0.0 can be reached from elsewhere, and there are no keys: add one first, "
+        "berlin: 0.0.0.0 can be reached from other machines, and there are no keys: add one first, "
         "with `berlin key add NAME`\n"
     )
 
@@ -166,7 +166,7 @@ async def test_listening_beyond_this_machine_is_warned_about(tmp_path: Path) -> 
     assert (await cli.run("key", "add", "ann")).code == 0
     async with cli.start("serve", "--host", "0.0.0.0", "--port", "0") as process:
         warned = (await reader(process.stderr).readline()).decode()
-        assert "beyond this machine in plain http; put TLS in front of it" in warned
+        assert "over plain http; put TLS in front of it" in warned
         assert b"serving guide on http://0.0.0.0:" in await reader(process.stderr).readline()
         process.terminate()
         assert (await ended(process))[0] == 0

@@ -99,7 +99,7 @@ async def test_save_and_load(tmp_path: Path) -> None:
             await ask(terminal, "Hi", "Fine.")
             await ask(terminal, f"/save {saved}", "Saved to")
             await ask(terminal, f"/save {page}", "Saved to")
-            await ask(terminal, f"/save {page}", "is there already")
+            await ask(terminal, f"/save {page}", "already exists")
             await ask(terminal, "/new", "A new conversation.")
             await ask(terminal, f"/load {saved}", "2 messages.")
             await ask(terminal, "Again", "Fine.")

@@ -93,7 +93,7 @@ async def test_memory(shell: Shell, service: TokenService) -> None:
     assert shell.files == []
     said = "Tokens are kept in memory only; nothing is stored.\n"
     assert await shell.run("tokens") == (0, said, "")
-    assert await shell.run("tokens", "clear") == (0, "Forgot 0 tokens.\n", "")
+    assert await shell.run("tokens", "clear") == (0, "Deleted 0 tokens.\n", "")
 
 
 async def test_memory_in_the_file(shell: Shell, service: TokenService) -> None:
@@ -113,7 +113,7 @@ async def test_list(shell: Shell, service: TokenService) -> None:
     code, out, err = await shell.run("tokens")
     assert (code, err) == (0, "")
     head, row = out.splitlines()
-    assert head.split() == ["RECIPE", "URL", "ACCOUNT", "AGE", "GOOD", "FOR"]
+    assert head.split() == ["RECIPE", "URL", "ACCOUNT", "AGE", "VALID", "FOR"]
     assert row.split()[:3] == ["strict", service.url, "ann"]
     assert row.endswith("2 h")
     assert "token-1" not in out
@@ -125,7 +125,7 @@ async def test_list_nothing(shell: Shell) -> None:
     code, out, err = await shell.run("tokens")
     assert (code, out.split(), err) == (
         0,
-        ["RECIPE", "URL", "ACCOUNT", "AGE", "GOOD", "FOR"],
+        ["RECIPE", "URL", "ACCOUNT", "AGE", "VALID", "FOR"],
         "",
     )
 
@@ -154,9 +154,9 @@ async def test_list_expired_and_refused(shell: Shell, service: TokenService) -> 
 async def test_clear(shell: Shell, service: TokenService) -> None:
     """Cleared tokens are gone: the next command logs in."""
     await shell.chat()
-    assert await shell.run("tokens", "clear") == (0, "Forgot 1 token.\n", "")
+    assert await shell.run("tokens", "clear") == (0, "Deleted 1 token.\n", "")
     assert shell.files == []
-    assert await shell.run("tokens", "clear") == (0, "Forgot 0 tokens.\n", "")
+    assert await shell.run("tokens", "clear") == (0, "Deleted 0 tokens.\n", "")
     await shell.chat()
     assert len(service.logins) == 2
 
@@ -238,7 +238,7 @@ async def test_redis(shell: Shell, service: TokenService, tmp_path: Path) -> Non
         _, out, _ = await shell.run("tokens")
         assert out.splitlines()[1].split()[:3] == ["strict", service.url, "ann"]
         assert "token-1" not in out
-        assert await shell.run("tokens", "clear") == (0, "Forgot 1 token.\n", "")
+        assert await shell.run("tokens", "clear") == (0, "Deleted 1 token.\n", "")
     for words in (("tokens",), ("tokens", "clear")):
         code, out, err = await shell.run(*words)
         assert (code, out) == (2, "")

@@ -56,5 +56,5 @@ async def test_what_another_program_wrote_is_none(tmp_path: Path) -> None:
 
 def test_no_url_of_a_redis() -> None:
     """A URL that is none is said at once."""
-    with pytest.raises(ConfigurationError, match="not the URL"):
+    with pytest.raises(ConfigurationError, match="not a Redis URL"):
         RedisHeads(Secret("redis://localhost:port"))

@@ -257,7 +257,7 @@ async def test_header_with_a_line_break(tmp_path: Path) -> None:
             )
         ]
         async with provider(tmp_path, service.url, auth, **ANN) as berlin:
-            with pytest.raises(errors.ProtocolError, match="X-Evil would hold a line break"):
+            with pytest.raises(errors.ProtocolError, match="X-Evil would contain a line break"):
                 await berlin.ask("Hello")
     assert service.paths == ["/start"]
 

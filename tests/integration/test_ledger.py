@@ -6,6 +6,8 @@ import asyncio
 import json
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -211,8 +213,10 @@ async def test_metrics_of_the_ledger(tmp_path: Path) -> None:
     """The page of metrics has what was written, lost, refused, and what waits."""
     async with recorded(tmp_path, ScriptedProvider()) as at:
         await at.ask(OPENAI)
-        await until(tmp_path, 1)
-        page = (await at.get("/metrics")).data.decode()
+        page = ""
+        async with asyncio.timeout(20):
+            while "berlin_ledger_rows_total 1.0" not in page:
+                page = (await at.get("/metrics")).data.decode()
         assert (await at.get("/readyz")).status == 200
     values = dict(line.split() for line in page.splitlines() if line.startswith("berlin_ledger"))
     for name, value in {"rows_total": 1, "lost_total": 0, "refused_total": 0, "up": 1}.items():
@@ -300,3 +304,13 @@ def test_the_commands(
     assert json.loads(capsys.readouterr().out)["since"] == "2026-11-01T00:00:00+03:00"
     assert run(["usage", "--since", "yesterday"]) == 2
     assert "such as 7d" in capsys.readouterr().err
+
+
+def test_nothing_is_loaded_without_a_ledger() -> None:
+    """A gateway without `[ledger]` loads none of the ledger's libraries."""
+    code = "import sys, berlin.cli.gateway.serve, berlin.gateway.setup; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
+    ).stdout.split()
+    assert "berlin.gateway.observe.ledger" in loaded
+    assert not {"sqlalchemy", "alembic", "aiosqlite", "asyncpg", "sqlite3.dump"} & set(loaded)

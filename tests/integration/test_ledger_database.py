@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy import text
 
 from berlin.errors import ConfigurationError, UnavailableError
 from berlin.ledger.database import store as module
@@ -17,8 +19,9 @@ from berlin.ledger.database.partitions import next_month
 from berlin.ledger.database.store import Store
 from berlin.ledger.database.tables import REVISIONS, VERSION_TABLE, metadata
 from berlin.ledger.database.upgrade import upgrade
-from berlin.ledger.entry import MAX_COUNT, Entry, name_of
+from berlin.ledger.entry import MAX_COUNT, OPEN, Entry, name_of
 from berlin.ledger.figures import Figures, Query, total_of
+from berlin.ledger.recorder import Recorder
 from berlin.types import Secret
 from support.postgres import Postgres
 
@@ -234,3 +237,29 @@ async def test_a_partition_for_each_month(postgres: Postgres) -> None:
 def test_the_year_turns() -> None:
     """After December comes January."""
     assert next_month(datetime(2026, 12, 1, tzinfo=UTC)) == datetime(2027, 1, 1, tzinfo=UTC)
+
+
+async def test_an_older_release_goes_on_with_newer_tables(store: Store) -> None:
+    """A revision that this release does not know is a newer one, which only adds."""
+    async with store._engine.begin() as connection:
+        await connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+    await store.check()
+    await store.insert([row(1)])
+    assert await count(store) == 1
+
+
+async def test_two_processes_write_into_one_database(url: str, tmp_path: Path) -> None:
+    """Writers of several workers share a database and a folder of journals; no row is lost."""
+    await upgrade(Secret(url))
+    workers = [
+        Recorder(tmp_path / "journal", 1_000_000, lambda: Store(Secret(url))) for _ in range(3)
+    ]
+    for n in range(300):
+        workers[n % 3].begin(row(n, outcome=OPEN))
+        workers[n % 3].end(row(n))
+    for worker in workers:
+        await asyncio.to_thread(worker.close)
+    store = Store(Secret(url))
+    assert await count(store) == 300
+    await store.close()
+    assert list((tmp_path / "journal").iterdir()) == []

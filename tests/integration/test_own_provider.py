@@ -86,7 +86,7 @@ async def test_the_gateway_serves_it(folder: Path, tmp_path: Path) -> None:
         ('class = "nowhere:X"', "nowhere:X cannot be loaded: ModuleNotFoundError"),
         ('class = "my_models:Nothing"', "cannot be loaded: AttributeError"),
         ('class = "my_models"', 'expected "package.module:Name"'),
-        ('class = "my_models:Program"', "cannot be made: TypeError: .*'command'"),
+        ('class = "my_models:Program"', "cannot be created: TypeError: .*'command'"),
         ('class = "asyncio:Lock"', "is not a provider; derive it from ChatProvider"),
         ('class = "my_models:errors"', "is not a class"),
         (

@@ -67,7 +67,7 @@ def test_d07_headers_that_cannot_be_sent(name: str, value: str) -> None:
     [
         ({"url": "http://x.example"}, None),
         ({"url": "x.example"}, "url must be"),
-        ({"url": "https://u:p@x.example"}, "must not hold an account"),
+        ({"url": "https://u:p@x.example"}, "must not contain an account"),
         ({"url": "https://x.example?a=b"}, "base URL"),
         ({"url": "https://x.example", "proxy": "ftp://p.example"}, "proxy must be"),
         ({"url": "https://x.example", "client_key": "k.pem"}, "client_key without client_cert"),

@@ -210,7 +210,7 @@ def test_d09_a_recipe_outside_of_the_folder(recipe: str, tmp_path: Path) -> None
     (inner / "folder").symlink_to(tmp_path / "elsewhere")
     config = inner / "berlin.toml"
     config.write_text(f"[providers.a]\nrecipe = {json.dumps(recipe)}\n")
-    with pytest.raises(errors.ConfigurationError, match="lies outside of"):
+    with pytest.raises(errors.ConfigurationError, match="is outside of"):
         load_config(config)
 
 
@@ -276,9 +276,9 @@ print(len(names), loaded, time.process_time() - began)
 @pytest.mark.parametrize(
     ("schema", "said"),
     [
-        ("2", "schema 2 is of another version of Berlin; this one reads 1"),
-        ("-1", "schema -1 is of another version of Berlin; this one reads 1"),
-        ("9223372036854775807", "is of another version of Berlin"),
+        ("2", "schema 2 belongs to another version of Berlin; this version reads 1"),
+        ("-1", "schema -1 belongs to another version of Berlin; this version reads 1"),
+        ("9223372036854775807", "belongs to another version of Berlin"),
         ('"2"', "Expected `int`, got `str` - at `schema`"),
         ("true", "Expected `int`, got `bool` - at `schema`"),
     ],
@@ -295,4 +295,4 @@ def test_d12_another_version(schema: str, said: str, tmp_path: Path) -> None:
 def test_d12_keys_of_a_newer_version() -> None:
     """What a newer version may have added is not told as a typing error: the version is."""
     text = GOOD.replace("schema = 1", "schema = 2") + "\n[limits]\nrequests = 5\n"
-    assert "schema 2 is of another version of Berlin" in said_of(text)
+    assert "schema 2 belongs to another version of Berlin" in said_of(text)

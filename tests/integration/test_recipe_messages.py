@@ -126,4 +126,4 @@ async def test_only_text(tmp_path: Path) -> None:
     talk = (Message("user", parts),)
     for chat in (LAST, APART):
         said = await refused_for(tmp_path, chat, ChatRequest(talk))
-        assert "takes only text" in said
+        assert "accepts only text" in said

@@ -85,5 +85,5 @@ def test_recipe_out_of_its_folder(tmp_path: Path) -> None:
     """A recipe lies below the folder of the configuration: nothing else is read."""
     config = write_recipe(tmp_path / "inner", STEPS)
     config.write_text(config.read_text().replace("tested.toml", "../tested.toml"))
-    with pytest.raises(errors.ConfigurationError, match="lies outside of"):
+    with pytest.raises(errors.ConfigurationError, match="is outside of"):
         resolve_settings("tested", load_config(config), environ={"BERLIN_CONFIG": str(config)})

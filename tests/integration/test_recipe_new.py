@@ -318,7 +318,7 @@ async def test_it_asks_for_what_it_needs(tmp_path: Path) -> None:
                 keys = pasted.replace("\r\n", "\n").replace("\n", "\r")
                 # Some terminals mark what is pasted, some do not.
                 terminal.types((f"\x1b[200~{keys}\x1b[201~" if n % 2 else keys) + "\r.\r")
-            await terminal.sees("What was typed")
+            await terminal.sees("The exact text typed")
             terminal.types(PROMPT + "\r")
             assert await terminal.ends() == 0
         text = out.read_text()
@@ -331,7 +331,7 @@ async def test_it_asks_for_what_it_needs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "message", "leaves_draft"),
     [
-        ({"curl": "wget x"}, "no curl command", False),
+        ({"curl": "wget x"}, "not a curl command", False),
         ({"curl": "curl https://a.example.com", "answer": "Hi"}, "which text is the prompt", True),
         (
             {"curl": "curl https://a.example.com -d 'q=Hi'", "answer": "<html>"},
@@ -339,7 +339,7 @@ async def test_it_asks_for_what_it_needs(tmp_path: Path) -> None:
             True,
         ),
         ({"curl": "curl https://a.example.com -d 'q=Hi'"}, "or --yes to send the request", False),
-        ({"har": "{}"}, "no HAR file", False),
+        ({"har": "{}"}, "not a HAR file", False),
         ({"har": '{"log": {"entries": []}}'}, "looks like a chat", False),
     ],
 )

@@ -19,7 +19,7 @@ async def test_replay_notices_another_request() -> None:
     """A transcript of another request is told, with what was sent instead."""
     transcript = transcript_of("openai")
     asked = [{"role": "user", "content": "Something else"}]
-    with pytest.raises(ProtocolError, match="another body is sent to /chat/completions"):
+    with pytest.raises(ProtocolError, match="the body sent to /chat/completions differs"):
         await replay(msgspec.structs.replace(transcript, messages=asked))
 
 

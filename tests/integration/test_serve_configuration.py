@@ -197,7 +197,7 @@ WRONG = [
     ("[server\n", "berlin.toml is not valid TOML: "),
     ("[server]\ncors_origins = ['*']\n", "cors_origins takes no '*': name the origins"),
     ("[server]\nprovider = 'gone'\n", "no provider 'gone'; there are: berlin, guide"),
-    ("default = 'gone'\n", "berlin.toml: default = 'gone' names no provider"),
+    ("default = 'gone'\n", "berlin.toml: default = 'gone' is neither a provider"),
     ("[providers.s]\nrecipe = 'gone.toml'\n", "gone.toml cannot be read: "),
     ("[providers.s]\nrecipe = 'berln'\n", "'berln'"),
     (
@@ -264,6 +264,6 @@ async def test_it_is_not_reached_from_elsewhere_without_keys(host: str, tmp_path
     refused = await cli.run("serve", "--port", "0")
     assert (refused.code, refused.out) == (2, "")
     assert refused.err == (
-        f"berlin: {host} can be reached from elsewhere, and there are no keys: add one first, "
+        f"berlin: {host} can be reached from other machines, and there are no keys: add one first, "
         "with `berlin key add NAME`\n"
     )

@@ -41,7 +41,7 @@ async def ask(
             return answer.status, json.loads(await answer.read()), provider
 
 
-async def goes_on(config: ResponsesConfig) -> None:
+async def may_fall_back(config: ResponsesConfig) -> None:
     """Ask, and go on from it in another process: twice, by id and by reference."""
     _, made, _ = await ask(open_stored(config), "POST", "/v1/responses", input="Hi")
     status, again, _ = await ask(open_stored(config), "GET", f"/v1/responses/{made['id']}")
@@ -60,7 +60,7 @@ async def goes_on(config: ResponsesConfig) -> None:
 async def test_a_file_outlives_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What one gateway stored, the next one finds; a deleted response is gone for good."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    await goes_on(ResponsesConfig(store="file"))
+    await may_fall_back(ResponsesConfig(store="file"))
     assert (tmp_path / "berlin" / "responses.sqlite").exists()
 
 
@@ -75,7 +75,7 @@ async def test_two_processes_share_a_file(tmp_path: Path) -> None:
 
 async def test_replicas_share_a_redis(redis: Redis) -> None:
     """What one replica stored, another one finds."""
-    await goes_on(ResponsesConfig(store=redis.url))
+    await may_fall_back(ResponsesConfig(store=redis.url))
 
 
 async def test_redis_forgets_in_time(redis: Redis) -> None:

@@ -90,7 +90,7 @@ async def test_no_list_of_processes_shows_the_token(tmp_path: Path) -> None:
     ("words", "code", "says"),
     [
         (("token", "tested", "--env", "a b"), 2, "is not the name of an environment variable"),
-        (("token", "tested", "--json", "--header"), 2, "exclude each other"),
+        (("token", "tested", "--json", "--header"), 2, "use only one of"),
         (("token", "teste"), 2, "did you mean 'tested'?"),
         (("exec", "tested"), 2, "Missing argument"),
         (("exec", "tested", "--", "no-such-program"), 2, "no-such-program cannot be run"),

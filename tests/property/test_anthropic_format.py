@@ -33,7 +33,7 @@ from berlin.types import (
 from support.bare import bare, bare_request
 from support.formats import sent
 
-BOUNDED = settings(max_examples=150, deadline=None)
+BOUNDED = settings(max_examples=150)
 CHAT = AnthropicMessagesFormat("claude")
 CALL = ClientCall(ChatRequest((Message.of("user", "Hello"),), "claude"))
 
@@ -249,7 +249,7 @@ ODD_FRAMES = (
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(st.lists(st.sampled_from(ODD_FRAMES), max_size=8).map(b"".join), CUTS)
 def test_an_odd_answer_does_not_depend_on_the_cuts(data: bytes, sizes: list[int]) -> None:
     """The events and the failure of any answer are the same, whatever the reads look like."""
@@ -285,7 +285,7 @@ MEMBERS = st.dictionaries(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(
     st.binary(max_size=80)
     | st.lists(MEMBERS.map(lambda m: frame(**m)), max_size=4).map(b"".join)

@@ -30,7 +30,7 @@ from berlin.types import (
 )
 from support.formats import sent
 
-BOUNDED = settings(max_examples=150, deadline=None)
+BOUNDED = settings(max_examples=150)
 FORMAT = load_recipe("berlin").format()
 DEFAULT_MODEL = "gpt-3.5-turbo"
 DEFAULTS = {"temperature": 0, "presence_penalty": 0, "frequency_penalty": 0, "max_tokens": 1888}
@@ -107,7 +107,7 @@ ODD_LINES = (
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.sampled_from(ODD_LINES), max_size=8).map(b"".join), CUTS)
 # An object over two lines beside two objects on one: as many objects as lines.
 @example(b'{"content":\n"a"}{"content":"b"}\n', [12, 30])
@@ -203,7 +203,7 @@ def role_lines_seen_by_a_person(prompt: str) -> int:
     return seen
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(TALKS)
 def test_c27_no_text_can_forge_a_role_line(messages: list[Message]) -> None:
     """A prompt has one role line for each message and one for the answer, whatever they say."""

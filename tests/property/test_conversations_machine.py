@@ -270,9 +270,7 @@ class ConversationsMachine(RuleBasedStateMachine):
 
 
 TestConversationsMachine = ConversationsMachine.TestCase
-TestConversationsMachine.settings = settings(
-    max_examples=100, stateful_step_count=25, deadline=None
-)
+TestConversationsMachine.settings = settings(max_examples=100, stateful_step_count=25)
 
 
 async def test_what_is_new_is_all_that_is_sent() -> None:

@@ -27,7 +27,7 @@ from berlin.wire.inflate import PIECE_BYTES, Inflater
 from berlin.wire.pointer import MISSING, get_at, parse_pointer
 from berlin.wire.status import LONGEST_RETRY_AFTER_S, error_from_answer, parse_retry_after
 
-BOUNDED = settings(max_examples=150, deadline=None)
+BOUNDED = settings(max_examples=150)
 FORMAT = load_recipe("berlin").format()
 BERLIN_TOML = resources.files("berlin.recipes").joinpath("shipped", "berlin.toml").read_text()
 
@@ -124,7 +124,7 @@ TREE = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(TEXTS, TEXTS, st.dictionaries(st.sampled_from("ab0"), TREE))
 @example(["/a/b", "/a"], [], {"a": {"b": "x"}})
 @example(["/a/0", "/a/1/c"], [], {"a": ["x", {"c": "y"}]})

@@ -13,7 +13,7 @@ from berlin.wire.framings.contract import BOM
 from berlin.wire.framings.lines import LineFramer
 from berlin.wire.framings.sse import SseFrame, SseFramer
 
-BOUNDED = settings(max_examples=200, deadline=None)
+BOUNDED = settings(max_examples=200)
 
 CUTS = st.lists(st.integers(1, 7), max_size=40)
 

@@ -61,7 +61,7 @@ def test_no_quantifier_in_a_quantifier(where: str) -> None:
 
 
 @pytest.mark.parametrize("where", sorted(PATTERNS))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_a_match_takes_linear_steps(where: str, data: st.DataObject) -> None:
     """Twice the text takes about twice the steps, where the match begins at one place."""

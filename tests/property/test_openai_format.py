@@ -36,7 +36,7 @@ from berlin.types import (
 )
 from support.bare import bare, bare_request
 
-BOUNDED = settings(max_examples=150, deadline=None)
+BOUNDED = settings(max_examples=150)
 FORMAT = OpenAIChatFormat("gpt")
 CALL = ClientCall(ChatRequest((Message.of("user", "Hello"),), "gpt"), include_usage=True)
 
@@ -176,7 +176,7 @@ ODD = (
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(st.lists(st.sampled_from(ODD), max_size=8).map(b"".join), CUTS)
 def test_an_odd_answer_does_not_depend_on_the_cuts(data: bytes, sizes: list[int]) -> None:
     """The events and the failure of any answer are the same, whatever the reads look like."""
@@ -201,7 +201,7 @@ MEMBERS = st.dictionaries(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(
     st.binary(max_size=80)
     | st.lists(MEMBERS.map(dump).map(str.encode), max_size=4).map(

@@ -19,9 +19,7 @@ from berlin.types import ChatRequest, HttpRequest, HttpResponse
 from berlin.types.socket import SocketDialog
 from support.described import describe
 
-BOUNDED = settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.filter_too_much]
-)
+BOUNDED = settings(max_examples=200, suppress_health_check=[HealthCheck.filter_too_much])
 LONGEST_S = 5.0
 
 BERLIN = resources.files("berlin.recipes").joinpath("shipped", "berlin.toml").read_text()

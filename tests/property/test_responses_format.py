@@ -29,7 +29,7 @@ from berlin.types import (
 )
 from support.responses import read_stream
 
-BOUNDED = settings(max_examples=100, deadline=None)
+BOUNDED = settings(max_examples=100)
 FORMAT = ResponsesFormat("gpt")
 CALL = FORMAT.decode_request(
     b'{"model":"gpt","input":"Hello","tools":[{"type":"function","name":"look","parameters":{}}]}'
@@ -170,7 +170,7 @@ BODIES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(BODIES)
 @example({"input": [{"type": "reasoning", "encrypted_content": "berlin.1.AAAA"}]})
 @example({"input": [{"type": "item_reference"}]})
@@ -187,7 +187,7 @@ def test_no_request_breaks_the_reader(body: Any) -> None:
             next(FORMAT.encode_request(call.request))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(
         BODIES

@@ -252,14 +252,14 @@ def check(day: Day) -> None:
             assert more == 0 or (abs(more) == 1 and scenario.wrapper == "hedge")
 
 
-@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1000, suppress_health_check=list(HealthCheck))
 @given(scenarios)
 def test_every_generated_day(scenario: Scenario) -> None:
     """Whatever the services do: one end for each request, limits and deadlines kept, one probe."""
     check(run(play(scenario)))
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, suppress_health_check=list(HealthCheck))
 @given(scenarios)
 def test_the_same_seed_is_the_same_day(scenario: Scenario) -> None:
     """A day that is played twice is the same to the last request."""

@@ -220,7 +220,7 @@ class TokenSourceMachine(RuleBasedStateMachine):
 
 
 TokenSourceMachine.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, database=None
+    max_examples=150, stateful_step_count=40, database=None
 )
 
 

@@ -13,7 +13,7 @@ from berlin.formats.openai.format import OpenAIChatFormat
 from berlin.types import Accumulator, StreamEvent, ToolCallDelta
 
 FORMAT = OpenAIChatFormat("m")
-BOUNDED = settings(max_examples=300, deadline=None)
+BOUNDED = settings(max_examples=300)
 
 NAMES = st.sampled_from(["f", "g", "get_weather"])
 ARGUMENTS = st.dictionaries(st.sampled_from("abc"), st.integers() | st.text(max_size=3), max_size=2)

@@ -1,4 +1,4 @@
-"""`berlin completion`: what makes a shell complete commands, options and names."""
+"""`berlin completion`: shell completion of commands, options and names."""
 
 from __future__ import annotations
 

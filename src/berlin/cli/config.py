@@ -1,4 +1,4 @@
-"""`berlin config`: is the configuration right, and where is it?"""
+"""`berlin config`: checks the configuration and shows where it is."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from berlin.opening import open_provider
 
 @click.group()
 def config() -> None:
-    """Check the configuration, or tell where it is."""
+    """Check the configuration, or show where it is."""
 
 
 @config.command()
 def path() -> None:
-    """Print where the configuration file is, or would be."""
+    """Print the path of the configuration file, whether or not it exists."""
     click.echo(config_path())
 
 
 @config.command()
 @config_option
 def check(config: Path | None) -> None:
-    """Read the configuration as `berlin serve` would, and tell what it says.
+    """Read the configuration as `berlin serve` would, and summarise it.
 
-    Recipes, environment variables and aliases are looked at too. Nothing is sent to any service.
+    Recipes, environment variables and aliases are checked too. Nothing is sent to any service.
     """
     settings = load_for_commands(config)
     for name in settings.providers:
@@ -54,6 +54,6 @@ def _check_gateway(settings: Config) -> None:
     known = catalog.services
     wanted = settings.server.provider
     if wanted is not None and wanted not in known:
-        raise ConfigurationError(f"[server] provider = {wanted!r} names no provider")
+        raise ConfigurationError(f"[server] provider = {wanted!r} is not a provider")
     for alias, meant in settings.aliases.items():
         click.echo(harmless(f"{alias}: means {meant}"))

@@ -22,18 +22,18 @@ _NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 # Module, command and one line of help.
 COMMANDS = {
     "chat": ("berlin.cli.chat.command", "chat", "Ask a question, or hold a conversation."),
-    "add": ("berlin.cli.provider.add", "add", "Add a service by its address or its recipe."),
+    "add": ("berlin.cli.provider.add", "add", "Add a service by its URL or recipe."),
     "remove": ("berlin.cli.provider.add", "remove", "Remove a service and its login."),
-    "logs": ("berlin.cli.chat.logs", "logs", "List and search the conversations that were kept."),
-    "login": ("berlin.cli.provider.login", "login", "Log in to a service and remember it."),
-    "logout": ("berlin.cli.provider.login", "logout", "Forget a login."),
+    "logs": ("berlin.cli.chat.logs", "logs", "List and search stored conversations."),
+    "login": ("berlin.cli.provider.login", "login", "Log in to a service and store the login."),
+    "logout": ("berlin.cli.provider.login", "logout", "Delete a stored login."),
     "providers": (
         "berlin.cli.provider.listing",
         "providers",
         "List the providers and whether they work.",
     ),
     "check": ("berlin.cli.provider.listing", "check", "Ask a provider one short question."),
-    "models": ("berlin.cli.provider.models", "models", "List the models that can be named."),
+    "models": ("berlin.cli.provider.models", "models", "List the available models."),
     "token": ("berlin.cli.provider.token", "token", "Print a valid token for another program."),
     "exec": ("berlin.cli.provider.token", "exec_", "Run a program with a token in a variable."),
     "tokens": ("berlin.cli.tokens", "tokens", "List or clear the stored tokens."),
@@ -49,11 +49,11 @@ COMMANDS = {
 
 EPILOG = """\b
 Exit codes:
-  0  done                     4  the network: not reached, broke off, too slow
-  1  a bug in Berlin          5  the service: an error, or not a good answer
+  0  success                  4  network: unreachable, lost, or too slow
+  1  a bug in Berlin          5  service: an error or an invalid response
   2  usage or configuration   130  interrupted with Ctrl-C
-  3  credentials refused      141  the reader of the output is gone
-  6  output or a file cannot be written: the disk is full"""
+  3  credentials refused      141  broken pipe: nobody reads the output
+  6  the output or a file cannot be written: the disk is full"""
 
 
 @click.group(

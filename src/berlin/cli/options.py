@@ -22,7 +22,7 @@ config_option = click.option(
 def parse_pairs(
     ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Return the options in words like `NAME=VALUE`; a value is JSON, or else text."""
+    """Return the options from words like `NAME=VALUE`; a value is JSON, or else text."""
     pairs: dict[str, Any] = {}
     for word in values:
         name, sign, text = word.partition("=")
@@ -75,7 +75,7 @@ model_option = click.option(
     "--model",
     metavar="PROVIDER:MODEL",
     shell_complete=_complete_model,
-    help="Who answers; either part may stand alone.",
+    help="The provider, its model, or both.",
 )
 
 

@@ -16,7 +16,7 @@ END = "."
 def ask_for_paste(what: str) -> str:
     """Return the pasted text, up to a line with only a dot.
 
-    A terminal in its usual mode cuts lines at 4,096 characters, and what browsers copy is longer.
+    A terminal in its usual mode cuts lines at 4,096 characters; browsers copy longer ones.
 
     Raises:
         ConfigurationError: if there is no terminal.

@@ -17,7 +17,7 @@ class TerminalPerson:
     """Shows codes and pages on standard error, and takes a pasted address; see `Person`."""
 
     def show_code(self, code: DeviceCode) -> None:
-        """Show which page to open, and what to type there."""
+        """Show which page to open, and what to enter there."""
         click.echo(harmless(f"Open {code.url} and enter the code {code.code}"), err=True)
         if code.whole_url:
             click.echo(harmless(f"or open {code.whole_url}"), err=True)
@@ -30,8 +30,8 @@ class TerminalPerson:
         if not sys.stdin.isatty() or os.name != "posix":
             return None
         click.echo(
-            "If that browser runs on another machine, paste here the address at which it ends\n"
-            f"(it begins with {back} and shows an error there):",
+            "If that browser runs on another machine, paste here the address where it ends up\n"
+            f"(it starts with {back}, and the browser shows an error):",
             err=True,
         )
         return await _line()
@@ -48,7 +48,7 @@ def _has_browser() -> bool:
 
 
 async def _line() -> str | None:
-    """Return a line of standard input. Not in a thread: one that waits for input never ends."""
+    """Return a line of standard input. Not in a thread: a thread that reads cannot be stopped."""
     loop = asyncio.get_running_loop()
     came: asyncio.Future[None] = loop.create_future()
     descriptor = sys.stdin.fileno()

@@ -13,7 +13,7 @@ from berlin.language.secrets_scan import FoundSecret, find_secrets
 
 
 def warn_of_secrets(source: str, path: Path | None, found: list[FoundSecret]) -> None:
-    """Warn of secrets in a recipe, and whether others can read it.
+    """Warn about secrets in a recipe, and about others who can read it.
 
     Args:
         source: the file's name, as the user knows it.
@@ -21,9 +21,9 @@ def warn_of_secrets(source: str, path: Path | None, found: list[FoundSecret]) ->
         found: what looks like a secret in it.
     """
     for secret in found:
-        at = f"{secret.key} is" if secret.key else "this line holds"
+        at = f"{secret.key} is" if secret.key else "this line has"
         _warn(
-            f"{source}, line {secret.line}: {at} {secret.what}, in the clear; write a placeholder "
+            f"{source}, line {secret.line}: {at} {secret.what} in plain text; write a placeholder "
             "such as {api_key} or {password} there"
         )
     if found and path is not None and _is_open(path):
@@ -31,15 +31,15 @@ def warn_of_secrets(source: str, path: Path | None, found: list[FoundSecret]) ->
 
 
 def warn_of_changeable(paths: Iterable[Path]) -> None:
-    """Warn of files that say where passwords go, and that somebody else may change."""
+    """Warn about files that decide where passwords are sent and that other users may change."""
     for path in paths:
         doubt = doubts(path)
         if doubt:
-            _warn(f"{path} says where passwords go, and {doubt}")
+            _warn(f"{path} decides where passwords are sent, and {doubt}")
 
 
 def warn_of_config(path: Path) -> None:
-    """Warn of secrets in a configuration file that others can read, if any."""
+    """Warn about secrets in a configuration file that others can read."""
     if not _is_open(path):
         return
     try:
@@ -48,7 +48,7 @@ def warn_of_config(path: Path) -> None:
         return  # loading it reports that
     for secret in found:
         _warn(
-            f"{path}, line {secret.line}: {secret.key or 'this line'} is in the clear, and others "
+            f"{path}, line {secret.line}: {secret.key or 'this line'} is in plain text, and others "
             f'can read the file; run: chmod 600 {path}, or write {{ env = "NAME" }}'
         )
 
@@ -58,7 +58,7 @@ def _warn(text: str) -> None:
 
 
 def _is_open(path: Path) -> bool:
-    """Whether other users of this machine can read a file; nothing is known of it on Windows."""
+    """Return whether other users of this machine can read a file; on Windows always `False`."""
     try:
         status = path.stat()
         return os.name == "posix" and stat.S_ISREG(status.st_mode) and bool(status.st_mode & 0o044)

@@ -1,4 +1,4 @@
-"""Terminal output: Markdown as it arrives, and never a control sequence from a model."""
+"""Terminal output: Markdown as it arrives, without control sequences from a model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SIGNS: dict[int, int | None] = {
 
 
 def harmless(text: str) -> str:
-    """Return text that cannot control a terminal. It works on each piece, at any boundaries."""
+    """Return text that cannot control a terminal. Pieces can be cut anywhere."""
     return text.translate(_SIGNS)
 
 
@@ -105,7 +105,7 @@ class PlainWriter:
 
 
 class MarkdownWriter:
-    """Renders Markdown: finished blocks stay as they are printed, the last one still changes.
+    """Renders Markdown: finished blocks are final, the last one is still redrawn.
 
     Args:
         console: the console; by default standard output.
@@ -250,7 +250,7 @@ def open_writer(*, raw: bool = False, reasoning: bool | None = None) -> Writer:
 
     Args:
         raw: whether text is never rendered.
-        reasoning: whether reasoning is shown; unless said, on a terminal only.
+        reasoning: whether reasoning is shown; by default only on a terminal.
     """
     on_terminal = sys.stdout.isatty()
     shows = on_terminal if reasoning is None else reasoning

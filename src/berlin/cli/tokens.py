@@ -18,7 +18,7 @@ from berlin.errors import TokenStoreError
 @config_option
 @click.pass_context
 def tokens(ctx: click.Context, config: Path | None) -> None:
-    """List the stored tokens: whose they are, how old, and how long they are good.
+    """List the stored tokens: their accounts, their age, and how long they are valid.
 
     The tokens themselves are never shown.
     """
@@ -30,7 +30,7 @@ def tokens(ctx: click.Context, config: Path | None) -> None:
         click.echo("Tokens are kept in memory only; nothing is stored.")
         return
     now = time.time()
-    rows = [("RECIPE", "URL", "ACCOUNT", "AGE", "GOOD FOR"), *_rows(_entries(store), now)]
+    rows = [("RECIPE", "URL", "ACCOUNT", "AGE", "VALID FOR"), *_rows(_entries(store), now)]
     widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
     for row in rows:
         click.echo("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
@@ -39,14 +39,14 @@ def tokens(ctx: click.Context, config: Path | None) -> None:
 @tokens.command()
 @click.pass_obj
 def clear(store: TokenStore | None) -> None:
-    """Forget all stored tokens; the next request of each provider logs in."""
+    """Delete all stored tokens; the next request to each provider logs in again."""
     count = 0
     if store is not None:
         try:
             count = store.clear()
         except OSError as error:
             raise TokenStoreError(f"the token store cannot be cleared: {error}") from error
-    click.echo(f"Forgot {count} token{'' if count == 1 else 's'}.")
+    click.echo(f"Deleted {count} token{'' if count == 1 else 's'}.")
 
 
 def _entries(store: TokenStore) -> list[Record]:
@@ -57,14 +57,14 @@ def _entries(store: TokenStore) -> list[Record]:
 
 
 def _rows(records: list[Record], now: float) -> list[tuple[str, ...]]:
-    return [(r.recipe, r.url, r.account or "-", _age(r, now), _good_for(r, now)) for r in records]
+    return [(r.recipe, r.url, r.account or "-", _age(r, now), _valid_for(r, now)) for r in records]
 
 
 def _age(record: Record, now: float) -> str:
     return _span(now - record.issued_at) if record.token else "-"
 
 
-def _good_for(record: Record, now: float) -> str:
+def _valid_for(record: Record, now: float) -> str:
     if record.refused_until > now:
         return f"refused; tried again in {_span(record.refused_until - now)}"
     if record.token is None:

@@ -44,7 +44,7 @@ def make_of_class(
         raise
     except Exception as error:
         raise ConfigurationError(
-            f"{where}: {path} cannot be made: {type(error).__name__}: {error}"
+            f"{where}: {path} cannot be created: {type(error).__name__}: {error}"
         ) from error
     if not isinstance(provider, ChatProvider):
         raise ConfigurationError(f"{where}: {path} is not a provider; derive it from ChatProvider")

@@ -105,8 +105,8 @@ def _first_source(
             return kept.source, kept.values()
         raise ConfigurationError(
             f"{' and '.join(mine)} without {' and '.join(lacking)} in the {source}: give both "
-            "in one place, which may be any of four: arguments, environment variables, the "
-            "configuration file, or `berlin login`"
+            "in the same place: as arguments, as environment variables, in the configuration "
+            "file, or with `berlin login`"
         )
     kept = stored()
     if kept is None:

@@ -59,7 +59,7 @@ def _check_changeable(path: Path, status: os.stat_result) -> None:
         return
     if status.st_mode & stat.S_IWOTH:
         raise ConfigurationError(
-            f"every user of this machine can write to {path}, which says where passwords go; "
+            f"every user of this machine can write to {path}, which decides where passwords go; "
             f"run: chmod go-w {path}"
         )
     folder = path.resolve().parent
@@ -80,7 +80,7 @@ def _read_pipe(descriptor: int) -> bytes:
         if not piece:
             if pieces and ready:
                 break
-            raise OSError(f"nothing comes out of this pipe in {PIPE_TIMEOUT_S:g} s")
+            raise OSError(f"this pipe delivers nothing within {PIPE_TIMEOUT_S:g} s")
         pieces.append(piece)
         size += len(piece)
     return b"".join(pieces)

@@ -30,14 +30,14 @@ def load_config(path: Path | None = None) -> Config:
         text = read_file(path)
     except FileNotFoundError:
         if named:
-            raise ConfigurationError(f"there is no configuration file {path}") from None
+            raise ConfigurationError(f"the configuration file {path} does not exist") from None
         return Config()
     config = parse_toml(text, str(path), Config)
     _refuse_variables(config, text, path)
     known = (*config.models, *config.providers, *BUILT_IN, *recipe_names())
     if config.default is not None and config.default not in known:
         raise ConfigurationError(
-            f"{path}: default = {config.default!r} names no provider and no model"
+            f"{path}: default = {config.default!r} is neither a provider nor a model"
         )
     providers = {
         name: msgspec.structs.replace(
@@ -83,8 +83,8 @@ def _refuse_variables(config: Config, text: str, path: Path) -> None:
             if found:
                 line = find_line(text, ("providers", name, key))
                 raise ConfigurationError(
-                    f"{path}, line {line}: {key} = {value!r} is text, and no variable is put in "
-                    f'its place; write {key} = {{ env = "{found[1]}" }}'
+                    f"{path}, line {line}: {key} = {value!r} is literal text, not a variable; "
+                    f'write {key} = {{ env = "{found[1]}" }}'
                 )
 
 
@@ -98,6 +98,6 @@ def _place(recipe: str, config: Path) -> str:
     path = (folder / recipe).resolve()
     if not path.is_relative_to(folder):
         raise ConfigurationError(
-            f"{config}: the recipe {recipe} lies outside of {folder}; put it beside this file"
+            f"{config}: the recipe {recipe} is outside of {folder}; put it beside this file"
         )
     return str(path)

@@ -190,7 +190,8 @@ class Names:
         text = f"there is no model or provider {shown} here; "
         text += f"did you mean {near!r}?" if near else self._help_text
         if asked not in (None, provider, having) and self._offers[asked].any_model:
-            text += f" (a model that {asked} does not list: '{asked}:{name[:MAX_SHOWN_CHARS]}')"
+            whole = f"{asked}:{name[:MAX_SHOWN_CHARS]}"
+            text += f" (for a model that {asked} does not list, use {whole!r})"
         return text
 
     def _comparable(self, provider: str | None) -> Iterable[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
 from datetime import date
 from decimal import Decimal
 from typing import TypeAlias
 
 import msgspec
+
+MAX_PRICE = 10**9
 
 
 class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -15,6 +17,7 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     Attributes:
         since: the first day of this price, in UTC; `None` for ever.
+        over: it counts for requests of more tokens than this, for the whole of them.
         input: of a request's tokens.
         output: of an answer's tokens.
         cached: of a request's tokens that the service had in its cache; by default as `input`.
@@ -25,6 +28,7 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     input: Decimal
     output: Decimal
     since: date | None = None
+    over: int = 0
     cached: Decimal | None = None
     cache_write: Decimal | None = None
     reasoning: Decimal | None = None
@@ -32,20 +36,31 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     def __post_init__(self) -> None:
         for name in ("input", "output", "cached", "cache_write", "reasoning"):
             value = getattr(self, name)
-            if value is not None and not (value.is_finite() and value >= 0):
+            if value is not None and not (value.is_finite() and 0 <= value <= MAX_PRICE):
                 raise ValueError(f"{name} must be a price of 0 or more, not {value}")
+        if self.over < 0:
+            raise ValueError("over must be a number of tokens")
 
 
 PriceTable: TypeAlias = dict[str, Price | tuple[Price, ...]]
 """By `provider:model`, where `*` stands for any text: one price, or one for each date."""
 
 
-def check_patterns(patterns: Iterable[str]) -> None:
-    """Raise ValueError unless every pattern names a provider and a model."""
-    for pattern in patterns:
+def check_prices(table: PriceTable) -> None:
+    """Raise ValueError unless every pattern names a provider and a model, and each day has prices.
+
+    From each day on there is a price for short requests, and one price for each length.
+    """
+    for pattern, found in table.items():
         provider, _, model = pattern.partition(":")
         if not (provider.strip() and model.strip()):
             raise ValueError(
                 f"prices are for `provider:model`, such as `{pattern or 'work'}:*` for every model "
                 f"of a provider or `*:{pattern or 'gpt-*'}` for a model of any, not {pattern!r}"
             )
+        prices = found if isinstance(found, tuple) else (found,)
+        days = Counter((price.since, price.over) for price in prices)
+        if days.total() != len(days):
+            raise ValueError(f"{pattern!r} has two prices with the same since and over")
+        if {since for since, _ in days} != {since for since, over in days if not over}:
+            raise ValueError(f"{pattern!r} needs a price without over for each since")

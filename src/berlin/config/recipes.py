@@ -25,7 +25,7 @@ def resolve_recipe(recipe: str) -> Recipe:
     path = Path(recipe)
     try:
         text = read_file(path)
-        if _EXTENDS_A_FILE.search(text):  # which may change while this one does not
+        if _EXTENDS_A_FILE.search(text):  # may change independently of this file
             parsed = parse_recipe(text, recipe, lambda name: read_file(path.parent / name))
         else:
             parsed = _parse(recipe, text)
@@ -33,7 +33,7 @@ def resolve_recipe(recipe: str) -> Recipe:
         raise ConfigurationError(f"the recipe {recipe} cannot be read: {error}") from error
     doubt = doubts(path)
     if doubt and isinstance(parsed.auth, CommandMap):
-        raise ConfigurationError(f"the recipe {recipe} runs a program, and {doubt}: refused")
+        raise ConfigurationError(f"the recipe {recipe} runs a program, and {doubt}; it is not used")
     # Files that it names are relative to it, not to the working directory.
     files = {
         name: str(path.parent / file)

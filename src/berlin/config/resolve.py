@@ -157,7 +157,7 @@ def _endpoint(
     if not url:
         variable = "in BERLIN_URL, " if name == ENVIRONMENT_PROVIDER else ""
         raise ConfigurationError(
-            f"where is {name}? Its recipe knows no address of yours: give it as url=…, {variable}"
+            f"{name} needs a URL, which its recipe does not have: give it as url=…, {variable}"
             f"as url in [providers.{name}], or with `berlin login {name} --url https://…`"
         )
     allow_http = given.allow_http

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from berlin.config.models.tables import BreakerConfig, LimitConfig, ModelConfig
-from berlin.config.prices import PriceTable, check_patterns
+from berlin.config.prices import PriceTable, check_prices
 from berlin.language.secrets_scan import names_secret
 from berlin.language.tables.tool_prompt import ToolPrompt, ToolsMode
 from berlin.types import Timeouts, mask_url
@@ -162,7 +162,7 @@ class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
     @property
     def default_model(self) -> str:
         """The model to use when a request names none; `""` leaves it to the recipe."""
-        # Where `models` lists all allowed models, the recipe's default need not be among them.
+        # `models` lists all allowed models; the recipe's default may not be among them.
         return self.model or (self.models[0] if self.models else "")
 
 
@@ -191,7 +191,7 @@ class ServerConfig(Table, frozen=True, forbid_unknown_fields=True):
         keep_alive: the form of the keep-alive: `chunk`, an empty piece of the answer; `comment`, a
             comment of server-sent events, which several clients cannot read.
         header_timeout_s: seconds that a client has to send the head of a request.
-        write_timeout_s: seconds that a client may take to read what is written to it.
+        write_timeout_s: seconds that a client may take to read what is sent to it.
         max_connections: the most open connections.
         client_body_bytes: the most bytes of request bodies held at once per client.
     """
@@ -376,4 +376,4 @@ class Config(Table, frozen=True, forbid_unknown_fields=True):
     prices: PriceTable = {}
 
     def __post_init__(self) -> None:
-        check_patterns(self.prices)
+        check_prices(self.prices)

@@ -36,7 +36,7 @@ def decode_typed(body: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
     except msgspec.ValidationError as error:
         raise _about(error) from error
     except DECODE_ERRORS as error:
-        why = "nested too deep" if isinstance(error, RecursionError) else str(error)
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise InvalidRequestError(f"the body is not JSON: {why}") from error
 
 

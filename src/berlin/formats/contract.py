@@ -64,7 +64,7 @@ class ClientCall(msgspec.Struct, frozen=True):
 
 
 class Format(Protocol):
-    """How a request becomes bytes and bytes become events, and the reverse."""
+    """Turns requests into bytes and bytes into events, and the reverse."""
 
     content_type: str
     """The content type of the streamed answer."""

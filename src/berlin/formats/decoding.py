@@ -274,7 +274,7 @@ class DialectDecoder(DocumentDecoder):
 
 
 KEY = b'":'
-"""What follows each key of an object, and is rare in text."""
+"""The text after each key of an object, which is rare elsewhere."""
 
 _OBJECTS: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
@@ -291,5 +291,5 @@ def _is_cut(rest: bytes) -> bool:
 
 
 def _why(line: bytes, error: Exception) -> str:
-    reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
+    reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
     return f"{snippet(reason, 80)} in {snippet(line)!r}"

@@ -16,7 +16,7 @@ NO_PARAMETERS = '{"type":"object","properties":{}}'
 
 
 def encode_tools(tools: tuple[Tool, ...], carrier: Carrier) -> list[dict[str, Any]]:
-    """Return the objects for the tools that can be described; hosted ones of others are left out.
+    """Return the objects for the tools that can be described, without other dialects' hosted tools.
 
     Raises:
         InvalidRequestError: if a schema is not JSON, or none of the requested tools is left.

@@ -68,17 +68,17 @@ def read_usage(
         names: of the tokens of the request and of the answer.
         details: by our name of a count, the path of members to it.
     """
-    told = as_object(usage)
-    asked, answered = (as_count(told.get(name)) for name in names)
+    fields = as_object(usage)
+    asked, answered = (as_count(fields.get(name)) for name in names)
     if asked is None and answered is None:
         return None
     more: dict[str, Any] = {
-        ours: as_count(as_object(told.get(group)).get(name)) or 0
+        ours: as_count(as_object(fields.get(group)).get(name)) or 0
         for ours, (group, name) in details.items()
     }
     rest = {
         name: value
-        for name, value in told.items()
+        for name, value in fields.items()
         if name not in names and value is not None and _is_sound(name, value)
     }
     return Usage(asked or 0, answered or 0, **more, extra=make_extra(dialect, rest))

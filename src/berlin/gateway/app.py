@@ -124,17 +124,17 @@ class _Reception:
 
     def _refuse(self, error: BerlinError, face: Face, visit: Visit) -> web.Response:
         visit.error = error
-        told = public(error)
-        visit.status = told.http_status
-        if told is not error:
+        shown = public(error)
+        visit.status = shown.http_status
+        if shown is not error:
             _log.warning("request.refused request=%s error=%s", visit.id, error.message)
         response = web.Response(
-            body=face.encode_error(told),
-            status=told.http_status,
+            body=face.encode_error(shown),
+            status=shown.http_status,
             content_type="application/json",
-            headers=headers_of(told),
+            headers=headers_of(shown),
         )
-        if told.http_status in (408, 413):
+        if shown.http_status in (408, 413):
             response.force_close()  # the rest of the body is not read
         return response
 

@@ -78,22 +78,22 @@ def public(error: BerlinError) -> BerlinError:
             said, status = "internal error; the gateway's log says more", 500
         case _:
             return error
-    told = error.again()
-    told.args = (said,)
-    told.http_status = status  # type: ignore[misc]  # of this instance only
-    return told
+    shown = error.again()
+    shown.args = (said,)
+    shown.http_status = status  # type: ignore[misc]  # of this instance only
+    return shown
 
 
 def broken_off(error: BerlinError, visit: Visit) -> BerlinError:
     """Return the error of an answer that had started: it tells the client how much was sent."""
-    told = public(error)
-    if told is not error:  # the client sees less than what happened
+    shown = public(error)
+    if shown is not error:  # the client sees less than what happened
         _log.warning("answer.broke_off request=%s error=%s", visit.id, error.message)
     if visit.events:
-        told = told.again() if told is error else told
+        shown = shown.again() if shown is error else shown
         came = f"{visit.events} event" + ("s" if visit.events > 1 else "")
-        told.args = (f"{told.message} (after {came} of the answer)",)
-    return told
+        shown.args = (f"{shown.message} (after {came} of the answer)",)
+    return shown
 
 
 def headers_of(error: BerlinError) -> dict[str, str]:

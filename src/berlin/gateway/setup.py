@@ -200,7 +200,7 @@ def _build_service(name: str, config: Config, before: Service | None) -> Service
 
 
 def _identity(name: str, mine: ProviderConfig, config: Config) -> Hashable:
-    """Return what distinguishes a provider from another one with its name."""
+    """Return a value that differs between two providers of the same name."""
     if mine.class_ is not None:
         return (mine.class_, repr(mine.options))
     settings = resolve_settings(name, config)

@@ -37,7 +37,7 @@ class OpenStreams:
 
     Args:
         keep_alive_s: seconds of silence in a stream after which a keep-alive is sent.
-        write_timeout_s: seconds that a client may take to read what is written to it.
+        write_timeout_s: seconds that a client may take to read what is sent to it.
         comments: whether the keep-alive is a comment, if the dialect has them, instead of an empty
             piece.
 

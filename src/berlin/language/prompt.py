@@ -25,7 +25,7 @@ _HEAD = re.compile(f"[^{_COLONS}\n]+(?=[{_COLONS}])")
 
 
 class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the messages of a conversation are laid out in one prompt.
+    """The layout of a conversation's messages in one prompt.
 
     Attributes:
         templates: for each role, what surrounds `{text}`; by default `Role: {text}`.
@@ -40,10 +40,10 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         for role, template in self.templates.items():
             if template.count("{text}") != 1:
-                raise ValueError(f"the template of {role} must hold {{text}} once")
+                raise ValueError(f"the template of {role} must contain {{text}} once")
 
     def around(self, role: str) -> tuple[str, str]:
-        """Return what goes before and after the text of a message."""
+        """Return the text before and after that of a message."""
         template = self.templates.get(role)  # type: ignore[call-overload]  # a role
         if template is None and role == "developer":
             template = self.templates.get("system")
@@ -63,7 +63,7 @@ def flatten_messages(messages: tuple[Message, ...], shape: Shape = PLAIN) -> str
     message.
 
     Raises:
-        InvalidRequestError: if a message holds more than text.
+        InvalidRequestError: if a message contains more than text.
     """
     texts = [text_of(n, message) for n, message in enumerate(messages)]
     if len(messages) == 1 and messages[0].role == "user" and "user" not in shape.templates:
@@ -105,7 +105,7 @@ def _escape(text: str) -> str:
 def _looks_like_a_head(line: str) -> bool:
     """Whether a reader could mistake a line for the start of another message.
 
-    Invisible characters (blanks, direction marks, joiners, variation selectors) are ignored, and
+    Invisible characters (spaces, direction marks, joiners, variation selectors) are ignored, and
     wide letters count as plain ones.
     """
     head = _HEAD.match(line)
@@ -124,11 +124,11 @@ def _looks_like_a_head(line: str) -> bool:
 
 
 def text_of(n: int, message: Message) -> str:
-    """Return the text of message `n`. Raises InvalidRequestError if it holds more than that."""
+    """Return the text of message `n`. Raises InvalidRequestError if it contains more than that."""
     for part in message.parts:
         if not isinstance(part, TextPart):
             kind = type(part).__name__.removesuffix("Part").lower()
             raise InvalidRequestError(
-                f"messages[{n}] holds a part of kind {kind}, and this service takes only text"
+                f"messages[{n}] contains a part of kind {kind}, but this service accepts only text"
             )
     return message.text

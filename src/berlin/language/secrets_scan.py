@@ -70,7 +70,7 @@ class FoundSecret(msgspec.Struct, frozen=True):
 
 
 def find_secrets(text: str) -> list[FoundSecret]:
-    """Return what looks like a secret in a TOML text, by line; in broken TOML less is found."""
+    """Find probable secrets in a TOML text, by line; in broken TOML fewer are found."""
     found: dict[tuple[int, str], FoundSecret] = {}
     try:
         tree = tomllib.loads(text)

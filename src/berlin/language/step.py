@@ -28,7 +28,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One request: a table `[[auth.steps]]`, `[[auth.refresh]]` or `[[chat.prepare]]`.
 
     Attributes:
-        path: below the endpoint's URL, or a whole URL; may hold placeholders.
+        path: below the endpoint's URL, or an absolute URL; may contain placeholders.
         method: the HTTP method.
         query: parameters of the URL, with placeholders.
         json: the body as JSON with placeholders.
@@ -177,7 +177,7 @@ class CompiledStep:
             _check_text(text, f"the header {name}")
             if not fits_header(text):
                 raise InvalidRequestError(
-                    f"the header {name} would hold a line break or a control character; "
+                    f"the header {name} would contain a line break or a control character; "
                     "nothing was sent"
                 )
             headers[name] = Secret(text)
@@ -317,7 +317,7 @@ def read_object(body: bytes, where: str) -> dict[str, Any]:
 
 
 SESSION_NAMES = frozenset({"token", "account", "api_key", "client_id", "client_secret"})
-"""What a chat may use of its login in any flow, besides the values the login took."""
+"""The values of a login that a chat may use in any flow, besides those that the login took."""
 
 SIGNED = frozenset({"method", "path", "body"})
 """Placeholders allowed only in headers: the finished rest of the request."""
@@ -346,11 +346,11 @@ def _check_text(text: str, where: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InvalidRequestError(f"{where} would hold half of a surrogate pair") from error
+        raise InvalidRequestError(f"{where} would contain half of a surrogate pair") from error
 
 
 def _quote(value: str) -> str:
     try:
         return quote(value, safe="")
     except UnicodeEncodeError as error:
-        raise InvalidRequestError("a part of the URL holds half of a surrogate pair") from error
+        raise InvalidRequestError("a part of the URL contains half of a surrogate pair") from error

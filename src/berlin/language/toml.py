@@ -34,7 +34,7 @@ def parse_toml(
         text: the TOML document.
         source: the file's name, for errors.
         kind: a msgspec type.
-        complete: adds to the tree what is defined elsewhere.
+        complete: adds to the tree the parts defined elsewhere.
 
     Raises:
         ConfigurationError: if the text is not TOML, has an unknown key or a wrong type.

@@ -15,6 +15,7 @@ from berlin.config.prices import Price, PriceTable
 from berlin.types import Usage
 
 PLACES = 9
+MAX_TOKENS = 10**12
 _SMALLEST = Decimal(1).scaleb(-PLACES)
 _MILLION = Decimal(1_000_000)
 # Clients may choose the names, so only so many are remembered, and so much of each is compared.
@@ -55,13 +56,20 @@ class Prices:
                 reasoning is part of the output.
             at: when it was asked, in seconds since the epoch.
         """
-        price = self.price(provider, model, at)
+        price = self.price(provider, model, at, usage.input_tokens)
         return None if price is None else cost_at(price, usage)
 
-    def price(self, provider: str, model: str, at: float) -> Price | None:
-        """Return the price of a model at a time in seconds since the epoch, or `None`."""
+    def price(self, provider: str, model: str, at: float, input_tokens: int = 0) -> Price | None:
+        """Return the price of a model at a time in seconds since the epoch, or `None`.
+
+        Args:
+            provider: the name of the provider.
+            model: its name of the model.
+            at: the time.
+            input_tokens: the length of the request, for models whose price depends on it.
+        """
         found = self._find(provider, model[:_MAX_NAME_CHARS]) if self._patterns else None
-        return None if found is None else found.at(at)
+        return None if found is None else found.at(at, input_tokens)
 
     def _search(self, provider: str, model: str) -> _History | None:
         name = f"{provider}:{model}".casefold()
@@ -71,8 +79,8 @@ class Prices:
 
 def cost_at(price: Price, usage: Usage) -> Decimal:
     """Return the cost of tokens at a price."""
-    # A service may count wrongly: no part is more than the whole, and no count is negative.
-    asked, answered = max(usage.input_tokens, 0), max(usage.output_tokens, 0)
+    # A service may count wrongly: no part is more than the whole, and no count is beyond measure.
+    asked, answered = _part(usage.input_tokens, MAX_TOKENS), _part(usage.output_tokens, MAX_TOKENS)
     cached = _part(usage.cached_tokens, asked)
     written = _part(usage.cache_write_tokens, asked - cached)
     reasoning = _part(usage.reasoning_tokens, answered)
@@ -98,14 +106,17 @@ class _History:
     """The prices of one pattern over time."""
 
     def __init__(self, prices: tuple[Price, ...]) -> None:
-        ordered = sorted(prices, key=_begins)
-        self._begins = [_begins(price) for price in ordered]
-        self._prices = ordered
+        self._begins = sorted({_begins(price) for price in prices})
+        longest_first = sorted(prices, key=lambda price: -price.over)
+        self._prices = [
+            [price for price in longest_first if _begins(price) == begin] for begin in self._begins
+        ]
 
-    def at(self, at: float) -> Price | None:
-        """Return the price at a time; `None` before the first one."""
+    def at(self, at: float, input_tokens: int) -> Price | None:
+        """Return the price at a time for a request of a length; `None` before the first one."""
         index = bisect_right(self._begins, at)
-        return self._prices[index - 1] if index else None
+        known = self._prices[index - 1] if index else []
+        return next((p for p in known if not p.over or input_tokens > p.over), None)
 
 
 def _begins(price: Price) -> float:

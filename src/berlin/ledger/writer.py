@@ -26,7 +26,7 @@ from berlin.ledger.figures import Figures, Query
 from berlin.ledger.journal import Journal
 from berlin.ledger.left_behind import find_left_behind
 
-BATCH_S = 0.1
+BATCH_S = 0.25
 # How often journals without a process are looked for, and old rows deleted.
 LOOK_ROUND_S = 5.0
 EXPIRE_EVERY_S = 3600.0
@@ -178,6 +178,8 @@ class Writer:
             self._news.clear()
             self._is_told = False
             try:
+                if not self.counts.works:
+                    await rows.check()  # it may be another database now, or lack an upgrade
                 await self._deliver(rows)
                 if not closing:
                     await self._tidy(rows)
@@ -219,11 +221,9 @@ class Writer:
                 count += len(batch)
             left.remove()
             if count:
-                _log.warning("ledger.recovered rows=%d journal=%s", count, left.name)
+                _log.info("ledger.recovered rows=%d journal=%s", count, left.name)
 
     async def _insert(self, rows: Rows, entries: list[Entry]) -> None:
-        if not self.counts.works:  # it may be another database now, or an upgrade is missing
-            await rows.check()
         await rows.insert(entries)
         self.counts.written += len(entries)
 

@@ -81,7 +81,7 @@ class _Background:
         if threading.current_thread() is self._thread:
             coroutine.close()
             raise InvalidRequestError(
-                "a blocking call inside a blocking call would wait for itself; use ask or text"
+                "a blocking call inside a blocking call would deadlock; use ask or text"
             )
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:

@@ -158,7 +158,7 @@ class Conversation:
     ) -> tuple[Message, ...]:
         if self._asking:
             raise InvalidRequestError(
-                "the answer to the last question is still coming; read it to its end, or close it"
+                "the previous answer is still in progress; read it to the end, or close it"
             )
         said = read_messages([messages] if isinstance(messages, Message) else messages)
         _check_results(self._messages, said)

@@ -16,7 +16,7 @@ _TO_PROVIDER = "it belongs to the provider, not to a request: Berlin({name}=…)
 _KEY = "a key belongs to the provider, not to a request: Berlin(api_key=…)"
 _URL = "the address belongs to the provider, not to a request: Berlin(url=…)"
 _HEADERS = "headers belong to the provider, not to a request: Berlin(headers=…)"
-_LOGIN = "Berlin logs in by itself; give the provider what it logs in with: Berlin(account=…)"
+_LOGIN = "Berlin logs in itself; give the provider its credentials: Berlin(account=…)"
 _FIRST = "give the prompt or the messages as the first argument"
 _NETWORK = "how to connect belongs to the provider: Berlin(proxy=…, ca_file=…, client_cert=…)"
 
@@ -33,7 +33,7 @@ _PLACES: Mapping[str, str] = {
     **dict.fromkeys(("proxies", "verify", "cert", "ssl", "http_client"), _NETWORK),
     "username": "the account belongs to the provider, not to a request: Berlin(account=…)",
     "timeouts": "it is called timeout",
-    "extra_body": "give its members as options of their own",
+    "extra_body": "pass its members as separate options",
 }
 
 _CREDENTIAL = re.compile(r"(?:^|_)(?:api_?key|passw(?:or)?d|secret|private_key|access_token)$")
@@ -66,7 +66,7 @@ def check_values(options: Mapping[str, Any], secrets: Iterable[Secret]) -> None:
     for name, value in options.items():
         if type(value) not in _PLAIN and any(text in clear for text in _texts(value)):
             raise InvalidRequestError.about(
-                name, "holds a credential of the provider, which is never sent as an option"
+                name, "contains a credential of the provider, which is never sent as an option"
             )
 
 

@@ -103,8 +103,8 @@ class Stopwatch:
         phase = "total" if self._time() >= self._total_at else self._phase
         limit = getattr(self._timeouts, phase)
         what = {
-            "first_event": f"no event came in {limit:g} s",
-            "idle": f"no further event came in {limit:g} s",
-            "total": f"the request was not done in {limit:g} s",
+            "first_event": f"no event arrived within {limit:g} s",
+            "idle": f"no further event arrived within {limit:g} s",
+            "total": f"the request was not finished within {limit:g} s",
         }[phase]
         return UpstreamTimeoutError(f"{phase}: {what}; raise Timeouts.{phase} if it needs longer")

@@ -56,7 +56,7 @@ def parse_answer(answer: ChatResponse, wanted: ResponseType) -> ChatResponse:
     except (ValueError, RecursionError) as error:
         cut = answer.finish_reason == "length"
         why = "it was cut off at max_tokens" if cut else str(error).split("\n", 1)[0]
-        raise ProtocolError(f"the answer is not what response_format asks for: {why}") from error
+        raise ProtocolError(f"the answer does not match response_format: {why}") from error
     return msgspec.structs.replace(answer, parsed=value)
 
 

@@ -255,7 +255,7 @@ def parse_recipe(text: str, source: str, read: ReadFile | None = None) -> Recipe
             line = find_line(text, (table,))
             raise ConfigurationError(f"{source}, line {line}: {error.message}") from error
         except RecursionError:
-            raise ConfigurationError(f"{source}: [{table}] is nested too deep") from None
+            raise ConfigurationError(f"{source}: [{table}] is nested too deeply") from None
     return recipe
 
 
@@ -274,7 +274,7 @@ def resolve_endpoint(described: EndpointMap, *, allow_http: bool = False) -> End
 
 
 def _other_version(schema: int) -> str:
-    return f"schema {schema} is of another version of Berlin; this one reads {SCHEMA}"
+    return f"schema {schema} belongs to another version of Berlin; this version reads {SCHEMA}"
 
 
 def _extend(

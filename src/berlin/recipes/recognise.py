@@ -159,7 +159,7 @@ def _refuse_elsewhere(answer: HttpResponse, url: str) -> None:
     ours, theirs = urlsplit(url), urlsplit(target)
     if (ours.scheme, ours.netloc) != (theirs.scheme, theirs.netloc):
         raise ConfigurationError(
-            f"{url} only redirects to {snippet(target)}; if that is your service, name it: "
+            f"{url} only redirects to {snippet(target)}; if that is your service, use its address: "
             f"berlin add {theirs.scheme}://{theirs.netloc}"
         )
 

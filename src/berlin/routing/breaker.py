@@ -89,7 +89,7 @@ class _Guarded(Opening):
         permit = await breaker.circuit.admit()
         if not permit.granted:
             raise CircuitOpenError(
-                "it failed a moment ago, and is left alone until it had time to recover",
+                "it failed recently and is skipped until it has had time to recover",
                 provider=breaker.name or None,
                 retry_after=permit.wait_s,
             )

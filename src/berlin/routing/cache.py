@@ -41,7 +41,7 @@ class MemoryAnswers:
 
     Args:
         clock: a monotonic clock, in seconds.
-        keep_s: how long an answer stays valid.
+        keep_s: seconds that an answer stays valid.
         max_entries: the most entries kept.
         max_chars: the most text of all entries together.
     """

@@ -100,7 +100,7 @@ class Fallback(ChatProvider):
             return Continued(answer, request, self.continues, self.clock)
         return answer
 
-    def goes_on(self, error: BerlinError) -> bool:
+    def may_fall_back(self, error: BerlinError) -> bool:
         """Return whether another provider is tried after this error."""
         match error:
             case ContextLengthError():
@@ -154,7 +154,7 @@ class _FirstThatAnswers(Opening):
             except BerlinError as error:
                 failed += failed_attempts(error, request, began_at, clock())
                 errors.append(error)
-                if not fallback.goes_on(error) or clock() >= self._ends_at:
+                if not fallback.may_fall_back(error) or clock() >= self._ends_at:
                     break
                 if isinstance(error, ContextLengthError):
                     self._left = [p for p in self._left if _has_more_room(p, provider)]

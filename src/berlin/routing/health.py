@@ -1,4 +1,4 @@
-"""Observes whether a provider works; the state is never set by hand."""
+"""Observes whether a provider works."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Model(Wrapper):
             if "images" not in self.capabilities and _has_images(request):
                 return "images"
         if self._prefill is False and request.messages[-1].role == "assistant":
-            return "answers that were begun"
+            return "continuing a started answer"
         if self._context_tokens is not None:
             chars = sum(len(message.text) for message in request.messages)
             if chars > self._context_tokens * MOST_CHARS_PER_TOKEN:

@@ -109,7 +109,7 @@ class _Attempts(Opening):
         timeouts = request.timeouts or retry.timeouts
         ends_at = clock() + timeouts.total
         failed: tuple[FailedAttempt, ...] = ()
-        told: BerlinError | None = None
+        reported: BerlinError | None = None
         attempt = 1
         while True:
             began_at = clock()
@@ -119,10 +119,10 @@ class _Attempts(Opening):
                 failed += failed_attempts(error, request, began_at, clock())
                 pause = retry.pause(error, attempt)
                 # The error of a sent request says more than that no further one was sent.
-                told = error if was_sent(error) or told is None else told
+                reported = error if was_sent(error) or reported is None else reported
                 if pause is None or clock() + pause >= ends_at:
-                    told.failed = failed
-                    raise told from error.__cause__
+                    reported.failed = failed
+                    raise reported from error.__cause__
             else:
                 return with_attempts(first, failed)
             await asyncio.sleep(pause)

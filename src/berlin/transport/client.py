@@ -76,7 +76,7 @@ class Transport:
             except ValueError:
                 # aiohttp refused to write it. Its message may contain the value, such as a token.
                 failure = InvalidRequestError(
-                    "a header or the URL would hold characters that HTTP cannot carry; nothing "
+                    "a header or the URL would contain characters that HTTP cannot carry; nothing "
                     "was sent"
                 )
                 break

@@ -127,7 +127,7 @@ def _drop_pools(pools: dict[asyncio.AbstractEventLoop, _Pool]) -> None:
 
 def _end_soon(pool: _Pool) -> None:
     # An ending loop cancels the task before it starts, and then closes the keeper itself,
-    # unless that is gone by then: so the pool is referenced until it is closed.
+    # unless it no longer exists: so the pool is referenced until it is closed.
     for ended in [pool for pool, task in _ENDING.items() if pool.session.closed and task.done()]:
         del _ENDING[ended]
     _ENDING[pool] = asyncio.ensure_future(pool.aclose())

@@ -118,7 +118,7 @@ class Replay:
         """
         if not self.left:
             raise ProtocolError(
-                f"the transcript is at its end, but {request.method} {request.path} was sent"
+                f"the transcript has ended, but {request.method} {request.path} was sent"
             )
         turn = self._turns[self._next]
         turn.check(request)

@@ -136,7 +136,7 @@ class SocketAnswer:
 
     def _broken(self, error: BaseException | object) -> BerlinError:
         if isinstance(error, aiohttp.WebSocketError):
-            return ProtocolError(f"the connection is no WebSocket any more: {error}")
+            return ProtocolError(f"the connection is no longer a WebSocket: {error}")
         return ConnectionLostError("the connection broke off")
 
     async def _end(self) -> None:

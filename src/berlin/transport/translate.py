@@ -69,7 +69,7 @@ def _translate(error: BaseException, endpoint: Endpoint) -> BerlinError:
             return TLSError(f"no secure connection to {host}: {_said(error)}")
         case aiohttp.ConnectionTimeoutError():
             via = f" through {proxy}" if proxy else ""
-            return UpstreamTimeoutError(f"connect: no connection to {host}{via} in time")
+            return UpstreamTimeoutError(f"connect: no connection to {host}{via} within the limit")
         case aiohttp.ClientConnectorError():
             return ConnectError(f"no connection to {host}: {error.os_error}")
         case TimeoutError():
@@ -81,7 +81,7 @@ def _translate(error: BaseException, endpoint: Endpoint) -> BerlinError:
         case aiohttp.ClientPayloadError():
             return ConnectionLostError(f"the answer of {host} broke off: {_said(error)}")
         case aiohttp.InvalidURL():
-            return ConfigurationError(f"{host} is not a URL that can be used")
+            return ConfigurationError(f"{host} is not a usable URL")
         case aiohttp.ClientError() | OSError():
             return ConnectionLostError(f"the connection to {host} broke: {_said(error)}")
         case _:  # python_socks has its own error tree, below Exception

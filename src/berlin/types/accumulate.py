@@ -1,4 +1,4 @@
-"""A whole answer is a fold over its events."""
+"""Collects the events of an answer into a whole."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ class Accumulator:
                     for part in self._parts
                     if not (isinstance(part, _Open) and part.kind is TextPart)
                 ]
-                self._open(TextPart, anew=True).pieces.append(event.text)
+                self._open(TextPart, restart=True).pieces.append(event.text)
             case ReasoningDelta():
                 self._open(ReasoningPart).pieces.append(event.text)
             case ToolCallDelta():
@@ -238,9 +238,9 @@ class Accumulator:
             end.extra,
         )
 
-    def _open(self, kind: type[TextPart | ReasoningPart], *, anew: bool = False) -> _Open:
+    def _open(self, kind: type[TextPart | ReasoningPart], *, restart: bool = False) -> _Open:
         last = self._last
-        if last is None or last.kind is not kind or anew:
+        if last is None or last.kind is not kind or restart:
             last = self._last = _Open(kind)
             self._parts.append(last)
         return last
@@ -257,7 +257,7 @@ class Accumulator:
         match event.at:
             case "text" | "reasoning":
                 kind = TextPart if event.at == "text" else ReasoningPart
-                part = self._open(kind, anew=event.opens)
+                part = self._open(kind, restart=event.opens)
                 if event.extra.members:
                     part.extra = merge_extra(part.extra, event.extra)
             case "part":

@@ -1,4 +1,4 @@
-"""Where a service is: its base URL, proxy and TLS settings."""
+"""The endpoint of a service: its base URL, proxy and TLS settings."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Endpoint(msgspec.Struct, frozen=True):
         """
         parts = _split(url, "url", ("http", "https"))
         if parts.username is not None or parts.password is not None:
-            raise ConfigurationError("url must not hold an account or password; give them apart")
+            raise ConfigurationError("url must not contain an account or password; give them apart")
         if parts.query or parts.fragment:
             raise ConfigurationError("url must be a base URL, without '?' and '#'")
         host = parts.hostname or ""
@@ -179,7 +179,7 @@ def _split(url: object, name: str, schemes: tuple[str, ...]) -> SplitResult:
     shown = mask_url(url)[:200]
     # Characters that URL parsers treat differently could lead to a host other than the checked one.
     if not url.isascii() or any(c <= " " or c in '\\"<>^`{|}\x7f' for c in url):
-        raise ConfigurationError(f"{name} has characters that no URL has: {shown!r}")
+        raise ConfigurationError(f"{name} has characters that a URL cannot contain: {shown!r}")
     try:
         parts = urlsplit(url)
         port_ok = parts.port != 0

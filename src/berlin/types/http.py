@@ -1,4 +1,4 @@
-"""One HTTP request as a value: what a format or a login flow wants to send."""
+"""HTTP requests and responses as values, for formats and login flows."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class HttpRequest(msgspec.Struct, frozen=True, repr_omit_defaults=True):
 
     Attributes:
         method: `GET`, `POST` …
-        path: appended to the base URL, or a whole URL.
+        path: appended to the base URL, or an absolute URL.
         headers: names and values; a value that is a `Secret` is revealed on the wire only.
-        query: parameters of the URL; they are secrets as headers are.
+        query: parameters of the URL, which may be secret like headers.
         body: the bytes of the body.
-        dropped: members of the chat request that this request has no place for.
-        is_found: whether the path comes out of an answer: then it may only lead to the endpoint's
+        dropped: members of the chat request that this request cannot express.
+        is_found: whether the path comes from an answer: then it may only lead to the endpoint's
             own origin, or to a host that the recipe lists.
         conversation_id: the service's id of the conversation, where it is known before the answer.
         socket: the dialog on a WebSocket, if the request opens one; created anew each time.
@@ -56,8 +56,8 @@ class HttpResponse(msgspec.Struct, frozen=True):
     Attributes:
         status: the HTTP status.
         headers: names in lower case; of several values of one name, the last.
-        cookies: what the answer sets, by name.
-        body: the bytes, decompressed, cut at the limit of the one who read it.
+        cookies: the cookies that the answer sets, by name.
+        body: the bytes, decompressed, cut at the reader's limit.
     """
 
     status: int

@@ -1,4 +1,4 @@
-"""Take secrets out of text that others wrote, however they are written there."""
+"""Removes secrets from text, however they are encoded there."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ MAX_DECODINGS = 4
 
 
 def mask(text: str, secrets: Iterable[Secret]) -> str:
-    """Return a text without the secrets in it, however they are written there.
+    """Return a text without the secrets in it, however they are encoded.
 
-    Besides the secret as it is, that is: in a URL, in JSON, in HTML, in base64 at any offset, in
-    hexadecimal, folded and cut by our own snippets, and taken apart by white space. What decodes
+    Besides the plain secret, this finds it in a URL, in JSON, in HTML, in base64 at any offset, in
+    hexadecimal, folded and cut by our own snippets, and split by white space. Anything that decodes
     to a secret in another way, such as twice, is masked as a whole.
     """
     # The longest first: a token may hold a password in one of its forms.
@@ -42,7 +42,7 @@ def mask(text: str, secrets: Iterable[Secret]) -> str:
 
 
 def _forms(clear: str) -> set[str]:
-    """Return a secret as it is, and as URLs, JSON, HTML and our own snippets write it."""
+    """Return a secret in plain form, and as URLs, JSON, HTML and our own snippets write it."""
     written = {clear, quote(clear), quote(clear, safe=""), quote_plus(clear)}
     written |= {json.dumps(clear, ensure_ascii=ascii)[1:-1] for ascii in (True, False)}
     written |= {html.escape(clear, quote=quote) for quote in (True, False)}
@@ -74,7 +74,7 @@ _URL_SAFE = str.maketrans("+/", "-_")
 
 
 def _mask_split(text: str, clear: str) -> str:
-    """Mask a secret that white space or marks of HTML take apart, such as in a wrapped page."""
+    """Mask a secret that is split by white space or HTML tags, such as in a wrapped page."""
     wanted = "".join(clear.split())
     if len(wanted) < 2 * SHORTEST_CHARS:
         return text  # short ones are found in every other sentence

@@ -1,4 +1,4 @@
-"""Messages: what was said, by whom, in which parts."""
+"""Messages: their roles and their parts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TextPart(msgspec.Struct, frozen=True, gc=False, tag="text"):
 
 
 class ReasoningPart(msgspec.Struct, frozen=True, gc=False, tag="reasoning"):
-    """What the model showed of its reasoning, with what the service wants back (`extra`):
+    """The visible reasoning of the model, with members that the service wants back (`extra`):
     a signature, an encrypted form. `text` may be empty.
     """
 
@@ -56,7 +56,7 @@ class FilePart(msgspec.Struct, frozen=True, gc=False, tag="file"):
 
 
 class ToolCallPart(msgspec.Struct, frozen=True, gc=False, tag="tool_call"):
-    """A call that the model asked for; `arguments` is JSON text."""
+    """A call that the model requests; `arguments` is JSON text."""
 
     id: str
     name: str
@@ -65,13 +65,13 @@ class ToolCallPart(msgspec.Struct, frozen=True, gc=False, tag="tool_call"):
 
 
 class ToolResultPart(msgspec.Struct, frozen=True, gc=False, tag="tool_result"):
-    """What a tool answered to the call `id`.
+    """The result of the tool call `id`.
 
     Attributes:
         id: the id of the call.
         content: its text.
         is_error: whether the tool failed.
-        parts: all of it, where it is more than one text: images, documents.
+        parts: the whole result if it is more than one text, such as images or documents.
     """
 
     id: str
@@ -82,7 +82,7 @@ class ToolResultPart(msgspec.Struct, frozen=True, gc=False, tag="tool_result"):
 
 
 class OpaquePart(msgspec.Struct, frozen=True, gc=False, tag="opaque"):
-    """A part that only its own dialect knows, whole in `extra`.
+    """A part known only to its own dialect, complete in `extra`.
 
     Attributes:
         extra: the part.
@@ -120,14 +120,14 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
 
 def separator_of(role: Role) -> str:
-    """Return what separates texts of one message in one string: parts of instructions are
-    paragraphs, all else is one text.
+    """Return the separator between the texts of one message: instructions are paragraphs, anything
+    else is one text.
     """
     return "\n\n" if role in ("system", "developer") else ""
 
 
 def parse_messages(messages: object) -> tuple[Message, ...]:
-    """Return messages from what a caller gave.
+    """Return messages from a caller's argument.
 
     Args:
         messages: a prompt, or a list of `{"role": …, "content": …}` and `Message` values.

@@ -1,4 +1,4 @@
-"""A request for an answer, parsed once at the edge."""
+"""A request for an answer, parsed once where it comes in."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Tool(msgspec.Struct, frozen=True):
         description: what it does.
         parameters: its JSON Schema as JSON text.
         strict: whether the arguments must follow the schema; `None` leaves it to the service.
-        hosted: whether the service runs it itself (a web search …): then it is whole in `extra`.
-        extra: what only its dialect knows of it.
+        hosted: whether the service runs it itself (a web search …); it is then complete in `extra`.
+        extra: its dialect-specific members.
     """
 
     name: str
@@ -34,14 +34,14 @@ class Tool(msgspec.Struct, frozen=True):
 
 
 class ResponseFormat(msgspec.Struct, frozen=True):
-    """The form that the answer has to have: JSON, by a schema where there is one.
+    """The required form of the answer: JSON, with a schema if there is one.
 
     Attributes:
         schema: a JSON Schema as JSON text; `""` asks for any JSON object.
         name: the schema's name.
-        strict: whether the answer must follow it to the letter.
-        description: what it is for.
-        extra: what only its dialect knows about it.
+        strict: whether the answer must follow it exactly.
+        description: its purpose.
+        extra: its dialect-specific members.
     """
 
     schema: str = ""
@@ -52,12 +52,12 @@ class ResponseFormat(msgspec.Struct, frozen=True):
 
 
 class Reasoning(msgspec.Struct, frozen=True):
-    """How much the model should reason before it answers.
+    """The amount of reasoning before the answer.
 
     Attributes:
-        effort: `none`, `minimal`, `low`, `medium`, `high` …, as the service knows it; `""` unsaid.
-        budget_tokens: the most tokens for it, where the caller says it so.
-        extra: what only its dialect knows of it.
+        effort: `none`, `minimal`, `low`, `medium`, `high` …, as the service names it; `""` unset.
+        budget_tokens: the most tokens for it, if the caller sets a number.
+        extra: its dialect-specific members.
     """
 
     effort: str = ""
@@ -66,36 +66,36 @@ class Reasoning(msgspec.Struct, frozen=True):
 
 
 class ChatRequest(msgspec.Struct, frozen=True):
-    """What is asked of a provider.
+    """A chat request to a provider.
 
     Attributes:
         messages: the conversation, oldest first; at least one.
         model: the service's name of the model; `""` is the provider's default.
         options: sampling options by their usual names (`temperature`, `max_tokens`, …) and
-            whatever this service alone knows; an option of `None` counts as not given.
+            whatever this service alone supports; an option of `None` counts as not set.
         tools: functions that the model may call.
         tool_choice: `auto`, `none`, `required`, or the name of one tool.
         parallel_tool_calls: whether several calls may come in one answer; `None` leaves it to
             the service.
-        response_format: the form that the answer has to have.
+        response_format: the required form of the answer.
         reasoning: how much to reason first; `None` leaves it to the service.
         timeouts: limits for this request; `None` leaves the provider's own.
-        conversation_id: a conversation that the service keeps, to go on with.
+        conversation_id: a conversation kept by the service, to be continued.
         parent_id: the message in it that this one answers.
-        known_messages: how many of the messages that conversation already holds: only the others
-            are sent; `None`: all but the last, where the service keeps conversations.
+        known_messages: how many of the messages that conversation already has: only the others
+            are sent; `None`: all but the last, if the service keeps conversations.
         request_id: the caller's id of this request, which is sent to the service.
-        session_id: the client's own id of its session, where it sends one; for routing only.
-        tenant: the key or account that asks; for routing only.
+        session_id: the client's own id of its session, if it sends one; for routing only.
+        tenant: the key or account of the client; for routing only.
         identity: the caller, for services that are used on behalf of each; its token is only sent
             to their identity provider.
-        unasked: names of options that the client's dialect always sends, at the values that it
-            sends unasked: they are left out where a service has no place for them.
+        unasked: names of options that have the values the client's dialect always sends: they are
+            left out if a service does not support them.
         stream: whether the answer may come in pieces; `False` matters only to a service whose
             recipe says `stream = "as asked"`.
         whole: whether nothing of the answer is shown before its end, so that one that breaks off
             may be requested again; for routing only.
-        extra: members of the client's dialect that the hub has no word for.
+        extra: members of the client's dialect without a counterpart in this type.
     """
 
     messages: tuple[Message, ...]

@@ -1,4 +1,4 @@
-"""What is said on a WebSocket, as a value that a request carries: no I/O."""
+"""The dialog on a WebSocket, as a value that a request carries: no I/O."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class SocketDialog(Protocol):
     """One conversation on one WebSocket, from the client's side.
 
     Attributes:
-        subprotocols: what the handshake offers.
+        subprotocols: those that the handshake offers.
     """
 
     subprotocols: tuple[str, ...]

@@ -20,8 +20,8 @@ class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         connect: name look-up, TCP, TLS and the proxy's answer.
-        first_event: from the request until the first event of the answer; a login has this much
-            for each of its steps.
+        first_event: from the request until the first event of the answer; also the limit of each
+            step of a login.
         idle: between two events. Blank keep-alive lines do not count as progress; the time that the
             consumer takes for a piece does not count.
         total: the whole request, with its login and its retries.
@@ -44,9 +44,9 @@ class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @classmethod
     def of(cls, value: object, default: Timeouts) -> Timeouts:
-        """Return the limits that a caller gave: `Timeouts`, a mapping, or seconds in all.
+        """Return a caller's limits: `Timeouts`, a mapping, or seconds in total.
 
-        A plain number bounds every limit, so that nothing takes longer than it says.
+        A plain number bounds every limit, so that nothing takes longer.
 
         Raises:
             InvalidRequestError: for anything else.

@@ -1,4 +1,4 @@
-"""How many tokens an answer has cost."""
+"""Token counts of an answer."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Usage(msgspec.Struct, frozen=True):
     Attributes:
         input_tokens: tokens of the request.
         output_tokens: tokens of the answer, reasoning included.
-        estimated: whether Berlin guessed the numbers, because the service gave none.
-        cached_tokens: how many of the request's tokens the service had in its cache.
-        reasoning_tokens: how many of the answer's tokens were reasoning.
-        cache_write_tokens: how many of the request's tokens were written to the service's cache.
-        extra: what else the service's dialect counts.
+        estimated: whether Berlin estimated the numbers because the service gave none.
+        cached_tokens: the request's tokens that came from the service's cache.
+        reasoning_tokens: the answer's tokens that were reasoning.
+        cache_write_tokens: the request's tokens that were written to the service's cache.
+        extra: other counts of the service's dialect.
     """
 
     input_tokens: int = 0
@@ -30,9 +30,9 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 CHARS_PER_TOKEN = 4
-"""What a token has on average. Real tokenizers differ by model and download vocabularies."""
+"""The average length of a token. Real tokenizers differ by model and download vocabularies."""
 
 
 def estimate_tokens(chars: int) -> int:
-    """Return a guess of how many tokens a text of that many characters is."""
+    """Estimate the number of tokens in a text of this length."""
     return -(-chars // CHARS_PER_TOKEN)

@@ -56,7 +56,7 @@ def parse_data_url(url: str) -> Data | None:
 
 
 def clean_base64(text: str) -> str:
-    """Return base64 without blanks and line ends; `""` if invalid."""
+    """Return base64 without white space; `""` if invalid."""
     data = _BLANKS.sub("", text) if not _BASE64.fullmatch(text) else text
     if not _BASE64.fullmatch(data):
         return ""
@@ -70,5 +70,5 @@ def media_type_of(data: str) -> str:
 
 
 def make_data_url(media_type: str, data: str) -> str:
-    """Return the URL that holds a file."""
+    """Return the URL that contains a file."""
     return f"data:{media_type};base64,{data}"

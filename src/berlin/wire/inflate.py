@@ -36,7 +36,7 @@ class Inflater:
                 return cls("deflate")
             case other:
                 raise ProtocolError(
-                    f"the answer is encoded as {other[:40]!r}; only {ACCEPT_ENCODING} was offered"
+                    f"the answer is encoded as {other[:40]!r}; only {ACCEPT_ENCODING} is accepted"
                 )
 
     @property

@@ -181,7 +181,7 @@ def _why(error: Exception) -> str:
         case UnicodeEncodeError():
             return "half of a surrogate pair, which UTF-8 cannot carry; clean the text first"
         case RecursionError():
-            return "nested too deep"
+            return "nested too deeply"
         case ValueError():
             return "NaN, infinity or a circular value, which JSON cannot carry"
         case _:

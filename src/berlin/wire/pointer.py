@@ -42,7 +42,7 @@ def parse_pointer(text: str) -> tuple[str, ...]:
     """
     if not text.startswith("/") or re.search(r"~(?![01])", text):
         raise ConfigurationError(
-            f"{text[:80]!r} is not a JSON Pointer; write it like /data/token ('~' is written ~0)"
+            f"{text[:80]!r} is not a JSON Pointer; write it like /data/token (with ~0 for '~')"
         )
     if text.count("/") > MAX_SEGMENTS:
         raise ConfigurationError(f"{text[:40]!r}… has more than {MAX_SEGMENTS} segments")
@@ -53,7 +53,7 @@ def parse_pointer(text: str) -> tuple[str, ...]:
                 f"{segment[:80]!r} is not a condition; write ?name=value, ?name!=value or ?name"
             )
     if segments[-1].startswith("?"):
-        raise ConfigurationError(f"{text[:80]!r} ends with a condition: a value comes after it")
+        raise ConfigurationError(f"{text[:80]!r} ends with a condition; name a value after it")
     return segments
 
 

@@ -1,4 +1,4 @@
-"""What the head of an HTTP answer means: its status and its `Retry-After`."""
+"""Interprets the head of an HTTP response: its status and its `Retry-After`."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def error_from_answer(status: int, headers: Mapping[str, str], said: str) -> Ber
             "use the service's final URL"
         )
     return kind(
-        f"the service answers {status}: {said or 'without a word'}",
+        f"the service answers {status}: {said or 'without a message'}",
         status=status,
         retry_after=parse_retry_after(headers),
         request_id=headers.get("x-request-id") or headers.get("request-id"),
@@ -111,8 +111,8 @@ def error_in_answer(
     """
     said = next((v for v in (error, message) if isinstance(v, str)), None)
     known = {"error": error, "message": message, "code": code}
-    told = {name: value for name, value in known.items() if value is not UNSET}
-    text = snippet(said if said is not None else encode_body(told))
+    fields = {name: value for name, value in known.items() if value is not UNSET}
+    text = snippet(said if said is not None else encode_body(fields))
     if code in unauthorized:
         return AuthenticationError(f"the service refuses the token: {text}", status=401)
     is_status = isinstance(code, int | str) and is_error_status(code)
@@ -135,15 +135,15 @@ def error_of_object(document: Mapping[str, Any]) -> BerlinError:
             `code`, `type`.
     """
     error = document.get("error") or UNSET
-    told = {**document, **error} if isinstance(error, dict) else dict(document)
-    message = next((v for n in _MESSAGES if (v := told.get(n)) is not None), UNSET)
-    code = told.get("code")
+    fields = {**document, **error} if isinstance(error, dict) else dict(document)
+    message = next((v for n in _MESSAGES if (v := fields.get(n)) is not None), UNSET)
+    code = fields.get("code")
     if code is None or not isinstance(code, int | str):
-        code = told.get("status_code", told.get("status"))
-    words = tuple(told.get(name) for name in ("code", "type", "status", "reason"))
+        code = fields.get("status_code", fields.get("status"))
+    words = tuple(fields.get(name) for name in ("code", "type", "status", "reason"))
     if isinstance(error, dict):
         error = error if message is UNSET else UNSET
-        words = (*words, told.get("error_type"))
+        words = (*words, fields.get("error_type"))
     return error_in_answer(error, message, UNSET if code is None else code, words=words)
 
 

@@ -1,4 +1,4 @@
-"""Which error an HTTP status means."""
+"""Maps an HTTP status to an error class."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from berlin.errors import (
 
 
 def error_class_for_status(status: int) -> type[BerlinError]:
-    """Return the class for an HTTP status, also for one inside a 200 response."""
+    """Return the class for an HTTP status, including one inside a 200 response."""
     match status:
         case 401:
             return AuthenticationError

@@ -73,11 +73,11 @@ class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         """
         was, now = f"{self.method} {self.path}", f"{request.method} {request.path}"
         if _FRESH.sub(HIDDEN, was) != _FRESH.sub(HIDDEN, now):
-            raise ProtocolError(f"the transcript goes on with {was}, but {now} was sent")
+            raise ProtocolError(f"the transcript continues with {was}, but {now} was sent")
         was_body, now_body = _document(_bytes(self.body)), _document(request.body)
         if not _is_same(was_body, now_body):
             raise ProtocolError(
-                f"another body is sent to {request.path} than the transcript has: "
+                f"the body sent to {request.path} differs from the transcript: "
                 f"{str(now_body)[:300]} instead of {str(was_body)[:300]}"
             )
 
@@ -143,7 +143,7 @@ def _bytes(lines: list[str]) -> bytes:
         try:
             return base64.b64decode(lines[0].removeprefix(_BASE64), validate=True)
         except binascii.Error as error:
-            raise ConfigurationError("the transcript holds broken base64") from error
+            raise ConfigurationError("the transcript contains invalid base64") from error
     return "".join(lines).encode()
 
 

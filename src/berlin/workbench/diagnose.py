@@ -115,7 +115,7 @@ def _missing(turn: TriedTurn, name: str) -> Hint:
     place = turn.part.step.take[name]
     where = _in_words(place)
     has = _values_in(turn)
-    why = f"nothing stands at {where}; the answer has {has}"
+    why = f"there is nothing at {where}; the answer has {has}"
     key = (*turn.part.place, "take", name)
     return Hint(key, why)
 
@@ -146,7 +146,7 @@ def _refused_token(recipe: Recipe) -> Hint:
     attach = attachments(recipe.auth.attach)[0]
     how = next(f"the {k} {getattr(attach, k)}" for k in _WAYS if getattr(attach, k))
     why = (
-        f"the service does not accept the token as it is sent, in {how}"
+        f"the service does not accept the token sent in {how}"
         f"{f' after {attach.prefix!r}' if attach.prefix else ''}. Is it the right one, and does "
         "the service want it elsewhere? Often it is "
         '{ header = "Authorization", prefix = "Bearer " }'

@@ -43,7 +43,7 @@ def diagnose_answer(recipe: Recipe, answer: HttpResponse, error: BerlinError | N
 
     Args:
         recipe: the recipe that was tried.
-        answer: the answer, as far as it was read; its status is a success.
+        answer: the part of the answer that was read; its status is a success.
         error: the error that ended the trial; `None` if it succeeded.
     """
     stream = stream_of(recipe)
@@ -114,15 +114,15 @@ def _no_text(stream: StreamMap, received: list[Any]) -> list[Hint]:
     if wrong is not MISSING:
         below = [f"{where}{pointer}" for pointer, v in leaves(wrong) if isinstance(v, str)]
         kind = "an object" if isinstance(wrong, dict) else f"a {type(wrong).__name__}"
-        why = f"at {where} stands {kind}, not text"
-        return [Hint((*_STREAM, "text"), why + (f"; text stands at {below[0]}" if below else ""))]
+        why = f"{where} has {kind}, not text"
+        return [Hint((*_STREAM, "text"), why + (f"; there is text at {below[0]}" if below else ""))]
     if texts:
         shown = " or ".join(texts[:3])
-        return [Hint((*_STREAM, "text"), f"nothing stands at {where}, but text at {shown}")]
+        return [Hint((*_STREAM, "text"), f"there is nothing at {where}, but text at {shown}")]
     if not received:
-        why = f'the answer holds no objects as framing = "{stream.framing}" cuts it'
+        why = f'the answer contains no objects with framing = "{stream.framing}"'
         return [Hint((*_STREAM, "framing"), why)]
-    why = f"nothing stands at {where}; the first object has {outline(received[0])}"
+    why = f"there is nothing at {where}; the first object has {outline(received[0])}"
     return [Hint((*_STREAM, "text"), why)]
 
 
@@ -179,7 +179,7 @@ def _no_end(stream: StreamMap, received: list[Any], error: BerlinError) -> Hint:
 
 def _nothing_at(stream: StreamMap, key: str, instead: list[str]) -> Hint:
     where = " or ".join(listed(getattr(stream, key))) or "no pointer"
-    why = f"nothing stands at {where}"
+    why = f"there is nothing at {where}"
     return Hint((*_STREAM, key), why + (f", but a word at {instead[0]}" if instead else ""))
 
 

@@ -30,7 +30,7 @@ LONGEST_LIST = 12
 
 
 def explain(recipe: Recipe, prompt: str = "Hello") -> str:
-    """Return what a recipe does, in words, with the requests for one prompt.
+    """Describe in words what a recipe does, with the requests for one prompt.
 
     Args:
         recipe: the recipe.
@@ -65,7 +65,7 @@ def _where(recipe: Recipe) -> Iterator[str]:
     if endpoint.client_cert:
         yield f"Berlin shows the certificate {endpoint.client_cert}"
     if endpoint.allow_http:
-        yield "plain http is allowed: whoever is on the way can read all of it"
+        yield "plain http is allowed: anyone on the network path can read everything"
 
 
 def _login(recipe: Recipe) -> Iterator[str]:
@@ -75,7 +75,7 @@ def _login(recipe: Recipe) -> Iterator[str]:
             yield "none: the service asks for nothing"
             return
         case ApiKeyMap():
-            yield "an API key, as it is"
+            yield "an API key, unchanged"
         case AwsMap():
             yield "an AWS access key"
         case BasicMap():
@@ -96,7 +96,7 @@ def _login(recipe: Recipe) -> Iterator[str]:
     yield f"Requests carry it {_attached(auth.attach)}"
     if auth.rejected_statuses:
         statuses = " or ".join(map(str, auth.rejected_statuses))
-        yield f"Status {statuses} means: the token is no longer good, and Berlin gets another"
+        yield f"Status {statuses} means that the token is no longer valid; Berlin then gets another"
 
 
 def _step(number: str, recipe: Recipe, step: Step) -> Iterator[str]:
@@ -293,7 +293,7 @@ def _models(recipe: Recipe) -> Iterator[str]:
         case "native":
             pass
     if recipe.conversations is not None:
-        yield "conversations: kept by the service; only what is new is sent"
+        yield "conversations: kept by the service; only new messages are sent"
 
 
 def _url(recipe: Recipe, path: str) -> str:

@@ -10,7 +10,7 @@ class Hint(msgspec.Struct, frozen=True):
 
     Attributes:
         place: the key in the recipe; its parts may include the number of a step.
-        why: what is wrong there, and what to write.
+        why: the mistake, and what to write instead.
     """
 
     place: tuple[str, ...]

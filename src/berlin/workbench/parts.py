@@ -148,7 +148,7 @@ def assign(parts: list[Part], requests: Iterable[HttpRequest]) -> list[Part]:
 
 
 def taken(step: Step, answer: HttpResponse, cookies: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a step's `take` finds in an answer; `MISSING` where there is nothing.
+    """Return the values that a step's `take` finds in an answer; `MISSING` where there is none.
 
     Args:
         step: the description.

@@ -1,4 +1,4 @@
-"""What a service really sent, and where its values are."""
+"""The actual answers of a service, and where their values are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 from berlin.errors import ProtocolError
 from berlin.language.tables.stream import StreamMap
-from berlin.wire.framings import FRAMINGS, FramingName, Looks
+from berlin.wire.framings import FRAMINGS, FramingName, RecognisedAnswer
 from berlin.wire.json import DECODE_ERRORS
 from berlin.wire.pointer import MISSING, get_at, parse_pointer
 
@@ -46,7 +46,7 @@ def documents(stream: StreamMap, body: bytes) -> list[Any]:
     return found
 
 
-def fits(framing: FramingName, looks: Looks, body: bytes) -> bool:
+def fits(framing: FramingName, looks: RecognisedAnswer, body: bytes) -> bool:
     """Return whether a framing can decode a body that looks like this."""
     if looks.framing is None:
         return False

@@ -40,7 +40,7 @@ def record(
     """
     response = trial.response
     if response is None:
-        raise ConfigurationError("there is no whole answer to record")
+        raise ConfigurationError("there is no complete answer to record")
     secrets = [*trial.secrets, *((Secret(account),) if account else ())]
     usage = response.usage
     return Transcript(
@@ -65,8 +65,8 @@ def mask_recipe(text: str, secrets: Iterable[Secret]) -> str:
     comments = [line.partition("#")[2] for line in text.splitlines()]
     written = [*literals, *comments]
     # Only literal values: `password = "{password}"` stays, whatever the password is.
-    told = [s for s in secrets if any(s.reveal() in place for place in written)]
-    return mask(text, [*(found.value for found in find_secrets(text)), *told])
+    secrets_used = [s for s in secrets if any(s.reveal() in place for place in written)]
+    return mask(text, [*(found.value for found in find_secrets(text)), *secrets_used])
 
 
 def mask_body(body: bytes, secrets: Iterable[Secret]) -> bytes:

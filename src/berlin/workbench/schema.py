@@ -159,7 +159,7 @@ def _meanings(kind: type[msgspec.Struct]) -> dict[str, str]:
 # Attributes of all flows, for docstrings that do not repeat them.
 _COMMON = {
     "attach": "how requests carry the token.",
-    "rejected_statuses": "the statuses that mean: the token is no longer good.",
+    "rejected_statuses": "the statuses that mean that the token is no longer valid.",
 }
 
 

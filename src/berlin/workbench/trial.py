@@ -43,7 +43,7 @@ class TriedTurn(msgspec.Struct, frozen=True):
     Attributes:
         part: its part of the recipe.
         request: the request sent.
-        answer: the response, as far as it was read.
+        answer: the part of the response that was read.
         cookies: cookies set by this response and those before it.
         at: when the response was read or abandoned, in seconds since the trial began.
     """
@@ -106,7 +106,7 @@ class Trial:
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """What must not be shown: credentials, tokens, cookies, and what looks like one."""
+        """The values that must not be shown: credentials, tokens, cookies, and probable ones."""
         given = (*self._auth.secrets, *self._learned)
         return tuple(sorted(given, key=lambda secret: -len(secret.reveal())))
 

@@ -12,7 +12,7 @@ from click import UsageError
 from berlin.cli.chat.attach import attach
 from berlin.cli.chat.history import Entry, History
 from berlin.cli.chat.line import is_open, strip_block
-from berlin.cli.chat.slash import Typed, parse
+from berlin.cli.chat.slash import TypedCommand, parse
 from berlin.cli.chat.standard_input import has_input
 from berlin.cli.options import _joined
 from berlin.errors import ConfigurationError
@@ -23,14 +23,14 @@ from berlin.types.messages import FilePart, ImagePart, TextPart
 @pytest.mark.parametrize(
     ("line", "typed"),
     [
-        ("/help", Typed("/help", "")),
-        ("/quit", Typed("/exit", "")),
-        ("/model  work:big ", Typed("/model", "work:big")),
+        ("/help", TypedCommand("/help", "")),
+        ("/quit", TypedCommand("/exit", "")),
+        ("/model  work:big ", TypedCommand("/model", "work:big")),
         ("a question", None),
         (" /not a command", None),
     ],
 )
-def test_a_line_is_a_command_or_a_question(line: str, typed: Typed | None) -> None:
+def test_a_line_is_a_command_or_a_question(line: str, typed: TypedCommand | None) -> None:
     """A slash at the very beginning makes a command; a blank before it a question."""
     assert parse(line) == typed
 
@@ -105,7 +105,7 @@ def test_an_open_pipe_that_stays_silent_is_left_out(capsys: pytest.CaptureFixtur
         assert not has_input(stream, 0.01, 0.02)
     said = capsys.readouterr().err
     assert "waiting for standard input" in said
-    assert "it is left out" in said
+    assert "it is ignored" in said
 
 
 def test_a_pipe_with_something_in_it_is_read(capsys: pytest.CaptureFixture[str]) -> None:

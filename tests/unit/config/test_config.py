@@ -124,7 +124,7 @@ def test_without_any_source_the_recipe_says_where() -> None:
 def test_an_example_is_no_address() -> None:
     """A recipe whose URL is an example needs one from the user: nothing goes there unasked."""
     for name in ("berlin", "azure-openai"):
-        with pytest.raises(ConfigurationError, match=f"where is {name}.*berlin login {name} --url"):
+        with pytest.raises(ConfigurationError, match=f"{name} needs a URL.*login {name} --url"):
             resolve_settings(name, Config(), environ={})
 
 
@@ -232,7 +232,7 @@ def test_d04_variable_of_the_environment(tmp_path: Path) -> None:
         ),
         ("[providers.mine\n", "is not valid TOML: "),
         ("[providers.mine]\n[providers.mine]\n", "is not valid TOML: "),
-        ("default = 'nope'\n", "default = 'nope' names no provider"),
+        ("default = 'nope'\n", "default = 'nope' is neither a provider"),
         ("[providers.mine]\ndefault = 'mine'\n", "line 2: unknown key 'default'"),
     ],
 )
@@ -276,10 +276,10 @@ def test_no_file_is_an_empty_configuration(tmp_path: Path, monkeypatch: pytest.M
     """No file at the usual place is fine; one that was named has to be there."""
     assert load_config() == Config()
     missing = tmp_path / "missing.toml"
-    with pytest.raises(ConfigurationError, match=f"there is no configuration file {missing}"):
+    with pytest.raises(ConfigurationError, match=f"file {missing} does not exist"):
         load_config(missing)
     monkeypatch.setenv("BERLIN_CONFIG", str(missing))
-    with pytest.raises(ConfigurationError, match=f"there is no configuration file {missing}"):
+    with pytest.raises(ConfigurationError, match=f"file {missing} does not exist"):
         load_config()
 
 
@@ -447,5 +447,5 @@ def test_a_variable_as_other_programs_write_it_is_told(tmp_path: Path, written: 
     path.write_text(f'[providers.a]\nrecipe = "openai"\napi_key = "{written}"\n')
     with pytest.raises(ConfigurationError) as caught:
         load_config(path)
-    assert f"{path}, line 3: api_key = '{written}' is text" in caught.value.message
+    assert f"{path}, line 3: api_key = '{written}' is literal text" in caught.value.message
     assert caught.value.message.endswith('write api_key = { env = "OPENAI_API_KEY" }')

@@ -123,19 +123,19 @@ def test_limits_of_a_provider_are_shared(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "said"),
     [
-        ('[models.a]\nfallback = ["work:x", "nobody:y"]', 10, "'nobody:y' names no provider"),
+        ('[models.a]\nfallback = ["work:x", "nobody:y"]', 10, "'nobody:y' is neither a provider"),
         ('[models.a]\nfallback = ["wrok:x"]', 10, "did you mean 'work'?"),
         ('[models.a]\nuse = "vendor:gpt-6"', 10, "vendor has no model 'gpt-6'; it has: gpt-5"),
-        ('[models.a]\nuse = "b"\n[models.b]\nuse = "a"', 10, "in a circle: a → b → a"),
-        ('[models.a]\nuse = "a"', 10, "in a circle: a → a"),
-        ('[models.work]\nuse = "vendor"', 9, "is the name of a provider or an alias too"),
+        ('[models.a]\nuse = "b"\n[models.b]\nuse = "a"', 10, "in a cycle: a → b → a"),
+        ('[models.a]\nuse = "a"', 10, "in a cycle: a → a"),
+        ('[models.work]\nuse = "vendor"', 9, "is also the name of a provider or an alias"),
         ('[models.a]\nfallback = ["work:x", "work:x"]', 10, "names the same model twice"),
         ("[models.a]\nretry = { attempts = 2 }", 9, "must be given, not none"),
         ('[models.a]\nuse = "work"\npool = ["work"]', 9, "not use and pool"),
         ("[models.a]\nfallback = []", 9, "fallback is empty"),
         ('[models.a]\nfallbak = ["work"]', 10, "did you mean 'fallback'?"),
         ('[models.a]\nuse = "work"\nlimit = { concurrent = 0 }', 11, "concurrent must be more"),
-        ('[models.a]\nuse = "work"\nlimit = {}', 11, "say concurrent, requests_per_minute"),
+        ('[models.a]\nuse = "work"\nlimit = {}', 11, "set concurrent, requests_per_minute"),
         ('[models.a]\nuse = "work"\nfirst_event_s = -1', 9, "first_event_s must be more"),
         ('[models.a]\nuse = "work"\nfirst_event_s = nan', 9, "first_event_s must be more"),
         ('[models.a]\nuse = "work"\nbreak_after_text = "continue"', 9, "needs fallback or bal"),
@@ -148,8 +148,8 @@ def test_limits_of_a_provider_are_shared(tmp_path: Path) -> None:
         ('[models.a]\nuse = "work"\nby = "busy"', 9, "by is only for balance"),
         ('[models.a]\nuse = { model = "work", weight = 2 }', 9, "weight is only for balance"),
         ('[models.a]\npool = ["work:gpt-5", "vendor:gpt-5"]\nhedge = {}', 9, "second account"),
-        ('[models.a]\npool = ["guide", "work"]', 10, "made of providers with an account"),
-        ('[models.a]\npool = ["work:x", "vendor:gpt-5"]', 10, "asked for the same model"),
+        ('[models.a]\npool = ["guide", "work"]', 10, "consists of providers with accounts"),
+        ('[models.a]\npool = ["work:x", "vendor:gpt-5"]', 10, "use the same model"),
         ('[models.a]\nuse = "work"\nlimit = { requests_per_minute = -1 }', 11, "must be more"),
         ('[models.a]\nuse = "work"\nlimit = { tokens_per_minute = 1e400 }', 11, "Expected `int"),
         ('[models.a]\nuse = "work"\nhedge = { after_s = 1e400 }', 11, "after_s must be more"),
@@ -168,5 +168,5 @@ def test_a_pool_of_two_services(tmp_path: Path) -> None:
     """Accounts of different services are not a pool."""
     providers = '[providers.a]\nrecipe = "openai"\napi_key = "k"\n' * 1
     providers += '[providers.b]\nrecipe = "anthropic"\napi_key = "k"\n'
-    with pytest.raises(ConfigurationError, match="must be of one service"):
+    with pytest.raises(ConfigurationError, match="must belong to one service"):
         load(tmp_path, '[models.m]\npool = ["a:x", "b:x"]\n', providers)

@@ -99,10 +99,13 @@ def test_a_wildcard_goes_before_the_models_of_the_default() -> None:
     ("name", "said"),
     [
         ("wrok", "there is no model or provider 'wrok' here; did you mean 'work'?"),
-        ("work2", "did you mean 'work'? (a model that work does not list: 'work:work2')"),
+        ("work2", "did you mean 'work'? (for a model that work does not list, use 'work:work2')"),
         ("smal", "did you mean 'small'?"),
         ("lab:oen", "did you mean 'lab:one'?"),
-        ("zzzzzz", "`berlin providers` lists the providers (a model that work does not list: "),
+        (
+            "zzzzzz",
+            "`berlin providers` lists the providers (for a model that work does not list",
+        ),
         ("x" * 500, "x'"),
     ],
 )

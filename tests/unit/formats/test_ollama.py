@@ -292,7 +292,7 @@ def test_forms_of_a_good_answer(data: bytes, expected: list[StreamEvent]) -> Non
         (
             said("a") + b'{"message":{"tool_calls":[{"function":{"name":"f","arguments":[]}}]}}\n',
             ProtocolError,
-            "no object",
+            "not an object",
         ),
     ],
 )

@@ -74,7 +74,7 @@ def test_x07_parts_that_are_no_text(part: Part, kind: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         flatten_messages((HELLO, message))
     assert caught.value.message == (
-        f"messages[1] holds a part of kind {kind}, and this service takes only text"
+        f"messages[1] contains a part of kind {kind}, but this service accepts only text"
     )
 
 

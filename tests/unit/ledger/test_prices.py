@@ -38,6 +38,7 @@ def of(price: str, **others: str) -> Price:
         (Usage(0, 0), "0"),
         # No part is more than the whole, and nothing is negative.
         (Usage(1_000_000, 0, cached_tokens=9_000_000, cache_write_tokens=9), "1.25"),
+        (Usage(10**30, 0), "2500000"),
         (Usage(-5, -5, cached_tokens=-5, reasoning_tokens=-5), "0"),
     ],
 )
@@ -100,6 +101,28 @@ def test_prices_change_by_date(day: str, price: int) -> None:
     assert found.input == price
 
 
+@pytest.mark.parametrize(
+    ("day", "tokens", "price"),
+    [
+        ("2026-01-01", 200_000, 1),
+        ("2026-01-01", 200_001, 2),
+        ("2026-01-01", 900_000, 3),
+        ("2026-07-01", 900_000, 5),
+    ],
+)
+def test_long_requests_may_have_a_price_of_their_own(day: str, tokens: int, price: int) -> None:
+    """It counts for the whole request, until the day that has other prices."""
+    prices = read(
+        '[[prices."a:b"]]\ninput = 1\noutput = 1\n'
+        '[[prices."a:b"]]\nover = 200_000\ninput = 2\noutput = 2\n'
+        '[[prices."a:b"]]\nover = 500_000\ninput = 3\noutput = 3\n'
+        '[[prices."a:b"]]\nsince = 2026-07-01\ninput = 5\noutput = 5\n'
+    )
+    at = datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
+    usage = Usage(tokens, 0)
+    assert prices.cost("a", "b", usage, at) == Decimal(tokens * price) / 1_000_000
+
+
 def test_what_has_no_price_has_no_cost() -> None:
     """An unknown model, or a time before the first price, costs `None`; a price of 0 costs 0."""
     since = Price(input=Decimal(1), output=Decimal(1), since=date(2027, 1, 1))
@@ -127,11 +150,15 @@ def test_money_is_exact() -> None:
         ('[prices."a:b"]\ninput = -1\noutput = 1', "0 or more"),
         ('[prices."a:b"]\ninput = nan\noutput = 1', "0 or more"),
         ('[prices."a:b"]\ninput = inf\noutput = 1', "0 or more"),
+        ('[prices."a:b"]\ninput = 1e30\noutput = 1', "0 or more"),
         ('[prices."a:b"]\ninput = true\noutput = 1', "decimal"),
         ('[prices."a:b"]\ninput = 1', "output"),
         ('[prices."a:b"]\ninput = 1\noutptu = 1', "did you mean 'output'"),
         ('[[prices."a:b"]]\ninput = 1\noutptu = 1', "did you mean 'output'"),
         ('[[prices."a:b"]]\ninput = 1\noutput = 1\nsince = "tomorrow"', "date"),
+        ('[prices."a:b"]\ninput = 1\noutput = 1\nover = 5', "without over"),
+        ('[prices."a:b"]\ninput = 1\noutput = 1\nover = -5', "number of tokens"),
+        ('[[prices."a:b"]]\ninput = 1\noutput = 1\n' * 2, "same since"),
     ],
 )
 def test_mistakes_are_named(text: str, said: str) -> None:

@@ -27,6 +27,7 @@ class Database:
         self.rows: dict[str, Entry] = {}
         self.inserts: list[int] = []
         self.is_away = False
+        self.refusals = 0
         self.forgets_its_answer = False
         self.expired_before: list[datetime] = []
         self._changed = threading.Condition()
@@ -69,6 +70,9 @@ class Database:
 
     def _check(self) -> None:
         if self.is_away:
+            with self._changed:
+                self.refusals += 1
+                self._changed.notify_all()
             raise UnavailableError("the database is away")
 
 
@@ -150,6 +154,9 @@ def test_what_a_stop_leaves_is_delivered_at_the_next_start(tmp_path: Path) -> No
         one.end(ended(1))
         one.begin(begun(2))
     assert list(tmp_path.glob("*.jsonl"))
+    with recorder(tmp_path, database) as idle:
+        database.wait_until(lambda: database.refusals > 5)
+    assert not idle.counts.works  # it has nothing of its own, and still knows
     database.is_away = False
     with recorder(tmp_path, database):
         database.wait_until(lambda: len(database.rows) == 2)

@@ -48,7 +48,7 @@ async def test_an_answer_that_fails_changes_nothing() -> None:
         await chat.ask("1")
     pieces = chat.text("1")
     assert await anext(pieces) == "a"
-    with pytest.raises(InvalidRequestError, match="still coming"):
+    with pytest.raises(InvalidRequestError, match="still in progress"):
         await chat.ask("2")
     await pieces.aclose()
     assert chat.messages == ()

@@ -216,7 +216,7 @@ async def test_values_of_other_kinds() -> None:
 @pytest.mark.parametrize(
     ("text", "reason", "said"),
     [
-        ("Sure! Here it is", "stop", "not what response_format asks for: JSON is malformed"),
+        ("Sure! Here it is", "stop", "does not match response_format: JSON is malformed"),
         ('{"name":7}', "stop", "Expected `str`, got `int`"),
         ('{"name":"Ber', "length", "it was cut off at max_tokens"),
     ],
@@ -224,7 +224,7 @@ async def test_values_of_other_kinds() -> None:
 async def test_an_answer_that_is_no_such_value(text: str, reason: Any, said: str) -> None:
     """An answer of another form is an error that says what is wrong with it."""
     provider = ScriptedProvider([text, Finished(reason)])
-    with pytest.raises(ProtocolError, match="the answer is not what") as caught:
+    with pytest.raises(ProtocolError, match="does not match response_format") as caught:
         await provider.ask("hi", response_format=City)
     assert said in caught.value.message
 

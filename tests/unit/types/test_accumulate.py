@@ -1,4 +1,4 @@
-"""A whole answer is a fold over its events."""
+"""Collects the events of an answer into a whole."""
 
 from __future__ import annotations
 

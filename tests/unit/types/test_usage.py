@@ -1,4 +1,4 @@
-"""How many tokens an answer has cost."""
+"""Token counts of an answer."""
 
 from __future__ import annotations
 

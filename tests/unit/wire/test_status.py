@@ -110,7 +110,7 @@ def test_an_answer_that_says_nothing() -> None:
     """An empty body is told as such."""
     error = error_from_answer(503, {}, "")
     assert type(error) is ServiceUnavailableError
-    assert error.message == "the service answers 503: without a word"
+    assert error.message == "the service answers 503: without a message"
     assert error.retry_after is None
 
 

@@ -205,7 +205,7 @@ def test_text_that_is_an_object() -> None:
     described = recipe()
     body = events({"content": {"parts": ["Hello"]}})
     found = hint(described, turn(described, "/ask", 200, body), UNREAD)
-    assert "text stands at /content/parts/0" in found.why
+    assert "there is text at /content/parts/0" in found.why
 
 
 def test_an_object_that_is_not_described() -> None:

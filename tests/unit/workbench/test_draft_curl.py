@@ -78,9 +78,9 @@ def test_fields_users_and_parameters() -> None:
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("", "no curl command"),
-        ("wget https://a.example.com", "no curl command"),
-        ("fetch('https://a')", "no curl command"),
+        ("", "not a curl command"),
+        ("wget https://a.example.com", "not a curl command"),
+        ("fetch('https://a')", "not a curl command"),
         ("curl 'https://a.example.com", "never closed"),
         ('curl "https://a.example.com', "never closed"),
         ("curl $'https://a.example.com", "never closed"),

@@ -145,7 +145,7 @@ class SharedTokens:
     def _without(self, reason: str) -> None:
         if self._on_failure == "error":
             raise TokenStoreError(
-                f"the token store cannot be used: {reason}. Mend it, or allow logins without it: "
+                f"the token store cannot be used: {reason}. Fix it, or allow logins without it: "
                 'tokens.on_failure = "login"'
             )
 

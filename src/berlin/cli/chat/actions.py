@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from berlin.cli.chat.history import Conversation, History
-from berlin.cli.chat.slash import Typed, help_text
+from berlin.cli.chat.slash import TypedCommand, help_text
 from berlin.config import data_path
 from berlin.errors import BerlinError, InvalidRequestError
 from berlin.types import Message
@@ -37,7 +37,7 @@ def recall(wanted: str) -> tuple[Conversation, list[Message]]:
 
 
 class Actions:
-    """Carries out commands.
+    """Runs slash commands.
 
     Args:
         chat: the conversation.
@@ -46,7 +46,7 @@ class Actions:
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
 
-    async def run(self, command: Typed) -> str:
+    async def run(self, command: TypedCommand) -> str:
         """Run a command; return the initial text of the next question."""
         try:
             match command.name:
@@ -83,7 +83,7 @@ class Actions:
 
     def _save(self, name: str) -> None:
         if not name:
-            _say("/save needs the name of a file")
+            _say("/save needs a file name")
             return
         messages = self._chat.session.messages
         path = Path(name).expanduser()
@@ -96,7 +96,7 @@ class Actions:
             with path.open("x", encoding="utf-8") as file:
                 file.write(text)
         except FileExistsError:
-            _say(f"{path} is there already; choose another name")
+            _say(f"{path} already exists; choose another name")
         except OSError as error:
             _say(f"{path} cannot be written: {error.strerror or error}")
         else:
@@ -104,7 +104,7 @@ class Actions:
 
     def _load(self, name: str) -> None:
         if not name:
-            _say("/load needs a .json file, or an id of `berlin logs`")
+            _say("/load needs a .json file, or an id from `berlin logs`")
             return
         session = self._chat.session
         if name.endswith(".json"):

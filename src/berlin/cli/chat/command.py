@@ -31,9 +31,9 @@ class Call:
     """The validated command line.
 
     Attributes:
-        question: what is asked; `None` asks for a conversation.
+        question: the question; `None` starts a conversation.
         model: the name of the model that answers; `""` is the default.
-        parts: what is attached.
+        parts: the attachments.
         screen: how answers are shown.
     """
 
@@ -49,7 +49,7 @@ class Call:
 @click.command(cls=JoinedOptions)
 @click.argument("prompt", required=False)
 @model_option
-@click.option("-s", "--system", metavar="TEXT", help="What the model is told first.")
+@click.option("-s", "--system", metavar="TEXT", help="The system prompt.")
 @option_option
 @click.option(
     "-a",
@@ -57,10 +57,10 @@ class Call:
     "attached",
     multiple=True,
     metavar="FILE",
-    help="A file that goes with the question: an image, a PDF or text; - is standard input.",
+    help="A file to send with the question: an image, a PDF or text; - is standard input.",
 )
-@click.option("-c", "--continue", "goes_on", is_flag=True, help="Go on with the last conversation.")
-@click.option("--id", "wanted", metavar="ID", help="Go on with this one of `berlin logs`.")
+@click.option("-c", "--continue", "goes_on", is_flag=True, help="Continue the last conversation.")
+@click.option("--id", "wanted", metavar="ID", help="Continue this conversation from `berlin logs`.")
 @click.option(
     "--schema", type=_FILE, metavar="FILE", help="A JSON Schema that the answer must follow."
 )
@@ -69,11 +69,13 @@ class Call:
 @click.option(
     "--reasoning/--no-reasoning",
     default=None,
-    help="Show the model's reasoning; unless said, on a terminal only.",
+    help="Show the model's reasoning (default: only on a terminal).",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Say who answered, and after which attempts.")
-@click.option("--no-history", is_flag=True, help="Do not keep this conversation.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="The longest an answer may take.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Report who answered and which attempts failed."
+)
+@click.option("--no-history", is_flag=True, help="Do not store this conversation.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="The time limit for an answer.")
 @config_option
 def chat(
     prompt: str | None,
@@ -87,17 +89,17 @@ def chat(
 ) -> int:
     """Ask PROMPT, or hold a conversation if there is none.
 
-    Piped text is added to the prompt, or is the prompt:
+    Piped text is appended to the prompt, or is the prompt:
 
     \b
       berlin chat "What is a token?"
       git diff | berlin chat "Review this"
       berlin chat -a chart.png "What does this show?"
       berlin chat                  (a conversation; Ctrl-D ends it)
-      berlin chat -c "And why?"    (goes on with the last one)
+      berlin chat -c "And why?"    (continues the last one)
 
-    On a terminal the answer is rendered Markdown; in a pipe it is plain text, as it came.
-    Ctrl-C stops an answer. Conversations are kept: `berlin logs` lists them.
+    On a terminal the answer is rendered as Markdown; in a pipe it is plain, unchanged text.
+    Ctrl-C stops an answer. Conversations are stored: `berlin logs` lists them.
     """
     from berlin.cli.chat.attach import attach
     from berlin.cli.chat.standard_input import read_question
@@ -116,10 +118,10 @@ def chat(
 def _session(given: dict[str, Any], keeps: bool, wanted: str | None) -> tuple[Session, str]:
     """Return the session, and the last model used in it if it continues."""
     from berlin.cli.chat.actions import history, recall
-    from berlin.cli.chat.session import Session, Wishes
+    from berlin.cli.chat.session import AnswerSettings, Session
 
     schema = given["schema"]
-    wishes = Wishes(
+    wishes = AnswerSettings(
         given["system"],
         given["options"],
         given["timeout"],

@@ -1,4 +1,4 @@
-"""A conversation on a terminal, with line editing and a history of what was asked."""
+"""A conversation on a terminal, with line editing and a history of questions."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Chat:
     """A conversation on a terminal.
 
     Args:
-        session: what was said, and the settings of every answer.
+        session: the messages, and the settings of every answer.
         find: returns the loader of the provider for a model's name.
-        open_screen: opens what shows an answer.
+        open_screen: opens the screen for an answer.
         names: names of models, for completion.
         attached: the attachments of the first question.
     """

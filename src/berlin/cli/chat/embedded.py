@@ -1,4 +1,4 @@
-"""The service that needs no setup: the guide behind a real login, over real HTTP, on loopback."""
+"""The service that needs no setup: the guide behind a real login, over HTTP on loopback."""
 
 from __future__ import annotations
 

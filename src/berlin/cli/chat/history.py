@@ -1,4 +1,4 @@
-"""Conversations of `berlin chat`, kept in a SQLite file that only the user can read."""
+"""Conversations of `berlin chat`, in a SQLite file that only the user can read."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Conversation(msgspec.Struct, frozen=True):
         updated: the same, of the last message.
         model: the model that answered: `provider:model`.
         title: the beginning of the first question.
-        service_id: the service's own id of it; `""` if it keeps none.
+        service_id: the service's own id for it; `""` if it has none.
         parent_id: the service's id of its last answer.
         messages: how many there are.
     """
@@ -111,7 +111,7 @@ class History:
             )
 
     def find(self, wanted: str = "") -> Conversation:
-        """Return the conversation whose id starts like this, or the latest one.
+        """Return the conversation whose id starts with this text, or the latest one.
 
         Raises:
             ConfigurationError: if there is none, or more than one.
@@ -122,10 +122,10 @@ class History:
             raise ConfigurationError(
                 f"there is no conversation {wanted!r}; `berlin logs` lists them"
                 if wanted
-                else "there is no conversation to go on with yet"
+                else "there is no conversation to continue yet"
             )
         if wanted and len(found) > 1:
-            raise ConfigurationError(f"{wanted!r} begins more than one id; `berlin logs` has them")
+            raise ConfigurationError(f"{wanted!r} fits more than one id; see `berlin logs`")
         return found[0]
 
     def entries(self, conversation: str) -> list[Entry]:
@@ -170,7 +170,7 @@ class History:
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(
                 f"the conversations in {self._path} cannot be used: {error}; "
-                "`[terminal] history = false` in berlin.toml does without them"
+                "`[terminal] history = false` in berlin.toml turns them off"
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""The line on which a question is typed: multi-line input, completion and history."""
+"""The input line for questions, with several lines, completion and history."""
 
 from __future__ import annotations
 

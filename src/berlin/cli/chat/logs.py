@@ -1,4 +1,4 @@
-"""`berlin logs`: the conversations that were kept."""
+"""`berlin logs`: the stored conversations."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from berlin.cli.terminal import harmless
 
 @click.command()
 @click.argument("wanted", metavar="[ID]", required=False)
-@click.option("-q", "--search", metavar="TEXT", default="", help="Only those in which TEXT occurs.")
+@click.option("-q", "--search", metavar="TEXT", default="", help="Only those that contain TEXT.")
 @click.option("-n", "--count", type=click.IntRange(1), default=20, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 @click.option("--forget", is_flag=True, help="Delete the conversation ID, or all of them.")
 def logs(wanted: str | None, search: str, count: int, as_json: bool, forget: bool) -> None:
     """List the conversations of `berlin chat`, or show the one whose id begins with ID.
 
     They are in a SQLite file that only you can read; `[terminal] history = false` in berlin.toml
-    keeps none. `berlin chat --id ID` goes on with one.
+    stores none. `berlin chat --id ID` continues one.
     """
     kept = history()
     if forget:
@@ -38,7 +38,7 @@ def logs(wanted: str | None, search: str, count: int, as_json: bool, forget: boo
 def _forget(wanted: str | None) -> None:
     kept = history()
     count = kept.forget(kept.find(wanted).id if wanted else None)
-    click.echo(f"Forgot {count} conversation{'' if count == 1 else 's'}.")
+    click.echo(f"Deleted {count} conversation{'' if count == 1 else 's'}.")
 
 
 def _list(found: list[Conversation], *, as_json: bool) -> None:

@@ -27,7 +27,7 @@ class Opened(NamedTuple):
 
     Attributes:
         provider: the provider.
-        model: its own name of the model; `""` is its default.
+        model: its own name for the model; `""` is its default.
         label: both, as a user writes them.
     """
 
@@ -39,7 +39,7 @@ class Opened(NamedTuple):
 Opening: TypeAlias = AbstractAsyncContextManager[Opened]
 
 Load: TypeAlias = Callable[[], Opening]
-"""Does the slow imports of a provider, and returns a function that opens it."""
+"""Does the slow imports for a provider and returns a function that opens it."""
 
 
 def find(model: str, config: Config) -> Load:

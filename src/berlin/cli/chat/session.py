@@ -17,13 +17,13 @@ from berlin.types import ChatRequest, Message, ResponseFormat, Timeouts
 from berlin.types.messages import Part, TextPart
 
 
-class Wishes(msgspec.Struct, frozen=True):
+class AnswerSettings(msgspec.Struct, frozen=True):
     """The settings of every answer from the command line.
 
     Attributes:
         system: the system prompt.
         options: options for the model.
-        timeout: the most seconds that an answer may take.
+        timeout: the time limit for an answer, in seconds.
         response_format: the required format of answers.
     """
 
@@ -41,7 +41,7 @@ class Session:
         history: its store; `None` stores nothing.
     """
 
-    def __init__(self, wishes: Wishes, history: History | None) -> None:
+    def __init__(self, wishes: AnswerSettings, history: History | None) -> None:
         self._wishes = wishes
         self._history = history
         self._id = ""

@@ -1,4 +1,4 @@
-"""The commands that begin with a slash, inside a conversation."""
+"""The slash commands of a conversation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
 
-class Known(NamedTuple):
+class SlashCommand(NamedTuple):
     """A command, its arguments, and its description."""
 
     name: str
@@ -19,31 +19,31 @@ class Known(NamedTuple):
 
 
 COMMANDS = (
-    Known("/help", "", "show this list"),
-    Known("/model", "[NAME]", "who answers from now on: PROVIDER:MODEL; without NAME, tell"),
-    Known("/system", "[TEXT]", "what the model is told first; without TEXT, tell; `-` removes it"),
-    Known("/new", "", "begin a new conversation"),
-    Known("/save", "FILE", "write the conversation to FILE: Markdown, or JSON if it ends in .json"),
-    Known("/load", "FILE|ID", "go on with a saved .json file, or a conversation of `berlin logs`"),
-    Known("/edit", "", "write the next question in your editor, beginning with the last one"),
-    Known("/exit", "", "end; so does Ctrl-D"),
+    SlashCommand("/help", "", "show this list"),
+    SlashCommand("/model", "[NAME]", "switch to PROVIDER:MODEL; without NAME, show it"),
+    SlashCommand("/system", "[TEXT]", "set the system prompt; without TEXT, show it; - removes it"),
+    SlashCommand("/new", "", "start a new conversation"),
+    SlashCommand("/save", "FILE", "save the conversation: Markdown, or JSON if FILE ends in .json"),
+    SlashCommand("/load", "FILE|ID", "continue a .json file, or a conversation from `berlin logs`"),
+    SlashCommand("/edit", "", "write the next question in your editor, starting from the last one"),
+    SlashCommand("/exit", "", "exit, like Ctrl-D"),
 )
 _NAMES = [command.name for command in COMMANDS]
 _ALSO = {"/quit": "/exit", "/?": "/help", "/q": "/exit"}
 
 
-class Typed(NamedTuple):
+class TypedCommand(NamedTuple):
     """A line with a command: its full name and its arguments."""
 
     name: str
     argument: str
 
 
-def parse(line: str) -> Typed | None:
+def parse(line: str) -> TypedCommand | None:
     """Return the command in a line, or `None` if the line is a question.
 
     Raises:
-        ValueError: if it starts with a slash and is not a command.
+        ValueError: if it starts with a slash but is not a command.
     """
     if not line.startswith("/"):
         return None
@@ -53,9 +53,10 @@ def parse(line: str) -> Typed | None:
         near = difflib.get_close_matches(word, _NAMES, n=1)
         hint = f"did you mean {near[0]}?" if near else "/help lists them"
         raise ValueError(
-            f"there is no command {word[:40]}; {hint} (a question may begin with a blank)"
+            f"there is no command {word[:40]}; {hint} "
+            "(to ask a question that begins with a slash, put a space before it)"
         )
-    return Typed(name, argument.strip())
+    return TypedCommand(name, argument.strip())
 
 
 def help_text() -> str:
@@ -64,7 +65,7 @@ def help_text() -> str:
     rows += [
         ('"""', "begin and end a question of several lines"),
         ("Alt-Enter", "a new line in the question"),
-        ("Ctrl-C", "stop an answer; what came of it is kept"),
+        ("Ctrl-C", "stop an answer; the text so far is kept"),
         ("Ctrl-D", "end the conversation"),
     ]
     width = max(len(name) for name, _ in rows)

@@ -1,4 +1,4 @@
-"""Shows on stderr that an answer is pending, and for how long."""
+"""A spinner on stderr that counts the seconds until an answer arrives."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PLAIN = "|/-\\"
 
 @asynccontextmanager
 async def spinner(what: str = "") -> AsyncIterator[Callable[[], None]]:
-    """Show a spinner with the seconds, and yield a function that removes it; so does the end.
+    """Show a spinner, and yield a function that removes it; leaving the context removes it too.
 
     If stderr is not a terminal that can be redrawn, nothing is shown.
     """

@@ -1,4 +1,4 @@
-"""What is piped into `berlin chat`."""
+"""Text piped into `berlin chat`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 MAX_STDIN_BYTES = 20 * 1024 * 1024
 NOTICE_S = 2.0
 WAIT_S = 10.0
-"""How long an open pipe beside a prompt may stay silent: a parent may have left it open."""
+"""The limit for an open pipe beside a prompt to stay silent: a parent may have left it open."""
 
 
 def read_question(prompt: str | None, *, waits: bool = True) -> str | None:
@@ -36,7 +36,7 @@ def read_question(prompt: str | None, *, waits: bool = True) -> str | None:
         return prompt
     if sys.stdin.isatty():
         if prompt is None and not sys.stdout.isatty():
-            raise click.UsageError("a conversation needs a terminal; give a PROMPT for one answer")
+            raise click.UsageError("a conversation needs a terminal; give a PROMPT")
         return prompt
     if prompt is not None and not has_input(sys.stdin.buffer, NOTICE_S, WAIT_S):
         return prompt
@@ -55,15 +55,13 @@ def has_input(stream: BinaryIO, notice_s: float, wait_s: float) -> bool:
     if _is_ready(stream, notice_s):
         return True
     click.echo(
-        "berlin: waiting for standard input, which is an open pipe; `</dev/null` says there is "
-        "none, `-a -` waits for it however long it takes",
+        "berlin: waiting for standard input, which is an open pipe; use `</dev/null` if there "
+        "is no input, or `-a -` to wait without a limit",
         err=True,
     )
     if _is_ready(stream, wait_s - notice_s):
         return True
-    click.echo(
-        f"berlin: nothing came on standard input in {wait_s:.0f} s: it is left out", err=True
-    )
+    click.echo(f"berlin: no standard input in {wait_s:.0f} s; it is ignored", err=True)
     return False
 
 

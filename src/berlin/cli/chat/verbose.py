@@ -1,4 +1,4 @@
-"""`berlin chat -v`: reports on stderr who answered, after which attempts, and how fast."""
+"""`berlin chat -v`: reports on stderr who answered, how fast, and which attempts failed."""
 
 from __future__ import annotations
 

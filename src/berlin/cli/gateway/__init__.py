@@ -1,1 +1,1 @@
-"""Commands about the gateway: serve it, and say who may use it."""
+"""Commands about the gateway: run it, and manage its keys and accounts."""

@@ -34,9 +34,9 @@ def add(
     expires: float | None,
     rpm: int | None,
 ) -> None:
-    """Add the account NAME, or give it another password and other limits.
+    """Add the account NAME, or replace its password and limits.
 
-    Only a hash of the password is kept.
+    Only a hash of the password is stored.
     """
     if password_stdin:
         password = sys.stdin.readline().rstrip("\r\n") if sys.stdin else ""

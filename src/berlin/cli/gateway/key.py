@@ -1,4 +1,4 @@
-"""`berlin key`: which programs may ask `berlin serve`, and which models."""
+"""`berlin key`: which programs may use `berlin serve`, and which models."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def key() -> None:
 @click.argument("name")
 @limit_options
 def add(name: str, models: tuple[str, ...], expires: float | None, rpm: int | None) -> None:
-    """Make a key and print it. It is shown this once: only a hash of it is kept."""
+    """Create a key and print it. It is shown only once; only its hash is stored."""
     made, token = KeyStore(keys_path()).add(name, models, expires, rpm)
     click.echo(token.reveal())
     click.echo(f"berlin: this is the key {name!r} ({made.id}); it is not shown again", err=True)
@@ -38,7 +38,7 @@ def add(name: str, models: tuple[str, ...], expires: float | None, rpm: int | No
 
 @key.command("list")
 def list_keys() -> None:
-    """List the keys and their state. The keys themselves are not kept, and not shown."""
+    """List the keys and their state. The keys themselves are neither stored nor shown."""
     now = time.time()
     header = ("ID", "NAME", "STATE", "MODELS", "PER MINUTE", "MADE (UTC)", "EXPIRES (UTC)")
     rows = [header, *(_row(key, now) for key in KeyStore(keys_path()).entries())]
@@ -50,7 +50,7 @@ def list_keys() -> None:
 @key.command()
 @click.argument("name_or_id", metavar="NAME")
 def revoke(name_or_id: str) -> None:
-    """Revoke the key NAME (or its id) for good."""
+    """Revoke the key NAME (or its id) permanently."""
     if not KeyStore(keys_path()).revoke(name_or_id):
         raise click.UsageError(f"there is no key {name_or_id!r} to revoke; see `berlin key list`")
     click.echo(f"{name_or_id} is revoked; a running `berlin serve` refuses it within a second.")

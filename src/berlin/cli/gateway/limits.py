@@ -36,14 +36,14 @@ _OPTIONS = (
         "models",
         multiple=True,
         metavar="PATTERN",
-        help="Allow this model only: PROVIDER:MODEL, or PROVIDER:* for all of a provider. "
-        "May be given more than once.",
+        help="Allow only this model: PROVIDER:MODEL, or PROVIDER:* for all models of a provider. "
+        "Can be repeated.",
     ),
     click.option(
         "--expires",
         callback=_expiry,
         metavar="WHEN",
-        help="From when on it is no good: after 12h, 30d or 4w, or at the beginning of a day (UTC) "
+        help="When it expires: after a span such as 12h, 30d or 4w, or at the start of a day (UTC) "
         "such as 2030-01-31.",
     ),
     click.option("--rpm", type=click.IntRange(min=1), metavar="N", help="Requests per minute."),

@@ -59,7 +59,7 @@ class _Workers(click.ParamType[Any]):
 
 
 @click.command()
-@click.option("--host", help="Address to listen on; only this machine unless given.")
+@click.option("--host", help="Address to listen on (default: this machine only).")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (4114).")
 @click.option(
     "--workers",
@@ -74,14 +74,14 @@ def serve(
     """Serve your providers to clients of OpenAI, Anthropic, Ollama and Berlin.
 
     Without a configuration it serves the built-in guide. On this machine no key is needed until
-    you add one with `berlin key add NAME`; who may log in at the Berlin face is said with
-    `berlin account add NAME`. A changed configuration is taken up at once, or at SIGHUP. Ctrl-C
-    and SIGTERM stop it: open answers may end first. With several workers, SIGUSR2 restarts it
-    without a refused connection.
+    you add one with `berlin key add NAME`. Accounts for clients of the Berlin protocol are added
+    with `berlin account add NAME`. A changed configuration is loaded at once, or on SIGHUP. Ctrl-C
+    and SIGTERM stop the gateway after the answers in progress. With several workers, SIGUSR2
+    restarts it without refusing a connection.
     """
     _dump_no_core()
     path = config or config_path()
-    # Before it is read, so that later changes are seen.
+    # Noted before the file is read, so that later changes are seen.
     seen = files_state(path)
     settings = load_for_commands(config)
     given = {"host": host, "port": port, "workers": workers}
@@ -112,7 +112,7 @@ def serve(
 
 
 class _Command:
-    """What the processes of one command have in common.
+    """The state shared by the processes of one command.
 
     Args:
         server: the settings of the gateway, with those of the command line.
@@ -167,7 +167,8 @@ class _Command:
             _check_keys(self._server, gateway)
             if not is_loopback(self._server.host):
                 say(
-                    "berlin: this listens beyond this machine in plain http; put TLS in front of it"
+                    "berlin: other machines can reach this gateway over plain http; "
+                    "put TLS in front of it"
                 )
         return gateway, accounts
 
@@ -181,7 +182,7 @@ def _check_keys(server: ServerConfig, gateway: Gateway) -> None:
     add = "add one first, with `berlin key add NAME`"
     if not is_loopback(server.host) and not gateway.guard.needs_key:
         raise ConfigurationError(
-            f"{server.host} can be reached from elsewhere, and there are no keys: {add}"
+            f"{server.host} can be reached from other machines, and there are no keys: {add}"
         )
     if gateway.guard.needs_key and gateway.guard.problem and not gateway.guard.keys:
         if requires_keys(server):
@@ -190,7 +191,7 @@ def _check_keys(server: ServerConfig, gateway: Gateway) -> None:
             )
         say(
             f"berlin: {gateway.guard.problem} in {keys_path()}; keys were required before, so "
-            "nobody is let in until there are keys"
+            "every request is refused until there is a key"
         )
     if server.allowed_hosts and not gateway.guard.needs_key:
         say(

@@ -38,14 +38,14 @@ SHOWN_MODELS = 30
 
 @click.command()
 @click.argument("target", metavar="URL|RECIPE")
-@click.option("--name", help="The provider's name; unless given, the recipe's.")
-@click.option("--recipe", help="The recipe to use at URL, instead of finding out.")
-@click.option("--url", help="The address of the service, for a RECIPE.")
-@click.option("--account", help="The account; asked for if it is not given.")
+@click.option("--name", help="The provider's name (default: the recipe's).")
+@click.option("--recipe", help="The recipe to use at URL, instead of detecting it.")
+@click.option("--url", help="The URL of the service, for a RECIPE.")
+@click.option("--account", help="The account; asked for if missing.")
 @click.option(
     "--password-stdin", is_flag=True, help="Read the password (or key) from standard input."
 )
-@click.option("-m", "--model", help="The model to ask when none is named; chosen if not given.")
+@click.option("-m", "--model", help="The default model; asked for if missing.")
 @click.option("--allow-http", is_flag=True, help="Allow plain http to another machine.")
 @click.option("--no-hello", is_flag=True, help="Do not ask a first question.")
 @config_option
@@ -61,16 +61,16 @@ def add(
     no_hello: bool,
     config: Path | None,
 ) -> None:
-    """Add a service: find out what it is, log in, choose a model, and ask it `Hello`.
+    """Add a service: detect it, log in, choose a model, and send it `Hello`.
 
     \b
       berlin add https://chat.example.com
       berlin add openai
       berlin add work.toml              (a recipe of your own)
 
-    At a URL it first finds out what answers, without credentials, and says what shows that.
-    Nothing is sent to an address that you did not name. Then it asks for what the service needs,
-    tries it, stores it, and writes the provider into `berlin.toml`.
+    For a URL, it first detects the service, without credentials, and says how it recognised it.
+    Nothing is sent to an address that you did not name. Then it asks for the credentials that the
+    service needs, tests and stores them, and writes the provider into `berlin.toml`.
     """
     known = load_for_commands(config)
     choice = choose(target, recipe, url, config)
@@ -96,7 +96,7 @@ def add(
 def remove(name: str, config: Path | None) -> None:
     """Remove the provider NAME from `berlin.toml`, with its stored login and tokens.
 
-    A recipe of your own stays where it is.
+    The file of your own recipe is kept.
     """
     known = load_for_commands(config)
     mine = known.providers.get(name)
@@ -215,6 +215,6 @@ def _forget_tokens(name: str, mine: ProviderConfig, config: Config) -> None:
         if store is not None:
             store.forget(settings.recipe.name, settings.endpoint.url)
     except OSError as error:
-        raise TokenStoreError(f"the tokens cannot be forgotten: {error}") from error
+        raise TokenStoreError(f"the tokens cannot be deleted: {error}") from error
     except BerlinError as error:
         click.echo(harmless(f"berlin: warning: {error.message}"), err=True)

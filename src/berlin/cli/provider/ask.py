@@ -45,5 +45,5 @@ def _ask(what: str, *, hidden: bool) -> str:
 def _read_line(what: str) -> str:
     line = sys.stdin.readline().rstrip("\r\n") if sys.stdin else ""
     if not line:
-        raise click.UsageError(f"standard input holds no {what.lower()}")
+        raise click.UsageError(f"standard input has no line for the {what.lower()}")
     return line

@@ -39,13 +39,13 @@ def choose(target: str, recipe: str | None, url: str | None, config: Path | None
 
     Args:
         target: a URL, the name of a shipped recipe, or a recipe's file.
-        recipe: the recipe to use at a URL, instead of finding out.
+        recipe: the recipe to use at a URL, instead of detecting it.
         url: the address for a recipe.
         config: the configuration file, if not the user's.
 
     Raises:
-        BerlinError: if there is nothing that could be used.
-        click.UsageError: if what was given does not fit together.
+        BerlinError: if no recipe fits.
+        click.UsageError: if the arguments contradict each other.
     """
     if target.endswith(".toml") and "://" not in target:
         name = _beside(Path(target), config or config_path())
@@ -55,13 +55,13 @@ def choose(target: str, recipe: str | None, url: str | None, config: Path | None
         described = load_recipe(target)
         return Choice(target, described, url or _address(target, described))
     if url is not None:
-        raise click.UsageError("--url is for a recipe; the address is given already")
+        raise click.UsageError("--url goes with a recipe; the address is already given")
     address = _as_url(target)
     if recipe is not None:
         below = load_recipe(recipe).recognise.below
         whole = address if not below or address.endswith(below) else address + below
         return Choice(recipe, load_recipe(recipe), whole)
-    match = by_address(address) or _find_out(address)
+    match = by_address(address) or _detect(address)
     _say(f"{address} is {match.recipe}: {match.proof}")
     return Choice(match.recipe, load_recipe(match.recipe), match.url)
 
@@ -75,7 +75,7 @@ def new_name(choice: Choice, wanted: str | None, config: Config) -> str:
     if wanted is not None:
         if not re.fullmatch(r"[\w.-]{1,64}", wanted):
             raise click.UsageError(
-                f"{wanted!r} is no name for a provider: letters, digits, '.', '_' and '-'"
+                f"{wanted!r} is not a valid provider name: use letters, digits, '.', '_' and '-'"
             )
         return wanted
     base = choice.described.name
@@ -86,7 +86,7 @@ def new_name(choice: Choice, wanted: str | None, config: Config) -> str:
     return next(n for n in (base, *(f"{base}-{k}" for k in range(2, 10_000))) if n not in taken)
 
 
-def _find_out(address: str) -> Match:
+def _detect(address: str) -> Match:
     """Identify the service at a URL; the user chooses if several recipes match."""
     # Nothing secret is sent, so plain http does no harm yet.
     found = asyncio.run(recognise(Endpoint.of(address, allow_http=True)))
@@ -96,39 +96,37 @@ def _find_out(address: str) -> Match:
     if len(matches) == 1:
         return matches[0]
     if found.services and is_interactive():
-        _say(f"{address} may be one of these:")
+        _say(f"{address} could be one of these:")
         for n, match in enumerate(matches, 1):
             _say(f"  {n}  {match.recipe}: {match.proof}")
         n = click.prompt("Which one", type=click.IntRange(1, len(matches)), default=1, err=True)
         return matches[n - 1]
     if found.services:
         ways = " or ".join(f"berlin add {address} --recipe {match.recipe}" for match in matches)
-        raise ConfigurationError(f"{address} may be several services; say which: {ways}")
+        raise ConfigurationError(f"{address} could be one of several services; choose one: {ways}")
     best = next((m for m in matches if m.recipe == "openai-compatible"), matches[0])
     others = ", ".join(m.recipe for m in matches if m is not best)
-    _say(f"it speaks other dialects too: {others} (choose with --recipe)")
+    _say(f"it also supports: {others} (choose with --recipe)")
     return best
 
 
 def _unknown(address: str, found: Findings) -> str:
     host = re.sub(r"[^\w-]", "-", urlsplit(address).hostname or "service")
     return (
-        f"{address} is no service that Berlin knows: it answers {found.seen}. Describe it from "
+        f"Berlin does not recognise {address}: it answers {found.seen}. Describe it from "
         "one chat in your browser: save the network tab as a HAR file, then run: "
         f"berlin recipe new {host}.toml --har saved.har && berlin add {host}.toml"
     )
 
 
 def _address(name: str, described: Recipe) -> str:
-    """Return where a recipe is used that was named without an address."""
+    """Return the URL for a recipe that was named without one."""
     endpoint = described.endpoint
     local = is_loopback(urlsplit(endpoint.url).hostname or "")
     if not endpoint.example and not (local and is_interactive()):
         return endpoint.url
     if not is_interactive():
-        raise click.UsageError(
-            f"where is {name}? Each user has another address: add --url https://…"
-        )
+        raise click.UsageError(f"{name} has no fixed address: add --url https://…")
     default = None if endpoint.example else endpoint.url
     return _as_url(click.prompt("Address of the service", default=default, err=True))
 
@@ -149,13 +147,13 @@ def _beside(file: Path, config: Path) -> str:
     """Return a recipe's file relative to the configuration; one from elsewhere is copied there."""
     folder = config.parent
     if not file.is_file():
-        raise ConfigurationError(f"there is no file {file}")
+        raise ConfigurationError(f"{file} does not exist")
     if file.resolve().is_relative_to(folder.resolve()):
         return str(file.resolve().relative_to(folder.resolve()))
     resolve_recipe(str(file))  # report mistakes in it before copying
     copy = folder / file.name
     if copy.exists() and copy.read_bytes() != file.read_bytes():
-        raise ConfigurationError(f"{copy} is there already, and differs from {file}")
+        raise ConfigurationError(f"{copy} already exists and differs from {file}")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         shutil.copyfile(file, copy)

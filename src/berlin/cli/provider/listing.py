@@ -29,16 +29,16 @@ CHECK_TIMEOUTS = Timeouts(connect=5, first_event=10, idle=10, total=20)
 
 
 @click.command()
-@click.option("--no-check", is_flag=True, help="Do not log in anywhere; only list.")
+@click.option("--no-check", is_flag=True, help="List only; do not log in anywhere.")
 @config_option
 def providers(no_check: bool, config: Path | None) -> None:
-    """List the providers: where they are, where their credentials come from, whether they work.
+    """List the providers: their URLs, where their credentials come from, whether they work.
 
-    Each one is tried by a login. Secrets are never shown.
+    Each one is tested with a login. Secrets are never shown.
     """
     settings = load_for_commands(config)
     default = default_provider(settings)
-    # Shipped recipes that nobody has set up are not listed: `berlin recipe list` has them.
+    # Recipes without a provider are not listed here but by `berlin recipe list`.
     known = {*settings.providers, *installed_providers(), GUIDE}
     names = sorted(known | ({default} if default is not None else set()))
     rows = asyncio.run(_rows(names, settings, check=not no_check))
@@ -56,7 +56,7 @@ HEAD = ("PROVIDER", "URL", "ACCOUNT", "FROM", "WORKS")
 @click.argument("provider", required=False, shell_complete=complete_provider)
 @config_option
 def check(provider: str | None, config: Path | None) -> None:
-    """Ask PROVIDER (the default one unless given) one short question, and tell how it went."""
+    """Ask PROVIDER (default: the default provider) one short question, and report the result."""
     settings = load_for_commands(config)
     name = provider or default_provider(settings)
     if name is None:
@@ -119,7 +119,7 @@ async def _row_of_class(name: str, path: str, config: Config, *, check: bool) ->
 async def _works(settings: Settings) -> str:
     flow = settings.recipe.auth.flow()
     if flow is None or not flow.asks:
-        return f"not tried; run `berlin check {settings.name}`"
+        return f"not tested; run `berlin check {settings.name}`"
     quick = msgspec.structs.replace(settings, timeouts=CHECK_TIMEOUTS)
     if not flow.needs_person:
         # An earlier token would say nothing about the service now.

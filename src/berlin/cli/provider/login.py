@@ -26,15 +26,15 @@ from berlin.errors import TokenStoreError
 
 @click.command()
 @click.argument("provider", default="berlin", shell_complete=complete_provider)
-@click.option("--url", help="Base URL of the service; remembered with the login.")
-@click.option("--account", help="The account; asked for if it is not given.")
+@click.option("--url", help="Base URL of the service; stored with the login.")
+@click.option("--account", help="The account; asked for if missing.")
 @click.option(
     "--password-stdin", is_flag=True, help="Read the password (or key) from standard input."
 )
 @click.option(
     "--cookie",
     is_flag=True,
-    help="Paste the cookies of a session that your browser has, instead of logging in.",
+    help="Paste the cookies of your browser's session instead of logging in.",
 )
 @click.option("--allow-http", is_flag=True, help="Allow plain http to another machine.")
 @config_option
@@ -47,19 +47,19 @@ def login(
     allow_http: bool,
     config: Path | None,
 ) -> None:
-    """Log in to PROVIDER (`berlin` unless given) and remember account and password.
+    """Log in to PROVIDER (default: `berlin`) and store account and password.
 
     The password is asked for, never taken from the command line, where others could see it. It is
-    tried before it is stored: in the keyring, or where there is none in a file that only you can
-    read. A service that wants a code typed in a browser (OAuth 2 device code) shows it here. A
-    one-time code that the service wants is asked for here too, and never stored.
+    tested before it is stored, in the keyring or, without one, in a file that only you can read.
+    For a service with a device code (OAuth 2), the code to enter in a browser is shown here.
+    One-time codes are asked for here and never stored.
     """
     given = Overrides(url=url, allow_http=allow_http or None)
     settings = resolve_settings(provider, load_for_commands(config), given, environ_without_users())
     if cookie:
         base = settings.endpoint.url
         asyncio.run(_keep(settings, ask_for(("cookie",), None, password_stdin)["cookie"]))
-        click.echo(f"Stored the session of {base}; `berlin check {provider}` tells if it is good.")
+        click.echo(f"Stored the session of {base}; `berlin check {provider}` tests it.")
         return
     click.echo(sign_in(settings, account, password_stdin, allow_http))
 
@@ -68,7 +68,7 @@ def login(
 @click.argument("provider", default="berlin", shell_complete=complete_provider)
 @config_option
 def logout(provider: str, config: Path | None) -> None:
-    """Forget the login of PROVIDER (`berlin` unless given), and its tokens."""
+    """Delete the login of PROVIDER (default: `berlin`), and its tokens."""
     settings = load_for_commands(config)
     example = resolve_recipe(find_provider(provider, settings).recipe).endpoint.url
     given = Overrides(last_url=example)
@@ -77,11 +77,11 @@ def logout(provider: str, config: Path | None) -> None:
     try:
         tokens = store.forget(mine.recipe.name, mine.endpoint.url) if store is not None else 0
     except OSError as error:
-        raise TokenStoreError(f"the tokens cannot be forgotten: {error}") from error
+        raise TokenStoreError(f"the tokens cannot be deleted: {error}") from error
     if login_store().delete(provider):
-        click.echo(f"Forgot the login of {provider}.")
+        click.echo(f"Deleted the login of {provider}.")
     elif tokens:
-        click.echo(f"Forgot the tokens of {provider}.")
+        click.echo(f"Deleted the tokens of {provider}.")
     else:
         click.echo(f"There is no stored login of {provider}.")
 

@@ -18,14 +18,14 @@ CHECK_S = 10.0
 
 @click.command()
 @click.argument("provider", required=False, shell_complete=complete_provider)
-@click.option("--offline", is_flag=True, help="Ask no service; only what recipes and files say.")
+@click.option("--offline", is_flag=True, help="Ask no service; list what recipes and files say.")
 @config_option
 def models(provider: str | None, offline: bool, config: Path | None) -> None:
-    """List the models of PROVIDER, or of all providers that are configured.
+    """List the models of PROVIDER, or of all configured providers.
 
-    Each line is a name for `-m`. A `*` marks the default model of a provider. Services are asked;
-    one that cannot be is told on stderr, and what its recipe lists is shown. A model that is made
-    of several is listed with them, and with what does not work of them.
+    Each line is a name for `-m`. A `*` marks the default model of a provider. If a service cannot
+    be asked, stderr says why, and the models in its recipe are listed. A model that combines
+    several providers is listed with them, and with those that do not work.
     """
     settings = load_for_commands(config)
     if provider in settings.models:
@@ -72,7 +72,7 @@ async def _models(
 
 
 async def _list_routed(names: list[str], config: Config, *, offline: bool) -> None:
-    """List models that are made of several: each with those, and whether they work."""
+    """List models that combine several providers: each with those, and whether they work."""
     from berlin.config.models.checks import find_route
 
     entries = {name: config.models[name].entries for name in names}
@@ -89,7 +89,7 @@ async def _list_routed(names: list[str], config: Config, *, offline: bool) -> No
 
 
 async def _check(name: str, config: Config) -> str:
-    """Return why a provider does not work, as far as a login tells; `""` if it does."""
+    """Return why a login to a provider fails; `""` if it works."""
     try:
         async with open_provider(name, config) as opened:
             async with asyncio.timeout(CHECK_S):

@@ -20,7 +20,7 @@ from berlin.recipes.recognise import recognise
 
 
 def sign_in(settings: Settings, account: str | None, from_stdin: bool, allow_http: bool) -> str:
-    """Log in, store the credentials, and return in words what was done.
+    """Log in, store the credentials, and return a message about it.
 
     Args:
         settings: those of the provider; a password is tried at their URL before it is stored.
@@ -46,8 +46,8 @@ def sign_in(settings: Settings, account: str | None, from_stdin: bool, allow_htt
     values = ask_for(needs, account, from_stdin)
     credentials = Credentials.checked("login", **client, **values)
     if flow.asks:
-        # Kept in this process only: it has to be a real login, not a token from before. But what
-        # a one-time code has opened is all that there will be.
+        # In memory only, so that this is a real login and not a stored token. But a token that took
+        # a one-time code is stored: the code cannot be used again.
         tokens = settings.tokens if values.pop(CODE, None) else None
         tried = msgspec.structs.replace(settings, credentials=credentials, tokens=tokens)
         asyncio.run(log_in(tried))
@@ -55,11 +55,11 @@ def sign_in(settings: Settings, account: str | None, from_stdin: bool, allow_htt
     who = f" as {credentials.who}" if credentials.who else ""
     if flow.asks:
         return f"Logged in to {base}{who}; stored in {where}."
-    return f"Stored in {where}; whether it is right, `berlin check {settings.name}` tells."
+    return f"Stored in {where}; `berlin check {settings.name}` tests it."
 
 
 def environ_without_users() -> dict[str, str]:
-    """Return the environment without accounts and passwords: others are about to be given."""
+    """Return the environment without accounts and passwords, which are about to be replaced."""
     given_there = {f"BERLIN_{name.upper()}" for name in USER_NAMES}
     return {name: value for name, value in os.environ.items() if name not in given_there}
 
@@ -68,7 +68,7 @@ async def log_in(settings: Settings) -> None:
     """Log in to a service.
 
     Raises:
-        BerlinError: if that fails; where another kind of service answers, it is named.
+        BerlinError: if that fails; the message names the kind of service if it is not the recipe's.
     """
     try:
         async with Berlin.from_settings(settings) as provider:
@@ -76,14 +76,14 @@ async def log_in(settings: Settings) -> None:
     except (AuthenticationError, TransportError, ConfigurationError):
         raise
     except BerlinError as error:
-        other = await _what_is_there(settings)
+        other = await _other_service(settings)
         if other is None:
             raise
         raise ConfigurationError(f"{error.message}. {other}") from error
 
 
-async def _what_is_there(settings: Settings) -> str | None:
-    """Return in words what kind of service answers, if it is another than the recipe's."""
+async def _other_service(settings: Settings) -> str | None:
+    """Describe the service that answers, if it is not of the recipe's kind."""
     url = settings.endpoint.url
     try:
         found = await recognise(settings.endpoint)
@@ -91,7 +91,7 @@ async def _what_is_there(settings: Settings) -> str | None:
         return None
     matches = found.services or found.dialects
     if not matches:
-        return f"{url} answers {found.seen}. `berlin add {url}` helps to find out what it is"
+        return f"{url} answers {found.seen}. `berlin add {url}` can detect what it is"
     if any(match.recipe == settings.recipe.name for match in matches):
         return None
     kinds = " or ".join(match.recipe for match in matches)
@@ -99,7 +99,7 @@ async def _what_is_there(settings: Settings) -> str | None:
 
 
 def _has_one(needs: tuple[str, ...], account: str | None, from_stdin: bool) -> bool:
-    """Return whether there is a login to use, where the service may do without."""
+    """Return whether a login is used, for a service that may work without one."""
     if account is not None or from_stdin:
         return True
     what = "API key" if needs == ("api_key",) else "login"

@@ -30,8 +30,8 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 @click.option(
     "--reject",
     metavar="TOKEN",
-    help="A token that the service refused: print another one. `-` reads it from standard input, "
-    "where no list of processes shows it.",
+    help="A token that the service refused: print a new one. `-` reads it from standard input, "
+    "which keeps it out of process lists.",
 )
 @config_option
 def token(
@@ -42,14 +42,14 @@ def token(
     reject: str | None,
     config: Path | None,
 ) -> None:
-    """Print a valid token of PROVIDER (`berlin` unless given), after a login if need be.
+    """Print a valid token of PROVIDER (default: `berlin`), after a login if necessary.
 
-    It is the token of all programs of this user: there is one login for all, however many run.
-    Claude Code's `apiKeyHelper`, Codex's command authentication, `curl -H @-` and the like can call
-    this command. To run a program with the token, see `berlin exec`.
+    All programs of this user share the token, so there is only one login. Claude Code's
+    `apiKeyHelper`, Codex's command authentication or `curl -H @-` can call this command. To run a
+    program with the token, see `berlin exec`.
     """
     if as_header + as_json + (variable is not None) > 1:
-        raise click.UsageError("--header, --json and --env exclude each other")
+        raise click.UsageError("use only one of --header, --json and --env")
     if variable is not None and not _VARIABLE.fullmatch(variable):
         raise click.UsageError(f"{variable!r} is not the name of an environment variable")
     refused = sys.stdin.readline().strip() if reject == "-" else reject
@@ -77,7 +77,7 @@ def token(
 def exec_(provider: str, command: tuple[str, ...], variable: str, config: Path | None) -> None:
     """Run COMMAND with a valid token of PROVIDER in an environment variable.
 
-    The token is never an argument, so no list of processes shows it:
+    The token is not passed as an argument, so process lists do not show it:
 
         berlin exec work --env OPENAI_API_KEY -- my-program --flag
     """

@@ -1,4 +1,4 @@
-"""The account and the URL with which a recipe is tried."""
+"""The account and the URL for a trial of a recipe."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from berlin.recipes.recipe import resolve_endpoint
 from berlin.types import Endpoint, Timeouts
 
 
-class Given(msgspec.Struct, frozen=True):
-    """What the command line says about where a recipe is tried, and by whom.
+class TrialOptions(msgspec.Struct, frozen=True):
+    """The options of a trial on the command line.
 
     Attributes:
         url: base URL of the service, instead of the recipe's.
         account: the account.
         password_stdin: whether secrets are lines of standard input.
         allow_http: whether credentials may go over plain http.
-        timeout: the longest that each part may take, in seconds.
+        timeout: the limit of each part, in seconds.
         config: the configuration file, if not the user's.
     """
 
@@ -37,7 +37,7 @@ class Given(msgspec.Struct, frozen=True):
     config: Path | None = None
 
 
-class Who(msgspec.Struct, frozen=True):
+class TrialTarget(msgspec.Struct, frozen=True):
     """Everything a trial needs besides the recipe.
 
     Attributes:
@@ -51,12 +51,12 @@ class Who(msgspec.Struct, frozen=True):
     timeouts: Timeouts
 
 
-def resolve_who(opened: RecipeFile, given: Given) -> Who:
-    """Return where a recipe is tried, and by whom: environment, then a stored login, then asking.
+def resolve_target(opened: RecipeFile, given: TrialOptions) -> TrialTarget:
+    """Return the service and the credentials: from the environment, a stored login, or by asking.
 
     Raises:
-        ConfigurationError: if something given cannot be used.
-        click.UsageError: if there is nobody to ask for a password.
+        ConfigurationError: if an option or setting is not usable.
+        click.UsageError: if there is no terminal to ask on.
     """
     config = load_for_commands(given.config)
     path = None if opened.path is None else str(opened.path.resolve())
@@ -74,11 +74,11 @@ def resolve_who(opened: RecipeFile, given: Given) -> Who:
         known = settings.credentials.values() if settings.credentials else {}
     if given.timeout is not None:
         timeouts = Timeouts.of(given.timeout, timeouts)
-    return Who(endpoint, _credentials(opened, endpoint, known, given), timeouts)
+    return TrialTarget(endpoint, _credentials(opened, endpoint, known, given), timeouts)
 
 
 def _credentials(
-    opened: RecipeFile, endpoint: Endpoint, known: dict[str, str], given: Given
+    opened: RecipeFile, endpoint: Endpoint, known: dict[str, str], given: TrialOptions
 ) -> Credentials:
     flow = opened.recipe.auth.flow()
     needs = flow.needs if flow is not None else ()
@@ -101,7 +101,7 @@ def _environment(endpoint: Endpoint) -> dict[str, str]:
     if found and url and url != endpoint.url:
         click.echo(
             f"berlin: BERLIN_{next(iter(found)).upper()} belongs to BERLIN_URL, "
-            f"not to {endpoint.url}: it is not used",
+            f"not to {endpoint.url}; it is ignored",
             err=True,
         )
         return {}

@@ -13,9 +13,9 @@ _WORDS = {"api_key": "key", "client_id": "client", "client_secret": "secret"}
 
 
 @click.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def list_recipes(as_json: bool) -> None:
-    """List the recipes that come with Berlin, and what each logs in with.
+    """List the recipes that come with Berlin, and the credentials that each needs.
 
     `berlin add NAME` sets one up; `berlin recipe show NAME` prints it.
     """
@@ -34,7 +34,7 @@ def list_recipes(as_json: bool) -> None:
 @click.command()
 @click.argument("name")
 def show(name: str) -> None:
-    """Print the recipe NAME: to read it, or as the beginning of your own."""
+    """Print the recipe NAME, to read it or to start your own."""
     click.echo(RecipeFile.open(name).text, nl=False)
 
 

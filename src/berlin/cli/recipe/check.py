@@ -19,9 +19,9 @@ from berlin.workbench.unused import find_unused
 def check(file: str, prompt: str) -> None:
     """Explain what the recipe FILE makes Berlin send for PROMPT, and how it reads the answer.
 
-    FILE is a path, or the name of a recipe that comes with Berlin. Nothing is sent. A mistake is
-    told with its line, also what the recipe says and no request would use; what looks like a
-    secret in the file is told as a warning.
+    FILE is a path, or the name of a recipe that comes with Berlin. Nothing is sent. Each mistake is
+    reported with its line, including keys that no request would use. What looks like a secret in
+    the file causes a warning.
     """
     opened = RecipeFile.open(file)
     found = opened.secrets
@@ -29,6 +29,6 @@ def check(file: str, prompt: str) -> None:
     warn_of_secrets(opened.source, opened.path, found)
     mistakes = find_unused(opened.recipe)
     if mistakes:
-        told = "; ".join(f"{opened.where(hint.place)}: {hint.why}" for hint in mistakes)
-        raise ConfigurationError(told)
-    click.echo(f"\n{opened.source}: no mistakes found; try it: berlin recipe try {file}")
+        text = "; ".join(f"{opened.where(hint.place)}: {hint.why}" for hint in mistakes)
+        raise ConfigurationError(text)
+    click.echo(f"\n{opened.source}: no mistakes found; next: berlin recipe try {file}")

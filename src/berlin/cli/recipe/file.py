@@ -1,4 +1,4 @@
-"""A recipe as the commands see it: parsed, with its text, so that lines can be named."""
+"""A recipe for the commands: parsed, with its text, so that messages can name lines."""
 
 from __future__ import annotations
 

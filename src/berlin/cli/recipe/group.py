@@ -13,12 +13,12 @@ COMMANDS = {
         "List the recipes that come with Berlin.",
     ),
     "show": ("berlin.cli.recipe.catalog", "show", "Print a recipe."),
-    "new": ("berlin.cli.recipe.new", "new", "Write a first recipe from a recorded request."),
-    "check": ("berlin.cli.recipe.check", "check", "Explain a recipe, and find mistakes."),
+    "new": ("berlin.cli.recipe.new", "new", "Draft a recipe from a recorded request."),
+    "check": ("berlin.cli.recipe.check", "check", "Explain a recipe and find mistakes."),
     "try": ("berlin.cli.recipe.trial", "try_recipe", "Send a prompt and show every step."),
-    "serve": ("berlin.cli.recipe.serve", "serve", "Play the service that a recipe describes."),
-    "record": ("berlin.cli.recipe.trial", "record", "Write down a trial, without secrets."),
-    "replay": ("berlin.cli.recipe.replay", "replay", "Play a record again, without network."),
+    "serve": ("berlin.cli.recipe.serve", "serve", "Run a fake of the service."),
+    "record": ("berlin.cli.recipe.trial", "record", "Record a trial, without secrets."),
+    "replay": ("berlin.cli.recipe.replay", "replay", "Replay a recording, without network."),
     "schema": ("berlin.cli.recipe.schema", "schema", "Print the JSON Schema of recipes."),
 }
 

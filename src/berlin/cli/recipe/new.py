@@ -1,4 +1,4 @@
-"""`berlin recipe new`: a first recipe, made of what a browser or curl has sent."""
+"""`berlin recipe new`: drafts a recipe from what a browser or curl has sent."""
 
 from __future__ import annotations
 
@@ -46,37 +46,37 @@ class _Sources(msgspec.Struct, frozen=True):
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--har", type=_FILE, help="What the network tab of a browser saved.")
-@click.option("--curl", type=_FILE, help='A chat, copied "as cURL (bash)".')
-@click.option("--answer", type=_FILE, help="Its answer; unless given, the chat is sent.")
-@click.option("--login-curl", type=_FILE, help='The login, copied "as cURL (bash)".')
-@click.option("--login-answer", type=_FILE, help="Its answer, with its headers: curl -i.")
-@click.option("--prompt", help="What was typed in that chat, exactly.")
-@click.option("--name", help="The recipe's name; unless given, that of the file.")
-@click.option("--force", is_flag=True, help="Write over FILE if it is there.")
+@click.option("--har", type=_FILE, help="A HAR file saved from a browser's network tab.")
+@click.option("--curl", type=_FILE, help='A chat request, copied "as cURL (bash)".')
+@click.option("--answer", type=_FILE, help="Its answer; without it, the request is sent.")
+@click.option("--login-curl", type=_FILE, help='The login request, copied "as cURL (bash)".')
+@click.option("--login-answer", type=_FILE, help="Its answer, with headers (curl -i).")
+@click.option("--prompt", help="The exact text typed in that chat.")
+@click.option("--name", help="The recipe's name (default: the file's).")
+@click.option("--force", is_flag=True, help="Overwrite FILE if it exists.")
 @click.option(
     "--yes/--no-try",
     "sends",
     default=None,
-    help="Send without asking what the browser sent, to try the recipe; or send nothing.",
+    help="Try the recipe without asking, or do not try it.",
 )
 def new(file: Path, prompt: str | None, name: str | None, force: bool, **given: Any) -> None:
-    """Write a first recipe to FILE, from one chat in your browser, and try it.
+    """Draft a recipe in FILE from one chat in your browser, and try it.
 
-    Open the network tab of your browser, log in, ask something short, and save all as a HAR file:
+    Open the network tab of your browser, log in, ask something short, and save it as a HAR file:
 
     \b
       berlin recipe new work.toml --har saved.har --prompt "What I typed"
 
-    Or copy single requests "as cURL (bash)", and give them as files; without any, they are asked
-    for. Then the recipe is tried, after asking: it logs in with the account and the password of
-    the file, to where the browser sent them, and asks the same question.
+    Or copy single requests "as cURL (bash)" into files; without any option, the command asks for
+    them. Then, if you agree, it tries the recipe: it logs in with the recorded account and
+    password, at the same address as the browser, and asks the same question.
 
     Passwords, tokens and cookies are not written to FILE: account and password become
-    placeholders. Lines that are guesses say so, and what was not found is named.
+    placeholders. Guesses are marked as such, and missing parts are named.
     """
     if file.exists() and not force:
-        raise click.UsageError(f"{file} is there already; use --force to write over it")
+        raise click.UsageError(f"{file} already exists; use --force to overwrite it")
     sources = _Sources(**given)
     if sources.har is not None:
         exchanges, at = _from_har(sources.har, prompt, sources.sends)
@@ -84,7 +84,7 @@ def new(file: Path, prompt: str | None, name: str | None, force: bool, **given: 
         exchanges = _from_curl(sources)
         at = len(exchanges) - 1
         if prompt is None and sources.curl is None:
-            prompt = click.prompt("What was typed in it, exactly", err=True)
+            prompt = click.prompt("The exact text typed in it", err=True)
     draft = write_draft(exchanges, at, prompt, name or file.stem)
     file.write_text(draft.text, encoding="utf-8")
     _tell(file, draft)
@@ -98,7 +98,7 @@ def new(file: Path, prompt: str | None, name: str | None, force: bool, **given: 
         try_draft(file, draft.prompt, draft.credentials)
         _say(f"it works. Next: berlin add {file}")
     else:
-        _say(f"next: look for `check this` in it, and run: berlin recipe try {file}")
+        _say(f"next: look for `check this` in it, then run: berlin recipe try {file}")
 
 
 def _from_har(path: Path, prompt: str | None, sends: bool | None) -> tuple[list[Exchange], int]:
@@ -117,7 +117,7 @@ def _from_har(path: Path, prompt: str | None, sends: bool | None) -> tuple[list[
     _say(f"the chat: {chat.method} {chat.origin}{chat.path}")
     if is_without_secrets(exchanges):
         _say(
-            "the file has neither cookies nor tokens: browsers leave them out. In Chrome and "
+            "the file has neither cookies nor tokens: browsers omit them. In Chrome and "
             "Edge allow it in the settings of the developer tools (Network: Allow to generate "
             "HAR with sensitive data), then hold the export button and choose the export with "
             "sensitive data; Firefox saves them always"
@@ -134,7 +134,7 @@ def _from_curl(sources: _Sources) -> list[Exchange]:
     if sources.login_curl is not None:
         before = [_exchange(sources.login_curl, sources.login_answer, "the login", sources, [])]
     elif sources.curl is None and click.confirm(
-        "Do you log in there with account and password?", default=True, err=True
+        "Does the service have a login with account and password?", default=True, err=True
     ):
         before = [_exchange(None, None, "the login", sources, [])]
     return [*before, _exchange(sources.curl, sources.answer, "one chat", sources, before)]
@@ -159,9 +159,9 @@ def _exchange(
         return asyncio.run(send_chat(captured, before) if before else send(captured))
     if request is not None:
         raise click.UsageError(
-            f"the answer to {what} is missing: give its file too, or --yes to send the request"
+            f"the answer to {what} is missing: give its file as well, or --yes to send the request"
         )
-    return _answered(captured, ask_for_paste(f"Paste the answer to {what}, as it came").encode())
+    return _answered(captured, ask_for_paste(f"Paste the answer to {what}, unchanged").encode())
 
 
 def _answered(captured: Captured, said: bytes) -> Exchange:
@@ -194,7 +194,7 @@ def _tell(file: Path, draft: Draft) -> None:
             "wants it, record anew, from before the login page is opened"
         )
     if draft.left_out:
-        _say(f"left out, as they look like secrets: {', '.join(draft.left_out)}")
+        _say(f"left out because they look like secrets: {', '.join(draft.left_out)}")
 
 
 def _say(line: str) -> None:

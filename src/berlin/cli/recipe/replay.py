@@ -1,4 +1,4 @@
-"""`berlin recipe replay`: a record plays again, and is compared."""
+"""`berlin recipe replay`: replays a recording and compares the answer."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from berlin.workbench.replay import replay as play
 @click.command()
 @click.argument("record", type=click.Path(path_type=Path))
 def replay(record: Path) -> None:
-    """Play RECORD again, and tell whether the same answer comes out of it.
+    """Replay RECORD, and compare the answer with the recorded one.
 
-    The recipe in the record, and all that reads an answer, are used as for a real service; only
-    the network is not. It is played twice: as a whole, and byte by byte.
+    Everything works as with the real service, including the recipe in the record, but without
+    the network. It is replayed twice: whole, and byte by byte.
     """
     try:
         transcript = decode_transcript(record.read_bytes(), str(record))
@@ -44,7 +44,7 @@ async def _play(transcript: Transcript) -> str:
         if differs is not None:
             differs = f"byte by byte, {differs}"
     if differs is not None:
-        raise ProtocolError(f"another answer than recorded: {differs}")
+        raise ProtocolError(f"the answer differs from the recorded one: {differs}")
     return response.text
 
 

@@ -1,4 +1,4 @@
-"""`berlin recipe schema`: what editors need to complete and to check a recipe."""
+"""`berlin recipe schema`: lets editors complete and check a recipe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def schema() -> None:
     \b
       berlin recipe schema > recipe.schema.json
 
-    An editor that knows TOML then completes and checks a recipe whose first line is
+    An editor with TOML support then completes and checks a recipe whose first line is
 
     \b
       #:schema ./recipe.schema.json

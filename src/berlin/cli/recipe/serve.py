@@ -1,4 +1,4 @@
-"""`berlin recipe serve`: the service that a recipe describes, on this machine."""
+"""`berlin recipe serve`: a fake of the service that a recipe describes, on this machine."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ GIVEN = ("account", "password", "api_key", "client_id", "client_secret", "refres
 @click.command()
 @click.argument("file")
 @click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True)
-@click.option("--account", default="ann", show_default=True, help="Who may log in.")
-@click.option("--password", default="secret", show_default=True, help="With which password.")
+@click.option("--account", default="ann", show_default=True, help="The account that may log in.")
+@click.option("--password", default="secret", show_default=True, help="Its password.")
 @click.option("--api-key", default="fake-api-key", show_default=True, help="The API key.")
 @click.option("--token-lifetime", type=click.FloatRange(0), default=3600.0, help="In seconds.")
-@click.option("--echo", is_flag=True, help="Answer with the prompt itself, not with the guide.")
+@click.option("--echo", is_flag=True, help="Answer with the prompt instead of the guide.")
 @click.option(
     "--copy",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="OUT",
-    help="Write the recipe once more, with all its URLs at the fake.",
+    help="Write a copy of the recipe whose URLs all point to the fake.",
 )
 def serve(
     file: str,
@@ -50,11 +50,11 @@ def serve(
     echo: bool,
     copy: Path | None,
 ) -> None:
-    """Play the service of a recipe, on this machine only.
+    """Run a fake of a recipe's service, on this machine only.
 
     FILE is a recipe's file, or the name of a recipe that comes with Berlin. The fake checks
     logins, tokens, cookies and ids as the recipe describes them, and answers from the built-in
-    guide. It tells each request. Ctrl-C stops it.
+    guide. It prints a line for each request. Ctrl-C stops it.
     """
     recipe = RecipeFile.open(file).recipe
     credentials = msgspec.structs.replace(
@@ -62,7 +62,7 @@ def serve(
     )
     answers: Provider = EchoProvider() if echo else GuideProvider()
     if copy is not None and copy.exists():
-        raise ConfigurationError(f"{copy} is there already; name another file for the copy")
+        raise ConfigurationError(f"{copy} already exists; name another file for the copy")
     asyncio.run(_serve(file, recipe, answers, credentials, port, token_lifetime, copy))
 
 
@@ -86,8 +86,8 @@ async def _serve(
             file = str(copy)
         elif whole_urls(recipe):
             _tell(
-                "this recipe also has whole URLs, which another `url` does not change: "
-                f"{', '.join(whole_urls(recipe))}. Write a copy that asks the fake with --copy OUT"
+                "this recipe also has absolute URLs, which `url` does not change: "
+                f"{', '.join(whole_urls(recipe))}. --copy OUT writes a copy that points to the fake"
             )
         click.echo(_table(file, recipe, credentials, url))
         _tell(f"playing {recipe.name} on {url} (Ctrl-C stops)")

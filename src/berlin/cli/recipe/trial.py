@@ -13,7 +13,7 @@ import click
 from berlin.auth.credentials import Credentials
 from berlin.cli.options import JoinedOptions, config_option, option_option
 from berlin.cli.person import TerminalPerson
-from berlin.cli.recipe.account import Given, Who, resolve_who
+from berlin.cli.recipe.account import TrialOptions, TrialTarget, resolve_target
 from berlin.cli.recipe.file import RecipeFile
 from berlin.cli.secret_warnings import warn_of_secrets
 from berlin.cli.terminal import harmless
@@ -31,7 +31,7 @@ from berlin.workbench.unused import find_unused
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _OPTIONS = (
-    click.option("--account", help="The account; asked for if it is needed and not given."),
+    click.option("--account", help="The account; asked for if needed."),
     click.option("--url", help="Base URL of the service, instead of the recipe's."),
     option_option,
     click.option("-m", "--model", default="", metavar="MODEL", help="The model that answers."),
@@ -39,9 +39,7 @@ _OPTIONS = (
         "--password-stdin", is_flag=True, help="Read the password (or key) from standard input."
     ),
     click.option("--allow-http", is_flag=True, help="Allow plain http to another machine."),
-    click.option(
-        "--timeout", type=float, metavar="SECONDS", help="The longest that an answer may take."
-    ),
+    click.option("--timeout", type=float, metavar="SECONDS", help="The time limit for an answer."),
     config_option,
 )
 
@@ -63,25 +61,25 @@ def try_recipe(
     options: dict[str, Any],
     **given: Any,
 ) -> None:
-    """Send PROMPT as the recipe FILE says, and show each request, each answer, what was found.
+    """Send PROMPT as the recipe FILE says, and show each request, each response and its values.
 
-    It always logs in anew; no stored token is used, and none is stored. Account and password come
-    from the environment (BERLIN_ACCOUNT, BERLIN_PASSWORD, BERLIN_API_KEY …), from the stored login
-    of a provider that uses this recipe, or are asked for. They are never shown, and neither are
-    tokens and cookies.
+    It always logs in; no stored token is used, and none is stored. Account and password come from
+    the environment (BERLIN_ACCOUNT, BERLIN_PASSWORD, BERLIN_API_KEY …), from the stored login of a
+    provider that uses this recipe, or are asked for. They are never shown, nor are tokens and
+    cookies.
 
-    If it fails, the line of the recipe that is likely wrong is named.
+    If it fails, the command names the line of the recipe that is probably wrong.
     """
     opened = RecipeFile.open(file)
     warn_of_secrets(opened.source, opened.path, opened.secrets)
-    _run(opened, _request(prompt, model, options), resolve_who(opened, Given(**given)))
+    _run(opened, _request(prompt, model, options), resolve_target(opened, TrialOptions(**given)))
 
 
 @click.command(cls=JoinedOptions)
 @click.argument("file")
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @click.argument("prompt", default="Hello")
-@click.option("--force", is_flag=True, help="Write over OUT if it is there.")
+@click.option("--force", is_flag=True, help="Overwrite OUT if it exists.")
 @_trial_options
 def record(
     file: str,
@@ -92,22 +90,22 @@ def record(
     options: dict[str, Any],
     **given: Any,
 ) -> None:
-    """Try the recipe FILE with PROMPT, and write what was sent and answered to OUT.
+    """Try the recipe FILE with PROMPT, and write all requests and responses to OUT.
 
-    Account, password, tokens and cookies are taken out. `berlin recipe replay OUT` plays it again
-    without the service: attach it to a bug report, or keep it as a test. Read it before you hand
-    it on: what the service says about you stands in it.
+    Account, password, tokens and cookies are removed. `berlin recipe replay OUT` replays it without
+    the service: attach it to a bug report, or keep it as a test. Read it before you share it: it
+    contains what the service says about you.
     """
     if out.exists() and not force:
-        raise click.UsageError(f"{out} is there already; use --force to write over it")
+        raise click.UsageError(f"{out} already exists; use --force to overwrite it")
     opened = RecipeFile.open(file)
-    who = resolve_who(opened, Given(**given))
+    who = resolve_target(opened, TrialOptions(**given))
     request = _request(prompt, model, options)
     trial = _run(opened, request, who)
     named = opened.text if opened.path is not None else opened.recipe.name
     transcript = record_trial(trial, request, prompt, named, who.credentials.who)
     _write_private(out, encode_transcript(transcript), force=force)
-    click.echo(f"\nWritten to {out}. Read it before you hand it on.")
+    click.echo(f"\nWritten to {out}. Read it before you share it.")
     _play_again(transcript, out)
 
 
@@ -129,14 +127,14 @@ def try_draft(file: Path, prompt: str, known: dict[str, str]) -> None:
         described = opened.recipe.endpoint
         values = {name: known[name] for name in needs}
         credentials = Credentials.checked("the file", **values) if values else Credentials()
-        who = Who(resolve_endpoint(described), credentials, described.timeouts)
+        who = TrialTarget(resolve_endpoint(described), credentials, described.timeouts)
     else:
-        who = resolve_who(opened, Given())
+        who = resolve_target(opened, TrialOptions())
     _run(opened, _request(prompt, "", {}), who)
 
 
-def _run(opened: RecipeFile, request: ChatRequest, who: Who) -> Trial:
-    """Try a recipe and show it; raises the error that it ends with."""
+def _run(opened: RecipeFile, request: ChatRequest, who: TrialTarget) -> Trial:
+    """Try a recipe and show the trial; raises the error that it ends with."""
     trial = Trial(
         opened.recipe, who.endpoint, who.credentials, who.timeouts, lambda turn: show(turn)
     )
@@ -166,20 +164,23 @@ def _write_private(out: Path, data: bytes, *, force: bool) -> None:
         descriptor = os.open(out, flags | (os.O_TRUNC if force else os.O_EXCL), 0o600)
         with os.fdopen(descriptor, "wb") as file:
             if os.name == "posix":
-                os.fchmod(descriptor, 0o600)  # it may have been there before
+                os.fchmod(descriptor, 0o600)  # it may have existed before
             file.write(data)
     except OSError as error:
         raise click.UsageError(f"{out} cannot be written: {error}") from error
 
 
 def _play_again(transcript: Transcript, out: Path) -> None:
-    """Warn if a transcript does not lead to the same answer again."""
+    """Warn if a replay of the transcript gives another answer."""
     try:
         differs = difference(transcript, asyncio.run(replay(transcript)))
     except BerlinError as error:
         differs = error.message
     if differs is not None:
-        click.echo(harmless(f"berlin: warning: {out} plays otherwise: {differs}"), err=True)
+        click.echo(
+            harmless(f"berlin: warning: {out} replays differently: {differs}"),
+            err=True,
+        )
 
 
 def _request(prompt: str, model: str, options: dict[str, Any]) -> ChatRequest:

@@ -42,7 +42,7 @@ def find_route(entry: EntryConfig, config: Config) -> Route:
         names = (*config.models, *config.aliases, *known)
         near = nearest(provider, names)
         hint = f"did you mean {near!r}?" if near else "it must be provider:model"
-        raise ConfigurationError(f"{entry.model!r} names no provider and no model; {hint}")
+        raise ConfigurationError(f"{entry.model!r} is neither a provider nor a model; {hint}")
     offer = offer_of(provider, config)
     found = find_model(offer, model if colon else "")
     if found is None and not offer.any_model:
@@ -68,7 +68,7 @@ def check_models(
         place = ("models", name, model.kind)
         taken = name in config.providers or name in config.aliases
         if taken or ":" in name or not name:
-            why = "is the name of a provider or an alias too" if taken else "cannot hold a ':'"
+            why = "is also the name of a provider or an alias" if taken else "cannot contain ':'"
             raise tell(("models", name), f"the model's name {name!r} {why}; choose another")
         routes = []
         for entry in model.entries:
@@ -82,7 +82,7 @@ def check_models(
             _check_pool(routes, config, lambda text, place=place: tell(place, text))  # type: ignore[misc]
         cycle = _find_cycle(name, config, ())
         if cycle:
-            raise tell(place, f"these models ask each other in a circle: {' → '.join(cycle)}")
+            raise tell(place, f"these models refer to each other in a cycle: {' → '.join(cycle)}")
 
 
 def _check_pool(
@@ -90,11 +90,11 @@ def _check_pool(
 ) -> None:
     tables = [config.providers.get(route.provider) for route in routes]
     if any(table is None for table in tables):
-        raise tell("a pool is made of providers with an account: name tables [providers.…]")
+        raise tell("a pool consists of providers with accounts: name tables [providers.…]")
     if len({(table.recipe, table.url) for table in tables if table is not None}) > 1:
-        raise tell("the accounts of a pool must be of one service: the same recipe and url")
+        raise tell("the accounts of a pool must belong to one service: the same recipe and url")
     if len({route.model for route in routes}) > 1:
-        raise tell("the accounts of a pool must be asked for the same model")
+        raise tell("the accounts of a pool must use the same model")
 
 
 def _find_cycle(name: str, config: Config, path: tuple[str, ...]) -> tuple[str, ...]:

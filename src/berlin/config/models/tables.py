@@ -17,7 +17,7 @@ def _check(**values: float | None) -> None:
 
 
 class RetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How often a request to each provider is tried.
+    """The retries of requests to each provider.
 
     Attributes:
         attempts: maximum number of attempts; 1 disables retries.
@@ -32,7 +32,7 @@ class RetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LimitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How much may be sent.
+    """The limits on requests and tokens.
 
     Attributes:
         concurrent: concurrent requests.
@@ -51,7 +51,7 @@ class LimitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         limits = (self.concurrent, self.requests_per_minute, self.tokens_per_minute)
         if all(limit is None for limit in limits):
-            raise ValueError("say concurrent, requests_per_minute or tokens_per_minute")
+            raise ValueError("set concurrent, requests_per_minute or tokens_per_minute")
         _check(
             concurrent=self.concurrent,
             requests_per_minute=self.requests_per_minute,
@@ -62,7 +62,7 @@ class LimitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BreakerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """When a provider is skipped after failures.
+    """The conditions for skipping a provider after failures.
 
     Attributes:
         failures: consecutive failures that open the circuit.
@@ -77,7 +77,7 @@ class BreakerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """When to send a second, hedged request.
+    """The conditions for a second, hedged request.
 
     Attributes:
         after_s: seconds to wait for the first event; by default learned (the 95th percentile).
@@ -92,7 +92,7 @@ class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CacheConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which answers are cached.
+    """The cache of answers.
 
     Attributes:
         keep_s: seconds that an answer stays valid.
@@ -133,7 +133,7 @@ Entries: TypeAlias = tuple[str | EntryConfig, ...]
 
 
 class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A table `[models.NAME]`. Exactly one of the first four keys says what it is composed of.
+    """A table `[models.NAME]`. Exactly one of the first four keys names its parts.
 
     Attributes:
         use: one model.
@@ -141,8 +141,8 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         balance: models among which requests are distributed.
         pool: providers that are accounts of one service; each conversation stays with one of them.
         by: the strategy of `balance`.
-        retry: how often each is tried.
-        limit: how much may be sent to all of them together.
+        retry: the retries of each.
+        limit: the limits on all of them together.
         hedge: a second request when the first is slow.
         cache: cached answers.
         first_event_s: seconds to wait for the first event before the next model is tried.
@@ -203,7 +203,7 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.content_filter == "fallback" and not several:
             raise ValueError('content_filter = "fallback" needs fallback or balance')
         if self.hedge is not None and self.kind == "pool":
-            raise ValueError("hedge would ask a second account of the pool for one request")
+            raise ValueError("hedge would use a second account of the pool for one request")
         if self.kind != "balance":
             if self.by != "latency":
                 raise ValueError("by is only for balance")

@@ -140,7 +140,7 @@ def _decode_result(id: str, block: Mapping[str, Any], param: str) -> ToolResultP
     parts = tuple(decode_blocks(content, param))
     kept = tuple(p for p in parts if isinstance(p, TextPart | ImagePart | FilePart | OpaquePart))
     if len(kept) != len(parts):
-        raise InvalidRequestError.about(param, "must hold only text, images and documents")
+        raise InvalidRequestError.about(param, "must contain only text, images and documents")
     texts = [part.text for part in kept if isinstance(part, TextPart | OpaquePart) and part.text]
     return ToolResultPart(id, "\n".join(texts), is_error, kept, make_extra(DIALECT, rest))
 

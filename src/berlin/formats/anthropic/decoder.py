@@ -202,15 +202,15 @@ class AnthropicDecoder(DialectDecoder):
         self._take_message(message)
         content = message.get("content")
         for block in content if isinstance(content, list) else ():
-            told = as_object(block)
-            if told.get("type") == "tool_use":
-                more = {n: v for n, v in told.items() if n not in _USE and v is not None}
-                id, name = as_id(told.get("id")), as_text(told.get("name"))
+            fields = as_object(block)
+            if fields.get("type") == "tool_use":
+                more = {n: v for n, v in fields.items() if n not in _USE and v is not None}
+                id, name = as_id(fields.get("id")), as_text(fields.get("name"))
                 extra = make_extra(DIALECT, more)
-                self._calls.add_whole(events, id, name, _input_text(told, "{}"), extra)
+                self._calls.add_whole(events, id, name, _input_text(fields, "{}"), extra)
                 self._last_kind = "tool_use"
             else:
-                self._take_start(None, told, events)
+                self._take_start(None, fields, events)
                 self._take_stop(None, events)
         self._take_stop_reason(message)
         self.done = True
@@ -225,12 +225,12 @@ class AnthropicDecoder(DialectDecoder):
             known = self._finish_extra.members if self._finish_extra else {}
             self._finish_extra = Extra(DIALECT, {**known, **more})
 
-    def _take_stop_reason(self, told: Mapping[str, Any]) -> None:
-        word = as_text(told.get("stop_reason"))
+    def _take_stop_reason(self, fields: Mapping[str, Any]) -> None:
+        word = as_text(fields.get("stop_reason"))
         if not word:
             return
         self._reason = finish_reason_of(word)
-        self._stop_sequence = as_text(told.get("stop_sequence")) or None
+        self._stop_sequence = as_text(fields.get("stop_sequence")) or None
         if STOP_REASONS[self._reason] != word and word != "stop_sequence":
             self._finish_extra = Extra(DIALECT, {"stop_reason": word})
 

@@ -251,12 +251,12 @@ class AnthropicEncoder:
         frames = [self._write(piece) for piece in held]
         self._held = []
         frames.append(self._close() + self._hand_out(None))
-        told = end_of(event.reason, event.stop_sequence, event.extra, calls=bool(self._calls))
-        beside = {name: told.pop(name) for name in _BESIDE & told.keys()}
+        fields = end_of(event.reason, event.stop_sequence, event.extra, calls=bool(self._calls))
+        beside = {name: fields.pop(name) for name in _BESIDE & fields.keys()}
         frames.append(
             _frame(
                 "message_delta",
-                delta=told,
+                delta=fields,
                 usage=write_usage(self._count.usage),
                 **beside,
                 **self._answer_extra,

@@ -230,7 +230,9 @@ def _encode_tool(tool: Tool, carrier: Carrier) -> dict[str, Any]:
         return dict(extra)
     schema = loads(tool.parameters)
     if not isinstance(schema, dict):
-        raise InvalidRequestError.about("tools", f"the parameters of {tool.name!r} are no object")
+        raise InvalidRequestError.about(
+            "tools", f"the schema of {tool.name!r} is not a JSON object"
+        )
     # This API requires the type, even if a tool takes no arguments.
     schema = schema if "type" in schema else {"type": "object", **schema}
     encoded: dict[str, Any] = {"name": tool.name}

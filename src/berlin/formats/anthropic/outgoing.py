@@ -120,7 +120,7 @@ class ConversationWriter:
         arguments = loads(part.arguments.strip() or "{}")
         if not isinstance(arguments, dict):
             raise InvalidRequestError.about(
-                f"messages[{n}]", f"the arguments of the call {part.id!r} are no JSON object"
+                f"messages[{n}]", f"the arguments of the call {part.id!r} are not a JSON object"
             )
         extra = self._carrier.own(part.extra, "tool_calls.")
         id = _encode_id(part.id)

@@ -1,4 +1,4 @@
-"""The fate of members of Anthropic's messages API in other dialects, and of others' here.
+"""Members of Anthropic's API in other dialects, and members of other dialects here.
 
 Source: Anthropic's API reference, with its beta features (2026-11).
 """

@@ -14,7 +14,7 @@ from berlin.formats.loose import as_id, as_index, as_text
 from berlin.language.tables.stream import ERROR_CLASSES, CompiledStream, Meaning
 from berlin.types import ReasoningDelta, StreamEvent, TextDelta, TextReplaced, Usage
 from berlin.wire.framings import FRAMINGS
-from berlin.wire.framings.events import event_of_words
+from berlin.wire.framings.events import event_of_text
 from berlin.wire.framings.prefixed import Prefixed
 from berlin.wire.json import DECODE_ERRORS, encode_body
 from berlin.wire.pointer import MISSING, first_at, get_at
@@ -235,7 +235,7 @@ class MappedDecoder(DocumentDecoder):
             # The data of a server-sent event that is not JSON: plain words.
             if stream.described.framing != "sse-events":
                 return False
-            document = event_of_words(line)
+            document = event_of_text(line)
         kind = get_at(document, stream.kind)
         meaning = stream.described.kinds.get(kind, "skip") if isinstance(kind, str) else None
         if meaning == "error":

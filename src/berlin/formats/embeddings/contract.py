@@ -29,10 +29,10 @@ class EmbeddingCall(msgspec.Struct, frozen=True):
 
 
 class EmbeddingFormat(Protocol):
-    """How a request for embeddings becomes bytes, and the reverse."""
+    """Turns requests for embeddings into bytes and responses into vectors, and the reverse."""
 
     path: str
-    """Where it is posted, below the endpoint's URL."""
+    """The path below the endpoint's URL."""
 
     def encode_request(self, request: EmbeddingRequest, path: str) -> HttpRequest:
         """Return the request. Raises InvalidRequestError."""
@@ -56,7 +56,7 @@ def pack(values: list[float]) -> bytes:
     try:
         vector = array("f", values)
     except (OverflowError, TypeError) as error:
-        raise ProtocolError(f"a vector holds what is not a number: {error}") from error
+        raise ProtocolError(f"a vector contains something that is not a number: {error}") from error
     if sys.byteorder == "big":
         vector.byteswap()
     return vector.tobytes()

@@ -78,14 +78,14 @@ class OllamaEmbeddings:
         tokens = answer.input_tokens
         if tokens is None:
             tokens = estimate_tokens(sum(map(len, call.request.inputs)))
-        told = {
+        fields = {
             "model": call.request.model,
             "embeddings": [vector_of(vector) for vector in answer.vectors],
             "total_duration": 0,
             "load_duration": 0,
             "prompt_eval_count": tokens,
         }
-        return encode_line(told)
+        return encode_line(fields)
 
 
 class OllamaOldEmbeddings(OllamaEmbeddings):

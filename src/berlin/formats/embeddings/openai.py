@@ -98,8 +98,8 @@ class OpenAIEmbeddings:
         if tokens is None:
             guess = estimate_tokens(sum(map(len, call.request.inputs)))
             usage = {"prompt_tokens": guess, "total_tokens": guess, "estimated": True}
-        told = {"object": "list", "data": data, "model": call.request.model, "usage": usage}
-        return encode_line(told)
+        fields = {"object": "list", "data": data, "model": call.request.model, "usage": usage}
+        return encode_line(fields)
 
 
 def _read_vector(value: list[float] | str) -> bytes:

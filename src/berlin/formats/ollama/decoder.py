@@ -135,7 +135,7 @@ class OllamaDecoder(DialectDecoder):
             case dict(given):
                 arguments = encode_value(given).decode()
             case _:
-                self.failure = ProtocolError("the arguments of a tool call are no object")
+                self.failure = ProtocolError("the arguments of a tool call are not an object")
                 return
         more: dict[str, Any] = {n: v for n, v in call.items() if n not in ("id", "function")}
         inner = {n: v for n, v in function.items() if n not in ("name", "arguments")}

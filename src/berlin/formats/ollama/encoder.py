@@ -184,34 +184,34 @@ def encode_response(call: ClientCall, response: ChatResponse, shape: Shape) -> b
 
 
 def encode_error(error: BerlinError) -> bytes:
-    """Return the object that tells of an error."""
+    """Return the object that reports an error."""
     return encode_line({"error": error.message})
 
 
 def end_of(reason: FinishReason, stop_sequence: str | None, extra: MaybeExtra) -> dict[str, Any]:
     """Return the members of the end; tool calls end an answer as `stop` does."""
-    told: dict[str, Any] = {"done_reason": "stop" if reason == "tool_calls" else reason}
+    fields: dict[str, Any] = {"done_reason": "stop" if reason == "tool_calls" else reason}
     if stop_sequence is not None:
-        told["stop_sequence"] = stop_sequence
-    return {**told, **extra_of(extra, DIALECT)}
+        fields["stop_sequence"] = stop_sequence
+    return {**fields, **extra_of(extra, DIALECT)}
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:
     """Return the members that tell how many tokens an answer took."""
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "prompt_eval_count": usage.input_tokens,
         "eval_count": usage.output_tokens,
     }
     if usage.estimated:
-        told["estimated"] = True
-    return told
+        fields["estimated"] = True
+    return fields
 
 
 def arguments_object(arguments: str) -> Raw:
     """Return the arguments of a call as an object on one line.
 
     This API has no text for them: anything but a JSON object becomes `{"arguments": "…"}`, so that
-    whoever runs the tool sees what the model wrote.
+    the client that runs the tool sees what the model wrote.
     """
     text = arguments.strip() or "{}"
     try:

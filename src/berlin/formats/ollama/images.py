@@ -21,7 +21,7 @@ def encode_image(url: str, param: str) -> str:
 
 
 def decode_image(given: str, param: str) -> str:
-    """Return the URL that holds an image; some programs send a whole `data:` URL.
+    """Return the URL that contains an image; some programs send a whole `data:` URL.
 
     Raises:
         InvalidRequestError: if it is not base64, or of an unknown media type.

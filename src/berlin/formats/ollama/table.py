@@ -1,4 +1,4 @@
-"""The fate of members of Ollama's API in other dialects, and of others' here.
+"""Members of Ollama's API in other dialects, and members of other dialects here.
 
 Source: Ollama's API reference and the types of its server (2026-11).
 """

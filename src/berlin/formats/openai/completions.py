@@ -109,8 +109,8 @@ class OpenAICompletionsFormat(OpenAIChatFormat):
         count.add(response.text)
         count.report(response.usage)
         choice = _choice(response.text, response.finish_reason)
-        told = {**_head(call), "choices": [choice], "usage": write_usage(count.usage)}
-        return encode_line(told)
+        document = {**_head(call), "choices": [choice], "usage": write_usage(count.usage)}
+        return encode_line(document)
 
 
 class CompletionsEncoder:
@@ -168,8 +168,8 @@ def _head(call: ClientCall) -> dict[str, Any]:
 
 
 def _choice(text: str, reason: FinishReason | None) -> dict[str, Any]:
-    told = "stop" if reason == "tool_calls" else reason
-    return {"text": text, "index": 0, "logprobs": None, "finish_reason": told}
+    reason = "stop" if reason == "tool_calls" else reason
+    return {"text": text, "index": 0, "logprobs": None, "finish_reason": reason}
 
 
 def _read_prompt(raw: Raw | UnsetType) -> str:

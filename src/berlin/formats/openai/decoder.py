@@ -186,14 +186,14 @@ class OpenAIDecoder(DialectDecoder):
 
     def _take_part(self, part: Any, events: list[StreamEvent]) -> None:
         """Take a part of content, which some services send instead of text."""
-        told = as_object(part)
-        thought = told.get("thinking")
+        fields = as_object(part)
+        thought = fields.get("thinking")
         if isinstance(thought, list):
             texts = [as_text(as_object(piece).get("text")) for piece in thought]
             events.extend(ReasoningDelta(text) for text in texts if text)
         elif isinstance(thought, str) and thought:
             events.append(ReasoningDelta(thought))
-        elif text := as_text(told.get("text")):
+        elif text := as_text(fields.get("text")):
             events.append(TextDelta(text))
 
     def _take_reasoning(self, delta: Mapping[str, Any], events: list[StreamEvent]) -> None:

@@ -258,7 +258,7 @@ def encode_call(part: ToolCallPart) -> dict[str, Any]:
 
 
 def encode_error(error: BerlinError) -> bytes:
-    """Return the object that tells of an error."""
+    """Return the object that reports an error."""
     status = error.http_status
     kind = {
         400: "invalid_request_error",
@@ -268,8 +268,8 @@ def encode_error(error: BerlinError) -> bytes:
         429: "rate_limit_error",
     }.get(status, "invalid_request_error" if status < 500 else "api_error")
     param = getattr(error, "param", None)
-    told = {"message": error.message, "type": kind, "param": param, "code": error.code}
-    return encode_line({"error": told})
+    fields = {"message": error.message, "type": kind, "param": param, "code": error.code}
+    return encode_line({"error": fields})
 
 
 def new_id() -> str:
@@ -285,18 +285,18 @@ def finish_word(reason: FinishReason, extra: Any, calls: bool) -> str:
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:
-    """Return the object that tells how many tokens an answer took."""
-    told: dict[str, Any] = {
+    """Return the object that reports the tokens of an answer."""
+    fields: dict[str, Any] = {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.input_tokens + usage.output_tokens,
     }
     if usage.cached_tokens or usage.cache_write_tokens:
-        told["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
+        fields["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
     if usage.cache_write_tokens:
-        told["prompt_tokens_details"]["cache_write_tokens"] = usage.cache_write_tokens
+        fields["prompt_tokens_details"]["cache_write_tokens"] = usage.cache_write_tokens
     if usage.reasoning_tokens:
-        told["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
+        fields["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
     if usage.estimated:
-        told["estimated"] = True
-    return {**told, **extra_of(usage.extra, DIALECT)}
+        fields["estimated"] = True
+    return {**fields, **extra_of(usage.extra, DIALECT)}

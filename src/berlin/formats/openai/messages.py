@@ -105,16 +105,16 @@ def _parse_part(here: str, part: Any) -> Part:
             return TextPart(text, _rest(rest))
         case {"type": "refusal", "refusal": str(text)}:
             return TextPart(text, Extra(DIALECT, {"type": "refusal"}))
-        case {"type": "image_url", "image_url": {"url": str(url), **told}, **rest}:
-            more: dict[Any, Any] = {**rest, "detail": told.pop("detail", None)}
-            return ImagePart(url, _rest({**more, "image_url": told or None}))
+        case {"type": "image_url", "image_url": {"url": str(url), **fields}, **rest}:
+            more: dict[Any, Any] = {**rest, "detail": fields.pop("detail", None)}
+            return ImagePart(url, _rest({**more, "image_url": fields or None}))
         case {"type": "image_url", "image_url": str(url), **rest}:
             return ImagePart(url, _rest(rest))
-        case {"type": "file", "file": {"file_data": str(data), **told}}:
+        case {"type": "file", "file": {"file_data": str(data), **fields}}:
             url = data if data[:5].lower() == "data:" else make_data_url("application/pdf", data)
-            return FilePart(url, as_text(told.get("filename")), extra=Extra(DIALECT, part))
-        case {"type": "file", "file": {"file_id": str(id), **told}}:
-            return FilePart("", as_text(told.get("filename")), id, Extra(DIALECT, part))
+            return FilePart(url, as_text(fields.get("filename")), extra=Extra(DIALECT, part))
+        case {"type": "file", "file": {"file_id": str(id), **fields}}:
+            return FilePart("", as_text(fields.get("filename")), id, Extra(DIALECT, part))
         case {"type": "input_audio", "input_audio": {"data": str(data), "format": str(kind)}}:
             return FilePart(make_data_url(f"audio/{kind}", data), extra=Extra(DIALECT, part))
         case {"type": "thinking", "thinking": thought}:

@@ -139,16 +139,16 @@ def _decode_format(raw: Raw | UnsetType, rest: dict[str, Any]) -> ResponseFormat
             return None
         case {"type": "json_object"}:
             return ResponseFormat()
-        case {"type": "json_schema", "json_schema": {"schema": dict(schema), **told}}:
-            strict = told.get("strict")
+        case {"type": "json_schema", "json_schema": {"schema": dict(schema), **fields}}:
+            strict = fields.get("strict")
             more: dict[Any, Any] = {
-                n: v for n, v in told.items() if n not in ("name", "strict", "description")
+                n: v for n, v in fields.items() if n not in ("name", "strict", "description")
             }
             return ResponseFormat(
                 encode_body(schema).decode(),
-                as_text(told.get("name")),
+                as_text(fields.get("name")),
                 strict if isinstance(strict, bool) else None,
-                as_text(told.get("description")),
+                as_text(fields.get("description")),
                 make_extra(DIALECT, more),
             )
         case {"type": str(kind)} if kind != "json_schema":
@@ -168,13 +168,13 @@ def _decode_reasoning(effort: str | None, rest: dict[str, Any]) -> Reasoning | N
     if not said:
         return Reasoning(effort) if effort else None
     budget, known = None, effort or ""
-    for told in said.values():
-        if isinstance(told, Mapping):
-            known = known or as_text(told.get("effort"))
-            budget = as_count(told.get("max_tokens", told.get("budget_tokens")))
-            if told.get("type") == "disabled" or told.get("enabled") is False:
+    for fields in said.values():
+        if isinstance(fields, Mapping):
+            known = known or as_text(fields.get("effort"))
+            budget = as_count(fields.get("max_tokens", fields.get("budget_tokens")))
+            if fields.get("type") == "disabled" or fields.get("enabled") is False:
                 known = known or "none"
-            elif told.get("type") == "enabled" and budget is None:
+            elif fields.get("type") == "enabled" and budget is None:
                 known = known or "medium"
     if effort:
         said["reasoning_effort"] = effort

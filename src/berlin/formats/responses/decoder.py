@@ -73,12 +73,12 @@ class _Progress:
 
     Attributes:
         kind: its type.
-        told: whether its content arrived in pieces.
+        streamed: whether its content arrived in pieces.
     """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self.told = False
+        self.streamed = False
 
 
 class ResponsesDecoder(DocumentDecoder):
@@ -144,7 +144,7 @@ class ResponsesDecoder(DocumentDecoder):
         progress = self._items.get(_index(event))
         if progress is None:
             progress = self._items[_index(event)] = _Progress(kind)
-        is_first, progress.told = not progress.told, True
+        is_first, progress.streamed = not progress.streamed, True
         return is_first
 
     def _begin_item(self, event: _Event, events: list[StreamEvent]) -> None:
@@ -174,7 +174,7 @@ class ResponsesDecoder(DocumentDecoder):
     def _take_input(self, event: _Event, events: list[StreamEvent]) -> None:
         """Take text for a custom tool: a piece of its single argument in other dialects."""
         progress = self._items.get(_index(event))
-        head = "" if progress is not None and progress.told else '{"input":"'
+        head = "" if progress is not None and progress.streamed else '{"input":"'
         self._told(event, "custom_tool_call")
         piece = encode_value(event.delta or "").decode()[1:-1]
         self._calls.add(events, _index(event), "", "", head + piece)
@@ -185,16 +185,16 @@ class ResponsesDecoder(DocumentDecoder):
             self._begin_item(event, events)
         progress = self._items[_index(event)]
         match progress.kind:
-            case "message" if not progress.told:
+            case "message" if not progress.streamed:
                 events += [TextDelta(text) for text in _texts(item.get("content")) if text]
             case "reasoning":
                 self._end_reasoning(item, progress, events)
-            case "function_call" if not progress.told:
+            case "function_call" if not progress.streamed:
                 text = item.get("arguments")
                 whole = text if isinstance(text, str) else encode_value(text or {}).decode()
                 self._calls.add(events, _index(event), "", "", whole)
             case "custom_tool_call":
-                text = '"}' if progress.told else ""
+                text = '"}' if progress.streamed else ""
                 text = text or encode_value({"input": str(item.get("input") or "")}).decode()
                 self._calls.add(events, _index(event), "", "", text)
             case "message" | "function_call":
@@ -206,7 +206,7 @@ class ResponsesDecoder(DocumentDecoder):
     def _end_reasoning(
         self, item: dict[str, Any], progress: _Progress, events: list[StreamEvent]
     ) -> None:
-        if not progress.told:
+        if not progress.streamed:
             text = "\n\n".join(_texts(item.get("summary"))) or "".join(_texts(item.get("content")))
             events += [ReasoningDelta(text)] if text else []
         state = {n: item[n] for n in ("content", "encrypted_content") if item.get(n)}

@@ -154,10 +154,10 @@ class ResponsesEncoder:
         kind: type[MessageItem] | type[ReasoningItem],
         members: Mapping[str, Any] | None = None,
         *,
-        anew: bool = False,
+        restart: bool = False,
     ) -> bytes:
         """Return the frames that make an item of this kind the open one."""
-        if isinstance(self._open, kind) and not anew:
+        if isinstance(self._open, kind) and not restart:
             return b""
         head = self._close_open() + self._close_calls()
         item = kind(len(self._items), members or {})
@@ -211,14 +211,14 @@ class ResponsesEncoder:
         own = extra_of(event.extra, DIALECT)
         match event.at:
             case "reasoning":
-                head = self._switch(ReasoningItem, own.get("item"), anew=event.opens)
+                head = self._switch(ReasoningItem, own.get("item"), restart=event.opens)
                 if isinstance(self._open, ReasoningItem):
                     self._open.take(event.extra)
                 return head
             case "text" if event.opens and event.extra.members.get("type") == "refusal":
                 return self._close_open() + self._close_calls() + self._open_refusal(own)
             case "text" if own:
-                head = self._switch(MessageItem, own.get("item"), anew=event.opens)
+                head = self._switch(MessageItem, own.get("item"), restart=event.opens)
                 if not isinstance(self._open, MessageItem):
                     return head
                 noted = map(self._open.annotate, own.get("annotations") or ())
@@ -226,7 +226,7 @@ class ResponsesEncoder:
             case "part" if own:
                 return self._encode_hosted(dict(own))
             case "part" if is_opaque_part(event.extra, DIALECT):
-                head = self._switch(ReasoningItem, anew=True)
+                head = self._switch(ReasoningItem, restart=True)
                 if isinstance(self._open, ReasoningItem):
                     self._open.parts.append(OpaquePart(event.extra))
                 return head + self._close_open()
@@ -283,7 +283,7 @@ def encode_response(
     response: ChatResponse,
     keep: Callable[[str, bytes, list[dict[str, Any]]], None] | None = None,
 ) -> bytes:
-    """Return the whole answer to a call: what the last event of its stream would hold."""
+    """Return the whole answer to a call: what the last event of its stream would contain."""
     whole: list[bytes] = []
 
     def take(id: str, body: bytes, output: list[dict[str, Any]]) -> None:

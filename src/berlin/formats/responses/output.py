@@ -53,7 +53,7 @@ class Item:
         raise NotImplementedError
 
     def document(self) -> dict[str, Any]:
-        """Return the item as it is now."""
+        """Return the current item."""
         raise NotImplementedError
 
     def _added(self, document: dict[str, Any]) -> Event:
@@ -109,7 +109,7 @@ class MessageItem(Item):
         yield self._done(self.document())
 
     def document(self) -> dict[str, Any]:
-        """Return the item as it is now."""
+        """Return the current item."""
         head = {"id": self.id, "type": "message", "status": self.status, "role": "assistant"}
         return {**head, "content": [self._part()], **self._members}
 
@@ -161,7 +161,7 @@ class ReasoningItem(Item):
         yield self._done(self.document())
 
     def document(self) -> dict[str, Any]:
-        """Return the item as it is now."""
+        """Return the current item."""
         encrypted = None
         if not self._is_native and self.status == "completed":
             encrypted = seal(self._foreign, self.calls, self.parts)
@@ -195,7 +195,7 @@ class CallItem(Item):
         yield self._done(self.document())
 
     def document(self) -> dict[str, Any]:
-        """Return the item as it is now."""
+        """Return the current item."""
         head = {"id": self.id, "type": "function_call", "status": self.status}
         return {**head, "arguments": self.arguments, "call_id": self.call_id, **self._name}
 
@@ -219,7 +219,7 @@ class CustomCallItem(CallItem):
         yield self._done(self.document())
 
     def document(self) -> dict[str, Any]:
-        """Return the item as it is now."""
+        """Return the current item."""
         text = input_of(self.arguments) if self.status == "completed" else ""
         head = {"id": self.id, "type": "custom_tool_call", "status": self.status}
         return {**head, "call_id": self.call_id, **self._name, "input": text}
@@ -242,16 +242,16 @@ class HostedItem(Item):
         yield self._done(self.document())
 
     def document(self) -> dict[str, Any]:
-        """Return the item as it is now."""
+        """Return the current item."""
         return {**self.item, "id": self.id}
 
 
 def frame(event: Event, item: Item | None, sequence: int) -> bytes:
     """Return the bytes of an event."""
-    told = {**event, "sequence_number": sequence}
+    fields = {**event, "sequence_number": sequence}
     if item is not None:
-        told["output_index"] = item.index
+        fields["output_index"] = item.index
         if "item" not in event:
-            told["item_id"] = item.id
+            fields["item_id"] = item.id
     name = str(event["type"])
-    return b"event: %b\ndata: %b\n\n" % (name.encode(), encode_line(told))
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), encode_line(fields))

@@ -61,7 +61,7 @@ class ResponseObject:
         return self._write("failed", output, error=_write_error(error))
 
     def _write(self, status: str, output: list[dict[str, Any]], **members: Any) -> bytes:
-        told = {
+        fields = {
             "id": self.id,
             "object": "response",
             "created_at": self._created,
@@ -73,7 +73,7 @@ class ResponseObject:
             "usage": None,
             **members,
         }
-        return b"%b,%b}" % (encode_line(told)[:-1], self._echo)
+        return b"%b,%b}" % (encode_line(fields)[:-1], self._echo)
 
 
 def ending(reason: FinishReason) -> str:
@@ -83,7 +83,7 @@ def ending(reason: FinishReason) -> str:
 
 def write_usage(usage: Usage) -> dict[str, Any]:
     """Return the object that says what an answer has cost."""
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "input_tokens": usage.input_tokens,
         "input_tokens_details": {
             "cached_tokens": usage.cached_tokens,
@@ -93,7 +93,7 @@ def write_usage(usage: Usage) -> dict[str, Any]:
         "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         "total_tokens": usage.input_tokens + usage.output_tokens,
     }
-    return {**told, "estimated": True} if usage.estimated else told
+    return {**fields, "estimated": True} if usage.estimated else fields
 
 
 def _write_error(error: BerlinError) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The fate of members of the Responses API in other dialects, and what is refused here.
+"""Members of the Responses API in other dialects, and those that are refused here.
 
 Source: OpenAI's API reference (its models in openai-python 3.57), the Open Responses specification,
 and what Codex 0.171 sends (2026-11).

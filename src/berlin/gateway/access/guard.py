@@ -175,7 +175,7 @@ class Guard:
             raise ModelNotFoundError(f"the model {asked[:100]!r} does not exist here")
 
     def check_origin(self, request: web.Request) -> None:
-        """Refuse a request that a foreign web page makes a browser send.
+        """Refuse a request that a web page from elsewhere makes a browser send.
 
         Without keys the name in `Host` must be one of this machine, so that no page can reach the
         gateway under its own name (DNS rebinding).

@@ -34,8 +34,8 @@ CREATE TABLE keys (
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
-    """Translate all errors of the file into one that names it.
+def naming_file(path: Path) -> Iterator[None]:
+    """Translate all errors about the file into one that names it.
 
     Raises:
         ConfigurationError: if the file cannot be used.
@@ -44,8 +44,8 @@ def told(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.Error, OSError, msgspec.DecodeError) as error:
         raise ConfigurationError(
-            f"the keys in {path} cannot be used: {error}; mend that, or move the file away and "
-            "add the keys anew"
+            f"the keys in {path} cannot be used: {error}; repair it, or move the file away and "
+            "add the keys again"
         ) from error
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from berlin.errors import ConfigurationError
-from berlin.gateway.access.key_file import open_for_reading, told, version
+from berlin.gateway.access.key_file import naming_file, open_for_reading, version
 from berlin.gateway.access.keys import Key, digest, read_keys
 from berlin.gateway.access.required import KeysRequired
 
@@ -139,7 +139,7 @@ class KeyReader:
             # Before it is opened: an unreadable file must not mean a gateway without keys.
             self._required = self._noted = True
             self._notes.remember()
-        with told(self._path):
+        with naming_file(self._path):
             try:
                 status = self._path.stat()
             except FileNotFoundError:

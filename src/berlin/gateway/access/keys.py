@@ -15,7 +15,7 @@ import msgspec
 
 from berlin.errors import ConfigurationError
 from berlin.gateway.access.caller import Caller, check_limits, check_name, model_pattern
-from berlin.gateway.access.key_file import open_for_reading, open_for_writing, told, version
+from berlin.gateway.access.key_file import naming_file, open_for_reading, open_for_writing, version
 from berlin.gateway.access.required import KeysRequired
 from berlin.types import Secret
 
@@ -86,7 +86,7 @@ class KeyStore:
         token = f"{KEY_PREFIX}{secrets.token_urlsafe(32)}"
         row = msgspec.structs.asdict(key)
         row |= {"models": msgspec.json.encode(patterns).decode(), "digest": digest(token)}
-        with told(self._path), open_for_writing(self._path, BUSY_TIMEOUT_S) as database:
+        with naming_file(self._path), open_for_writing(self._path, BUSY_TIMEOUT_S) as database:
             same = read_keys(database, "name = :name OR id = :name", {"name": name})
             if any(other.state(now) == "live" for other in same.values()):
                 raise ConfigurationError(
@@ -107,7 +107,7 @@ class KeyStore:
         if not self._path.exists():
             return []
         with (
-            told(self._path),
+            naming_file(self._path),
             contextlib.closing(open_for_reading(self._path, BUSY_TIMEOUT_S)) as database,
         ):
             return list(read_keys(database, "TRUE ORDER BY created_at, rowid").values())
@@ -120,7 +120,7 @@ class KeyStore:
         """
         if not self._path.exists():
             return False
-        with told(self._path), open_for_writing(self._path, BUSY_TIMEOUT_S) as database:
+        with naming_file(self._path), open_for_writing(self._path, BUSY_TIMEOUT_S) as database:
             changed = database.execute(
                 "UPDATE keys SET revoked_at = ? WHERE revoked_at IS NULL AND ? IN (id, name)",
                 (self._clock(), name_or_id),

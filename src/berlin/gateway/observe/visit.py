@@ -119,7 +119,7 @@ class Visit:
 
     @property
     def attempts(self) -> int | None:
-        """How many requests were sent to services; `None` if unknown."""
+        """The number of requests sent to services; `None` if unknown."""
         if self.started is not None:
             return self.started.attempts
         if self.error is not None and self.error.failed:

@@ -94,7 +94,7 @@ def render(address: str, models: list[str] | None) -> str:
         f"<tr><th>OpenAI<td><code>{shown}/v1</code>"
         f"<tr><th>Anthropic, Ollama<td><code>{shown}</code>"
         "<tr><th>Key<td>the key that <code>berlin key add NAME</code> printed on the gateway's "
-        "machine; while there are no keys, any text</table>",
+        "machine; any text while there are no keys</table>",
         "<h2>Models</h2>",
         _describe(models, shown),
         "<h2>Connect a program</h2>",
@@ -142,6 +142,6 @@ def _examples() -> tuple[tuple[str, str], ...]:
 
 def _address(request: web.Request) -> str:
     """Return the gateway's address as seen by the reader's browser, also behind TLS."""
-    told = request.headers.get("X-Forwarded-Proto", "")
-    scheme = told if told in ("http", "https") else request.scheme
+    forwarded = request.headers.get("X-Forwarded-Proto", "")
+    scheme = forwarded if forwarded in ("http", "https") else request.scheme
     return f"{scheme}://{request.host}"

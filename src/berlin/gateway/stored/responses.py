@@ -176,7 +176,7 @@ class StoredResponses:
 def _check_length(records: list[Record], param: str) -> None:
     if sum(record.size for record in records) > MAX_HISTORY_BYTES:
         raise InvalidRequestError.about(
-            param, f"what is stored of it is longer than {MAX_HISTORY_BYTES} bytes; begin anew"
+            param, f"its stored history is longer than {MAX_HISTORY_BYTES} bytes; start a new one"
         )
 
 

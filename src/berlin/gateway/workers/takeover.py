@@ -65,17 +65,17 @@ def hand_over(
     # Signals wait for the new program's handlers; by default they would end it.
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     taken = Taken(descriptors, folder, lifeline, children)
-    told = msgspec.json.encode(taken, enc_hook=str).decode()
+    state = msgspec.json.encode(taken, enc_hook=str).decode()
     _log.warning("restart.began pid=%d", os.getpid())
-    os.execve(sys.executable, sys.orig_argv, {**os.environ, VARIABLE: told})  # noqa: S606
+    os.execve(sys.executable, sys.orig_argv, {**os.environ, VARIABLE: state})  # noqa: S606
 
 
 def handed_over() -> Taken | None:
     """Return what the program before has left, if there was one."""
-    told = os.environ.pop(VARIABLE, "")
-    if not told:
+    state = os.environ.pop(VARIABLE, "")
+    if not state:
         return None
-    taken = msgspec.convert(json.loads(told), Taken, dec_hook=lambda kind, value: kind(value))
+    taken = msgspec.convert(json.loads(state), Taken, dec_hook=lambda kind, value: kind(value))
     for descriptor in taken.lifeline:
         os.set_inheritable(descriptor, False)
     return taken

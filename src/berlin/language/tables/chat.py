@@ -27,7 +27,7 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         format: `openai-chat`, `openai-responses`, `anthropic-messages` or `ollama-chat`: a format
             built into Berlin. Then `path`, `json` (members that every request has) and `rename` may
             differ from it, and nothing else is needed. `described`: as this table says.
-        path: where the chat is sent, below the endpoint's URL, or a whole URL; may hold
+        path: where the chat is sent, below the endpoint's URL, or an absolute URL; may contain
             placeholders.
         method: the HTTP method.
         query: parameters of the URL, with placeholders.

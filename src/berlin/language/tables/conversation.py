@@ -1,4 +1,4 @@
-"""How a described format writes the messages of a request, in both directions."""
+"""Messages of a request in a described format, in both directions."""
 
 from __future__ import annotations
 

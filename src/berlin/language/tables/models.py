@@ -1,4 +1,4 @@
-"""Where a service lists its models."""
+"""The place where a service lists its models."""
 
 from __future__ import annotations
 

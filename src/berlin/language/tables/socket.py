@@ -94,7 +94,7 @@ class SocketMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"auth: not with protocol = {self.protocol!r}; send a first message")
         for code in self.close_codes:
             if not code.isdecimal() or not 1000 <= int(code[:5]) <= 4999:
-                raise ValueError(f"close_codes: {code[:20]!r} is no code from 1000 to 4999")
+                raise ValueError(f"close_codes: {code[:20]!r} is not a code from 1000 to 4999")
         if not all(
             name.isascii() and name.isprintable() and " " not in name for name in self.subprotocols
         ):
@@ -194,7 +194,7 @@ class Dialog:
         return b"".join(line + b"\n" for line in lines), replies
 
     def closed(self, code: int, reason: str) -> BerlinError | None:
-        """Return what a close code means; see `SocketDialog`."""
+        """Return the error that a close code means; see `SocketDialog`."""
         said = (
             f"the service closes the connection ({code}{f': {snippet(reason)}' if reason else ''})"
         )
@@ -235,7 +235,7 @@ class Dialog:
         return frames
 
     def _step_with(self, document: Any) -> list[str]:
-        """Return what to send after a message that may be the awaited one."""
+        """Return the frames to send after a message that may be the awaited one."""
         when, take, send = self._socket.before[self._step]
         if not _meets(document, when):
             return []

@@ -33,7 +33,7 @@ Meaning: TypeAlias = Literal["text", "replace", "reasoning", "end", "error", "sk
 """The meaning of a kind of object. `replace`: its text is the whole answer so far."""
 
 Ends: TypeAlias = Literal["body", "finish_reason"]
-"""What ends a complete answer: `body`, its end; `finish_reason`, that or the framing's marker."""
+"""The end of a complete answer: `body`, its end; `finish_reason`, that or the framing's marker."""
 
 ErrorWord: TypeAlias = Literal[
     "authentication", "permission", "rate_limit", "unavailable", "rejected", "context_length"
@@ -83,7 +83,7 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         reasoning: pointers to the next piece of the model's reasoning, never cumulative.
         kind: pointer to the kind of the object.
         kinds: the meaning of each kind: `text`, `replace` (the whole answer so far), `reasoning`
-            (at the pointers of `text`), `end` (it may hold text too), `error` or `skip`; kinds
+            (at the pointers of `text`), `end` (it may contain text too), `error` or `skip`; kinds
             that are not listed are skipped.
         others: what to do with an object in which nothing described is found: `error` or `skip`.
         done: the data of the server-sent event that ends the answer.

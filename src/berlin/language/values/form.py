@@ -33,7 +33,7 @@ def encode_form(fields: Mapping[str, object]) -> bytes:
     try:
         return urlencode(_texts(fields)).encode()
     except UnicodeEncodeError as error:
-        raise InvalidRequestError("a form field holds half of a surrogate pair") from error
+        raise InvalidRequestError("a form field contains half of a surrogate pair") from error
 
 
 def decode_form(body: bytes) -> dict[str, str]:
@@ -64,7 +64,7 @@ def encode_multipart(fields: Mapping[str, object]) -> tuple[bytes, str]:
             head += f'; filename="{_quoted(file.name)}"\r\nContent-Type: {file.media_type}'
             pieces += [f"{head}\r\n\r\n".encode(), file.data, b"\r\n"]
     except UnicodeEncodeError as error:
-        raise InvalidRequestError("a form field holds half of a surrogate pair") from error
+        raise InvalidRequestError("a form field contains half of a surrogate pair") from error
     pieces.append(f"--{boundary}--\r\n".encode())
     return b"".join(pieces), f"multipart/form-data; boundary={boundary}"
 

@@ -177,7 +177,7 @@ def with_literal(name: str, argument: str | None) -> Callable[[], str] | None:
     """Return a function whose argument is part of the recipe, checked; `None` for another one.
 
     Raises:
-        ConfigurationError: if the argument is wrong, or holds a placeholder (`None`).
+        ConfigurationError: if the argument is wrong, or contains a placeholder (`None`).
     """
     build = _WITH_LITERAL.get(name)
     if build is None:

@@ -1,4 +1,4 @@
-"""Where a value is in an answer: in its JSON, a header, a cookie, or a web page."""
+"""The place of a value in an answer: in its JSON, a header, a cookie, or a web page."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ def _as_bytes(pieces: tuple[Piece, ...], values: Mapping[str, Any]) -> bytes:
         try:
             parts.append(value if isinstance(value, bytes) else as_text(value).encode())
         except UnicodeEncodeError:
-            raise InvalidRequestError("a value holds half of a surrogate pair") from None
+            raise InvalidRequestError("a value contains half of a surrogate pair") from None
     whole = b"".join(parts)
     if len(whole) > MAX_MADE_CHARS:
         raise InvalidRequestError("a function of the recipe is given too much; nothing was sent")

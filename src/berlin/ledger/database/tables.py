@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 
 from sqlalchemy import (
     BigInteger,
@@ -74,14 +75,18 @@ requests = Table(
     Column("duration_ms", Float),
 )
 
-_SAME = tuple(name for name in Entry.__struct_fields__ if name != "at_us")
+_NAMES = [column.name for column in requests.columns]
+_AT = _NAMES.index("at")
+_values = attrgetter(*(*_NAMES[:_AT], "at_us", *_NAMES[_AT + 1 :]))
 
 
-def row_of(entry: Entry) -> dict[str, object]:
-    """Return the row of a request."""
-    row: dict[str, object] = {name: getattr(entry, name) for name in _SAME}
-    row["at"] = time_of(entry)
-    return row
+def row_of(entry: Entry, dialect: str) -> tuple[object, ...]:
+    """Return the values of a request as the driver takes them, in the order of the columns."""
+    values: tuple[object, ...] = _values(entry)
+    at = time_of(entry)
+    # As `UtcTime` writes it.
+    shown = at.replace(tzinfo=None).isoformat(" ", "microseconds") if dialect == "sqlite" else at
+    return (*values[:_AT], shown, *values[_AT + 1 :])
 
 
 def time_of(entry: Entry) -> datetime:

@@ -6,6 +6,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import text
+
 from berlin.ledger.database.engine import open_engine
 from berlin.ledger.database.failures import as_unavailable
 from berlin.ledger.database.partitions import LOCK
@@ -23,8 +25,9 @@ async def upgrade(url: Secret) -> tuple[str | None, str | None]:
     engine = open_engine(url)
     try:
         async with as_unavailable(), engine.begin() as connection:
-            if engine.dialect.name == "postgresql":
-                await connection.execute(LOCK)
+            # Of several that run at once, the first one does the work.
+            first = LOCK if engine.dialect.name == "postgresql" else text("BEGIN IMMEDIATE")
+            await connection.execute(first)
             return await connection.run_sync(_run)
     finally:
         await engine.dispose()

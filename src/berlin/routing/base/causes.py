@@ -18,12 +18,12 @@ def combine(errors: Sequence[BerlinError], failed: tuple[FailedAttempt, ...]) ->
     if len(errors) == 1:
         first.failed = failed
         return first
-    told = first.again()
+    combined = first.again()
     others = ", ".join(
         f"{error.provider or 'another'}: {error.code}" for error in errors if error is not first
     )
-    told.args = (f"{first.message} (also failed: {others})",)
-    told.failed = failed
-    told.causes = tuple(errors)
-    told.__cause__ = first
-    return told
+    combined.args = (f"{first.message} (also failed: {others})",)
+    combined.failed = failed
+    combined.causes = tuple(errors)
+    combined.__cause__ = first
+    return combined

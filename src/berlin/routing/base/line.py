@@ -113,7 +113,7 @@ class Line:
 
     def _make_room(self, tenant: str) -> None:
         full = LimitReachedError(
-            f"{self._count} requests wait for the limit already; nothing was sent", retry_after=2.0
+            f"{self._count} requests are already waiting; nothing was sent", retry_after=2.0
         )
         longest = max(self._lines, key=lambda other: len(self._lines[other]), default=tenant)
         if len(self._lines.get(longest, ())) <= len(self._lines.get(tenant, ())) + 1:

@@ -37,9 +37,9 @@ class Fingerprint(NamedTuple):
 def fingerprint(scope: Sequence[str], request: ChatRequest) -> Fingerprint:
     """Return the fingerprint of a request's history.
 
-    Members specific to a client's dialect (cache markers, item ids) are ignored. In answers, which
-    came from the service itself, blanks are ignored, and a call is identified by its id: clients
-    rewrite answers, trimmed and with default arguments added.
+    Members specific to a client's dialect (cache markers, item ids) are ignored. In the service's
+    own answers, white space is ignored and a call is identified by its id: clients send answers
+    back trimmed and with default arguments added.
 
     Args:
         scope: distinguishes this conversation from others with the same text: the tenant, the

@@ -107,8 +107,8 @@ class Conversations:
                     await self._heads.put(history.before, head)
                 raise
         chosen = self._new_id() if self._keeping.id == "client" else ""
-        anew = msgspec.structs.replace(request, conversation_id=chosen, known_messages=0)
-        async with aclosing(_Turn(self, anew, history, None).bursts()) as bursts:
+        restart = msgspec.structs.replace(request, conversation_id=chosen, known_messages=0)
+        async with aclosing(_Turn(self, restart, history, None).bursts()) as bursts:
             async for burst in bursts:
                 yield burst
 

@@ -55,7 +55,7 @@ class RedisHeads:
                 retry=Retry(NoBackoff(), 0),
             )
         except ValueError as error:
-            raise ConfigurationError("conversations.store is not the URL of a Redis") from error
+            raise ConfigurationError("conversations.store is not a Redis URL") from error
 
     async def take(self, key: str, *, keep: bool) -> Head | None:
         """Return the latest head with this fingerprint; see `Heads`."""

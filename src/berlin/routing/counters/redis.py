@@ -166,10 +166,10 @@ class RedisCounters:
             shapes = [Shape.of(claim, self.now()) for claim in claims]
             sent = [_encode(claim, shape) for claim, shape in zip(claims, shapes, strict=True)]
             keys = _keys(claims, shapes)
-            told = await self._redis.run(_RESERVE, keys, (id, owner, json.dumps(sent)))
-            if told is None:
+            reply = await self._redis.run(_RESERVE, keys, (id, owner, json.dumps(sent)))
+            if reply is None:
                 return None
-            now_ms, owners, refused, wait_ms, used = told
+            now_ms, owners, refused, wait_ms, used = reply
             self._ahead_s = now_ms / 1000 - self._clock()
             if refused >= 0:
                 index = refused - 1 if refused else None

@@ -30,7 +30,7 @@ CLOSE_S = 0.5
 
 
 class _Owed(msgspec.Struct, frozen=True):
-    """What the shared counters have not been told yet."""
+    """Usage not yet reported to the shared counters."""
 
     claims: tuple[Claim, ...]
     amounts: tuple[int | None, ...]

@@ -45,7 +45,7 @@ class SharedAnswers:
 
     Args:
         redis: the Redis.
-        keep_s: how long an answer is good for.
+        keep_s: seconds that an answer stays valid.
     """
 
     def __init__(self, redis: SharedRedis, keep_s: float) -> None:
@@ -54,10 +54,10 @@ class SharedAnswers:
 
     async def load(self, key: str) -> tuple[Kept, float] | None:
         """Return an answer and its age in seconds, if there is a fresh one."""
-        told = await self._redis.run(_LOAD, (_name(key),), ())
-        if told is None or not told[0]:
+        reply = await self._redis.run(_LOAD, (_name(key),), ())
+        if reply is None or not reply[0]:
             return None
-        data, left_ms = told
+        data, left_ms = reply
         try:
             bursts = decode_bursts(data)
         except (msgspec.MsgspecError, KeyError, TypeError, ValueError):

@@ -110,10 +110,10 @@ class SharedCircuit:
 
     async def admit(self) -> Permit:
         """Return whether a request may be sent now."""
-        told = await self._redis.run(_ADMIT, self._keys, (round(PROBE_S * 1000),))
-        if told is None:
+        reply = await self._redis.run(_ADMIT, self._keys, (round(PROBE_S * 1000),))
+        if reply is None:
             return await self._local.admit()
-        granted, probe, wait_ms, self._failures = told
+        granted, probe, wait_ms, self._failures = reply
         self._open_until = 0.0 if granted else self._clock() + wait_ms / 1000
         return Permit(granted=bool(granted), probe=bool(probe), wait_s=wait_ms / 1000)
 

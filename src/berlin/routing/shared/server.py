@@ -63,7 +63,7 @@ class SharedRedis(Resting):
         try:
             redis.ConnectionPool.from_url(url.reveal())
         except ValueError:
-            raise ConfigurationError("[shared] redis is no URL of a Redis: redis://…") from None
+            raise ConfigurationError("[shared] redis is not a Redis URL: redis://…") from None
 
     async def run(
         self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | float]

@@ -93,8 +93,8 @@ def _reason(error: Exception) -> str:
         case json.JSONDecodeError():
             return f"{error.msg} at line {error.lineno}, column {error.colno}"
         case UnicodeEncodeError():
-            return "it holds half of a surrogate pair"
+            return "it contains half of a surrogate pair"
         case RecursionError():
-            return "it is nested too deep"
+            return "it is nested too deeply"
         case _:
             return str(error)

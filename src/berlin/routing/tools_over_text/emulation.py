@@ -83,7 +83,7 @@ class Emulation:
             problem = last.problem()
             if problem:
                 raise ProtocolError(
-                    f"{problem} The service was asked once more, and answered: "
+                    f"{problem} The service was asked again and answered: "
                     f"{snippet(last.answer, MAX_SHOWN_CHARS) or 'nothing'}"
                 )
         yield [*last.end(), *_end(reader, last)]
@@ -119,8 +119,8 @@ class Emulation:
 def _tell_dropped(events: list[StreamEvent], dropped: tuple[str, ...]) -> list[StreamEvent]:
     first = events[0] if events else None
     if isinstance(first, Started):
-        told = msgspec.structs.replace(first, dropped=(*first.dropped, *dropped))
-        return [told, *events[1:]]
+        started = msgspec.structs.replace(first, dropped=(*first.dropped, *dropped))
+        return [started, *events[1:]]
     return [Started(dropped=dropped), *events]
 
 

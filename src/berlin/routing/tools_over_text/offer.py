@@ -110,7 +110,7 @@ class Offer(msgspec.Struct, frozen=True):
         if self.choice not in ("auto", "required", call.name):
             return Checked("", f"{call.name} was called; only {self.choice} may be called now.")
         if not call.whole:
-            return Checked("", f"The call of {call.name} does not hold one whole JSON object.")
+            return Checked("", f"The call of {call.name} is not one complete JSON object.")
         checked = check_object(call.body or "{}", tool.parameters)
         if checked.problem:
             return Checked("", f"The call of {call.name} is wrong: {checked.problem}.")
@@ -122,7 +122,7 @@ class Offer(msgspec.Struct, frozen=True):
         schema = self.response_format.schema if self.response_format is not None else ""
         checked = check_object(fenced[1] if fenced else text.strip(), schema or "{}")
         if checked.problem:
-            return Checked("", f"Your answer is not what was asked for: {checked.problem}.")
+            return Checked("", f"Your answer does not have the requested form: {checked.problem}.")
         return checked
 
     def is_unkept(self, answer: str) -> bool:

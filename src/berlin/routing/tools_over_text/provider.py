@@ -53,7 +53,7 @@ class ToolsOverText:
             return self.inner.bursts(request)
         if self._mode == "refuse" and request.tools:
             raise InvalidRequestError.about(
-                "tools", 'this service takes no tools; tools = "emulate" offers them in the prompt'
+                "tools", 'this service has no tools; tools = "emulate" offers them in the prompt'
             )
         dropped = tuple(tool.name or "tools" for tool in request.tools if tool.hosted)
         if self._mode == "ignore" and request.tools:

@@ -125,7 +125,7 @@ class Reader:
         if self.has_called:
             return ""
         if offer.is_required:
-            return "The answer holds no tool call, and one is needed."
+            return "The answer contains no tool call, but one is required."
         if offer.response_format is not None:
             checked = offer.check_json(self.answer)
             self._json = checked.text

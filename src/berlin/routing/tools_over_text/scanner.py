@@ -42,8 +42,8 @@ class Scanner:
 
     A call is a block whose first line is `fence` and a name, at the start of a line and outside
     of any other block. It ends at the fence after a complete JSON object, so a fence inside a
-    string argument does not end it. Text is held back only while it may become such a block; blanks
-    next to a call are dropped.
+    string argument does not end it. Text is held back only while it may become such a block; white
+    space next to a call is dropped.
 
     Args:
         fence: what precedes the name, after the backticks.
@@ -238,7 +238,7 @@ class _Body:
         return body, text[end.end() :]
 
     def _between(self, text: str, at: int) -> int:
-        """Scan outside the object: blanks, its start, or the fence."""
+        """Scan outside the object: white space, its start, or the fence."""
         char = text[at]
         if char == "`":
             self._closing += 1

@@ -53,8 +53,8 @@ FRAMINGS: dict[str, Framing] = {framing.name: framing for framing in _ALL}
 """All framings by their names in a recipe."""
 
 
-class Looks(msgspec.Struct, frozen=True):
-    """What a recorded answer looks like.
+class RecognisedAnswer(msgspec.Struct, frozen=True):
+    """The framing recognised in a recorded answer.
 
     Attributes:
         framing: the framing that can read it; `None` if there is none.
@@ -72,17 +72,17 @@ class Looks(msgspec.Struct, frozen=True):
         return self.framing is None and not self.is_page
 
 
-def recognise(body: bytes) -> Looks:
-    """Return what a recorded answer looks like; it may have been cut off."""
+def recognise(body: bytes) -> RecognisedAnswer:
+    """Recognise the framing of a recorded answer, which may have been cut off."""
     head = body.removeprefix(BOM).lstrip()
     if not head:
-        return Looks(None, Recognised([]))
+        return RecognisedAnswer(None, Recognised([]))
     if _PAGE.match(head):
-        return Looks(None, Recognised([]), is_page=True)
+        return RecognisedAnswer(None, Recognised([]), is_page=True)
     for framing in _ALL:
         read = framing.recognise(head)
         if read is not None:
-            return Looks(framing, read)
+            return RecognisedAnswer(framing, read)
     raise AssertionError("text takes everything that is not JSON, json what begins as an object")
 
 
@@ -93,8 +93,8 @@ __all__ = [
     "Framer",
     "Framing",
     "FramingName",
-    "Looks",
     "Recognised",
+    "RecognisedAnswer",
     "Writer",
     "recognise",
 ]

@@ -26,7 +26,7 @@ _FIXED = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 
 
 class AwsFramer:
-    """Cuts an answer into objects `{"event": type, "data": …}`; see `Framer`."""
+    """Splits an answer into objects `{"event": type, "data": …}`; see `Framer`."""
 
     done = False
 
@@ -44,7 +44,7 @@ class AwsFramer:
             if crc != zlib.crc32(prelude):
                 raise ProtocolError("the answer is not Amazon's event stream: a checksum is wrong")
             if not _AROUND_BYTES + headers <= size <= MAX_DOCUMENT_BYTES:
-                raise ProtocolError(f"a message of {size} bytes is not one of an event stream")
+                raise ProtocolError(f"a message of {size} bytes is not valid in an event stream")
             if len(self._held) - at < size:
                 break
             documents.append(_document(bytes(self._held[at : at + size]), headers))

@@ -55,7 +55,7 @@ class Recognised(msgspec.Struct, frozen=True):
     Attributes:
         documents: the documents, decoded.
         done: the data of the event that marks the end; `""` if there is none.
-        is_whole: whether all of the answer could be read.
+        is_whole: whether the whole answer could be read.
     """
 
     documents: list[Any]
@@ -68,8 +68,8 @@ class Framing(Protocol):
 
     Attributes:
         name: its name in a recipe.
-        content_type: the content type the content type of an answer.
-        in_words: what it looks like, for display.
+        content_type: the content type of an answer.
+        in_words: a description for display.
         keep_alive: bytes that have no meaning; `b""` if there are none.
         is_plain: whether text is written the same way at any position, so that the bytes around it
             can be prepared once.

@@ -156,8 +156,8 @@ def _with_name(event: str, data: bytes) -> bytes:
     return b'{"event":%b,"data":%b}' % (msgspec.json.encode(event), data or b"null")
 
 
-def event_of_words(document: bytes) -> dict[str, str]:
-    """Return what `_with_name` makes of data that is not JSON, with the data as text."""
+def event_of_text(document: bytes) -> dict[str, str]:
+    """Return the object that `_with_name` writes for data that is not JSON."""
     found = _NAMED.fullmatch(document)
     if found is None:
         return {}

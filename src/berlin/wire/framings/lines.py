@@ -84,7 +84,7 @@ class Ndjson:
 
     name = "ndjson"
     content_type = "application/x-ndjson"
-    in_words = "one JSON object a line"
+    in_words = "one JSON object per line"
     keep_alive = b"\n"
     is_plain = True
     is_single = False

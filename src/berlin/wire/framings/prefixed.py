@@ -1,4 +1,4 @@
-"""A prefix against the use of JSON in scripts, such as `)]}'` or `for(;;);`, taken off again."""
+"""Strips a prefix that protects JSON from use in scripts, such as `)]}'` or `for(;;);`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from berlin.wire.framings.contract import Framer
 
 
 class Prefixed:
-    """Another framer behind a prefix of the whole answer, or of each document; see `Framer`.
+    """A framer for answers, or documents, that begin with a prefix; see `Framer`.
 
     Args:
-        inner: cuts what comes behind it.
-        prefix: the prefix; an answer without it is taken too.
+        inner: splits what follows the prefix.
+        prefix: the prefix; an answer without it is accepted too.
     """
 
     def __init__(self, inner: Framer, prefix: bytes) -> None:
@@ -20,7 +20,7 @@ class Prefixed:
         self.done = False
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Return the documents that are whole now; see `Framer`."""
+        """Return the documents completed so far; see `Framer`."""
         if self._held is not None:
             self._held += data
             if len(self._held) < len(self._prefix) and self._prefix.startswith(self._held):

@@ -1,4 +1,4 @@
-"""Server-sent events: cuts bytes into events, as the HTML standard says (section 9.2.6)."""
+"""Server-sent events: splits bytes into events, as the HTML standard says (section 9.2.6)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SseFrame(msgspec.Struct, frozen=True):
 
 
 class SseFramer:
-    """Collects bytes and hands out whole events.
+    """Collects bytes and returns complete events.
 
     Args:
         max_event_bytes: length of the longest event that is collected.

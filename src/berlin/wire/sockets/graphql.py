@@ -35,7 +35,7 @@ class GraphQL:
         """Take a frame."""
         message = decode_json(frame)
         if not isinstance(message, dict):
-            raise ProtocolError(f"a message is not of graphql-transport-ws: {snippet(frame)!r}")
+            raise ProtocolError(f"a message is not valid graphql-transport-ws: {snippet(frame)!r}")
         match message.get("type"):
             case "connection_ack":
                 self.is_ready = True

@@ -35,7 +35,7 @@ class SignalR:
         for text in texts:
             message = decode_json(text)
             if not isinstance(message, dict):
-                raise ProtocolError(f"a message is not SignalR's: {snippet(text)!r}")
+                raise ProtocolError(f"a message is not valid SignalR: {snippet(text)!r}")
             said = message.get("error")
             if not self.is_ready:
                 if said:

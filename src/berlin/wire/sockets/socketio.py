@@ -49,7 +49,7 @@ class SocketIO:
             case "4":
                 return self._decode_message(rest)
             case _:
-                raise ProtocolError(f"a message is not Socket.IO: {snippet(frame)!r}")
+                raise ProtocolError(f"a message is not valid Socket.IO: {snippet(frame)!r}")
 
     def encode(self, message: Mapping[str, Any]) -> str:
         """Return the frame of an event."""
@@ -66,7 +66,7 @@ class SocketIO:
         kind = text[:1]
         found = _PACKET.fullmatch(text[1:])
         if found is None or kind not in "0123456":
-            raise ProtocolError(f"a message is not Socket.IO: {snippet(text)!r}")
+            raise ProtocolError(f"a message is not valid Socket.IO: {snippet(text)!r}")
         number, payload = found[2], found[3]
         match kind:
             case "0":
@@ -83,7 +83,7 @@ class SocketIO:
             case "2":
                 items = decode_json(payload)
                 if not isinstance(items, list) or not items or not isinstance(items[0], str):
-                    raise ProtocolError(f"an event is not as Socket.IO has it: {snippet(text)!r}")
+                    raise ProtocolError(f"an event is not valid Socket.IO: {snippet(text)!r}")
                 name, *args = items
                 data = args[0] if args else None
                 # A server that asks for an acknowledgement waits for it.

@@ -150,7 +150,7 @@ def unread_answer(answer: bytes) -> AnswerGuess:
 
 
 def read_answer(stream: dict[str, Any], answer: bytes) -> ChatResponse:
-    """Return what a table `[chat.stream]` reads from an answer. Raises ConfigurationError."""
+    """Read an answer with a table `[chat.stream]`. Raises ConfigurationError."""
     decoder = MappedDecoder(CompiledStream(msgspec.convert(stream, StreamMap)))
     read = Accumulator()
     for event in (*decoder.feed(answer), *decoder.finish()):

@@ -44,7 +44,7 @@ class Carried(NamedTuple):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Where a value came from.
+    """The origin of a value.
 
     Attributes:
         at: the index of the exchange whose response issued it.

@@ -32,13 +32,13 @@ def add_kinds(
     kind = _kind_of(pieces, rows, text)
     if kind is None:
         return
-    told: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for row in rows:
         if isinstance(row[kind], str):
-            told[row[kind]] = told.get(row[kind], "") + str(row.get(text) or "")
-    main = max(told, key=lambda word: len(told[word]))
+            texts[row[kind]] = texts.get(row[kind], "") + str(row.get(text) or "")
+    main = max(texts, key=lambda word: len(texts[word]))
     kinds: dict[str, str] = {}
-    for word, said in told.items():
+    for word, said in texts.items():
         last = word == rows[-1].get(kind)
         if word == main:
             kinds[word] = "text"
@@ -54,7 +54,7 @@ def add_kinds(
     kinds.setdefault("error", "error")
     stream["kind"], stream["kinds"] = pointer(kind), kinds
     notes.setdefault("kinds", f"{GUESS}; kinds that are not listed are skipped")
-    if not is_cumulative and told[main] == "":
+    if not is_cumulative and texts[main] == "":
         raise ConfigurationError("there is no text in the answer: copy one with a few words")
 
 

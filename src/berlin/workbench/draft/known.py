@@ -29,7 +29,7 @@ class KnownGuess(msgspec.Struct, frozen=True):
         chat: the table `[chat]`.
         base: the path of the base URL.
         model: the requested model.
-        answer: what is read from the answer.
+        answer: the values read from the answer.
     """
 
     chat: dict[str, Any]

@@ -16,7 +16,7 @@ _WORDS = {
 
 
 class MessageList(msgspec.Struct, frozen=True):
-    """Where the messages are, and their layout.
+    """The place and the layout of the messages.
 
     Attributes:
         place: of the list in the body.

@@ -236,7 +236,7 @@ class _Guess:
             return DROP
         if self._prompt and self._prompt in value and len(self._prompt) > 2:
             self._used.add("prompt")
-            self._note(place, f"{GUESS}: the prompt stands within a text")
+            self._note(place, f"{GUESS}: the prompt is part of a longer text")
             return value.replace(self._prompt, "{prompt}", 1)
         return value
 

@@ -76,8 +76,8 @@ def _write_table(
         line = f"{_key(key)} = {_inline(value)}"
         # A table on one line gets the notes of everything in it.
         inside = (text for place, text in notes.items() if place[: len(here)] == here)
-        told = "; ".join(dict.fromkeys(inside))
-        note = f"  # {_comment(told)}" if told else ""
+        comment = "; ".join(dict.fromkeys(inside))
+        note = f"  # {_comment(comment)}" if comment else ""
         if _is_apart(value, path, line):
             later.append((key, value))
         elif len(line) > LINE_LENGTH and isinstance(value, list) and value:

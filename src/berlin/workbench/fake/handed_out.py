@@ -100,7 +100,7 @@ class HandedOut:
             if value != self._right.get(name):
                 raise KeyRefusedError(f"the {name.replace('_', ' ')} is wrong")
             return
-        raise HttpFault(404, f"{str(value)[:80]!r} is no {name} that was handed out here")
+        raise HttpFault(404, f"{str(value)[:80]!r} is not a {name} that was issued here")
 
     def _make(self, name: str) -> Any:
         match name:

@@ -122,8 +122,8 @@ class _Desk:
             said, response = error.reason, self._refuse(from_http(error))
         except BerlinError as error:
             said, response = error.message, self._refuse(error)
-        told = f": {said}" if said else ""
-        self._note(f"{request.method} {request.path} -> {response.status}{told}")
+        message = f": {said}" if said else ""
+        self._note(f"{request.method} {request.path} -> {response.status}{message}")
         return response
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:

@@ -49,7 +49,7 @@ def redirect(recipe: Recipe, origin: str) -> Recipe:
 
 
 def _places(tree: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
-    """Return the tables and members that may hold a URL; the base URL is the first."""
+    """Return the tables and members that may contain a URL; the base URL is the first."""
     auth, chat, fetch = tree["auth"], tree["chat"], tree["models"]["fetch"]
     steps = [*auth.get("steps", ()), *auth.get("refresh", ()), *chat["prepare"]]
     places = [(tree["endpoint"], "url"), *((step, "path") for step in steps), (chat, "path")]

@@ -132,7 +132,9 @@ async def test_header_with_a_line_break(value: str) -> None:
         Step("/login", headers={"X-CSRF": "{csrf}"}, take=TOKEN),
     )
     wire = Wire(ok({"csrf": value}))
-    expected = "the header X-CSRF would hold a line break or a control character; nothing was sent"
+    expected = (
+        "the header X-CSRF would contain a line break or a control character; nothing was sent"
+    )
     with pytest.raises(errors.ProtocolError, match=expected):
         await login.obtain(ANN, wire.send)
     assert len(wire.requests) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from berlin.gateway.access.rate import MAX_KEYS, RequestRate
@@ -76,7 +76,6 @@ def test_a17_no_second_burst_at_the_edge(offset: float) -> None:
         clock.now += 0.2
 
 
-@settings(deadline=None)
 @given(
     limit=st.integers(1, 20),
     steps=st.lists(st.floats(0, 40), min_size=1, max_size=300),

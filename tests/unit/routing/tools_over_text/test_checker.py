@@ -28,7 +28,7 @@ def test_good_text_stays_as_it_is() -> None:
         ('{"n": Infinity}', "Infinity is not JSON"),
         ('{"n": "\\ud800"}', "surrogate"),
         ('{"n": 1e999}', "JSON"),
-        ("[" * 100_000, "nested too deep"),
+        ("[" * 100_000, "nested too deeply"),
         ('{"n": "x"}', 'n: "x" is not of type "integer"'),
         ("{'n': 1}", "property name"),
     ],

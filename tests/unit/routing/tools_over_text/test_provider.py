@@ -136,7 +136,7 @@ async def test_a_wrong_call_is_asked_for_once_more() -> None:
 async def test_a_call_that_stays_wrong_is_an_error(wrong: str) -> None:
     """Nothing is repaired by a guess: after one further question the caller gets an error."""
     provider, inner = _over([wrong, Finished()], ["Again:\n", wrong, Finished()])
-    with pytest.raises(ProtocolError, match="asked once more"):
+    with pytest.raises(ProtocolError, match="asked again"):
         await _answer(provider, _ask())
     assert len(inner.requests) == 2
 
@@ -359,7 +359,7 @@ async def test_ignored_tools_are_named() -> None:
 async def test_refused_tools() -> None:
     """With `refuse` a request with tools is an error, and nothing is sent."""
     provider, inner = _over(["Hello.", Finished()], mode="refuse")
-    with pytest.raises(InvalidRequestError, match="takes no tools"):
+    with pytest.raises(InvalidRequestError, match="has no tools"):
         await _answer(provider, _ask())
     assert not inner.requests
 

@@ -1,1 +1,1 @@
-"""What a draft is made from: HAR files, curl commands and recorded requests."""
+"""The sources of a draft: HAR files, curl commands and recorded requests."""

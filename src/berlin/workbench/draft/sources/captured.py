@@ -89,7 +89,7 @@ class Captured(msgspec.Struct, frozen=True):
         except InvalidRequestError as error:
             raise ConfigurationError(f"the request cannot be read: {error.message}") from error
         raise ConfigurationError(
-            "the body of the request is no JSON object and no form; a recipe cannot describe it"
+            "the request's body is neither a JSON object nor a form; a recipe cannot describe it"
         )
 
 

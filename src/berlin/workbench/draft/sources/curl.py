@@ -90,7 +90,7 @@ def parse_curl(text: str) -> Captured:
     words = list(split_words(text.strip()))
     if not words or words[0].rpartition("/")[2].removesuffix(".exe") != "curl":
         raise ConfigurationError(
-            "this is no curl command: in the network tab of the browser, copy the request "
+            "this is not a curl command: in the network tab of the browser, copy the request "
             '"as cURL (bash)"'
         )
     return _Command(words[1:]).request()
@@ -195,6 +195,6 @@ def _next(words: Iterator[str], option: str) -> str:
 def _no_file(value: str, marks: str = "@") -> str:
     if value[:1] and value[0] in marks:
         raise ConfigurationError(
-            f"the curl command reads the file {value[1:60]}: write what is in it instead"
+            f"the curl command reads the file {value[1:60]}: write its contents instead"
         )
     return value

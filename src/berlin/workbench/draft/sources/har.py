@@ -74,7 +74,7 @@ def read_har(data: bytes) -> list[Exchange]:
         har = msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=_Har)
     except DECODE_ERRORS as error:
         raise ConfigurationError(
-            f"this is no HAR file ({error}): save one in the network tab of the browser"
+            f"this is not a HAR file ({error}): save one in the network tab of the browser"
         ) from error
     exchanges = []
     for entry in har.log.entries:

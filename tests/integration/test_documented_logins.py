@@ -1,0 +1,62 @@
+"""Each flow of docs/authentication.md is tried with the one command that the page names."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from berlin.cli.provider.token import token
+from support.identity_service import make_key
+from support.manual import code_blocks, read
+from support.oauth_service import FlowService, reply, write_recipe
+
+PAGE = read("docs/authentication.md")
+ACCOUNT = {"account": "ann", "password": "p"}
+CLIENT = {"client_id": "c", "client_secret": "s"}
+ISSUED = reply({"access_token": "the-token", "token_type": "Bearer", "expires_in": 60})
+LOGIN = reply({"data": {"token": "the-token"}})
+
+FLOWS: dict[str, tuple[dict[str, Any], str]] = {
+    "An API key": ({"api_key": "the-token"}, ""),
+    "Basic authentication": (ACCOUNT, ""),
+    "A login of the service's own": (ACCOUNT, "/api/login"),
+    "OAuth 2.0": (CLIENT, "/oauth/token"),
+    "Signed assertions": (
+        {"client_id": "c", "private_key": {"file": "key.pem"}},
+        "/oauth/token",
+    ),
+    "Tokens of the platform": ({"assertion": {"file": "token"}}, "/oauth/token"),
+    "A program that prints the token": ({}, ""),
+}
+
+
+@pytest.mark.parametrize("title", FLOWS)
+async def test_berlin_token(title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`berlin token` logs in as the page shows, and prints the token."""
+    credentials, path = FLOWS[title]
+    described = code_blocks(PAGE.partition(f"\n### {title}\n")[2], "toml")[0]
+    prints = f"print({json.dumps(json.dumps({'token': 'the-token', 'expiry': 9e9}))})"
+    program = json.dumps([sys.executable, "-c", prints])
+    described = described.replace('["my-sso", "token", "--json"]', program)
+    (tmp_path / "key.pem").write_text(make_key()[0])
+    (tmp_path / "token").write_text("of-the-platform")
+    async with FlowService() as service:
+        service.answers[path] = [LOGIN if path == "/api/login" else ISSUED]
+        described = re.sub(r"https://sso\.example\.com", service.url, described)
+        config = write_recipe(tmp_path, described, url=service.url, **credentials)
+        config.chmod(0o600)
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+        words = ["tested", "--config", str(config)]
+        ended = await asyncio.to_thread(CliRunner().invoke, token, words)
+        assert ended.exception is None, ended.output
+        basic = base64.b64encode(b"ann:p").decode()
+        assert ended.stdout == f"{basic if title.startswith('Basic') else 'the-token'}\n"
+        assert len(service.seen) == (1 if path else 0)
