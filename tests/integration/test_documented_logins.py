@@ -7,13 +7,15 @@ import base64
 import json
 import re
 import sys
+import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from berlin.cli.provider.token import token
+from berlin.cli.main import cli
 from support.identity_service import make_key
 from support.manual import code_blocks, read
 from support.oauth_service import FlowService, reply, write_recipe
@@ -54,9 +56,41 @@ async def test_berlin_token(title: str, tmp_path: Path, monkeypatch: pytest.Monk
         config = write_recipe(tmp_path, described, url=service.url, **credentials)
         config.chmod(0o600)
         monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-        words = ["tested", "--config", str(config)]
-        ended = await asyncio.to_thread(CliRunner().invoke, token, words)
+        words = ["token", "tested", "--config", str(config)]
+        ended = await asyncio.to_thread(CliRunner().invoke, cli, words)
         assert ended.exception is None, ended.output
         basic = base64.b64encode(b"ann:p").decode()
         assert ended.stdout == f"{basic if title.startswith('Basic') else 'the-token'}\n"
         assert len(service.seen) == (1 if path else 0)
+
+
+async def test_credentials_for_other_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--for` prints what kubectl's exec plugins and docker's credential helpers have to print."""
+    auth = '[auth]\nflow = "oauth2"\ngrant = "client_credentials"\ntoken_url = "/token"\n'
+    async with FlowService() as service:
+        service.answers["/token"] = [ISSUED]
+        config = write_recipe(tmp_path, auth, url=service.url, **CLIENT)
+        config.chmod(0o600)
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+        words = ["token", "tested", "--config", str(config), "--for"]
+        before = time.time()
+        kubectl = await asyncio.to_thread(CliRunner().invoke, cli, [*words, "kubectl"])
+        docker = await asyncio.to_thread(
+            CliRunner().invoke, cli, [*words, "docker"], input="registry.example.com\n"
+        )
+        assert len(service.at("/token")) == 1
+    found = json.loads(kubectl.stdout)
+    at = datetime.fromisoformat(found["status"].pop("expirationTimestamp"))
+    assert before + 58 < at.timestamp() < before + 90
+    assert found == {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "kind": "ExecCredential",
+        "status": {"token": "the-token"},
+    }
+    assert json.loads(docker.stdout) == {
+        "ServerURL": "registry.example.com",
+        "Username": "<token>",
+        "Secret": "the-token",
+    }

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -28,6 +29,12 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 @click.option("--json", "as_json", is_flag=True, help="Print token, headers and expiry as JSON.")
 @click.option("--env", "variable", metavar="NAME", help="Print it as an assignment: `NAME=token`.")
 @click.option(
+    "--for",
+    "program",
+    type=click.Choice(["kubectl", "docker"]),
+    help="Print it as a credential plugin of this program does.",
+)
+@click.option(
     "--reject",
     metavar="TOKEN",
     help="A token that the service refused: print a new one. `-` reads it from standard input, "
@@ -39,6 +46,7 @@ def token(
     as_header: bool,
     as_json: bool,
     variable: str | None,
+    program: str | None,
     reject: str | None,
     config: Path | None,
 ) -> None:
@@ -48,14 +56,16 @@ def token(
     `apiKeyHelper`, Codex's command authentication or `curl -H @-` can call this command. To run a
     program with the token, see `berlin exec`.
     """
-    if as_header + as_json + (variable is not None) > 1:
-        raise click.UsageError("use only one of --header, --json and --env")
+    if as_header + as_json + (variable is not None) + (program is not None) > 1:
+        raise click.UsageError("use only one of --header, --json, --env and --for")
     if variable is not None and not _VARIABLE.fullmatch(variable):
         raise click.UsageError(f"{variable!r} is not the name of an environment variable")
     refused = sys.stdin.readline().strip() if reject == "-" else reject
     found = _token_of(provider, config, refused)
     if as_json:
         click.echo(_json(found))
+    elif program is not None:
+        click.echo(_credential(found, program))
     elif as_header:
         click.echo("\n".join(f"{n}: {v}" for n, v in found.headers_only().items()))
     else:
@@ -103,11 +113,29 @@ def _token_of(provider: str, config: Path | None, refused: str | None) -> Access
     return asyncio.run(get())
 
 
+def _credential(found: AccessToken, program: str) -> str:
+    """Return what kubectl's exec plugins or docker's credential helpers print."""
+    if program == "docker":
+        server = "" if sys.stdin.isatty() else sys.stdin.readline().strip()
+        # This name says that the secret is a token.
+        return _text({"ServerURL": server, "Username": "<token>", "Secret": str(found)})
+    status = {"token": str(found)}
+    if found.expires_at is not None:
+        at = datetime.fromtimestamp(found.expires_at, UTC)
+        status["expirationTimestamp"] = f"{at:%Y-%m-%dT%H:%M:%SZ}"
+    version = "client.authentication.k8s.io/v1"
+    return _text({"apiVersion": version, "kind": "ExecCredential", "status": status})
+
+
+def _text(document: dict[str, object]) -> str:
+    return msgspec.json.encode(document).decode()
+
+
 def _json(found: AccessToken) -> str:
-    document = {
+    document: dict[str, object] = {
         "token": str(found),
         "expires_at": found.expires_at,
         "headers": {name: value.reveal() for name, value in found.headers.items()},
         "query": {name: value.reveal() for name, value in found.query.items()},
     }
-    return msgspec.json.encode(document).decode()
+    return _text(document)
