@@ -368,6 +368,13 @@ async def test_a_call_of_the_service_arrives() -> None:
             {"json": {"q": "{prompt}"}, "upload": [{**UPLOAD, "take": {"name": "/n"}}]},
             "which is taken",
         ),
+        (
+            {
+                "json": {"q": "{prompt}"},
+                "upload": [{**UPLOAD, "kinds": ["image"]}, {"path": "/f/{file_id}"}],
+            },
+            "unknown placeholder {file_id}",
+        ),
     ],
 )
 def test_mistakes_are_errors_when_the_recipe_is_read(chat: dict[str, Any], message: str) -> None:

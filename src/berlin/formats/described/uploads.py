@@ -49,8 +49,11 @@ class Uploads:
         self.steps: list[CompiledStep] = []
         self._kinds: list[tuple[Kind, ...]] = [step.kinds for step in steps]
         self.taken: frozenset[str] = frozenset()
+        taken: dict[Kind, frozenset[str]] = {"image": frozenset(), "file": frozenset()}
         for step in steps:
-            compiled = CompiledStep(step, known | self.taken, found=self.taken)
+            # Only what an earlier step took for each of these kinds.
+            found = frozenset.intersection(*(taken[kind] for kind in step.kinds))
+            compiled = CompiledStep(step, known | found, found=found)
             if "file" in compiled.used and step.multipart is None:
                 raise ConfigurationError(
                     f"the upload {step.path}: {{file}} is a field of `multipart`; elsewhere use "
@@ -60,7 +63,8 @@ class Uploads:
                 if name in known:
                     raise ConfigurationError(f"the upload {step.path} takes {name}, which is taken")
             self.steps.append(compiled)
-            self.taken |= step.take.keys()
+            self.taken |= frozenset(step.take)
+            taken |= {kind: taken[kind] | frozenset(step.take) for kind in step.kinds}
         self.used = {name for step in self.steps for name in step.used} - UPLOAD_NAMES - self.taken
 
     def run(
