@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -17,21 +18,28 @@ from typing import Any
 
 import pytest
 
+from berlin.cli.gateway.key import keys_path
 from berlin.cli.main import run
 from berlin.config.prices import Price
-from berlin.config.schema import LedgerConfig
+from berlin.config.schema import Config, LedgerConfig
 from berlin.errors import RateLimitError
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.access.key_reader import KeyReader
+from berlin.gateway.access.keys import KeyStore
 from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
 from berlin.gateway.observe.ledger import Ledger
 from berlin.gateway.observe.metrics import PrometheusMetrics
+from berlin.gateway.serving.reload import Reload
+from berlin.gateway.setup import build_gateway
+from berlin.language.toml import parse_toml
+from berlin.ledger.database.store import Store
+from berlin.ledger.entry import Entry
 from berlin.ledger.open import open_recorder, upgrade_ledger
 from berlin.ledger.prices import Prices
 from berlin.providers.contract import Provider
 from berlin.providers.scripted import ScriptedProvider
-from berlin.types import Finished, Started, Usage, UsageReport
+from berlin.types import Finished, Secret, Started, Usage, UsageReport
 from support.cli import Cli
 from support.fault_server import FaultServer
 from support.fault_steps import Hang, Send, begin_stream
@@ -84,6 +92,11 @@ def rows(tmp_path: Path) -> list[Mapping[str, Any]]:
         found = database.execute("SELECT * FROM berlin_requests ORDER BY at").fetchall()
     database.close()
     return [dict(row) for row in found]
+
+
+def journal_files(tmp_path: Path) -> list[Path]:
+    """Return the files of all journals."""
+    return list((tmp_path / "journal").glob("*/*"))
 
 
 async def until(tmp_path: Path, count: int) -> list[Mapping[str, Any]]:
@@ -169,7 +182,8 @@ async def test_no_file_has_a_prompt_an_answer_or_a_key(tmp_path: Path) -> None:
     async with recorded(tmp_path, ScriptedProvider([text, Finished()]), keys) as at:
         await at.ask(OPENAI, prompt, key=key)
         await until(tmp_path, 1)
-        files = [*tmp_path.glob("ledger.sqlite*"), *(tmp_path / "journal").iterdir()]
+        files = [*tmp_path.glob("ledger.sqlite*"), *journal_files(tmp_path)]
+        assert len(files) >= 3
         data = b"".join(file.read_bytes() for file in files)
     assert b"m1" in data
     for secret in (prompt, text, key):
@@ -223,6 +237,24 @@ async def test_metrics_of_the_ledger(tmp_path: Path) -> None:
         assert float(values[f"berlin_ledger_{name}"]) == value
 
 
+async def test_changed_prices_count_at_once(tmp_path: Path) -> None:
+    """A reload of the configuration brings prices and accounts to the running ledger."""
+    text = (
+        f"[ledger]\nurl = '{url_of(tmp_path)}'\njournal = '{tmp_path}/journal'\n"
+        "[providers.s]\nclass = 'berlin.providers.scripted:ScriptedProvider'\nmodels = ['m1']\n"
+    )
+    priced = text + "[prices.'s:*']\ninput = 1\noutput = 1\n"
+    before, after = (parse_toml(one, "berlin.toml", Config) for one in (text, priced))
+    assert before.ledger is not None
+    await asyncio.to_thread(upgrade_ledger, before.ledger, {})
+    gateway = build_gateway(before, None)
+    async with serve(gateway=gateway) as at:
+        await at.ask(OPENAI)
+        assert await Reload(gateway, lambda: after)()
+        await at.ask(OPENAI)
+    assert [row["cost_nanos"] for row in rows(tmp_path)] == [None, 3000]
+
+
 async def test_postgres_away_costs_no_request(tmp_path: Path, postgres: Postgres) -> None:
     """Requests go on while PostgreSQL is away; each has one row once it is back."""
     url = postgres.new_database()
@@ -274,7 +306,7 @@ async def test_g28_a_killed_gateway_loses_no_row(tmp_path: Path) -> None:
             process.terminate()
             await process.wait()
     assert [row["outcome"] for row in found] == ["ok", "interrupted"]
-    assert list((tmp_path / "journal").iterdir()) == []
+    assert journal_files(tmp_path) == []
 
 
 def test_the_commands(
@@ -314,3 +346,32 @@ def test_nothing_is_loaded_without_a_ledger() -> None:
     ).stdout.split()
     assert "berlin.gateway.observe.ledger" in loaded
     assert not {"sqlalchemy", "alembic", "aiosqlite", "asyncpg", "sqlite3.dump"} & set(loaded)
+
+
+def test_keys_have_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`berlin usage` shows the name of each key, and takes it."""
+    config = tmp_path / "berlin.toml"
+    config.write_text(f"[ledger]\nurl = '{url_of(tmp_path)}'\n")
+    config.chmod(0o600)
+    monkeypatch.setenv("BERLIN_CONFIG", str(config))
+    assert run(["ledger", "upgrade"]) == 0
+    assert run(["key", "add", "ann"]) == 0
+    id = KeyStore(keys_path()).entries()[0].id
+
+    async def fill() -> None:
+        store = Store(Secret(url_of(tmp_path)))
+        now = time.time_ns() // 1000
+        names = {"r1": id, "r2": id, "r3": "k_unknown"}
+        await store.insert([Entry(id=r, at_us=now, key=k, outcome="ok") for r, k in names.items()])
+        await store.close()
+
+    asyncio.run(fill())
+    capsys.readouterr()
+    assert run(["usage", "--by", "key", "--csv"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(",")[:2] for line in lines[1:]] == [[f"ann ({id})", "2"], ["k_unknown", "1"]]
+    for named in ("ann", id):
+        assert run(["usage", "--by", "day", "--key", named, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["total"]["requests"] == 2

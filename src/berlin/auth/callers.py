@@ -32,7 +32,7 @@ class CallerAuthenticator(Authenticator):
 
     def token_at_hand(self) -> Secret | None:
         """Return the token if there is no login to wait for; see `Authenticator`."""
-        with _told_to_the_caller():
+        with _refused_as_caller_error():
             return super().token_at_hand()
 
     async def token(self, send: Send) -> Secret | None:
@@ -41,7 +41,7 @@ class CallerAuthenticator(Authenticator):
         Raises:
             KeyRefusedError: if the identity provider refuses the caller's token.
         """
-        with _told_to_the_caller():
+        with _refused_as_caller_error():
             return await super().token(send)
 
     async def _login(self, flow: Flow, refresh_token: Secret | None, send: Send) -> Grant:
@@ -82,7 +82,7 @@ class Callers:
 
 
 @contextmanager
-def _told_to_the_caller() -> Iterator[None]:
+def _refused_as_caller_error() -> Iterator[None]:
     """Tell the caller that the identity provider refuses their token."""
     try:
         yield

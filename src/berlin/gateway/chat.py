@@ -110,7 +110,7 @@ class Gateway:
             return await asyncio.to_thread(decode, body)
         return decode(body)
 
-    async def answer_as_key(
+    async def answer_chat(
         self,
         request: web.Request,
         format: Format,

@@ -56,7 +56,7 @@ class OpenStreams:
         self.comments = comments
         self.write_timeout_s = write_timeout_s
         self.open = OpenCount()
-        self._making: set[_Making] = set()
+        self._making: set[_AnswerInProgress] = set()
 
     def end_all(self) -> None:
         """End every open answer with an error."""
@@ -93,7 +93,7 @@ class OpenStreams:
         encode = None
         try:
             try:
-                with _Making(self._making, visit, loop):
+                with _AnswerInProgress(self._making, visit, loop):
                     async with aclosing(bursts):
                         if held and self.keep_alive_s:
                             bursts = await _wait_for_first(bursts, client, self.keep_alive_s)
@@ -129,7 +129,7 @@ class OpenStreams:
             BerlinError: if there is none.
         """
         answer = Accumulator()
-        with _Making(self._making, visit, asyncio.get_running_loop()):
+        with _AnswerInProgress(self._making, visit, asyncio.get_running_loop()):
             async with aclosing(bursts):
                 async for burst in bursts:
                     visit.note(burst)
@@ -138,14 +138,14 @@ class OpenStreams:
         return answer.response()
 
 
-class _Making:
+class _AnswerInProgress:
     """An answer in progress during the block; it can be ended from outside with an error.
 
     Unexpected exceptions of a provider are logged and reported as one of Berlin's errors.
     """
 
     def __init__(
-        self, all_of_them: set[_Making], visit: Visit, loop: asyncio.AbstractEventLoop
+        self, all_of_them: set[_AnswerInProgress], visit: Visit, loop: asyncio.AbstractEventLoop
     ) -> None:
         self._all = all_of_them
         self._loop = loop

@@ -29,12 +29,14 @@ def open_recorder(config: LedgerConfig, environ: Mapping[str, str]) -> Recorder:
             the database lacks migrations.
     """
     url = url_of(config, environ)
-    store = _import(_store)
+    store, place_of = _import(_store)
     try:
         _run(_check(store, url))
     except UnavailableError as error:
         _log.error("ledger.away rows are kept until it is back: %s", error.message)
-    folder = Path(config.journal).expanduser() if config.journal else data_path("ledger")
+    journals = Path(config.journal).expanduser() if config.journal else data_path("ledger")
+    # Rows that another process has left behind must not go into another database than its own.
+    folder = journals / place_of(url)
     try:
         return Recorder(
             folder,
@@ -57,7 +59,7 @@ def read_sums(config: LedgerConfig, environ: Mapping[str, str], query: Query) ->
         UnavailableError: if the database is away.
     """
     url = url_of(config, environ)
-    store = _import(_store)
+    store, _ = _import(_store)
 
     async def read() -> list[Figures]:
         rows = store(url)
@@ -106,9 +108,10 @@ async def _check(store: Any, url: Secret) -> None:
 
 
 def _store() -> Any:
+    from berlin.ledger.database.engine import place_of
     from berlin.ledger.database.store import Store
 
-    return Store
+    return Store, place_of
 
 
 def _import(load: Callable[[], Any]) -> Any:

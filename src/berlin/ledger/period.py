@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 _AGE = re.compile(r"(\d{1,5})([hdw])")
@@ -28,17 +28,18 @@ def parse_time(text: str, now: datetime, zone: str = "UTC") -> datetime:
         found = datetime.fromisoformat(text.strip())
     except (ValueError, OverflowError):
         raise ValueError(
-            f"{text[:40]!r} is no time: write a date such as 2026-11-01, or an age such as 7d"
+            f"{text[:40]!r} is not a time: write a date such as 2026-11-01, or an age such as 7d"
         ) from None
-    return found if found.tzinfo is not None else found.replace(tzinfo=ZoneInfo(zone))
+    return found if found.tzinfo is not None else found.replace(tzinfo=zone_of(zone))
 
 
-def check_zone(name: str) -> str:
-    """Return the name of a time zone. Raises ValueError, with a message for a person."""
+def zone_of(name: str) -> tzinfo:
+    """Return the time zone of a name. Raises ValueError, with a message for a person."""
+    if name == "UTC":  # known also where the system has no time zones, as on Windows
+        return UTC
     try:
-        ZoneInfo(name)
+        return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         raise ValueError(
             f"{name[:40]!r} is no time zone; write one such as Europe/Berlin"
         ) from None
-    return name

@@ -292,7 +292,7 @@ def _extend(
         inherited, inner = _read_own(base, text, source, read, depth)
         if inherited.get("extends"):
             inherited = _extend(inherited, inner, base, read, depth + 1)
-        return _take_over(inherited, tree, text, source)
+        return _inherit(inherited, tree, text, source)
     if base not in recipe_names():
         line = find_line(text, ("extends",))
         near = nearest(base, recipe_names())
@@ -301,7 +301,7 @@ def _extend(
     inherited = _read_tree(base)
     if inherited.get("extends"):
         inherited = _extend(inherited, "", f"{base}.toml")
-    return _take_over(inherited, tree, text, source)
+    return _inherit(inherited, tree, text, source)
 
 
 def _read_own(
@@ -324,7 +324,7 @@ def _read_own(
         raise ConfigurationError(f"{where}: {base} is not valid TOML: {error}") from error
 
 
-def _take_over(
+def _inherit(
     inherited: dict[str, Any], tree: dict[str, Any], text: str, source: str
 ) -> dict[str, Any]:
     """Return a recipe with what it inherits, minus what it removes."""

@@ -12,10 +12,10 @@ import msgspec
 
 from berlin.errors import ProtocolError
 from berlin.providers.contract import Burst, Bursts, Provider
-from berlin.routing.base.answer import Opening, Played
+from berlin.routing.base.answer import Opening, ReadyBursts
 from berlin.routing.base.attempts import split_started
+from berlin.routing.base.cached import CachedAnswer
 from berlin.routing.base.clock import Clock
-from berlin.routing.base.kept import Kept
 from berlin.routing.base.wrapper import Wrapper
 from berlin.types import AnswerLimit, ChatRequest, Finished, TextDelta
 
@@ -27,7 +27,7 @@ MAX_CHARS = 32 * 1024 * 1024
 class AnswerStore(Protocol):
     """A store of answers, in this process or shared."""
 
-    async def load(self, key: str) -> tuple[Kept, float] | None:
+    async def load(self, key: str) -> tuple[CachedAnswer, float] | None:
         """Return an answer and its age in seconds, if there is a fresh one."""
         ...
 
@@ -57,10 +57,10 @@ class MemoryAnswers:
         self._keep_s = keep_s
         self._max_entries = max_entries
         self._max_chars = max_chars
-        self._kept: OrderedDict[str, tuple[Kept, int]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[CachedAnswer, int]] = OrderedDict()
         self._chars = 0
 
-    async def load(self, key: str) -> tuple[Kept, float] | None:
+    async def load(self, key: str) -> tuple[CachedAnswer, float] | None:
         """Return an answer and its age in seconds, if there is a fresh one."""
         if key not in self._kept:
             return None
@@ -79,7 +79,7 @@ class MemoryAnswers:
             return
         if key in self._kept:
             self._drop(key)
-        self._kept[key] = (Kept(self._clock(), tuple(bursts)), size)
+        self._kept[key] = (CachedAnswer(self._clock(), tuple(bursts)), size)
         self._chars += size
         while len(self._kept) > self._max_entries or self._chars > self._max_chars:
             self._drop(next(iter(self._kept)))
@@ -147,7 +147,7 @@ class _Cached(Opening):
             kept, age = found
             started, rest = split_started(kept.bursts[0])
             aged = msgspec.structs.replace(started, attempts=0, failed=(), age_s=age)
-            self._asked = Played(kept.bursts[1:])
+            self._asked = ReadyBursts(kept.bursts[1:])
             return [aged, *rest]
         first = await self._ask(self._cache.inner, self._request)
         recording = _Recorded(self._asked, first, lambda bursts: answers.save(self._key, bursts))

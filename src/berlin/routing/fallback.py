@@ -119,7 +119,7 @@ class Fallback(ChatProvider):
 
 
 class _FirstThatAnswers(Opening):
-    """Tries one provider after the other; `go_on` continues with those not yet tried."""
+    """Tries one provider after the other; `try_next` continues with those not yet tried."""
 
     def __init__(self, fallback: Fallback, request: ChatRequest) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class _FirstThatAnswers(Opening):
         self._left: list[Provider] | None = None
         self._ends_at = 0.0
 
-    def go_on(self, request: ChatRequest) -> bool:
+    def try_next(self, request: ChatRequest) -> bool:
         """Prepare the next provider that can continue answers; return whether there is one."""
         self._left = [provider for provider in self._left or () if prefills(provider)]
         self._request = request
@@ -139,7 +139,7 @@ class _FirstThatAnswers(Opening):
         fallback, clock = self._fallback, self._fallback.clock
         if self._left is None:
             self._ends_at = clock() + (self._request.timeouts or fallback.timeouts).total
-            self._left = self._able()
+            self._left = self._candidates()
         failed: tuple[FailedAttempt, ...] = ()
         errors: list[BerlinError] = []
         while self._left:
@@ -162,7 +162,7 @@ class _FirstThatAnswers(Opening):
                 return with_attempts(first, failed)
         raise combine(errors, failed)
 
-    def _able(self) -> list[Provider]:
+    def _candidates(self) -> list[Provider]:
         """Return the providers to try: all not known to lack what the request needs.
 
         If none remain, the first is tried anyway: its refusal is more specific than ours.

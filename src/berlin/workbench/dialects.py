@@ -60,7 +60,7 @@ def _result(n: int, **more: Any) -> dict[str, Any]:
     return {"type": "tool_result", "tool_use_id": f"c{n}", "content": "1", **more}
 
 
-def _told(*names: str) -> list[dict[str, Any]]:
+def _results_by_name(*names: str) -> list[dict[str, Any]]:
     calls = [{"function": {"name": name, "arguments": {}}} for name in names]
     answers = [{"role": "tool", "content": "1", "tool_name": name} for name in names]
     return [{"role": "assistant", "content": "", "tool_calls": calls}, *answers]
@@ -94,12 +94,12 @@ EXAMPLES: Mapping[str, Mapping[str, dict[str, Any]]] = {
     "tools": {
         "openai": {**_turn(*_answered("f")), "tools": [_FUNCTION]},
         "anthropic": {**_turn(*_used("f")), "tools": [_TOOL]},
-        "ollama": {**_turn(*_told("f")), "tools": [_FUNCTION]},
+        "ollama": {**_turn(*_results_by_name("f")), "tools": [_FUNCTION]},
     },
     "parallel tool calls": {
         "openai": {**_turn(*_answered("f", "g")), "tools": [_FUNCTION]},
         "anthropic": {**_turn(*_used("f", "g")), "tools": [_TOOL]},
-        "ollama": {**_turn(*_told("f", "g")), "tools": [_FUNCTION]},
+        "ollama": {**_turn(*_results_by_name("f", "g")), "tools": [_FUNCTION]},
     },
     "one call at a time": {
         "openai": {**_ASK, "tools": [_FUNCTION], "parallel_tool_calls": False},

@@ -11,7 +11,7 @@ import msgspec
 
 from berlin.cli.options import config_option
 from berlin.ledger.figures import GROUPINGS, Figures, Grouping, Query
-from berlin.ledger.period import check_zone, parse_time
+from berlin.ledger.period import parse_time, zone_of
 
 
 def _parse(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
@@ -25,9 +25,10 @@ def _parse(ctx: click.Context, param: click.Parameter, value: str | None) -> dat
 
 def _zone(ctx: click.Context, param: click.Parameter, value: str) -> str:
     try:
-        return check_zone(value)
+        zone_of(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+    return value
 
 
 @click.command()

@@ -48,7 +48,7 @@ def choose(target: str, recipe: str | None, url: str | None, config: Path | None
         click.UsageError: if the arguments contradict each other.
     """
     if target.endswith(".toml") and "://" not in target:
-        name = _beside(Path(target), config or config_path())
+        name = _copy_beside(Path(target), config or config_path())
         described = resolve_recipe(str((config or config_path()).parent / name))
         return Choice(name, described, url or _address(target, described))
     if target in recipe_names():
@@ -143,7 +143,7 @@ def _as_url(text: str) -> str:
     return f"{'http' if is_loopback(host) else 'https'}://{text.rstrip('/')}"
 
 
-def _beside(file: Path, config: Path) -> str:
+def _copy_beside(file: Path, config: Path) -> str:
     """Return a recipe's file relative to the configuration; one from elsewhere is copied there."""
     folder = config.parent
     if not file.is_file():

@@ -91,7 +91,7 @@ class ResponsesDecoder(DocumentDecoder):
     def _take_all(self, documents: list[Any], events: list[StreamEvent]) -> None:
         for event in documents:
             if event.type == "response.output_text.delta" and event.delta:
-                self._told(event, "message")
+                self._note_piece(event, "message")
                 events.append(TextDelta(event.delta))
             elif not self._take(event, events):
                 return
@@ -107,17 +107,17 @@ class ResponsesDecoder(DocumentDecoder):
         event: _Event = document
         match event.type:
             case "response.output_text.delta" | "response.refusal.delta" as kind:
-                if self._told(event, "message") and kind == "response.refusal.delta":
+                if self._note_piece(event, "message") and kind == "response.refusal.delta":
                     refusal = Extra(DIALECT, {"type": "refusal"})
                     events.append(ExtraDelta(refusal, "text", opens=True))
                 events += [TextDelta(event.delta)] if event.delta else []
             case kind if kind in _REASONING:
-                self._told(event, "reasoning")
+                self._note_piece(event, "reasoning")
                 events += [ReasoningDelta(event.delta)] if event.delta else []
             case "response.reasoning_summary_part.added" if event.summary_index:
                 events.append(ReasoningDelta("\n\n"))
             case "response.function_call_arguments.delta":
-                self._told(event, "function_call")
+                self._note_piece(event, "function_call")
                 self._calls.add(events, _index(event), "", "", event.delta or "")
             case "response.custom_tool_call_input.delta":
                 self._take_input(event, events)
@@ -139,7 +139,7 @@ class ResponsesDecoder(DocumentDecoder):
                 self._pass_hosted(event, events)
         return True
 
-    def _told(self, event: _Event, kind: str) -> bool:
+    def _note_piece(self, event: _Event, kind: str) -> bool:
         """Record that an item's content arrives in pieces; return whether this is the first."""
         progress = self._items.get(_index(event))
         if progress is None:
@@ -175,7 +175,7 @@ class ResponsesDecoder(DocumentDecoder):
         """Take text for a custom tool: a piece of its single argument in other dialects."""
         progress = self._items.get(_index(event))
         head = "" if progress is not None and progress.streamed else '{"input":"'
-        self._told(event, "custom_tool_call")
+        self._note_piece(event, "custom_tool_call")
         piece = encode_value(event.delta or "").decode()[1:-1]
         self._calls.add(events, _index(event), "", "", head + piece)
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from berlin.errors import InvalidRequestError
 from berlin.formats.opaque import Opaque, unseal
-from berlin.formats.responses.table import DIALECT, is_said
+from berlin.formats.responses.table import DIALECT, has_effect
 from berlin.formats.responses.tools import flat_name
 from berlin.types import (
     Extra,
@@ -247,6 +247,6 @@ def _rest(item: Item, *known: str) -> Extra | None:
     members = {
         name: value
         for name, value in item.items()
-        if name not in known and name != "type" and is_said(name, value)
+        if name not in known and name != "type" and has_effect(name, value)
     }
     return Extra(DIALECT, members) if members else None

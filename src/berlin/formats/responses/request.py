@@ -29,7 +29,7 @@ from berlin.formats.responses.table import (
     DIALECT,
     TRANSLATED,
     check_refused,
-    is_said,
+    has_effect,
 )
 from berlin.formats.responses.tools import decode_choice, decode_tools
 from berlin.types import ChatRequest, Extra, Message, Reasoning, ResponseFormat, TextPart
@@ -119,7 +119,7 @@ def read_request(body: bytes) -> Sent:
         if name not in TRANSLATED
     }
     check_refused(members)
-    kept = {k: v for k, v in members.items() if k not in CONSUMED and is_said(k, v)}
+    kept = {k: v for k, v in members.items() if k not in CONSUMED and has_effect(k, v)}
     return Sent(sent, _read_input(sent), kept, _echo(sent, members))
 
 

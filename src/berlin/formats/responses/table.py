@@ -104,7 +104,7 @@ NEUTRAL: Mapping[str, Any] = {
 """Values without effect in this API: its clients send them by default."""
 
 
-def is_said(name: str, value: Any) -> bool:
+def has_effect(name: str, value: Any) -> bool:
     """Return whether a member has any effect at this value."""
     return value is not None and not (name in NEUTRAL and value == NEUTRAL[name])
 

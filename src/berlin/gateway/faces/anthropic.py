@@ -46,7 +46,7 @@ class AnthropicFace:
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         beta = ", ".join(request.headers.getall(BETA, []))
         decode = partial(self._decode_beta, beta) if beta else None
-        return await self._gateway.answer_as_key(request, self._format, decode)
+        return await self._gateway.answer_chat(request, self._format, decode)
 
     def _decode_beta(self, beta: str, body: bytes) -> ClientCall:
         """Decode a request together with the beta features it enables."""

@@ -33,4 +33,4 @@ class CompletionsFace:
         return self._format.encode_error(error)
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
-        return await self._gateway.answer_as_key(request, self._format)
+        return await self._gateway.answer_chat(request, self._format)

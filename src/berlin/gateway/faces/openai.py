@@ -47,7 +47,7 @@ class OpenAIFace:
         return self._format.encode_error(error)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        return await self._gateway.answer_as_key(request, self._format)
+        return await self._gateway.answer_chat(request, self._format)
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
         key = self._gateway.guard.identify(request)

@@ -14,7 +14,7 @@ from berlin.gateway.chat import Gateway
 from berlin.gateway.face import Route
 from berlin.gateway.refusals import HttpFault
 from berlin.ledger.figures import Grouping, Query
-from berlin.ledger.period import check_zone, parse_time
+from berlin.ledger.period import parse_time, zone_of
 from berlin.ledger.resource import usage_resource
 
 DAYS = 30
@@ -67,8 +67,9 @@ def _parse(request: web.Request, key: str) -> Query:
         except ValueError as error:
             raise InvalidRequestError.about(name, str(error)) from None
 
+    zone = given.get("zone", "UTC")
     try:
-        zone = check_zone(given.get("zone", "UTC"))
+        zone_of(zone)
     except ValueError as error:
         raise InvalidRequestError.about("zone", str(error)) from None
     since = time_of("since", zone) or now - timedelta(days=DAYS)

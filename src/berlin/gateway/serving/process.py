@@ -58,9 +58,9 @@ async def serve(
             header_timeout_s=server.header_timeout_s,
             max_connections=server.max_connections,
         ) as url,
-        _beside(*(job() for job in beside), refresh_models_forever(gateway)),
+        _background_tasks(*(job() for job in beside), refresh_models_forever(gateway)),
     ):
-        spare_the_collector()
+        collect_garbage_rarely()
         started(url)
         await asked.wait()
         stopping()
@@ -107,11 +107,11 @@ async def serve_as_worker(
                     header_timeout_s=server.header_timeout_s,
                     max_connections=server.max_connections,
                 ),
-                _beside(
+                _background_tasks(
                     watch_parent(), update_gauges_forever(gateway), refresh_models_forever(gateway)
                 ),
             ):
-                spare_the_collector()
+                collect_garbage_rarely()
                 worker.report(State.READY)
                 await ended.wait()
         finally:
@@ -126,7 +126,7 @@ async def _after(asked: asyncio.Event, gateway: Gateway, ended: asyncio.Event) -
 
 
 @contextlib.asynccontextmanager
-async def _beside(*jobs: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def _background_tasks(*jobs: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     tasks = [asyncio.create_task(job) for job in jobs]
     await asyncio.sleep(0)  # let each task start and handle its signals before announcing
     try:
@@ -137,7 +137,7 @@ async def _beside(*jobs: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def spare_the_collector() -> None:
+def collect_garbage_rarely() -> None:
     """Collect garbage less often, and never scan startup objects again.
 
     Nearly all objects of a request are freed by reference counting. With Python's default

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,12 @@ def open_engine(url: Secret) -> AsyncEngine:
         raise ConfigurationError(
             f"the ledger needs {error.name}: pip install 'berlin-llm[ledger]'"
         ) from error
+
+
+def place_of(url: Secret) -> str:
+    """Return a name for the database of a URL, which is the same after a change of password."""
+    where = make_url(url.reveal()).set(password=None, query={})
+    return hashlib.sha256(where.render_as_string().encode()).hexdigest()[:16]
 
 
 def _open_sqlite(url: URL) -> AsyncEngine:

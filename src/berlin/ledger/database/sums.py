@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 from sqlalchemy import (
@@ -24,6 +23,7 @@ from sqlalchemy import (
 
 from berlin.ledger.database.tables import requests
 from berlin.ledger.figures import SUMS, Figures, Query
+from berlin.ledger.period import zone_of
 
 # Days begin at another time in each zone, but always at a quarter of an hour.
 _QUARTER_S = 900
@@ -78,7 +78,7 @@ def _groups(query: Query, dialect: str) -> list[ColumnElement[Any]]:
 def _name(query: Query, group: tuple[Any, ...]) -> str:
     if query.by == "day":
         at = datetime.fromtimestamp(int(group[0]) * _QUARTER_S, UTC)
-        return at.astimezone(ZoneInfo(query.zone)).date().isoformat()
+        return at.astimezone(zone_of(query.zone)).date().isoformat()
     return ":".join(str(part) for part in group).removesuffix(":")
 
 

@@ -10,7 +10,7 @@ from berlin.providers.contract import Burst, Bursts, Provider
 from berlin.types import AnswerLimit, ChatRequest, Finished
 
 
-class Played:
+class ReadyBursts:
     """Bursts that are already available."""
 
     def __init__(self, bursts: Iterable[Burst] = ()) -> None:
@@ -38,7 +38,7 @@ class Opening:
     """
 
     def __init__(self) -> None:
-        self._asked: Bursts = Played()
+        self._asked: Bursts = ReadyBursts()
         self._rest: Bursts | None = None
         self._ended = False
 

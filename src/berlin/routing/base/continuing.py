@@ -24,7 +24,7 @@ from berlin.types import (
 class Continuable(Bursts, Protocol):
     """An answer that another provider can continue."""
 
-    def go_on(self, request: ChatRequest) -> bool:
+    def try_next(self, request: ChatRequest) -> bool:
         """Prepare to request the rest; return whether there is a provider for it."""
         ...
 
@@ -67,7 +67,7 @@ class Continued:
             try:
                 burst = await self._answer.__anext__()
             except BerlinError as error:
-                self._go_on_after(error)
+                self._continue_after(error)
                 continue
             burst = self._rest_of(burst) if self._failure is not None else burst
             for event in burst:
@@ -82,7 +82,7 @@ class Continued:
             if burst:
                 return burst
 
-    def _go_on_after(self, error: BerlinError) -> None:
+    def _continue_after(self, error: BerlinError) -> None:
         """Request the rest of the answer.
 
         Raises:
@@ -96,7 +96,7 @@ class Continued:
         # Services refuse a prefix that ends with white space, and start with what was stripped.
         prefix = (*self._request.messages, Message.of("assistant", text))
         request = msgspec.structs.replace(self._request, messages=prefix)
-        if not able or not self._answer.go_on(request):
+        if not able or not self._answer.try_next(request):
             raise self._failure
         self._budget -= 1
         began_at, self._began_at = self._began_at, self._clock()
@@ -105,7 +105,7 @@ class Continued:
         self._broken = (*who.failed, broken)
         self._overlap = shown[len(text) :]
 
-    def _went_on(self, started: Started) -> Started:
+    def _continued_by(self, started: Started) -> Started:
         """Return `Started` of the continuing provider, with all earlier attempts."""
         return msgspec.structs.replace(
             started,
@@ -118,7 +118,7 @@ class Continued:
         rest: Burst = []
         for event in burst:
             if type(event) is Started:
-                event = self._started = self._went_on(event)
+                event = self._started = self._continued_by(event)
             if type(event) is TextDelta:
                 text = event.text
                 if self._overlap:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from berlin.routing.base.clock import Clock
 from berlin.routing.counters.contract import OWNER_EXPIRES_S, Claim
-from berlin.routing.counters.remote import HELD_WAIT_S, RETRY_RUNNING_S, Shape, Told
+from berlin.routing.counters.remote import HELD_WAIT_S, RETRY_RUNNING_S, RemoteReply, Shape
 from berlin.routing.shared.server import PREFIX, Script, SharedRedis
 
 _OWNERS = f"{PREFIX}owners"
@@ -160,7 +160,7 @@ class RedisCounters:
         """Return the server's time, as far as known."""
         return self._clock() + self._ahead_s
 
-    async def reserve(self, id: str, owner: str, claims: Sequence[Claim]) -> Told | None:
+    async def reserve(self, id: str, owner: str, claims: Sequence[Claim]) -> RemoteReply | None:
         """Reserve; see `Remote`."""
         for _ in range(2):
             shapes = [Shape.of(claim, self.now()) for claim in claims]
@@ -173,7 +173,7 @@ class RedisCounters:
             self._ahead_s = now_ms / 1000 - self._clock()
             if refused >= 0:
                 index = refused - 1 if refused else None
-                return Told(now_ms / 1000, owners, tuple(used), index, wait_ms / 1000)
+                return RemoteReply(now_ms / 1000, owners, tuple(used), index, wait_ms / 1000)
             # By its clock the period is another one, which the next attempt names.
         return None
 

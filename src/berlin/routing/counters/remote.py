@@ -16,7 +16,7 @@ HELD_WAIT_S = 2.0
 """When to look again if the rest of a budget is reserved by requests that run at present."""
 
 
-class Told(msgspec.Struct, frozen=True):
+class RemoteReply(msgspec.Struct, frozen=True):
     """The answer to a reservation.
 
     Attributes:
@@ -42,7 +42,7 @@ class Remote(Protocol):
         """Whether it failed a moment ago and is not used for now."""
         ...
 
-    async def reserve(self, id: str, owner: str, claims: Sequence[Claim]) -> Told | None:
+    async def reserve(self, id: str, owner: str, claims: Sequence[Claim]) -> RemoteReply | None:
         """Reserve; `None` if it cannot be used. It may have reserved all the same."""
         ...
 

@@ -87,22 +87,22 @@ class SharedCounters:
         if isinstance(mine, Refusal):
             return mine
         try:
-            told = await self._remote.reserve(id, self._owner, claims)
+            reply = await self._remote.reserve(id, self._owner, claims)
         except BaseException:  # cancelled: it may have been reserved
             self._local.undo(mine)
             self._owe(id, tuple(claims), (0,) * len(claims), self.now())
             raise
-        if told is None:
+        if reply is None:
             self._local.undo(mine)
             self._owe(id, tuple(claims), (0,) * len(claims), self.now())
             return self._reserve_alone(id, claims)
-        self._owners = told.owners
-        if told.refused is not None:
+        self._owners = reply.owners
+        if reply.refused is not None:
             self._local.undo(mine)
-            return Refusal(claims[told.refused], told.used[told.refused], told.wait_s)
+            return Refusal(claims[reply.refused], reply.used[reply.refused], reply.wait_s)
         self._inside += 1
         self._keep_beating()
-        return Reservation(id, tuple(claims), told.used, told.at)
+        return Reservation(id, tuple(claims), reply.used, reply.at)
 
     def settle(self, reserved: Reservation, costs: Mapping[str, int]) -> None:
         """Replace reserved amounts by costs; see `Counters`."""
@@ -115,7 +115,7 @@ class SharedCounters:
         self._end(reserved, [0] * len(reserved.claims))
 
     async def aclose(self) -> None:
-        """Tell the shared counters what they have not been told yet, in bounded time."""
+        """Tell the shared counters what they have not been reply yet, in bounded time."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_S)
         if self._beating is not None:

@@ -18,7 +18,7 @@ from berlin.routing.base.clock import Clock
 from berlin.routing.base.resting import Resting
 from berlin.routing.counters import sqlite_rows as rows
 from berlin.routing.counters.contract import Claim
-from berlin.routing.counters.remote import Shape, Told
+from berlin.routing.counters.remote import RemoteReply, Shape
 
 BUSY_TIMEOUT_S = 0.25
 TIDY_EVERY_S = 60.0
@@ -57,10 +57,10 @@ class SqliteCounters(Resting):
         """Return seconds since the epoch."""
         return self._wall()
 
-    async def reserve(self, id: str, owner: str, claims: Sequence[Claim]) -> Told | None:
+    async def reserve(self, id: str, owner: str, claims: Sequence[Claim]) -> RemoteReply | None:
         """Reserve; see `Remote`."""
 
-        def work(file: sqlite3.Connection) -> Told:
+        def work(file: sqlite3.Connection) -> RemoteReply:
             at = rows.Moment(self._clock(), self._wall())
             if at.now >= self._tidy_at:
                 self._tidy_at = at.now + TIDY_EVERY_S

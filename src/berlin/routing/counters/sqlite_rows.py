@@ -15,7 +15,7 @@ from berlin.routing.counters.contract import (
     excess,
     fits,
 )
-from berlin.routing.counters.remote import HELD_WAIT_S, RETRY_RUNNING_S, Shape, Told
+from berlin.routing.counters.remote import HELD_WAIT_S, RETRY_RUNNING_S, RemoteReply, Shape
 
 VERSION = 1
 
@@ -53,7 +53,7 @@ def beat(file: sqlite3.Connection, owner: str, now: float) -> int:
 
 def reserve(
     file: sqlite3.Connection, id: str, owner: str, claims: Sequence[Claim], at: Moment
-) -> Told:
+) -> RemoteReply:
     """Reserve all claims, or none."""
     owners = beat(file, owner, at.now)
     shapes = [Shape.of(claim, at.wall) for claim in claims]
@@ -63,7 +63,7 @@ def reserve(
     for index, (claim, name) in enumerate(zip(claims, names, strict=True)):
         known = file.execute("SELECT 1 FROM held WHERE counter = ? AND id = ?", (name, id))
         if known.fetchone():
-            return Told(at.wall, owners, tuple(_used(file, each) for each in names))
+            return RemoteReply(at.wall, owners, tuple(_used(file, each) for each in names))
         if isinstance(claim.window, Sliding):
             _forget(file, name, at.now)
         used[index] = _used(file, name)
@@ -76,11 +76,11 @@ def reserve(
             if wait > longest:
                 refused, longest = index, wait
     if refused is not None:
-        return Told(at.wall, owners, tuple(used), refused, longest)
+        return RemoteReply(at.wall, owners, tuple(used), refused, longest)
     for index, claim in enumerate(claims):
         _add(file, names[index], id, owner, claim, shapes[index], at.now)
         used[index] += claim.amount
-    return Told(at.wall, owners, tuple(used))
+    return RemoteReply(at.wall, owners, tuple(used))
 
 
 def tidy(file: sqlite3.Connection, at: Moment) -> None:

@@ -75,7 +75,7 @@ class Emulation:
                 yield burst
         question = reader.question()
         if question:
-            last = Reader(offer, reader, holds_text=reader.is_unkept)
+            last = Reader(offer, reader, holds_text=reader.only_announces)
             again = self._ask_again(asked, reader, question)
             async with aclosing(self._read(again, last)) as bursts:
                 async for burst in bursts:

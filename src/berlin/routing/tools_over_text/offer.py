@@ -125,7 +125,7 @@ class Offer(msgspec.Struct, frozen=True):
             return Checked("", f"Your answer does not have the requested form: {checked.problem}.")
         return checked
 
-    def is_unkept(self, answer: str) -> bool:
+    def only_announces(self, answer: str) -> bool:
         """Whether an answer ends by announcing work, without a call that does it."""
         end = answer.rstrip()[-400:]
         return any(_compiled(claim).search(end) is not None for claim in self.prompt.claims)

@@ -142,15 +142,15 @@ class Reader:
             return prompt.missing.format(fence=offer.example)
         if problem:
             return prompt.json_correction.format(problem=problem, fence=offer.example)
-        return prompt.unkept.format(fence=offer.example) if self.is_unkept else ""
+        return prompt.unkept.format(fence=offer.example) if self.only_announces else ""
 
     @property
-    def is_unkept(self) -> bool:
+    def only_announces(self) -> bool:
         """Whether the answer announces work that no call does."""
         offer = self._offer
         if self._problems or self.has_called or not offer.tools or offer.choice != "auto":
             return False
-        return offer.response_format is None and offer.is_unkept(self.answer)
+        return offer.response_format is None and offer.only_announces(self.answer)
 
     def _add(self, found: list[Found], events: list[StreamEvent]) -> None:
         for item in found:

@@ -20,7 +20,7 @@ from berlin.language.step import CompiledStep, Step, compile_steps
 from berlin.language.values.place import Place
 from berlin.recipes.recipe import Recipe
 from berlin.types import HttpResponse, Secret
-from berlin.workbench.fake.handed_out import HandedOut
+from berlin.workbench.fake.issued import IssuedValues
 from berlin.workbench.fake.oauth2 import OAuth2Play
 from berlin.workbench.fake.play import Play, whole
 from berlin.workbench.fake.where import path_at_fake
@@ -35,13 +35,13 @@ class AuthPlay:
 
     Args:
         recipe: the description.
-        handed: the values issued so far.
+        issued: the values issued so far.
     """
 
-    def __init__(self, recipe: Recipe, handed: HandedOut) -> None:
+    def __init__(self, recipe: Recipe, issued: IssuedValues) -> None:
         self._recipe = recipe
         self._auth = recipe.auth
-        self._handed = handed
+        self._handed = issued
 
     def plays(self) -> list[Play]:
         """Return the requests that come before a client has a token."""
@@ -120,12 +120,12 @@ class AuthPlay:
                 return self._handed.is_token(token)
 
 
-def play_steps(steps: list[CompiledStep], recipe: Recipe, handed: HandedOut) -> list[Play]:
+def play_steps(steps: list[CompiledStep], recipe: Recipe, issued: IssuedValues) -> list[Play]:
     """Return handlers for consecutive steps: issued values and cookies must come back."""
     plays: list[Play] = []
     cookies: dict[str, str] = {}
     for step in steps:
-        plays += _play_step(step, recipe, handed, dict(cookies))
+        plays += _play_step(step, recipe, issued, dict(cookies))
         for name, place in step.step.take.items():
             if isinstance(place, Place) and place.cookie:
                 cookies[name] = "session" if place.cookie == "*" else place.cookie
@@ -133,7 +133,7 @@ def play_steps(steps: list[CompiledStep], recipe: Recipe, handed: HandedOut) -> 
 
 
 def _play_step(
-    step: CompiledStep, recipe: Recipe, handed: HandedOut, cookies: dict[str, str]
+    step: CompiledStep, recipe: Recipe, issued: IssuedValues, cookies: dict[str, str]
 ) -> list[Play]:
     reader = StepReader(step.step, path_at_fake(recipe, step.step.path))
 
@@ -144,8 +144,8 @@ def _play_step(
             for name, cookie in cookies.items()
             if cookie in received.cookies
         }
-        handed.check(reader.names | cookies.keys(), sent)
-        given = handed.give(step.step.take, {**handed.recall(sent.values()), **sent})
+        issued.check(reader.names | cookies.keys(), sent)
+        given = issued.give(step.step.take, {**issued.recall(sent.values()), **sent})
         landing.append(step.answer(given))
         if step.step.follow:
             return HttpResponse(302, {"location": f"{received.path}/landed"})

@@ -26,29 +26,35 @@ from berlin.wire.framings.connect import CONTENT_TYPE, message_in
 from berlin.wire.json import encode_body
 from berlin.wire.pointer import set_at
 from berlin.workbench.fake.auth import AuthPlay, play_steps
-from berlin.workbench.fake.handed_out import HandedOut
+from berlin.workbench.fake.issued import IssuedValues
 from berlin.workbench.fake.play import Answer, Play
 from berlin.workbench.fake.socket import FakeSocket
 from berlin.workbench.fake.where import path_at_fake
 
 
-def play_chat(recipe: Recipe, provider: Provider, auth: AuthPlay, handed: HandedOut) -> list[Play]:
+def play_chat(
+    recipe: Recipe, provider: Provider, auth: AuthPlay, issued: IssuedValues
+) -> list[Play]:
     """Return handlers for a recipe's chat and for the requests before it.
 
     Args:
         recipe: the description.
         provider: provides the answers.
         auth: checks the tokens.
-        handed: the values issued so far.
+        issued: the values issued so far.
     """
     format = recipe.format()
     before: list[Play] = []
     chat = _Chat(recipe, provider, format)
     if isinstance(format, MappedFormat | AroundFormat):
-        before = play_steps([*format.prepare, *format.after], recipe, handed)
+        before = play_steps([*format.prepare, *format.after], recipe, issued)
     if isinstance(format, MappedFormat):
+<<<<<<< HEAD
         before += play_steps(format.uploads, recipe, handed)
         chat = _DescribedChat(recipe, provider, format, handed)
+=======
+        chat = _DescribedChat(recipe, provider, format, issued)
+>>>>>>> trunk
     return [Play(p.reader, _checked(p.answer, auth)) for p in (*before, chat.play())]
 
 
@@ -124,7 +130,7 @@ class _DescribedChat(_Chat):
     """Answers as a recipe describes, and keeps the conversations as its service does."""
 
     def __init__(
-        self, recipe: Recipe, provider: Provider, format: MappedFormat, handed: HandedOut
+        self, recipe: Recipe, provider: Provider, format: MappedFormat, issued: IssuedValues
     ) -> None:
         super().__init__(recipe, provider, format)
         step = format.chat.step
@@ -132,7 +138,7 @@ class _DescribedChat(_Chat):
         # The handshake of a WebSocket has no body: what `json` says is a message on it.
         head = msgspec.structs.replace(step, method="GET", json=None)
         self._handshake = StepReader(head, path_at_fake(recipe, step.path))
-        self._handed = handed
+        self._handed = issued
         steps = (*format.prepare, format.chat)
         used = {name for step in steps for name in step.used}
         taken = frozenset(name for step in format.uploads for name in step.step.take)

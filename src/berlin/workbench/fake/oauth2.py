@@ -15,7 +15,7 @@ from berlin.language.values.form import decode_form
 from berlin.recipes.recipe import Recipe
 from berlin.types import HttpResponse
 from berlin.wire.json import encode_body
-from berlin.workbench.fake.handed_out import HandedOut
+from berlin.workbench.fake.issued import IssuedValues
 from berlin.workbench.fake.play import Play, whole
 from berlin.workbench.fake.where import path_at_fake
 
@@ -26,13 +26,13 @@ class OAuth2Play:
     Args:
         recipe: the description.
         oauth: its table `[auth]`.
-        handed: the values issued so far.
+        issued: the values issued so far.
     """
 
-    def __init__(self, recipe: Recipe, oauth: OAuth2Map, handed: HandedOut) -> None:
+    def __init__(self, recipe: Recipe, oauth: OAuth2Map, issued: IssuedValues) -> None:
         self._recipe = recipe
         self._map = oauth
-        self._handed = handed
+        self._handed = issued
 
     def plays(self) -> list[Play]:
         """Return the endpoints."""

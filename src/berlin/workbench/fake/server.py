@@ -24,7 +24,7 @@ from berlin.types import HttpResponse, Secret, is_loopback
 from berlin.wire.pointer import parse_pointer, set_at
 from berlin.workbench.fake.auth import AuthPlay, TokenRefusedError
 from berlin.workbench.fake.chat import play_chat
-from berlin.workbench.fake.handed_out import HandedOut
+from berlin.workbench.fake.issued import IssuedValues
 from berlin.workbench.fake.play import Play, whole
 from berlin.workbench.fake.where import base_path, path_at_fake
 
@@ -72,7 +72,9 @@ async def open_fake(
         raise ConfigurationError(
             f"a fake is for this machine only; {host} can be reached by others"
         )
-    desk = _Desk(recipe, provider, HandedOut(credentials, lifetime_s, _chosen(recipe)), note)
+    desk = _Dispatcher(
+        recipe, provider, IssuedValues(credentials, lifetime_s, _chosen(recipe)), note
+    )
 
     @web.middleware
     async def serve(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -95,18 +97,18 @@ async def open_fake(
         await runner.cleanup()
 
 
-class _Desk:
+class _Dispatcher:
     """Finds the handler of a request and runs it."""
 
     def __init__(
         self,
         recipe: Recipe,
         provider: Provider,
-        handed: HandedOut,
+        issued: IssuedValues,
         note: Callable[[str], None],
     ) -> None:
-        auth = AuthPlay(recipe, handed)
-        self._plays = [*auth.plays(), *play_chat(recipe, provider, auth, handed)]
+        auth = AuthPlay(recipe, issued)
+        self._plays = [*auth.plays(), *play_chat(recipe, provider, auth, issued)]
         if recipe.models.fetch is not None:
             self._plays.append(_play_models(recipe, recipe.models.fetch, auth))
         self._format: Format = recipe.format()

@@ -16,7 +16,7 @@ from berlin.wire.pointer import parse_pointer, set_at
 from berlin.wire.sockets import SUBPROTOCOLS, ProtocolName
 from berlin.wire.sockets.contract import decode_json, encode_json
 from berlin.wire.sockets.signalr import END
-from berlin.workbench.fake.handed_out import HandedOut
+from berlin.workbench.fake.issued import IssuedValues
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
@@ -114,12 +114,12 @@ class FakeSocket:
 
     Args:
         described: the recipe's table.
-        handed: the values issued so far.
+        issued: the values issued so far.
     """
 
-    def __init__(self, described: SocketMap, handed: HandedOut) -> None:
+    def __init__(self, described: SocketMap, issued: IssuedValues) -> None:
         self._described = described
-        self._handed = handed
+        self._handed = issued
         self._codec = _CODECS[described.protocol]()
         names = tuple(described.subprotocols) or SUBPROTOCOLS.get(described.protocol, ())
         self.response = web.WebSocketResponse(protocols=names, max_msg_size=MAX_MESSAGE_BYTES)

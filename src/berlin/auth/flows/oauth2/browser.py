@@ -53,7 +53,7 @@ async def log_in_by_browser(
         }
         more = urlencode([*query.items(), *(("resource", name) for name in described.resource)])
         joint = "&" if urlsplit(endpoints.authorize).query else "?"
-        answer = await _come_back(back, person, f"{endpoints.authorize}{joint}{more}")
+        answer = await _wait_for_redirect(back, person, f"{endpoints.authorize}{joint}{more}")
         code = _code_of(answer, state, endpoints)
         form = {
             "grant_type": "authorization_code",
@@ -68,7 +68,7 @@ async def log_in_by_browser(
     return grant
 
 
-async def _come_back(back: RedirectListener, person: Person, url: str) -> str:
+async def _wait_for_redirect(back: RedirectListener, person: Person, url: str) -> str:
     """Return the query of the redirect: from the browser, or as the person pasted it."""
     listening = asyncio.ensure_future(back.wait())
     pasting = asyncio.ensure_future(person.open_page(url, back.url))

@@ -7,7 +7,7 @@ import msgspec
 from berlin.providers.contract import Burst
 
 
-class Kept(msgspec.Struct, frozen=True):
+class CachedAnswer(msgspec.Struct, frozen=True):
     """An answer as received.
 
     Attributes:

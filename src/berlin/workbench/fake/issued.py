@@ -20,7 +20,7 @@ _FREE = (CONVERSATION_NAMES - {"conversation_id", "parent_id"}) | FILE_NAMES
 _FREE |= {"file", "size", "model", "user", "totp", "code", *MADE}
 
 
-class HandedOut:
+class IssuedValues:
     """Remembers every value and what the client had sent when it was issued.
 
     Args:
