@@ -81,6 +81,8 @@ class _Reception:
         visit = request.get(VISIT)
         if visit is not None:
             response.headers["x-request-id"] = visit.id
+            if visit.more_headers is not None:
+                response.headers.update(visit.more_headers)
         if self._gateway.draining:
             response.force_close()
             response.headers["Connection"] = "close"

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
+from berlin.auth.credentials import NAMES
 from berlin.config import (
     GUIDE,
     Config,
@@ -21,14 +22,19 @@ from berlin.config import (
     provider_names,
     resolve_settings,
 )
+from berlin.config.models.shared import open_shared
+from berlin.config.per_user import is_per_user
 from berlin.errors import BerlinError
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.access.guard import Guard
+from berlin.gateway.access.issuers.tokens import open_issuers
 from berlin.gateway.access.key_reader import KeyReader
+from berlin.gateway.access.limits.open import open_limiter
 from berlin.gateway.access.required import KeysRequired
+from berlin.gateway.access.shared_keys.open import open_shared_keys
 from berlin.gateway.body import Bodies, BodyBudget
 from berlin.gateway.catalog import WAIT_S, Catalog, Service
-from berlin.gateway.chat import Gateway
+from berlin.gateway.chat import Gateway, Needed
 from berlin.gateway.observe.ledger import Ledger
 from berlin.gateway.observe.log import open_access_log
 from berlin.gateway.observe.metrics import Metrics, open_metrics
@@ -39,8 +45,9 @@ from berlin.gateway.stored.open import open_stored
 from berlin.gateway.streaming import OpenStreams
 from berlin.gateway.workers.worker import Worker
 from berlin.ledger.prices import Prices
-from berlin.opening import RecipeProvider, open_provider
+from berlin.opening import RecipeProvider, open_provider, open_users
 from berlin.providers.facade import ChatProvider
+from berlin.routing.counters.redis import RedisCounters
 
 REFRESH_MODELS_S = 600.0
 FACES = ("openai", "responses", "anthropic", "ollama", "berlin")
@@ -74,10 +81,12 @@ def build_gateway(
     return Gateway(
         catalog,
         Guard(
-            _read_keys(keys, folder, server) if keys is not None else None,
+            open_shared_keys(config, environ)
+            or (_read_keys(keys, folder, server) if keys is not None else None),
             server.allowed_hosts,
             server.cors_origins,
             server.trusted_proxies,
+            open_issuers(config.issuers),
         ),
         OpenStreams(
             server.keep_alive_s,
@@ -87,11 +96,27 @@ def build_gateway(
         metrics,
         open_observers(server),
         Bodies(BodyBudget(server.client_body_bytes)),
-        [store for store in (open_tokens(config.tokens, environ),) if store and store.is_needed],
+        _needed_stores(config, environ),
         open_stored(config.responses),
+        open_limiter(
+            config, keys.parent if keys is not None else None, environ, alone=worker is None
+        ),
         worker,
         open_ledger(config, accounts_of(catalog), environ) if config.ledger is not None else None,
     )
+
+
+def _needed_stores(config: Config, environ: Mapping[str, str]) -> dict[str, Needed]:
+    """Return the stores without which requests are refused, by what they are called."""
+    needed: dict[str, Needed] = {}
+    tokens = open_tokens(config.tokens, environ)
+    if tokens is not None and tokens.is_needed:
+        needed["token store"] = tokens
+    if config.shared.on_failure == "refuse":
+        shared = open_shared(config.shared, environ)
+        if shared is not None:
+            needed["shared limits"] = RedisCounters(shared)
+    return needed
 
 
 def _read_keys(path: Path, folder: Path | None, server: ServerConfig) -> KeyReader:
@@ -169,9 +194,9 @@ def build_catalog(config: Config, before: Catalog | None = None) -> Catalog:
         for name in names
         if name not in config.models
     }
-    models, circuits = build_models(config, services, before)
+    models, state = build_models(config, services, before)
     ordered = sorted({**services, **models}.values(), key=lambda service: service.name != first)
-    return Catalog(ordered, config.aliases, circuits)
+    return Catalog(ordered, config.aliases, state)
 
 
 def _build_service(name: str, config: Config, before: Service | None) -> Service:
@@ -180,7 +205,8 @@ def _build_service(name: str, config: Config, before: Service | None) -> Service
     key = (_identity(name, mine, config), limits, mine.models)
     if before is not None and before.key == key:
         return before
-    provider = open_provider(name, config)
+    per_user = is_per_user(mine)
+    provider = open_users(name, config) if per_user else open_provider(name, config)
     serves_callers = isinstance(provider, RecipeProvider) and provider.serves_callers
     return Service(
         name,
@@ -190,7 +216,8 @@ def _build_service(name: str, config: Config, before: Service | None) -> Service
         offer.aliases,
         any_model=offer.any_model,
         admission=Admission(*limits, WAIT_S),
-        fetch=provider.models if offer.lists and not serves_callers else None,
+        # The list of a service may differ between users, so the recipe's is offered.
+        fetch=provider.models if offer.lists and not (per_user or serves_callers) else None,
         capabilities=offer.capabilities,
         embedder=provider.embedder if isinstance(provider, RecipeProvider) else None,
         session_headers=config.conversations.session_headers if offer.keeps_conversations else None,
@@ -205,7 +232,8 @@ def _identity(name: str, mine: ProviderConfig, config: Config) -> Hashable:
         return (mine.class_, repr(mine.options))
     settings = resolve_settings(name, config)
     # The recipe's text too: a changed recipe in the same file is a different provider.
-    return (settings.key, repr(settings.recipe))
+    per_user = tuple(getattr(mine, field) for field in NAMES) if is_per_user(mine) else ()
+    return (settings.key, repr(settings.recipe), per_user)
 
 
 async def refresh_models(gateway: Gateway) -> None:

@@ -10,7 +10,7 @@ from berlin.routing.base.answer import LEFT, Opening, Watched
 from berlin.routing.base.attempts import within
 from berlin.routing.base.limits import Limits
 from berlin.routing.base.line import Line
-from berlin.routing.base.meter import Meter, Metered
+from berlin.routing.base.meter import Meter, Metered, prompt_tokens
 from berlin.routing.base.wrapper import Wrapper
 from berlin.types import ChatRequest, Finished
 
@@ -60,7 +60,7 @@ class _Limited(Opening):
         waited = limits.clock() - began_at
         if waited > 0:
             request = within(request, self._limit.timeouts, total - waited)
-        meter = Meter(request) if limits.counts_tokens else None
+        meter = Meter(prompt_tokens(request)) if limits.counts_tokens else None
 
         def end(how: BaseException | None) -> None:
             tokens = None

@@ -37,6 +37,7 @@ class Account(msgspec.Struct, frozen=True, omit_defaults=True):
         models: as in `Caller`.
         expires_at: as in `Caller`.
         requests_per_minute: as in `Caller`.
+        limits: as in `Caller`.
     """
 
     salt: str
@@ -44,6 +45,7 @@ class Account(msgspec.Struct, frozen=True, omit_defaults=True):
     models: tuple[str, ...] = ()
     expires_at: float | None = None
     requests_per_minute: int | None = None
+    limits: tuple[str, ...] = ()
 
 
 class _AccountsFile(msgspec.Struct, frozen=True):
@@ -112,6 +114,8 @@ class Accounts:
             models=known.models,
             expires_at=known.expires_at,
             requests_per_minute=known.requests_per_minute,
+            user=name,
+            limits=known.limits,
         )
         return None if caller.has_expired(self._clock()) else caller
 
@@ -122,6 +126,7 @@ class Accounts:
         models: Iterable[str] = (),
         expires_at: float | None = None,
         requests_per_minute: int | None = None,
+        limits: Iterable[str] = (),
     ) -> None:
         """Add an account, or change its password and limits.
 
@@ -129,22 +134,24 @@ class Accounts:
             ConfigurationError: if the name, the password or a limit cannot be used.
         """
         check_name(name, "an account")
-        limits = Caller(
+        caller = Caller(
             id=name,
             models=tuple(dict.fromkeys(map(model_pattern, models))),
             expires_at=expires_at,
             requests_per_minute=requests_per_minute,
+            limits=tuple(dict.fromkeys(limits)),
         )
-        check_limits("an account", limits, self._clock())
+        check_limits("an account", caller, self._clock())
         if not 0 < len(_bytes(password)) <= MAX_PASSWORD_BYTES:
             raise ConfigurationError(f"a password has 1 to {MAX_PASSWORD_BYTES} bytes")
         salt = os.urandom(16)
         self._accounts[name] = Account(
             salt.hex(),
             _hash(_bytes(password), salt).hex(),
-            limits.models,
+            caller.models,
             expires_at,
             requests_per_minute,
+            caller.limits,
         )
 
     def remove(self, name: str) -> bool:

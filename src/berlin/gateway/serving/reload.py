@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from berlin.config import Config
 from berlin.errors import BerlinError
 from berlin.gateway.access.guard import Guard
+from berlin.gateway.access.issuers.tokens import open_issuers
 from berlin.gateway.catalog import Catalog
 from berlin.gateway.chat import Gateway
 from berlin.gateway.setup import (
@@ -68,7 +69,9 @@ class Reload:
             if service not in kept:
                 self._begin(service.retire())
         gateway.catalog = catalog
+        gateway.limiter.use(config.limits, config.prices)
         gateway.guard.use(server.allowed_hosts, server.cors_origins, server.trusted_proxies)
+        gateway.guard.use_issuers(config.issuers)
         if requires_keys(server):
             gateway.guard.require_keys()
             if not gateway.guard.keys:
@@ -97,4 +100,5 @@ def check_config(config: Config, before: Catalog | None = None) -> Catalog:
     """
     server = config.server
     Guard(None, server.allowed_hosts, server.cors_origins, server.trusted_proxies)
+    open_issuers(config.issuers)
     return build_catalog(config, before)
