@@ -49,12 +49,8 @@ def play_chat(
     if isinstance(format, MappedFormat | AroundFormat):
         before = play_steps([*format.prepare, *format.after], recipe, issued)
     if isinstance(format, MappedFormat):
-<<<<<<< HEAD
-        before += play_steps(format.uploads, recipe, handed)
-        chat = _DescribedChat(recipe, provider, format, handed)
-=======
+        before += play_steps(format.uploads, recipe, issued)
         chat = _DescribedChat(recipe, provider, format, issued)
->>>>>>> trunk
     return [Play(p.reader, _checked(p.answer, auth)) for p in (*before, chat.play())]
 
 
