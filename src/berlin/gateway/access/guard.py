@@ -177,18 +177,27 @@ class Guard:
         raise KeyRefusedError("the API key is missing or wrong")
 
     def identity(self, request: web.Request) -> Identity | None:
-        """Return the client's own token in `Authorization`, for services that are used on behalf
-        of their callers; `None` if there is none, or if it is one of this gateway's keys.
+        """Return the client's own token, for services that are used on behalf of their callers;
+        `None` if there is none.
+
+        It is what `Authorization` carries, unless that is one of this gateway's keys; or else a
+        token of an issuer in another header of keys.
         """
-        sent = set(request.headers.getall("Authorization", []))
-        value = sent.pop() if len(sent) == 1 else ""
-        token = value[7:].strip()
-        if value[:7].lower() != "bearer " or not token or not token.isascii():
+        values = set(request.headers.getall("Authorization", []))
+        value = values.pop() if len(values) == 1 else ""
+        bearer = value[7:].strip() if value[:7].lower() == "bearer " else ""
+        if bearer and bearer.isascii() and not self._is_ours(bearer):
+            return Identity.of(bearer)
+        if self.issuers is None:
             return None
-        # A key must never reach the identity provider, not even a revoked one.
-        if token.startswith(KEY_PREFIX) or (self._keys is not None and self._keys.find(token)):
-            return None
-        return Identity.of(token)
+        # Other keys there are for other services, and concern no identity provider.
+        sent = filter(self.issuers.is_token, _sent_keys(request)[:MAX_SENT_KEYS])
+        return next((Identity.of(token) for token in sent), None)
+
+    def _is_ours(self, key: str) -> bool:
+        """Return whether it is a key of this gateway, even a revoked one."""
+        known = self._keys is not None and self._keys.find(key) is not None
+        return known or key.startswith(KEY_PREFIX)
 
     def check_model(self, caller: Caller | None, target: Target, asked: str) -> None:
         """Raise ModelNotFoundError if a caller may not use a model, as if it did not exist."""

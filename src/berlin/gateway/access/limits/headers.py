@@ -6,7 +6,7 @@ https://docs.anthropic.com/en/api/rate-limits (RFC 3339).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -24,11 +24,13 @@ class Level(msgspec.Struct, frozen=True):
         bound: the limit.
         used: what is used, with what is reserved.
         resets_s: seconds until its period ends, or until all of its window has passed.
+        own: what this request has reserved of it: it may cost less, so no warning counts it.
     """
 
     bound: Bound
     used: int
     resets_s: float
+    own: int = 0
 
     @property
     def left(self) -> int:
@@ -37,12 +39,17 @@ class Level(msgspec.Struct, frozen=True):
 
     @property
     def share(self) -> float:
-        """The share that is used; 1 is all."""
+        """The share that is used or reserved; 1 is all."""
         return self.used / self.bound.rule.amount
+
+    @property
+    def spent(self) -> float:
+        """The share that is used without this request."""
+        return (self.used - self.own) / self.bound.rule.amount
 
 
 def headers_of_levels(
-    levels: Iterable[Level], face: str, now: float, warn_percent: float
+    levels: Sequence[Level], face: str, now: float, warn_percent: float
 ) -> dict[str, str]:
     """Return the headers for limits; of several that count the same, the tightest is shown.
 
@@ -60,10 +67,10 @@ def headers_of_levels(
     headers: dict[str, str] = {}
     for unit, level in tightest.items():
         headers |= _headers(unit, level, face, now)
-    worst = max(tightest.values(), key=lambda level: level.share, default=None)
-    if worst is not None and worst.share * 100 >= warn_percent:
+    worst = max(levels, key=lambda level: level.spent, default=None)
+    if worst is not None and worst.spent * 100 >= warn_percent:
         headers["x-berlin-limit-warning"] = printable(
-            f"{min(worst.share, 1):.0%} of {worst.bound.rule.text} of {worst.bound.owner} used; "
+            f"{min(worst.spent, 1):.0%} of {worst.bound.rule.text} of {worst.bound.owner} used; "
             f"resets in {go_duration(worst.resets_s)}"
         )
     return headers

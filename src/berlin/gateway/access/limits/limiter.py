@@ -18,7 +18,14 @@ from berlin.gateway.access.limits.spending import Demand, Spending
 from berlin.gateway.catalog import Target
 from berlin.gateway.observe.visit import Visit
 from berlin.ledger.prices import Prices, cost_at
-from berlin.routing.counters.contract import Calendar, Claim, Counters, Refusal, Sliding
+from berlin.routing.counters.contract import (
+    Calendar,
+    Claim,
+    Counters,
+    Refusal,
+    Reservation,
+    Sliding,
+)
 from berlin.routing.counters.learned import Learned
 from berlin.routing.counters.memory import MemoryCounters
 from berlin.types import Usage
@@ -98,7 +105,7 @@ class Limiter:
         if isinstance(told, Refusal):
             bound = bounds[next(n for n, claim in enumerate(claims) if claim is told.claim)]
             self._refuse(visit, bound, told, counters.now())
-        levels = self._levels(bounds, told.used, counters.now())
+        levels = self._levels(bounds, told, counters.now())
         self._show(visit, levels, counters.now())
 
         def cost(usage: Usage) -> Decimal | None:
@@ -171,10 +178,10 @@ class Limiter:
     def _cost(self, provider: str, model: str, usage: Usage, now: float) -> Decimal | None:
         return self._prices.cost(provider, model, usage, now)
 
-    def _levels(self, bounds: tuple[Bound, ...], used: tuple[int, ...], now: float) -> list[Level]:
+    def _levels(self, bounds: tuple[Bound, ...], told: Reservation, now: float) -> list[Level]:
         return [
-            Level(bound, amount, _resets_s(bound, now))
-            for bound, amount in zip(bounds, used, strict=True)
+            Level(bound, used, _resets_s(bound, now), 0 if claim.kept else claim.amount)
+            for bound, claim, used in zip(bounds, told.claims, told.used, strict=True)
         ]
 
     def _show(self, visit: Visit, levels: list[Level], now: float) -> None:
