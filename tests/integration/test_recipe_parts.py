@@ -199,7 +199,7 @@ async def test_uploads_come_first_and_are_referred_to() -> None:
 @pytest.mark.parametrize(
     ("recipe", "parts", "message"),
     [
-        (described({"q": "{prompt}"}), (PICTURE,), "takes only text"),
+        (described({"q": "{prompt}"}), (PICTURE,), "only text"),
         (
             described({"q": "{prompt}", "images": "{images}"}),
             (ImagePart(LINK),),
