@@ -1,4 +1,4 @@
-"""Wraps a described service with what its recipe needs: tools over text, conversations."""
+"""Wraps a described service with what its recipe needs, such as tools over text."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ def compose(service: Provider, settings: Settings) -> Provider:
                 "is used on behalf of the callers"
             )
         provider = KeepAlive(service, service.call, recipe.keep_alive)
+    stream = recipe.chat.described_stream
+    if stream is not None and stream.settle_s is not None:
+        from berlin.routing.settle import Settled
+
+        provider = Settled(provider, stream.settle_s)
     if recipe.tools_mode != "native":
         from berlin.routing.tools_over_text import ToolsOverText
 

@@ -193,6 +193,8 @@ class ServerConfig(Table, frozen=True, forbid_unknown_fields=True):
         keep_alive_s: seconds of silence in a stream after which a keep-alive is sent; 0 for never.
         keep_alive: the form of the keep-alive: `chunk`, an empty piece of the answer; `comment`, a
             comment of server-sent events, which several clients cannot read.
+        early_keep_alive: whether keep-alives are also sent before the first event. The status is
+            then 200 after `keep_alive_s`, so that a later failure is an error inside the stream.
         header_timeout_s: seconds that a client has to send the head of a request.
         write_timeout_s: seconds that a client may take to read what is sent to it.
         max_connections: the most open connections.
@@ -214,6 +216,7 @@ class ServerConfig(Table, frozen=True, forbid_unknown_fields=True):
     tracing: bool = False
     keep_alive_s: float = 15.0
     keep_alive: Literal["chunk", "comment"] = "chunk"
+    early_keep_alive: bool = False
     header_timeout_s: float = 20.0
     write_timeout_s: float = 60.0
     max_connections: int = 5_000

@@ -92,6 +92,7 @@ def build_gateway(
             server.keep_alive_s,
             server.write_timeout_s,
             comments=server.keep_alive == "comment",
+            early=server.early_keep_alive,
         ),
         metrics,
         open_observers(server),

@@ -98,7 +98,7 @@ class ConversationWriter:
                 signed = extra_of(part.extra, DIALECT)
                 if "signature" in signed:
                     yield {"type": "thinking", "thinking": part.text, **signed}
-                else:
+                elif part.text or (part.extra is not None and any(part.extra.members.values())):
                     # Only what Anthropic signed can be sent back to it.
                     carrier.drop("messages.reasoning")
             case ImagePart():

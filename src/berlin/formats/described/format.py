@@ -18,7 +18,8 @@ from berlin.formats.contract import ClientCall, Exchange
 from berlin.formats.described.decoder import MappedDecoder
 from berlin.formats.described.encoder import MappedEncoder
 from berlin.formats.described.plan import ChatPlan
-from berlin.formats.table import is_neutral
+from berlin.formats.reasoning import effort_of
+from berlin.formats.table import Carrier, Table, is_neutral
 from berlin.language.step import CompiledStep, read_object
 from berlin.language.tables.chat import ChatMap
 from berlin.language.tables.conversation import ConversationMap
@@ -41,6 +42,8 @@ from berlin.wire.pointer import MISSING, get_at, parse_pointer, set_at
 LIMITS = frozenset({"max_tokens"})
 # Options that agents send with every request; they affect neither the answer nor its price.
 LABELS = frozenset({"user"})
+NOTHING = Table("described")
+"""The table of a described service: it has no members but those of its recipe."""
 IGNORE = "ignore"
 """`options = "ignore"`: options are dropped instead of refused."""
 
@@ -130,10 +133,15 @@ class MappedFormat:
             raise InvalidRequestError.about("tools", "this service takes only text")
         if request.response_format:
             raise InvalidRequestError.about("response_format", "this service takes only text")
-        dropped = tuple(n for n in request.options if self._ignores or n in self._drop)
-        if dropped:
-            kept = {n: value for n, value in request.options.items() if n not in dropped}
+        carrier = Carrier(NOTHING)
+        carrier.drop_extras(request)
+        if request.reasoning is not None and effort_of(request.reasoning) not in ("", "none"):
+            carrier.drop("reasoning_effort")
+        ignored = [n for n in request.options if self._ignores or n in self._drop]
+        if ignored:
+            kept = {n: value for n, value in request.options.items() if n not in ignored}
             request = msgspec.structs.replace(request, options=kept)
+        dropped = (*ignored, *carrier.dropped)
         self._check_options(request.options, request.unasked)
         if self.uploads:
             # What this service cannot be sent must fail before anything is uploaded.

@@ -144,8 +144,12 @@ def _rest(members: Mapping[Any, Any]) -> Extra | None:
 
 
 def _parse_reasoning(message: Mapping[str, Any]) -> Iterator[Part]:
-    said = {name: value for name in REASONING if (value := as_text(message.get(name)))}
-    text = next(iter(said.values()), "")
+    said = {name: value for name in REASONING if isinstance(value := message.get(name), str)}
+    text = next(filter(None, said.values()), "")
+    if len(said) > 1 and len(set(said.values())) == 1:
+        # Berlin shows reasoning under the most common name too; the other one is the service's.
+        del said[REASONING[0]]
+    # An empty one is kept: some services want one in every turn once a model has reasoned.
     more: dict[str, Any] = dict(said)
     details = message.get("reasoning_details")
     if isinstance(details, list) and details:

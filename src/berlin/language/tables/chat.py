@@ -19,6 +19,9 @@ FormatName: TypeAlias = Literal[
 StreamMode: TypeAlias = Literal["always", "never", "as asked"]
 """Whether to request streamed answers; `as asked` leaves it to the client."""
 
+ReasoningBack: TypeAlias = Literal["any", "reasoning", "thinking", "none"]
+"""How a service takes back the reasoning of earlier turns."""
+
 
 class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table `[chat]` of a recipe.
@@ -64,6 +67,10 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             format.
         text_content: whether a text-only message must be one string; with a known
             format.
+        reasoning_back: how a service of the format `openai-chat` takes back what it reasoned:
+            `any`, under the name that the client sends; `reasoning`, only under that name;
+            `thinking`, as a part of the content; `none`, not at all. What it does not take is left
+            out.
     """
 
     format: FormatName = "described"
@@ -89,6 +96,7 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     developer_role: str = "system"
     tool_id_length: int = 0
     text_content: bool = False
+    reasoning_back: ReasoningBack = "any"
 
     @property
     def described_stream(self) -> StreamMap | None:
