@@ -1,5 +1,5 @@
-"""Build what is handed out: a wheel and a source archive that come out the same each time, and a
-list of what is in them (an SBOM in CycloneDX 1.6).
+"""Build the release: a wheel and a source archive that are the same each time, and a list of
+their contents (an SBOM in CycloneDX 1.6).
 
     python packaging/dist.py [folder]
 
@@ -29,7 +29,7 @@ def build(folder: Path, *, at: str) -> dict[str, str]:
 
     Args:
         folder: where they go.
-        at: seconds since the epoch, which stand in both as the time of every file.
+        at: seconds since the epoch, which become the time of every file in both.
     """
     environ = {**os.environ, "SOURCE_DATE_EPOCH": at, "PYTHONHASHSEED": "0", "TZ": "UTC"}
     command = (sys.executable, "-m", "hatchling", "build", "-d", str(folder))

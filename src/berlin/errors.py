@@ -8,7 +8,8 @@ BerlinError (a RuntimeError)
 │   └── ModelNotFoundError        there is no such provider or model
 ├── KeyRefusedError               the gateway refuses the key of a client              [exit 3]
 ├── OverloadedError               the gateway has too much to do                       [exit 5]
-│   └── LimitReachedError         a limit that the user set leaves no room in time
+│   ├── LimitReachedError         a limit that the user set leaves no room in time
+│   └── BudgetReachedError        a key's, user's or model's budget is used up
 ├── UnavailableError              the gateway takes no work at present                [exit 5]
 ├── AuthenticationError           the service refuses the credentials or the token      [exit 3]
 ├── PermissionDeniedError         known, but not allowed to do this (403)               [exit 3]
@@ -207,6 +208,13 @@ class LimitReachedError(OverloadedError):
 
     fallback = True
     code = "limit_reached"
+
+
+class BudgetReachedError(OverloadedError):
+    """A budget of this client's key, user or model is used up for longer than a client waits."""
+
+    retryable = False
+    code = "insufficient_quota"
 
 
 class UnavailableError(BerlinError):

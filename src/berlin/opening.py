@@ -23,6 +23,7 @@ from berlin.config import (
 )
 from berlin.config.classes import make_of_class
 from berlin.config.compose import compose
+from berlin.config.per_user import PLACEHOLDER, for_user, is_per_user
 from berlin.errors import ConfigurationError, InvalidRequestError
 from berlin.language.tables.embeddings import EmbeddingsMap
 from berlin.providers.contract import Burst, Bursts, Provider
@@ -59,12 +60,36 @@ def open_provider(
         _refuse_settings(name, given, max_retries)
         return _open_model(name, config)
     mine = find_provider(name, config)
+    if is_per_user(mine):
+        raise ConfigurationError(
+            f"{name} is used with the login of each user ({PLACEHOLDER} in its credentials), which "
+            "only `berlin serve` knows, by the key that asks"
+        )
     limit = _limit_of(name, config) if mine.limit is not None else None
     if mine.class_ is not None:
         _refuse_settings(name, given, max_retries)
         provider = make_of_class(name, mine.class_, mine.options)
         return provider if limit is None else limit(provider)
     return RecipeProvider(resolve_settings(name, config, given), max_retries, limit)
+
+
+def open_users(name: str, config: Config) -> Retry:
+    """Return the providers of all users of a service, each with the user's own login.
+
+    Args:
+        name: the provider's name.
+        config: the configuration.
+    """
+    from berlin.routing.per_user import PerUser
+
+    table = msgspec.structs.replace(find_provider(name, config), limit=None)
+
+    def make(user: str) -> Provider:
+        providers = {**config.providers, name: for_user(table, user)}
+        mine = msgspec.structs.replace(config, providers=providers)
+        return without_retries(open_provider(name, mine))
+
+    return Retry(PerUser(name, make))
 
 
 def _limit_of(name: str, config: Config) -> Callable[[Provider], ChatProvider]:
@@ -105,7 +130,7 @@ def without_retries(provider: Provider) -> Provider:
     from berlin.routing.limit import Limit
     from berlin.routing.shared.closing import WithShared
 
-    while isinstance(provider, WithShared | Limit):
+    while isinstance(provider, WithShared | Limit | Retry):
         provider = provider.inner
     return provider
 

@@ -6,20 +6,36 @@ The examples, with their sources, are in tests/corpus; they are written anew aft
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 
 from berlin.formats.anthropic.format import AnthropicMessagesFormat
 from berlin.formats.contract import ClientCall, Format
 from berlin.formats.habits import Habits
 from berlin.formats.ollama.format import OllamaChatFormat
 from berlin.formats.openai.format import OpenAIChatFormat
+from berlin.formats.responses.format import ResponsesFormat
+from berlin.gateway.catalog import Service
 from berlin.types import Accumulator, ChatRequest, ChatResponse, Message, StreamEvent, merge_extra
 from berlin.types.extra import Extra
+from support.answers import FORMATS as FORMAT_NAMES
 from support.formats import sent
+from support.gateway import (
+    ANTHROPIC,
+    OLLAMA,
+    OPENAI,
+    RESPONSES,
+    At,
+    described_provider,
+    serve,
+)
+from support.playing import Answering, playing
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 AS_ASKED = Habits("as asked", "developer")
@@ -29,6 +45,7 @@ FORMATS: dict[str, Format] = {
     ),
     "anthropic": AnthropicMessagesFormat("m", habits=AS_ASKED),
     "ollama": OllamaChatFormat("m", habits=AS_ASKED),
+    "responses": ResponsesFormat("m", habits=AS_ASKED),
 }
 # What the gateway says itself: the name that the client asked for, and when it answers.
 OURS = ("model", "created_at")
@@ -66,14 +83,8 @@ def decoded(dialect: str, data: bytes) -> list[StreamEvent]:
     return outcomes[0]
 
 
-@pytest.mark.parametrize(("dialect", "body"), examples("requests"))
-def test_a_request_arrives_unchanged(dialect: str, body: dict[str, Any]) -> None:
-    """A service gets each member that the client of its own dialect sent, and nothing is named
-    as dropped.
-    """
-    chat = FORMATS[dialect]
-    request = sent(chat, chat.decode_request(json.dumps(body).encode()).request)
-    arrived = json.loads(request.body)
+def as_sent(dialect: str, body: dict[str, Any]) -> Any:
+    """Return what a service is to get: the body, and what Berlin says at its own account."""
     expected = without_nulls(body)
     options = expected.pop("stream_options", {})
     options.pop("include_usage", None)  # the gateway itself asks for it, or not
@@ -83,7 +94,22 @@ def test_a_request_arrives_unchanged(dialect: str, body: dict[str, Any]) -> None
     expected.setdefault("stream", dialect == "ollama")
     if options and body["stream"]:
         expected["stream_options"] = options
-    assert without_nulls(arrived) == expected
+    if dialect == "responses" and "tools" in expected:
+        expected.setdefault("tool_choice", "auto")
+    if dialect == "responses" and isinstance(expected["input"], str):
+        part = {"type": "input_text", "text": expected["input"]}
+        expected["input"] = [{"type": "message", "role": "user", "content": [part]}]
+    return expected
+
+
+@pytest.mark.parametrize(("dialect", "body"), examples("requests"))
+def test_a_request_arrives_unchanged(dialect: str, body: dict[str, Any]) -> None:
+    """A service gets each member that the client of its own dialect sent, and nothing is named
+    as dropped.
+    """
+    chat = FORMATS[dialect]
+    request = sent(chat, chat.decode_request(json.dumps(body).encode()).request)
+    assert without_nulls(json.loads(request.body)) == as_sent(dialect, body)
     assert request.dropped == ()
 
 
@@ -157,16 +183,94 @@ def test_a_stream_arrives_unchanged(dialect: str, stream: list[dict[str, Any]]) 
     usage = any(document.get("usage") for document in stream)
     call = msgspec.structs.replace(CALL, include_usage=usage)
     encoder = FORMATS[dialect].encoder(call)
-    told = documents(b"".join(map(encoder.encode_event, events)))
+    check_stream(dialect, documents(b"".join(map(encoder.encode_event, events))), stream)
+
+
+def check_stream(dialect: str, told: list[dict[str, Any]], stream: list[dict[str, Any]]) -> None:
+    """Check that two streams are the same when their pieces are put together."""
     ours, theirs = put_together(dialect, told), put_together(dialect, stream)
     for whole in (ours, theirs) if dialect == "openai" else ():
         whole["choices"][0]["delta"].setdefault("content", "")  # `null`, as a call has it
     if dialect == "anthropic":
         # Counts come again at the end, where the service may leave out what it said before.
         assert ours.pop("usage")["output_tokens"] == theirs.pop("usage")["output_tokens"]
-        ours["message"].pop("usage")
-        theirs["message"].pop("usage")
+        for whole in (ours, theirs):
+            whole["message"].pop("usage")
+            whole["message"].pop("model")
     if dialect == "ollama":
         for name in ("total_duration", "load_duration", "prompt_eval_duration", "eval_duration"):
             theirs.setdefault(name, ours[name])  # Berlin measures what the service does not say
     assert ours == theirs
+
+
+DIALECTS = {"openai": OPENAI, "anthropic": ANTHROPIC, "ollama": OLLAMA, "responses": RESPONSES}
+AS_THE_CLIENT = 'stream = "as asked"\ndeveloper_role = "developer"\n'
+RENAMED = 'rename = { max_tokens = "max_completion_tokens" }\n'
+
+
+def exact(data: bytes | str) -> Any:
+    """Return JSON in which numbers are what was written: 1.0 is not 1, and 1e400 is no infinity."""
+    return json.loads(data, parse_int=str, parse_float=str)
+
+
+@asynccontextmanager
+async def services(answer: Answering) -> AsyncIterator[At]:
+    """Serve a service of each dialect, which `answer` plays, in one gateway."""
+    async with playing(answer) as url:
+        found = []
+        for name in DIALECTS:
+            more = AS_THE_CLIENT + (RENAMED if name == "openai" else "")
+            provider = described_provider(f"{url}/{name}", FORMAT_NAMES[name], more=more)
+            found.append(Service(name, provider, any_model=True))
+        async with serve(*found) as at:
+            yield at
+
+
+async def test_requests_through_the_gateway() -> None:
+    """Over real sockets each member arrives as it was written, down to the form of a number."""
+    seen: list[bytes] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        seen.append(await request.read())
+        return web.Response(status=400, text="that is enough")
+
+    async with services(answer) as at:
+        for param in examples("requests"):
+            dialect, body = param.values
+            got = await at.post(DIALECTS[dialect], {**body, "model": f"{dialect}:{body['model']}"})
+            assert seen, (param.id, got.data)
+            expected = as_sent(dialect, body)
+            assert without_nulls(exact(seen.pop())) == exact(json.dumps(expected)), param.id
+
+
+async def test_answers_through_the_gateway() -> None:
+    """Whole answers and streams come back as they were, but for the name of the model."""
+    told: list[web.StreamResponse] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        await request.read()
+        return told.pop()
+
+    async with services(answer) as at:
+        for param in examples("answers"):
+            dialect, body = param.values
+            told.append(web.json_response(body))
+            dialect_ = DIALECTS[dialect]
+            got = await at.post(dialect_, dialect_.body("Hi", f"{dialect}:m", False))
+            ours, theirs = (exact(data) for data in (got.data, json.dumps(body)))
+            for name in OURS:
+                ours.pop(name, None)
+                theirs.pop(name, None)
+            assert without_nulls(ours) == without_nulls(theirs), param.id
+        for param in examples("streams"):
+            dialect, stream = param.values
+            kind = "application/x-ndjson" if dialect == "ollama" else "text/event-stream"
+            data = b"".join(frame(dialect, document) for document in stream)
+            told.append(web.Response(body=data, content_type=kind))
+            dialect_ = DIALECTS[dialect]
+            usage = any(document.get("usage") for document in stream)
+            asked = dialect_.body("Hi", f"{dialect}:m", True)
+            if dialect == "openai" and usage:
+                asked["stream_options"] = {"include_usage": True}
+            got = await at.post(dialect_, asked)
+            check_stream(dialect, documents(got.data), stream)

@@ -11,6 +11,7 @@ import traceback
 from pathlib import Path
 
 import pytest
+from berlin.gateway.access.rate import RequestRate
 
 from berlin import Berlin, errors
 from berlin.auth.tokens.file_store import FileStore
@@ -18,7 +19,6 @@ from berlin.auth.tokens.private_file import make_private_file
 from berlin.auth.tokens.store import Sealer, TokenKey
 from berlin.config import load_config
 from berlin.config.files import doubts
-from berlin.gateway.access.rate import RequestRate
 from support.chat_service import ChatService
 from support.cli import BERLIN, Cli
 from support.gateway import OPENAI

@@ -175,7 +175,8 @@ async def test_a07_odd_keys(key: str, keys: Path) -> None:
 
 async def test_a08_revoked_and_expired(keys: Path) -> None:
     """A running gateway refuses a key within a second of its end."""
-    gone, short = make_key(keys, "a"), make_key(keys, "b", expires_at=time.time() + 1.5)
+    ends = time.time() + 30
+    gone, short = make_key(keys, "a"), make_key(keys, "b", expires_at=ends)
     async with guarded(keys) as at, guarded(keys) as other:
         for replica in (at, other):
             for key in (gone, short):
@@ -184,8 +185,10 @@ async def test_a08_revoked_and_expired(keys: Path) -> None:
         await asyncio.sleep(SEEN_S)
         for replica in (at, other):
             assert (await replica.ask(OPENAI, key=gone)).status == 401
-        await asyncio.sleep(0.6)
+        assert at.gateway.guard._keys is not None
+        at.gateway.guard._keys._clock = lambda: ends
         assert (await at.ask(OPENAI, key=short)).status == 401
+        at.gateway.guard._keys._clock = time.time
         made_now = make_key(keys, "c")
         await asyncio.sleep(SEEN_S)
         assert (await at.ask(OPENAI, key=made_now)).status == 200
@@ -307,7 +310,7 @@ async def test_a14_a_request_cannot_change_its_key(keys: Path) -> None:
 
 async def test_a17_a18_requests_per_minute(keys: Path) -> None:
     """The limit of a key holds over all faces, headers and names of models together."""
-    key = make_key(keys, "k", requests_per_minute=6)
+    key = make_key(keys, "k", requests_per_minute=5)
     async with guarded(keys) as at:
         statuses = []
         for dialect, model in (
@@ -317,7 +320,8 @@ async def test_a17_a18_requests_per_minute(keys: Path) -> None:
             got = await at.ask(dialect, model=model, headers={"x-api-key": key})
             statuses.append(got.status)
     assert statuses[-2:] == [429, 429]
-    assert 429 not in statuses[:6]
+    assert statuses[:6].count(200) == 5
+    assert 429 not in statuses[:5]
     assert 50 <= int(got.headers["Retry-After"]) <= 61
 
 

@@ -13,6 +13,8 @@ from typing import TypeVar
 import pytest
 
 from berlin import errors
+from berlin.config import load_config
+from berlin.gateway.setup import build_gateway
 from berlin.routing.base.circuit import Permit
 from berlin.routing.base.gate import Gate
 from berlin.routing.base.resting import REST_S
@@ -24,6 +26,7 @@ from berlin.routing.shared.answers import SharedAnswers, encode_bursts
 from berlin.routing.shared.circuit import SharedCircuit
 from berlin.routing.shared.server import SharedRedis
 from berlin.types import Finished, Secret, Started, TextDelta, Usage, UsageReport
+from support.gateway import OPENAI, make_key, serve
 from support.token_processes import Redis, redis_server
 
 _T = TypeVar("_T")
@@ -360,3 +363,30 @@ async def test_R12_the_day_is_that_of_the_server(redis: Redis) -> None:
         COUNTERS.append(wrong)
         assert isinstance(await wrong.reserve("a", [claim]), Reservation)
         assert isinstance(await counters(two, "right").reserve("b", [claim]), Refusal)
+
+
+async def test_r01_readiness_with_refuse(redis: Redis, tmp_path: Path) -> None:
+    """Where nothing is sent without Redis, the gateway is not ready while it is down."""
+    path = tmp_path / "berlin.toml"
+    path.write_text(f'[shared]\nredis = "{redis.url}"\non_failure = "refuse"\n')
+    gateway = build_gateway(load_config(path), None)
+    async with serve(gateway=gateway) as at:
+        assert (await at.get("/readyz")).status == 200
+        await redis.stop()
+        async with asyncio.timeout(10):
+            while (ready := await at.get("/readyz")).status == 200:
+                await asyncio.sleep(0.1)
+        assert (ready.status, ready.json["status"]) == (503, "shared limits unavailable")
+
+
+async def test_r09_a_key_at_two_gateways(redis: Redis, tmp_path: Path) -> None:
+    """The rate and the budget of a key are those of all replicas together."""
+    shown = make_key(tmp_path / "keys.sqlite", "k", limits=["5 requests/minute"])
+    path = tmp_path / "berlin.toml"
+    path.write_text(f'[shared]\nredis = "{redis.url}"\n')
+    built = [build_gateway(load_config(path), tmp_path / "keys.sqlite") for _ in range(2)]
+    async with serve(gateway=built[0]) as one, serve(gateway=built[1]) as two:
+        told = await asyncio.gather(
+            *(at.ask(OPENAI, model="guide", key=shown) for at in (one, two) for _ in range(5))
+        )
+    assert sorted(answer.status for answer in told) == [200] * 5 + [429] * 5

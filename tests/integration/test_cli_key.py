@@ -123,3 +123,22 @@ async def test_broken_file(tmp_path: Path) -> None:
         assert (ended.code, ended.out) == (2, "")
         assert ended.err.startswith(f"berlin: the keys in {path} cannot be used: ")
         assert ended.err.count("\n") == 1
+
+
+async def test_rotate(tmp_path: Path) -> None:
+    """A rotation prints a new token, says until when the old one is valid, and keeps the rest."""
+    cli = Cli(tmp_path)
+    options = ("--limit", "5 USD/day", "--user", "ann", "--scope", "chat")
+    first = (await cli.run("key", "add", "ci", *options)).out
+    ended = await cli.run("key", "rotate", "ci", "--grace", "30m")
+    assert ended.code == 0
+    assert ended.out.startswith("bk-")
+    assert ended.out != first
+    assert "the old one is valid until " in ended.err
+    (key,) = store(cli).entries()
+    assert (key.limits, key.user, key.scopes) == (("5 USD/day",), "ann", ("chat",))
+    assert key.old_expires_at is not None
+    assert abs(key.old_expires_at - time.time() - 1800) < 120
+    wrong = await cli.run("key", "rotate", "ci", "--grace", "soon")
+    assert (wrong.code, "is not a span" in wrong.err) == (2, True)
+    assert (await cli.run("key", "rotate", "nobody")).code == 2

@@ -354,7 +354,7 @@ async def test_a_conversation_that_the_service_keeps() -> None:
         second = await ask(provider, "two", **known)
         assert second.conversation_id == first.conversation_id
         assert (first.finish_reason, second.text) == ("length", TEXT)
-        with pytest.raises(RequestRejectedError, match="no conversation_id"):
+        with pytest.raises(RequestRejectedError, match="is not a conversation_id"):
             await ask(provider, "three", conversation_id="made-up")
     assert [m.text for m in answers.requests[-1].messages] == ["one", TEXT, "two"]
 
@@ -422,7 +422,7 @@ async def test_a_value_that_was_not_handed_out_is_refused() -> None:
     recipe = recipe_of({**PLAIN_CHAT, **CARRIERS["prepared id"]})
     async with open_fake(recipe, scripted()) as url, aiohttp.ClientSession() as session:
         answer = await session.post(f"{url}/chats/made-up", json={"prompt": "Hello"})
-        assert (answer.status, "no chat_id" in await answer.text()) == (404, True)
+        assert (answer.status, "is not a chat_id" in await answer.text()) == (404, True)
 
 
 async def test_only_this_machine() -> None:

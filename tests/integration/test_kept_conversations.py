@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 
 from berlin.client import Berlin
-from berlin.config import Config, Overrides
+from berlin.config import Config, Overrides, Settings
 from berlin.config.resolve import resolve_settings
 from berlin.config.schema import ConversationsConfig, ProviderConfig
 from berlin.providers.contract import Burst
-from berlin.recipes.recipe import load_recipe
-from berlin.types import ChatRequest, Finished, Message, TextDelta
+from berlin.recipes.recipe import load_recipe, resolve_endpoint
+from berlin.types import ChatRequest, Finished, Message, TextDelta, Timeouts
 from berlin.workbench.fake import CREDENTIALS, open_fake, redirect
+from support.recipes import unattended
 
 QUESTIONS = ["My name is Ann.", "What is my name?", "And yours?"]
 
@@ -72,6 +74,26 @@ async def test_a_chat_is_one_conversation(
     whole = [*QUESTIONS[:1], "Turn 1.", *QUESTIONS[1:2], "Turn 2.", *QUESTIONS[2:]]
     once = [whole[:1], whole[:3], whole[:5]]
     assert service.heard == once + once
+
+
+async def test_microsoft_keeps_the_conversation() -> None:
+    """One conversation is created for a chat, and each turn sends only what is new in it."""
+    recipe, service = unattended(load_recipe("m365-copilot")), _Service()
+    lines: list[str] = []
+    async with open_fake(recipe, service, note=lines.append) as url:
+        parts = urlsplit(url)
+        moved = redirect(recipe, f"{parts.scheme}://{parts.netloc}")
+        endpoint = resolve_endpoint(moved.endpoint)
+        client = Berlin.from_settings(Settings("work", moved, endpoint, CREDENTIALS, Timeouts()))
+        messages: tuple[Message, ...] = ()
+        for question in QUESTIONS:
+            messages = (*messages, Message.of("user", question))
+            answer = await client.ask(ChatRequest(messages))
+            messages = (*messages, Message.of("assistant", answer.text))
+        await client.aclose()
+    whole = [QUESTIONS[0], "Turn 1.", QUESTIONS[1], "Turn 2.", QUESTIONS[2]]
+    assert service.heard == [whole[:1], whole[:3], whole[:5]]
+    assert sum("/copilot/conversations -> 200" in line for line in lines) == 1
 
 
 async def test_an_edited_history_is_another_conversation(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -17,12 +18,14 @@ from typing import Any
 
 import pytest
 
+from berlin.cli.gateway.key import keys_path
 from berlin.cli.main import run
 from berlin.config.prices import Price
 from berlin.config.schema import Config, LedgerConfig
 from berlin.errors import RateLimitError
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.access.key_reader import KeyReader
+from berlin.gateway.access.keys import KeyStore
 from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
 from berlin.gateway.observe.ledger import Ledger
@@ -30,11 +33,13 @@ from berlin.gateway.observe.metrics import PrometheusMetrics
 from berlin.gateway.serving.reload import Reload
 from berlin.gateway.setup import build_gateway
 from berlin.language.toml import parse_toml
+from berlin.ledger.database.store import Store
+from berlin.ledger.entry import Entry
 from berlin.ledger.open import open_recorder, upgrade_ledger
 from berlin.ledger.prices import Prices
 from berlin.providers.contract import Provider
 from berlin.providers.scripted import ScriptedProvider
-from berlin.types import Finished, Started, Usage, UsageReport
+from berlin.types import Finished, Secret, Started, Usage, UsageReport
 from support.cli import Cli
 from support.fault_server import FaultServer
 from support.fault_steps import Hang, Send, begin_stream
@@ -341,3 +346,32 @@ def test_nothing_is_loaded_without_a_ledger() -> None:
     ).stdout.split()
     assert "berlin.gateway.observe.ledger" in loaded
     assert not {"sqlalchemy", "alembic", "aiosqlite", "asyncpg", "sqlite3.dump"} & set(loaded)
+
+
+def test_keys_have_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`berlin usage` shows the name of each key, and takes it."""
+    config = tmp_path / "berlin.toml"
+    config.write_text(f"[ledger]\nurl = '{url_of(tmp_path)}'\n")
+    config.chmod(0o600)
+    monkeypatch.setenv("BERLIN_CONFIG", str(config))
+    assert run(["ledger", "upgrade"]) == 0
+    assert run(["key", "add", "ann"]) == 0
+    id = KeyStore(keys_path()).entries()[0].id
+
+    async def fill() -> None:
+        store = Store(Secret(url_of(tmp_path)))
+        now = time.time_ns() // 1000
+        names = {"r1": id, "r2": id, "r3": "k_unknown"}
+        await store.insert([Entry(id=r, at_us=now, key=k, outcome="ok") for r, k in names.items()])
+        await store.close()
+
+    asyncio.run(fill())
+    capsys.readouterr()
+    assert run(["usage", "--by", "key", "--csv"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(",")[:2] for line in lines[1:]] == [[f"ann ({id})", "2"], ["k_unknown", "1"]]
+    for named in ("ann", id):
+        assert run(["usage", "--by", "day", "--key", named, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["total"]["requests"] == 2

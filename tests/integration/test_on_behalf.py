@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import jwt
 import pytest
 
 from berlin import Berlin
@@ -20,6 +22,7 @@ from berlin.errors import ConfigurationError, KeyRefusedError, MissingCredential
 from berlin.gateway.setup import build_gateway
 from berlin.types import ChatRequest, Identity
 from support.gateway import ANTHROPIC, OPENAI, At, make_key, serve
+from support.identity_service import make_key as make_key_pair
 from support.oauth_service import CHAT, HEAD, FlowService, Reply, Seen, reply
 
 EXCHANGE = """
@@ -51,6 +54,7 @@ class Identities(FlowService):
 
     Attributes:
         exchanges: whose token each exchange was for.
+        tokens: whose token each is, besides `token-of-NAME`.
         violations: what must never happen.
     """
 
@@ -60,6 +64,7 @@ class Identities(FlowService):
         self.violations: list[str] = []
         self.good: set[str] = set()
         self.busy: list[Reply] = []
+        self.tokens: dict[str, str] = {}
         self.answers |= {
             "/token": [self._exchange],
             "/chat": [self._chat],
@@ -67,14 +72,14 @@ class Identities(FlowService):
         }
 
     def _exchange(self, seen: Seen) -> Reply:
-        form = seen.form
-        name = form["subject_token"].removeprefix("token-of-")
+        form, subject = seen.form, seen.form["subject_token"]
+        name = self.tokens.get(subject, subject.removeprefix("token-of-"))
         self.exchanges.append(name)
         if self.busy:
             return self.busy.pop()
         expected = {
             "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
-            "subject_token": f"token-of-{name}",
+            "subject_token": subject,
             "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
             "audience": "chat",
         }
@@ -111,7 +116,7 @@ async def gateway(
     async with Identities() as service:
         recipe = HEAD.replace('"tested"', '"work"') + EXCHANGE + CHAT + EMBEDDINGS
         (folder / "work.toml").write_text(recipe)
-        text = "\n".join((PROVIDER, f'url = "{service.url}"', *more))
+        text = "\n".join((PROVIDER, 'url = "{url}"', *more)).replace("{url}", service.url)
         (folder / "berlin.toml").write_text(text)
         built = build_gateway(load_config(folder / "berlin.toml"), keys)
         async with serve(gateway=built) as at:
@@ -201,6 +206,32 @@ async def test_with_keys_of_the_gateway(tmp_path: Path) -> None:
             assert (refused.status, "your own token" in refused.message) == (401, True)
         assert service.exchanges == ["ann"]
         assert key not in str([seen.body + str(seen.headers).encode() for seen in service.seen])
+
+
+async def test_a_token_of_an_issuer_is_both_key_and_identity(tmp_path: Path) -> None:
+    """Where tokens of an identity provider take the place of keys, the same token is exchanged."""
+    pem, public = make_key_pair()
+    jwk = {**jwt.algorithms.RSAAlgorithm.to_jwk(public, as_dict=True), "kid": "1"}
+    issuer = '[issuers.company]\nissuer = "{url}"\njwks = "{url}/jwks"\naudience = "berlin"\n'
+    async with gateway(tmp_path, issuer) as (at, service):
+        service.answers["/jwks"] = [reply({"keys": [jwk]})]
+        for name in USERS:
+            claims = {"iss": service.url, "aud": "berlin", "sub": name, "exp": time.time() + 600}
+            token = jwt.encode(claims, pem, "RS256", headers={"kid": "1"})
+            service.tokens[token] = name
+            for dialect, headers in (
+                (OPENAI, {"Authorization": f"Bearer {token}"}),
+                (ANTHROPIC, {"x-api-key": token}),
+            ):
+                answer = await at.ask(dialect, name, "work", key="", headers=headers)
+                assert (answer.status, answer.text) == (200, name)
+        assert service.exchanges == ["ann", "bob"]
+        forged = f"{token[:-8]}AAAAAAAA"
+        for headers in ({"Authorization": f"Bearer {forged}"}, {"x-api-key": forged}):
+            refused = await at.ask(OPENAI, "ann", "work", key="", headers=headers)
+            assert refused.status == 401
+        assert service.exchanges == ["ann", "bob"]
+        assert service.violations == []
 
 
 async def test_a_composed_model_passes_the_identity_on(tmp_path: Path) -> None:

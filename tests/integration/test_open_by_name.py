@@ -15,6 +15,7 @@ from berlin import Berlin, ChatRequest, Started
 from berlin.errors import (
     ConfigurationError,
     InvalidRequestError,
+    LimitReachedError,
     ModelNotFoundError,
     RateLimitError,
 )
@@ -104,6 +105,18 @@ async def test_a_provider_by_its_name(tmp_path: Path) -> None:
                 assert berlin.default_model == model
                 assert berlin.url == url
         assert service.headers[0]["Authorization"] == "Bearer the-key"
+
+
+async def test_the_limit_of_a_provider_by_its_name(tmp_path: Path) -> None:
+    """The limit of a provider's table holds without a gateway too, and each attempt counts."""
+    async with vendor() as (service, url):
+        limit = "limit = { requests_per_minute = 2, wait_s = 0 }"
+        async with Berlin("work", config=configured(tmp_path, url, limit)) as berlin:
+            service.refusals = 1
+            assert (await berlin.ask("hi")).text == "small"
+            with pytest.raises(LimitReachedError):
+                await berlin.ask("hi")
+        assert len(service.chats) == 2
 
 
 async def test_a_recipe_by_its_name(tmp_path: Path) -> None:

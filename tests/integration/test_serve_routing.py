@@ -11,6 +11,7 @@ import pytest
 
 from support.cli import Cli
 from support.fault_server import FaultServer
+from support.fault_steps import Hang
 from support.gateway import OPENAI
 from support.routing import GOOD, WORDS, services
 from support.serving import described, serving
@@ -77,3 +78,19 @@ async def test_the_limit_of_a_provider_in_the_gateway(tmp_path: Path) -> None:
         ]
         assert [answer.status for answer in asked] == [200, 200, 429, 429]
         assert one.asked("bad") == 2
+
+
+async def test_what_waits_for_a_limit_is_in_the_metrics(tmp_path: Path) -> None:
+    """`berlin_waiting` counts the requests that wait for a limit of routing."""
+    table = 'use = "slow:m1"\nlimit = { concurrent = 1 }'
+    async with services(tmp_path, table, slow=[(Hang(),)]) as both:
+        asked = [asyncio.create_task(both.at.ask(OPENAI, model="smart")) for _ in range(3)]
+        async with asyncio.timeout(20):
+            while True:
+                page = (await both.at.get("/metrics")).data.decode()
+                if 'berlin_waiting{provider="smart"} 2.0' in page:
+                    break
+                await asyncio.sleep(0.05)
+        for task in asked:
+            task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)

@@ -376,9 +376,11 @@ def described_provider(
     format: str = "openai-chat",
     api_key: str = "key-of-the-upstream",
     timeouts: Timeouts = PATIENT,
+    more: str = "",
 ) -> Berlin:
-    """Return a provider for a service that speaks a known format."""
-    recipe = parse_recipe(RECIPE.format(name="upstream", url=url, format=format), "upstream.toml")
+    """Return a provider for a service that speaks a known format; `more` is of its `[chat]`."""
+    text = RECIPE.format(name="upstream", url=url, format=format) + more
+    recipe = parse_recipe(text, "upstream.toml")
     credentials = Credentials.checked("test", api_key=api_key)
     return Berlin.from_settings(
         Settings("upstream", recipe, Endpoint.of(url), credentials, timeouts)

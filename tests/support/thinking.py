@@ -16,6 +16,8 @@ from typing import Any
 
 from aiohttp import web
 
+from support.playing import playing
+
 CITIES = ("Paris", "Rome")
 TURNS = 3
 LAST = "Sunny in both, three times."
@@ -339,12 +341,5 @@ DIALECTS: dict[str, tuple[Reader, Writer]] = {
 @asynccontextmanager
 async def thinking_service(service: Thinking) -> AsyncIterator[str]:
     """Serve it on a free port, and give its base URL."""
-    app = web.Application()
-    app.router.add_post("/{path:.*}", service.answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    finally:
-        await runner.cleanup()
+    async with playing(service.answer) as url:
+        yield f"{url}/v1"

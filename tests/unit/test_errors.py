@@ -29,6 +29,7 @@ SAID = {
     "KeyRefusedError": (False, False, False, 3, 401, "invalid_api_key"),
     "OverloadedError": (True, False, False, 5, 429, "rate_limit_exceeded"),
     "LimitReachedError": (True, True, False, 5, 429, "limit_reached"),
+    "BudgetReachedError": (False, False, False, 5, 429, "insufficient_quota"),
     "UnavailableError": (True, False, False, 5, 503, "unavailable"),
     "AuthenticationError": (False, True, False, 3, 502, "upstream_authentication"),
     "PermissionDeniedError": (False, True, False, 3, 502, "upstream_permission"),

@@ -11,6 +11,7 @@ from berlin.auth.credentials import NAMES, Credentials
 from berlin.auth.secret_sources import SecretSource
 from berlin.auth.tokens.shared import SharedTokens
 from berlin.config.credentials import StoredCredentials, choose_credentials
+from berlin.config.per_user import is_per_user
 from berlin.config.providers import ENVIRONMENT_PROVIDER, find_provider, recipe_of
 from berlin.config.schema import Config, ConversationsConfig, ProviderConfig
 from berlin.config.tokens import open_tokens, resolve_secret, resolve_value
@@ -124,12 +125,14 @@ def settings_of(
     sources = (
         ("arguments", _named(given)),
         ("environment", _of_environment_provider(name, environ)),
-        ("configuration", _named(mine, name, environ)),
+        ("configuration", {} if is_per_user(mine) else _named(mine, name, environ)),
         # It is set for all programs on this machine, so settings for this provider take precedence.
         ("environment", _of_vendor(recipe, endpoint.url, environ)),
     )
     needs = flow.needs if flow is not None else ()
-    credentials = choose_credentials(needs, sources, stored.credentials(endpoint.url))
+    credentials = None
+    if not is_per_user(mine):  # otherwise they are those of each user
+        credentials = choose_credentials(needs, sources, stored.credentials(endpoint.url))
     if credentials is None and not recipe.needs:
         credentials = Credentials(source="nothing needed")
     timeouts = given.timeouts or mine.timeouts or recipe.endpoint.timeouts

@@ -6,7 +6,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from berlin.config.issuers import IssuerConfig
+from berlin.config.limits import LimitsConfig
 from berlin.config.models.tables import BreakerConfig, LimitConfig, ModelConfig
+from berlin.config.per_user import check_per_user
 from berlin.config.prices import PriceTable, check_prices
 from berlin.language.secrets_scan import names_secret
 from berlin.language.tables.tool_prompt import ToolPrompt, ToolsMode
@@ -87,7 +90,7 @@ class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
     Attributes:
         recipe: the name of a recipe, or a file `….toml` relative to this one.
         url: base URL of the service.
-        account: the account to log in with.
+        account: the account to log in with; with `{key.user}` that of the user of a client's key.
         password: its password, better as `{ env = "NAME" }`.
         api_key: for a recipe with an API key.
         client_id: for a recipe with OAuth 2.
@@ -190,6 +193,8 @@ class ServerConfig(Table, frozen=True, forbid_unknown_fields=True):
         keep_alive_s: seconds of silence in a stream after which a keep-alive is sent; 0 for never.
         keep_alive: the form of the keep-alive: `chunk`, an empty piece of the answer; `comment`, a
             comment of server-sent events, which several clients cannot read.
+        early_keep_alive: whether keep-alives are also sent before the first event. The status is
+            then 200 after `keep_alive_s`, so that a later failure is an error inside the stream.
         header_timeout_s: seconds that a client has to send the head of a request.
         write_timeout_s: seconds that a client may take to read what is sent to it.
         max_connections: the most open connections.
@@ -211,6 +216,7 @@ class ServerConfig(Table, frozen=True, forbid_unknown_fields=True):
     tracing: bool = False
     keep_alive_s: float = 15.0
     keep_alive: Literal["chunk", "comment"] = "chunk"
+    early_keep_alive: bool = False
     header_timeout_s: float = 20.0
     write_timeout_s: float = 60.0
     max_connections: int = 5_000
@@ -267,6 +273,16 @@ class ConversationsConfig(Table, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if not (self.expire_s > 0 and self.max_count > 0):
             raise ValueError("expire_s and max_count must be positive")
+
+
+class KeysConfig(Table, frozen=True, forbid_unknown_fields=True):
+    """The table `[keys]`: where the API keys of the gateway are kept.
+
+    Attributes:
+        store: the URL of a PostgreSQL, for gateways on several machines; by default a file.
+    """
+
+    store: str | Reference | None = None
 
 
 class SharedConfig(Table, frozen=True, forbid_unknown_fields=True):
@@ -355,6 +371,9 @@ class Config(Table, frozen=True, forbid_unknown_fields=True):
         responses: where it keeps answers of `/v1/responses`.
         ledger: the row of each request; by default there is none.
         prices: what models cost, for the ledger and for budgets.
+        limits: how much keys, users and models may use.
+        keys: where the API keys of the gateway are kept.
+        issuers: identity providers whose tokens take the place of a key, by name.
         aliases: other names for models, and the name that each means: a provider, or
             `provider:model`. A `*` in an alias matches any text.
         models: models composed of the models of several providers, by name.
@@ -374,6 +393,11 @@ class Config(Table, frozen=True, forbid_unknown_fields=True):
     responses: ResponsesConfig = ResponsesConfig()
     ledger: LedgerConfig | None = None
     prices: PriceTable = {}
+    limits: LimitsConfig = LimitsConfig()
+    keys: KeysConfig = KeysConfig()
+    issuers: dict[str, IssuerConfig] = {}
 
     def __post_init__(self) -> None:
         check_prices(self.prices)
+        for name, table in self.providers.items():
+            check_per_user(name, table)

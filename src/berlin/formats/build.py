@@ -39,7 +39,13 @@ def _known(chat: ChatMap, default_model: str) -> tuple[Format, str]:
     # Each is imported on use: a program usually needs one of them.
     rename = {ours: theirs for ours, theirs in chat.rename.items() if ours != "model"}
     stream = chat.stream if isinstance(chat.stream, str) else "always"
-    habits = Habits(stream, chat.developer_role, chat.tool_id_length, chat.text_content)
+    habits = Habits(
+        stream,
+        chat.developer_role,
+        chat.tool_id_length,
+        chat.text_content,
+        chat.reasoning_back,
+    )
     match chat.format:
         case "openai-chat":
             from berlin.formats.openai.format import CHAT_PATH, OpenAIChatFormat

@@ -196,6 +196,9 @@ class DocumentDecoder:
             self._answered = True
 
 
+_PINGS = frozenset({b"ping", b"pong", b"heartbeat", b"keepalive", b"keep-alive"})
+
+
 class DialectDecoder(DocumentDecoder):
     """Decodes one answer of a built-in dialect; see `EventDecoder`.
 
@@ -215,6 +218,10 @@ class DialectDecoder(DocumentDecoder):
         self._plain: set[int] = set()
         # Sent with the first real event: before it, an error can still be a status.
         self._early: list[ExtraDelta] = []
+
+    def _take_odd(self, line: bytes) -> bool:
+        """Skip what only keeps the connection alive; some services send it as data."""
+        return line.strip(b' \t\r\n"[]').lower() in _PINGS
 
     def _take_fast(
         self, documents: list[bytes], decoded: list[Any], events: list[StreamEvent]
@@ -255,6 +262,8 @@ class DialectDecoder(DocumentDecoder):
 
     def _take(self, document: Any, events: list[StreamEvent]) -> bool:
         if not isinstance(document, dict):
+            if isinstance(document, str) and self._take_odd(document.encode()):
+                return True
             said = snippet(encode_value(document))
             self.failure = ProtocolError(f"an object was expected in the answer, not {said!r}")
             return False

@@ -7,7 +7,7 @@ import string
 
 import msgspec
 
-from berlin.language.tables.chat import StreamMode
+from berlin.language.tables.chat import ReasoningBack, StreamMode
 
 
 class Habits(msgspec.Struct, frozen=True):
@@ -18,12 +18,14 @@ class Habits(msgspec.Struct, frozen=True):
         developer_role: what the service calls the role `developer`.
         tool_id_length: if not 0, ids of tool calls must be this many letters and digits.
         text_content: whether a text-only message must be one string, never a list.
+        reasoning_back: how the reasoning of earlier turns is sent back.
     """
 
     stream: StreamMode = "always"
     developer_role: str = "system"
     tool_id_length: int = 0
     text_content: bool = False
+    reasoning_back: ReasoningBack = "any"
 
     def streams(self, asked: bool) -> bool:
         """Return whether to request a streamed answer."""

@@ -20,7 +20,9 @@ from berlin.types import (
     Message,
     OpaquePart,
     Part,
+    ReasoningPart,
     Tool,
+    ToolCallPart,
     ToolResultPart,
 )
 
@@ -97,6 +99,12 @@ def table_of(dialect: str) -> Table:
         return Table(dialect)
     table = getattr(module, "TABLE", None)
     return table if isinstance(table, Table) else Table(dialect)
+
+
+_LEVELS: Mapping[type[Part], str] = {
+    ToolCallPart: "tool_calls.",
+    ToolResultPart: "tool_results.",
+}
 
 
 class Carrier:
@@ -208,7 +216,12 @@ class Carrier:
         if isinstance(part, OpaquePart):
             self.opaque(part)
             return
-        self.own(part.extra, "content.")
+        if isinstance(part, ReasoningPart):
+            # As a whole: a service that is described has no place for it.
+            if part.text or (part.extra is not None and any(part.extra.members.values())):
+                self.drop("messages.reasoning")
+            return
+        self.own(part.extra, _LEVELS.get(type(part), "content."))
         if isinstance(part, ToolResultPart):
             for inner in part.parts:
                 self._drop_part(inner)

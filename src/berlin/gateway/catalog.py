@@ -125,13 +125,25 @@ class Target(msgspec.Struct, frozen=True):
         return f"{self.service.name}:{self.model or self.service.default}"
 
 
+class RoutingState(msgspec.Struct, frozen=True):
+    """The present state of what models are composed of.
+
+    Attributes:
+        circuits: the states of the circuit breakers, by provider.
+        waiting: how many requests wait for the limits of a provider or model, by its name.
+    """
+
+    circuits: Mapping[str, State] = {}
+    waiting: Mapping[str, int] = {}
+
+
 class Catalog:
     """All providers, at one point in time.
 
     Args:
         services: the providers; the first is used when a client names none.
         aliases: names of models that clients may use, and the `provider:model` that each means.
-        circuits: returns the states of the circuit breakers, by provider.
+        routing: returns the present state of what the models are composed of.
 
     Raises:
         ConfigurationError: if an alias resolves to nothing.
@@ -141,9 +153,9 @@ class Catalog:
         self,
         services: Iterable[Service],
         aliases: Mapping[str, str] | None = None,
-        circuits: Callable[[], Mapping[str, State]] = dict,
+        routing: Callable[[], RoutingState] | None = None,
     ) -> None:
-        self.circuits = circuits
+        self.routing = routing or RoutingState
         self.services = {service.name: service for service in services}
         self._default = next(iter(self.services.values()))
         help_text = "GET /v1/models lists all"

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
+from typing import Protocol, TypeVar
 
 import msgspec
 from aiohttp import web
 
-from berlin.auth.tokens.shared import SharedTokens
 from berlin.errors import UnavailableError
 from berlin.formats.contract import ClientCall, Format
-from berlin.gateway.access.caller import Caller
+from berlin.gateway.access.caller import Caller, Scope
 from berlin.gateway.access.guard import Guard
+from berlin.gateway.access.limits.limiter import Limiter
+from berlin.gateway.access.limits.spending import Demand
 from berlin.gateway.answering import Head
 from berlin.gateway.body import Bodies
 from berlin.gateway.catalog import Catalog, Service, Target
@@ -31,7 +33,17 @@ from berlin.wire.json import check_text
 # Longer bodies are parsed in a thread, so that the loop is not blocked.
 LONG_BODY_BYTES = 64 * 1024
 
+_NOTHING = nullcontext()
+
 _T = TypeVar("_T")
+
+
+class Needed(Protocol):
+    """Something without which requests are refused."""
+
+    async def works(self) -> bool:
+        """Return whether it can be used, in bounded time."""
+        ...
 
 
 class Gateway:
@@ -44,8 +56,9 @@ class Gateway:
         metrics: counts requests, streams and logins.
         observers: called with each finished request: the log, traces, a ledger.
         bodies: reads request bodies.
-        stores: the token stores that requests require.
+        stores: what requests require, by its name.
         stored: stores the responses that clients may refer to.
+        limiter: keeps requests within the limits of their keys, users and models.
         worker: which of several workers this process is; `None` if it is the only one.
         ledger: records each request that a provider is asked; `None` without one.
 
@@ -62,8 +75,9 @@ class Gateway:
         metrics: Metrics | None = None,
         observers: Iterable[Observer] = (),
         bodies: Bodies | None = None,
-        stores: Collection[SharedTokens] = (),
+        stores: Mapping[str, Needed] | None = None,
         stored: StoredResponses | None = None,
+        limiter: Limiter | None = None,
         worker: Worker | None = None,
         ledger: Ledger | None = None,
     ) -> None:
@@ -73,8 +87,9 @@ class Gateway:
         self.metrics = metrics or NoMetrics()
         self.observers = (self.metrics, *observers, *([ledger] if ledger is not None else []))
         self.bodies = bodies or Bodies()
-        self.stores = stores
+        self.stores = dict(stores or {})
         self.stored = stored or StoredResponses.in_memory()
+        self.limiter = limiter or Limiter()
         self.worker = worker
         self.ledger = ledger
         self.stopping = False
@@ -126,15 +141,17 @@ class Gateway:
         Raises:
             BerlinError: if there is no answer at all.
         """
-        key = self.identify(request)
+        key = await self.identify(request)
         call = await self.receive(request, decode or format.decode_request)
         target = self.catalog.resolve(call.request.model)
         return await self.answer_call(request, format, call, target, key)
 
-    def identify(self, request: web.Request) -> Caller | None:
+    async def identify(self, request: web.Request, scope: Scope = "chat") -> Caller | None:
         """Return the client's key, and record it. Raises as `Guard.identify` does."""
-        key = self.guard.identify(request)
-        request[VISIT].key = key.id if key is not None else ""
+        key = await self.guard.identify(request, scope)
+        if key is not None:
+            visit = request[VISIT]
+            visit.key, visit.user = key.id, key.user
         return key
 
     async def answer_call(
@@ -157,7 +174,7 @@ class Gateway:
             # An answer always names the requested model.
             named = msgspec.structs.replace(call.request, model=target.full_name)
             call = msgspec.structs.replace(call, request=named)
-        return await self.answer(request, format, call, target, visit.key or visit.remote)
+        return await self.answer(request, format, call, target, key)
 
     async def answer(
         self,
@@ -165,7 +182,7 @@ class Gateway:
         format: Format,
         call: ClientCall,
         target: Target,
-        tenant: str,
+        caller: Caller | None,
     ) -> web.StreamResponse:
         """Answer a chat.
 
@@ -174,18 +191,20 @@ class Gateway:
             format: the dialect of the request and the answer.
             call: the decoded request.
             target: the provider and model.
-            tenant: identifies the client, for fair queueing.
+            caller: the client; `None` where no key is needed.
 
         Raises:
             BerlinError: if there is no answer at all.
         """
         visit, service = request[VISIT], target.service
         visit.provider, visit.stream = service.name, call.stream
+        tenant = visit.key or visit.remote
         chat = msgspec.structs.replace(
             call.request,
             model=target.model,
             request_id=visit.id,
             tenant=call.request.tenant or tenant,
+            user=visit.user,
             whole=not call.stream,
         )
         if service.serves_callers:
@@ -194,11 +213,16 @@ class Gateway:
             session = session_of(request.headers, chat, service.session_headers)
             chat = msgspec.structs.replace(chat, session_id=session)
         head = Head(format, call, target)
-        with service.open, self.streams.open:
+        spending = None
+        if self.limiter.concerns(caller):
+            spending = await self.limiter.admit(visit, caller, target, Demand.of(chat))
+        with service.open, self.streams.open, spending or _NOTHING:
             async with service.admission.enter(tenant, shared=self.guard.is_shared):
                 if self.ledger is not None:
                     self.ledger.begin(visit, target.model or service.default, chat)
                 bursts = service.provider.bursts(chat)
+                if spending is not None:
+                    bursts = spending.watch(bursts)
                 if call.stream:
                     self.metrics.open_stream(visit.face)
                     try:

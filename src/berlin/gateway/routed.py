@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 
 from berlin.config import Config
 from berlin.config.models.routes import Routes
 from berlin.config.models.shared import open_counters, open_shared
 from berlin.gateway.access.admission import Admission
-from berlin.gateway.catalog import AT_ONCE, WAIT_S, WAITING, Catalog, Service
+from berlin.gateway.catalog import AT_ONCE, WAIT_S, WAITING, Catalog, RoutingState, Service
 from berlin.opening import open_provider, without_retries
 from berlin.providers.contract import Bursts, Provider
 from berlin.providers.facade import ChatProvider
-from berlin.routing.base.circuit import State
 from berlin.routing.base.wrapper import Wrapper
 from berlin.routing.retry import Retry
 from berlin.routing.shared.closing import closing_with
@@ -21,9 +20,8 @@ from berlin.types import ChatRequest
 
 def build_models(
     config: Config, services: dict[str, Service], before: Catalog | None
-) -> tuple[dict[str, Service], Callable[[], Mapping[str, State]]]:
-    """Return the models of a configuration as services, and a function that returns the states of
-    circuits.
+) -> tuple[dict[str, Service], Callable[[], RoutingState]]:
+    """Return the models of a configuration as services, and a function that returns their state.
 
     Their providers share connections and logins with the services; their limits become those of the
     services, too.
@@ -42,7 +40,7 @@ def build_models(
     if before is not None and config.models:
         kept = {name: before.services[name] for name in config.models if name in before.services}
         if len(kept) == len(config.models) and all(s.key == key for s in kept.values()):
-            return kept, before.circuits
+            return kept, before.routing
     opened: dict[str, Provider] = {}
 
     def borrow(name: str) -> Provider:
@@ -70,7 +68,7 @@ def build_models(
             # Each attempt counts, so the limit is inside the retries.
             limited = routes.limited(name, without_retries(service.bare))
             service.provider = closing(Retry(limited))
-    return models, lambda: routes.states
+    return models, lambda: RoutingState(routes.states, routes.waiting)
 
 
 def _service(

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
+from berlin.auth.credentials import NAMES
 from berlin.config import (
     GUIDE,
     Config,
@@ -21,26 +22,32 @@ from berlin.config import (
     provider_names,
     resolve_settings,
 )
+from berlin.config.models.shared import open_shared
+from berlin.config.per_user import is_per_user
 from berlin.errors import BerlinError
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.access.guard import Guard
+from berlin.gateway.access.issuers.tokens import open_issuers
 from berlin.gateway.access.key_reader import KeyReader
+from berlin.gateway.access.limits.open import open_limiter
 from berlin.gateway.access.required import KeysRequired
+from berlin.gateway.access.shared_keys.open import open_shared_keys
 from berlin.gateway.body import Bodies, BodyBudget
 from berlin.gateway.catalog import WAIT_S, Catalog, Service
-from berlin.gateway.chat import Gateway
+from berlin.gateway.chat import Gateway, Needed
 from berlin.gateway.observe.ledger import Ledger
 from berlin.gateway.observe.log import open_access_log
 from berlin.gateway.observe.metrics import Metrics, open_metrics
-from berlin.gateway.observe.traces import open_traces
+from berlin.gateway.observe.telemetry import open_telemetry
 from berlin.gateway.observe.visit import Observer
 from berlin.gateway.routed import build_models
 from berlin.gateway.stored.open import open_stored
 from berlin.gateway.streaming import OpenStreams
 from berlin.gateway.workers.worker import Worker
 from berlin.ledger.prices import Prices
-from berlin.opening import RecipeProvider, open_provider
+from berlin.opening import RecipeProvider, open_provider, open_users
 from berlin.providers.facade import ChatProvider
+from berlin.routing.counters.redis import RedisCounters
 
 REFRESH_MODELS_S = 600.0
 FACES = ("openai", "responses", "anthropic", "ollama", "berlin")
@@ -68,30 +75,50 @@ def build_gateway(
         ConfigurationError: if something in it is invalid.
     """
     server = config.server
-    catalog = build_catalog(config)
+    catalog = build_catalog(config, worker=worker)
     metrics = open_metrics(server.metrics, catalog.services, FACES, worker)
     watch_logins(catalog, metrics)
     return Gateway(
         catalog,
         Guard(
-            _read_keys(keys, folder, server) if keys is not None else None,
+            open_shared_keys(config, environ)
+            or (_read_keys(keys, folder, server) if keys is not None else None),
             server.allowed_hosts,
             server.cors_origins,
             server.trusted_proxies,
+            issuers=open_issuers(config.issuers),
+            worker=worker,
         ),
         OpenStreams(
             server.keep_alive_s,
             server.write_timeout_s,
             comments=server.keep_alive == "comment",
+            early=server.early_keep_alive,
         ),
         metrics,
         open_observers(server),
         Bodies(BodyBudget(server.client_body_bytes)),
-        [store for store in (open_tokens(config.tokens, environ),) if store and store.is_needed],
+        _needed_stores(config, environ),
         open_stored(config.responses),
+        open_limiter(
+            config, keys.parent if keys is not None else None, environ, alone=worker is None
+        ),
         worker,
         open_ledger(config, accounts_of(catalog), environ) if config.ledger is not None else None,
     )
+
+
+def _needed_stores(config: Config, environ: Mapping[str, str]) -> dict[str, Needed]:
+    """Return the stores without which requests are refused, by what they are called."""
+    needed: dict[str, Needed] = {}
+    tokens = open_tokens(config.tokens, environ)
+    if tokens is not None and tokens.is_needed:
+        needed["token store"] = tokens
+    if config.shared.on_failure == "refuse":
+        shared = open_shared(config.shared, environ)
+        if shared is not None:
+            needed["shared limits"] = RedisCounters(shared)
+    return needed
 
 
 def _read_keys(path: Path, folder: Path | None, server: ServerConfig) -> KeyReader:
@@ -113,7 +140,7 @@ def open_observers(server: ServerConfig) -> list[Observer]:
     """
     observers: list[Observer] = []
     if server.tracing:
-        observers.append(open_traces())
+        observers += open_telemetry()
     if server.access_log is not None:
         observers.append(open_access_log(server.access_log))
     return observers
@@ -148,12 +175,15 @@ def watch_logins(catalog: Catalog, metrics: Metrics) -> None:
             service.bare.watch_logins(partial(metrics.end_login, service.name))
 
 
-def build_catalog(config: Config, before: Catalog | None = None) -> Catalog:
+def build_catalog(
+    config: Config, before: Catalog | None = None, worker: Worker | None = None
+) -> Catalog:
     """Return the providers that a configuration names.
 
     Args:
         config: the whole file.
         before: the providers so far; unchanged ones keep their connections.
+        worker: which of several workers this process is.
 
     Raises:
         ConfigurationError: if one cannot be built.
@@ -165,22 +195,25 @@ def build_catalog(config: Config, before: Catalog | None = None) -> Catalog:
     names = dict.fromkeys((first, *config.providers, *named))
     known = before.services if before is not None else {}
     services = {
-        name: _build_service(name, config, known.get(name))
+        name: _build_service(name, config, known.get(name), worker)
         for name in names
         if name not in config.models
     }
-    models, circuits = build_models(config, services, before)
+    models, state = build_models(config, services, before)
     ordered = sorted({**services, **models}.values(), key=lambda service: service.name != first)
-    return Catalog(ordered, config.aliases, circuits)
+    return Catalog(ordered, config.aliases, state)
 
 
-def _build_service(name: str, config: Config, before: Service | None) -> Service:
+def _build_service(
+    name: str, config: Config, before: Service | None, worker: Worker | None
+) -> Service:
     mine, offer = find_provider(name, config), offer_of(name, config)
     limits = (mine.at_once, mine.waiting)
     key = (_identity(name, mine, config), limits, mine.models)
     if before is not None and before.key == key:
         return before
-    provider = open_provider(name, config)
+    per_user = is_per_user(mine)
+    provider = open_users(name, config) if per_user else open_provider(name, config)
     serves_callers = isinstance(provider, RecipeProvider) and provider.serves_callers
     return Service(
         name,
@@ -189,8 +222,9 @@ def _build_service(name: str, config: Config, before: Service | None) -> Service
         offer.default,
         offer.aliases,
         any_model=offer.any_model,
-        admission=Admission(*limits, WAIT_S),
-        fetch=provider.models if offer.lists and not serves_callers else None,
+        admission=Admission(*limits, WAIT_S, worker.slots(name) if worker is not None else None),
+        # The list of a service may differ between users, so the recipe's is offered.
+        fetch=provider.models if offer.lists and not (per_user or serves_callers) else None,
         capabilities=offer.capabilities,
         embedder=provider.embedder if isinstance(provider, RecipeProvider) else None,
         session_headers=config.conversations.session_headers if offer.keeps_conversations else None,
@@ -205,7 +239,8 @@ def _identity(name: str, mine: ProviderConfig, config: Config) -> Hashable:
         return (mine.class_, repr(mine.options))
     settings = resolve_settings(name, config)
     # The recipe's text too: a changed recipe in the same file is a different provider.
-    return (settings.key, repr(settings.recipe))
+    per_user = tuple(getattr(mine, field) for field in NAMES) if is_per_user(mine) else ()
+    return (settings.key, repr(settings.recipe), per_user)
 
 
 async def refresh_models(gateway: Gateway) -> None:

@@ -40,6 +40,7 @@ class OpenStreams:
         write_timeout_s: seconds that a client may take to read what is sent to it.
         comments: whether the keep-alive is a comment, if the dialect has them, instead of an empty
             piece.
+        early: whether keep-alives are also sent before the first event.
 
     Attributes:
         open: their number, including queued ones.
@@ -51,9 +52,11 @@ class OpenStreams:
         write_timeout_s: float = WRITE_TIMEOUT_S,
         *,
         comments: bool = False,
+        early: bool = False,
     ) -> None:
         self.keep_alive_s = keep_alive_s
         self.comments = comments
+        self.early = early
         self.write_timeout_s = write_timeout_s
         self.open = OpenCount()
         self._making: set[_AnswerInProgress] = set()
@@ -95,7 +98,7 @@ class OpenStreams:
             try:
                 with _AnswerInProgress(self._making, visit, loop):
                     async with aclosing(bursts):
-                        if held and self.keep_alive_s:
+                        if (held or self.early) and self.keep_alive_s:
                             bursts = await _wait_for_first(bursts, client, self.keep_alive_s)
                         async for burst in bursts:
                             visit.note(burst)

@@ -8,7 +8,7 @@ import unicodedata
 import msgspec
 
 from berlin.errors import InvalidRequestError
-from berlin.types.messages import Message, Role, TextPart
+from berlin.types.messages import Message, OpaquePart, ReasoningPart, Role, TextPart
 
 ROLE_NAMES = {
     "system": "System",
@@ -124,11 +124,22 @@ def _looks_like_a_head(line: str) -> bool:
 
 
 def text_of(n: int, message: Message) -> str:
-    """Return the text of message `n`. Raises InvalidRequestError if it contains more than that."""
+    """Return the text of message `n`, without the reasoning that led to it.
+
+    Raises:
+        InvalidRequestError: if it holds something else.
+    """
+    if all(isinstance(part, TextPart) for part in message.parts):
+        return message.text
+    said = []
     for part in message.parts:
-        if not isinstance(part, TextPart):
+        if isinstance(part, OpaquePart):
+            said += [TextPart(part.text)] if part.text else []
+        elif isinstance(part, TextPart):
+            said.append(part)
+        elif not isinstance(part, ReasoningPart):
             kind = type(part).__name__.removesuffix("Part").lower()
             raise InvalidRequestError(
                 f"messages[{n}] contains a part of kind {kind}, but this service accepts only text"
             )
-    return message.text
+    return Message(message.role, tuple(said)).text

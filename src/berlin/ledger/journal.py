@@ -49,6 +49,10 @@ class _Segment:
         os.lseek(self._reader, self.delivered, os.SEEK_SET)
         return os.read(self._reader, size)
 
+    def empty(self) -> None:
+        os.ftruncate(self.descriptor, 0)
+        self.written = self.delivered = 0
+
     def close(self) -> None:
         os.close(self.descriptor)
         os.close(self._reader)
@@ -135,10 +139,17 @@ class Journal:
                 del self._open[entry.id]
 
     def probe(self) -> bool:
-        """Return whether the disk takes something again."""
+        """Return whether a disk that was full takes something again.
+
+        What the database has is given up for that: on a full disk a new file cannot be begun.
+        """
         with self._mutex:
+            segment = self._segments[-1]
             try:
-                self._append(self._segments[-1], b"\n")
+                if segment.written and not segment.waiting:
+                    segment.empty()
+                    self._append(segment, b"".join(self._open.values()))
+                self._append(segment, b"\n")
             except OSError:
                 return False
         return True

@@ -28,7 +28,7 @@ def parse_time(text: str, now: datetime, zone: str = "UTC") -> datetime:
         found = datetime.fromisoformat(text.strip())
     except (ValueError, OverflowError):
         raise ValueError(
-            f"{text[:40]!r} is no time: write a date such as 2026-11-01, or an age such as 7d"
+            f"{text[:40]!r} is not a time: write a date such as 2026-11-01, or an age such as 7d"
         ) from None
     return found if found.tzinfo is not None else found.replace(tzinfo=zone_of(zone))
 

@@ -152,14 +152,18 @@ class Recorder:
 
     def _recovers(self) -> bool:
         """Write what the disk did not take before; return whether it works again."""
+        if not self._journal.probe():
+            return False
         try:
             while self._unwritten:
                 self._journal.write(self._unwritten[0])
                 self._unwritten.popleft()
         except OSError:
             return False
-        self._fails = not self._journal.probe()
-        return not self._fails
+        finally:
+            self._writer.wake()
+        self._fails = False
+        return True
 
     def _note_failure(self, error: OSError) -> None:
         if not isinstance(error, JournalFullError):

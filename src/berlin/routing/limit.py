@@ -10,7 +10,7 @@ from berlin.routing.base.answer import LEFT, Opening, Watched
 from berlin.routing.base.attempts import within
 from berlin.routing.base.limits import Limits
 from berlin.routing.base.line import Line
-from berlin.routing.base.meter import Meter, Metered
+from berlin.routing.base.meter import Meter, Metered, prompt_tokens
 from berlin.routing.base.wrapper import Wrapper
 from berlin.types import ChatRequest, Finished
 
@@ -18,8 +18,8 @@ from berlin.types import ChatRequest, Finished
 class Limit(Wrapper):
     """Queues requests fairly until the limits admit them.
 
-    Tokens are reserved before a request is sent: those of the prompt, and the average of earlier
-    answers; at its end the estimate is replaced by the actual cost.
+    Tokens are reserved before a request is sent: those of the prompt, and the 95th percentile of
+    the model's latest answers; at its end the estimate is replaced by the actual cost.
 
     Args:
         inner: the provider.
@@ -60,7 +60,7 @@ class _Limited(Opening):
         waited = limits.clock() - began_at
         if waited > 0:
             request = within(request, self._limit.timeouts, total - waited)
-        meter = Meter(request) if limits.counts_tokens else None
+        meter = Meter(prompt_tokens(request)) if limits.counts_tokens else None
 
         def end(how: BaseException | None) -> None:
             tokens = None
@@ -68,7 +68,7 @@ class _Limited(Opening):
                 usage = meter.usage
                 tokens = usage.input_tokens + usage.output_tokens
                 if how is None:
-                    limits.learn(usage.output_tokens)
+                    limits.learn(request.model, usage.output_tokens)
             limits.leave(passed, tokens)
 
         try:

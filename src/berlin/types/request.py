@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from berlin.types.extra import MaybeExtra
-from berlin.types.identity import Identity
 from berlin.types.messages import Message, parse_messages
+from berlin.types.secret import Identity
 from berlin.types.timeouts import Timeouts
 
 
@@ -87,6 +87,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
         request_id: the caller's id of this request, which is sent to the service.
         session_id: the client's own id of its session, if it sends one; for routing only.
         tenant: the key or account of the client; for routing only.
+        user: the person that the key or account belongs to; for routing only.
         identity: the caller, for services that are used on behalf of each; its token is only sent
             to their identity provider.
         unasked: names of options that have the values the client's dialect always sends: they are
@@ -113,6 +114,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     request_id: str = ""
     session_id: str = ""
     tenant: str = ""
+    user: str = ""
     identity: Identity | None = None
     stream: bool = True
     whole: bool = False

@@ -16,6 +16,7 @@ from berlin.formats.anthropic.format import AnthropicMessagesFormat
 from berlin.formats.contract import Format
 from berlin.formats.ollama.format import OllamaChatFormat
 from berlin.formats.openai.format import OpenAIChatFormat
+from berlin.formats.responses.format import ResponsesFormat
 from berlin.formats.table import table_of
 from berlin.types import HttpRequest
 
@@ -23,8 +24,14 @@ FORMATS: Mapping[str, Format] = {
     "openai": OpenAIChatFormat("m"),
     "anthropic": AnthropicMessagesFormat("m"),
     "ollama": OllamaChatFormat("m"),
+    "responses": ResponsesFormat("m"),
 }
-TITLES = {"openai": "OpenAI", "anthropic": "Anthropic", "ollama": "Ollama"}
+TITLES = {
+    "openai": "Chat Completions",
+    "anthropic": "Anthropic",
+    "ollama": "Ollama",
+    "responses": "Responses",
+}
 
 _ASK = {"messages": [{"role": "user", "content": "Hi"}]}
 _PARAMETERS = {"type": "object", "properties": {"x": {"type": "number"}}}
@@ -78,6 +85,28 @@ def _used(*names: str, **more: Any) -> list[dict[str, Any]]:
     return [{"role": "assistant", "content": _uses(*names)}, {"role": "user", "content": results}]
 
 
+def _items(*items: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"input": [{"role": "user", "content": "Hi"}, *items], **more}
+
+
+def _done(*names: str) -> list[dict[str, Any]]:
+    calls = [
+        {"type": "function_call", "call_id": f"c{n}", "name": name, "arguments": "{}"}
+        for n, name in enumerate(names)
+    ]
+    outputs = [
+        {"type": "function_call_output", "call_id": f"c{n}", "output": "1"}
+        for n, _ in enumerate(names)
+    ]
+    return [*calls, *outputs]
+
+
+def _input(*parts: Any) -> dict[str, Any]:
+    return {"input": [{"role": "user", "content": list(parts)}]}
+
+
+_SAY = {"input": "Hi"}
+_FLAT = {"type": "function", "name": "f", "parameters": _PARAMETERS}
 _SCHEMA = {"name": "a", "strict": True, "schema": _PARAMETERS}
 _PDF_BLOCK = {
     "type": "document",
@@ -90,16 +119,23 @@ _FILE = {"filename": "a.pdf", "file_data": f"data:application/pdf;base64,{_PDF}"
 _SIGNATURE = {"extra_content": {"google": {"thought_signature": "s"}}}
 
 EXAMPLES: Mapping[str, Mapping[str, dict[str, Any]]] = {
-    "text": {"openai": _ASK, "anthropic": _ASK, "ollama": _ASK},
+    "text": {
+        "openai": _ASK,
+        "anthropic": _ASK,
+        "ollama": _ASK,
+        "responses": _SAY,
+    },
     "tools": {
         "openai": {**_turn(*_answered("f")), "tools": [_FUNCTION]},
         "anthropic": {**_turn(*_used("f")), "tools": [_TOOL]},
         "ollama": {**_turn(*_results_by_name("f")), "tools": [_FUNCTION]},
+        "responses": _items(*_done("f"), tools=[_FLAT]),
     },
     "parallel tool calls": {
         "openai": {**_turn(*_answered("f", "g")), "tools": [_FUNCTION]},
         "anthropic": {**_turn(*_used("f", "g")), "tools": [_TOOL]},
         "ollama": {**_turn(*_results_by_name("f", "g")), "tools": [_FUNCTION]},
+        "responses": _items(*_done("f", "g"), tools=[_FLAT]),
     },
     "one call at a time": {
         "openai": {**_ASK, "tools": [_FUNCTION], "parallel_tool_calls": False},
@@ -108,11 +144,13 @@ EXAMPLES: Mapping[str, Mapping[str, dict[str, Any]]] = {
             "tools": [_TOOL],
             "tool_choice": {"type": "auto", "disable_parallel_tool_use": True},
         },
+        "responses": {**_SAY, "tools": [_FLAT], "parallel_tool_calls": False},
     },
     "a failed tool call": {"anthropic": _turn(*_used("f", is_error=True), tools=[_TOOL])},
     "a tool run by the service": {
         "openai": {**_ASK, "tools": [_FUNCTION, {"type": "web_search"}]},
         "anthropic": {**_ASK, "tools": [_TOOL, _SEARCH]},
+        "responses": {**_SAY, "tools": [_FLAT, {"type": "web_search"}]},
     },
     "images": {
         "openai": _user(
@@ -125,10 +163,12 @@ EXAMPLES: Mapping[str, Mapping[str, dict[str, Any]]] = {
             }
         ),
         "ollama": {"messages": [{"role": "user", "content": "Hi", "images": [_PNG]}]},
+        "responses": _input({"type": "input_image", "image_url": f"data:image/png;base64,{_PNG}"}),
     },
     "documents (PDF)": {
         "openai": _user({"type": "file", "file": _FILE}),
         "anthropic": _user(_PDF_BLOCK),
+        "responses": _input({"type": "input_file", **_FILE}),
     },
     "audio": {
         "openai": _user(
@@ -143,6 +183,7 @@ EXAMPLES: Mapping[str, Mapping[str, dict[str, Any]]] = {
             "thinking": {"type": "enabled", "budget_tokens": 8000},
         },
         "ollama": {**_ASK, "think": "high"},
+        "responses": {**_SAY, "reasoning": {"effort": "high"}},
     },
     "reasoning that is sent back": {
         "openai": _turn({"role": "assistant", "content": "a", "reasoning_content": "hm"}),
@@ -150,6 +191,7 @@ EXAMPLES: Mapping[str, Mapping[str, dict[str, Any]]] = {
             {"role": "assistant", "content": [_SIGNED, {"type": "text", "text": "a"}]}
         ),
         "ollama": _turn({"role": "assistant", "content": "a", "thinking": "hm"}),
+        "responses": _items({"type": "reasoning", "summary": [], "encrypted_content": "e"}),
     },
     "a signed tool call": {
         "openai": _turn(
@@ -167,6 +209,7 @@ EXAMPLES: Mapping[str, Mapping[str, dict[str, Any]]] = {
             "output_config": {"format": {"type": "json_schema", "schema": _PARAMETERS}},
         },
         "ollama": {**_ASK, "format": _PARAMETERS},
+        "responses": {**_SAY, "text": {"format": {"type": "json_schema", **_SCHEMA}}},
     },
     "stop sequences": {
         "openai": {**_ASK, "stop": ["END"]},
@@ -177,21 +220,29 @@ EXAMPLES: Mapping[str, Mapping[str, dict[str, Any]]] = {
     "penalties": {
         "openai": {**_ASK, "presence_penalty": 1},
         "ollama": {**_ASK, "options": {"presence_penalty": 1}},
+        "responses": {**_SAY, "presence_penalty": 1},
     },
     "log probabilities": {
         "openai": {**_ASK, "logprobs": True},
         "ollama": {**_ASK, "logprobs": True},
+        "responses": {**_SAY, "top_logprobs": 2},
     },
     "the end user's id": {
         "openai": {**_ASK, "user": "u"},
         "anthropic": {**_ASK, "metadata": {"user_id": "u"}},
+        "responses": {**_SAY, "user": "u"},
     },
     "web search in the answer": {"openai": {**_ASK, "web_search_options": {}}},
     "loading of the model": {"ollama": {**_ASK, "keep_alive": "5m", "options": {"num_ctx": 4096}}},
+    "a custom tool": {
+        "openai": {**_ASK, "tools": [{"type": "custom", "custom": {"name": "p"}}]},
+        "responses": {**_SAY, "tools": [{"type": "custom", "name": "p"}]},
+    },
     "unknown fields": {
         "openai": {**_ASK, "new_member": 1},
         "anthropic": {**_ASK, "new_member": 1},
         "ollama": {**_ASK, "new_member": 1},
+        "responses": {**_SAY, "new_member": 1},
     },
 }
 
@@ -229,19 +280,25 @@ def page() -> str:
 
 def _matrix() -> Iterator[str]:
     yield _HEAD
-    pairs = [(a, b) for a in FORMATS for b in FORMATS if a != b]
-    heads = [f"{TITLES[a]} → {TITLES[b]}" for a, b in pairs]
-    yield "| | " + " | ".join(heads) + " |"
-    yield "|---" * (len(pairs) + 1) + "|"
-    for name, examples in EXAMPLES.items():
-        cells = [outcome(a, b, examples[a]) if a in examples else "–" for a, b in pairs]
-        yield f"| {name} | " + " | ".join(cells) + " |"
+    for client in FORMATS:
+        services = [name for name in FORMATS if name != client]
+        yield f"\n## What becomes of a request from {TITLES[client]} clients\n"
+        yield (
+            f"| sent by {TITLES[client]} clients | "
+            + " | ".join(f"to {TITLES[service]}" for service in services)
+            + " |"
+        )
+        yield "|---" * (len(services) + 1) + "|"
+        for name, examples in EXAMPLES.items():
+            if client in examples:
+                cells = [outcome(client, service, examples[client]) for service in services]
+                yield f"| {name} | " + " | ".join(cells) + " |"
 
 
 def _tables() -> Iterator[str]:
     for dialect, title in TITLES.items():
         table = table_of(dialect)
-        yield f"\n## What others do not have of {title}'s dialect\n"
+        yield f"\n## Fields that only {title} has\n"
         yield "What happens to its fields at a service with another dialect:\n"
         yield "| field | elsewhere |"
         yield "|---|---|"
@@ -260,8 +317,8 @@ _HEAD = """# Dialects: what arrives, and what becomes of it on the way
 
 <!-- Made by `python -m berlin.workbench.dialects > docs/dialects.md`. -->
 
-The gateway and the services use the dialects of OpenAI, Anthropic and Ollama. Any client can use
-any service.
+The gateway and the services use the dialects of OpenAI (Chat Completions and Responses), Anthropic
+and Ollama. Any client can use any service.
 
 **The same dialect on both ends:** every field is forwarded unchanged, in both directions, even
 fields that Berlin does not know. The exceptions are `model` (the response has the name that the
@@ -283,6 +340,15 @@ is left out silently. In Python, the dropped fields are in `ChatResponse.started
 The same rules apply to responses: text, reasoning, tool calls, finish reasons, stop sequences and
 token counts (including cached ones) are translated; fields that only the service's dialect has
 are returned only to clients of that dialect.
+
+**State that a service wants back** is carried by clients of any dialect that has a place for it: a
+thought signature of Gemini, signed or redacted thinking of Anthropic, encrypted reasoning, the
+reasoning text that DeepSeek and others require in tool turns. Clients of another dialect get it
+sealed, in the field that they send back unread: `signature` and `redacted_thinking` of Anthropic's
+messages, `encrypted_content` of the Responses API, `reasoning_details` of Chat Completions. Ollama
+has no such field, and some clients do not send `reasoning_details` back: there the service gets the
+conversation without it, and Anthropic's models then continue that turn without thinking. A service
+described by a recipe gets text only.
 """
 
 

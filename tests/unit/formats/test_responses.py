@@ -407,6 +407,7 @@ def test_clients_of_other_apis_leave_nothing_at_the_service() -> None:
         "stream": True,
         "max_output_tokens": 5,
         "reasoning": {"effort": "low"},
+        "include": ["reasoning.encrypted_content"],
         "text": {"format": {"type": "json_object"}},
         "tool_choice": {"type": "function", "name": "weather"},
         "tools": [

@@ -6,7 +6,16 @@ import pytest
 
 from berlin.errors import InvalidRequestError
 from berlin.language.prompt import flatten_messages
-from berlin.types import ImagePart, Message, TextPart, ToolCallPart, ToolResultPart
+from berlin.types import (
+    Extra,
+    ImagePart,
+    Message,
+    OpaquePart,
+    ReasoningPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
 from berlin.types.messages import Part
 
 SYSTEM = Message.of("system", "Be brief.")
@@ -76,6 +85,13 @@ def test_x07_parts_that_are_no_text(part: Part, kind: str) -> None:
     assert caught.value.message == (
         f"messages[1] contains a part of kind {kind}, but this service accepts only text"
     )
+
+
+def test_reasoning_is_not_part_of_a_prompt() -> None:
+    """What clients send back of the model's reasoning is left out; other blocks are their text."""
+    block = OpaquePart(Extra("anthropic", {"type": "search_result"}), " (found)")
+    message = Message("assistant", (ReasoningPart("hm"), TextPart("Yes"), block))
+    assert flatten_messages((HELLO, message)).endswith("\n\nAssistant: Yes (found)\n\nAssistant:")
 
 
 def test_several_parts_of_text() -> None:

@@ -149,6 +149,27 @@ def test_G31_a_full_disk_cuts_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     journal.close()
 
 
+def test_G31_room_on_a_full_disk(tmp_path: Path) -> None:
+    """What the database has is given up, so that a full disk takes rows again; nothing is lost."""
+    journal = Journal(tmp_path, MANY)
+    for n in range(3):
+        journal.write(begun(n))
+    journal.write(ended(0))
+    size = sum(file.stat().st_size for file in tmp_path.glob("*.jsonl"))
+    assert journal.probe()  # the database does not have the row yet
+    assert sum(file.stat().st_size for file in tmp_path.glob("*.jsonl")) > size
+    assert delivered(journal) == ["req_0"]
+    assert journal.probe()
+    assert sum(file.stat().st_size for file in tmp_path.glob("*.jsonl")) < size
+    journal.write(ended(1))
+    assert delivered(journal) == ["req_1"]
+    kill(journal)
+    assert [(e.id, e.outcome) for e in left_in(tmp_path)] == [
+        ("req_1", "ok"),
+        ("req_2", "interrupted"),
+    ]
+
+
 def test_names_and_counts_are_clean() -> None:
     """What a client or a service sends cannot break a database or a line."""
     assert name_of("gpt-4o") == "gpt-4o"

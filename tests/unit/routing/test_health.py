@@ -37,6 +37,7 @@ NO_FAULTS = [
     errors.KeyRefusedError,
     errors.OverloadedError,
     errors.LimitReachedError,
+    errors.BudgetReachedError,
     errors.UnavailableError,
     errors.AuthenticationError,
     errors.PermissionDeniedError,

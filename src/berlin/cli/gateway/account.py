@@ -33,6 +33,7 @@ def add(
     models: tuple[str, ...],
     expires: float | None,
     rpm: int | None,
+    limits: tuple[str, ...],
 ) -> None:
     """Add the account NAME, or replace its password and limits.
 
@@ -47,7 +48,7 @@ def add(
     if not password:
         raise click.UsageError("the password is empty")
     accounts = Accounts.load(accounts_path())
-    accounts.add(name, Secret(password), models, expires, rpm)
+    accounts.add(name, Secret(password), models, expires, rpm, limits)
     accounts.save(accounts_path())
     click.echo(f"{name} can log in now, also to a running `berlin serve`.")
 

@@ -71,6 +71,11 @@ class Routes:
         """The circuit state of each provider that the models opened so far may use."""
         return {name: circuit.state for name, circuit in self._circuits.items()}
 
+    @property
+    def waiting(self) -> Mapping[str, int]:
+        """How many requests wait for the limits of each provider and model, by its name."""
+        return {key.partition(":")[2]: len(limits.line) for key, limits in self._limits.items()}
+
     def open(self, name: str) -> ChatProvider:
         """Return a model by its name."""
         if name not in self._models:

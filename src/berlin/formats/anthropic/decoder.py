@@ -92,6 +92,8 @@ class AnthropicDecoder(DialectDecoder):
         if kind == "error" or document.get("error"):
             self._fail(document)
             return False
+        if not document:
+            return True  # the data of a ping
         if not isinstance(kind, str) or not kind:
             self._fail(document)
             return False
@@ -201,6 +203,8 @@ class AnthropicDecoder(DialectDecoder):
     def _take_whole(self, message: Mapping[str, Any], events: list[StreamEvent]) -> None:
         self._take_message(message)
         content = message.get("content")
+        if isinstance(content, str) and content:
+            events.append(TextDelta(content))
         for block in content if isinstance(content, list) else ():
             fields = as_object(block)
             if fields.get("type") == "tool_use":

@@ -52,8 +52,8 @@ class _Body(msgspec.Struct):
     max_tokens: int | None = None
     stream: bool | None = None
     system: Raw | UnsetType = UNSET
-    temperature: float | None = None
-    top_p: float | None = None
+    temperature: int | float | None = None
+    top_p: int | float | None = None
     top_k: int | None = None
     stop_sequences: list[str] | None = None
     tools: list[Raw] | None = None

@@ -49,13 +49,13 @@ LEVELS = ("low", "medium", "high")
 
 
 class _Options(msgspec.Struct):
-    temperature: float | None = None
-    top_p: float | None = None
+    temperature: int | float | None = None
+    top_p: int | float | None = None
     top_k: int | None = None
-    min_p: float | None = None
+    min_p: int | float | None = None
     seed: int | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
+    presence_penalty: int | float | None = None
+    frequency_penalty: int | float | None = None
     stop: str | list[str] | None = None
     num_predict: int | None = None
 

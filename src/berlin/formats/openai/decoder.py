@@ -18,6 +18,7 @@ from berlin.types import (
     ReasoningDelta,
     StreamEvent,
     TextDelta,
+    Usage,
     make_extra,
 )
 from berlin.wire.framings import FRAMINGS
@@ -98,9 +99,7 @@ class OpenAIDecoder(DialectDecoder):
         if document.get("error"):
             self.failure = error_of_object(document)
             return False
-        usage = read_usage(
-            document.get("usage"), DIALECT, ("prompt_tokens", "completion_tokens"), DETAILS
-        )
+        usage = _read_usage(document)
         self._usage = usage or self._usage
         choices = document.get("choices")
         if "choices" not in document and usage is None and not _is_filler(document):
@@ -118,7 +117,9 @@ class OpenAIDecoder(DialectDecoder):
         for name, value in document.items():
             if name in _CHUNK or value is None or self._said.get(name) == value:
                 continue
-            if name in ONCE and (name in self._said or not isinstance(value, ONCE[name])):
+            if name in ONCE and (
+                name in self._said or not value or not isinstance(value, ONCE[name])
+            ):
                 continue
             new[name] = self._said[name] = value
         if new:
@@ -132,6 +133,8 @@ class OpenAIDecoder(DialectDecoder):
             return True
         more = {n: v for n, v in choice.items() if n not in _CHOICE and v is not None}
         if more:
+            # Moonshot says there what an answer has cost.
+            self._usage = self._usage or _read_usage(more)
             self._early.append(ExtraDelta(Extra(DIALECT, more), "choice"))
         delta = as_object(choice.get("delta")) or as_object(choice.get("message"))
         if delta and not self._take_delta(delta, events):
@@ -186,6 +189,9 @@ class OpenAIDecoder(DialectDecoder):
 
     def _take_part(self, part: Any, events: list[StreamEvent]) -> None:
         """Take a part of content, which some services send instead of text."""
+        if isinstance(part, str) and part:
+            events.append(TextDelta(part))
+            return
         fields = as_object(part)
         thought = fields.get("thinking")
         if isinstance(thought, list):
@@ -239,6 +245,11 @@ class OpenAIDecoder(DialectDecoder):
 
 _REFUSAL = Extra(DIALECT, {"type": "refusal"})
 _STOP = Extra(DIALECT, {"finish_reason": "stop"})
+
+
+def _read_usage(holder: Mapping[str, Any]) -> Usage | None:
+    names = ("prompt_tokens", "completion_tokens")
+    return read_usage(holder.get("usage"), DIALECT, names, DETAILS)
 
 
 def _is_filler(document: Mapping[str, Any]) -> bool:

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from berlin.errors import InvalidRequestError
-from berlin.formats.data_urls import make_data_url
 from berlin.formats.loose import as_id, as_text
 from berlin.formats.opaque import Opaque, unseal
 from berlin.formats.openai.table import DIALECT, REASONING
@@ -26,6 +25,7 @@ from berlin.types import (
     make_extra,
 )
 from berlin.types.messages import ROLES
+from berlin.wire.data_urls import make_data_url
 from berlin.wire.json import encode_body
 
 _MESSAGE = frozenset(
@@ -144,8 +144,12 @@ def _rest(members: Mapping[Any, Any]) -> Extra | None:
 
 
 def _parse_reasoning(message: Mapping[str, Any]) -> Iterator[Part]:
-    said = {name: value for name in REASONING if (value := as_text(message.get(name)))}
-    text = next(iter(said.values()), "")
+    said = {name: value for name in REASONING if isinstance(value := message.get(name), str)}
+    text = next(filter(None, said.values()), "")
+    if len(said) > 1 and len(set(said.values())) == 1:
+        # Berlin shows reasoning under the most common name too; the other one is the service's.
+        del said[REASONING[0]]
+    # An empty one is kept: some services want one in every turn once a model has reasoned.
     more: dict[str, Any] = dict(said)
     details = message.get("reasoning_details")
     if isinstance(details, list) and details:

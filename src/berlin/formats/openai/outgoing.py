@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from berlin.errors import InvalidRequestError
-from berlin.formats.data_urls import parse_data_url
 from berlin.formats.function_tools import encode_tools
 from berlin.formats.habits import Habits
 from berlin.formats.openai.encoder import encode_call
@@ -29,6 +28,7 @@ from berlin.types import (
     extra_of,
 )
 from berlin.types.messages import separator_of
+from berlin.wire.data_urls import parse_data_url
 from berlin.wire.json import loads
 
 # Members that the format itself sets.
@@ -101,7 +101,7 @@ class _Writer:
             for part in parts
             if not isinstance(part, ToolCallPart)
             and not (isinstance(part, TextPart) and _is_refusal(part))
-            and not (isinstance(part, ReasoningPart) and not _is_part(part))
+            and not (isinstance(part, ReasoningPart) and not self._is_part(part))
         ]
         content = [item for part in said for item in self._encode_part(part)]
         if all(item.keys() == {"type", "text"} for item in content) and (
@@ -119,7 +119,11 @@ class _Writer:
                 else:
                     yield {"type": "text", "text": part.text, **extra}
             case ReasoningPart():
-                yield dict(extra_of(part.extra, DIALECT))
+                own = extra_of(part.extra, DIALECT)
+                if "type" in own:
+                    yield dict(own)
+                elif part.text:
+                    yield {"type": "thinking", "thinking": [{"type": "text", "text": part.text}]}
             case ImagePart():
                 yield self._encode_image(part)
             case FilePart():
@@ -161,13 +165,25 @@ class _Writer:
         return {"type": "file", "file": file, **extra}
 
     def _encode_reasoning(self, part: ReasoningPart) -> dict[str, Any]:
-        if _is_part(part):
+        if self._is_part(part):
             return {}  # it is in the content
         own = self._carrier.own(part.extra, "reasoning.")
+        back = self._habits.reasoning_back
+        if back != "any":
+            kept: dict[str, Any] = {name: value for name, value in own.items() if name == back}
+            if part.text and not kept:
+                self._carrier.drop("messages.reasoning")
+            return kept
         if own or part.extra is not None or not part.text:
             # Signatures of other services are useless to this one.
             return dict(own)
         return {REASONING[0]: part.text}
+
+    def _is_part(self, part: ReasoningPart) -> bool:
+        """Whether reasoning is in the content, as with Mistral."""
+        return self._habits.reasoning_back == "thinking" or (
+            "type" in extra_of(part.extra, DIALECT) and self._habits.reasoning_back == "any"
+        )
 
     def _encode_call(self, call: ToolCallPart) -> dict[str, Any]:
         self._carrier.own(call.extra, "tool_calls.")
@@ -195,11 +211,6 @@ def _shown(result: ToolResultPart) -> list[Part]:
 
 def _is_refusal(part: TextPart) -> bool:
     return bool(extra_of(part.extra, DIALECT).get("refusal"))
-
-
-def _is_part(part: ReasoningPart) -> bool:
-    """Whether reasoning is in the content, as with Mistral."""
-    return "type" in extra_of(part.extra, DIALECT)
 
 
 def _encode_choice(choice: str) -> Any:

@@ -173,3 +173,6 @@ def _place_reasoning(request: ChatRequest, document: dict[str, Any], carrier: Ca
         reasoning["effort"] = effort
     if reasoning:
         document["reasoning"] = reasoning
+    if reasoning.get("effort") not in (None, "none") and not _is_ours(request):
+        # Nothing is stored there, so the next turn needs it. Models without reasoning refuse it.
+        document.setdefault("include", ["reasoning.encrypted_content"])

@@ -52,10 +52,10 @@ class _Body(msgspec.Struct):
     text: dict[str, Any] | None = None
     reasoning: dict[str, Any] | None = None
     max_output_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
+    temperature: int | float | None = None
+    top_p: int | float | None = None
+    presence_penalty: int | float | None = None
+    frequency_penalty: int | float | None = None
     metadata: dict[str, str] | None = None
     prompt_cache_key: str | None = None
     client_metadata: dict[str, Any] | None = None
@@ -158,6 +158,7 @@ def build_call(
         _read_format(body.text),
         _read_reasoning(body.reasoning),
         session_id=_session_id(body),
+        stream=bool(body.stream),
         extra=Extra(DIALECT, sent.members),
     )
     store = body.store is not False
@@ -173,8 +174,7 @@ def new_id(kind: str) -> str:
 def _read_input(sent: _Body) -> tuple[Item, ...]:
     if isinstance(sent.input, str):
         content = [{"type": "input_text", "text": sent.input}]
-        item = {"type": "message", "role": "user", "content": content, "id": new_id("msg")}
-        return (item,)
+        return ({"type": "message", "role": "user", "content": content},)
     items = sent.input or ()
     if len(items) > MAX_MESSAGES:
         raise InvalidRequestError.about("input", f"more than {MAX_MESSAGES} items")

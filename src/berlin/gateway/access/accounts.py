@@ -37,6 +37,7 @@ class Account(msgspec.Struct, frozen=True, omit_defaults=True):
         models: as in `Caller`.
         expires_at: as in `Caller`.
         requests_per_minute: as in `Caller`.
+        limits: as in `Caller`.
     """
 
     salt: str
@@ -44,6 +45,7 @@ class Account(msgspec.Struct, frozen=True, omit_defaults=True):
     models: tuple[str, ...] = ()
     expires_at: float | None = None
     requests_per_minute: int | None = None
+    limits: tuple[str, ...] = ()
 
 
 class _AccountsFile(msgspec.Struct, frozen=True):
@@ -57,9 +59,6 @@ class Accounts:
     Args:
         accounts: names, hashes and limits.
         clock: seconds since the epoch.
-
-    Attributes:
-        when_changed: called with the name of each account that is removed or gets another password.
     """
 
     def __init__(
@@ -69,7 +68,6 @@ class Accounts:
     ) -> None:
         self._accounts = dict(accounts or {})
         self._clock = clock
-        self.when_changed: Callable[[str], None] = lambda name: None
 
     @classmethod
     def load(cls, path: Path) -> Accounts:
@@ -112,6 +110,8 @@ class Accounts:
             models=known.models,
             expires_at=known.expires_at,
             requests_per_minute=known.requests_per_minute,
+            user=name,
+            limits=known.limits,
         )
         return None if caller.has_expired(self._clock()) else caller
 
@@ -122,6 +122,7 @@ class Accounts:
         models: Iterable[str] = (),
         expires_at: float | None = None,
         requests_per_minute: int | None = None,
+        limits: Iterable[str] = (),
     ) -> None:
         """Add an account, or change its password and limits.
 
@@ -129,22 +130,24 @@ class Accounts:
             ConfigurationError: if the name, the password or a limit cannot be used.
         """
         check_name(name, "an account")
-        limits = Caller(
+        caller = Caller(
             id=name,
             models=tuple(dict.fromkeys(map(model_pattern, models))),
             expires_at=expires_at,
             requests_per_minute=requests_per_minute,
+            limits=tuple(dict.fromkeys(limits)),
         )
-        check_limits("an account", limits, self._clock())
+        check_limits("an account", caller, self._clock())
         if not 0 < len(_bytes(password)) <= MAX_PASSWORD_BYTES:
             raise ConfigurationError(f"a password has 1 to {MAX_PASSWORD_BYTES} bytes")
         salt = os.urandom(16)
         self._accounts[name] = Account(
             salt.hex(),
             _hash(_bytes(password), salt).hex(),
-            limits.models,
+            caller.models,
             expires_at,
             requests_per_minute,
+            caller.limits,
         )
 
     def remove(self, name: str) -> bool:
@@ -153,11 +156,12 @@ class Accounts:
 
     def replace(self, accounts: dict[str, Account]) -> None:
         """Use other accounts from now on."""
-        before, self._accounts = self._accounts, accounts
-        for name, known in before.items():
-            now = accounts.get(name)
-            if now is None or (now.salt, now.hash) != (known.salt, known.hash):
-                self.when_changed(name)
+        self._accounts = accounts
+
+    def fingerprint(self, name: str) -> bytes | None:
+        """Return what identifies an account with its password; `None` if it does not exist."""
+        known = self._accounts.get(name)
+        return None if known is None else f"{name}\0{known.salt}\0{known.hash}".encode()
 
     async def verify(self, name: str, password: Secret) -> bool:
         """Return whether the password is right. An unknown name takes just as long."""

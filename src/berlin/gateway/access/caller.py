@@ -1,31 +1,54 @@
-"""Callers and their permissions: one set of rules for keys and accounts."""
+"""Callers and their permissions: one set of rules for keys, accounts and tokens of an issuer."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import Literal, TypeAlias, get_args
 
 import msgspec
 
+from berlin.config.limits import parse_rule
 from berlin.errors import ConfigurationError
+
+Scope: TypeAlias = Literal["chat", "models", "usage"]
+"""What a caller may do: get answers, list models, see its own usage."""
+
+SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 MAX_NAME_CHARS = 128
 MAX_PER_MINUTE = 1_000_000
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """A client authenticated by a key or a login token, and its permissions.
+    """A client authenticated by a key, a login or an issuer's token, and its permissions.
 
     Attributes:
         id: its unique id, for limits, fair queueing and logs.
         models: patterns, `provider:model` or `provider:*`; empty allows every model.
         expires_at: seconds since the epoch, or `None` if it does not expire.
         requests_per_minute: the limit, or `None`.
+        user: the person that it belongs to; `""` if nobody in particular.
+        scopes: what it may do; empty allows everything.
+        limits: its own limits, such as `5 USD/day`.
     """
 
     id: str
     models: tuple[str, ...] = ()
     expires_at: float | None = None
     requests_per_minute: int | None = None
+    user: str = ""
+    scopes: tuple[Scope, ...] = ()
+    limits: tuple[str, ...] = ()
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether it has limits of its own."""
+        return self.requests_per_minute is not None or bool(self.limits)
+
+    def may(self, scope: Scope) -> bool:
+        """Return whether it has a scope."""
+        return not self.scopes or scope in self.scopes
 
     def allows(self, model: str) -> bool:
         """Return whether a model may be used, as `provider:model`; case-insensitive.
@@ -58,6 +81,22 @@ def check_limits(owner: str, caller: Caller, now: float) -> None:
     limit = caller.requests_per_minute
     if limit is not None and not 1 <= limit <= MAX_PER_MINUTE:
         raise ConfigurationError(f"requests per minute are 1 to {MAX_PER_MINUTE:,}")
+    for text in caller.limits:
+        try:
+            parse_rule(text)
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
+    if caller.user:
+        check_name(caller.user, f"{owner}'s user")
+
+
+def check_scopes(scopes: Iterable[str]) -> tuple[Scope, ...]:
+    """Return scopes without repetition. Raises ConfigurationError if one is unknown."""
+    given = dict.fromkeys(scopes)
+    for scope in given:
+        if scope not in SCOPES:
+            raise ConfigurationError(f"a scope is one of {', '.join(SCOPES)}, not {scope!r}")
+    return tuple(scope for scope in SCOPES if scope in given)
 
 
 def model_pattern(text: str) -> str:

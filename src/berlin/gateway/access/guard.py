@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sized
+from collections.abc import Mapping, Sized
 from functools import lru_cache
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from berlin.config.issuers import IssuerConfig
 from berlin.errors import (
     KeyRefusedError,
     ModelNotFoundError,
     OverloadedError,
     UnavailableError,
 )
-from berlin.gateway.access.caller import Caller
+from berlin.gateway.access.caller import Caller, Scope
+from berlin.gateway.access.issuers.tokens import Issuers, open_issuers
 from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.access.keys import KEY_PREFIX
 from berlin.gateway.access.origin import LOOPBACK, Proxies, is_local, network_of
-from berlin.gateway.access.rate import RequestRate
-from berlin.gateway.access.throttle import Throttle
+from berlin.gateway.access.shared_keys.reader import PostgresKeys
+from berlin.gateway.access.throttle import Sketch, Throttle
 from berlin.gateway.catalog import Target
 from berlin.gateway.refusals import HttpFault
+from berlin.gateway.workers.worker import Worker
 from berlin.types import Identity, is_loopback
+
+Keys: TypeAlias = KeyReader | PostgresKeys
 
 # Headers in which clients of the different faces send their key.
 _KEY_HEADERS = ("x-api-key", "api-key")
@@ -41,23 +47,29 @@ class Guard:
         cors_origins: origins of web pages that may send requests.
         trusted_proxies: addresses of proxies trusted to report the client's address; by default
             this machine if there are `allowed_hosts`, because then there is a proxy in front.
+        worker: which of several workers this process is; they count wrong keys together.
+
+        issuers: verifies tokens of identity providers, which take the place of keys.
 
     Attributes:
+        issuers: the same.
         accounts: the accounts that may log in.
     """
 
     def __init__(
         self,
-        keys: KeyReader | None = None,
+        keys: Keys | None = None,
         allowed_hosts: tuple[str, ...] = (),
         cors_origins: tuple[str, ...] = (),
         trusted_proxies: tuple[str, ...] | None = None,
+        issuers: Issuers | None = None,
+        worker: Worker | None = None,
     ) -> None:
+        self.issuers = issuers
         self.use(allowed_hosts, cors_origins, trusted_proxies)
         self.accounts: Sized = ()
         self._keys = keys
-        self._rate = RequestRate()
-        self._wrong_keys = Throttle()
+        self._wrong_keys = Throttle(sketch=Sketch.of(worker, "keys"))
 
     def use(
         self,
@@ -72,10 +84,15 @@ class Guard:
         self.allowed_hosts = allowed_hosts
         self.cors_origins = cors_origins
 
+    def use_issuers(self, tables: Mapping[str, IssuerConfig]) -> None:
+        """Replace the identity providers, if they have changed. Raises ConfigurationError."""
+        if tables != (self.issuers.tables if self.issuers is not None else {}):
+            self.issuers = open_issuers(tables)
+
     @property
     def needs_key(self) -> bool:
         """Whether clients must have a key: once one has ever existed."""
-        return self._keys is not None and self._keys.required
+        return self.issuers is not None or (self._keys is not None and self._keys.required)
 
     def require_keys(self) -> None:
         """Require keys from now on."""
@@ -95,7 +112,7 @@ class Guard:
     @property
     def is_shared(self) -> bool:
         """Whether there may be several callers, so that none may take everything."""
-        return self.keys + len(self.accounts) > 1
+        return self.issuers is not None or self.keys + len(self.accounts) > 1
 
     def close(self) -> None:
         """Close the file of the keys."""
@@ -106,68 +123,84 @@ class Guard:
         """Return the address of the client, as reported by trusted proxies."""
         return self._proxies.client(request)
 
-    def identify(self, request: web.Request) -> Caller | None:
-        """Return the client's key; `None` where none is needed.
+    async def identify(self, request: web.Request, scope: Scope = "chat") -> Caller | None:
+        """Return the client; `None` where no key is needed.
+
+        Args:
+            request: its request.
+            scope: what it wants to do.
 
         Raises:
-            KeyRefusedError: if it has none, or a wrong one.
-            OverloadedError: if too many wrong keys came from its address, or the key exceeds its
-                rate.
+            KeyRefusedError: if it has no key, or a wrong one.
+            HttpFault: if its key may not do this.
+            OverloadedError: if too many wrong keys came from its address.
             UnavailableError: if the keys cannot be read.
         """
-        if self._keys is None:
-            return None
-        if not self._keys.required:
-            if is_local(request):
+        caller = await self._find(request)
+        if caller is not None and not caller.may(scope):
+            raise HttpFault(
+                403, f"this key may not do this: it has no scope {scope!r} (`berlin key list`)"
+            )
+        return caller
+
+    async def refresh(self) -> None:
+        """Make sure that what is known about keys is fresh."""
+        if isinstance(self._keys, PostgresKeys):
+            await self._keys.prepare()
+
+    async def _find(self, request: web.Request) -> Caller | None:
+        keys = self._keys
+        if isinstance(keys, PostgresKeys):
+            await keys.prepare()
+        if not self.needs_key:
+            if keys is None or is_local(request):
                 return None
             raise KeyRefusedError(
                 "only programs on the gateway's own machine need no key, and this request came "
                 "through a proxy; the gateway has no keys yet (`berlin key add NAME`)"
             )
-        sent = _sent_keys(request)
-        keys = self._keys
         # Programs send one of our keys beside a foreign or an empty one.
-        found = (keys.find(one) for one in sent[:MAX_SENT_KEYS])
+        sent = _sent_keys(request)[:MAX_SENT_KEYS]
+        found = (keys.find(one) for one in sent) if keys is not None else ()
         key = next((one for one in found if one is not None), None)
-        if key is None and not self._keys.readable:
+        if key is not None:
+            return key
+        if self.issuers is not None:
+            tokens = [one for one in sent if self.issuers.is_token(one)]
+            if tokens:
+                return await self.issuers.find(tokens[0])
+        if keys is not None and not keys.readable:
             raise UnavailableError("the keys cannot be read at present; try again", retry_after=2)
-        if key is None:
-            # A valid key is never slowed down by guesses of others from its address.
-            origin = network_of(self.address(request))
-            wait = self._wrong_keys.wait(origin)
-            if wait:
-                raise OverloadedError("too many wrong keys; wait", retry_after=wait)
-            self._wrong_keys.fail(origin)
-            raise KeyRefusedError("the API key is missing or wrong")
-        self.admit(key)
-        return key
+        # A valid key is never slowed down by guesses of others from its address.
+        origin = network_of(self.address(request))
+        wait = self._wrong_keys.wait(origin)
+        if wait:
+            raise OverloadedError("too many wrong keys; wait", retry_after=wait)
+        self._wrong_keys.fail(origin)
+        raise KeyRefusedError("the API key is missing or wrong")
 
     def identity(self, request: web.Request) -> Identity | None:
-        """Return the client's own token in `Authorization`, for services that are used on behalf
-        of their callers; `None` if there is none, or if it is one of this gateway's keys.
-        """
-        sent = set(request.headers.getall("Authorization", []))
-        value = sent.pop() if len(sent) == 1 else ""
-        token = value[7:].strip()
-        if value[:7].lower() != "bearer " or not token or not token.isascii():
-            return None
-        # A key must never reach the identity provider, not even a revoked one.
-        if token.startswith(KEY_PREFIX) or (self._keys is not None and self._keys.find(token)):
-            return None
-        return Identity.of(token)
+        """Return the client's own token, for services that are used on behalf of their callers;
+        `None` if there is none.
 
-    def admit(self, caller: Caller) -> None:
-        """Count a request of a caller.
-
-        Raises:
-            OverloadedError: if it exceeds its rate.
+        It is what `Authorization` carries, unless that is one of this gateway's keys; or else a
+        token of an issuer in another header of keys.
         """
-        if caller.requests_per_minute is not None:
-            wait = self._rate.take(caller.id, caller.requests_per_minute)
-            if wait:
-                raise OverloadedError(
-                    f"you may ask {caller.requests_per_minute} times a minute", retry_after=wait
-                )
+        values = set(request.headers.getall("Authorization", []))
+        value = values.pop() if len(values) == 1 else ""
+        bearer = value[7:].strip() if value[:7].lower() == "bearer " else ""
+        if bearer and bearer.isascii() and not self._is_ours(bearer):
+            return Identity.of(bearer)
+        if self.issuers is None:
+            return None
+        # Other keys there are for other services, and concern no identity provider.
+        sent = filter(self.issuers.is_token, _sent_keys(request)[:MAX_SENT_KEYS])
+        return next((Identity.of(token) for token in sent), None)
+
+    def _is_ours(self, key: str) -> bool:
+        """Return whether it is a key of this gateway, even a revoked one."""
+        known = self._keys is not None and self._keys.find(key) is not None
+        return known or key.startswith(KEY_PREFIX)
 
     def check_model(self, caller: Caller | None, target: Target, asked: str) -> None:
         """Raise ModelNotFoundError if a caller may not use a model, as if it did not exist."""

@@ -16,7 +16,7 @@ import msgspec
 from berlin.auth.tokens.private_file import make_private_folder
 from berlin.errors import ConfigurationError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_AGAIN_S = 0.01
 
 _SCHEMA = """
@@ -28,9 +28,24 @@ CREATE TABLE keys (
   expires_at REAL,
   requests_per_minute INTEGER,
   created_at REAL NOT NULL,
-  revoked_at REAL
+  revoked_at REAL,
+  user TEXT NOT NULL DEFAULT '',
+  scopes TEXT NOT NULL DEFAULT '[]',
+  limits TEXT NOT NULL DEFAULT '[]',
+  old_digest BLOB,
+  old_expires_at REAL
 )
 """
+# What a file of an older version lacks, by that version.
+_ADDED = {
+    1: (
+        "user TEXT NOT NULL DEFAULT ''",
+        "scopes TEXT NOT NULL DEFAULT '[]'",
+        "limits TEXT NOT NULL DEFAULT '[]'",
+        "old_digest BLOB",
+        "old_expires_at REAL",
+    )
+}
 
 
 @contextmanager
@@ -66,15 +81,26 @@ def open_for_writing(path: Path, timeout_s: float) -> Iterator[sqlite3.Connectio
         _use_wal(database, timeout_s)
         database.execute("BEGIN IMMEDIATE")
         try:
-            if version(database) == 0:
-                database.execute(_SCHEMA)
-                database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            _migrate(database)
             yield database
             database.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):  # on a full disk SQLite rolls back itself
                 database.execute("ROLLBACK")
             raise
+
+
+def _migrate(database: sqlite3.Connection) -> None:
+    """Create the table, or add the columns that an older version lacks."""
+    found = version(database)
+    if found == SCHEMA_VERSION:
+        return
+    if found == 0:
+        database.execute(_SCHEMA)
+    for older in range(found, SCHEMA_VERSION) if found else ():
+        for column in _ADDED[older]:
+            database.execute(f"ALTER TABLE keys ADD COLUMN {column}")
+    database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _use_wal(database: sqlite3.Connection, timeout_s: float) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from berlin.errors import ConfigurationError
 from berlin.gateway.access.key_file import naming_file, open_for_reading, version
-from berlin.gateway.access.keys import Key, digest, read_keys
+from berlin.gateway.access.keys import Key, digest, live_tokens
 from berlin.gateway.access.required import KeysRequired
 
 CHECK_EVERY_S = 0.25
@@ -61,6 +61,7 @@ class KeyReader:
         self._clock = clock
         self._monotonic = monotonic
         self._keys: dict[bytes, Key] = {}
+        self._count = 0
         self._database: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._seen: int | None = None
@@ -99,7 +100,7 @@ class KeyReader:
     @property
     def count(self) -> int:
         """The number of keys that are not revoked."""
-        return len(self._keys)
+        return self._count
 
     def find(self, token: str) -> Key | None:
         """Return the valid key for a token, or `None`."""
@@ -124,7 +125,7 @@ class KeyReader:
         except ConfigurationError as error:
             self.close()
             if now - self._good_at > TRUSTED_FOR_S:
-                self._keys = {}
+                self._keys, self._count = {}, 0
             if not self._failing:
                 _log.error("keys.unreadable error=%s", error.message)
             self._failing = True
@@ -144,7 +145,7 @@ class KeyReader:
                 status = self._path.stat()
             except FileNotFoundError:
                 self.close()
-                self._keys = {}
+                self._keys, self._count = {}, 0
                 self._lacking = "keys missing" if self._required else ""
                 return
             file = (status.st_dev, status.st_ino)
@@ -154,7 +155,8 @@ class KeyReader:
                 self._file = file
             seen = self._database.execute("PRAGMA data_version").fetchone()[0]
             if seen != self._seen:
-                self._keys = read_keys(self._database, "revoked_at IS NULL")
+                self._keys = live_tokens(self._database)
+                self._count = len({key.id for key in self._keys.values()})
                 empty = version(self._database) == 0
                 self._lacking = "keys missing" if empty else ""
                 self._seen = seen

@@ -58,7 +58,7 @@ class AnthropicFace:
     async def _count_tokens(self, request: web.Request) -> web.StreamResponse:
         """Answer with an estimate: services that could count are not asked."""
         gateway = self._gateway
-        key = gateway.guard.identify(request)
+        key = await gateway.identify(request)
         call = await gateway.receive(request, self._format.decode_request)
         request[VISIT].model = call.request.model
         target = gateway.catalog.resolve(call.request.model)

@@ -52,8 +52,7 @@ class BerlinFace:
         self._gateway = gateway
         self._accounts = accounts
         self._sessions = sessions
-        self._logins = Logins(accounts)
-        accounts.when_changed = sessions.end_all
+        self._logins = Logins(accounts, gateway.worker)
         self.prefixes: tuple[str, ...] = (login.steps[0].path, recipe.chat.path or "")
 
     def routes(self) -> list[Route]:
@@ -88,13 +87,12 @@ class BerlinFace:
         caller = self._accounts.caller(account) if account is not None else None
         if caller is None:
             raise KeyRefusedError("the token is missing, wrong or expired: log in")
-        gateway.guard.admit(caller)
-        visit.key = caller.id
+        visit.key, visit.user = caller.id, caller.user
         call = await gateway.receive(request, self._format.decode_request)
         visit.model = call.request.model
         target = self._find(call.request.model)
         gateway.guard.check_model(caller, target, call.request.model)
-        return await gateway.answer(request, self._format, call, target, caller.id)
+        return await gateway.answer(request, self._format, call, target, caller)
 
     def _find(self, model: str) -> Target:
         """Resolve the model a client names.

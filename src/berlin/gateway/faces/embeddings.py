@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from functools import partial
 
 import msgspec
@@ -13,12 +14,14 @@ from berlin.formats.embeddings.contract import EmbeddingCall, EmbeddingFormat
 from berlin.formats.embeddings.ollama import OllamaEmbeddings, OllamaOldEmbeddings
 from berlin.formats.embeddings.openai import OpenAIEmbeddings
 from berlin.formats.openai.encoder import encode_error
+from berlin.gateway.access.limits.spending import Demand
 from berlin.gateway.catalog import Target
 from berlin.gateway.chat import Gateway
 from berlin.gateway.face import Handler, Route
 from berlin.gateway.observe.visit import VISIT
 from berlin.types import Usage
-from berlin.types.embeddings import Embeddings
+from berlin.types.embeddings import EmbeddingRequest, Embeddings
+from berlin.types.usage import estimate_tokens
 
 # Longer answers are encoded in a thread, so that the loop is not blocked.
 LONG_ANSWER_BYTES = 256 * 1024
@@ -58,8 +61,7 @@ class EmbeddingsFace:
 
     async def _embed(self, request: web.Request, dialect: EmbeddingFormat) -> web.StreamResponse:
         gateway, visit = self._gateway, request[VISIT]
-        key = gateway.guard.identify(request)
-        visit.key = key.id if key is not None else ""
+        key = await gateway.identify(request)
         call = await gateway.receive(request, dialect.decode_request)
         asked = visit.model = call.request.model
         target = self._resolve(asked)
@@ -72,12 +74,17 @@ class EmbeddingsFace:
         if service.serves_callers:
             identity = gateway.guard.identity(request)
             sent = msgspec.structs.replace(sent, identity=identity)
-        with service.open, gateway.streams.open:
+        spending = None
+        if gateway.limiter.concerns(key):
+            spending = await gateway.limiter.admit(visit, key, target, _demand(sent))
+        with service.open, gateway.streams.open, spending or nullcontext():
             async with service.admission.enter(visit.key or visit.remote):
                 if gateway.ledger is not None:
                     gateway.ledger.begin(visit, target.model or service.embedder.default)
                 answer = await service.embedder.embed(sent)
-        visit.usage = Usage(answer.input_tokens or 0)
+            visit.usage = Usage(answer.input_tokens or 0)
+            if spending is not None:
+                spending.settle(visit.usage)
         body = await _write(dialect, _named(call, target), answer)
         visit.bytes_out = len(body)
         return web.Response(body=body, content_type="application/json")
@@ -105,6 +112,11 @@ class EmbeddingsFace:
         if not embedder.default:
             raise ModelNotFoundError(f"{target.service.name}: name a model for embeddings")
         return Target(target.service, embedder.default)
+
+
+def _demand(request: EmbeddingRequest) -> Demand:
+    tokens = (estimate_tokens(len(i)) if isinstance(i, str) else len(i) for i in request.inputs)
+    return Demand(sum(tokens), 0)
 
 
 def _named(call: EmbeddingCall, target: Target) -> EmbeddingCall:

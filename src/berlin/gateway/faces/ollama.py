@@ -75,7 +75,7 @@ class OllamaFace:
     async def _answer(
         self, request: web.Request, format: OllamaChatFormat, *, chat: bool
     ) -> web.StreamResponse:
-        key = self._gateway.identify(request)
+        key = await self._gateway.identify(request)
         asked = await self._gateway.receive(request, partial(_decode, format, chat))
         if isinstance(asked, ClientCall):
             target = self._gateway.catalog.resolve(asked.request.model)
@@ -89,17 +89,17 @@ class OllamaFace:
 
     async def _running(self, request: web.Request) -> web.StreamResponse:
         """Report every model as running."""
-        key = self._gateway.guard.identify(request)
+        key = await self._gateway.identify(request, "models")
         models = await describe_models(self._gateway, key, self._describe_ready)
         return web.json_response({"models": models})
 
     async def _tags(self, request: web.Request) -> web.StreamResponse:
-        key = self._gateway.guard.identify(request)
+        key = await self._gateway.identify(request, "models")
         models = await describe_models(self._gateway, key, self._describe)
         return web.json_response({"models": models})
 
     async def _show(self, request: web.Request) -> web.StreamResponse:
-        key = self._gateway.guard.identify(request)
+        key = await self._gateway.identify(request, "models")
         client = key.id if key is not None else self._gateway.guard.address(request)
         asked = decode_typed(await self._gateway.bodies.read(request, client), _SHOW)
         name = asked.model or asked.name
@@ -121,7 +121,7 @@ class OllamaFace:
         )
 
     async def _version(self, request: web.Request) -> web.StreamResponse:
-        self._gateway.guard.identify(request)
+        await self._gateway.identify(request, "models")
         return web.json_response({"version": OLLAMA_VERSION})
 
     def _describe_ready(self, name: str) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class OpenAIFace:
         return await self._gateway.answer_chat(request, self._format)
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
-        key = self._gateway.guard.identify(request)
+        key = await self._gateway.identify(request, "models")
         models = await describe_models(self._gateway, key, self._describe)
         listed: dict[str, Any] = {"object": "list", "data": models, "has_more": False}
         if models:
@@ -58,7 +58,7 @@ class OpenAIFace:
         return web.json_response(listed)
 
     async def _model(self, request: web.Request) -> web.StreamResponse:
-        key = self._gateway.guard.identify(request)
+        key = await self._gateway.identify(request, "models")
         asked = request.match_info["id"]
         if asked not in await describe_models(self._gateway, key, str):
             raise ModelNotFoundError(f"the model {asked[:100]!r} does not exist here")

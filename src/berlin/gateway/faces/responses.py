@@ -62,7 +62,7 @@ class ResponsesFace:
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
         gateway = self._gateway
-        key, tenant = self._identify(request)
+        key, tenant = await self._identify(request)
         sent, call = await self._receive(request, tenant)
         target = self._resolve(request, key, call)
         call = _named(call, target)
@@ -72,53 +72,51 @@ class ResponsesFace:
                 format = ResponsesFormat(keep=partial(self._keep, tenant, sent.previous, call))
             else:
                 call = msgspec.structs.replace(call, echo={**call.echo, "store": False})
-        return await gateway.answer(request, format, call, target, tenant or request[VISIT].remote)
+        return await gateway.answer(request, format, call, target, key)
 
     async def _count_tokens(self, request: web.Request) -> web.StreamResponse:
         """Answer with an estimate: services that could count are not asked."""
-        key, tenant = self._identify(request)
+        key, tenant = await self._identify(request)
         _, call = await self._receive(request, tenant)
         self._resolve(request, key, call)
         count = TokenCount(call.request).input_tokens
         return web.json_response({"object": "response.input_tokens", "input_tokens": count})
 
     async def _show(self, request: web.Request) -> web.StreamResponse:
-        _, tenant = self._identify(request)
+        _, tenant = await self._identify(request)
         if request.query.get("stream") == "true":
             raise InvalidRequestError.about("stream", "a stored response is not streamed again")
         record = await self._gateway.stored.get(tenant, request.match_info["id"])
         return web.Response(body=record.response, content_type="application/json")
 
     async def _delete(self, request: web.Request) -> web.StreamResponse:
-        _, tenant = self._identify(request)
+        _, tenant = await self._identify(request)
         id = request.match_info["id"]
         await self._gateway.stored.delete(tenant, id)
         return web.json_response({"id": id, "object": "response", "deleted": True})
 
     async def _list_input(self, request: web.Request) -> web.StreamResponse:
-        _, tenant = self._identify(request)
+        _, tenant = await self._identify(request)
         record = await self._gateway.stored.get(tenant, request.match_info["id"])
         body = await asyncio.to_thread(_list, record.input, request.query)
         return web.Response(body=body, content_type="application/json")
 
     async def _cancel(self, request: web.Request) -> web.StreamResponse:
-        _, tenant = self._identify(request)
+        _, tenant = await self._identify(request)
         await self._gateway.stored.get(tenant, request.match_info["id"])
         raise InvalidRequestError("only a response that is made in the background is cancelled")
 
     async def _refuse_upgrade(self, request: web.Request) -> web.StreamResponse:
-        self._identify(request)
+        await self._identify(request)
         if request.headers.get("Upgrade", "").lower() == "websocket":
             # Clients that try a WebSocket first fall back to HTTP on this.
             raise HttpFault(426, "no WebSocket here: send POST over HTTP")
         raise web.HTTPMethodNotAllowed("GET", ["POST"])
 
-    def _identify(self, request: web.Request) -> tuple[Caller | None, str]:
+    async def _identify(self, request: web.Request) -> tuple[Caller | None, str]:
         """Return the client's key, and the tenant whose responses it may see."""
-        key = self._gateway.guard.identify(request)
-        visit = request[VISIT]
-        visit.key = key.id if key is not None else ""
-        return key, visit.key
+        key = await self._gateway.identify(request)
+        return key, request[VISIT].key
 
     async def _receive(self, request: web.Request, tenant: str) -> tuple[Sent, ResponsesCall]:
         """Return a client's request, and the call it makes together with the stored items.

@@ -45,7 +45,7 @@ class UsageFace:
 
     async def _usage(self, request: web.Request) -> web.StreamResponse:
         gateway = self._gateway
-        key = gateway.identify(request)
+        key = await gateway.identify(request, "usage")
         if gateway.ledger is None:
             raise HttpFault(404, "this gateway has no ledger")
         query = _parse(request, "" if key is None else key.id)

@@ -114,7 +114,7 @@ class Ledger:
             id=visit.id,
             at_us=round(asked.at * 1_000_000),
             key=name_of(visit.key),
-            user=name_of(_user(asked.request)),
+            user=name_of(visit.user or _user(asked.request)),
             face=visit.face,
             provider=name_of(provider),
             account=name_of(self._accounts.get(provider, "")),

@@ -9,7 +9,10 @@ from berlin.ledger.recorder import LedgerCounts
 _COUNTERS = {
     "written": ("berlin_ledger_rows_total", "Rows written into the database."),
     "lost": ("berlin_ledger_lost_total", "Rows that could be written nowhere."),
-    "refused": ("berlin_ledger_refused_total", "Requests refused for want of room for their row."),
+    "refused": (
+        "berlin_ledger_refused_total",
+        "Requests refused: there was no room for their row.",
+    ),
     "failures": ("berlin_ledger_failures_total", "Failed attempts to write into the database."),
 }
 

@@ -50,6 +50,7 @@ class Visit:
         provider: name of the requested provider.
         model: the requested model.
         key: id of the client's key.
+        user: the person that the key belongs to.
         stream: whether the answer is streamed.
         began_at: when it started, on the clock of `time.perf_counter`.
         first_event_at: when the first event arrived, on the same clock.
@@ -61,6 +62,7 @@ class Visit:
         error: the error that ended the answer.
         left: whether the client disconnected before the end.
         status: HTTP status of the answer; 0 if none was sent.
+        more_headers: headers of the response that say how much of its limits is left.
         asked: what was sent to a provider, where the ledger records it.
         text_chars: length of the answer so far; counted only for the ledger.
     """
@@ -75,6 +77,7 @@ class Visit:
         self.provider = ""
         self.model = ""
         self.key = ""
+        self.user = ""
         self.stream = False
         self.began_at = time.perf_counter()
         self.first_event_at: float | None = None
@@ -86,6 +89,7 @@ class Visit:
         self.error: BerlinError | None = None
         self.left = False
         self.status = 0
+        self.more_headers: Mapping[str, str] | None = None
         self.asked: Asked | None = None
         self.text_chars = 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 
 from aiohttp import web
 
@@ -27,7 +28,7 @@ class HealthPages:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._ask_stores_at = 0.0
-        self._stores_worked = True
+        self._problem = ""
 
     @staticmethod
     def has(path: str) -> bool:
@@ -44,32 +45,35 @@ class HealthPages:
 
     async def _readiness(self, request: web.Request) -> web.Response:
         gateway = self._gateway
+        await gateway.guard.refresh()
         # A worker that has been replaced does not decide for the gateway.
         problem = gateway.worker.problem if gateway.worker is not None else ""
         problem = problem or ("stopping" if gateway.stopping else gateway.guard.problem)
         if not problem and gateway.ledger is not None:
             problem = gateway.ledger.problem
-        if not problem and not await self._stores_work():
-            problem = "token store unavailable"
+        if not problem:
+            problem = await self._broken_store()
         if problem:
             return web.json_response({"status": problem}, status=503, headers={"Retry-After": "1"})
         return web.json_response({"status": "ok"})
 
-    async def _stores_work(self) -> bool:
-        """Check the token stores, with a short-lived cache."""
+    async def _broken_store(self) -> str:
+        """Return what is unavailable and needed; `""` for nothing. It is asked once a second."""
         now = time.monotonic()
         if now >= self._ask_stores_at:
             self._ask_stores_at = now + ASK_STORES_EVERY_S
-            asked = [store.works() for store in self._gateway.stores]
-            self._stores_worked = all(await asyncio.gather(*asked))
-        return self._stores_worked
+            stores = self._gateway.stores
+            worked = await asyncio.gather(*(store.works() for store in stores.values()))
+            broken = [name for name, works in zip(stores, worked, strict=True) if not works]
+            self._problem = f"{broken[0]} unavailable" if broken else ""
+        return self._problem
 
     async def _metrics(self, request: web.Request) -> web.Response:
         gateway = self._gateway
         try:
             gateway.guard.check_origin(request)
             if not is_local(request):
-                gateway.guard.identify(request)
+                await gateway.guard.identify(request, "usage")
         except BerlinError as error:
             return web.Response(status=error.http_status)
         update_gauges(gateway)
@@ -79,9 +83,15 @@ class HealthPages:
 
 def update_gauges(gateway: Gateway) -> None:
     """Set the metrics that are a present state."""
+    routing = gateway.catalog.routing()
+    waiting = Counter(routing.waiting)
     for service in gateway.catalog.services.values():
-        gateway.metrics.set_waiting(service.name, service.admission.in_line)
-    for provider, state in gateway.catalog.circuits().items():
+        waiting[service.name] += service.admission.in_line
+    for service in gateway.catalog.services.values():
+        gateway.metrics.set_requests(service.name, service.open.now, waiting.pop(service.name))
+    for provider, count in waiting.items():  # members of models that are not services themselves
+        gateway.metrics.set_requests(provider, count, count)
+    for provider, state in routing.circuits.items():
         gateway.metrics.set_circuit(provider, state)
     if gateway.ledger is not None:
         gateway.metrics.set_ledger(gateway.ledger.counts)

@@ -60,16 +60,16 @@ class FrontPage:
     async def _show(self, request: web.Request) -> web.Response:
         if "text/html" not in request.headers.get("Accept", ""):
             return web.Response(text=RUNNING, headers=HEADERS)
-        text = render(_address(request), self._models(request))
+        text = render(_address(request), await self._models(request))
         return web.Response(text=text, content_type="text/html", headers=HEADERS)
 
-    def _models(self, request: web.Request) -> list[str] | None:
+    async def _models(self, request: web.Request) -> list[str] | None:
         """Return the models that the client may use; `None` if a required key is missing."""
         guard = self._gateway.guard
         if guard.needs_key and not any(name in request.headers for name in KEY_HEADERS):
             return None  # not a wrong key, so not counted as one
         try:
-            caller: Caller | None = guard.identify(request)
+            caller: Caller | None = await guard.identify(request, "models")
         except BerlinError:
             return None
         return list(model_names(self._gateway, caller))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from berlin.config import Config
 from berlin.errors import BerlinError
 from berlin.gateway.access.guard import Guard
+from berlin.gateway.access.issuers.tokens import open_issuers
 from berlin.gateway.catalog import Catalog
 from berlin.gateway.chat import Gateway
 from berlin.gateway.setup import (
@@ -18,6 +19,7 @@ from berlin.gateway.setup import (
     requires_keys,
     watch_logins,
 )
+from berlin.gateway.workers.worker import Worker
 from berlin.ledger.prices import Prices
 
 _log = logging.getLogger("berlin.gateway")
@@ -59,7 +61,7 @@ class Reload:
 
     def _build(self, before: Catalog) -> tuple[Config, Catalog]:
         config = self._load()
-        return config, check_config(config, before)
+        return config, check_config(config, before, self._gateway.worker)
 
     def _switch(self, config: Config, catalog: Catalog) -> None:
         gateway, server = self._gateway, config.server
@@ -68,7 +70,9 @@ class Reload:
             if service not in kept:
                 self._begin(service.retire())
         gateway.catalog = catalog
+        gateway.limiter.use(config.limits, config.prices)
         gateway.guard.use(server.allowed_hosts, server.cors_origins, server.trusted_proxies)
+        gateway.guard.use_issuers(config.issuers)
         if requires_keys(server):
             gateway.guard.require_keys()
             if not gateway.guard.keys:
@@ -85,16 +89,20 @@ class Reload:
         task.add_done_callback(self._tasks.discard)
 
 
-def check_config(config: Config, before: Catalog | None = None) -> Catalog:
+def check_config(
+    config: Config, before: Catalog | None = None, worker: Worker | None = None
+) -> Catalog:
     """Return the catalog of a configuration.
 
     Args:
         config: the whole file.
         before: the providers so far; unchanged ones keep their connections.
+        worker: which of several workers this process is.
 
     Raises:
         BerlinError: if the gateway cannot use it.
     """
     server = config.server
     Guard(None, server.allowed_hosts, server.cors_origins, server.trusted_proxies)
-    return build_catalog(config, before)
+    open_issuers(config.issuers)
+    return build_catalog(config, before, worker)

@@ -87,6 +87,7 @@ async def open_server(
             observer.close()
         gateway.guard.close()
         gateway.stored.close()
+        await gateway.limiter.aclose()
         for service in gateway.catalog.services.values():
             await service.provider.aclose()
 

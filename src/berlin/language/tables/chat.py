@@ -8,6 +8,7 @@ import msgspec
 
 from berlin.language.step import Step
 from berlin.language.tables.conversation import MessagesMap
+from berlin.language.tables.parts import UploadMap
 from berlin.language.tables.socket import SocketMap
 from berlin.language.tables.stream import StreamMap
 
@@ -17,6 +18,9 @@ FormatName: TypeAlias = Literal[
 
 StreamMode: TypeAlias = Literal["always", "never", "as asked"]
 """Whether to request streamed answers; `as asked` leaves it to the client."""
+
+ReasoningBack: TypeAlias = Literal["any", "reasoning", "thinking", "none"]
+"""How a service takes back the reasoning of earlier turns."""
 
 
 class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,10 +36,11 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         query: parameters of the URL, with placeholders.
         headers: headers with placeholders.
         json: the body as JSON, with the placeholders `{prompt}`, `{messages}`, `{system}`,
-            `{model}`, `{conversation_id}`, `{parent_id}`, `{uuid4}` (a new random id), and
-            whatever `prepare` extracts.
+            `{model}`, `{conversation_id}`, `{parent_id}`, `{uuid4}` (a new random id), `{images}`
+            and `{files}` (lists), `{tools}` and `{tool_choice}`, and whatever `prepare` extracts.
         form: the body as a form, with the same placeholders.
         multipart: the body as multipart fields, with the same placeholders.
+        upload: requests that are sent for each image and file, before all others.
         prepare: requests sent before the chat, such as one that creates a conversation.
         after: requests sent after the answer, such as one that closes a session. Their responses
             are ignored.
@@ -62,6 +67,10 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             format.
         text_content: whether a text-only message must be one string; with a known
             format.
+        reasoning_back: how a service of the format `openai-chat` takes back what it reasoned:
+            `any`, under the name that the client sends; `reasoning`, only under that name;
+            `thinking`, as a part of the content; `none`, not at all. What it does not take is left
+            out.
     """
 
     format: FormatName = "described"
@@ -72,6 +81,7 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     json: dict[str, Any] | None = None
     form: dict[str, Any] | None = None
     multipart: dict[str, Any] | None = None
+    upload: list[UploadMap] = []
     prepare: list[Step] = []
     after: list[Step] = []
     let: dict[str, str] = {}
@@ -86,6 +96,7 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     developer_role: str = "system"
     tool_id_length: int = 0
     text_content: bool = False
+    reasoning_back: ReasoningBack = "any"
 
     @property
     def described_stream(self) -> StreamMap | None:
@@ -104,6 +115,7 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     "poll_s",
                     "socket",
                     "options",
+                    "upload",
                 )
                 if getattr(self, name)
             ]

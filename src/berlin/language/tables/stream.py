@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -17,7 +18,13 @@ from berlin.errors import (
     RequestRejectedError,
     ServiceUnavailableError,
 )
-from berlin.language.values.typed import Accessor, AnyDocument, CompiledDocument, Pointer
+from berlin.language.values.typed import (
+    Accessor,
+    AnyDocument,
+    BulkAccessor,
+    CompiledDocument,
+    Pointer,
+)
 from berlin.types import FinishReason
 from berlin.wire.framings import FramingName
 from berlin.wire.pointer import is_index, is_special, parse_pointer
@@ -68,7 +75,10 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             whose data are objects; `sse-events`, objects `{"event": name, "data": …}` made of
             server-sent events; `sse-text`, the same with data that is plain text; `json`, the
             whole body is one object; `json-array`, a streamed list of objects; `text`,
-            plain text, as objects `{"data": …}`.
+            plain text, as objects `{"data": …}`; `aws-events`, Amazon's binary event stream;
+            `connect`, messages of the Connect protocol, whose requests are in an envelope too;
+            `length-prefixed`, documents after lines with their lengths; `multipart`, parts of
+            `multipart/mixed`.
         text: pointers to the next piece of text; `/data` for `text` and `sse-text`.
         text_is: `delta`, if each piece is new; `cumulative`, if each is the whole answer so far.
         reasoning: pointers to the next piece of the model's reasoning, never cumulative.
@@ -96,6 +106,9 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         unauthorized: codes that mean the token is no longer valid.
         ends: `body`, if the end of the body is the end of the answer; `finish_reason`, if an
             answer without one (or without `done`, or an object of the kind `end`) was cut off.
+        settle_s: for a service that rewrites its text while it streams (a spinner, a draft):
+            seconds without a rewrite after which the text is shown. Only what is rewritten later
+            ends the stream with an error.
         text_of: pointers to an id of the message that the text belongs to, where an answer has
             several: cumulative text starts over with each, and they are separated by a blank line.
         prefix: what a service puts before its JSON to prevent script inclusion, such as `)]}'`;
@@ -125,6 +138,7 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     error_codes: dict[str, ErrorWord] = {}
     unauthorized: tuple[int | str, ...] = (401, "401")
     ends: Ends = "body"
+    settle_s: float | None = None
     text_of: str | list[str] = []
     prefix: str = ""
 
@@ -165,6 +179,8 @@ class CompiledStream:
             )
         if stream.framing == "text" and (stream.text_is == "cumulative" or stream.kind):
             raise ConfigurationError('framing = "text" has neither cumulative text nor kinds')
+        if stream.settle_s is not None:
+            _check_settle(stream)
         if bool(stream.kind) != bool(stream.kinds):
             raise ConfigurationError("kind and kinds belong together: give both, or none")
         self.reasoning = _pointers(stream.reasoning)
@@ -216,7 +232,12 @@ class CompiledStream:
         self.read_text = _first([document.reader(pointer) for pointer in self.text])
         self.read_kind = document.reader(self.kind) if self.kind else None
         self.holds_more = document.watcher(sorted(more - set(texts)))
-        self.count_plain = document.counter(sorted(more - set(texts)))
+        self.is_plain = document.plain(sorted(more - set(texts)))
+        self.read_texts: BulkAccessor
+        if len(self.text) == 1:
+            self.read_texts = document.bulk_reader(self.text[0])
+        else:
+            self.read_texts = lambda documents: list(map(self.read_text, documents))
         self._readers = {p: document.reader(p) for p in more | explanations}
 
     def read(self, document: Any, pointers: tuple[Pointer, ...]) -> Any:
@@ -240,6 +261,16 @@ class CompiledStream:
     def describe_error(self, body: bytes) -> str:
         """Return the message in an error answer, or its beginning; at most 300 characters."""
         return describe_error(body, (*self.error, *self.error_message))
+
+
+def _check_settle(stream: StreamMap) -> None:
+    if not (stream.settle_s and 0 < stream.settle_s < math.inf):
+        raise ConfigurationError("settle_s must be a positive number of seconds")
+    if stream.text_is != "cumulative" and "replace" not in stream.kinds.values():
+        raise ConfigurationError(
+            "settle_s is for text that is rewritten: it needs "
+            'text_is = "cumulative" or a kind "replace"'
+        )
 
 
 def _pointers(value: str | list[str]) -> tuple[Pointer, ...]:

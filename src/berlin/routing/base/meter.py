@@ -14,16 +14,21 @@ class Meter:
     """Counts the tokens of one request.
 
     Args:
-        request: the request, whose tokens are estimated if the service reports none.
+        input_tokens: the request's tokens, estimated, if the service reports none.
+
+    Attributes:
+        began: whether anything was answered.
     """
 
-    def __init__(self, request: ChatRequest) -> None:
-        self._request = request
+    def __init__(self, input_tokens: int) -> None:
+        self._input_tokens = input_tokens
         self._chars = 0
         self._reported: Usage | None = None
+        self.began = False
 
     def note(self, burst: Burst) -> None:
         """Record a burst."""
+        self.began = True
         for event in burst:
             if type(event) is TextDelta or type(event) is ReasoningDelta:
                 self._chars += len(event.text)
@@ -35,7 +40,7 @@ class Meter:
         """The tokens so far."""
         if self._reported is not None:
             return self._reported
-        return Usage(prompt_tokens(self._request), estimate_tokens(self._chars), estimated=True)
+        return Usage(self._input_tokens, estimate_tokens(self._chars), estimated=True)
 
 
 class Metered(Watched):

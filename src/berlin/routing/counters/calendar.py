@@ -7,22 +7,14 @@ from functools import lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from berlin.errors import ConfigurationError
 
-
-def zone_of(name: str) -> ZoneInfo:
-    """Return a time zone by its name, such as `Europe/Berlin`.
-
-    Raises:
-        ConfigurationError: if it is unknown.
-    """
+def is_zone(name: str) -> bool:
+    """Return whether a time zone is known on this machine, such as `Europe/Berlin`."""
     try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ConfigurationError(
-            f"there is no time zone {name!r} on this machine; use a name such as Europe/Berlin or "
-            "UTC"
-        ) from error
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
 
 
 def bounds(unit: Literal["day", "month"], zone: str, now: float) -> tuple[float, float]:
@@ -33,7 +25,7 @@ def bounds(unit: Literal["day", "month"], zone: str, now: float) -> tuple[float,
 
 @lru_cache(maxsize=256)
 def _bounds(unit: Literal["day", "month"], zone: str, minute: int) -> tuple[float, float]:
-    there = zone_of(zone)
+    there = UTC if zone == "UTC" else ZoneInfo(zone)
     at = datetime.fromtimestamp(minute * 60, UTC).astimezone(there)
     first = at.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     if unit == "day":

@@ -135,6 +135,7 @@ end
 return 1
 """
 )
+_LOOK = Script(_BEGIN + "return 1")
 _BEAT = Script(_BEGIN + "return beat(ARGV[1])")
 
 
@@ -188,6 +189,10 @@ class RedisCounters:
     async def beat(self, owner: str) -> bool:
         """Report that a process is alive; see `Remote`."""
         return await self._redis.run(_BEAT, (_OWNERS,), (owner,)) is not None
+
+    async def works(self) -> bool:
+        """Return whether Redis can be used."""
+        return await self._redis.run(_LOOK, (_OWNERS,), ()) is not None
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""

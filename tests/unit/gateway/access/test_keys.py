@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from berlin.errors import ConfigurationError
+from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.access.keys import Key, KeyStore, digest
+from berlin.types import Secret
 
 
 class Clock:
@@ -199,7 +201,7 @@ def test_file_from_a_newer_version(tmp_path: Path) -> None:
     known = store(tmp_path)
     known.add("ci")
     database = sqlite3.connect(tmp_path / "data" / "keys.sqlite")
-    database.execute("PRAGMA user_version = 2")
+    database.execute("PRAGMA user_version = 99")
     database.close()
     for use in (known.entries, lambda: known.add("second"), lambda: known.revoke("ci")):
         with pytest.raises(ConfigurationError, match="from a newer version of Berlin: update"):
@@ -313,3 +315,72 @@ def test_processes_add_at_once(tmp_path: Path) -> None:
     expected |= {f"same-{n}" for n in range(10)}
     names = [k.name for k in KeyStore(path).entries()]
     assert sorted(names) == sorted(expected)
+
+
+def test_a20_two_tokens_while_a_key_is_rotated(tmp_path: Path) -> None:
+    """The old token is valid for the grace period, the one before it no more; one key is one."""
+    clock = Clock()
+    known = store(tmp_path, clock)
+    made, first = known.add("ci", requests_per_minute=5)
+    reader = KeyReader(tmp_path / "data" / "keys.sqlite", clock, clock)
+
+    def valid(*tokens: Secret) -> list[bool]:
+        clock.now += 1
+        return [reader.find(token.reveal()) is not None for token in tokens]
+
+    rotated = known.rotate("ci", 3600)
+    assert rotated is not None
+    assert (rotated[0].id, rotated[0].requests_per_minute) == (made.id, 5)
+    second = rotated[1]
+    assert valid(first, second) == [True, True]
+    assert reader.count == 1
+    third = known.rotate(made.id, 100)
+    assert third is not None
+    assert valid(first, second, third[1]) == [False, True, True]
+    clock.now += 100
+    assert valid(second, third[1]) == [False, True]
+    assert known.revoke("ci")
+    assert valid(third[1]) == [False]
+    assert known.rotate("ci", 0) is None
+    reader.close()
+
+
+def test_a_file_of_the_first_version(tmp_path: Path) -> None:
+    """It is read as it is, and gets what it lacks when it is written."""
+    path = tmp_path / "keys.sqlite"
+    database = sqlite3.connect(path)
+    database.execute(
+        "CREATE TABLE keys (id TEXT PRIMARY KEY, name TEXT NOT NULL, digest BLOB NOT NULL UNIQUE, "
+        "models TEXT NOT NULL, expires_at REAL, requests_per_minute INTEGER, "
+        "created_at REAL NOT NULL, revoked_at REAL)"
+    )
+    row = ("k1", "old", digest("bk-old"), "[]", None, 60, 1e6, None)
+    database.execute("INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    database.execute("PRAGMA user_version = 1")
+    database.commit()
+    database.close()
+    path.chmod(0o600)
+    reader = KeyReader(path, Clock(), Clock())
+    assert reader.find("bk-old") is not None
+    reader.close()
+    known = KeyStore(path, Clock())
+    known.add("new", user="ann", scopes=["chat"], limits=["5 USD/day"])
+    old, new = known.entries()
+    assert (old.name, old.requests_per_minute, old.user, old.scopes) == ("old", 60, "", ())
+    assert (new.user, new.scopes, new.limits) == ("ann", ("chat",), ("5 USD/day",))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"limits": ["5 dollars/day"]}, "is not a limit"),
+        ({"limits": ["0 requests/minute"]}, "a number from 1"),
+        ({"limits": ["0.5 requests/minute"]}, "a number from 1"),
+        ({"scopes": ["root"]}, "a scope is one of"),
+        ({"user": "a\nb"}, "printable"),
+    ],
+)
+def test_a16_what_a_key_cannot_have(tmp_path: Path, options: dict[str, object], said: str) -> None:
+    """Limits, scopes and users that make no sense are refused."""
+    with pytest.raises(ConfigurationError, match=said):
+        store(tmp_path).add("ci", **options)  # type: ignore[arg-type]

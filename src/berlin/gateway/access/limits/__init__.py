@@ -1,0 +1,1 @@
+"""Budgets and rates of keys, users and models."""

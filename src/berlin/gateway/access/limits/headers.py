@@ -1,0 +1,120 @@
+"""The response headers that say how much of a limit is left, as clients of each vendor read them.
+
+OpenAI: https://platform.openai.com/docs/guides/rate-limits (durations such as `6m0s`). Anthropic:
+https://docs.anthropic.com/en/api/rate-limits (RFC 3339).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import msgspec
+
+from berlin.config.limits import MONEY_PLACES, Unit
+from berlin.gateway.access.limits.bounds import Bound
+from berlin.gateway.started import printable
+
+
+class Level(msgspec.Struct, frozen=True):
+    """How much of a limit is used.
+
+    Attributes:
+        bound: the limit.
+        used: what is used, with what is reserved.
+        resets_s: seconds until its period ends, or until all of its window has passed.
+        own: what this request has reserved of it: it may cost less, so no warning counts it.
+    """
+
+    bound: Bound
+    used: int
+    resets_s: float
+    own: int = 0
+
+    @property
+    def left(self) -> int:
+        """What is left."""
+        return max(self.bound.rule.amount - self.used, 0)
+
+    @property
+    def share(self) -> float:
+        """The share that is used or reserved; 1 is all."""
+        return self.used / self.bound.rule.amount
+
+    @property
+    def spent(self) -> float:
+        """The share that is used without this request."""
+        return (self.used - self.own) / self.bound.rule.amount
+
+
+def headers_of_levels(
+    levels: Sequence[Level], face: str, now: float, warn_percent: float
+) -> dict[str, str]:
+    """Return the headers for limits; of several that count the same, the tightest is shown.
+
+    Args:
+        levels: the limits.
+        face: the name of the client's dialect.
+        now: seconds since the epoch.
+        warn_percent: from which share on a header warns.
+    """
+    tightest: dict[Unit, Level] = {}
+    for level in levels:
+        unit = level.bound.rule.unit
+        if unit not in tightest or level.share > tightest[unit].share:
+            tightest[unit] = level
+    headers: dict[str, str] = {}
+    for unit, level in tightest.items():
+        headers |= _headers(unit, level, face, now)
+    worst = max(levels, key=lambda level: level.spent, default=None)
+    if worst is not None and worst.spent * 100 >= warn_percent:
+        headers["x-berlin-limit-warning"] = printable(
+            f"{min(worst.spent, 1):.0%} of {worst.bound.rule.text} of {worst.bound.owner} used; "
+            f"resets in {go_duration(worst.resets_s)}"
+        )
+    return headers
+
+
+def _headers(unit: Unit, level: Level, face: str, now: float) -> dict[str, str]:
+    limit, left = _amount(unit, level.bound.rule.amount), _amount(unit, level.left)
+    if unit == "money":
+        return {
+            "x-berlin-budget-limit": limit,
+            "x-berlin-budget-remaining": left,
+            "x-berlin-budget-reset": rfc3339(now + level.resets_s),
+        }
+    if face == "anthropic":
+        return {
+            f"anthropic-ratelimit-{unit}-limit": limit,
+            f"anthropic-ratelimit-{unit}-remaining": left,
+            f"anthropic-ratelimit-{unit}-reset": rfc3339(now + level.resets_s),
+        }
+    return {
+        f"x-ratelimit-limit-{unit}": limit,
+        f"x-ratelimit-remaining-{unit}": left,
+        f"x-ratelimit-reset-{unit}": go_duration(level.resets_s),
+    }
+
+
+def _amount(unit: Unit, amount: int) -> str:
+    if unit != "money":
+        return str(amount)
+    exact = Decimal(amount).scaleb(-MONEY_PLACES)
+    return f"{exact:.2f}" if exact == round(exact, 2) else f"{exact.normalize():f}"
+
+
+def rfc3339(at: float) -> str:
+    """Return a time in seconds since the epoch as text, in UTC."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def go_duration(seconds: float) -> str:
+    """Return a duration as OpenAI writes it: `12ms`, `6.5s`, `6m0s`, `1h2m3s`."""
+    if seconds < 1:
+        return f"{max(round(seconds * 1000), 1)}ms"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
+    hours, rest = divmod(whole, 3600)
+    return (f"{hours}h" if hours else "") + f"{rest // 60}m{rest % 60}s"

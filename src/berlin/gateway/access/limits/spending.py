@@ -1,0 +1,107 @@
+"""What one request has reserved, until it is settled."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Self
+
+import msgspec
+
+from berlin.config.limits import MONEY_PLACES
+from berlin.gateway.access.limits.bounds import Bound
+from berlin.providers.contract import Bursts
+from berlin.routing.base.answer import LEFT
+from berlin.routing.base.meter import Meter, Metered, prompt_tokens
+from berlin.routing.counters.contract import Counters, Reservation
+from berlin.types import ChatRequest, Usage
+
+_log = logging.getLogger("berlin.gateway")
+
+
+class Demand(msgspec.Struct, frozen=True):
+    """What is known about the cost of a request before it is sent.
+
+    Attributes:
+        input_tokens: its tokens, estimated.
+        most_output: the most tokens of its answer, if it has a limit.
+    """
+
+    input_tokens: int
+    most_output: int | None = None
+
+    @classmethod
+    def of(cls, request: ChatRequest) -> Demand:
+        """Return what is known about a chat."""
+        most = request.options.get("max_tokens")
+        known = isinstance(most, int) and most > 0
+        return cls(prompt_tokens(request), most if known else None)
+
+
+class Spending:
+    """The reservation of one request.
+
+    Args:
+        counters: where it is counted.
+        reserved: what is reserved.
+        bounds: the limits, in the order of the claims.
+        demand: what was known about its cost.
+        cost: returns the money that tokens cost, or `None` if the model has no price.
+        learn: records what a complete answer has cost.
+    """
+
+    def __init__(
+        self,
+        counters: Counters,
+        reserved: Reservation,
+        bounds: tuple[Bound, ...],
+        demand: Demand,
+        cost: Callable[[Usage], Decimal | None],
+        learn: Callable[[Usage], None],
+    ) -> None:
+        self._counters = counters
+        self._reserved = reserved
+        self._bounds = bounds
+        self._meter = Meter(demand.input_tokens)
+        self._cost = cost
+        self._learn = learn
+        self._sent = False
+
+    def watch(self, bursts: Bursts) -> Bursts:
+        """Return the answer, whose cost is settled at its end."""
+        self._sent = True
+        return Metered(bursts, self._end, self._meter)
+
+    def settle(self, usage: Usage) -> None:
+        """Settle what a request has cost."""
+        self._sent = True
+        tokens = usage.input_tokens + usage.output_tokens
+        costs: dict[str, int] = {}
+        for bound in self._bounds:
+            if bound.rule.unit == "tokens":
+                costs[bound.counter] = tokens
+            elif bound.rule.unit == "money":
+                money = Decimal(0) if not tokens else self._cost(usage)
+                if money is None:
+                    # What was reserved stays counted: an answer without a price is not free.
+                    _log.warning("limit.no_price request=%s", self._reserved.id)
+                else:
+                    costs[bound.counter] = int(money.scaleb(MONEY_PLACES))
+        self._counters.settle(self._reserved, costs)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Take the reservation back if nothing was sent."""
+        if not self._sent:
+            self._counters.undo(self._reserved)
+
+    def _end(self, how: BaseException | None) -> None:
+        usage = self._meter.usage
+        if how is not None and how is not LEFT and not self._meter.began:
+            usage = Usage()  # the service failed before it answered
+        self.settle(usage)
+        if how is None:
+            self._learn(usage)

@@ -1,0 +1,1 @@
+"""API keys in PostgreSQL, for gateways on several machines."""

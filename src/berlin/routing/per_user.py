@@ -1,0 +1,90 @@
+"""A provider for each user of a service where everybody has a login of their own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+
+from berlin.errors import KeyRefusedError
+from berlin.providers.contract import Bursts, Provider
+from berlin.providers.facade import ChatProvider
+from berlin.routing.base.answer import Watched
+from berlin.types import ChatRequest
+
+MAX_USERS = 1000
+
+
+class PerUser(ChatProvider):
+    """Answers each request with the provider of its user; those of different users share nothing.
+
+    At most `MAX_USERS` providers are open; of those that have no open request, the one unused for
+    longest is closed first. It has to log in again when its user comes back.
+
+    Args:
+        name: the provider's name.
+        make: returns the provider of a user. Raises ConfigurationError if it cannot be made.
+        most: how many are kept.
+    """
+
+    def __init__(self, name: str, make: Callable[[str], Provider], most: int = MAX_USERS) -> None:
+        self.name = name
+        self._make = make
+        self._most = most
+        self._users: OrderedDict[str, _One] = OrderedDict()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def bursts(self, request: ChatRequest) -> Bursts:
+        """Answer a request; see `ChatProvider.bursts`.
+
+        Raises:
+            KeyRefusedError: if it has no user.
+        """
+        if not request.user:
+            raise KeyRefusedError(
+                f"{self.name} is used with the login of each user, and this key belongs to none "
+                "(`berlin key add NAME --user USER`)"
+            )
+        one = self._of(request.user)
+        one.open += 1
+
+        def end(how: BaseException | None) -> None:
+            one.open -= 1
+
+        return Watched(one.provider.bursts(request), end)
+
+    def without(self, wrap: Callable[[Provider], Provider]) -> PerUser:
+        """Return the same users' providers, each changed by a function."""
+        return PerUser(self.name, lambda user: wrap(self._of(user).provider), self._most)
+
+    async def aclose(self) -> None:
+        """Close all of them."""
+        users, self._users = self._users, OrderedDict()
+        for one in users.values():
+            await one.provider.aclose()
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    def _of(self, user: str) -> _One:
+        one = self._users.get(user)
+        if one is None:
+            one = self._users[user] = _One(self._make(user))
+        self._users.move_to_end(user)
+        if len(self._users) > self._most:
+            idle = next((name for name, each in self._users.items() if not each.open), None)
+            if idle is not None and idle != user:
+                self._retire(self._users.pop(idle).provider)
+        return one
+
+    def _retire(self, provider: Provider) -> None:
+        task = asyncio.get_running_loop().create_task(provider.aclose())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+
+class _One:
+    """The provider of one user, and the number of its open requests."""
+
+    def __init__(self, provider: Provider) -> None:
+        self.provider = provider
+        self.open = 0

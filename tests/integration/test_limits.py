@@ -1,0 +1,151 @@
+"""Budgets and limits, by real sockets: a gateway built from a configuration."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+
+from berlin.config.limits import LimitsConfig
+from berlin.config.prices import Price
+from berlin.errors import ServiceError
+from berlin.gateway.access.guard import Guard
+from berlin.gateway.access.key_reader import KeyReader
+from berlin.gateway.access.limits.limiter import Limiter
+from berlin.gateway.catalog import Catalog, Service
+from berlin.gateway.chat import Gateway
+from berlin.providers.scripted import ScriptedProvider
+from berlin.routing.counters.contract import Counters
+from berlin.routing.counters.shared import SharedCounters
+from berlin.routing.counters.sqlite import SqliteCounters
+from berlin.types import Finished, Usage, UsageReport
+from support.gateway import ANTHROPIC, OPENAI, At, make_key, serve
+
+# One answer costs 1.5 USD.
+ANSWER = ["Hi", UsageReport(Usage(500_000, 500_000)), Finished()]
+PRICES = {"s:*": Price(input=Decimal(1), output=Decimal(2))}
+
+
+@asynccontextmanager
+async def limited(
+    tmp_path: Path, script: list[object] = ANSWER, **limits: object
+) -> AsyncIterator[At]:
+    """Serve one provider to keys, with limits, and counters in a file."""
+
+    def lasting() -> Counters:
+        return SharedCounters(SqliteCounters(tmp_path / "limits.sqlite"))
+
+    gateway = Gateway(
+        Catalog([Service("s", ScriptedProvider(script), ["m1", "m2"])]),  # type: ignore[arg-type]
+        Guard(KeyReader(tmp_path / "keys.sqlite")),
+        limiter=Limiter(LimitsConfig(**limits), PRICES, None, lasting),  # type: ignore[arg-type]
+    )
+    async with serve(gateway=gateway) as at:
+        yield at
+
+
+def key(tmp_path: Path, name: str = "k", *limits: str, **options: object) -> str:
+    """Add a key."""
+    return make_key(tmp_path / "keys.sqlite", name, limits=limits, **options)
+
+
+async def test_a15_a_budget_of_money(tmp_path: Path) -> None:
+    """Of many requests at the end of a budget one passes; the rest are told when it resets."""
+    shown, other = (key(tmp_path, name, "4 USD/month") for name in ("k", "other"))
+    async with limited(tmp_path) as at:
+        first = await at.ask(OPENAI, key=shown)
+        assert first.status == 200
+        assert first.headers["x-berlin-budget-limit"] == "4.00"
+        second = await at.ask(OPENAI, key=shown, stream=True)
+        assert second.status == 200
+        # 3 USD are used, and one answer costs 1.5.
+        answers = await asyncio.gather(*(at.ask(OPENAI, key=shown) for _ in range(8)))
+        assert sorted(answer.status for answer in answers) == [200] + [429] * 7
+        last = await at.ask(OPENAI, key=shown)
+        assert (last.status, last.json["error"]["code"]) == (429, "insufficient_quota")
+        assert "4 USD/month of this key is reached" in last.message
+        assert "It resets at 20" in last.message
+        assert last.headers["x-should-retry"] == "false"
+        assert int(last.headers["Retry-After"]) > 60
+        assert last.headers["x-berlin-budget-remaining"] == "0.00"
+        assert (await at.ask(OPENAI, key=other)).status == 200  # it has a budget of its own
+    async with limited(tmp_path) as at:  # a restart changes nothing
+        assert (await at.ask(OPENAI, key=shown)).status == 429
+
+
+async def test_tokens_and_their_headers(tmp_path: Path) -> None:
+    """A token limit counts what services report; the headers are those of each vendor."""
+    script = ["Hi", UsageReport(Usage(10, 20)), Finished()]
+    shown = key(tmp_path, "k", "100 tokens/minute", "50 requests/minute")
+    async with limited(tmp_path, script) as at:
+        told = [await at.ask(OPENAI, key=shown, max_tokens=20) for _ in range(4)]
+        assert [answer.status for answer in told] == [200] * 4
+        assert told[0].headers["x-ratelimit-limit-tokens"] == "100"
+        assert told[0].headers["x-ratelimit-remaining-requests"] == "49"
+        assert ["x-berlin-limit-warning" in one.headers for one in told] == [False] * 3 + [True]
+        refused = await at.ask(OPENAI, key=shown)
+        assert refused.status == 429
+        assert refused.json["error"]["code"] == "rate_limit_exceeded"
+        assert refused.headers["x-ratelimit-remaining-tokens"] == "0"
+        assert "x-should-retry" not in refused.headers
+        theirs = await at.ask(ANTHROPIC, key=shown)
+        assert theirs.status == 429
+        assert theirs.headers["anthropic-ratelimit-tokens-limit"] == "100"
+        assert theirs.headers["anthropic-ratelimit-tokens-reset"].endswith("Z")
+
+
+async def test_users_and_models(tmp_path: Path) -> None:
+    """The keys of one person share a limit, and all clients share that of a model."""
+    ann = [key(tmp_path, name, user="ann") for name in ("ann1", "ann2")]
+    bob, carl = (key(tmp_path, name, user=name) for name in ("bob", "carl"))
+    limits = {"users": {"*": ("2 requests/day",)}, "models": {"s:m2": ("1 requests/hour",)}}
+    async with limited(tmp_path, **limits) as at:
+        statuses = [(await at.ask(OPENAI, key=one)).status for one in (*ann, *ann, bob)]
+        assert statuses == [200, 200, 429, 429, 200]
+        assert (await at.ask(OPENAI, model="s:m2", key=bob)).status == 200
+        assert (await at.ask(OPENAI, model="s:m2", key=carl)).status == 429
+
+
+async def test_what_was_not_sent_does_not_count(tmp_path: Path) -> None:
+    """A service that fails costs a request but no tokens; a queue that is full costs nothing."""
+    shown = key(tmp_path, "k", "100 tokens/minute", "3 requests/minute")
+    async with limited(tmp_path, [ServiceError("no")]) as at:
+        for _ in range(3):
+            told = await at.ask(OPENAI, key=shown)
+            assert told.status >= 500
+        assert told.headers["x-ratelimit-remaining-requests"] == "0"
+        refused = await at.ask(OPENAI, key=shown)
+        assert (refused.status, "requests/minute" in refused.message) == (429, True)
+
+
+async def test_money_without_a_price(tmp_path: Path) -> None:
+    """A limit of money is never without effect: a model without a price is refused."""
+    shown = key(tmp_path, "k", "4 USD/month")
+    async with limited(tmp_path) as at:
+        at.gateway.limiter.use(LimitsConfig(), {})
+        told = await at.ask(OPENAI, key=shown)
+        assert (told.status, told.json["error"]["code"]) == (503, "configuration_error")
+
+
+async def test_scopes(tmp_path: Path) -> None:
+    """A key that may only list models gets no answers, and the other way round."""
+    lists = key(tmp_path, "lists", scopes=["models"])
+    chats = key(tmp_path, "chats", scopes=["chat"])
+    async with limited(tmp_path) as at:
+        assert (await at.ask(OPENAI, key=lists)).status == 403
+        assert (await at.ask(ANTHROPIC, key=lists)).status == 403
+        assert (await at.ask(OPENAI, key=chats)).status == 200
+        for shown, status in ((lists, 200), (chats, 403)):
+            assert (await at.get("/v1/models", Authorization=f"Bearer {shown}")).status == status
+
+
+async def test_no_limits_cost_nothing(tmp_path: Path) -> None:
+    """Without limits nothing is counted, no file is made, and no header is sent."""
+    shown = key(tmp_path)
+    async with limited(tmp_path) as at:
+        told = await at.ask(OPENAI, key=shown)
+        assert told.status == 200
+        assert not any("ratelimit" in name.lower() for name in told.headers)
+    assert not (tmp_path / "limits.sqlite").exists()

@@ -1,0 +1,1 @@
+"""What the property tests of formats draw, a file for each dialect."""
