@@ -37,7 +37,8 @@ def all_patterns() -> dict[str, re.Pattern[Any]]:
     """Return the compiled expressions of the package, by where they are."""
     found = {}
     for module in pkgutil.walk_packages(berlin.__path__, "berlin."):
-        if module.name.endswith("__main__"):
+        # The migrations of the ledger can only be imported by Alembic, while it runs.
+        if module.name.endswith("__main__") or ".migrations." in module.name:
             continue
         loaded = importlib.import_module(module.name)
         for name, value in vars(loaded).items():

@@ -74,21 +74,31 @@ _URL_SAFE = str.maketrans("+/", "-_")
 
 
 def _mask_split(text: str, clear: str) -> str:
-    """Mask a secret that is split by white space or HTML tags, such as in a wrapped page."""
-    wanted = "".join(clear.split())
-    if len(wanted) < 2 * SHORTEST_CHARS:
-        return text  # short ones are found in every other sentence
-    plain = _TAG.sub(lambda tag: " " * len(tag[0]), text)
-    joined = "".join(plain.split())
-    if wanted not in joined:
-        return text
-    kept = [n for n, c in enumerate(plain) if not c.isspace()]
-    at = joined.rfind(wanted)
-    while at >= 0:
-        first, last = kept[at], kept[at + len(wanted) - 1]
-        text = f"{text[:first]}{HIDDEN}{text[last + 1 :]}"
-        at = joined.rfind(wanted, 0, at)
+    """Mask a secret that other characters or marks of HTML take apart, or in another case.
+
+    Letters and digits alone are compared: a wrapped page, a quoted line and hexadecimal with colons
+    are the same as the secret in one piece.
+    """
+    whole = clear.encode("utf-8", "surrogatepass").hex()
+    for wanted in (_bare(clear), whole):
+        if len(wanted) < 2 * SHORTEST_CHARS:
+            continue  # short ones are found in every other sentence
+        plain = _TAG.sub(lambda tag: " " * len(tag[0]), text)
+        joined = _bare(plain)
+        if wanted not in joined:
+            continue
+        kept = [n for n, c in enumerate(plain) if _bare(c)]
+        at = joined.rfind(wanted)
+        while at >= 0:
+            first, last = kept[at], kept[at + len(wanted) - 1]
+            text = f"{text[:first]}{HIDDEN}{text[last + 1 :]}"
+            at = joined.rfind(wanted, 0, at)
     return text
+
+
+def _bare(text: str) -> str:
+    """Return the letters and digits of a text in lower case, as many as it has."""
+    return "".join([low if len(low := c.lower()) == 1 else c for c in text if c.isalnum()])
 
 
 _TAG = re.compile(r"</?(?:wbr|br|span|b|i|em|mark|code)\b[^<>]{0,80}>", re.IGNORECASE)
