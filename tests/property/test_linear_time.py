@@ -73,7 +73,8 @@ def test_a_match_takes_linear_steps(where: str, data: st.DataObject) -> None:
     tail = data.draw(st.text(st.sampled_from([*letters, "\0"]), max_size=3))
     once = count_steps(pattern, head + piece * SIZE + tail)
     twice = count_steps(pattern, head + piece * (2 * SIZE) + tail)
-    assert twice <= 2.6 * once + 200, (head, piece, tail)
+    # A bounded repetition (`{0,200}`) may be reached by the longer text alone.
+    assert twice <= 2.6 * once + 1_000, (head, piece, tail)
 
 
 def count_lines(work: Callable[[], object]) -> int:
