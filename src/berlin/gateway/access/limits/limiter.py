@@ -103,7 +103,8 @@ class Limiter:
         claims = [self._claim(bound, target, expected, counters.now()) for bound in bounds]
         told = await counters.reserve(visit.id, claims)
         if isinstance(told, Refusal):
-            bound = bounds[next(n for n, claim in enumerate(claims) if claim is told.claim)]
+            # By name: with Redis away the claim is one for the share of this process.
+            bound = next(each for each in bounds if each.counter == told.claim.counter)
             self._refuse(visit, bound, told, counters.now())
         levels = self._levels(bounds, told, counters.now())
         self._show(visit, levels, counters.now())
