@@ -15,7 +15,7 @@ export UV_NO_PROGRESS := 1
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --compile-bytecode
 
 .PHONY: help chat test test-services agents check format guarantees soak bench bench-tools bench-routing instructions reference lock clean
-.PHONY: test-heavy siege dist
+.PHONY: test-heavy siege fleet dist
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -112,6 +112,11 @@ instructions: $(VENV)/.dev ## count the instructions of a fixed load; they may n
 reference: $(VENV)/.dev ## write docs/recipes-reference.md, and the help texts of docs/cli.md
 	@$(BIN)/python -m berlin.workbench.schema > docs/recipes-reference.md
 	@$(BIN)/python -m berlin.cli.manual docs/cli.md
+
+fleet: $(VENV)/.dev ## two hosts of workers on Redis and PostgreSQL, attacked and compared: make fleet FLEET=50000
+	@sh tests/system_packages.sh
+	@PYTHONPATH=tests $(BIN)/python -m fleet.run
+fleet: export FLEET ?= 3000
 
 siege: $(VENV)/.dev ## 1,000 right answers from a gateway under every attack at once
 	@PYTHONPATH=tests $(BIN)/python tests/siege.py

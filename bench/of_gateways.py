@@ -74,7 +74,7 @@ def measure(with_peers: bool) -> tuple[str, list[Target]]:
         service, url = open_service()
         stack.enter_context(service)
         load = stack.enter_context(Program([sys.executable, str(HERE / "load.py")], BESIDE))
-        every = _Gateways(stack, Path(folder), url, service)
+        every = Gateways(stack, Path(folder), url, service)
         fast = {
             DIRECT: every.direct(),
             BARE: every.relay("bare.py"),
@@ -133,7 +133,7 @@ def measure(with_peers: bool) -> tuple[str, list[Target]]:
     return "\n".join(parts), met
 
 
-def _ask(
+def ask_load(
     load: Program, gateway: Gateway, path: str, streams: int, at_once: int, **more: Any
 ) -> Any:
     pieces = int(path.rpartition("/")[2])
@@ -149,7 +149,7 @@ def _short(load: Program, fast: dict[str, Gateway], slow: dict[str, Gateway]) ->
         for name, gateway in (*fast.items(), *slow.items()):
             streams, at_once = (2000, 32) if name in fast else (100, 8)
             before = gateway.program.cpu_s()
-            got = _ask(load, gateway, SHORT, streams, at_once)
+            got = ask_load(load, gateway, SHORT, streams, at_once)
             cpu = gateway.program.cpu_s() - before
             if number:
                 figures = {"streams": streams / got["wall"], "cpu": cpu / streams * 1e6}
@@ -165,7 +165,7 @@ def _paced(load: Program, fast: dict[str, Gateway]) -> Rounds:
             if name == DIRECT:
                 continue
             before = gateway.program.cpu_s()
-            _ask(load, gateway, PACED, 200, 200)
+            ask_load(load, gateway, PACED, 200, 200)
             if number:
                 cpu = gateway.program.cpu_s() - before
                 rounds.add(name, {"cpu": cpu / (200 * pieces) * 1e6})
@@ -177,7 +177,7 @@ def _first(load: Program, fast: dict[str, Gateway]) -> Rounds:
     for number in range(ROUNDS + 1):
         own: list[float] = []
         for name, gateway in fast.items():
-            got = sorted(_ask(load, gateway, SHORT, 400, 1, pause_s=0.002)["firsts"])
+            got = sorted(ask_load(load, gateway, SHORT, 400, 1, pause_s=0.002)["firsts"])
             mine = [got[len(got) // 2] * 1e6, got[int(len(got) * 0.99)] * 1e6]
             own = mine if name == DIRECT else own
             if number and name != DIRECT:
@@ -185,7 +185,7 @@ def _first(load: Program, fast: dict[str, Gateway]) -> Rounds:
     return rounds
 
 
-class _Gateways:
+class Gateways:
     """Starts what is measured."""
 
     def __init__(self, stack: ExitStack, folder: Path, url: str, service: Program) -> None:
@@ -205,13 +205,16 @@ class _Gateways:
         program = self._start(command)
         return Gateway(program, int(program.line()), lambda path: {"body": _body(path)})
 
-    def berlin(self, name: str, *, full: bool) -> Gateway:
-        """Start `berlin serve`."""
+    def berlin(self, name: str, *, full: bool, workers: int = 0) -> Gateway:
+        """Start `berlin serve`; with a number of workers on all cores, otherwise on one."""
         port, env = free_port(), self._configure(name, full=full)
         headers = {"Authorization": f"Bearer {_add_key(env)}"} if full else {}
         env_with_port = self._configure(name, full=full, port=port)
-        program = self._start([sys.executable, "-m", "berlin", "serve"], env_with_port)
-        wait_for_port(port, STARTS_S)
+        command = [sys.executable, "-m", "berlin", "serve"]
+        if workers:
+            command += ["--workers", str(workers)]
+        program = self._start(command, env_with_port, None if workers else MEASURED)
+        wait_until_ready(port)
 
         def ask(path: str) -> dict[str, Any]:
             provider = next(name for name, load in LOADS.items() if load == path)
@@ -285,13 +288,8 @@ class _Gateways:
         env = self._configure("ready", full=False, port=port)
         began = time.perf_counter()
         with Program([sys.executable, "-m", "berlin", "serve"], MEASURED, env):
-            while time.perf_counter() - began < STARTS_S:
-                try:
-                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz"):
-                        return time.perf_counter() - began
-                except urllib.error.URLError:
-                    time.sleep(0.005)
-        raise TimeoutError("berlin serve does not get ready")
+            wait_until_ready(port)
+            return time.perf_counter() - began
 
     def _configure(self, name: str, *, full: bool, port: int = 0) -> dict[str, str]:
         home = self._folder / name
@@ -309,8 +307,22 @@ class _Gateways:
             **dict.fromkeys(names, str(home)),
         }
 
-    def _start(self, command: list[str], env: dict[str, str] | None = None) -> Program:
-        return self._stack.enter_context(Program(command, MEASURED, env))
+    def _start(
+        self, command: list[str], env: dict[str, str] | None = None, core: int | None = MEASURED
+    ) -> Program:
+        return self._stack.enter_context(Program(command, core, env))
+
+
+def wait_until_ready(port: int) -> None:
+    """Wait until a gateway is ready. Raises TimeoutError."""
+    began = time.perf_counter()
+    while time.perf_counter() - began < STARTS_S:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz"):
+                return
+        except urllib.error.URLError:
+            time.sleep(0.005)
+    raise TimeoutError("berlin serve does not get ready")
 
 
 def _body(model: str) -> dict[str, Any]:

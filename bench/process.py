@@ -19,9 +19,9 @@ HERE = Path(__file__).parent
 MEASURED, BESIDE = 0, 1
 
 
-def pinned(core: int) -> list[str]:
+def pinned(core: int | None) -> list[str]:
     """Return the beginning of a command that runs on one core, where there are two."""
-    if (os.cpu_count() or 1) < 2 or not shutil.which("taskset"):
+    if core is None or (os.cpu_count() or 1) < 2 or not shutil.which("taskset"):
         return []
     return ["taskset", "-c", str(core)]
 
@@ -31,11 +31,13 @@ class Program:
 
     Args:
         command: what to run.
-        core: where.
+        core: where; `None` for all cores.
         env: more of the environment.
     """
 
-    def __init__(self, command: list[str], core: int, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, command: list[str], core: int | None, env: dict[str, str] | None = None
+    ) -> None:
         self._errors = open(os.devnull, "w")  # noqa: SIM115  # closed with the program
         self.process = subprocess.Popen(
             [*pinned(core), *command],
@@ -76,6 +78,10 @@ class Program:
     def memory_mb(self) -> float:
         """Return the resident memory in MB, with its children."""
         return sum(map(_resident_kb, self._tree())) / 1000
+
+    def shared_mb(self) -> float:
+        """Return the memory in MB, with its children; what they share is counted once (PSS)."""
+        return sum(map(_proportional_kb, self._tree())) / 1000
 
     def end(self) -> None:
         """Kill it, with its children."""
@@ -123,6 +129,14 @@ def _resident_kb(pid: int) -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) for line in lines if line.startswith("VmRSS")), 0)
+
+
+def _proportional_kb(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
 
 
 def wait_for_port(port: int, seconds: float) -> None:

@@ -1,6 +1,6 @@
 """Measures Berlin beside a limit and beside its peers, and writes docs/performance.md.
 
-    python bench/run.py [--without-peers] [--print] [clients] [gateways] [starts]
+    python bench/run.py [--without-peers] [--print] [clients] [gateways] [workers] [starts]
 
 Whatever is compared is measured in one run, in turn; every answer's text is checked.
 """
@@ -18,11 +18,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 import of_clients
 import of_gateways
 import of_starts
+import of_workers
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 SECTIONS = {
     "clients": ("## Figures of the client", of_clients.measure),
     "gateways": ("## Figures of the gateway", of_gateways.measure),
+    "workers": ("## Figures of workers", of_workers.measure),
     "starts": ("## Figures of the start", of_starts.measure),
 }
 BEGIN, END = "<!-- {name}: written by make bench -->", "<!-- {name}: end -->"

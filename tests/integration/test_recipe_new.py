@@ -294,6 +294,23 @@ async def test_it_tries_the_new_recipe(tmp_path: Path) -> None:
     assert len(answers.requests) == 2
 
 
+async def test_from_curl_without_answers(tmp_path: Path) -> None:
+    """With `--yes` both commands are sent; the chat with the new login's token in its own place."""
+    recipe, answers = recipe_of(**SHAPES["bearer token, one object a line"]), scripted()
+    async with open_fake(recipe, answers, CREDENTIALS) as url:
+        browser = await browse(recipe, url)
+        arguments = ["--prompt", PROMPT, "--name", f"{recipe.name}-draft", "--yes"]
+        for n, name in ((0, "login-curl"), (1, "curl")):
+            (tmp_path / name).write_text(browser.curl(n))
+            arguments += [f"--{name}", str(tmp_path / name)]
+        out = tmp_path / "draft.toml"
+        ended = await Cli(tmp_path).run("recipe", "new", str(out), *arguments)
+        assert ended.code == 0, ended.err
+        await check_draft(out, answers, browser)
+    # The browser's chat, the chat that was sent for its answer, the trial, and the check.
+    assert len(answers.requests) == 4
+
+
 async def test_it_asks_for_what_it_needs(tmp_path: Path) -> None:
     """On a terminal everything can be pasted, also what is longer than a terminal's line."""
     recipe, answers = recipe_of(**SHAPES["cookie of a form, events"]), scripted()

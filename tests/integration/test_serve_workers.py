@@ -146,7 +146,8 @@ async def test_a_second_gateway_on_the_port(tmp_path: Path) -> None:
         assert f"cannot listen on 127.0.0.1:{port}" in refused.err
         assert refused.err.count("\n") == 1
         process.kill()  # and workers do not outlive their parent
-        await rest_of(process)
+        async with asyncio.timeout(20):
+            await process.communicate()
         async with asyncio.timeout(20), _fresh() as session:
             while True:
                 try:

@@ -44,6 +44,14 @@ from support.transcripts import with_answer
             "the service reports an error: The server had an error",
         ),
         (
+            "n8n",
+            200,
+            '{"type":"begin"}\n{"type":"item","content":"Hi"}\n'
+            '{"type":"error","content":"no credit"}\n',
+            errors.ServiceError,
+            "the service reports an error: no credit",
+        ),
+        (
             "azure-openai",
             401,
             '{"error":{"code":"401","message":"Access denied due to invalid subscription key."}}',

@@ -92,6 +92,14 @@ def test_no_answer_that_broke_off_passes_for_whole(name: str) -> None:
     assert failed > len(body) / 3
 
 
+def test_a_refusal_of_anythingllm_is_a_whole_answer() -> None:
+    """It comes as one object that closes the stream, without the usual last event."""
+    line = b'data: {"type":"textResponse","textResponse":"No information","close":true}\n\n'
+    response = read(load_recipe("anythingllm"), line)
+    assert isinstance(response, ChatResponse)
+    assert (response.text, response.finish_reason) == ("No information", "stop")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_no_secret_in_the_transcript(name: str) -> None:
     """What a login sends and gets is hidden."""

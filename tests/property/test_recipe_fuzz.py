@@ -15,7 +15,18 @@ from hypothesis import strategies as st
 from berlin.errors import BerlinError, ConfigurationError, InvalidRequestError, ProtocolError
 from berlin.formats.contract import Format, SessionFormat
 from berlin.recipes.recipe import Recipe, parse_recipe
-from berlin.types import ChatRequest, HttpRequest, HttpResponse
+from berlin.types import (
+    ChatRequest,
+    FilePart,
+    HttpRequest,
+    HttpResponse,
+    ImagePart,
+    Message,
+    TextPart,
+    Tool,
+    ToolCallPart,
+    ToolResultPart,
+)
 from berlin.types.socket import SocketDialog
 from support.described import describe
 
@@ -144,6 +155,46 @@ messages = { form = "last", templates = { user = "<u>{text}</u>" }, end = "<a>" 
 options = ""
 """,
 )
+PARTS = describe(
+    """
+framing = "connect"
+text = "/t"
+tool_calls = "/calls"
+finish_reason = "/why"
+""",
+    """
+path = "/chat"
+json = { m = "{messages}", tools = "{tools}", choice = "{tool_choice}", all = "{files}" }
+[[chat.upload]]
+path = "/files/{size}"
+kinds = ["image"]
+multipart = { file = "{file}", name = "{name}" }
+take = { file_id = "/id" }
+[[chat.upload]]
+path = "/files/{file_id}"
+kinds = ["image"]
+method = "PUT"
+json = { kind = "{media_type}", data = "{base64}", url = "{data_url}" }
+[chat.messages]
+form = "array"
+item = { who = "{role}", what = "{parts}" }
+[chat.messages.parts]
+text = { t = "{text}" }
+image = { id = "{file_id}", link = "{url}" }
+file = { name = "{name}", data = "{base64}" }
+call = { name = "{name}", input = "{input}", text = "{arguments}" }
+result = { name = "{name}", got = "{text}", id = "{id}" }
+tool = { name = "{name}", why = "{description}", form = "{parameters}" }
+""",
+    more="""
+[keep_alive]
+path = "/me"
+method = "POST"
+json = { a = 1 }
+every_s = 60
+for_s = 600
+""",
+)
 EXTENDING = """
 schema = 1
 name = "mine"
@@ -158,7 +209,7 @@ flow = "oauth2"
 grant = "client_credentials"
 token_url = "/token"
 """
-TREES = [tomllib.loads(text) for text in (BERLIN, FULL, SOCKET, POLLED, EXTENDING)]
+TREES = [tomllib.loads(text) for text in (BERLIN, FULL, SOCKET, POLLED, PARTS, EXTENDING)]
 
 
 def parsed(text: str) -> Recipe | None:
@@ -172,6 +223,14 @@ def parsed(text: str) -> Recipe | None:
     return recipe
 
 
+TURNS = (
+    Message("user", (TextPart("x"), ImagePart("data:image/png;base64,aGk="))),
+    Message("assistant", (ToolCallPart("c1", "find", '{"a":1}'),)),
+    Message("tool", (ToolResultPart("c1", "y"),)),
+    Message("user", (FilePart("data:text/plain;base64,aGk=", "a.txt"),)),
+)
+
+
 def try_out(recipe: Recipe) -> None:
     """Ask by a recipe that was taken: what it sends is bytes, or an error of the request."""
     chat = recipe.format()
@@ -183,6 +242,7 @@ def try_out(recipe: Recipe) -> None:
             conversation_id="../c",
             temperature=1,
         ),
+        ChatRequest(TURNS, tools=(Tool("find", "Finds", '{"type":"object"}'),)),
     ):
         body = b'{"id":"i","a":1,"f":"%7B%22g%22%3A%22/u%22%7D"}'
         answer = HttpResponse(200, {"x-h": "1"}, {"sid": "2"}, body)

@@ -39,6 +39,7 @@ COMMANDS = {
     "tokens": ("berlin.cli.tokens", "tokens", "List or clear the stored tokens."),
     "recipe": ("berlin.cli.recipe.group", "recipe", "Write, check and try recipes."),
     "serve": ("berlin.cli.gateway.serve", "serve", "Serve providers to other programs."),
+    "top": ("berlin.cli.gateway.top.command", "top", "Watch a running gateway."),
     "config": ("berlin.cli.config", "config", "Check the configuration."),
     "completion": ("berlin.cli.completion", "completion", "Print a completion script for a shell."),
     "account": ("berlin.cli.gateway.account", "account", "Manage the accounts of `berlin serve`."),

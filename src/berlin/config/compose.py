@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from berlin.config.resolve import Settings
+from berlin.errors import ConfigurationError
 from berlin.providers.contract import Provider
+from berlin.providers.http import HttpProvider
 
 
-def compose(provider: Provider, settings: Settings) -> Provider:
-    """Return a provider with the wrappers its recipe needs; unchanged if it needs none.
+def compose(service: Provider, settings: Settings) -> Provider:
+    """Return a service with the wrappers its recipe needs; unchanged if it needs none.
 
     Raises:
-        ConfigurationError: if the configured conversation store cannot be used.
+        ConfigurationError: if the configured conversation store cannot be used, or the settings
+            do not fit together.
     """
     recipe = settings.recipe
+    provider = service
     # Imported only where needed.
+    if recipe.keep_alive is not None:
+        from berlin.routing.keep_alive import KeepAlive
+
+        if not isinstance(service, HttpProvider):
+            raise ConfigurationError(
+                f"{settings.name}: [keep_alive] keeps the session of one account, but this service "
+                "is used on behalf of the callers"
+            )
+        provider = KeepAlive(service, service.call, recipe.keep_alive)
     stream = recipe.chat.described_stream
     if stream is not None and stream.settle_s is not None:
         from berlin.routing.settle import Settled
@@ -26,7 +39,7 @@ def compose(provider: Provider, settings: Settings) -> Provider:
             provider,
             recipe.tools_mode,
             recipe.tool_prompt,
-            takes_images="images" in recipe.models.capabilities,
+            takes_images=recipe.takes_images,
             takes_json="json" in recipe.models.capabilities,
             keeps_conversations=recipe.conversations is not None,
         )

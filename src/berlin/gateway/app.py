@@ -40,8 +40,10 @@ def build_app(gateway: Gateway, accounts: Accounts, token_lifetime_s: float) -> 
     """
     bound_log()
     gateway.guard.accounts = accounts
+    key = gateway.worker.secret("sessions") if gateway.worker is not None else None
+    sessions = Sessions(token_lifetime_s, accounts.fingerprint, key)
     faces: list[Face] = [
-        BerlinFace(gateway, accounts, Sessions(token_lifetime_s)),
+        BerlinFace(gateway, accounts, sessions),
         AnthropicFace(gateway),
         OllamaFace(gateway),
         ResponsesFace(gateway),

@@ -38,7 +38,7 @@ from berlin.gateway.chat import Gateway, Needed
 from berlin.gateway.observe.ledger import Ledger
 from berlin.gateway.observe.log import open_access_log
 from berlin.gateway.observe.metrics import Metrics, open_metrics
-from berlin.gateway.observe.traces import open_traces
+from berlin.gateway.observe.telemetry import open_telemetry
 from berlin.gateway.observe.visit import Observer
 from berlin.gateway.routed import build_models
 from berlin.gateway.stored.open import open_stored
@@ -75,7 +75,7 @@ def build_gateway(
         ConfigurationError: if something in it is invalid.
     """
     server = config.server
-    catalog = build_catalog(config)
+    catalog = build_catalog(config, worker=worker)
     metrics = open_metrics(server.metrics, catalog.services, FACES, worker)
     watch_logins(catalog, metrics)
     return Gateway(
@@ -86,7 +86,8 @@ def build_gateway(
             server.allowed_hosts,
             server.cors_origins,
             server.trusted_proxies,
-            open_issuers(config.issuers),
+            issuers=open_issuers(config.issuers),
+            worker=worker,
         ),
         OpenStreams(
             server.keep_alive_s,
@@ -139,7 +140,7 @@ def open_observers(server: ServerConfig) -> list[Observer]:
     """
     observers: list[Observer] = []
     if server.tracing:
-        observers.append(open_traces())
+        observers += open_telemetry()
     if server.access_log is not None:
         observers.append(open_access_log(server.access_log))
     return observers
@@ -174,12 +175,15 @@ def watch_logins(catalog: Catalog, metrics: Metrics) -> None:
             service.bare.watch_logins(partial(metrics.end_login, service.name))
 
 
-def build_catalog(config: Config, before: Catalog | None = None) -> Catalog:
+def build_catalog(
+    config: Config, before: Catalog | None = None, worker: Worker | None = None
+) -> Catalog:
     """Return the providers that a configuration names.
 
     Args:
         config: the whole file.
         before: the providers so far; unchanged ones keep their connections.
+        worker: which of several workers this process is.
 
     Raises:
         ConfigurationError: if one cannot be built.
@@ -191,7 +195,7 @@ def build_catalog(config: Config, before: Catalog | None = None) -> Catalog:
     names = dict.fromkeys((first, *config.providers, *named))
     known = before.services if before is not None else {}
     services = {
-        name: _build_service(name, config, known.get(name))
+        name: _build_service(name, config, known.get(name), worker)
         for name in names
         if name not in config.models
     }
@@ -200,7 +204,9 @@ def build_catalog(config: Config, before: Catalog | None = None) -> Catalog:
     return Catalog(ordered, config.aliases, state)
 
 
-def _build_service(name: str, config: Config, before: Service | None) -> Service:
+def _build_service(
+    name: str, config: Config, before: Service | None, worker: Worker | None
+) -> Service:
     mine, offer = find_provider(name, config), offer_of(name, config)
     limits = (mine.at_once, mine.waiting)
     key = (_identity(name, mine, config), limits, mine.models)
@@ -216,7 +222,7 @@ def _build_service(name: str, config: Config, before: Service | None) -> Service
         offer.default,
         offer.aliases,
         any_model=offer.any_model,
-        admission=Admission(*limits, WAIT_S),
+        admission=Admission(*limits, WAIT_S, worker.slots(name) if worker is not None else None),
         # The list of a service may differ between users, so the recipe's is offered.
         fetch=provider.models if offer.lists and not (per_user or serves_callers) else None,
         capabilities=offer.capabilities,

@@ -22,11 +22,13 @@ from berlin.formats.contract import Format
 from berlin.language.step import SESSION_NAMES
 from berlin.language.tables.chat import ChatMap
 from berlin.language.tables.embeddings import EmbeddingsMap
+from berlin.language.tables.keep_alive import KeepAliveMap
 from berlin.language.tables.keeping import KeepingMap
 from berlin.language.tables.models import FetchMap
 from berlin.language.tables.recognise import RecogniseMap
 from berlin.language.tables.tool_prompt import ToolPrompt, ToolsMode
 from berlin.language.toml import find_line, parse_toml
+from berlin.language.values.text import names_in_tree
 from berlin.types import Endpoint, Timeouts, nearest
 
 SCHEMA = 1
@@ -111,10 +113,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tools: how tools (and JSON output) are handled: `native`, the service supports them;
             `emulate`, Berlin offers them in the prompt, finds the calls in the answer and checks
             them; `ignore`, they are dropped, with a note in the answer; `refuse`, the request is an
-            error. Default: `emulate` for a described chat, else `native`.
+            error. Default: `emulate` for a described chat without `{tools}`, else `native`.
         tool_prompt: the wording that offers them.
         conversations: how the service keeps conversations; without this table each request sends
             its whole history.
+        keep_alive: what keeps a session from expiring while it is used, if anything does.
         environment: the environment variables in which users of the service usually keep its
             credentials: `api_key = "OPENAI_API_KEY"`. A variable for `url` says which address those
                 credentials are for; they are used for no other.
@@ -136,6 +139,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tools: ToolsMode | None = None
     tool_prompt: ToolPrompt = ToolPrompt()
     conversations: KeepingMap | None = None
+    keep_alive: KeepAliveMap | None = None
     environment: dict[str, str] = {}
     recognise: RecogniseMap = RecogniseMap()
 
@@ -146,13 +150,35 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def tools_mode(self) -> ToolsMode:
         """How tools are handled."""
-        return self.tools or ("emulate" if self.chat.format == "described" else "native")
+        if self.tools is not None:
+            return self.tools
+        is_native = self.chat.format != "described" or "tools" in self._carried
+        return "native" if is_native else "emulate"
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether a request may have images."""
+        messages = self.chat.messages
+        in_parts = messages.parts.image is not None and "parts" in self._carried
+        return "images" in self.models.capabilities or "images" in self._carried or in_parts
+
+    @property
+    def _carried(self) -> set[str]:
+        """The placeholders in the bodies of a described chat."""
+        chat = self.chat
+        if chat.format != "described":
+            return set()
+        bodies = [chat.json, chat.form, chat.multipart, chat.messages.item]
+        bodies += [body for step in chat.prepare for body in (step.json, step.form, step.multipart)]
+        return set(names_in_tree(bodies))
 
     @property
     def abilities(self) -> tuple[Capability, ...]:
         """What a client can use besides text, emulated or not."""
         emulated: tuple[Capability, ...] = ("tools", "json")
         more = emulated if self.tools_mode == "emulate" else ()
+        more += ("images",) if self.takes_images else ()
+        more += ("tools",) if "tools" in self._carried and self.tools_mode == "native" else ()
         return tuple(dict.fromkeys((*self.models.capabilities, *more)))
 
     @property

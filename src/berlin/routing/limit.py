@@ -18,8 +18,8 @@ from berlin.types import ChatRequest, Finished
 class Limit(Wrapper):
     """Queues requests fairly until the limits admit them.
 
-    Tokens are reserved before a request is sent: those of the prompt, and the average of earlier
-    answers; at its end the estimate is replaced by the actual cost.
+    Tokens are reserved before a request is sent: those of the prompt, and the 95th percentile of
+    the model's latest answers; at its end the estimate is replaced by the actual cost.
 
     Args:
         inner: the provider.
@@ -68,7 +68,7 @@ class _Limited(Opening):
                 usage = meter.usage
                 tokens = usage.input_tokens + usage.output_tokens
                 if how is None:
-                    limits.learn(usage.output_tokens)
+                    limits.learn(request.model, usage.output_tokens)
             limits.leave(passed, tokens)
 
         try:

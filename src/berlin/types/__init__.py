@@ -16,7 +16,6 @@ from berlin.types.events import (
 )
 from berlin.types.extra import Extra, MaybeExtra, extra_of, make_extra, merge_extra
 from berlin.types.http import HttpRequest, HttpResponse, fits_header
-from berlin.types.identity import Identity
 from berlin.types.masking import mask
 from berlin.types.messages import (
     FilePart,
@@ -34,7 +33,7 @@ from berlin.types.messages import (
 )
 from berlin.types.nearest import nearest
 from berlin.types.request import ChatRequest, Reasoning, ResponseFormat, Tool
-from berlin.types.secret import Secret
+from berlin.types.secret import Identity, Secret
 from berlin.types.timeouts import Timeouts
 from berlin.types.usage import Usage
 

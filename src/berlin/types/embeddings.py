@@ -7,7 +7,7 @@ from array import array
 
 import msgspec
 
-from berlin.types.identity import Identity
+from berlin.types.secret import Identity
 
 
 class EmbeddingRequest(msgspec.Struct, frozen=True):

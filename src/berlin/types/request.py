@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from berlin.types.extra import MaybeExtra
-from berlin.types.identity import Identity
 from berlin.types.messages import Message, parse_messages
+from berlin.types.secret import Identity
 from berlin.types.timeouts import Timeouts
 
 

@@ -13,6 +13,7 @@ from berlin.auth.flows.login import LoginMap
 from berlin.auth.flows.oauth2 import OAuth2Map
 from berlin.auth.flows.static import ApiKeyMap, AwsMap, BasicMap, NoneMap
 from berlin.formats.contract import Exchange, SessionFormat
+from berlin.formats.described.format import MappedFormat
 from berlin.language.step import CompiledStep, Step
 from berlin.language.tables.socket import SocketMap
 from berlin.language.tables.stream import StreamMap
@@ -141,6 +142,10 @@ def _chat(recipe: Recipe, prompt: str) -> Iterator[str]:
     if isinstance(format, SessionFormat):
         session = {name: f"{{{name}}}" for name in format.session_names}
         exchange = format.encode_with(request, session)
+        if isinstance(format, MappedFormat):
+            for upload in format.uploads:
+                yield f"for each image and file: {upload.step.method} {upload.step.path}"
+                yield from _takes(upload.step)
         steps = format.prepare
     else:
         exchange = format.encode_request(request)
@@ -275,8 +280,9 @@ def _models(recipe: Recipe) -> Iterator[str]:
         yield f"the service lists them: GET {_url(recipe, models.fetch.path)}"
     for alias, name in models.aliases.items():
         yield f"{alias} means {name}"
-    if models.capabilities:
-        yield f"besides text: {', '.join(models.capabilities)}"
+    besides = dict.fromkeys((*models.capabilities, *(["images"] * recipe.takes_images)))
+    if besides:
+        yield f"besides text: {', '.join(besides)}"
     match recipe.tools_mode:
         case "emulate":
             yield "tools: offered in the prompt, calls are read out of the text"

@@ -122,6 +122,10 @@ def parts_of(recipe: Recipe) -> list[Part]:
         case _:
             pass
     parts += [
+        Part(("chat", "upload", str(n)), f"step {n + 1} of an upload", step)
+        for n, step in enumerate(recipe.chat.upload)
+    ]
+    parts += [
         Part(("chat", "prepare", str(n)), f"step {n + 1} before the chat", step)
         for n, step in enumerate(recipe.chat.prepare)
     ]

@@ -141,6 +141,23 @@ def test_a_full_line_makes_room_for_another_tenant() -> None:
     run(scenario())
 
 
+def test_a_wait_that_ends_as_room_is_made() -> None:
+    """A request that is cancelled at the moment in which there is room holds up nobody."""
+
+    async def scenario() -> None:
+        provider, _ = limit([1.0, Finished()], concurrent=1)
+        line = provider.line
+        first = await line.enter("", 0, 10)
+        waits = [asyncio.ensure_future(line.enter("", 0, 10)) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        provider.limits.leave(first)
+        waits[0].cancel()
+        assert await waits[1]
+        assert waits[0].cancelled()
+
+    run(scenario())
+
+
 def test_leaving_the_line_and_leaving_an_answer_make_room() -> None:
     """Neither a cancelled wait nor an answer that is dropped holds its place."""
 

@@ -240,6 +240,19 @@ def test_the_credentials_of_the_login_are_known_but_not_written() -> None:
     assert "horse" not in repr(draft) + draft.text
 
 
+def test_the_hosts_of_a_login_elsewhere_are_named() -> None:
+    """Whoever is asked whether to try the draft sees every host that would get the password."""
+    body = json.dumps({"user": "ann", "password": "correct-horse"}).encode()
+    headers = (("Content-Type", "application/json"),)
+    elsewhere = Captured("POST", "https://login.example.org/token", headers, body)
+    exchanges = [
+        Exchange(elsewhere, json.dumps({"token": TOKEN}).encode()),
+        call("POST", "/ask", {"q": "Hello"}, ANSWER, sends=BEARER),
+    ]
+    draft = write_draft(exchanges, 1, "Hello", "draft")
+    assert draft.origins == [ORIGIN, "https://login.example.org"]
+
+
 @pytest.mark.parametrize(
     ("answer", "text"),
     [

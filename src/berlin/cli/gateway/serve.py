@@ -41,7 +41,7 @@ from berlin.gateway.setup import build_gateway, requires_keys
 from berlin.gateway.workers.count import worker_count
 from berlin.gateway.workers.listening import Sockets
 from berlin.gateway.workers.parent import Parent
-from berlin.gateway.workers.settings import for_worker
+from berlin.gateway.workers.settings import for_worker, published
 from berlin.gateway.workers.worker import Worker
 from berlin.types import is_loopback
 
@@ -154,7 +154,7 @@ class _Command:
         except BerlinError as error:
             say(f"berlin: {error.message}")
             return error.exit_code
-        reload = Reload(gateway, lambda: for_worker(self.load(), worker))
+        reload = Reload(gateway, lambda: for_worker(published(worker.folder), worker))
         run_fast(lambda: serve_as_worker(worker, self._server, gateway, accounts, reload, sockets))
         return 0
 

@@ -13,9 +13,10 @@ from berlin.cli.paste import ask_for_paste
 from berlin.cli.recipe.trial import try_draft
 from berlin.cli.terminal import harmless, is_interactive
 from berlin.errors import ConfigurationError
-from berlin.workbench.draft.choose import choose_chat
+from berlin.workbench.draft.choose import choose_chat, has_text
 from berlin.workbench.draft.sources.captured import Captured, Exchange, split_head
 from berlin.workbench.draft.sources.curl import parse_curl
+from berlin.workbench.draft.sources.frames import chat_on_socket
 from berlin.workbench.draft.sources.har import is_without_secrets, read_har
 from berlin.workbench.draft.sources.sent import send, send_chat
 from berlin.workbench.draft.writer import Draft, write_draft
@@ -90,10 +91,10 @@ def new(file: Path, prompt: str | None, name: str | None, force: bool, **given: 
     if draft.missing:
         lines = "; ".join(draft.missing)
         raise ConfigurationError(f"{file} is not complete: {lines}")
-    origin = exchanges[at].request.origin
+    where = " and ".join(draft.origins)
     who = draft.credentials.get("account")
     logs_in = f"log in as {who} and ask" if who else "ask"
-    if _may_send(sources.sends, f"Try it now: {logs_in} {draft.prompt[:60]!r} at {origin}?"):
+    if _may_send(sources.sends, f"Try it now: {logs_in} {draft.prompt[:60]!r} at {where}?"):
         try_draft(file, draft.prompt, draft.credentials)
         _say(f"it works. Next: berlin add {file}")
     else:
@@ -102,7 +103,16 @@ def new(file: Path, prompt: str | None, name: str | None, force: bool, **given: 
 
 def _from_har(path: Path, prompt: str | None, sends: bool | None) -> tuple[list[Exchange], int]:
     exchanges = read_har(path.read_bytes())
-    at = choose_chat(exchanges, prompt)
+    on_socket = chat_on_socket(exchanges, prompt)
+    try:
+        at = choose_chat(exchanges, prompt)
+        is_known = has_text(exchanges, at, prompt or "")
+    except ConfigurationError:
+        if on_socket is None:
+            raise
+        is_known = False
+    if on_socket is not None and not is_known:
+        at, exchanges[on_socket[0]] = on_socket
     chat = exchanges[at].request
     _say(f"the chat: {chat.method} {chat.origin}{chat.path}")
     if is_without_secrets(exchanges):

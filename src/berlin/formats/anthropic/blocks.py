@@ -9,7 +9,6 @@ import msgspec
 
 from berlin.errors import InvalidRequestError
 from berlin.formats.anthropic.table import DIALECT
-from berlin.formats.data_urls import make_data_url
 from berlin.formats.loose import as_object, as_text
 from berlin.formats.opaque import Opaque, unseal
 from berlin.types import (
@@ -24,6 +23,7 @@ from berlin.types import (
     ToolResultPart,
     make_extra,
 )
+from berlin.wire.data_urls import make_data_url
 from berlin.wire.json import encode_body
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from berlin.errors import InvalidRequestError
 from berlin.formats.anthropic.table import DIALECT
-from berlin.formats.data_urls import parse_data_url
 from berlin.formats.table import Carrier
 from berlin.types import (
     FilePart,
@@ -22,6 +21,7 @@ from berlin.types import (
     ToolResultPart,
     extra_of,
 )
+from berlin.wire.data_urls import parse_data_url
 from berlin.wire.json import loads
 
 _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_-]")

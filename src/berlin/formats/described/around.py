@@ -24,7 +24,7 @@ from berlin.types import ChatRequest, ChatResponse, HttpRequest
 from berlin.wire.json import encode_body
 
 # Placeholders only for described chats: a built-in format writes the messages itself.
-_UNKNOWN_HERE = frozenset({"prompt", "messages", "history", "system"})
+_UNKNOWN_HERE = NAMES - {"conversation_id", "parent_id"}
 
 
 def needs_more(chat: ChatMap) -> bool:
@@ -98,7 +98,7 @@ class AroundFormat:
             "parent_id": request.parent_id or ABSENT,
         }
         around, filled = yield from self._plan.run(
-            request, values, session, lambda step, filled: step.document(filled)
+            request, lambda _: values, session, lambda step, filled: step.document(filled)
         )
         accept = {"Accept": call.headers.get("Accept", "*/*")}
         return msgspec.structs.replace(

@@ -48,8 +48,8 @@ class MappedDecoder(DocumentDecoder):
             super()._take_all(documents, events)
             return
         stream = self._stream
-        texts = list(map(stream.read_text, documents))
-        if len(texts) > 1 and all(texts) and stream.count_plain(documents) == len(texts):
+        texts = stream.read_texts(documents)
+        if texts and all(texts) and stream.is_plain(documents):
             # Only text in the whole read, as in nearly all of them.
             events.extend(map(TextDelta, texts))
             return

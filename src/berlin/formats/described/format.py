@@ -23,6 +23,7 @@ from berlin.formats.table import Carrier, Table, is_neutral
 from berlin.language.step import CompiledStep, read_object
 from berlin.language.tables.chat import ChatMap
 from berlin.language.tables.conversation import ConversationMap
+from berlin.language.tables.parts import Uploaded
 from berlin.language.tables.stream import CompiledStream
 from berlin.types import (
     ChatRequest,
@@ -33,6 +34,7 @@ from berlin.types import (
     UsageReport,
 )
 from berlin.wire.framings import FRAMINGS
+from berlin.wire.framings.connect import CONTENT_TYPE, envelope, message_in
 from berlin.wire.json import encode_body
 from berlin.wire.pointer import MISSING, get_at, parse_pointer, set_at
 
@@ -54,7 +56,10 @@ class MappedFormat:
         default_model: the model of requests that name none.
 
     Attributes:
+        uploads: the requests for each image and file, before all others.
         prepare: the requests before the chat itself.
+        takes: the kinds of parts besides text that a request may have.
+        takes_tools: whether a request may offer tools.
         chat: the request whose answer streams.
         after: the requests after the answer.
         poll_s: seconds between polls, for a service that is polled until it is ready.
@@ -72,13 +77,18 @@ class MappedFormat:
         _check_socket(chat)
         self.content_type = FRAMINGS[stream.framing].content_type
         self.poll_s = chat.poll_s
+        # Its requests are in envelopes too.
+        self._is_connect = stream.framing == "connect"
         self._plan = ChatPlan(chat, session, f"{self.content_type}, */*;q=0.5")
         plan = self._plan
         self.prepare, self.chat, self.after = plan.prepare, plan.chat, plan.after
+        self.uploads = plan.uploads.steps
         self.session_names = self._plan.session_names
         # The step that carries the conversation: the chat itself, or one that prepares it.
         steps = (*self.prepare, self.chat)
-        self._conversation = ConversationMap(chat.messages, self._plan.used)
+        taken = self._plan.uploads.taken
+        self._conversation = ConversationMap(chat.messages, self._plan.used, taken)
+        self.takes, self.takes_tools = self._conversation.takes, self._conversation.takes_tools
         self._carrier = next((s for s in steps if s.used & {"prompt", "messages"}), self.chat)
         self._ignores = chat.options == IGNORE
         self._options_at = None if self._ignores else _parse_place(chat.options)
@@ -119,9 +129,10 @@ class MappedFormat:
         Raises:
             InvalidRequestError: if this service cannot be sent that.
         """
-        for what in ("tools", "response_format"):
-            if getattr(request, what):
-                raise InvalidRequestError.about(what, "this service takes only text")
+        if request.tools and not self._conversation.takes_tools:
+            raise InvalidRequestError.about("tools", "this service takes only text")
+        if request.response_format:
+            raise InvalidRequestError.about("response_format", "this service takes only text")
         carrier = Carrier(NOTHING)
         carrier.drop_extras(request)
         if request.reasoning is not None and effort_of(request.reasoning) not in ("", "none"):
@@ -132,13 +143,20 @@ class MappedFormat:
             request = msgspec.structs.replace(request, options=kept)
         dropped = (*ignored, *carrier.dropped)
         self._check_options(request.options, request.unasked)
-        values = {
-            **self._conversation.encode(request),
-            "model": request.model or self._default_model,
-        }
+        if self.uploads:
+            # What this service cannot be sent must fail before anything is uploaded.
+            self._conversation.encode(request)
+
+        def values(uploaded: Uploaded) -> dict[str, Any]:
+            said = self._conversation.encode(request, uploaded)
+            return {**said, "model": request.model or self._default_model}
+
         call, _ = yield from self._plan.run(
             request, values, session, lambda step, filled: self._body(step, filled, request)
         )
+        if self._is_connect:
+            headers = {**call.headers, "Content-Type": CONTENT_TYPE}
+            call = msgspec.structs.replace(call, headers=headers, body=envelope(call.body))
         return msgspec.structs.replace(call, dropped=dropped) if dropped else call
 
     def decoder(self) -> MappedDecoder:
@@ -155,6 +173,7 @@ class MappedFormat:
         Raises:
             InvalidRequestError: if it is not what the template says.
         """
+        body = message_in(body) if self._is_connect else body
         values = self._carrier.parse(body)
         model = values.get("model", "")
         if not isinstance(model, str):
@@ -164,9 +183,8 @@ class MappedFormat:
         model = "" if model == self._default_model else model
         given = check_options(self._given_options(body))
         unasked = frozenset(name for name in given if self._is_constant(name, given[name]))
-        return ClientCall(
-            ChatRequest(self._conversation.decode(values), model, given, unasked=unasked)
-        )
+        messages = self._conversation.decode(values)
+        return ClientCall(ChatRequest(messages, model, given, unasked=unasked))
 
     def encoder(self, call: ClientCall) -> MappedEncoder:
         """Return an encoder for one answer."""

@@ -7,19 +7,23 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from berlin.errors import ConfigurationError, ProtocolError
-from berlin.language.step import SESSION_NAMES, CompiledStep, Let, Step, compile_steps, read_object
+from berlin.errors import ConfigurationError
+from berlin.formats.described.taking import take
+from berlin.formats.described.uploads import Uploads
+from berlin.language.step import SESSION_NAMES, CompiledStep, Let, Step, compile_steps
 from berlin.language.tables.chat import ChatMap
 from berlin.language.tables.conversation import NAMES
+from berlin.language.tables.parts import Uploaded
 from berlin.language.tables.socket import CompiledSocket
 from berlin.language.values.functions import make_values
-from berlin.language.values.place import Place
 from berlin.language.values.template import ABSENT
 from berlin.types import ChatRequest, HttpRequest, HttpResponse
-from berlin.wire.pointer import MISSING
 
 PLACEHOLDERS = frozenset({"model", "user"}) | NAMES
 """Placeholders allowed in every chat's requests; those that Berlin generates are not listed."""
+
+Values: TypeAlias = Callable[[Uploaded], Mapping[str, Any]]
+"""Makes the values of a conversation, from what the uploads took."""
 
 Bodies: TypeAlias = Callable[[CompiledStep, Mapping[str, Any]], Any]
 """Makes the body of a step, before it is encoded."""
@@ -37,6 +41,7 @@ class ChatPlan:
         prepare: the requests before the chat.
         chat: the request whose answer streams.
         after: the requests after the answer.
+        uploads: the requests for images and files, sent before all others.
         known: the placeholders that the chat may have.
         used: the placeholders used in any of them.
         session_names: those of the login.
@@ -47,6 +52,7 @@ class ChatPlan:
 
     def __init__(self, chat: ChatMap, session: frozenset[str], accept: str) -> None:
         known = PLACEHOLDERS | session
+        self.uploads = Uploads(chat.upload, session | {"user"})
         self._let = Let(chat.let, known)
         known |= chat.let.keys()
         found = session - SESSION_NAMES
@@ -76,6 +82,7 @@ class ChatPlan:
                 raise ConfigurationError(f"the step {after.path} in after takes values for nobody")
         steps = (*self.prepare, self.chat, *self.after)
         self.used = {name for step in steps for name in step.used} | self._let.used
+        self.used |= self.uploads.used
         if self._socket is not None:
             self.used = (self.used | self._socket.used) - said
         self.session_names = frozenset(self.used & session)
@@ -83,7 +90,7 @@ class ChatPlan:
     def run(
         self,
         request: ChatRequest,
-        values: Mapping[str, Any],
+        values: Values,
         session: Mapping[str, Any],
         body: Bodies,
     ) -> Generator[HttpRequest, HttpResponse, tuple[HttpRequest, dict[str, Any]]]:
@@ -91,7 +98,7 @@ class ChatPlan:
 
         Args:
             request: the request.
-            values: the placeholders' values for the conversation and the model.
+            values: makes the placeholders' values for the conversation and the model.
             session: the placeholders' values from the login.
             body: makes the bodies.
 
@@ -99,13 +106,13 @@ class ChatPlan:
             InvalidRequestError: if a value cannot be sent.
             ProtocolError: if an answer lacks what later requests need.
         """
-        filled = {
+        given = {
             **dict.fromkeys(self.session_names, ABSENT),
-            **values,
             **session,
-            **make_values(self.used),
             "user": request.tenant or session.get("account") or ABSENT,
         }
+        uploaded = yield from self.uploads.run(request, given)
+        filled = {**values(uploaded), **given, **make_values(self.used)}
         if self._let.names:
             filled |= self._let.render(filled)
         cookies: dict[str, str] = {}
@@ -139,18 +146,3 @@ class ChatPlan:
 
         call = self._handshake.request(values, cookies)
         return msgspec.structs.replace(call, socket=lambda: socket.dialog(values, question))
-
-
-def take(step: CompiledStep, response: HttpResponse, cookies: Mapping[str, str]) -> dict[str, Any]:
-    """Return the values found by a preparing step. Raises ProtocolError if something is missing."""
-    path = step.step.path
-    document = read_object(response.body, path) if step.needs_json else {}
-    taken = step.take(response, document, cookies)
-    for name, value in taken.items():
-        if value is MISSING or value is None:
-            place = step.step.take[name]
-            where = place.words if isinstance(place, Place) else place
-            raise ProtocolError(f"{path} gave no {name} at {where}")
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise ProtocolError(f"{path} gave a {name} that is neither text nor a number")
-    return taken

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from berlin.errors import InvalidRequestError
-from berlin.formats.data_urls import clean_base64, make_data_url, media_type_of, parse_data_url
+from berlin.wire.data_urls import clean_base64, make_data_url, media_type_of, parse_data_url
 
 
 def encode_image(url: str, param: str) -> str:

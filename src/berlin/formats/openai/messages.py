@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from berlin.errors import InvalidRequestError
-from berlin.formats.data_urls import make_data_url
 from berlin.formats.loose import as_id, as_text
 from berlin.formats.opaque import Opaque, unseal
 from berlin.formats.openai.table import DIALECT, REASONING
@@ -26,6 +25,7 @@ from berlin.types import (
     make_extra,
 )
 from berlin.types.messages import ROLES
+from berlin.wire.data_urls import make_data_url
 from berlin.wire.json import encode_body
 
 _MESSAGE = frozenset(

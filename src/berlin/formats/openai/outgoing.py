@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from berlin.errors import InvalidRequestError
-from berlin.formats.data_urls import parse_data_url
 from berlin.formats.function_tools import encode_tools
 from berlin.formats.habits import Habits
 from berlin.formats.openai.encoder import encode_call
@@ -29,6 +28,7 @@ from berlin.types import (
     extra_of,
 )
 from berlin.types.messages import separator_of
+from berlin.wire.data_urls import parse_data_url
 from berlin.wire.json import loads
 
 # Members that the format itself sets.

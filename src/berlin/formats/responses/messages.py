@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from berlin.errors import InvalidRequestError
-from berlin.formats.data_urls import parse_data_url
 from berlin.formats.responses.table import DIALECT
 from berlin.formats.table import Carrier
 from berlin.types import (
@@ -22,6 +21,7 @@ from berlin.types import (
     ToolResultPart,
     extra_of,
 )
+from berlin.wire.data_urls import parse_data_url
 from berlin.wire.json import loads
 
 

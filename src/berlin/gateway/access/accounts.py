@@ -59,9 +59,6 @@ class Accounts:
     Args:
         accounts: names, hashes and limits.
         clock: seconds since the epoch.
-
-    Attributes:
-        when_changed: called with the name of each account that is removed or gets another password.
     """
 
     def __init__(
@@ -71,7 +68,6 @@ class Accounts:
     ) -> None:
         self._accounts = dict(accounts or {})
         self._clock = clock
-        self.when_changed: Callable[[str], None] = lambda name: None
 
     @classmethod
     def load(cls, path: Path) -> Accounts:
@@ -160,11 +156,12 @@ class Accounts:
 
     def replace(self, accounts: dict[str, Account]) -> None:
         """Use other accounts from now on."""
-        before, self._accounts = self._accounts, accounts
-        for name, known in before.items():
-            now = accounts.get(name)
-            if now is None or (now.salt, now.hash) != (known.salt, known.hash):
-                self.when_changed(name)
+        self._accounts = accounts
+
+    def fingerprint(self, name: str) -> bytes | None:
+        """Return what identifies an account with its password; `None` if it does not exist."""
+        known = self._accounts.get(name)
+        return None if known is None else f"{name}\0{known.salt}\0{known.hash}".encode()
 
     async def verify(self, name: str, password: Secret) -> bool:
         """Return whether the password is right. An unknown name takes just as long."""

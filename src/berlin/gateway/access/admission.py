@@ -7,9 +7,11 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Hashable
 
 from berlin.errors import OverloadedError
+from berlin.gateway.workers.slots import SharedSlots
 
 SHARE = 3
 RETRY_AFTER_S = 2.0
+POLL_S = 0.02
 
 # A waiter gets a slot (`None`) or an error.
 _Waiter = asyncio.Future[str | None]
@@ -29,15 +31,21 @@ class Admission:
     still has more waiting than the other: a flood is pushed back to an equal share, half of the
     queue between two.
 
-    It belongs to one event loop.
+    It belongs to one event loop. Several workers share their slots, and each has a queue of its
+    own: a slot that another one frees is seen within `POLL_S`.
 
     Args:
         at_once: the most admitted requests.
         waiting: the most queued requests; 0 for no queue.
         wait_s: the longest wait in seconds.
+        slots: the slots that all workers share; `None` where there is one process.
     """
 
-    def __init__(self, at_once: int, waiting: int, wait_s: float) -> None:
+    def __init__(
+        self, at_once: int, waiting: int, wait_s: float, slots: SharedSlots | None = None
+    ) -> None:
+        self._slots = slots
+        self._poll: asyncio.TimerHandle | None = None
         self._at_once = at_once
         self._waiting = waiting
         self._wait_s = wait_s
@@ -73,9 +81,7 @@ class Admission:
 
     async def take(self, tenant: Hashable) -> None:
         """Take a slot, waiting if necessary; it must be given back."""
-        if tenant not in self._lines and self._may_take(tenant):
-            self._give(tenant)
-        else:
+        if tenant in self._lines or not self._try_give(tenant):
             await self._wait(tenant)
 
     def give_back(self, tenant: Hashable) -> None:
@@ -84,6 +90,8 @@ class Admission:
         self._held[tenant] -= 1
         if not self._held[tenant]:
             del self._held[tenant]
+        if self._slots is not None:
+            self._slots.free()
         self._call_next()
 
     def close(self) -> None:
@@ -99,6 +107,8 @@ class Admission:
         waiter: _Waiter = loop.create_future()
         self._lines.setdefault(tenant, deque()).append(waiter)
         self._in_line += 1
+        if self._slots is not None:
+            self._call_next()
         # Not `asyncio.timeout`: the outcome of a waiter is decided once, by the result it gets.
         refusal = f"too busy: no room within {self._wait_s:g} s; try again"
         timer = loop.call_later(self._wait_s, self._refuse, tenant, waiter, refusal)
@@ -142,23 +152,36 @@ class Admission:
             return free > 0
         return free > 1 and held < SHARE * free
 
-    def _give(self, tenant: Hashable) -> None:
+    def _try_give(self, tenant: Hashable) -> bool:
+        if not self._may_take(tenant):
+            return False
+        if self._slots is not None and not self._slots.take(self._at_once):
+            return False
         self._inside += 1
         self._held[tenant] += 1
+        return True
 
     def _call_next(self) -> None:
         while self._lines:
             # The one holding the fewest may take one, or nobody may.
             tenant = min(self._lines, key=lambda other: self._held[other])
-            if not self._may_take(tenant):
-                return
             waiter = self._lines[tenant][0]
+            if waiter.done():  # it was cancelled, and its task has not run since
+                self._leave(tenant, waiter)
+                continue
+            if not self._try_give(tenant):
+                break
             self._leave(tenant, waiter)
-            if not waiter.done():  # otherwise it was cancelled, and its task has not run since
-                if tenant in self._lines:
-                    self._lines.move_to_end(tenant)
-                self._give(tenant)
-                waiter.set_result(None)
+            if tenant in self._lines:
+                self._lines.move_to_end(tenant)
+            waiter.set_result(None)
+        if self._slots is not None and self._lines and self._poll is None:
+            self._poll = asyncio.get_running_loop().call_later(POLL_S, self._look_again)
+
+    def _look_again(self) -> None:
+        """Look whether another worker has freed a slot."""
+        self._poll = None
+        self._call_next()
 
 
 class _Slot:

@@ -23,9 +23,10 @@ from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.access.keys import KEY_PREFIX
 from berlin.gateway.access.origin import LOOPBACK, Proxies, is_local, network_of
 from berlin.gateway.access.shared_keys.reader import PostgresKeys
-from berlin.gateway.access.throttle import Throttle
+from berlin.gateway.access.throttle import Sketch, Throttle
 from berlin.gateway.catalog import Target
 from berlin.gateway.refusals import HttpFault
+from berlin.gateway.workers.worker import Worker
 from berlin.types import Identity, is_loopback
 
 Keys: TypeAlias = KeyReader | PostgresKeys
@@ -46,6 +47,7 @@ class Guard:
         cors_origins: origins of web pages that may send requests.
         trusted_proxies: addresses of proxies trusted to report the client's address; by default
             this machine if there are `allowed_hosts`, because then there is a proxy in front.
+        worker: which of several workers this process is; they count wrong keys together.
 
         issuers: verifies tokens of identity providers, which take the place of keys.
 
@@ -61,12 +63,13 @@ class Guard:
         cors_origins: tuple[str, ...] = (),
         trusted_proxies: tuple[str, ...] | None = None,
         issuers: Issuers | None = None,
+        worker: Worker | None = None,
     ) -> None:
         self.issuers = issuers
         self.use(allowed_hosts, cors_origins, trusted_proxies)
         self.accounts: Sized = ()
         self._keys = keys
-        self._wrong_keys = Throttle()
+        self._wrong_keys = Throttle(sketch=Sketch.of(worker, "keys"))
 
     def use(
         self,

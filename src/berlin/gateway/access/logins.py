@@ -9,7 +9,8 @@ from berlin.gateway.access.accounts import HASHES_AT_ONCE, MAX_PASSWORD_BYTES, A
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.access.caller import MAX_NAME_CHARS
 from berlin.gateway.access.origin import network_of
-from berlin.gateway.access.throttle import Pace, Throttle
+from berlin.gateway.access.throttle import Pace, Sketch, Throttle
+from berlin.gateway.workers.worker import Worker
 from berlin.types import Secret
 
 # Wrong passwords: for one account from one address; from one address; for one account from
@@ -33,13 +34,14 @@ class Logins:
 
     Args:
         accounts: the accounts.
+        worker: which of several workers this process is; they count wrong passwords together.
     """
 
-    def __init__(self, accounts: Accounts) -> None:
+    def __init__(self, accounts: Accounts, worker: Worker | None = None) -> None:
         self._accounts = accounts
-        self._pairs = Throttle(PAIR_PACE)
-        self._addresses = Throttle(ADDRESS_PACE)
-        self._names = Throttle(ACCOUNT_PACE)
+        self._pairs = Throttle(PAIR_PACE, sketch=Sketch.of(worker, "pairs"))
+        self._addresses = Throttle(ADDRESS_PACE, sketch=Sketch.of(worker, "addresses"))
+        self._names = Throttle(ACCOUNT_PACE, sketch=Sketch.of(worker, "names"))
         self._line = Admission(HASHES_AT_ONCE, WAITING, WAIT_S)
 
     async def check(self, address: str, account: str, password: Secret) -> None:

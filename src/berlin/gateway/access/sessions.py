@@ -1,88 +1,78 @@
-"""The tokens that the gateway issues at a login: they expire, and only their hashes are stored."""
+"""The tokens that the gateway issues at a login: signed, so that nothing has to be kept."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
+import hmac
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 
-MAX_SESSIONS = 100_000
+import msgspec
+
+_SIGNATURE_BYTES = 32
+_MAX_TOKEN_CHARS = 4096
+
+
+class _Claims(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What a token says; the nonce makes two logins of one moment differ."""
+
+    account: str
+    expires_at: float
+    nonce: bytes
 
 
 class Sessions:
-    """The open sessions.
+    """The sessions of accounts, as signed tokens.
 
-    When there are too many, the account that has the most loses the one that it has not used for
-    the longest time, so no account can end the sessions of another by logging in again and again.
+    Every process with the same key accepts them. Nothing is stored: any number of logins needs no
+    memory, and nobody can end the sessions of others. The signature covers the account's password
+    hash, so that all sessions of an account end when it is removed or gets another password.
 
     Args:
         lifetime_s: lifetime of a token in seconds.
-        clock: a monotonic clock, in seconds.
-        most: the most sessions.
+        fingerprint: returns what identifies an account and its password; `None` if there is no
+            such account.
+        key: the key of the signatures; by default a random one, known to this process only.
+        clock: seconds since the epoch.
     """
 
     def __init__(
         self,
         lifetime_s: float,
-        clock: Callable[[], float] = time.monotonic,
-        most: int = MAX_SESSIONS,
+        fingerprint: Callable[[str], bytes | None],
+        key: bytes | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._lifetime = lifetime_s
+        self._fingerprint = fingerprint
+        self._key = key or secrets.token_bytes(32)
         self._clock = clock
-        self._most = most
-        self._sessions: dict[bytes, tuple[str, float]] = {}
-        # The digests of each account; the one used last comes last.
-        self._digests: dict[str, OrderedDict[bytes, None]] = {}
-
-    def __len__(self) -> int:
-        return len(self._sessions)
 
     def open(self, account: str) -> str:
-        """Return a new token for an account."""
-        if len(self._sessions) >= self._most:
-            most = max(self._digests.values(), key=len)
-            self._end(next(iter(most)))
-        token = secrets.token_urlsafe(32)
-        digest = _digest(token)
-        self._sessions[digest] = (account, self._clock() + self._lifetime)
-        self._digests.setdefault(account, OrderedDict())[digest] = None
-        self._end_expired(account)
-        return token
+        """Return a new token for an account that exists."""
+        claims = _Claims(account, self._clock() + self._lifetime, secrets.token_bytes(12))
+        data = msgspec.msgpack.encode(claims)
+        signature = self._sign(data, self._fingerprint(account) or b"")
+        return base64.urlsafe_b64encode(signature + data).decode().rstrip("=")
 
     def account(self, token: str) -> str | None:
         """Return the account of a token, or `None` if it is unknown or has expired."""
-        digest = _digest(token)
-        account, expires = self._sessions.get(digest, (None, 0.0))
-        if account is None:
+        if len(token) > _MAX_TOKEN_CHARS or not token.isascii():
             return None
-        if expires <= self._clock():
-            self._end(digest)
+        try:
+            raw = base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True)
+            signature, data = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
+            claims = msgspec.msgpack.decode(data, type=_Claims)
+        except (binascii.Error, msgspec.MsgspecError):
             return None
-        self._digests[account].move_to_end(digest)
-        return account
+        fingerprint = self._fingerprint(claims.account)
+        if fingerprint is None or not hmac.compare_digest(signature, self._sign(data, fingerprint)):
+            return None
+        return claims.account if claims.expires_at > self._clock() else None
 
-    def end_all(self, account: str) -> None:
-        """End all sessions of an account."""
-        for digest in list(self._digests.get(account, ())):
-            self._end(digest)
-
-    def _end_expired(self, account: str) -> None:
-        now = self._clock()
-        while digests := self._digests.get(account):
-            oldest = next(iter(digests))
-            if self._sessions[oldest][1] > now:
-                return
-            self._end(oldest)
-
-    def _end(self, digest: bytes) -> None:
-        account, _ = self._sessions.pop(digest)
-        digests = self._digests[account]
-        del digests[digest]
-        if not digests:
-            del self._digests[account]
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+    def _sign(self, data: bytes, fingerprint: bytes) -> bytes:
+        signed = len(fingerprint).to_bytes(4, "big") + fingerprint + data
+        return hmac.new(self._key, signed, hashlib.sha256).digest()

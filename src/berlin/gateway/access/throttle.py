@@ -6,13 +6,15 @@ import hashlib
 import secrets
 import struct
 import time
-from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
 import msgspec
 
+from berlin.gateway.workers.worker import Worker
+
 ROWS, CELLS = 4, 16_384
+SKETCH_BYTES = (8 + 2) * ROWS * CELLS  # the time of the last failure, and how many there were
 MAX_FORGIVEN = 10_000
 
 
@@ -37,6 +39,25 @@ class Pace(msgspec.Struct, frozen=True):
         return 0.0 if over < 0 else min(self.first_wait_s * 2 ** min(over, 16), self.longest_wait_s)
 
 
+class Sketch(msgspec.Struct, frozen=True):
+    """The memory of a throttle.
+
+    Attributes:
+        memory: `SKETCH_BYTES` bytes, at first zeros.
+        secret: keys the hash that chooses cells.
+    """
+
+    memory: memoryview
+    secret: bytes
+
+    @classmethod
+    def of(cls, worker: Worker | None, name: str) -> Sketch | None:
+        """Return the sketch that all workers share; `None` where there is one process."""
+        if worker is None:
+            return None
+        return cls(worker.memory(f"throttle-{name}", SKETCH_BYTES), worker.secret(name)[:16])
+
+
 class Throttle:
     """Counts failures by key.
 
@@ -47,19 +68,28 @@ class Throttle:
     of its cells. A key that succeeded is counted separately and exactly, so that password owners do
     not suffer from guessers.
 
+    Several workers count in the same memory. Each knows only its own successes. Two failures under
+    one key in the same microsecond may count as one.
+
     Args:
         pace: the allowed pace of failures.
-        clock: a monotonic clock, in seconds.
+        clock: a monotonic clock that all processes share, in seconds.
+        sketch: the cells; by default those of this process.
     """
 
     def __init__(
-        self, pace: Pace | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        pace: Pace | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sketch: Sketch | None = None,
     ) -> None:
         self._pace = pace or Pace()
         self._clock = clock
-        self._secret = secrets.token_bytes(16)
-        self._counts = array("H", bytes(2 * ROWS * CELLS))
-        self._failed_at = array("d", bytes(8 * ROWS * CELLS))
+        sketch = sketch or Sketch(memoryview(bytearray(SKETCH_BYTES)), secrets.token_bytes(16))
+        self._secret = sketch.secret
+        times = 8 * ROWS * CELLS
+        self._failed_at = sketch.memory[:times].cast("d")
+        self._counts = sketch.memory[times:].cast("H")
         self._succeeded: OrderedDict[Hashable, tuple[int, float]] = OrderedDict()
 
     def wait(self, key: Hashable) -> float:

@@ -52,8 +52,7 @@ class BerlinFace:
         self._gateway = gateway
         self._accounts = accounts
         self._sessions = sessions
-        self._logins = Logins(accounts)
-        accounts.when_changed = sessions.end_all
+        self._logins = Logins(accounts, gateway.worker)
         self.prefixes: tuple[str, ...] = (login.steps[0].path, recipe.chat.path or "")
 
     def routes(self) -> list[Route]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
+import stat
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -100,6 +102,9 @@ class JsonAccessLog:
         self._losing = threading.Lock()
         self._told = False
         self._torn = False
+        # Several workers write to one pipe: more than this may be mixed with lines of others.
+        pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+        self._most = getattr(select, "PIPE_BUF", 512) if pipe else None
         # A daemon thread: one that hangs in a write does not keep the process alive.
         self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
         self._thread.start()
@@ -129,8 +134,8 @@ class JsonAccessLog:
             closing = self._closing.wait(BATCH_S)
             self._changed.clear()
             batch = [self._lines.popleft() for _ in range(len(self._lines))]
-            if batch:
-                self._write_all(batch)
+            for lines in _pieces(batch, self._most):
+                self._write_all(lines)
         os.close(self._descriptor)
 
     def _write_all(self, batch: list[bytes]) -> None:
@@ -152,6 +157,20 @@ class JsonAccessLog:
             first, self._told = not self._told, True
         if first:
             _log.error("access_log.lost error=%r", why)
+
+
+def _pieces(batch: list[bytes], most: int | None) -> Iterator[list[bytes]]:
+    """Yield the lines in lists of at most so many bytes, or one line."""
+    piece: list[bytes] = []
+    size = 0
+    for line in batch:
+        if piece and most is not None and size + len(line) > most:
+            yield piece
+            piece, size = [], 0
+        piece.append(line)
+        size += len(line)
+    if piece:
+        yield piece
 
 
 def encode_access(access: Access, at: float) -> bytes:

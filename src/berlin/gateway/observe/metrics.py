@@ -36,8 +36,8 @@ class Metrics(Observer, Protocol):
         """Count a login at a service: "ok", or the code of the error."""
         ...
 
-    def set_waiting(self, provider: str, count: int) -> None:
-        """Set how many requests wait for a provider."""
+    def set_requests(self, provider: str, open_now: int, waiting: int) -> None:
+        """Set how many requests a provider has: open ones, and those of them that wait."""
         ...
 
     def set_circuit(self, provider: str, state: str) -> None:
@@ -79,7 +79,7 @@ class NoMetrics:
     def end_login(self, provider: str, result: str) -> None:
         """Do nothing."""
 
-    def set_waiting(self, provider: str, count: int) -> None:
+    def set_requests(self, provider: str, open_now: int, waiting: int) -> None:
         """Do nothing."""
 
     def set_circuit(self, provider: str, state: str) -> None:
@@ -178,6 +178,9 @@ class PrometheusMetrics:
         self._circuits = gauge(
             "circuit", "0 closed, 1 half-open, 2 open.", "provider", over="livemax"
         )
+        self._requests_now = gauge(
+            "open_requests", "Requests of a provider that are not answered to the end.", "provider"
+        )
         self._ledger: LedgerMetrics | None = None
         self._waiting = gauge("waiting", "Requests that wait for a provider.", "provider")
 
@@ -220,9 +223,11 @@ class PrometheusMetrics:
         labels = _known(provider, self._providers), _known(result, self._outcomes)
         self._logins.labels(*labels).inc()
 
-    def set_waiting(self, provider: str, count: int) -> None:
-        """Set how many requests wait for a provider."""
-        self._waiting.labels(_known(provider, self._providers)).set(count)
+    def set_requests(self, provider: str, open_now: int, waiting: int) -> None:
+        """Set how many requests a provider has: open ones, and those of them that wait."""
+        label = _known(provider, self._providers)
+        self._series(self._requests_now, label).set(open_now)
+        self._series(self._waiting, label).set(waiting)
 
     def set_circuit(self, provider: str, state: str) -> None:
         """Set whether the circuit breaker of a provider is `closed`, `half-open` or `open`."""

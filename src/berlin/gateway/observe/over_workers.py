@@ -36,7 +36,7 @@ def share_metrics(worker: Worker) -> CollectorRegistry:
     values.ValueClass = values.MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
-    registry.register(_Workers(worker))
+    registry.register(WorkerMetrics(worker))
     return registry
 
 
@@ -47,7 +47,7 @@ def forget_gauges(folder: Path, slot: int) -> None:
             file.unlink()
 
 
-class _Workers:
+class WorkerMetrics:
     """The metrics of the workers themselves, from the board."""
 
     def __init__(self, worker: Worker) -> None:

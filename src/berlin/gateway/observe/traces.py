@@ -1,15 +1,13 @@
-"""OpenTelemetry spans: one for each request, made when it ends.
-
-None of the `gen_ai` names is stable yet; all those used by Berlin are in this module.
-"""
+"""OpenTelemetry spans: one for each request, made when it ends."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
-from berlin.errors import ConfigurationError
+from berlin.gateway.observe import genai
 from berlin.gateway.observe.visit import Visit
+from berlin.types import Usage
 
 
 class Traces:
@@ -24,32 +22,32 @@ class Traces:
 
         self._extract = propagate.extract
         self._trace = trace
-        self._tracer = trace.get_tracer("berlin.gateway")
+        self._tracer = trace.get_tracer("berlin.gateway", schema_url=genai.CONVENTIONS)
 
     def ended(self, visit: Visit) -> None:
         """Make the span of a visit, as part of the client's trace."""
         now = time.time_ns()
         began = now - int(visit.seconds * 1e9)
         attributes: dict[str, str | int | float] = {
-            "gen_ai.operation.name": "chat",
+            genai.OPERATION: operation_of(visit),
             "http.response.status_code": visit.status,
             "berlin.face": visit.face,
             "berlin.request_id": visit.id,
         }
         if visit.provider:
-            attributes["gen_ai.provider.name"] = visit.provider
-            attributes["gen_ai.request.model"] = visit.model[:200]
+            attributes[genai.PROVIDER] = visit.provider
+            attributes[genai.REQUEST_MODEL] = visit.model[:200]
+            attributes[genai.STREAM] = visit.stream
         if visit.usage is not None:
-            attributes["gen_ai.usage.input_tokens"] = visit.usage.input_tokens
-            attributes["gen_ai.usage.output_tokens"] = visit.usage.output_tokens
-        if visit.first_event_s is not None:
-            attributes["berlin.first_event_seconds"] = visit.first_event_s
+            attributes |= tokens_of(visit.usage)
+        if visit.first_event_s is not None and visit.stream:
+            attributes[genai.TIME_TO_FIRST_CHUNK] = visit.first_event_s
         if visit.answered_by:
             attributes["berlin.answered_by"] = visit.answered_by
         if visit.attempts is not None:
             attributes["berlin.attempts"] = visit.attempts
         if visit.outcome != "ok":
-            attributes["error.type"] = visit.outcome
+            attributes[genai.ERROR_TYPE] = visit.outcome
         span = self._tracer.start_span(
             f"chat {visit.provider}" if visit.provider else f"{visit.method} {visit.face}",
             context=self._extract(visit.headers),
@@ -74,9 +72,10 @@ class Traces:
                 context=context,
                 kind=self._trace.SpanKind.CLIENT,
                 attributes={
-                    "gen_ai.provider.name": attempt.provider,
-                    "gen_ai.request.model": attempt.model[:200],
-                    "error.type": attempt.code,
+                    genai.OPERATION: operation_of(visit),
+                    genai.PROVIDER: attempt.provider,
+                    genai.REQUEST_MODEL: attempt.model[:200],
+                    genai.ERROR_TYPE: attempt.code,
                     "berlin.sent": attempt.sent,
                 },
                 start_time=began,
@@ -88,15 +87,20 @@ class Traces:
         """Do nothing: the exporter owns the spans."""
 
 
-def open_traces() -> Traces:
-    """Return the tracer.
+def operation_of(visit: Visit) -> str:
+    """Return the name of what a request does."""
+    return genai.EMBEDDINGS if visit.path.endswith(("/embeddings", "/embed")) else genai.CHAT
 
-    Raises:
-        ConfigurationError: if opentelemetry-api is not installed.
-    """
-    try:
-        return Traces()
-    except ImportError as error:
-        raise ConfigurationError(
-            "tracing needs opentelemetry-api: pip install 'berlin-llm[otel]'"
-        ) from error
+
+def tokens_of(usage: Usage) -> dict[str, str | int | float]:
+    """Return the attributes of a span for what was used; subsets only where there are any."""
+    subsets = {
+        genai.CACHE_READ_TOKENS: usage.cached_tokens,
+        genai.CACHE_WRITE_TOKENS: usage.cache_write_tokens,
+        genai.REASONING_TOKENS: usage.reasoning_tokens,
+    }
+    return {
+        genai.INPUT_TOKENS: usage.input_tokens,
+        genai.OUTPUT_TOKENS: usage.output_tokens,
+        **{name: count for name, count in subsets.items() if count},
+    }

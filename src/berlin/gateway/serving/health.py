@@ -87,8 +87,10 @@ def update_gauges(gateway: Gateway) -> None:
     waiting = Counter(routing.waiting)
     for service in gateway.catalog.services.values():
         waiting[service.name] += service.admission.in_line
-    for provider, count in waiting.items():
-        gateway.metrics.set_waiting(provider, count)
+    for service in gateway.catalog.services.values():
+        gateway.metrics.set_requests(service.name, service.open.now, waiting.pop(service.name))
+    for provider, count in waiting.items():  # members of models that are not services themselves
+        gateway.metrics.set_requests(provider, count, count)
     for provider, state in routing.circuits.items():
         gateway.metrics.set_circuit(provider, state)
     if gateway.ledger is not None:

@@ -19,6 +19,7 @@ from berlin.gateway.setup import (
     requires_keys,
     watch_logins,
 )
+from berlin.gateway.workers.worker import Worker
 from berlin.ledger.prices import Prices
 
 _log = logging.getLogger("berlin.gateway")
@@ -60,7 +61,7 @@ class Reload:
 
     def _build(self, before: Catalog) -> tuple[Config, Catalog]:
         config = self._load()
-        return config, check_config(config, before)
+        return config, check_config(config, before, self._gateway.worker)
 
     def _switch(self, config: Config, catalog: Catalog) -> None:
         gateway, server = self._gateway, config.server
@@ -88,12 +89,15 @@ class Reload:
         task.add_done_callback(self._tasks.discard)
 
 
-def check_config(config: Config, before: Catalog | None = None) -> Catalog:
+def check_config(
+    config: Config, before: Catalog | None = None, worker: Worker | None = None
+) -> Catalog:
     """Return the catalog of a configuration.
 
     Args:
         config: the whole file.
         before: the providers so far; unchanged ones keep their connections.
+        worker: which of several workers this process is.
 
     Raises:
         BerlinError: if the gateway cannot use it.
@@ -101,4 +105,4 @@ def check_config(config: Config, before: Catalog | None = None) -> Catalog:
     server = config.server
     Guard(None, server.allowed_hosts, server.cors_origins, server.trusted_proxies)
     open_issuers(config.issuers)
-    return build_catalog(config, before)
+    return build_catalog(config, before, worker)

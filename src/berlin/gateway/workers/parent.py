@@ -6,6 +6,7 @@ import contextlib
 import gc
 import logging
 import os
+import secrets
 import select
 import shutil
 import signal
@@ -21,6 +22,7 @@ from berlin.gateway.serving.watch import LOOK_EVERY_S, ConfigFiles
 from berlin.gateway.workers.board import Board
 from berlin.gateway.workers.children import Children, Descriptors
 from berlin.gateway.workers.listening import Sockets, close_all, open_listeners, url_of
+from berlin.gateway.workers.settings import publish
 from berlin.gateway.workers.takeover import Taken, hand_over, handed_over, still_starts
 from berlin.gateway.workers.worker import Worker
 
@@ -83,7 +85,7 @@ class Parent:
         listeners = (
             taken.listeners(self._count) if taken else open_listeners(host, port, self._count)
         )
-        folder = taken.folder if taken else _new_folder()
+        folder = self._folder = taken.folder if taken else _new_folder()
         self._lifeline = taken.lifeline if taken else os.pipe()
         self._wake = os.pipe()
         for end in self._wake:
@@ -110,6 +112,7 @@ class Parent:
         code = self._start(children, board, listeners)
         if code is not None:
             return code
+        restart = False
         while True:
             asked = self._wait()
             if asked & _STOPS:
@@ -118,8 +121,11 @@ class Parent:
             children.start_due()
             children.renew_late()
             self._look_at_files(children, asked=signal.SIGHUP in asked)
-            if signal.SIGUSR2 in asked and children.ready and still_starts(self._check_command):
-                hand_over(children.sockets, folder, self._lifeline, children.running)
+            restart = restart or signal.SIGUSR2 in asked
+            if restart and children.ready:  # otherwise as soon as they are
+                restart = False
+                if still_starts(self._check_command):
+                    hand_over(children.sockets, folder, self._lifeline, children.running)
 
     def _start(self, children: Children, board: Board, listeners: list[Sockets]) -> int | None:
         """Start all workers, and return the exit code if that fails or a signal stops it."""
@@ -161,6 +167,7 @@ class Parent:
             return
         self._files.accept()
         self._config = config
+        publish(config, self._folder)
         children.renew()
         _log.warning("config.loaded workers=%d", self._count)
 
@@ -223,4 +230,8 @@ def _new_folder() -> Path:
     """Return a new folder that only this user can read; it is gone when the gateway has ended."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     parent = runtime if runtime and os.access(runtime, os.W_OK) else None
-    return Path(tempfile.mkdtemp(prefix="berlin-", dir=parent))
+    folder = Path(tempfile.mkdtemp(prefix="berlin-", dir=parent))
+    secret = folder / "secret"
+    secret.touch(0o600)
+    secret.write_bytes(secrets.token_bytes(32))
+    return folder

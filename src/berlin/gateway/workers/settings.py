@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import msgspec
 from msgspec.structs import replace
 
 from berlin.config import Config
 from berlin.config.models.tables import LimitConfig
 from berlin.gateway.workers.worker import Worker
+
+_PUBLISHED = "config"
 
 
 def for_worker(config: Config, worker: Worker | None) -> Config:
@@ -40,6 +45,23 @@ def for_worker(config: Config, worker: Worker | None) -> Config:
             for name, one in config.models.items()
         }
     return replace(config, **changes)
+
+
+def publish(config: Config, folder: Path) -> None:
+    """Write a configuration that was checked, for all workers of a gateway.
+
+    They do not read the file of the user: it may have changed since, or be half written.
+    """
+    path = folder / _PUBLISHED
+    new = path.with_suffix(".new")
+    new.touch(0o600)
+    new.write_bytes(msgspec.msgpack.encode(config))
+    new.replace(path)
+
+
+def published(folder: Path) -> Config:
+    """Return the configuration that was published last."""
+    return msgspec.msgpack.decode((folder / _PUBLISHED).read_bytes(), type=Config)
 
 
 def divide(limit: LimitConfig | None, workers: int) -> LimitConfig | None:

@@ -22,7 +22,7 @@ from berlin.gateway.workers.children import Child
 from berlin.gateway.workers.listening import Sockets, close_all, extend
 
 VARIABLE = "BERLIN_TAKEOVER"
-CHECK_TIMEOUT_S = 30.0
+CHECK_TIMEOUT_S = 60.0
 
 _log = logging.getLogger("berlin.gateway")
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import hmac
 import mmap
 import os
 from pathlib import Path
 
 from berlin.gateway.workers.board import Board, State
+from berlin.gateway.workers.slots import SharedSlots
 
 
 class Worker:
@@ -30,6 +33,7 @@ class Worker:
         self.lifeline = lifeline
         self.board = Board(folder / "board")
         self._wake = wake
+        self._slots: dict[str, SharedSlots] = {}
 
     @property
     def problem(self) -> str:
@@ -44,6 +48,11 @@ class Worker:
         with contextlib.suppress(OSError):
             os.write(self._wake, b"s")
 
+    def secret(self, purpose: str) -> bytes:
+        """Return a key for a purpose that only the workers of this gateway know."""
+        secret = (self.folder / "secret").read_bytes()
+        return hmac.new(secret, purpose.encode(), hashlib.sha256).digest()
+
     def memory(self, name: str, size: int) -> memoryview:
         """Return memory that all workers share, at first all zeros.
 
@@ -57,3 +66,10 @@ class Worker:
             return memoryview(mmap.mmap(descriptor, size))
         finally:
             os.close(descriptor)
+
+    def slots(self, name: str) -> SharedSlots:
+        """Return the slots of a name, which all workers share."""
+        if name not in self._slots:
+            digest = hashlib.sha256(name.encode()).hexdigest()[:32]
+            self._slots[name] = SharedSlots(self.folder / f"slots-{digest}")
+        return self._slots[name]

@@ -8,6 +8,7 @@ import msgspec
 
 from berlin.language.step import Step
 from berlin.language.tables.conversation import MessagesMap
+from berlin.language.tables.parts import UploadMap
 from berlin.language.tables.socket import SocketMap
 from berlin.language.tables.stream import StreamMap
 
@@ -35,10 +36,11 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         query: parameters of the URL, with placeholders.
         headers: headers with placeholders.
         json: the body as JSON, with the placeholders `{prompt}`, `{messages}`, `{system}`,
-            `{model}`, `{conversation_id}`, `{parent_id}`, `{uuid4}` (a new random id), and
-            whatever `prepare` extracts.
+            `{model}`, `{conversation_id}`, `{parent_id}`, `{uuid4}` (a new random id), `{images}`
+            and `{files}` (lists), `{tools}` and `{tool_choice}`, and whatever `prepare` extracts.
         form: the body as a form, with the same placeholders.
         multipart: the body as multipart fields, with the same placeholders.
+        upload: requests that are sent for each image and file, before all others.
         prepare: requests sent before the chat, such as one that creates a conversation.
         after: requests sent after the answer, such as one that closes a session. Their responses
             are ignored.
@@ -79,6 +81,7 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     json: dict[str, Any] | None = None
     form: dict[str, Any] | None = None
     multipart: dict[str, Any] | None = None
+    upload: list[UploadMap] = []
     prepare: list[Step] = []
     after: list[Step] = []
     let: dict[str, str] = {}
@@ -112,6 +115,7 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     "poll_s",
                     "socket",
                     "options",
+                    "upload",
                 )
                 if getattr(self, name)
             ]

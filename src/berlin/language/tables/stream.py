@@ -18,7 +18,13 @@ from berlin.errors import (
     RequestRejectedError,
     ServiceUnavailableError,
 )
-from berlin.language.values.typed import Accessor, AnyDocument, CompiledDocument, Pointer
+from berlin.language.values.typed import (
+    Accessor,
+    AnyDocument,
+    BulkAccessor,
+    CompiledDocument,
+    Pointer,
+)
 from berlin.types import FinishReason
 from berlin.wire.framings import FramingName
 from berlin.wire.pointer import is_index, is_special, parse_pointer
@@ -69,7 +75,10 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             whose data are objects; `sse-events`, objects `{"event": name, "data": …}` made of
             server-sent events; `sse-text`, the same with data that is plain text; `json`, the
             whole body is one object; `json-array`, a streamed list of objects; `text`,
-            plain text, as objects `{"data": …}`.
+            plain text, as objects `{"data": …}`; `aws-events`, Amazon's binary event stream;
+            `connect`, messages of the Connect protocol, whose requests are in an envelope too;
+            `length-prefixed`, documents after lines with their lengths; `multipart`, parts of
+            `multipart/mixed`.
         text: pointers to the next piece of text; `/data` for `text` and `sse-text`.
         text_is: `delta`, if each piece is new; `cumulative`, if each is the whole answer so far.
         reasoning: pointers to the next piece of the model's reasoning, never cumulative.
@@ -223,7 +232,12 @@ class CompiledStream:
         self.read_text = _first([document.reader(pointer) for pointer in self.text])
         self.read_kind = document.reader(self.kind) if self.kind else None
         self.holds_more = document.watcher(sorted(more - set(texts)))
-        self.count_plain = document.counter(sorted(more - set(texts)))
+        self.is_plain = document.plain(sorted(more - set(texts)))
+        self.read_texts: BulkAccessor
+        if len(self.text) == 1:
+            self.read_texts = document.bulk_reader(self.text[0])
+        else:
+            self.read_texts = lambda documents: list(map(self.read_text, documents))
         self._readers = {p: document.reader(p) for p in more | explanations}
 
     def read(self, document: Any, pointers: tuple[Pointer, ...]) -> Any:

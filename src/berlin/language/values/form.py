@@ -6,9 +6,22 @@ import uuid
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlencode
 
+import msgspec
+
 from berlin.errors import InvalidRequestError
 
 FORM = "application/x-www-form-urlencoded"
+
+
+class File(msgspec.Struct, frozen=True):
+    """A field of a multipart body that is a file."""
+
+    name: str
+    media_type: str
+    data: bytes
+
+    def __repr__(self) -> str:
+        return f"File({self.media_type}, {len(self.data)} bytes)"
 
 
 def encode_form(fields: Mapping[str, object]) -> bytes:
@@ -35,18 +48,29 @@ def encode_multipart(fields: Mapping[str, object]) -> tuple[bytes, str]:
     """Return a multipart body and its content type.
 
     Raises:
-        InvalidRequestError: if a field is neither text nor a number.
+        InvalidRequestError: if a field is no text, number or file.
     """
     boundary = uuid.uuid4().hex
-    lines = []
-    for name, value in _texts(fields).items():
-        quoted = name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
-        lines += [f"--{boundary}", f'Content-Disposition: form-data; name="{quoted}"', "", value]
+    files = {name: value for name, value in fields.items() if isinstance(value, File)}
+    texts = _texts({name: value for name, value in fields.items() if name not in files})
+    pieces: list[bytes] = []
     try:
-        body = "\r\n".join([*lines, f"--{boundary}--", ""]).encode()
+        for name in fields:
+            head = f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"'
+            file = files.get(name)
+            if file is None:
+                pieces.append(f"{head}\r\n\r\n{texts[name]}\r\n".encode())
+                continue
+            head += f'; filename="{_quoted(file.name)}"\r\nContent-Type: {file.media_type}'
+            pieces += [f"{head}\r\n\r\n".encode(), file.data, b"\r\n"]
     except UnicodeEncodeError as error:
         raise InvalidRequestError("a form field contains half of a surrogate pair") from error
-    return body, f"multipart/form-data; boundary={boundary}"
+    pieces.append(f"--{boundary}--\r\n".encode())
+    return b"".join(pieces), f"multipart/form-data; boundary={boundary}"
+
+
+def _quoted(name: str) -> str:
+    return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _texts(fields: Mapping[str, object]) -> dict[str, str]:

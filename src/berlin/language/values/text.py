@@ -94,6 +94,19 @@ def names_in(pieces: tuple[Piece, ...]) -> Iterator[str]:
                     yield from names_in(argument)
 
 
+def names_in_tree(tree: Any) -> Iterator[str]:
+    """Yield the names of all values in the texts of a tree."""
+    match tree:
+        case str():
+            yield from names_in(parse_text(tree))
+        case dict():
+            for value in tree.values():
+                yield from names_in_tree(value)
+        case list():
+            for value in tree:
+                yield from names_in_tree(value)
+
+
 def render_text(pieces: tuple[Piece, ...], values: Mapping[str, Any]) -> str:
     """Return the text with values in place of its placeholders. Raises InvalidRequestError."""
     return "".join(

@@ -16,6 +16,9 @@ from berlin.wire.pointer import MISSING, get_at, is_index
 
 Pointer = tuple[str, ...]
 Accessor = Callable[[Any], Any]
+BulkAccessor = Callable[[list[Any]], list[Any]]
+
+_NULLS = (UNSET, None, Raw(b"null"))
 
 
 class _Node:
@@ -84,14 +87,35 @@ class CompiledDocument:
             steps.append(_raw(rest))
         return _chain(steps)
 
-    def counter(self, pointers: Iterable[Pointer]) -> Callable[[list[Any]], int]:
-        """Return a function that counts documents without a value at any of the pointers."""
+    def bulk_reader(self, pointer: Pointer) -> BulkAccessor:
+        """Return a function that reads the value at a pointer to text in each of many documents."""
+        return _bulk(self._path(pointer), self.reader(pointer))
+
+    def plain(self, pointers: Iterable[Pointer]) -> Callable[[list[Any]], bool]:
+        """Return a function that says whether none of many documents has a value at a pointer.
+
+        It may be wrong about a null, which only makes the documents be examined one by one.
+        """
         pointers = list(pointers)
-        watch = self.watcher(pointers)
-        if not pointers or any(len(self._steps(pointer)[0]) != 1 for pointer in pointers):
-            return lambda documents: len(documents) - sum(map(watch, documents))
-        read, nothing = self._reader_of_all(pointers)
-        return lambda documents: list(map(read, documents)).count(nothing)
+        paths = [self._path(pointer) for pointer in pointers]
+        at_root = [p for p, path in zip(pointers, paths, strict=True) if len(path) == 1]
+        nested = [
+            _bulk(path, _chain(self._steps(pointer)[0]))
+            for pointer, path in zip(pointers, paths, strict=True)
+            if len(path) > 1
+        ]
+        read, nothing = self._reader_of_all(at_root) if at_root else (None, ())
+
+        def is_plain(documents: list[Any]) -> bool:
+            if read is not None and list(map(read, documents)).count(nothing) != len(documents):
+                return False
+            for read_all in nested:
+                values = read_all(documents)
+                if values.count(UNSET) != len(values) and not all(v in _NULLS for v in values):
+                    return False
+            return True
+
+        return is_plain
 
     def _reader_of_all(self, pointers: list[Pointer]) -> tuple[Accessor, tuple[Any, ...]]:
         """Return a function that reads all members at once, and its result if there are none."""
@@ -111,8 +135,7 @@ class CompiledDocument:
             read, nothing = self._reader_of_all(pointers)
             return lambda document: read(document) != nothing
         readers = [_chain(list(chain)) for chain in chains]
-        nulls = (UNSET, None, Raw(b"null"))
-        return lambda document: any(read(document) not in nulls for read in readers)
+        return lambda document: any(read(document) not in _NULLS for read in readers)
 
     def _add(self, pointer: Pointer, *, is_text: bool) -> None:
         node = self._root
@@ -132,17 +155,23 @@ class CompiledDocument:
     def _field(self, pointer: Pointer) -> int:
         return list(self._root.children).index(pointer[0])
 
-    def _steps(self, pointer: Pointer) -> tuple[list[Accessor], Pointer | None]:
-        """Return the steps down to text (and `None`), or to raw bytes and the rest of the way."""
-        steps: list[Accessor] = []
+    def _path(self, pointer: Pointer) -> list[str | int]:
+        """Return the names and indices down to text, or to raw bytes."""
+        path: list[str | int] = []
         node, rest = self._root, pointer
         while rest and (node is self._root or node.holds_text):
             if node is not self._root and node.is_list:
-                steps.append(_item(int(rest[0])))
+                path.append(int(rest[0]))
             else:
-                steps.append(operator.attrgetter(f"f{list(node.children).index(rest[0])}"))
+                path.append(f"f{list(node.children).index(rest[0])}")
             node, rest = node.children[rest[0]], rest[1:]
-        return steps, None if node.is_text else rest
+        return path
+
+    def _steps(self, pointer: Pointer) -> tuple[list[Accessor], Pointer | None]:
+        """Return the steps down to text (and `None`), or to raw bytes and the rest of the way."""
+        path = self._path(pointer)
+        steps = [_item(p) if isinstance(p, int) else operator.attrgetter(p) for p in path]
+        return steps, None if self._end(pointer).is_text else pointer[len(path) :]
 
 
 class AnyDocument:
@@ -172,10 +201,15 @@ class AnyDocument:
 
         return read
 
-    def counter(self, pointers: Iterable[Pointer]) -> Callable[[list[Any]], int]:
-        """Return a function that counts documents without a value at any of the pointers."""
+    def bulk_reader(self, pointer: Pointer) -> BulkAccessor:
+        """Return a function that reads the value at a pointer in each of many documents."""
+        read = self.reader(pointer)
+        return lambda documents: list(map(read, documents))
+
+    def plain(self, pointers: Iterable[Pointer]) -> Callable[[list[Any]], bool]:
+        """Return a function that says whether none of many documents has a value at a pointer."""
         watch = self.watcher(pointers)
-        return lambda documents: len(documents) - sum(map(watch, documents))
+        return lambda documents: not any(map(watch, documents))
 
     def watcher(self, pointers: Iterable[Pointer]) -> Callable[[Any], bool]:
         """Return a function that says whether there is a value at any of the pointers."""
@@ -215,6 +249,37 @@ def _chain(steps: list[Accessor]) -> Accessor:
         return document
 
     return read
+
+
+def _bulk(path: list[str | int], read: Accessor) -> BulkAccessor:
+    """Return a function that reads one place in many documents, in as few steps as there are.
+
+    Where a document lacks the place, they are all read one by one.
+    """
+    at = [n for n, part in enumerate(path) if isinstance(part, int)]
+    if not at:
+        get = operator.attrgetter(".".join(map(str, path)))
+
+        def read_members(documents: list[Any]) -> list[Any]:
+            try:
+                return list(map(get, documents))
+            except AttributeError:
+                return list(map(read, documents))
+
+        return read_members
+    if len(at) > 1 or at[0] in (0, len(path) - 1):
+        return lambda documents: list(map(read, documents))
+    index = path[at[0]]
+    before = operator.attrgetter(".".join(map(str, path[: at[0]])))
+    behind = operator.attrgetter(".".join(map(str, path[at[0] + 1 :])))
+
+    def read_items(documents: list[Any]) -> list[Any]:
+        try:
+            return [behind(before(document)[index]) for document in documents]
+        except (AttributeError, IndexError, TypeError):
+            return list(map(read, documents))
+
+    return read_items
 
 
 def _item(n: int) -> Accessor:

@@ -1,4 +1,4 @@
-"""The limits of one provider or model: a gate, its queue, and the average cost of answers."""
+"""The limits of one provider or model: a gate, its queue, and what answers usually cost."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from berlin.routing.base.gate import Gate
 from berlin.routing.base.line import Line
 from berlin.routing.base.meter import prompt_tokens
 from berlin.routing.counters.contract import Reservation
+from berlin.routing.counters.learned import Learned
 from berlin.routing.counters.memory import MemoryCounters
 from berlin.types import ChatRequest
 
 WAIT_S = 30.0
 WAITING = 256
 FIRST_GUESS_TOKENS = 300
-LEARNING_RATE = 0.1
 
 
 class Limits:
@@ -44,7 +44,7 @@ class Limits:
         self.line = Line(gate, waiting)
         self.wait_s = wait_s
         self.clock = clock
-        self._answer_tokens = float(FIRST_GUESS_TOKENS)
+        self._answers = Learned(FIRST_GUESS_TOKENS)
 
     @classmethod
     def local(
@@ -73,15 +73,15 @@ class Limits:
         """Return the probable cost of a request in tokens."""
         if not self.counts_tokens:
             return 0
-        answer = self._answer_tokens
+        answer = self._answers.expect(request.model)
         most = request.options.get("max_tokens")
         if isinstance(most, int) and most > 0:
             answer = min(answer, most)
-        return prompt_tokens(request) + round(answer)
+        return prompt_tokens(request) + answer
 
-    def learn(self, output_tokens: int) -> None:
-        """Record the number of tokens of a complete answer."""
-        self._answer_tokens += LEARNING_RATE * (output_tokens - self._answer_tokens)
+    def learn(self, model: str, output_tokens: int) -> None:
+        """Record the number of tokens of a complete answer of a model."""
+        self._answers.learn(output_tokens, model)
 
     def leave(self, passed: Reservation, tokens: int | None = None) -> None:
         """Make room for the next request; see `Gate.leave`."""

@@ -95,6 +95,9 @@ class Line:
         while self._count:
             tenant, line = next(iter(self._lines.items()))
             waiter = line[0]
+            if waiter.passed.done():  # it was cancelled, and its task has not run since
+                self._leave(tenant, waiter)
+                continue
             self._changed.clear()
             turn = await self._gate.take(waiter.tokens)
             if isinstance(turn, Reservation):

@@ -11,19 +11,35 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from berlin.wire.framings.aws import AwsEvents
+from berlin.wire.framings.connect import Connect
 from berlin.wire.framings.contract import BOM, Framer, Framing, Recognised, Writer
 from berlin.wire.framings.events import Events, NamedEvents, TextEvents
 from berlin.wire.framings.json import Json, JsonArray
+from berlin.wire.framings.lengths import LengthPrefixed
 from berlin.wire.framings.lines import Ndjson
+from berlin.wire.framings.multipart import Multipart
 from berlin.wire.framings.text import Text
 
 FramingName: TypeAlias = Literal[
-    "ndjson", "sse", "sse-events", "sse-text", "json", "json-array", "text", "aws-events"
+    "ndjson",
+    "sse",
+    "sse-events",
+    "sse-text",
+    "json",
+    "json-array",
+    "text",
+    "aws-events",
+    "connect",
+    "length-prefixed",
+    "multipart",
 ]
 
 # In the order in which they are recognised: more specific ones come first.
 _ALL: tuple[Framing, ...] = (
     AwsEvents(),
+    Connect(),
+    Multipart(),
+    LengthPrefixed(),
     Events(),
     NamedEvents(),
     TextEvents(),

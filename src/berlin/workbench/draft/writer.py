@@ -18,7 +18,7 @@ from berlin.workbench.draft.choose import find_answer, find_polls
 from berlin.workbench.draft.follow import held_secrets
 from berlin.workbench.draft.keys import LoginGuess, guess_key
 from berlin.workbench.draft.known import KnownGuess, find_known
-from berlin.workbench.draft.leaves import pointer
+from berlin.workbench.draft.leaves import GUESS, pointer
 from berlin.workbench.draft.login import find_login, guess_login
 from berlin.workbench.draft.request import RequestGuess, find_prompt, guess_request
 from berlin.workbench.draft.sources.captured import Captured, Exchange
@@ -43,6 +43,7 @@ class Draft(msgspec.Struct, frozen=True):
         lost: headers with a CSRF token that no answer issued.
         missing: what could not be found, each with what to do.
         credentials: what the user logged in with, by the names of `Credentials`.
+        origins: where it sends something: the service first, then the hosts of the login.
     """
 
     text: str
@@ -52,6 +53,7 @@ class Draft(msgspec.Struct, frozen=True):
     lost: list[str]
     missing: list[str]
     credentials: dict[str, str]
+    origins: list[str]
 
     def __repr__(self) -> str:
         return f"Draft(prompt={self.prompt!r}, missing={self.missing!r})"
@@ -117,7 +119,16 @@ class _Draft:
             tree["models"] = {"default": model}
         text = self._checked(tree, secrets)
         lost = list(dict.fromkeys(self._chain.lost))
-        return Draft(text, self._prompt, answer, left_out, lost, self._missing, auth.credentials)
+        return Draft(
+            text,
+            self._prompt,
+            answer,
+            left_out,
+            lost,
+            self._missing,
+            auth.credentials,
+            [origin, *_other_origins(auth.auth)],
+        )
 
     def _find_prompt(self) -> str:
         try:
@@ -192,6 +203,11 @@ class _Draft:
             self._missing.append(f"the text of the answer: {error.message}")
             guess = unread_answer(exchange.answer)
         tree["chat"]["stream"] = guess.stream
+        if exchange.socket is not None:
+            guess.stream["framing"] = "ndjson"
+            tree["chat"]["socket"] = exchange.socket
+            if "before" in exchange.socket:
+                self._notes["chat", "socket"] = f"{GUESS}: the messages before the question"
         self._notes |= {("chat", "stream", key): note for key, note in guess.notes.items()}
         return guess.text
 
@@ -213,6 +229,13 @@ class _Draft:
         for secret in secrets:
             said = said.replace(secret, "REMOVED") if len(secret) >= LONG_SECRET_CHARS else said
         return HEAD + said + text
+
+
+def _other_origins(auth: dict[str, Any]) -> list[str]:
+    """Return the hosts of a login that are not the service's: their URLs are whole."""
+    urls = [auth.get("token_url", ""), *(step["path"] for step in auth.get("steps", ()))]
+    parts = [urlsplit(url) for url in urls if "://" in url]
+    return list(dict.fromkeys(f"{part.scheme}://{part.netloc}" for part in parts))
 
 
 def _polled(guess: AnswerGuess, polls: list[Exchange]) -> AnswerGuess:

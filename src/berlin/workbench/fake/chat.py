@@ -22,6 +22,7 @@ from berlin.language.tables.stream import CompiledStream, StreamMap
 from berlin.providers.contract import Provider
 from berlin.recipes.recipe import Recipe
 from berlin.types import Accumulator, ChatRequest, Finished, Message, StreamEvent, TextDelta
+from berlin.wire.framings.connect import CONTENT_TYPE, message_in
 from berlin.wire.json import encode_body
 from berlin.wire.pointer import set_at
 from berlin.workbench.fake.auth import AuthPlay, play_steps
@@ -48,6 +49,7 @@ def play_chat(
     if isinstance(format, MappedFormat | AroundFormat):
         before = play_steps([*format.prepare, *format.after], recipe, issued)
     if isinstance(format, MappedFormat):
+        before += play_steps(format.uploads, recipe, issued)
         chat = _DescribedChat(recipe, provider, format, issued)
     return [Play(p.reader, _checked(p.answer, auth)) for p in (*before, chat.play())]
 
@@ -135,7 +137,8 @@ class _DescribedChat(_Chat):
         self._handed = issued
         steps = (*format.prepare, format.chat)
         used = {name for step in steps for name in step.used}
-        self._conversation = ConversationMap(recipe.chat.messages, used)
+        taken = frozenset(name for step in format.uploads for name in step.step.take)
+        self._conversation = ConversationMap(recipe.chat.messages, used, taken)
         self._kept: dict[str, tuple[Message, ...]] = {}
         self._asked: set[tuple[str, bytes]] = set()
 
@@ -145,7 +148,7 @@ class _DescribedChat(_Chat):
     async def _answer(self, request: web.Request, received: Received) -> web.StreamResponse:
         if self._recipe.chat.socket is not None:
             return await self._answer_socket(request, received, self._recipe.chat.socket)
-        sent = self._place.read(received)
+        sent = self._place.read(opened(received))
         self._handed.check(self._place.names, sent)
         stream = self._recipe.chat.described_stream
         if self._format.poll_s is not None and stream and self._is_new(request, received):
@@ -209,6 +212,13 @@ class _DescribedChat(_Chat):
         question = (request.raw_path, received.body)
         self._asked ^= {question}
         return question in self._asked
+
+
+def opened(received: Received) -> Received:
+    """Return a request of the Connect protocol without its envelope; others as they are."""
+    if received.headers.get("content-type") != CONTENT_TYPE:
+        return received
+    return msgspec.structs.replace(received, body=message_in(received.body))
 
 
 def unfinished(described: StreamMap) -> bytes:

@@ -10,13 +10,14 @@ from typing import Any
 from berlin.auth.credentials import NAMES, Credentials
 from berlin.errors import InvalidRequestError, KeyRefusedError
 from berlin.gateway.refusals import HttpFault
+from berlin.language.tables.conversation import NAMES as CONVERSATION_NAMES
+from berlin.language.tables.parts import FILE_NAMES
 from berlin.language.values.functions import MADE
 
 # Values that a client may leave out, and values it may choose.
-_OPTIONAL = frozenset({"conversation_id", "parent_id", "system", "user"})
-_FREE = frozenset(
-    {"prompt", "messages", "history", "system", "model", "user", "totp", "code", *MADE}
-)
+_OPTIONAL = (CONVERSATION_NAMES - {"prompt", "messages", "history"}) | {"user"}
+_FREE = (CONVERSATION_NAMES - {"conversation_id", "parent_id"}) | FILE_NAMES
+_FREE |= {"file", "size", "model", "user", "totp", "code", *MADE}
 
 
 class IssuedValues:

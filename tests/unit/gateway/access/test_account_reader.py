@@ -9,6 +9,7 @@ import pytest
 from berlin.errors import ConfigurationError
 from berlin.gateway.access.account_reader import AccountReader
 from berlin.gateway.access.accounts import Accounts
+from berlin.gateway.access.sessions import Sessions
 from berlin.types import Secret
 
 
@@ -29,8 +30,7 @@ class Door:
         self.path = folder / "data" / "accounts.json"
         self.clock = Clock()
         self.reader = AccountReader(self.path, monotonic=self.clock)
-        self.ended: list[str] = []
-        self.reader.when_changed = self.ended.append
+        self.sessions = Sessions(60, self.reader.fingerprint)
 
     def change(self, **passwords: str | None) -> None:
         """Add or remove accounts, as `berlin account` does, and let time pass."""
@@ -53,14 +53,17 @@ async def test_changes_count_at_once(door: Door) -> None:
     door.change(ann="one", bob="b")
     assert len(door.reader) == 2
     assert await door.reader.verify("ann", Secret("one"))
+    first = door.sessions.open("ann")
+    assert door.sessions.account(first) == "ann"
     door.change(ann="two")
     assert not await door.reader.verify("ann", Secret("one"))
     assert await door.reader.verify("ann", Secret("two"))
-    assert door.ended == ["ann"]
+    assert door.sessions.account(first) is None
+    second = door.sessions.open("ann")
     door.change(ann=None)
     assert door.reader.caller("ann") is None
     assert door.reader.caller("bob") is not None
-    assert door.ended == ["ann", "ann"]
+    assert door.sessions.account(second) is None
 
 
 @pytest.mark.parametrize("damage", ["", '{"version": 1, "acc', '{"version": 2, "accounts": {}}'])
@@ -92,7 +95,6 @@ async def test_a_file_that_is_gone_has_no_accounts(door: Door) -> None:
     door.path.unlink()
     door.clock.now += 1
     assert door.reader.caller("ann") is None
-    assert door.ended == ["ann"]
 
 
 def test_the_file_is_not_read_at_each_use(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-
-from berlin.gateway.access.throttle import CELLS, MAX_FORGIVEN, ROWS, Pace, Throttle
+from berlin.gateway.access.throttle import (
+    CELLS,
+    MAX_FORGIVEN,
+    ROWS,
+    SKETCH_BYTES,
+    Pace,
+    Sketch,
+    Throttle,
+)
 
 
 class Clock:
@@ -81,7 +87,7 @@ def test_a_flood_of_keys_does_not_fill_the_memory() -> None:
     assert not throttle.has_succeeded(4)
     assert throttle.has_succeeded(5)
     assert len(throttle._counts) == ROWS * CELLS
-    assert sys.getsizeof(throttle._counts) + sys.getsizeof(throttle._failed_at) < 800_000
+    assert throttle._counts.nbytes + throttle._failed_at.nbytes < 800_000
 
 
 def test_a_flood_does_not_hold_up_others() -> None:
@@ -116,3 +122,13 @@ def test_failures_are_forgotten() -> None:
     assert throttle.wait("ann") == 0
     throttle.fail("ann")
     assert throttle.wait("ann") == 0
+
+
+def test_workers_count_together() -> None:
+    """Failures at one worker make a key wait at another, too."""
+    memory, clock = memoryview(bytearray(SKETCH_BYTES)), Clock()
+    one, two = (Throttle(clock=clock, sketch=Sketch(memory, b"s" * 16)) for _ in range(2))
+    for throttle in (one, two, one, two, one):
+        throttle.fail("alice")
+    assert one.wait("alice") == two.wait("alice") == 2
+    assert two.wait("bob") == 0

@@ -24,6 +24,7 @@ from berlin.gateway.observe.log import (
     MAX_VALUE_CHARS,
     Access,
     JsonAccessLog,
+    _pieces,
     encode_access,
     open_access_log,
 )
@@ -268,3 +269,12 @@ def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none" / "access.log", tmp_path / "pipe"):
         with pytest.raises(ConfigurationError, match=f"the access log {path} cannot be opened"):
             open_access_log(path)
+
+
+def test_pieces_for_a_pipe_end_with_lines() -> None:
+    """What several workers write to one pipe is whole lines, and no line is left out."""
+    lines = [b"x" * size + b"\n" for size in (100, 3000, 2000, 9000, 1, 1)]
+    pieces = list(_pieces(lines, 4096))
+    assert [len(b"".join(piece)) for piece in pieces] == [3102, 2001, 9001, 4]
+    assert list(_pieces(lines, None)) == [lines]
+    assert list(_pieces([], 4096)) == []

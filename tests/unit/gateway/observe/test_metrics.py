@@ -85,8 +85,8 @@ def test_gauges_and_counters() -> None:
     metrics.ended(visit(face="openai", provider="berlin", status=502, error=TLSError("bad")))
     metrics.end_login("berlin", "ok")
     metrics.end_login("berlin", "upstream_authentication")
-    metrics.set_waiting("berlin", 3)
-    metrics.set_waiting("berlin", 2)
+    metrics.set_requests("berlin", 5, 3)
+    metrics.set_requests("berlin", 5, 2)
     got = lines(metrics)
     assert got['berlin_open_streams{face="openai"}'] == 1
     assert got['berlin_upstream_errors_total{code="upstream_tls",provider="berlin"}'] == 1
@@ -105,7 +105,7 @@ def test_g46_labels_are_bounded() -> None:
         metrics.ended(visit(face=f"face{n}", provider=f"p{n}", status=600 + n, error=error))
         metrics.open_stream(f"face{n}")
         metrics.end_login(f"p{n}", f"r{n}")
-        metrics.set_waiting(f"p{n}", n)
+        metrics.set_requests(f"p{n}", n, n)
         if n == 0:
             before = len(lines(metrics))
     got = lines(metrics)
@@ -152,5 +152,5 @@ def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
     metrics.open_stream("a")
     metrics.close_stream("a")
     metrics.end_login("b", "ok")
-    metrics.set_waiting("b", 1)
+    metrics.set_requests("b", 1, 1)
     assert metrics.render()[0] == b""

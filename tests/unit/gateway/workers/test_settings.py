@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from berlin.config import Config, ProviderConfig
+from berlin.config import Config, ProviderConfig, load_config
 from berlin.config.models.tables import LimitConfig
 from berlin.config.schema import ResponsesConfig, SharedConfig
 from berlin.gateway.workers.board import Board
-from berlin.gateway.workers.settings import divide, for_worker
+from berlin.gateway.workers.settings import divide, for_worker, publish, published
 from berlin.gateway.workers.worker import Worker
 
 LIMITED = {"s": ProviderConfig(url="https://s.example", limit=LimitConfig(concurrent=9))}
@@ -48,3 +48,18 @@ def test_a_share_is_at_least_one() -> None:
     assert limit is not None
     assert (limit.concurrent, limit.tokens_per_minute, limit.requests_per_minute) == (1, 250, None)
     assert divide(None, 4) is None
+
+
+def test_a_published_configuration_is_the_same(tmp_path: Path) -> None:
+    """Workers read what the parent has checked, with its references; only the user can read it."""
+    path = tmp_path / "berlin.toml"
+    path.write_text(
+        "[server]\nworkers = 'auto'\n[tokens]\nstore = { env = 'X' }\n"
+        "[providers.a]\nurl = 'https://a.example'\naccount = 'a'\npassword = { file = 'p' }\n"
+        "[providers.b]\nclass = 'm:N'\noptions = { x = 1, at = 2026-01-02T03:04:05Z }\n"
+        "[models.m]\nfallback = ['a', 'b']\n[aliases]\nz = 'a'\n"
+    )
+    config = load_config(path)
+    publish(config, tmp_path)
+    assert published(tmp_path) == config
+    assert (tmp_path / "config").stat().st_mode & 0o777 == 0o600

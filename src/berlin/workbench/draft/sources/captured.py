@@ -93,6 +93,13 @@ class Captured(msgspec.Struct, frozen=True):
         )
 
 
+class Frame(msgspec.Struct, frozen=True):
+    """A message on a WebSocket."""
+
+    is_sent: bool
+    data: str
+
+
 class Exchange(msgspec.Struct, frozen=True):
     """A request and its answer.
 
@@ -101,12 +108,16 @@ class Exchange(msgspec.Struct, frozen=True):
         answer: the answer's body.
         status: its HTTP status.
         headers: its headers, names in lower case; repeated names are all kept.
+        frames: the messages, if it opened a WebSocket.
+        socket: the table `[chat.socket]`, if it is a chat on one.
     """
 
     request: Captured
     answer: bytes
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
+    frames: tuple[Frame, ...] = ()
+    socket: dict[str, Any] | None = None
 
     @property
     def cookies(self) -> dict[str, str]:

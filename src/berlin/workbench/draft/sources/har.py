@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 
 import msgspec
 
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.wire.json import DECODE_ERRORS
-from berlin.workbench.draft.sources.captured import Captured, Exchange
+from berlin.workbench.draft.sources.captured import Captured, Exchange, Frame
 
 
 class _Pair(msgspec.Struct):
@@ -41,9 +42,18 @@ class _Response(msgspec.Struct):
     content: _Content | None = None
 
 
+class _Message(msgspec.Struct):
+    """A message on a WebSocket, as Chrome and Firefox save it."""
+
+    type: str = ""
+    opcode: int = 1
+    data: str = ""
+
+
 class _Entry(msgspec.Struct):
     request: _Request
     response: _Response
+    messages: list[_Message] = msgspec.field(default_factory=list, name="_webSocketMessages")
 
 
 class _Log(msgspec.Struct):
@@ -97,7 +107,7 @@ def _exchange(entry: _Entry) -> Exchange:
     return Exchange(
         Captured(
             request.method.upper(),
-            request.url,
+            re.sub("^ws", "http", request.url),
             tuple(headers),
             (posted.text or "").encode("utf-8", "replace"),
             fields,
@@ -105,6 +115,7 @@ def _exchange(entry: _Entry) -> Exchange:
         _body(response.content or _Content()),
         response.status,
         tuple((pair.name, pair.value) for pair in response.headers),
+        tuple(Frame(m.type == "send", m.data) for m in entry.messages if m.opcode == 1),
     )
 
 

@@ -1,0 +1,1 @@
+"""`berlin top`: a live view of a gateway, from its metrics."""

@@ -1,0 +1,113 @@
+"""Sends images and files before the chat that refers to them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+from berlin.errors import ConfigurationError, InvalidRequestError
+from berlin.formats.described.taking import take
+from berlin.language.step import CompiledStep
+from berlin.language.tables.parts import (
+    CONTENTS,
+    FILE_NAMES,
+    Kind,
+    UploadMap,
+    file_values,
+    kind_of,
+)
+from berlin.language.values.form import File
+from berlin.language.values.functions import make_values
+from berlin.language.values.template import ABSENT
+from berlin.types import ChatRequest, FilePart, HttpRequest, HttpResponse, ImagePart
+
+MAX_UPLOADS = 50
+"""Images and files in one request; each causes requests of its own."""
+
+UPLOAD_NAMES = FILE_NAMES | {"file", "size"}
+
+
+class Uploads:
+    """The uploads that a recipe describes.
+
+    Args:
+        steps: the description.
+        names: the placeholders that may be used in all of them.
+
+    Attributes:
+        taken: the names that they take.
+        used: the placeholders that they use.
+        steps: the requests for one image or file, in order.
+
+    Raises:
+        ConfigurationError: if the description is invalid.
+    """
+
+    def __init__(self, steps: Sequence[UploadMap], names: frozenset[str]) -> None:
+        known = names | UPLOAD_NAMES
+        self.steps: list[CompiledStep] = []
+        self._kinds: list[tuple[Kind, ...]] = [step.kinds for step in steps]
+        self.taken: frozenset[str] = frozenset()
+        taken: dict[Kind, frozenset[str]] = {"image": frozenset(), "file": frozenset()}
+        for step in steps:
+            # Only what an earlier step took for each of these kinds.
+            found = frozenset.intersection(*(taken[kind] for kind in step.kinds))
+            compiled = CompiledStep(step, known | found, found=found)
+            if "file" in compiled.used and step.multipart is None:
+                raise ConfigurationError(
+                    f"the upload {step.path}: {{file}} is a field of `multipart`; elsewhere use "
+                    "{base64} or {data_url}"
+                )
+            for name in step.take:
+                if name in known:
+                    raise ConfigurationError(f"the upload {step.path} takes {name}, which is taken")
+            self.steps.append(compiled)
+            self.taken |= frozenset(step.take)
+            taken |= {kind: taken[kind] | frozenset(step.take) for kind in step.kinds}
+        self.used = {name for step in self.steps for name in step.used} - UPLOAD_NAMES - self.taken
+
+    def run(
+        self, request: ChatRequest, values: Mapping[str, Any]
+    ) -> Generator[HttpRequest, HttpResponse, dict[str, dict[str, Any]]]:
+        """Yield the requests for each image and file, and return what they took, by its URL.
+
+        Raises:
+            InvalidRequestError: if there are too many, or one cannot be sent.
+            ProtocolError: if a response lacks what is taken from it.
+        """
+        taken: dict[str, dict[str, Any]] = {}
+        if not self.steps:
+            return taken
+        parts = _parts(request)
+        if len(parts) > MAX_UPLOADS:
+            raise InvalidRequestError(
+                f"{len(parts)} images and files in one request; {MAX_UPLOADS} at most"
+            )
+        for part in parts:
+            mine: dict[str, Any] = {}
+            for step, kinds in zip(self.steps, self._kinds, strict=True):
+                if kind_of(part) not in kinds:
+                    continue
+                filled = {**values, **make_values(step.used), **_values(part, step.used), **mine}
+                response = yield step.request(filled, {})
+                mine |= take(step, response, response.cookies)
+            taken[part.url] = mine
+        return taken
+
+
+def _parts(request: ChatRequest) -> list[ImagePart | FilePart]:
+    """Return the images and files of a request, each once."""
+    known = request.known_messages or 0
+    begin = known if request.conversation_id else 0
+    parts = (part for message in request.messages[begin:] for part in message.parts)
+    found = {p.url: p for p in parts if isinstance(p, ImagePart | FilePart)}
+    return list(found.values())
+
+
+def _values(part: ImagePart | FilePart, used: set[str]) -> dict[str, Any]:
+    values = {**dict.fromkeys(UPLOAD_NAMES, ABSENT), **file_values(part, used & CONTENTS)}
+    if "file" in used:
+        data = base64.b64decode(values["base64"])
+        values["file"] = File(values["name"], values["media_type"], data)
+    return values

@@ -1,0 +1,132 @@
+"""`multipart/mixed`: a body of parts with JSON, as GraphQL's incremental delivery sends them.
+
+Source: RFC 2046, section 5.1, and "Incremental Delivery over HTTP" of the GraphQL working group.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from berlin.errors import ProtocolError
+from berlin.wire.framings.contract import MAX_DOCUMENT_BYTES, Framer, Recognised, Writer
+from berlin.wire.json import decoded_or_none, encode_line
+
+BOUNDARY = "-"
+"""The boundary of what is written here, as the GraphQL specification has it."""
+
+MAX_PREAMBLE_BYTES = 4096
+
+_FIRST = re.compile(rb"(?:^|\n)--([^\r\n]{0,70}?)[ \t]*\r?\n")
+_HEADERS = re.compile(rb"\r?\n\r?\n")
+
+
+class MultipartFramer:
+    """Cuts an answer into the bodies of its parts; see `Framer`.
+
+    The boundary is that of the first line: a recipe need not repeat what a header says.
+    """
+
+    def __init__(self) -> None:
+        self.done = False
+        self._held = b""
+        self._mark: re.Pattern[bytes] | None = None
+        self._from = 0  # where to look for the next boundary
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the parts completed so far; see `Framer`."""
+        if self.done:
+            return []
+        self._held += data
+        mark = self._mark or self._begin()
+        if mark is None:
+            return []
+        documents: list[bytes] = []
+        at = 0
+        while found := mark.search(self._held, max(at, self._from)):
+            documents += _body(self._held[at : found.start()])
+            at, self._from = found.end(), 0
+            if found[1]:
+                self.done = True
+                break
+        self._held = b"" if self.done else self._held[at:]
+        # A boundary may be cut anywhere; it is not longer than this.
+        self._from = max(0, len(self._held) - 80)
+        if len(self._held) > MAX_DOCUMENT_BYTES:
+            raise ProtocolError(f"a part is longer than {MAX_DOCUMENT_BYTES} bytes")
+        return documents
+
+    def finish(self) -> list[bytes]:
+        """Return broken JSON if the answer was cut, so that decoding fails; see `Framer`."""
+        return [] if self.done else [b"{"]
+
+    def _begin(self) -> re.Pattern[bytes] | None:
+        """Return a pattern of the boundary, once the first one is there."""
+        found = _FIRST.search(self._held)
+        if (len(self._held) if found is None else found.start()) > MAX_PREAMBLE_BYTES:
+            raise ProtocolError("the answer is not multipart: it begins without a boundary")
+        if found is None:
+            return None
+        boundary = re.escape(found[1])
+        self._mark = re.compile(rb"\r?\n--" + boundary + rb"(?:(--)|[ \t]*\r?\n)")
+        self._held = self._held[found.end() :]
+        return self._mark
+
+
+def _body(part: bytes) -> list[bytes]:
+    """Return the body of a part; none if it is empty."""
+    if part.startswith((b"\n", b"\r\n")):  # no headers
+        body = part
+    else:
+        found = _HEADERS.search(part)
+        body = part[found.end() :] if found else b""
+    return [body.strip()] if body.strip() else []
+
+
+class MultipartWriter:
+    """Writes each document as a part; see `Writer`."""
+
+    def __init__(self) -> None:
+        self._has_begun = False
+
+    def write(self, document: dict[str, Any]) -> bytes:
+        """Return a part, up to the boundary behind it."""
+        head = b"" if self._has_begun else b"\r\n--%b\r\n" % BOUNDARY.encode()
+        self._has_begun = True
+        part = b"Content-Type: application/json\r\n\r\n%b\r\n--%b\r\n"
+        return head + part % (encode_line(document), BOUNDARY.encode())
+
+    def end(self) -> bytes:
+        """Return an empty part with the last boundary."""
+        return b"\r\n--%b--\r\n" % BOUNDARY.encode()
+
+
+class Multipart:
+    """Parts with JSON; see `Framing`."""
+
+    name = "multipart"
+    content_type = f'multipart/mixed; boundary="{BOUNDARY}"'
+    in_words = "multipart/mixed, each part a JSON object"
+    keep_alive = b""
+    is_plain = False
+    is_single = False
+    has_text_only = False
+    has_events = False
+
+    def framer(self, done_marker: bytes = b"") -> Framer:
+        """Return a framer; see `Framing`."""
+        return MultipartFramer()
+
+    def writer(self, done_marker: bytes = b"") -> Writer:
+        """Return a writer; see `Framing`."""
+        return MultipartWriter()
+
+    def recognise(self, body: bytes) -> Recognised | None:
+        """Recognise a boundary with a JSON object behind it; see `Framing`."""
+        if not body.startswith(b"--"):
+            return None
+        framer = MultipartFramer()
+        documents = [decoded_or_none(document) for document in framer.feed(body)]
+        if not documents or not all(isinstance(document, dict) for document in documents):
+            return None
+        return Recognised(documents, is_whole=framer.done)

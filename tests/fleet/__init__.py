@@ -1,0 +1,1 @@
+"""Two hosts of several workers on real engines, attacked and compared: `make fleet`."""

@@ -1,0 +1,254 @@
+"""The comparison after the attack: one line for each invariant."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from decimal import Decimal
+from itertools import pairwise
+
+import msgspec
+
+from fleet.clients import Outcome
+from fleet.host import Host
+from fleet.service import LIFETIME_S, Seen
+
+# A cut stream belongs to a worker that was killed this long before, or less.
+NEAR_S = 3.0
+# What a worker may hold more after the attack than before it.
+DESCRIPTORS = 12
+MEMORY_KIB = 48 * 1024
+# A store that failed is left alone for this long at most.
+RESTS_S = 3.0
+ANSWERED = (200, 429, 503)
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A row of the ledger."""
+
+    id: str
+    outcome: str
+    attempts: int
+    key: str
+    tokens: int
+
+
+class Evidence(msgspec.Struct):
+    """What was seen.
+
+    Attributes:
+        outcomes: by the clients.
+        seen: by the service.
+        rows: of the ledger.
+        logins: when tokens were issued.
+        outages: when Redis was away, from and to.
+        hosts: the hosts.
+        sizes_before: descriptors and memory of the workers, after the warm-up.
+        sizes_after: the same, at the end.
+        scrapes: the sums of the counter of requests, by host, one scrape after the other.
+        codes: exit codes of the hosts.
+        rates: the requests a minute of the keys that have a limit.
+        budgets: the tokens of the keys that have a budget.
+    """
+
+    outcomes: list[Outcome] = []
+    seen: list[Seen] = []
+    rows: list[Row] = []
+    logins: list[float] = []
+    outages: list[tuple[float, float]] = []
+    hosts: list[Host] = []
+    sizes_before: list[tuple[int, int]] = []
+    sizes_after: list[tuple[int, int]] = []
+    scrapes: dict[int, list[float]] = {}
+    codes: list[int | None] = []
+    rates: dict[str, int] = {}
+    budgets: dict[str, int] = {}
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Whether an invariant holds.
+
+    Attributes:
+        name: the invariant.
+        holds: whether it does.
+        figures: what was counted.
+        examples: what broke it.
+    """
+
+    name: str
+    holds: bool
+    figures: str
+    examples: list[str] = []
+
+
+def check(evidence: Evidence) -> list[Finding]:
+    """Return a finding for each invariant."""
+    return [
+        *_ledger(evidence),
+        _streams(evidence),
+        _answers(evidence),
+        _logins(evidence),
+        *_rates(evidence),
+        *_budgets(evidence),
+        _counters(evidence),
+        *_growth(evidence),
+        _ends(evidence),
+    ]
+
+
+def _finding(name: str, broken: Iterable[object], figures: str) -> Finding:
+    examples = [str(each) for each in broken]
+    return Finding(name, not examples, figures, examples[:5])
+
+
+def _ledger(evidence: Evidence) -> list[Finding]:
+    served = Counter(seen.id for seen in evidence.seen)
+    rows = Counter(row.id for row in evidence.rows)
+    answered = {row.id for row in evidence.rows if row.outcome == "ok"}
+    whole = {each.id for each in evidence.outcomes if each.kind == "whole"}
+    outcomes = Counter(row.outcome for row in evidence.rows)
+    return [
+        _finding(
+            "ledger: each request that the service saw has a row",
+            served.keys() - rows.keys(),
+            f"{len(served)} requests, {len(rows)} rows {dict(outcomes)}",
+        ),
+        _finding(
+            "ledger: no request has two rows, and the service saw none twice",
+            [id for id, count in (rows + served).items() if rows[id] > 1 or served[id] > 1],
+            f"{len(rows)} ids",
+        ),
+        _finding(
+            "ledger: each answered row is a request that the service saw",
+            answered - served.keys(),
+            f"{len(answered)} answered rows",
+        ),
+        _finding(
+            "ledger: each answer that a client has read to its end has a row",
+            whole - rows.keys(),
+            f"{len(whole)} whole answers",
+        ),
+    ]
+
+
+def _streams(evidence: Evidence) -> Finding:
+    cut = [each for each in evidence.outcomes if each.kind in ("cut", "failed")]
+    return _finding(
+        "streams: none is cut but those of killed workers",
+        [each for each in cut if not _was_killed(evidence, each)],
+        f"{len(cut)} cut, {sum(len(host.killed_at) for host in evidence.hosts)} workers killed",
+    )
+
+
+def _was_killed(evidence: Evidence, outcome: Outcome) -> bool:
+    return any(
+        outcome.began_at - NEAR_S <= at <= outcome.ended_at
+        for at in evidence.hosts[outcome.host].killed_at
+    )
+
+
+def _answers(evidence: Evidence) -> Finding:
+    """With Redis away each process has a token of its own, and the shared one is older after it."""
+    statuses = Counter(each.status for each in evidence.outcomes if each.status)
+    odd = [
+        each
+        for each in evidence.outcomes
+        if each.status
+        and each.status not in ANSWERED
+        and not (each.status == 502 and _near_outage(evidence, each.ended_at))
+    ]
+    return _finding(
+        "answers: 200, 429 and 503 only (502 for an old token after Redis was away)",
+        odd,
+        f"{dict(sorted(statuses.items()))}",
+    )
+
+
+def _near_outage(evidence: Evidence, at: float) -> bool:
+    """Return whether processes had tokens of their own at that time, or the ends of those."""
+    return any(start - 1 <= at <= end + RESTS_S + 2 * LIFETIME_S for start, end in evidence.outages)
+
+
+def _logins(evidence: Evidence) -> Finding:
+    """A login is due when the token before has expired, or when Redis has lost it."""
+    needless = [
+        f"{at - before:.2f} s after the one before"
+        for before, at in pairwise(evidence.logins)
+        if at - before < LIFETIME_S * 0.9 and not _near_outage(evidence, at)
+    ]
+    return _finding(
+        "logins: one for each expiry, over all workers and hosts",
+        needless,
+        f"{len(evidence.logins)} logins of a token that lives {LIFETIME_S:g} s",
+    )
+
+
+def _rates(evidence: Evidence) -> Iterable[Finding]:
+    for key, limit in evidence.rates.items():
+        times = sorted(seen.at for seen in evidence.seen if seen.key == key)
+        most, worst = 0, 0.0
+        for first, at in enumerate(times):
+            inside = sum(1 for other in times[first:] if other < at + 60)
+            if inside > most:
+                most, worst = inside, at
+        # With Redis away each process has its share; when it comes back empty, it counts anew.
+        lost = sum(worst - 60 <= end and start <= worst + 60 for start, end in evidence.outages)
+        allowed = limit * (1 + lost)
+        yield Finding(
+            f"rates: {key} sends no more than {limit} requests in any 60 s",
+            most <= allowed,
+            f"at most {most}; {lost} losses of Redis in that time",
+        )
+
+
+def _budgets(evidence: Evidence) -> Iterable[Finding]:
+    spent: dict[str, int] = defaultdict(int)
+    largest: dict[str, int] = defaultdict(int)
+    for row in evidence.rows:
+        spent[row.key] += row.tokens
+        largest[row.key] = max(largest[row.key], row.tokens)
+    for key, budget in evidence.budgets.items():
+        over = spent[key] - budget
+        yield Finding(
+            "budgets: overspent by at most one request",
+            spent[key] > 0 and over <= largest[key],
+            f"{spent[key]} of {budget} tokens; the largest request had {largest[key]}",
+        )
+
+
+def _counters(evidence: Evidence) -> Finding:
+    back = [
+        f"host {host}: {before} then {after}"
+        for host, values in evidence.scrapes.items()
+        for before, after in pairwise(values)
+        if after < before
+    ]
+    count = sum(map(len, evidence.scrapes.values()))
+    return _finding("metrics: no counter goes backwards", back, f"{count} scrapes")
+
+
+def _growth(evidence: Evidence) -> Iterable[Finding]:
+    for index, name, allowed in ((0, "descriptors", DESCRIPTORS), (1, "KiB of memory", MEMORY_KIB)):
+        before = max((size[index] for size in evidence.sizes_before), default=0)
+        after = max((size[index] for size in evidence.sizes_after), default=0)
+        yield Finding(
+            f"growth: no worker holds more {name}",
+            0 < after <= before + allowed,
+            f"at most {before} after the warm-up, {after} at the end",
+        )
+
+
+def _ends(evidence: Evidence) -> Finding:
+    tracebacks = [
+        f"host {host.number}: {line.strip()}"
+        for host in evidence.hosts
+        for line in host.said
+        if "Traceback" in line
+    ]
+    odd = [f"exit code {code}" for code in evidence.codes if code != 0]
+    return _finding("ends: each host stops with 0 and without a traceback", [*odd, *tracebacks], "")
+
+
+def tokens(text: str) -> int:
+    """Return a number of a row, 0 if there is none."""
+    return int(Decimal(text)) if text else 0
