@@ -15,7 +15,7 @@ export UV_NO_PROGRESS := 1
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --compile-bytecode
 
 .PHONY: help chat test test-services agents check format guarantees soak bench bench-tools bench-routing instructions reference lock clean
-.PHONY: test-heavy siege fleet dist
+.PHONY: test-heavy siege fleet dist pythons
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -121,6 +121,9 @@ fleet: export FLEET ?= 3000
 siege: $(VENV)/.dev ## 1,000 right answers from a gateway under every attack at once
 	@PYTHONPATH=tests $(BIN)/python tests/siege.py
 
+pythons: $(UV) ## run the quick tests with each supported Python found here, and with the oldest dependencies
+	@sh tests/pythons.sh $(UV) $(ONLY)
+
 dist: $(VENV)/.dev ## build wheel, archive and SBOM, twice, with the same hashes
 	@$(BIN)/python packaging/dist.py
 
@@ -146,4 +149,4 @@ lock: $(UV) ## make the hash-pinned requirements again from pyproject.toml
 	    requirements/bench-$$peer.in -o requirements/bench-$$peer.txt || exit 1; done
 
 clean: ## remove what was built
-	@rm -rf $(VENV) $(SERVICES) $(AGENTS) $(TOOLS_ENV) $(HEAVY) tests/agents/node/node_modules .venv-bench tests/services/clients/node/node_modules bench/gateways/node/node_modules dist build .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(SERVICES) $(AGENTS) $(TOOLS_ENV) $(HEAVY) .venv-pythons tests/agents/node/node_modules .venv-bench tests/services/clients/node/node_modules bench/gateways/node/node_modules dist build .mypy_cache .ruff_cache .hypothesis

@@ -31,6 +31,7 @@ class Row(msgspec.Struct, frozen=True):
     attempts: int
     key: str
     tokens: int
+    at: float = 0.0
 
 
 class Evidence(msgspec.Struct):
@@ -49,6 +50,8 @@ class Evidence(msgspec.Struct):
         codes: exit codes of the hosts.
         rates: the requests a minute of the keys that have a limit.
         budgets: the tokens of the keys that have a budget.
+        emptied_at: when Redis first lost all counts, in seconds since the epoch.
+        losses: when it lost them, on the monotonic clock.
     """
 
     outcomes: list[Outcome] = []
@@ -63,6 +66,8 @@ class Evidence(msgspec.Struct):
     codes: list[int | None] = []
     rates: dict[str, int] = {}
     budgets: dict[str, int] = {}
+    emptied_at: float = float("inf")
+    losses: list[float] = []
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -191,28 +196,31 @@ def _rates(evidence: Evidence) -> Iterable[Finding]:
             inside = sum(1 for other in times[first:] if other < at + 60)
             if inside > most:
                 most, worst = inside, at
-        # With Redis away each process has its share; when it comes back empty, it counts anew.
-        lost = sum(worst - 60 <= end and start <= worst + 60 for start, end in evidence.outages)
+        # When Redis comes back empty, it counts anew.
+        lost = sum(worst - 60 <= at <= worst + 60 for at in evidence.losses)
         allowed = limit * (1 + lost)
         yield Finding(
             f"rates: {key} sends no more than {limit} requests in any 60 s",
             most <= allowed,
-            f"at most {most}; {lost} losses of Redis in that time",
+            f"at most {most}; {lost} losses of all counts in that time",
         )
 
 
 def _budgets(evidence: Evidence) -> Iterable[Finding]:
+    """Until Redis loses its counts; then each process only knows what it has spent itself."""
     spent: dict[str, int] = defaultdict(int)
     largest: dict[str, int] = defaultdict(int)
+    later: dict[str, int] = defaultdict(int)
     for row in evidence.rows:
-        spent[row.key] += row.tokens
         largest[row.key] = max(largest[row.key], row.tokens)
+        (spent if row.at < evidence.emptied_at else later)[row.key] += row.tokens
     for key, budget in evidence.budgets.items():
         over = spent[key] - budget
         yield Finding(
             "budgets: overspent by at most one request",
             spent[key] > 0 and over <= largest[key],
-            f"{spent[key]} of {budget} tokens; the largest request had {largest[key]}",
+            f"{spent[key]} of {budget} tokens, the largest request had {largest[key]}; "
+            f"{later[key]} after Redis had lost its counts",
         )
 
 

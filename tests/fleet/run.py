@@ -52,6 +52,7 @@ store = "{redis}"
 key = "a key for the fleet only"
 [shared]
 redis = "{redis}"
+on_failure = "refuse"
 [ledger]
 url = "{postgres}"
 journal = "{journal}"
@@ -208,10 +209,11 @@ class Fleet:
         self.evidence.outages.append((start, time.monotonic()))
 
     async def _restart_redis(self) -> None:
-        start = time.monotonic()
+        start, self.evidence.emptied_at = time.monotonic(), time.time()
         await self._redis.kill()
         await asyncio.sleep(1)
         await self._redis.start()
+        self.evidence.losses.append(start)
         self.evidence.outages.append((start, time.monotonic()))
 
     async def _stop_postgres(self) -> None:
@@ -277,11 +279,12 @@ class Fleet:
         names = {id: name for name, id in (await self._key_ids()).items()}
         rows = await self._postgres.query(
             'SELECT id, outcome, attempts, "key", '
-            "coalesce(input_tokens, 0) + coalesce(output_tokens, 0) FROM berlin_requests"
+            "coalesce(input_tokens, 0) + coalesce(output_tokens, 0), extract(epoch from at) "
+            "FROM berlin_requests"
         )
         self.evidence.rows = [
-            Row(id, outcome, tokens(attempts), names.get(key, key), tokens(used))
-            for id, outcome, attempts, key, used in rows
+            Row(id, outcome, tokens(attempts), names.get(key, key), tokens(used), float(at))
+            for id, outcome, attempts, key, used, at in rows
         ]
 
     async def _key_ids(self) -> dict[str, str]:

@@ -130,8 +130,9 @@ class _Whole:
 
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
-# The overhead of an event besides its text.
+# The overhead besides the text: of an event, and of a part or a call of its own.
 EVENT_BYTES = 16
+PART_BYTES = 512
 
 
 class AnswerLimit:
@@ -147,16 +148,22 @@ class AnswerLimit:
 
     def count(self, event: StreamEvent) -> None:
         """Count an event. Raises ProtocolError if the answer is longer than the limit."""
-        self._size += EVENT_BYTES
+        size = EVENT_BYTES
         match event:
-            case TextDelta() | ReasoningDelta():
-                self._size += len(event.text)
+            case TextDelta() | ReasoningDelta() | TextReplaced():
+                size += len(event.text)
             case ToolCallDelta():
-                self._size += len(event.arguments)
+                size += len(event.arguments) + len(event.name) + len(event.id)
             case ExtraDelta():
-                self._size += len(str(event.extra.members))
+                own = event.opens or event.at == "part"
+                size += len(str(event.extra.members)) + PART_BYTES * own
             case _:
                 pass
+        self.take(size)
+
+    def take(self, size: int) -> None:
+        """Count bytes. Raises ProtocolError if the answer is longer than the limit."""
+        self._size += size
         if self._size > self._limit:
             raise ProtocolError(
                 f"the answer is longer than {self._limit} bytes and does not end; ask for a stream"
@@ -186,7 +193,8 @@ class Accumulator:
         Raises:
             ProtocolError: if the answer is longer than the limit.
         """
-        self._limit.count(event)
+        if type(event) is not TextReplaced:  # it takes the place of what was counted
+            self._limit.count(event)
         match event:
             case TextDelta():
                 self._open(TextPart).pieces.append(event.text)
@@ -248,6 +256,7 @@ class Accumulator:
     def _add_call(self, event: ToolCallDelta) -> None:
         call = self._calls.get(event.index)
         if call is None:
+            self._limit.take(PART_BYTES)
             call = self._calls[event.index] = _OpenCall()
             self._parts.append(call)
             self._last = None

@@ -382,7 +382,7 @@ def test_usage_wherever_it_stands(data: bytes) -> None:
         (A + b'data: {"choices":[],"x":NaN}\n\n', ProtocolError, "NaN"),
         (A + b'data: {"choices":' + b"[" * 50_000 + b"\n\n", ProtocolError, ""),
         (
-            A + b'data: {"choices":[],"x":' + b"[" * 5_000 + b"]" * 5_000 + b"}\n\n",
+            A + b'data: {"choices":[],"x":' + b"[" * 200_000 + b"]" * 200_000 + b"}\n\n",
             ProtocolError,
             "deep",
         ),
@@ -589,7 +589,7 @@ def test_g10_g48_g49_faults_name_the_member(members: dict[str, Any], param: str)
         b'{"messages":[{"role":"user","content":"x"}],"temperature":NaN}',
         b'{"messages":[{"role":"user","content":"x"}],"temperature":1e999}',
         b'{"messages":' + b"[" * 100_000,
-        b'{"messages":[{"role":"user","content":' + b"[" * 5_000 + b"]" * 5_000 + b"}]}",
+        b'{"messages":[{"role":"user","content":' + b"[" * 200_000 + b"]" * 200_000 + b"}]}",
     ],
 )
 def test_g09_g14_bodies_that_are_no_request(body: bytes) -> None:

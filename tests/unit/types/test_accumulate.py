@@ -17,6 +17,7 @@ from berlin.types import (
     ReasoningDelta,
     StreamEvent,
     TextDelta,
+    TextReplaced,
     ToolCallDelta,
     ToolCallPart,
     Usage,
@@ -97,6 +98,7 @@ async def test_an_error_of_the_stream_comes_through() -> None:
         ToolCallDelta(0, "id", "f", "x" * 1_000),
         ExtraDelta(Extra("openai", {"a": "x" * 1_000})),
         TextDelta(""),
+        ExtraDelta(Extra("openai", {"a": 1}), "part"),
     ],
 )
 def test_an_answer_without_an_end_has_one(event: StreamEvent) -> None:
@@ -105,3 +107,20 @@ def test_an_answer_without_an_end_has_one(event: StreamEvent) -> None:
     with pytest.raises(ProtocolError, match="longer than 10000 bytes"):
         for _ in range(1_000):
             answer.add(event)
+
+
+def test_calls_without_an_end_have_one() -> None:
+    """Ever more calls are counted by what each takes, even if they are empty."""
+    answer = Accumulator(limit=100_000)
+    with pytest.raises(ProtocolError, match="longer than 100000 bytes"):
+        for n in range(200):
+            answer.add(ToolCallDelta(n, "", "", ""))
+
+
+def test_a_text_that_is_replaced_is_not_counted_again() -> None:
+    """A service that sends its whole answer again with each piece may do so for a long time."""
+    answer = Accumulator(limit=10_000)
+    for n in range(100):
+        answer.add(TextReplaced("x" * 1_000 + str(n)))
+    answer.add(Finished())
+    assert answer.response().text.endswith("x99")

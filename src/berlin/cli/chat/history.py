@@ -105,9 +105,15 @@ class History:
                 [_row(conversation, n + i, entry) for i, entry in enumerate(entries)],
             )
             db.execute(
-                "update conversations set updated = ?1, service_id = iif(?2 = '', service_id, ?2), "
-                "parent_id = iif(?3 = '', parent_id, ?3) where id = ?4",
-                (entries[-1].at, service_id, parent_id, conversation),
+                "update conversations set updated = :at, "
+                "service_id = iif(:service = '', service_id, :service), "
+                "parent_id = iif(:parent = '', parent_id, :parent) where id = :id",
+                {
+                    "at": entries[-1].at,
+                    "service": service_id,
+                    "parent": parent_id,
+                    "id": conversation,
+                },
             )
 
     def find(self, wanted: str = "") -> Conversation:
@@ -149,7 +155,7 @@ class History:
         """Delete a conversation, or all; return how many there were."""
         with self._open() as db:
             done = db.execute(
-                "delete from conversations where ?1 is null or id = ?1", (conversation,)
+                "delete from conversations where :id is null or id = :id", {"id": conversation}
             )
             return done.rowcount
 
@@ -184,16 +190,17 @@ _SELECT = """
 select c.id, c.started, c.updated, c.model, c.title, c.service_id, c.parent_id,
     (select count(*) from messages m where m.conversation = c.id)
 from conversations c
-where c.id like ?1 || '%' escape '\\' and (?2 = '' or c.id in (
-    select conversation from messages where text like '%' || ?2 || '%' escape '\\'))
-order by c.updated desc limit ?3
+where c.id like :id || '%' escape '\\' and (:text = '' or c.id in (
+    select conversation from messages where text like '%' || :text || '%' escape '\\'))
+order by c.updated desc limit :limit
 """
 
 
 def _select(
     db: sqlite3.Connection, wanted: str = "", text: str = "", *, limit: int
 ) -> list[Conversation]:
-    rows = db.execute(_SELECT, (_escaped(wanted), _escaped(text), limit)).fetchall()
+    asked = {"id": _escaped(wanted), "text": _escaped(text), "limit": limit}
+    rows = db.execute(_SELECT, asked).fetchall()
     return [Conversation(*row) for row in rows]
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import click
@@ -45,8 +45,13 @@ from berlin.gateway.workers.settings import for_worker, published
 from berlin.gateway.workers.worker import Worker
 from berlin.types import is_loopback
 
+if TYPE_CHECKING:
+    _Parameter = click.ParamType[Any]
+else:
+    _Parameter = click.ParamType  # not generic in the oldest version that is allowed
 
-class _Workers(click.ParamType[Any]):
+
+class _Workers(_Parameter):
     name = "workers"
 
     def convert(self, value: Any, param: Any, context: Any) -> Any:
@@ -98,11 +103,12 @@ def serve(
         return
     if not hasattr(os, "fork"):
         raise ConfigurationError("several workers need a system with fork; use --workers 1")
+    files = ConfigFiles(path, seen)
     parent = Parent(
         count,
         settings,
-        files=ConfigFiles(path, seen),
-        load=command.load,
+        files=files,
+        load=files.whole(command.load),
         check=check_config,
         main=command.work,
         say=say,
@@ -128,7 +134,7 @@ class _Command:
     def serve_alone(self, settings: Config, files: ConfigFiles) -> None:
         """Serve in this process."""
         gateway, accounts = self._open(settings, None, first=True)
-        watch = Watch(files, Reload(gateway, self.load))
+        watch = Watch(files, Reload(gateway, files.whole(self.load)))
 
         def started(url: str) -> None:
             names = ", ".join(gateway.catalog.services)

@@ -143,6 +143,23 @@ def open_for_reading(path: Path, timeout_s: float) -> sqlite3.Connection:
     return database
 
 
+def open_on_full_disk(path: Path, error: sqlite3.Error) -> sqlite3.Connection:
+    """Open a file that cannot be opened otherwise, because SQLite needs room beside it.
+
+    Nothing may be waiting in its log: a revoked key would be valid. Changes of the file are not
+    seen, so the caller closes it soon.
+
+    Raises:
+        sqlite3.Error: the given error, if it is another one.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    known = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN)
+    if error.sqlite_errorcode & 0xFF not in known or (log.exists() and log.stat().st_size):
+        raise error
+    where = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    return sqlite3.connect(where, isolation_level=None, uri=True)
+
+
 def version(database: sqlite3.Connection) -> int:
     """Return the version of the schema; 0 is a file without one."""
     return int(database.execute("PRAGMA user_version").fetchone()[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sqlite3
@@ -10,7 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from berlin.errors import ConfigurationError
-from berlin.gateway.access.key_file import naming_file, open_for_reading, version
+from berlin.gateway.access.key_file import (
+    naming_file,
+    open_for_reading,
+    open_on_full_disk,
+    version,
+)
 from berlin.gateway.access.keys import Key, digest, live_tokens
 from berlin.gateway.access.required import KeysRequired
 
@@ -151,12 +157,19 @@ class KeyReader:
             file = (status.st_dev, status.st_ino)
             if self._database is None or file != self._file:  # it was replaced by another file
                 self.close()
-                self._database = open_for_reading(self._path, BUSY_TIMEOUT_S)
+                try:
+                    self._database = open_for_reading(self._path, BUSY_TIMEOUT_S)
+                except sqlite3.OperationalError as error:
+                    with contextlib.closing(open_on_full_disk(self._path, error)) as database:
+                        self._take(database)
+                    return  # it is opened again at the next check
                 self._file = file
             seen = self._database.execute("PRAGMA data_version").fetchone()[0]
             if seen != self._seen:
-                self._keys = live_tokens(self._database)
-                self._count = len({key.id for key in self._keys.values()})
-                empty = version(self._database) == 0
-                self._lacking = "keys missing" if empty else ""
+                self._take(self._database)
                 self._seen = seen
+
+    def _take(self, database: sqlite3.Connection) -> None:
+        self._keys = live_tokens(database)
+        self._count = len({key.id for key in self._keys.values()})
+        self._lacking = "keys missing" if version(database) == 0 else ""

@@ -8,7 +8,9 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
+
+from berlin.errors import ConfigurationError
 
 LOOK_EVERY_S = 0.4
 MAX_WATCHED_BYTES = 4 * 1024 * 1024
@@ -17,6 +19,8 @@ FilesState: TypeAlias = tuple[tuple[str, int, int], ...]
 """Path, modification time and size of each file."""
 
 _log = logging.getLogger("berlin.gateway")
+
+_T = TypeVar("_T")
 
 
 def files_state(path: Path) -> FilesState:
@@ -58,6 +62,24 @@ class ConfigFiles:
         if why:
             _log.error("config.kept the file %s is %s", self._path, why)
         return not why
+
+    def whole(self, load: Callable[[], _T]) -> Callable[[], _T]:
+        """Return a loader that refuses files which are being written while it reads them.
+
+        They may have changed since `look`: on a busy machine, or in another process, much later.
+        """
+
+        def read() -> _T:
+            before, text = files_state(self._path), _read(self._path)
+            if text is not None and not text.strip() and (self._text or "").strip():
+                raise ConfigurationError(f"{self._path} is empty")
+            loaded = load()
+            if files_state(self._path) != before or _read(self._path) != text:
+                raise ConfigurationError(f"{self._path} changed while it was read")
+            self._text = text
+            return loaded
+
+        return read
 
     def accept(self) -> None:
         """Remember that the configuration last read is in use."""

@@ -15,6 +15,7 @@ from berlin.errors import (
     ConnectError,
     ContextLengthError,
     InvalidRequestError,
+    ProtocolError,
     RateLimitError,
     RequestRejectedError,
 )
@@ -23,6 +24,9 @@ from berlin.providers.contract import Burst, Bursts, Provider, is_long
 from berlin.routing.conversations.fingerprint import Fingerprint, fingerprint
 from berlin.routing.conversations.store import Head, Heads
 from berlin.types import Accumulator, ChatRequest, Finished
+
+# Longer ids of a service are not remembered: ten thousand of them are kept.
+MAX_HEAD_CHARS = 4_096
 
 # After these errors the service has not accepted the turn: the conversation is unchanged.
 _UNTOUCHED = (
@@ -135,15 +139,14 @@ class _Turn:
 
     async def bursts(self) -> AsyncGenerator[Burst]:
         """Return the answer."""
-        answer = Accumulator()
+        answer: Accumulator | None = Accumulator()
         async with aclosing(self._conversations.inner.bursts(self._request)) as bursts:
             async for burst in bursts:
                 self.has_begun = True
-                for event in burst:
-                    answer.add(event)
+                answer = _add(answer, burst)
                 end = burst[-1]
                 # Stored before the client sees that the answer is complete and sends its next turn.
-                if isinstance(end, Finished):
+                if isinstance(end, Finished) and answer is not None:
                     await self._note(answer, end)
                 yield burst
 
@@ -152,5 +155,18 @@ class _Turn:
         conversation = end.conversation_id or asked
         if not conversation or (self._head is not None and conversation != asked):
             return  # it answered in a different conversation: it has lost the named one
+        if len(conversation) + len(end.message_id) > MAX_HEAD_CHARS:
+            return
         head = Head(conversation, end.message_id)
         await self._conversations.note(self._history, answer, head)
+
+
+def _add(answer: Accumulator | None, burst: Burst) -> Accumulator | None:
+    """Add events; return `None` if the answer is too long to be remembered. It streams on."""
+    if answer is not None:
+        try:
+            for event in burst:
+                answer.add(event)
+        except ProtocolError:
+            return None
+    return answer

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import NoReturn
 
-from berlin.config.limits import MONEY_PLACES, LimitsConfig, Rule
-from berlin.config.prices import PriceTable
+from berlin.config.tables.limits import MONEY_PLACES, LimitsConfig, Rule
+from berlin.config.tables.prices import PriceTable
 from berlin.errors import BudgetReachedError, ConfigurationError, OverloadedError
 from berlin.gateway.access.caller import Caller
 from berlin.gateway.access.limits.bounds import Bound, bounds_of
@@ -103,7 +103,8 @@ class Limiter:
         claims = [self._claim(bound, target, expected, counters.now()) for bound in bounds]
         told = await counters.reserve(visit.id, claims)
         if isinstance(told, Refusal):
-            bound = bounds[next(n for n, claim in enumerate(claims) if claim is told.claim)]
+            # By name: with Redis away the claim is one for the share of this process.
+            bound = next(each for each in bounds if each.counter == told.claim.counter)
             self._refuse(visit, bound, told, counters.now())
         levels = self._levels(bounds, told, counters.now())
         self._show(visit, levels, counters.now())

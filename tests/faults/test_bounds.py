@@ -1,0 +1,72 @@
+"""Bounds of what comes from outside that no other test shows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from berlin.formats.client_request import MAX_TOOLS
+from berlin.gateway.catalog import Service
+from berlin.language.tables.keeping import KeepingMap
+from berlin.providers.contract import Burst, is_long
+from berlin.providers.scripted import ScriptedProvider
+from berlin.routing.conversations.memory import MemoryHeads
+from berlin.routing.conversations.provider import MAX_HEAD_CHARS, Conversations
+from berlin.types import ChatRequest, Finished, Message, TextDelta, TextPart, Tool
+from support.gateway import ANTHROPIC, OLLAMA, OPENAI, RESPONSES, Dialect, serve
+
+FUNCTION = {"name": "f", "parameters": {}}
+TOOLS = {
+    OPENAI: {"type": "function", "function": FUNCTION},
+    OLLAMA: {"type": "function", "function": FUNCTION},
+    RESPONSES: {"type": "function", **FUNCTION},
+    ANTHROPIC: {"name": "f", "input_schema": {}},
+}
+
+
+@pytest.mark.parametrize("dialect", TOOLS, ids=str)
+async def test_very_many_tools(dialect: Dialect) -> None:
+    """They are a 400 that names the bound."""
+    async with serve(Service("s", ScriptedProvider(), ["m1"])) as at:
+        told = await at.ask(dialect, tools=[TOOLS[dialect]] * (MAX_TOOLS + 1))
+        assert (told.status, f"more than {MAX_TOOLS} tools" in told.message) == (400, True)
+
+
+def test_what_is_long_leaves_the_loop() -> None:
+    """Not only long texts: very many messages, parts or tools are work for a thread."""
+    one = Message.of("user", "Hi")
+    many = Message("user", (TextPart(""),) * 501)
+    assert not is_long(ChatRequest((one,)))
+    assert is_long(ChatRequest((one,) * 501))
+    assert is_long(ChatRequest((many,)))
+    assert is_long(ChatRequest((one,), tools=(Tool("f"),) * 501))
+    assert is_long(ChatRequest((one,), tools=(Tool("f", parameters="x" * 300_000),)))
+
+
+class Keeping(ScriptedProvider):
+    """Answers in a conversation of its own."""
+
+    def __init__(self, conversation: str, pieces: int) -> None:
+        super().__init__()
+        self._conversation, self._pieces = conversation, pieces
+
+    async def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
+        """Answer in large pieces."""
+        for _ in range(self._pieces):
+            yield [TextDelta("x" * 1_000_000)]
+        yield [Finished(conversation_id=self._conversation)]
+
+
+@pytest.mark.parametrize(
+    ("conversation", "pieces", "kept"),
+    [("c1", 1, 1), ("c" * (MAX_HEAD_CHARS + 1), 1, 0), ("c1", 18, 0)],
+    ids=["usual", "long id", "long answer"],
+)
+async def test_what_a_conversation_remembers(conversation: str, pieces: int, kept: int) -> None:
+    """A huge id or answer is not remembered; the answer streams to its end all the same."""
+    heads = MemoryHeads()
+    provider = Conversations(Keeping(conversation, pieces), KeepingMap(), heads)
+    ended = [burst async for burst in provider.bursts(ChatRequest((Message.of("user", "Hi"),)))]
+    assert len(ended) == pieces + 1
+    assert len(heads._heads) == kept
