@@ -83,7 +83,7 @@ def fetch(base: str, key: str | None) -> Scrape:
         error.close()
         if error.code in (401, 403):
             raise KeyRefusedError(
-                f"{base} requires a key: set BERLIN_KEY, or use --key-stdin"
+                f"{base} requires a key: set BERLIN_KEY or use --key-stdin"
             ) from error
         raise ConfigurationError(f"{base}/metrics answered with status {error.code}") from error
     except OSError as error:
