@@ -23,7 +23,7 @@ from berlin.config import (
 )
 from berlin.config.classes import make_of_class
 from berlin.config.compose import compose
-from berlin.config.per_user import PLACEHOLDER, for_user, is_per_user
+from berlin.config.tables.per_user import PLACEHOLDER, for_user, is_per_user
 from berlin.errors import ConfigurationError, InvalidRequestError
 from berlin.language.tables.embeddings import EmbeddingsMap
 from berlin.providers.contract import Burst, Bursts, Provider

@@ -19,8 +19,8 @@ from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from berlin.config.issuers import IssuerConfig
-from berlin.config.limits import LimitsConfig
+from berlin.config.tables.issuers import IssuerConfig
+from berlin.config.tables.limits import LimitsConfig
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.access.issuers.jwks import ASK_EVERY_S
 from berlin.gateway.access.issuers.tokens import Issuers

@@ -20,8 +20,8 @@ import pytest
 
 from berlin.cli.gateway.key import keys_path
 from berlin.cli.main import run
-from berlin.config.prices import Price
-from berlin.config.schema import Config, LedgerConfig
+from berlin.config import Config, LedgerConfig
+from berlin.config.tables.prices import Price
 from berlin.errors import RateLimitError
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.access.key_reader import KeyReader

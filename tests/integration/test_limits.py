@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 
-from berlin.config.limits import LimitsConfig
-from berlin.config.prices import Price
+from berlin.config.tables.limits import LimitsConfig
+from berlin.config.tables.prices import Price
 from berlin.errors import ServiceError
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.access.key_reader import KeyReader

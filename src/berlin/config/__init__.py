@@ -23,12 +23,12 @@ from berlin.config.resolve import Overrides, Settings, resolve_settings, setting
 from berlin.config.schema import (
     BUILT_IN,
     Config,
-    LedgerConfig,
     ProviderConfig,
     ResponsesConfig,
     ServerConfig,
     TokensConfig,
 )
+from berlin.config.tables.ledger import LedgerConfig
 from berlin.config.tokens import open_store, open_tokens
 
 __all__ = [

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from berlin.config.schema import Reference
+from berlin.config.tables.base import Reference
 from berlin.config.tokens import resolve_value
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.providers.facade import ChatProvider

@@ -10,7 +10,8 @@ import msgspec
 
 from berlin.config.files import read_file
 from berlin.config.paths import config_path
-from berlin.config.schema import BUILT_IN, Config, ProviderConfig, Reference
+from berlin.config.schema import BUILT_IN, Config, ProviderConfig
+from berlin.config.tables.base import Reference
 from berlin.errors import ConfigurationError
 from berlin.language.toml import find_line, parse_toml
 from berlin.recipes.recipe import recipe_names

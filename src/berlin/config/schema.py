@@ -6,76 +6,19 @@ from typing import Any, Literal
 
 import msgspec
 
-from berlin.config.issuers import IssuerConfig
-from berlin.config.limits import LimitsConfig
 from berlin.config.models.tables import BreakerConfig, LimitConfig, ModelConfig
-from berlin.config.per_user import check_per_user
-from berlin.config.prices import PriceTable, check_prices
-from berlin.language.secrets_scan import names_secret
+from berlin.config.tables.base import Reference, Table
+from berlin.config.tables.issuers import IssuerConfig
+from berlin.config.tables.ledger import LedgerConfig
+from berlin.config.tables.limits import LimitsConfig
+from berlin.config.tables.per_user import check_per_user
+from berlin.config.tables.prices import PriceTable, check_prices
 from berlin.language.tables.tool_prompt import ToolPrompt, ToolsMode
-from berlin.types import Timeouts, mask_url
+from berlin.types import Timeouts
 
 MAX_WORKERS = 256
 BUILT_IN = ("berlin", "guide")
 """Providers that need no table in the file."""
-
-
-class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A reference to a secret instead of the secret itself: exactly one of the five.
-
-    Attributes:
-        env: an environment variable, read when the provider is made.
-        file: a file, read again for each login; relative to the configuration unless the path is
-            absolute.
-        at: with `file`: pointer to the secret in the JSON of the file.
-        keyring: `service/name` in the system's keyring, read again for each login.
-        command: a program with its arguments that prints it, run again for each login.
-        caller: the token that each caller of the gateway sends; for `assertion`.
-    """
-
-    env: str = ""
-    file: str = ""
-    at: str = ""
-    keyring: str = ""
-    command: tuple[str, ...] = ()
-    caller: bool = False
-
-    def __post_init__(self) -> None:
-        if sum(map(bool, (self.env, self.file, self.keyring, self.command, self.caller))) != 1:
-            raise ValueError("name exactly one of env, file, keyring, command and caller")
-        if self.at and not self.file:
-            raise ValueError("at belongs to a file")
-        if self.keyring and not all(self.keyring.partition("/")[::2]):
-            raise ValueError("keyring is written service/name")
-
-
-class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A table of the file that hides its secrets: error reports show all values."""
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value}" for name, value in self.__rich_repr__())
-        return f"{type(self).__name__}({shown})"
-
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """Return names and values that are safe to show."""
-        values = [(name, getattr(self, name)) for name in self.__struct_fields__]
-        return [(name, _shown(name, value)) for name, value in values if value is not None]
-
-
-def _shown(name: str, value: object) -> str:
-    match value:
-        case str() if name in _SECRET_KEYS or names_secret(name):
-            return "***"
-        case str():
-            return repr(mask_url(value) if "://" in value else value)
-        case dict():
-            members = (f"{key!r}: {_shown(str(key), each)}" for key, each in value.items())
-            return "{" + ", ".join(members) + "}"
-        case _:
-            return repr(value)
-
-
-_SECRET_KEYS = frozenset({"key", "api_key", "private_key", "assertion", "totp_seed"})
 
 
 _SECRET_SETTINGS = (
@@ -146,7 +89,7 @@ class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
     limit: LimitConfig | None = None
     breaker: BreakerConfig = BreakerConfig()
     class_: str | None = msgspec.field(default=None, name="class")
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.at_once < 1 or self.waiting < 0:
@@ -330,35 +273,6 @@ class ResponsesConfig(Table, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"{name} must be positive")
 
 
-class LedgerConfig(Table, frozen=True, forbid_unknown_fields=True):
-    """The table `[ledger]`: a row for each request that a provider was asked.
-
-    Attributes:
-        url: the database, `postgresql://…` or `sqlite:////path/of/a/file`; by default a file of
-            this user.
-        keep_days: after how many days rows are deleted; by default never.
-        journal: the folder where rows are kept until the database has them; by default one of this
-            user.
-        journal_bytes: the most bytes that are kept there by one process.
-        on_failure: when a row can be written nowhere: `refuse`, the request is not sent;
-            `continue`, it is sent and has no row.
-        currency: the currency of the prices, for reports.
-    """
-
-    url: str | Reference | None = None
-    keep_days: int | None = None
-    journal: str | None = None
-    journal_bytes: int = 268_435_456
-    on_failure: Literal["refuse", "continue"] = "refuse"
-    currency: str = ""
-
-    def __post_init__(self) -> None:
-        if self.keep_days is not None and self.keep_days < 1:
-            raise ValueError("keep_days must be 1 or more")
-        if self.journal_bytes < 65_536:
-            raise ValueError("journal_bytes must be 65536 or more")
-
-
 class Config(Table, frozen=True, forbid_unknown_fields=True):
     """The whole file.
 
@@ -382,9 +296,9 @@ class Config(Table, frozen=True, forbid_unknown_fields=True):
     """
 
     default: str | None = None
-    aliases: dict[str, str] = {}
-    providers: dict[str, ProviderConfig] = {}
-    models: dict[str, ModelConfig] = {}
+    aliases: dict[str, str] = msgspec.field(default_factory=dict)
+    providers: dict[str, ProviderConfig] = msgspec.field(default_factory=dict)
+    models: dict[str, ModelConfig] = msgspec.field(default_factory=dict)
     tokens: TokensConfig = TokensConfig()
     conversations: ConversationsConfig = ConversationsConfig()
     server: ServerConfig = ServerConfig()
@@ -392,10 +306,10 @@ class Config(Table, frozen=True, forbid_unknown_fields=True):
     terminal: TerminalConfig = TerminalConfig()
     responses: ResponsesConfig = ResponsesConfig()
     ledger: LedgerConfig | None = None
-    prices: PriceTable = {}
+    prices: PriceTable = msgspec.field(default_factory=dict)
     limits: LimitsConfig = LimitsConfig()
     keys: KeysConfig = KeysConfig()
-    issuers: dict[str, IssuerConfig] = {}
+    issuers: dict[str, IssuerConfig] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_prices(self.prices)

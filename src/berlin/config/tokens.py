@@ -17,7 +17,8 @@ from berlin.auth.tokens.redis_store import RedisStore
 from berlin.auth.tokens.shared import SharedTokens
 from berlin.auth.tokens.store import Sealer, TokenStore
 from berlin.config.paths import data_path
-from berlin.config.schema import Reference, TokensConfig
+from berlin.config.schema import TokensConfig
+from berlin.config.tables.base import Reference
 from berlin.errors import ConfigurationError
 from berlin.types import Secret
 

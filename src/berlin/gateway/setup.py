@@ -23,7 +23,7 @@ from berlin.config import (
     resolve_settings,
 )
 from berlin.config.models.shared import open_shared
-from berlin.config.per_user import is_per_user
+from berlin.config.tables.per_user import PLACEHOLDER, is_per_user
 from berlin.errors import BerlinError
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.access.guard import Guard
@@ -104,7 +104,9 @@ def build_gateway(
             config, keys.parent if keys is not None else None, environ, alone=worker is None
         ),
         worker,
-        open_ledger(config, accounts_of(catalog), environ) if config.ledger is not None else None,
+        open_ledger(config, accounts_of(config, catalog), environ)
+        if config.ledger is not None
+        else None,
     )
 
 
@@ -158,14 +160,16 @@ def open_ledger(config: Config, accounts: Mapping[str, str], environ: Mapping[st
     return Ledger(open_recorder(table, environ), Prices(config.prices), accounts, table.currency)
 
 
-def accounts_of(catalog: Catalog) -> dict[str, str]:
-    """Return the account of each provider that has one."""
+def accounts_of(config: Config, catalog: Catalog) -> dict[str, str]:
+    """Return the account of each provider that has one; that of each user has a placeholder."""
     bare = {name: service.bare for name, service in catalog.services.items()}
-    return {
+    fixed = {
         name: provider.settings.credentials.who
         for name, provider in bare.items()
         if isinstance(provider, RecipeProvider) and provider.settings.credentials is not None
     }
+    tables = config.providers.items()
+    return fixed | {name: t.account or PLACEHOLDER for name, t in tables if is_per_user(t)}
 
 
 def watch_logins(catalog: Catalog, metrics: Metrics) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, time
 from decimal import Decimal
 from functools import lru_cache
 
-from berlin.config.prices import Price, PriceTable
+from berlin.config.tables.prices import Price, PriceTable
 from berlin.types import Usage
 
 PLACES = 9

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from berlin.config.schema import Reference, ResponsesConfig
+from berlin.config.schema import ResponsesConfig
+from berlin.config.tables.base import Reference
 from berlin.errors import ConfigurationError, InvalidRequestError, UnavailableError
 from berlin.gateway.stored.open import open_stored
 from berlin.gateway.stored.record import Record

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from berlin.config.prices import Price
 from berlin.config.schema import Config
+from berlin.config.tables.prices import Price
 from berlin.errors import ConfigurationError
 from berlin.language.toml import parse_toml
 from berlin.ledger.prices import Prices

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias, get_args
 
 import msgspec
 
-from berlin.config.limits import parse_rule
+from berlin.config.tables.limits import parse_rule
 from berlin.errors import ConfigurationError
 
 Scope: TypeAlias = Literal["chat", "models", "usage"]

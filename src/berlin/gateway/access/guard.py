@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from berlin.config.issuers import IssuerConfig
+from berlin.config.tables.issuers import IssuerConfig
 from berlin.errors import (
     KeyRefusedError,
     ModelNotFoundError,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 
+from berlin.config.tables.per_user import PLACEHOLDER
 from berlin.formats.tokens import TokenCount
 from berlin.gateway.observe.visit import Asked, Visit
 from berlin.ledger.entry import Entry, count_of, name_of
@@ -117,7 +118,7 @@ class Ledger:
             user=name_of(visit.user or _user(asked.request)),
             face=visit.face,
             provider=name_of(provider),
-            account=name_of(self._accounts.get(provider, "")),
+            account=name_of(self._accounts.get(provider, "").replace(PLACEHOLDER, visit.user)),
             model_asked=name_of(visit.model),
             model=name_of(model),
             stream=visit.stream,

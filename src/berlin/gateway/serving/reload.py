@@ -78,7 +78,7 @@ class Reload:
             if not gateway.guard.keys:
                 _log.error("keys.missing nobody is let in until there are keys")
         if gateway.ledger is not None:
-            gateway.ledger.use(Prices(config.prices), accounts_of(catalog))
+            gateway.ledger.use(Prices(config.prices), accounts_of(config, catalog))
         gateway.metrics.know(catalog.services)
         watch_logins(catalog, gateway.metrics)
         self._begin(refresh_models(gateway))

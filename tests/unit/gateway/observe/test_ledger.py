@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from berlin.config.prices import Price
+from berlin.config.tables.prices import Price
 from berlin.errors import BerlinError, FailedAttempt, ServiceError
 from berlin.gateway.observe.ledger import Ledger
 from berlin.gateway.observe.visit import Visit
@@ -129,6 +129,16 @@ def test_prices_and_accounts_can_be_replaced() -> None:
         one.ended(seen)
     assert [row.cost_nanos for row in kept.ended] == [None, 11_000]
     assert kept.ended[0].account == "you"
+
+
+def test_the_account_of_each_user() -> None:
+    """Where each user has a login of their own, the row has it, and the user of the key."""
+    one, kept = ledger()
+    one.use(ONE, {"s": "{key.user}@example.com"})
+    seen = visit(user="bob")
+    one.begin(seen, "m", REQUEST)
+    one.ended(seen)
+    assert (kept.ended[0].account, kept.ended[0].user) == ("bob@example.com", "bob")
 
 
 def test_a_visit_that_asked_nobody_has_no_row() -> None:

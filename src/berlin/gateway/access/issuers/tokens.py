@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
-from berlin.config.issuers import IssuerConfig
+from berlin.config.tables.issuers import IssuerConfig
 from berlin.errors import ConfigurationError, KeyRefusedError
 from berlin.gateway.access.caller import Caller, check_limits, check_name, model_pattern
 from berlin.gateway.access.issuers.jwks import PublicKeys

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from berlin.config.limits import LimitsConfig, Rule, parse_rule
+from berlin.config.tables.limits import LimitsConfig, Rule, parse_rule
 from berlin.gateway.access.caller import Caller
 from berlin.routing.counters.contract import Calendar, Sliding, Window
 

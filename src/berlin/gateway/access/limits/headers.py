@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import msgspec
 
-from berlin.config.limits import MONEY_PLACES, Unit
+from berlin.config.tables.limits import MONEY_PLACES, Unit
 from berlin.gateway.access.limits.bounds import Bound
 from berlin.gateway.started import printable
 

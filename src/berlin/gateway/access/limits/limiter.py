@@ -8,8 +8,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import NoReturn
 
-from berlin.config.limits import MONEY_PLACES, LimitsConfig, Rule
-from berlin.config.prices import PriceTable
+from berlin.config.tables.limits import MONEY_PLACES, LimitsConfig, Rule
+from berlin.config.tables.prices import PriceTable
 from berlin.errors import BudgetReachedError, ConfigurationError, OverloadedError
 from berlin.gateway.access.caller import Caller
 from berlin.gateway.access.limits.bounds import Bound, bounds_of

@@ -9,7 +9,7 @@ from typing import Self
 
 import msgspec
 
-from berlin.config.limits import MONEY_PLACES
+from berlin.config.tables.limits import MONEY_PLACES
 from berlin.gateway.access.limits.bounds import Bound
 from berlin.providers.contract import Bursts
 from berlin.routing.base.answer import LEFT

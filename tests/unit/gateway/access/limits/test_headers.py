@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from berlin.config.limits import LimitsConfig, parse_rule
+from berlin.config.tables.limits import LimitsConfig, parse_rule
 from berlin.gateway.access.caller import Caller
 from berlin.gateway.access.limits.bounds import Bound, bounds_of
 from berlin.gateway.access.limits.headers import Level, go_duration, headers_of_levels

@@ -1,0 +1,1 @@
+"""The tables of the configuration file, where they are not in `schema`."""
