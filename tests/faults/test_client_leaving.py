@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import pytest
@@ -21,26 +20,16 @@ def client(service: ChatService, timeouts: Timeouts = PATIENT) -> Berlin:
     return Berlin(service.url, "account", "password", timeout=timeouts)
 
 
-async def best_of_three(attempt: Callable[[], Awaitable[float]]) -> float:
-    """Return the shortest of three times: a busy machine is no fault of ours."""
-    return min([await attempt() for _ in range(3)])
-
-
 async def test_C01_leaving_the_loop_and_aclose_end_the_connection() -> None:
-    """`aclose` after an early end of the loop closes the connection in less than 100 ms."""
-    async with ChatService(ENDLESS) as service, client(service) as berlin:
-
-        async def leave() -> float:
-            pieces = berlin.text("hello")
-            async for piece in pieces:
-                assert piece == "one"
-                break
-            began = time.monotonic()
-            await pieces.aclose()
-            return await service.all_closed() - began
-
-        async with no_new_tasks():
-            assert await best_of_three(leave) < 0.1
+    """`aclose` after an early end of the loop closes the connection of an endless answer."""
+    async with ChatService(ENDLESS) as service, client(service) as berlin, no_new_tasks():
+        pieces = berlin.text("hello")
+        async for piece in pieces:
+            assert piece == "one"
+            break
+        assert service.open
+        await pieces.aclose()
+        await service.all_closed()
 
 
 async def test_C02_a_generator_that_is_left_and_dropped_ends_the_connection() -> None:
@@ -117,23 +106,22 @@ async def test_C04_a_slow_consumer_holds_the_service_back() -> None:
 
 
 async def test_C05_a_consumer_that_raises_gets_its_own_error() -> None:
-    """The consumer's error comes out as it is, and the connection ends in less than 100 ms."""
+    """The consumer's error comes out unchanged, and the connection ends."""
     async with ChatService(ENDLESS) as service, client(service) as berlin:
 
         async def consume() -> None:
             async for _ in berlin.text("hello"):
                 raise LookupError("of the consumer")
 
-        async def attempt() -> float:
-            began = time.monotonic()
+        async def attempt() -> None:
             with pytest.raises(LookupError, match=r"^of the consumer$") as caught:
                 await consume()
             assert caught.value.__cause__ is None
-            return await service.all_closed() - began
+            await service.all_closed()
 
         async with no_new_tasks():
             await attempt()  # logs in, too
-            assert await best_of_three(attempt) < 0.1
+            await attempt()
 
 
 CANCELLED_EVERYWHERE = """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from berlin.providers.scripted import ScriptedProvider
 from berlin.types import Finished
 from support.chat_service import allow_many_descriptors
 from support.cli import Cli
-from support.gateway import DIALECTS, OPENAI, WITH_KEYS, At, Dialect, make_key, serve
+from support.gateway import DIALECTS, OPENAI, WITH_KEYS, Dialect, make_key, serve
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=str)
@@ -46,29 +45,19 @@ async def test_g18_2000_at_once(dialect: Dialect) -> None:
     assert len(provider.requests) == count[200] + 1
 
 
-async def _times(at: At, key: str, count: int) -> list[float]:
-    took = []
-    for _ in range(count):
-        began = time.monotonic()
-        answer = await at.ask(OPENAI, key=key)
-        assert answer.status == 200, answer.data
-        took.append(time.monotonic() - began)
-    return sorted(took)
-
-
 async def test_g19_one_tenant_floods(tmp_path: Path) -> None:
-    """While one key keeps the line full, another waits less than twice as long as on a calm day."""
+    """While one key keeps the line full, another is answered long before that line."""
     keys = tmp_path / "keys.sqlite"
     loud, quiet = make_key(keys, "loud"), make_key(keys, "quiet")
     provider = ScriptedProvider([0.25, "Hello", Finished()])
     service = Service("s", provider, ["m1"], admission=Admission(8, 32, 30))
     async with serve(service, keys=keys) as at:
-        calm = await _times(at, quiet, 4)
-        flooding = True
+        flooding, answered = True, 0
 
         async def flood() -> None:
+            nonlocal answered
             while flooding:
-                await at.ask(OPENAI, key=loud)
+                answered += (await at.ask(OPENAI, key=loud)).status == 200
                 await asyncio.sleep(0.1)
 
         floods = []
@@ -76,10 +65,15 @@ async def test_g19_one_tenant_floods(tmp_path: Path) -> None:
             floods.append(asyncio.create_task(flood()))
             await asyncio.sleep(0.02)  # so that slots do not all come free at one time
         assert service.admission.in_line >= 20
-        stormy = await _times(at, quiet, 12)
+        before_each = []
+        for _ in range(6):
+            seen = answered
+            assert (await at.ask(OPENAI, key=quiet)).status == 200
+            before_each.append(answered - seen)
         flooding = False
         await asyncio.gather(*floods)
-    assert stormy[-1] < 2 * calm[-1]
+    # A slot that becomes free, and those of the eight that end beside it; not the 32 in line.
+    assert max(before_each) <= 2 * 8
 
 
 async def test_g31_log_on_a_full_disk(caplog: pytest.LogCaptureFixture) -> None:

@@ -157,12 +157,11 @@ async def test_T05_every_waiter_of_a_hanging_login_times_out_by_itself() -> None
             "first_event: no event arrived within 0.3 s; raise Timeouts.first_event if it "
             "needs longer"
         )
-        assert brief[0] < 0.9
+        assert brief[0] < patient[0]
         assert patient[1] == (
             "first_event: no event arrived within 1 s; raise Timeouts.first_event if it "
             "needs longer"
         )
-        assert 1.0 <= patient[0] < 5
         await service.all_closed()
 
 

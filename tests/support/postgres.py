@@ -60,6 +60,24 @@ class Postgres:
         """Stop the server as a crash does: connections are cut, nothing is finished."""
         self._run("pg_ctl", "-w", "-m", "immediate", "stop")
 
+    @contextmanager
+    def ended_with_this_process(self) -> Iterator[None]:
+        """Stop the server and remove its files if this process is killed during the block."""
+        program = 'read -r _ || { "$0" -D "$1/data" -m immediate stop; rm -rf "$1"; }'
+        guard = subprocess.Popen(
+            ["sh", "-c", program, str(self._programs / "pg_ctl"), str(self._folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            user=self._user,
+            cwd="/",
+            start_new_session=True,
+        )
+        try:
+            yield
+        finally:
+            guard.communicate(b"done\n", timeout=30)
+
     def new_database(self) -> str:
         """Create an empty database, and return its URL."""
         self._count += 1
@@ -108,7 +126,8 @@ def postgres_cluster() -> Iterator[Postgres]:
         cluster = Postgres(programs, Path(folder))
         cluster.create()
         cluster.start()
-        try:
-            yield cluster
-        finally:
-            cluster.stop()
+        with cluster.ended_with_this_process():
+            try:
+                yield cluster
+            finally:
+                cluster.stop()

@@ -6,10 +6,12 @@ run(scenario())  # asyncio.sleep(3600) in it returns at once, an hour later
 from __future__ import annotations
 
 import asyncio
+import functools
 import selectors
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
 
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
@@ -52,3 +54,13 @@ def run(work: Coroutine[Any, Any, _T]) -> _T:
     finally:
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
+
+
+def virtual(test: Callable[_P, Coroutine[Any, Any, None]]) -> Callable[_P, None]:
+    """Make an asynchronous test run on a virtual loop."""
+
+    @functools.wraps(test)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        run(test(*args, **kwargs))
+
+    return call

@@ -13,7 +13,7 @@ from berlin.errors import RewrittenError
 from berlin.providers.blocking import iterate_blocking, run_blocking
 from berlin.providers.contract import Bursts
 from berlin.providers.conversation import Conversation
-from berlin.providers.request import Asked, Limits, Prompt, ToolLike, build_request
+from berlin.providers.request import CallArguments, Limits, Prompt, ToolLike, build_request
 from berlin.providers.structured import ResponseType, parse_answer
 from berlin.types import (
     Accumulator,
@@ -121,16 +121,10 @@ class ChatProvider(ABC):
             InvalidRequestError: if an argument cannot be sent.
             BerlinError: if there is no answer, or it breaks off.
         """
-        asked = Asked(
-            model=model,
-            system=system,
-            tools=tools,
-            tool_choice=tool_choice,
-            response_format=response_format,
-            conversation_id=conversation_id,
-            timeout=timeout,
+        shared = CallArguments(
+            model, system, tools, tool_choice, response_format, conversation_id, timeout
         )
-        request = await build_request(messages, asked, options, self.timeouts)
+        request = await build_request(messages, shared, options, self.timeouts)
         async with aclosing(self.bursts(request)) as bursts:
             async for burst in bursts:
                 for event in burst:
@@ -159,16 +153,10 @@ class ChatProvider(ABC):
             InvalidRequestError: if an argument cannot be sent.
             BerlinError: if there is no answer, or it breaks off.
         """
-        asked = Asked(
-            model=model,
-            system=system,
-            tools=tools,
-            tool_choice=tool_choice,
-            response_format=response_format,
-            conversation_id=conversation_id,
-            timeout=timeout,
+        shared = CallArguments(
+            model, system, tools, tool_choice, response_format, conversation_id, timeout
         )
-        request = await build_request(messages, asked, options, self.timeouts)
+        request = await build_request(messages, shared, options, self.timeouts)
         async with aclosing(self.bursts(request)) as bursts:
             async for burst in bursts:
                 for event in burst:
@@ -204,16 +192,10 @@ class ChatProvider(ABC):
             ProtocolError: if the answer does not match `response_format`.
             BerlinError: if there is no answer, or it breaks off.
         """
-        asked = Asked(
-            model=model,
-            system=system,
-            tools=tools,
-            tool_choice=tool_choice,
-            response_format=response_format,
-            conversation_id=conversation_id,
-            timeout=timeout,
+        shared = CallArguments(
+            model, system, tools, tool_choice, response_format, conversation_id, timeout
         )
-        request = await build_request(messages, asked, options, self.timeouts)
+        request = await build_request(messages, shared, options, self.timeouts)
         # Nothing is shown before the end, so a request whose answer breaks off may be sent again.
         request = msgspec.structs.replace(request, whole=True)
         folded = Accumulator()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sized
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -26,7 +26,7 @@ ToolLike: TypeAlias = "Tool | Mapping[str, Any]"
 """A tool, or a dictionary in the format of OpenAI's API."""
 
 
-class Asked(TypedDict):
+class CallArguments(NamedTuple):
     """The keyword arguments that all methods of a provider share."""
 
     model: str | None
@@ -39,7 +39,7 @@ class Asked(TypedDict):
 
 
 async def build_request(
-    prompt: Prompt, asked: Asked, options: dict[str, Any], default: Timeouts
+    prompt: Prompt, asked: CallArguments, options: dict[str, Any], default: Timeouts
 ) -> ChatRequest:
     """Return the request for the arguments of a call.
 
@@ -53,7 +53,7 @@ async def build_request(
         InvalidRequestError: if an argument cannot be sent; the error names it.
     """
     if isinstance(prompt, ChatRequest):
-        given = [name for name, value in asked.items() if value not in (None, ())]
+        given = [name for name, value in asked._asdict().items() if value not in (None, ())]
         if given or options:
             extra = ", ".join([*given, *options])
             raise InvalidRequestError(f"{extra} beside a ChatRequest: give it in the request")
@@ -65,19 +65,19 @@ async def build_request(
 
 def _build(
     prompt: str | Iterable[Message | Mapping[str, Any]],
-    asked: Asked,
+    asked: CallArguments,
     options: dict[str, Any],
     default: Timeouts,
 ) -> ChatRequest:
-    model = asked["model"]
+    model = asked.model
     if model is not None and not isinstance(model, str):
         raise InvalidRequestError(f"model must be text, not {type(model).__name__}")
     check_names(options)
     options.pop("stream", None)  # answers are always streamed
-    timeouts = None if asked["timeout"] is None else Timeouts.of(asked["timeout"], default)
+    timeouts = None if asked.timeout is None else Timeouts.of(asked.timeout, default)
     messages = read_messages(prompt)
-    if asked["system"] is not None:
-        messages = (Message.of("system", _text("system", asked["system"])), *messages)
+    if asked.system is not None:
+        messages = (Message.of("system", _text("system", asked.system)), *messages)
     parent = options.pop("parent_id", None)
     parallel = options.pop("parallel_tool_calls", None)
     request = ChatRequest(
@@ -86,11 +86,11 @@ def _build(
         {name: value for name, value in options.items() if value is not None},
         parallel_tool_calls=parallel,
         timeouts=timeouts,
-        conversation_id=_text("conversation_id", asked["conversation_id"] or ""),
+        conversation_id=_text("conversation_id", asked.conversation_id or ""),
         parent_id=_text("parent_id", parent or ""),
     )
-    tools = _read_tools(asked["tools"], asked["tool_choice"])
-    wanted = asked["response_format"]
+    tools = _read_tools(asked.tools, asked.tool_choice)
+    wanted = asked.response_format
     if not tools and wanted is None:
         return request
     return msgspec.structs.replace(

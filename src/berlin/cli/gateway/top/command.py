@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import urllib.error
@@ -21,19 +22,23 @@ MAX_PAGE_BYTES = 8 * 1024 * 1024
 
 
 @click.command()
-@click.option("--url", metavar="URL", help="The gateway; the one of the configuration by default.")
-@click.option("--key", envvar="BERLIN_KEY", help="An API key, for a gateway on another machine.")
+@click.option("--url", metavar="URL", help="The gateway (default: the configured one).")
+@click.option(
+    "--key-stdin",
+    is_flag=True,
+    help="Read an API key from standard input, instead of BERLIN_KEY in the environment.",
+)
 @click.option(
     "--every",
     type=click.FloatRange(0.2, 3600),
     default=2.0,
     show_default=True,
     metavar="SECONDS",
-    help="Time between two looks.",
+    help="Time between two readings.",
 )
-@click.option("--once", is_flag=True, help="Look twice, print what changed, and end.")
+@click.option("--once", is_flag=True, help="Read twice, print the changes, and exit.")
 @config_option
-def top(url: str | None, key: str | None, every: float, once: bool, config: Path | None) -> None:
+def top(url: str | None, key_stdin: bool, every: float, once: bool, config: Path | None) -> None:
     """Show a running gateway: its streams, providers, circuit breakers and limits.
 
     It reads `/metrics`, of all workers together. Ctrl-C ends it.
@@ -42,6 +47,7 @@ def top(url: str | None, key: str | None, every: float, once: bool, config: Path
     from rich.live import Live
 
     base = (url or _configured(config)).rstrip("/")
+    key = sys.stdin.readline().strip() if key_stdin else os.environ.get("BERLIN_KEY")
     console = Console()
     before = fetch(base, key)
     with Live(console=console, auto_refresh=False, transient=False) as live:
@@ -76,7 +82,9 @@ def fetch(base: str, key: str | None) -> Scrape:
     except urllib.error.HTTPError as error:
         error.close()
         if error.code in (401, 403):
-            raise KeyRefusedError(f"{base} wants a key: give it with --key") from error
+            raise KeyRefusedError(
+                f"{base} requires a key: set BERLIN_KEY or use --key-stdin"
+            ) from error
         raise ConfigurationError(f"{base}/metrics answered with status {error.code}") from error
     except OSError as error:
         raise ConnectError(f"{base} does not answer: {error}") from error
