@@ -42,7 +42,7 @@ RELOADS = 50
 REDIS_PAUSE_S = 4.0
 POSTGRES_AWAY_S = 20.0
 CLOCK_JUMP_S = 3600
-SETTLES_S = 30.0
+SETTLES_S = 60.0
 
 CONFIG = """
 [server]
@@ -107,7 +107,7 @@ class Fleet:
                 evidence.sizes_before = self._sizes()
                 say("load and attack")
                 await self._load(self.requests, attack=True)
-                await self._settle()
+                await self._settle(service)
             finally:
                 evidence.codes = [await host.stop() for host in evidence.hosts]
                 evidence.seen, evidence.logins = service.log, service.logged_in_at
@@ -263,13 +263,16 @@ class Fleet:
                         values.append(sum(map(float, found)))
                 await asyncio.sleep(0.5)
 
-    async def _settle(self) -> None:
-        """Wait until connections are closed and workers are back."""
+    async def _settle(self, service: Service) -> None:
+        """Wait until connections are closed, and the rows of killed workers are delivered."""
         end = time.monotonic() + SETTLES_S
         while time.monotonic() < end:
             self.evidence.sizes_after = self._sizes()
             await asyncio.sleep(1)
-            if all(finding.holds for finding in check(self.evidence) if "growth" in finding.name):
+            await self._read_ledger()
+            missing = {seen.id for seen in service.log} - {row.id for row in self.evidence.rows}
+            grown = [each for each in check(self.evidence) if "growth" in each.name]
+            if not missing and all(finding.holds for finding in grown):
                 return
 
     def _sizes(self) -> list[tuple[int, int]]:

@@ -7,6 +7,7 @@ The text between the blocks is written by hand.
 
 from __future__ import annotations
 
+import copy
 import re
 import sys
 from collections.abc import Iterator
@@ -46,6 +47,9 @@ def with_help(page: str) -> str:
 def _contexts(command: click.Command, parent: click.Context | None) -> Iterator[click.Context]:
     name = "berlin" if parent is None else command.name
     settings = command.context_settings
+    # A command keeps the help option of its first context, which may have had other settings.
+    command = copy.copy(command)
+    command._help_option = None
     context = click.Context(command, parent, name, terminal_width=_COLUMNS, **settings)
     yield context
     if isinstance(command, click.Group):

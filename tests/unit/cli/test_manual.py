@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from click.testing import CliRunner
+
 from berlin.cli.manual import with_help
 
 ONE = "<!-- help: {} -->\n```text\nold\n```\n<!-- /help -->\n"
@@ -24,6 +26,15 @@ def test_blocks_are_renewed_added_and_removed() -> None:
     assert page.startswith("# Title\n")
     assert page.endswith("\nEnd.\n")
     assert with_help(page) == page
+
+
+def test_a_command_that_was_used_alone_has_the_same_help() -> None:
+    """The help does not depend on the contexts in which a command was used before."""
+    from berlin.cli.provider.models import models
+
+    page = with_help(PAGE)
+    CliRunner().invoke(models, ["--help"])
+    assert with_help(PAGE) == page
 
 
 def test_a_help_text_is_80_columns_wide() -> None:

@@ -12,7 +12,7 @@ from berlin.cli.options import config_option
 
 @click.group()
 def ledger() -> None:
-    """Manage the ledger: the row that `berlin serve` keeps of each request.
+    """Manage the ledger, in which `berlin serve` stores a row for each request.
 
     The table `[ledger]` of the configuration says where it is.
     """
@@ -23,8 +23,8 @@ def ledger() -> None:
 def upgrade(config: Path | None) -> None:
     """Create the ledger's tables, or bring them to this release.
 
-    `berlin serve` does not start while this is due. Upgrade before the new release starts: an
-    older one goes on writing. To run it again changes nothing.
+    `berlin serve` does not start while this is due. Upgrade before you start the new
+    release: the old one can keep writing. Running it again changes nothing.
     """
     from berlin.config import LedgerConfig, load_config
     from berlin.ledger.open import upgrade_ledger
