@@ -20,7 +20,10 @@ from berlin.routing.counters import sqlite_rows as rows
 from berlin.routing.counters.contract import Claim
 from berlin.routing.counters.remote import RemoteReply, Shape
 
-BUSY_TIMEOUT_S = 0.25
+BUSY_TIMEOUT_S = 5.0
+"""A file that others are writing is not an outage: without it each process would get a share of
+the limit, and together they could exceed it."""
+
 TIDY_EVERY_S = 60.0
 
 _T = TypeVar("_T")
