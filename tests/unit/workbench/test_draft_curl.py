@@ -100,8 +100,10 @@ def test_mistakes_are_told(command: str, message: str) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=("Cs",))))
+@example('x ^"')
+@example("^\n")
 def test_single_quotes_keep_everything(body: str) -> None:
-    """What stands between them comes out as it was."""
+    """The text between them comes out as it was."""
     escaped = "'" + body.replace("'", "'\\''") + "'"
     assert parse_curl(f"curl 'https://a.example.com' --data-raw {escaped}").body == body.encode()
 

@@ -29,8 +29,6 @@ def split_words(text: str) -> Iterator[str]:
     Raises:
         ConfigurationError: if a quote is never closed, or the command is for another shell.
     """
-    if re.search(r'\s\^"', text) or "^\n" in text:
-        raise ConfigurationError('this is for the shell of Windows: copy it "as cURL (bash)"')
     word: list[str] | None = None
     at = 0
     while at < len(text):
@@ -52,6 +50,10 @@ def split_words(text: str) -> Iterator[str]:
                 if word is not None:
                     yield "".join(word)
                 word, at = None, at + 1
+            case "^" if text.startswith(('^"', "^\n", "^\r\n"), at):
+                raise ConfigurationError(
+                    'this is for the shell of Windows: copy it "as cURL (bash)"'
+                )
             case c:
                 plain = re.compile(r"[^'\"$\\\s]+").match(text, at)
                 piece = plain[0] if plain else c
