@@ -41,7 +41,11 @@ Seen = tuple[tuple[str, str], ...]
 
 
 def _seen(messages: tuple[Message, ...]) -> Seen:
-    return tuple((message.role, repr(message.parts)) for message in messages)
+    """What was said. Clients trim answers, so white space in them makes no other conversation."""
+    return tuple(
+        (m.role, "".join(repr(m.parts).split()) if m.role == "assistant" else repr(m.parts))
+        for m in messages
+    )
 
 
 class RememberingService:
