@@ -150,7 +150,7 @@ class Transport:
             url = self._endpoint.url + path
             return URL(url, encoded=True) if "%" in path and _WRITTEN_OUT.fullmatch(path) else url
         # A token service at a different address: named by the recipe, never by a response.
-        Endpoint.of(path, allow_http=self._endpoint.allow_http)
+        Endpoint.of(path, allow_http=self._endpoint.allow_http or _is_metadata_url(request))
         return path
 
     def _http_proxy(self) -> str | None:

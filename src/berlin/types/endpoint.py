@@ -64,8 +64,7 @@ class Endpoint(msgspec.Struct, frozen=True):
         if parts.query or parts.fragment:
             raise ConfigurationError("url must be a base URL, without '?' and '#'")
         host = parts.hostname or ""
-        is_near = is_loopback(host) or is_metadata_service(host)
-        if parts.scheme == "http" and not allow_http and not is_near:
+        if parts.scheme == "http" and not allow_http and not is_loopback(host):
             raise ConfigurationError(
                 f"{url} is plain http: account, password and prompts could be read on the way. "
                 "Use https, or set allow_http = true (BERLIN_ALLOW_HTTP=1) if you trust the network"

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from berlin import errors
-from berlin.types import Endpoint, Secret, is_loopback, mask_url
+from berlin.types import Endpoint, Secret, is_loopback, is_metadata_service, mask_url
 
 
 @pytest.mark.parametrize(
@@ -110,14 +110,17 @@ def test_x20_a_masked_url(url: str, masked: str) -> None:
     assert mask_url(url) == masked
 
 
-@pytest.mark.parametrize("host", ["169.254.169.254", "169.254.170.23", "[fd00:ec2::254]"])
-def test_the_metadata_service_of_a_cloud_is_near(host: str) -> None:
-    """The platform beneath this machine may be asked over plain http."""
-    assert Endpoint.of(f"http://{host}/latest").url == f"http://{host}/latest"
+@pytest.mark.parametrize("host", ["169.254.169.254", "169.254.170.23", "fd00:ec2::254"])
+def test_the_metadata_service_of_a_cloud_is_known(host: str) -> None:
+    """It is known by address, but a service whose base URL it is would get a password in clear."""
+    assert is_metadata_service(host)
+    with pytest.raises(errors.ConfigurationError, match="plain http"):
+        Endpoint.of(f"http://{f'[{host}]' if ':' in host else host}/latest")
 
 
 @pytest.mark.parametrize("host", ["169.254.1.1", "metadata.google.internal", "169.254.169.254.a.b"])
 def test_what_only_looks_like_it_is_not(host: str) -> None:
     """Another link-local address, or a name, may be another machine."""
+    assert not is_metadata_service(host)
     with pytest.raises(errors.ConfigurationError, match="plain http"):
         Endpoint.of(f"http://{host}/latest")
