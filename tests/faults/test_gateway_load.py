@@ -36,7 +36,7 @@ async def test_g18_2000_at_once(dialect: Dialect) -> None:
         )
         count = Counter(answer.status for answer in answers)
         assert set(count) == {200, 429}
-        assert count[200] >= 120
+        assert count[200] >= 115  # 100 wait; of the 20 slots a few stay free for other tenants
         refused = [answer for answer in answers if answer.status == 429]
         assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
         assert all("x-should-retry" not in answer.headers for answer in refused)

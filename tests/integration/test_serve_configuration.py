@@ -85,7 +85,7 @@ async def test_keys_limit_models_and_requests(tmp_path: Path) -> None:
         cli.configure(house(one.url, "models = ['m1', 'm2']") + "[aliases]\nfast = 'house:m2'\n")
         free = (await cli.run("key", "add", "ann")).out.strip()
         bound = (
-            await cli.run("key", "add", "bob", "--model", "house:m1", "--rpm", "6")
+            await cli.run("key", "add", "bob", "--model", "house:m1", "--rpm", "3")
         ).out.strip()
         async with serving(cli) as (process, at):
             for dialect in (OPENAI, ANTHROPIC, OLLAMA):
