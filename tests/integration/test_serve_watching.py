@@ -76,7 +76,7 @@ async def test_access_log(tmp_path: Path) -> None:
         ("openai", "GET", "/v1/nothing", 404, "not_found"),
     ]
     id = line.split()[0]
-    assert [e["key"] for e in lines] == [id, id, id, None, None, None]
+    assert [e["key"] for e in lines] == [id, id, id, None, id, None]
     first, second, *_ = lines
     assert (first["provider"], first["model"], first["stream"]) == ("open", "fast", True)
     assert (second["provider"], second["model"], second["stream"]) == ("open", "open:m1", False)
