@@ -247,7 +247,7 @@ async def test_keys_that_are_looked_for_elsewhere(tmp_path: Path) -> None:
     assert (cli.config.parent / NAME).exists()
     cli.environ["XDG_DATA_HOME"] = str(tmp_path / "elsewhere")
     async with cli.start("serve", "--port", "0") as process, client() as session:
-        assert "nobody is let in" in await hears(process, "keys missing")
+        assert "every request is refused" in await hears(process, "keys missing")
         url = (await hears(process, "serving")).partition(" on ")[2].split()[0]
         at = At(url, session, None)  # type: ignore[arg-type]  # it is not in this process
         assert (await at.ask(OPENAI, model="guide")).status == 401
