@@ -11,7 +11,6 @@ import traceback
 from pathlib import Path
 
 import pytest
-from berlin.gateway.access.rate import RequestRate
 
 from berlin import Berlin, errors
 from berlin.auth.tokens.file_store import FileStore
@@ -19,6 +18,8 @@ from berlin.auth.tokens.private_file import make_private_file
 from berlin.auth.tokens.store import Sealer, TokenKey
 from berlin.config import load_config
 from berlin.config.files import doubts
+from berlin.routing.counters.contract import Claim, Refusal, Sliding
+from berlin.routing.counters.memory import MemoryCounters
 from support.chat_service import ChatService
 from support.cli import BERLIN, Cli
 from support.gateway import OPENAI
@@ -181,9 +182,11 @@ async def test_a_gateway_writes_no_core(tmp_path: Path) -> None:
         await stopped(process)
 
 
-def test_a_rate_of_nothing() -> None:
-    """A limit of 0, written by hand, lets nothing through, and is no crash."""
-    assert RequestRate().take("k", 0) == 60
+async def test_a_rate_of_nothing() -> None:
+    """A limit of 0, written by hand, lets nothing through and does not crash."""
+    refused = await MemoryCounters().reserve("request", [Claim("k", Sliding(60), limit=0)])
+    assert isinstance(refused, Refusal)
+    assert refused.wait_s == 60
 
 
 def frames_of(error: BaseException) -> str:

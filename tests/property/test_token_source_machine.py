@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from berlin.auth.grant import Grant
-from berlin.auth.tokens.source import FIRST_REFUSAL_S, LONGEST_REFUSAL_S, TokenSource
+from berlin.auth.tokens.backoff import FIRST_REFUSAL_S, LONGEST_REFUSAL_S
+from berlin.auth.tokens.source import TokenSource
 from berlin.errors import AuthenticationError, ServiceUnavailableError
 from berlin.types import Secret
 
