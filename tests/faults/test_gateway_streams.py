@@ -32,7 +32,7 @@ from support.gateway import (
 )
 
 SSE = "Content-Type: text/event-stream"
-SHORT = Timeouts(connect=2, first_event=0.5, idle=0.5, total=10)
+SHORT = Timeouts(connect=5, first_event=1, idle=1, total=20)
 
 # What comes from upstream before the first byte, and what the client is told: status, and words
 # that must be there.

@@ -28,7 +28,7 @@ from support.fault_steps import (
     stream,
 )
 
-IMPATIENT = Timeouts(connect=5, first_event=0.6, idle=0.4, total=5)
+IMPATIENT = Timeouts(connect=5, first_event=1.5, idle=1, total=9)
 LENGTH = "Content-Length: {}"
 BODY = line("a")
 

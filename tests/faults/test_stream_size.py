@@ -11,7 +11,7 @@ from support.fault_play import PROMPT, ask, memory_bound, open_berlin, play
 from support.fault_server import FaultServer
 from support.fault_steps import LAST_CHUNK, Repeat, Script, Send, begin_stream, chunk, line, stream
 
-IMPATIENT = Timeouts(connect=5, first_event=0.5, idle=0.5, total=20)
+IMPATIENT = Timeouts(connect=5, first_event=2, idle=2, total=30)
 BLOCK = 64 * 1024
 LONGEST_LINE = 16 * 1024 * 1024
 
