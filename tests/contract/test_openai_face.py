@@ -381,7 +381,7 @@ RETRY = [
     ("429 Slow", ("Retry-After: 100",), 429, ("100", "100000"), None),
     ("429 Slow", ("retry-after-ms: 1500",), 429, ("2", "1500"), None),
     ("429 Slow", (), 429, (None, None), None),
-    ("503 Busy", ("Retry-After: 7",), 502, ("7", "7000"), None),
+    ("503 Busy", ("Retry-After: 1",), 502, ("1", "1000"), None),
     ("401 Who", (), 502, (None, None), "false"),
     ("403 No", (), 502, (None, None), "false"),
     ("400 Bad", (), 400, (None, None), None),

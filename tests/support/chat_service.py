@@ -88,7 +88,6 @@ class Finished:
     code: int
     out: str
     err: str
-    ended_at: float
 
 
 Hook: TypeAlias = Callable[[Request], Awaitable[Answer | None]]
@@ -228,9 +227,7 @@ class ChatService:
             await process.wait()
             raise
         assert process.returncode is not None
-        return Finished(
-            process.returncode, out.decode(), SLOW_STEP.sub("", err.decode()), time.time()
-        )
+        return Finished(process.returncode, out.decode(), SLOW_STEP.sub("", err.decode()))
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         noted = Request(
