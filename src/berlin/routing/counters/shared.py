@@ -27,6 +27,8 @@ OWNER = uuid.uuid4().hex
 
 MAX_OWED = 10_000
 CLOSE_S = 0.5
+PAY_AGAIN_S = 1.0
+"""How often what is owed is reported again: if this process is killed before, it is not counted."""
 
 
 class _Owed(msgspec.Struct, frozen=True):
@@ -68,6 +70,7 @@ class SharedCounters:
         self._inside = 0
         self._owed: dict[str, _Owed] = {}
         self._beating: asyncio.Task[None] | None = None
+        self._paying: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def now(self) -> float:
@@ -91,10 +94,12 @@ class SharedCounters:
         except BaseException:  # cancelled: it may have been reserved
             self._local.undo(mine)
             self._owe(id, tuple(claims), (0,) * len(claims), self.now())
+            self._keep_paying()
             raise
         if reply is None:
             self._local.undo(mine)
             self._owe(id, tuple(claims), (0,) * len(claims), self.now())
+            self._keep_paying()
             return self._reserve_alone(id, claims)
         self._owners = reply.owners
         if reply.refused is not None:
@@ -115,12 +120,13 @@ class SharedCounters:
         self._end(reserved, [0] * len(reserved.claims))
 
     async def aclose(self) -> None:
-        """Tell the shared counters what they have not been reply yet, in bounded time."""
+        """Report to the shared counters what is still owed, in bounded time."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_S)
-        if self._beating is not None:
-            self._beating.cancel()
-            await asyncio.gather(self._beating, return_exceptions=True)
+        for task in (self._beating, self._paying):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         await self._remote.aclose()
 
     def _reserve_alone(self, id: str, claims: Sequence[Claim]) -> Reservation | Refusal:
@@ -139,8 +145,7 @@ class SharedCounters:
             return
         self._inside -= 1
         self._owe(reserved.id, reserved.claims, tuple(amounts), reserved.shared_at)
-        if not self._remote.rests:
-            self._begin(self._pay(reserved.id))
+        self._begin(self._pay(reserved.id))
 
     def _owe(
         self, id: str, claims: tuple[Claim, ...], amounts: tuple[int | None, ...], at: float
@@ -154,7 +159,7 @@ class SharedCounters:
             return True
         done = await self._remote.settle(id, owed.claims, owed.amounts, owed.at)
         if not done:
-            self._keep_beating()
+            self._keep_paying()
             return False
         self._owed.pop(id, None)
         if self._beating is not None and not (self._inside or self._owed):
@@ -166,12 +171,22 @@ class SharedCounters:
         if self._beating is None or self._beating.done():
             self._beating = asyncio.get_running_loop().create_task(self._beat())
 
+    def _keep_paying(self) -> None:
+        self._keep_beating()
+        if self._paying is None or self._paying.done():
+            self._paying = asyncio.get_running_loop().create_task(self._pay_again())
+
     async def _beat(self) -> None:
         """Report that this process is alive while it has running requests or owes something."""
         while self._inside or self._owed:
             await asyncio.sleep(BEAT_S)
-            if not (self._inside or self._owed) or not await self._remote.beat(self._owner):
-                continue
+            if self._inside or self._owed:
+                await self._remote.beat(self._owner)
+
+    async def _pay_again(self) -> None:
+        """Report what is owed, as soon as the shared counters work again."""
+        while self._owed:
+            await asyncio.sleep(PAY_AGAIN_S)
             for id in list(self._owed):
                 if not await self._pay(id):
                     break
