@@ -31,7 +31,6 @@ class Row(msgspec.Struct, frozen=True):
     attempts: int
     key: str
     tokens: int
-    at: float = 0.0
 
 
 class Evidence(msgspec.Struct):
@@ -50,7 +49,6 @@ class Evidence(msgspec.Struct):
         codes: exit codes of the hosts.
         rates: the requests a minute of the keys that have a limit.
         budgets: the tokens of the keys that have a budget.
-        emptied_at: when Redis first lost all counts, in seconds since the epoch.
         losses: when it lost them, on the monotonic clock.
     """
 
@@ -66,7 +64,6 @@ class Evidence(msgspec.Struct):
     codes: list[int | None] = []
     rates: dict[str, int] = {}
     budgets: dict[str, int] = {}
-    emptied_at: float = float("inf")
     losses: list[float] = []
 
 
@@ -215,12 +212,15 @@ def _budgets(evidence: Evidence) -> Iterable[Finding]:
     largest: dict[str, int] = defaultdict(int)
     later: dict[str, int] = defaultdict(int)
     killed: dict[str, int] = defaultdict(int)
+    # By the service's clock: that of a host is moved.
+    seen_at = {seen.id: seen.at for seen in evidence.seen}
+    lost_at = min(evidence.losses, default=float("inf"))
     for row in evidence.rows:
         if row.outcome == "interrupted":
             killed[row.key] += row.tokens
             continue
         largest[row.key] = max(largest[row.key], row.tokens)
-        (spent if row.at < evidence.emptied_at else later)[row.key] += row.tokens
+        (spent if seen_at.get(row.id, 0.0) < lost_at else later)[row.key] += row.tokens
     for key, budget in evidence.budgets.items():
         over = spent[key] - budget
         yield Finding(

@@ -209,7 +209,7 @@ class Fleet:
         self.evidence.outages.append((start, time.monotonic()))
 
     async def _restart_redis(self) -> None:
-        start, self.evidence.emptied_at = time.monotonic(), time.time()
+        start = time.monotonic()
         await self._redis.kill()
         await asyncio.sleep(1)
         await self._redis.start()
@@ -282,12 +282,12 @@ class Fleet:
         names = {id: name for name, id in (await self._key_ids()).items()}
         rows = await self._postgres.query(
             'SELECT id, outcome, attempts, "key", '
-            "coalesce(input_tokens, 0) + coalesce(output_tokens, 0), extract(epoch from at) "
+            "coalesce(input_tokens, 0) + coalesce(output_tokens, 0) "
             "FROM berlin_requests"
         )
         self.evidence.rows = [
-            Row(id, outcome, tokens(attempts), names.get(key, key), tokens(used), float(at))
-            for id, outcome, attempts, key, used, at in rows
+            Row(id, outcome, tokens(attempts), names.get(key, key), tokens(used))
+            for id, outcome, attempts, key, used in rows
         ]
 
     async def _key_ids(self) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from berlin.formats.tokens import TokenCount
 from berlin.providers.contract import Burst, Bursts
 from berlin.routing.base.answer import Watched
 from berlin.types import ChatRequest, ReasoningDelta, TextDelta, Usage, UsageReport
@@ -59,5 +60,5 @@ class Metered(Watched):
 
 
 def prompt_tokens(request: ChatRequest) -> int:
-    """Estimate the number of tokens in a request's messages."""
-    return estimate_tokens(sum(len(message.text) for message in request.messages))
+    """Estimate the number of tokens in a request: its messages, tools and their results."""
+    return TokenCount(request).input_tokens
