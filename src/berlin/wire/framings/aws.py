@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from berlin.errors import ProtocolError
-from berlin.wire.framings.contract import MAX_DOCUMENT_BYTES, Framer, Recognised, Writer
+from berlin.wire.framings.contract import MAX_DOCUMENT_BYTES, Framer, Framing, Recognised, Writer
 from berlin.wire.json import encode_line
 
 _PRELUDE = struct.Struct(">III")
@@ -135,17 +135,12 @@ def _header(name: str, value: str) -> bytes:
     )
 
 
-class AwsEvents:
+class AwsEvents(Framing):
     """Amazon's binary event stream; see `Framing`."""
 
     name = "aws-events"
     content_type = "application/vnd.amazon.eventstream"
     in_words = 'Amazon\'s binary event stream, as objects {"event": type, "data": …}'
-    keep_alive = b""
-    is_plain = False
-    is_single = False
-    has_text_only = False
-    has_events = False
 
     def framer(self, done_marker: bytes = b"") -> Framer:
         """Return a framer; see `Framing`."""

@@ -11,7 +11,7 @@ import struct
 from typing import Any
 
 from berlin.errors import ProtocolError
-from berlin.wire.framings.contract import MAX_DOCUMENT_BYTES, Framer, Recognised, Writer
+from berlin.wire.framings.contract import MAX_DOCUMENT_BYTES, Framer, Framing, Recognised, Writer
 from berlin.wire.json import decoded_or_none, encode_line
 
 CONTENT_TYPE = "application/connect+json"
@@ -82,17 +82,12 @@ class ConnectWriter:
         return envelope(b"{}", _END)
 
 
-class Connect:
+class Connect(Framing):
     """The Connect protocol's streams of JSON; see `Framing`."""
 
     name = "connect"
     content_type = CONTENT_TYPE
     in_words = 'messages of the Connect protocol; an error is {"end": {"error": …}}'
-    keep_alive = b""
-    is_plain = False
-    is_single = False
-    has_text_only = False
-    has_events = False
 
     def framer(self, done_marker: bytes = b"") -> Framer:
         """Return a framer; see `Framing`."""

@@ -64,7 +64,7 @@ class Recognised(msgspec.Struct, frozen=True):
 
 
 class Framing(Protocol):
-    """One framing.
+    """One framing; a new one inherits this, and says only what differs from the defaults.
 
     Attributes:
         name: its name in a recipe.
@@ -81,11 +81,11 @@ class Framing(Protocol):
     name: str
     content_type: str
     in_words: str
-    keep_alive: bytes
-    is_plain: bool
-    is_single: bool
-    has_text_only: bool
-    has_events: bool
+    keep_alive: bytes = b""
+    is_plain: bool = False
+    is_single: bool = False
+    has_text_only: bool = False
+    has_events: bool = False
 
     def framer(self, done_marker: bytes = b"") -> Framer:
         """Return a framer for one answer.

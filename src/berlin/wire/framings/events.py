@@ -14,6 +14,7 @@ from berlin.wire.framings.contract import (
     MAX_DOCUMENT_BYTES,
     NOT_UTF8,
     Framer,
+    Framing,
     Recognised,
     Writer,
 )
@@ -192,7 +193,7 @@ class EventWriter:
         return b"data: %b\n\n" % self._done if self._done else b""
 
 
-class Events:
+class Events(Framing):
     """Server-sent events with JSON as data; see `Framing`."""
 
     name = "sse"
@@ -200,8 +201,6 @@ class Events:
     in_words = "server-sent events with JSON as data"
     keep_alive = b":\n\n"
     is_plain = True
-    is_single = False
-    has_text_only = False
     has_events = True
 
     def framer(self, done_marker: bytes = b"") -> Framer:

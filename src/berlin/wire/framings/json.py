@@ -6,7 +6,14 @@ import re
 from typing import Any
 
 from berlin.errors import ProtocolError
-from berlin.wire.framings.contract import BOM, MAX_DOCUMENT_BYTES, Framer, Recognised, Writer
+from berlin.wire.framings.contract import (
+    BOM,
+    MAX_DOCUMENT_BYTES,
+    Framer,
+    Framing,
+    Recognised,
+    Writer,
+)
 from berlin.wire.json import decoded_or_none, encode_line
 
 
@@ -144,17 +151,13 @@ class JsonArrayWriter:
         return b"]" if self._items else b"[]"
 
 
-class Json:
+class Json(Framing):
     """One JSON object, the whole body; see `Framing`."""
 
     name = "json"
     content_type = "application/json"
     in_words = "one JSON object, the whole body"
-    keep_alive = b""
-    is_plain = False
     is_single = True
-    has_text_only = False
-    has_events = False
 
     def framer(self, done_marker: bytes = b"") -> Framer:
         """Return a framer; see `Framing`."""
@@ -175,17 +178,12 @@ class Json:
         return None if is_line else Recognised([], is_whole=False)
 
 
-class JsonArray:
+class JsonArray(Framing):
     """A JSON list whose items arrive one by one; see `Framing`."""
 
     name = "json-array"
     content_type = "application/json"
     in_words = "a JSON list whose items stream in"
-    keep_alive = b""
-    is_plain = False
-    is_single = False
-    has_text_only = False
-    has_events = False
 
     def framer(self, done_marker: bytes = b"") -> Framer:
         """Return a framer; see `Framing`."""

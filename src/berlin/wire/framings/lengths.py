@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from berlin.errors import ProtocolError
-from berlin.wire.framings.contract import BOM, MAX_DOCUMENT_BYTES, Framer, Recognised, Writer
+from berlin.wire.framings.contract import (
+    BOM,
+    MAX_DOCUMENT_BYTES,
+    Framer,
+    Framing,
+    Recognised,
+    Writer,
+)
 from berlin.wire.json import decoded_or_none, encode_line
 
 _LONGEST_LENGTH = len(str(MAX_DOCUMENT_BYTES))
@@ -87,17 +94,12 @@ class LengthWriter:
         return b""
 
 
-class LengthPrefixed:
+class LengthPrefixed(Framing):
     """Documents after their lengths; see `Framing`."""
 
     name = "length-prefixed"
     content_type = "application/json"
     in_words = 'JSON documents, each after a line with its length; a list is {"data": list}'
-    keep_alive = b""
-    is_plain = False
-    is_single = False
-    has_text_only = False
-    has_events = False
 
     def framer(self, done_marker: bytes = b"") -> Framer:
         """Return a framer; see `Framing`."""

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from berlin.errors import ProtocolError
-from berlin.wire.framings.contract import BOM, MAX_DOCUMENT_BYTES, Framer, Recognised, Writer
+from berlin.wire.framings.contract import (
+    BOM,
+    MAX_DOCUMENT_BYTES,
+    Framer,
+    Framing,
+    Recognised,
+    Writer,
+)
 from berlin.wire.json import decoded_or_none, encode_line
 
 
@@ -79,7 +86,7 @@ class NdjsonWriter:
         return b""
 
 
-class Ndjson:
+class Ndjson(Framing):
     """One JSON object per line; see `Framing`."""
 
     name = "ndjson"
@@ -87,9 +94,6 @@ class Ndjson:
     in_words = "one JSON object per line"
     keep_alive = b"\n"
     is_plain = True
-    is_single = False
-    has_text_only = False
-    has_events = False
 
     def framer(self, done_marker: bytes = b"") -> Framer:
         """Return a framer; see `Framing`."""

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from berlin.errors import ProtocolError
-from berlin.wire.framings.contract import MAX_DOCUMENT_BYTES, Framer, Recognised, Writer
+from berlin.wire.framings.contract import MAX_DOCUMENT_BYTES, Framer, Framing, Recognised, Writer
 from berlin.wire.json import decoded_or_none, encode_line
 
 BOUNDARY = "-"
@@ -101,17 +101,12 @@ class MultipartWriter:
         return b"\r\n--%b--\r\n" % BOUNDARY.encode()
 
 
-class Multipart:
+class Multipart(Framing):
     """Parts with JSON; see `Framing`."""
 
     name = "multipart"
     content_type = f'multipart/mixed; boundary="{BOUNDARY}"'
     in_words = "multipart/mixed, each part a JSON object"
-    keep_alive = b""
-    is_plain = False
-    is_single = False
-    has_text_only = False
-    has_events = False
 
     def framer(self, done_marker: bytes = b"") -> Framer:
         """Return a framer; see `Framing`."""

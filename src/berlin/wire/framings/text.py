@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from berlin.wire.framings.contract import NOT_UTF8, Framer, Recognised, Writer
+from berlin.wire.framings.contract import NOT_UTF8, Framer, Framing, Recognised, Writer
 
 
 class TextFramer:
@@ -47,17 +47,13 @@ class TextWriter:
         return b""
 
 
-class Text:
+class Text(Framing):
     """Plain text; see `Framing`."""
 
     name = "text"
     content_type = "text/plain"
     in_words = 'plain text, as objects {"data": text}'
-    keep_alive = b""
-    is_plain = False
-    is_single = False
     has_text_only = True
-    has_events = False
 
     def framer(self, done_marker: bytes = b"") -> Framer:
         """Return a framer; see `Framing`."""
