@@ -117,7 +117,7 @@ async def test_R10_A15_tokens_of_a_minute_are_not_overspent(redis: Redis) -> Non
 
 async def settled(redis: SharedRedis) -> None:
     """Wait for what nobody else waits for."""
-    while redis._tasks or any(counters._tasks for counters in COUNTERS):
+    while redis._background or any(counters._background for counters in COUNTERS):
         await asyncio.sleep(0.01)
 
 

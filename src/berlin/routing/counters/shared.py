@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from berlin.errors import LimitReachedError
+from berlin.routing.base.background import Background
 from berlin.routing.counters.contract import (
     BEAT_S,
     Claim,
@@ -71,7 +72,7 @@ class SharedCounters:
         self._owed: dict[str, _Owed] = {}
         self._beating: asyncio.Task[None] | None = None
         self._paying: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._background = Background()
 
     def now(self) -> float:
         """Return the time of the shared counters."""
@@ -121,8 +122,7 @@ class SharedCounters:
 
     async def aclose(self) -> None:
         """Report to the shared counters what is still owed, in bounded time."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=CLOSE_S)
+        await self._background.settle(CLOSE_S)
         for task in (self._beating, self._paying):
             if task is not None:
                 task.cancel()
@@ -145,7 +145,7 @@ class SharedCounters:
             return
         self._inside -= 1
         self._owe(reserved.id, reserved.claims, tuple(amounts), reserved.shared_at)
-        self._begin(self._pay(reserved.id))
+        self._background.begin(self._pay(reserved.id))
 
     def _owe(
         self, id: str, claims: tuple[Claim, ...], amounts: tuple[int | None, ...], at: float
@@ -190,12 +190,3 @@ class SharedCounters:
             for id in list(self._owed):
                 if not await self._pay(id):
                     break
-
-    def _begin(self, work: Coroutine[Any, Any, Any]) -> None:
-        try:
-            task = asyncio.get_running_loop().create_task(work)
-        except RuntimeError:  # an answer was dropped, and its event loop is gone
-            work.close()
-            return
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

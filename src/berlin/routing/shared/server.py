@@ -10,6 +10,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from berlin.errors import ConfigurationError
+from berlin.routing.base.background import Background
 from berlin.routing.base.clock import Chance, Clock
 from berlin.routing.base.resting import Resting
 from berlin.types import Secret
@@ -59,7 +60,7 @@ class SharedRedis(Resting):
         self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = (
             weakref.WeakKeyDictionary()
         )
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._background = Background()
         try:
             redis.ConnectionPool.from_url(url.reveal())
         except ValueError:
@@ -80,13 +81,7 @@ class SharedRedis(Resting):
 
     def begin(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run something in the background."""
-        try:
-            task = asyncio.get_running_loop().create_task(work)
-        except RuntimeError:  # an answer was dropped, and its event loop is gone
-            work.close()
-            return
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._background.begin(work)
 
     def _client(self) -> Any:
         loop = asyncio.get_running_loop()
@@ -102,8 +97,7 @@ class SharedRedis(Resting):
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=OPERATION_TIMEOUT_S)
+        await self._background.settle(OPERATION_TIMEOUT_S)
         client = self._clients.pop(asyncio.get_running_loop(), None)
         if client is not None:
             await client.aclose()
