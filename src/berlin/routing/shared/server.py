@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+import re
 import time
 import weakref
 from collections.abc import Coroutine, Sequence
@@ -17,6 +19,8 @@ from berlin.types import Secret
 
 OPERATION_TIMEOUT_S = 0.25
 PREFIX = "berlin:routing:"
+SERVER = f"{PREFIX}server"
+"""The key that names the Redis which answers."""
 
 
 class Script:
@@ -92,8 +96,18 @@ class SharedRedis(Resting):
                 socket_timeout=OPERATION_TIMEOUT_S,
                 socket_connect_timeout=OPERATION_TIMEOUT_S,
                 retry=self._retry,
+                redis_connect_func=self._connected,
             )
         return client
+
+    async def _connected(self, connection: Any) -> None:
+        """Write down which Redis this is: after a restart or a fail-over it may have lost data."""
+        await connection.on_connect()
+        with contextlib.suppress(self._redis.ResponseError):  # not allowed to ask, or read-only
+            await connection.send_command("INFO", "server")
+            found = re.search(rb"run_id:(\w+)", await connection.read_response())
+            await connection.send_command("SET", SERVER, found[1] if found else b"")
+            await connection.read_response()
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""
