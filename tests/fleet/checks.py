@@ -47,9 +47,9 @@ class Evidence(msgspec.Struct):
         sizes_after: the same, at the end.
         scrapes: the sums of the counter of requests, by host, one scrape after the other.
         codes: exit codes of the hosts.
+        began_at: when the run began, on the monotonic clock.
         rates: the requests a minute of the keys that have a limit.
         budgets: the tokens of the keys that have a budget.
-        losses: when it lost them, on the monotonic clock.
     """
 
     outcomes: list[Outcome] = []
@@ -150,25 +150,17 @@ def _was_killed(evidence: Evidence, outcome: Outcome) -> bool:
 
 
 def _answers(evidence: Evidence) -> Finding:
-    """With Redis away each process has a token of its own, and the shared one is older after it."""
     statuses = Counter(each.status for each in evidence.outcomes if each.status)
-    odd = [
-        each
-        for each in evidence.outcomes
-        if each.status
-        and each.status not in ANSWERED
-        and not (each.status == 502 and _near_outage(evidence, each.ended_at))
-    ]
     return _finding(
-        "answers: 200, 429 and 503 only (502 for an old token after Redis was away)",
-        odd,
+        "answers: 200, 429 and 503 only",
+        [each for each in evidence.outcomes if each.status and each.status not in ANSWERED],
         f"{dict(sorted(statuses.items()))}",
     )
 
 
 def _near_outage(evidence: Evidence, at: float) -> bool:
-    """Return whether processes had tokens of their own at that time, or the ends of those."""
-    return any(start - 1 <= at <= end + RESTS_S + 2 * LIFETIME_S for start, end in evidence.outages)
+    """Return whether processes had tokens of their own at that time."""
+    return any(start - 1 <= at <= end + RESTS_S + LIFETIME_S for start, end in evidence.outages)
 
 
 def _logins(evidence: Evidence) -> Finding:

@@ -312,7 +312,7 @@ def _build_clock(folder: Path) -> tuple[Path, Path] | None:
 
 
 def say(line: str) -> None:
-    """Print a line at once."""
+    """Print a line."""
     print(line, flush=True)
 
 
