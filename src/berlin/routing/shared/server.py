@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import re
 import time
 import weakref
 from collections.abc import Coroutine, Sequence
@@ -21,6 +20,11 @@ OPERATION_TIMEOUT_S = 0.25
 PREFIX = "berlin:routing:"
 SERVER = f"{PREFIX}server"
 """The key that names the Redis which answers."""
+
+_NAME_SERVER = """
+local id = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+if redis.call('GET', KEYS[1]) ~= id then redis.call('SET', KEYS[1], id) end
+"""
 
 
 class Script:
@@ -104,9 +108,7 @@ class SharedRedis(Resting):
         """Write down which Redis this is: after a restart or a fail-over it may have lost data."""
         await connection.on_connect()
         with contextlib.suppress(self._redis.ResponseError):  # not allowed to ask, or read-only
-            await connection.send_command("INFO", "server")
-            found = re.search(rb"run_id:(\w+)", await connection.read_response())
-            await connection.send_command("SET", SERVER, found[1] if found else b"")
+            await connection.send_command("EVAL", _NAME_SERVER, 1, SERVER)
             await connection.read_response()
 
     async def aclose(self) -> None:
