@@ -50,8 +50,12 @@ class Clock:
 
 
 @pytest.fixture
-async def redis(tmp_path: Path) -> AsyncIterator[Redis]:
-    """A Redis of its own."""
+async def redis(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> AsyncIterator[Redis]:
+    """A Redis of its own, which a busy machine may make slow."""
+    if "R04" not in request.node.name:
+        monkeypatch.setattr("berlin.routing.shared.server.OPERATION_TIMEOUT_S", 5.0)
     COUNTERS.clear()
     async with redis_server(tmp_path / "redis") as server:
         yield server
@@ -388,11 +392,8 @@ async def test_r01_readiness_with_refuse(redis: Redis, tmp_path: Path) -> None:
         assert (ready.status, ready.json["status"]) == (503, "shared limits unavailable")
 
 
-async def test_r09_a_key_at_two_gateways(
-    redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_r09_a_key_at_two_gateways(redis: Redis, tmp_path: Path) -> None:
     """The rate and the budget of a key are those of all replicas together."""
-    monkeypatch.setattr("berlin.routing.shared.server.OPERATION_TIMEOUT_S", 5.0)  # a busy machine
     shown = make_key(tmp_path / "keys.sqlite", "k", limits=["5 requests/minute"])
     path = tmp_path / "berlin.toml"
     path.write_text(f'[shared]\nredis = "{redis.url}"\n')
