@@ -61,6 +61,8 @@ class RedisStore:
         ConfigurationError: if the extra is not installed, or the URL is invalid.
     """
 
+    timeout_s = 0.8
+
     def __init__(self, url: Secret, sealer: Sealer) -> None:
         try:
             import redis

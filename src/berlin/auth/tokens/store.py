@@ -132,7 +132,12 @@ class TokenStore(Protocol):
 
     Each raises `OSError` or `ConfigurationError` if the store cannot be used now. An invalid stored
     value is reported once and counts as missing.
+
+    Attributes:
+        timeout_s: an operation that takes longer has failed.
     """
+
+    timeout_s: float
 
     def load(self, key: TokenKey) -> Record | None:
         """Return the stored record."""
