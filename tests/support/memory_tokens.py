@@ -14,6 +14,7 @@ class Store:
     """A store in memory whose operations a test can let fail."""
 
     timeout_s = 0.2
+    forgets = True
 
     def __init__(self) -> None:
         self.records: dict[TokenKey, Record] = {}

@@ -42,6 +42,7 @@ class FileStore:
     # A local disk does not hang, but dozens of programs that start together can delay a write by
     # seconds, and giving up on it would mean a second login.
     timeout_s = 10.0
+    forgets = False
 
     def __init__(self, folder: Path, sealer: Sealer) -> None:
         self._folder = folder

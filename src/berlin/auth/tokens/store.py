@@ -135,9 +135,11 @@ class TokenStore(Protocol):
 
     Attributes:
         timeout_s: an operation that takes longer has failed.
+        forgets: whether records disappear by themselves some time after they are of no more use.
     """
 
     timeout_s: float
+    forgets: bool
 
     def load(self, key: TokenKey) -> Record | None:
         """Return the stored record."""
