@@ -95,9 +95,7 @@ class Routes:
         self._models: dict[str, ChatProvider] = {}
         self._circuits: _ByName[Circuit] = _ByName(before._circuits if before else None)
         self._limits: _ByName[Limits] = _ByName(before._limits if before else None)
-        self._kept_answers: _ByName[AnswerStore] = _ByName(
-            before._kept_answers if before else None
-        )
+        self._kept_answers: _ByName[AnswerStore] = _ByName(before._kept_answers if before else None)
         self._pools: dict[str, Pool] = {}
         self._pools_before = before._pools if before else {}
 

@@ -28,4 +28,3 @@ async def test_one_state_for_all(tmp_path: Path) -> None:
     second.succeed(GRANTED)
     first.rest(5)
     assert not (await second.admit()).granted
-
