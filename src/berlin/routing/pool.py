@@ -35,9 +35,9 @@ class Pool(ChatProvider):
     """Uses one of several accounts, never two for one request.
 
     A session named by the client stays with its account, and so does a conversation kept by the
-    service: its id, as seen from outside, is `account:id`, so that every process knows whose it is.
-    Other requests go to the least busy account. An account whose limit is reached is not used until the
-    time the service names, and a refused one for five minutes. The request that hit the limit
+    service: its id, as seen from outside, is `account:id`, so every process knows whose it is.
+    Other requests go to the least busy account. An account whose limit is reached is not used until
+    the time the service names, and a refused one for five minutes. The request that hit the limit
     fails; a `Fallback` around the pool can try another service for it.
 
     Args:
