@@ -47,7 +47,9 @@ def parse_messages(messages: Iterable[Any]) -> tuple[Message, ...]:
     Raises:
         InvalidRequestError: if there are none, or one is not of this form.
     """
-    parsed = tuple(_parse_message(n, message) for n, message in enumerate(with_tool_messages(messages)))
+    parsed = tuple(
+        _parse_message(n, message) for n, message in enumerate(with_tool_messages(messages))
+    )
     if not parsed:
         raise InvalidRequestError.about("messages", "is empty: give at least one message")
     return parsed
