@@ -15,9 +15,7 @@ from berlin.formats.openai.table import DIALECT
 from berlin.types import Tool, extra_of
 
 MARK = "older_form"
-"""The member of tools, calls and results that were sent in the older form; of a result, its value is
-the function's name.
-"""
+"""The member of tools, calls and messages in the older form; in a result, the function's name."""
 
 
 def tools_of(functions: Any) -> list[dict[str, Any]]:
