@@ -142,7 +142,7 @@ async def test_answer_may_take_longer_than_a_head() -> None:
 async def test_idle_connections_end() -> None:
     """Without a first byte the time for a head ends a connection, later that of keep-alive."""
     async with (
-        serving(header_timeout_s=0.3, keepalive_timeout_s=1.0) as service,
+        serving(header_timeout_s=1.0, keepalive_timeout_s=1.2) as service,
         service.connect() as silent,
         service.connect() as line,
     ):
