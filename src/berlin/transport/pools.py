@@ -92,8 +92,8 @@ class _Pool:
         connector: aiohttp.BaseConnector,
         middlewares: Sequence[aiohttp.ClientMiddlewareType],
     ) -> None:
-        made: partial[ResponseHandler] = partial(_Connection, loop=asyncio.get_running_loop())
-        connector._factory = made
+        loop = asyncio.get_running_loop()
+        connector._factory = partial(_Connection, loop=loop)  # type: ignore[assignment]
         self.session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
