@@ -159,7 +159,7 @@ class _FirstThatAnswers(Opening):
                 if isinstance(error, ContextLengthError):
                     self._left = [p for p in self._left if _has_more_room(p, provider)]
             else:
-                return with_attempts(first, failed)
+                return with_attempts(first, failed, began_at)
         raise combine(errors, failed)
 
     def _candidates(self) -> list[Provider]:
