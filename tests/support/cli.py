@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from support import warm
+
 # Every warning is an error: a file or a socket that is left open shows on stderr.
 BERLIN = (sys.executable, "-W", "error", "-m", "berlin")
 
@@ -102,7 +104,13 @@ class Cli:
     async def run(
         self, *args: str, stdin: str | bytes = b"", within: float = 30.0, **environ: str
     ) -> Ended:
-        """Run a command to its end."""
+        """Run a command to its end, in a forked process unless Python's own start matters."""
+        if not any(name.startswith(("PYTHON", "LC_")) for name in environ):
+            data = stdin.encode() if isinstance(stdin, str) else stdin
+            ended = await asyncio.to_thread(
+                warm.run, args, {**self.environ, **environ}, data, within
+            )
+            return Ended(ended.code, ended.out, ended.err.decode())
         async with self.start(*args, **environ) as process:
             data = stdin.encode() if isinstance(stdin, str) else stdin
             async with asyncio.timeout(within):
