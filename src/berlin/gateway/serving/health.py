@@ -83,15 +83,15 @@ class HealthPages:
 
 def update_gauges(gateway: Gateway) -> None:
     """Set the metrics that are a present state."""
-    routing = gateway.catalog.routing()
-    waiting = Counter(routing.waiting)
+    routes = gateway.catalog.routes
+    waiting = Counter(routes.waiting if routes is not None else {})
     for service in gateway.catalog.services.values():
         waiting[service.name] += service.admission.in_line
     for service in gateway.catalog.services.values():
         gateway.metrics.set_requests(service.name, service.open.now, waiting.pop(service.name))
     for provider, count in waiting.items():  # members of models that are not services themselves
         gateway.metrics.set_requests(provider, count, count)
-    for provider, state in routing.circuits.items():
+    for provider, state in (routes.states if routes is not None else {}).items():
         gateway.metrics.set_circuit(provider, state)
     if gateway.ledger is not None:
         gateway.metrics.set_ledger(gateway.ledger.counts)

@@ -90,6 +90,8 @@ async def open_server(
         await gateway.limiter.aclose()
         for service in gateway.catalog.services.values():
             await service.provider.aclose()
+        if gateway.catalog.routes is not None:
+            await gateway.catalog.routes.counters.aclose()
 
 
 async def _drain(gateway: Gateway, runner: web.AppRunner) -> None:
