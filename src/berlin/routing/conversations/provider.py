@@ -103,8 +103,8 @@ class Conversations:
                         yield burst
                 return
             except _LOST as error:
-                # The service has deleted the conversation, or will not continue it. Some then answer
-                # 401, also to a token that is new; a login that failed is private.
+                # The service has deleted the conversation, or will not continue it. Some answer 401
+                # then, also to a new token; the error of a login that failed is private.
                 if answer.has_begun or isinstance(error, ContextLengthError):
                     raise
                 if error.private:
