@@ -34,7 +34,7 @@ ENGLISH = {
         "How do I use a proxy (corporate network)?",
         "proxy",
     ],
-    ("How do I log in or sign in (login)?", "berlin login --url"): [
+    ("How do I log in or sign in (login)?", "berlin login work"): [
         "login",
         "how do i sign in?",
         "log in to my account",
@@ -172,7 +172,7 @@ RUSSIAN = {
         "Как добавить свой сервис?",
         "как подключить чат компании",
     ],
-    ("Как войти (логин)?", "berlin login --url"): ["как войти", "логин"],
+    ("Как войти (логин)?", "berlin login work"): ["как войти", "логин"],
     ("Как работать через прокси?", "BERLIN_PROXY="): ["прокси", "через прокси"],
     ("Какие бывают ошибки и что они значат?", "RuntimeError"): [
         "какие есть ошибки",
