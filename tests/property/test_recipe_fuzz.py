@@ -175,6 +175,15 @@ path = "/files/{file_id}"
 kinds = ["image"]
 method = "PUT"
 json = { kind = "{media_type}", data = "{base64}", url = "{data_url}" }
+take = { put_url = "/f" }
+[[chat.upload]]
+path = "{put_url}"
+kinds = ["image"]
+method = "PUT"
+body = "{file}"
+headers = { Content-Type = "{media_type}" }
+success = [200, 204]
+credentials = false
 [chat.messages]
 form = "array"
 item = { who = "{role}", what = "{parts}" }
@@ -320,7 +329,7 @@ KEYS = st.sampled_from(
         *("stream", "framing", "text", "kind", "kinds", "done", "error", "error_codes", "ends"),
         *("let", "after", "once", "follow", "success", "refused_at", "hosts", "field", "meta"),
         *("socket", "protocol", "before", "replies", "only", "when", "send", "last", "text_of"),
-        *("script", "at", "decode", "pointer", "value", "prefix"),
+        *("script", "at", "decode", "pointer", "value", "prefix", "body", "credentials"),
         *("take", "header", "cookie", "models", "fetch", "list", "extends", "a", "`", "...", "0"),
     ]
 )

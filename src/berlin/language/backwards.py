@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from berlin.errors import InvalidRequestError
-from berlin.language.step import Step
+from berlin.language.step import BODIES, Step
 from berlin.language.values.form import decode_form
 from berlin.language.values.text import Value, parse_text
 from berlin.wire.json import DECODE_ERRORS
@@ -57,7 +57,7 @@ class StepReader:
         self._path = _pattern(self.path, "[^/]*")
         self._query = {**dict(parse_qsl(more, keep_blank_values=True)), **step.query}
         self._headers = {name.lower(): value for name, value in step.headers.items()}
-        self._bodies = {"json": step.json, "form": step.form, "multipart": step.multipart}
+        self._bodies = {kind: getattr(step, kind) for kind in BODIES}
         self.names = set(_names([self.path, self._query, self._headers, self._bodies]))
 
     def serves(self, received: Received) -> bool:
@@ -96,6 +96,8 @@ class StepReader:
             return decode_form(received.body)
         if self._bodies["multipart"] is not None:
             return decode_multipart(received.body, received.headers.get("content-type", ""))
+        if self._bodies["body"] is not None:
+            return received.body.decode("utf-8", "replace")
         if self._bodies["json"] is None:
             return None
         try:

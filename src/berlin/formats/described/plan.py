@@ -10,7 +10,7 @@ import msgspec
 from berlin.errors import ConfigurationError
 from berlin.formats.described.taking import take
 from berlin.formats.described.uploads import Uploads
-from berlin.language.step import SESSION_NAMES, CompiledStep, Let, Step, compile_steps
+from berlin.language.step import SESSION_NAMES, CompiledStep, Let, compile_steps
 from berlin.language.tables.chat import ChatMap
 from berlin.language.tables.conversation import NAMES
 from berlin.language.tables.parts import Uploaded
@@ -56,19 +56,18 @@ class ChatPlan:
         self._let = Let(chat.let, known)
         known |= chat.let.keys()
         found = session - SESSION_NAMES
+        for prepared in chat.prepare:
+            if prepared.follow or prepared.refused_at:
+                raise ConfigurationError(
+                    f"the step {prepared.path}: follow and refused_at belong to the steps of a login"
+                )
         self.prepare = compile_steps(chat.prepare, known, found)
         found |= {name for step in chat.prepare for name in step.take}
         known |= found
         self.known = frozenset(known)
-        step = Step(
-            chat.path or "",
-            chat.method,
-            chat.query,
-            chat.json if chat.format == "described" else None,
-            chat.form,
-            chat.multipart,
-            chat.headers,
-        )
+        step = chat.step(chat.path or "")
+        if chat.format != "described":
+            step = msgspec.structs.replace(step, json=None)  # its members, not the body
         self._socket = None if chat.socket is None else CompiledSocket(chat.socket, known)
         if self._socket is not None:
             # The handshake has no body: `json` is the message with the question.
