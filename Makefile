@@ -15,7 +15,7 @@ export UV_NO_PROGRESS := 1
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --compile-bytecode
 
 .PHONY: help chat test test-services agents check format guarantees soak bench bench-tools bench-routing instructions reference lock clean
-.PHONY: test-heavy siege fleet dist pythons
+.PHONY: test-heavy siege fleet dist pythons advisories
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -73,11 +73,15 @@ $(AGENTS)/.installed: requirements/agents.txt tests/agents/node/package-lock.jso
 	  node node_modules/@anthropic-ai/claude-code/install.cjs
 	@touch $@
 
-check: $(VENV)/.dev ## format, lint, types, layers
+check: $(VENV)/.dev ## format, lint, types, layers, known weaknesses of the pinned packages
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python packaging/advisories.py
+
+advisories: $(VENV)/.dev ## compare the pins with a copy of a database: make advisories DATABASE=folder
+	@$(BIN)/python packaging/advisories.py --database "$(DATABASE)"
 
 format: $(VENV)/.dev ## format and mend what can be mended
 	@$(BIN)/ruff format .

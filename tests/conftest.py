@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,7 @@ settings.register_profile(
 settings.load_profile("berlin")
 
 CANARIES = Canaries()
+_PRESENT = pytest.StashKey[set[str]]()
 
 
 def pytest_configure() -> None:
@@ -38,6 +40,23 @@ def pytest_configure() -> None:
     # everything may.
     logging.getLogger("asyncio").addFilter(lambda r: not str(r.msg).startswith("Executing "))
     install(CANARIES)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Remember what is in the current folder."""
+    session.stash[_PRESENT] = _visible_files()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail if the tests left a file in the current folder."""
+    left = _visible_files() - session.stash.get(_PRESENT, set())
+    if left and not hasattr(session.config, "workerinput"):  # once, where workers have ended
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        sys.stderr.write(f"\nThe tests left files in {os.getcwd()}: {', '.join(sorted(left))}\n")
+
+
+def _visible_files() -> set[str]:
+    return {name for name in os.listdir() if not name.startswith(".")}
 
 
 @pytest.fixture(autouse=True)

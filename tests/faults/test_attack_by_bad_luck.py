@@ -144,7 +144,7 @@ def test_a_pipe_as_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 async def test_a_configuration_out_of_a_process(tmp_path: Path) -> None:
     """What another program prints is a configuration, through a pipe of the shell."""
     ended = await Cli(tmp_path).shell(
-        "mkfifo p; (sleep 0.2; printf '[aliases]\\nfast = \"guide\"\\n') > p & "
+        "cd; mkfifo p; (sleep 0.2; printf '[aliases]\\nfast = \"guide\"\\n') > p & "
         "$BERLIN config check --config p"
     )
     assert (ended.code, "fast: means guide" in ended.out) == (0, True), ended.err
