@@ -136,9 +136,7 @@ async def sent(
         seen.append((received.path, body, received.headers.get("Content-Type", "")))
         made = answers.get(received.path)
         if made is not None:
-            return web.Response(
-                body=made.body, status=made.status, content_type="application/json"
-            )
+            return web.Response(body=made.body, status=made.status, content_type="application/json")
         return web.Response(text='{"t": "A cat.", "end": "stop"}\n')
 
     paths = ("/chat", *answers)
