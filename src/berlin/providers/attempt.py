@@ -85,9 +85,9 @@ class Attempt(NamedTuple):
             attached = msgspec.structs.replace(attached, headers=named)
         response = await self.transport.open(attached, self.connect_timeout)
         status = response.status
-        if status in request.success if request.success else 200 <= status < 300:
-            if may_be_empty or status not in (204, 205):
-                return response
+        is_success = status in request.success if request.success else 200 <= status < 300
+        if is_success and (may_be_empty or status not in (204, 205)):
+            return response
         try:
             raise await self._error_of(response)
         finally:
