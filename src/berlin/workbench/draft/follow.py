@@ -130,6 +130,16 @@ def is_mark(name: str) -> bool:
     return _GIVEN.fullmatch(name) is not None
 
 
+def is_link(name: str, value: str) -> bool:
+    """Return whether a value looks like an id that one message issues and another carries."""
+    return (
+        bool(_ID_NAME.fullmatch(last_name((name,))))
+        and bool(re.search(r"\d|-", value))
+        and len(value) >= LEAST_CHARS
+        and not _SETTING.fullmatch(value.lower())
+    )
+
+
 def held_secrets(exchanges: Sequence[Exchange]) -> frozenset[str]:
     """Return the values of cookies and authorization headers: they never get into a recipe."""
     found: set[str] = set()
@@ -171,10 +181,10 @@ def _is_likely(carried: Carried, place: Any, exchange: Exchange) -> bool:
     if is_mark(name):
         return len(value) > LEAST_CHARS
     issued_as = last_name(tuple(str(place).split("/"))) if isinstance(place, str) else "token"
-    named = bool(_ID_NAME.fullmatch(last_name((name,))) and _ID_NAME.fullmatch(issued_as))
-    if not named or not re.search(r"\d|-", value):
+    if not _ID_NAME.fullmatch(issued_as):
         return False
     if value.isdecimal():
         # A row's number: only where a request has just made it.
-        return exchange.request.method != "GET" and issued_as.endswith("id")
-    return len(value) >= LEAST_CHARS and not _SETTING.fullmatch(value.lower())
+        is_id = bool(_ID_NAME.fullmatch(last_name((name,))))
+        return is_id and exchange.request.method != "GET" and issued_as.endswith("id")
+    return is_link(name, value)

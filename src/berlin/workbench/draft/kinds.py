@@ -10,7 +10,9 @@ from berlin.workbench.draft.documents import Pieces
 from berlin.workbench.draft.leaves import GUESS, Place, last_name, leaves, pointer
 
 REASONING = re.compile(r"reasoning|think|thought", re.IGNORECASE)
-_KIND_NAMES = frozenset({"type", "event", "kind", "op", "action", "cmd", "eventtype", "msgtype"})
+_KIND_NAMES = frozenset(
+    {"type", "event", "kind", "op", "action", "cmd", "eventtype", "msgtype", "msg"}
+)
 
 
 def add_kinds(
