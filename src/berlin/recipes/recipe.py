@@ -59,6 +59,8 @@ class EndpointMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         example: whether the URL is only an example because each user has their own.
         hosts: other hosts that a URL in an answer of the service may name, such as
             `*.example.com`; by default only the URL's own host.
+        origin: whether requests carry the headers `Origin` and `Referer`, as those of a browser do:
+            some services compare them with their own address.
     """
 
     url: str
@@ -71,6 +73,7 @@ class EndpointMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeouts: Timeouts = Timeouts()
     example: bool = False
     hosts: list[str] = []
+    origin: bool = False
 
 
 class ModelsMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -270,6 +273,7 @@ def resolve_endpoint(described: EndpointMap, *, allow_http: bool = False) -> End
         client_cert=described.client_cert,
         client_key=described.client_key,
         hosts=described.hosts,
+        origin=described.origin,
     )
 
 

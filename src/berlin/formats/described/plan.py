@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from berlin.errors import ConfigurationError
 from berlin.formats.described.taking import take
 from berlin.formats.described.uploads import Uploads
-from berlin.language.step import SESSION_NAMES, CompiledStep, Let, compile_steps
+from berlin.language.step import SESSION_NAMES, CompiledStep, Let, Step, compile_steps
 from berlin.language.tables.chat import ChatMap
 from berlin.language.tables.conversation import NAMES
 from berlin.language.tables.parts import Uploaded
@@ -56,11 +56,7 @@ class ChatPlan:
         self._let = Let(chat.let, known)
         known |= chat.let.keys()
         found = session - SESSION_NAMES
-        for prepared in chat.prepare:
-            if prepared.follow or prepared.refused_at:
-                raise ConfigurationError(
-                    f"the step {prepared.path}: follow and refused_at belong to the steps of a login"
-                )
+        _check_prepare(chat.prepare)
         self.prepare = compile_steps(chat.prepare, known, found)
         found |= {name for step in chat.prepare for name in step.take}
         known |= found
@@ -145,3 +141,11 @@ class ChatPlan:
 
         call = self._handshake.request(values, cookies)
         return msgspec.structs.replace(call, socket=lambda: socket.dialog(values, question))
+
+
+def _check_prepare(steps: Sequence[Step]) -> None:
+    for step in steps:
+        if step.follow or step.refused_at:
+            raise ConfigurationError(
+                f"the step {step.path}: follow and refused_at belong to the steps of a login"
+            )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -120,6 +120,11 @@ def carried_by(request: Captured) -> Iterator[Carried]:
         _, document = request.document()
     except BerlinError:
         return
+    yield from carried_in(document)
+
+
+def carried_in(document: Any) -> Iterator[Carried]:
+    """Yield the values in a body or a message."""
     for place, value in leaves(document):
         if place and _is_plain(value):
             yield Carried(str(place[-1]), str(value))
@@ -128,6 +133,21 @@ def carried_by(request: Captured) -> Iterator[Carried]:
 def is_mark(name: str) -> bool:
     """Return whether a member or header is one whose value a page issues, such as a CSRF token."""
     return _GIVEN.fullmatch(name) is not None
+
+
+def made_by_client(carriers: Iterable[Iterable[Carried]]) -> dict[str, str]:
+    """Return the ids that a client has made and sent more than once, each with its name.
+
+    Args:
+        carriers: the values in each request or message.
+    """
+    seen: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for carrier in carriers:
+        mine = {value: name for name, value in carrier if name and is_link(name, value)}
+        found |= {value: name for value, name in mine.items() if value in seen}
+        seen |= mine
+    return found
 
 
 def is_link(name: str, value: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -179,7 +180,7 @@ def _name(base: str, used: set[str]) -> str:
 def _replies(messages: list[_Message], protocol: ProtocolName) -> list[dict[str, Any]]:
     """Return the replies to keep-alive messages: a ping that is followed by a pong."""
     found = []
-    for before, after in zip(messages, messages[1:], strict=False):
+    for before, after in pairwise(messages):
         kind = _kind(before.document)
         said = [value for value in kind.values() if isinstance(value, str)]
         is_ping = any("ping" in word.lower() or "heartbeat" in word.lower() for word in said)
