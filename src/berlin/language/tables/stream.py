@@ -227,7 +227,9 @@ class CompiledStream:
         more |= set(self.text_of)
         document: CompiledDocument | AnyDocument
         special = any(map(is_special, (*texts, *more, *self.error_message, *self.error_code)))
-        if special or any(map(str.isdecimal, self.described.kinds)):  # a kind that is a number
+        nested = any(a != b and b[: len(a)] == a for a in self.text for b in self.text)
+        # Kinds may be numbers, and a value may be a text or hold one: neither has one type.
+        if special or nested or any(map(str.isdecimal, self.described.kinds)):
             explanations = {*self.error_message, *self.error_code}
             document = AnyDocument(self.text)
         else:
