@@ -334,7 +334,12 @@ class RecipeProvider(ChatProvider):
         if credentials is None or not credentials.of_caller:
             return None
         callers = build_callers(
-            settings.recipe, settings.endpoint.url, credentials, self._auth, settings.name
+            settings.recipe,
+            settings.endpoint.url,
+            credentials,
+            self._auth,
+            settings.tokens,
+            settings.name,
         )
         return OnBehalf(self._http, callers, settings.timeouts)
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from berlin.auth.flows.oauth2 import OAuth2Map
-from berlin.auth.flows.oauth2.device import ask_for_code, wait_for_person
+from berlin.auth.flows.oauth2.device import ask_for_code, wait_for_token
 from berlin.auth.flows.oauth2.discovery import Endpoints
 from berlin.errors import AuthenticationError, ConfigurationError, RequestRejectedError
 from berlin.providers.scripted import ScriptedProvider
@@ -214,7 +214,7 @@ async def test_the_device_code_is_approved_at_once() -> None:
         where = Endpoints(recipe.auth.token_url, recipe.auth.device_url)
         who = {"client_id": CREDENTIALS.client_id}
         code = await ask_for_code(recipe.auth, where, who, provider.send)
-        grant = await wait_for_person(recipe.auth, where, code, who, provider.send, no_wait)
+        grant = await wait_for_token(recipe.auth, where, code, who, provider.send, no_wait)
         authenticator.adopt(grant.token.reveal())
         assert (await ask(provider, PROMPT)).text == TEXT
 

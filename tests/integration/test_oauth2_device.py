@@ -15,7 +15,7 @@ import pytest
 from berlin import errors
 from berlin.auth.contract import DeviceCode
 from berlin.auth.flows.oauth2 import OAuth2Map
-from berlin.auth.flows.oauth2.device import ask_for_code, wait_for_person
+from berlin.auth.flows.oauth2.device import ask_for_code, wait_for_token
 from berlin.auth.flows.oauth2.discovery import Endpoints
 from berlin.types import HttpRequest, HttpResponse
 from support.oauth_service import (
@@ -78,7 +78,7 @@ class Device:
         """Return the token."""
         who, where = {"client_id": "client"}, Endpoints("/token", "/device")
         code = await ask_for_code(self.described, where, who, self.send)
-        grant = await wait_for_person(self.described, where, code, who, self.send, self.sleep)
+        grant = await wait_for_token(self.described, where, code, who, self.send, self.sleep)
         return grant.token.reveal()
 
 

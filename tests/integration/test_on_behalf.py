@@ -24,6 +24,7 @@ from berlin.types import ChatRequest, Identity
 from support.gateway import ANTHROPIC, OPENAI, At, make_key, serve
 from support.identity_service import make_key as make_key_pair
 from support.oauth_service import CHAT, HEAD, FlowService, Reply, Seen, reply
+from support.token_processes import redis_server
 
 EXCHANGE = """
 [auth]
@@ -152,6 +153,27 @@ async def test_an_expired_token_of_one_user_is_exchanged_anew(tmp_path: Path) ->
         for name in USERS:
             assert (await at.ask(OPENAI, name, "work", key=f"token-of-{name}")).status == 200
         assert service.exchanges == ["ann", "bob", "ann"]
+
+
+async def test_replicas_share_the_tokens_of_callers(tmp_path: Path) -> None:
+    """Two gateways on one Redis: one exchange for each user, none mixed up, none readable there."""
+    async with redis_server(tmp_path / "redis") as redis:
+        tokens = f'[tokens]\nstore = "{redis.url}"\nkey = "a key of the replicas"\n'
+        async with gateway(tmp_path, tokens) as (first, service):
+            built = build_gateway(load_config(tmp_path / "berlin.toml"), None)
+            async with serve(gateway=built) as second:
+                for at in (first, second, first):
+                    for name in USERS:
+                        answer = await at.ask(OPENAI, name, "work", key=f"token-of-{name}")
+                        assert answer.text == name
+            assert sorted(service.exchanges) == ["ann", "bob"]
+            assert service.violations == []
+        dump = await redis.command("SAVE")
+        assert dump.startswith(b"+OK")
+        kept = b"".join(path.read_bytes() for path in (tmp_path / "redis").rglob("*.rdb"))
+        assert b"record" in kept
+        assert b"token-of-" not in kept
+        assert b"-for-" not in kept
 
 
 async def test_a_refused_caller_is_told(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ use = "one:m1"
 cache = {{}}
 [shared]
 redis = "{url}"
+on_failure = "refuse"
 """
 
 
@@ -44,7 +45,10 @@ async def test_R09_two_gateways_and_one_redis(tmp_path: Path) -> None:
             gateways.append((await stack.enter_async_context(serving(cli)))[1])
         asked = [at.ask(OPENAI, model="smart") for _ in range(8) for at in gateways]
         answers = await asyncio.gather(*asked)
-        assert Counter(answer.status for answer in answers) == {200: 5, 429: 11}
+        statuses = Counter(answer.status for answer in answers)
+        # On a busy machine Redis may be too slow for a moment: then fewer are let through.
+        assert 1 <= statuses[200] <= 5, statuses
+        assert statuses[200] + statuses[429] == 16
         refused = next(answer for answer in answers if answer.status == 429)
         assert 0 < int(refused.headers["Retry-After"]) <= 60
         first = await gateways[0].ask(OPENAI, model="kept", stream=True)

@@ -18,7 +18,7 @@ import pytest
 from berlin import Berlin
 from berlin.config import load_config, resolve_settings
 from support.identity_service import JWT_ASSERTION, JWT_BEARER, Browser, make_key
-from support.manual import code_blocks, read
+from support.manual import code_blocks, read, section
 from support.oauth_service import FlowService, Seen, provider, reply
 
 PAGE = read("docs/vendor-logins.md")
@@ -27,11 +27,9 @@ ISSUED = {"token_type": "Bearer", "expires_in": 3599, "access_token": "access-of
 CLIENT = {"client_id": "the-client", "client_secret": "the-secret"}
 
 
-def table(title: str) -> str:
-    """Return the table `[auth]` below a heading of the page."""
-    _, found, rest = PAGE.partition(f"\n## {title}\n")
-    assert found, title
-    return code_blocks(rest.partition("\n## ")[0], "toml")[0]
+def table(title: str, number: int = 0) -> str:
+    """Return a table `[auth]` below a heading of the page."""
+    return code_blocks(section(PAGE, title), "toml")[number]
 
 
 def shipped(name: str) -> str:
@@ -217,7 +215,7 @@ async def test_aws_instance(tmp_path: Path) -> None:
 
 async def test_aws_single_sign_on(tmp_path: Path) -> None:
     """The token of `aws sso login` buys keys that expire at a time in milliseconds."""
-    described = table("AWS: single sign-on")
+    described = table("AWS: single sign-on", 1)
     (tmp_path / "session.json").write_text(json.dumps({"accessToken": "the-sso-token"}))
     keys = {
         "accessKeyId": "ASIAEXAMPLE",

@@ -41,6 +41,24 @@ api_key = "{key}"
 models = ["m1"]
 {more}
 """
+ROUTED = """
+[models.limited]
+use = "counted"
+retry = {{ attempts = 1 }}
+[models.broken]
+use = "down"
+retry = {{ attempts = 1 }}
+[providers.counted]
+recipe = "dify"
+url = "{url}"
+api_key = "{key}"
+limit = {{ requests_per_minute = 5, wait_s = 0 }}
+[providers.down]
+recipe = "dify"
+url = "{down}"
+api_key = "{key}"
+breaker = {{ failures = 3, cool_down_s = 60 }}
+"""
 LINES = 12
 
 
@@ -65,6 +83,18 @@ class _Service:
         """Do nothing."""
 
 
+class _Down:
+    """A service that closes each connection without an answer."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Close a connection."""
+        self.asked += 1
+        writer.transport.abort()
+
+
 @dataclass
 class _Fleet:
     """The gateway, the services behind it, and a client."""
@@ -74,6 +104,7 @@ class _Fleet:
     session: aiohttp.ClientSession
     service: _Service
     house: ChatService
+    down: _Down
     keys: dict[str, str] = field(default_factory=dict)
 
     async def post(self, path: str, body: dict[str, Any], key: str = "") -> tuple[int, Any]:
@@ -118,11 +149,18 @@ async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[_Flee
     """A gateway with two workers, a key and an account."""
     cli, service = Cli(tmp_path_factory.mktemp("workers")), _Service()
     key = CREDENTIALS.values()["api_key"]
-    async with ChatService() as behind_login, open_fake(load_recipe("dify"), service) as url:
+    down = _Down()
+    async with (
+        ChatService() as behind_login,
+        open_fake(load_recipe("dify"), service) as url,
+        await asyncio.start_server(down.meet, "127.0.0.1") as nobody,
+    ):
+        port = nobody.sockets[0].getsockname()[1]
         more = house(behind_login.url, "models = ['m1']\nmodel = 'm1'")
         more += CONFIG.partition("workers = 2")[2].format(
             name="narrow", url=url, key=key, more="at_once = 1"
         )
+        more += ROUTED.format(url=url, key=key, down=f"http://127.0.0.1:{port}")
         cli.configure(CONFIG.format(name="wide", url=url, key=key, more=more))
         await add_account(cli)
         made = await cli.run("key", "add", "ann")
@@ -131,7 +169,7 @@ async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[_Flee
             cli.serve() as (process, base),
             aiohttp.ClientSession(connector=connector) as session,
         ):
-            yield _Fleet(cli, base, session, service, behind_login, {"ann": made.out.strip()})
+            yield _Fleet(cli, base, session, service, behind_login, down, {"ann": made.out.strip()})
             assert "Traceback" not in await stopped(process)
 
 
@@ -158,6 +196,19 @@ async def test_requests_at_once(fleet: _Fleet) -> None:
     answers = await asyncio.gather(*(fleet.ask("narrow:m1", "ann") for _ in range(LINES)))
     assert {status for status, _ in answers} == {200}
     assert fleet.service.most == 1
+
+
+async def test_limits_of_providers_and_models(fleet: _Fleet) -> None:
+    """The limit of a provider is exact over all workers, through a model and directly."""
+    some = await fleet.statuses("limited", "ann", 4)
+    assert some + await fleet.statuses("counted:m1", "ann", 8) == {200: 5, 429: 7}
+
+
+async def test_circuits(fleet: _Fleet) -> None:
+    """What is down is left alone by all workers after three failures that any of them saw."""
+    statuses = await fleet.statuses("broken", "ann")
+    assert statuses == {502: 3, 503: LINES - 3}
+    assert fleet.down.asked == 3
 
 
 async def test_tokens_of_services(fleet: _Fleet) -> None:
@@ -227,6 +278,8 @@ async def test_the_manual_has_each_line() -> None:
         "limits and budgets",
         "wrong keys",
         "`at_once`",
+        "`limit` of providers",
+        "circuit breakers",
         "tokens of services",
         "sessions",
         "metrics",

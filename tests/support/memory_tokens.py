@@ -13,6 +13,9 @@ from berlin.types import Secret
 class Store:
     """A store in memory whose operations a test can let fail."""
 
+    timeout_s = 0.2
+    forgets = True
+
     def __init__(self) -> None:
         self.records: dict[TokenKey, Record] = {}
         self.calls: list[str] = []

@@ -153,6 +153,7 @@ class Authenticator:
         self._variables = variables or {}
         self.rejected_statuses = rejected_statuses
         self._flow = flow
+        source.keeps_refresh_token = flow is not None and flow.needs_person
         self._attachments = attachments(attach)
         self._credentials = credentials or Credentials()
         self._read: tuple[Secret, ...] = ()

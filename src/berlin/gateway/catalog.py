@@ -8,11 +8,11 @@ from typing import Self
 import msgspec
 
 from berlin.config import Names
+from berlin.config.models.routes import Routes
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.open_count import OpenCount
 from berlin.providers.contract import Provider
 from berlin.providers.embeddings import Embedder
-from berlin.routing.base.circuit import State
 
 AT_ONCE = 64
 WAITING = 256
@@ -125,25 +125,14 @@ class Target(msgspec.Struct, frozen=True):
         return f"{self.service.name}:{self.model or self.service.default}"
 
 
-class RoutingState(msgspec.Struct, frozen=True):
-    """The present state of what models are composed of.
-
-    Attributes:
-        circuits: the states of the circuit breakers, by provider.
-        waiting: how many requests wait for the limits of a provider or model, by its name.
-    """
-
-    circuits: Mapping[str, State] = {}
-    waiting: Mapping[str, int] = {}
-
-
 class Catalog:
     """All providers, at one point in time.
 
     Args:
         services: the providers; the first is used when a client names none.
         aliases: names of models that clients may use, and the `provider:model` that each means.
-        routing: returns the present state of what the models are composed of.
+        routes: the models that are composed of several, and the state of their parts.
+        limited: providers whose table has limits, with these limits; see `activate`.
 
     Raises:
         ConfigurationError: if an alias resolves to nothing.
@@ -153,14 +142,21 @@ class Catalog:
         self,
         services: Iterable[Service],
         aliases: Mapping[str, str] | None = None,
-        routing: Callable[[], RoutingState] | None = None,
+        routes: Routes | None = None,
+        limited: Mapping[str, Provider] = {},
     ) -> None:
-        self.routing = routing or RoutingState
+        self.routes = routes
+        self._limited = limited
         self.services = {service.name: service for service in services}
         self._default = next(iter(self.services.values()))
         help_text = "GET /v1/models lists all"
         self._names = Names(self.services, self._default.name, dict(aliases or {}), help_text)
         self._names.check_aliases()
+
+    def activate(self) -> None:
+        """Apply the limits of this configuration to providers that it shares with the last one."""
+        for name, service in self.services.items():
+            service.provider = self._limited.get(name, service.bare)
 
     @property
     def default(self) -> Service:

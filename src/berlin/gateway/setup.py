@@ -203,9 +203,12 @@ def build_catalog(
         for name in names
         if name not in config.models
     }
-    models, state = build_models(config, services, before)
+    models, routes, limited = build_models(config, services, before, worker)
     ordered = sorted({**services, **models}.values(), key=lambda service: service.name != first)
-    return Catalog(ordered, config.aliases, state)
+    catalog = Catalog(ordered, config.aliases, routes, limited)
+    if before is None:
+        catalog.activate()
+    return catalog
 
 
 def _build_service(

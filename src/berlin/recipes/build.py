@@ -61,7 +61,12 @@ def build_provider(
 
 
 def build_callers(
-    recipe: Recipe, url: str, credentials: Credentials, own: Authenticator, name: str = ""
+    recipe: Recipe,
+    url: str,
+    credentials: Credentials,
+    own: Authenticator,
+    shared: SharedTokens | None = None,
+    name: str = "",
 ) -> Callers:
     """Return the authenticators of the callers on whose behalf requests are sent.
 
@@ -70,15 +75,20 @@ def build_callers(
         url: the endpoint's URL.
         credentials: the credentials, of which one is the token of each caller.
         own: the authenticator of the provider itself, which is told of each login.
+        shared: a token store besides this process. It is used if it forgets by itself: there may
+            be very many callers.
         name: the provider's name in the configuration, for messages.
     """
 
     flow = recipe.auth.flow()
+    shared = shared if shared is not None and shared.store.forgets else None
 
     def make(token: Secret) -> CallerAuthenticator:
         theirs = credentials.on_behalf_of(token)
-        # Each has a source of its own, outside of any store: there may be very many.
-        made = _authenticator(CallerAuthenticator, flow, recipe, url, theirs, TokenSource(), name)
+        # The key covers the whole token of the caller, so two callers never share one of ours.
+        key = TokenKey(recipe.name, url, "", theirs.fingerprint())
+        source = TokenSource(key, shared)
+        made = _authenticator(CallerAuthenticator, flow, recipe, url, theirs, source, name)
         made.observe = lambda result: own.observe(result)
         return made
 

@@ -11,10 +11,11 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from berlin.auth.flows.aws import AwsMap
 from berlin.auth.flows.command import CommandMap
 from berlin.auth.flows.login import LoginMap
 from berlin.auth.flows.oauth2 import OAuth2Map
-from berlin.auth.flows.static import ApiKeyMap, AwsMap, BasicMap, NoneMap
+from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
 from berlin.auth.grant import UNTAKEN
 from berlin.errors import ConfigurationError
 from berlin.formats.build import build_format

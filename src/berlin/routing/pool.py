@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from hashlib import blake2b
+
+import msgspec
 
 from berlin.errors import (
     AuthenticationError,
@@ -20,6 +21,7 @@ from berlin.errors import (
 from berlin.providers.contract import Burst, Bursts, Provider
 from berlin.providers.facade import ChatProvider
 from berlin.routing.base.answer import Opening
+from berlin.routing.base.attempts import within
 from berlin.routing.base.clock import Chance, Clock
 from berlin.routing.base.load import Load
 from berlin.routing.base.wrapper import is_working, lacks, prefills, timeouts_of
@@ -28,19 +30,20 @@ from berlin.types import ChatRequest, Finished, Timeouts
 QUARANTINE_S = 60.0
 REFUSED_S = 300.0
 LONGEST_QUARANTINE_S = 86_400.0
-MAX_CONVERSATIONS = 10_000
 
 
 class Pool(ChatProvider):
     """Uses one of several accounts, never two for one request.
 
-    A conversation kept by the service, or a session named by the client, stays with its account.
-    Others go to the least busy account. An account whose limit is reached is not used until the
-    time the service names, and a refused one for five minutes. The request that hit the limit
+    A session named by the client stays with its account, and so does a conversation kept by the
+    service: its id, as seen from outside, is `account:id`, so every process knows whose it is.
+    Other requests go to the least busy account. An account whose limit is reached is not used until
+    the time the service names, and a refused one for five minutes. The request that hit the limit
     fails; a `Fallback` around the pool can try another service for it.
 
     Args:
         accounts: the providers, by account name.
+        before: the pool that this one replaces: its quarantines go on.
         chance: numbers from 0 to 1.
         clock: a monotonic clock, in seconds.
     """
@@ -49,6 +52,7 @@ class Pool(ChatProvider):
         self,
         accounts: Mapping[str, Provider],
         *,
+        before: Pool | None = None,
         chance: Chance = random.random,
         clock: Clock = time.monotonic,
     ) -> None:
@@ -57,8 +61,8 @@ class Pool(ChatProvider):
         self.accounts = {name: Load(provider, 1.0, clock) for name, provider in accounts.items()}
         self.clock = clock
         self._chance = chance
-        self._until: dict[str, float] = {}
-        self._conversations: OrderedDict[tuple[str, str], str] = OrderedDict()
+        # The same object as before: answers that the earlier pool still gives are recorded too.
+        self._until: dict[str, float] = before._until if before else {}
 
     @property
     def timeouts(self) -> Timeouts:
@@ -90,10 +94,10 @@ class Pool(ChatProvider):
             LimitReachedError: if all eligible accounts are in quarantine; nothing was sent.
         """
         now = self.clock()
-        kept = self._conversations.get((request.tenant, request.conversation_id))
-        if request.conversation_id and kept is not None:
-            self._check(kept, now)
-            return kept
+        owner, _, _ = request.conversation_id.partition(":")
+        if owner in self.accounts:
+            self._check(owner, now)
+            return owner
         able = [name for name in self.accounts if self._until.get(name, 0.0) <= now]
         if not able:
             self._check(min(self.accounts, key=lambda name: self._until[name]), now)
@@ -102,14 +106,6 @@ class Pool(ChatProvider):
             # The same in every process, and few sessions move when an account is added or removed.
             return max(able, key=lambda name: _score(request.tenant, request.session_id, name))
         return min(able, key=lambda name: (self.accounts[name].open, self._chance()))
-
-    def keep(self, request: ChatRequest, conversation_id: str, name: str) -> None:
-        """Record which account has a conversation."""
-        key = (request.tenant, conversation_id)
-        self._conversations[key] = name
-        self._conversations.move_to_end(key)
-        if len(self._conversations) > MAX_CONVERSATIONS:
-            self._conversations.popitem(last=False)
 
     def note(self, name: str, error: BerlinError) -> None:
         """Put an account in quarantine if the error requires it."""
@@ -138,55 +134,57 @@ class Pool(ChatProvider):
 
 
 class _OfOneAccount(Opening):
-    """The answer of one account; at its end, its conversation is recorded."""
+    """The answer of one account."""
 
     def __init__(self, pool: Pool, request: ChatRequest) -> None:
         super().__init__()
         self._pool = pool
         self._request = request
-        self._name = ""
 
     async def _begin(self) -> Burst:
         pool = self._pool
+        ends_at = pool.clock() + (self._request.timeouts or pool.timeouts).total
         while True:
-            self._name = pool.choose(self._request)
+            name = pool.choose(self._request)
+            own_id = self._request.conversation_id.removeprefix(f"{name}:")
+            request = msgspec.structs.replace(self._request, conversation_id=own_id)
+            request = within(request, pool.timeouts, ends_at - pool.clock())
             try:
-                first = await self._ask(pool.accounts[self._name], self._request)
+                first = await self._ask(pool.accounts[name], request)
                 break
             except CircuitOpenError as error:
-                pool.note(self._name, error)
+                pool.note(name, error)
                 if any(attempt.sent for attempt in error.failed):
                     raise
                 # Nothing was sent, so another account may be tried; `choose` ends the loop.
             except BerlinError as error:
-                pool.note(self._name, error)
+                pool.note(name, error)
                 raise
-        self._note_end(first)
-        if type(first[-1]) is not Finished:
-            self._asked = _Ending(self._asked, self)
-        return first
-
-    def _note_end(self, burst: Burst) -> None:
-        last = burst[-1]
-        if type(last) is Finished and last.conversation_id:
-            self._pool.keep(self._request, last.conversation_id, self._name)
+        self._asked = _OfAccount(self._asked, name)
+        return _with_account(first, name)
 
 
-class _Ending:
-    """An answer whose last event is examined."""
+class _OfAccount:
+    """An answer whose conversation is named with its account."""
 
-    def __init__(self, answer: Bursts, owner: _OfOneAccount) -> None:
+    def __init__(self, answer: Bursts, name: str) -> None:
         self._answer = answer
-        self._owner = owner
+        self._name = name
         self.aclose = answer.aclose
 
-    def __aiter__(self) -> _Ending:
+    def __aiter__(self) -> _OfAccount:
         return self
 
     async def __anext__(self) -> Burst:
-        burst = await self._answer.__anext__()
-        self._owner._note_end(burst)
+        return _with_account(await self._answer.__anext__(), self._name)
+
+
+def _with_account(burst: Burst, name: str) -> Burst:
+    last = burst[-1]
+    if type(last) is not Finished or not last.conversation_id:
         return burst
+    named = msgspec.structs.replace(last, conversation_id=f"{name}:{last.conversation_id}")
+    return [*burst[:-1], named]
 
 
 def _score(*parts: str) -> bytes:

@@ -160,7 +160,9 @@ def is_loopback(host: str) -> bool:
 
 # The addresses at which clouds offer a machine its own identity. They are answered by the platform
 # beneath the machine, and never leave it.
-_METADATA = frozenset({"169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254"})
+_METADATA = frozenset(
+    {"169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254", "fd00:ec2::23"}
+)
 
 
 def is_metadata_service(host: str) -> bool:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import contextlib
 import html
-import json
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
-from urllib.parse import quote, quote_plus, unquote
+from itertools import accumulate
+from urllib.parse import unquote_to_bytes
+
+import msgspec
 
 from berlin.types.secret import Secret
 
@@ -17,133 +20,210 @@ SHORTEST_CHARS = 4
 # Marks where a text was cut.
 CUT = "…"
 HIDDEN = "***"
-# What a value of HTTP, HTML or JSON is made of, when it is encoded.
-_RUN = re.compile(r"[A-Za-z0-9+/_=%&#;.\\~-]+")
-_BASE64 = re.compile(r"[A-Za-z0-9+/_-]+")
-MAX_DECODINGS = 4
+MAX_DECODINGS = 6
+
+# Each alternative is one way to write a character, or a run of bytes, with others.
+_ENCODED = re.compile(
+    r"(?P<code>%u[0-9a-f]{4}|\\u[0-9a-f]{4})"
+    r"|(?P<bytes>(?:%[0-9a-f]{2})+|(?:\\x[0-9a-f]{2})+|(?:=[0-9a-f]{2})+)"
+    r"|(?P<octal>(?:\\[0-3][0-7]{2})+)"
+    r"|(?P<html>&\#x?[0-9a-f]{1,8};?|&[a-z]{2,8};)"
+    r"|\\(?P<char>[^ux0-9])"
+    r"|(?P<numbers>(?:0x[0-9a-f]{2}|\b[0-9]{2,3})(?:[,;\s]{1,4}(?:0x[0-9a-f]{2}|[0-9]{2,3}\b)){7,})",
+    re.IGNORECASE,
+)
+# Decoded only where nothing else is encoded: the other encodings take base64 apart.
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
+_UNIT = re.compile(r"0x[0-9a-f]{2}|[0-9]{2,3}", re.IGNORECASE)
+_CONTROL = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
+_TAG = re.compile(r"<!--.{0,200}?-->|<!\[CDATA\[|</?[a-z][^<>]{0,200}>", re.IGNORECASE | re.DOTALL)
+_URL_SAFE = str.maketrans("-_", "+/")
 
 
 def mask(text: str, secrets: Iterable[Secret]) -> str:
     """Return a text without the secrets in it, however they are encoded.
 
-    Besides the plain secret, this finds it in a URL, in JSON, in HTML, in base64 at any offset, in
-    hexadecimal, folded and cut by our own snippets, and split by white space. Anything that decodes
-    to a secret in another way, such as twice, is masked as a whole.
+    This finds a secret as URLs, JSON, HTML, programming languages, mail and lists of bytes write
+    it, in base64 at any offset and in hexadecimal, also in UTF-16, and these in each other; in
+    another case, backwards, wrapped, or taken apart by punctuation or by tags; and its beginning
+    where a snippet was cut.
     """
-    # The longest first: a token may hold a password in one of its forms.
-    for clear in sorted((secret.reveal() for secret in secrets), key=len, reverse=True):
-        if len(clear) < SHORTEST_CHARS:
-            continue
-        for form in sorted(_forms(clear), key=len, reverse=True):
-            text = _mask_cut(text.replace(form, HIDDEN), form)
-        text = _mask_split(text, clear)
-        text = _mask_encoded(text, clear)
+    clear = _long({secret.reveal() for secret in secrets})
+    if not clear:
+        return text
+    wanted = [_Wanted.of(each) for each in clear]
+    found = [span for view in _views(text) for span in _find(view, wanted)]
+    for first, last in _joined(found):
+        text = f"{text[:first]}{HIDDEN}{text[last:]}"
     return text
 
 
-def _forms(clear: str) -> set[str]:
-    """Return a secret in plain form, and as URLs, JSON, HTML and our own snippets write it."""
-    written = {clear, quote(clear), quote(clear, safe=""), quote_plus(clear)}
-    written |= {json.dumps(clear, ensure_ascii=ascii)[1:-1] for ascii in (True, False)}
-    written |= {html.escape(clear, quote=quote) for quote in (True, False)}
-    written |= {html.escape(form).replace("&#x27;", "&#39;") for form in (clear, quote_plus(clear))}
-    written |= {" ".join(form.split()) for form in written}
-    written |= {repr(form)[1:-1] for form in written}
-    written |= _in_base64(clear)
-    raw = clear.encode("utf-8", "surrogatepass")
-    written |= {raw.hex(), raw.hex().upper()}
-    return {form for form in written if len(form) >= SHORTEST_CHARS}
+class _View(msgspec.Struct, frozen=True):
+    """A text in which some characters may have been decoded.
 
-
-def _in_base64(clear: str) -> set[str]:
-    """Return the characters of base64 that depend on a secret alone, for each of three offsets."""
-    raw = clear.encode("utf-8", "surrogatepass")
-    forms = set()
-    for before in range(3):
-        bits = 8 * before
-        coded = base64.b64encode(b"\0" * before + raw).decode().rstrip("=")
-        first = -(-bits // 6)
-        last = (bits + 8 * len(raw)) // 6
-        inner = coded[first:last]
-        if len(inner) >= 2 * SHORTEST_CHARS:
-            forms |= {inner, inner.translate(_URL_SAFE)}
-    return forms
-
-
-_URL_SAFE = str.maketrans("+/", "-_")
-
-
-def _mask_split(text: str, clear: str) -> str:
-    """Mask a secret that other characters or marks of HTML take apart, or in another case.
-
-    Letters and digits alone are compared: a wrapped page, a quoted line and hexadecimal with colons
-    are the same as the secret in one piece.
+    Attributes:
+        text: the text.
+        spans: for each of its characters, where it comes from in the text to be masked.
     """
-    whole = clear.encode("utf-8", "surrogatepass").hex()
-    for wanted in (_bare(clear), whole):
-        if len(wanted) < 2 * SHORTEST_CHARS:
-            continue  # short ones are found in every other sentence
-        plain = _TAG.sub(lambda tag: " " * len(tag[0]), text)
-        joined = _bare(plain)
-        if wanted not in joined:
-            continue
-        kept = [n for n, c in enumerate(plain) if _bare(c)]
-        at = joined.rfind(wanted)
-        while at >= 0:
-            first, last = kept[at], kept[at + len(wanted) - 1]
-            text = f"{text[:first]}{HIDDEN}{text[last + 1 :]}"
-            at = joined.rfind(wanted, 0, at)
-    return text
+
+    text: str
+    spans: list[tuple[int, int]]
+
+    def span(self, first: int, last: int) -> tuple[int, int]:
+        """Return where a part of the text, up to `last`, comes from."""
+        return self.spans[first][0], self.spans[last - 1][1]
+
+    def only(self, kept: Iterable[str]) -> _View:
+        """Return the characters that are kept, each as it is given; `""` drops one."""
+        pairs = [(char, span) for char, span in zip(kept, self.spans, strict=True) if char]
+        return _View("".join([char for char, _ in pairs]), [span for _, span in pairs])
+
+    def decoded(self) -> _View:
+        """Return the text with one layer of encodings removed."""
+        for encoded in (_ENCODED, _BASE64):
+            view = self._decoded(encoded)
+            if view.text != self.text:
+                return view
+        return self
+
+    def _decoded(self, encoded: re.Pattern[str]) -> _View:
+        pieces: list[str] = []
+        spans: list[tuple[int, int]] = []
+        end = 0
+        for match in encoded.finditer(self.text):
+            plain = _decode(match)
+            if plain:
+                pieces += [self.text[end : match.start()], plain]
+                spans += self.spans[end : match.start()]
+                spans += [self.span(*match.span())] * len(plain)
+                end = match.end()
+        return _View("".join([*pieces, self.text[end:]]), spans + self.spans[end:])
 
 
-def _bare(text: str) -> str:
-    """Return the letters and digits of a text in lower case, as many as it has."""
-    return "".join([low if len(low := c.lower()) == 1 else c for c in text if c.isalnum()])
-
-
-_TAG = re.compile(r"</?(?:wbr|br|span|b|i|em|mark|code)\b[^<>]{0,80}>", re.IGNORECASE)
-
-
-def _mask_encoded(text: str, clear: str) -> str:
-    def hide(run: re.Match[str]) -> str:
-        return HIDDEN if _holds(run[0], clear) else run[0]
-
-    return _RUN.sub(hide, text)
-
-
-def _holds(run: str, clear: str) -> bool:
-    """Return whether something decodes to a secret: URL, HTML, JSON or base64, in any order."""
-    seen = {run}
+def _views(text: str) -> Iterator[_View]:
+    view = _View(text, [(n, n + 1) for n in range(len(text))])
     for _ in range(MAX_DECODINGS):
-        decoded = {each for text in seen for each in _decode(text)} - seen
-        if any(clear in text for text in decoded):
-            return True
-        if not decoded:
-            return False
-        seen |= decoded
-    return False
+        yield view
+        decoded = view.decoded()
+        if decoded.text == view.text:
+            return
+        view = decoded
+    yield view
 
 
-def _decode(text: str) -> Iterator[str]:
-    if "%" in text:
-        yield unquote(text)
-    if "&" in text:
-        yield html.unescape(text)
-    if "\\" in text:
-        with contextlib.suppress(ValueError):
-            yield str(json.loads(f'"{text}"'))
-    for piece in _BASE64.findall(text):
-        if len(piece) >= 2 * SHORTEST_CHARS:
-            coded = piece.replace("-", "+").replace("_", "/")
-            with contextlib.suppress(ValueError):
-                yield base64.b64decode(coded + "=" * (-len(coded) % 4)).decode("utf-8", "replace")
+def _decode(match: re.Match[str]) -> str:
+    """Return what is encoded, or `""` if nothing is."""
+    found = match[0]
+    with contextlib.suppress(ValueError):
+        match match.lastgroup:
+            case "code":
+                return chr(int(found[2:], 16))
+            case "bytes":
+                return _text(unquote_to_bytes(re.sub(r"\\x|=", "%", found)))
+            case "octal":
+                return _text(bytes(int(found[n + 1 : n + 4], 8) for n in range(0, len(found), 4)))
+            case "html":
+                return html.unescape(found) if html.unescape(found) != found else ""
+            case "char":
+                return _CONTROL.get(found[1], found[1])
+            case "numbers":
+                return _text(bytes(int(unit, 0) for unit in _UNIT.findall(found)))
+            case _:
+                coded = found.translate(_URL_SAFE).rstrip("=")
+                plain = base64.b64decode(coded + "=" * (-len(coded) % 4)).decode()
+                return plain if plain.isprintable() else ""
+    return ""
 
 
-def _mask_cut(text: str, form: str) -> str:
-    """Mask the beginning of a secret where a snippet was cut in the middle of it."""
-    pieces = text.split(CUT)
-    for n, piece in enumerate(pieces[:-1]):
-        sizes = range(len(form) - 1, SHORTEST_CHARS - 1, -1)
-        size = next((size for size in sizes if piece.endswith(form[:size])), 0)
-        pieces[n] = f"{piece[:-size]}***" if size else piece
-    return CUT.join(pieces)
+def _text(raw: bytes) -> str:
+    with contextlib.suppress(UnicodeDecodeError):
+        return raw.decode()
+    return raw.decode("latin-1")
+
+
+class _Wanted(msgspec.Struct, frozen=True):
+    """A secret, in the forms that are searched for.
+
+    Attributes:
+        plain: as it is, and with its white space folded or as `+`.
+        bare: its letters and digits in lower case, both ways round, and its bytes in hexadecimal.
+        coded: what of base64 depends on it alone.
+    """
+
+    plain: frozenset[str]
+    bare: frozenset[str]
+    coded: frozenset[str]
+
+    @classmethod
+    def of(cls, clear: str) -> _Wanted:
+        raws = [clear.encode(name, "surrogatepass") for name in ("utf-8", "utf-16-le", "utf-16-be")]
+        folded = {clear, " ".join(clear.split()), clear.replace(" ", "+")}
+        bare, untagged = ("".join(map(_bare, text)) for text in (clear, _TAG.sub("", clear)))
+        return cls(
+            _long({*folded, raws[0].decode("latin-1")}),
+            _long({bare, bare[::-1], untagged, *(raw.hex() for raw in raws)}, 2 * SHORTEST_CHARS),
+            _long({part for raw in raws for part in _in_base64(raw)}, 2 * SHORTEST_CHARS),
+        )
+
+
+def _find(view: _View, wanted: list[_Wanted]) -> Iterator[tuple[int, int]]:
+    """Yield where secrets are in the text to be masked."""
+    bare = view.only(map(_bare, view.text))
+    coded = view.only("" if char.isspace() else char for char in view.text.translate(_URL_SAFE))
+    untagged = bare
+    if "<" in view.text:
+        text = _TAG.sub(lambda tag: " " * len(tag[0]), view.text)
+        untagged = view.only(map(_bare, text))
+    for each in wanted:
+        yield from _search(view, each.plain)
+        yield from _search(bare, each.bare)
+        yield from _search(untagged, each.bare)
+        yield from _search(coded, each.coded)
+
+
+def _long(forms: set[str], least: int = SHORTEST_CHARS) -> frozenset[str]:
+    return frozenset(form for form in forms if len(form) >= least)
+
+
+def _bare(char: str) -> str:
+    """Return a letter or digit in lower case and its usual form, and `""` for anything else.
+
+    The mark of a cut stays.
+    """
+    if char.isascii():
+        return char.lower() if char.isalnum() else ""
+    usual = unicodedata.normalize("NFKC", char).lower() if char != CUT else char
+    return (usual if len(usual) == 1 else char) if char.isalnum() or char == CUT else ""
+
+
+def _in_base64(raw: bytes) -> Iterator[str]:
+    """Yield the characters of base64 that depend on some bytes alone, for each of three offsets."""
+    for bits in (0, 8, 16):
+        coded = base64.b64encode(b"\0" * (bits // 8) + raw).decode().rstrip("=")
+        yield coded[-(-bits // 6) : (bits + 8 * len(raw)) // 6]
+
+
+def _search(view: _View, forms: frozenset[str]) -> Iterator[tuple[int, int]]:
+    for form in forms:
+        at = view.text.find(form)
+        while at >= 0:
+            yield view.span(at, at + len(form))
+            at = view.text.find(form, at + len(form))
+        # The beginning of a secret before each cut.
+        for cut in accumulate(len(piece) + 1 for piece in view.text.split(CUT)[:-1]):
+            sizes = range(min(len(form), cut) - 1, SHORTEST_CHARS - 1, -1)
+            end = cut - 1
+            size = next((n for n in sizes if view.text.startswith(form[:n], end - n)), 0)
+            if size:
+                yield view.span(end - size, end)
+
+
+def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return spans without overlaps, the last one first."""
+    joined: list[tuple[int, int]] = []
+    for first, last in sorted(spans):
+        if joined and first < joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
+        else:
+            joined.append((first, last))
+    return joined[::-1]

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from berlin.auth.attach import Attach, Attachment, attachments
+from berlin.auth.flows.aws import AwsMap, SsoMap
 from berlin.auth.flows.command import CommandMap
 from berlin.auth.flows.login import LoginMap
 from berlin.auth.flows.oauth2 import OAuth2Map
-from berlin.auth.flows.static import ApiKeyMap, AwsMap, BasicMap, NoneMap
+from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
 from berlin.formats.contract import Exchange, SessionFormat
 from berlin.formats.described.format import MappedFormat
 from berlin.language.step import BODIES, CompiledStep, Step
@@ -76,6 +77,11 @@ def _login(recipe: Recipe) -> Iterator[str]:
             return
         case ApiKeyMap():
             yield "an API key, unchanged"
+        case AwsMap(sso=SsoMap() as sso):
+            yield f"a person enters a code from POST {sso.login_url}/device_authorization"
+            yield f"the keys of the role {sso.role}: GET {sso.keys_url}/federation/credentials"
+        case AwsMap(keys="container"):
+            yield "the keys of this container's role, from the platform (AWS_CONTAINER_…)"
         case AwsMap():
             yield "an AWS access key"
         case BasicMap():

@@ -120,6 +120,27 @@ def test_limits_of_a_provider_are_shared(tmp_path: Path) -> None:
     assert asyncio.run(scenario()) == ["ok", "limit_reached", "limit_reached"]
 
 
+async def test_state_outlives_a_reload(tmp_path: Path) -> None:
+    """Limits, circuits and answers of unchanged tables go on in the next configuration."""
+    text = '[models.a]\nuse = "work:x"\nlimit = { requests_per_minute = 1, wait_s = 0 }\n'
+    text += 'retry = { attempts = 1 }\n[models.kept]\nuse = "vendor"\ncache = {}\n'
+    providers = PROVIDERS.replace('"k1"', '"k1"\nbreaker = { failures = 1, cool_down_s = 60 }')
+    inner = ScriptedProvider([errors.ServiceUnavailableError("down")], ["a", Finished()])
+    before = Routes(load(tmp_path, text, providers), lambda _: inner)
+    with pytest.raises(errors.ServiceUnavailableError):
+        await before.open("a").ask("Hi")
+    await before.open("kept").ask("Hi")
+    config = load(tmp_path, text + '[models.new]\nuse = "work"', providers)
+    after = Routes(config, lambda _: inner, counters=before.counters, before=before)
+    with pytest.raises(errors.LimitReachedError):
+        await after.open("a").ask("Hi")
+    with pytest.raises(errors.CircuitOpenError):
+        await after.open("new").ask("Hi")
+    response = await after.open("kept").ask("Hi")
+    assert response.started is not None
+    assert (response.started.attempts, len(inner.requests)) == (0, 2)
+
+
 @pytest.mark.parametrize(
     ("text", "line", "said"),
     [

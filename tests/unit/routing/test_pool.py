@@ -13,7 +13,7 @@ from berlin import errors
 from berlin.providers.contract import Burst
 from berlin.providers.scripted import ScriptedProvider
 from berlin.routing.pool import Pool
-from berlin.types import ChatRequest, Finished, TextDelta
+from berlin.types import ChatRequest, Finished, TextDelta, Timeouts
 from support.virtual_time import run
 
 REQUEST = ChatRequest.of("Hello")
@@ -67,15 +67,35 @@ def test_a_conversation_of_the_service_stays_with_its_account() -> None:
         provider, accounts = pool(a=begun, b=begun)
         await ask(provider)
         owner = next(name for name in accounts if accounts[name].requests)
-        going_on = msgspec.structs.replace(REQUEST, conversation_id="c1")
+        going_on = msgspec.structs.replace(REQUEST, conversation_id=f"{owner}:c1")
         for _ in range(5):
-            await ask(provider, going_on)
+            bursts = [burst async for burst in provider.bursts(going_on)]
+            assert bursts[-1][-1] == Finished(conversation_id=f"{owner}:c1")
         assert len(accounts[owner].requests) == 6
+        assert accounts[owner].requests[-1].conversation_id == "c1"
         provider.note(owner, limited)
         assert await ask(provider, going_on) == "limit_reached"
         assert await ask(provider) == "Hello"
         await asyncio.sleep(30)
         assert await ask(provider, going_on) == "Hello"
+        # Another process, or the same one after a restart, knows whose conversation it is.
+        for _ in range(5):
+            await ask(Pool(accounts), going_on)
+        assert len(accounts[owner].requests) == 12
+
+    run(scenario())
+
+
+def test_quarantine_outlives_a_reload() -> None:
+    """A pool that takes the place of another one goes on with its quarantines."""
+
+    async def scenario() -> None:
+        limited = [errors.RateLimitError("slow", retry_after=3600)]
+        provider, accounts = pool(a=limited, b=GOOD)
+        while not accounts["a"].requests:
+            await ask(provider)
+        after = Pool(accounts, before=provider, clock=asyncio.get_running_loop().time)
+        assert [await ask(after) for _ in range(5)] == ["Hello"] * 5
 
     run(scenario())
 
@@ -140,6 +160,22 @@ def test_the_account_with_less_to_do() -> None:
         provider = Pool(accounts, clock=asyncio.get_running_loop().time)
         await asyncio.gather(*(ask(provider) for _ in range(10)))
         assert [len(account.requests) for account in accounts.values()] == [5, 5]
+
+    run(scenario())
+
+
+def test_another_account_gets_the_time_that_is_left() -> None:
+    """What waited for one account before its circuit opened has less time for the next."""
+
+    async def scenario() -> None:
+        opened = errors.CircuitOpenError("open", retry_after=10)
+        provider, accounts = pool(a=[1.0, opened], b=GOOD)
+        request = ChatRequest.of("Hello", timeout=Timeouts(total=3))
+        while not accounts["a"].requests:
+            await ask(provider, request)
+        timeouts = accounts["b"].requests[-1].timeouts
+        assert timeouts is not None
+        assert timeouts.total == pytest.approx(2)
 
     run(scenario())
 

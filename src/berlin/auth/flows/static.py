@@ -1,13 +1,14 @@
-"""Flows without a login: an API key, and HTTP basic authentication."""
+"""Flows without a login: an API key, HTTP basic authentication, a given pair of keys."""
 
 from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Callable
 
 import msgspec
 
-from berlin.auth.attach import BEARER, Attach, Attachment, attachments, check_attach
+from berlin.auth.attach import BEARER, Attach, Attachment, check_attach
 from berlin.auth.contract import Flow, Send, Unattended
 from berlin.auth.credentials import Credentials
 from berlin.auth.grant import Grant, check_token
@@ -45,7 +46,7 @@ class ApiKeyMap(
     def flow(self) -> Flow | None:
         """Return the flow."""
         check_attach(self.attach, SESSION_NAMES)
-        return _Given(("api_key",))
+        return Given(("api_key",), _api_key)
 
 
 class BasicMap(
@@ -59,52 +60,43 @@ class BasicMap(
     def flow(self) -> Flow | None:
         """Return the flow."""
         check_attach(self.attach, SESSION_NAMES)
-        return _Given(("account", "password"))
+        return Given(("account", "password"), _account)
 
 
-class AwsMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="flow", tag="aws"):
-    """`flow = "aws"`: each request is signed with an access key: its id is `client_id`, its secret
-    `client_secret`.
+class Given(Unattended):
+    """Makes the token from the credentials, without any request; see `Flow`.
 
-    Attributes:
-        attach: how requests are signed: `sign = "aws4"` with `service` and `region`.
+    Args:
+        needs: the required credentials.
+        make: makes the token from their values.
     """
 
-    attach: Attach
-    rejected_statuses: tuple[int, ...] = ()
+    asks = False
 
-    def flow(self) -> Flow | None:
-        """Return the flow. Raises ConfigurationError."""
-        if not any(one.sign for one in attachments(self.attach)):
-            raise ConfigurationError('flow = "aws" needs attach = { sign = "aws4", … }')
-        check_attach(self.attach, SESSION_NAMES | {"secret_access_key"})
-        return _Given(("client_id", "client_secret"))
-
-
-class _Given(Unattended):
-    """Makes the token from the credentials, without any request."""
-
-    def __init__(self, needs: tuple[str, ...]) -> None:
+    def __init__(self, needs: tuple[str, ...], make: Callable[[dict[str, str]], Grant]) -> None:
         self.needs = needs
-        self.asks = False
+        self._make = make
 
     async def obtain(self, credentials: Credentials, send: Send) -> Grant:
-        values = credentials.values()
-        if self.needs == ("api_key",):
-            try:
-                return Grant(check_token(values["api_key"]), time.time())
-            except ProtocolError as error:
-                raise ConfigurationError(f"the API key cannot be sent: {error.message}") from error
-        if self.needs == ("client_id", "client_secret"):
-            secret = values["client_secret"]
-            token = check_token(values["client_id"], "the id of the access key")
-            return Grant(token, time.time(), values={"secret_access_key": secret})
-        if ":" in values["account"]:
-            raise ConfigurationError("basic authentication allows no ':' in the account (RFC 7617)")
-        pair = f"{values['account']}:{values['password']}".encode()
-        return Grant(Secret(base64.b64encode(pair).decode()), time.time())
+        """Make the token; see `Flow`."""
+        return self._make(credentials.values())
 
     async def renew(
         self, credentials: Credentials, refresh_token: Secret, send: Send
     ) -> Grant | None:
+        """Return `None`: there is nothing to renew."""
         return None
+
+
+def _api_key(values: dict[str, str]) -> Grant:
+    try:
+        return Grant(check_token(values["api_key"]), time.time())
+    except ProtocolError as error:
+        raise ConfigurationError(f"the API key cannot be sent: {error.message}") from error
+
+
+def _account(values: dict[str, str]) -> Grant:
+    if ":" in values["account"]:
+        raise ConfigurationError("basic authentication allows no ':' in the account (RFC 7617)")
+    pair = f"{values['account']}:{values['password']}".encode()
+    return Grant(Secret(base64.b64encode(pair).decode()), time.time())

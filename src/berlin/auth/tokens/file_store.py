@@ -20,7 +20,7 @@ from berlin.auth.tokens.private_file import (
 from berlin.auth.tokens.store import Lease, Record, Sealer, TokenKey
 
 # The holder of a lock touches it every other second; a suspended process does not.
-STALE_S = 6.0
+STALE_S = 10.0
 SECOND_LOOK_S = 0.05
 
 _log = logging.getLogger("berlin.auth")
@@ -38,6 +38,11 @@ class FileStore:
         folder: where the files are.
         sealer: encrypts them, if there is a key.
     """
+
+    # A local disk does not hang, but dozens of programs that start together can delay a write by
+    # seconds, and giving up on it would mean a second login.
+    timeout_s = 10.0
+    forgets = False
 
     def __init__(self, folder: Path, sealer: Sealer) -> None:
         self._folder = folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from typing import Any
 
 from berlin.auth.tokens.store import Lease, Record, Sealer, TokenKey
@@ -13,8 +14,12 @@ from berlin.types import Secret
 LEASE_MS = 4_000
 OPERATION_TIMEOUT_S = 0.6
 PREFIX = "berlin:token:"
-# A record outlives its token, because the refresh token does; unused ones expire after a month.
+# A record with a refresh token, or with a token of unknown lifetime, expires if it is unused for a
+# month; others when nobody needs them any more.
 KEEP_S = 30 * 24 * 3600
+LEAST_KEEP_S = 900
+# Longer than any process can be late with a write.
+KEEP_FENCE_S = 24 * 3600
 
 _log = logging.getLogger("berlin.auth")
 
@@ -46,6 +51,7 @@ local held = redis.pcall('get', KEYS[2])
 local fence = type(held) == 'string' and tonumber(held) or 0
 if fence > tonumber(ARGV[2]) then return 0 end
 redis.call('set', KEYS[1], ARGV[1], 'ex', ARGV[3])
+redis.call('expire', KEYS[2], ARGV[4])
 return 1
 """
 
@@ -60,6 +66,9 @@ class RedisStore:
     Raises:
         ConfigurationError: if the extra is not installed, or the URL is invalid.
     """
+
+    timeout_s = 0.8
+    forgets = True
 
     def __init__(self, url: Secret, sealer: Sealer) -> None:
         try:
@@ -99,7 +108,9 @@ class RedisStore:
         names = (_name(key), _name(key, "fence"))
         data = self._sealer.seal(record)
         fence = lease.fence if lease else 0
-        if not self._call(self._redis.eval, _SAVE, 2, *names, data, fence, KEEP_S):
+        keep = _keep_s(record)
+        times = (keep, max(keep, KEEP_FENCE_S))
+        if not self._call(self._redis.eval, _SAVE, 2, *names, data, fence, *times):
             _log.warning("tokens.late_write_refused")
 
     def entries(self) -> list[Record]:
@@ -166,6 +177,16 @@ class RedisStore:
         if not self._warned:
             self._warned = True
             _log.warning("tokens.ignored store=redis reason=%s", error)
+
+
+def _keep_s(record: Record) -> int:
+    """Return for how many seconds a record is of use."""
+    if record.refresh_token or (record.token is not None and record.expires_at is None):
+        return KEEP_S
+    until = max(record.expires_at or 0.0, record.refused_until)
+    if record.pause is not None:
+        until = max(until, record.pause.until)
+    return int(min(max(until - time.time(), LEAST_KEEP_S), KEEP_S))
 
 
 def _name(key: TokenKey, what: str = "record") -> str:

@@ -13,11 +13,11 @@ from typing import Any, Literal, TypeVar
 from berlin.auth.tokens.store import Lease, Record, TokenKey, TokenStore
 from berlin.errors import BerlinError, TokenStoreError
 
-OPERATION_TIMEOUT_S = 0.8
 REST_S = 2.0
 FIRST_POLL_S, LONGEST_POLL_S = 0.02, 0.25
 EXTEND_EVERY_S = 1.2
-LOCK_WAIT_S = 30.0
+# The holder of a lock is alive as long as it extends it, and its login has limits of its own.
+LOCK_WAIT_S = 60.0
 
 _log = logging.getLogger("berlin.auth")
 _T = TypeVar("_T")
@@ -62,8 +62,12 @@ class SharedTokens:
         return True
 
     async def save(self, key: TokenKey, record: Record, lease: Lease | None) -> None:
-        """Store a record, if the store can be used now."""
-        await self._use(lambda: self.store.save(key, record, lease))
+        """Store a record, if the store can be used now.
+
+        The holder of the lock tries even while the store rests: without the record, the next
+        process would log in again.
+        """
+        await self._use(lambda: self.store.save(key, record, lease), insists=lease is not None)
 
     @asynccontextmanager
     async def lock(
@@ -113,7 +117,7 @@ class SharedTokens:
         unlocking = asyncio.get_running_loop().run_in_executor(None, self.store.unlock, lease)
         _abandon(unlocking, None)
         if not self._rests():
-            await asyncio.wait((unlocking,), timeout=OPERATION_TIMEOUT_S)
+            await asyncio.wait((unlocking,), timeout=self.store.timeout_s)
 
     def _rests(self) -> bool:
         return self._clock() < self._rests_until
@@ -122,18 +126,20 @@ class SharedTokens:
         self,
         operation: Callable[[], _T],
         undo: Callable[[Any], None] | None = None,
+        *,
+        insists: bool = False,
     ) -> _T | None:
-        if self._rests():
+        if self._rests() and not insists:
             self._without("it failed a moment ago")
             return None
         running = asyncio.get_running_loop().run_in_executor(None, operation)
         try:
-            return await asyncio.wait_for(asyncio.shield(running), OPERATION_TIMEOUT_S)
+            return await asyncio.wait_for(asyncio.shield(running), self.store.timeout_s)
         except (OSError, TimeoutError) as error:
             _abandon(running, undo)
             first = not self._rests()
             self._rests_until = self._clock() + REST_S * (0.5 + random.random())  # noqa: S311  # as above
-            reason = str(error) or f"no answer in {OPERATION_TIMEOUT_S} s"
+            reason = str(error) or f"no answer in {self.store.timeout_s:g} s"
             if first:
                 _log.warning("tokens.store_failed reason=%s", reason)
             self._without(reason)

@@ -56,7 +56,13 @@ class TokenSource:
         clock: a monotonic clock, in seconds.
         wall: the wall clock, in seconds since 1970.
         jitter: a number from 0 to 1 that spreads renewals.
+
+    Attributes:
+        keeps_refresh_token: whether a refresh token stays stored while it is used, because only
+            a person could log in again.
     """
+
+    keeps_refresh_token = False
 
     def __init__(
         self,
@@ -271,7 +277,7 @@ class TokenSource:
         refresh = self._refresh_token
         if record is not None:
             refresh = Secret(record.refresh_token) if record.refresh_token else None
-            if refresh is not None:
+            if refresh is not None and not self.keeps_refresh_token:
                 # Removed before it is used: if this process dies now, the next one logs in
                 # in full instead of using it a second time.
                 spent = msgspec.structs.replace(record, refresh_token=None)

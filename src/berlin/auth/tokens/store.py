@@ -132,7 +132,14 @@ class TokenStore(Protocol):
 
     Each raises `OSError` or `ConfigurationError` if the store cannot be used now. An invalid stored
     value is reported once and counts as missing.
+
+    Attributes:
+        timeout_s: an operation that takes longer has failed.
+        forgets: whether records disappear by themselves some time after they are of no more use.
     """
+
+    timeout_s: float
+    forgets: bool
 
     def load(self, key: TokenKey) -> Record | None:
         """Return the stored record."""

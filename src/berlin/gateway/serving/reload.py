@@ -10,7 +10,7 @@ from berlin.config import Config
 from berlin.errors import BerlinError
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.access.issuers.tokens import open_issuers
-from berlin.gateway.catalog import Catalog
+from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
 from berlin.gateway.setup import (
     accounts_of,
@@ -65,11 +65,11 @@ class Reload:
 
     def _switch(self, config: Config, catalog: Catalog) -> None:
         gateway, server = self._gateway, config.server
-        kept = set(catalog.services.values())
-        for service in gateway.catalog.services.values():
-            if service not in kept:
-                self._begin(service.retire())
+        before, kept = gateway.catalog, set(catalog.services.values())
+        retired = [service for service in before.services.values() if service not in kept]
+        self._begin(_retire(retired, before, catalog))
         gateway.catalog = catalog
+        catalog.activate()
         gateway.limiter.use(config.limits, config.prices)
         gateway.guard.use(server.allowed_hosts, server.cors_origins, server.trusted_proxies)
         gateway.guard.use_issuers(config.issuers)
@@ -87,6 +87,14 @@ class Reload:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _retire(services: list[Service], before: Catalog, after: Catalog) -> None:
+    """Close what a new configuration no longer has, as soon as its last answer has ended."""
+    await asyncio.gather(*(service.retire() for service in services))
+    old, new = before.routes, after.routes
+    if old is not None and (new is None or new.counters is not old.counters):
+        await old.counters.aclose()
 
 
 def check_config(

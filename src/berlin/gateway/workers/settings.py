@@ -1,4 +1,4 @@
-"""The configuration as one of several workers uses it: what is in memory is shared, or divided."""
+"""The configuration as one of several workers uses it: what would be in memory is shared."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import msgspec
 from msgspec.structs import replace
 
 from berlin.config import Config
-from berlin.config.models.tables import LimitConfig
 from berlin.gateway.workers.worker import Worker
 
 _PUBLISHED = "config"
@@ -18,8 +17,7 @@ def for_worker(config: Config, worker: Worker | None) -> Config:
     """Return the configuration for one worker.
 
     What would be kept in the memory of one process is kept in files of the gateway, which end with
-    it. Limits of `[providers]` and `[models]` that are not in Redis are divided by the number of
-    workers, so that all together keep them.
+    it.
 
     Args:
         config: the configuration.
@@ -34,16 +32,6 @@ def for_worker(config: Config, worker: Worker | None) -> Config:
     if config.responses.store == "memory":
         store = f"file:{worker.folder}/responses.sqlite"
         changes["responses"] = replace(config.responses, store=store)
-    if config.shared.redis is None:
-        count = worker.board.workers
-        changes["providers"] = {
-            name: replace(one, limit=divide(one.limit, count))
-            for name, one in config.providers.items()
-        }
-        changes["models"] = {
-            name: replace(one, limit=divide(one.limit, count))
-            for name, one in config.models.items()
-        }
     return replace(config, **changes)
 
 
@@ -62,19 +50,3 @@ def publish(config: Config, folder: Path) -> None:
 def published(folder: Path) -> Config:
     """Return the configuration that was published last."""
     return msgspec.msgpack.decode((folder / _PUBLISHED).read_bytes(), type=Config)
-
-
-def divide(limit: LimitConfig | None, workers: int) -> LimitConfig | None:
-    """Return the share of one worker; it is at least 1."""
-    if limit is None:
-        return None
-
-    def share(value: int | None) -> int | None:
-        return None if value is None else max(value // workers, 1)
-
-    return replace(
-        limit,
-        concurrent=share(limit.concurrent),
-        requests_per_minute=share(limit.requests_per_minute),
-        tokens_per_minute=share(limit.tokens_per_minute),
-    )

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from berlin.gateway.workers.board import Board, State
+from berlin.gateway.workers.circuits import SharedPlace
 from berlin.gateway.workers.slots import SharedSlots
 
 
@@ -34,6 +35,7 @@ class Worker:
         self.board = Board(folder / "board")
         self._wake = wake
         self._slots: dict[str, SharedSlots] = {}
+        self._circuits: dict[str, SharedPlace] = {}
 
     @property
     def problem(self) -> str:
@@ -70,6 +72,14 @@ class Worker:
     def slots(self, name: str) -> SharedSlots:
         """Return the slots of a name, which all workers share."""
         if name not in self._slots:
-            digest = hashlib.sha256(name.encode()).hexdigest()[:32]
-            self._slots[name] = SharedSlots(self.folder / f"slots-{digest}")
+            self._slots[name] = SharedSlots(self._path("slots", name))
         return self._slots[name]
+
+    def circuit(self, name: str) -> SharedPlace:
+        """Return the state of a provider's circuit breaker, which all workers share."""
+        if name not in self._circuits:
+            self._circuits[name] = SharedPlace(self._path("circuit", name))
+        return self._circuits[name]
+
+    def _path(self, kind: str, name: str) -> Path:
+        return self.folder / f"{kind}-{hashlib.sha256(name.encode()).hexdigest()[:32]}"

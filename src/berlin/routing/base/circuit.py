@@ -62,68 +62,129 @@ class Circuit(Protocol):
         ...
 
 
+class CircuitState(msgspec.Struct, gc=False):
+    """What a circuit remembers.
+
+    Attributes:
+        failures: consecutive failures.
+        is_open: whether it is open or half-open.
+        open_until: until when nothing is sent.
+        probed_at: when the present probe was sent; 0 for none.
+    """
+
+    failures: int = 0
+    is_open: bool = False
+    open_until: float = 0.0
+    probed_at: float = 0.0
+
+
+class Place(Protocol):
+    """Holds the state of a circuit: in this process, or in memory that several share."""
+
+    def read(self) -> CircuitState:
+        """Return the state."""
+        ...
+
+    def __enter__(self) -> CircuitState:
+        """Return the state to change; it is stored at the end of the block."""
+        ...
+
+    def __exit__(self, *exc_info: object) -> None: ...
+
+
+class InProcess:
+    """The state of a circuit in this process."""
+
+    def __init__(self) -> None:
+        self._state = CircuitState()
+
+    def read(self) -> CircuitState:
+        """Return the state."""
+        return self._state
+
+    def __enter__(self) -> CircuitState:
+        return self._state
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+
 class LocalCircuit:
-    """The state of one provider and account in this process.
+    """The state of one provider and account on this machine.
 
     Args:
         clock: a monotonic clock, in seconds.
         failures: consecutive failures that open it.
         cool_down_s: seconds until the provider is probed, with one request at a time.
+        place: where it is kept; by default in this process.
     """
 
-    def __init__(self, clock: Clock, failures: int = FAILURES, cool_down_s: float = COOL_DOWN_S):
+    def __init__(
+        self,
+        clock: Clock,
+        failures: int = FAILURES,
+        cool_down_s: float = COOL_DOWN_S,
+        place: Place | None = None,
+    ) -> None:
         self._clock = clock
         self._limit = failures
         self._cool_down_s = cool_down_s
-        self._failures = 0
-        self._open_until = 0.0
-        self._is_open = False
-        self._probed_at: float | None = None
+        self._place = place or InProcess()
 
     @property
     def state(self) -> State:
         """The state."""
-        if not self._is_open:
+        seen = self._place.read()
+        if not seen.is_open:
             return "closed"
-        return "open" if self._clock() < self._open_until else "half-open"
+        return "open" if self._clock() < seen.open_until else "half-open"
 
     async def admit(self) -> Permit:
         """Return whether a request may be sent now."""
-        now = self._clock()
-        if now < self._open_until:
-            return Permit(granted=False, wait_s=self._open_until - now)
-        if not self._is_open:
+        now, seen = self._clock(), self._place.read()
+        if not seen.is_open and now >= seen.open_until:
             return GRANTED
-        if self._probed_at is not None and now < self._probed_at + PROBE_S:
-            return Permit(granted=False, wait_s=1.0)
-        self._probed_at = now
+        with self._place as state:
+            if now < state.open_until:
+                return Permit(granted=False, wait_s=state.open_until - now)
+            if not state.is_open:  # another process has closed it since
+                return GRANTED
+            if state.probed_at and now < state.probed_at + PROBE_S:
+                return Permit(granted=False, wait_s=1.0)
+            state.probed_at = now
         return Permit(granted=True, probe=True)
 
     def succeed(self, permit: Permit) -> None:
         """Record an answer. When the answer to a probe starts, the circuit closes, and the next
         failure opens it again.
         """
-        if permit.probe:
-            self._is_open, self._probed_at = False, None
-            self._failures = self._limit - 1
-        elif not self._is_open:
-            self._failures = 0
+        if not permit.probe and not self._place.read().failures:
+            return
+        with self._place as state:
+            if permit.probe:
+                state.is_open, state.probed_at = False, 0.0
+                state.failures = self._limit - 1
+            elif not state.is_open:
+                state.failures = 0
 
     def fail(self, permit: Permit) -> None:
         """Record a failure; enough in a row, or a failed probe, open the circuit."""
-        self._failures += 1
-        if permit.probe:
-            self._probed_at = None
-        elif self._is_open or self._failures < self._limit:
-            return  # sent before the circuit opened, or not enough failures yet
-        self._is_open = True
-        self._open_until = self._clock() + self._cool_down_s
+        with self._place as state:
+            state.failures += 1
+            if permit.probe:
+                state.probed_at = 0.0
+            elif state.is_open or state.failures < self._limit:
+                return  # sent before the circuit opened, or not enough failures yet
+            state.is_open = True
+            state.open_until = self._clock() + self._cool_down_s
 
     def rest(self, seconds: float) -> None:
         """Send nothing for this long."""
-        self._open_until = max(self._open_until, self._clock() + seconds)
+        with self._place as state:
+            state.open_until = max(state.open_until, self._clock() + seconds)
 
     def release(self, permit: Permit) -> None:
         """Release the probe, if this request held it."""
         if permit.probe:
-            self._probed_at = None
+            with self._place as state:
+                state.probed_at = 0.0

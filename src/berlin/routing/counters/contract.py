@@ -133,6 +133,10 @@ class Counters(Protocol):
         """Return the time by which periods begin and end, in seconds since the epoch."""
         ...
 
+    async def aclose(self) -> None:
+        """Close files and connections."""
+        ...
+
 
 def settled_amounts(claims: Sequence[Claim], costs: Mapping[str, int]) -> list[int | None]:
     """Return what each claim comes to at the end; `None` for what was reserved."""

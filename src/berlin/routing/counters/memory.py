@@ -158,6 +158,9 @@ class MemoryCounters:
         """Take everything back; see `Counters`."""
         self._end(reserved, [0] * len(reserved.claims))
 
+    async def aclose(self) -> None:
+        """Do nothing."""
+
     def _end(self, reserved: Reservation, amounts: Sequence[int | None]) -> None:
         now = self._clock()
         for claim, amount in zip(reserved.claims, amounts, strict=True):

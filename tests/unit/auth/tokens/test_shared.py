@@ -94,7 +94,7 @@ async def test_error_instead_of_a_login() -> None:
 
 
 async def test_slow_store() -> None:
-    """A store that does not answer is waited for less than a second."""
+    """A store that does not answer in its time counts as failed."""
     store, go_on = Store(), threading.Event()
     store.before = lambda name: go_on.wait(5) and None
     try:
@@ -165,12 +165,12 @@ async def test_lock_that_comes_too_late() -> None:
 
 
 async def test_lock_that_another_keeps() -> None:
-    """A lock that is never let go is waited for half a minute, and no longer."""
+    """A lock that is never released is waited for a minute, and no longer."""
     store, clock = Store(), Clock()
     store.holder = Lease("another", 1, None)
 
     def tick(name: str) -> None:
-        clock.now += 20 * (name == "try_lock")
+        clock.now += 40 * (name == "try_lock")
 
     store.before = tick
     async with SharedTokens(store, clock=clock).lock(KEY, nothing) as lease:
@@ -189,3 +189,15 @@ async def test_failure_while_it_is_held() -> None:
         done.append(lease)
     assert len(done) == 1
     assert store.records == {}
+
+
+async def test_the_holder_stores_its_token_while_the_store_rests() -> None:
+    """A store that failed during the login is tried again for the token: it costs one login."""
+    store = Store()
+    shared = SharedTokens(store, clock=Clock())
+    async with shared.lock(KEY, nothing) as lease:
+        store.before = fail
+        assert await shared.load(KEY) is None
+        store.before = lambda name: None
+        await shared.save(KEY, RECORD, lease)
+    assert store.records == {KEY: RECORD}

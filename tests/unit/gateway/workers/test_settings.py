@@ -10,7 +10,7 @@ from berlin.config import Config, ProviderConfig, load_config
 from berlin.config.models.tables import LimitConfig
 from berlin.config.schema import ResponsesConfig, SharedConfig
 from berlin.gateway.workers.board import Board
-from berlin.gateway.workers.settings import divide, for_worker, publish, published
+from berlin.gateway.workers.settings import for_worker, publish, published
 from berlin.gateway.workers.worker import Worker
 
 LIMITED = {"s": ProviderConfig(url="https://s.example", limit=LimitConfig(concurrent=9))}
@@ -23,14 +23,12 @@ def worker(tmp_path: Path) -> Worker:
     return Worker(0, tmp_path)
 
 
-def test_memory_becomes_files_and_limits_are_divided(worker: Worker) -> None:
-    """What one process keeps in memory is in files of the gateway, and limits hold for all."""
+def test_memory_becomes_files(worker: Worker) -> None:
+    """What one process keeps in memory is in files of the gateway; limits stay as configured."""
     config = for_worker(Config(providers=LIMITED), worker)
     assert config.conversations.store == f"file:{worker.folder}/conversations.sqlite"
     assert config.responses.store == f"file:{worker.folder}/responses.sqlite"
-    limit = config.providers["s"].limit
-    assert limit is not None
-    assert limit.concurrent == 4
+    assert config.providers == LIMITED
 
 
 def test_what_is_shared_already_stays(worker: Worker) -> None:
@@ -40,14 +38,6 @@ def test_what_is_shared_already_stays(worker: Worker) -> None:
     used = for_worker(config, worker)
     assert (used.responses.store, used.providers) == ("off", LIMITED)
     assert for_worker(config, None) is config
-
-
-def test_a_share_is_at_least_one() -> None:
-    """A limit below the number of workers leaves each one request."""
-    limit = divide(LimitConfig(concurrent=3, tokens_per_minute=1000), 4)
-    assert limit is not None
-    assert (limit.concurrent, limit.tokens_per_minute, limit.requests_per_minute) == (1, 250, None)
-    assert divide(None, 4) is None
 
 
 def test_a_published_configuration_is_the_same(tmp_path: Path) -> None:

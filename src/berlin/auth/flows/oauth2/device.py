@@ -14,7 +14,7 @@ from berlin.auth.flows.oauth2.endpoint import error_of, read_grant, token_reques
 from berlin.auth.flows.oauth2.table import DEVICE_GRANT, OAuth2Map
 from berlin.auth.grant import Grant
 from berlin.errors import AuthenticationError, ProtocolError
-from berlin.types import Secret
+from berlin.types import HttpResponse, Secret
 from berlin.wire.snippet import snippet
 
 # RFC 8628, 3.2 and 3.5.
@@ -48,7 +48,7 @@ async def ask_for_code(
     )
 
 
-async def wait_for_person(
+async def wait_for_token(
     described: OAuth2Map,
     endpoints: Endpoints,
     code: DeviceCode,
@@ -56,24 +56,49 @@ async def wait_for_person(
     send: Send,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Grant:
-    """Poll until the person has entered the code (RFC 8628, 3.4 and 3.5).
+    """Return the token once the person has entered the code.
 
     Raises:
         AuthenticationError: if the person refuses or does not act in time.
     """
     form = {"grant_type": DEVICE_GRANT, "device_code": code.device_code.reveal()}
+
+    async def ask() -> HttpResponse:
+        return await send(token_request(described, endpoints.token, values, form))
+
+    return read_grant(described, await wait_for_person(code, ask, sleep))
+
+
+async def wait_for_person(
+    code: DeviceCode,
+    ask: Callable[[], Awaitable[HttpResponse]],
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> HttpResponse:
+    """Poll until the person has entered the code (RFC 8628, 3.4 and 3.5).
+
+    Args:
+        code: what the person was shown.
+        ask: asks for the token once.
+        sleep: waits for some seconds.
+
+    Returns:
+        the response that has the token, or an error of HTTP.
+
+    Raises:
+        AuthenticationError: if the person refuses or does not act in time.
+    """
     interval, waited = code.interval, 0.0
     while waited < code.lifetime:
         await sleep(interval)
         waited += interval
-        response = await send(token_request(described, endpoints.token, values, form))
+        response = await ask()
         match error_of(response):
             case "authorization_pending":
                 continue
             case "slow_down":
                 interval += SLOW_DOWN_S
             case "":
-                return read_grant(described, response)
+                return response
             case "access_denied":
                 raise AuthenticationError("the access was refused in the browser")
             case "expired_token":

@@ -9,7 +9,7 @@ import msgspec
 from berlin.auth.contract import Person, Send
 from berlin.auth.credentials import Credentials
 from berlin.auth.flows.oauth2.browser import log_in_by_browser
-from berlin.auth.flows.oauth2.device import ask_for_code, wait_for_person
+from berlin.auth.flows.oauth2.device import ask_for_code, wait_for_token
 from berlin.auth.flows.oauth2.discovery import Discovery
 from berlin.auth.flows.oauth2.endpoint import read_grant, token_request
 from berlin.auth.flows.oauth2.sign import sign
@@ -49,7 +49,7 @@ class OAuth2Flow:
             raise ConfigurationError(f"{endpoints.issuer} names no endpoint for device codes")
         code = await ask_for_code(self._map, endpoints, values, send)
         person.show_code(code)
-        return await wait_for_person(self._map, endpoints, code, values, send)
+        return await wait_for_token(self._map, endpoints, code, values, send)
 
     async def obtain(self, credentials: Credentials, send: Send) -> Grant:
         """Obtain a token by a full login; see `Flow`."""

@@ -133,10 +133,8 @@ class Limiter:
 
     async def aclose(self) -> None:
         """Close files and connections."""
-        for counters in {self._counters, self._lasting}:
-            close = getattr(counters, "aclose", None)
-            if close is not None:
-                await close()
+        for counters in {self._counters, self._lasting or self._counters}:
+            await counters.aclose()
 
     def _counters_of(self, bounds: tuple[Bound, ...]) -> Counters:
         if self._open_lasting is None or not any(bound.lasts for bound in bounds):
