@@ -66,7 +66,7 @@ def test_a_recipe_that_is_not_there(name: str) -> None:
             "url = ",
             "xyz = ",
             "unknown key 'xyz' in [endpoint]; known: url, headers, proxy, ca_file, client_cert, "
-            "client_key, allow_http, timeouts, example, hosts",
+            "client_key, allow_http, timeouts, example, hosts, origin",
         ),
         (
             "[models]",
