@@ -119,8 +119,9 @@ class OpenAIEncoder:
         """Keep members for the next chunk, if they came with one."""
         self._state.take(event)
         members = extra_of(event.extra, DIALECT)
-        if event.at == "text" and event.opens:
-            self._text_member = "refusal" if members.get("type") == "refusal" else "content"
+        if event.at == "text" and (event.opens or "type" in event.extra.members):
+            is_refusal = event.extra.members.get("type") == "refusal"
+            self._text_member = "refusal" if is_refusal else "content"
             members = {name: value for name, value in members.items() if name != "type"}
         if event.at == "answer":
             head = {name: value for name, value in members.items() if name in ONCE}
@@ -236,7 +237,7 @@ def _message(response: ChatResponse, *, older: bool) -> dict[str, Any]:
     refused: list[str] = []
     for part in response.parts:
         if isinstance(part, TextPart):
-            is_refusal = extra_of(part.extra, DIALECT).get("type") == "refusal"
+            is_refusal = part.extra is not None and part.extra.members.get("type") == "refusal"
             (refused if is_refusal else said).append(part.text)
     message: dict[str, Any] = {
         "role": "assistant",

@@ -28,7 +28,7 @@ from berlin.wire.json import loads
 def _reasoning_item(text: str, members: Mapping[str, Any]) -> dict[str, Any]:
     """Return an item as its service made it; clients of other dialects keep it in two places."""
     begun = {name: v for name, v in members.get("item", {}).items() if name != "status"}
-    own = {**begun, **{name: v for name, v in members.items() if name != "item"}}
+    own = {**begun, **{name: v for name, v in members.items() if name not in ("item", "parts")}}
     shown = bool(text) and "content" not in own
     summary = [{"type": "summary_text", "text": text}] if shown else []
     return {"type": "reasoning", "summary": summary, **own}
