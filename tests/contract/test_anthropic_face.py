@@ -11,6 +11,7 @@ import pytest
 
 from berlin import errors
 from berlin.errors import BerlinError
+from berlin.formats.opaque import seal
 from berlin.gateway.catalog import Service
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import Finished, ReasoningDelta, ToolCallDelta, Usage, UsageReport
@@ -191,7 +192,7 @@ async def test_shape_of_a_whole_answer() -> None:
         "role": "assistant",
         "model": "s:m1",
         "content": [
-            {"type": "thinking", "thinking": "hm", "signature": ""},
+            {"type": "thinking", "thinking": "hm", "signature": seal()},
             {"type": "text", "text": "text"},
             {"type": "tool_use", "id": "call_a", "name": "f", "input": {"x": 1}},
         ],

@@ -118,8 +118,13 @@ class ToolCallAssembler:
         arguments: str,
         extra: Extra | None = None,
     ) -> None:
-        """Take a call that arrived in one piece: always a new one."""
+        """Take a call that arrived in one piece: a new one, unless it is the same in everything."""
+        known = self._by_id.get(id)
+        if known is not None and (known.name, known.arguments) == (name, [arguments]):
+            return
         call = _Call(None, id)
+        if id:
+            self._by_id.setdefault(id, call)
         call.name, call.arguments, call.extra = name, [arguments], extra
         self.flush(events)
         self._calls.append(call)

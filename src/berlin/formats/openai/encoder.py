@@ -177,6 +177,7 @@ class OpenAIEncoder:
         if sealed := self._state.sealed():
             parts.append(self._chunk(_carried(sealed)))
         word = finish_word(event.reason, event.extra, bool(self._opened), older=self._is_older)
+        self._extras["choice"] = {**stop_of(event), **self._extras.get("choice", {})}
         parts.append(self._chunk({}, word))
         if self._include_usage:
             usage = encode_line(write_usage(self._count.usage))
@@ -224,6 +225,7 @@ def encode_response(call: ClientCall, response: ChatResponse) -> bytes:
                 "message": _message(response, older=older),
                 "finish_reason": word,
                 "logprobs": None,
+                **stop_of(response),
                 **extra_of(response.choice_extra, DIALECT),
             }
         ],
@@ -301,6 +303,11 @@ def finish_word(reason: FinishReason, extra: Any, calls: bool, *, older: bool = 
     if calls and reason in ("stop", "tool_calls"):
         return "function_call" if older else "tool_calls"
     return str(extra_of(extra, DIALECT).get("finish_reason", reason))
+
+
+def stop_of(end: Finished | ChatResponse) -> dict[str, Any]:
+    """Return the stop sequence that ended an answer, in vLLM's member for it."""
+    return {} if end.stop_sequence is None else {"stop_reason": end.stop_sequence}
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from berlin.errors import InvalidRequestError
 from berlin.formats.function_tools import encode_tools
 from berlin.formats.habits import Habits
+from berlin.formats.images import check_image
 from berlin.formats.openai.encoder import encode_call
 from berlin.formats.openai.functions import MARK, is_older
 from berlin.formats.openai.table import DIALECT, REASONING
@@ -148,6 +149,7 @@ class _Writer:
 
     def _encode_image(self, part: ImagePart) -> dict[str, Any]:
         extra = dict(self._carrier.own(part.extra, "content."))
+        check_image(part)
         data = parse_data_url(part.url)
         url = part.url
         if data is not None and not part.url.startswith(f"data:{data.media_type};base64,"):
@@ -184,7 +186,8 @@ class _Writer:
             if part.text and not kept:
                 self._carrier.drop("messages.reasoning")
             return kept
-        if own or part.extra is not None or not part.text:
+        is_foreign = part.extra is not None and any(part.extra.members.values())
+        if own or is_foreign or not part.text:
             # Signatures of other services are useless to this one.
             return dict(own)
         return {REASONING[0]: part.text}

@@ -41,10 +41,18 @@ _BUILT = frozenset(
 _WHERE = frozenset({"sequence_number", "output_index", "item_id", "obfuscation"})
 _OF_CALL = frozenset({"type", "call_id", "name", "namespace", "arguments", "input"})
 _OF_HEAD = frozenset({"type", "content", "summary", "role", "encrypted_content"})
+_ASKED = (("input_tokens",), ("prompt_tokens",))
+_ANSWERED = (("output_tokens",), ("completion_tokens",))
 _DETAILS = {
-    "cached_tokens": ("input_tokens_details", "cached_tokens"),
-    "cache_write_tokens": ("input_tokens_details", "cache_write_tokens"),
-    "reasoning_tokens": ("output_tokens_details", "reasoning_tokens"),
+    "cached_tokens": (
+        ("input_tokens_details", "cached_tokens"),
+        ("prompt_tokens_details", "cached_tokens"),
+    ),
+    "cache_write_tokens": (("input_tokens_details", "cache_write_tokens"),),
+    "reasoning_tokens": (
+        ("output_tokens_details", "reasoning_tokens"),
+        ("completion_tokens_details", "reasoning_tokens"),
+    ),
 }
 
 
@@ -312,8 +320,7 @@ class ResponsesDecoder(DialectDecoder):
         if not self._items:
             self._take_output(response.get("output"), events)
         self._tell(response, events)
-        names = ("input_tokens", "output_tokens")
-        self._usage = read_usage(response.get("usage"), DIALECT, names, _DETAILS)
+        self._usage = read_usage(response.get("usage"), DIALECT, _ASKED, _ANSWERED, _DETAILS)
         why = as_text(as_object(response.get("incomplete_details")).get("reason"))
         self._reason = _cut_reason(why) if status == "incomplete" else "stop"
         if self._refuses and self._reason == "stop":
