@@ -95,6 +95,7 @@ async def test_order_of_events() -> None:
     assert got == [
         start(0, type="thinking", thinking="", signature=""),
         delta(0, "thinking", thinking="hm"),
+        delta(0, "signature", signature=seal()),
         stop(0),
         start(1, type="text", text=""),
         delta(1, "text", text="I "),

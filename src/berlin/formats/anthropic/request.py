@@ -204,7 +204,8 @@ def _decode_format(rest: dict[str, Any]) -> ResponseFormat | None:
         case {"type": "json_schema", "schema": dict(schema), **more}:
             if isinstance(config, dict):
                 rest["output_config"] = {n: v for n, v in config.items() if n != "format"}
-            extra = make_extra(DIALECT, {**more, **beta})
+            kept: dict[Any, Any] = {**more, **beta}
+            extra = make_extra(DIALECT, kept)
             return ResponseFormat(encode_body(schema).decode(), extra=extra)
     raise InvalidRequestError.about(
         "output_config.format", "must be of type json_schema, with a schema"
