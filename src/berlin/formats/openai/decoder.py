@@ -87,6 +87,7 @@ class OpenAIDecoder(DialectDecoder):
         super().__init__(FRAMINGS["sse"].framer(DONE), _FAST)
         self._said: dict[str, Any] = {}
         self._refuses = False
+        self._has_deltas = False
 
     def _take_fast(
         self, documents: list[bytes], decoded: list[Any], events: list[StreamEvent]
@@ -109,7 +110,7 @@ class OpenAIDecoder(DialectDecoder):
                 and choices[0].index == 0
                 and not self._early
             ):
-                events.append(TextDelta(text))
+                events.append(TextDelta(text))  # of a delta like one that was looked at
             elif not self._look_at(document, events):
                 return
 
@@ -163,7 +164,11 @@ class OpenAIDecoder(DialectDecoder):
                 text = as_text(more.get(name))
                 if text and not is_finish_word(text):
                     self._stop_sequence = text
-        delta = as_object(choice.get("delta")) or as_object(choice.get("message"))
+        delta = as_object(choice.get("delta"))
+        if not delta and not self._has_deltas:
+            # Some services repeat the whole message at the end of a stream.
+            delta = as_object(choice.get("message"))
+        self._has_deltas |= bool(delta)
         if delta and not self._take_delta(delta, events):
             return False
         if isinstance(choice.get("error"), dict):

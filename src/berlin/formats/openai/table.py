@@ -80,4 +80,5 @@ TABLE = Table(
         "tools.cache_control": "dropped",
     },
     lacks={},
+    shares=frozenset({"content.detail"}),
 )
