@@ -72,5 +72,5 @@ def within(request: ChatRequest, timeouts: Timeouts, seconds: float) -> ChatRequ
         seconds: the time left until the deadline.
     """
     limits = request.timeouts or timeouts
-    left = min(limits.total, max(seconds, 0.001))
+    left = min(limits.total, max(round(seconds, 3), 0.001))  # rounded, as messages show it
     return msgspec.structs.replace(request, timeouts=msgspec.structs.replace(limits, total=left))
