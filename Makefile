@@ -44,6 +44,7 @@ test: $(VENV)/.dev ## run the suite; programs of others have groups of their own
 	@$(BIN)/python -m pytest -n 2 -q
 
 test-services: $(VENV)/.dev $(SERVICES)/.installed ## run the tests with services and clients that other people wrote
+	@sh tests/system_packages.sh services
 	@$(BIN)/python -m pytest -q tests/services
 
 test-heavy: $(VENV)/.dev $(HEAVY)/.installed ## run the tests with services that take long to install
