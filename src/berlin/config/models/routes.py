@@ -33,10 +33,13 @@ from berlin.routing.hold import Hold
 from berlin.routing.limit import Limit
 from berlin.routing.model import Model
 from berlin.routing.pool import LONGEST_QUARANTINE_S, Pool
-from berlin.routing.retry import Retry
+from berlin.routing.retry import LONGEST_RETRY_AFTER_S, Retry
 from berlin.routing.shared.answers import SharedAnswers
 from berlin.routing.shared.circuit import SharedCircuit
 from berlin.routing.shared.server import SharedRedis
+
+LONGEST_WAIT_S = 2.0
+"""How long an entry waits, at most, for a service that names a time, while another can answer."""
 
 _T = TypeVar("_T")
 
@@ -227,7 +230,7 @@ class Routes:
         return Retry(
             self.limited(name, guarded),
             attempts=model.retry.attempts,
-            longest_wait_s=model.retry.longest_wait_s,
+            longest_wait_s=_longest_wait_s(model, entry),
             clock=self._clock,
         )
 
@@ -266,3 +269,10 @@ class Routes:
             return MemoryAnswers(self._clock, table.keep_s, table.max_entries)
 
         return self._kept_answers.get(name, table, make)
+
+
+def _longest_wait_s(model: ModelConfig, entry: EntryConfig) -> float:
+    if model.retry.longest_wait_s is not None:
+        return model.retry.longest_wait_s
+    others = model.kind == "balance" or (model.kind == "fallback" and entry != model.entries[-1])
+    return LONGEST_WAIT_S if others and len(model.entries) > 1 else LONGEST_RETRY_AFTER_S

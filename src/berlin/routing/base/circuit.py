@@ -23,11 +23,13 @@ class Permit(msgspec.Struct, frozen=True, gc=False):
         granted: whether it may.
         probe: whether it is the probe that tests whether the provider works again.
         wait_s: seconds until it is worth trying again, if not.
+        resting: whether it has to wait because the service asked for it.
     """
 
     granted: bool
     probe: bool = False
     wait_s: float = 0.0
+    resting: bool = False
 
 
 GRANTED = Permit(granted=True)
@@ -146,7 +148,8 @@ class LocalCircuit:
             return GRANTED
         with self._place as state:
             if now < state.open_until:
-                return Permit(granted=False, wait_s=state.open_until - now)
+                wait_s = state.open_until - now
+                return Permit(granted=False, wait_s=wait_s, resting=not state.is_open)
             if not state.is_open:  # another process has closed it since
                 return GRANTED
             if state.probed_at and now < state.probed_at + PROBE_S:
