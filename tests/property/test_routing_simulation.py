@@ -218,7 +218,7 @@ async def play(scenario: Scenario) -> Day:
     for limit in day.limits:
         assert len(limit.line) == 0
         places = min(scenario.concurrent, scenario.per_minute)
-        taken = [await limit.limits.gate.take(0) for _ in range(places)]
+        taken = [await limit.limits.take(0) for _ in range(places)]
         assert all(isinstance(each, Reservation) for each in taken)
     return day
 

@@ -20,7 +20,7 @@ from berlin.errors import (
 )
 from berlin.providers.contract import Burst, Bursts, Provider
 from berlin.providers.facade import ChatProvider
-from berlin.routing.base.answer import Opening
+from berlin.routing.base.answer import Opening, Passed
 from berlin.routing.base.attempts import was_sent, within
 from berlin.routing.base.clock import Chance, Clock
 from berlin.routing.base.load import Load
@@ -175,16 +175,12 @@ class _OfOneAccount(Opening):
         return _with_account(first, name)
 
 
-class _OfAccount:
+class _OfAccount(Passed):
     """An answer whose conversation is named with its account."""
 
     def __init__(self, answer: Bursts, name: str) -> None:
-        self._answer = answer
+        super().__init__(answer)
         self._name = name
-        self.aclose = answer.aclose
-
-    def __aiter__(self) -> _OfAccount:
-        return self
 
     async def __anext__(self) -> Burst:
         return _with_account(await self._answer.__anext__(), self._name)

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
+from msgspec.structs import asdict
+
 from berlin.config.models.checks import Route, find_route
 from berlin.config.models.shared import open_counters
 from berlin.config.models.tables import (
@@ -22,7 +24,6 @@ from berlin.providers.facade import ChatProvider
 from berlin.routing.balance import Balance
 from berlin.routing.base.circuit import Circuit, LocalCircuit, Place, State
 from berlin.routing.base.clock import Clock
-from berlin.routing.base.gate import Gate
 from berlin.routing.base.limits import Limits
 from berlin.routing.breaker import LONGEST_REST_S, Breaker
 from berlin.routing.cache import AnswerStore, Cache, MemoryAnswers
@@ -248,19 +249,9 @@ class Routes:
             return None
 
         def make() -> Limits:
-            return Limits(
-                self._gate(key, table),
-                counts_tokens=table.tokens_per_minute is not None,
-                wait_s=table.wait_s,
-                waiting=table.waiting,
-                clock=self._clock,
-            )
+            return Limits(self.counters, key, clock=self._clock, **asdict(table))
 
         return self._limits.get(key, table, make)
-
-    def _gate(self, key: str, table: LimitConfig) -> Gate:
-        numbers = (table.concurrent, table.requests_per_minute, table.tokens_per_minute)
-        return Gate(self.counters, key, *numbers)
 
     def _answers(self, name: str, table: CacheConfig) -> AnswerStore:
         def make() -> AnswerStore:

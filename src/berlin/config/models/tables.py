@@ -206,8 +206,8 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             nexts = self.entries[1:] if self.kind == "fallback" else self.entries
             if not any(entry.prefill for entry in nexts):
                 raise ValueError(
-                    'break_after_text = "continue" needs an entry after the first that can continue '
-                    "an answer: { model = …, prefill = true }"
+                    'break_after_text = "continue" needs an entry after the first that can '
+                    "continue an answer: { model = …, prefill = true }"
                 )
         if self.content_filter == "fallback" and not several:
             raise ValueError('content_filter = "fallback" needs fallback or balance')

@@ -36,20 +36,24 @@ def was_sent(error: BerlinError) -> bool:
     return not isinstance(error, _NOTHING_SENT)
 
 
-def with_attempts(first: Burst, failed: Sequence[FailedAttempt], began_at: float) -> Burst:
+def with_attempts(
+    first: Burst, failed: Sequence[FailedAttempt], began_at: float, name: str = ""
+) -> Burst:
     """Return the first burst of an answer, with the attempts that failed before it.
 
     Args:
         first: the burst.
         failed: the attempts.
         began_at: when the attempt that succeeded began.
+        name: the provider that answers, if the answer does not say so.
     """
-    if not failed:
+    started, rest = split_started(first)
+    if not failed and (started.provider or not name):
         return first
     sent = sum(attempt.sent for attempt in failed)
-    started, rest = split_started(first)
     merged = msgspec.structs.replace(
         started,
+        provider=started.provider or name,
         attempts=started.attempts + sent,
         failed=(*failed, *started.failed),
         began_at=started.began_at or began_at,

@@ -65,7 +65,7 @@ class Circuit(Protocol):
 
 
 class CircuitState(msgspec.Struct, gc=False):
-    """What a circuit remembers.
+    """What a circuit remembers; in one process it is its own `Place`.
 
     Attributes:
         failures: consecutive failures.
@@ -78,6 +78,16 @@ class CircuitState(msgspec.Struct, gc=False):
     is_open: bool = False
     open_until: float = 0.0
     probed_at: float = 0.0
+
+    def read(self) -> CircuitState:
+        """Return the state."""
+        return self
+
+    def __enter__(self) -> CircuitState:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
 
 
 class Place(Protocol):
@@ -92,23 +102,6 @@ class Place(Protocol):
         ...
 
     def __exit__(self, *exc_info: object) -> None: ...
-
-
-class InProcess:
-    """The state of a circuit in this process."""
-
-    def __init__(self) -> None:
-        self._state = CircuitState()
-
-    def read(self) -> CircuitState:
-        """Return the state."""
-        return self._state
-
-    def __enter__(self) -> CircuitState:
-        return self._state
-
-    def __exit__(self, *exc_info: object) -> None:
-        pass
 
 
 class LocalCircuit:
@@ -131,7 +124,7 @@ class LocalCircuit:
         self._clock = clock
         self._limit = failures
         self._cool_down_s = cool_down_s
-        self._place = place or InProcess()
+        self._place = place or CircuitState()
 
     @property
     def state(self) -> State:
