@@ -5,6 +5,7 @@ One gateway plays all cases of a test in order; each is one request to the odd s
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,6 @@ WHOLE = "".join(WORDS)
 MODEL = """
 fallback = ["bad:m1", "good:m1"]
 retry = { attempts = 1 }
-first_event_s = 0.2
-idle_s = 0.2
 break_after_text = "hold"
 content_filter = "fallback"
 """
@@ -89,18 +88,11 @@ RESCUED: dict[str, Script] = {
     "an error as the first event": said(BROKEN),
     "an error after text": said(frame("One "), BROKEN),
     "an error as a reason": said(frame("One "), end("error"), DONE),
-    "a 500 without an end": (
-        Send(head("500 Oops", CHUNKED)),
-        Repeat(chunk(b"x" * 999), every=0.01),
-    ),
-    "a 503 that stalls": (Send(head("503 Down", "Content-Length: 9") + b"x"), Hang()),
-    "a 429 that stalls": (Send(head("429 Slow", "Content-Length: 9") + b"x"), Hang()),
     "a reset": (Reset(),),
     "a close": (Close(),),
     "no HTTP": (Send(b"\x00\x01hello\r\n\r\n"), Close()),
     "HTTP 0.9": (Send(b"hello\n"), Close()),
     "100 and no more": (Send(head("100 Continue")), Close()),
-    "101": (Send(head("101 Switching", "Upgrade: x", "Connection: upgrade")), Hang()),
     "204": (Send(head("204 Empty")),),
     "302": answer("302 Go", b"", "Location: http://127.0.0.1:1/"),
     "304": (Send(head("304 Same")),),
@@ -122,7 +114,6 @@ RESCUED: dict[str, Script] = {
     "reasoning, then a break": cut(delta(reasoning_content="Hm")),
     "an end without any event": said(DONE),
     "JSON that is no object": said(b"data: [1]\n\n", end(), DONE),
-    "a stall in the middle": cut(frame("One "), how=Hang()),
     "a filtered answer": said(end("content_filter"), DONE),
     "401": error("401 No", "invalid_api_key"),
     "402": error("402 Pay"),
@@ -135,6 +126,17 @@ RESCUED: dict[str, Script] = {
     "529": error("529 Busy", "overloaded_error"),
     **{f"reset after {k} bytes": (Send(SHORT[:k]), Reset()) for k in range(0, SHORT_END, 17)},
     **{f"closed after {k} bytes": (Send(SHORT[:k]), Close()) for k in range(9, SHORT_END, 29)},
+}
+
+SILENT: dict[str, Script] = {
+    "a 503 that stalls": (Send(head("503 Down", "Content-Length: 9") + b"x"), Hang()),
+    "a 429 that stalls": (Send(head("429 Slow", "Content-Length: 9") + b"x"), Hang()),
+    "101": (Send(head("101 Switching", "Upgrade: x", "Connection: upgrade")), Hang()),
+    "a stall in the middle": cut(frame("One "), how=Hang()),
+    "a 500 without an end": (
+        Send(head("500 Oops", CHUNKED)),
+        Repeat(chunk(b"x" * 999), every=0.01),
+    ),
 }
 
 WHOLE_ALL_THE_SAME: dict[str, Script] = {
@@ -186,6 +188,18 @@ async def test_rescued(tmp_path: Path, stream: bool) -> None:
         for case in RESCUED:
             assert await play(both, case, stream, by="good") == WHOLE, case
         assert [visit.outcome for visit in both.seen.visits] == ["ok"] * len(RESCUED)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+async def test_silence(tmp_path: Path, stream: bool) -> None:
+    """A service that stalls anywhere is given up after its time; all cases at the same time."""
+    model = f"{MODEL}first_event_s = 0.8\nidle_s = 0.8"
+    scripts = list(SILENT.values())
+    async with services(tmp_path, model, NEVER_OPEN, bad=scripts, good=[GOOD]) as both:
+        asked = [both.at.ask(OPENAI, model="smart", stream=stream) for _ in SILENT]
+        answers = await asyncio.gather(*asked)
+        assert [text_of(got, stream) for got in answers] == [WHOLE] * len(SILENT)
+        assert both.asked("bad") == len(SILENT)
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
