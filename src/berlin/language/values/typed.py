@@ -119,10 +119,9 @@ class CompiledDocument:
                     return None
                 if read_outside is not None and read_outside(document) != nothing_outside:
                     return None
-                found: str | None = read_text(item)
+                return read_text(item) or None
             except (AttributeError, IndexError, TypeError):
                 return None  # a part of the way is missing
-            return found
 
         return read
 
