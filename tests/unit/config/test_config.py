@@ -302,9 +302,9 @@ def test_file_that_is_no_text(tmp_path: Path, data: bytes) -> None:
     """A file that is not UTF-8 is an error of ours."""
     path = tmp_path / "berlin.toml"
     path.write_bytes(data)
-    with pytest.raises(ConfigurationError, match=f"{path} cannot be read: "):
+    with pytest.raises(ConfigurationError, match=f"{path} is not text in UTF-8 .byte"):
         load_config(path)
-    with pytest.raises(ConfigurationError, match=f"{tmp_path} cannot be read: "):
+    with pytest.raises(ConfigurationError, match=f"{tmp_path} cannot be read: Is a directory"):
         load_config(tmp_path)
 
 
@@ -313,8 +313,8 @@ def test_unknown_provider_and_recipe(tmp_path: Path) -> None:
     config = config_of(tmp_path, "[providers.mine]\n[providers.odd]\nrecipe = 'nope'\n")
     with pytest.raises(
         ConfigurationError,
-        match=r"no provider 'zzz9'; there are: berlin, guide, mine, odd. Add one as "
-        r"\[providers.zzz9\] to .*berlin.toml",
+        match=r"no provider 'zzz9'; there are: berlin, guide, mine, odd. Add one with "
+        r"`berlin add URL --name zzz9`, or as \[providers.zzz9\] to .*berlin.toml",
     ):
         resolve_settings("zzz9", config, environ={})
     with pytest.raises(ConfigurationError, match=r"no recipe 'nope'; there are: .*berlin"):
