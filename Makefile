@@ -15,7 +15,7 @@ export UV_NO_PROGRESS := 1
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --compile-bytecode
 
 .PHONY: help chat test test-services agents check format guarantees soak bench bench-tools bench-routing instructions reference lock clean
-.PHONY: test-heavy siege fleet dist pythons advisories
+.PHONY: test-heavy siege fleet prices dist pythons advisories
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -117,6 +117,9 @@ instructions: $(VENV)/.dev ## count the instructions of a fixed load; they may n
 reference: $(VENV)/.dev ## write docs/recipes-reference.md, and the help texts of docs/cli.md
 	@$(BIN)/python -m berlin.workbench.schema > docs/recipes-reference.md
 	@$(BIN)/python -m berlin.cli.manual docs/cli.md
+
+prices: $(UV) ## write the list prices that ship, from the newest data of genai-prices
+	@$(UV) run --quiet --no-project --with genai-prices python packaging/prices.py
 
 fleet: $(VENV)/.dev ## two hosts of workers on Redis and PostgreSQL, attacked and compared: make fleet FLEET=50000
 	@sh tests/system_packages.sh
