@@ -141,8 +141,12 @@ class AnthropicMessagesFormat:
         if name == "user":
             document.setdefault("metadata", {"user_id": value})
             return
-        if name == "stop" and isinstance(value, str):
-            value = [value]
+        if name == "stop":
+            # This API refuses sequences of white space.
+            given = [value] if isinstance(value, str) else value
+            value = [text for text in given if text.strip()]
+            if not value:
+                return
         document[self._rename.get(name, name)] = value
 
     def _place_tools(
@@ -171,7 +175,10 @@ def _place_config(request: ChatRequest, own: Mapping[str, Any], document: dict[s
     config = {**_as_table(document.get("output_config")), **_as_table(own.get("output_config"))}
     wanted = request.response_format
     if wanted is not None:
-        config["format"] = {**_encode_format(wanted.schema), **extra_of(wanted.extra, DIALECT)}
+        own = dict(extra_of(wanted.extra, DIALECT))
+        is_beta = own.pop("output_format", False)
+        encoded = {**_encode_format(wanted.schema), **own}
+        (document if is_beta else config)["output_format" if is_beta else "format"] = encoded
     if config:
         document["output_config"] = config
 
@@ -220,7 +227,7 @@ def _is_in_unsigned_turn(messages: tuple[Message, ...]) -> bool:
         if message.role == "user":
             break
         turn.append(message)
-    signed = any("signature" in extra_of(p.extra, DIALECT) for m in turn for p in m.parts)
+    signed = any(extra_of(p.extra, DIALECT).get("signature") for m in turn for p in m.parts)
     return any(message.role == "tool" for message in turn) and not signed
 
 
