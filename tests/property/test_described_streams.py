@@ -166,7 +166,13 @@ ENDS = st.builds(
     Finished, st.sampled_from(["stop", "length"]), st.sampled_from(["", "c1"]), st.just("")
 )
 # Descriptions in which each thing has a place of its own.
-ROOTS = {"sse-events": "/data", "aws-events": "/data", "sse-text": "", "text": ""}
+ROOTS = {
+    "tagged-lines": "/data",
+    "sse-events": "/data",
+    "aws-events": "/data",
+    "sse-text": "",
+    "text": "",
+}
 
 
 @st.composite
@@ -187,7 +193,7 @@ def sound(draw: st.DrawFn) -> StreamMap:
         draw(st.sampled_from([f"{root}/t", f"{root}/c/0/t", f"{root}/a/b/t"])),
         "cumulative" if whole else "delta",
         reasoning=draw(st.sampled_from([[], f"{root}/r"])),
-        kind=("/event" if framing.endswith("-events") else "/k") if kinds else None,
+        kind=("/event" if ROOTS.get(framing) else "/k") if kinds else None,
         kinds=kinds,
         done=draw(st.sampled_from(["", "[DONE]"])),
         finish_reason=draw(st.sampled_from([f"{root}/why", f"{root}/c/0/why", f"{root}/x/why"])),

@@ -30,8 +30,9 @@ from berlin.wire.framings import FramingName
 from berlin.wire.pointer import is_index, is_special, parse_pointer
 from berlin.wire.status import describe_error, is_error_status
 
-Meaning: TypeAlias = Literal["text", "replace", "reasoning", "end", "error", "skip"]
-"""The meaning of a kind of object. `replace`: its text is the whole answer so far."""
+Meaning: TypeAlias = Literal["text", "replace", "reasoning", "end", "final", "error", "skip"]
+"""The meaning of a kind of object. `replace`: its text is the whole answer so far; `final`: the
+same, and the answer ends with it."""
 
 Ends: TypeAlias = Literal["body", "finish_reason"]
 """The end of a complete answer: `body`, its end; `finish_reason`, that or the framing's marker."""
@@ -78,14 +79,15 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             plain text, as objects `{"data": …}`; `aws-events`, Amazon's binary event stream;
             `connect`, messages of the Connect protocol, whose requests are in an envelope too;
             `length-prefixed`, documents after lines with their lengths; `multipart`, parts of
-            `multipart/mixed`.
+            `multipart/mixed`; `tagged-lines`, lines such as `0:"text"`, as objects
+            `{"event": tag, "data": …}`.
         text: pointers to the next piece of text; `/data` for `text` and `sse-text`.
         text_is: `delta`, if each piece is new; `cumulative`, if each is the whole answer so far.
         reasoning: pointers to the next piece of the model's reasoning, never cumulative.
         kind: pointer to the kind of the object: text, or a number.
         kinds: the meaning of each kind: `text`, `replace` (the whole answer so far), `reasoning`
-            (at the pointers of `text`), `end` (it may contain text too), `error` or `skip`; kinds
-            that are not listed are skipped.
+            (at the pointers of `text`), `end` (it may contain text too), `final` (the whole answer,
+            and its end), `error` or `skip`; kinds that are not listed are skipped.
         others: what to do with an object in which nothing described is found: `error` or `skip`.
         done: the data of the server-sent event that ends the answer.
         finish_reason: pointers to the reason why the answer ended.
