@@ -21,62 +21,19 @@ from berlin.workbench.draft.kinds import KIND_NAMES, REASONING, add_kinds
 from berlin.workbench.draft.leaves import GUESS, Place, last_name, leaves, pointer
 
 _TEXT_NAMES = frozenset(
-    [
-        "content",
-        "text",
-        "delta",
-        "answer",
-        "message",
-        "response",
-        "output",
-        "reply",
-        "result",
-        "generatedtext",
-        "completion",
-        "outputtext",
-        "v",
-        "chunk",
-        "token",
-        "data",
-        "body",
-        "markdown",
-    ]
+    {
+        *("content", "text", "delta", "answer", "message", "response", "output", "reply"),
+        *("result", "generatedtext", "completion", "outputtext", "v", "chunk", "token", "data"),
+        *("body", "markdown"),
+    }
 )
 _OTHER_NAMES = frozenset(
-    [
-        "id",
-        "model",
-        "object",
-        "type",
-        "event",
-        "kind",
-        "created",
-        "createdat",
-        "timestamp",
-        "time",
-        "role",
-        "status",
-        "uuid",
-        "hash",
-        "signature",
-        "url",
-        "title",
-        "name",
-        "finishreason",
-        "stopreason",
-        "reason",
-        "lang",
-        "language",
-        "code",
-        "systemfingerprint",
-        "requestid",
-        "messageid",
-        "conversationid",
-        "chatid",
-        "sessionid",
-        "parentid",
-        "author",
-    ]
+    {
+        *("id", "model", "object", "type", "event", "kind", "created", "createdat", "timestamp"),
+        *("time", "role", "status", "uuid", "hash", "signature", "url", "title", "name"),
+        *("finishreason", "stopreason", "reason", "lang", "language", "code", "systemfingerprint"),
+        *("requestid", "messageid", "conversationid", "chatid", "sessionid", "parentid", "author"),
+    }
 )
 _ID = re.compile(r"[\w:.\-]{8,}|[A-Za-z]{1,6}[_-][\w-]*\d[\w-]*")
 
