@@ -70,7 +70,7 @@ def guess_answer(answer: bytes, prompt: str = "") -> AnswerGuess:
     pieces = cut_answer(answer)
     stream: dict[str, Any] = {"framing": pieces.framing.name}
     notes: dict[str, str] = {}
-    texts = _candidates(pieces.documents, prompt)
+    texts = candidates(pieces.documents, prompt)
     if not texts:
         raise ConfigurationError("there is no text in the answer: copy one with a few words")
     best = texts[0]
@@ -144,7 +144,7 @@ class _Candidate(msgspec.Struct, frozen=True):
     is_cumulative: bool
 
 
-def _candidates(documents: list[Any], prompt: str) -> list[_Candidate]:
+def candidates(documents: list[Any], prompt: str = "") -> list[_Candidate]:
     """Return the places where a text may be, the best first."""
     values: dict[Place, list[str]] = {}
     for document in documents:
