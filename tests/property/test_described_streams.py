@@ -129,7 +129,7 @@ def cut(data: bytes, sizes: list[int]) -> Iterator[bytes]:
         data, n = data[size:], n + 1
 
 
-@settings(BOUNDED, max_examples=600)
+@settings(BOUNDED, max_examples=150)
 @given(STREAMS, BODIES, st.lists(st.integers(1, 20), min_size=1, max_size=5))
 def test_any_stream_reads_any_answer(described: StreamMap, body: bytes, sizes: list[int]) -> None:
     """No answer makes a decoder raise, and what comes of it does not depend on the cuts."""
@@ -211,7 +211,7 @@ def text_of(events: list[StreamEvent]) -> str:
     return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
-@settings(BOUNDED, max_examples=400)
+@settings(BOUNDED, max_examples=100)
 @example(
     StreamMap("sse-text"), [TextDelta("a\r\rdata: [DONE]\r\r"), TextDelta("b")], Finished(), [9]
 )

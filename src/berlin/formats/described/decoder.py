@@ -48,16 +48,16 @@ class MappedDecoder(DocumentDecoder):
             super()._take_all(documents, events)
             return
         stream = self._stream
-        texts = stream.read_texts(documents)
-        if texts and all(texts) and stream.is_plain(documents):
-            # Only text in the whole read, as in nearly all of them.
-            events.extend(map(TextDelta, texts))
-            return
-        holds_more = stream.holds_more
-        for document, text in zip(documents, texts, strict=True):
+        read_plain, read_text = stream.read_plain, stream.read_text
+        for document in documents:
+            text = read_plain(document)
+            if text:
+                events.append(TextDelta(text))  # nothing else, as in nearly all of them
+                continue
+            text = read_text(document)
             if text:
                 events.append(TextDelta(text))
-            if (not text or holds_more(document)) and not self._take_more(document, text, events):
+            if not self._take_more(document, text, events):
                 return
 
     def _take(self, document: Any, events: list[StreamEvent]) -> bool:

@@ -21,9 +21,9 @@ from berlin.errors import (
 from berlin.language.values.typed import (
     Accessor,
     AnyDocument,
-    BulkAccessor,
     CompiledDocument,
     Pointer,
+    one_by_one,
 )
 from berlin.types import FinishReason
 from berlin.wire.framings import FramingName
@@ -239,24 +239,15 @@ class CompiledStream:
         self.decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(document.type)
         self.read_text = _first([document.reader(pointer) for pointer in self.text])
         self.read_kind = document.reader(self.kind) if self.kind else None
-        self.holds_more = document.watcher(sorted(more - set(texts)))
-        self.is_plain = document.plain(sorted(more - set(texts)))
-        self.read_texts: BulkAccessor
-        if len(self.text) == 1:
-            self.read_texts = document.bulk_reader(self.text[0])
-        else:
-            self.read_texts = lambda documents: list(map(self.read_text, documents))
         if self.described.padding:
-            self._remove_padding(self.read_text, self.described.padding)
+            self.read_text = _without(self.described.padding, self.read_text)
+        others = sorted(more - set(texts))
+        self.read_plain = (
+            document.plain_reader(self.text[0], others)
+            if len(self.text) == 1 and not self.described.padding
+            else one_by_one(self.read_text, list(map(document.reader, others)))
+        )
         self._readers = {p: document.reader(p) for p in more | explanations}
-
-    def _remove_padding(self, read: Accessor, padding: str) -> None:
-        def read_text(document: Any) -> Any:
-            text = read(document)
-            return text.replace(padding, "") if isinstance(text, str) else text
-
-        self.read_text = read_text
-        self.read_texts = lambda documents: list(map(read_text, documents))
 
     def read(self, document: Any, pointers: tuple[Pointer, ...]) -> Any:
         """Return the first value of a decoded object that is present and not null, or `UNSET`."""
@@ -317,3 +308,11 @@ def _first(readers: list[Accessor]) -> Accessor:
         return found
 
     return read
+
+
+def _without(padding: str, read: Accessor) -> Accessor:
+    def read_text(document: Any) -> Any:
+        text = read(document)
+        return text.replace(padding, "") if isinstance(text, str) else text
+
+    return read_text
