@@ -121,13 +121,9 @@ async def test_list(shell: Shell, service: TokenService) -> None:
 
 
 async def test_list_nothing(shell: Shell) -> None:
-    """Without tokens there is only the head of the list."""
+    """Without tokens one line says so."""
     code, out, err = await shell.run("tokens")
-    assert (code, out.split(), err) == (
-        0,
-        ["RECIPE", "URL", "ACCOUNT", "AGE", "VALID", "FOR"],
-        "",
-    )
+    assert (code, out, err) == (0, "No tokens are stored.\n", "")
 
 
 async def test_list_expired_and_refused(shell: Shell, service: TokenService) -> None:
@@ -144,7 +140,10 @@ async def test_list_expired_and_refused(shell: Shell, service: TokenService) -> 
     assert "wrong password" in err
     row = (await shell.run("tokens"))[1].splitlines()[1]
     assert "refused; tried again in" in row
-    # The next command does not ask the service again: it could lock the account.
+    # The next command does not ask the service again: it could lock the account. A busy machine
+    # may take longer to start it than a refusal lasts.
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "refused_until": record["refused_until"] + 60}))
     code, _, err = await shell.run("chat", "ann")
     assert code == 3
     assert "remembered, so that the account is not locked" in err

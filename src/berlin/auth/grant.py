@@ -23,6 +23,10 @@ MAX_VALUES = 64
 UNTAKEN = frozenset({"token", "refresh_token", "expires_in", "expires_in_ms", "expires_at"})
 """The names in a login's response that have a special meaning."""
 
+# By how much clocks may differ.
+CLOCK_SKEW_S = 300.0
+# Longer than any lifetime: some services write the time of the expiry there.
+_SURELY_A_DATE = 10**9
 # Later than any expiry in seconds, earlier than any in milliseconds.
 _SURELY_MILLISECONDS = 10**11
 
@@ -61,20 +65,21 @@ def parse_grant(
 
     Raises:
         AuthenticationError: if there is no token.
-        ProtocolError: if a value is invalid.
+        ProtocolError: if the token cannot be sent, or another value is too long.
     """
     token = values.get("token", MISSING)
     if token is MISSING or token is None or token == "":
         at = f" at {place}" if place else ""
         raise AuthenticationError(f"{where} gave no token{at}; the service says: {said}")
-    refresh = values.get("refresh_token") or None
     secret = check_token(token, f"the token at {place}" if place else "the token")
     expires_at = _expiry(values, now)
     if expires_at is None:
-        expires_at = read_jwt_expiry(secret.reveal())
-    return Grant(
-        secret, now, expires_at, check_token(refresh) if refresh else None, _others(values)
-    )
+        expires_at = read_jwt_expiry(secret.reveal(), now)
+    try:
+        refresh = check_token(values.get("refresh_token"))
+    except ProtocolError:
+        refresh = None  # one that cannot be used does not cost the token
+    return Grant(secret, now, expires_at, refresh, _others(values))
 
 
 def _others(values: Mapping[str, Any]) -> dict[str, str]:
@@ -105,10 +110,15 @@ def check_token(token: object, what: str = "the token") -> Secret:
     return Secret(token)
 
 
-def read_jwt_expiry(token: str) -> float | None:
-    """Return the `exp` of a JSON Web Token (RFC 7519), unverified; `None` if it is not a JWT.
+def read_jwt_expiry(token: str, now: float) -> float | None:
+    """Return the expiry of a new JSON Web Token (RFC 7519), unverified; `None` if it is not a JWT.
 
     It is only used to decide when to renew; the service decides whether the token is valid.
+
+    Args:
+        token: the token.
+        now: our time. If the token was issued about now, its lifetime counts from here, because
+            the two clocks may differ by minutes.
     """
     parts = token.split(".")
     if len(parts) != 3:
@@ -118,18 +128,22 @@ def read_jwt_expiry(token: str) -> float | None:
         claims = msgspec.json.decode(payload)
     except (binascii.Error, ValueError, RecursionError):
         return None
-    expiry = claims.get("exp") if isinstance(claims, dict) else None
-    return _number(expiry)
+    if not isinstance(claims, dict):
+        return None
+    expiry, issued = _number(claims.get("exp")), _number(claims.get("iat"))
+    if expiry is None or issued is None or abs(now - issued) > CLOCK_SKEW_S or issued > expiry:
+        return expiry
+    return now + expiry - issued
 
 
 def _expiry(values: dict[str, Any], now: float) -> float | None:
     seconds = _number(values.get("expires_in"))
-    if seconds is not None:
+    if seconds is not None and seconds < _SURELY_A_DATE:
         return now + max(seconds, 0.0)
     millis = _number(values.get("expires_in_ms"))
     if millis is not None:
         return now + max(millis, 0.0) / 1000
-    at = values.get("expires_at")
+    at = values.get("expires_at") if seconds is None else seconds
     number = _number(at)
     if number is not None:
         return number / 1000 if number > _SURELY_MILLISECONDS else number
