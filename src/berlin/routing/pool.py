@@ -80,7 +80,7 @@ class Pool(ChatProvider):
         return prefills(next(iter(self.accounts.values())))
 
     def lacks(self, request: ChatRequest) -> str:
-        """Return what a request needs and the service is known to lack."""
+        """Return a feature that the request needs and the service is known to lack, or `""`."""
         return lacks(next(iter(self.accounts.values())), request)
 
     def bursts(self, request: ChatRequest) -> Bursts:

@@ -45,7 +45,7 @@ class Wrapper(ChatProvider):
         return context_tokens(self.inner)
 
     def lacks(self, request: ChatRequest) -> str:
-        """Return what a request needs and this provider is known to lack; `""` for nothing."""
+        """Return a feature that the request needs and this provider is known to lack, or `""`."""
         return lacks(self.inner, request)
 
     async def models(self) -> tuple[str, ...]:
@@ -100,6 +100,6 @@ def context_tokens(provider: Provider) -> int | None:
 
 
 def lacks(provider: Provider, request: ChatRequest) -> str:
-    """Return what a request needs and the provider is known to lack; `""` for nothing."""
+    """Return a feature that the request needs and the provider is known to lack, or `""`."""
     check = getattr(provider, "lacks", None)
     return check(request) if check is not None else ""
