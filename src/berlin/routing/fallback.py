@@ -21,8 +21,7 @@ from berlin.errors import (
 from berlin.providers.contract import Burst, Bursts, Provider
 from berlin.providers.facade import ChatProvider
 from berlin.routing.base.answer import Opening
-from berlin.routing.base.attempts import failed_attempts, with_attempts, within
-from berlin.routing.base.causes import combine
+from berlin.routing.base.attempts import combine, failed_attempts, with_attempts, within
 from berlin.routing.base.continuing import Continued
 from berlin.routing.base.wrapper import (
     context_tokens,

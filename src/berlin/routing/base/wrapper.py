@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from berlin.providers.contract import Provider
+from berlin.providers.contract import Bursts, Provider
 from berlin.providers.facade import ChatProvider
 from berlin.types import ChatRequest, Timeouts
 
@@ -47,6 +47,10 @@ class Wrapper(ChatProvider):
     def lacks(self, request: ChatRequest) -> str:
         """Return a feature that the request needs and this provider is known to lack, or `""`."""
         return lacks(self.inner, request)
+
+    def bursts(self, request: ChatRequest) -> Bursts:
+        """Answer a request; see `Provider`."""
+        return self.inner.bursts(request)
 
     async def models(self) -> tuple[str, ...]:
         """Return the models; see `ChatProvider.models`."""
