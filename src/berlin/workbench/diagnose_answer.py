@@ -161,7 +161,7 @@ def _no_text_of_kinds(stream: StreamMap, received: list[Any]) -> Hint:
 
 
 def _is_text(stream: StreamMap, kind: Any) -> bool:
-    return stream.kinds.get(str(kind)) in ("text", "replace")
+    return stream.kinds.get(str(kind)) in ("text", "replace", "final")
 
 
 def _no_end(stream: StreamMap, received: list[Any], error: BerlinError) -> Hint:
