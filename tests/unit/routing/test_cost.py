@@ -73,7 +73,7 @@ async def calls_each(wrap: Callable[[Provider], Provider]) -> float:
         (lambda inner: Limit(inner, concurrent=1), 2),
         (lambda inner: Limit(inner, tokens_per_minute=10**9), 5),
         (lambda inner: Pool({"a": inner}), 6),
-        (Cache, 4),
+        (Cache, 6),
         (lambda inner: Fallback(inner, inner, break_after_text="continue"), 3),
     ],
     ids=str,
