@@ -13,7 +13,12 @@ from berlin.auth.flows.oauth2.discovery import Endpoints
 from berlin.auth.flows.oauth2.endpoint import error_of, read_grant, token_request
 from berlin.auth.flows.oauth2.table import DEVICE_GRANT, OAuth2Map
 from berlin.auth.grant import Grant
-from berlin.errors import AuthenticationError, ProtocolError
+from berlin.errors import (
+    AuthenticationError,
+    ConnectionLostError,
+    ProtocolError,
+    UpstreamTimeoutError,
+)
 from berlin.types import HttpResponse, Secret
 from berlin.wire.snippet import snippet
 
@@ -35,7 +40,7 @@ async def ask_for_code(
     request = token_request(described, endpoints.device, values, form, endpoints.token)
     answer = read_answer(await send(request), "", "the device authorization")
     try:
-        given = msgspec.convert(answer, _DeviceAnswer)
+        given = msgspec.convert(answer, _DeviceAnswer, strict=False)
     except msgspec.ValidationError as error:
         raise ProtocolError(f"the device authorization: {error}") from error
     return DeviceCode(
@@ -82,7 +87,7 @@ async def wait_for_person(
         sleep: waits for some seconds.
 
     Returns:
-        the response that has the token, or an error of HTTP.
+        the response that has the token, or refuses it.
 
     Raises:
         AuthenticationError: if the person refuses or does not act in time.
@@ -91,8 +96,16 @@ async def wait_for_person(
     while waited < code.lifetime:
         await sleep(interval)
         waited += interval
-        response = await ask()
-        match error_of(response):
+        try:
+            response = await ask()
+        except (ConnectionLostError, UpstreamTimeoutError):
+            interval *= 2  # RFC 8628, 3.5
+            continue
+        said = error_of(response)
+        if not said and (response.status == 429 or response.status >= 500):
+            interval *= 2
+            continue
+        match said:
             case "authorization_pending":
                 continue
             case "slow_down":
