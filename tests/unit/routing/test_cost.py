@@ -76,7 +76,10 @@ async def calls_each(wrap: Callable[[Provider], Provider]) -> float:
         (Cache, 6),
         (lambda inner: Fallback(inner, inner, break_after_text="continue"), 3),
     ],
-    ids=str,
+    ids=(
+        *("retry", "fallback", "hedge", "model", "breaker", "balance", "limit", "tokens"),
+        *("pool", "cache", "continue"),
+    ),
 )
 async def test_calls_for_each_burst(wrap: Callable[[Provider], Provider], most: int) -> None:
     """Of the wrapper alone: what is not configured is not there, and costs nothing."""
