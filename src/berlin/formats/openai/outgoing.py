@@ -291,14 +291,8 @@ def _encode_reasoning(request: ChatRequest, carrier: Carrier) -> dict[str, Any]:
 def place_options(
     request: ChatRequest, rename: dict[str, str], document: dict[str, Any], carrier: Carrier
 ) -> None:
-    """Add the options, under the service's names.
-
-    Raises:
-        InvalidRequestError: if one is a part of the protocol.
-    """
+    """Add the options, under the service's names."""
     for name, value in request.options.items():
-        if name in RESERVED:
-            raise InvalidRequestError(f"{name} is part of the protocol, not an option")
         if name == "reasoning_effort" and name not in rename:
             continue
         if not carrier.takes(name, value):

@@ -13,11 +13,18 @@ import msgspec
 
 from berlin.errors import ProtocolError, ServiceUnavailableError
 from berlin.formats.decoding import KEY, DialectDecoder
-from berlin.formats.finish import BROKEN_OFF, finish_reason_of
+from berlin.formats.finish import BROKEN_OFF
 from berlin.formats.loose import as_id, as_index, as_list, as_object, as_text, read_usage
+from berlin.formats.responses.reading import (
+    ItemState,
+    arguments,
+    cut_reason,
+    index_of,
+    rest_of_call,
+)
 from berlin.formats.responses.table import DIALECT
 from berlin.formats.responses.tools import flat_name
-from berlin.types import Extra, ExtraDelta, FinishReason, ReasoningDelta, StreamEvent, TextDelta
+from berlin.types import Extra, ExtraDelta, ReasoningDelta, StreamEvent, TextDelta
 from berlin.types.events import Place
 from berlin.wire.framings import FRAMINGS
 from berlin.wire.json import encode_value
@@ -69,31 +76,12 @@ class _Event(msgspec.Struct, gc=False):
 _FAST = msgspec.json.Decoder(_Event)
 
 
-class _Item:
-    """The state of one item.
-
-    Attributes:
-        kind: its type.
-        head: its members when it began.
-        part: the kind and index of the part that is being built, once there is one.
-        streamed: whether its content arrived in pieces.
-        notes: how many annotations its present part has.
-    """
-
-    def __init__(self, kind: str, head: Mapping[str, Any]) -> None:
-        self.kind = kind
-        self.head = head
-        self.part: tuple[str, int] | None = None
-        self.streamed = False
-        self.notes = 0
-
-
 class ResponsesDecoder(DialectDecoder):
     """Decodes one answer, streamed or whole; see `EventDecoder`."""
 
     def __init__(self) -> None:
         super().__init__(FRAMINGS["sse"].framer(b"[DONE]"), _FAST)
-        self._items: dict[int | None, _Item] = {}
+        self._items: dict[int | None, ItemState] = {}
         self._at: tuple[Any, Any] = (None, None)  # item and part of the last piece of text
         self._told: dict[str, Any] = {}
         self._refuses = False
@@ -131,7 +119,18 @@ class ResponsesDecoder(DialectDecoder):
             case "response.function_call_arguments.delta":
                 self._item(document, "function_call").streamed = True
                 piece = as_text(document.get("delta"))
-                self._calls.add(events, _index(document), "", "", piece)
+                self._calls.add(events, index_of(document), "", "", piece)
+            case "response.function_call_arguments.done":
+                item = self._item(document, "function_call")
+                if not item.streamed:
+                    item.streamed = True
+                    whole = arguments(document)
+                    self._calls.add(events, index_of(document), "", "", whole)
+            case "response.output_text.done" | "response.refusal.done":
+                if not self._item(document, "message").streamed:
+                    text = document.get("text", document.get("refusal"))
+                    delta = kind.replace(".done", ".delta")
+                    self._take_text(_SAID[delta], {**document, "delta": text}, events)
             case "response.custom_tool_call_input.delta":
                 self._take_input(document, events)
             case "response.output_item.added":
@@ -149,11 +148,11 @@ class ResponsesDecoder(DialectDecoder):
                 self._pass_hosted(document, events)
         return self.failure is None and not self.done
 
-    def _item(self, event: Mapping[str, Any], kind: str) -> _Item:
+    def _item(self, event: Mapping[str, Any], kind: str) -> ItemState:
         """Return the item of an event; some services do not announce them."""
-        item = self._items.get(_index(event))
+        item = self._items.get(index_of(event))
         if item is None:
-            item = self._items[_index(event)] = _Item(kind, {})
+            item = self._items[index_of(event)] = ItemState(kind, {}, {})
         return item
 
     def _take_text(self, kind: str, event: Mapping[str, Any], events: list[StreamEvent]) -> None:
@@ -171,7 +170,7 @@ class ResponsesDecoder(DialectDecoder):
         if delta:
             events.append(TextDelta(delta))
 
-    def _enter(self, item: _Item, kind: str, index: int, events: list[StreamEvent]) -> None:
+    def _enter(self, item: ItemState, kind: str, index: int, events: list[StreamEvent]) -> None:
         """Begin a part of a message, if it is another one than before."""
         if item.part == (kind, index):
             return
@@ -202,15 +201,17 @@ class ResponsesDecoder(DialectDecoder):
         head = "" if item.streamed else '{"input":"'
         item.streamed = True
         piece = encode_value(as_text(event.get("delta"))).decode()[1:-1]
-        self._calls.add(events, _index(event), "", "", head + piece)
+        self._calls.add(events, index_of(event), "", "", head + piece)
 
     def _begin_item(self, event: Mapping[str, Any], events: list[StreamEvent]) -> None:
         item = as_object(event.get("item"))
         kind = as_text(item.get("type"))
+        if not kind:
+            return
         hidden = _OF_CALL if kind in _CALLS else _OF_HEAD
         head = {n: v for n, v in item.items() if n not in hidden and v is not None}
         head.pop("status", None)  # as it begins; the one at its end counts
-        self._items[_index(event)] = _Item(kind, head)
+        self._items[index_of(event)] = ItemState(kind, head, item)
         match kind:
             case "message" | "reasoning":
                 _add(events, _PLACES[kind], {"item": head}, opens=True)
@@ -220,16 +221,19 @@ class ResponsesDecoder(DialectDecoder):
                 if kind == "custom_tool_call":
                     head = {"type": kind, **head}
                 extra = Extra(DIALECT, head) if head else None
-                self._calls.add(events, _index(event), id, name, "", extra)
+                self._calls.add(events, index_of(event), id, name, "", extra)
                 self._calls.flush(events)
             case _:
                 _add(events, "part", {"type": "response.output_item.added", "item": item})
 
     def _end_item(self, event: Mapping[str, Any], events: list[StreamEvent]) -> None:
         item = as_object(event.get("item"))
-        if _index(event) not in self._items:
+        if index_of(event) not in self._items:
             self._begin_item(event, events)
-        known = self._items[_index(event)]
+        known = self._items.get(index_of(event))
+        if known is None or known.ended:
+            return
+        known.ended = True
         more = {n: v for n, v in item.items() if n not in known.head and v is not None}
         if more.get("status") == "completed" and known.kind != "reasoning":
             del more["status"]
@@ -245,13 +249,15 @@ class ResponsesDecoder(DialectDecoder):
             case kind if kind in _CALLS:
                 more = {n: v for n, v in more.items() if n not in _OF_CALL}
                 extra = Extra(DIALECT, more) if more else None
-                rest = _rest_of_call(item, known)
-                self._calls.add(events, _index(event), "", "", rest, extra)
+                rest = rest_of_call(item, known)
+                name = "" if known.announced.get("name") else as_text(item.get("name"))
+                id = "" if known.announced else as_id(item.get("call_id"))
+                self._calls.add(events, index_of(event), id, name, rest, extra)
             case _:
                 _add(events, "part", {"type": "response.output_item.done", "item": item})
 
     def _end_message(
-        self, item: Mapping[str, Any], known: _Item, events: list[StreamEvent]
+        self, item: Mapping[str, Any], known: ItemState, events: list[StreamEvent]
     ) -> None:
         parts = [as_object(part) for part in as_list(item.get("content"))]
         for n, part in enumerate(parts):
@@ -271,7 +277,7 @@ class ResponsesDecoder(DialectDecoder):
                     _add(events, "text", {**({"annotations": noted} if noted else {}), **more})
 
     def _end_reasoning(
-        self, item: Mapping[str, Any], known: _Item, events: list[StreamEvent]
+        self, item: Mapping[str, Any], known: ItemState, events: list[StreamEvent]
     ) -> None:
         summary, content = as_list(item.get("summary")), as_list(item.get("content"))
         if not known.streamed:
@@ -288,8 +294,8 @@ class ResponsesDecoder(DialectDecoder):
 
     def _pass_hosted(self, event: Mapping[str, Any], events: list[StreamEvent]) -> None:
         """Pass on an event of a tool that the service runs itself."""
-        item = self._items.get(_index(event))
-        if _index(event) is None or item is None or item.kind in _OURS:
+        item = self._items.get(index_of(event))
+        if index_of(event) is None or item is None or item.kind in _OURS:
             return
         _add(events, "part", {n: v for n, v in event.items() if n not in _WHERE})
 
@@ -317,12 +323,18 @@ class ResponsesDecoder(DialectDecoder):
         if status in BROKEN_OFF:
             self.failure = ServiceUnavailableError(f"the answer was broken off: {status}")
             return
-        if not self._items:
-            self._take_output(response.get("output"), events)
+        output = as_list(response.get("output"))
+        for n in range(len(output)) if not self._items else ():
+            self._end_item({"output_index": n, "item": output[n]}, events)
+        for index, item in self._items.items():
+            if not item.ended and item.announced:  # its end was left out
+                whole = output[index : index + 1] if index is not None else []
+                made = whole[0] if whole else item.announced
+                self._end_item({"output_index": index, "item": made}, events)
         self._tell(response, events)
         self._usage = read_usage(response.get("usage"), DIALECT, _ASKED, _ANSWERED, _DETAILS)
         why = as_text(as_object(response.get("incomplete_details")).get("reason"))
-        self._reason = _cut_reason(why) if status == "incomplete" else "stop"
+        self._reason = cut_reason(why) if status == "incomplete" else "stop"
         if self._refuses and self._reason == "stop":
             # Other dialects report a refusal in the finish reason.
             self._reason = "content_filter"
@@ -330,13 +342,10 @@ class ResponsesDecoder(DialectDecoder):
         self._message_id = as_id(response.get("id"))
         self.done = True
 
-    def _take_output(self, output: Any, events: list[StreamEvent]) -> None:
-        for index, item in enumerate(as_list(output)):
-            self._end_item({"output_index": index, "item": item}, events)
-
     def _take_whole(self, document: dict[str, Any], events: list[StreamEvent]) -> bool:
         """Take a response that arrived in one piece."""
-        if document and document.get("object") != "response":
+        is_one = document.get("object") == "response" or isinstance(document.get("output"), list)
+        if document and not is_one:
             self._fail(document)
         elif document:
             self._end_response(document, events)
@@ -362,25 +371,3 @@ def _add(
     events: list[StreamEvent], at: Place, members: Mapping[str, Any], *, opens: bool = False
 ) -> None:
     events.append(ExtraDelta(Extra(DIALECT, members), at, opens))
-
-
-def _rest_of_call(item: Mapping[str, Any], known: _Item) -> str:
-    """Return the arguments that did not arrive in pieces."""
-    if known.kind == "custom_tool_call":
-        whole = encode_value({"input": as_text(item.get("input"))}).decode()
-        return '"}' if known.streamed else whole
-    given = item.get("arguments")
-    if known.streamed:
-        return ""
-    return given if isinstance(given, str) else encode_value(given or {}).decode()
-
-
-def _index(event: Mapping[str, Any]) -> int | None:
-    """Return the index of an event's item."""
-    return as_index(event.get("output_index"))
-
-
-def _cut_reason(why: str) -> FinishReason:
-    """Return why an answer is incomplete, so that it never looks complete."""
-    reason = finish_reason_of(why) if why else "length"
-    return reason if reason in ("length", "content_filter") else "length"
