@@ -143,6 +143,9 @@ lock: $(UV) ## make the hash-pinned requirements again from pyproject.toml
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  --all-extras --group dev pyproject.toml requirements/build.in -c requirements/run.txt -o requirements/dev.txt
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  --extra gateway --extra redis --extra ledger --extra otel --extra socks --extra jwt pyproject.toml requirements/build.in \
+	  -c requirements/dev.txt -o requirements/gateway.txt
+	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  requirements/services.in -o requirements/services.txt
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  requirements/heavy-chainlit.in -o requirements/heavy-chainlit.txt

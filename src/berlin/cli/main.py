@@ -114,7 +114,11 @@ def _invoke(args: list[str] | None) -> int:
     except BerlinError as error:
         _complain(f"berlin: {error.message}")
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except click.Abort:  # a question that was not answered: its line is still open
+        if sys.stderr.isatty():
+            _complain("")
+        return EXIT_INTERRUPTED
+    except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return code if isinstance(code, int) else 0
 

@@ -42,6 +42,11 @@ class _Call:
         text = "".join(self.arguments)
         return bool(text.strip()) and not _is_json(text)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no arguments yet, or what some services send before they come."""
+        return "".join(self.arguments).strip() in ("", "{}", "null")
+
     def is_again(self, index: int | None, id: str, name: str, arguments: str) -> bool:
         """Whether a piece is this whole call once more."""
         if not (name and id and arguments) or index is None:
@@ -94,7 +99,8 @@ class ToolCallAssembler:
         if call.is_again(index, id, name, arguments):
             return
         call.id = call.id or id
-        if arguments and not name and call.name and call.number < 0:
+        if arguments.strip() and not name and call.name and call.number < 0 and call.is_empty:
+            call.arguments = []
             self._open(call, events)
         if call.number >= 0:
             call.arguments.append(arguments)
@@ -103,11 +109,11 @@ class ToolCallAssembler:
             return
         if not call.arguments or not call.name:
             call.name = name if name.startswith(call.name) else call.name + name
-        if arguments:
+        if arguments.strip() or call.arguments:
             call.arguments.append(arguments)
         if extra is not None:
             call.extra = merge_extra(call.extra, extra)
-        if call.arguments and call.name:
+        if call.name and not call.is_empty:
             self._open(call, events)
 
     def add_whole(
@@ -118,8 +124,13 @@ class ToolCallAssembler:
         arguments: str,
         extra: Extra | None = None,
     ) -> None:
-        """Take a call that arrived in one piece: always a new one."""
+        """Take a call that arrived in one piece: a new one, unless it is the same in everything."""
+        known = self._by_id.get(id)
+        if known is not None and (known.name, known.arguments) == (name, [arguments]):
+            return
         call = _Call(None, id)
+        if id:
+            self._by_id.setdefault(id, call)
         call.name, call.arguments, call.extra = name, [arguments], extra
         self.flush(events)
         self._calls.append(call)
@@ -167,6 +178,7 @@ class ToolCallAssembler:
             id += "_"
         self._ids.add(id)
         arguments = "".join(call.arguments)
+        arguments = "{}" if arguments.strip() == "null" else arguments
         events.append(ToolCallDelta(call.number, id, call.name, arguments, call.extra))
 
 

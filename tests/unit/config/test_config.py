@@ -18,7 +18,9 @@ from berlin.config import (
     login_store,
     resolve_settings,
 )
+from berlin.config.schema import ProviderConfig
 from berlin.errors import ConfigurationError, InvalidRequestError
+from berlin.recipes.recipe import load_recipe
 from berlin.types import Secret
 
 KEPT = StoredLogin("https://kept.example", {"account": "kept", "password": "kept-pw"})
@@ -449,3 +451,18 @@ def test_a_variable_as_other_programs_write_it_is_told(tmp_path: Path, written: 
         load_config(path)
     assert f"{path}, line 3: api_key = '{written}' is literal text" in caught.value.message
     assert caught.value.message.endswith('write api_key = { env = "OPENAI_API_KEY" }')
+
+
+def test_what_a_recipe_says_about_its_hosts_counts_at_another_url() -> None:
+    """Its `hosts` may be followed, and `origin` sends that of the URL in use."""
+    config = Config(
+        providers={"mine": ProviderConfig(recipe="chat-ui", url="https://me.example.com/x")}
+    )
+    endpoint = resolve_settings("mine", config, Overrides(), {}).endpoint
+    assert dict(endpoint.headers) == {
+        "Origin": "https://me.example.com",
+        "Referer": "https://me.example.com/",
+    }
+    replicate = Config(providers={"r": ProviderConfig(recipe="replicate")})
+    hosts = resolve_settings("r", replicate, Overrides(), {}).endpoint.hosts
+    assert hosts == tuple(load_recipe("replicate").endpoint.hosts) != ()

@@ -18,6 +18,7 @@ from berlin.cli.provider.ask import ask_for
 from berlin.cli.provider.signing_in import environ_without_users, sign_in
 from berlin.client import Berlin
 from berlin.config import (
+    ENVIRONMENT_PROVIDER,
     Overrides,
     Settings,
     find_provider,
@@ -61,7 +62,8 @@ def login(
     """
     overrides = Overrides(url=url, allow_http=allow_http or None)
     known = load_for_commands(config)
-    provider = provider or provider_to_log_in(known)
+    # A URL alone names another service than the default provider's.
+    provider = provider or (ENVIRONMENT_PROVIDER if url else provider_to_log_in(known))
     settings = resolve_settings(provider, known, overrides, environ_without_users())
     if cookie:
         base = settings.endpoint.url

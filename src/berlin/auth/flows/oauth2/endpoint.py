@@ -6,8 +6,6 @@ import base64
 import time
 from urllib.parse import quote_plus, urlencode
 
-import msgspec
-
 from berlin.auth.flows.login import outline, read_answer
 from berlin.auth.flows.oauth2.sign import sign
 from berlin.auth.flows.oauth2.table import OAuth2Map
@@ -15,12 +13,18 @@ from berlin.auth.grant import UNTAKEN, Grant, parse_grant
 from berlin.errors import ProtocolError, ServiceUnavailableError
 from berlin.language.values.form import encode_form
 from berlin.types import HttpRequest, HttpResponse, Secret
+from berlin.wire.json import decoded_or_none
 
 JWT_ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 def token_request(
-    described: OAuth2Map, url: str, values: dict[str, str], form: dict[str, str], audience: str = ""
+    described: OAuth2Map,
+    url: str,
+    values: dict[str, str],
+    form: dict[str, str],
+    audience: str = "",
+    now: float | None = None,
 ) -> HttpRequest:
     """Return a request to an endpoint of the authorization server.
 
@@ -30,6 +34,7 @@ def token_request(
         values: the credentials.
         form: the form's parameters.
         audience: the token endpoint, for which a JWT is signed; by default `url`.
+        now: the time to sign it with, in seconds since 1970.
 
     Raises:
         ConfigurationError: if the client cannot authenticate itself.
@@ -46,7 +51,7 @@ def token_request(
             pair = f"{quote_plus(client)}:{quote_plus(secret)}".encode()
             headers["Authorization"] = Secret("Basic " + base64.b64encode(pair).decode())
         case "private_key_jwt":
-            proof = sign(described.signs, values, audience or url).reveal()
+            proof = sign(described.signs, values, audience or url, now).reveal()
             fields.update(client_assertion_type=JWT_ASSERTION, client_assertion=proof)
         case "assertion":
             proof = values["assertion"]
@@ -87,11 +92,8 @@ def error_of(response: HttpResponse) -> str:
 
     Some services send it with status 200 (docs.github.com: device flow).
     """
-    try:
-        document = msgspec.json.decode(response.body)
-    except (ValueError, RecursionError):
+    document = decoded_or_none(response.body)
+    if not isinstance(document, dict) or "access_token" in document:
         return ""
-    error = document.get("error") if isinstance(document, dict) else None
-    if isinstance(document, dict) and "access_token" in document:
-        return ""
+    error = document.get("error")
     return error if isinstance(error, str) else ""
