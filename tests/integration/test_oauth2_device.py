@@ -115,10 +115,10 @@ async def test_device_answers_with_200() -> None:
 
 async def test_device_while_the_service_is_busy() -> None:
     """What fails while a person is on the way is asked again, at twice the interval."""
-    busy = ((503, {}), (429, {"message": "slow"}), (502, {"error": "slow_down"}))
-    device = Device(*busy, PENDING, DONE, interval=2)
+    busy = ((503, {}), (429, {"message": "slow"}), (400, {"error": "temporarily_unavailable"}))
+    device = Device(*busy, SLOW_DOWN, DONE, interval=2)
     assert await device.run() == "t1"
-    assert device.slept == [2, 4, 8, 13, 13]
+    assert device.slept == [2, 4, 8, 16, 21]
 
 
 async def test_device_when_the_connection_is_lost() -> None:

@@ -54,7 +54,7 @@ class BodyBudget:
         limit = self._strangers_bytes if client is None else self._client_bytes
         if self._held[client] + size > limit:
             raise OverloadedError(
-                f"too many large requests at once: {limit} bytes are being read; try again",
+                f"too many large requests: {limit} bytes are being read already; try again",
                 retry_after=RETRY_AFTER_S,
             )
         self._held[client] += size

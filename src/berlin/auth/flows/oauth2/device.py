@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import msgspec
 
@@ -96,18 +97,16 @@ async def wait_for_person(
     while waited < code.lifetime:
         await sleep(interval)
         waited += interval
-        try:
+        said = "server_error"  # also if the connection is lost: the person is on the way
+        with suppress(ConnectionLostError, UpstreamTimeoutError):
             response = await ask()
-        except (ConnectionLostError, UpstreamTimeoutError):
-            interval *= 2  # RFC 8628, 3.5
-            continue
-        said = error_of(response)
-        if not said and (response.status == 429 or response.status >= 500):
-            interval *= 2
-            continue
+            is_busy = response.status == 429 or response.status >= 500
+            said = error_of(response) or ("server_error" if is_busy else "")
         match said:
             case "authorization_pending":
                 continue
+            case "temporarily_unavailable" | "server_error":
+                interval *= 2
             case "slow_down":
                 interval += SLOW_DOWN_S
             case "":
