@@ -131,6 +131,10 @@ def _from_har(path: Path, prompt: str | None, sends: bool | None) -> tuple[list[
 
 def _from_curl(sources: _Sources) -> list[Exchange]:
     before: list[Exchange] = []
+    if sources.curl is None and not is_interactive():
+        raise click.UsageError(
+            "give --har, or --curl with --answer: there is no terminal to ask on"
+        )
     if sources.login_curl is not None:
         before = [_exchange(sources.login_curl, sources.login_answer, "the login", sources, [])]
     elif sources.curl is None and click.confirm(
