@@ -80,6 +80,8 @@ def outcome(framing: FramingName, reads: Iterable[bytes]) -> list[bytes] | str:
 @example(data=b'[{"a":1}', sizes=[8])
 @example(data=b"  \n\n  <html>", sizes=[1] * 9)
 @example(data=BOM + b" data: {}\n\n", sizes=[4])
+@example(data=BOM, sizes=[1])
+@example(data='3\n"\u00e4"14\n["\u20ac\U0001f600"]'.encode(), sizes=[1] * 30)
 @example(data=b"data: {}\n\n" + BOM + b"data: {}\n\n", sizes=[5, 5])
 @example(data="a\u2026".encode() + b"\xff", sizes=[1] * 9)
 def test_documents_do_not_depend_on_the_cuts(

@@ -16,10 +16,65 @@ services need which part of this.
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
-from berlin.types import Extra, MaybeExtra, StreamEvent, ToolCallDelta, merge_extra
+from berlin.types import AnswerLimit, Extra, MaybeExtra, StreamEvent, ToolCallDelta, merge_extra
+from berlin.types.accumulate import EVENT_BYTES, PART_BYTES
 from berlin.wire.json import DECODE_ERRORS
+
+
+class Arguments:
+    """The arguments of a call while they arrive."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._read = 0  # the pieces whose brackets were counted
+        self._depth = 0
+        self._in_text = False
+        self._carried = ""  # a backslash at the end of a piece
+        self._looks = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._pieces)
+
+    def append(self, piece: str) -> None:
+        """Take a piece."""
+        self._pieces.append(piece)
+
+    @property
+    def text(self) -> str:
+        """All so far."""
+        return "".join(self._pieces)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether they have started and are incomplete.
+
+        Each piece is read once, and the whole is decoded only where its brackets close, and only a
+        few times: a service may send very many pieces.
+        """
+        for piece in self._pieces[self._read :]:
+            text, self._carried = self._carried + piece, ""
+            for mark in _MARKS.findall(text):
+                if mark == "\\":
+                    self._carried = mark
+                elif mark == '"':
+                    self._in_text = not self._in_text
+                elif not self._in_text and mark in "{[]}":
+                    self._depth += 1 if mark in "{[" else -1
+        self._read = len(self._pieces)
+        if self._depth or self._in_text or self._looks >= MOST_LOOKS:
+            return True
+        text = self.text
+        self._looks += bool(text.strip())
+        return bool(text.strip()) and not _is_json(text)
+
+
+# Of JSON, what opens and closes; an escape counts as one, and a half one is a backslash.
+_MARKS = re.compile(r'\\.|["{}\[\]\\]', re.DOTALL)
+MOST_LOOKS = 16
 
 
 class _Call:
@@ -30,14 +85,8 @@ class _Call:
         self.id = id
         self.number = -1  # until it is passed on
         self.name = ""
-        self.arguments: list[str] = []
+        self.arguments = Arguments()
         self.extra: MaybeExtra = None
-
-    @property
-    def is_partial(self) -> bool:
-        """Whether its arguments have started and are incomplete."""
-        text = "".join(self.arguments)
-        return bool(text.strip()) and not _is_json(text)
 
 
 class ToolCallAssembler:
@@ -53,12 +102,13 @@ class ToolCallAssembler:
         self._by_id: dict[str, _Call] = {}
         self._by_index: dict[int, _Call] = {}
         self._ids: set[str] = set()
+        self._limit = AnswerLimit(what="what the answer's tool calls say")
 
     @property
     def nameless(self) -> bool:
         """Whether there is a call with content but without a tool name."""
         return any(
-            not call.name and (call.id or "".join(call.arguments).strip("{} \t\r\n"))
+            not call.name and (call.id or call.arguments.text.strip("{} \t\r\n"))
             for call in self._calls
         )
 
@@ -76,6 +126,8 @@ class ToolCallAssembler:
         if call is None:
             call = _Call(index, id)
             self._calls.append(call)
+            self._limit.take(PART_BYTES)
+        self._limit.take(EVENT_BYTES + len(id) + len(name) + len(arguments))
         if id:
             self._by_id.setdefault(id, call)
         if index is not None:
@@ -101,8 +153,10 @@ class ToolCallAssembler:
         extra: Extra | None = None,
     ) -> None:
         """Take a call that arrived in one piece: always a new one."""
+        self._limit.take(PART_BYTES + len(id) + len(name) + len(arguments))
         call = _Call(None, id)
-        call.name, call.arguments, call.extra = name, [arguments], extra
+        call.name, call.extra = name, extra
+        call.arguments.append(arguments)
         self._calls.append(call)
         if name:
             self._open(call, events)
@@ -115,7 +169,7 @@ class ToolCallAssembler:
             is_named = bool(name and known.name)
             is_elsewhere = index is not None and known.index not in (None, index)
             # Nothing can follow complete arguments.
-            is_behind = bool(arguments and known.arguments) and not known.is_partial
+            is_behind = bool(arguments and known.arguments) and not known.arguments.is_partial
             return None if is_named and (is_elsewhere or is_behind) else known
         call = at_index
         if index is None and self._calls:
@@ -123,12 +177,12 @@ class ToolCallAssembler:
         if call is None:
             # Pieces of the one open call under another index: they cannot belong to anything else.
             last = self._calls[-1] if self._calls else None
-            is_lost = last is not None and not name and not id and last.is_partial
+            is_lost = last is not None and not name and not id and last.arguments.is_partial
             return last if is_lost else None
         if not name:
-            is_next = bool(id) and index is None and bool(call.id) and not call.is_partial
+            is_next = bool(id) and index is None and bool(call.id) and not call.arguments.is_partial
             return None if is_next and call.arguments else call
-        if not call.name or (call.name == name and call.is_partial):
+        if not call.name or (call.name == name and call.arguments.is_partial):
             return call
         return None
 
@@ -137,9 +191,9 @@ class ToolCallAssembler:
         self.count += 1
         id = call.id if call.id and call.id not in self._ids else f"call_{call.number}"
         while id in self._ids:
-            id += "_"
+            id = f"{id}_{call.number}"
         self._ids.add(id)
-        arguments = "".join(call.arguments)
+        arguments = call.arguments.text
         events.append(ToolCallDelta(call.number, id, call.name, arguments, call.extra))
 
 

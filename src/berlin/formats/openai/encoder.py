@@ -78,7 +78,7 @@ class OpenAIEncoder:
             case TextReplaced():
                 raise RewrittenError.of_stream()
             case ReasoningDelta():
-                self._count.add(event.text)
+                self._count.hold(event.text)
                 self._state.think(event.text)
                 return self._start() + self._chunk({REASONING[0]: event.text})
             case ToolCallDelta():
@@ -134,7 +134,7 @@ class OpenAIEncoder:
         return flushed
 
     def _encode_call(self, event: ToolCallDelta) -> bytes:
-        self._count.add(event.arguments)
+        self._count.hold(event.arguments)
         self._state.call(event)
         head = b""
         extra = extra_of(event.extra, DIALECT)
