@@ -15,7 +15,7 @@ export UV_NO_PROGRESS := 1
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --compile-bytecode
 
 .PHONY: help chat test test-services agents check format guarantees soak bench bench-tools bench-routing instructions reference lock clean
-.PHONY: test-heavy siege fleet dist pythons advisories
+.PHONY: test-heavy siege fleet prices dist pythons advisories
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -44,6 +44,7 @@ test: $(VENV)/.dev ## run the suite; programs of others have groups of their own
 	@$(BIN)/python -m pytest -n 2 -q
 
 test-services: $(VENV)/.dev $(SERVICES)/.installed ## run the tests with services and clients that other people wrote
+	@sh tests/system_packages.sh services
 	@$(BIN)/python -m pytest -q tests/services
 
 test-heavy: $(VENV)/.dev $(HEAVY)/.installed ## run the tests with services that take long to install
@@ -117,6 +118,9 @@ reference: $(VENV)/.dev ## write docs/recipes-reference.md, and the help texts o
 	@$(BIN)/python -m berlin.workbench.schema > docs/recipes-reference.md
 	@$(BIN)/python -m berlin.cli.manual docs/cli.md
 
+prices: $(UV) ## write the list prices that ship, from the newest data of genai-prices
+	@$(UV) run --quiet --no-project --with genai-prices python packaging/prices.py
+
 fleet: $(VENV)/.dev ## two hosts of workers on Redis and PostgreSQL, attacked and compared: make fleet FLEET=50000
 	@sh tests/system_packages.sh
 	@PYTHONPATH=tests $(BIN)/python -m fleet.run
@@ -138,6 +142,9 @@ lock: $(UV) ## make the hash-pinned requirements again from pyproject.toml
 	  pyproject.toml requirements/build.in -o requirements/run.txt
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  --all-extras --group dev pyproject.toml requirements/build.in -c requirements/run.txt -o requirements/dev.txt
+	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  --extra gateway --extra redis --extra ledger --extra otel --extra socks --extra jwt pyproject.toml requirements/build.in \
+	  -c requirements/dev.txt -o requirements/gateway.txt
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  requirements/services.in -o requirements/services.txt
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \

@@ -46,6 +46,7 @@ class Client(asyncio.Protocol):
         self.parts: list[bytes] = []
         self.asked_at = 0.0
         self.first_at = 0.0
+        self.arrivals: list[float] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
@@ -61,6 +62,8 @@ class Client(asyncio.Protocol):
         # The first event is what counts, not the head that may come before it.
         if not self.first_at and b'"w0 ' in data:
             self.first_at = time.perf_counter()
+        if self.arrivals is not None:
+            self.arrivals += [time.perf_counter()] * len(CONTENT.findall(data))
         self.parts.append(data)
         if data.endswith(END) or (len(data) < len(END) and b"".join(self.parts[-8:]).endswith(END)):
             assert self.answer is not None
@@ -98,28 +101,42 @@ async def ask_many(command: dict[str, Any]) -> dict[str, Any]:
     request = f"POST {command['path']} HTTP/1.1\r\n{head}\r\n".encode() + body
     expected = text(command["pieces"])
     left = iter(range(command["streams"]))
-    pause = command.get("pause_s", 0.0)
+    pause, interval = command.get("pause_s", 0.0), command.get("interval_s")
     firsts: list[float] = []
     seconds: list[float] = []
+    late: list[float] = []
 
-    async def work() -> None:
+    async def work(wait_s: float) -> None:
         client = None
+        await asyncio.sleep(wait_s)
         for _ in left:
             if client is None or client.transport is None:
                 _, client = await loop.create_connection(Client, "127.0.0.1", command["port"])
+            client.arrivals = None if interval is None else []
             async with asyncio.timeout(PATIENCE_S):
                 answer = await client.ask(request)
             seconds.append(time.perf_counter() - client.asked_at)
             firsts.append(client.first_at - client.asked_at)
             check(answer, expected)
+            if client.arrivals:
+                late.extend(delays(client.arrivals[-command["pieces"] :], interval))
             if pause:
                 await asyncio.sleep(pause)
         if client is not None and client.transport is not None:
             client.transport.close()
 
     began = time.perf_counter()
-    await asyncio.gather(*(work() for _ in range(command["at_once"])))
-    return {"wall": time.perf_counter() - began, "firsts": firsts, "seconds": seconds}
+    at_once = command["at_once"]
+    each_s = command.get("ramp_s", 0.0) / at_once
+    await asyncio.gather(*(work(n * each_s) for n in range(at_once)))
+    wall = time.perf_counter() - began
+    return {"wall": wall, "firsts": firsts, "seconds": seconds, "delays": late}
+
+
+def delays(arrivals: list[float], interval: float) -> list[float]:
+    """Return how late each piece of a stream came, against the earliest; the first has no time."""
+    due = [at - number * interval for number, at in enumerate(arrivals)][1:]
+    return [round(at - min(due), 6) for at in due]
 
 
 async def main() -> None:

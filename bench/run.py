@@ -1,6 +1,6 @@
 """Measures Berlin beside a limit and beside its peers, and writes docs/performance.md.
 
-    python bench/run.py [--without-peers] [--print] [clients] [gateways] [workers] [starts]
+    python bench/run.py [--without-peers] [--print] [clients] [gateways] [workers] [open] [starts]
 
 Whatever is compared is measured in one run, in turn; every answer's text is checked.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import of_clients
 import of_gateways
+import of_open
 import of_starts
 import of_workers
 
@@ -25,6 +26,7 @@ SECTIONS = {
     "clients": ("## Figures of the client", of_clients.measure),
     "gateways": ("## Figures of the gateway", of_gateways.measure),
     "workers": ("## Figures of workers", of_workers.measure),
+    "open": ("## Figures of open streams", of_open.measure),
     "starts": ("## Figures of the start", of_starts.measure),
 }
 BEGIN, END = "<!-- {name}: written by make bench -->", "<!-- {name}: end -->"

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Makes sure that the programs of the system that the tests start are there.
+# With `services`, also those that only `make test-services` starts.
 set -eu
 
 # One line for each: the program, and the Debian package that brings it.
@@ -13,6 +14,10 @@ fish fish
 psql postgresql-client
 /usr/lib/postgresql/*/bin/postgres postgresql
 '
+[ "${1:-}" != services ] || programs="$programs
+nginx nginx-light
+prometheus prometheus
+"
 
 # Debian keeps servers in sbin, which is not on everybody's PATH.
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"

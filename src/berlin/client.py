@@ -11,11 +11,14 @@ import msgspec
 
 from berlin.auth.access import AccessToken
 from berlin.auth.contract import Person
+from berlin.auth.credentials import NAMES
 from berlin.config import (
+    ENVIRONMENT_PROVIDER,
     Config,
     Overrides,
     ProviderConfig,
     Settings,
+    default_provider,
     load_config,
     model_names,
     resolve_recipe,
@@ -44,7 +47,9 @@ class Berlin(SeedProvider):
             async for piece in berlin.text("Hello"):
                 print(piece, end="")
 
-    Missing credentials come from the environment, the configuration file, or `berlin login`.
+    Without arguments it is the default provider of berlin.toml, or else the account in the
+    environment or of `berlin login`. Missing credentials come from the environment, the
+    configuration file, or `berlin login`.
     Creating an object sends nothing.
 
     The class itself works with the default account: `Berlin.create_async_generator(…)`.
@@ -134,6 +139,8 @@ class Berlin(SeedProvider):
             model=model,
         )
         loaded = load_config(None if config is None else Path(config))
+        if service is None and recipe is None:
+            service = self._default_service(given, loaded)
         self._model = ""
         if recipe is not None:
             self._inner = _open_recipe(service, str(recipe), given, loaded, max_retries)
@@ -146,8 +153,19 @@ class Berlin(SeedProvider):
             seed = {"url": url or type(self).chosen_url(), "last_url": SEED_URL}
             given = msgspec.structs.replace(given, **seed)
             self._inner = open_provider("berlin", loaded, given, max_retries)
+        if self._service is not None:
+            _refuse_other_credentials(given, self._service.settings)
 
     _inner: ChatProvider
+
+    def _default_service(self, given: Overrides, config: Config) -> str | None:
+        """Return the default provider's name, unless the arguments or the class name a service."""
+        if type(self).chosen_url() or given.url or any(getattr(given, n, None) for n in NAMES):
+            return None
+        if config.default is None and len(config.providers) != 1:
+            return None
+        default = default_provider(config)
+        return None if default == ENVIRONMENT_PROVIDER else default
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -321,6 +339,21 @@ def _open_recipe(
     mine = ProviderConfig(recipe=recipe)
     settings = settings_of(resolve_recipe(recipe).name, mine, config, given)
     return RecipeProvider(settings, max_retries)
+
+
+def _refuse_other_credentials(given: Overrides, settings: Settings) -> None:
+    """Raise an error if the credentials were given that another kind of service needs."""
+    if settings.credentials is not None:
+        return
+    flow = settings.recipe.auth.flow()
+    needs = flow.needs if flow is not None else ()
+    other = [name for name in ("account", "password", "api_key") if getattr(given, name, None)]
+    if other and not set(other) & {*needs}:
+        raise ConfigurationError(
+            f"the recipe {settings.recipe.name} needs {' and '.join(needs)}, not "
+            f"{' and '.join(other)}; name the recipe of your service, such as "
+            "Berlin(recipe='openai-compatible', url=…, api_key=…)"
+        )
 
 
 # Names of the same arguments in other libraries.

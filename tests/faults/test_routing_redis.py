@@ -18,7 +18,14 @@ from berlin.gateway.setup import build_gateway
 from berlin.routing.base.circuit import Permit
 from berlin.routing.base.gate import Gate
 from berlin.routing.base.resting import REST_S
-from berlin.routing.counters.contract import Calendar, Claim, Refusal, Reservation
+from berlin.routing.counters.contract import (
+    Calendar,
+    Claim,
+    Refusal,
+    Reservation,
+    Sliding,
+    Window,
+)
 from berlin.routing.counters.memory import MemoryCounters
 from berlin.routing.counters.redis import RedisCounters
 from berlin.routing.counters.shared import OnFailure, SharedCounters
@@ -43,8 +50,12 @@ class Clock:
 
 
 @pytest.fixture
-async def redis(tmp_path: Path) -> AsyncIterator[Redis]:
-    """A Redis of its own."""
+async def redis(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> AsyncIterator[Redis]:
+    """A Redis of its own, which a busy machine may make slow."""
+    if "R04" not in request.node.name:
+        monkeypatch.setattr("berlin.routing.shared.server.OPERATION_TIMEOUT_S", 5.0)
     COUNTERS.clear()
     async with redis_server(tmp_path / "redis") as server:
         yield server
@@ -254,7 +265,7 @@ async def test_R16_no_secrets(redis: Redis) -> None:
         await taken(gate(one, requests_per_minute=3, tokens_per_minute=9))
         keys = await redis.command("KEYS", "*")
         assert keys.count(b"berlin:routing:count:work:") == 4
-        assert keys.count(b"berlin:") == 5
+        assert keys.count(b"berlin:") == 6
 
 
 async def test_one_circuit_for_all(redis: Redis) -> None:
@@ -332,7 +343,7 @@ def counters(redis: SharedRedis, owner: str) -> SharedCounters:
 
 async def test_R10_A15_a_budget_of_all_replicas(redis: Redis) -> None:
     """At the end of a budget one more request passes, of all that ask at once everywhere; a cost
-    is settled once; what a dead process had reserved is released."""
+    is settled once; what a killed process had reserved stays counted, but blocks nobody."""
     month = Calendar("month", "Europe/Berlin")
     async with shared(redis) as one, shared(redis) as two:
         first, second = counters(one, "first"), counters(two, "second")
@@ -352,7 +363,9 @@ async def test_R10_A15_a_budget_of_all_replicas(redis: Redis) -> None:
         await redis.command("ZREM", "berlin:routing:owners", "first")
         await redis.command("ZREM", "berlin:routing:owners", "second")
         third = await counters(two, "third").reserve("d", [claim])
-        assert isinstance(third, Reservation)
+        assert isinstance(third, Refusal)
+        assert third.used == 1_500_000_000_000
+        assert third.wait_s > 2  # until the month ends, not until a request does
 
 
 async def test_R12_the_day_is_that_of_the_server(redis: Redis) -> None:
@@ -390,3 +403,101 @@ async def test_r09_a_key_at_two_gateways(redis: Redis, tmp_path: Path) -> None:
             *(at.ask(OPENAI, model="guide", key=shown) for at in (one, two) for _ in range(5))
         )
     assert sorted(answer.status for answer in told) == [200] * 5 + [429] * 5
+
+
+DAY = Calendar("day")
+LOSSES = ("emptied", "set back", "evicted")
+
+
+async def lose(redis: Redis, how: str, *processes: SharedRedis) -> None:
+    """Let Redis lose its counts, all of them or the last ones."""
+    if how == "evicted":
+        await redis.command("FLUSHALL")
+        return
+    await redis.stop()
+    await redis.start()
+    for each in processes:
+        await each.aclose()  # they would notice with their next call
+    if how == "set back":
+        client = processes[0]._redis.Redis.from_url(redis.url)
+        for key, data in SNAPSHOT.items():
+            await client.restore(key, 0, data)
+        await client.aclose()
+
+
+SNAPSHOT: dict[bytes, bytes] = {}
+
+
+async def keep_snapshot(redis: SharedRedis) -> None:
+    """Keep what Redis holds now."""
+    SNAPSHOT.clear()
+    for key in await redis._client().keys("*"):
+        SNAPSHOT[key] = await redis._client().dump(key)
+
+
+@pytest.mark.parametrize("how", LOSSES)
+@pytest.mark.parametrize("window", [DAY, Sliding(60.0)], ids=["day", "minute"])
+async def test_R07_R14_counts_that_redis_has_lost(redis: Redis, how: str, window: Window) -> None:
+    """A counter is filled again from what the processes saw last, whoever of them asks first."""
+    claim = Claim("c", window, 100, 10)
+    async with shared(redis) as one, shared(redis) as two:
+        first, second = counters(one, "first"), counters(two, "second")
+        for n in range(2):
+            first.settle(await passed(first, f"a{n}", claim), {})
+        await settled(one)
+        await keep_snapshot(one)
+        second.settle(await passed(second, "b", claim), {"c": 25})
+        await settled(one)
+        await lose(redis, how, one, two)
+        used = [(await passed(each, f"c{n}", claim)).used for n, each in enumerate((first, second))]
+        assert used == [(30,), (65,)]
+
+
+async def test_r14_requests_that_run_while_counts_are_lost(redis: Redis) -> None:
+    """What they used takes the place of what they had reserved, once."""
+    claims = [Claim("day", DAY, 100, 40, overdraw=True), Claim("rate", Sliding(60.0), 100, 40)]
+    async with shared(redis) as one, shared(redis) as two:
+        first, second = counters(one, "first"), counters(two, "second")
+        taken = await passed(first, "a", *claims)
+        await lose(redis, "emptied", one, two)
+        assert (await passed(second, "b", *claims)).used == (40, 40)
+        for _ in range(2):
+            first.settle(taken, {"day": 15, "rate": 50})
+            await settled(one)
+        small = [Claim(one.counter, one.window, 100, 1) for one in claims]
+        assert (await passed(second, "c", *small)).used == (56, 91)
+
+
+async def test_r07_counts_of_another_minute_or_day(redis: Redis) -> None:
+    """What was seen longer ago than a window is not counted again."""
+    short = Claim("c", Sliding(0.05), 10, 3)
+    async with shared(redis) as one:
+        first = counters(one, "first")
+        await passed(first, "a", short)
+        await lose(redis, "emptied", one)
+        await asyncio.sleep(0.06)
+        assert (await passed(first, "b", short)).used == (3,)
+
+
+async def test_r02_what_was_used_without_redis(redis: Redis) -> None:
+    """A process that has counted alone reports what was used when Redis is back."""
+    claims = [Claim("day", DAY, 100, 30), Claim("rate", Sliding(60.0), 9, kept=True)]
+    clock = Clock()
+    async with shared(redis, clock) as one, shared(redis) as two:
+        mine = counters(one, "first")
+        await redis.stop()
+        alone = await passed(mine, "a", *claims)
+        assert alone.shared_at is None
+        await redis.start()
+        clock.now += REST_S * 2
+        mine.settle(alone, {"day": 20})
+        while mine._owed:
+            await mine._pay("a")
+        assert (await passed(counters(two, "second"), "b", *claims)).used == (50, 2)
+
+
+async def passed(counters: SharedCounters, id: str, *claims: Claim) -> Reservation:
+    """Reserve what must fit."""
+    told = await counters.reserve(id, claims)
+    assert isinstance(told, Reservation), told
+    return told

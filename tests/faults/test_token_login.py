@@ -197,13 +197,14 @@ async def test_T07_a_login_that_is_limited_for_long_says_so_at_once() -> None:
 
 
 async def test_T08_a_login_answered_with_a_page_is_a_protocol_error() -> None:
-    """HTML with status 200 at the login is a protocol error that shows its beginning only."""
+    """HTML with status 200 at the login is a protocol error that names the page's title only."""
     page = "<!DOCTYPE html><title>Maintenance</title>" + "<p>come back later</p>" * 1000
     async with ChatService() as service, client(service) as berlin:
         service.login_answers.append(Answer(200, page, {"Content-Type": "text/html"}))
-        with pytest.raises(errors.ProtocolError, match=r"^the answer to the login: ") as caught:
+        with pytest.raises(errors.ProtocolError, match=r"^the login answers 200: a web ") as caught:
             await berlin.ask("hello")
-        assert len(str(caught.value)) < 500
+        assert "'Maintenance'" in str(caught.value)
+        assert "come back" not in str(caught.value)
         assert service.chats == []
 
 
@@ -226,7 +227,7 @@ async def test_T09_a_login_answered_with_another_kind_of_json() -> None:
         service.login_answers.append(Answer(200, "[]"))
         with pytest.raises(errors.ProtocolError) as caught:
             await berlin.ask("hello")
-        assert str(caught.value) == "the answer to the login: expected a JSON object, got '[]'"
+        assert str(caught.value) == "the login answers 200: 2 bytes that are not a JSON object"
         assert service.chats == []
 
 

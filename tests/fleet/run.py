@@ -73,7 +73,7 @@ class Fleet:
     def __init__(self, folder: Path, network: Network, requests: int, workers: int, seed: int):
         self.folder = folder
         self.requests = requests
-        self.evidence = Evidence()
+        self.evidence = Evidence(began_at=time.monotonic())
         self._network = network
         self._chance = random.Random(seed)
         self._redis = Redis(folder / "redis", network.middle)
@@ -213,7 +213,6 @@ class Fleet:
         await self._redis.kill()
         await asyncio.sleep(1)
         await self._redis.start()
-        self.evidence.losses.append(start)
         self.evidence.outages.append((start, time.monotonic()))
 
     async def _stop_postgres(self) -> None:
@@ -313,7 +312,7 @@ def _build_clock(folder: Path) -> tuple[Path, Path] | None:
 
 
 def say(line: str) -> None:
-    """Print a line at once."""
+    """Print a line."""
     print(line, flush=True)
 
 

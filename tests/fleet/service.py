@@ -8,6 +8,7 @@ from secrets import token_hex
 import msgspec
 from aiohttp import web
 
+from berlin.types.usage import estimate_tokens
 from support.chat_service import Answer, ChatService, Piece, Request
 
 LIFETIME_S = 10.0
@@ -20,11 +21,13 @@ class Seen(msgspec.Struct, frozen=True):
         id: the gateway's id of it.
         key: the name of the client's key, which the prompt begins with.
         at: when it came, on the monotonic clock.
+        tokens: how many it has with its whole answer, as Berlin estimates them.
     """
 
     id: str
     key: str
     at: float
+    tokens: int
 
 
 class Service(ChatService):
@@ -64,9 +67,9 @@ class Service(ChatService):
             return Answer(401, {"message": "the token has expired"})
         headers = {name.lower(): value for name, value in request.headers.items()}
         prompt = str(request.json["prompt"])
-        self.log.append(
-            Seen(headers.get("x-request-id", token_hex(4)), prompt.partition(" ")[0], now)
-        )
+        key, id = prompt.partition(" ")[0], headers.get("x-request-id", token_hex(4))
+        # The answer repeats the prompt.
+        self.log.append(Seen(id, key, now, 2 * estimate_tokens(len(prompt))))
         self.chats.clear()  # the log is enough, and small
         return None
 

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from berlin import errors
+from berlin import Berlin, errors
 from berlin.auth.credentials import Credentials
 from berlin.providers.http import HttpProvider
 from berlin.recipes.recipe import load_recipe
@@ -84,3 +84,45 @@ async def test_a_wrong_password(url: str) -> None:
     async with client_of(RECIPE, url, wrong) as (provider, _):
         with pytest.raises(errors.AuthenticationError):
             await ask(provider, "hi", model=MODEL)
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_saved_chat_is_continued(url: str) -> None:
+    """Turns of one conversation are one chat there, an edited one is a second, a lost one a third.
+
+    Open WebUI keeps the history: it is sent the last turn only, and the model sees all.
+    """
+    said: list[dict[str, str]] = []
+
+    async def turn(berlin: Berlin, text: str) -> str:
+        said.append({"role": "user", "content": text})
+        answer = await berlin.ask(said, model=MODEL)
+        said.append({"role": "assistant", "content": answer.text})
+        return answer.text
+
+    async with Berlin(url, recipe="open-webui-chats", account=EMAIL, password=PASSWORD) as berlin:
+        token = (await berlin.token()).value.reveal()
+        assert await turn(berlin, "one") == "You said: one"
+        assert (
+            await turn(berlin, "history") == "user: one\nassistant: You said: one\nuser: history\n"
+        )
+        assert len(await _chats(url, token)) == 1
+        said[:] = [{"role": "user", "content": "other"}, *said[1:]]
+        assert (await turn(berlin, "two")).startswith("You said:")
+        second = await _chats(url, token)
+        assert len(second) == 2
+        await _chats(url, token, delete=True)
+        assert "You said:" in await turn(berlin, "three")
+        assert len(await _chats(url, token)) == 1
+
+
+async def _chats(url: str, token: str, *, delete: bool = False) -> list[str]:
+    """Return the ids of the account's chats, or delete all."""
+    headers = {"Authorization": f"Bearer {token}"}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        async with session.get(f"{url}/api/v1/chats/") as answer:
+            found = [chat["id"] for chat in await answer.json()]
+        if delete:
+            async with session.delete(f"{url}/api/v1/chats/") as answer:
+                assert answer.status == 200
+    return found

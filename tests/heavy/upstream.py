@@ -1,4 +1,7 @@
-"""A model service for a front end under test: it speaks as OpenAI does and echoes the prompt."""
+"""A model service for a front end under test: it speaks as OpenAI does and echoes the prompt.
+
+Asked for `history`, it says what it was sent instead.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ async def _chat(request: web.Request) -> web.StreamResponse:
     asked = await request.json()
     content = asked["messages"][-1]["content"]
     words = ["You said:", *(f" {word}" for word in str(content).split())]
+    if content == "history":
+        words = [f"{m['role']}: {m.get('content')}\n" for m in asked["messages"]]
     if not asked.get("stream"):
         message = {"role": "assistant", "content": "".join(words)}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}

@@ -25,11 +25,13 @@ KEY = "sk-of-mine"
 
 
 @asynccontextmanager
-async def open_openai(key: str | None = KEY, prefix: str = "/v1") -> AsyncIterator[Site]:
-    """Run a service that speaks as OpenAI does, with a key or without."""
+async def open_openai(keys: set[str] | None = None, prefix: str = "/v1") -> AsyncIterator[Site]:
+    """Run a service that speaks as OpenAI does; without `keys` it takes `KEY`, with none of them
+    every request."""
+    taken = {KEY} if keys is None else keys
 
     def is_let_in(request: web.BaseRequest) -> bool:
-        return key is None or request.headers.get("Authorization") == f"Bearer {key}"
+        return not taken or request.headers.get("Authorization", "")[len("Bearer ") :] in taken
 
     async def models(request: web.BaseRequest) -> web.Response:
         if is_let_in(request):
@@ -88,7 +90,12 @@ async def test_an_open_webui_on_a_terminal(tmp_path: Path) -> None:
     async with open_webui() as site:
         async with cli.terminal("add", site.url) as terminal:
             await terminal.sees(f"{site.url} is open-webui: GET /api/config")
-            await terminal.sees("Account: ")
+            await terminal.sees("Account (email): ")
+            terminal.types("ann@example.com\r")
+            await terminal.sees("Password: ")
+            terminal.types("mistyped\r")
+            await terminal.sees("The email or password is wrong. Try again")
+            await terminal.sees("Account (email) [ann@example.com]: ")
             terminal.types("ann@example.com\r")
             await terminal.sees("Password: ")
             terminal.types("secret\r")
@@ -109,15 +116,24 @@ async def test_an_open_webui_on_a_terminal(tmp_path: Path) -> None:
 
 
 async def test_a_key_and_a_model_on_a_terminal(tmp_path: Path) -> None:
-    """A service that is known by its dialect only asks for a key, and lets a model be chosen."""
+    """The key is asked for until it is accepted, and the model until it is one of the list."""
     cli = Cli(tmp_path)
     async with open_openai() as site, cli.terminal("add", site.url, "--name", "work") as terminal:
         await terminal.sees("is openai-compatible: GET /v1/models answers 401")
-        await terminal.sees("Does the service want an API key? [y/N]: ")
-        terminal.types("y\r")
-        await terminal.sees("Api key: ")
+        await terminal.sees("API key: ")
+        terminal.types("sk-mistyped\r")
+        await terminal.sees("no such key. Try again")
+        await terminal.sees("API key: ")
         terminal.types(f"{KEY}\r")
         await terminal.sees("2  small")
+        await terminal.sees("Model (number or name) [large]: ")
+        terminal.types("7\r")
+        await terminal.sees("There is no model '7' in the list.")
+        await terminal.sees("Model (number or name) [large]: ")
+        terminal.types("smal\r")
+        await terminal.sees("smal is not in the list; did you mean small")
+        await terminal.sees("Use smal anyway? [y/N]: ")
+        terminal.types("\r")
         await terminal.sees("Model (number or name) [large]: ")
         terminal.types("2\r")
         await terminal.sees("Hi there.")
@@ -144,7 +160,7 @@ async def test_a_key_from_standard_input_and_a_script(tmp_path: Path) -> None:
 
 async def test_a_service_without_a_key(tmp_path: Path) -> None:
     """Where the key is optional and none is given, the service is used without."""
-    async with open_openai(key=None) as site:
+    async with open_openai(keys=set()) as site:
         ended = await Cli(tmp_path).run("add", f"{site.url}/v1")
     assert (ended.code, ended.out) == (0, "Hi there.\n")
 
@@ -168,9 +184,7 @@ async def test_an_unknown_service_names_the_next_command(tmp_path: Path) -> None
         ended = await Cli(tmp_path).run("add", site.url)
     assert (ended.code, ended.out) == (2, "")
     assert "it answers 200 with the page 'Our portal'" in ended.err
-    assert "berlin recipe new 127-0-0-1.toml --har saved.har && berlin add 127-0-0-1.toml" in (
-        ended.err
-    )
+    assert "  berlin recipe new work.toml --har saved.har\n  berlin add work.toml\n" in ended.err
     assert all("Authorization" not in request.headers for request in site.requests)
 
 
@@ -215,6 +229,9 @@ async def test_a_key_in_the_environment_is_used_and_named(tmp_path: Path) -> Non
         (("openai-compatible",), "openai-compatible has no fixed address"),
         (("berlin",), "berlin has no fixed address"),
         (("missing.toml",), "missing.toml does not exist"),
+        (("openai", "--name", "guide"), "'guide' is the name of the built-in guide"),
+        (("openai",), "API key: there is no terminal to ask on; use --password-stdin, or set"),
+        (("openai", "--recipe", "vllm"), "openai is a recipe already"),
         (("https://a.example", "--url", "https://b.example"), "--url goes with a recipe"),
     ],
 )
@@ -272,3 +289,48 @@ async def test_remove_takes_table_and_login(tmp_path: Path) -> None:
     assert KEY not in (cli.data / "logins.json").read_text()
     again = await cli.run("remove", "openai-compatible")
     assert again.code == 2
+
+
+async def test_a_second_provider_leaves_the_default_alone(tmp_path: Path) -> None:
+    """One provider is the default without saying so; when another is added, the file says so."""
+    cli = Cli(tmp_path).configure('# mine\r\n[providers.work]\r\nrecipe = "openai"\r\n')
+    given = ("add", "openai", "--no-hello", "--model", "m")
+    added = await cli.run(*given, "--name", "other", OPENAI_API_KEY="sk-1")
+    assert added.code == 0, added.err
+    assert "berlin chat -m other" in added.err
+    text = cli.config.read_bytes()
+    assert text.count(b"\r\n") == text.count(b"\n")
+    assert written(cli)["default"] == "work"
+    removed = await cli.run("remove", "work")
+    assert removed.code == 0
+    assert "default" not in written(cli)
+
+
+async def test_several_providers_and_no_default(tmp_path: Path) -> None:
+    """Without a default a question goes nowhere, not to the guide: the error lists the names."""
+    tables = "".join(f'[providers.{name}]\nrecipe = "openai"\n' for name in ("a", "b"))
+    ended = await Cli(tmp_path).configure(tables).run("chat", "Hello")
+    assert (ended.code, ended.out) == (2, "")
+    assert 'default = "a". There are: a, b' in ended.err
+
+
+async def test_a_stored_key_that_is_refused_is_asked_for_again(tmp_path: Path) -> None:
+    """Adding a service again replaces a key that stopped working; nothing has to be deleted."""
+    cli = Cli(tmp_path)
+    keys = {"old"}
+    async with open_openai(keys) as site:
+        first = await cli.run("add", site.url, "--password-stdin", stdin="old\n")
+        assert first.code == 0, first.err
+        keys.remove("old")
+        keys.add(KEY)
+        script = await cli.run("add", site.url)
+        assert script.code == 3
+        assert "are refused" in script.err
+        async with cli.terminal("add", site.url) as terminal:
+            await terminal.sees("are refused: ")
+            await terminal.sees("API key: ")
+            terminal.types(f"{KEY}\r")
+            await terminal.sees("Model (number or name) [large]: ")
+            terminal.types("\r")
+            await terminal.sees("Hi there.")
+            assert await terminal.ends() == 0

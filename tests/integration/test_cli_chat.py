@@ -140,7 +140,7 @@ async def test_timeout_must_be_positive(tmp_path: Path) -> None:
         ended = await Cli(tmp_path).uses(service.url).run("chat", "--timeout", "0", "Hi")
         assert service.opened == 0
     assert (ended.code, ended.out) == (2, "")
-    assert "positive number of seconds" in ended.err
+    assert "'--timeout': 0.0 is not in the range x>0" in ended.err
 
 
 async def test_pieces_are_printed_as_they_come(tmp_path: Path) -> None:
@@ -174,7 +174,11 @@ async def test_text_in_a_pipe_is_exact(tmp_path: Path) -> None:
         (("chat", "-o", "temperature"), "'temperature' is not NAME=VALUE, such as temperature=0.5"),
         (("chat", "-o", "token", "abc", "Hi"), "token: never sent as an option"),
         (("chat", "-o", "temperature", "NaN", "Hi"), "options.temperature: NaN"),
-        (("nope",), "No such command 'nope'"),
+        (("nope",), "there is no command 'nope'"),
+        (("chta", "Hi"), "did you mean `berlin chat`?"),
+        (("recipe", "shwo", "x"), "did you mean `berlin recipe show`?"),
+        (("key", "ad"), "did you mean `berlin key add`?"),
+        (("chat", "Hi", "there"), 'put quotes around it: berlin chat "What is a token?"'),
     ],
 )
 async def test_usage_errors(tmp_path: Path, args: tuple[str, ...], said: str) -> None:
@@ -255,3 +259,10 @@ async def test_nonsense_in_the_answer(tmp_path: Path) -> None:
         ended = await Cli(tmp_path).uses(service.url).run("chat", "Hi")
     assert (ended.code, ended.out) == (5, "good\n")
     assert ended.err.startswith("berlin: a line is not as described: ")
+
+
+async def test_a_closed_stderr_and_a_dash(tmp_path: Path) -> None:
+    """Without stderr the answer is still on stdout; `-` is standard input, as elsewhere."""
+    ended = await Cli(tmp_path).shell("echo hello | $BERLIN chat -m guide - 2>&-")
+    assert ended.code == 0
+    assert ended.out.startswith("Hello! I am the built-in guide")

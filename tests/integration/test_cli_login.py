@@ -245,7 +245,7 @@ async def test_check_tells_what_is_wrong(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ((), "nothing is configured yet: run `berlin login`, or name a provider"),
+        ((), "there is no default provider: run `berlin add URL`, or name a provider"),
         (("nope",), "no provider 'nope'; there are: berlin, guide."),
     ],
 )

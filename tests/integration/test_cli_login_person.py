@@ -86,7 +86,7 @@ async def test_a_code_is_asked_for(tmp_path: Path) -> None:
         async with cli.terminal("login", "work", "--account", "ann") as terminal:
             await terminal.sees("Password: ")
             terminal.types("correct-horse\r")
-            await terminal.sees("Code: ")
+            await terminal.sees("One-time code: ")
             terminal.types("123456\r")
             await terminal.sees("Logged in to")
             assert await terminal.ends() == 0

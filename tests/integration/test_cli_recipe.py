@@ -251,7 +251,7 @@ async def test_try_reads_the_password_from_a_pipe(
 async def test_try_asks_on_a_terminal(cli: Cli, file: Path, service: FlowService) -> None:
     """A person types account and password; the password is not shown."""
     async with cli.terminal("recipe", "try", str(file), "--url", service.url) as terminal:
-        await terminal.sees("Account:")
+        await terminal.sees("Account")
         terminal.types(f"{ACCOUNT}\r")
         await terminal.sees("Password:")
         terminal.types(f"{PASSWORD}\r")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,12 +14,14 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
+from sqlalchemy.dialects import sqlite
 
 from berlin.errors import ConfigurationError, UnavailableError
 from berlin.ledger.database import store as module
 from berlin.ledger.database import upgrade as upgrading
 from berlin.ledger.database.partitions import next_month
 from berlin.ledger.database.store import Store
+from berlin.ledger.database.sums import statement
 from berlin.ledger.database.tables import REVISIONS, VERSION_TABLE, metadata
 from berlin.ledger.database.upgrade import upgrade
 from berlin.ledger.entry import MAX_COUNT, OPEN, Entry, name_of
@@ -232,6 +237,45 @@ async def test_a_partition_for_each_month(postgres: Postgres) -> None:
     assert postgres.query(sql, url) == [f"berlin_requests_2026_{month}" for month in (11, 12)]
     assert await count(store) == 2
     await store.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "plan"),
+    [
+        (Query(key="k1", since=NOON), "USING INDEX berlin_requests_key_at (key=? AND at>?)"),
+        (Query(by="key", since=NOON), "USING INDEX berlin_requests_at (at>?)"),
+        (Query(by="model", since=NOON), "USING INDEX berlin_requests_at (at>?)"),
+        (Query(by="key"), "SCAN berlin_requests USE TEMP B-TREE FOR GROUP BY"),
+    ],
+)
+async def test_sqlite_reads_what_a_query_needs(tmp_path: Path, query: Query, plan: str) -> None:
+    """Times and keys are found by an index; what reads everything reads it in order."""
+    url = f"sqlite:///{tmp_path}/ledger.sqlite"
+    await upgrade(Secret(url))
+    sql = statement(query, "sqlite").compile(
+        dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}
+    )
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as file:
+        steps = file.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()
+    assert plan in " ".join(step[3] for step in steps)
+
+
+async def test_postgresql_reads_the_months_that_a_query_needs(postgres: Postgres) -> None:
+    """The partitions of other months are not read."""
+    url = Secret(postgres.new_database())
+    await upgrade(url)
+    store = Store(url)
+    await store.insert([row(n, NOON - timedelta(days=40 * n)) for n in range(6)])
+    query = Query(by="key", since=NOON - timedelta(days=41), until=NOON)
+    async with store._engine.connect() as connection:
+        dialect = connection.dialect
+        sql = statement(query, "postgresql").compile(
+            dialect=dialect, compile_kwargs={"literal_binds": True}
+        )
+        plan = (await connection.execute(text(f"EXPLAIN {sql}"))).scalars().all()
+    await store.close()
+    read = set(re.findall(r"berlin_requests_(\d{4}_\d\d)\b", "\n".join(plan)))
+    assert read == {"2026_10", "2026_11"}
 
 
 def test_the_year_turns() -> None:

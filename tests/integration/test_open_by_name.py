@@ -250,6 +250,7 @@ async def test_the_berlin_protocol_by_its_address() -> None:
         (lambda: Berlin("openai", max_retries=-1), "max_retries must be 0 or more"),
         (lambda: Berlin("azure-openai", api_key="x"), "azure-openai needs a URL"),
         (lambda: Berlin("http://chat.example", "a", "b"), "plain http"),
+        (lambda: Berlin("http://127.0.0.1:9", api_key="k"), "needs account and password, not api_"),
     ],
 )
 def test_arguments_that_cannot_be_used(make: Callable[[], Berlin], said: str) -> None:
@@ -274,3 +275,33 @@ async def test_the_guide_by_its_name() -> None:
         assert berlin.url == ""
         assert berlin.working is True
         assert repr(berlin) == "Berlin()"
+
+
+async def test_without_arguments_it_is_the_default_provider(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`Berlin()` and `berlin chat` ask the same service; an account still means the class's own."""
+    file = tmp_path / "berlin.toml"
+    monkeypatch.setenv("BERLIN_CONFIG", str(file))
+    async with vendor() as (service, url):
+        file.write_text(
+            f'[providers.work]\nrecipe = "openai-compatible"\nurl = "{url}"\nmodel = "second"\n'
+        )
+        async with Berlin() as berlin:
+            assert (await berlin.ask("Hi")).text == "second"
+        assert Berlin(account="ann", password="secret").url == Berlin.url
+    assert len(service.chats) == 1
+
+
+@pytest.mark.parametrize(
+    ("tools", "said"),
+    [
+        ([print], r"tools\[0\]: must be a Tool or a dictionary as in OpenAI's API, not builtin"),
+        ("search", r"tools\[0\]: must be a Tool or a dictionary as in OpenAI's API, not str"),
+        ([{"type": "function"}], "tools"),
+    ],
+)
+async def test_tools_that_are_none(tools: Any, said: str) -> None:
+    """A function or a name is not a tool: the error says how to describe one."""
+    with pytest.raises(InvalidRequestError, match=said):
+        await Berlin("guide").ask("Hi", tools=tools)

@@ -139,3 +139,33 @@ async def test_several_pointers_to_text(tmp_path: Path) -> None:
         lines({"a": {"t": ""}, "b": "4"}, {"b": ""}),
     )
     assert told.text == "1234"
+
+
+READINGS: dict[str, tuple[str, bytes]] = {
+    "a kind that is a number": (
+        'framing = "ndjson"\ntext = "/item"\nkind = "/type"\nkinds = { 2 = "text", 3 = "end" }',
+        lines({"type": 2, "item": "Hel"}, {"type": 1}, {"type": 2, "item": "lo"}, {"type": 3}),
+    ),
+    "padding that hides the length of a token": (
+        'framing = "ndjson"\ntext = "/t"\npadding = "\\u0000"\nfinish_reason = "/end"',
+        lines({"t": "Hel\0\0\0"}, {"t": "\0\0"}, {"t": "lo\0"}, {"end": "stop"}),
+    ),
+    "a text, or an object that holds one": (
+        'framing = "sse-events"\ntext = ["/data/content", "/data"]\nkind = "/event"\n'
+        'kinds = { data = "text", end = "end" }',
+        b'event: data\ndata: {"content": "Hel"}\n\nevent: data\ndata: {"content": ""}\n\n'
+        b'event: data\ndata: "lo"\n\nevent: end\n\n',
+    ),
+    "the last item of a list": (
+        'framing = "json"\ntext = "/messages/-1/content"\nfinish_reason = "/state"',
+        lines({"messages": [{"content": "Hi"}, {"content": "Hello"}], "state": "stop"}),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", READINGS)
+async def test_texts_of_other_shapes(name: str, tmp_path: Path) -> None:
+    """Each is read as the recipe says, and where a name alone ends the answer, it ends."""
+    stream, answer = READINGS[name]
+    told = await told_by(tmp_path, f'{stream}\nends = "finish_reason"', answer)
+    assert (told.text, told.end.reason) == ("Hello", "stop")

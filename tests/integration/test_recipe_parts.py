@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from berlin.auth.credentials import Credentials
 from berlin.errors import BerlinError, ConfigurationError, InvalidRequestError
 from berlin.language.backwards import decode_multipart
 from berlin.providers.scripted import ScriptedProvider
@@ -21,6 +22,7 @@ from berlin.types import (
     FilePart,
     ImagePart,
     Message,
+    Secret,
     TextPart,
     Timeouts,
     Tool,
@@ -134,7 +136,7 @@ async def sent(
         seen.append((received.path, body, received.headers.get("Content-Type", "")))
         made = answers.get(received.path)
         if made is not None:
-            return web.Response(body=made.body, content_type="application/json")
+            return web.Response(body=made.body, status=made.status, content_type="application/json")
         return web.Response(text='{"t": "A cat.", "end": "stop"}\n')
 
     paths = ("/chat", *answers)
@@ -194,6 +196,72 @@ async def test_uploads_come_first_and_are_referred_to() -> None:
     said = json.loads(seen[3][1])
     assert said["images"] == ["f-1", "f-1"]
     assert said["files"] == [{"id": "f-1", "name": "a.pdf"}]
+
+
+PRESIGNED = [
+    {
+        "path": "/uploads",
+        "json": {"name": "{name}", "bytes": "{size}"},
+        "take": {"put_url": "/url", "file_id": "/id"},
+    },
+    {
+        "path": "{put_url}",
+        "method": "PUT",
+        "body": "{file}",
+        "headers": {"Content-Type": "{media_type}"},
+        "credentials": False,
+    },
+]
+
+
+def presigned() -> Recipe:
+    chat = {"path": "/chat", "json": {"q": "{prompt}", "i": "{images}"}, "stream": STREAM}
+    chat |= {"upload": PRESIGNED, "messages": {"parts": {"image": "{file_id}"}}}
+    return recipe_of(chat, auth={"flow": "api-key", "attach": {"header": "X-Key"}})
+
+
+async def test_the_bytes_of_a_file_go_to_the_url_that_the_service_gave() -> None:
+    """By PUT, as they are, without the credentials; 204 is success, and the chat has the id."""
+    seen: list[tuple[str, str, str, bytes]] = []
+    answers = {"/uploads": (200, b'{"url": "/put?sig=a%2Fb", "id": "f-1"}'), "/put": (204, b"")}
+
+    async def note(received: web.BaseRequest) -> web.Response:
+        key, kind = (received.headers.get(name, "") for name in ("X-Key", "Content-Type"))
+        seen.append((received.path_qs, key, kind, await received.read()))
+        status, body = answers.get(received.path, (200, b'{"t": "A cat.", "end": "stop"}\n'))
+        return web.Response(status=status, body=body)
+
+    async with open_site(**dict.fromkeys(("/uploads", "/put", "/chat"), note)) as site:
+        recipe = presigned()
+        endpoint = resolve_endpoint(type(recipe.endpoint)(site.url))
+        key = Credentials(api_key=Secret("key-1"))
+        provider, _ = build_provider(recipe, endpoint, key, Timeouts(5, 10, 10, 30))
+        bursts = [burst async for burst in provider.bursts(ChatRequest((SHOWN,)))]
+        await provider.aclose()
+    assert bursts
+    as_json = "application/json"
+    assert seen[0] == ("/uploads", "key-1", as_json, b'{"name":"image.png","bytes":12}')
+    assert seen[1] == ("/put?sig=a%2Fb", "", "image/png", PNG)
+    assert seen[2] == ("/chat", "key-1", as_json, b'{"q":"What is this?","i":["f-1"]}')
+
+
+async def test_a_file_never_goes_to_a_host_that_the_recipe_does_not_list() -> None:
+    """The error names the host, and the key under which a recipe lists it."""
+    answers = {"/uploads": web.Response(body=b'{"url": "https://evil.example/put", "id": "f"}')}
+    recipe = described(
+        {"q": "{prompt}", "i": "{images}"},
+        {"parts": {"image": "{file_id}"}},
+        upload=PRESIGNED,
+    )
+    with pytest.raises(BerlinError, match=r"another host, 'evil.example'.*`hosts`"):
+        await sent(recipe, ChatRequest((SHOWN,)), answers)
+
+
+async def test_a_chat_may_be_plain_text() -> None:
+    """`body` is the request's body as text, with placeholders."""
+    recipe = recipe_of({"path": "/chat", "body": "ask: {prompt}", "stream": STREAM})
+    ((_, body, kind),), answer = await sent(recipe, ChatRequest.of("Hi"))
+    assert (body, kind, answer.text) == (b"ask: Hi", "text/plain; charset=utf-8", "A cat.")
 
 
 @pytest.mark.parametrize(
@@ -357,6 +425,18 @@ async def test_a_call_of_the_service_arrives() -> None:
             "a field of `multipart`",
         ),
         (
+            {"json": {"q": "{prompt}"}, "upload": [{"path": "/f", "body": "x{file}"}]},
+            "the whole `body`",
+        ),
+        (
+            {"json": {"q": "{prompt}"}, "body": "{prompt}"},
+            "both json and body",
+        ),
+        (
+            {"json": {"q": "{prompt}"}, "prepare": [{"path": "/a", "follow": True}]},
+            "belong to the steps of a login",
+        ),
+        (
             {
                 "json": {"q": "{prompt}", "i": "{images}"},
                 "messages": {"parts": {"image": "{fileid}"}},
@@ -383,12 +463,13 @@ def test_mistakes_are_errors_when_the_recipe_is_read(chat: dict[str, Any], messa
         recipe_of({"path": "/chat", "stream": STREAM, **chat}).format()
 
 
-async def test_the_fake_takes_uploads() -> None:
+@pytest.mark.parametrize("steps", [[UPLOAD], PRESIGNED])
+async def test_the_fake_takes_uploads(steps: list[dict[str, Any]]) -> None:
     """`berlin recipe serve` plays the uploads too, and wants back what it handed out."""
     recipe = described(
         {"q": "{prompt}", "images": "{images}"},
         {"parts": {"image": {"id": "{file_id}"}}},
-        upload=[UPLOAD],
+        upload=steps,
     )
     answers = ScriptedProvider(["A cat."])
     async with fake_and_client(recipe, answers) as provider:

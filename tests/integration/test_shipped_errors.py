@@ -128,7 +128,7 @@ from support.transcripts import with_answer
             "deepseek",
             402,
             '{"error":{"message":"Insufficient Balance","code":"invalid_request_error"}}',
-            errors.RequestRejectedError,
+            errors.QuotaError,
             "the service answers 402: Insufficient Balance",
         ),
         (

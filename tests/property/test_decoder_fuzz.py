@@ -25,7 +25,8 @@ from berlin.recipes.recipe import Recipe, load_recipe, parse_recipe
 from berlin.types import ChatRequest, Endpoint, StreamEvent, TextDelta
 from berlin.wire.inflate import PIECE_BYTES, Inflater
 from berlin.wire.pointer import MISSING, get_at, parse_pointer
-from berlin.wire.status import LONGEST_RETRY_AFTER_S, error_from_answer, parse_retry_after
+from berlin.wire.retry_after import LONGEST_RETRY_AFTER_S, parse_retry_after
+from berlin.wire.status import error_from_answer
 
 BOUNDED = settings(max_examples=150)
 FORMAT = load_recipe("berlin").format()

@@ -30,8 +30,9 @@ from berlin.types import Secret, mask, nearest
 from berlin.wire.framings import FRAMINGS
 from berlin.wire.json import _commas_outside_text, decode_request_object
 from berlin.wire.pointer import parse_pointer
+from berlin.wire.retry_after import parse_reset, parse_retry_after
 from berlin.wire.snippet import snippet
-from berlin.wire.status import describe_error, parse_retry_after
+from berlin.wire.status import describe_error
 from support.regex_steps import count_steps, letters_of, nested_quantifiers
 
 SIZE = 60
@@ -124,6 +125,7 @@ READERS: dict[str, Callable[[int], object]] = {
     "an error page": lambda n: describe_error(b"<" * n, (("error",),)),
     "a snippet of blanks": lambda n: snippet(" \n" * n),
     "a time to wait": lambda n: parse_retry_after({"retry-after": "1" * n}),
+    "a time of a reset": lambda n: parse_reset({"x-ratelimit-reset": "1" * n + "m"}),
     "a date to wait for": lambda n: parse_retry_after({"retry-after": "Mon, " * n}),
     "a masked text": lambda n: mask("hunter2-hunter " * n, [Secret("hunter2-password")]),
     "a masked text of base64": lambda n: mask("aGVsbG8g" * n, [Secret("hunter2-password")]),

@@ -116,10 +116,11 @@ fetch = { path = "/m", list = "/data" }
 SOCKET = describe(
     """
 framing = "ndjson"
-text = ["/data/?isInput=false/t", "/parts/*/t"]
+text = ["/data/?isInput=false/t", "/parts/*/t", "/parts/-1", "/parts"]
+padding = "\\u0000"
 text_of = "/data/id"
 kind = "/event"
-kinds = { tok = "text", all = "replace", end = "end" }
+kinds = { tok = "text", all = "replace", 3 = "end" }
 error = "/data/?isError=true/why"
 ends = "finish_reason"
 """,
@@ -175,6 +176,15 @@ path = "/files/{file_id}"
 kinds = ["image"]
 method = "PUT"
 json = { kind = "{media_type}", data = "{base64}", url = "{data_url}" }
+take = { put_url = "/f" }
+[[chat.upload]]
+path = "{put_url}"
+kinds = ["image"]
+method = "PUT"
+body = "{file}"
+headers = { Content-Type = "{media_type}" }
+success = [200, 204]
+credentials = false
 [chat.messages]
 form = "array"
 item = { who = "{role}", what = "{parts}" }
@@ -301,7 +311,18 @@ WORDS = (
     *("{model}", "{conv}", "{nobody}", "{{prompt}}", "x{prompt}y", "/{model}", "https://{model}/"),
     *("described", "openai-chat", "anthropic-messages", "ollama-chat", "none", "login", "api-key"),
     *("{sid}", "{token}", "{sha256:{prompt}}", "{now:%Y}", "{unix:x}", "{{a}}", "{null}", "{f}/a"),
-    *("/*/t", "/?a=b/t", "/?a", "/a/*", "socket.io", "signalr", "graphql", "{hello}", "{history}"),
+    *(
+        "/*/t",
+        "/?a=b/t",
+        "/?a",
+        "/a/*",
+        "/a/-1",
+        "socket.io",
+        "signalr",
+        "graphql",
+        "{hello}",
+        "{history}",
+    ),
     *("ndjson", "sse", "json", "text", "sse-text", "array", "last", "apart", "skip", "error"),
     *("GET", "berlin", "a\r\nb", "\0", '"', "`", "at `$.x`", "...", "é", "http://x.example", "1"),
 )
@@ -320,7 +341,18 @@ KEYS = st.sampled_from(
         *("stream", "framing", "text", "kind", "kinds", "done", "error", "error_codes", "ends"),
         *("let", "after", "once", "follow", "success", "refused_at", "hosts", "field", "meta"),
         *("socket", "protocol", "before", "replies", "only", "when", "send", "last", "text_of"),
-        *("script", "at", "decode", "pointer", "value", "prefix"),
+        *(
+            "script",
+            "at",
+            "decode",
+            "pointer",
+            "value",
+            "prefix",
+            "body",
+            "credentials",
+            "padding",
+            "origin",
+        ),
         *("take", "header", "cookie", "models", "fetch", "list", "extends", "a", "`", "...", "0"),
     ]
 )

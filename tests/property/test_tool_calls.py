@@ -13,35 +13,55 @@ from berlin.formats.openai.format import OpenAIChatFormat
 from berlin.types import Accumulator, StreamEvent, ToolCallDelta
 
 FORMAT = OpenAIChatFormat("m")
-BOUNDED = settings(max_examples=300)
+BOUNDED = settings(max_examples=150)
 
 NAMES = st.sampled_from(["f", "g", "get_weather"])
 ARGUMENTS = st.dictionaries(st.sampled_from("abc"), st.integers() | st.text(max_size=3), max_size=2)
 # How a service writes the ids and the indexes of the pieces of a call.
 IDS = st.sampled_from(["first", "every", "changing", "late", "none", "number", "empty", "repeated"])
 INDEXES = st.sampled_from(["right", "text", "none", "null", "offset"])
-NAMED = st.sampled_from(["first", "every"])
+NAMED = st.sampled_from(["first", "every", "split", "cumulative", "twice"])
 
 
 @st.composite
 def shapes(draw: st.DrawFn) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
     """Draw calls, and the pieces in which one kind of service sends them, one after the other."""
     ids, indexes, named = draw(IDS), draw(INDEXES), draw(NAMED)
+    # Without index and id, only the name can begin a call.
+    is_named_once = indexes in ("none", "null") or ids == "changing"
+    named = "first" if is_named_once and named not in ("first", "every") else named
     calls: list[tuple[str, str]] = []
     pieces: list[dict[str, Any]] = []
     for n in range(draw(st.integers(1, 3))):
         name, text = draw(NAMES), json.dumps(draw(ARGUMENTS))
         calls.append((name, text))
-        # Without index and id, only the name can begin a call: each piece has some arguments.
+        # For the same reason, each piece of a call has some arguments.
         cuts = sorted(draw(st.sets(st.integers(1, len(text) - 1), max_size=3)))
         parts = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-        for k, part in enumerate(parts):
-            function: dict[str, Any] = {"arguments": part}
-            if k == 0 or named == "every":
+        heads = [{"name": piece} for piece in _pieces_of_name(named, name)]
+        said = [{"arguments": part} for part in parts]
+        may_be_alone = not is_named_once or (named == "first" and ids != "repeated")
+        is_alone = may_be_alone and draw(st.booleans())
+        first = heads.pop() if is_alone else {**heads.pop(), **said[0]}
+        said = [*heads, first, *(said[1:] if "arguments" in first else said)]
+        for k, function in enumerate(said):
+            if named == "every":
                 function["name"] = name
             piece: dict[str, Any] = {"function": function, **_index(indexes, n)}
             pieces.append({**piece, **_id(ids, n, k)})
     return calls, pieces
+
+
+def _pieces_of_name(how: str, name: str) -> list[str]:
+    """Return the name in the pieces in which a service sends it."""
+    match how:
+        case "split":
+            return [name[:1], name[1:]] if name[1:] else [name]
+        case "cumulative":
+            return [name[:4], name]
+        case "twice":
+            return [name, name]
+    return [name]
 
 
 def _index(how: str, n: int) -> dict[str, Any]:

@@ -53,6 +53,17 @@ ENGLISH: Asked = {
     "prometheus metrics": ("How do I monitor it", "Metrics"),
     "how do i talk to two accounts at once": "How do I use two or more accounts",
     "what licence is it under": "What does it cost",
+    "can I use it with cursor": "Can I use it with Cursor",
+    "streaming in javascript": "Can I use it with Cursor",
+    "swich model in chat": "How do I switch the model",
+    "is my prompt logged anywhere": "Is my prompt logged",
+    "what does exit code 4 mean": "Which errors and exit codes",
+    "which database does it use": "Which database",
+    "certificate verify failed self signed": "How do I trust my own certificate",
+    "kubernetes deployment": "How do I run it in Docker, Podman or Kubernetes",
+    "how to use har file": ("What if it does not know", "From your browser"),
+    "cancel a running answer ctrl c": "How do I stop or cancel",
+    "how much did alice spend": "How do I see usage and cost",
 }
 
 RUSSIAN: Asked = {
@@ -70,12 +81,20 @@ RUSSIAN: Asked = {
     "прокси сервер": "Как работать через прокси",
     "как поменять температуру": "Как задать температуру",
     "таймаут ответа": "Как задать таймаут",
-    "ключ апи openai": ("Как использовать ключ API", "Поддерживаются ли клиенты OpenAI"),
+    "ключ апи openai": (
+        "Как подключить и использовать ключ API",
+        "Поддерживаются ли клиенты OpenAI",
+    ),
     "история разговоров": "Как посмотреть и удалить историю",
     "какие есть модели": "Какие модели есть",
     "работает без интернета?": "Работает ли Berlin без интернета",
     "сколько это стоит": "Сколько стоит",
     "как остановить генерацию ответа": "Как остановить ответ",
+    "не работает прокси": "Как работать через прокси",
+    "как сделать чтобы отвечал по-русски": "Как задать системный промпт",
+    "чем отличается login от add": "Чем berlin add отличается",
+    "что делать если сервис неизвестен": "Что делать, если Berlin не знает",
+    "как подключить openai ключ": "Как подключить и использовать ключ API",
 }
 
 NOTHING: Asked = dict.fromkeys(
@@ -100,6 +119,9 @@ NOTHING: Asked = dict.fromkeys(
         "столица Франции",
         "как испечь хлеб",
         "абырвалг",
+        "recipe for pancakes",
+        "кто такой Пушкин",
+        "write python code to sort a list",
     ),
     "",
 )

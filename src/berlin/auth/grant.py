@@ -23,6 +23,8 @@ MAX_VALUES = 64
 UNTAKEN = frozenset({"token", "refresh_token", "expires_in", "expires_in_ms", "expires_at"})
 """The names in a login's response that have a special meaning."""
 
+# Longer than any lifetime: some services write the time of the expiry there.
+_SURELY_A_DATE = 10**9
 # Later than any expiry in seconds, earlier than any in milliseconds.
 _SURELY_MILLISECONDS = 10**11
 
@@ -61,20 +63,21 @@ def parse_grant(
 
     Raises:
         AuthenticationError: if there is no token.
-        ProtocolError: if a value is invalid.
+        ProtocolError: if the token cannot be sent, or another value is too long.
     """
     token = values.get("token", MISSING)
     if token is MISSING or token is None or token == "":
         at = f" at {place}" if place else ""
         raise AuthenticationError(f"{where} gave no token{at}; the service says: {said}")
-    refresh = values.get("refresh_token") or None
     secret = check_token(token, f"the token at {place}" if place else "the token")
     expires_at = _expiry(values, now)
     if expires_at is None:
         expires_at = read_jwt_expiry(secret.reveal())
-    return Grant(
-        secret, now, expires_at, check_token(refresh) if refresh else None, _others(values)
-    )
+    try:
+        refresh = check_token(values.get("refresh_token"))
+    except ProtocolError:
+        refresh = None  # one that cannot be used does not cost the token
+    return Grant(secret, now, expires_at, refresh, _others(values))
 
 
 def _others(values: Mapping[str, Any]) -> dict[str, str]:
@@ -124,12 +127,12 @@ def read_jwt_expiry(token: str) -> float | None:
 
 def _expiry(values: dict[str, Any], now: float) -> float | None:
     seconds = _number(values.get("expires_in"))
-    if seconds is not None:
+    if seconds is not None and seconds < _SURELY_A_DATE:
         return now + max(seconds, 0.0)
     millis = _number(values.get("expires_in_ms"))
     if millis is not None:
         return now + max(millis, 0.0) / 1000
-    at = values.get("expires_at")
+    at = values.get("expires_at") if seconds is None else seconds
     number = _number(at)
     if number is not None:
         return number / 1000 if number > _SURELY_MILLISECONDS else number

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-_IN_WORDS = {
+IN_WORDS = {
     "account": "account",
     "password": "password",
     "api_key": "API key",
-    "client_id": "client id",
+    "client_id": "client ID",
     "client_secret": "client secret",
     "refresh_token": "refresh token",
     "private_key": "private key",
@@ -43,7 +43,7 @@ def explain_missing(missing: list[str], known_variables: Mapping[str, str], comm
     """
     if "code" in missing:
         return f"a person has to type a one-time code first: run {command}"
-    words = " and ".join(_IN_WORDS[name] for name in missing)
+    words = " and ".join(IN_WORDS[name] for name in missing)
     arguments = ", ".join(f"{name}=…" for name in missing)
     if all(name in known_variables for name in missing):
         variables = ", ".join(known_variables[name] for name in missing)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from berlin.cli.lazy import Group
 from berlin.cli.options import config_option, load_for_commands
 from berlin.cli.terminal import harmless
 from berlin.config import Config, config_path, find_provider, resolve_settings
@@ -13,7 +14,7 @@ from berlin.errors import ConfigurationError
 from berlin.opening import open_provider
 
 
-@click.group()
+@click.group(cls=Group)
 def config() -> None:
     """Check the configuration, or show where it is."""
 

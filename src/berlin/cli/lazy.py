@@ -1,4 +1,4 @@
-"""A group of commands whose modules are imported on use."""
+"""Groups of commands: they suggest the nearest name, and may import modules on use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,24 @@ import click
 from click.shell_completion import CompletionItem
 
 
-class LazyGroup(click.Group):
+class Group(click.Group):
+    """A group that suggests the nearest command for a mistyped one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the arguments name."""
+        typed = args[0]
+        if self.get_command(ctx, typed) is None and not typed.startswith("-"):
+            from berlin.types import nearest  # only needed for errors
+
+            near = nearest(typed, self.list_commands(ctx))
+            hint = f"; did you mean `{ctx.command_path} {near}`?" if near else ""
+            ctx.fail(f"there is no command {typed[:40]!r}{hint}")
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(Group):
     """A group that shows `--help` without importing any command.
 
     Args:

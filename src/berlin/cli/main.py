@@ -73,9 +73,10 @@ def cli() -> None:
 
 def run(args: list[str] | None = None) -> int:
     """Run a command and return its exit code; every error is one line on stderr."""
-    if sys.stdout is None:  # closed by the parent process: output is discarded
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.stdout = os.fdopen(1, "w", closefd=False)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:  # closed by the parent process: output is discarded
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            setattr(sys, name, os.fdopen(number, "w", closefd=False))
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character shows a question mark; nothing crashes.
         if hasattr(stream, "reconfigure"):
@@ -113,7 +114,11 @@ def _invoke(args: list[str] | None) -> int:
     except BerlinError as error:
         _complain(f"berlin: {error.message}")
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except click.Abort:  # a question that was not answered: its line is still open
+        if sys.stderr.isatty():
+            _complain("")
+        return EXIT_INTERRUPTED
+    except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return code if isinstance(code, int) else 0
 

@@ -103,6 +103,14 @@ def _joined(args: list[str]) -> list[str]:
     return [*joined, *rest]
 
 
+def provider_to_log_in(config: Config) -> str:
+    """Return the default provider; `berlin` if there is none, as for a login with `--url`."""
+    from berlin.config import ENVIRONMENT_PROVIDER, default_provider
+
+    default = default_provider(config)
+    return ENVIRONMENT_PROVIDER if default is None or default in config.models else default
+
+
 def load_for_commands(path: Path | None) -> Config:
     """Return the configuration, with tokens kept in a file unless it says otherwise.
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import click
 
 from berlin.auth.tokens.store import Record, TokenStore
+from berlin.cli.lazy import Group
 from berlin.cli.options import config_option, load_for_commands
 from berlin.config import open_store
 from berlin.errors import TokenStoreError
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @config_option
 @click.pass_context
 def tokens(ctx: click.Context, config: Path | None) -> None:
@@ -29,8 +30,11 @@ def tokens(ctx: click.Context, config: Path | None) -> None:
     if store is None:
         click.echo("Tokens are kept in memory only; nothing is stored.")
         return
-    now = time.time()
-    rows = [("RECIPE", "URL", "ACCOUNT", "AGE", "VALID FOR"), *_rows(_entries(store), now)]
+    found = _rows(_entries(store), time.time())
+    if not found:
+        click.echo("No tokens are stored.")
+        return
+    rows = [("RECIPE", "URL", "ACCOUNT", "AGE", "VALID FOR"), *found]
     widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
     for row in rows:
         click.echo("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())

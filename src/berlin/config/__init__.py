@@ -8,6 +8,7 @@ from berlin.config.load import load_config
 from berlin.config.names import Names, Target, find_model
 from berlin.config.paths import config_path, data_path
 from berlin.config.providers import (
+    ENVIRONMENT_PROVIDER,
     GUIDE,
     ModelOffer,
     default_provider,
@@ -33,6 +34,7 @@ from berlin.config.tokens import open_store, open_tokens
 
 __all__ = [
     "BUILT_IN",
+    "ENVIRONMENT_PROVIDER",
     "GUIDE",
     "Config",
     "LedgerConfig",

@@ -33,8 +33,13 @@ def read_file(path: Path) -> str:
         return data.decode("utf-8-sig")
     except FileNotFoundError:
         raise
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f"{path} is not text in UTF-8 (byte {error.start + 1}); save it as UTF-8"
+        ) from error
+    except (OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"{path} cannot be read: {said}") from error
 
 
 def doubts(path: Path) -> str:

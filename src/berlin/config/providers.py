@@ -66,8 +66,8 @@ def find_provider(
     own = ", ".join(sorted({*config.providers, *BUILT_IN}))
     hint = f"did you mean {near!r}?" if near else f"there are: {own}."
     raise ConfigurationError(
-        f"no provider {name[:100]!r}; {hint} "
-        f"Add one as [providers.{name[:100]}] to {config_path(environ)}"
+        f"no provider {name[:100]!r}; {hint} Add one with `berlin add URL --name {name[:100]}`, or "
+        f"as [providers.{name[:100]}] to {config_path(environ)}"
     )
 
 

@@ -178,6 +178,8 @@ def _endpoint(
         headers={**described.headers, **(given.headers or {})},
         client_cert=given.client_cert or mine.client_cert or described.client_cert,
         client_key=given.client_key or mine.client_key or described.client_key,
+        hosts=described.hosts,
+        origin=described.origin,
     )
 
 

@@ -116,8 +116,9 @@ class DocumentDecoder:
 
     def _end(self, events: list[StreamEvent]) -> None:
         """Add the last events, if the answer is complete."""
+        self._calls.flush(events)
         reason = self._reason
-        if reason is None and not self._answered:
+        if reason is None and not self._answered and not self._calls.count:
             self.failure = EmptyResponseError("the service sent an empty answer")
             return
         if reason is None and self._ends == "finish_reason" and not self._is_marked:

@@ -2,16 +2,19 @@
 
 The rule, for a piece with any of index, id, name and arguments:
 
-1. Its id names a call that is open: it belongs to that call, whatever its index, unless the piece
-   names a tool and has another index than the call, or the call's arguments are already complete:
-   then the service repeats an id, and it is a new call.
-2. Its index names a call (with no index: the last call). A piece without a name continues that
-   call, also with another id. A piece with a name begins a new call, unless the name is the call's
-   own and its arguments are not complete yet: then the service repeats the name.
+1. Its id names an open call: it belongs to that call, whatever its index, unless it also names a
+   tool and the index is not that call's, or the call's arguments are already complete: then the
+   service reuses an id, and it begins a new call. (With the same index and the same arguments, it
+   is the whole call again, and is ignored.)
+2. Its index names a call (without an index: the last call). A piece without a name continues that
+   call, even with another id. A piece with a name begins a new call, except that
+   a. its name is the call's and the call's arguments are incomplete: the service repeats the name;
+   b. it has an index but no other id than the call, which has no arguments yet: it is the next
+      piece of the name, or, if it begins with what is known of the name, the name so far.
 3. Anything else begins a new call.
 
-A call is passed on once its name is known, never without one. docs/tool-calls.md says which
-services need which part of this.
+A call is passed on once its name is complete, never without one: with its first arguments, before
+the next call, or at the end. docs/tool-calls.md says which services need which part of this.
 """
 
 from __future__ import annotations
@@ -26,10 +29,15 @@ from berlin.wire.json import DECODE_ERRORS
 
 
 class Arguments:
-    """The arguments of a call while they arrive."""
+    """The arguments of a call while they arrive.
+
+    Attributes:
+        size: how many characters there are.
+    """
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
+        self.size = 0
         self._read = 0  # the pieces whose brackets were counted
         self._depth = 0
         self._in_text = False
@@ -42,6 +50,7 @@ class Arguments:
     def append(self, piece: str) -> None:
         """Take a piece."""
         self._pieces.append(piece)
+        self.size += len(piece)
 
     @property
     def text(self) -> str:
@@ -88,6 +97,15 @@ class _Call:
         self.arguments = Arguments()
         self.extra: MaybeExtra = None
 
+    def is_again(self, index: int | None, id: str, name: str, arguments: str) -> bool:
+        """Whether a piece is this whole call once more."""
+        if not (name and id and arguments) or index is None:
+            return False
+        same = (self.index, self.id, self.name) == (index, id, name)
+        if not same or self.arguments.size != len(arguments):
+            return False
+        return self.arguments.text == arguments and _is_json(arguments)
+
 
 class ToolCallAssembler:
     """Numbers the tool calls of an answer from 0 and finds the call of each piece.
@@ -121,9 +139,10 @@ class ToolCallAssembler:
         arguments: str,
         extra: MaybeExtra = None,
     ) -> None:
-        """Take a piece of a call and add the event for it, if the call's name is known."""
+        """Take a piece of a call and add the event for it, if the call's name is complete."""
         call = self._find(index, id, name, arguments)
         if call is None:
+            self.flush(events)
             call = _Call(index, id)
             self._calls.append(call)
             self._limit.take(PART_BYTES)
@@ -132,16 +151,23 @@ class ToolCallAssembler:
             self._by_id.setdefault(id, call)
         if index is not None:
             self._by_index[index] = call
-        call.name = call.name or name
-        if arguments:
-            call.arguments.append(arguments)
-        if call.number >= 0:
-            events.append(ToolCallDelta(call.number, "", "", arguments, extra))
+        if call.is_again(index, id, name, arguments):
             return
         call.id = call.id or id
+        if arguments and not name and call.name and call.number < 0:
+            self._open(call, events)
+        if call.number >= 0:
+            call.arguments.append(arguments)
+            if arguments or extra is not None:
+                events.append(ToolCallDelta(call.number, "", "", arguments, extra))
+            return
+        if not call.arguments or not call.name:
+            call.name = name if name.startswith(call.name) else call.name + name
+        if arguments:
+            call.arguments.append(arguments)
         if extra is not None:
             call.extra = merge_extra(call.extra, extra)
-        if call.name:
+        if call.arguments and call.name:
             self._open(call, events)
 
     def add_whole(
@@ -157,20 +183,28 @@ class ToolCallAssembler:
         call = _Call(None, id)
         call.name, call.extra = name, extra
         call.arguments.append(arguments)
+        self.flush(events)
         self._calls.append(call)
-        if name:
-            self._open(call, events)
+        self.flush(events)
+
+    def flush(self, events: list[StreamEvent]) -> None:
+        """Add the event for the last call if its name is known: nothing more of it follows."""
+        last = self._calls[-1] if self._calls else None
+        if last is not None and last.name and last.number < 0:
+            self._open(last, events)
 
     def _find(self, index: int | None, id: str, name: str, arguments: str) -> _Call | None:
         at_index = self._by_index.get(index) if index is not None else None
-        if id and (known := self._by_id.get(id)) is not None:
+        known = self._by_id.get(id) if id else None
+        if known is not None:
             if at_index is not None and at_index.id == id:
-                return at_index
-            is_named = bool(name and known.name)
+                known = at_index
             is_elsewhere = index is not None and known.index not in (None, index)
             # Nothing can follow complete arguments.
             is_behind = bool(arguments and known.arguments) and not known.arguments.is_partial
-            return None if is_named and (is_elsewhere or is_behind) else known
+            is_again = known.is_again(index, id, name, arguments)
+            is_new = bool(name and known.name) and (is_elsewhere or is_behind) and not is_again
+            return None if is_new else known
         call = at_index
         if index is None and self._calls:
             call = self._calls[-1]
@@ -182,9 +216,10 @@ class ToolCallAssembler:
         if not name:
             is_next = bool(id) and index is None and bool(call.id) and not call.arguments.is_partial
             return None if is_next and call.arguments else call
-        if not call.name or (call.name == name and call.arguments.is_partial):
-            return call
-        return None
+        is_same = index is not None and not (id and call.id)
+        is_its_name = is_same and not call.arguments and call.number < 0
+        is_repeated = call.name == name and call.arguments.is_partial
+        return call if not call.name or is_its_name or is_repeated else None
 
     def _open(self, call: _Call, events: list[StreamEvent]) -> None:
         call.number = self.count

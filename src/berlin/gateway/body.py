@@ -22,6 +22,7 @@ STRANGERS_BYTES = 32 * 1024 * 1024
 UNCOUNTED_BYTES = 64 * 1024
 RETRY_AFTER_S = 2.0
 
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NO_JSON = ("text/", "multipart/", "application/x-www-form-urlencoded", "application/xml")
 
 
@@ -113,6 +114,9 @@ class Bodies:
 
     async def _read(self, request: web.Request, limit: int, held: _Held) -> bytes:
         pieces, size = [], 0
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            # Only now: a client whose request is refused need not send it.
+            await request.writer.write(_CONTINUE)
         try:
             async with asyncio.timeout(self._timeout_s):
                 while piece := await request.content.readany():

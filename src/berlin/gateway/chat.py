@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -99,6 +100,20 @@ class Gateway:
     def of(cls, provider: Provider, name: str = "default") -> Gateway:
         """Return a gateway over one provider, without keys, limits and logs."""
         return cls(Catalog([Service(name, provider, any_model=True)]))
+
+    def headers(self, request: web.Request) -> dict[str, str]:
+        """Return the headers that every response has."""
+        visit = request[VISIT]
+        headers = {
+            "Server": "berlin",  # not the versions of the underlying libraries
+            "x-request-id": visit.id,
+            **self.guard.origin_headers(request),
+        }
+        if visit.more_headers is not None:
+            headers.update(visit.more_headers)
+        if self.draining:
+            headers["Connection"] = "close"
+        return headers
 
     def check_running(self) -> None:
         """Raise UnavailableError if new requests are refused."""
@@ -226,16 +241,18 @@ class Gateway:
                 if call.stream:
                     self.metrics.open_stream(visit.face)
                     try:
+                        headers = partial(self.headers, request)
                         return await self.streams.stream(
-                            request, bursts, head, visit, held=service.holds
+                            request, bursts, head, headers, visit, held=service.holds
                         )
                     finally:
                         self.metrics.close_stream(visit.face)
                 answer = await self.streams.whole(bursts, visit)
         body = head.encode_response(answer)
         visit.bytes_out = len(body)
-        headers = head.headers(answer.started)
-        return web.Response(body=body, content_type="application/json", headers=headers)
+        return web.Response(
+            body=body, content_type="application/json", headers=head.headers(answer.started)
+        )
 
     def _on_behalf(self, request: web.Request, chat: ChatRequest) -> ChatRequest:
         """Return a chat with its caller's own token, and a tenant that no other caller shares."""

@@ -14,9 +14,12 @@ from berlin.gateway.chat import Gateway
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+ID = web.RequestKey("id", str)
+"""What a path has in place of `{id}`."""
+
 
 class Route(NamedTuple):
-    """One path of a face."""
+    """One path of a face; see `Dispatch` for `{id}`."""
 
     method: str
     path: str

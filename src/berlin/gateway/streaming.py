@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self
 
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
 
 from berlin.errors import BerlinError, UnavailableError
 from berlin.formats.contract import EventEncoder
@@ -18,11 +17,10 @@ from berlin.gateway.answering import Head
 from berlin.gateway.observe.visit import Visit
 from berlin.gateway.open_count import OpenCount
 from berlin.gateway.refusals import broken_off
+from berlin.gateway.response import StreamedResponse
 from berlin.providers.contract import Burst, Bursts
 from berlin.types import Accumulator, ChatResponse
 
-# The most bytes buffered for a client before writing waits for it.
-HIGH_WATER_BYTES = 64 * 1024
 WRITE_TIMEOUT_S = 60.0
 KEEP_ALIVE_S = 15.0
 COMMENT = b": keep-alive\n\n"
@@ -71,6 +69,7 @@ class OpenStreams:
         request: web.Request,
         bursts: Bursts,
         head: Head,
+        headers: Callable[[], Mapping[str, str]],
         visit: Visit,
         *,
         held: bool = False,
@@ -84,6 +83,7 @@ class OpenStreams:
             request: the client's request.
             bursts: the provider's answer.
             head: the head of the answer, with the face's event encoder.
+            headers: returns the headers that every response has.
             visit: records the answer.
             held: whether the first event may take long, so that keep-alives are sent meanwhile.
                 After one, an error can no longer be an error status.
@@ -91,12 +91,11 @@ class OpenStreams:
         Raises:
             BerlinError: if there is no answer at all.
         """
-        loop = asyncio.get_running_loop()
-        client = _Client(request, head, visit, self, loop)
-        encode = None
+        client = _Client(request, head, headers, visit, self)
+        response, encode = client.response, None
         try:
             try:
-                with _AnswerInProgress(self._making, visit, loop):
+                with _AnswerInProgress(self._making, visit):
                     async with aclosing(bursts):
                         if (held or self.early) and self.keep_alive_s:
                             bursts = await _wait_for_first(bursts, client, self.keep_alive_s)
@@ -106,13 +105,11 @@ class OpenStreams:
                                 encode = client.encoder().encode_event
                             data = b"".join(map(encode, burst))
                             if data:
-                                if not client.begun:
-                                    await client.begin()
                                 client.put(data)
-                                if client.is_behind:
-                                    await client.catch_up()
+                                if response.is_behind:
+                                    await response.catch_up()
             except BerlinError as error:
-                if not client.begun:
+                if not response.begun:
                     raise
                 visit.error = error
                 client.put(client.encoder().encode_error(broken_off(error, visit)))
@@ -132,7 +129,7 @@ class OpenStreams:
             BerlinError: if there is none.
         """
         answer = Accumulator()
-        with _AnswerInProgress(self._making, visit, asyncio.get_running_loop()):
+        with _AnswerInProgress(self._making, visit):
             async with aclosing(bursts):
                 async for burst in bursts:
                     visit.note(burst)
@@ -147,11 +144,8 @@ class _AnswerInProgress:
     Unexpected exceptions of a provider are logged and reported as one of Berlin's errors.
     """
 
-    def __init__(
-        self, all_of_them: set[_AnswerInProgress], visit: Visit, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, all_of_them: set[_AnswerInProgress], visit: Visit) -> None:
         self._all = all_of_them
-        self._loop = loop
         self._visit = visit
         self._failure: BerlinError | None = None
 
@@ -162,7 +156,7 @@ class _AnswerInProgress:
             self._task.cancel()
 
     def __enter__(self) -> Self:
-        task: Any = asyncio.current_task(self._loop)
+        task: Any = asyncio.current_task()
         self._task, self._cancelling = task, task.cancelling()
         self._all.add(self)
         return self
@@ -183,46 +177,33 @@ class _AnswerInProgress:
             raise BerlinError("internal error") from error
 
 
-class _Response(web.StreamResponse):
-    # The head is sent with the first event, in one write.
-    _send_headers_immediately = False
-
-
 class _Client:
     """The client that an answer is written to, from its first event on.
 
-    Everything put in one iteration of the loop becomes one write, because each is a system call.
-
-    Attributes:
-        is_behind: whether the buffer is so full that the client must `catch_up` first.
+    Args:
+        request: its request.
+        head: the head of the answer, with the face's event encoder.
+        headers: returns the headers that every response has.
+        visit: records the answer.
+        streams: the settings of all streams.
     """
 
     def __init__(
         self,
         request: web.Request,
         head: Head,
+        headers: Callable[[], Mapping[str, str]],
         visit: Visit,
         streams: OpenStreams,
-        loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self._request = request
+        self.response = StreamedResponse(request, streams.write_timeout_s)
         self._head = head
-        self._encoder: EventEncoder | None = None
+        self._headers = headers
         self._visit = visit
         self._streams = streams
-        self._loop = loop
-        self._response: web.StreamResponse | None = None
-        self._writer: AbstractStreamWriter | None = None
-        self._parts: list[bytes] = []
-        self._size = 0
-        self.is_behind = False
+        self._encoder: EventEncoder | None = None
         self._silence: asyncio.TimerHandle | None = None
         self._is_silent = False
-
-    @property
-    def begun(self) -> bool:
-        """Whether the status has been sent."""
-        return self._writer is not None
 
     def encoder(self) -> EventEncoder:
         """Return the event encoder, created on first use."""
@@ -230,22 +211,13 @@ class _Client:
             self._encoder = self._head.encoder(self._visit.started)
         return self._encoder
 
-    async def begin(self) -> web.StreamResponse:
-        """Prepare the head, which is sent with the next write.
-
-        Raises:
-            ConnectionError: if the client is gone.
-        """
+    def begin(self) -> None:
+        """Make the head, which is sent with the next write."""
         headers = self._head.headers(self._visit.started)
-        response = self._response = _Response(headers={**headers, **STREAM_HEADERS})
-        writer = await response.prepare(self._request)
-        if writer is None:
-            raise ConnectionResetError("the client is gone")
-        self._visit.status = response.status
-        self._writer = writer
+        self.response.begin({**headers, **STREAM_HEADERS, **self._headers()})
+        self._visit.status = 200
         if self._streams.keep_alive_s:
             self._listen()
-        return response
 
     def filler(self) -> bytes:
         """Return the bytes of a keep-alive."""
@@ -255,21 +227,12 @@ class _Client:
         return self.encoder().keep_alive()
 
     def put(self, data: bytes) -> None:
-        """Queue a part of the answer to be written at the end of this loop iteration."""
+        """Send a part of the answer, after the head."""
+        if not self.response.begun:
+            self.begin()
         self._is_silent = False
         self._visit.bytes_out += len(data)
-        self._put(data)
-
-    async def catch_up(self) -> None:
-        """Wait until the client has read enough.
-
-        Raises:
-            ConnectionError: if the client is gone, or does not read.
-        """
-        self._flush()
-        if self._writer is not None:
-            await self._in_time(self._writer.drain())
-        self.is_behind = False
+        self.response.put(data)
 
     async def end(self) -> web.StreamResponse:
         """Write the end.
@@ -277,65 +240,26 @@ class _Client:
         Raises:
             ConnectionError: if the client is gone, or does not read.
         """
-        response = self._response
-        if response is None:
-            response = await self.begin()
+        if not self.response.begun:
+            self.begin()
         self.close()
-        data = b"".join(self._parts)
-        self._parts.clear()
-        ending = response.write_eof(data)
-        if self._size + self._unsent() > HIGH_WATER_BYTES:
-            await self._in_time(ending)
-        else:
-            await ending
-        return response
+        await self.response.end()
+        return self.response
 
     def close(self) -> None:
         """Stop sending keep-alives."""
         if self._silence is not None:
             self._silence.cancel()
 
-    def _put(self, data: bytes) -> None:
-        if not self._parts:
-            self._loop.call_soon(self._flush)
-        self._parts.append(data)
-        self._size += len(data)
-        if self._size > HIGH_WATER_BYTES:
-            self.is_behind = True
-
-    def _flush(self) -> None:
-        data = b"".join(self._parts)
-        self._parts.clear()
-        self._size = 0
-        if data and self._writer is not None:
-            try:
-                _run_now(self._writer.write(data, drain=False))  # type: ignore[call-arg]
-            except ConnectionError:
-                return  # the handler of a disconnected client is cancelled anyway
-            if self._unsent() > HIGH_WATER_BYTES:
-                self.is_behind = True
-
-    def _unsent(self) -> int:
-        transport = self._request.transport
-        if transport is None or transport.is_closing():
-            return 0
-        return transport.get_write_buffer_size()
-
-    async def _in_time(self, writing: Awaitable[object]) -> None:
-        try:
-            async with asyncio.timeout(self._streams.write_timeout_s):
-                await writing
-        except TimeoutError as error:
-            raise ConnectionResetError("the client does not read its answer") from error
-
     def _listen(self) -> None:
         """Check for silence periodically: no timer is set or cancelled for each event."""
         self._is_silent = True
-        self._silence = self._loop.call_later(self._streams.keep_alive_s, self._break_silence)
+        loop = asyncio.get_running_loop()
+        self._silence = loop.call_later(self._streams.keep_alive_s, self._break_silence)
 
     def _break_silence(self) -> None:
         if self._is_silent:
-            self._put(self.filler())
+            self.response.put(self.filler())
         self._listen()
 
 
@@ -345,7 +269,6 @@ async def _wait_for_first(bursts: Bursts, client: _Client, keep_alive_s: float) 
     try:
         await asyncio.wait({first}, timeout=keep_alive_s)
         if not first.done():
-            await client.begin()
             client.put(client.filler())
         burst = await first
     except BaseException:
@@ -369,12 +292,3 @@ class _Resumed:
     async def __anext__(self) -> Burst:
         first, self._first = self._first, None
         return first if first is not None else await self._rest.__anext__()
-
-
-def _run_now(writing: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine that never waits."""
-    try:
-        writing.send(None)
-    except StopIteration:
-        return
-    writing.close()

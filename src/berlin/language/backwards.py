@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -11,9 +11,9 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from berlin.errors import InvalidRequestError
-from berlin.language.step import Step
+from berlin.language.step import BODIES, Step
 from berlin.language.values.form import decode_form
-from berlin.language.values.text import Value, parse_text
+from berlin.language.values.text import Call, Piece, Value, parse_text
 from berlin.wire.json import DECODE_ERRORS
 
 _NO_BODY_AT_ALL = 1000
@@ -57,7 +57,7 @@ class StepReader:
         self._path = _pattern(self.path, "[^/]*")
         self._query = {**dict(parse_qsl(more, keep_blank_values=True)), **step.query}
         self._headers = {name.lower(): value for name, value in step.headers.items()}
-        self._bodies = {"json": step.json, "form": step.form, "multipart": step.multipart}
+        self._bodies = {kind: getattr(step, kind) for kind in BODIES}
         self.names = set(_names([self.path, self._query, self._headers, self._bodies]))
 
     def serves(self, received: Received) -> bool:
@@ -81,7 +81,7 @@ class StepReader:
         found = self._path.fullmatch(received.path)
         segments = map(unquote, found.groups()) if found else ()
         return {
-            **dict(zip(_names(self.path), segments, strict=False)),
+            **dict(_values(self.path, segments)),
             **dict(_find(self._query, received.query)),
             **dict(_find(self._headers, received.headers)),
             **dict(_find(self._template, self._decode(received))),
@@ -96,6 +96,8 @@ class StepReader:
             return decode_form(received.body)
         if self._bodies["multipart"] is not None:
             return decode_multipart(received.body, received.headers.get("content-type", ""))
+        if self._bodies["body"] is not None:
+            return received.body.decode("utf-8", "replace")
         if self._bodies["json"] is None:
             return None
         try:
@@ -107,7 +109,7 @@ class StepReader:
 def read_text(template: str, text: str) -> dict[str, str] | None:
     """Return the values in a text with placeholders; `None` if the text does not match."""
     found = _pattern(template, ".*").fullmatch(text)
-    return None if found is None else dict(zip(_names(template), found.groups(), strict=True))
+    return None if found is None else dict(_values(template, found.groups()))
 
 
 def decode_multipart(body: bytes, content_type: str) -> dict[str, str]:
@@ -139,17 +141,46 @@ def _pattern(template: str, value: str) -> re.Pattern[str]:
         re.escape(piece)
         if isinstance(piece, str)
         else f"({value})"
-        if isinstance(piece, Value)
-        else f"(?:{'.*' if piece.function == 'segments' else value})"  # cannot be read back
+        if _read_back(piece) is not None
+        else f"(?:{_several(piece) or value})"  # cannot be read back
         for piece in parse_text(template)
     )
     return re.compile("".join(pieces), re.DOTALL)
 
 
+def _several(piece: Piece) -> str:
+    return ".*" if isinstance(piece, Call) and piece.function == "segments" else ""
+
+
+def _values(template: str, groups: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the values that were captured in a text, each with its name."""
+    reads = filter(None, map(_read_back, parse_text(template)))
+    for (name, decode), captured in zip(reads, groups, strict=False):
+        yield name, decode(captured)
+
+
+def _read_back(piece: Piece) -> tuple[str, Callable[[str], Any]] | None:
+    """Return the name of a piece's value and how it is read; `None` if it cannot be."""
+    match piece:
+        case Value(name=name):
+            return name, str
+        case Call(function="json", arguments=((Value(name=name),),)):
+            return name, _as_json
+        case _:
+            return None
+
+
+def _as_json(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except DECODE_ERRORS as error:
+        raise InvalidRequestError(f"the body has no JSON in a field: {error}") from error
+
+
 def _names(tree: Any) -> Iterator[str]:
     match tree:
         case str():
-            yield from (piece.name for piece in parse_text(tree) if isinstance(piece, Value))
+            yield from (read[0] for piece in parse_text(tree) if (read := _read_back(piece)))
         case dict():
             for value in tree.values():
                 yield from _names(value)
@@ -167,7 +198,7 @@ def _find(tree: Any, document: Any) -> Iterator[tuple[str, Any]]:
                 yield names[0], document
             elif names and isinstance(document, str):
                 found = _pattern(tree, ".*").fullmatch(document)
-                yield from zip(names, found.groups() if found else (), strict=False)
+                yield from _values(tree, found.groups() if found else ())
         case dict() if isinstance(document, Mapping):
             for name, value in tree.items():
                 if name in document:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from berlin.errors import ConfigurationError, InvalidRequestError, ProtocolError
-from berlin.language.values.form import FORM, decode_form, encode_form, encode_multipart
+from berlin.language.values.form import FORM, File, decode_form, encode_form, encode_multipart
 from berlin.language.values.functions import MADE
 from berlin.language.values.place import Answer, Place
 from berlin.language.values.template import Template
@@ -34,6 +34,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         json: the body as JSON with placeholders.
         form: the body as a form with placeholders.
         multipart: the body as multipart fields with placeholders.
+        body: the body as text with placeholders; in an upload, `{file}` is the bytes of the file.
         headers: headers with placeholders.
         take: names of values and where they are: a JSON Pointer, or a place such as a header,
             a cookie or a form field. Every name is a placeholder in later requests. In a login,
@@ -45,6 +46,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         follow: whether a redirect is followed, by GET, to a URL of the same origin.
         once: in `[[chat.prepare]]`: whether to skip it when the request names a conversation that
             the service keeps; it takes `conversation_id`.
+        credentials: whether the login's credentials are attached. A presigned URL takes none.
     """
 
     path: str
@@ -53,12 +55,14 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     json: dict[str, Any] | None = None
     form: dict[str, Any] | None = None
     multipart: dict[str, Any] | None = None
+    body: str | None = None
     headers: dict[str, str] = {}
     take: dict[str, str | Place] = {}
     success: tuple[int, ...] = ()
     refused_at: str = ""
     follow: bool = False
     once: bool = False
+    credentials: bool = True
 
     def __post_init__(self) -> None:
         if any(not 200 <= status <= 399 for status in self.success):
@@ -95,7 +99,7 @@ class CompiledStep:
         found: frozenset[str] = frozenset(),
     ) -> None:
         known = frozenset(names)
-        bodies = [kind for kind in ("json", "form", "multipart") if getattr(step, kind) is not None]
+        bodies = [kind for kind in BODIES if getattr(step, kind) is not None]
         if len(bodies) > 1:
             raise ConfigurationError(
                 f"the step {step.path} has both {' and '.join(bodies)}; keep one"
@@ -164,8 +168,10 @@ class CompiledStep:
                     body, headers["Content-Type"] = encode_body(rendered), "application/json"
                 case "form":
                     body, headers["Content-Type"] = encode_form(rendered), FORM
-                case _:
+                case "multipart":
                     body, headers["Content-Type"] = encode_multipart(rendered)
+                case _:
+                    body, headers["Content-Type"] = _raw(rendered)
         query: dict[str, str | Secret] = {}
         for name, value in self._query.render(values).items():
             text = as_text(value)
@@ -180,11 +186,21 @@ class CompiledStep:
                     f"the header {name} would contain a line break or a control character; "
                     "nothing was sent"
                 )
-            headers[name] = Secret(text)
+            if name.lower() == "content-type":
+                headers["Content-Type"] = text
+            else:
+                headers[name] = Secret(text)
         if cookies:
             headers["Cookie"] = Secret("; ".join(f"{n}={v}" for n, v in cookies.items()))
         return HttpRequest(
-            self.step.method, path, headers, query, body, is_found=bool(self.follows)
+            self.step.method,
+            path,
+            headers,
+            query,
+            body,
+            is_found=bool(self.follows),
+            success=self.step.success,
+            credentials=self.step.credentials,
         )
 
     def parse(self, body: bytes) -> dict[str, Any]:
@@ -195,6 +211,8 @@ class CompiledStep:
         """
         if self.body is None:
             return {}
+        if self.encoding == "body":
+            return self.body.parse(body.decode("utf-8", "replace"))
         read = decode_form if self.encoding == "form" else decode_request_object
         return self.body.parse(read(body))
 
@@ -319,6 +337,9 @@ def read_object(body: bytes, where: str) -> dict[str, Any]:
 SESSION_NAMES = frozenset({"token", "account", "api_key", "client_id", "client_secret"})
 """The values of a login that a chat may use in any flow, besides those that the login took."""
 
+BODIES = ("json", "form", "multipart", "body")
+"""The keys of a step that say what its body is."""
+
 SIGNED = frozenset({"method", "path", "body"})
 """Placeholders allowed only in headers: the finished rest of the request."""
 
@@ -340,6 +361,15 @@ def _check_fields(fields: Mapping[str, Any]) -> None:
             raise ConfigurationError(f"{name}: a form carries text and numbers only")
         if value == "{messages}":
             raise ConfigurationError(f"{name}: a form carries no list of messages")
+
+
+def _raw(rendered: Any) -> tuple[bytes, str]:
+    """Return a body that is a file or text, and its content type."""
+    if isinstance(rendered, File):
+        return rendered.data, rendered.media_type
+    text = as_text(rendered)
+    _check_text(text, "the body")
+    return text.encode(), "text/plain; charset=utf-8"
 
 
 def _check_text(text: str, where: str) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, time
 from decimal import Decimal
 from functools import lru_cache
 
-from berlin.config.tables.prices import Price, PriceTable
+from berlin.config.tables.prices import Price, PriceTable, list_prices
 from berlin.types import Usage
 
 PLACES = 9
@@ -27,19 +27,26 @@ class Prices:
     """The prices of models.
 
     Names are compared without regard to case. Of several patterns that match a model, the one with
-    the most characters besides its `*` counts.
+    the most characters besides its `*` counts; list prices count only where no other one matches.
 
     Args:
         table: `[prices]` of the configuration.
     """
 
     def __init__(self, table: PriceTable | None = None) -> None:
-        entries = {
-            pattern: _History(found if isinstance(found, tuple) else (found,))
-            for pattern, found in (table or {}).items()
-        }
-        specific = sorted(entries, key=lambda p: (p.count("*") - len(p), p.count("*")))
-        self._patterns = [(_compile(pattern), entries[pattern]) for pattern in specific]
+        own: dict[str, tuple[Price, ...]] = {}
+        listed: dict[str, tuple[Price, ...]] = {}
+        for pattern, found in (table or {}).items():
+            if isinstance(found, str):
+                provider = pattern.removesuffix("*")
+                listed |= {provider + model: p for model, p in list_prices()[found].items()}
+            else:
+                own[pattern] = found if isinstance(found, tuple) else (found,)
+        self._patterns = [
+            (_compile(pattern), _History(entries[pattern]))
+            for entries in (own, listed)
+            for pattern in sorted(entries, key=lambda p: (p.count("*") - len(p), p.count("*")))
+        ]
         self._find = lru_cache(_MAX_NAMES)(self._search)
 
     def __bool__(self) -> bool:
@@ -70,6 +77,11 @@ class Prices:
         """
         found = self._find(provider, model[:_MAX_NAME_CHARS]) if self._patterns else None
         return None if found is None else found.at(at, input_tokens)
+
+    def dearest(self, usage: Usage) -> Decimal | None:
+        """Return the most that tokens cost at any price; `None` if there are no prices."""
+        every = (price for _, history in self._patterns for price in history.prices)
+        return max((cost_at(price, usage) for price in every), default=None)
 
     def _search(self, provider: str, model: str) -> _History | None:
         name = f"{provider}:{model}".casefold()
@@ -106,6 +118,7 @@ class _History:
     """The prices of one pattern over time."""
 
     def __init__(self, prices: tuple[Price, ...]) -> None:
+        self.prices = prices
         self._begins = sorted({_begins(price) for price in prices})
         longest_first = sorted(prices, key=lambda price: -price.over)
         self._prices = [

@@ -71,20 +71,22 @@ class Attempt(NamedTuple):
 
     async def fetch(self, request: HttpRequest) -> HttpResponse:
         """Send one request and return its whole response. Raises BerlinError."""
-        response = await self._send(request)
+        response = await self._send(request, may_be_empty=True)
         try:
             return await response.whole()
         finally:
             response.close()
 
-    async def _send(self, request: HttpRequest) -> Answer:
+    async def _send(self, request: HttpRequest, *, may_be_empty: bool = False) -> Answer:
         """Send a request with its token, and return a successful response."""
-        attached = self.auth.attach(request, self.token)
+        attached = self.auth.attach(request, self.token) if request.credentials else request
         if self.request_id:
             named = {**attached.headers, "X-Request-ID": self.request_id}
             attached = msgspec.structs.replace(attached, headers=named)
         response = await self.transport.open(attached, self.connect_timeout)
-        if 200 <= response.status < 300 and response.status not in (204, 205):
+        status = response.status
+        is_success = status in request.success if request.success else 200 <= status < 300
+        if is_success and (may_be_empty or status not in (204, 205)):
             return response
         try:
             raise await self._error_of(response)

@@ -143,10 +143,23 @@ def _read_tools(
         if choice not in (None, "auto", "none"):
             raise InvalidRequestError.about("tool_choice", "needs tools")
         return {}
-    described = [tool for tool in given if isinstance(tool, Mapping)]
-    read = iter(_read({"tools": described}).tools) if described else iter(())
-    whole = tuple(tool if isinstance(tool, Tool) else next(read) for tool in given)
+    whole = tuple(_read_tool(n, tool) for n, tool in enumerate(given))
     return {"tools": whole, "tool_choice": _read_choice(choice, whole)}
+
+
+def _read_tool(n: int, tool: object) -> Tool:
+    if isinstance(tool, Tool):
+        return tool
+    if not isinstance(tool, Mapping):
+        raise InvalidRequestError.about(
+            f"tools[{n}]",
+            f"must be a Tool or a dictionary as in OpenAI's API, not {type(tool).__name__}; "
+            "describe a function as Tool(name, description, JSON Schema of its arguments)",
+        )
+    read = _read({"tools": [tool]}).tools
+    if not read:
+        raise InvalidRequestError.about(f"tools[{n}]", "is not a function")
+    return read[0]
 
 
 def _read_choice(choice: str | Mapping[str, Any] | None, tools: tuple[Tool, ...]) -> str:

@@ -20,7 +20,7 @@ from berlin.auth.grant import UNTAKEN
 from berlin.errors import ConfigurationError
 from berlin.formats.build import build_format
 from berlin.formats.contract import Format
-from berlin.language.step import SESSION_NAMES
+from berlin.language.step import BODIES, SESSION_NAMES
 from berlin.language.tables.chat import ChatMap
 from berlin.language.tables.embeddings import EmbeddingsMap
 from berlin.language.tables.keep_alive import KeepAliveMap
@@ -60,6 +60,8 @@ class EndpointMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         example: whether the URL is only an example because each user has their own.
         hosts: other hosts that a URL in an answer of the service may name, such as
             `*.example.com`; by default only the URL's own host.
+        origin: whether requests carry the headers `Origin` and `Referer`, as those of a browser do:
+            some services compare them with their own address.
     """
 
     url: str
@@ -72,6 +74,7 @@ class EndpointMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeouts: Timeouts = Timeouts()
     example: bool = False
     hosts: list[str] = []
+    origin: bool = False
 
 
 class ModelsMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -169,8 +172,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         chat = self.chat
         if chat.format != "described":
             return set()
-        bodies = [chat.json, chat.form, chat.multipart, chat.messages.item]
-        bodies += [body for step in chat.prepare for body in (step.json, step.form, step.multipart)]
+        bodies = [*(getattr(chat, kind) for kind in BODIES), chat.messages.item]
+        bodies += [getattr(step, kind) for step in chat.prepare for kind in BODIES]
         return set(names_in_tree(bodies))
 
     @property
@@ -271,6 +274,7 @@ def resolve_endpoint(described: EndpointMap, *, allow_http: bool = False) -> End
         client_cert=described.client_cert,
         client_key=described.client_key,
         hosts=described.hosts,
+        origin=described.origin,
     )
 
 
@@ -358,12 +362,11 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
             tags = [key for key in ("flow", "format") if key in value]
             if name != "attach" and all(before.get(key) == value[key] for key in tags):
                 merged[name] = _merge(before, value)
-    if _BODIES & changes.keys():  # a request has one body
-        merged = {k: v for k, v in merged.items() if k not in _BODIES or k in changes}
+    if changes.keys() & set(BODIES):  # a request has one body
+        merged = {k: v for k, v in merged.items() if k not in BODIES or k in changes}
     return merged
 
 
-_BODIES = frozenset({"json", "form", "multipart"})
 _OWN = frozenset({"source", "recognise", "environment", "remove"})
 """Keys that are never inherited: a recipe's variables hold credentials for its own address."""
 

@@ -13,7 +13,6 @@ from urllib.parse import urljoin, urlsplit
 import msgspec
 
 from berlin.errors import BerlinError, ConfigurationError
-from berlin.language.tables.recognise import RecogniseMap
 from berlin.recipes.build import USER_AGENT
 from berlin.recipes.recipe import Recipe, load_recipe, recipe_names
 from berlin.transport import Transport
@@ -33,11 +32,13 @@ class Match(msgspec.Struct, frozen=True):
         recipe: the recipe's name.
         url: the base URL to use with it.
         proof: the evidence, in words.
+        login: whether the service requires a login; `None` if the answers do not show that.
     """
 
     recipe: str
     url: str
     proof: str
+    login: bool | None = None
 
 
 class Findings(msgspec.Struct, frozen=True):
@@ -97,20 +98,21 @@ async def _look(probe: _Probe, root: str, recipes: list[Recipe]) -> Findings:
     await asyncio.gather(*(probe.ask(path) for path in sorted(paths)))
     found: dict[str, list[Match]] = {"service": [], "dialect": []}
     for recipe in recipes:
-        proof = _proof(recipe.recognise, probe.answers)
-        if proof is not None:
-            match = Match(recipe.name, root + recipe.recognise.below, proof)
+        match = _match(recipe, root, probe.answers)
+        if match is not None:
             found[recipe.recognise.kind].append(match)
     return Findings(tuple(found["service"]), tuple(found["dialect"]))
 
 
-def _proof(described: RecogniseMap, answers: dict[str, HttpResponse]) -> str | None:
+def _match(recipe: Recipe, root: str, answers: dict[str, HttpResponse]) -> Match | None:
+    described, proofs, login = recipe.recognise, [], None
     for sign in described.signs:
         answer = answers.get(sign.path)
         proof = sign.proof(answer) if answer is not None else None
         if proof is not None:
-            return proof
-    return None
+            proofs.append(proof)
+            login = sign.login if login is None else login
+    return Match(recipe.name, root + described.below, proofs[0], login) if proofs else None
 
 
 class _Probe:

@@ -146,7 +146,7 @@ class _Cached(Opening):
         if found is not None:
             kept, age = found
             started, rest = split_started(kept.bursts[0])
-            aged = msgspec.structs.replace(started, attempts=0, failed=(), age_s=age)
+            aged = msgspec.structs.replace(started, attempts=0, failed=(), age_s=age, began_at=0.0)
             self._asked = ReadyBursts(kept.bursts[1:])
             return [aged, *rest]
         first = await self._ask(self._cache.inner, self._request)

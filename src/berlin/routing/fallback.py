@@ -16,6 +16,7 @@ from berlin.errors import (
     FailedAttempt,
     InvalidRequestError,
     ModelNotFoundError,
+    RequestRejectedError,
 )
 from berlin.providers.contract import Burst, Bursts, Provider
 from berlin.providers.facade import ChatProvider
@@ -28,6 +29,8 @@ from berlin.types import ChatRequest, Finished, Timeouts
 
 AfterText: TypeAlias = Literal["error", "continue", "hold"]
 CONTINUES = 2
+# It does not have the model (any more), or takes only shorter requests.
+_OF_ONE_PROVIDER = (404, 413)
 
 
 class Fallback(ChatProvider):
@@ -111,6 +114,8 @@ class Fallback(ChatProvider):
                 return False
             case InvalidRequestError():
                 return True  # nothing was sent: this provider's format cannot express it
+            case RequestRejectedError() if error.status in _OF_ONE_PROVIDER:
+                return True
         return error.fallback
 
     async def aclose(self) -> None:
@@ -159,7 +164,7 @@ class _FirstThatAnswers(Opening):
                 if isinstance(error, ContextLengthError):
                     self._left = [p for p in self._left if _has_more_room(p, provider)]
             else:
-                return with_attempts(first, failed)
+                return with_attempts(first, failed, began_at)
         raise combine(errors, failed)
 
     def _candidates(self) -> list[Provider]:

@@ -121,7 +121,8 @@ class _Race(Opening):
         # The first request's time counts even if it lost: it took at least this long.
         hedge.observe(clock() - began_at)
         self._asked = won
-        return with_attempts(first, [runner.lost(clock()) for runner in lost])
+        failed = [runner.lost(clock()) for runner in lost]
+        return with_attempts(first, failed, won.began_at)
 
 
 class _Runner(Opening):
@@ -131,7 +132,7 @@ class _Runner(Opening):
         super().__init__()
         self._provider = provider
         self._request = request
-        self._began_at = clock()
+        self.began_at = clock()
         self.task: asyncio.Task[Burst] = asyncio.ensure_future(self._open())
 
     async def _begin(self) -> Burst:
@@ -147,9 +148,9 @@ class _Runner(Opening):
     def lost(self, now: float) -> FailedAttempt:
         """Return the attempt for the record."""
         if not self.task.cancelled() and isinstance(error := self.task.exception(), BerlinError):
-            return failed_attempts(error, self._request, self._began_at, now)[-1]
+            return failed_attempts(error, self._request, self.began_at, now)[-1]
         model = self._request.model
-        return FailedAttempt("", model, "cancelled", self._began_at, now - self._began_at)
+        return FailedAttempt("", model, "cancelled", self.began_at, now - self.began_at)
 
 
 async def _first_good(tasks: list[asyncio.Task[Burst]]) -> asyncio.Task[Burst]:

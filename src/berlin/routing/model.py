@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 import msgspec
@@ -112,6 +113,7 @@ class _Named(Opening):
         self._request = request
 
     async def _begin(self) -> Burst:
+        began_at = time.monotonic()
         try:
             first = await self._ask(self._model.inner, self._request)
         except BerlinError as error:
@@ -124,6 +126,7 @@ class _Named(Opening):
             started,
             provider=self._model.name or started.provider,
             model=self._request.model or started.model,
+            began_at=began_at,
         )
         return [named, *rest]
 

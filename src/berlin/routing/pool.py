@@ -21,6 +21,7 @@ from berlin.errors import (
 from berlin.providers.contract import Burst, Bursts, Provider
 from berlin.providers.facade import ChatProvider
 from berlin.routing.base.answer import Opening
+from berlin.routing.base.attempts import within
 from berlin.routing.base.clock import Chance, Clock
 from berlin.routing.base.load import Load
 from berlin.routing.base.wrapper import is_working, lacks, prefills, timeouts_of
@@ -142,10 +143,12 @@ class _OfOneAccount(Opening):
 
     async def _begin(self) -> Burst:
         pool = self._pool
+        ends_at = pool.clock() + (self._request.timeouts or pool.timeouts).total
         while True:
             name = pool.choose(self._request)
             own_id = self._request.conversation_id.removeprefix(f"{name}:")
             request = msgspec.structs.replace(self._request, conversation_id=own_id)
+            request = within(request, pool.timeouts, ends_at - pool.clock())
             try:
                 first = await self._ask(pool.accounts[name], request)
                 break

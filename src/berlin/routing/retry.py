@@ -124,7 +124,7 @@ class _Attempts(Opening):
                     reported.failed = failed
                     raise reported from error.__cause__
             else:
-                return with_attempts(first, failed)
+                return with_attempts(first, failed, began_at)
             await asyncio.sleep(pause)
             request = within(self._request, timeouts, ends_at - clock())
             attempt += 1

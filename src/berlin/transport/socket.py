@@ -140,9 +140,10 @@ class SocketAnswer:
         return ConnectionLostError("the connection broke off")
 
     async def _end(self) -> None:
-        with contextlib.suppress(*LIBRARY_ERRORS, BerlinError):
+        with contextlib.suppress(*LIBRARY_ERRORS):
             async with asyncio.timeout(2 * CLOSE_S):
-                await self._send(self._dialog.end())
+                with contextlib.suppress(BerlinError):  # the service may be gone already
+                    await self._send(self._dialog.end())
                 await self._socket.close()
 
 

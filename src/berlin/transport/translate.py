@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import ssl
 from urllib.parse import urlsplit
 
@@ -71,7 +73,7 @@ def _translate(error: BaseException, endpoint: Endpoint) -> BerlinError:
             via = f" through {proxy}" if proxy else ""
             return UpstreamTimeoutError(f"connect: no connection to {host}{via} within the limit")
         case aiohttp.ClientConnectorError():
-            return ConnectError(f"no connection to {host}: {error.os_error}")
+            return ConnectError(f"no connection to {host}: {_plainly(error.os_error)}")
         case TimeoutError():
             return UpstreamTimeoutError(f"{host} took too long")
         case aiohttp.ClientResponseError() | HttpProcessingError():
@@ -86,6 +88,13 @@ def _translate(error: BaseException, endpoint: Endpoint) -> BerlinError:
             return ConnectionLostError(f"the connection to {host} broke: {_said(error)}")
         case _:  # python_socks has its own error tree, below Exception
             return ProxyError(f"the proxy {proxy} failed: {_said(error)}")
+
+
+def _plainly(error: OSError) -> str:
+    """Return why a connection failed, without the library's names and numbers."""
+    if isinstance(error, socket.gaierror) or "getaddrinfo" in str(error):
+        return "its name cannot be resolved"
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _answers_without_tls(error: BaseException) -> bool:

@@ -51,8 +51,13 @@ class Endpoint(msgspec.Struct, frozen=True):
         client_cert: str | None = None,
         client_key: str | None = None,
         hosts: Iterable[str] = (),
+        origin: bool = False,
     ) -> Endpoint:
         """Return a checked endpoint.
+
+        Args:
+            origin: whether requests carry the headers `Origin` and `Referer` of a browser; the
+                others are the attributes.
 
         Raises:
             ConfigurationError: if the URL, the proxy or a header cannot be used, or credentials
@@ -73,7 +78,10 @@ class Endpoint(msgspec.Struct, frozen=True):
         if revealed is not None:
             _split(revealed, "proxy", PROXY_SCHEMES)
         secret = Secret(revealed) if revealed is not None else None
-        checked = tuple(_check_header(*header) for header in (headers or {}).items())
+        here = f"{parts.scheme}://{parts.netloc}"
+        own = {"Origin": here, "Referer": f"{here}/"} if origin else {}
+        given = {**own, **(headers or {})}
+        checked = tuple(_check_header(*header) for header in given.items())
         if client_key is not None and client_cert is None:
             raise ConfigurationError("client_key without client_cert: give the certificate too")
         named = tuple(_check_host(host) for host in hosts)

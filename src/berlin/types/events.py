@@ -23,6 +23,8 @@ class Started(msgspec.Struct, frozen=True, gc=False):
         dropped: members of the request that this service's dialect cannot express.
         failed: the attempts that failed before this one, in order.
         age_s: how old the answer is, if it comes from a cache; `None` if it is new.
+        began_at: when the attempt that succeeded began, in seconds on the monotonic clock; 0 if it
+            is the only one, or unknown.
     """
 
     provider: str = ""
@@ -31,6 +33,7 @@ class Started(msgspec.Struct, frozen=True, gc=False):
     dropped: tuple[str, ...] = ()
     failed: tuple[FailedAttempt, ...] = ()
     age_s: float | None = None
+    began_at: float = 0.0
 
 
 class TextDelta(msgspec.Struct, frozen=True, gc=False):

@@ -33,6 +33,8 @@ class HttpRequest(msgspec.Struct, frozen=True, repr_omit_defaults=True):
         conversation_id: the service's id of the conversation, where it is known before the answer.
         socket: the dialog on a WebSocket, if the request opens one; created anew each time.
         after: requests to send when the answer is complete, such as one that closes a session.
+        success: the statuses that mean success, if not 200 to 299.
+        credentials: whether the login's credentials are attached.
     """
 
     method: str
@@ -45,6 +47,8 @@ class HttpRequest(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     conversation_id: str = ""
     socket: Callable[[], SocketDialog] | None = None
     after: tuple[HttpRequest, ...] = ()
+    success: tuple[int, ...] = ()
+    credentials: bool = True
 
     def __repr__(self) -> str:
         return f"HttpRequest({self.method} {self.path}, {len(self.body)} bytes)"

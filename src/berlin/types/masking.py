@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import contextlib
 import html
 import re
@@ -21,6 +22,8 @@ SHORTEST_CHARS = 4
 CUT = "…"
 HIDDEN = "***"
 MAX_DECODINGS = 6
+# Loaded now: an error for want of descriptors is masked too, and then nothing can be imported.
+_CODECS = tuple(codecs.lookup(name) for name in ("utf-8", "utf-16-le", "utf-16-be"))
 
 # Each alternative is one way to write a character, or a run of bytes, with others.
 _ENCODED = re.compile(
@@ -156,7 +159,7 @@ class _Wanted(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, clear: str) -> _Wanted:
-        raws = [clear.encode(name, "surrogatepass") for name in ("utf-8", "utf-16-le", "utf-16-be")]
+        raws = [codec.encode(clear, "surrogatepass")[0] for codec in _CODECS]
         folded = {clear, " ".join(clear.split()), clear.replace(" ", "+")}
         bare, untagged = ("".join(map(_bare, text)) for text in (clear, _TAG.sub("", clear)))
         return cls(

@@ -137,7 +137,7 @@ def parse_messages(messages: object) -> tuple[Message, ...]:
     """
     if isinstance(messages, str):
         return (Message.of("user", messages),)
-    if isinstance(messages, Mapping) or not isinstance(messages, Iterable):
+    if isinstance(messages, Mapping | bytes) or not isinstance(messages, Iterable):
         raise InvalidRequestError(
             'messages must be a prompt or a list of {"role": …, "content": …}, '
             f"not {type(messages).__name__}"

@@ -1,9 +1,9 @@
 """JSON Pointer (RFC 6901): the way a recipe names a value in an answer.
 
-Two segments extend the RFC, where there is no member or item of that name: `*` is each item of a
-list, or each member of an object; and `?name=value` (or `?name!=value`, or `?name`) continues only
-in an object whose member satisfies it. The texts of several values are joined; of other values the
-first counts.
+Three segments extend the RFC, where there is no member or item of that name: `*` is each item of a
+list, or each member of an object; `-1` is the last item of a list; and `?name=value` (or
+`?name!=value`, or `?name`) continues only in an object whose member satisfies it. The texts of
+several values are joined; of other values the first counts.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from berlin.errors import ConfigurationError
 
 MAX_SEGMENTS = 64
 _TEST = re.compile(r"\?([^=!?]{1,80}?)(?:(!?=)(.{0,200}))?", re.DOTALL)
+_SOME = ("*", "-1")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
@@ -58,8 +59,8 @@ def parse_pointer(text: str) -> tuple[str, ...]:
 
 
 def is_special(pointer: tuple[str, ...]) -> bool:
-    """Return whether a pointer has a wildcard or a condition."""
-    return any(segment == "*" or segment.startswith("?") for segment in pointer)
+    """Return whether a pointer has a segment that extends the RFC."""
+    return any(segment in _SOME or segment.startswith("?") for segment in pointer)
 
 
 def is_index(segment: str) -> bool:
@@ -96,6 +97,8 @@ def _select(document: Any, pointer: tuple[str, ...]) -> list[Any]:
                 below += value if isinstance(value, list) else value.values()
             elif segment.startswith("?") and isinstance(value, dict):
                 below += [value] if _holds(segment, value) else []
+            elif segment == "-1" and isinstance(value, list):
+                below += value[-1:]
             elif isinstance(value, list) and is_index(segment) and int(segment) < len(value):
                 below.append(value[int(segment)])
         found = below
@@ -147,14 +150,14 @@ def set_at(document: Any, pointer: tuple[str, ...], value: Any) -> None:
             name, how, wanted = _test(segment)
             document |= {name: wanted} if how == "=" else {name: True} if not how else {}
             return set_at(document, pointer[n + 1 :], value)
-        segment = "0" if segment == "*" else segment
+        segment = "0" if segment in _SOME else segment
         below = next((s for s in pointer[n + 1 :] if not s.startswith("?")), None)
         is_object = n + 1 < len(pointer) and pointer[n + 1].startswith("?")
         found = get_at(document, (segment,))
         if below is None:
             found = value
         elif not isinstance(found, dict | list):
-            found = {} if is_object else [] if below == "*" or is_index(below) else {}
+            found = {} if is_object else [] if below in _SOME or is_index(below) else {}
         if isinstance(document, list):
             document.extend([None] * (int(segment) + 1 - len(document)))
             document[int(segment)] = found

@@ -1,11 +1,9 @@
-"""Interprets the head of an HTTP response: its status and its `Retry-After`."""
+"""Makes errors of the answers that report one."""
 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
@@ -24,10 +22,9 @@ from berlin.errors import (
 from berlin.wire.error_words import STATUS_OF, class_of_words
 from berlin.wire.json import DECODE_ERRORS, encode_body
 from berlin.wire.pointer import first_at
+from berlin.wire.retry_after import parse_reset, parse_retry_after
 from berlin.wire.snippet import snippet
 from berlin.wire.status_class import error_class_for_status
-
-LONGEST_RETRY_AFTER_S = 86_400.0
 
 EXPLANATIONS = tuple(
     tuple(pointer.split("/"))
@@ -37,27 +34,6 @@ EXPLANATIONS = tuple(
     )
 )
 """The usual places of error messages, unless a recipe says otherwise."""
-
-_SECONDS = re.compile(r"\d{1,12}(?:\.\d{1,6})?", re.ASCII)
-
-
-def parse_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds to wait, or `None` if the service gives no valid time.
-
-    Seconds and dates (RFC 9110, 10.2.3) and the common `retry-after-ms`; a date is measured
-    against the answer's own `Date`, so a wrong clock here does no harm.
-    """
-    millis = headers.get("retry-after-ms", "").strip()
-    if _SECONDS.fullmatch(millis):
-        return min(float(millis) / 1000, LONGEST_RETRY_AFTER_S)
-    value = headers.get("retry-after", "").strip()
-    if _SECONDS.fullmatch(value):
-        return min(float(value), LONGEST_RETRY_AFTER_S)
-    then = _parse_date(value)
-    if then is None:
-        return None
-    now = _parse_date(headers.get("date", "")) or time.time()
-    return min(max(then - now, 0.0), LONGEST_RETRY_AFTER_S)
 
 
 def describe_error(body: bytes, pointers: tuple[tuple[str, ...], ...]) -> str:
@@ -85,10 +61,13 @@ def error_from_answer(status: int, headers: Mapping[str, str], said: str) -> Ber
         said = "redirects are never followed, because credentials would travel with them; " + (
             "use the service's final URL"
         )
+    wait_s = parse_retry_after(headers)
+    if wait_s is None and status == 429:
+        wait_s = parse_reset(headers)
     return kind(
         f"the service answers {status}: {said or 'without a message'}",
         status=status,
-        retry_after=parse_retry_after(headers),
+        retry_after=wait_s,
         request_id=headers.get("x-request-id") or headers.get("request-id"),
     )
 
@@ -186,10 +165,3 @@ _NO_QUOTA = re.compile(
     r"|credit balance is too low|billing hard limit",
     re.IGNORECASE,
 )
-
-
-def _parse_date(value: str) -> float | None:
-    try:
-        return parsedate_to_datetime(value).timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return None

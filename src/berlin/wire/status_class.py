@@ -8,6 +8,7 @@ from berlin.errors import (
     PermissionDeniedError,
     ProtocolError,
     ProxyError,
+    QuotaError,
     RateLimitError,
     RedirectError,
     RequestRejectedError,
@@ -21,6 +22,8 @@ def error_class_for_status(status: int) -> type[BerlinError]:
     match status:
         case 401:
             return AuthenticationError
+        case 402:
+            return QuotaError
         case 403:
             return PermissionDeniedError
         case 407:

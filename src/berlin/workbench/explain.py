@@ -15,7 +15,7 @@ from berlin.auth.flows.oauth2 import OAuth2Map
 from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
 from berlin.formats.contract import Exchange, SessionFormat
 from berlin.formats.described.format import MappedFormat
-from berlin.language.step import CompiledStep, Step
+from berlin.language.step import BODIES, CompiledStep, Step
 from berlin.language.tables.socket import SocketMap
 from berlin.language.tables.stream import StreamMap
 from berlin.language.values.place import Place
@@ -109,7 +109,7 @@ def _step(number: str, recipe: Recipe, step: Step) -> Iterator[str]:
     yield f"{number} {step.method} {_url(recipe, step.path)}"
     for name, value in (*step.query.items(), *step.headers.items()):
         yield f"   {name}: {value}"
-    for encoding in ("json", "form", "multipart"):
+    for encoding in BODIES:
         body = getattr(step, encoding)
         if body is not None:
             yield f"   {encoding}: {json.dumps(body, ensure_ascii=False)}"

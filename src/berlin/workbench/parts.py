@@ -10,7 +10,7 @@ import msgspec
 
 from berlin.auth.flows.login import LoginMap
 from berlin.auth.flows.oauth2 import OAuth2Map
-from berlin.language.step import Step
+from berlin.language.step import BODIES, Step
 from berlin.language.tables.chat import FormatName
 from berlin.language.tables.stream import StreamMap
 from berlin.recipes.recipe import Recipe
@@ -81,8 +81,7 @@ class Part(msgspec.Struct, frozen=True):
         """The key in the recipe of this request's body."""
         if self.place == ("auth",):
             return ("auth", "grant")
-        kinds = ("json", "form", "multipart")
-        return (*self.place, next((k for k in kinds if getattr(self.step, k) is not None), "json"))
+        return (*self.place, next((k for k in BODIES if getattr(self.step, k) is not None), "json"))
 
     @property
     def path_key(self) -> tuple[str, ...]:
@@ -131,8 +130,7 @@ def parts_of(recipe: Recipe) -> list[Part]:
     ]
     chat = recipe.chat
     path = chat.path if chat.path is not None else _path_of_known(recipe)
-    step = Step(path, chat.method, chat.query, chat.json, chat.form, chat.multipart, chat.headers)
-    return [*parts, Part(("chat",), "the chat", step)]
+    return [*parts, Part(("chat",), "the chat", chat.step(path))]
 
 
 def assign(parts: list[Part], requests: Iterable[HttpRequest]) -> list[Part]:

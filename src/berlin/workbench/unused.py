@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from berlin.language.step import BODIES
 from berlin.recipes.recipe import Recipe
 from berlin.workbench.hint import Hint
 
@@ -38,7 +39,7 @@ def _dropped_prompt(recipe: Recipe) -> Iterator[Hint]:
     chat = recipe.chat
     if chat.messages.form != "array":
         return
-    for key in ("json", "form", "multipart", "query"):
+    for key in (*BODIES, "query"):
         names = set(_placeholders(getattr(chat, key) or {}))
         if "prompt" in names:
             why = '{prompt} has no value with messages.form = "array", so its member is left out: '
@@ -47,15 +48,15 @@ def _dropped_prompt(recipe: Recipe) -> Iterator[Hint]:
 
 def _broken_json(recipe: Recipe) -> Iterator[Hint]:
     """Find JSON inside a field that a quote in the prompt would break."""
-    for key in ("form", "multipart"):
-        fields = getattr(recipe.chat, key) or {}
-        for name, text in fields.items():
+    for key in BODIES[1:]:
+        body = getattr(recipe.chat, key) or {}
+        for name, text in body.items() if isinstance(body, dict) else [("", body)]:
             if isinstance(text, str) and _breaks(text):
                 why = (
                     "a quote in the prompt breaks the JSON in this field: write {json:{prompt}} "
                     'without quotes around it, in place of "{prompt}"'
                 )
-                yield Hint(("chat", key, name), why)
+                yield Hint(("chat", key, name) if name else ("chat", key), why)
 
 
 def _breaks(text: str) -> bool:

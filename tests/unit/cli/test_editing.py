@@ -53,12 +53,13 @@ def test_a_provider_that_is_there_is_changed_in_place(file: Path) -> None:
 
 
 def test_it_can_become_the_default(file: Path) -> None:
-    """`default` is written where it stands, with its comment, or at the top."""
-    set_provider(file, "home", {"recipe": "ollama"}, default=True)
-    assert 'default = "home"   # the usual one\n' in file.read_text()
+    """`default` is written at the top of a file that names none; another one is kept."""
+    before = load_config(file).default
+    set_provider(file, "home", {"recipe": "ollama"}, default="home")
+    assert load_config(file).default == before != "home"
     other = file.with_name("other.toml")
     other.write_text("# nothing but this\n[server]\nport = 1\n")
-    set_provider(other, "home", {"recipe": "ollama"}, default=True)
+    set_provider(other, "home", {"recipe": "ollama"}, default="home")
     assert load_config(other).default == "home"
     assert load_config(other).server.port == 1
     assert "# nothing but this\n" in other.read_text()
@@ -67,7 +68,7 @@ def test_it_can_become_the_default(file: Path) -> None:
 def test_a_file_that_is_not_there_is_made_private(tmp_path: Path) -> None:
     """A new file, and the folders to it, are for the user alone."""
     path = tmp_path / "a" / "b" / "berlin.toml"
-    set_provider(path, "open.ai", {"recipe": "openai", "api_key": {"env": "K"}}, default=True)
+    set_provider(path, "open.ai", {"recipe": "openai", "api_key": {"env": "K"}}, default="open.ai")
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.read_text() == (
         'default = "open.ai"\n\n[providers."open.ai"]\nrecipe = "openai"\napi_key = {env = "K"}\n'

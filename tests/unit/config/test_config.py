@@ -18,7 +18,9 @@ from berlin.config import (
     login_store,
     resolve_settings,
 )
+from berlin.config.schema import ProviderConfig
 from berlin.errors import ConfigurationError, InvalidRequestError
+from berlin.recipes.recipe import load_recipe
 from berlin.types import Secret
 
 KEPT = StoredLogin("https://kept.example", {"account": "kept", "password": "kept-pw"})
@@ -302,9 +304,9 @@ def test_file_that_is_no_text(tmp_path: Path, data: bytes) -> None:
     """A file that is not UTF-8 is an error of ours."""
     path = tmp_path / "berlin.toml"
     path.write_bytes(data)
-    with pytest.raises(ConfigurationError, match=f"{path} cannot be read: "):
+    with pytest.raises(ConfigurationError, match=f"{path} is not text in UTF-8 .byte"):
         load_config(path)
-    with pytest.raises(ConfigurationError, match=f"{tmp_path} cannot be read: "):
+    with pytest.raises(ConfigurationError, match=f"{tmp_path} cannot be read: Is a directory"):
         load_config(tmp_path)
 
 
@@ -313,8 +315,8 @@ def test_unknown_provider_and_recipe(tmp_path: Path) -> None:
     config = config_of(tmp_path, "[providers.mine]\n[providers.odd]\nrecipe = 'nope'\n")
     with pytest.raises(
         ConfigurationError,
-        match=r"no provider 'zzz9'; there are: berlin, guide, mine, odd. Add one as "
-        r"\[providers.zzz9\] to .*berlin.toml",
+        match=r"no provider 'zzz9'; there are: berlin, guide, mine, odd. Add one with "
+        r"`berlin add URL --name zzz9`, or as \[providers.zzz9\] to .*berlin.toml",
     ):
         resolve_settings("zzz9", config, environ={})
     with pytest.raises(ConfigurationError, match=r"no recipe 'nope'; there are: .*berlin"):
@@ -449,3 +451,18 @@ def test_a_variable_as_other_programs_write_it_is_told(tmp_path: Path, written: 
         load_config(path)
     assert f"{path}, line 3: api_key = '{written}' is literal text" in caught.value.message
     assert caught.value.message.endswith('write api_key = { env = "OPENAI_API_KEY" }')
+
+
+def test_what_a_recipe_says_about_its_hosts_counts_at_another_url() -> None:
+    """Its `hosts` may be followed, and `origin` sends that of the URL in use."""
+    config = Config(
+        providers={"mine": ProviderConfig(recipe="chat-ui", url="https://me.example.com/x")}
+    )
+    endpoint = resolve_settings("mine", config, Overrides(), {}).endpoint
+    assert dict(endpoint.headers) == {
+        "Origin": "https://me.example.com",
+        "Referer": "https://me.example.com/",
+    }
+    replicate = Config(providers={"r": ProviderConfig(recipe="replicate")})
+    hosts = resolve_settings("r", replicate, Overrides(), {}).endpoint.hosts
+    assert hosts == tuple(load_recipe("replicate").endpoint.hosts) != ()

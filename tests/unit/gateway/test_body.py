@@ -11,6 +11,7 @@ from aiohttp import web
 
 from berlin.errors import OverloadedError
 from berlin.gateway.body import MAX_LOGIN_BYTES, UNCOUNTED_BYTES, Bodies, BodyBudget
+from berlin.gateway.serving.connection import open_runner
 
 KIB = 1024
 
@@ -29,9 +30,7 @@ async def reading(bodies: Bodies) -> AsyncIterator[int]:
         finally:
             bodies.release(request)
 
-    app = web.Application()
-    app.router.add_post("/{path}", handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    runner = open_runner(handle, shutdown_timeout_s=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
@@ -42,13 +41,13 @@ async def reading(bodies: Bodies) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def posted(
-    port: int, path: str, sent: bytes, length: int | None = None
+    port: int, path: str, sent: bytes, length: int | None = None, more: str = ""
 ) -> AsyncIterator[asyncio.StreamReader]:
     """Post a body that is announced as longer than what is sent, and give what comes back."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     size = len(sent) if length is None else length
     writer.write(
-        f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode() + sent
+        f"POST {path} HTTP/1.1\r\nHost: x\r\n{more}Content-Length: {size}\r\n\r\n".encode() + sent
     )
     try:
         yield reader
@@ -67,6 +66,19 @@ async def until(condition: object) -> None:
     async with asyncio.timeout(5):
         while not condition():  # type: ignore[operator]
             await asyncio.sleep(0.01)
+
+
+async def test_g40_a_body_is_asked_for_only_where_it_is_read() -> None:
+    """`100 Continue` goes out when the body is wanted, so a refused client need not send it."""
+    expect = "Expect: 100-continue\r\n"
+    bodies = Bodies(timeout_s=0.1)
+    async with reading(bodies) as port, posted(port, "/chat", b"", 10, expect) as reader:
+        assert await status(reader) == 100
+    async with (
+        reading(bodies) as port,
+        posted(port, "/chat", b"", 10, expect + "Content-Type: text/plain\r\n") as reader,
+    ):
+        assert await status(reader) == 415
 
 
 async def test_g06_a_body_that_trickles_is_given_up() -> None:

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from berlin.config.schema import Config
-from berlin.config.tables.prices import Price
+from berlin.config.tables.prices import Price, check_prices, list_prices
 from berlin.errors import ConfigurationError
 from berlin.language.toml import parse_toml
 from berlin.ledger.prices import Prices
@@ -85,6 +85,27 @@ def test_the_most_specific_pattern_counts(model: str, price: int | None) -> None
     assert (None if found is None else found.input) == price
 
 
+def test_list_prices() -> None:
+    """A vendor's name stands for the list prices that ship; any price of one's own comes first."""
+    prices = read('[prices]\n"work:*" = "anthropic"\n"work:claude-sonnet-*" = {input=1, output=2}')
+    found = prices.price("work", "claude-opus-4-1", NOW)
+    assert found is not None
+    assert found.input > 1
+    assert found.cached is not None
+    own = prices.price("work", "claude-sonnet-4-5", NOW, 300_000)
+    assert own is not None
+    assert own.input == 1
+    assert prices.price("work", "gpt-4o", NOW) is None
+    assert prices.dearest(Usage(1, 1)) is not None
+
+
+@pytest.mark.parametrize("vendor", sorted(list_prices()))
+def test_every_list_price_is_a_price(vendor: str) -> None:
+    """The file that ships has prices that a configuration could have, for each vendor."""
+    assert list_prices()[vendor]
+    check_prices({f"p:{name}": prices for name, prices in list_prices()[vendor].items()})
+
+
 @pytest.mark.parametrize(
     ("day", "price"), [("2025-12-31", 3), ("2026-01-01", 2), ("2026-06-30", 2), ("2026-07-01", 1)]
 )
@@ -147,6 +168,8 @@ def test_money_is_exact() -> None:
     [
         ('[prices."gpt-4o"]\ninput = 1\noutput = 1', "`gpt-4o:*`"),
         ('[prices."a:"]\ninput = 1\noutput = 1', "provider:model"),
+        ('[prices]\n"a:*" = "nobody"', "there are those of anthropic"),
+        ('[prices]\n"a:b" = "openai"', "write `a:*`"),
         ('[prices."a:b"]\ninput = -1\noutput = 1', "0 or more"),
         ('[prices."a:b"]\ninput = nan\noutput = 1', "0 or more"),
         ('[prices."a:b"]\ninput = inf\noutput = 1', "0 or more"),

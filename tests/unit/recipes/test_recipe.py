@@ -66,7 +66,7 @@ def test_a_recipe_that_is_not_there(name: str) -> None:
             "url = ",
             "xyz = ",
             "unknown key 'xyz' in [endpoint]; known: url, headers, proxy, ca_file, client_cert, "
-            "client_key, allow_http, timeouts, example, hosts",
+            "client_key, allow_http, timeouts, example, hosts, origin",
         ),
         (
             "[models]",
@@ -124,7 +124,11 @@ def test_d12_a_recipe_of_another_version(schema: int) -> None:
     ("old", "new", "said"),
     [
         ('text = "/content"', 'text = "content"', "'content' is not a JSON Pointer"),
-        ('text = "/content"', 'text = ["/a", "/a/b"]', "/a/b goes through a value that is text"),
+        (
+            'text = "/content"',
+            'text = "/a"\nreasoning = "/a/b"',
+            "/a/b goes through a value that is text",
+        ),
         (
             '"{prompt}"',
             '"{promt}"',

@@ -122,6 +122,14 @@ async def test_what_is_wrong_for_all(kind: type[BerlinError]) -> None:
     assert asked(second) == []
 
 
+@pytest.mark.parametrize("status", [404, 413])
+async def test_what_only_one_provider_lacks(status: int) -> None:
+    """A model that a service has no more, or a request too large for it, is for the next one."""
+    gone = errors.RequestRejectedError("no", status=status)
+    text, _, _ = await answer(Fallback(model("a", [gone]), model("b", says("two"))))
+    assert text == "two"
+
+
 async def test_all_fail() -> None:
     """The error is that of the first; its message names the others, and all are causes."""
     limited = errors.RateLimitError("slow down")

@@ -13,7 +13,7 @@ from berlin import errors
 from berlin.providers.contract import Burst
 from berlin.providers.scripted import ScriptedProvider
 from berlin.routing.pool import Pool
-from berlin.types import ChatRequest, Finished, TextDelta
+from berlin.types import ChatRequest, Finished, TextDelta, Timeouts
 from support.virtual_time import run
 
 REQUEST = ChatRequest.of("Hello")
@@ -160,6 +160,22 @@ def test_the_account_with_less_to_do() -> None:
         provider = Pool(accounts, clock=asyncio.get_running_loop().time)
         await asyncio.gather(*(ask(provider) for _ in range(10)))
         assert [len(account.requests) for account in accounts.values()] == [5, 5]
+
+    run(scenario())
+
+
+def test_another_account_gets_the_time_that_is_left() -> None:
+    """What waited for one account before its circuit opened has less time for the next."""
+
+    async def scenario() -> None:
+        opened = errors.CircuitOpenError("open", retry_after=10)
+        provider, accounts = pool(a=[1.0, opened], b=GOOD)
+        request = ChatRequest.of("Hello", timeout=Timeouts(total=3))
+        while not accounts["a"].requests:
+            await ask(provider, request)
+        timeouts = accounts["b"].requests[-1].timeouts
+        assert timeouts is not None
+        assert timeouts.total == pytest.approx(2)
 
     run(scenario())
 

@@ -48,7 +48,7 @@ def test_the_text_of_a_message_is_that_of_its_text_parts() -> None:
         (None, "messages must be a prompt or a list .*, not NoneType"),
         (5, "messages must be a prompt or a list .*, not int"),
         ({"role": "user", "content": "x"}, "messages must be a prompt or a list .*, not dict"),
-        (b"Hello", r"messages\[0\] must be .*, not int"),
+        (b"Hello", "messages must be a prompt or a list of .*, not bytes"),
         (["Hello"], r"messages\[0\] must be .*, not str"),
         ([{"role": "user", "content": "x"}, None], r"messages\[1\] must be .*, not NoneType"),
         ([{"content": "x"}], r"messages\[0\]\.role is None; expected one of assistant, developer"),

@@ -63,11 +63,23 @@ def test_what_is_no_pointer(text: str) -> None:
 
 @pytest.mark.parametrize(
     "pointer",
-    ["/a/0/x", "/a/2", "/a/-", "/a/-1", "/a/00", "/a/01", "/a/1.0", "/a/٠", "/a/99999999999", "/b"],
+    [
+        "/a/0/x",
+        "/a/2",
+        "/a/-",
+        "/a/-2",
+        "/e/-1",
+        "/a/00",
+        "/a/01",
+        "/a/1.0",
+        "/a/٠",
+        "/a/99999999999",
+        "/b",
+    ],
 )
 def test_nothing_stands_there(pointer: str) -> None:
     """An index is a number without leading zeros inside the list; all else is `MISSING`."""
-    assert get_at({"a": [1, None]}, parse_pointer(pointer)) is MISSING
+    assert get_at({"a": [1, None], "e": []}, parse_pointer(pointer)) is MISSING
 
 
 def test_null_is_a_value_and_missing_is_false() -> None:

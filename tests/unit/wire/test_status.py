@@ -8,7 +8,8 @@ from email.utils import formatdate
 import pytest
 
 from berlin.errors import ProxyError, RateLimitError, RedirectError, ServiceUnavailableError
-from berlin.wire.status import LONGEST_RETRY_AFTER_S, error_from_answer, parse_retry_after
+from berlin.wire.retry_after import LONGEST_RETRY_AFTER_S, parse_reset, parse_retry_after
+from berlin.wire.status import error_from_answer
 
 NOW = "Sun, 06 Nov 1994 08:49:37 GMT"
 SOON = "Sun, 06 Nov 1994 08:50:07 GMT"
@@ -95,6 +96,56 @@ def test_h29_a_date_without_a_date_to_measure_against(date: str) -> None:
 def test_milliseconds(headers: dict[str, str], seconds: float | None) -> None:
     """`retry-after-ms` goes first where it makes sense."""
     assert parse_retry_after(headers) == seconds
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"x-ratelimit-reset": "30"}, 30.0),
+        ({"x-ratelimit-reset": "784111807"}, LONGEST_RETRY_AFTER_S),
+        ({"x-ratelimit-reset": "1784111807", "date": "Wed, 15 Jul 2026 10:36:17 GMT"}, 30.0),
+        ({"x-ratelimit-reset": "1784111807000", "date": "Wed, 15 Jul 2026 10:36:17 GMT"}, 30.0),
+        (
+            {"x-ratelimit-reset": "2026-07-15T10:36:47Z", "date": "Wed, 15 Jul 2026 10:36:17 GMT"},
+            30,
+        ),
+        ({"ratelimit-reset": "30"}, 30.0),
+        ({"x-ratelimit-reset-tokens": "1m30s", "x-ratelimit-remaining-tokens": "0"}, 90.0),
+        ({"x-ratelimit-reset-tokens": "1h2m3.5s", "x-ratelimit-remaining-tokens": "0"}, 3723.5),
+        ({"x-ratelimit-reset-tokens": "250ms", "x-ratelimit-remaining-tokens": "0"}, 0.25),
+        (
+            {
+                "x-ratelimit-reset-tokens": "9s",
+                "x-ratelimit-remaining-tokens": "5",
+                "x-ratelimit-reset-requests": "3s",
+                "x-ratelimit-remaining-requests": "0",
+            },
+            3.0,
+        ),
+        (
+            {
+                "anthropic-ratelimit-requests-reset": "1994-11-06T08:50:07Z",
+                "anthropic-ratelimit-requests-remaining": "0",
+                "date": NOW,
+            },
+            30.0,
+        ),
+        ({"x-ratelimit-reset": "5", "x-ratelimit-remaining": "7"}, None),
+        ({"x-ratelimit-reset-tokens": "9s"}, None),
+        ({"x-ratelimit-reset": "soon"}, None),
+        ({"x-ratelimit-reset": ""}, None),
+        ({"x-ratelimit-reset": "-5"}, None),
+        ({"x-ratelimit-reset": "1999-01-01"}, 0.0),
+        ({}, None),
+    ],
+)
+def test_the_reset_of_a_limit(headers: dict[str, str], seconds: float | None) -> None:
+    """Without `Retry-After`, the limit that is used up says when it has room."""
+    assert parse_reset(headers) == seconds
+    error = error_from_answer(429, {"retry-after": "1", **headers}, "slow")
+    assert error.retry_after == 1.0
+    assert error_from_answer(429, headers, "slow").retry_after == seconds
+    assert error_from_answer(503, headers, "slow").retry_after is None
 
 
 def test_the_error_of_an_answer() -> None:

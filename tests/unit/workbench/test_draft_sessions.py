@@ -185,6 +185,39 @@ SESSIONS: dict[str, tuple[list[Exchange], dict[str, Any]]] = {
         ],
         {"chat.path": "{made_streamurl}", "chat.query": {}},
     ),
+    "an id that the client made for two requests": (
+        [
+            call(
+                "POST",
+                "/queue/join",
+                {"data": ["Hello", None], "fn_index": 2, "session_hash": "y4o0wm8cqu"},
+                {"event_id": "9d1c"},
+            ),
+            call(
+                "GET",
+                "/queue/data?session_hash=y4o0wm8cqu",
+                answer=b"".join(
+                    b"data: %s\n\n" % json.dumps(said).encode()
+                    for said in (
+                        {"msg": "estimation", "rank": 0},
+                        {"msg": "process_generating", "output": {"data": ["Good "]}},
+                        {"msg": "process_completed", "output": {"data": ["Good day"]}},
+                        {"msg": "close_stream"},
+                    )
+                ),
+            ),
+        ],
+        {
+            "chat.let": {"my_sessionhash": "{random_hex:10}"},
+            "chat.query": {"session_hash": "{my_sessionhash}"},
+            "chat.prepare.0.json": {
+                "data": ["{prompt}", "{null}"],
+                "fn_index": 2,
+                "session_hash": "{my_sessionhash}",
+            },
+            "chat.stream.text": "/output/data/0",
+        },
+    ),
     "an answer that is polled": (
         [
             call("POST", "/jobs", {"q": "Hello"}, {"job_id": "job-991"}, sends=BEARER),

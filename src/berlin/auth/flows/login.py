@@ -6,6 +6,7 @@ web page. Later steps may use what earlier ones took. Cookies are kept between t
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -22,9 +23,10 @@ from berlin.errors import (
     MissingCredentialsError,
     ProtocolError,
 )
-from berlin.language.step import SESSION_NAMES, CompiledStep, Let, Step, compile_steps, read_object
+from berlin.language.step import SESSION_NAMES, CompiledStep, Let, Step, compile_steps
 from berlin.language.values.functions import make_values, totp
 from berlin.types import HttpRequest, HttpResponse, Secret
+from berlin.wire.json import decoded_or_none
 from berlin.wire.pointer import first_at, parse_pointer
 from berlin.wire.snippet import snippet
 from berlin.wire.status import EXPLANATIONS, describe_error, error_from_answer
@@ -40,6 +42,8 @@ LOGIN_NAMES = frozenset({*NAMES, CODE, "totp"})
 
 CARRIED = SESSION_NAMES
 
+_TITLE = re.compile(r"<title>([^<]{1,200})</title>", re.IGNORECASE)
+_BOM = b"\xef\xbb\xbf"
 _CODES = tuple(parse_pointer(p) for p in ("/error/code", "/code", "/status"))
 
 
@@ -231,14 +235,24 @@ def read_answer(
     is_good = response.status in good if good else 200 <= response.status < 300
     if not is_good:
         raise error_from_answer(response.status, response.headers, f"{said} (at {where})")
-    try:
-        document = read_object(response.body, where)
-    except ProtocolError:
+    document = decoded_or_none(response.body.removeprefix(_BOM))
+    if not isinstance(document, dict):
         if not json:
             return {}
-        raise
+        # Not quoted: what looks like no JSON object may still hold a token.
+        raise ProtocolError(f"{where} answers {response.status}: {_kind_of(response.body)}")
     _check_envelope(document, account, said)
     return document
+
+
+def _kind_of(body: bytes) -> str:
+    """Describe a body that should have been a JSON object, without quoting it."""
+    text = body.decode("utf-8", "replace").lstrip()
+    if text[:9].lower().startswith(("<!doctype", "<html")):
+        title = _TITLE.search(text)
+        named = f" titled {snippet(title[1], 60)!r}" if title else ""
+        return f"a web page{named} instead of a JSON object; is the URL right?"
+    return f"{len(body)} bytes that are not a JSON object" if body else "nothing"
 
 
 def _check_envelope(document: Any, account: str, said: str) -> None:

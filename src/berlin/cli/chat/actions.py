@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,11 +116,15 @@ class Actions:
 
     async def _edit(self) -> str:
         begun = self._chat.session.last_question
+        # Ctrl-C belongs to the editor. (A handler, since an ignored signal is ignored by it too.)
+        before = signal.signal(signal.SIGINT, lambda *_: None)
         try:
             text = await asyncio.to_thread(click.edit, begun)
         except click.ClickException as error:
             _say(error.format_message())
             return ""
+        finally:
+            signal.signal(signal.SIGINT, before)
         return (text or "").strip("\n")
 
 

@@ -47,7 +47,7 @@ class Call:
 
 
 @click.command(cls=JoinedOptions)
-@click.argument("prompt", required=False)
+@click.argument("words", metavar="[PROMPT]", nargs=-1)
 @model_option
 @click.option("-s", "--system", metavar="TEXT", help="The system prompt.")
 @option_option
@@ -75,10 +75,15 @@ class Call:
     "-v", "--verbose", is_flag=True, help="Report who answered and which attempts failed."
 )
 @click.option("--no-history", is_flag=True, help="Do not store this conversation.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="The time limit for an answer.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="The time limit for an answer.",
+)
 @config_option
 def chat(
-    prompt: str | None,
+    words: tuple[str, ...],
     model: str | None,
     attached: tuple[str, ...],
     goes_on: bool,
@@ -104,7 +109,7 @@ def chat(
     from berlin.cli.chat.attach import attach
     from berlin.cli.chat.standard_input import read_question
 
-    question = read_question(prompt, waits="-" not in attached)
+    question = read_question(_one_prompt(words), waits="-" not in attached)
     parts = attach(attached)
     settings = load_for_commands(config)
     keeps = settings.terminal.history and not no_history
@@ -113,6 +118,16 @@ def chat(
     screen["asked"] = model or last
     call = Call(question, model or last, parts, screen)
     return asyncio.run(_chat(call, session, settings))
+
+
+def _one_prompt(words: tuple[str, ...]) -> str | None:
+    """Return the prompt; `None` for none, and for `-`, which means standard input."""
+    if len(words) > 1:
+        raise click.UsageError(
+            f"the prompt has several parts, from {words[1][:40]!r} on; put quotes around it: "
+            'berlin chat "What is a token?"'
+        )
+    return words[0] if words and words[0] != "-" else None
 
 
 def _session(given: dict[str, Any], keeps: bool, wanted: str | None) -> tuple[Session, str]:
@@ -164,10 +179,11 @@ def _read_schema(path: Path) -> ResponseFormat:
     from berlin.types import ResponseFormat
 
     try:
-        text = path.read_text("utf-8-sig")
-        schema = json.loads(text)
-    except (OSError, ValueError) as error:
-        raise click.UsageError(f"--schema {path}: {error}") from error
+        schema = json.loads(path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise click.UsageError(f"--schema {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise click.UsageError(f"--schema {path} is not JSON: {error}") from error
     if not isinstance(schema, dict):
         raise click.UsageError(f"--schema {path}: a JSON Schema is an object")
     return ResponseFormat(json.dumps(schema), path.stem[:64] or "answer", strict=True)

@@ -10,7 +10,7 @@ import click
 
 from berlin.cli.chat.actions import history
 from berlin.cli.chat.history import Conversation, Entry
-from berlin.cli.terminal import harmless
+from berlin.cli.terminal import harmless, is_interactive
 
 
 @click.command()
@@ -37,6 +37,8 @@ def logs(wanted: str | None, search: str, count: int, as_json: bool, forget: boo
 
 def _forget(wanted: str | None) -> None:
     kept = history()
+    if not wanted and is_interactive():
+        click.confirm("Delete all conversations?", abort=True, err=True)
     count = kept.forget(kept.find(wanted).id if wanted else None)
     click.echo(f"Deleted {count} conversation{'' if count == 1 else 's'}.")
 

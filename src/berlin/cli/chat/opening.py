@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import click
 
+from berlin.errors import ConfigurationError
 from berlin.providers.facade import ChatProvider
 
 if TYPE_CHECKING:
@@ -51,7 +52,13 @@ def find(model: str, config: Config) -> Load:
     from berlin.config import default_provider, model_names
 
     name, _, rest = model.partition(":")
-    if name == EMBEDDED or (not model and default_provider(config) is None):
+    nothing_named = not model and default_provider(config) is None
+    if nothing_named and config.providers:
+        raise ConfigurationError(
+            "there is no default provider: name one with -m, or write into berlin.toml "
+            f'default = "{next(iter(config.providers))}". There are: {", ".join(config.providers)}'
+        )
+    if name == EMBEDDED or nothing_named:
         click.echo(GUIDE_NOTICE, err=True)
         return partial(_embedded, rest)
     target = model_names(config).resolve(model)

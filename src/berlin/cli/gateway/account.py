@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from berlin.cli.gateway.limits import limit_options
+from berlin.cli.lazy import Group
 from berlin.config import data_path
 from berlin.gateway.access.accounts import Accounts
 from berlin.types import Secret
@@ -18,7 +19,7 @@ def accounts_path() -> Path:
     return data_path("accounts.json")
 
 
-@click.group()
+@click.group(cls=Group)
 def account() -> None:
     """Manage the accounts of `berlin serve`."""
 

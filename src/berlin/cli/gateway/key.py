@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from berlin.cli.gateway.limits import limit_options, span_option
+from berlin.cli.lazy import Group
 from berlin.config import data_path
 from berlin.gateway.access.caller import SCOPES
 from berlin.gateway.access.keys import Key, KeyStore
@@ -28,7 +29,7 @@ def key_store() -> KeyStore | PostgresKeyStore:
     return open_key_store(load_config(None), keys_path())
 
 
-@click.group()
+@click.group(cls=Group)
 def key() -> None:
     """Manage the API keys of `berlin serve`.
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
+from berlin.cli.lazy import Group
 from berlin.cli.options import config_option
 
 
-@click.group()
+@click.group(cls=Group)
 def ledger() -> None:
     """Manage the ledger, in which `berlin serve` stores a row for each request.
 

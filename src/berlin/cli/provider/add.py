@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import sys
 from contextlib import aclosing
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,7 +16,8 @@ import msgspec
 from berlin.cli.options import complete_provider, config_option, load_for_commands
 from berlin.cli.provider.choice import Choice, choose, new_name
 from berlin.cli.provider.editing import Value, remove_provider, set_provider
-from berlin.cli.provider.signing_in import sign_in
+from berlin.cli.provider.model_choice import choose_model
+from berlin.cli.provider.signing_in import sign_in, try_credentials
 from berlin.cli.terminal import harmless, is_interactive
 from berlin.client import Berlin
 from berlin.config import (
@@ -28,12 +31,11 @@ from berlin.config import (
     open_store,
     settings_of,
 )
-from berlin.errors import BerlinError, TokenStoreError
+from berlin.errors import AuthenticationError, BerlinError, TokenStoreError
 from berlin.types import Timeouts, is_loopback
 
 HELLO = "Hello"
 HELLO_TIMEOUTS = Timeouts(connect=10, first_event=60, idle=60, total=120)
-SHOWN_MODELS = 30
 
 
 @click.command()
@@ -78,16 +80,18 @@ def add(
     named = new_name(choice, name, known)
     mine = ProviderConfig(recipe=_path(choice, config), url=choice.url, allow_http=allow_http)
     settings = settings_of(named, mine, known, Overrides())
-    click.echo(_log_in(settings, account, password_stdin, allow_http), err=True)
+    click.echo(_log_in(settings, choice, account, password_stdin), err=True)
     settings = settings_of(named, mine, known, Overrides())
-    chosen = model or _choose_model(settings)
+    chosen = model or choose_model(settings)
     path = config or config_path()
     values = _values(choice, settings, chosen, allow_http)
-    set_provider(path, named, values, default=default_provider(known) is None)
+    # The only provider is the default without saying so; with a second one, it has to be said.
+    default = default_provider(known) or named
+    set_provider(path, named, values, default if default in (named, *known.providers) else None)
     click.echo(f"Added {named} to {path}.", err=True)
     if not no_hello:
         asyncio.run(_hello(msgspec.structs.replace(settings, model=chosen)))
-    click.echo(_next(named, is_default=default_provider(known) in (None, named)), err=True)
+    click.echo(_next(named, is_default=default == named), err=True)
 
 
 @click.command()
@@ -108,6 +112,9 @@ def remove(name: str, config: Path | None) -> None:
     login_store().delete(name)
     remove_provider(path, name)
     click.echo(f"Removed {name} from {path}, with its login.")
+    rest = [other for other in known.providers if other != name]
+    if known.default == name and len(rest) > 1:
+        click.echo(f"It was the default; set another there, such as: default = {rest[0]!r}")
 
 
 def _path(choice: Choice, config: Path | None) -> str:
@@ -134,39 +141,21 @@ def _allow_http(url: str, allowed: bool) -> bool:
     )
 
 
-def _log_in(settings: Settings, account: str | None, from_stdin: bool, allow_http: bool) -> str:
+def _log_in(settings: Settings, choice: Choice, account: str | None, from_stdin: bool) -> str:
+    """Use credentials that are already known, unless they are refused; else ask for them."""
     found = settings.credentials
     if found is not None and found.values() and account is None and not from_stdin:
-        return f"Uses the credentials from: {found.source}."
-    return sign_in(settings, account, from_stdin, allow_http)
-
-
-def _choose_model(settings: Settings) -> str:
-    """Return the model that is asked by default; `""` leaves it to the recipe."""
-    described = settings.recipe.models
-    try:
-        names = asyncio.run(_list_models(settings))
-    except BerlinError as error:
-        click.echo(harmless(f"berlin: its models cannot be listed: {error.message}"), err=True)
-        names = described.list
-    default = described.default if described.default in names else ""
-    if not names or (len(names) == 1 and default):
-        return ""
-    if len(names) == 1 or not is_interactive():
-        return default or names[0]
-    shown = names[:SHOWN_MODELS]
-    for n, name in enumerate(shown, 1):
-        click.echo(harmless(f"  {n:>2}  {name}"), err=True)
-    if len(names) > len(shown):
-        click.echo(f"      and {len(names) - len(shown)} more", err=True)
-    answer: str = click.prompt("Model (number or name)", default=default or names[0], err=True)
-    number = int(answer) if answer.isdecimal() else 0
-    return shown[number - 1] if 0 < number <= len(shown) else answer
-
-
-async def _list_models(settings: Settings) -> tuple[str, ...]:
-    async with Berlin.from_settings(settings) as provider:
-        return await provider.models()
+        try:
+            try_credentials(settings, found)
+            return f"Uses the credentials from: {found.source}."
+        except AuthenticationError as error:
+            from_file = found.source in ("environment", "configuration")
+            said = f"the credentials from {found.source} are refused: {error.message}"
+            if from_file or not is_interactive():
+                raise AuthenticationError(said) from error
+            click.echo(harmless(f"berlin: {said}"), err=True)
+    allow_http = settings.endpoint.allow_http
+    return sign_in(settings, account, from_stdin, allow_http, choice.login)
 
 
 def _values(choice: Choice, settings: Settings, model: str, allow_http: bool) -> dict[str, Value]:
@@ -190,19 +179,28 @@ async def _hello(settings: Settings) -> None:
     click.echo(f"> {HELLO}", err=True)
     async with Berlin.from_settings(settings) as provider:
         pieces = provider.text(HELLO, timeout=HELLO_TIMEOUTS)
-        async with aclosing(pieces):
-            async for piece in pieces:
-                click.echo(harmless(piece), nl=False)
+        try:
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    click.echo(harmless(piece), nl=False)
+        except BerlinError:
+            name = settings.name
+            hint = f"{name} stays in the configuration: try `berlin check {name}` later, or "
+            click.echo(f"{hint}`berlin remove {name}`.", err=True)
+            raise
     click.echo()
 
 
 def _next(name: str, *, is_default: bool) -> str:
     chat = "berlin chat" if is_default else f"berlin chat -m {name}"
     program = f"from berlin import Berlin; print(Berlin('{name}').ask_sync('{HELLO}').text)"
+    # A `python` on the path may be another one, which has no package `berlin`.
+    mine = shutil.which("python") == str(Path(sys.executable).with_name("python"))
+    python = "python" if mine else sys.executable
     return (
         "\nNext:\n"
         f"  {chat}\n"
-        f'  python -c "{program}"\n'
+        f'  {python} -c "{program}"\n'
         f"  berlin serve        (then the model {name} at http://127.0.0.1:4114/v1)"
     )
 

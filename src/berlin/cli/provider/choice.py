@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
+from berlin.cli.chat.opening import EMBEDDED
 from berlin.cli.terminal import harmless, is_interactive
-from berlin.config import Config, config_path, resolve_recipe
+from berlin.config import GUIDE, Config, config_path, resolve_recipe
 from berlin.errors import ConfigurationError
 from berlin.recipes.recipe import Recipe, load_recipe, recipe_names
 from berlin.recipes.recognise import Findings, Match, by_address, recognise
@@ -27,11 +28,13 @@ class Choice(msgspec.Struct, frozen=True):
         recipe: the recipe's name, or the name of its file beside the configuration.
         described: the recipe.
         url: the base URL.
+        login: whether the service requires a login; `None` if that is unknown.
     """
 
     recipe: str
     described: Recipe
     url: str
+    login: bool | None = None
 
 
 def choose(target: str, recipe: str | None, url: str | None, config: Path | None) -> Choice:
@@ -47,10 +50,13 @@ def choose(target: str, recipe: str | None, url: str | None, config: Path | None
         BerlinError: if no recipe fits.
         click.UsageError: if the arguments contradict each other.
     """
-    if target.endswith(".toml") and "://" not in target:
+    is_file = target.endswith(".toml") and "://" not in target
+    if (is_file or target in recipe_names()) and recipe is not None:
+        raise click.UsageError(f"{target} is a recipe already; --recipe goes with a URL")
+    if is_file:
         name = _copy_beside(Path(target), config or config_path())
         described = resolve_recipe(str((config or config_path()).parent / name))
-        return Choice(name, described, url or _address(target, described))
+        return Choice(name, described, url or _address(target, described, is_mine=True))
     if target in recipe_names():
         described = load_recipe(target)
         return Choice(target, described, url or _address(target, described))
@@ -63,7 +69,7 @@ def choose(target: str, recipe: str | None, url: str | None, config: Path | None
         return Choice(recipe, load_recipe(recipe), whole)
     match = by_address(address) or _detect(address)
     _say(f"{address} is {match.recipe}: {match.proof}")
-    return Choice(match.recipe, load_recipe(match.recipe), match.url)
+    return Choice(match.recipe, load_recipe(match.recipe), match.url, match.login)
 
 
 def new_name(choice: Choice, wanted: str | None, config: Config) -> str:
@@ -77,6 +83,8 @@ def new_name(choice: Choice, wanted: str | None, config: Config) -> str:
             raise click.UsageError(
                 f"{wanted!r} is not a valid provider name: use letters, digits, '.', '_' and '-'"
             )
+        if wanted in (EMBEDDED, GUIDE):
+            raise click.UsageError(f"{wanted!r} is the name of the built-in guide; choose another")
         return wanted
     base = choice.described.name
     for name, known in config.providers.items():
@@ -111,18 +119,18 @@ def _detect(address: str) -> Match:
 
 
 def _unknown(address: str, found: Findings) -> str:
-    host = re.sub(r"[^\w-]", "-", urlsplit(address).hostname or "service")
     return (
-        f"Berlin does not recognise {address}: it answers {found.seen}. Describe it from "
-        "one chat in your browser: save the network tab as a HAR file, then run: "
-        f"berlin recipe new {host}.toml --har saved.har && berlin add {host}.toml"
+        f"{address} is not a kind of service that Berlin knows: it answers {found.seen}.\n"
+        "Describe it from one chat in your browser: save the network tab as a HAR file, then run:\n"
+        "  berlin recipe new work.toml --har saved.har\n"
+        "  berlin add work.toml"
     )
 
 
-def _address(name: str, described: Recipe) -> str:
+def _address(name: str, described: Recipe, *, is_mine: bool = False) -> str:
     """Return the URL for a recipe that was named without one."""
     endpoint = described.endpoint
-    local = is_loopback(urlsplit(endpoint.url).hostname or "")
+    local = not is_mine and is_loopback(urlsplit(endpoint.url).hostname or "")
     if not endpoint.example and not (local and is_interactive()):
         return endpoint.url
     if not is_interactive():
@@ -135,12 +143,15 @@ def _as_url(text: str) -> str:
     """Return a URL from what a person typed; a bare host gets a scheme."""
     if "://" in text:
         return text.rstrip("/")
-    host = text.partition("/")[0].rpartition(":")[0] or text.partition("/")[0]
+    place, slash, path = text.partition("/")
+    if place.count(":") > 1 and not place.startswith("["):
+        place = f"[{place}]"  # an IPv6 address
+    host = place.removeprefix("[").partition("]")[0] if "[" in place else place.partition(":")[0]
     if "." not in host and ":" not in text and host != "localhost":
         near = difflib.get_close_matches(text, recipe_names(), n=1)
         hint = f"did you mean {near[0]}?" if near else "`berlin recipe list` lists the recipes"
         raise ConfigurationError(f"{text[:80]!r} is neither a URL nor a recipe; {hint}")
-    return f"{'http' if is_loopback(host) else 'https'}://{text.rstrip('/')}"
+    return f"{'http' if is_loopback(host) else 'https'}://{place}{slash}{path}".rstrip("/")
 
 
 def _copy_beside(file: Path, config: Path) -> str:

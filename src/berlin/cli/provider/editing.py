@@ -21,7 +21,7 @@ Value = str | bool | tuple[str, ...] | dict[str, str]
 
 
 def set_provider(
-    path: Path, name: str, values: Mapping[str, Value], *, default: bool = False
+    path: Path, name: str, values: Mapping[str, Value], default: str | None = None
 ) -> None:
     """Write the table `[providers.NAME]`; other keys of an existing one stay.
 
@@ -29,7 +29,7 @@ def set_provider(
         path: the configuration file; created if missing.
         name: the provider's name.
         values: its keys.
-        default: whether it becomes the default provider.
+        default: the default provider, for a file that names none.
 
     Raises:
         ConfigurationError: if the file cannot be read or written, or would be wrong.
@@ -48,9 +48,12 @@ def set_provider(
             table[key] = inline
         else:
             table[key] = list(value) if isinstance(value, tuple) else value
-    if default:
-        document["default"] = name
-    _write(path, mark + tomlkit.dumps(document))
+    if default is not None:
+        document.setdefault("default", default)
+    text = tomlkit.dumps(document)
+    if "\r\n" in text:  # a file from Windows stays one
+        text = text.replace("\r\n", "\n").replace("\n", "\r\n")
+    _write(path, mark + text)
 
 
 def remove_provider(path: Path, name: str) -> bool:

@@ -61,7 +61,7 @@ def check(provider: str | None, config: Path | None) -> None:
     name = provider or default_provider(settings)
     if name is None:
         raise ConfigurationError(
-            "nothing is configured yet: run `berlin login`, or name a provider"
+            "there is no default provider: run `berlin add URL`, or name a provider"
         )
     click.echo(asyncio.run(_check(name, settings)))
 

@@ -8,11 +8,17 @@ from pathlib import Path
 
 import click
 
-from berlin.cli.options import complete_provider, config_option, load_for_commands
+from berlin.cli.options import (
+    complete_provider,
+    config_option,
+    load_for_commands,
+    provider_to_log_in,
+)
 from berlin.cli.provider.ask import ask_for
 from berlin.cli.provider.signing_in import environ_without_users, sign_in
 from berlin.client import Berlin
 from berlin.config import (
+    ENVIRONMENT_PROVIDER,
     Overrides,
     Settings,
     find_provider,
@@ -25,7 +31,7 @@ from berlin.errors import TokenStoreError
 
 
 @click.command()
-@click.argument("provider", default="berlin", shell_complete=complete_provider)
+@click.argument("provider", required=False, shell_complete=complete_provider)
 @click.option("--url", help="Base URL of the service; stored with the login.")
 @click.option("--account", help="The account; asked for if missing.")
 @click.option(
@@ -39,7 +45,7 @@ from berlin.errors import TokenStoreError
 @click.option("--allow-http", is_flag=True, help="Allow plain http to another machine.")
 @config_option
 def login(
-    provider: str,
+    provider: str | None,
     url: str | None,
     account: str | None,
     password_stdin: bool,
@@ -47,29 +53,34 @@ def login(
     allow_http: bool,
     config: Path | None,
 ) -> None:
-    """Log in to PROVIDER (default: `berlin`) and store account and password.
+    """Log in to PROVIDER (default: the default provider) and store account and password.
 
     The password is asked for, never taken from the command line, where others could see it. It is
     tested before it is stored, in the keyring or, without one, in a file that only you can read.
     For a service with a device code (OAuth 2), the code to enter in a browser is shown here.
     One-time codes are asked for here and never stored.
     """
-    given = Overrides(url=url, allow_http=allow_http or None)
-    settings = resolve_settings(provider, load_for_commands(config), given, environ_without_users())
+    overrides = Overrides(url=url, allow_http=allow_http or None)
+    known = load_for_commands(config)
+    # A URL alone names another service than the default provider's.
+    provider = provider or (ENVIRONMENT_PROVIDER if url else provider_to_log_in(known))
+    settings = resolve_settings(provider, known, overrides, environ_without_users())
     if cookie:
         base = settings.endpoint.url
-        asyncio.run(_keep(settings, ask_for(("cookie",), None, password_stdin)["cookie"]))
+        given = ask_for(("cookie",), None, password_stdin, settings.recipe)
+        asyncio.run(_keep(settings, given["cookie"]))
         click.echo(f"Stored the session of {base}; `berlin check {provider}` tests it.")
         return
     click.echo(sign_in(settings, account, password_stdin, allow_http))
 
 
 @click.command()
-@click.argument("provider", default="berlin", shell_complete=complete_provider)
+@click.argument("provider", required=False, shell_complete=complete_provider)
 @config_option
-def logout(provider: str, config: Path | None) -> None:
-    """Delete the login of PROVIDER (default: `berlin`), and its tokens."""
+def logout(provider: str | None, config: Path | None) -> None:
+    """Delete the login of PROVIDER (default: the default provider), and its tokens."""
     settings = load_for_commands(config)
+    provider = provider or provider_to_log_in(settings)
     example = resolve_recipe(find_provider(provider, settings).recipe).endpoint.url
     given = Overrides(last_url=example)
     mine = resolve_settings(provider, settings, given, environ_without_users())

@@ -12,21 +12,32 @@ from berlin.auth.credentials import CLIENT_NAMES, CODE, USER_NAMES, Credentials
 from berlin.auth.tokens.login_store import StoredLogin
 from berlin.cli.person import TerminalPerson
 from berlin.cli.provider.ask import ask_for
-from berlin.cli.terminal import is_interactive
+from berlin.cli.terminal import harmless, is_interactive
 from berlin.client import Berlin
 from berlin.config import Settings, login_store
 from berlin.errors import AuthenticationError, BerlinError, ConfigurationError, TransportError
 from berlin.recipes.recognise import recognise
 
+TRIES = 3
 
-def sign_in(settings: Settings, account: str | None, from_stdin: bool, allow_http: bool) -> str:
+
+def sign_in(
+    settings: Settings,
+    account: str | None,
+    from_stdin: bool,
+    allow_http: bool,
+    required: bool | None = None,
+) -> str:
     """Log in, store the credentials, and return a message about it.
 
+    On a terminal, credentials that are refused are asked for again.
+
     Args:
-        settings: those of the provider; a password is tried at their URL before it is stored.
+        settings: those of the provider; credentials are tried at their URL before they are stored.
         account: the account, if it was given.
         from_stdin: whether secrets are lines of standard input.
         allow_http: whether they may travel over plain http.
+        required: whether the service requires a login, if that is known.
 
     Raises:
         BerlinError: if the service refuses, or is a different kind of service.
@@ -34,28 +45,66 @@ def sign_in(settings: Settings, account: str | None, from_stdin: bool, allow_htt
     """
     flow, base = settings.recipe.auth.flow(), settings.endpoint.url
     if flow is not None and flow.needs_person and CODE not in flow.needs:
-        asyncio.run(log_in(settings))
+        asyncio.run(_log_in(settings))
         return f"Logged in to {base}."
     if flow is None or not flow.needs:
         return f"{settings.name} needs no account and no password."
     known = settings.credentials.values() if settings.credentials else {}
     client = {name: known[name] for name in CLIENT_NAMES if name in known}
     needs = tuple(name for name in flow.needs if name not in client)
-    if settings.recipe.login_is_optional and not _has_one(needs, account, from_stdin):
+    if settings.recipe.login_is_optional and not (
+        account is not None or from_stdin or _is_wanted(needs, required)
+    ):
         return f"{settings.name} is used without a login."
-    values = ask_for(needs, account, from_stdin)
-    credentials = Credentials.checked("login", **client, **values)
-    if flow.asks:
-        # In memory only, so that this is a real login and not a stored token. But a token that took
-        # a one-time code is stored: the code cannot be used again.
-        tokens = settings.tokens if values.pop(CODE, None) else None
-        tried = msgspec.structs.replace(settings, credentials=credentials, tokens=tokens)
-        asyncio.run(log_in(tried))
+    values: dict[str, str] = {}
+    for left in reversed(range(TRIES)):
+        values = ask_for(needs, account, from_stdin, settings.recipe, before=values)
+        credentials = Credentials.checked("login", **client, **values)
+        try:
+            tried = try_credentials(settings, credentials)
+            break
+        except AuthenticationError as error:
+            if not left or from_stdin or not is_interactive():
+                raise
+            said = error.message.rstrip(".")
+            click.echo(harmless(f"berlin: {said}. Try again (Ctrl-C stops)."), err=True)
+    values.pop(CODE, None)
     where = login_store().save(settings.name, StoredLogin(base, values, allow_http))
     who = f" as {credentials.who}" if credentials.who else ""
-    if flow.asks:
+    if tried:
         return f"Logged in to {base}{who}; stored in {where}."
     return f"Stored in {where}; `berlin check {settings.name}` tests it."
+
+
+def try_credentials(settings: Settings, credentials: Credentials) -> bool:
+    """Log in with credentials, or list the models with a key; return whether that was possible.
+
+    Raises:
+        BerlinError: if the service refuses them, or is a different kind of service.
+    """
+    flow = settings.recipe.auth.flow()
+    # In memory only, so that this is a real login and not a stored token. But a token that took a
+    # one-time code is stored: the code cannot be used again.
+    tokens = settings.tokens if CODE in credentials.values() else None
+    settings = msgspec.structs.replace(settings, credentials=credentials, tokens=tokens)
+    if flow is not None and flow.asks:
+        asyncio.run(_log_in(settings))
+        return True
+    if settings.recipe.models.fetch is None:
+        return False
+    try:
+        asyncio.run(list_models(settings))
+    except AuthenticationError:
+        raise
+    except BerlinError:
+        return False  # some services have a key, and no list of models
+    return True
+
+
+async def list_models(settings: Settings) -> tuple[str, ...]:
+    """Return the models of a service. Raises BerlinError."""
+    async with Berlin.from_settings(settings) as provider:
+        return await provider.models()
 
 
 def environ_without_users() -> dict[str, str]:
@@ -64,7 +113,7 @@ def environ_without_users() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in given_there}
 
 
-async def log_in(settings: Settings) -> None:
+async def _log_in(settings: Settings) -> None:
     """Log in to a service.
 
     Raises:
@@ -98,11 +147,11 @@ async def _other_service(settings: Settings) -> str | None:
     return f"{url} looks like {kinds}: {matches[0].proof}. Run: berlin add {url}"
 
 
-def _has_one(needs: tuple[str, ...], account: str | None, from_stdin: bool) -> bool:
+def _is_wanted(needs: tuple[str, ...], required: bool | None) -> bool:
     """Return whether a login is used, for a service that may work without one."""
-    if account is not None or from_stdin:
-        return True
-    what = "API key" if needs == ("api_key",) else "login"
+    if required is not None:
+        return required
+    what = "an API key" if needs == ("api_key",) else "a login"
     return is_interactive() and click.confirm(
-        f"Does the service want {'an' if what[0] == 'A' else 'a'} {what}?", default=False, err=True
+        f"Does the service require {what}?", default=False, err=True
     )

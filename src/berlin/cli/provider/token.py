@@ -13,7 +13,12 @@ import click
 import msgspec
 
 from berlin.auth.access import AccessToken
-from berlin.cli.options import complete_provider, config_option, load_for_commands
+from berlin.cli.options import (
+    complete_provider,
+    config_option,
+    load_for_commands,
+    provider_to_log_in,
+)
 from berlin.client import Berlin
 from berlin.config import resolve_settings
 from berlin.errors import ConfigurationError
@@ -24,7 +29,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @click.command()
-@click.argument("provider", default="berlin", shell_complete=complete_provider)
+@click.argument("provider", required=False, shell_complete=complete_provider)
 @click.option("--header", "as_header", is_flag=True, help="Print it as a header: `Name: value`.")
 @click.option("--json", "as_json", is_flag=True, help="Print token, headers and expiry as JSON.")
 @click.option("--env", "variable", metavar="NAME", help="Print it as an assignment: `NAME=token`.")
@@ -42,7 +47,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 )
 @config_option
 def token(
-    provider: str,
+    provider: str | None,
     as_header: bool,
     as_json: bool,
     variable: str | None,
@@ -50,7 +55,7 @@ def token(
     reject: str | None,
     config: Path | None,
 ) -> None:
-    """Print a valid token of PROVIDER (default: `berlin`), after a login if necessary.
+    """Print a valid token of PROVIDER (default: the default provider), after a login if needed.
 
     All programs of this user share the token, so there is only one login. Claude Code's
     `apiKeyHelper`, Codex's command authentication or `curl -H @-` can call this command. To run a
@@ -101,8 +106,9 @@ def exec_(provider: str, command: tuple[str, ...], variable: str, config: Path |
         raise ConfigurationError(f"{command[0]} cannot be run: {error.strerror}") from error
 
 
-def _token_of(provider: str, config: Path | None, refused: str | None) -> AccessToken:
-    settings = resolve_settings(provider, load_for_commands(config))
+def _token_of(provider: str | None, config: Path | None, refused: str | None) -> AccessToken:
+    known = load_for_commands(config)
+    settings = resolve_settings(provider or provider_to_log_in(known), known)
 
     async def get() -> AccessToken:
         async with Berlin.from_settings(settings) as berlin:

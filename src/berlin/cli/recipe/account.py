@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 import msgspec
 
-from berlin.auth.credentials import NAMES, USER_NAMES, Credentials
+from berlin.auth.credentials import NAMES, Credentials
 from berlin.cli.options import load_for_commands
 from berlin.cli.provider.ask import ask_for
+from berlin.cli.provider.signing_in import environ_without_users
 from berlin.cli.recipe.file import RecipeFile
 from berlin.config import Overrides, provider_of_recipe, resolve_settings
 from berlin.recipes.recipe import resolve_endpoint
@@ -69,7 +70,7 @@ def resolve_target(opened: RecipeFile, given: TrialOptions) -> TrialTarget:
         endpoint = resolve_endpoint(moved, allow_http=given.allow_http)
     else:
         overrides = Overrides(url=given.url, allow_http=given.allow_http or None)
-        settings = resolve_settings(name, config, overrides, _environ_without_users())
+        settings = resolve_settings(name, config, overrides, environ_without_users())
         endpoint, timeouts = settings.endpoint, settings.timeouts
         known = settings.credentials.values() if settings.credentials else {}
     if given.timeout is not None:
@@ -90,7 +91,7 @@ def _credentials(
     if given.account is not None and "account" in needs:
         values["account"] = given.account
     lacking = tuple(name for name in needs if name not in values)
-    values |= ask_for(lacking, given.account, given.password_stdin)
+    values |= ask_for(lacking, given.account, given.password_stdin, opened.recipe)
     return Credentials.checked("trial", **values) if values else Credentials()
 
 
@@ -106,8 +107,3 @@ def _environment(endpoint: Endpoint) -> dict[str, str]:
         )
         return {}
     return found
-
-
-def _environ_without_users() -> dict[str, str]:
-    mine = {f"BERLIN_{name.upper()}" for name in USER_NAMES}
-    return {name: value for name, value in os.environ.items() if name not in mine}

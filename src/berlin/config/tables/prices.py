@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
+from functools import cache
+from importlib.resources import files
 from typing import TypeAlias
 
 import msgspec
@@ -42,8 +45,22 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             raise ValueError("over must be a number of tokens")
 
 
-PriceTable: TypeAlias = dict[str, Price | tuple[Price, ...]]
-"""By `provider:model`, where `*` stands for any text: one price, or one for each date."""
+PriceTable: TypeAlias = dict[str, Price | tuple[Price, ...] | str]
+"""By `provider:model`, where `*` stands for any text: one price, one for each date, or the name of
+a vendor whose list prices are used."""
+
+_LISTS = "list_prices.json"
+
+
+class _ListPrices(msgspec.Struct, frozen=True):
+    vendors: dict[str, dict[str, tuple[Price, ...]]]
+
+
+@cache
+def list_prices() -> Mapping[str, Mapping[str, tuple[Price, ...]]]:
+    """Return the list prices in US dollars that ship with Berlin: vendor, pattern of the model."""
+    data = files(__package__).joinpath(_LISTS).read_bytes()
+    return msgspec.json.decode(data, type=_ListPrices).vendors
 
 
 def check_prices(table: PriceTable) -> None:
@@ -58,9 +75,25 @@ def check_prices(table: PriceTable) -> None:
                 f"prices are for `provider:model`, such as `{pattern or 'work'}:*` for every model "
                 f"of a provider or `*:{pattern or 'gpt-*'}` for a model of any, not {pattern!r}"
             )
+        if isinstance(found, str):
+            _check_list(pattern, model, found)
+            continue
         prices = found if isinstance(found, tuple) else (found,)
         days = Counter((price.since, price.over) for price in prices)
         if days.total() != len(days):
             raise ValueError(f"{pattern!r} has two prices with the same since and over")
         if {since for since, _ in days} != {since for since, over in days if not over}:
             raise ValueError(f"{pattern!r} needs a price without over for each since")
+
+
+def _check_list(pattern: str, model: str, vendor: str) -> None:
+    if vendor not in list_prices():
+        known = ", ".join(sorted(list_prices()))
+        raise ValueError(
+            f"{pattern!r} asks for the list prices of {vendor[:40]!r}; there are those of {known}"
+        )
+    if model != "*":
+        raise ValueError(
+            f"{pattern!r} has the list prices of {vendor}: they are for every model, so write "
+            f"`{pattern.partition(':')[0]}:*`"
+        )

@@ -141,6 +141,7 @@ class AnthropicDecoder(DialectDecoder):
                 extra = make_extra(DIALECT, more)
                 id, name = as_id(block.get("id")), as_text(block.get("name"))
                 self._calls.add(events, index, id, name, "", extra)
+                self._calls.flush(events)
                 # Most services send `{}` here; some send the whole input, and no piece of it.
                 self._inputs[index] = _input_text(block, "")
             case _ if kind:

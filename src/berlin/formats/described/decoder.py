@@ -64,6 +64,8 @@ class MappedDecoder(DocumentDecoder):
         stream = self._stream
         if stream.read_kind is not None:
             kind = stream.read_kind(document)
+            if type(kind) is int:
+                kind = str(kind)
             if not isinstance(kind, str) and stream.described.others == "skip":
                 return self._take_more(document, UNSET, events)
             meaning = stream.described.kinds.get(kind, "skip") if isinstance(kind, str) else "error"
@@ -237,6 +239,7 @@ class MappedDecoder(DocumentDecoder):
                 return False
             document = event_of_text(line)
         kind = get_at(document, stream.kind)
+        kind = str(kind) if type(kind) is int else kind
         meaning = stream.described.kinds.get(kind, "skip") if isinstance(kind, str) else None
         if meaning == "error":
             said = first_at(document, (*stream.error, *stream.error_message))

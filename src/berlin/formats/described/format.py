@@ -20,7 +20,7 @@ from berlin.formats.described.encoder import MappedEncoder
 from berlin.formats.described.plan import ChatPlan
 from berlin.formats.reasoning import effort_of
 from berlin.formats.table import Carrier, Table, is_neutral
-from berlin.language.step import CompiledStep, read_object
+from berlin.language.step import BODIES, CompiledStep, read_object
 from berlin.language.tables.chat import ChatMap
 from berlin.language.tables.conversation import ConversationMap
 from berlin.language.tables.parts import Uploaded
@@ -264,7 +264,7 @@ class MappedFormat:
 def _check_socket(chat: ChatMap) -> None:
     if chat.socket is None:
         return
-    if chat.json is None or chat.form is not None or chat.multipart is not None:
+    if chat.json is None or any(getattr(chat, kind) is not None for kind in BODIES[1:]):
         raise ConfigurationError("with [chat.socket] the message with the question is `json`")
     if chat.described_stream is not None and chat.described_stream.framing != "ndjson":
         raise ConfigurationError(

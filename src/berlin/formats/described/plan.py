@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -56,19 +56,14 @@ class ChatPlan:
         self._let = Let(chat.let, known)
         known |= chat.let.keys()
         found = session - SESSION_NAMES
+        _check_prepare(chat.prepare)
         self.prepare = compile_steps(chat.prepare, known, found)
         found |= {name for step in chat.prepare for name in step.take}
         known |= found
         self.known = frozenset(known)
-        step = Step(
-            chat.path or "",
-            chat.method,
-            chat.query,
-            chat.json if chat.format == "described" else None,
-            chat.form,
-            chat.multipart,
-            chat.headers,
-        )
+        step = chat.step(chat.path or "")
+        if chat.format != "described":
+            step = msgspec.structs.replace(step, json=None)  # its members, not the body
         self._socket = None if chat.socket is None else CompiledSocket(chat.socket, known)
         if self._socket is not None:
             # The handshake has no body: `json` is the message with the question.
@@ -146,3 +141,11 @@ class ChatPlan:
 
         call = self._handshake.request(values, cookies)
         return msgspec.structs.replace(call, socket=lambda: socket.dialog(values, question))
+
+
+def _check_prepare(steps: Sequence[Step]) -> None:
+    for step in steps:
+        if step.follow or step.refused_at:
+            raise ConfigurationError(
+                f"the step {step.path}: follow and refused_at belong to the steps of a login"
+            )

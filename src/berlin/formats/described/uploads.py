@@ -54,10 +54,10 @@ class Uploads:
             # Only what an earlier step took for each of these kinds.
             found = frozenset.intersection(*(taken[kind] for kind in step.kinds))
             compiled = CompiledStep(step, known | found, found=found)
-            if "file" in compiled.used and step.multipart is None:
+            if "file" in compiled.used and step.multipart is None and step.body != "{file}":
                 raise ConfigurationError(
-                    f"the upload {step.path}: {{file}} is a field of `multipart`; elsewhere use "
-                    "{base64} or {data_url}"
+                    f"the upload {step.path}: {{file}} is a field of `multipart`, or the whole "
+                    "`body`; elsewhere use {base64} or {data_url}"
                 )
             for name in step.take:
                 if name in known:

@@ -52,7 +52,12 @@ _FAST = msgspec.json.Decoder(_Chunk)
 
 _CHUNK = frozenset({"choices", "usage", "error", "object", "model", "obfuscation"})
 _CHOICE = frozenset({"index", "delta", "message", "finish_reason"})
-_DELTA = frozenset({"role", "content", "refusal", "tool_calls", *REASONING, "reasoning_details"})
+_DELTA = frozenset(
+    {
+        *("role", "content", "refusal", "tool_calls", "function_call"),
+        *(*REASONING, "reasoning_details"),
+    }
+)
 _CALL = frozenset({"index", "id", "type", "function"})
 
 DETAILS = {
@@ -172,6 +177,8 @@ class OpenAIDecoder(DialectDecoder):
             events.append(TextDelta(refusal))
         for call in as_list(delta.get("tool_calls")):
             self._take_call(as_object(call), events)
+        if not delta.get("tool_calls") and (older := as_object(delta.get("function_call"))):
+            self._take_call({"index": 0, "function": older}, events)
         more = {
             name: value
             for name, value in delta.items()

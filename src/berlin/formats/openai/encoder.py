@@ -10,6 +10,7 @@ from typing import Any, assert_never
 from berlin.errors import BerlinError, RewrittenError
 from berlin.formats.contract import ClientCall
 from berlin.formats.opaque import TurnState, sealed_state
+from berlin.formats.openai.functions import is_older
 from berlin.formats.openai.table import DIALECT, ONCE, REASONING
 from berlin.formats.tokens import TokenCount
 from berlin.types import (
@@ -41,6 +42,7 @@ class OpenAIEncoder:
 
     def __init__(self, call: ClientCall) -> None:
         self._include_usage = call.include_usage
+        self._is_older = is_older(call.request.tools)
         self._count = TokenCount(call.request)
         self._begun = False
         self._opened: set[int] = set()
@@ -136,6 +138,8 @@ class OpenAIEncoder:
     def _encode_call(self, event: ToolCallDelta) -> bytes:
         self._count.hold(event.arguments)
         self._state.call(event)
+        if self._is_older:
+            return self._encode_older_call(event)
         head = b""
         extra = extra_of(event.extra, DIALECT)
         if event.index not in self._opened:
@@ -154,15 +158,25 @@ class OpenAIEncoder:
         piece = {"index": event.index, "function": {"arguments": event.arguments}}
         return head + self._chunk({"tool_calls": [piece]})
 
+    def _encode_older_call(self, event: ToolCallDelta) -> bytes:
+        if event.index:
+            return b""  # this form has one call in an answer
+        piece = {"name": event.name} if event.index not in self._opened else {}
+        self._opened.add(event.index)
+        if event.arguments:
+            self._with_arguments.add(event.index)
+        return self._chunk({"function_call": {**piece, "arguments": event.arguments}})
+
     def _encode_end(self, event: Finished) -> bytes:
         parts = [
             # Arguments are JSON, even if there are none.
-            self._chunk({"tool_calls": [{"index": index, "function": {"arguments": "{}"}}]})
+            self._encode_call(ToolCallDelta(index, arguments="{}"))
             for index in sorted(self._opened - self._with_arguments)
         ]
         if sealed := self._state.sealed():
             parts.append(self._chunk(_carried(sealed)))
-        parts.append(self._chunk({}, finish_word(event.reason, event.extra, bool(self._opened))))
+        word = finish_word(event.reason, event.extra, bool(self._opened), older=self._is_older)
+        parts.append(self._chunk({}, word))
         if self._include_usage:
             usage = encode_line(write_usage(self._count.usage))
             parts.append(b'data: %b,"choices":[],"usage":%b}\n\n' % (self._head, usage))
@@ -194,7 +208,10 @@ def encode_response(call: ClientCall, response: ChatResponse) -> bytes:
     count.add(response.text + response.reasoning)
     count.add("".join(part.arguments for part in response.tool_calls))
     count.report(response.usage)
-    calls = bool(response.tool_calls)
+    older = is_older(call.request.tools)
+    word = finish_word(
+        response.finish_reason, response.finish_extra, bool(response.tool_calls), older=older
+    )
     members = {
         "id": new_id(),
         "object": "chat.completion",
@@ -203,8 +220,8 @@ def encode_response(call: ClientCall, response: ChatResponse) -> bytes:
         "choices": [
             {
                 "index": 0,
-                "message": _message(response),
-                "finish_reason": finish_word(response.finish_reason, response.finish_extra, calls),
+                "message": _message(response, older=older),
+                "finish_reason": word,
                 "logprobs": None,
                 **extra_of(response.choice_extra, DIALECT),
             }
@@ -214,7 +231,7 @@ def encode_response(call: ClientCall, response: ChatResponse) -> bytes:
     return encode_line({**members, **extra_of(response.extra, DIALECT)})
 
 
-def _message(response: ChatResponse) -> dict[str, Any]:
+def _message(response: ChatResponse, *, older: bool) -> dict[str, Any]:
     said: list[str] = []
     refused: list[str] = []
     for part in response.parts:
@@ -236,7 +253,8 @@ def _message(response: ChatResponse) -> dict[str, Any]:
     if sealed := sealed_state(response.parts, DIALECT):
         message |= _carried(sealed)
     if response.tool_calls:
-        message["tool_calls"] = [encode_call(part) for part in response.tool_calls]
+        calls = [encode_call(part) for part in response.tool_calls]
+        message |= {"function_call": calls[0]["function"]} if older else {"tool_calls": calls}
     elif not refused:
         message["content"] = "".join(said)
     return {**message, **extra_of(response.message_extra, DIALECT)}
@@ -277,10 +295,10 @@ def new_id() -> str:
     return f"chatcmpl-{uuid.uuid4().hex}"
 
 
-def finish_word(reason: FinishReason, extra: Any, calls: bool) -> str:
+def finish_word(reason: FinishReason, extra: Any, calls: bool, *, older: bool = False) -> str:
     """Return the word for a finish reason: with tool calls, a client must not read `stop`."""
-    if calls and reason == "stop":
-        return "tool_calls"
+    if calls and reason in ("stop", "tool_calls"):
+        return "function_call" if older else "tool_calls"
     return str(extra_of(extra, DIALECT).get("finish_reason", reason))
 
 

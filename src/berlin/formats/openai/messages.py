@@ -10,6 +10,7 @@ import msgspec
 from berlin.errors import InvalidRequestError
 from berlin.formats.loose import as_id, as_text
 from berlin.formats.opaque import Opaque, unseal
+from berlin.formats.openai.functions import with_tool_messages
 from berlin.formats.openai.table import DIALECT, REASONING
 from berlin.types import (
     Extra,
@@ -46,7 +47,9 @@ def parse_messages(messages: Iterable[Any]) -> tuple[Message, ...]:
     Raises:
         InvalidRequestError: if there are none, or one is not of this form.
     """
-    parsed = tuple(_parse_message(n, message) for n, message in enumerate(messages))
+    parsed = tuple(
+        _parse_message(n, message) for n, message in enumerate(with_tool_messages(messages))
+    )
     if not parsed:
         raise InvalidRequestError.about("messages", "is empty: give at least one message")
     return parsed
@@ -61,7 +64,7 @@ def _parse_message(n: int, message: Any) -> Message:
         known = ", ".join(sorted(ROLES))
         raise InvalidRequestError.about(f"{here}.role", f"must be one of {known}")
     extra = {n: v for n, v in message.items() if n not in _MESSAGE and v is not None}
-    is_empty = role == "assistant" and content is None
+    is_empty = role in ("assistant", "tool") and content is None
     said = () if is_empty else _parse_content(here, content)
     answered = message.get("tool_call_id")
     if role == "tool" and isinstance(answered, str):

@@ -9,6 +9,7 @@ from berlin.errors import InvalidRequestError
 from berlin.formats.function_tools import encode_tools
 from berlin.formats.habits import Habits
 from berlin.formats.openai.encoder import encode_call
+from berlin.formats.openai.functions import MARK, is_older
 from berlin.formats.openai.table import DIALECT, REASONING
 from berlin.formats.reasoning import effort_of, reasoning_of
 from berlin.formats.table import Carrier
@@ -42,7 +43,12 @@ def encode_asked(request: ChatRequest, carrier: Carrier) -> dict[str, Any]:
         InvalidRequestError: if a member cannot be expressed here and must not be left out.
     """
     document: dict[str, Any] = {}
-    if request.tools:
+    if is_older(request.tools):
+        document["functions"] = [t["function"] for t in encode_tools(request.tools, carrier)]
+        if request.tool_choice != "auto":
+            named = {"name": request.tool_choice}
+            document["function_call"] = "none" if request.tool_choice == "none" else named
+    elif request.tools:
         document["tools"] = encode_tools(request.tools, carrier)
         if request.tool_choice != "auto":
             document["tool_choice"] = _encode_choice(request.tool_choice)
@@ -73,8 +79,11 @@ class _Writer:
         as_parts = extra.pop("content", None) == "parts"
         results = [part for part in message.parts if isinstance(part, ToolResultPart)]
         if results:
+            name = extra.pop(MARK, None)
+            head = {} if name is None else {"role": "function", "name": name}
             for result in results:
-                yield {**self._encode_result(result), **extra}
+                encoded = {**self._encode_result(result), **head, **extra}
+                yield {n: v for n, v in encoded.items() if n != "tool_call_id" or not head}
             if shown := [part for result in results for part in _shown(result)]:
                 content = [item for part in shown for item in self._encode_part(part)]
                 yield {"role": "user", "content": content}
@@ -87,10 +96,11 @@ class _Writer:
                 item |= self._encode_reasoning(part)
             elif isinstance(part, TextPart) and _is_refusal(part):
                 item["refusal"] = part.text
-        calls = [part for part in message.parts if isinstance(part, ToolCallPart)]
+        calls = [self._encode_call(p) for p in message.parts if isinstance(p, ToolCallPart)]
         if calls:
             item["content"] = item["content"] or None
-            item["tool_calls"] = [self._encode_call(call) for call in calls]
+            is_older = MARK in calls[0]
+            item |= {"function_call": calls[0]["function"]} if is_older else {"tool_calls": calls}
         elif "refusal" in item or "audio" in extra:
             item["content"] = item["content"] or None
         yield {**item, **extra}

@@ -21,6 +21,7 @@ from berlin.formats.client_request import (
 from berlin.formats.contract import ClientCall
 from berlin.formats.function_tools import decode_tools
 from berlin.formats.loose import as_count, as_text
+from berlin.formats.openai.functions import tools_of
 from berlin.formats.openai.messages import parse_messages
 from berlin.formats.openai.table import DIALECT
 from berlin.types import ChatRequest, Extra, Reasoning, ResponseFormat, Tool, make_extra
@@ -83,6 +84,11 @@ def decode_request(body: bytes) -> ClientCall:
     if sent.n not in (None, 1):
         raise InvalidRequestError.about("n", "only one answer at a time; leave it out, or 1")
     rest = decode_rest(body, _KNOWN)
+    choice = None if sent.tool_choice is UNSET else decode_member(sent.tool_choice, "tool_choice")
+    if not sent.tools and (older := tools_of(rest.get("functions"))):
+        del rest["functions"]
+        sent.tools = [Raw(encode_body(tool)) for tool in older]
+        choice = rest.pop("function_call", None)
     tools = decode_tools(sent.tools, DIALECT)
     options = {name: value for name in _OPTIONS if (value := getattr(sent, name)) is not None}
     for name in ("max_completion_tokens", "max_tokens"):
@@ -96,7 +102,7 @@ def decode_request(body: bytes) -> ClientCall:
         "" if sent.model is UNSET else check_model(sent.model),
         check_numbers(options),
         tools,
-        _decode_choice(sent.tool_choice, tools, rest),
+        _decode_choice(choice, tools, rest),
         parallel_tool_calls=sent.parallel_tool_calls,
         response_format=_decode_format(sent.response_format, rest),
         reasoning=_decode_reasoning(sent.reasoning_effort, rest),
@@ -106,8 +112,7 @@ def decode_request(body: bytes) -> ClientCall:
     return ClientCall(request, bool(sent.stream), bool(usage.get("include_usage")))
 
 
-def _decode_choice(raw: Raw | UnsetType, tools: tuple[Tool, ...], rest: dict[str, Any]) -> str:
-    choice = None if raw is UNSET else decode_member(raw, "tool_choice")
+def _decode_choice(choice: Any, tools: tuple[Tool, ...], rest: dict[str, Any]) -> str:
     if not tools:
         if choice in (None, "auto", "none"):
             return "auto"

@@ -170,6 +170,7 @@ class ResponsesDecoder(DocumentDecoder):
         id = item.get("id")
         extra = Extra(DIALECT, {"id": id}) if id else None
         self._calls.add(events, index, call_id, name, "", extra)
+        self._calls.flush(events)
 
     def _take_input(self, event: _Event, events: list[StreamEvent]) -> None:
         """Take text for a custom tool: a piece of its single argument in other dialects."""

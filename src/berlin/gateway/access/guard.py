@@ -241,13 +241,13 @@ class Guard:
         }
         return web.Response(status=204, headers=headers)
 
-    def allow_origin(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Add the CORS headers that let an allowed page read the answer."""
-        if self.cors_origins:
-            response.headers["Vary"] = "Origin"
-            origin = request.headers.get("Origin", "")
-            if origin in self.cors_origins:
-                response.headers["Access-Control-Allow-Origin"] = origin
+    def origin_headers(self, request: web.Request) -> dict[str, str]:
+        """Return the CORS headers that let an allowed page read the answer."""
+        if not self.cors_origins:
+            return {}
+        origin = request.headers.get("Origin", "")
+        allowed = {"Access-Control-Allow-Origin": origin} if origin in self.cors_origins else {}
+        return {"Vary": "Origin", **allowed}
 
 
 MAX_SENT_KEYS = 2

@@ -9,15 +9,14 @@ from functools import partial
 import msgspec
 from aiohttp import web
 
-from berlin.errors import BerlinError, InvalidRequestError, ModelNotFoundError
+from berlin.errors import InvalidRequestError, ModelNotFoundError
 from berlin.formats.embeddings.contract import EmbeddingCall, EmbeddingFormat
 from berlin.formats.embeddings.ollama import OllamaEmbeddings, OllamaOldEmbeddings
 from berlin.formats.embeddings.openai import OpenAIEmbeddings
-from berlin.formats.openai.encoder import encode_error
 from berlin.gateway.access.limits.spending import Demand
 from berlin.gateway.catalog import Target
 from berlin.gateway.chat import Gateway
-from berlin.gateway.face import Handler, Route
+from berlin.gateway.face import Route
 from berlin.gateway.observe.visit import VISIT
 from berlin.types import Usage
 from berlin.types.embeddings import EmbeddingRequest, Embeddings
@@ -27,37 +26,29 @@ from berlin.types.usage import estimate_tokens
 LONG_ANSWER_BYTES = 256 * 1024
 
 
-class EmbeddingsFace:
+class EmbeddingPaths:
     """`/v1/embeddings`, with and without `/v1`, and Ollama's `/api/embed` and `/api/embeddings`.
 
     Args:
         gateway: the shared gateway.
     """
 
-    name = "openai"
-    prefixes: tuple[str, ...] = ("/v1/embeddings", "/embeddings")
-
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
     def routes(self) -> list[Route]:
-        """Return the paths of this face; errors below `/api` use Ollama's format."""
-        openai = self._answer_in(OpenAIEmbeddings())
+        """Return the paths."""
+        openai, ollama = OpenAIEmbeddings(), OllamaEmbeddings()
+        dialects: dict[str, EmbeddingFormat] = {
+            "/v1/embeddings": openai,
+            "/embeddings": openai,
+            "/api/embed": ollama,
+            "/api/embeddings": OllamaOldEmbeddings(),
+        }
         return [
-            *(Route("POST", path, openai) for path in self.prefixes),
-            Route("POST", "/api/embed", self._answer_in(OllamaEmbeddings())),
-            Route("POST", "/api/embeddings", self._answer_in(OllamaOldEmbeddings())),
+            Route("POST", path, partial(self._embed, dialect=dialect))
+            for path, dialect in dialects.items()
         ]
-
-    def encode_error(self, error: BerlinError) -> bytes:
-        """Return the body of an error."""
-        return encode_error(error)
-
-    def _answer_in(self, dialect: EmbeddingFormat) -> Handler:
-        async def answer(request: web.Request) -> web.StreamResponse:
-            return await self._embed(request, dialect)
-
-        return answer
 
     async def _embed(self, request: web.Request, dialect: EmbeddingFormat) -> web.StreamResponse:
         gateway, visit = self._gateway, request[VISIT]

@@ -1,4 +1,4 @@
-"""The OpenAI face: chat completions and the list of models, with and without `/v1`."""
+"""The OpenAI face: chats, completions and the list of models, with and without `/v1`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 from aiohttp import web
 
 from berlin.errors import BerlinError, ModelNotFoundError
+from berlin.formats.openai.completions import OpenAICompletionsFormat
 from berlin.formats.openai.format import OpenAIChatFormat
 from berlin.gateway.chat import Gateway
-from berlin.gateway.face import Route, describe_models
+from berlin.gateway.face import ID, Route, describe_models
 
 
 class OpenAIFace:
@@ -27,6 +28,7 @@ class OpenAIFace:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._format = OpenAIChatFormat()
+        self._completions = OpenAICompletionsFormat()
         self._since = int(time.time())
 
     def routes(self) -> list[Route]:
@@ -36,9 +38,10 @@ class OpenAIFace:
             for prefix in ("/v1", "")
             for route in (
                 Route("POST", f"{prefix}/chat/completions", self._chat),
+                Route("POST", f"{prefix}/completions", self._complete),
                 Route("GET", f"{prefix}/models", self._models),
                 # Names contain slashes and colons.
-                Route("GET", prefix + "/models/{id:.+}", self._model),
+                Route("GET", prefix + "/models/{id:path}", self._model),
             )
         ]
 
@@ -48,6 +51,9 @@ class OpenAIFace:
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         return await self._gateway.answer_chat(request, self._format)
+
+    async def _complete(self, request: web.Request) -> web.StreamResponse:
+        return await self._gateway.answer_chat(request, self._completions)
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
         key = await self._gateway.identify(request, "models")
@@ -59,7 +65,7 @@ class OpenAIFace:
 
     async def _model(self, request: web.Request) -> web.StreamResponse:
         key = await self._gateway.identify(request, "models")
-        asked = request.match_info["id"]
+        asked = request[ID]
         if asked not in await describe_models(self._gateway, key, str):
             raise ModelNotFoundError(f"the model {asked[:100]!r} does not exist here")
         return web.json_response(self._describe(asked))

@@ -17,7 +17,7 @@ from berlin.formats.tokens import TokenCount
 from berlin.gateway.access.caller import Caller
 from berlin.gateway.catalog import Target
 from berlin.gateway.chat import LONG_BODY_BYTES, Gateway
-from berlin.gateway.face import Route
+from berlin.gateway.face import ID, Route
 from berlin.gateway.observe.visit import VISIT
 from berlin.gateway.refusals import HttpFault
 from berlin.gateway.stored.record import Record
@@ -86,24 +86,24 @@ class ResponsesFace:
         _, tenant = await self._identify(request)
         if request.query.get("stream") == "true":
             raise InvalidRequestError.about("stream", "a stored response is not streamed again")
-        record = await self._gateway.stored.get(tenant, request.match_info["id"])
+        record = await self._gateway.stored.get(tenant, request[ID])
         return web.Response(body=record.response, content_type="application/json")
 
     async def _delete(self, request: web.Request) -> web.StreamResponse:
         _, tenant = await self._identify(request)
-        id = request.match_info["id"]
+        id = request[ID]
         await self._gateway.stored.delete(tenant, id)
         return web.json_response({"id": id, "object": "response", "deleted": True})
 
     async def _list_input(self, request: web.Request) -> web.StreamResponse:
         _, tenant = await self._identify(request)
-        record = await self._gateway.stored.get(tenant, request.match_info["id"])
+        record = await self._gateway.stored.get(tenant, request[ID])
         body = await asyncio.to_thread(_list, record.input, request.query)
         return web.Response(body=body, content_type="application/json")
 
     async def _cancel(self, request: web.Request) -> web.StreamResponse:
         _, tenant = await self._identify(request)
-        await self._gateway.stored.get(tenant, request.match_info["id"])
+        await self._gateway.stored.get(tenant, request[ID])
         raise InvalidRequestError("only a response that is made in the background is cancelled")
 
     async def _refuse_upgrade(self, request: web.Request) -> web.StreamResponse:

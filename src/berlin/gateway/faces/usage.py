@@ -8,8 +8,7 @@ from typing import get_args
 
 from aiohttp import web
 
-from berlin.errors import BerlinError, InvalidRequestError
-from berlin.formats.openai.encoder import encode_error
+from berlin.errors import InvalidRequestError
 from berlin.gateway.chat import Gateway
 from berlin.gateway.face import Route
 from berlin.gateway.refusals import HttpFault
@@ -22,26 +21,19 @@ DAYS = 30
 _GROUPINGS = tuple(name for name in get_args(Grouping) if name != "key")
 
 
-class UsageFace:
+class UsagePath:
     """`GET /v1/usage?by=day|model|provider|user&since=…&until=…&zone=…`.
 
     Args:
         gateway: the shared gateway.
     """
 
-    name = "openai"
-    prefixes: tuple[str, ...] = ("/v1/usage",)
-
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
     def routes(self) -> list[Route]:
-        """Return the path of this face."""
-        return [Route("GET", self.prefixes[0], self._usage)]
-
-    def encode_error(self, error: BerlinError) -> bytes:
-        """Return the body of an error."""
-        return encode_error(error)
+        """Return the path."""
+        return [Route("GET", "/v1/usage", self._usage)]
 
     async def _usage(self, request: web.Request) -> web.StreamResponse:
         gateway = self._gateway

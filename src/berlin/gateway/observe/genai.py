@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 CONVENTIONS: Final = "https://opentelemetry.io/schemas/gen-ai/0.1.0"
-"""Names the release in what is exported."""
+"""Names the release in what is exported, in the form of the conventions' published schemas."""
 
 # Attributes of spans and metrics.
 OPERATION: Final = "gen_ai.operation.name"

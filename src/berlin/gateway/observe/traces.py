@@ -1,10 +1,12 @@
-"""OpenTelemetry spans: one for each request, made when it ends."""
+"""OpenTelemetry spans: one for each request and each attempt, made when the request ends."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
+from berlin.errors import FailedAttempt
 from berlin.gateway.observe import genai
 from berlin.gateway.observe.visit import Visit
 from berlin.types import Usage
@@ -57,34 +59,49 @@ class Traces:
         )
         if visit.status >= 500 or visit.outcome == "client_left":
             span.set_status(self._trace.StatusCode.ERROR)
-        if visit.failed:
-            self._add_attempts(visit, span, now)
+        attempts = _attempts_of(visit)
+        if attempts:
+            self._add_attempts(attempts, operation_of(visit), span, now)
         span.end(end_time=now)
 
-    def _add_attempts(self, visit: Visit, span: Any, now: int) -> None:
-        """Make a span of each attempt that failed."""
+    def _add_attempts(
+        self, attempts: Iterable[FailedAttempt], operation: str, span: Any, now: int
+    ) -> None:
+        """Make a span of each attempt; that of the one that succeeded has no code."""
         context = self._trace.set_span_in_context(span)
         monotonic = time.monotonic()
-        for attempt in visit.failed:
+        for attempt in attempts:
             began = now - int((monotonic - attempt.began_at) * 1e9)
             child = self._tracer.start_span(
                 f"attempt {attempt.provider}".rstrip(),
                 context=context,
                 kind=self._trace.SpanKind.CLIENT,
                 attributes={
-                    genai.OPERATION: operation_of(visit),
+                    genai.OPERATION: operation,
                     genai.PROVIDER: attempt.provider,
                     genai.REQUEST_MODEL: attempt.model[:200],
-                    genai.ERROR_TYPE: attempt.code,
                     "berlin.sent": attempt.sent,
+                    **({genai.ERROR_TYPE: attempt.code} if attempt.code else {}),
                 },
                 start_time=began,
             )
-            child.set_status(self._trace.StatusCode.ERROR)
+            if attempt.code:
+                child.set_status(self._trace.StatusCode.ERROR)
             child.end(end_time=began + int(attempt.seconds * 1e9))
 
     def close(self) -> None:
         """Do nothing: the exporter owns the spans."""
+
+
+def _attempts_of(visit: Visit) -> tuple[FailedAttempt, ...]:
+    """Return all attempts at an answer, the one that succeeded last."""
+    started = visit.started
+    if started is None or not started.began_at:
+        return visit.failed
+    code = "" if visit.outcome == "ok" else visit.outcome
+    seconds = time.monotonic() - started.began_at
+    last = FailedAttempt(started.provider, started.model, code, started.began_at, seconds)
+    return (*started.failed, last)
 
 
 def operation_of(visit: Visit) -> str:

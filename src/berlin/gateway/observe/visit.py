@@ -93,13 +93,6 @@ class Visit:
         self.asked: Asked | None = None
         self.text_chars = 0
 
-    @classmethod
-    def of(cls, request: web.Request, remote: str) -> Visit:
-        """Return the visit of a request from an address."""
-        resource = request.match_info.route.resource
-        path = request.path if resource is None else resource.canonical
-        return cls(request.method, path, remote, request.headers)
-
     @property
     def outcome(self) -> str:
         """`ok`, `client_left`, or the code of the error."""

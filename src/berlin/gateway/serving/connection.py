@@ -11,15 +11,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import islice
 from typing import Any, cast
 
 from aiohttp import web
 
+from berlin.gateway.body import MAX_BODY_BYTES
+
 HEADER_TIMEOUT_S = 20.0
 KEEPALIVE_TIMEOUT_S = 75.0
 MAX_CONNECTIONS = 5_000
 LINGERING_S = 0.05
+# Seconds after the error event for the last bytes to be sent.
+SHUTDOWN_TIMEOUT_S = 1.0
 # Bytes of incomplete heads: of one connection, and of all together.
 MAX_HEAD_BYTES = 64 * 1024
 MAX_PARTIAL_HEADS_BYTES = 32 * 1024 * 1024
@@ -35,55 +41,50 @@ _log = logging.getLogger("berlin.gateway")
 
 
 def open_runner(
-    app: web.Application,
+    serve: Callable[[web.Request], Awaitable[web.StreamResponse]],
     *,
     header_timeout_s: float = HEADER_TIMEOUT_S,
     keepalive_timeout_s: float = KEEPALIVE_TIMEOUT_S,
     max_connections: int = MAX_CONNECTIONS,
-    **options: Any,
-) -> web.AppRunner:
+    shutdown_timeout_s: float = SHUTDOWN_TIMEOUT_S,
+) -> web.ServerRunner:
     """Return a runner with connection limits.
 
     Args:
-        app: the application.
+        serve: answers a request.
         header_timeout_s: seconds from the start of a connection, or from the first byte of a later
             request, to the end of the request's head.
         keepalive_timeout_s: seconds that a connection may be idle between requests.
         max_connections: the most open connections. A further one takes the place of the one that
             has waited longest for a request; if all are being answered, it gets 503.
-        options: options of `web.AppRunner`.
+        shutdown_timeout_s: seconds that a handler has when the server stops.
     """
-    # An unwanted body is read only briefly, in the hope that its sender reads the answer.
-    options.setdefault("lingering_time", LINGERING_S)
-    return _Runner(app, header_timeout_s, keepalive_timeout_s, max_connections, options)
-
-
-class _Runner(web.AppRunner):
-    def __init__(
-        self,
-        app: web.Application,
-        header_timeout_s: float,
-        keepalive_timeout_s: float,
-        max_connections: int,
-        options: dict[str, Any],
-    ) -> None:
-        super().__init__(app, keepalive_timeout=keepalive_timeout_s, **options)
-        self._header_timeout = header_timeout_s
-        self._max_connections = max_connections
-
-    async def _make_server(self) -> web.Server:
-        return _Server(await super()._make_server(), self._header_timeout, self._max_connections)
+    server = _Server(serve, header_timeout_s, keepalive_timeout_s, max_connections)
+    return web.ServerRunner(server, shutdown_timeout=shutdown_timeout_s)
 
 
 class _Server(web.Server):
-    """Makes limited connections, configured like those of aiohttp's own server."""
+    """Makes limited connections."""
 
-    def __init__(self, given: web.Server, header_timeout_s: float, max_connections: int) -> None:
+    def __init__(
+        self,
+        serve: Callable[[web.Request], Awaitable[web.StreamResponse]],
+        header_timeout_s: float,
+        keepalive_timeout_s: float,
+        max_connections: int,
+    ) -> None:
         super().__init__(
-            given.request_handler,
-            request_factory=given.request_factory,
-            handler_cancellation=given.handler_cancellation,
-            **given._kwargs,
+            serve,  # type: ignore[arg-type]  # it gets what the factory makes
+            request_factory=partial(
+                web.Request, loop=asyncio.get_running_loop(), client_max_size=MAX_BODY_BYTES
+            ),
+            # Without it, a disconnected client is noticed only at the next write.
+            handler_cancellation=True,
+            access_log=None,
+            auto_decompress=False,
+            keepalive_timeout=keepalive_timeout_s,
+            # An unwanted body is read only briefly, in the hope that its sender reads the answer.
+            lingering_time=LINGERING_S,
         )
         self._header_timeout = header_timeout_s
         self._max_connections = max_connections

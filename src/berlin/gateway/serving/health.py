@@ -11,11 +11,10 @@ from aiohttp import web
 from berlin.errors import BerlinError
 from berlin.gateway.access.origin import is_local
 from berlin.gateway.chat import Gateway
+from berlin.gateway.face import Route
 
 ASK_STORES_EVERY_S = 1.0
 GAUGES_EVERY_S = 1.0
-
-_PATHS = ("/healthz", "/readyz", "/metrics")
 
 
 class HealthPages:
@@ -25,20 +24,17 @@ class HealthPages:
         gateway: the monitored gateway.
     """
 
+    paths = ("/healthz", "/readyz", "/metrics")
+
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._ask_stores_at = 0.0
         self._problem = ""
 
-    @staticmethod
-    def has(path: str) -> bool:
-        """Return whether a path is one of these pages."""
-        return path in _PATHS
-
-    def routes(self) -> list[web.RouteDef]:
-        """Return the routes of the pages."""
+    def routes(self) -> list[Route]:
+        """Return the paths of the pages."""
         pages = (self._health, self._readiness, self._metrics)
-        return [web.get(path, page) for path, page in zip(_PATHS, pages, strict=True)]
+        return [Route("GET", *page) for page in zip(self.paths, pages, strict=True)]
 
     async def _health(self, request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})

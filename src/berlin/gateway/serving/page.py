@@ -14,7 +14,7 @@ import berlin
 from berlin.errors import BerlinError
 from berlin.gateway.access.caller import Caller
 from berlin.gateway.chat import Gateway
-from berlin.gateway.face import model_names
+from berlin.gateway.face import Route, model_names
 from berlin.providers.guide.sections import load_sections
 
 RUNNING = "Berlin is running. Open this address in a browser to see how programs connect.\n"
@@ -53,9 +53,9 @@ class FrontPage:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    def routes(self) -> list[web.RouteDef]:
-        """Return the route of the page; it answers HEAD too."""
-        return [web.get("/", self._show)]
+    def routes(self) -> list[Route]:
+        """Return the path of the page."""
+        return [Route("GET", "/", self._show)]
 
     async def _show(self, request: web.Request) -> web.Response:
         if "text/html" not in request.headers.get("Accept", ""):

@@ -11,13 +11,11 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from berlin.gateway.access.accounts import Accounts
-from berlin.gateway.app import build_app
+from berlin.gateway.app import App
 from berlin.gateway.chat import Gateway
 from berlin.gateway.serving.connection import HEADER_TIMEOUT_S, MAX_CONNECTIONS, open_runner
 from berlin.gateway.workers.listening import BACKLOG, Sockets, open_listeners, url_of
 
-# Seconds after the error event for the last bytes to be sent.
-LAST_WORDS_S = 1.0
 # The longest that a worker which has been replaced serves its connections.
 DRAIN_S = 900.0
 DRAIN_CHECK_S = 0.1
@@ -55,16 +53,9 @@ async def open_server(
     Raises:
         ConfigurationError: if the address cannot be listened on.
     """
-    app = build_app(gateway, accounts, token_lifetime_s)
+    app = App(gateway, accounts, token_lifetime_s)
     runner = open_runner(
-        app,
-        header_timeout_s=header_timeout_s,
-        max_connections=max_connections,
-        # Without it, a disconnected client is noticed only at the next write.
-        handler_cancellation=True,
-        access_log=None,
-        auto_decompress=False,
-        shutdown_timeout=LAST_WORDS_S,
+        app.serve, header_timeout_s=header_timeout_s, max_connections=max_connections
     )
     await runner.setup()
     try:
@@ -94,7 +85,7 @@ async def open_server(
             await gateway.catalog.routes.counters.aclose()
 
 
-async def _drain(gateway: Gateway, runner: web.AppRunner) -> None:
+async def _drain(gateway: Gateway, runner: web.ServerRunner) -> None:
     """Accept no connections, and serve the open ones until their clients have left.
 
     Each response says that its connection closes; idle connections end by the idle limit. So no

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from berlin.language.step import Step
+from berlin.language.step import BODIES, Step
 from berlin.language.tables.conversation import MessagesMap
 from berlin.language.tables.parts import UploadMap
 from berlin.language.tables.socket import SocketMap
@@ -40,6 +40,7 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             and `{files}` (lists), `{tools}` and `{tool_choice}`, and whatever `prepare` extracts.
         form: the body as a form, with the same placeholders.
         multipart: the body as multipart fields, with the same placeholders.
+        body: the body as text, with the same placeholders.
         upload: requests that are sent for each image and file, before all others.
         prepare: requests sent before the chat, such as one that creates a conversation.
         after: requests sent after the answer, such as one that closes a session. Their responses
@@ -81,6 +82,7 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     json: dict[str, Any] | None = None
     form: dict[str, Any] | None = None
     multipart: dict[str, Any] | None = None
+    body: str | None = None
     upload: list[UploadMap] = []
     prepare: list[Step] = []
     after: list[Step] = []
@@ -98,6 +100,11 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text_content: bool = False
     reasoning_back: ReasoningBack = "any"
 
+    def step(self, path: str) -> Step:
+        """Return the chat's request as a step."""
+        bodies = {kind: getattr(self, kind) for kind in BODIES}
+        return Step(path, self.method, self.query, headers=self.headers, **bodies)
+
     @property
     def described_stream(self) -> StreamMap | None:
         """The description of the answer, where there is one."""
@@ -112,6 +119,7 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 for name in (
                     "form",
                     "multipart",
+                    "body",
                     "poll_s",
                     "socket",
                     "options",

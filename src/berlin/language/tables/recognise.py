@@ -24,6 +24,7 @@ class Sign(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         json: pointers into the answer, and the value expected at each; `"*"` is any value.
         text: what the body contains.
         headers: names of headers, and what the value of each contains.
+        login: whether such an answer shows that a login is required, or that none is.
     """
 
     path: str
@@ -31,6 +32,7 @@ class Sign(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     json: dict[str, str | int | bool] = {}
     text: str = ""
     headers: dict[str, str] = {}
+    login: bool | None = None
 
     def __post_init__(self) -> None:
         if not self.path.startswith("/"):

@@ -82,7 +82,7 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         text: pointers to the next piece of text; `/data` for `text` and `sse-text`.
         text_is: `delta`, if each piece is new; `cumulative`, if each is the whole answer so far.
         reasoning: pointers to the next piece of the model's reasoning, never cumulative.
-        kind: pointer to the kind of the object.
+        kind: pointer to the kind of the object: text, or a number.
         kinds: the meaning of each kind: `text`, `replace` (the whole answer so far), `reasoning`
             (at the pointers of `text`), `end` (it may contain text too), `error` or `skip`; kinds
             that are not listed are skipped.
@@ -113,6 +113,8 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             several: cumulative text starts over with each, and they are separated by a blank line.
         prefix: what a service puts before its JSON to prevent script inclusion, such as `)]}'`;
             it is taken off, from the answer or from each object.
+        padding: characters that the service adds to its text to hide its length, such as
+            `"\\u0000"`; they are removed.
     """
 
     framing: FramingName
@@ -141,6 +143,7 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     settle_s: float | None = None
     text_of: str | list[str] = []
     prefix: str = ""
+    padding: str = ""
 
 
 class CompiledStream:
@@ -223,7 +226,10 @@ class CompiledStream:
         self.text_of = _pointers(self.described.text_of)
         more |= set(self.text_of)
         document: CompiledDocument | AnyDocument
-        if any(map(is_special, (*texts, *more, *self.error_message, *self.error_code))):
+        special = any(map(is_special, (*texts, *more, *self.error_message, *self.error_code)))
+        nested = any(a != b and b[: len(a)] == a for a in self.text for b in self.text)
+        # Kinds may be numbers, and a value may be a text or hold one: neither has one type.
+        if special or nested or any(map(str.isdecimal, self.described.kinds)):
             explanations = {*self.error_message, *self.error_code}
             document = AnyDocument(self.text)
         else:
@@ -238,7 +244,17 @@ class CompiledStream:
             self.read_texts = document.bulk_reader(self.text[0])
         else:
             self.read_texts = lambda documents: list(map(self.read_text, documents))
+        if self.described.padding:
+            self._remove_padding(self.read_text, self.described.padding)
         self._readers = {p: document.reader(p) for p in more | explanations}
+
+    def _remove_padding(self, read: Accessor, padding: str) -> None:
+        def read_text(document: Any) -> Any:
+            text = read(document)
+            return text.replace(padding, "") if isinstance(text, str) else text
+
+        self.read_text = read_text
+        self.read_texts = lambda documents: list(map(read_text, documents))
 
     def read(self, document: Any, pointers: tuple[Pointer, ...]) -> Any:
         """Return the first value of a decoded object that is present and not null, or `UNSET`."""

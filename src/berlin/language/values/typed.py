@@ -187,11 +187,14 @@ class AnyDocument:
     def reader(self, pointer: Pointer) -> Accessor:
         """Return a function that reads the value at a pointer: `UNSET` where there is none."""
         is_text = pointer in self._text
+        holds = any(other != pointer and other[: len(pointer)] == pointer for other in self._text)
 
         def read(document: Any) -> Any:
             value = get_at(document, pointer)
             if value is MISSING:
                 return UNSET
+            if holds and isinstance(value, dict | list):
+                return UNSET  # the text is in it
             if is_text and value is not None and not isinstance(value, str):
                 where = "/".join(("", *pointer))
                 raise msgspec.ValidationError(

@@ -15,6 +15,7 @@ from berlin.providers.guide.search import Found, manual
 from berlin.providers.guide.words import terms
 from berlin.types import ChatRequest, Finished, TextDelta
 
+SHOWN_QUESTIONS = 12
 MAX_QUESTION_CHARS = 2000
 # A question without any other word asks what Berlin is.
 _ASKS_WHAT = re.compile(r"\b(what|who|что|кто)\b", re.IGNORECASE)
@@ -75,7 +76,7 @@ def _nothing(question: str, found: Found, russian: bool) -> str:
 
 
 def _introduction(russian: bool) -> str:
-    questions = "\n".join(f"- {title}" for title in manual(russian).questions)
+    questions = "\n".join(f"- {title}" for title in manual(russian).questions[:SHOWN_QUESTIONS])
     greeting = (
         "Здравствуйте! Я — встроенный справочник Berlin. Спросите, например:"
         if russian

@@ -99,9 +99,9 @@ class Manual:
 
     @property
     def questions(self) -> list[str]:
-        """The titles that are questions."""
-        titles = (one.section.title for one in self._indexed)
-        return [title for title in titles if title.endswith("?")]
+        """The titles that are questions, those of the page of questions first."""
+        sections = sorted((one.section for one in self._indexed), key=lambda s: "faq" not in s.page)
+        return [section.title for section in sections if section.title.endswith("?")]
 
     def search(self, question: str) -> Found:
         """Return the sections that match a question best."""

@@ -28,7 +28,7 @@ _SAY_LITTLE = """
     switch talk try turn type version way whole write
     варианты второй выбрать другой задать запустить изменить какой-то начать написать новый
     общаться остановить открыть отправить первый передать поддерживается поменять помощь получить
-    программа русский сменить список старый узнать указать
+    программа работает работать русский сменить список старый узнать указать
 """
 
 # Synonyms: what people write, and the manual's word for it.
@@ -103,6 +103,11 @@ _SAME = {
     "certificates": "certificate",
     "ssl": "tls",
     "gpu": "hardware",
+    "spend": "cost",
+    "spent": "cost",
+    "abort": "cancel",
+    "interrupt": "cancel",
+    "privacy": "logged",
     "питон": "python",
     "питона": "python",
     "питоне": "python",
@@ -202,7 +207,7 @@ def terms(question: str) -> list[tuple[str, frozenset[str]]]:
     """Return the significant words of a question, each with its possible stems."""
     asked: dict[str, tuple[str, frozenset[str]]] = {}
     for word in words(question):
-        if word not in STOP_WORDS:
+        if word not in STOP_WORDS and len(word) > 1:
             meant = frozenset({stem(word), canonical(word)})
             known = asked.get(canonical(word))
             asked[canonical(word)] = (word, meant | known[1] if known else meant)

@@ -36,14 +36,23 @@ def was_sent(error: BerlinError) -> bool:
     return not isinstance(error, _NOTHING_SENT)
 
 
-def with_attempts(first: Burst, failed: Sequence[FailedAttempt]) -> Burst:
-    """Return the first burst of an answer, with the attempts that failed before it."""
+def with_attempts(first: Burst, failed: Sequence[FailedAttempt], began_at: float) -> Burst:
+    """Return the first burst of an answer, with the attempts that failed before it.
+
+    Args:
+        first: the burst.
+        failed: the attempts.
+        began_at: when the attempt that succeeded began.
+    """
     if not failed:
         return first
     sent = sum(attempt.sent for attempt in failed)
     started, rest = split_started(first)
     merged = msgspec.structs.replace(
-        started, attempts=started.attempts + sent, failed=(*failed, *started.failed)
+        started,
+        attempts=started.attempts + sent,
+        failed=(*failed, *started.failed),
+        began_at=started.began_at or began_at,
     )
     return [merged, *rest]
 

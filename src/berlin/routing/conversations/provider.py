@@ -28,9 +28,9 @@ from berlin.types import Accumulator, ChatRequest, Finished
 # Longer ids of a service are not remembered: ten thousand of them are kept.
 MAX_HEAD_CHARS = 4_096
 
+_LOST = (RequestRejectedError, AuthenticationError)
 # After these errors the service has not accepted the turn: the conversation is unchanged.
 _UNTOUCHED = (
-    AuthenticationError,
     ConfigurationError,
     ConnectError,
     InvalidRequestError,
@@ -102,9 +102,13 @@ class Conversations:
                     async for burst in bursts:
                         yield burst
                 return
-            except RequestRejectedError as error:
-                # The service has deleted the conversation, or will not continue it.
+            except _LOST as error:
+                # The service has deleted the conversation, or will not continue it. Some answer 401
+                # then, also to a new token; the error of a login that failed is private.
                 if answer.has_begun or isinstance(error, ContextLengthError):
+                    raise
+                if error.private:
+                    await self._heads.put(history.before, head)
                     raise
             except _UNTOUCHED:
                 if not answer.has_begun and not self._keeping.branches:

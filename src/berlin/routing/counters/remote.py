@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -14,6 +14,10 @@ RETRY_RUNNING_S = 0.1
 
 HELD_WAIT_S = 2.0
 """When to look again if the rest of a budget is reserved by requests that run at present."""
+
+
+Counted: TypeAlias = Literal["yes", "maybe", "no"]
+"""Whether an amount was reserved outside of this process; `maybe` if no answer came."""
 
 
 class RemoteReply(msgspec.Struct, frozen=True):
@@ -47,9 +51,22 @@ class Remote(Protocol):
         ...
 
     async def settle(
-        self, id: str, claims: Sequence[Claim], amounts: Sequence[int | None], at: float
+        self,
+        id: str,
+        claims: Sequence[Claim],
+        amounts: Sequence[int | None],
+        at: float,
+        counted: Counted = "yes",
     ) -> bool:
-        """Replace what was reserved at a time; return whether that is done."""
+        """Replace what was reserved at a time; return whether that is done.
+
+        Args:
+            id: the request.
+            claims: what it had reserved.
+            amounts: what it used of each; `None` leaves what was reserved.
+            at: the time of the reservation.
+            counted: whether the reservation was made there. If not, the amounts are added.
+        """
         ...
 
     async def beat(self, owner: str) -> bool:

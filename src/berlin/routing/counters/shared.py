@@ -19,7 +19,7 @@ from berlin.routing.counters.contract import (
     settled_amounts,
 )
 from berlin.routing.counters.memory import MemoryCounters
-from berlin.routing.counters.remote import Remote
+from berlin.routing.counters.remote import Counted, Remote
 
 OnFailure: TypeAlias = Literal["divide", "refuse"]
 
@@ -33,11 +33,12 @@ PAY_AGAIN_S = 1.0
 
 
 class _Owed(msgspec.Struct, frozen=True):
-    """Usage not yet reported to the shared counters."""
+    """Usage not yet reported to the shared counters; see `Remote.settle`."""
 
     claims: tuple[Claim, ...]
     amounts: tuple[int | None, ...]
     at: float
+    counted: Counted
 
 
 class SharedCounters:
@@ -45,8 +46,8 @@ class SharedCounters:
 
     While the shared counters cannot be used, each process gets its share: the limit divided by the
     number of processes last seen; or nothing is reserved, if so configured. This process counts
-    too, so it alone never exceeds a limit, even if the shared counters lose their data. What could
-    not be settled is settled later.
+    too, so it alone never exceeds a limit, even if the shared counters lose their data. What was
+    used meanwhile is reported when they work again.
 
     Args:
         remote: the shared counters.
@@ -93,14 +94,10 @@ class SharedCounters:
         try:
             reply = await self._remote.reserve(id, self._owner, claims)
         except BaseException:  # cancelled: it may have been reserved
-            self._local.undo(mine)
-            self._owe(id, tuple(claims), (0,) * len(claims), self.now())
-            self._keep_paying()
+            self._give_up(id, mine)
             raise
         if reply is None:
-            self._local.undo(mine)
-            self._owe(id, tuple(claims), (0,) * len(claims), self.now())
-            self._keep_paying()
+            self._give_up(id, mine)
             return self._reserve_alone(id, claims)
         self._owners = reply.owners
         if reply.refused is not None:
@@ -140,24 +137,31 @@ class SharedCounters:
         ]
         return self._local.try_reserve(id, share)
 
+    def _give_up(self, id: str, mine: Reservation) -> None:
+        """Take back what may have been reserved: no answer came."""
+        self._local.undo(mine)
+        self._owe(id, _Owed(mine.claims, (0,) * len(mine.claims), self.now(), "maybe"))
+        self._keep_paying()
+
     def _end(self, reserved: Reservation, amounts: Sequence[int | None]) -> None:
-        if reserved.shared_at is None:
+        id, claims, at = reserved.id, reserved.claims, reserved.shared_at
+        if at is None:
+            self._owe(id, _counted_alone(claims, amounts, self.now()))
+            self._keep_paying()
             return
         self._inside -= 1
-        self._owe(reserved.id, reserved.claims, tuple(amounts), reserved.shared_at)
-        self._background.begin(self._pay(reserved.id))
+        self._owe(id, _Owed(claims, tuple(amounts), at, "yes"))
+        self._background.begin(self._pay(id))
 
-    def _owe(
-        self, id: str, claims: tuple[Claim, ...], amounts: tuple[int | None, ...], at: float
-    ) -> None:
+    def _owe(self, id: str, owed: _Owed) -> None:
         if len(self._owed) < MAX_OWED:
-            self._owed[id] = _Owed(claims, amounts, at)
+            self._owed[id] = owed
 
     async def _pay(self, id: str) -> bool:
         owed = self._owed.get(id)
         if owed is None:
             return True
-        done = await self._remote.settle(id, owed.claims, owed.amounts, owed.at)
+        done = await self._remote.settle(id, owed.claims, owed.amounts, owed.at, owed.counted)
         if not done:
             self._keep_paying()
             return False
@@ -190,3 +194,13 @@ class SharedCounters:
             for id in list(self._owed):
                 if not await self._pay(id):
                     break
+
+
+def _counted_alone(claims: tuple[Claim, ...], amounts: Sequence[int | None], at: float) -> _Owed:
+    """Return what a request has used that only this process has counted."""
+    used = [
+        claim.amount if amount is None else amount
+        for claim, amount in zip(claims, amounts, strict=True)
+    ]
+    nothing = tuple(msgspec.structs.replace(claim, amount=0) for claim in claims)
+    return _Owed(nothing, tuple(used), at, "no")

@@ -18,7 +18,7 @@ from berlin.routing.base.clock import Clock
 from berlin.routing.base.resting import Resting
 from berlin.routing.counters import sqlite_rows as rows
 from berlin.routing.counters.contract import Claim
-from berlin.routing.counters.remote import RemoteReply, Shape
+from berlin.routing.counters.remote import Counted, RemoteReply, Shape
 
 BUSY_TIMEOUT_S = 5.0
 """A file that others are writing is not an outage: without it each process would get a share of
@@ -73,14 +73,21 @@ class SqliteCounters(Resting):
         return await self._run(work)
 
     async def settle(
-        self, id: str, claims: Sequence[Claim], amounts: Sequence[int | None], at: float
+        self,
+        id: str,
+        claims: Sequence[Claim],
+        amounts: Sequence[int | None],
+        at: float,
+        counted: Counted = "yes",
     ) -> bool:
         """Replace reserved amounts; see `Remote`."""
 
         def work(file: sqlite3.Connection) -> bool:
             for claim, amount in zip(claims, amounts, strict=True):
-                name = Shape.of(claim, at).name(claim.counter)
-                rows.end(file, name, id, amount, release=False)
+                shape = Shape.of(claim, at)
+                name = shape.name(claim.counter)
+                if not rows.end(file, name, id, amount) and counted == "no" and amount:
+                    rows.add(file, name, shape, amount, self._clock())
             return True
 
         return await self._run(work) is True

@@ -11,6 +11,7 @@ from berlin.routing.counters.contract import (
     OWNER_EXPIRES_S,
     Calendar,
     Claim,
+    Running,
     Sliding,
     excess,
     fits,
@@ -69,7 +70,7 @@ def reserve(
         used[index] = _used(file, name)
         if fits(claim, used[index], _open_count(file, name)):
             continue
-        _bury(file, name)
+        _bury(file, name, claim)
         used[index] = _used(file, name)
         if not fits(claim, used[index], _open_count(file, name)):
             wait = _wait_s(file, claim, name, used[index], at)
@@ -78,7 +79,11 @@ def reserve(
     if refused is not None:
         return RemoteReply(at.wall, owners, tuple(used), refused, longest)
     for index, claim in enumerate(claims):
-        _add(file, names[index], id, owner, claim, shapes[index], at.now)
+        first = add(file, names[index], shapes[index], claim.amount, at.now)
+        file.execute(
+            "INSERT INTO held VALUES (?, ?, ?, ?, ?, ?)",
+            (id, names[index], first, claim.amount, owner, claim.kept),
+        )
         used[index] += claim.amount
     return RemoteReply(at.wall, owners, tuple(used))
 
@@ -109,62 +114,70 @@ def _open_count(file: sqlite3.Connection, name: str) -> int:
     return int(file.execute(text, (name,)).fetchone()[0])
 
 
-def _add(
-    file: sqlite3.Connection,
-    name: str,
-    id: str,
-    owner: str,
-    claim: Claim,
-    shape: Shape,
-    now: float,
-) -> None:
+def add(file: sqlite3.Connection, name: str, shape: Shape, amount: int, now: float) -> float:
+    """Add an amount to a counter; return the slot that has it."""
     first, gone_at = 0.0, 0.0
     if shape.span_s:
-        newest = file.execute("SELECT max(first) FROM slots WHERE counter = ?", (name,)).fetchone()[
-            0
-        ]
+        text = "SELECT max(first) FROM slots WHERE counter = ?"
+        newest = file.execute(text, (name,)).fetchone()[0]
         first = newest if newest is not None and now - newest < shape.width_s else now
         gone_at = now + shape.span_s
     file.execute(
         "INSERT INTO slots VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
         "amount = amount + excluded.amount, gone_at = excluded.gone_at",
-        (name, first, gone_at, shape.ends, claim.amount),
+        (name, first, gone_at, shape.ends, amount),
     )
-    file.execute(
-        "INSERT INTO held VALUES (?, ?, ?, ?, ?, ?)",
-        (id, name, first, claim.amount, owner, claim.kept),
-    )
+    return first
 
 
-def end(file: sqlite3.Connection, name: str, id: str, amount: int | None, *, release: bool) -> None:
-    """Replace what a request has reserved by an amount; `None` leaves it."""
+def end(
+    file: sqlite3.Connection, name: str, id: str, amount: int | None, *, keep: bool = False
+) -> bool:
+    """Replace what a request has reserved by an amount; `None` leaves it.
+
+    Args:
+        file: the file.
+        name: the counter.
+        id: the request.
+        amount: what it used.
+        keep: whether its record stays, so that it can still settle.
+
+    Returns:
+        whether it had reserved something.
+    """
     key = (name, id)
-    held = file.execute(
-        "SELECT first, amount FROM held WHERE counter = ? AND id = ?", key
-    ).fetchone()
+    text = "SELECT first, amount FROM held WHERE counter = ? AND id = ?"
+    held = file.execute(text, key).fetchone()
     if held is None:
-        return
+        return False
+    first, before = held
     if amount is not None:
-        first, before = held
         file.execute(
             "UPDATE slots SET amount = amount + ? WHERE counter = ? AND first = ?",
             (amount - before, name, first),
         )
-    if release:  # the record stays, so that a process that was only paused can still settle once
-        file.execute("UPDATE held SET amount = 0, kept = 1 WHERE counter = ? AND id = ?", key)
+    if keep:
+        stays = before if amount is None else amount
+        text = "UPDATE held SET amount = ?, kept = 1 WHERE counter = ? AND id = ?"
+        file.execute(text, (stays, *key))
     else:
         file.execute("DELETE FROM held WHERE counter = ? AND id = ?", key)
+    return True
 
 
-def _bury(file: sqlite3.Connection, name: str) -> None:
-    """Release what processes that are gone have reserved."""
+def _bury(file: sqlite3.Connection, name: str, claim: Claim) -> None:
+    """End the reservations of processes that are gone.
+
+    What they reserved of a rate or budget stays counted, because it was probably used. Their
+    records stay, so that a process that was only paused can still settle.
+    """
     dead = file.execute(
         "SELECT id FROM held WHERE counter = ? AND NOT kept AND owner NOT IN "
         "(SELECT owner FROM owners)",
         (name,),
     ).fetchall()
     for (id,) in dead:
-        end(file, name, id, 0, release=True)
+        end(file, name, id, 0 if isinstance(claim.window, Running) else None, keep=True)
 
 
 def _wait_s(file: sqlite3.Connection, claim: Claim, name: str, used: int, at: Moment) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 import weakref
@@ -17,6 +18,13 @@ from berlin.types import Secret
 
 OPERATION_TIMEOUT_S = 0.25
 PREFIX = "berlin:routing:"
+SERVER = f"{PREFIX}server"
+"""The key that names the Redis which answers."""
+
+_NAME_SERVER = """
+local id = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+if redis.call('GET', KEYS[1]) ~= id then redis.call('SET', KEYS[1], id) end
+"""
 
 
 class Script:
@@ -92,8 +100,16 @@ class SharedRedis(Resting):
                 socket_timeout=OPERATION_TIMEOUT_S,
                 socket_connect_timeout=OPERATION_TIMEOUT_S,
                 retry=self._retry,
+                redis_connect_func=self._connected,
             )
         return client
+
+    async def _connected(self, connection: Any) -> None:
+        """Write down which Redis this is: after a restart or a fail-over it may have lost data."""
+        await connection.on_connect()
+        with contextlib.suppress(self._redis.ResponseError):  # not allowed to ask, or read-only
+            await connection.send_command("EVAL", _NAME_SERVER, 1, SERVER)
+            await connection.read_response()
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""

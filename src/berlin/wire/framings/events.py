@@ -38,7 +38,7 @@ class SseDocuments:
         self._marker = done_marker
         self._end = b"data: %b\n\n" % done_marker if done_marker else b""
         self._wrap = wrap
-        self._events = SseFramer()
+        self._events = SseFramer(names=wrap is not None)
         self._whole: JsonFramer | None = None
         self._parts: list[bytes] = []
         self._size = 0
@@ -286,15 +286,16 @@ class _Recorded(msgspec.Struct, frozen=True):
         if _FIELD.match(body) is None:
             return None
         # Twice, for a body that was cut off after its last event.
-        frames = SseFramer().feed(body.replace(b"\r\n", b"\n") + b"\n\n")
+        frames = SseFramer(names=True).feed(body.replace(b"\r\n", b"\n") + b"\n\n")
         done = _mark(frames)
-        said = [f for f in (frames[:-1] if done else frames) if f.data.strip()]
+        said = [f for f in (frames[:-1] if done else frames) if f.data.strip() or f.is_bare]
         values = [decoded_or_none(frame.data) for frame in said]
+        words = [v is None and not f.is_bare for f, v in zip(said, values, strict=True)]
         data = [
-            frame.data.decode("utf-8", "replace") if value is None else value
-            for frame, value in zip(said, values, strict=True)
+            frame.data.decode("utf-8", "replace") if is_word else value
+            for frame, value, is_word in zip(said, values, words, strict=True)
         ]
-        return cls(said, data, None in values, done)
+        return cls(said, data, any(words), done)
 
     @property
     def needs_names(self) -> bool:

@@ -18,16 +18,24 @@ class SseFrame(msgspec.Struct, frozen=True):
     event: str
     data: bytes
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether it is a name without data."""
+        return not self.data and self.event != "message"
+
 
 class SseFramer:
     """Collects bytes and returns complete events.
 
     Args:
         max_event_bytes: length of the longest event that is collected.
+        names: whether an event counts that has a name and no data. The standard drops it, but some
+            services end their answers with one.
     """
 
-    def __init__(self, max_event_bytes: int = MAX_DOCUMENT_BYTES) -> None:
+    def __init__(self, max_event_bytes: int = MAX_DOCUMENT_BYTES, *, names: bool = False) -> None:
         self._max = max_event_bytes
+        self._names = names
         self._parts: list[bytes] = []
         self._held = 0
         self._data: list[bytes] = []
@@ -71,7 +79,7 @@ class SseFramer:
 
     def _take_line(self, line: bytes, frames: list[SseFrame]) -> None:
         if not line:
-            if self._data:
+            if self._data or (self._names and self._event):
                 event = self._event.decode("utf-8", "replace") or "message"
                 frames.append(SseFrame(event, b"\n".join(self._data)))
             self._data, self._size, self._event = [], 0, b""

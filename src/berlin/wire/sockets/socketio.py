@@ -19,6 +19,12 @@ from berlin.wire.sockets.contract import Decoded, decode_json, encode_json
 _PACKET = re.compile(r"(?:(/[^,]{0,200}),)?([0-9]{0,10})(.*)", re.DOTALL)
 
 
+def split_packet(text: str) -> tuple[str, str]:
+    """Return the acknowledgement's number and the JSON of a packet, without its namespace."""
+    found = _PACKET.fullmatch(text)
+    return (found[2], found[3]) if found else ("", text)
+
+
 class SocketIO:
     """The protocol; see `Codec`. A message is `{"event": name, "data": value}` or has `args`.
 
@@ -64,10 +70,9 @@ class SocketIO:
 
     def _decode_message(self, text: str) -> Decoded:
         kind = text[:1]
-        found = _PACKET.fullmatch(text[1:])
-        if found is None or kind not in "0123456":
+        if not kind or kind not in "0123456":
             raise ProtocolError(f"a message is not valid Socket.IO: {snippet(text)!r}")
-        number, payload = found[2], found[3]
+        number, payload = split_packet(text[1:])
         match kind:
             case "0":
                 self.is_ready = True

@@ -17,7 +17,7 @@ from berlin.types.accumulate import Accumulator
 from berlin.wire.framings import recognise
 from berlin.workbench.draft.documents import Pieces, cut_answer
 from berlin.workbench.draft.ending import Ending, find_ending
-from berlin.workbench.draft.kinds import REASONING, add_kinds
+from berlin.workbench.draft.kinds import KIND_NAMES, REASONING, add_kinds
 from berlin.workbench.draft.leaves import GUESS, Place, last_name, leaves, pointer
 
 _TEXT_NAMES = frozenset(
@@ -215,7 +215,9 @@ def _judge(place: Place, series: list[str], documents: int) -> _Candidate:
     elif re.fullmatch(r"[\d.,:TZ+\-]+", text):
         score /= 20
     name = last_name(place)
-    if name in _OTHER_NAMES or name.endswith(("id", "reason")):
+    if name in KIND_NAMES and not any(re.search(r"\s", value) for value in series):
+        score = 0.0  # the names of events
+    elif name in _OTHER_NAMES or name.endswith(("id", "reason")):
         score = score / 50 if re.search(r"\s", text) else 0.0
     elif name in _TEXT_NAMES or place == ("data",):
         score *= 3

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.workbench.draft.answer import guess_answer
 from berlin.workbench.draft.documents import cut_answer
-from berlin.workbench.draft.follow import Issued, carried_by
+from berlin.workbench.draft.follow import Issued, carried_by, made_by_client
 from berlin.workbench.draft.known import find_known
 from berlin.workbench.draft.leaves import leaves
 from berlin.workbench.draft.request import find_prompt
@@ -44,7 +44,7 @@ def find_answer(exchanges: Sequence[Exchange], chat: int, prompt: str) -> int:
     """Return the index of the exchange with the answer to a chat.
 
     That is the chat, unless its response issued an id (a ticket, a URL) that a later request
-    carries, and the text is in the response to that request.
+    carries, or both carry an id that the client made, and the text is in the later response.
     """
     own = exchanges[chat]
     is_read = _is_read(own, prompt)
@@ -55,7 +55,10 @@ def find_answer(exchanges: Sequence[Exchange], chat: int, prompt: str) -> int:
     later = [
         n
         for n in range(chat + 1, len(exchanges))
-        if any(issued.find(carried, 1, origins) for carried in carried_by(exchanges[n].request))
+        if (
+            any(issued.find(carried, 1, origins) for carried in carried_by(exchanges[n].request))
+            or made_by_client(carried_by(e.request) for e in (own, exchanges[n]))
+        )
         and _is_read(exchanges[n], prompt)
         and not (is_read and _is_one(exchanges[n]))
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -120,6 +120,11 @@ def carried_by(request: Captured) -> Iterator[Carried]:
         _, document = request.document()
     except BerlinError:
         return
+    yield from carried_in(document)
+
+
+def carried_in(document: Any) -> Iterator[Carried]:
+    """Yield the values in a body or a message."""
     for place, value in leaves(document):
         if place and _is_plain(value):
             yield Carried(str(place[-1]), str(value))
@@ -128,6 +133,31 @@ def carried_by(request: Captured) -> Iterator[Carried]:
 def is_mark(name: str) -> bool:
     """Return whether a member or header is one whose value a page issues, such as a CSRF token."""
     return _GIVEN.fullmatch(name) is not None
+
+
+def made_by_client(carriers: Iterable[Iterable[Carried]]) -> dict[str, str]:
+    """Return the ids that a client has made and sent more than once, each with its name.
+
+    Args:
+        carriers: the values in each request or message.
+    """
+    seen: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for carrier in carriers:
+        mine = {value: name for name, value in carrier if name and is_link(name, value)}
+        found |= {value: name for value, name in mine.items() if value in seen}
+        seen |= mine
+    return found
+
+
+def is_link(name: str, value: str) -> bool:
+    """Return whether a value looks like an id that one message issues and another carries."""
+    return (
+        bool(_ID_NAME.fullmatch(last_name((name,))))
+        and bool(re.search(r"\d|-", value))
+        and len(value) >= LEAST_CHARS
+        and not _SETTING.fullmatch(value.lower())
+    )
 
 
 def held_secrets(exchanges: Sequence[Exchange]) -> frozenset[str]:
@@ -171,10 +201,10 @@ def _is_likely(carried: Carried, place: Any, exchange: Exchange) -> bool:
     if is_mark(name):
         return len(value) > LEAST_CHARS
     issued_as = last_name(tuple(str(place).split("/"))) if isinstance(place, str) else "token"
-    named = bool(_ID_NAME.fullmatch(last_name((name,))) and _ID_NAME.fullmatch(issued_as))
-    if not named or not re.search(r"\d|-", value):
+    if not _ID_NAME.fullmatch(issued_as):
         return False
     if value.isdecimal():
         # A row's number: only where a request has just made it.
-        return exchange.request.method != "GET" and issued_as.endswith("id")
-    return len(value) >= LEAST_CHARS and not _SETTING.fullmatch(value.lower())
+        is_id = bool(_ID_NAME.fullmatch(last_name((name,))))
+        return is_id and exchange.request.method != "GET" and issued_as.endswith("id")
+    return is_link(name, value)

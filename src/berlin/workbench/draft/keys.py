@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from berlin.language.secrets_scan import looks_secret
-from berlin.workbench.draft.leaves import GUESS, last_name
+from berlin.workbench.draft.leaves import GUESS, Place, last_name, leaves
 from berlin.workbench.draft.sources.captured import Captured
 from berlin.workbench.draft.sources.headers import LEFT_OUT
 
@@ -49,8 +49,13 @@ class Token(NamedTuple):
     value: str
 
 
-def guess_key(chat: Captured) -> LoginGuess:
-    """Return how a request authenticates itself, where no login is known."""
+def guess_key(chat: Captured, said: Any = None) -> LoginGuess:
+    """Return how a request authenticates itself, where no login is known.
+
+    Args:
+        chat: the request.
+        said: the messages that are exchanged before the question, if it opens a WebSocket.
+    """
     carried = list(tokens_in(chat))
     secrets = frozenset(c.value for c in carried if len(c.value) >= LEAST_TOKEN_CHARS)
     for attach, value in carried:
@@ -75,7 +80,19 @@ def guess_key(chat: Captured) -> LoginGuess:
         auth = {"flow": "api-key", "attach": {"cookie": "*"}}
         key = {"api_key": chat.header("cookie")}
         return LoginGuess(auth, {("auth", "attach"): note}, secrets, key)
+    for place, value in leaves(said):
+        if isinstance(value, str) and len(value) >= LEAST_TOKEN_CHARS and _is_key(place, value):
+            rest = value.rpartition(" ")[2]
+            note = f"{GUESS}: the key is carried by a message"
+            return LoginGuess(
+                {"flow": "api-key"}, {("auth",): note}, secrets | {rest}, {"api_key": rest}
+            )
     return LoginGuess({}, {}, frozenset())
+
+
+def _is_key(place: Place, value: str) -> bool:
+    name = last_name(place)
+    return name in _KEY_PARAMETERS or name == "authorization" or looks_secret(name, value)
 
 
 def tokens_in(chat: Captured) -> Iterator[Token]:

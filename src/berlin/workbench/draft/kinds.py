@@ -9,8 +9,12 @@ from berlin.errors import ConfigurationError
 from berlin.workbench.draft.documents import Pieces
 from berlin.workbench.draft.leaves import GUESS, Place, last_name, leaves, pointer
 
+# A number that only the last object has says that it is the last.
+_ENDS = re.compile(r"end|done|finish|complet|stop|close|^[0-9]+$", re.IGNORECASE)
 REASONING = re.compile(r"reasoning|think|thought", re.IGNORECASE)
-_KIND_NAMES = frozenset({"type", "event", "kind", "op", "action", "cmd", "eventtype", "msgtype"})
+KIND_NAMES = frozenset(
+    {"type", "event", "kind", "op", "action", "cmd", "eventtype", "msgtype", "msg", "target"}
+)
 
 
 def add_kinds(
@@ -34,19 +38,27 @@ def add_kinds(
         return
     texts: dict[str, str] = {}
     for row in rows:
-        if isinstance(row[kind], str):
-            texts[row[kind]] = texts.get(row[kind], "") + str(row.get(text) or "")
-    main = max(texts, key=lambda word: len(texts[word]))
+        if (word := _word(row[kind])) is not None:
+            texts[word] = texts.get(word, "") + str(row.get(text) or "")
+    if is_cumulative:
+        # The most pieces, not the most text: the last object may repeat all of it.
+        said_by = [_word(row[kind]) for row in rows if row.get(text)]
+        main = max(texts, key=said_by.count)
+    else:
+        main = max(texts, key=lambda word: len(texts[word]))
     kinds: dict[str, str] = {}
     for word, said in texts.items():
-        last = word == rows[-1].get(kind)
-        if word == main:
+        last = word == _word(rows[-1].get(kind))
+        is_final = last and is_cumulative and _is_whole(rows, text)
+        if is_final and word != main:
+            kinds[word] = "end"
+        elif word == main:
             kinds[word] = "text"
         elif said and REASONING.search(word):
             kinds[word] = "reasoning"
         elif re.search(r"error|fail", word, re.IGNORECASE):
             kinds[word] = "error"
-        elif not said and re.search(r"end|done|finish|complet|stop", word, re.IGNORECASE) and last:
+        elif not said and last and _ENDS.search(word):
             kinds[word] = "end"
         elif said:
             kinds[word] = "skip"
@@ -58,17 +70,30 @@ def add_kinds(
         raise ConfigurationError("there is no text in the answer: copy one with a few words")
 
 
+def _is_whole(rows: list[dict[Place, Any]], text: Place) -> bool:
+    """Whether the last object repeats or completes the text so far."""
+    before = [row[text] for row in rows[:-1] if row.get(text)]
+    return bool(before) and str(rows[-1].get(text) or "").startswith(str(before[-1]))
+
+
+def _word(value: object) -> str | None:
+    """Return a kind as the recipe writes it: text, or a number."""
+    return value if isinstance(value, str) else str(value) if type(value) is int else None
+
+
 def _kind_of(pieces: Pieces, rows: list[dict[Place, Any]], text: Place) -> Place | None:
     """Return the place of the objects' kind, if it distinguishes text from the rest."""
     if pieces.is_one:
         return None
     places: list[Place] = [("event",)] if pieces.framing.name.startswith("sse-") else []
-    places += [p for p in rows[0] if len(p) <= 2 and last_name(p) in _KIND_NAMES]
+    places += [p for p in rows[0] if len(p) <= 2 and last_name(p) in KIND_NAMES]
     for place in places:
         if place == text or not all(place in row for row in rows):
             continue
         words = {row[place] for row in rows}
         with_text = {row[place] for row in rows if row.get(text)}
+        if any(_word(word) is None for word in words):
+            continue
         if len(words) > 1 and with_text != words and len(words) <= 12:
             return place
         if len(with_text) > 1 and len(with_text) <= 12:

@@ -100,6 +100,21 @@ def guess_request(
     return _Guess(request, prompt, secrets, taken).result()
 
 
+def fill(
+    tree: dict[str, Any], above: Place, secrets: frozenset[str], taken: dict[str, str]
+) -> tuple[dict[str, Any], dict[Place, str]]:
+    """Return messages with placeholders for their variable values, and comments for its lines.
+
+    Args:
+        tree: what is sent besides the chat's own body.
+        above: its place in the recipe.
+        secrets: values that must not appear in the recipe.
+        taken: values issued by earlier responses, and their placeholders.
+    """
+    guess = _Guess(Captured("GET", "http://none.invalid"), "", secrets, taken)
+    return guess.replaced(tree, above), guess.notes
+
+
 class _Guess:
     def __init__(
         self, request: Captured, prompt: str, secrets: frozenset[str], taken: dict[str, str]
@@ -108,7 +123,7 @@ class _Guess:
         self._prompt = prompt
         self._secrets = secrets
         self._taken = taken
-        self._notes: dict[tuple[str, ...], str] = {}
+        self.notes: dict[tuple[str, ...], str] = {}
         self._model = ""
         self._used: set[str] = set()
         self._messages: MessageList | None = None
@@ -122,7 +137,7 @@ class _Guess:
         elif chat["method"] not in ("GET", "PUT", "PATCH", "DELETE"):
             raise ConfigurationError(f"a recipe cannot send {chat['method'][:20]}")
         is_whole = chat["path"].startswith("{") and chat["path"].endswith("}")
-        query = {} if is_whole else self._replaced(self._request.query, ("chat", "query"))
+        query = {} if is_whole else self.replaced(self._request.query, ("chat", "query"))
         if query:
             chat["query"] = query
         headers, left_out = self._headers()
@@ -134,7 +149,7 @@ class _Guess:
         if kind == "json":
             self._add_options(chat, chat["json"])
         has_prompt = bool(self._used & {"prompt", "messages"})
-        return RequestGuess(chat, self._notes, self._model, left_out, has_prompt)
+        return RequestGuess(chat, self.notes, self._model, left_out, has_prompt)
 
     def _path(self) -> str:
         request = self._request
@@ -146,7 +161,7 @@ class _Guess:
             value = self._word(unquote(segment)) if segment else ""
             segments.append(value if value.startswith("{") else segment)
             if UUID.fullmatch(segment) and segments[-1] == segment:
-                self._notes["chat", "path"] = f"{GUESS}: the id is of one conversation; make one"
+                self.notes["chat", "path"] = f"{GUESS}: the id is of one conversation; make one"
         path = "/".join(segments)
         # A literal brace would be taken for a placeholder.
         return re.sub(r"\{(?!(?:\w+)\})", quote("{"), path)
@@ -173,25 +188,26 @@ class _Guess:
             for name, _ in self._request.headers
             if name not in kept and name not in marks and not LEFT_OUT.fullmatch(name)
         ]
-        return {**self._replaced(kept, ("chat", "headers")), **marks}, left_out
+        return {**self.replaced(kept, ("chat", "headers")), **marks}, left_out
 
     def _body(self, document: dict[str, Any], kind: str) -> dict[str, Any]:
         if kind == "json" and self._prompt:
             self._messages = find_message_list(document, self._prompt)
         where = self._messages.place if self._messages else None
         if where is None:
-            body: dict[str, Any] = self._replaced(document, ("chat", kind))
+            body: dict[str, Any] = self.replaced(document, ("chat", kind))
             return body
         self._used.add("messages")
         marked = change_leaves(document, lambda p, v: DROP if p[: len(where)] == where else v)
-        body = self._replaced(marked, ("chat", kind))
+        body = self.replaced(marked, ("chat", kind))
         here = body
         for part in where[:-1]:
             here = here.setdefault(part, {})
         here[where[-1]] = "{messages}"
         return body
 
-    def _replaced(self, tree: Any, above: Place) -> Any:
+    def replaced(self, tree: Any, above: Place) -> Any:
+        """Return a tree with placeholders for its variable values."""
         return change_leaves(tree, lambda place, value: self._leaf((*above, *place), value))
 
     def _leaf(self, place: Place, value: Any) -> Any:
@@ -205,6 +221,8 @@ class _Guess:
         if name in _PARENTS and value in (None, ""):
             self._used.add("parent_id")
             return "{parent_id}"
+        if value is None and place[-1].isdecimal():
+            return "{null}"  # what follows it in the list keeps its place
         if value is None:
             self._note(place[:-1], f"{place[-1]} was null, and is left out")
             return DROP
@@ -225,6 +243,9 @@ class _Guess:
         if name in _MODELS and value and not self._model:
             self._model = value
             return "{model}"
+        scheme, _, rest = value.rpartition(" ")
+        if scheme and rest in self._taken:
+            return f"{scheme} {{{self._taken[rest]}}}"
         if UUID.fullmatch(value):
             self._note(place, f"{GUESS}: a new id for each request")
             return "{uuid4}"
@@ -245,17 +266,17 @@ class _Guess:
 
     def _note(self, place: Place, text: str) -> None:
         # A long table gets its own lines; a short one stays on the line of its name.
-        self._notes.setdefault(place, text)
+        self.notes.setdefault(place, text)
 
     def _add_messages(self, chat: dict[str, Any]) -> None:
         table: dict[str, Any] = {}
         if self._messages is not None:
             table = {"form": "array", **self._messages.table}
             if self._messages.guessed:
-                self._notes["chat", "messages"] = f"{GUESS}: {self._messages.guessed}"
+                self.notes["chat", "messages"] = f"{GUESS}: {self._messages.guessed}"
         elif "conversation_id" in self._used:
             table = {"form": "last"}
-            self._notes["chat", "messages"] = "the service keeps the conversation"
+            self.notes["chat", "messages"] = "the service keeps the conversation"
         if "system" in self._used:
             table["system"] = "apart"
         if table:

@@ -11,16 +11,17 @@ import msgspec
 
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.language.secrets_scan import find_secrets
+from berlin.language.values.functions import MAX_RANDOM_CHARS
 from berlin.recipes.recipe import SCHEMA, parse_recipe
 from berlin.workbench.draft.answer import AnswerGuess, guess_answer, unread_answer
 from berlin.workbench.draft.chain import Chain
 from berlin.workbench.draft.choose import find_answer, find_polls
-from berlin.workbench.draft.follow import held_secrets
+from berlin.workbench.draft.follow import UUID, carried_by, carried_in, held_secrets, made_by_client
 from berlin.workbench.draft.keys import LoginGuess, guess_key
 from berlin.workbench.draft.known import KnownGuess, find_known
-from berlin.workbench.draft.leaves import GUESS, pointer
+from berlin.workbench.draft.leaves import GUESS, plain, pointer
 from berlin.workbench.draft.login import find_login, guess_login
-from berlin.workbench.draft.request import RequestGuess, find_prompt, guess_request
+from berlin.workbench.draft.request import RequestGuess, fill, find_prompt, guess_request
 from berlin.workbench.draft.sources.captured import Captured, Exchange
 from berlin.workbench.draft.toml_writer import write_toml
 
@@ -89,6 +90,8 @@ class _Draft:
         self._answered = find_answer(exchanges, asked, self._prompt)
         self._chats = sorted({asked, self._answered})
         self._chain = Chain(exchanges, frozenset({self._prompt}))
+        for value, issued in exchanges[self._answered].names.items():
+            self._chain.know(value, issued)
         self._name = name or _name(self._request)
         self._notes: dict[tuple[str, ...], str] = {}
 
@@ -97,6 +100,7 @@ class _Draft:
         auth = self._auth()
         self._notes |= auth.notes
         secrets = auth.secrets | held_secrets(self._exchanges[: self._answered + 1])
+        self._secrets = secrets
         origin = self._request.origin
         tree: dict[str, Any] = {
             "schema": SCHEMA,
@@ -106,6 +110,7 @@ class _Draft:
         }
         if auth.auth:
             tree["auth"] = auth.auth
+        let = self._shared_ids()
         known = find_known(self._exchanges[self._asked])
         left_out: list[str] = []
         if known is not None:
@@ -114,6 +119,8 @@ class _Draft:
             asked = self._add_chat(tree, msgspec.structs.replace(auth, secrets=secrets))
             model, answer, left_out = asked.model, self._add_answer(tree), asked.left_out
             _drop_unused_ids(tree["chat"])
+            if let:
+                tree["chat"]["let"] = let
         _shorten_urls(tree.get("auth", {}), tree["endpoint"]["url"])
         if model:
             tree["models"] = {"default": model}
@@ -144,12 +151,25 @@ class _Draft:
                 return guess_login(self._exchanges, found, self._chain, self._chats)
         except ConfigurationError as error:
             self._missing.append(f"the login: {error.message}")
-        key = guess_key(self._request)
+        key = guess_key(self._request, self._exchanges[self._answered].socket)
         for secret in key.secrets:
             self._chain.know(secret, "token")
         for at in self._chats:
             self._chain.follow(at)
         return key
+
+    def _shared_ids(self) -> dict[str, str]:
+        """Name the ids that the client made for several of its requests; return the table `let`."""
+        socket = self._exchanges[self._answered].socket or {}
+        messages = [step.get("send") for step in socket.get("before", ())]
+        carriers = [carried_by(self._exchanges[at].request) for at in self._chats]
+        let = {}
+        for value, name in made_by_client([*carriers, *map(carried_in, messages)]).items():
+            if value not in self._chain.names and not UUID.fullmatch(value):
+                placeholder = f"my_{plain(name)}"
+                let[placeholder] = f"{{random_hex:{min(len(value), MAX_RANDOM_CHARS)}}}"
+                self._chain.know(value, placeholder)
+        return let
 
     def _add_known(self, tree: dict[str, Any], known: KnownGuess) -> tuple[str, str]:
         tree["endpoint"]["url"] += known.base
@@ -173,7 +193,9 @@ class _Draft:
                 self._notes |= guess.notes
             kept = ("path", "method", "query", "headers", "json", "form", "multipart")
             table = {key: value for key, value in guess.chat.items() if key in kept}
-            prepare.append({**table, "take": self._chain.taken.get(at, {})})
+            if at in self._chain.taken:
+                table["take"] = self._chain.taken[at]
+            prepare.append(table)
         prompt = self._prompt if carrier is None else ""
         chat = guess_request(self._exchanges[self._answered].request, prompt, auth.secrets, names)
         tree["chat"] = chat.chat
@@ -204,12 +226,25 @@ class _Draft:
             guess = unread_answer(exchange.answer)
         tree["chat"]["stream"] = guess.stream
         if exchange.socket is not None:
-            guess.stream["framing"] = "ndjson"
-            tree["chat"]["socket"] = exchange.socket
-            if "before" in exchange.socket:
-                self._notes["chat", "socket"] = f"{GUESS}: the messages before the question"
+            self._add_socket(tree["chat"], exchange.socket, guess)
         self._notes |= {("chat", "stream", key): note for key, note in guess.notes.items()}
         return guess.text
+
+    def _add_socket(self, chat: dict[str, Any], socket: dict[str, Any], guess: AnswerGuess) -> None:
+        """Add what is exchanged on the socket besides the question and its answer."""
+        guess.stream["framing"] = "ndjson"
+        # The ids of a message that is waited for are those of another day.
+        sent = {key: value for key, value in socket.items() if key not in ("protocol", "only")}
+        filled, notes = fill(sent, ("chat", "socket"), self._secrets, self._chain.names)
+        chat["socket"] = {**socket, **filled}
+        self._notes |= notes
+        if "before" in socket:
+            self._notes["chat", "socket"] = f"{GUESS}: the messages before the question"
+        if "ends" not in guess.stream:
+            self._notes["chat", "stream"] = (
+                f"{GUESS}: no message seems to end the answer; if the service leaves the socket "
+                "open, name one by kinds or finish_reason"
+            )
 
     @property
     def _is_apart(self) -> bool:

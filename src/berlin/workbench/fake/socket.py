@@ -1,10 +1,9 @@
-"""The part of a fake that answers chats over a WebSocket: the server side of the protocols."""
+"""The part of a fake that answers chats over a WebSocket."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from secrets import token_hex
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from aiohttp import WSMsgType, web
@@ -13,100 +12,11 @@ from berlin.errors import ConnectionLostError, InvalidRequestError
 from berlin.language.tables.socket import SocketMap
 from berlin.language.values.template import Template
 from berlin.wire.pointer import parse_pointer, set_at
-from berlin.wire.sockets import SUBPROTOCOLS, ProtocolName
-from berlin.wire.sockets.contract import decode_json, encode_json
-from berlin.wire.sockets.signalr import END
+from berlin.wire.sockets import SUBPROTOCOLS
+from berlin.wire.sockets.server import SERVERS
 from berlin.workbench.fake.issued import IssuedValues
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
-
-
-class _ServerCodec(Protocol):
-    """The server side of a protocol."""
-
-    def hello(self) -> list[str]:
-        """Return the frames that a server sends first."""
-        ...
-
-    def decode(self, frame: str) -> tuple[Any, list[str]]:
-        """Return the message in a frame, or `None`, and the frames that answer it."""
-        ...
-
-    def encode(self, document: dict[str, Any]) -> str:
-        """Return the frame of a document."""
-        ...
-
-
-class _Json:
-    def hello(self) -> list[str]:
-        return []
-
-    def decode(self, frame: str) -> tuple[Any, list[str]]:
-        return decode_json(frame), []
-
-    def encode(self, document: dict[str, Any]) -> str:
-        return encode_json(document)
-
-
-class _Text(_Json):
-    def decode(self, frame: str) -> tuple[Any, list[str]]:
-        return {"data": frame}, []
-
-    def encode(self, document: dict[str, Any]) -> str:
-        return str(document.get("data", ""))
-
-
-class _SocketIO(_Json):
-    def hello(self) -> list[str]:
-        opened = {"sid": token_hex(8), "upgrades": [], "pingInterval": 25000, "pingTimeout": 20000}
-        return [f"0{encode_json(opened)}"]
-
-    def decode(self, frame: str) -> tuple[Any, list[str]]:
-        if frame.startswith("40"):
-            return None, [f'40{{"sid":"{token_hex(8)}"}}']
-        if not frame.startswith("42"):
-            return None, []
-        name, *args = decode_json(frame[2:])
-        return {"event": name, "args": args, "data": args[0] if args else None}, []
-
-    def encode(self, document: dict[str, Any]) -> str:
-        args = document["args"] if "args" in document else [document.get("data")]
-        return f"42{encode_json([document.get('event', 'message'), *args])}"
-
-
-class _SignalR(_Json):
-    def __init__(self) -> None:
-        self._is_ready = False
-
-    def decode(self, frame: str) -> tuple[Any, list[str]]:
-        message = decode_json(frame.removesuffix(END))
-        if not self._is_ready:
-            self._is_ready = True
-            return None, [f"{{}}{END}"]
-        return (None if message.get("type") in (6, 7) else message), []
-
-    def encode(self, document: dict[str, Any]) -> str:
-        return encode_json({"type": 1, **document}) + END
-
-
-class _GraphQL(_Json):
-    def decode(self, frame: str) -> tuple[Any, list[str]]:
-        message = decode_json(frame)
-        if message.get("type") == "connection_init":
-            return None, [encode_json({"type": "connection_ack"})]
-        return message.get("payload") if message.get("type") == "subscribe" else None, []
-
-    def encode(self, document: dict[str, Any]) -> str:
-        return encode_json({"id": "1", "type": "next", **document})
-
-
-_CODECS: Mapping[ProtocolName, Callable[[], _ServerCodec]] = {
-    "json": _Json,
-    "text": _Text,
-    "socket.io": _SocketIO,
-    "signalr": _SignalR,
-    "graphql": _GraphQL,
-}
 
 
 class FakeSocket:
@@ -120,7 +30,7 @@ class FakeSocket:
     def __init__(self, described: SocketMap, issued: IssuedValues) -> None:
         self._described = described
         self._handed = issued
-        self._codec = _CODECS[described.protocol]()
+        self._codec = SERVERS[described.protocol]()
         names = tuple(described.subprotocols) or SUBPROTOCOLS.get(described.protocol, ())
         self.response = web.WebSocketResponse(protocols=names, max_msg_size=MAX_MESSAGE_BYTES)
         self._only: dict[str, Any] = {}

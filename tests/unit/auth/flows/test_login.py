@@ -183,8 +183,8 @@ async def test_other_status(status: int, kind: type[errors.BerlinError]) -> None
 
 
 async def test_no_json() -> None:
-    """A page instead of JSON is told with its beginning."""
-    with pytest.raises(errors.ProtocolError, match="the login: expected JSON, got '<html>"):
+    """A page instead of JSON is reported without quoting it."""
+    with pytest.raises(errors.ProtocolError, match="the login answers 200: a web page instead"):
         await flow(Step("/login", take=TOKEN)).obtain(ANN, Wire(ok(b"<html>Hi")).send)
 
 

@@ -160,23 +160,24 @@ async def test_a_month_that_changes_its_clock() -> None:
     assert ends - begins == 31 * 86_400 + 3600
 
 
-async def test_a_crashed_process_releases_what_it_reserved(tmp_path: Path, clock: Clock) -> None:
-    """Half a minute after a process was heard of last, its reservations are gone."""
+async def test_a_process_that_was_killed(tmp_path: Path, clock: Clock) -> None:
+    """Half a minute after a process was heard of last, its places are free. What it had reserved
+    of a budget stays counted; if it was only paused, what its request has used replaces that."""
     remotes = [SqliteCounters(tmp_path / "c", clock, clock.wall) for _ in range(2)]
     dead, alive = (
         SharedCounters(remote, MemoryCounters(clock, clock.wall), owner=owner)
         for remote, owner in zip(remotes, ("dead", "alive"), strict=True)
     )
-    claims = Claim("run", RUNNING, 1), Claim("money", Calendar("month"), 100, 80)
+    month = Calendar("month")
+    claims = Claim("run", RUNNING, 1), Claim("money", month, 100, 80, overdraw=True)
     lost = await reserve(dead, "a", *claims)
     clock.now = OWNER_EXPIRES_S - 1
     await refuse(alive, "b", *claims)
     clock.now += 2
-    await reserve(alive, "b", *claims)
-    # It was only paused: what its request has cost counts all the same, once.
+    assert (await reserve(alive, "b", *claims)).used == (1, 160)
     dead.settle(lost, {"money": 15})
     await dead.aclose()
-    assert (await refuse(alive, "c", Claim("money", Calendar("month"), 100, 10))).used == 95
+    assert (await refuse(alive, "c", Claim("money", month, 100, 10))).used == 95
     await alive.aclose()
 
 
@@ -203,6 +204,25 @@ async def test_without_the_file(
     assert [isinstance(one, Reservation) for one in told] == [True, True, False]
     assert caplog.text.count("shared.failed") == 1
     await counters.aclose()
+
+
+async def test_what_was_used_without_the_file(tmp_path: Path, clock: Clock) -> None:
+    """What a process has counted alone is added when the file works again."""
+    file = tmp_path / "c"
+    remote = SqliteCounters(file, clock, clock.wall)
+    counters = SharedCounters(remote, MemoryCounters(clock, clock.wall))
+    file.write_bytes(b"this is no database " * 100)
+    day, rate = Claim("day", Calendar("day"), 100, 30), Claim("rate", MINUTE, 9, kept=True)
+    alone = await reserve(counters, "a", day, rate)
+    file.unlink()
+    remote._rests_until = 0.0
+    counters.settle(alone, {"day": 20})
+    while counters._owed:
+        await counters._pay("a")
+    other = SharedCounters(SqliteCounters(file, clock, clock.wall), owner="other")
+    assert (await reserve(other, "b", day, rate)).used == (50, 2)
+    await counters.aclose()
+    await other.aclose()
 
 
 def test_memory_is_bounded(clock: Clock) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from berlin.auth.flows.login import outline, read_answer
 from berlin.auth.flows.oauth2.sign import sign
 from berlin.auth.flows.oauth2.table import OAuth2Map
-from berlin.auth.grant import Grant, parse_grant
+from berlin.auth.grant import UNTAKEN, Grant, parse_grant
 from berlin.errors import ProtocolError, ServiceUnavailableError
 from berlin.language.values.form import encode_form
 from berlin.types import HttpRequest, HttpResponse, Secret
@@ -71,14 +71,14 @@ def read_grant(described: OAuth2Map, response: HttpResponse) -> Grant:
         raise ServiceUnavailableError("the token service is temporarily unavailable")
     answer = read_answer(response, "", "the token request")
     kind = answer.get("token_type")
-    # RFC 6749, 7.1: a token of an unknown type must not be used. RFC 8693, 2.2.1
-    # has N_A for a token that is not an access token.
-    exchanged = described.grant == "token_exchange"
-    if isinstance(kind, str) and kind.lower() not in (
-        ("bearer", "n_a") if exchanged else ("bearer",)
-    ):
+    # RFC 6749, 7.1: a token of an unknown type must not be used. RFC 8693, 2.2.1 has N_A for one
+    # that is not an access token; a large gateway writes BearerToken.
+    known = {"bearer", "bearertoken", *(("n_a",) if described.grant == "token_exchange" else ())}
+    if isinstance(kind, str) and kind.strip().lower() not in known:
         raise ProtocolError(f"the token is of type {kind[:40]!r}; only bearer is understood")
-    values = {**answer, "token": answer.get("access_token")}
+    # Only what a recipe can use: an identity token, for example, is not stored.
+    values = {name: answer[name] for name in UNTAKEN & answer.keys()}
+    values["token"] = answer.get("access_token")
     return parse_grant(values, time.time(), outline(answer), "the token request")
 
 

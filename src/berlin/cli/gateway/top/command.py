@@ -87,7 +87,9 @@ def fetch(base: str, key: str | None) -> Scrape:
             ) from error
         raise ConfigurationError(f"{base}/metrics answered with status {error.code}") from error
     except OSError as error:
-        raise ConnectError(f"{base} does not answer: {error}") from error
+        reason = getattr(error, "reason", error)
+        said = getattr(reason, "strerror", None) or reason
+        raise ConnectError(f"{base} does not answer: {said}") from error
     if "berlin_" not in text:
         raise ConfigurationError(
             f"{base} has no metrics: they need prometheus-client "

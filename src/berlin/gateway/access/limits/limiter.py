@@ -17,7 +17,7 @@ from berlin.gateway.access.limits.headers import Level, go_duration, headers_of_
 from berlin.gateway.access.limits.spending import Demand, Spending
 from berlin.gateway.catalog import Target
 from berlin.gateway.observe.visit import Visit
-from berlin.ledger.prices import Prices, cost_at
+from berlin.ledger.prices import Prices
 from berlin.routing.counters.contract import (
     Calendar,
     Claim,
@@ -70,7 +70,6 @@ class Limiter:
         """Replace the limits and prices; what was used stays counted."""
         self._config = config
         self._prices = Prices(prices)
-        self._table = prices
         self._any = config != LimitsConfig(config.time_zone, config.warn_percent)
         self._known: dict[tuple[Caller | None, str], tuple[Bound, ...]] = {}
 
@@ -164,9 +163,7 @@ class Limiter:
         cost = self._cost(target.service.name, _model(target), expected, now)
         if cost is None and target.service.is_routed:
             # Any of its models may answer, so the dearest price is reserved.
-            histories = (p if isinstance(p, tuple) else (p,) for p in self._table.values())
-            costs = [cost_at(price, expected) for history in histories for price in history]
-            cost = max(costs, default=None)
+            cost = self._prices.dearest(expected)
         if cost is None:
             raise ConfigurationError(
                 f"{rule.text} is a limit of money, and {target.full_name} has no price: add it to "

@@ -110,6 +110,7 @@ class Exchange(msgspec.Struct, frozen=True):
         headers: its headers, names in lower case; repeated names are all kept.
         frames: the messages, if it opened a WebSocket.
         socket: the table `[chat.socket]`, if it is a chat on one.
+        names: the placeholders of the values that earlier messages on it issued.
     """
 
     request: Captured
@@ -118,6 +119,7 @@ class Exchange(msgspec.Struct, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
     frames: tuple[Frame, ...] = ()
     socket: dict[str, Any] | None = None
+    names: dict[str, str] = {}
 
     @property
     def cookies(self) -> dict[str, str]:

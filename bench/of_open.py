@@ -1,0 +1,108 @@
+"""Open streams: as many as `BENCH_STREAMS` says (10,000), at one process on one core.
+
+Each piece comes at a time that is known, so what a piece is late is the delay that the gateway, the
+service and the clients add together; the bare relay shows how much of it is not the gateway's.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from of_gateways import BARE, OFF, ON, OPEN, SHORT, Gateway, Gateways, ask_load
+from process import BESIDE, HERE, Program, open_service
+from table import Rounds, Target, at_most, targets
+
+STREAMS = int(os.environ.get("BENCH_STREAMS", "10000"))
+# Connections are opened over this time, so that none waits for another.
+RAMP_S = 10.0
+INTERVAL_S = int(OPEN.split("/")[1]) / 1000
+DESCRIPTORS = 65_536
+
+
+def measure(with_peers: bool) -> tuple[str, list[Target]]:
+    """Return tables and targets; there are no peers."""
+    del with_peers
+    streams = min(STREAMS, (_allow_descriptors() - 500) // 2)
+    rounds = Rounds()
+    with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
+        service, url = open_service()
+        stack.enter_context(service)
+        load = stack.enter_context(Program([sys.executable, str(HERE / "load.py")], BESIDE))
+        every = Gateways(stack, Path(folder), url, service)
+        for name, gateway in {
+            BARE: every.relay("bare.py"),
+            OFF: every.berlin("off", full=False),
+            ON: every.berlin("on", full=True),
+        }.items():
+            rounds.add(name, _measure(load, gateway, streams))
+    table = rounds.table(
+        {
+            "memory": ("KB a stream", "{:.1f}".format),
+            "cpu": ("CPU µs a piece", "{:.1f}".format),
+            "p50": ("delay p50, ms", "{:.1f}".format),
+            "p99": ("delay p99, ms", "{:.1f}".format),
+        },
+        BARE,
+    )
+    met = [
+        at_most("memory of an open stream", 25, rounds.median(OFF, "memory"), " KB"),
+        at_most("CPU a piece / bare relay", 1.3, rounds.ratio(OFF, BARE, "cpu")),
+        at_most("all on / off, CPU a piece", 1.2, rounds.ratio(ON, OFF, "cpu")),
+    ]
+    text = (
+        f"{streams:,} streams at the same time at one process on one core, one piece every two "
+        "seconds each; service and clients share the other core. The delay of a piece is against "
+        f"the earliest of its stream.\n\n{table}\n\n{targets(met)}"
+    )
+    return text, met
+
+
+def _measure(load: Program, gateway: Gateway, streams: int) -> dict[str, float]:
+    pieces = int(OPEN.rpartition("/")[2])
+    # What is kept after the first streams belongs to the process, not to a stream.
+    ask_load(load, gateway, SHORT, 500, 20)
+    idle, cpu = gateway.program.memory_mb(), gateway.program.cpu_s()
+    with _most_memory(gateway.program) as most:
+        got = ask_load(load, gateway, OPEN, streams, streams, ramp_s=RAMP_S, interval_s=INTERVAL_S)
+    delays = sorted(got["delays"])
+    return {
+        "memory": (most[0] - idle) * 1000 / streams,
+        "cpu": (gateway.program.cpu_s() - cpu) / (streams * pieces) * 1e6,
+        "p50": delays[len(delays) // 2] * 1e3,
+        "p99": delays[int(len(delays) * 0.99)] * 1e3,
+    }
+
+
+@contextmanager
+def _most_memory(program: Program) -> Iterator[list[float]]:
+    """Give the most memory that a program has during the block, in a list of one."""
+    most, ended = [program.memory_mb()], threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.5):
+            most[0] = max(most[0], program.memory_mb())
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield most
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _allow_descriptors() -> int:
+    """Raise the limit of open files for the programs that follow; return what it is."""
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+    except (ValueError, OSError):
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
