@@ -10,13 +10,15 @@ import sys
 import time
 from datetime import datetime
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from click.testing import CliRunner
 
 from berlin.cli.main import cli
-from support.identity_service import make_key
+from support.identity_service import IdentityService, make_key
 from support.manual import code_blocks, read
 from support.oauth_service import FlowService, reply, write_recipe
 
@@ -29,6 +31,7 @@ LOGIN = reply({"data": {"token": "the-token"}})
 FLOWS: dict[str, tuple[dict[str, Any], str]] = {
     "An API key": ({"api_key": "the-token"}, ""),
     "Basic authentication": (ACCOUNT, ""),
+    "AWS access keys": ({"client_id": "the-token", "client_secret": "s"}, ""),
     "A login of the service's own": (ACCOUNT, "/api/login"),
     "OAuth 2.0": (CLIENT, "/oauth/token"),
     "Signed assertions": (
@@ -62,6 +65,48 @@ async def test_berlin_token(title: str, tmp_path: Path, monkeypatch: pytest.Monk
         basic = base64.b64encode(b"ann:p").decode()
         assert ended.stdout == f"{basic if title.startswith('Basic') else 'the-token'}\n"
         assert len(service.seen) == (1 if path else 0)
+
+
+WITH_A_PERSON = {"OAuth 2.0": 1, "A login in a browser": 0}
+
+
+@pytest.mark.parametrize("title", WITH_A_PERSON)
+async def test_berlin_login(title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`berlin login` logs a person in as the page shows; `berlin token` then asks nobody."""
+    described = code_blocks(PAGE.partition(f"\n### {title}\n")[2], "toml")[WITH_A_PERSON[title]]
+    opened: list[str] = []
+
+    def open_page(url: str) -> bool:
+        opened.append(url)
+        Thread(target=lambda: urlopen(url).close(), daemon=True).start()  # loopback
+        return True
+
+    monkeypatch.setattr("webbrowser.open", open_page)
+    monkeypatch.setenv("BROWSER", "a-browser")
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
+    monkeypatch.delenv("SSH_TTY", raising=False)
+    async with IdentityService(lifetime=3600) as service:
+        code = {
+            "device_code": "d",
+            "user_code": "WDJB-MJHT",
+            "verification_uri": "https://x.example",
+        }
+        service.answers["/oauth/device"] = [reply({**code, "expires_in": 60, "interval": 1})]
+        service.answers["/oauth/token"] = [ISSUED]
+        for url in ("https://sso.example.com/realms/work", "https://sso.example.com"):
+            described = described.replace(url, service.url)
+        config = write_recipe(tmp_path, described, url=service.url, client_id="public")
+        config.chmod(0o600)
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+        words = ["tested", "--config", str(config)]
+        ended = await asyncio.to_thread(CliRunner().invoke, cli, ["login", *words])
+        assert ended.exception is None, ended.output
+        assert opened or "enter the code WDJB-MJHT" in ended.stderr
+        asked = len(service.seen)
+        token = await asyncio.to_thread(CliRunner().invoke, cli, ["token", *words])
+        assert token.stdout == ("access-1\n" if opened else "the-token\n")
+        assert len(service.seen) == asked
+        assert service.violations == []
 
 
 async def test_credentials_for_other_programs(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 import pytest
@@ -123,10 +124,60 @@ class Intruder(Browser):
                     assert answer.status == 404
             async with session.post(f"{back}?code=x") as answer:
                 assert answer.status == 404
-        _, writer = await asyncio.open_connection("127.0.0.1", urlsplit(back).port)
-        writer.write(b"GET /" + b"x" * 100_000)
-        writer.close()
+        state = parse_qs(urlsplit(url).query)["state"][0].encode()
+        path = urlsplit(back).path.encode()
+        twice = b"GET %b?state=%b&code=a&code=b HTTP/1.1" % (path, state)
+        for head in (
+            b"GET /" + b"x" * 100_000,
+            b"GET //evil[::%b?state=%b HTTP/1.1" % (path, state),
+            b"GET %b?%b HTTP/1.1" % (path, b"&".join(b"a%d=1" % n for n in range(100))),
+            b"HEAD %b?state=%b&code=x HTTP/1.1" % (path, state),
+            b"GET http://evil.example%b?state=%b&code=x HTTP/1.1" % (path, state),
+            b"GET %b/?state=%b&code=x HTTP/1.1" % (path, state),
+            twice,
+        ):
+            reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(back).port)
+            with suppress(ConnectionError):
+                writer.write(head + b"\r\n\r\n")
+                said = await reader.read(12)
+                assert said in (b"", b"HTTP/1.1 404"), head
+            writer.close()
         return await super().open_page(url, back)
+
+
+PASTED: dict[str, Any] = {
+    "with quotes": lambda url: f"'{url}'\n",
+    "its query": lambda url: url.partition("?")[2],
+    "with another code": lambda url: f"{url}&code=stolen",
+    "with another state": lambda url: f"{url}&state=guess",
+    "with another issuer": lambda url: f"{url}&iss=https://evil.example",
+    "with too much": lambda url: f"{url}&{'&'.join(f'a{n}=1' for n in range(100))}",
+    "no address": lambda url: "http://[::/callback?code=x",
+    "as a fragment": lambda url: url.replace("?", "#"),
+    "nothing": lambda url: "",
+}
+
+
+@pytest.mark.parametrize("how", PASTED)
+async def test_what_is_pasted(how: str, tmp_path: Path) -> None:
+    """Quotes and a bare query are understood; what is ambiguous or no address ends the login."""
+
+    class Pastes(Browser):
+        async def open_page(self, url: str, back: str) -> str | None:
+            pasted = await super().open_page(url, back)
+            assert pasted is not None
+            return str(PASTED[how](pasted))
+
+    async with (
+        IdentityService() as service,
+        provider(tmp_path, service.url, table(service), client_id="public") as berlin,
+    ):
+        if how in ("with quotes", "its query"):
+            await berlin.log_in(Pastes(pastes=True))
+        else:
+            with pytest.raises((errors.ProtocolError, errors.AuthenticationError)):
+                await berlin.log_in(Pastes(pastes=True))
+            assert service.at("/token") == []
 
 
 async def test_open_loopback_port(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ MAX_VALUES = 64
 UNTAKEN = frozenset({"token", "refresh_token", "expires_in", "expires_in_ms", "expires_at"})
 """The names in a login's response that have a special meaning."""
 
+# By how much clocks may differ.
+CLOCK_SKEW_S = 300.0
 # Longer than any lifetime: some services write the time of the expiry there.
 _SURELY_A_DATE = 10**9
 # Later than any expiry in seconds, earlier than any in milliseconds.
@@ -72,7 +74,7 @@ def parse_grant(
     secret = check_token(token, f"the token at {place}" if place else "the token")
     expires_at = _expiry(values, now)
     if expires_at is None:
-        expires_at = read_jwt_expiry(secret.reveal())
+        expires_at = read_jwt_expiry(secret.reveal(), now)
     try:
         refresh = check_token(values.get("refresh_token"))
     except ProtocolError:
@@ -108,10 +110,15 @@ def check_token(token: object, what: str = "the token") -> Secret:
     return Secret(token)
 
 
-def read_jwt_expiry(token: str) -> float | None:
-    """Return the `exp` of a JSON Web Token (RFC 7519), unverified; `None` if it is not a JWT.
+def read_jwt_expiry(token: str, now: float) -> float | None:
+    """Return the expiry of a new JSON Web Token (RFC 7519), unverified; `None` if it is not a JWT.
 
     It is only used to decide when to renew; the service decides whether the token is valid.
+
+    Args:
+        token: the token.
+        now: our time. If the token was issued about now, its lifetime counts from here, because
+            the two clocks may differ by minutes.
     """
     parts = token.split(".")
     if len(parts) != 3:
@@ -121,8 +128,12 @@ def read_jwt_expiry(token: str) -> float | None:
         claims = msgspec.json.decode(payload)
     except (binascii.Error, ValueError, RecursionError):
         return None
-    expiry = claims.get("exp") if isinstance(claims, dict) else None
-    return _number(expiry)
+    if not isinstance(claims, dict):
+        return None
+    expiry, issued = _number(claims.get("exp")), _number(claims.get("iat"))
+    if expiry is None or issued is None or abs(now - issued) > CLOCK_SKEW_S or issued > expiry:
+        return expiry
+    return now + expiry - issued
 
 
 def _expiry(values: dict[str, Any], now: float) -> float | None:

@@ -14,6 +14,7 @@ import msgspec
 
 from berlin.auth.system_keyring import SYSTEM, KeyringFailed, NoKeyring
 from berlin.errors import ConfigurationError, MissingCredentialsError
+from berlin.wire.framings.contract import BOM
 from berlin.wire.json import DECODE_ERRORS
 from berlin.wire.pointer import get_at, parse_pointer
 
@@ -46,15 +47,15 @@ class FileSecret(msgspec.Struct, frozen=True):
         try:
             # Non-blocking, because a named pipe may have no writer.
             descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+            try:
+                self._check(os.fstat(descriptor))
+                data = os.read(descriptor, MAX_SECRET_BYTES + 1)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise ConfigurationError(
                 f"the secret in {self.path} cannot be read: {error.strerror}"
             ) from None
-        try:
-            self._check(os.fstat(descriptor))
-            data = os.read(descriptor, MAX_SECRET_BYTES + 1)
-        finally:
-            os.close(descriptor)
         if len(data) > MAX_SECRET_BYTES:
             raise ConfigurationError(f"{self.path} is longer than {MAX_SECRET_BYTES} bytes")
         return _member(data, self.at, self.place) if self.at else _text(data, self.place)
@@ -180,12 +181,13 @@ SecretSource: TypeAlias = FileSecret | KeyringSecret | CommandSecret | CallerSec
 
 def _member(data: bytes, at: str, place: str) -> str:
     try:
-        found = get_at(msgspec.json.decode(data), parse_pointer(at))
+        found = get_at(msgspec.json.decode(data.removeprefix(BOM)), parse_pointer(at))
     except DECODE_ERRORS:
         found = None
-    if not isinstance(found, str) or not found:
+    text = found.strip() if isinstance(found, str) else ""
+    if not text:
         raise ConfigurationError(f"there is no text at {place}")
-    return found
+    return text
 
 
 def _text(data: bytes, place: str) -> str:

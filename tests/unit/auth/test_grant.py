@@ -104,7 +104,7 @@ def test_expiry_beside_a_jwt() -> None:
 )
 def test_no_jwt_expiry(token: str) -> None:
     """What is no JSON Web Token, or has no expiry, has none; it is never an error."""
-    assert read_jwt_expiry(token) is None
+    assert read_jwt_expiry(token, NOW) is None
 
 
 @pytest.mark.parametrize("token", [None, ""])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,47 @@ def test_a_member_of_a_json_file(tmp_path: Path) -> None:
     file = tmp_path / "account.json"
     file.write_text('{"client": {"private_key": "-----BEGIN"}}')
     assert FileSecret(str(file), "/client/private_key").read() == "-----BEGIN"
+
+
+@pytest.mark.parametrize(
+    ("data", "at"),
+    [
+        (b"the-token", ""),
+        (b"the-token\n", ""),
+        (b"the-token\r\n", ""),
+        (b"\xef\xbb\xbfthe-token\n", ""),
+        (b'{"key": "the-token\\n"}', "/key"),
+        (b'\xef\xbb\xbf{"key": "the-token"}', "/key"),
+    ],
+)
+def test_line_ends_and_marks_are_no_part_of_a_secret(data: bytes, at: str, tmp_path: Path) -> None:
+    """White space around a secret, and the byte order mark of an editor, are left out."""
+    file = tmp_path / "secret"
+    file.write_bytes(data)
+    assert FileSecret(str(file), at).read() == "the-token"
+
+
+def test_a_projected_volume_that_turns(tmp_path: Path) -> None:
+    """A folder that is replaced as a whole, as in Kubernetes, is followed at each read."""
+    for version in ("first", "second"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "token").write_text(version)
+        (tmp_path / "new").symlink_to(version)
+        (tmp_path / "new").rename(tmp_path / "data")
+        if version == "first":
+            (tmp_path / "token").symlink_to("data/token")
+        assert FileSecret(str(tmp_path / "token")).read() == version
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no modes")
+@pytest.mark.parametrize("path", ["/proc/self/mem", "/dev/null", "/", "gone", "loop", "pipe"])
+def test_what_is_no_secret_file(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Devices, folders, pipes and what cannot be read are errors of the configuration."""
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    os.mkfifo("pipe")
+    with pytest.raises(ConfigurationError):
+        FileSecret(path).read()
 
 
 @pytest.mark.parametrize("text", ["not JSON", "{}", '{"key": 5}', '{"key": ""}', '["key"]'])

@@ -26,6 +26,8 @@ from berlin.errors import (
 from berlin.language.step import SESSION_NAMES, CompiledStep, Let, Step, compile_steps
 from berlin.language.values.functions import make_values, totp
 from berlin.types import HttpRequest, HttpResponse, Secret
+from berlin.wire.framings.contract import BOM
+from berlin.wire.html import is_page
 from berlin.wire.json import decoded_or_none
 from berlin.wire.pointer import first_at, parse_pointer
 from berlin.wire.snippet import snippet
@@ -42,8 +44,7 @@ LOGIN_NAMES = frozenset({*NAMES, CODE, "totp"})
 
 CARRIED = SESSION_NAMES
 
-_TITLE = re.compile(r"<title>([^<]{1,200})</title>", re.IGNORECASE)
-_BOM = b"\xef\xbb\xbf"
+_TITLE = re.compile(rb"<title>([^<]{1,200})</title>", re.IGNORECASE)
 _CODES = tuple(parse_pointer(p) for p in ("/error/code", "/code", "/status"))
 
 
@@ -235,7 +236,7 @@ def read_answer(
     is_good = response.status in good if good else 200 <= response.status < 300
     if not is_good:
         raise error_from_answer(response.status, response.headers, f"{said} (at {where})")
-    document = decoded_or_none(response.body.removeprefix(_BOM))
+    document = decoded_or_none(response.body.removeprefix(BOM))
     if not isinstance(document, dict):
         if not json:
             return {}
@@ -247,12 +248,13 @@ def read_answer(
 
 def _kind_of(body: bytes) -> str:
     """Describe a body that should have been a JSON object, without quoting it."""
-    text = body.decode("utf-8", "replace").lstrip()
-    if text[:9].lower().startswith(("<!doctype", "<html")):
-        title = _TITLE.search(text)
-        named = f" titled {snippet(title[1], 60)!r}" if title else ""
-        return f"a web page{named} instead of a JSON object; is the URL right?"
-    return f"{len(body)} bytes that are not a JSON object" if body else "nothing"
+    if not body:
+        return "nothing"
+    if not is_page(body):
+        return f"{len(body)} bytes that are not a JSON object"
+    title = _TITLE.search(body)
+    named = f" titled {snippet(title[1], 60)!r}" if title else ""
+    return f"a web page{named} instead of a JSON object; is the URL right?"
 
 
 def _check_envelope(document: Any, account: str, said: str) -> None:

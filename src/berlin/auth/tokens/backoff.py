@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from berlin.auth.grant import CLOCK_SKEW_S
 from berlin.auth.tokens.store import Pause, Record
 from berlin.errors import (
     AuthenticationError,
@@ -29,8 +30,6 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 60.0
 # How long a process goes without looking into the store: another one may have logged in.
 LOOK_AGAIN_S = 5.0
-# A pause that seems to begin later than this from now was stored before the clock was set back.
-CLOCK_SKEW_S = 300.0
 
 BUSY = (RateLimitError, ServiceUnavailableError)
 """The errors of a busy identity provider."""
@@ -93,6 +92,7 @@ def stored_failure(record: Record, now: float) -> BerlinError | None:
         refusal = AuthenticationError(record.refusal)
         return _remembered(refusal, record.refused_until - now)
     pause = record.pause
+    # One that seems to begin later was stored before the clock was set back.
     if pause is None or not pause.began_at - CLOCK_SKEW_S <= now < pause.until:
         return None
     kind = _BUSY_KINDS.get(pause.kind, ServiceUnavailableError)

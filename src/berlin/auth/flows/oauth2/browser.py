@@ -9,12 +9,12 @@ import hmac
 import secrets
 from contextlib import suppress
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from berlin.auth.contract import Person, Send
 from berlin.auth.flows.oauth2.discovery import Endpoints
 from berlin.auth.flows.oauth2.endpoint import read_grant, token_request
-from berlin.auth.flows.oauth2.redirect import RedirectListener
+from berlin.auth.flows.oauth2.redirect import RedirectListener, parameters_of
 from berlin.auth.flows.oauth2.table import OAuth2Map
 from berlin.auth.grant import Grant
 from berlin.errors import AuthenticationError, ProtocolError
@@ -68,8 +68,8 @@ async def log_in_by_browser(
     return grant
 
 
-async def _wait_for_redirect(back: RedirectListener, person: Person, url: str) -> str:
-    """Return the query of the redirect: from the browser, or as the person pasted it."""
+async def _wait_for_redirect(back: RedirectListener, person: Person, url: str) -> dict[str, str]:
+    """Return the parameters of the redirect: from the browser, or as the person pasted it."""
     listening = asyncio.ensure_future(back.wait())
     pasting = asyncio.ensure_future(person.open_page(url, back.url))
     try:
@@ -78,7 +78,7 @@ async def _wait_for_redirect(back: RedirectListener, person: Person, url: str) -
             if listening not in done:
                 pasted = pasting.result()
                 if pasted is not None:
-                    return urlsplit(pasted.strip()).query
+                    return parameters_of(pasted.strip().strip("'\"<>"))
             return await listening
     except TimeoutError:
         raise AuthenticationError(
@@ -91,8 +91,7 @@ async def _wait_for_redirect(back: RedirectListener, person: Person, url: str) -
                 await task
 
 
-def _code_of(query: str, state: str, endpoints: Endpoints) -> str:
-    given = {name: values[0] for name, values in parse_qs(query, max_num_fields=32).items()}
+def _code_of(given: dict[str, str], state: str, endpoints: Endpoints) -> str:
     if not hmac.compare_digest(given.get("state", "").encode(), state.encode()):
         raise AuthenticationError(
             "this address is not the answer to this login (its state is another one); "

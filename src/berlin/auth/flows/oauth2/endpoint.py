@@ -20,7 +20,12 @@ JWT_ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 def token_request(
-    described: OAuth2Map, url: str, values: dict[str, str], form: dict[str, str], audience: str = ""
+    described: OAuth2Map,
+    url: str,
+    values: dict[str, str],
+    form: dict[str, str],
+    audience: str = "",
+    now: float | None = None,
 ) -> HttpRequest:
     """Return a request to an endpoint of the authorization server.
 
@@ -30,6 +35,7 @@ def token_request(
         values: the credentials.
         form: the form's parameters.
         audience: the token endpoint, for which a JWT is signed; by default `url`.
+        now: the time to sign it with, in seconds since 1970.
 
     Raises:
         ConfigurationError: if the client cannot authenticate itself.
@@ -46,7 +52,7 @@ def token_request(
             pair = f"{quote_plus(client)}:{quote_plus(secret)}".encode()
             headers["Authorization"] = Secret("Basic " + base64.b64encode(pair).decode())
         case "private_key_jwt":
-            proof = sign(described.signs, values, audience or url).reveal()
+            proof = sign(described.signs, values, audience or url, now).reveal()
             fields.update(client_assertion_type=JWT_ASSERTION, client_assertion=proof)
         case "assertion":
             proof = values["assertion"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 
 import msgspec
 
@@ -16,7 +18,9 @@ from berlin.auth.flows.oauth2.sign import sign
 from berlin.auth.flows.oauth2.table import JWT_BEARER_GRANT, TOKEN_EXCHANGE_GRANT, OAuth2Map
 from berlin.auth.grant import Grant
 from berlin.errors import ConfigurationError, MissingCredentialsError
-from berlin.types import Secret
+from berlin.types import HttpRequest, HttpResponse, Secret
+
+TOLERATED_SKEW_S = 30.0
 
 
 class OAuth2Flow:
@@ -31,6 +35,7 @@ class OAuth2Flow:
         self._discovery = Discovery(oauth)
         self.needs = oauth.needs
         self.asks = True
+        self._skew_s = 0.0
 
     @property
     def needs_person(self) -> bool:
@@ -71,14 +76,10 @@ class OAuth2Flow:
                     "username": values["account"],
                     "password": values["password"],
                 }
+            case "jwt_bearer" if self._map.takes_assertion:
+                form = {"grant_type": JWT_BEARER_GRANT, "assertion": values["assertion"]}
             case "jwt_bearer":
-                url = (await self._discovery.endpoints(send)).token
-                assertion = (
-                    values["assertion"]
-                    if self._map.takes_assertion
-                    else sign(self._map.signs, values, url).reveal()
-                )
-                form = {"grant_type": JWT_BEARER_GRANT, "assertion": assertion}
+                form = {"grant_type": JWT_BEARER_GRANT}  # signed when it is sent
             case "token_exchange":
                 form = {
                     "grant_type": TOKEN_EXCHANGE_GRANT,
@@ -98,5 +99,32 @@ class OAuth2Flow:
         return grant
 
     async def _ask(self, values: dict[str, str], form: dict[str, str], send: Send) -> Grant:
+        """Request a token, with the clock of the server if it refuses what ours signed."""
         url = (await self._discovery.endpoints(send)).token
-        return read_grant(self._map, await send(token_request(self._map, url, values, form)))
+        response = await send(self._request(url, values, form))
+        if self._signs and response.status in (400, 401):
+            skew_s = _clock_skew(response)
+            if abs(skew_s - self._skew_s) > TOLERATED_SKEW_S:
+                self._skew_s = skew_s
+                response = await send(self._request(url, values, form))
+        return read_grant(self._map, response)
+
+    @property
+    def _signs(self) -> bool:
+        by_us = self._map.grant == "jwt_bearer" and not self._map.takes_assertion
+        return by_us or self._map.client_auth == "private_key_jwt"
+
+    def _request(self, url: str, values: dict[str, str], form: dict[str, str]) -> HttpRequest:
+        now = time.time() + self._skew_s
+        if form["grant_type"] == JWT_BEARER_GRANT and "assertion" not in form:
+            form = {**form, "assertion": sign(self._map.signs, values, url, now).reveal()}
+        return token_request(self._map, url, values, form, now=now)
+
+
+def _clock_skew(response: HttpResponse) -> float:
+    """Return by how many seconds the server's clock is ahead of ours; 0 if it does not say."""
+    try:
+        at = parsedate_to_datetime(response.headers.get("date", ""))
+    except (ValueError, TypeError):
+        return 0.0
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - time.time()

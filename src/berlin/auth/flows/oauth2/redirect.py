@@ -6,13 +6,14 @@ import asyncio
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
-from berlin.errors import ConfigurationError
+from berlin.errors import ConfigurationError, ProtocolError
 
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_TIMEOUT_S = 10.0
 MAX_CONNECTIONS = 16
+MAX_PARAMETERS = 32
 
 _PAGE = (
     b"<!doctype html><meta charset=utf-8><title>Berlin</title>"
@@ -23,6 +24,24 @@ _HEAD = (
     b"Content-Security-Policy: default-src 'none'\r\nCache-Control: no-store\r\n"
     b"Referrer-Policy: no-referrer\r\nConnection: close\r\n\r\n"
 )
+
+
+def parameters_of(address: str) -> dict[str, str]:
+    """Return the parameters in an address, or in its query alone.
+
+    Raises:
+        ProtocolError: if one of them is there twice (RFC 6749, 3.1): the program that checks it and
+            the one that uses it could take different ones.
+    """
+    try:
+        query = urlsplit(address).query or ("" if "://" in address else address)
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
+    except ValueError:
+        raise ProtocolError("this is not the address of a page") from None
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ProtocolError("the address has a parameter twice, so none of it is used")
+    return found
 
 
 class RedirectListener:
@@ -45,7 +64,7 @@ class RedirectListener:
         self._path = path
         self._open = 0
         self._server: asyncio.Server | None = None
-        self._came: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._came: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
 
     async def __aenter__(self) -> Self:
         try:
@@ -71,8 +90,8 @@ class RedirectListener:
             self._server.close()
         self._came.cancel()
 
-    async def wait(self) -> str:
-        """Return the query of the redirect."""
+    async def wait(self) -> dict[str, str]:
+        """Return the parameters of the redirect."""
         return await self._came
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -93,11 +112,12 @@ class RedirectListener:
     def _answer(self, head: bytes) -> bytes:
         line, _, _ = head.partition(b"\r\n")
         words = line.decode("ascii", "replace").split(" ")
-        parts = urlsplit(words[1]) if len(words) == 3 and words[1].startswith("/") else None
-        if parts is not None and words[0] == "GET" and parts.path == self._path:
-            given = parse_qs(parts.query, max_num_fields=32).get("state", [""])
-            if given == [self._state]:
-                if not self._came.done():
-                    self._came.set_result(parts.query)
-                return _HEAD % (b"200 OK", len(_PAGE)) + _PAGE
+        target = words[1] if len(words) == 3 and words[0] == "GET" else ""
+        if target.partition("?")[0] == self._path:
+            with suppress(ProtocolError):
+                given = parameters_of(target)
+                if given.get("state") == self._state:
+                    if not self._came.done():
+                        self._came.set_result(given)
+                    return _HEAD % (b"200 OK", len(_PAGE)) + _PAGE
         return _HEAD % (b"404 Not Found", 0)
