@@ -181,6 +181,11 @@ class Berlin(SeedProvider):
         return service.settings.endpoint.url if service is not None else ""
 
     @property
+    def name(self) -> str:
+        """The provider's name; `""` if it has none."""
+        return str(getattr(self._inner, "name", ""))
+
+    @property
     def timeouts(self) -> Timeouts:
         """The limits of requests that set none."""
         return self._inner.timeouts

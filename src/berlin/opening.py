@@ -190,6 +190,11 @@ class RecipeProvider(ChatProvider):
         self._finding = asyncio.Lock()
 
     @property
+    def name(self) -> str:
+        """The provider's name."""
+        return self.settings.name
+
+    @property
     def timeouts(self) -> Timeouts:
         """The limits of requests that set none."""
         return self.settings.timeouts

@@ -11,6 +11,7 @@ import pytest
 
 from berlin import errors
 from berlin.errors import BerlinError
+from berlin.formats.opaque import seal
 from berlin.gateway.catalog import Service
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import Finished, ReasoningDelta, ToolCallDelta, Usage, UsageReport
@@ -94,6 +95,7 @@ async def test_order_of_events() -> None:
     assert got == [
         start(0, type="thinking", thinking="", signature=""),
         delta(0, "thinking", thinking="hm"),
+        delta(0, "signature", signature=seal()),
         stop(0),
         start(1, type="text", text=""),
         delta(1, "text", text="I "),
@@ -191,7 +193,7 @@ async def test_shape_of_a_whole_answer() -> None:
         "role": "assistant",
         "model": "s:m1",
         "content": [
-            {"type": "thinking", "thinking": "hm", "signature": ""},
+            {"type": "thinking", "thinking": "hm", "signature": seal()},
             {"type": "text", "text": "text"},
             {"type": "tool_use", "id": "call_a", "name": "f", "input": {"x": 1}},
         ],

@@ -47,8 +47,10 @@ FORMATS: dict[str, Format] = {
     "ollama": OllamaChatFormat("m", habits=AS_ASKED),
     "responses": ResponsesFormat("m", habits=AS_ASKED),
 }
-# What the gateway says itself: the name that the client asked for, and when it answers.
+# What the gateway says itself: the name that the client asked for, and when it answers. A response
+# keeps its service's time, but whether it is stored, and what it continues, is up to the gateway.
 OURS = ("model", "created_at")
+OURS_IN_RESPONSES = ("model", "store", "previous_response_id", "background")
 CALL = ClientCall(ChatRequest((Message.of("user", "x"),), "m"), include_usage=True)
 
 
@@ -118,10 +120,19 @@ def test_a_whole_answer_arrives_unchanged(dialect: str, body: dict[str, Any]) ->
     """A client gets each member that the service of its own dialect answered."""
     answer = fold(decoded(dialect, json.dumps(body).encode()))
     told = json.loads(FORMATS[dialect].encode_response(CALL, answer))
-    for name in OURS:
+    check_answer(dialect, told, body)
+
+
+def check_answer(dialect: str, told: dict[str, Any], body: dict[str, Any]) -> None:
+    """Check that a client was told all that a service answered, and nothing else."""
+    told, body = without_nulls(told), without_nulls(body)
+    for name in OURS_IN_RESPONSES if dialect == "responses" else OURS:
         told.pop(name, None)
         body.pop(name, None)
-    assert without_nulls(told) == without_nulls(body)
+    if dialect == "responses":
+        # A response also repeats the request, where the service leaves that out.
+        told = {name: value for name, value in told.items() if name in body}
+    assert told == body
 
 
 def fold(events: list[StreamEvent]) -> ChatResponse:
@@ -141,6 +152,16 @@ def frame(dialect: str, document: dict[str, Any]) -> bytes:
         case "anthropic":
             return b"event: %b\ndata: %b\n\n" % (document["type"].encode(), data)
     return b"data: %b\n\n" % data
+
+
+def check_events(told: list[dict[str, Any]], stream: list[dict[str, Any]]) -> None:
+    """Check that a client of responses gets the service's events: all, in order, and whole."""
+    assert [event["type"] for event in told] == [event["type"] for event in stream]
+    for ours, theirs in zip(told, stream, strict=True):
+        if "response" in theirs:
+            check_answer("responses", *({"usage": {}, **e["response"]} for e in (ours, theirs)))
+        rest = {n: v for n, v in theirs.items() if n not in ("response", "obfuscation")}
+        assert without_nulls({n: ours[n] for n in rest}) == without_nulls(rest)
 
 
 def documents(data: bytes) -> list[dict[str, Any]]:
@@ -188,6 +209,9 @@ def test_a_stream_arrives_unchanged(dialect: str, stream: list[dict[str, Any]]) 
 
 def check_stream(dialect: str, told: list[dict[str, Any]], stream: list[dict[str, Any]]) -> None:
     """Check that two streams are the same when their pieces are put together."""
+    if dialect == "responses":
+        check_events(told, stream)
+        return
     ours, theirs = put_together(dialect, told), put_together(dialect, stream)
     for whole in (ours, theirs) if dialect == "openai" else ():
         whole["choices"][0]["delta"].setdefault("content", "")  # `null`, as a call has it
@@ -257,11 +281,7 @@ async def test_answers_through_the_gateway() -> None:
             told.append(web.json_response(body))
             dialect_ = DIALECTS[dialect]
             got = await at.post(dialect_, dialect_.body("Hi", f"{dialect}:m", False))
-            ours, theirs = (exact(data) for data in (got.data, json.dumps(body)))
-            for name in OURS:
-                ours.pop(name, None)
-                theirs.pop(name, None)
-            assert without_nulls(ours) == without_nulls(theirs), param.id
+            check_answer(dialect, *(exact(data) for data in (got.data, json.dumps(body))))
         for param in examples("streams"):
             dialect, stream = param.values
             kind = "application/x-ndjson" if dialect == "ollama" else "text/event-stream"

@@ -131,3 +131,7 @@ def test_tool_calls_of_a_service_hold_only_so_much() -> None:
     with pytest.raises(ProtocolError, match=told):
         for n in range(40_000):
             calls.add([], n, "", "f", "")
+    calls = ToolCallAssembler()
+    with pytest.raises(ProtocolError, match="a tool's name is longer than"):
+        for _ in range(5_000):
+            calls.add([], 0, "", "x", "")

@@ -16,7 +16,7 @@ from berlin import errors
 from berlin.config import load_config
 from berlin.gateway.setup import build_gateway
 from berlin.routing.base.circuit import Permit
-from berlin.routing.base.gate import Gate
+from berlin.routing.base.limits import Limits
 from berlin.routing.base.resting import REST_S
 from berlin.routing.counters.contract import (
     Calendar,
@@ -77,7 +77,7 @@ async def bounded(work: Awaitable[_T]) -> _T:
         return await work
 
 
-async def taken(*gates: Gate, times: int = 10, tokens: int = 0) -> int:
+async def taken(*gates: Limits, times: int = 10, tokens: int = 0) -> int:
     """Ask each gate so often, all at once; return how many requests were let through."""
     asked = [gate.take(tokens) for _ in range(times) for gate in gates]
     return sum(isinstance(one, Reservation) for one in await asyncio.gather(*asked))
@@ -93,13 +93,13 @@ def gate(
     clock: Callable[[], float] = time.monotonic,
     on_failure: OnFailure = "divide",
     **limits: int,
-) -> Gate:
+) -> Limits:
     """Return a gate of a process."""
     counters = SharedCounters(
         RedisCounters(redis), MemoryCounters(clock), owner=replica, on_failure=on_failure
     )
     COUNTERS.append(counters)
-    return Gate(counters, "work", **limits)
+    return Limits(counters, "work", **limits)
 
 
 async def test_R09_two_replicas_and_one_limit(redis: Redis) -> None:
@@ -308,7 +308,7 @@ async def test_answers_for_all(redis: Redis) -> None:
         await settled(one)
         found = await SharedAnswers(two, 60).load("key")
         assert found is not None
-        assert list(found[0].bursts) == bursts
+        assert list(found[0]) == bursts
         assert 0 <= found[1] < 5
         assert await SharedAnswers(two, 60).load("other") is None
 

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import pytest
 
-from berlin import errors
+from berlin import Berlin, Fallback, Retry, errors
 from berlin.opening import open_provider
-from berlin.types import Started, StreamEvent, TextDelta, UsageReport
+from berlin.types import Started, StreamEvent, TextDelta, Timeouts, UsageReport
 from support.answers import SSE
+from support.fault_server import FaultServer
 from support.fault_steps import (
     Close,
     Hang,
@@ -24,7 +25,7 @@ from support.fault_steps import (
     begin_stream,
     chunk,
 )
-from support.gateway import ANTHROPIC, OPENAI, Answer, frame
+from support.gateway import ANTHROPIC, OPENAI, RECIPE, Answer, frame
 from support.routing import GOOD, WORDS, services
 
 WHOLE = "".join(WORDS)
@@ -124,6 +125,36 @@ async def test_rescued_in_python(tmp_path: Path, case: str) -> None:
     assert (events[0].provider, events[0].model) == (fault.by, "m1")
     (usage,) = [e.usage for e in events if isinstance(e, UsageReport)]
     assert (usage.input_tokens, usage.output_tokens) == (11, 6)
+
+
+@pytest.mark.parametrize("case", FAULTS)
+async def test_rescued_by_wrappers(tmp_path: Path, case: str) -> None:
+    """The same again from objects that a program puts together, without a configuration."""
+    fault = FAULTS[case]
+    async with FaultServer(*fault.scripts) as bad, FaultServer(GOOD) as good:
+        parts = []
+        for name, server in (("bad", bad), ("good", good)):
+            recipe = tmp_path / f"{name}.toml"
+            recipe.write_text(RECIPE.format(name=name, url=server.url, format="openai-chat"))
+            parts.append(
+                Berlin(
+                    recipe=str(recipe),
+                    api_key="key",
+                    model="m1",
+                    timeout=Timeouts(2, 0.4, 0.4, 20),
+                    allow_http=True,
+                )
+            )
+        first, second = parts
+        # A program that waits has to say so: nobody else knows that another one can answer.
+        retry = Retry(first, attempts=2, longest_wait_s=2)
+        async with Fallback(retry, second, break_after_text="hold", filtered_too=True) as either:
+            response = await either.ask("Hi")
+        assert response.text == WHOLE
+        assert response.started is not None
+        assert response.started.provider == fault.by
+        assert len(bad.requests) <= fault.asked
+        assert response.started.attempts == len(bad.requests) + len(good.requests)
 
 
 async def ask(config: object) -> list[StreamEvent]:

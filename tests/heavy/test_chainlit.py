@@ -14,6 +14,8 @@ from berlin import errors
 from berlin.auth.credentials import Credentials
 from berlin.providers.http import HttpProvider
 from berlin.recipes.recipe import load_recipe
+from berlin.recipes.recognise import recognise
+from berlin.types import Endpoint
 from support.recipes import ask, client_of
 
 from .programs import free_port, service
@@ -78,3 +80,10 @@ async def test_a_wrong_password(url: str) -> None:
     async with client_of(load_recipe("chainlit"), url, wrong) as (provider, _):
         with pytest.raises(errors.AuthenticationError):
             await ask(provider, "hi")
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_it_is_recognised(url: str) -> None:
+    """Without credentials, from any of its pages."""
+    found = await recognise(Endpoint.of(f"{url}/some/page"))
+    assert [(match.recipe, match.url) for match in found.services] == [("chainlit", url)]

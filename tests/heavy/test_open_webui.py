@@ -13,6 +13,7 @@ from berlin import Berlin, errors
 from berlin.auth.credentials import Credentials
 from berlin.providers.http import HttpProvider
 from berlin.recipes.recipe import load_recipe
+from support.cli import Cli
 from support.recipes import ask, client_of
 
 from .programs import free_port, service
@@ -126,3 +127,19 @@ async def _chats(url: str, token: str, *, delete: bool = False) -> list[str]:
             async with session.delete(f"{url}/api/v1/chats/") as answer:
                 assert answer.status == 200
     return found
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_berlin_add_on_a_terminal(tmp_path: Path, url: str) -> None:
+    """The address is enough: it is recognised, its only model is taken, and it answers."""
+    cli = Cli(tmp_path)
+    async with cli.terminal("add", url) as terminal:
+        await terminal.sees(f"{url} is open-webui: ")
+        await terminal.sees("Account (email): ")
+        terminal.types(f"{EMAIL}\r")
+        await terminal.sees("Password: ")
+        terminal.types(f"{PASSWORD}\r")
+        await terminal.sees("You said: Hello")
+        assert await terminal.ends() == 0
+    asked = await cli.run("chat", "Hi")
+    assert (asked.code, asked.out) == (0, "You said: Hi\n")

@@ -161,7 +161,7 @@ async def test_a_key_from_standard_input_and_a_script(tmp_path: Path) -> None:
 async def test_a_service_without_a_key(tmp_path: Path) -> None:
     """Where the key is optional and none is given, the service is used without."""
     async with open_openai(keys=set()) as site:
-        ended = await Cli(tmp_path).run("add", f"{site.url}/v1")
+        ended = await Cli(tmp_path).run("add", f"{site.url}/v1?from=a-browser#here")
     assert (ended.code, ended.out) == (0, "Hi there.\n")
 
 
@@ -295,6 +295,11 @@ async def test_a_second_provider_leaves_the_default_alone(tmp_path: Path) -> Non
     """One provider is the default without saying so; when another is added, the file says so."""
     cli = Cli(tmp_path).configure('# mine\r\n[providers.work]\r\nrecipe = "openai"\r\n')
     given = ("add", "openai", "--no-hello", "--model", "m")
+    taken = await cli.run("add", "anthropic", "--name", "work")
+    assert (taken.code, "there is another provider 'work' already: openai" in taken.err) == (
+        2,
+        True,
+    )
     added = await cli.run(*given, "--name", "other", OPENAI_API_KEY="sk-1")
     assert added.code == 0, added.err
     assert "berlin chat -m other" in added.err

@@ -9,7 +9,7 @@ from support.cli import Cli
 from support.fault_server import FaultServer
 from support.fault_steps import answer
 from support.gateway import RECIPE
-from support.routing import GOOD, PROVIDER, WORDS
+from support.routing import GOOD, PROVIDER, TIMEOUTS, WORDS
 
 DOWN = answer("503 Down", b"{}")
 
@@ -21,7 +21,7 @@ def configure(cli: Cli, **urls: str) -> None:
     for name, url in urls.items():
         recipe = RECIPE.format(name=name, url=f"{url}/{token_hex(6)}", format="openai-chat")
         (cli.config.parent / f"{name}.toml").write_text(recipe, "utf-8")
-        text += PROVIDER.format(name=name, more="")
+        text += PROVIDER.format(name=name, more="", timeouts=TIMEOUTS)
     cli.configure(
         f"default = 'smart'\n{text}\n[models.smart]\nfallback = ['bad:m1', 'good:m1']\n"
         "retry = { attempts = 2 }\n"

@@ -49,6 +49,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "none": {},
     "delta": {"kind": "/k", "kinds": {"piece": "text", "fin": "end", "bad": "error"}},
     "replace": {"kind": "/k", "kinds": {"all": "replace", "fin": "end"}},
+    "final": {"kind": "/k", "kinds": {"piece": "text", "whole": "final"}},
 }
 
 

@@ -113,6 +113,40 @@ async def test_device_answers_with_200() -> None:
     assert device.slept == [1, 1, 6]
 
 
+async def test_device_while_the_service_is_busy() -> None:
+    """What fails while a person is on the way is asked again, at twice the interval."""
+    busy = ((503, {}), (429, {"message": "slow"}), (400, {"error": "temporarily_unavailable"}))
+    device = Device(*busy, SLOW_DOWN, DONE, interval=2)
+    assert await device.run() == "t1"
+    assert device.slept == [2, 4, 8, 16, 21]
+
+
+async def test_device_when_the_connection_is_lost() -> None:
+    """A connection that is lost or too slow does not end the login; one that nobody takes does."""
+    device = Device(PENDING, DONE, interval=1)
+    failures: list[errors.BerlinError] = [
+        errors.ConnectionLostError("lost"),
+        errors.UpstreamTimeoutError("slow"),
+    ]
+    send = device.send
+
+    async def loses(request: HttpRequest) -> HttpResponse:
+        if request.path == "/token" and failures:
+            raise failures.pop()
+        return await send(request)
+
+    device.send = loses  # type: ignore[method-assign]
+    assert await device.run() == "t1"
+    assert device.slept == [1, 2, 4, 4]
+
+
+async def test_device_numbers_as_text() -> None:
+    """Some services write numbers as text."""
+    device = Device(PENDING, DONE, interval="3", expires_in="600")
+    assert await device.run() == "t1"
+    assert device.slept == [3, 3]
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
@@ -146,7 +180,7 @@ async def test_device_authorization_that_is_none(document: object, tmp_path: Pat
     async with FlowService() as service:
         service.answers["/device"] = [reply(document)]
         async with provider(tmp_path, service.url, DEVICE, client_id="client") as berlin:
-            with pytest.raises(errors.ProtocolError, match="the device authorization: "):
+            with pytest.raises(errors.ProtocolError, match="the device authorization"):
                 await berlin.log_in(Nobody())
 
 

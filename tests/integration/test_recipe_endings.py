@@ -156,6 +156,26 @@ READINGS: dict[str, tuple[str, bytes]] = {
         b'event: data\ndata: {"content": "Hel"}\n\nevent: data\ndata: {"content": ""}\n\n'
         b'event: data\ndata: "lo"\n\nevent: end\n\n',
     ),
+    "a last object that repeats the answer": (
+        'framing = "ndjson"\ntext = ["/chunk", "/whole"]\nkind = "/event"\n'
+        'kinds = { token = "text", end = "final" }',
+        lines(
+            {"event": "token", "chunk": "Hel"},
+            {"event": "token", "chunk": "lo"},
+            {"event": "end", "whole": "Hello"},
+            {"event": "more", "chunk": "!"},
+        ),
+    ),
+    "a last object that has the answer alone": (
+        'framing = "ndjson"\ntext = ["/chunk", "/whole"]\nkind = "/event"\n'
+        'kinds = { token = "text", end = "final" }',
+        lines({"event": "begin"}, {"event": "end", "whole": "Hello"}),
+    ),
+    "lines with tags": (
+        'framing = "tagged-lines"\ntext = "/data"\nkind = "/event"\n'
+        'kinds = { 0 = "text", d = "end", 3 = "error" }',
+        b'f:{"messageId":"m"}\n0:"Hel"\n0:"lo"\nd:{"finishReason":"stop"}\n',
+    ),
     "the last item of a list": (
         'framing = "json"\ntext = "/messages/-1/content"\nfinish_reason = "/state"',
         lines({"messages": [{"content": "Hi"}, {"content": "Hello"}], "state": "stop"}),

@@ -36,6 +36,7 @@ FRAMINGS = {
     "sse-events": ("/data/t", data({"t": "Hello, "}, "token") + data({"t": CAFE}, "token")),
     "sse-text": ("", data("Hello, ") + data(CAFE) + data("[DONE]")),
     "json": ("/c/0/t", json.dumps({"c": [{"t": "Hello, " + CAFE}]}, indent=1).encode()),
+    "tagged-lines": ("/data", b'0:"Hello, "\n0:' + lines(CAFE)),
     "json-array": ("/t", b'[ {"t":"Hello, "}\n,\r\n' + lines({"t": CAFE}) + b"]\n"),
     "text": ("", f"Hello, {CAFE}".encode()),
 }
@@ -60,6 +61,7 @@ async def test_text_comes_at_once(framing: str, tmp_path: Path) -> None:
         "sse": data({"t": "first"}),
         "sse-events": data({"t": "first"}, "token"),
         "sse-text": data("first"),
+        "tagged-lines": b'0:"first"\n',
         "json-array": b'[{"t":"first"},',
         "text": b"first",
     }[framing]

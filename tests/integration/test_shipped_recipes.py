@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 TRIED = ("not tried live", "run against the real service: ")
 NAMES = recipe_names()
 # Its service says nothing at the end that an answer could lack.
-WITHOUT_AN_END = {"berlin", "n8n"}
+WITHOUT_AN_END = {"berlin", "langgraph", "n8n"}
 
 
 def test_each_recipe_has_a_transcript_and_a_row() -> None:
@@ -139,7 +139,7 @@ def test_extends_another_flow_replaces_the_table() -> None:
 
 
 @pytest.mark.parametrize(
-    ("base", "hint"), [("opnai", "did you mean 'openai'?"), ("zzz", "there are: anthropic, ")]
+    ("base", "hint"), [("opnai", "did you mean 'openai'?"), ("zzz", "there are: ai-sdk, ")]
 )
 def test_extends_unknown_is_told_with_the_nearest_name(base: str, hint: str) -> None:
     """A base that does not exist is told with file, line and the nearest name."""

@@ -44,3 +44,34 @@ async def test_from_a_har_file_to_a_chat(tmp_path: Path) -> None:
     assert [s for s in secrets if s in draft.read_text() + made.out + made.err] == ["chat-3"]
     assert "chat-3" not in draft.read_text()
     assert chat.asked == ["Hello"] * 4
+
+
+async def test_an_unknown_service_on_a_terminal(tmp_path: Path) -> None:
+    """From an address to an answer, with the commands that the program itself suggests."""
+    cli = Cli(tmp_path)
+    async with open_web_chat() as (_, url):
+        unknown = await cli.run("add", url)
+        assert unknown.code == 2
+        suggested = [line.split()[1:] for line in unknown.err.splitlines() if "  berlin" in line]
+        new, add = ["recipe", "new", "work.toml", "--har", "saved.har"], ["add", "work.toml"]
+        assert suggested == [new, add]
+        (tmp_path / "saved.har").write_bytes(await record_browser(url))
+        draft = str(tmp_path / "work.toml")
+        har = str(tmp_path / "saved.har")
+        async with cli.terminal("recipe", "new", draft, "--har", har) as terminal:
+            await terminal.sees(
+                f"Try it now: log in as {ACCOUNT} and ask 'Hello' at {url}? [Y/n]: "
+            )
+            terminal.types("\r")
+            await terminal.sees("Text: You said: Hello.")
+            await terminal.sees(f"it works. Next: berlin add {draft}")
+            assert await terminal.ends() == 0
+            assert "csrf" not in terminal.text
+        async with cli.terminal("add", draft) as terminal:
+            await terminal.sees("Account (email): ")
+            terminal.types(f"{ACCOUNT}\r")
+            await terminal.sees("Password: ")
+            terminal.types(f"{PASSWORD}\r")
+            await terminal.sees("You said: Hello.")
+            await terminal.sees("berlin serve")
+            assert await terminal.ends() == 0

@@ -129,7 +129,7 @@ def cut(data: bytes, sizes: list[int]) -> Iterator[bytes]:
         data, n = data[size:], n + 1
 
 
-@settings(BOUNDED, max_examples=600)
+@settings(BOUNDED, max_examples=150)
 @given(STREAMS, BODIES, st.lists(st.integers(1, 20), min_size=1, max_size=5))
 def test_any_stream_reads_any_answer(described: StreamMap, body: bytes, sizes: list[int]) -> None:
     """No answer makes a decoder raise, and what comes of it does not depend on the cuts."""
@@ -166,7 +166,13 @@ ENDS = st.builds(
     Finished, st.sampled_from(["stop", "length"]), st.sampled_from(["", "c1"]), st.just("")
 )
 # Descriptions in which each thing has a place of its own.
-ROOTS = {"sse-events": "/data", "aws-events": "/data", "sse-text": "", "text": ""}
+ROOTS = {
+    "tagged-lines": "/data",
+    "sse-events": "/data",
+    "aws-events": "/data",
+    "sse-text": "",
+    "text": "",
+}
 
 
 @st.composite
@@ -187,7 +193,7 @@ def sound(draw: st.DrawFn) -> StreamMap:
         draw(st.sampled_from([f"{root}/t", f"{root}/c/0/t", f"{root}/a/b/t"])),
         "cumulative" if whole else "delta",
         reasoning=draw(st.sampled_from([[], f"{root}/r"])),
-        kind=("/event" if framing.endswith("-events") else "/k") if kinds else None,
+        kind=("/event" if ROOTS.get(framing) else "/k") if kinds else None,
         kinds=kinds,
         done=draw(st.sampled_from(["", "[DONE]"])),
         finish_reason=draw(st.sampled_from([f"{root}/why", f"{root}/c/0/why", f"{root}/x/why"])),
@@ -205,7 +211,7 @@ def text_of(events: list[StreamEvent]) -> str:
     return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
-@settings(BOUNDED, max_examples=400)
+@settings(BOUNDED, max_examples=100)
 @example(
     StreamMap("sse-text"), [TextDelta("a\r\rdata: [DONE]\r\r"), TextDelta("b")], Finished(), [9]
 )

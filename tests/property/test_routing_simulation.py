@@ -19,6 +19,7 @@ from berlin.providers.contract import Provider
 from berlin.routing.balance import Balance
 from berlin.routing.base.circuit import LocalCircuit, Permit
 from berlin.routing.breaker import Breaker
+from berlin.routing.counters.contract import Reservation
 from berlin.routing.fallback import Fallback
 from berlin.routing.hedge import Hedge
 from berlin.routing.limit import Limit
@@ -138,6 +139,7 @@ class Day:
             for n, phases in enumerate(scenario.phases)
         ]
         self.circuits = [CountedCircuit(clock, 3, 10.0) for _ in self.services]
+        self.limits: list[Limit] = []
         leaves = [self._leaf(service, chance) for service in self.services]
         self.provider = self._wrap(leaves, chance, clock)
         self.outcomes: list[Outcome] = []
@@ -153,6 +155,7 @@ class Day:
             wait_s=5.0,
             clock=clock,
         )
+        self.limits.append(limit)
         return Retry(limit, attempts=2, jitter=chance, clock=clock)
 
     def _wrap(
@@ -210,7 +213,13 @@ async def play(scenario: Scenario) -> Day:
     day = Day(scenario)
     tasks = [asyncio.ensure_future(day.ask(n, w)) for n, w in enumerate(scenario.requests)]
     day.outcomes = await asyncio.gather(*tasks)
-    await asyncio.sleep(1)
+    # When all is over and out of its windows, each place is free again.
+    await asyncio.sleep(61)
+    for limit in day.limits:
+        assert len(limit.line) == 0
+        places = min(scenario.concurrent, scenario.per_minute)
+        taken = [await limit.limits.take(0) for _ in range(places)]
+        assert all(isinstance(each, Reservation) for each in taken)
     return day
 
 

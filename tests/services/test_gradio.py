@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -17,6 +18,7 @@ from berlin.providers.http import HttpProvider
 from berlin.recipes.recipe import load_recipe
 from berlin.recipes.recognise import recognise
 from berlin.types import ChatRequest, Endpoint, Message
+from support.cli import Cli
 from support.recipes import client_of
 
 from .support.asking import answer_to
@@ -112,4 +114,21 @@ async def test_a_chat_is_one_conversation_there(gradio_url: str) -> None:
 async def test_it_is_recognised_without_credentials(gradio_url: str) -> None:
     """`berlin add` knows a real app with a login by what it shows to everybody."""
     found = await recognise(Endpoint.of(f"{gradio_url}/some/page"))
-    assert [(match.recipe, match.url) for match in found.services] == [("gradio", gradio_url)]
+    [match] = found.services
+    assert (match.recipe, match.url, match.login) == ("gradio", gradio_url, True)
+
+
+async def test_berlin_add_on_a_terminal(tmp_path: Path, gradio_url: str) -> None:
+    """Its page says that it requires a login; account and password are all that is asked for."""
+    cli = Cli(tmp_path)
+    async with cli.terminal("add", gradio_url) as terminal:
+        await terminal.sees(f"{gradio_url} is gradio: ")
+        await terminal.sees("Account (username): ")
+        terminal.types(f"{ACCOUNT}\r")
+        await terminal.sees("Password: ")
+        terminal.types(f"{PASSWORD}\r")
+        await terminal.sees("Turn 1: Hello")
+        await terminal.sees("berlin chat")
+        assert await terminal.ends() == 0
+    asked = await cli.run("chat", "Hi")
+    assert (asked.code, asked.out) == (0, "Turn 1: Hi\n")

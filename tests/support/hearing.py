@@ -163,6 +163,8 @@ def _hear_events(documents: list[dict[str, Any]]) -> Heard:
                 assert document["index"] == len(blocks) - 1
                 delta = document["delta"]
                 kind = blocks[-1]["type"]
+                if (kind, delta["type"]) == ("thinking", "signature_delta"):
+                    continue
                 name = {"text": "text", "thinking": "thinking", "tool_use": "partial_json"}[kind]
                 assert delta["type"] == {"partial_json": "input_json_delta"}.get(
                     name, f"{name}_delta"

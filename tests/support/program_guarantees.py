@@ -1,7 +1,7 @@
 """The guarantees about programs of four kinds that share one login on a machine.
 
-The suite tries them with 16 processes, `make guarantees` the most important one with 52 as well:
-half of them are started before, the others (commands) while the refresh runs.
+The suite tries them with 8 processes, `make guarantees` with 16, the most important one with 52 as
+well: half of them are started before, the others (commands) while the refresh runs.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from support.outcome import Guarantee, Outcome
 from support.token_programs import PROVIDER, Programs, Said, programs
 from support.token_service import TokenService
 
-EACH = 4
-KINDS = f"{4 * EACH} programs of 4 kinds"
+EACH = 4  # programs of each kind
 HOUR_S = 3600.0
 
 _PERSONAL = """
@@ -35,10 +34,10 @@ client_auth = "none"
 
 
 async def programs_at_expiry(folder: Path) -> Outcome:
-    """16 programs of four kinds at expiry, rotating refresh tokens: one refresh."""
+    """Programs of four kinds at expiry, rotating refresh tokens: one refresh."""
     async with _expired(folder) as (service, found):
         said = await found.all_at_once()
-        return _outcome(f"{KINDS}, rotating refresh, at expiry", service, said)
+        return _outcome(f"{_kinds()}, rotating refresh, at expiry", service, said)
 
 
 async def programs_of_50_at_expiry(folder: Path) -> Outcome:
@@ -57,7 +56,7 @@ async def programs_busy(folder: Path) -> Outcome:
         _, at_503, at_429, at_last = (0.0, *service.refreshes, 0.0, 0.0, 0.0)[:4]
         if at_429 - at_503 < 0.5 or at_last - at_429 < 2:
             problems = [f"asked too early: {service.refreshes}"]
-        tried = f"{KINDS}, the identity provider answers 503 and 429"
+        tried = f"{_kinds()}, the identity provider answers 503 and 429"
         outcome = _outcome(tried, service, said, refreshes=3)
         return outcome._replace(problems=outcome.problems + problems)
 
@@ -73,7 +72,7 @@ async def programs_holder_killed(folder: Path) -> Outcome:
                 await asyncio.sleep(0.01)
         holder.kill()
         said = await found.all_at_once(without=1)
-        return _outcome(f"{KINDS}, the one that refreshes is killed", service, said, logins=2)
+        return _outcome(f"{_kinds()}, the one that refreshes is killed", service, said, logins=2)
 
 
 async def programs_older_store(folder: Path) -> Outcome:
@@ -87,7 +86,7 @@ async def programs_older_store(folder: Path) -> Outcome:
         }
         found.stored.write_text(json.dumps(record))
         said = await found.all_at_once()
-        return _outcome(f"{KINDS}, store of an older version", service, said)
+        return _outcome(f"{_kinds()}, store of an older version", service, said)
 
 
 async def programs_clock_back(folder: Path) -> Outcome:
@@ -98,12 +97,12 @@ async def programs_clock_back(folder: Path) -> Outcome:
         record["expires_at"] += HOUR_S
         found.stored.write_text(json.dumps(record))
         said = await found.all_at_once(reject=record["token"])
-        return _outcome(f"{KINDS}, clock set back one hour", service, said)
+        return _outcome(f"{_kinds()}, clock set back one hour", service, said)
 
 
 async def programs_disk_full(folder: Path) -> Outcome:
     """The disk is full when the token expires: one refresh, and its token is stored."""
-    tried = f"{KINDS}, the disk is full"
+    tried = f"{_kinds()}, the disk is full"
     with _small_disk(folder / "home" / "data") as disk:
         if disk is None:
             return Outcome(f"{tried}: NOT TRIED, mount is not allowed", 0, [])
@@ -136,17 +135,21 @@ async def programs_refused(folder: Path) -> Outcome:
         await asyncio.sleep(5)  # as long as a refusal is remembered
         said = await found.all_at_once()
         problems += [f"{kind} after the login: {text}" for kind, good, text in said if not good]
-        return Outcome(f"{KINDS}, refresh token refused", 2, problems, asked)
+        return Outcome(f"{_kinds()}, refresh token refused", 2, problems, asked)
+
+
+def _kinds() -> str:
+    return f"{4 * EACH} programs of 4 kinds"
 
 
 @asynccontextmanager
 async def _expired(
-    folder: Path, refresh_takes: float = 0.5, each: int = EACH
+    folder: Path, refresh_takes: float = 0.5, each: int | None = None
 ) -> AsyncIterator[tuple[TokenService, Programs]]:
     """Run programs that share a token which has just expired."""
     async with (
         TokenService(lifetime=1, rotate=True) as service,
-        programs(folder, service, each) as found,
+        programs(folder, service, each or EACH) as found,
     ):
         await found.token()
         await asyncio.sleep(1.1)

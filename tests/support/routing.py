@@ -6,7 +6,7 @@ async with two_services(tmp_path, BAD, GOOD, model='fallback = ["bad:m1", "good:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,9 +32,12 @@ PROVIDER = """
 recipe = "{name}.toml"
 api_key = "key-of-{name}"
 models = ["m1"]
-timeouts = {{ connect = 2, first_event = 5, idle = 5, total = 20 }}
+{timeouts}
 {more}
 """
+
+
+TIMEOUTS = "timeouts = { connect = 2, first_event = 5, idle = 5, total = 20 }"
 
 
 class Seen:
@@ -75,13 +78,15 @@ class Services:
         return [one for one in self.servers[name].requests if one.path.endswith("/completions")]
 
 
-def write_config(folder: Path, urls: dict[str, str], model: str, more: str = "") -> Config:
+def write_config(
+    folder: Path, urls: dict[str, str], model: str, more: str = "", timeouts: str = TIMEOUTS
+) -> Config:
     """Write a configuration with a provider for each URL and the model `smart`; return it."""
     text = ""
     for name, url in urls.items():
         recipe = RECIPE.format(name=name, url=url, format="openai-chat")
         (folder / f"{name}.toml").write_text(recipe, "utf-8")
-        text += PROVIDER.format(name=name, more=more)
+        text += PROVIDER.format(name=name, more=more, timeouts=timeouts)
     path = folder / "berlin.toml"
     path.write_text(f"{text}\n[models.smart]\n{model}\n", "utf-8")
     return load_config(path)
@@ -89,16 +94,22 @@ def write_config(folder: Path, urls: dict[str, str], model: str, more: str = "")
 
 @asynccontextmanager
 async def services(
-    folder: Path, model: str, more: str = "", keep_alive_s: float = 15.0, **scripts: list[Script]
+    folder: Path,
+    model: str,
+    more: str = "",
+    keep_alive_s: float = 15.0,
+    timeouts: str = TIMEOUTS,
+    urls: Mapping[str, str] = {},
+    **scripts: list[Script],
 ) -> AsyncIterator[Services]:
-    """Run a gateway with the model `smart` over services that play scripts."""
+    """Run a gateway with the model `smart` over services that play scripts, and others by URL."""
     async with AsyncExitStack() as stack:
         servers = {
             name: await stack.enter_async_context(FaultServer(*each))
             for name, each in scripts.items()
         }
-        urls = {name: f"{server.url}/{token_hex(6)}" for name, server in servers.items()}
-        config = write_config(folder, urls, model, more)
+        played = {name: f"{server.url}/{token_hex(6)}" for name, server in servers.items()}
+        config = write_config(folder, {**urls, **played}, model, more, timeouts)
         catalog, seen = build_catalog(config), Seen()
         gateway = Gateway(
             catalog,

@@ -7,6 +7,7 @@ import msgspec
 from berlin.formats.contract import Format
 from berlin.formats.described.around import AroundFormat, needs_more
 from berlin.formats.described.format import MappedFormat
+from berlin.formats.dialect import DialectFormat
 from berlin.formats.habits import Habits
 from berlin.language.tables.chat import ChatMap
 
@@ -36,7 +37,6 @@ def build_format(
 
 def _known(chat: ChatMap, default_model: str) -> tuple[Format, str]:
     """Return a built-in format and its path."""
-    # Each is imported on use: a program usually needs one of them.
     rename = {ours: theirs for ours, theirs in chat.rename.items() if ours != "model"}
     stream = chat.stream if isinstance(chat.stream, str) else "always"
     habits = Habits(
@@ -46,27 +46,28 @@ def _known(chat: ChatMap, default_model: str) -> tuple[Format, str]:
         chat.text_content,
         chat.reasoning_back,
     )
-    match chat.format:
+    kind = _class_of(chat.format)
+    path = chat.path or kind.chat_path
+    return kind(default_model, path, chat.json, rename, habits), path
+
+
+def _class_of(format: str) -> type[DialectFormat]:
+    # Each is imported on use: a program usually needs one of them.
+    match format:
         case "openai-chat":
-            from berlin.formats.openai.format import CHAT_PATH, OpenAIChatFormat
+            from berlin.formats.openai.format import OpenAIChatFormat
 
-            path = chat.path or CHAT_PATH
-            return OpenAIChatFormat(default_model, path, chat.json, rename, habits), path
+            return OpenAIChatFormat
         case "openai-responses":
-            from berlin.formats.responses.format import RESPONSES_PATH, ResponsesFormat
+            from berlin.formats.responses.format import ResponsesFormat
 
-            path = chat.path or RESPONSES_PATH
-            return ResponsesFormat(default_model, path, chat.json, rename, habits), path
+            return ResponsesFormat
         case "anthropic-messages":
-            from berlin.formats.anthropic.format import MESSAGES_PATH, AnthropicMessagesFormat
+            from berlin.formats.anthropic.format import AnthropicMessagesFormat
 
-            path = chat.path or MESSAGES_PATH
-            return AnthropicMessagesFormat(default_model, path, chat.json, rename, habits), path
+            return AnthropicMessagesFormat
         case "ollama-chat":
-            from berlin.formats.ollama.format import CHAT_PATH as OLLAMA_PATH
             from berlin.formats.ollama.format import OllamaChatFormat
 
-            path = chat.path or OLLAMA_PATH
-            return OllamaChatFormat(default_model, path, chat.json, rename, habits), path
-        case "described":
-            raise AssertionError("a described format is not a known one")
+            return OllamaChatFormat
+    raise AssertionError("a described format is not a known one")

@@ -6,11 +6,13 @@ any chunk boundaries.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import msgspec
 
 from berlin.errors import BerlinError, EmptyResponseError, ProtocolError, TruncatedStreamError
+from berlin.formats.mending import Mender
 from berlin.formats.tool_calls import ToolCallAssembler
 from berlin.language.tables.stream import Ends
 from berlin.types import (
@@ -24,7 +26,7 @@ from berlin.types import (
     UsageReport,
 )
 from berlin.wire.framings import Framer
-from berlin.wire.json import DECODE_ERRORS, encode_value, loads_or_none
+from berlin.wire.json import DECODE_ERRORS, encode_value
 from berlin.wire.snippet import snippet
 
 
@@ -91,8 +93,8 @@ class DocumentDecoder:
         """
         raise NotImplementedError
 
-    def _decode_loosely(self, document: bytes, error: Exception) -> Any:
-        """Decode a document that the strict decoder refuses; `None` if it is not one."""
+    def _decode_loosely(self, document: bytes) -> Any:
+        """Decode a document that the strict decoder refuses; `None` if it cannot be understood."""
         return None
 
     def _take_odd(self, line: bytes) -> bool:
@@ -171,7 +173,7 @@ class DocumentDecoder:
                 several = b"\n" not in document
                 decoded = self._decode_lines(document) if several else [self._decode_one(document)]
             except DECODE_ERRORS as error:
-                if (value := self._decode_loosely(document, error)) is not None:
+                if (value := self._decode_loosely(document)) is not None:
                     self._take_block([value], events)
                     if self.failure is not None or self.done:
                         return
@@ -219,10 +221,13 @@ class DialectDecoder(DocumentDecoder):
         self._plain: set[int] = set()
         # Sent with the first real event: before it, an error can still be a status.
         self._early: list[ExtraDelta] = []
+        self._mender = Mender()
 
     def _take_odd(self, line: bytes) -> bool:
-        """Skip what only keeps the connection alive; some services send it as data."""
-        return line.strip(b' \t\r\n"[]').lower() in _PINGS
+        """Skip what only keeps the connection alive, and take odd marks of the end."""
+        word = line.removeprefix(b"data:").strip(b' \t\r\n"[]').lower()
+        self.done |= word == b"done"
+        return self.done or word in _PINGS
 
     def _take_fast(
         self, documents: list[bytes], decoded: list[Any], events: list[StreamEvent]
@@ -257,14 +262,22 @@ class DialectDecoder(DocumentDecoder):
             self._plain.add(document.count(KEY))
         return self.failure is None and not self.done
 
-    def _decode_loosely(self, document: bytes, error: Exception) -> Any:
-        # A number outside the range of floats is useless, but must not cost the text.
-        return loads_or_none(document) if "out of range" in str(error) else None
+    def _decode_loosely(self, document: bytes) -> Any:
+        if b"\n" in document:
+            # Lines of JSON, where one document or a stream of events was due.
+            with contextlib.suppress(*DECODE_ERRORS):
+                return self._decode_lines(document)
+        return self._mender.mend(document)
 
     def _take(self, document: Any, events: list[StreamEvent]) -> bool:
+        if isinstance(document, list) and all(isinstance(item, dict) for item in document):
+            # Some services send errors, or all chunks at once, in a list.
+            return all(self._take(item, events) for item in document)
         if not isinstance(document, dict):
-            if isinstance(document, str) and self._take_odd(document.encode()):
+            if document is None:
                 return True
+            if isinstance(document, str) and self._take_odd(document.encode()):
+                return not self.done
             said = snippet(encode_value(document))
             self.failure = ProtocolError(f"an object was expected in the answer, not {said!r}")
             return False

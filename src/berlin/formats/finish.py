@@ -83,6 +83,11 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _BETWEEN = re.compile(r"[\s.-]+")
 
 
+def is_finish_word(text: str) -> bool:
+    """Return whether a text is a word for a finish reason, as it is usually written."""
+    return text in _WORDS
+
+
 def finish_reason_of(word: str) -> FinishReason:
     """Return the meaning of a finish reason; an unknown one is `stop`."""
     normal = normalize_word(word).removeprefix("finish_reason_")

@@ -7,7 +7,7 @@ the answer's text.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from berlin.types import Usage, make_extra
 
@@ -57,31 +57,49 @@ def as_count(value: Any) -> int | None:
     return None
 
 
+Paths: TypeAlias = tuple[tuple[str, ...], ...]
+"""Places where services write one count: the path of members to each, the usual one first."""
+
+
 def read_usage(
-    usage: Any, dialect: str, names: tuple[str, str], details: Mapping[str, tuple[str, str]]
+    usage: Any, dialect: str, asked: Paths, answered: Paths, details: Mapping[str, Paths]
 ) -> Usage | None:
     """Return the counts in a usage object, or `None` if it has none.
 
     Args:
         usage: the object, or whatever is there instead.
         dialect: whose object it is.
-        names: of the tokens of the request and of the answer.
-        details: by our name of a count, the path of members to it.
+        asked: the places of the tokens of the request.
+        answered: the places of the tokens of the answer.
+        details: by our name of a count, its places.
     """
     fields = as_object(usage)
-    asked, answered = (as_count(fields.get(name)) for name in names)
-    if asked is None and answered is None:
+    sent, made = _count_at(fields, asked), _count_at(fields, answered)
+    if sent is None and made is None:
         return None
-    more: dict[str, Any] = {
-        ours: as_count(as_object(fields.get(group)).get(name)) or 0
-        for ours, (group, name) in details.items()
-    }
+    total = as_count(fields.get("total_tokens")) or 0
+    if sent is None:
+        sent = max(total - (made or 0), 0)
+    if made is None:
+        made = max(total - sent, 0)
+    more: dict[str, Any] = {ours: _count_at(fields, paths) or 0 for ours, paths in details.items()}
+    known = (asked[0][0], answered[0][0])
     rest = {
         name: value
         for name, value in fields.items()
-        if name not in names and value is not None and _is_sound(name, value)
+        if name not in known and value is not None and _is_sound(name, value)
     }
-    return Usage(asked or 0, answered or 0, **more, extra=make_extra(dialect, rest))
+    return Usage(sent, made, **more, extra=make_extra(dialect, rest))
+
+
+def _count_at(fields: Mapping[str, Any], paths: Paths) -> int | None:
+    for *groups, name in paths:
+        holder = fields
+        for group in groups:
+            holder = as_object(holder.get(group))
+        if (count := as_count(holder.get(name))) is not None:
+            return count
+    return None
 
 
 def _is_sound(name: str, value: Any) -> bool:

@@ -110,7 +110,7 @@ def is_state(extra: MaybeExtra) -> TypeGuard[Extra]:
     """Whether members of reasoning are more than the head of an item, whose id says nothing without
     them.
     """
-    return extra is not None and not extra.members.keys() <= {"item"}
+    return extra is not None and not extra.members.keys() <= {"item", "parts"}
 
 
 def is_opaque_part(extra: Extra, dialect: str) -> bool:

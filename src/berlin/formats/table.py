@@ -37,6 +37,8 @@ NEUTRAL: Mapping[str, Any] = {
     "repetition_penalty": 1,
     "repeat_penalty": 1,
     "logit_bias": {},
+    "stop": [],
+    "signature": "",
     "logprobs": False,
     "top_logprobs": 0,
     "n": 1,

@@ -23,6 +23,7 @@ import re
 
 import msgspec
 
+from berlin.errors import ProtocolError
 from berlin.types import AnswerLimit, Extra, MaybeExtra, StreamEvent, ToolCallDelta, merge_extra
 from berlin.types.accumulate import EVENT_BYTES, PART_BYTES
 from berlin.wire.json import DECODE_ERRORS
@@ -84,6 +85,7 @@ class Arguments:
 # Of JSON, what opens and closes; an escape counts as one, and a half one is a backslash.
 _MARKS = re.compile(r'\\.|["{}\[\]\\]', re.DOTALL)
 MOST_LOOKS = 16
+MAX_NAME_CHARS = 4096
 
 
 class _Call:
@@ -96,6 +98,12 @@ class _Call:
         self.name = ""
         self.arguments = Arguments()
         self.extra: MaybeExtra = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no arguments yet, or what some services send before they come."""
+        # Whatever else is long is none of these.
+        return self.arguments.size < 64 and self.arguments.text.strip() in ("", "{}", "null")
 
     def is_again(self, index: int | None, id: str, name: str, arguments: str) -> bool:
         """Whether a piece is this whole call once more."""
@@ -154,7 +162,8 @@ class ToolCallAssembler:
         if call.is_again(index, id, name, arguments):
             return
         call.id = call.id or id
-        if arguments and not name and call.name and call.number < 0:
+        if arguments.strip() and not name and call.name and call.number < 0 and call.is_empty:
+            call.arguments = Arguments()
             self._open(call, events)
         if call.number >= 0:
             call.arguments.append(arguments)
@@ -163,11 +172,13 @@ class ToolCallAssembler:
             return
         if not call.arguments or not call.name:
             call.name = name if name.startswith(call.name) else call.name + name
-        if arguments:
+            if len(call.name) > MAX_NAME_CHARS:
+                raise ProtocolError(f"a tool's name is longer than {MAX_NAME_CHARS} characters")
+        if arguments.strip() or call.arguments:
             call.arguments.append(arguments)
         if extra is not None:
             call.extra = merge_extra(call.extra, extra)
-        if call.arguments and call.name:
+        if call.name and not call.is_empty:
             self._open(call, events)
 
     def add_whole(
@@ -178,9 +189,14 @@ class ToolCallAssembler:
         arguments: str,
         extra: Extra | None = None,
     ) -> None:
-        """Take a call that arrived in one piece: always a new one."""
+        """Take a call that arrived in one piece: a new one, unless it is the same in everything."""
+        known = self._by_id.get(id)
+        if known is not None and known.name == name and known.arguments.text == arguments:
+            return
         self._limit.take(PART_BYTES + len(id) + len(name) + len(arguments))
         call = _Call(None, id)
+        if id:
+            self._by_id.setdefault(id, call)
         call.name, call.extra = name, extra
         call.arguments.append(arguments)
         self.flush(events)
@@ -229,6 +245,7 @@ class ToolCallAssembler:
             id = f"{id}_{call.number}"
         self._ids.add(id)
         arguments = call.arguments.text
+        arguments = "{}" if arguments.strip() == "null" else arguments
         events.append(ToolCallDelta(call.number, id, call.name, arguments, call.extra))
 
 

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import TypeVar
+
 import msgspec
 
 from berlin.formats.contract import ClientCall, EventEncoder, Format
+from berlin.formats.embeddings.contract import EmbeddingCall
+from berlin.formats.responses.request import ResponsesCall
 from berlin.gateway.catalog import Target
-from berlin.gateway.started import headers_of_start, printable
 from berlin.types import ChatResponse, Started
+
+MAX_HEADER_CHARS = 1000
+
+
+_Call = TypeVar("_Call", ClientCall, EmbeddingCall, ResponsesCall)
+
+
+def with_model(call: _Call, target: Target) -> _Call:
+    """Return a call with a model's name: an answer always names the requested model."""
+    if call.request.model:
+        return call
+    request = msgspec.structs.replace(call.request, model=target.full_name)
+    return msgspec.structs.replace(call, request=request)
 
 
 class Head:
@@ -48,3 +65,29 @@ class Head:
         name = f"{started.provider}:{started.model}".removesuffix(":")
         request = msgspec.structs.replace(self._call.request, model=name)
         return msgspec.structs.replace(self._call, request=request)
+
+
+def headers_of_start(started: Started | None, asked: str) -> dict[str, str]:
+    """Return the headers for who answered, after how many requests, and what was left out.
+
+    Args:
+        started: the `Started` event, if any.
+        asked: the name of the requested provider.
+    """
+    if started is None:
+        return {"x-berlin-provider": printable(asked), "x-berlin-attempts": "1"}
+    headers = {
+        "x-berlin-provider": printable(started.provider or asked),
+        "x-berlin-attempts": str(started.attempts),
+    }
+    if started.age_s is not None:
+        headers["Age"] = str(int(started.age_s))
+    if started.dropped:
+        headers["x-berlin-dropped"] = printable(", ".join(started.dropped), MAX_HEADER_CHARS)
+    return headers
+
+
+@lru_cache
+def printable(text: str, longest: int = 200) -> str:
+    """Return text that is safe in a header."""
+    return "".join(c if " " <= c <= "~" else "?" for c in text)[:longest]

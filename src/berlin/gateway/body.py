@@ -54,7 +54,7 @@ class BodyBudget:
         limit = self._strangers_bytes if client is None else self._client_bytes
         if self._held[client] + size > limit:
             raise OverloadedError(
-                f"too many large requests at once: {limit} bytes are being read; try again",
+                f"too many large requests: {limit} bytes are being read already; try again",
                 retry_after=RETRY_AFTER_S,
             )
         self._held[client] += size
@@ -89,7 +89,8 @@ class Bodies:
         """
         _check_kind(request)
         if request.content.is_eof() and (request.content_length or 0) <= UNCOUNTED_BYTES:
-            return await request.read()  # it arrived with the head, as nearly all do
+            # It arrived with the head, as nearly all do. `request.read()` would keep it.
+            return request.content.read_nowait()
         _check_length(request.content_length or 0, MAX_BODY_BYTES)
         # Reserve the whole announced length: partly read bodies could wait for each other.
         held = request[_HELD] = _Held(self.budget, client, request.content_length or 0)
@@ -102,7 +103,7 @@ class Bodies:
         if request.content.is_eof() and request.content_length is not None:
             # It arrived with the head, as nearly all do: strangers who do not send theirs cannot
             # keep it out by using up the budget.
-            return await request.read()
+            return request.content.read_nowait()
         held = request[_HELD] = _Held(self.budget, None, MAX_LOGIN_BYTES)
         return await self._read(request, MAX_LOGIN_BYTES, held)
 

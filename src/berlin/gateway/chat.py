@@ -17,7 +17,7 @@ from berlin.gateway.access.caller import Caller, Scope
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.access.limits.limiter import Limiter
 from berlin.gateway.access.limits.spending import Demand
-from berlin.gateway.answering import Head
+from berlin.gateway.answering import Head, with_model
 from berlin.gateway.body import Bodies
 from berlin.gateway.catalog import Catalog, Service, Target
 from berlin.gateway.observe.ledger import Ledger
@@ -185,11 +185,7 @@ class Gateway:
         visit = request[VISIT]
         visit.model = call.request.model
         self.guard.check_model(key, target, call.request.model)
-        if not call.request.model:
-            # An answer always names the requested model.
-            named = msgspec.structs.replace(call.request, model=target.full_name)
-            call = msgspec.structs.replace(call, request=named)
-        return await self.answer(request, format, call, target, key)
+        return await self.answer(request, format, with_model(call, target), target, key)
 
     async def answer(
         self,

@@ -1,4 +1,4 @@
-"""Finds what answers a request, by its path and method."""
+"""Finds the handler of a request by its path and method."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Dispatch:
             self._add(route)
 
     def find(self, path: str) -> tuple[Resource, str]:
-        """Return what answers a path, and the `{id}` in it.
+        """Return the resource of a path, and the `{id}` in it.
 
         Args:
             path: the decoded path, except that `%2F` and `%25` are still encoded.

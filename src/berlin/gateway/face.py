@@ -15,7 +15,7 @@ from berlin.gateway.chat import Gateway
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 ID = web.RequestKey("id", str)
-"""What a path has in place of `{id}`."""
+"""The part of a path that matches `{id}`."""
 
 
 class Route(NamedTuple):

@@ -96,10 +96,14 @@ class HttpProvider:
                                 head = head or data
                                 if events:
                                     watch.progress()
-                                    if call.dropped and not begun:
-                                        names = (self._name, request.model, 1, call.dropped)
-                                        events.insert(0, Started(*names))
-                                    begun = True
+                                    if not begun:
+                                        begun = True
+                                        if call.dropped:
+                                            names = (self._name, request.model, 1, call.dropped)
+                                            events.insert(0, Started(*names))
+                                        # It is not sent again, so its body is not kept.
+                                        call = msgspec.structs.replace(call, body=b"")
+                                        opening = call, None
                                     yield _in_conversation(events, call)
                                 elif self._format.poll_s is None and not data.isspace():
                                     # Pings and comments: the service is still working.

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import time
 
-from berlin.errors import BerlinError, CircuitOpenError, RateLimitError, ServiceError
+from berlin.errors import (
+    BerlinError,
+    CircuitOpenError,
+    LimitReachedError,
+    RateLimitError,
+    ServiceError,
+)
 from berlin.providers.contract import Burst, Bursts, Provider
 from berlin.routing.base.answer import LEFT, Opening, Watched
 from berlin.routing.base.circuit import (
@@ -88,11 +94,7 @@ class _Guarded(Opening):
         breaker = self._breaker
         permit = await breaker.circuit.admit()
         if not permit.granted:
-            raise CircuitOpenError(
-                "it failed recently and is skipped until it has had time to recover",
-                provider=breaker.name or None,
-                retry_after=permit.wait_s,
-            )
+            raise _refusal(permit, breaker.name or None)
         try:
             first = await self._ask(breaker.inner, self._request)
         except BerlinError as error:
@@ -108,3 +110,17 @@ class _Guarded(Opening):
         else:
             self._asked = Watched(self._asked, lambda how: breaker.note(GRANTED, how))
         return first
+
+
+def _refusal(permit: Permit, provider: str | None) -> BerlinError:
+    if permit.resting:
+        return LimitReachedError(
+            f"the service asked for a pause of {permit.wait_s:.0f} s more; nothing was sent",
+            provider=provider,
+            retry_after=permit.wait_s,
+        )
+    return CircuitOpenError(
+        "it failed recently and is skipped until it has had time to recover",
+        provider=provider,
+        retry_after=permit.wait_s,
+    )

@@ -6,15 +6,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from typing import Protocol, Self
+from typing import Protocol
 
 import msgspec
 
 from berlin.errors import ProtocolError
 from berlin.providers.contract import Burst, Bursts, Provider
-from berlin.routing.base.answer import Opening, ReadyBursts
+from berlin.routing.base.answer import Opening, Passed, ReadyBursts
 from berlin.routing.base.attempts import split_started
-from berlin.routing.base.cached import CachedAnswer
 from berlin.routing.base.clock import Clock
 from berlin.routing.base.wrapper import Wrapper
 from berlin.types import AnswerLimit, ChatRequest, Finished, TextDelta
@@ -27,7 +26,7 @@ MAX_CHARS = 32 * 1024 * 1024
 class AnswerStore(Protocol):
     """A store of answers, in this process or shared."""
 
-    async def load(self, key: str) -> tuple[CachedAnswer, float] | None:
+    async def load(self, key: str) -> tuple[Sequence[Burst], float] | None:
         """Return an answer and its age in seconds, if there is a fresh one."""
         ...
 
@@ -57,20 +56,21 @@ class MemoryAnswers:
         self._keep_s = keep_s
         self._max_entries = max_entries
         self._max_chars = max_chars
-        self._kept: OrderedDict[str, tuple[CachedAnswer, int]] = OrderedDict()
+        # When it was stored, its bursts, and its size.
+        self._kept: OrderedDict[str, tuple[float, Sequence[Burst], int]] = OrderedDict()
         self._chars = 0
 
-    async def load(self, key: str) -> tuple[CachedAnswer, float] | None:
+    async def load(self, key: str) -> tuple[Sequence[Burst], float] | None:
         """Return an answer and its age in seconds, if there is a fresh one."""
         if key not in self._kept:
             return None
-        kept, _ = self._kept[key]
-        age = self._clock() - kept.at
+        at, bursts, _ = self._kept[key]
+        age = self._clock() - at
         if age >= self._keep_s:
             self._drop(key)
             return None
         self._kept.move_to_end(key)
-        return kept, age
+        return bursts, age
 
     def save(self, key: str, bursts: Sequence[Burst]) -> None:
         """Store an answer."""
@@ -79,13 +79,13 @@ class MemoryAnswers:
             return
         if key in self._kept:
             self._drop(key)
-        self._kept[key] = (CachedAnswer(self._clock(), tuple(bursts)), size)
+        self._kept[key] = (self._clock(), tuple(bursts), size)
         self._chars += size
         while len(self._kept) > self._max_entries or self._chars > self._max_chars:
             self._drop(next(iter(self._kept)))
 
     def _drop(self, key: str) -> None:
-        self._chars -= self._kept.pop(key)[1]
+        self._chars -= self._kept.pop(key)[2]
 
 
 class Cache(Wrapper):
@@ -124,7 +124,13 @@ class Cache(Wrapper):
         if (request.tools and not self._tools_too) or request.conversation_id:
             return None
         asked = msgspec.structs.replace(
-            request, request_id="", session_id="", timeouts=None, stream=True, whole=False
+            request,
+            request_id="",
+            session_id="",
+            timeouts=None,
+            stream=True,
+            whole=False,
+            retried=False,
         )
         try:
             data = _encoder.encode((self._name, asked))
@@ -145,9 +151,9 @@ class _Cached(Opening):
         found = await answers.load(self._key)
         if found is not None:
             kept, age = found
-            started, rest = split_started(kept.bursts[0])
+            started, rest = split_started(kept[0])
             aged = msgspec.structs.replace(started, attempts=0, failed=(), age_s=age, began_at=0.0)
-            self._asked = ReadyBursts(kept.bursts[1:])
+            self._asked = ReadyBursts(kept[1:])
             return [aged, *rest]
         first = await self._ask(self._cache.inner, self._request)
         recording = _Recorded(self._asked, first, lambda bursts: answers.save(self._key, bursts))
@@ -155,19 +161,15 @@ class _Cached(Opening):
         return first
 
 
-class _Recorded:
+class _Recorded(Passed):
     """An answer that is copied to the store if it completes."""
 
     def __init__(self, answer: Bursts, first: Burst, save: Callable[[list[Burst]], None]) -> None:
-        self._answer = answer
+        super().__init__(answer)
         self._save = save
         self._bursts: list[Burst] = []
         self._limit = AnswerLimit()
-        self.aclose = answer.aclose
         self._note(first)
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> Burst:
         burst = await self._answer.__anext__()

@@ -24,7 +24,14 @@ from berlin.routing.base.answer import Opening
 from berlin.routing.base.attempts import failed_attempts, with_attempts, within
 from berlin.routing.base.causes import combine
 from berlin.routing.base.continuing import Continued
-from berlin.routing.base.wrapper import context_tokens, is_working, lacks, prefills, timeouts_of
+from berlin.routing.base.wrapper import (
+    context_tokens,
+    is_working,
+    lacks,
+    name_of,
+    prefills,
+    timeouts_of,
+)
 from berlin.types import ChatRequest, Finished, Timeouts
 
 AfterText: TypeAlias = Literal["error", "continue", "hold"]
@@ -164,7 +171,7 @@ class _FirstThatAnswers(Opening):
                 if isinstance(error, ContextLengthError):
                     self._left = [p for p in self._left if _has_more_room(p, provider)]
             else:
-                return with_attempts(first, failed, began_at)
+                return with_attempts(first, failed, began_at, name_of(provider))
         raise combine(errors, failed)
 
     def _candidates(self) -> list[Provider]:

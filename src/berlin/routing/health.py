@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 from berlin.errors import BerlinError
 from berlin.providers.contract import Burst, Bursts, Provider
+from berlin.routing.base.answer import Passed
 from berlin.types import ChatRequest
 
 
@@ -30,20 +29,16 @@ class Health:
         await self._inner.aclose()
 
 
-class _Observed:
+class _Observed(Passed):
     """An answer of which only the end is examined."""
 
-    def __init__(self, inner: Bursts, health: Health) -> None:
-        self._inner = inner
+    def __init__(self, answer: Bursts, health: Health) -> None:
+        super().__init__(answer)
         self._health = health
-        self.aclose = inner.aclose
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> Burst:
         try:
-            return await self._inner.__anext__()
+            return await self._answer.__anext__()
         except StopAsyncIteration:
             self._health.working = True
             raise

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from berlin.errors import BerlinError, FailedAttempt
 from berlin.providers.contract import Burst, Bursts, Provider
-from berlin.routing.base.answer import Opening
+from berlin.routing.base.answer import Asked, Opening
 from berlin.routing.base.attempts import failed_attempts, with_attempts, within
 from berlin.routing.base.clock import Clock
 from berlin.routing.base.wrapper import Wrapper, timeouts_of
@@ -125,18 +125,13 @@ class _Race(Opening):
         return with_attempts(first, failed, won.began_at)
 
 
-class _Runner(Opening):
+class _Runner(Asked):
     """One of two requests."""
 
     def __init__(self, provider: Provider, request: ChatRequest, clock: Clock) -> None:
-        super().__init__()
-        self._provider = provider
-        self._request = request
+        super().__init__(provider, request)
         self.began_at = clock()
         self.task: asyncio.Task[Burst] = asyncio.ensure_future(self._open())
-
-    async def _begin(self) -> Burst:
-        return await self._ask(self._provider, self._request)
 
     async def stop(self) -> None:
         """Cancel the request, and close the answer if there is one."""

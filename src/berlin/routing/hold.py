@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from berlin.providers.contract import Burst, Bursts
-from berlin.routing.base.answer import Opening
+from berlin.providers.contract import Bursts
+from berlin.routing.base.answer import Asked
 from berlin.routing.base.wrapper import Wrapper
 from berlin.types import ChatRequest
 
@@ -19,14 +19,4 @@ class Hold(Wrapper):
 
     def bursts(self, request: ChatRequest) -> Bursts:
         """Answer a request; see `Provider`."""
-        return _Held(self, msgspec.structs.replace(request, whole=True))
-
-
-class _Held(Opening):
-    def __init__(self, hold: Hold, request: ChatRequest) -> None:
-        super().__init__()
-        self._hold = hold
-        self._request = request
-
-    async def _begin(self) -> Burst:
-        return await self._ask(self._hold.inner, self._request)
+        return Asked(self.inner, msgspec.structs.replace(request, whole=True))

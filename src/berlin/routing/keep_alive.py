@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
-from typing import Self
 
 from berlin.errors import BerlinError
 from berlin.language.step import CompiledStep, Step
 from berlin.language.tables.keep_alive import KeepAliveMap
 from berlin.providers.contract import Burst, Bursts, Provider
+from berlin.routing.base.answer import Passed
 from berlin.routing.base.clock import Clock
 from berlin.routing.base.wrapper import Wrapper
 from berlin.types import ChatRequest, HttpRequest, HttpResponse
@@ -75,17 +75,13 @@ class KeepAlive(Wrapper):
                 await self._call(self._request)
 
 
-class _Used:
+class _Used(Passed):
     """An answer that notes the use of a session at each burst."""
 
-    def __init__(self, inner: Bursts, note: Callable[[], None]) -> None:
-        self._inner = inner
+    def __init__(self, answer: Bursts, note: Callable[[], None]) -> None:
+        super().__init__(answer)
         self._note = note
-        self.aclose = inner.aclose
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> Burst:
         self._note()
-        return await self._inner.__anext__()
+        return await self._answer.__anext__()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from hashlib import blake2b
 
 import msgspec
@@ -20,8 +20,8 @@ from berlin.errors import (
 )
 from berlin.providers.contract import Burst, Bursts, Provider
 from berlin.providers.facade import ChatProvider
-from berlin.routing.base.answer import Opening
-from berlin.routing.base.attempts import within
+from berlin.routing.base.answer import Opening, Passed
+from berlin.routing.base.attempts import was_sent, within
 from berlin.routing.base.clock import Chance, Clock
 from berlin.routing.base.load import Load
 from berlin.routing.base.wrapper import is_working, lacks, prefills, timeouts_of
@@ -87,20 +87,30 @@ class Pool(ChatProvider):
         """Answer a request; see `Provider`."""
         return _OfOneAccount(self, request)
 
-    def choose(self, request: ChatRequest) -> str:
+    def owner(self, request: ChatRequest) -> str:
+        """Return the account that has a request's conversation; `""` if it begins one."""
+        owner, _, _ = request.conversation_id.partition(":")
+        return owner if owner in self.accounts else ""
+
+    def choose(self, request: ChatRequest, tried: Container[str] = ()) -> str:
         """Return the account for a request.
+
+        Args:
+            request: the request.
+            tried: accounts that could not send it.
 
         Raises:
             LimitReachedError: if all eligible accounts are in quarantine; nothing was sent.
         """
         now = self.clock()
-        owner, _, _ = request.conversation_id.partition(":")
-        if owner in self.accounts:
+        owner = self.owner(request)
+        if owner:
             self._check(owner, now)
             return owner
-        able = [name for name in self.accounts if self._until.get(name, 0.0) <= now]
+        left = [name for name in self.accounts if name not in tried]
+        able = [name for name in left if self._until.get(name, 0.0) <= now]
         if not able:
-            self._check(min(self.accounts, key=lambda name: self._until[name]), now)
+            self._check(min(left, key=lambda name: self._until[name]), now)
         able = [name for name in able if is_working(self.accounts[name])] or able
         if request.session_id:
             # The same in every process, and few sessions move when an account is added or removed.
@@ -143,37 +153,34 @@ class _OfOneAccount(Opening):
 
     async def _begin(self) -> Burst:
         pool = self._pool
+        tried: set[str] = set()
         ends_at = pool.clock() + (self._request.timeouts or pool.timeouts).total
         while True:
-            name = pool.choose(self._request)
+            name = pool.choose(self._request, tried)
             own_id = self._request.conversation_id.removeprefix(f"{name}:")
             request = msgspec.structs.replace(self._request, conversation_id=own_id)
             request = within(request, pool.timeouts, ends_at - pool.clock())
             try:
                 first = await self._ask(pool.accounts[name], request)
                 break
-            except CircuitOpenError as error:
-                pool.note(name, error)
-                if any(attempt.sent for attempt in error.failed):
-                    raise
-                # Nothing was sent, so another account may be tried; `choose` ends the loop.
             except BerlinError as error:
                 pool.note(name, error)
-                raise
+                # Only if nothing was sent may another account be tried.
+                tried.add(name)
+                if any(attempt.sent for attempt in error.failed) or was_sent(error):
+                    raise
+                if tried >= set(pool.accounts) or pool.owner(self._request):
+                    raise
         self._asked = _OfAccount(self._asked, name)
         return _with_account(first, name)
 
 
-class _OfAccount:
+class _OfAccount(Passed):
     """An answer whose conversation is named with its account."""
 
     def __init__(self, answer: Bursts, name: str) -> None:
-        self._answer = answer
+        super().__init__(answer)
         self._name = name
-        self.aclose = answer.aclose
-
-    def __aiter__(self) -> _OfAccount:
-        return self
 
     async def __anext__(self) -> Burst:
         return _with_account(await self._answer.__anext__(), self._name)

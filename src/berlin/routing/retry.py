@@ -8,6 +8,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import msgspec
+
 from berlin.errors import BerlinError, FailedAttempt, OverloadedError
 from berlin.providers.contract import Burst, Bursts, Provider
 from berlin.routing.base.answer import Opening
@@ -27,7 +29,8 @@ class Retry(Wrapper):
     """Sends a request up to `attempts` times, with growing pauses, or those the service asks for.
 
     Only `retryable` errors are retried: a service that accepted the request and stays silent may be
-    working on it, so the request is not sent again.
+    working on it, so the request is not sent again. Of several around each other, the outermost one
+    applies: also over the retries that a provider has of its own.
 
     Args:
         inner: the provider.
@@ -63,7 +66,9 @@ class Retry(Wrapper):
 
     def bursts(self, request: ChatRequest) -> Bursts:
         """Answer a request; see `Provider`."""
-        return _Attempts(self, request)
+        if request.retried:  # attempts of attempts would multiply
+            return self.inner.bursts(request)
+        return _Attempts(self, msgspec.structs.replace(request, retried=True))
 
     def pause(self, error: BerlinError, attempt: int) -> float | None:
         """Return the seconds until the next attempt, or `None` for no further attempt."""

@@ -11,6 +11,7 @@ from berlin.types.extra import Extra, MaybeExtra
 from berlin.types.usage import Usage
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
+Place: TypeAlias = Literal["answer", "choice", "message", "text", "reasoning", "part"]
 
 
 class Started(msgspec.Struct, frozen=True, gc=False):
@@ -88,7 +89,7 @@ class ExtraDelta(msgspec.Struct, frozen=True, gc=False):
     """
 
     extra: Extra
-    at: Literal["answer", "choice", "message", "text", "reasoning", "part"] = "message"
+    at: Place = "message"
     opens: bool = False
 
 

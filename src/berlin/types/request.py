@@ -96,6 +96,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
             recipe says `stream = "as asked"`.
         whole: whether nothing of the answer is shown before its end, so that one that breaks off
             may be requested again; for routing only.
+        retried: whether it is sent again if it fails, by what is around the provider: then the
+            provider itself does not; for routing only.
         extra: members of the client's dialect without a counterpart in this type.
     """
 
@@ -118,6 +120,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     identity: Identity | None = None
     stream: bool = True
     whole: bool = False
+    retried: bool = False
     extra: MaybeExtra = None
     unasked: frozenset[str] = frozenset()
 

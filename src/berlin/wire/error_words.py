@@ -8,6 +8,7 @@ from typing import Any
 
 from berlin.errors import (
     BerlinError,
+    ContentFilterError,
     ContextLengthError,
     QuotaError,
     RequestRejectedError,
@@ -21,6 +22,10 @@ _QUOTA = (
     *("insufficient_balance", "insufficient_credits", "insufficient_funds", "payment_required"),
     *("credit_balance_too_low", "exceeded_current_quota_error", "billing_not_active", "arrearage"),
 )
+_FILTER = (
+    *("content_policy_violation", "image_content_policy_violation", "content_filter"),
+    *("responsible_ai_policy_violation", "data_inspection_failed", "moderation_blocked"),
+)
 _CONTEXT = (
     *("context_length_exceeded", "context_window_exceeded", "prompt_too_long", "input_too_long"),
     *("max_tokens_exceeded", "string_above_max_length", "context_length_error"),
@@ -28,10 +33,9 @@ _CONTEXT = (
 _BY_STATUS: Mapping[int, tuple[str, ...]] = {
     400: (
         *("invalid_request_error", "invalid_request", "invalid_argument", "bad_request"),
-        *("content_policy_violation", "content_filter", "unsupported_value", "invalid_prompt"),
+        *("unsupported_value", "invalid_prompt"),
         *("unsupported_parameter", "invalid_value", "validation_error", "failed_precondition"),
-        *("image_content_policy_violation", "responsible_ai_policy_violation", "invalid_parameter"),
-        *("data_inspection_failed", "moderation_blocked", "invalid_image", "unprocessable_entity"),
+        *("invalid_parameter", "invalid_image", "unprocessable_entity"),
         *("missing_required_parameter", "invalid_type", "request_validation_error", "out_of_range"),
         *("invalid_request_message_order", "json_validate_failed", "tool_use_failed"),
     ),
@@ -66,6 +70,7 @@ _CLASSES: dict[str, type[BerlinError]] = {
     **{word: error_class_for_status(s) for s, words in _BY_STATUS.items() for word in words},
     **dict.fromkeys(_QUOTA, QuotaError),
     **dict.fromkeys(_CONTEXT, ContextLengthError),
+    **dict.fromkeys(_FILTER, ContentFilterError),
 }
 
 _BEFORE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")

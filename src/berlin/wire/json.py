@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -125,23 +124,6 @@ def loads(text: str) -> Any:
         return msgspec.json.decode(text)
     except DECODE_ERRORS as error:
         raise InvalidRequestError(f"{text[:80]!r} is not JSON: {error}") from error
-
-
-def loads_or_none(data: bytes) -> Any:
-    """Return the value of JSON, with numbers that are out of range as `None`."""
-    try:
-        return json.loads(data, parse_float=_finite_or_none, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _finite_or_none(text: str) -> float | None:
-    value = float(text)
-    return value if math.isfinite(value) else None
-
-
-def _refuse(name: str) -> None:
-    raise ValueError(name)
 
 
 def encode_body(document: Mapping[str, Any]) -> bytes:

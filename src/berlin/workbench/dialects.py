@@ -131,6 +131,9 @@ EXAMPLES: Mapping[str, Mapping[str, dict[str, Any]]] = {
         "ollama": {**_turn(*_results_by_name("f")), "tools": [_FUNCTION]},
         "responses": _items(*_done("f"), tools=[_FLAT]),
     },
+    "functions, the older form of tools": {
+        "openai": {**_ASK, "functions": [_FUNCTION["function"]], "function_call": "auto"},
+    },
     "parallel tool calls": {
         "openai": {**_turn(*_answered("f", "g")), "tools": [_FUNCTION]},
         "anthropic": {**_turn(*_used("f", "g")), "tools": [_TOOL]},
@@ -295,6 +298,15 @@ def _matrix() -> Iterator[str]:
                 yield f"| {name} | " + " | ".join(cells) + " |"
 
 
+# Notes of a dialect's reader to its writer: how something was written.
+_NOT_SENT = frozenset(
+    {
+        *("messages.content", "messages.role", "tool_results.content", "continues", "item"),
+        *("older_form", "made_id", "instructions", "output_format"),
+    }
+)
+
+
 def _tables() -> Iterator[str]:
     for dialect, title in TITLES.items():
         table = table_of(dialect)
@@ -303,7 +315,7 @@ def _tables() -> Iterator[str]:
         yield "| field | elsewhere |"
         yield "|---|---|"
         for name, fate in sorted(table.own.items()):
-            if not name.startswith(("messages.content", "messages.role", "messages.continues")):
+            if name not in _NOT_SENT and name.rpartition(".")[2] not in _NOT_SENT:
                 yield f"| `{name}` | {fate} |"
         if table.lacks:
             yield "\nOptions that it does not support:\n"
@@ -324,8 +336,9 @@ and Ollama. Any client can use any service.
 fields that Berlin does not know. The exceptions are `model` (the response has the name that the
 client requested) and a few repairs: `image/jpg` becomes `image/jpeg`, schemas get `type` and
 `properties`, ids of tool calls get the form that a service requires, empty texts are left out if
-a service refuses them, and `developer` becomes `system` unless the recipe says
-`developer_role = "developer"`.
+a service refuses them, an `id` and a time are added where a service sends none, and `developer`
+becomes `system` unless the recipe says `developer_role = "developer"`. What a gateway that stores
+responses adds to that: [responses.md](responses.md#a-service-of-this-api-as-a-provider).
 
 **Different dialects:** each field is
 
@@ -343,10 +356,11 @@ are returned only to clients of that dialect.
 
 **State that a service wants back** is carried by clients of any dialect that has a place for it: a
 thought signature of Gemini, signed or redacted thinking of Anthropic, encrypted reasoning, the
-reasoning text that DeepSeek and others require in tool turns. Clients of another dialect get it
-sealed, in the field that they send back unread: `signature` and `redacted_thinking` of Anthropic's
-messages, `encrypted_content` of the Responses API, `reasoning_details` of Chat Completions. Ollama
-has no such field, and some clients do not send `reasoning_details` back: there the service gets the
+reasoning text that DeepSeek and others require in tool turns. A service of the same
+dialect gets it back even if it is not signed. Clients of another dialect get it sealed, in the
+field that they send back unread: `signature` and `redacted_thinking` of Anthropic's messages,
+`encrypted_content` of the Responses API, `reasoning_details` of Chat Completions. Ollama has no
+such field, and some clients do not send `reasoning_details` back: there the service gets the
 conversation without it, and Anthropic's models then continue that turn without thinking. A service
 described by a recipe gets text only.
 """

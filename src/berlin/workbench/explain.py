@@ -243,6 +243,7 @@ def _answer(recipe: Recipe) -> Iterator[str]:
 _MEANINGS = {
     "text": "text",
     "replace": "text, the whole answer so far",
+    "final": "text, the whole answer, and its end",
     "reasoning": "reasoning, at the pointers of the text",
     "end": "the end",
     "error": "an error",

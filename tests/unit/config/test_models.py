@@ -14,12 +14,14 @@ from berlin.errors import ConfigurationError
 from berlin.providers.contract import Provider
 from berlin.providers.scripted import ScriptedProvider
 from berlin.routing.balance import Balance
+from berlin.routing.base.load import Load
 from berlin.routing.cache import Cache
 from berlin.routing.fallback import Fallback
 from berlin.routing.hedge import Hedge
 from berlin.routing.hold import Hold
 from berlin.routing.limit import Limit
 from berlin.routing.pool import Pool
+from berlin.routing.retry import Retry
 from berlin.types import ChatRequest, Finished, Started
 
 PROVIDERS = """
@@ -120,6 +122,25 @@ def test_limits_of_a_provider_are_shared(tmp_path: Path) -> None:
     assert asyncio.run(scenario()) == ["ok", "limit_reached", "limit_reached"]
 
 
+@pytest.mark.parametrize(
+    ("table", "longest"),
+    [
+        ('use = "work"', [30]),
+        ('fallback = ["work", "vendor"]', [2, 30]),
+        ('balance = ["work", "vendor"]', [2, 2]),
+        ('fallback = ["work", "vendor"]\nretry = { longest_wait_s = 9 }', [9, 9]),
+    ],
+)
+def test_nobody_waits_while_another_can_answer(
+    tmp_path: Path, table: str, longest: list[float]
+) -> None:
+    """A long `Retry-After` is waited for only where no other entry is left."""
+    model = Routes(load(tmp_path, f"[models.m]\n{table}"), lambda _: ScriptedProvider()).open("m")
+    entries = model.providers if isinstance(model, Fallback) else [model]
+    entries = [entry.inner if isinstance(entry, Load) else entry for entry in entries]
+    assert [entry.longest_wait_s for entry in entries if isinstance(entry, Retry)] == longest
+
+
 async def test_state_outlives_a_reload(tmp_path: Path) -> None:
     """Limits, circuits and answers of unchanged tables go on in the next configuration."""
     text = '[models.a]\nuse = "work:x"\nlimit = { requests_per_minute = 1, wait_s = 0 }\n'
@@ -175,6 +196,97 @@ async def test_state_outlives_a_reload(tmp_path: Path) -> None:
         ('[models.a]\nuse = "work"\nlimit = { tokens_per_minute = 1e400 }', 11, "Expected `int"),
         ('[models.a]\nuse = "work"\nhedge = { after_s = 1e400 }', 11, "after_s must be more"),
         ('[models.a]\nuse = "work"\nretry = { attempts = 0 }', 11, "attempts must be more than 0"),
+        ('[models.a]\nuse = "work"\nretry = { attempts = 2.5 }', 11, "Expected `int`"),
+        ('[models.a]\nuse = "work"\nretry = { longest_wait_s = -1 }', 11, "longest_wait_s must be"),
+        (
+            '[models.a]\nuse = "work"\nretry = { longest_wait_s = inf }',
+            11,
+            "longest_wait_s must be",
+        ),
+        ('[models.a]\nuse = "work"\nretry = { attemps = 2 }', 11, "did you mean 'attempts'?"),
+        ('[models.a]\nuse = "work"\nretry = 3', 11, "Expected `object`"),
+        ("[models.a]\nuse = 7", 10, "use"),
+        ('[models.a]\nfallback = "work"', 10, "Expected `array"),
+        ('[models.a]\nfallback = ["work", 7]', 10, "fallback"),
+        ('[models.a]\nfallback = ["work", { weight = 2 }]', 10, "model"),
+        ('[models.a]\nfallback = ["work", { model = "vendor", wait = 2 }]', 10, "wait"),
+        ('[models.a]\nfallback = ["work", ""]', 10, "is neither a provider nor a model"),
+        ('[models.a]\nbalance = [{ model = "work", weight = 0 }, "vendor"]', 10, "weight must be"),
+        (
+            '[models.a]\nbalance = [{ model = "work", weight = nan }, "vendor"]',
+            10,
+            "weight must be",
+        ),
+        ('[models.a]\nbalance = ["work", "vendor"]\nby = "luck"', 11, "by"),
+        ('[models.a]\nuse = "work"\nlimit = { concurrent = true }', 11, "Expected `int"),
+        (
+            '[models.a]\nuse = "work"\nlimit = { concurrent = 1, wait_s = -1 }',
+            11,
+            "must be 0 or more",
+        ),
+        (
+            '[models.a]\nuse = "work"\nlimit = { concurrent = 1, wait_s = nan }',
+            11,
+            "must be 0 or more",
+        ),
+        (
+            '[models.a]\nuse = "work"\nlimit = { concurrent = 1, wait_s = inf }',
+            11,
+            "must be 0 or more",
+        ),
+        (
+            '[models.a]\nuse = "work"\nlimit = { concurrent = 1, waiting = -1 }',
+            11,
+            "must be 0 or more",
+        ),
+        ('[models.a]\nuse = "work"\nlimit = { tokens_per_hour = 1 }', 11, "tokens_per_hour"),
+        ('[models.a]\nuse = "work"\nhedge = { budget_percent = 0 }', 11, "budget_percent must be"),
+        (
+            '[models.a]\nuse = "work"\nhedge = { budget_percent = 101 }',
+            11,
+            "budget_percent must be",
+        ),
+        ('[models.a]\nuse = "work"\ncache = { keep_s = 0 }', 11, "keep_s must be more than 0"),
+        ('[models.a]\nuse = "work"\ncache = true', 11, "Expected `object"),
+        ('[models.a]\nuse = "work"\nidle_s = 0', 9, "idle_s must be more than 0"),
+        ('[models.a]\nuse = "work"\nbreaker = { failures = 3 }', 11, "breaker"),
+        ('[models.a]\nuse = "work"\ncontent_filter = "fallback"', 9, "needs fallback or balance"),
+        ('[models."a:b"]\nuse = "work"', 9, "cannot contain ':'"),
+        ('[models.""]\nuse = "work"', 9, "name"),
+        ('[models.a]\npool = ["work", "a"]', 10, "a pool consists of"),
+        ('[models.a]\npool = ["work", "b"]\n[models.b]\nuse = "vendor"', 10, "a pool consists of"),
+        ('[models.a]\npool = ["work", "work:x"]', 10, "must use the same model"),
+        (
+            '[models.a]\nfallback = ["b", "work"]\n[models.b]\nfallback = ["c"]\n'
+            '[models.c]\nfallback = ["a", "vendor"]',
+            10,
+            "in a cycle: a → b → c → a",
+        ),
+        ('[models.a]\nuse = "work"\n[aliases]\na = "vendor"', 9, "also the name of"),
+        (
+            '[models.a]\nuse = { model = "work", capabilities = "tools" }',
+            10,
+            "capabilities",
+        ),
+        (
+            '[models.a]\nuse = { model = "work", capabilities = ["tolls"] }',
+            10,
+            "Invalid enum value 'tolls'",
+        ),
+        ('[models.a]\nuse = { model = "work", context_tokens = 0 }', 10, "context_tokens must be"),
+        ('[models.a]\nuse = { model = "work", prefill = "yes" }', 10, "prefill"),
+        (
+            '[models.a]\nfallback = ["work", { model = "vendor", prefill = true }]\n'
+            'break_after_text = "continue"\nfirst_event_s = "15"',
+            12,
+            "first_event_s",
+        ),
+        (
+            '[models.a]\nfallback = [{ model = "work", prefill = true }, "vendor"]\n'
+            'break_after_text = "continue"',
+            9,
+            "after the first",
+        ),
     ],
 )
 def test_mistakes(tmp_path: Path, text: str, line: int, said: str) -> None:

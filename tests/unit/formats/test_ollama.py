@@ -290,7 +290,7 @@ def test_forms_of_a_good_answer(data: bytes, expected: list[StreamEvent]) -> Non
         (said("a") + b'{"message":{"content":5}}\n', ProtocolError, "content"),
         (said("a") + b"nonsense\n" + END, ProtocolError, "nonsense"),
         (
-            said("a") + b'{"message":{"tool_calls":[{"function":{"name":"f","arguments":[]}}]}}\n',
+            said("a") + b'{"message":{"tool_calls":[{"function":{"name":"f","arguments":[1]}}]}}\n',
             ProtocolError,
             "not an object",
         ),

@@ -138,8 +138,12 @@ def test_a_time_that_the_service_names_is_kept() -> None:
     async def scenario() -> None:
         provider, inner = breaker([errors.RateLimitError("slow", retry_after=20)], GOOD)
         assert await ask(provider) == "rate_limited"
-        await asyncio.sleep(19.9)
-        assert await ask(provider) == "circuit_open"
+        await asyncio.sleep(15)
+        with pytest.raises(errors.LimitReachedError, match="a pause of 5 s more") as caught:
+            await anext(provider.bursts(REQUEST))  # type: ignore[call-overload]
+        assert caught.value.retry_after == 5
+        await asyncio.sleep(4.9)
+        assert await ask(provider) == "limit_reached"
         await asyncio.sleep(0.1)
         assert await ask(provider) == "ok"
         assert len(inner.requests) == 2

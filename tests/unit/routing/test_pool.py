@@ -180,6 +180,20 @@ def test_another_account_gets_the_time_that_is_left() -> None:
     run(scenario())
 
 
+def test_an_account_whose_own_limit_is_reached() -> None:
+    """Nothing was sent, so another account answers; if none can, the error is that of the last."""
+
+    async def scenario() -> None:
+        full = [errors.LimitReachedError("full", retry_after=5)]
+        provider, _ = pool(a=full, b=GOOD)
+        assert [await ask(provider) for _ in range(3)] == ["Hello"] * 3
+        provider, accounts = pool(a=full, b=full)
+        assert await ask(provider) == "limit_reached"
+        assert [len(account.requests) for account in accounts.values()] == [1, 1]
+
+    run(scenario())
+
+
 def test_an_account_whose_circuit_is_open() -> None:
     """Nothing was sent, so another account answers; the first is left alone meanwhile."""
 

@@ -12,6 +12,8 @@ import pytest
 from berlin import errors
 from berlin.errors import BerlinError
 from berlin.providers.scripted import ScriptedProvider
+from berlin.routing.fallback import Fallback
+from berlin.routing.limit import Limit
 from berlin.routing.retry import ATTEMPTS, LONGEST_RETRY_AFTER_S, Retry
 from berlin.types import ChatRequest, Finished, Started, StreamEvent, TextDelta, Timeouts
 from support.virtual_time import virtual
@@ -43,11 +45,21 @@ async def answer(
 
 
 @virtual
+async def test_retries_of_retries_do_not_multiply() -> None:
+    """Of several around each other the outermost applies."""
+    inner = ScriptedProvider([errors.ServiceUnavailableError("down")])
+    provider = Fallback(Retry(Limit(Retry(inner, attempts=3)), attempts=2))
+    with pytest.raises(errors.ServiceUnavailableError):
+        await provider.ask("Hello")
+    assert len(inner.requests) == 2
+
+
+@virtual
 async def test_a_good_answer_is_asked_for_once() -> None:
     """What works is not asked for again."""
     inner = ScriptedProvider(GOOD)
     assert (await answer(inner))[:2] == (ANSWER, None)
-    assert inner.requests == [REQUEST]
+    assert [request.messages for request in inner.requests] == [REQUEST.messages]
 
 
 @pytest.mark.parametrize(

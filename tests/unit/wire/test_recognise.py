@@ -46,6 +46,9 @@ def test_a_page(body: bytes) -> None:
         (b'data: {"a":1}\n\ndata: ping\n\n', "sse-events", True),
         (b"event: a\ndata: Hello\n\n", "sse-text", True),
         (b"data: Hello\n\n", "sse-text", True),
+        (b'f:{"a":1}\n0:"Hi"\nd:{"b":2}\n', "tagged-lines", True),
+        (b'0:"Hi"\n0:" you', "tagged-lines", False),
+        (b"So: 5\nNo: 6\n", "text", True),
         (b"Hello {", "text", True),
     ],
 )

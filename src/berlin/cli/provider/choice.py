@@ -14,7 +14,7 @@ import msgspec
 
 from berlin.cli.chat.opening import EMBEDDED
 from berlin.cli.terminal import harmless, is_interactive
-from berlin.config import GUIDE, Config, config_path, resolve_recipe
+from berlin.config import GUIDE, Config, ProviderConfig, config_path, resolve_recipe
 from berlin.errors import ConfigurationError
 from berlin.recipes.recipe import Recipe, load_recipe, recipe_names
 from berlin.recipes.recognise import Findings, Match, by_address, recognise
@@ -85,13 +85,24 @@ def new_name(choice: Choice, wanted: str | None, config: Config) -> str:
             )
         if wanted in (EMBEDDED, GUIDE):
             raise click.UsageError(f"{wanted!r} is the name of the built-in guide; choose another")
+        known = config.providers.get(wanted)
+        if known is not None and not _is_same(known, choice):
+            raise click.UsageError(
+                f"there is another provider {wanted!r} already: {known.recipe} at "
+                f"{known.url or 'its own address'}. Choose another name, or run: "
+                f"berlin remove {wanted}"
+            )
         return wanted
     base = choice.described.name
     for name, known in config.providers.items():
-        if Path(known.recipe).name == choice.recipe and known.url in (choice.url, None):
+        if _is_same(known, choice):
             return name
     taken = {*config.providers}
     return next(n for n in (base, *(f"{base}-{k}" for k in range(2, 10_000))) if n not in taken)
+
+
+def _is_same(known: ProviderConfig, choice: Choice) -> bool:
+    return Path(known.recipe).name == choice.recipe and known.url in (choice.url, None)
 
 
 def _detect(address: str) -> Match:
@@ -140,7 +151,8 @@ def _address(name: str, described: Recipe, *, is_mine: bool = False) -> str:
 
 
 def _as_url(text: str) -> str:
-    """Return a URL from what a person typed; a bare host gets a scheme."""
+    """Return a URL from what a person typed or copied from a browser; a bare host gets a scheme."""
+    text = re.split("[?#]", text)[0]
     if "://" in text:
         return text.rstrip("/")
     place, slash, path = text.partition("/")

@@ -110,7 +110,7 @@ def record(
 
 
 def try_draft(file: Path, prompt: str, known: dict[str, str]) -> None:
-    """Try a recipe that was just drafted.
+    """Try a recipe that was just drafted; its steps are shown only if it does not work.
 
     Args:
         file: the recipe.
@@ -130,20 +130,24 @@ def try_draft(file: Path, prompt: str, known: dict[str, str]) -> None:
         who = TrialTarget(resolve_endpoint(described), credentials, described.timeouts)
     else:
         who = resolve_target(opened, TrialOptions())
-    _run(opened, _request(prompt, "", {}), who)
+    _run(opened, _request(prompt, "", {}), who, only_errors=True)
 
 
-def _run(opened: RecipeFile, request: ChatRequest, who: TrialTarget) -> Trial:
+def _run(
+    opened: RecipeFile, request: ChatRequest, who: TrialTarget, *, only_errors: bool = False
+) -> Trial:
     """Try a recipe and show the trial; raises the error that it ends with."""
-    trial = Trial(
-        opened.recipe, who.endpoint, who.credentials, who.timeouts, lambda turn: show(turn)
-    )
 
     def show(turn: TriedTurn) -> None:
         base = who.endpoint.url
         click.echo(harmless(describe_turn(turn, opened.recipe, base, trial.secrets)) + "\n")
 
+    shown_later = (lambda _turn: None) if only_errors else show
+    trial = Trial(opened.recipe, who.endpoint, who.credentials, who.timeouts, shown_later)
     asyncio.run(trial.run(request, TerminalPerson()))
+    if only_errors and trial.error is not None:
+        for turn in trial.turns:
+            show(turn)
     if trial.error is None or trial.text:
         click.echo(harmless(describe_answer(trial)))
     hints = diagnose(opened.recipe, trial.turns, trial.error)

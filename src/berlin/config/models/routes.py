@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
+from msgspec.structs import asdict
+
 from berlin.config.models.checks import Route, find_route
 from berlin.config.models.shared import open_counters
 from berlin.config.models.tables import (
@@ -22,7 +24,6 @@ from berlin.providers.facade import ChatProvider
 from berlin.routing.balance import Balance
 from berlin.routing.base.circuit import Circuit, LocalCircuit, Place, State
 from berlin.routing.base.clock import Clock
-from berlin.routing.base.gate import Gate
 from berlin.routing.base.limits import Limits
 from berlin.routing.breaker import LONGEST_REST_S, Breaker
 from berlin.routing.cache import AnswerStore, Cache, MemoryAnswers
@@ -33,10 +34,13 @@ from berlin.routing.hold import Hold
 from berlin.routing.limit import Limit
 from berlin.routing.model import Model
 from berlin.routing.pool import LONGEST_QUARANTINE_S, Pool
-from berlin.routing.retry import Retry
+from berlin.routing.retry import LONGEST_RETRY_AFTER_S, Retry
 from berlin.routing.shared.answers import SharedAnswers
 from berlin.routing.shared.circuit import SharedCircuit
 from berlin.routing.shared.server import SharedRedis
+
+LONGEST_WAIT_S = 2.0
+"""How long an entry waits, at most, for a service that names a time, while another can answer."""
 
 _T = TypeVar("_T")
 
@@ -227,7 +231,7 @@ class Routes:
         return Retry(
             self.limited(name, guarded),
             attempts=model.retry.attempts,
-            longest_wait_s=model.retry.longest_wait_s,
+            longest_wait_s=_longest_wait_s(model, entry),
             clock=self._clock,
         )
 
@@ -245,19 +249,9 @@ class Routes:
             return None
 
         def make() -> Limits:
-            return Limits(
-                self._gate(key, table),
-                counts_tokens=table.tokens_per_minute is not None,
-                wait_s=table.wait_s,
-                waiting=table.waiting,
-                clock=self._clock,
-            )
+            return Limits(self.counters, key, clock=self._clock, **asdict(table))
 
         return self._limits.get(key, table, make)
-
-    def _gate(self, key: str, table: LimitConfig) -> Gate:
-        numbers = (table.concurrent, table.requests_per_minute, table.tokens_per_minute)
-        return Gate(self.counters, key, *numbers)
 
     def _answers(self, name: str, table: CacheConfig) -> AnswerStore:
         def make() -> AnswerStore:
@@ -266,3 +260,10 @@ class Routes:
             return MemoryAnswers(self._clock, table.keep_s, table.max_entries)
 
         return self._kept_answers.get(name, table, make)
+
+
+def _longest_wait_s(model: ModelConfig, entry: EntryConfig) -> float:
+    if model.retry.longest_wait_s is not None:
+        return model.retry.longest_wait_s
+    others = model.kind == "balance" or (model.kind == "fallback" and entry != model.entries[-1])
+    return LONGEST_WAIT_S if others and len(model.entries) > 1 else LONGEST_RETRY_AFTER_S

@@ -7,6 +7,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from berlin.recipes.recipe import Capability
+
 _FEW = 3
 
 
@@ -21,14 +23,17 @@ class RetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         attempts: maximum number of attempts; 1 disables retries.
-        longest_wait_s: the longest `Retry-After` that is honoured.
+        longest_wait_s: the longest `Retry-After` that is waited for; by default short where another
+            model can answer meanwhile.
     """
 
     attempts: int = _FEW
-    longest_wait_s: float = 30.0
+    longest_wait_s: float | None = None
 
     def __post_init__(self) -> None:
         _check(attempts=self.attempts)
+        if self.longest_wait_s is not None and not 0 <= self.longest_wait_s < math.inf:
+            raise ValueError("longest_wait_s must be 0 or more seconds")
 
 
 class LimitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,8 +62,8 @@ class LimitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             requests_per_minute=self.requests_per_minute,
             tokens_per_minute=self.tokens_per_minute,
         )
-        if self.wait_s < 0 or self.waiting < 0:
-            raise ValueError("wait_s and waiting must not be negative")
+        if not 0 <= self.wait_s < math.inf or self.waiting < 0:
+            raise ValueError("wait_s and waiting must be 0 or more")
 
 
 class BreakerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,6 +94,8 @@ class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         _check(after_s=self.after_s, budget_percent=self.budget_percent)
+        if self.budget_percent > 100:
+            raise ValueError("budget_percent must be at most 100")
 
 
 class CacheConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -123,7 +130,7 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weight: float = 1.0
     context_tokens: int | None = None
     prefill: bool | None = None
-    capabilities: tuple[str, ...] | None = None
+    capabilities: tuple[Capability, ...] | None = None
 
     def __post_init__(self) -> None:
         _check(weight=self.weight, context_tokens=self.context_tokens)
@@ -195,10 +202,12 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.break_after_text == "continue":
             if not several:
                 raise ValueError('break_after_text = "continue" needs fallback or balance')
-            if not any(entry.prefill for entry in self.entries):
+            # The first of a fallback has nobody before it to continue.
+            nexts = self.entries[1:] if self.kind == "fallback" else self.entries
+            if not any(entry.prefill for entry in nexts):
                 raise ValueError(
-                    'break_after_text = "continue" needs an entry that takes an answer that was '
-                    "begun: { model = …, prefill = true }"
+                    'break_after_text = "continue" needs an entry after the first that can '
+                    "continue an answer: { model = …, prefill = true }"
                 )
         if self.content_filter == "fallback" and not several:
             raise ValueError('content_filter = "fallback" needs fallback or balance')

@@ -74,12 +74,12 @@ def _blocks(part: Part) -> Iterator[dict[str, Any]]:
         case TextPart():
             yield {"type": "text", "text": part.text, **extra_of(part.extra, DIALECT)}
         case ReasoningPart():
-            own = extra_of(part.extra, DIALECT)
-            if own or not is_state(part.extra):
+            if own := extra_of(part.extra, DIALECT):
                 yield {**thinking_block(part.text), **own}
             elif part.text:
+                # Some clients send only signed thinking back.
                 yield {**thinking_block(part.text), "signature": seal(part.extra)}
-            else:
+            elif is_state(part.extra):
                 yield {"type": "redacted_thinking", "data": seal(part.extra)}
         case ToolCallPart():
             if (state := opaque_of_call(part.extra, DIALECT)) is not None:

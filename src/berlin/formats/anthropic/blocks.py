@@ -79,8 +79,7 @@ def _decode_block(block: Any, param: str) -> Part:
         case {"type": "tool_result", "tool_use_id": str(id)}:
             return _decode_result(id, block, f"{param}.content")
         case {"type": "thinking", "thinking": str(text), **rest}:
-            # Reasoning of other services is not signed.
-            return ReasoningPart(text, _rest(rest) if rest.get("signature") else None)
+            return ReasoningPart(text, _rest(rest))
         case {"type": str(kind)} if kind not in _WHOLE:
             return OpaquePart(Extra(DIALECT, block), _text_of(kind, block))
     match block:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from berlin.errors import ProtocolError
-from berlin.formats.anthropic.answer import STOP_REASONS
+from berlin.formats.anthropic.answer import STOP_REASONS, is_object
 from berlin.formats.anthropic.table import DIALECT
 from berlin.formats.decoding import KEY, DialectDecoder
 from berlin.formats.finish import finish_reason_of
@@ -88,7 +88,7 @@ class AnthropicDecoder(DialectDecoder):
                 return
 
     def _take_object(self, document: dict[str, Any], events: list[StreamEvent]) -> bool:
-        kind = document.get("type")
+        kind = document.get("type") or _kind_of(document)
         if kind == "error" or document.get("error"):
             self._fail(document)
             return False
@@ -100,11 +100,7 @@ class AnthropicDecoder(DialectDecoder):
         index = as_index(document.get("index"))
         match kind:
             case "content_block_delta":
-                delta = document.get("delta")
-                if not isinstance(delta, dict):
-                    self.failure = ProtocolError("the delta of a block is not an object")
-                    return False
-                return self._take_delta(index, delta, events)
+                return self._take_delta(index, as_object(document.get("delta")), events)
             case "content_block_start":
                 self._take_start(index, as_object(document.get("content_block")), events)
             case "content_block_stop":
@@ -152,6 +148,9 @@ class AnthropicDecoder(DialectDecoder):
         more = {
             n: v for n, v in block.items() if n not in ("type", kind) and v not in (None, "", [])
         }
+        if kind == "thinking":
+            # Services without signatures want their thinking back as well: `""` is theirs too.
+            more.setdefault("signature", "")
         if more or self._last_kind == kind:
             at: Any = _PARTS[kind]
             events.append(ExtraDelta(Extra(DIALECT, more), at, opens=True))
@@ -161,6 +160,8 @@ class AnthropicDecoder(DialectDecoder):
     def _take_delta(
         self, index: int | None, delta: Mapping[str, Any], events: list[StreamEvent]
     ) -> bool:
+        if "type" not in delta:
+            delta = {"type": next((k for n, k in _DELTAS.items() if n in delta), ""), **delta}
         match delta:
             case {"type": "text_delta", "text": str(text)}:
                 if text:
@@ -175,7 +176,8 @@ class AnthropicDecoder(DialectDecoder):
                 events.append(ExtraDelta(Extra(DIALECT, {"signature": signature}), "reasoning"))
             case {"type": "citations_delta", "citation": citation}:
                 events.append(ExtraDelta(Extra(DIALECT, {"citations": [citation]}), "text"))
-            case {"type": "input_json_delta", "partial_json": str(text)} if text:
+            case {"type": "input_json_delta", "partial_json": str() | dict() as given} if given:
+                text = given if isinstance(given, str) else encode_value(given).decode()
                 if index in self._inputs:
                     self._inputs[index] = ""
                     self._calls.add(events, index, "", "", text)
@@ -198,8 +200,14 @@ class AnthropicDecoder(DialectDecoder):
         if (open_ := self._opaque.pop(index, None)) is not None:
             block, pieces = open_
             if pieces:
-                block["input"] = msgspec.json.decode("".join(pieces))
+                text = "".join(pieces)
+                block["input"] = msgspec.json.decode(text) if is_object(text) else text
             events.append(ExtraDelta(Extra(DIALECT, block), "part"))
+
+    def _end(self, events: list[StreamEvent]) -> None:
+        for index in list(self._inputs):  # of blocks that were never closed
+            self._take_stop(index, events)
+        super()._end(events)
 
     def _take_whole(self, message: Mapping[str, Any], events: list[StreamEvent]) -> None:
         self._take_message(message)
@@ -263,6 +271,30 @@ class AnthropicDecoder(DialectDecoder):
             self.failure = error_of_object(document)
         else:
             self.failure = ProtocolError("an event has neither a type nor an error")
+
+
+_DELTAS = {
+    "text": "text_delta",
+    "thinking": "thinking_delta",
+    "partial_json": "input_json_delta",
+    "signature": "signature_delta",
+}
+
+
+def _kind_of(document: Mapping[str, Any]) -> Any:
+    """Return the type of an event that only says it in its name, which is not in its data."""
+    match document:
+        case {"delta": {"stop_reason": _}}:
+            return "message_delta"
+        case {"delta": dict()}:
+            return "content_block_delta"
+        case {"content_block": dict()}:
+            return "content_block_start"
+        case {"message": dict(), **rest} if not rest:
+            return "message_start"
+        case {"role": "assistant", "content": list()}:
+            return "message"
+    return None
 
 
 _USE = frozenset({"type", "id", "name", "input"})

@@ -65,6 +65,7 @@ class AnthropicEncoder:
         self._block_extra: Mapping[str, Any] = {}
         # What services of other dialects want back: of the reasoning, and of calls by their ids.
         self._foreign: MaybeExtra = None
+        self._is_signed = False  # whether the open thinking has its service's own signature
         self._states: dict[str, Extra] = {}
         self._ids: dict[int, str] = {}
 
@@ -194,6 +195,7 @@ class AnthropicEncoder:
         if self._open != key:
             opened = piece if event.at == "text" else ReasoningDelta("")
             head += self._close() + self._open_block(opened)
+        self._is_signed |= event.at == "reasoning"
         return head + b"".join(
             _frame("content_block_delta", index=self._index, delta=delta)
             for delta in _deltas_of(members)
@@ -244,10 +246,10 @@ class AnthropicEncoder:
             return b""
         head = b""
         if self._open == "thinking":
-            if is_state(self._foreign):
+            if not self._is_signed:
                 signed = {"type": "signature_delta", "signature": seal(self._foreign)}
                 head = _frame("content_block_delta", index=self._index, delta=signed)
-            self._foreign = None
+            self._foreign, self._is_signed = None, False
         self._open = None
         return head + _frame("content_block_stop", index=self._index)
 

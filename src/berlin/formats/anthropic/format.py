@@ -8,22 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from berlin.errors import BerlinError, InvalidRequestError
-from berlin.formats.anthropic import answer as anthropic_answer
-from berlin.formats.anthropic import request as anthropic_request
+from berlin.errors import InvalidRequestError
+from berlin.formats.anthropic.answer import encode_error, encode_response
 from berlin.formats.anthropic.decoder import AnthropicDecoder
 from berlin.formats.anthropic.encoder import AnthropicEncoder
 from berlin.formats.anthropic.outgoing import ConversationWriter
+from berlin.formats.anthropic.request import decode_request
 from berlin.formats.anthropic.table import BETA, DIALECT, TABLE
-from berlin.formats.contract import ClientCall, Exchange
+from berlin.formats.dialect import DialectFormat
 from berlin.formats.habits import NO_HABITS, Habits
 from berlin.formats.reasoning import budget_of, reasoning_of
 from berlin.formats.table import Carrier
-from berlin.types import ChatRequest, ChatResponse, HttpRequest, Message, Tool, extra_of
-from berlin.wire.json import encode_body, loads
-from berlin.wire.status import EXPLANATIONS, describe_error
+from berlin.types import ChatRequest, Message, Tool, extra_of
+from berlin.wire.json import loads
 
-MESSAGES_PATH = "/v1/messages"
 VERSION = "2023-06-01"
 
 DEFAULT_MAX_TOKENS = 4096
@@ -40,43 +38,38 @@ RESERVED = frozenset(
 RENAMED = {"stop": "stop_sequences", "max_completion_tokens": "max_tokens"}
 
 
-class AnthropicMessagesFormat:
-    """The format, both ways.
-
-    Args:
-        default_model: the model of requests that name none.
-        path: where the chat is posted, below the endpoint's URL.
-        defaults: members of the body that a request may override.
-        rename: the service's names of options.
-        habits: in other differences of the service.
-    """
+class AnthropicMessagesFormat(DialectFormat):
+    """The format, both ways; see `DialectFormat`. It also decodes requests to count tokens."""
 
     content_type = "text/event-stream"
-    poll_s: float | None = None
+    chat_path = "/v1/messages"
+    table = TABLE
+    renamed = RENAMED
+    reserved = RESERVED
+    decoder = staticmethod(AnthropicDecoder)
+    decode_request = staticmethod(decode_request)
+    encoder = staticmethod(AnthropicEncoder)
+    encode_response = staticmethod(encode_response)
+    encode_error = staticmethod(encode_error)
 
     def __init__(
         self,
         default_model: str = "",
-        path: str = MESSAGES_PATH,
+        path: str = "",
         defaults: Mapping[str, Any] | None = None,
         rename: Mapping[str, str] | None = None,
         habits: Habits = NO_HABITS,
     ) -> None:
-        self._default_model = default_model
-        self._path = path
-        self._rename = {**RENAMED, **(rename or {})}
-        self._habits = habits
+        super().__init__(default_model, path, defaults, rename, habits)
         limit = self._rename.get("max_tokens", "max_tokens")
-        self._defaults = {limit: DEFAULT_MAX_TOKENS, **(defaults or {})}
+        self._defaults = {limit: DEFAULT_MAX_TOKENS, **self._defaults}
 
-    def encode_request(self, request: ChatRequest) -> Exchange:
-        """Return the requests; see `Format`."""
-        yield from ()  # no preparation is needed
-        carrier = Carrier(TABLE)
+    def _document(
+        self, request: ChatRequest, carrier: Carrier, headers: dict[str, str], *, streams: bool
+    ) -> dict[str, Any]:
         is_own = request.extra is not None and request.extra.dialect == DIALECT
         own = dict(carrier.own(request.extra))
         writer = ConversationWriter(carrier, is_own=is_own)
-        streams = self._habits.streams(request.stream)
         document: dict[str, Any] = {
             **self._defaults,
             "model": request.model or self._default_model,
@@ -88,50 +81,19 @@ class AnthropicMessagesFormat:
         for name, value in request.options.items():
             self._place_option(name, value, document, carrier)
         self._place_tools(request, document, carrier)
-        beta = own.pop(BETA, "")
+        headers["anthropic-version"] = VERSION
+        if beta := own.pop(BETA, ""):
+            headers[BETA] = beta
         document |= {n: v for n, v in own.items() if n != "output_config"}
         _place_config(request, own, document)
         if request.extra is not None and not is_own:
             _fit(request, document, carrier)
         _place_thinking(request, document, carrier)
-        headers = {
-            "Content-Type": "application/json",
-            "Accept": "text/event-stream" if streams else "application/json",
-            "anthropic-version": VERSION,
-            **({BETA: beta} if beta else {}),
-        }
-        body = encode_body(document)
-        return HttpRequest("POST", self._path, headers, body=body, dropped=carrier.dropped)
-
-    def decoder(self) -> AnthropicDecoder:
-        """Return a decoder for one answer."""
-        return AnthropicDecoder()
-
-    def describe_error(self, body: bytes) -> str:
-        """Return the message in the body of an error response."""
-        return describe_error(body, EXPLANATIONS)
-
-    def decode_request(self, body: bytes) -> ClientCall:
-        """Decode a client's request, also for counting tokens; see `Format`."""
-        return anthropic_request.decode_request(body)
-
-    def encoder(self, call: ClientCall) -> AnthropicEncoder:
-        """Return an encoder for the streamed answer to a call."""
-        return AnthropicEncoder(call)
-
-    def encode_response(self, call: ClientCall, response: ChatResponse) -> bytes:
-        """Return the whole answer to a call."""
-        return anthropic_answer.encode_response(call, response)
-
-    def encode_error(self, error: BerlinError) -> bytes:
-        """Return the body of an answer that is an error."""
-        return anthropic_answer.encode_error(error)
+        return document
 
     def _place_option(
         self, name: str, value: Any, document: dict[str, Any], carrier: Carrier
     ) -> None:
-        if name in RESERVED:
-            raise InvalidRequestError(f"{name} is part of the protocol, not an option")
         if name == "reasoning_effort" and name not in self._rename:
             return
         if name == "parallel_tool_calls":
@@ -141,8 +103,12 @@ class AnthropicMessagesFormat:
         if name == "user":
             document.setdefault("metadata", {"user_id": value})
             return
-        if name == "stop" and isinstance(value, str):
-            value = [value]
+        if name == "stop":
+            # This API refuses sequences of white space.
+            given = [value] if isinstance(value, str) else value
+            value = [text for text in given if text.strip()]
+            if not value:
+                return
         document[self._rename.get(name, name)] = value
 
     def _place_tools(
@@ -171,7 +137,10 @@ def _place_config(request: ChatRequest, own: Mapping[str, Any], document: dict[s
     config = {**_as_table(document.get("output_config")), **_as_table(own.get("output_config"))}
     wanted = request.response_format
     if wanted is not None:
-        config["format"] = {**_encode_format(wanted.schema), **extra_of(wanted.extra, DIALECT)}
+        own = dict(extra_of(wanted.extra, DIALECT))
+        is_beta = own.pop("output_format", False)
+        encoded = {**_encode_format(wanted.schema), **own}
+        (document if is_beta else config)["output_format" if is_beta else "format"] = encoded
     if config:
         document["output_config"] = config
 
@@ -220,7 +189,7 @@ def _is_in_unsigned_turn(messages: tuple[Message, ...]) -> bool:
         if message.role == "user":
             break
         turn.append(message)
-    signed = any("signature" in extra_of(p.extra, DIALECT) for m in turn for p in m.parts)
+    signed = any(extra_of(p.extra, DIALECT).get("signature") for m in turn for p in m.parts)
     return any(message.role == "tool" for message in turn) and not signed
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from berlin.errors import InvalidRequestError
+from berlin.formats.anthropic.answer import is_object
 from berlin.formats.anthropic.table import DIALECT
 from berlin.formats.table import Carrier
 from berlin.types import (
@@ -47,10 +48,11 @@ class ConversationWriter:
         Raises:
             InvalidRequestError: for anything but text.
         """
+        system = _system_of(messages)
         said: _Blocks = []
         is_list = False
         for n, message in enumerate(messages):
-            if not _is_system(message):
+            if n not in system:
                 continue
             if any(not isinstance(part, TextPart) for part in message.parts):
                 raise InvalidRequestError.about(f"messages[{n}]", "the system says only text here")
@@ -69,8 +71,9 @@ class ConversationWriter:
                 accept.
         """
         turns: list[tuple[str, _Blocks, dict[str, Any]]] = []
+        system = _system_of(messages)
         for n, message in enumerate(messages):
-            if _is_system(message):
+            if n in system:
                 continue
             extra = dict(self._carrier.own(message.extra, "messages."))
             blocks = [block for part in message.parts for block in self._encode_part(part, n)]
@@ -84,13 +87,17 @@ class ConversationWriter:
             raise InvalidRequestError.about(
                 "messages", "is empty but for the system: ask something"
             )
+        if not self._is_own and turns[-1][0] == "assistant" and "text" in turns[-1][1][-1]:
+            # This API refuses white space at the end of what the model is to continue.
+            turns[-1][1][-1]["text"] = turns[-1][1][-1]["text"].rstrip()
         return [_turn(role, blocks, extra) for role, blocks, extra in turns]
 
     def _encode_part(self, part: Part, n: int) -> Iterator[dict[str, Any]]:
         carrier = self._carrier
         match part:
             case TextPart():
-                if part.text:  # this API refuses empty text
+                # This API refuses empty text, and white space alone.
+                if part.text if self._is_own else part.text.strip():
                     extra = dict(carrier.own(part.extra, "content."))
                     extra.pop("type", None)
                     yield {"type": "text", "text": part.text, **extra}
@@ -106,7 +113,7 @@ class ConversationWriter:
             case FilePart():
                 yield self._encode_file(part, f"messages[{n}]")
             case ToolCallPart():
-                yield self._encode_call(part, n)
+                yield self._encode_call(part)
             case ToolResultPart():
                 yield self._encode_result(part, n)
             case OpaquePart():
@@ -116,15 +123,13 @@ class ConversationWriter:
                 elif known:
                     yield {"type": "text", "text": known}
 
-    def _encode_call(self, part: ToolCallPart, n: int) -> dict[str, Any]:
-        arguments = loads(part.arguments.strip() or "{}")
-        if not isinstance(arguments, dict):
-            raise InvalidRequestError.about(
-                f"messages[{n}]", f"the arguments of the call {part.id!r} are not a JSON object"
-            )
+    def _encode_call(self, part: ToolCallPart) -> dict[str, Any]:
         extra = self._carrier.own(part.extra, "tool_calls.")
+        text = part.arguments.strip() or "{}"
+        # A call that was cut off is history too: it must not end the conversation.
+        given = loads(text) if is_object(text) else {"arguments": part.arguments}
         id = _encode_id(part.id)
-        return {"type": "tool_use", "id": id, "name": part.name, "input": arguments, **extra}
+        return {"type": "tool_use", "id": id, "name": part.name, "input": given, **extra}
 
     def _encode_result(self, part: ToolResultPart, n: int) -> dict[str, Any]:
         extra = dict(self._carrier.own(part.extra, "tool_results."))
@@ -187,6 +192,12 @@ def _turn(role: str, blocks: _Blocks, extra: Mapping[str, Any]) -> dict[str, Any
 def _encode_id(id: str) -> str:
     # Ids of other services may have characters that this API refuses.
     return _NOT_IN_IDS.sub("_", id)
+
+
+def _system_of(messages: tuple[Message, ...]) -> set[int]:
+    """Return which messages are the system prompt. Where nobody else speaks, the last one asks."""
+    system = {n for n, message in enumerate(messages) if _is_system(message)}
+    return system - {len(messages) - 1} if len(system) == len(messages) else system
 
 
 def _is_system(message: Message) -> bool:

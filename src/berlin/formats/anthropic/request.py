@@ -127,6 +127,8 @@ def _decode_message(message: Any, param: str) -> Iterator[Message]:
     extra = {n: v for n, v in message.items() if n not in ("role", "content") and v is not None}
     if role == "system":
         extra["role"] = "system"
+    if content is None and role == "assistant":
+        content = []  # as clients keep a turn that had nothing to say
     if isinstance(content, str):
         yield Message(role, Message.of(role, content).parts, make_extra(DIALECT, extra))
         return
@@ -193,14 +195,18 @@ def _decode_choice(raw: Raw | UnsetType, tools: tuple[Tool, ...]) -> tuple[str, 
 def _decode_format(rest: dict[str, Any]) -> ResponseFormat | None:
     """Return the response format, and keep the other members of its configuration."""
     config = rest.get("output_config")
-    if not isinstance(config, dict) or (wanted := config.get("format")) is None:
-        return None
-    match wanted:
-        case {"type": "json_schema", "schema": dict(schema)}:
-            more = {n: v for n, v in wanted.items() if n not in ("type", "schema")}
-            form = ResponseFormat(encode_body(schema).decode(), extra=make_extra(DIALECT, more))
-            rest["output_config"] = {n: v for n, v in config.items() if n != "format"}
-            return form
+    wanted = config.get("format") if isinstance(config, dict) else None
+    # While it was in beta, it was a member of the request.
+    beta = {"output_format": True} if wanted is None and "output_format" in rest else {}
+    match rest.pop("output_format") if beta else wanted:
+        case None:
+            return None
+        case {"type": "json_schema", "schema": dict(schema), **more}:
+            if isinstance(config, dict):
+                rest["output_config"] = {n: v for n, v in config.items() if n != "format"}
+            kept: dict[Any, Any] = {**more, **beta}
+            extra = make_extra(DIALECT, kept)
+            return ResponseFormat(encode_body(schema).decode(), extra=extra)
     raise InvalidRequestError.about(
         "output_config.format", "must be of type json_schema, with a schema"
     )

@@ -39,7 +39,7 @@ class MappedDecoder(DocumentDecoder):
         self._is_plain = stream.read_kind is None and not self._cumulative and not stream.text_of
         # The text passed on for each message, if the service may rewrite it.
         self._texts: dict[str, list[str]] = {}
-        self._keeps = self._cumulative or "replace" in described.kinds.values()
+        self._keeps = self._cumulative or bool({"replace", "final"} & {*described.kinds.values()})
         self._message = ""
         self._tokens: dict[str, int] = {}
 
@@ -48,16 +48,16 @@ class MappedDecoder(DocumentDecoder):
             super()._take_all(documents, events)
             return
         stream = self._stream
-        texts = stream.read_texts(documents)
-        if texts and all(texts) and stream.is_plain(documents):
-            # Only text in the whole read, as in nearly all of them.
-            events.extend(map(TextDelta, texts))
-            return
-        holds_more = stream.holds_more
-        for document, text in zip(documents, texts, strict=True):
+        read_plain, read_text = stream.read_plain, stream.read_text
+        for document in documents:
+            text = read_plain(document)
+            if text:
+                events.append(TextDelta(text))  # nothing else, as in nearly all of them
+                continue
+            text = read_text(document)
             if text:
                 events.append(TextDelta(text))
-            if (not text or holds_more(document)) and not self._take_more(document, text, events):
+            if not self._take_more(document, text, events):
                 return
 
     def _take(self, document: Any, events: list[StreamEvent]) -> bool:
@@ -69,11 +69,19 @@ class MappedDecoder(DocumentDecoder):
             if not isinstance(kind, str) and stream.described.others == "skip":
                 return self._take_more(document, UNSET, events)
             meaning = stream.described.kinds.get(kind, "skip") if isinstance(kind, str) else "error"
-            text = UNSET if meaning == "skip" else stream.read_text(document)
+            text = UNSET if meaning == "skip" else self._text_of(document, meaning)
             return self._take_kind(meaning, document, text, events)
         text = stream.read_text(document)
         self._add_text("text", text, events, document)
         return self._take_more(document, text, events)
+
+    def _text_of(self, document: Any, meaning: Meaning) -> Any:
+        try:
+            return self._stream.read_text(document)
+        except msgspec.ValidationError:
+            if meaning not in ("end", "error"):
+                raise
+            return UNSET  # an end or an error may have anything else where a text is
 
     def _take_kind(
         self, meaning: Meaning, document: Any, text: Any, events: list[StreamEvent]
@@ -84,8 +92,9 @@ class MappedDecoder(DocumentDecoder):
             case "error":
                 self._fail(document, self._stream.read(document, self._stream.error))
                 return False
-            case "end":
-                self._add_text("text", text, events, document)
+            case "end" | "final":
+                meaning = "replace" if meaning == "final" else "text"
+                self._add_text(meaning, text, events, document)
                 self._answered = True
                 if not self._take_more(document, "", events):
                     return False
@@ -248,10 +257,10 @@ class MappedDecoder(DocumentDecoder):
             code = first_at(document, stream.error_code)
             text = snippet(line if words is None else words)
             self._fail_with(text, UNSET, UNSET if code is MISSING else code)
-        elif meaning == "end":
+        elif meaning in ("end", "final"):
             self._reason = self._reason or "stop"
             self.done = True
-        return meaning in ("error", "end", "skip")
+        return meaning in ("error", "end", "final", "skip")
 
 
 def _count(value: Any) -> int | None:

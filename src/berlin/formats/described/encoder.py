@@ -37,7 +37,9 @@ class MappedEncoder:
             or self._framing.is_single
             or ("replace" in self._kinds and "text" not in self._kinds)
         )
-        self._around = None if self._is_whole else self._around_text()
+        self._repeats = "final" in self._kinds and "end" not in self._kinds
+        keeps = self._is_whole or self._repeats
+        self._around = None if keeps else self._around_text()
         self._text: list[str] = []
         self._usage: UsageReport | None = None
 
@@ -119,9 +121,9 @@ class MappedEncoder:
         ends = "end" in self._kinds
         is_more = ends and not self._framing.is_single and stream.described.text_is == "delta"
         whole = "".join(self._text) if self._is_whole and not is_more else ""
-        document = self._document("text", whole)
-        if ends:
-            self._set_kind(document, "end")
+        document = self._document("text", "".join(self._text) if self._repeats else whole)
+        if ends or self._repeats:
+            self._set_kind(document, "end" if ends else "final")
         if self._usage is not None:
             usage = self._usage.usage
             for pointers, count in (

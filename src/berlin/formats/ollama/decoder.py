@@ -50,6 +50,7 @@ _LINE = frozenset(
     }
 )
 _MESSAGE = frozenset({"role", "content", "thinking", "tool_calls"})
+_CALL = frozenset({"id", "type", "function", "name", "arguments"})
 # What belongs to the piece in the same line.
 _OF_PIECES = frozenset({"logprobs"})
 
@@ -80,14 +81,14 @@ class OllamaDecoder(DialectDecoder):
                 return
 
     def _take_object(self, line: dict[str, Any], events: list[StreamEvent]) -> bool:
-        message, done = line.get("message"), line.get("done") is True
+        message, done = line.get("message"), line.get("done") in (True, "true")
         if line.get("error") or isinstance(message, str):
             self.failure = error_of_object(line)
             return False
         if message is None and line.get("response") is not None:
             said = {"content": line["response"]}
             message = said | {n: line[n] for n in ("thinking", "tool_calls") if n in line}
-        if message is None and not done:
+        if message is None and not done and line and line.keys().isdisjoint(("message", "done")):
             self.failure = ProtocolError("a line has neither a message nor an error")
             return False
         self._take_members(line, done=done)
@@ -126,9 +127,9 @@ class OllamaDecoder(DialectDecoder):
         return True
 
     def _take_call(self, call: Mapping[str, Any], events: list[StreamEvent]) -> None:
-        function = as_object(call.get("function"))
+        function = as_object(call.get("function")) or call
         match function.get("arguments"):
-            case None | "":
+            case None | "" | []:
                 arguments = "{}"
             case str(text):
                 arguments = text
@@ -137,8 +138,8 @@ class OllamaDecoder(DialectDecoder):
             case _:
                 self.failure = ProtocolError("the arguments of a tool call are not an object")
                 return
-        more: dict[str, Any] = {n: v for n, v in call.items() if n not in ("id", "function")}
-        inner = {n: v for n, v in function.items() if n not in ("name", "arguments")}
+        more: dict[str, Any] = {n: v for n, v in call.items() if n not in _CALL}
+        inner = {n: v for n, v in function.items() if n not in _CALL}
         if inner:
             more["function"] = inner
         id, name = as_id(call.get("id")), as_text(function.get("name"))
@@ -152,6 +153,7 @@ class OllamaDecoder(DialectDecoder):
         self._reason = finish_reason_of(word)
         if word in ("load", "unload"):
             self._finish_extra = Extra(DIALECT, {"done_reason": word})
+        self._stop_sequence = as_text(line.get("stop_sequence")) or None
         asked, answered = (as_count(line.get(n)) for n in ("prompt_eval_count", "eval_count"))
         if asked is not None or answered is not None:
             # A count of zero is left out by this API.

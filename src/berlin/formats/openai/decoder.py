@@ -9,7 +9,7 @@ import msgspec
 
 from berlin.errors import ProtocolError, ServiceUnavailableError
 from berlin.formats.decoding import KEY, DialectDecoder
-from berlin.formats.finish import BROKEN_OFF, finish_reason_of, normalize_word
+from berlin.formats.finish import BROKEN_OFF, finish_reason_of, is_finish_word, normalize_word
 from berlin.formats.loose import as_id, as_index, as_list, as_object, as_text, read_usage
 from berlin.formats.openai.table import DIALECT, ONCE, REASONING
 from berlin.types import (
@@ -60,10 +60,23 @@ _DELTA = frozenset(
 )
 _CALL = frozenset({"index", "id", "type", "function"})
 
-DETAILS = {
-    "cached_tokens": ("prompt_tokens_details", "cached_tokens"),
-    "cache_write_tokens": ("prompt_tokens_details", "cache_write_tokens"),
-    "reasoning_tokens": ("completion_tokens_details", "reasoning_tokens"),
+_ASKED = (("prompt_tokens",), ("input_tokens",))
+_ANSWERED = (("completion_tokens",), ("output_tokens",))
+# After the usual place: DeepSeek's, Moonshot's, and those of gateways to Anthropic's models.
+_DETAILS = {
+    "cached_tokens": (
+        ("prompt_tokens_details", "cached_tokens"),
+        ("prompt_cache_hit_tokens",),
+        ("cached_tokens",),
+        ("cache_read_input_tokens",),
+    ),
+    "cache_write_tokens": (
+        ("prompt_tokens_details", "cache_write_tokens"),
+        ("prompt_tokens_details", "cache_creation_tokens"),
+        ("prompt_tokens_details", "cached_creation_tokens"),
+        ("cache_creation_input_tokens",),
+    ),
+    "reasoning_tokens": (("completion_tokens_details", "reasoning_tokens"), ("reasoning_tokens",)),
 }
 
 
@@ -74,6 +87,7 @@ class OpenAIDecoder(DialectDecoder):
         super().__init__(FRAMINGS["sse"].framer(DONE), _FAST)
         self._said: dict[str, Any] = {}
         self._refuses = False
+        self._has_deltas = False
 
     def _take_fast(
         self, documents: list[bytes], decoded: list[Any], events: list[StreamEvent]
@@ -96,13 +110,18 @@ class OpenAIDecoder(DialectDecoder):
                 and choices[0].index == 0
                 and not self._early
             ):
-                events.append(TextDelta(text))
+                events.append(TextDelta(text))  # of a delta like one that was looked at
             elif not self._look_at(document, events):
                 return
 
     def _take_object(self, document: dict[str, Any], events: list[StreamEvent]) -> bool:
         if document.get("error"):
             self.failure = error_of_object(document)
+            return False
+        if (status := as_object(document.get("base_resp"))).get("status_code"):  # MiniMax's
+            said = as_text(status.get("status_msg"))
+            code = status["status_code"]
+            self.failure = error_of_object({"message": said, "code": code, "type": said})
             return False
         usage = _read_usage(document)
         self._usage = usage or self._usage
@@ -141,8 +160,19 @@ class OpenAIDecoder(DialectDecoder):
             # Moonshot says there what an answer has cost.
             self._usage = self._usage or _read_usage(more)
             self._early.append(ExtraDelta(Extra(DIALECT, more), "choice"))
-        delta = as_object(choice.get("delta")) or as_object(choice.get("message"))
+            for name in ("stop_reason", "matched_stop"):  # vLLM's and SGLang's
+                text = as_text(more.get(name))
+                if text and not is_finish_word(text):
+                    self._stop_sequence = text
+        delta = as_object(choice.get("delta"))
+        if not delta and not self._has_deltas:
+            # Some services repeat the whole message at the end of a stream.
+            delta = as_object(choice.get("message"))
+        self._has_deltas |= bool(delta)
         if delta and not self._take_delta(delta, events):
+            return False
+        if isinstance(choice.get("error"), dict):
+            self.failure = error_of_object({"error": choice["error"]})
             return False
         word = as_text(choice.get("finish_reason"))
         if word and word != "null":
@@ -225,6 +255,8 @@ class OpenAIDecoder(DialectDecoder):
 
     def _take_call(self, call: Mapping[str, Any], events: list[StreamEvent]) -> None:
         function = as_object(call.get("function"))
+        if not function and "name" in call:
+            function, call = call, {n: v for n, v in call.items() if n in _CALL}
         arguments = function.get("arguments")
         if isinstance(arguments, dict):
             arguments = encode_value(arguments).decode()
@@ -244,8 +276,11 @@ class OpenAIDecoder(DialectDecoder):
         )
 
     def _fail(self, document: Mapping[str, Any]) -> None:
+        listed = as_list(document.get("errors"))
         if any(document.get(name) is not None for name in ("message", "detail", "msg", "code")):
             self.failure = error_of_object(document)
+        elif listed:
+            self.failure = error_of_object({"error": listed[0]})
         else:
             self.failure = ProtocolError("a chunk has neither choices nor an error")
 
@@ -255,8 +290,7 @@ _STOP = Extra(DIALECT, {"finish_reason": "stop"})
 
 
 def _read_usage(holder: Mapping[str, Any]) -> Usage | None:
-    names = ("prompt_tokens", "completion_tokens")
-    return read_usage(holder.get("usage"), DIALECT, names, DETAILS)
+    return read_usage(holder.get("usage"), DIALECT, _ASKED, _ANSWERED, _DETAILS)
 
 
 def _is_filler(document: Mapping[str, Any]) -> bool:

@@ -119,8 +119,9 @@ class OpenAIEncoder:
         """Keep members for the next chunk, if they came with one."""
         self._state.take(event)
         members = extra_of(event.extra, DIALECT)
-        if event.at == "text" and event.opens:
-            self._text_member = "refusal" if members.get("type") == "refusal" else "content"
+        if event.at == "text" and (event.opens or "type" in event.extra.members):
+            is_refusal = event.extra.members.get("type") == "refusal"
+            self._text_member = "refusal" if is_refusal else "content"
             members = {name: value for name, value in members.items() if name != "type"}
         if event.at == "answer":
             head = {name: value for name, value in members.items() if name in ONCE}
@@ -176,6 +177,7 @@ class OpenAIEncoder:
         if sealed := self._state.sealed():
             parts.append(self._chunk(_carried(sealed)))
         word = finish_word(event.reason, event.extra, bool(self._opened), older=self._is_older)
+        self._extras["choice"] = {**stop_of(event), **self._extras.get("choice", {})}
         parts.append(self._chunk({}, word))
         if self._include_usage:
             usage = encode_line(write_usage(self._count.usage))
@@ -223,6 +225,7 @@ def encode_response(call: ClientCall, response: ChatResponse) -> bytes:
                 "message": _message(response, older=older),
                 "finish_reason": word,
                 "logprobs": None,
+                **stop_of(response),
                 **extra_of(response.choice_extra, DIALECT),
             }
         ],
@@ -236,7 +239,7 @@ def _message(response: ChatResponse, *, older: bool) -> dict[str, Any]:
     refused: list[str] = []
     for part in response.parts:
         if isinstance(part, TextPart):
-            is_refusal = extra_of(part.extra, DIALECT).get("type") == "refusal"
+            is_refusal = part.extra is not None and part.extra.members.get("type") == "refusal"
             (refused if is_refusal else said).append(part.text)
     message: dict[str, Any] = {
         "role": "assistant",
@@ -300,6 +303,11 @@ def finish_word(reason: FinishReason, extra: Any, calls: bool, *, older: bool = 
     if calls and reason in ("stop", "tool_calls"):
         return "function_call" if older else "tool_calls"
     return str(extra_of(extra, DIALECT).get("finish_reason", reason))
+
+
+def stop_of(end: Finished | ChatResponse) -> dict[str, Any]:
+    """Return the stop sequence that ended an answer, in vLLM's member for it."""
+    return {} if end.stop_sequence is None else {"stop_reason": end.stop_sequence}
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from berlin.errors import InvalidRequestError
 from berlin.formats.function_tools import encode_tools
 from berlin.formats.habits import Habits
+from berlin.formats.images import check_image
 from berlin.formats.openai.encoder import encode_call
 from berlin.formats.openai.functions import MARK, is_older
 from berlin.formats.openai.table import DIALECT, REASONING
@@ -60,17 +61,43 @@ def encode_asked(request: ChatRequest, carrier: Carrier) -> dict[str, Any]:
     return {**document, **carrier.own(request.extra)}
 
 
-def encode_messages(
-    messages: tuple[Message, ...], habits: Habits, carrier: Carrier
-) -> list[dict[str, Any]]:
+def encode_messages(request: ChatRequest, habits: Habits, carrier: Carrier) -> list[dict[str, Any]]:
     """Return the messages. Raises InvalidRequestError for parts that cannot be expressed here."""
-    writer = _Writer(habits, carrier)
-    return [item for message in messages for item in writer.encode(message)]
+    is_own = request.extra is not None and request.extra.dialect == DIALECT
+    writer = _Writer(habits, carrier, is_own=is_own)
+    items = [item for message in request.messages for item in writer.encode(message)]
+    return items if is_own else list(_results_after_calls(items))
+
+
+def _results_after_calls(items: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield messages with the results of calls right after the calls, as this API requires.
+
+    In other dialects, users may speak between them, and results show images, which only users can
+    show here.
+    """
+    waiting: set[str] = set()
+    held: list[dict[str, Any]] = []
+    for item in items:
+        if waiting and item["role"] not in ("assistant", "tool"):
+            held.append(item)
+            continue
+        if item["role"] == "tool":
+            yield item
+            waiting.discard(item["tool_call_id"])
+        if item["role"] != "tool" or not waiting:
+            yield from held
+            held = []
+        if item["role"] != "tool":
+            yield item
+            waiting = {call["id"] for call in item.get("tool_calls", ())}
+    yield from held
 
 
 class _Writer:
-    def __init__(self, habits: Habits, carrier: Carrier) -> None:
+    def __init__(self, habits: Habits, carrier: Carrier, *, is_own: bool) -> None:
         self._habits = habits
+        # Whether results are split into what tools can show here, text, and what only users can.
+        self._splits = habits.text_content or not is_own
         self._carrier = carrier
 
     def encode(self, message: Message) -> Iterator[dict[str, Any]]:
@@ -84,7 +111,8 @@ class _Writer:
             for result in results:
                 encoded = {**self._encode_result(result), **head, **extra}
                 yield {n: v for n, v in encoded.items() if n != "tool_call_id" or not head}
-            if shown := [part for result in results for part in _shown(result)]:
+            shown = [part for result in results for part in result.parts if _is_shown(part)]
+            if shown and self._splits:
                 content = [item for part in shown for item in self._encode_part(part)]
                 yield {"role": "user", "content": content}
             return
@@ -148,6 +176,7 @@ class _Writer:
 
     def _encode_image(self, part: ImagePart) -> dict[str, Any]:
         extra = dict(self._carrier.own(part.extra, "content."))
+        check_image(part)
         data = parse_data_url(part.url)
         url = part.url
         if data is not None and not part.url.startswith(f"data:{data.media_type};base64,"):
@@ -184,7 +213,8 @@ class _Writer:
             if part.text and not kept:
                 self._carrier.drop("messages.reasoning")
             return kept
-        if own or part.extra is not None or not part.text:
+        is_foreign = part.extra is not None and any(part.extra.members.values())
+        if own or is_foreign or not part.text:
             # Signatures of other services are useless to this one.
             return dict(own)
         return {REASONING[0]: part.text}
@@ -202,11 +232,11 @@ class _Writer:
     def _encode_result(self, result: ToolResultPart) -> dict[str, Any]:
         extra = self._carrier.own(result.extra, "tool_results.")
         content: Any = result.content
-        texts = [part for part in result.parts if not isinstance(part, ImagePart | FilePart)]
-        if texts and len(texts) == len(result.parts) and not self._habits.text_content:
-            written = [item for part in texts for item in self._encode_part(part)]
-            is_list = any(isinstance(part.extra, object) and part.extra for part in texts)
-            content = written if is_list or len(written) > 1 else content
+        parts = [part for part in result.parts if not (self._splits and _is_shown(part))]
+        if parts and not self._habits.text_content:
+            content = [item for part in parts for item in self._encode_part(part)]
+            if self._splits and all(item.keys() == {"type", "text"} for item in content):
+                content = result.content
         if result.is_error:
             # This dialect cannot mark it: without a note, the model would take it for a result.
             content = f"Error: {result.content}"
@@ -214,9 +244,9 @@ class _Writer:
         return {"role": "tool", "tool_call_id": id, "content": content, **extra}
 
 
-def _shown(result: ToolResultPart) -> list[Part]:
-    """Return the images and documents of a result: here, only users can show them."""
-    return [part for part in result.parts if isinstance(part, ImagePart | FilePart)]
+def _is_shown(part: Part) -> bool:
+    """Whether only users can show a part in most services of this dialect."""
+    return isinstance(part, ImagePart | FilePart)
 
 
 def _is_refusal(part: TextPart) -> bool:
@@ -261,14 +291,8 @@ def _encode_reasoning(request: ChatRequest, carrier: Carrier) -> dict[str, Any]:
 def place_options(
     request: ChatRequest, rename: dict[str, str], document: dict[str, Any], carrier: Carrier
 ) -> None:
-    """Add the options, under the service's names.
-
-    Raises:
-        InvalidRequestError: if one is a part of the protocol.
-    """
+    """Add the options, under the service's names."""
     for name, value in request.options.items():
-        if name in RESERVED:
-            raise InvalidRequestError(f"{name} is part of the protocol, not an option")
         if name == "reasoning_effort" and name not in rename:
             continue
         if not carrier.takes(name, value):

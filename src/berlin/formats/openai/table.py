@@ -27,8 +27,8 @@ TABLE = Table(
         # The request. Most of them change how an answer is made, stored or billed, and not what is
         # asked for; what is not listed is dropped.
         "audio": "refused",
-        "function_call": "refused",
-        "functions": "refused",
+        "function_call": "translated",
+        "functions": "translated",
         "grammar": "refused",
         "guided_choice": "refused",
         "guided_grammar": "refused",
@@ -80,4 +80,5 @@ TABLE = Table(
         "tools.cache_control": "dropped",
     },
     lacks={},
+    shares=frozenset({"content.detail"}),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, assert_never
+from typing import Any, assert_never
 
 from berlin.errors import BerlinError, RewrittenError
 from berlin.formats.contract import ClientCall
@@ -74,6 +74,11 @@ class ResponsesEncoder:
 
     def encode_event(self, event: StreamEvent) -> bytes:
         """Return the frames of one event; with the first, those that begin the response."""
+        if isinstance(event, ExtraDelta) and event.at == "answer":
+            self._response.take(extra_of(event.extra, DIALECT))
+            return b""
+        if isinstance(event, Started):
+            return b""
         if not self._begun:
             return self._begin() + self.encode_event(event)
         match event:
@@ -97,8 +102,6 @@ class ResponsesEncoder:
                 return self._encode_extra(event)
             case Finished():
                 return self._encode_end(event)
-            case Started():
-                return b""
             case _:
                 assert_never(event)
 
@@ -185,7 +188,7 @@ class ResponsesEncoder:
         return b"".join(frames)
 
     def _encode_call(self, event: ToolCallDelta) -> bytes:
-        if event.index in self._closed:
+        if event.index in self._closed and not event.extra:
             return b""  # nothing can follow complete arguments
         head = b""
         item = self._calls.get(event.index)
@@ -193,6 +196,8 @@ class ResponsesEncoder:
             head = self._close_open() + self._close_calls()
             item = self._open_call(event)
             head += self._add(item)
+        elif event.extra is not None:
+            item.take(extra_of(event.extra, DIALECT))
         if event.extra is not None and event.extra.dialect != DIALECT:
             item.extra = event.extra
         return head + self._delta(item, event.arguments)
@@ -202,9 +207,10 @@ class ResponsesEncoder:
         name = {"name": str(tool.get("name", event.name))}
         if namespace := tool.get("namespace"):
             name["namespace"] = str(namespace["name"])
-        kind = CustomCallItem if tool.get("type") == "custom" else CallItem
-        id = str(extra_of(event.extra, DIALECT).get("id") or "")
-        item = self._calls[event.index] = kind(len(self._items), event.id, name, id)
+        own = extra_of(event.extra, DIALECT)
+        is_custom = tool.get("type") == "custom" or own.get("type") == "custom_tool_call"
+        kind = CustomCallItem if is_custom else CallItem
+        item = self._calls[event.index] = kind(len(self._items), event.id, name, own)
         return item
 
     def _encode_extra(self, event: ExtraDelta) -> bytes:
@@ -213,29 +219,23 @@ class ResponsesEncoder:
             case "reasoning":
                 head = self._switch(ReasoningItem, own.get("item"), restart=event.opens)
                 if isinstance(self._open, ReasoningItem):
-                    self._open.take(event.extra)
+                    head += self._frames(self._open.take(event.extra), self._open)
                 return head
-            case "text" if event.opens and event.extra.members.get("type") == "refusal":
-                return self._close_open() + self._close_calls() + self._open_refusal(own)
-            case "text" if own:
-                head = self._switch(MessageItem, own.get("item"), restart=event.opens)
-                if not isinstance(self._open, MessageItem):
-                    return head
-                noted = map(self._open.annotate, own.get("annotations") or ())
-                return head + self._frames(noted, self._open)
+            case "text" if own or event.extra.members.get("type") == "refusal":
+                anew = event.opens and "item" in own
+                head = self._switch(MessageItem, own.get("item"), restart=anew)
+                if isinstance(self._open, MessageItem):
+                    members = own or {"type": "refusal"}
+                    head += self._frames(self._open.take(members), self._open)
+                return head
             case "part" if own:
                 return self._encode_hosted(dict(own))
             case "part" if is_opaque_part(event.extra, DIALECT):
                 head = self._switch(ReasoningItem, restart=True)
                 if isinstance(self._open, ReasoningItem):
-                    self._open.parts.append(OpaquePart(event.extra))
+                    self._open.opaque.append(OpaquePart(event.extra))
                 return head + self._close_open()
         return b""
-
-    def _open_refusal(self, own: Mapping[str, Any]) -> bytes:
-        item = MessageItem(len(self._items), own.get("item") or {}, is_refusal=True)
-        self._open = item
-        return self._add(item)
 
     def _encode_hosted(self, event: Event) -> bytes:
         match event.get("type"), event.get("item"):
@@ -256,7 +256,8 @@ class ResponsesEncoder:
         return b""
 
     def _encode_end(self, event: Finished) -> bytes:
-        status = "completed" if ending(event.reason) == "response.completed" else "incomplete"
+        kind = ending(event.reason, extra_of(event.extra, DIALECT))
+        status = kind.removeprefix("response.")
         head = self._close_open(status) + self._close_calls(status)
         if not any(isinstance(item, MessageItem | CallItem | HostedItem) for item in self._items):
             head += self._switch(MessageItem) + self._close_open(status)
@@ -264,10 +265,10 @@ class ResponsesEncoder:
         if extras:
             head += self._seal_calls(extras)
         output = [item.document() for item in self._items]
-        response = self._response.ended(event.reason, output, self._count.usage)
+        response = self._response.ended(status, event.reason, output, self._count.usage)
         if self._keep is not None:
             self._keep(self._response.id, response, output)
-        return head + self._whole(ending(event.reason), response) + DONE
+        return head + self._whole(kind, response) + DONE
 
     def _seal_calls(self, extras: dict[str, Extra]) -> bytes:
         """Return the frames of an item that carries what the service wants back with its calls."""
@@ -300,13 +301,14 @@ def encode_response(
 def _events_of(response: ChatResponse) -> Iterator[StreamEvent]:
     """Yield events that make up this answer."""
     index = 0
+    if response.extra is not None:
+        yield ExtraDelta(response.extra, "answer")
     for part in response.parts:
         match part:
             case TextPart() | ReasoningPart():
                 is_text = isinstance(part, TextPart)
                 if part.extra is not None:
-                    at: Literal["text", "reasoning"] = "text" if is_text else "reasoning"
-                    yield ExtraDelta(part.extra, at, opens=True)
+                    yield ExtraDelta(part.extra, "text" if is_text else "reasoning", opens=True)
                 if part.text:
                     yield TextDelta(part.text) if is_text else ReasoningDelta(part.text)
             case ToolCallPart():
@@ -316,7 +318,7 @@ def _events_of(response: ChatResponse) -> Iterator[StreamEvent]:
                 yield ExtraDelta(part.extra, "part")
     if response.usage is not None:
         yield UsageReport(response.usage)
-    yield Finished(response.finish_reason)
+    yield Finished(response.finish_reason, extra=response.finish_extra)
 
 
 def _is_object(text: str) -> bool:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from berlin.errors import BerlinError, InvalidRequestError
-from berlin.formats.contract import ClientCall, Exchange
+from berlin.errors import InvalidRequestError
+from berlin.formats.contract import ClientCall
+from berlin.formats.dialect import DialectFormat
 from berlin.formats.habits import NO_HABITS, Habits
 from berlin.formats.openai.encoder import encode_error
 from berlin.formats.reasoning import effort_of, reasoning_of
@@ -17,15 +18,12 @@ from berlin.formats.responses import encoder as responses_encoder
 from berlin.formats.responses.decoder import ResponsesDecoder
 from berlin.formats.responses.encoder import ResponsesEncoder
 from berlin.formats.responses.messages import encode_messages
-from berlin.formats.responses.request import ResponsesCall, Sent, build_call, read_request
+from berlin.formats.responses.request import ResponsesCall, build_call, read_request
 from berlin.formats.responses.table import DIALECT, TABLE
 from berlin.formats.responses.tools import encode_choice, encode_tools
 from berlin.formats.table import Carrier
-from berlin.types import ChatRequest, ChatResponse, HttpRequest, ResponseFormat
-from berlin.wire.json import encode_body, loads
-from berlin.wire.status import EXPLANATIONS, describe_error
-
-RESPONSES_PATH = "/responses"
+from berlin.types import ChatRequest, ChatResponse, ResponseFormat
+from berlin.wire.json import loads
 
 # Members that the format itself sets.
 RESERVED = frozenset(
@@ -38,42 +36,51 @@ Keep = Callable[[str, bytes, list[dict[str, Any]]], None]
 """Takes the id of a whole response, the response as JSON, and its output items."""
 
 
-class ResponsesFormat:
-    """The format, both ways.
+class ResponsesFormat(DialectFormat):
+    """The format, both ways; see `DialectFormat`.
 
     Args:
-        default_model: the model of requests that name none.
-        path: where the request is posted, below the endpoint's URL.
-        defaults: members of the body that a request may override.
-        rename: the service's names of options.
-        habits: the differences of this service.
         keep: takes each whole response before its client sees the end.
     """
 
-    content_type = "text/event-stream; charset=utf-8"
-    poll_s: float | None = None
+    chat_path = "/responses"
+    table = TABLE
+    renamed = RENAMED
+    reserved = RESERVED
+    decoder = staticmethod(ResponsesDecoder)
+    read_request = staticmethod(read_request)
+    encode_error = staticmethod(encode_error)
 
     def __init__(
         self,
         default_model: str = "",
-        path: str = RESPONSES_PATH,
+        path: str = "",
         defaults: Mapping[str, Any] | None = None,
         rename: Mapping[str, str] | None = None,
         habits: Habits = NO_HABITS,
         keep: Keep | None = None,
     ) -> None:
-        self._default_model = default_model
-        self._path = path
-        self._defaults = dict(defaults or {})
-        self._rename = {**RENAMED, **(rename or {})}
-        self._habits = habits
+        super().__init__(default_model, path, defaults, rename, habits)
         self._keep = keep
 
-    def encode_request(self, request: ChatRequest) -> Exchange:
-        """Return the requests; see `Format`."""
-        yield from ()  # no preparation is needed
-        carrier = Carrier(TABLE)
-        streams = self._habits.streams(request.stream)
+    def decode_request(self, body: bytes) -> ResponsesCall:
+        """Decode a client's request without access to stored items."""
+        sent = read_request(body)
+        if sent.previous:
+            raise InvalidRequestError.about("previous_response_id", "no answers are stored here")
+        return build_call(sent)
+
+    def encoder(self, call: ClientCall) -> ResponsesEncoder:
+        """Return an encoder for the streamed answer to a call."""
+        return ResponsesEncoder(call, self._keep)
+
+    def encode_response(self, call: ClientCall, response: ChatResponse) -> bytes:
+        """Return the whole answer to a call."""
+        return responses_encoder.encode_response(call, response, self._keep)
+
+    def _document(
+        self, request: ChatRequest, carrier: Carrier, headers: dict[str, str], *, streams: bool
+    ) -> dict[str, Any]:
         instructions, items = encode_messages(request.messages, request.tools, carrier)
         document: dict[str, Any] = {
             # This API stores requests by default: only its own clients expect that.
@@ -99,45 +106,9 @@ class ResponsesFormat:
             carrier.own(request.response_format.extra, "response_format.")
             document["text"] = {**document.get("text", {}), "format": chosen}
         _place_reasoning(request, document, carrier)
-        accept = "text/event-stream" if streams else "application/json"
-        headers = {"Content-Type": "application/json", "Accept": accept}
-        body = encode_body(document)
-        return HttpRequest("POST", self._path, headers, body=body, dropped=carrier.dropped)
-
-    def decoder(self) -> ResponsesDecoder:
-        """Return a decoder for one answer."""
-        return ResponsesDecoder()
-
-    def describe_error(self, body: bytes) -> str:
-        """Return the message in the body of an error response."""
-        return describe_error(body, EXPLANATIONS)
-
-    def read_request(self, body: bytes) -> Sent:
-        """Parse a client's request before its references are resolved."""
-        return read_request(body)
-
-    def decode_request(self, body: bytes) -> ResponsesCall:
-        """Decode a client's request without access to stored items."""
-        sent = read_request(body)
-        if sent.previous:
-            raise InvalidRequestError.about("previous_response_id", "no answers are stored here")
-        return build_call(sent)
-
-    def encoder(self, call: ClientCall) -> ResponsesEncoder:
-        """Return an encoder for the streamed answer to a call."""
-        return ResponsesEncoder(call, self._keep)
-
-    def encode_response(self, call: ClientCall, response: ChatResponse) -> bytes:
-        """Return the whole answer to a call."""
-        return responses_encoder.encode_response(call, response, self._keep)
-
-    def encode_error(self, error: BerlinError) -> bytes:
-        """Return the body of an answer that is an error."""
-        return encode_error(error)
+        return document
 
     def _place_option(self, name: str, value: Any, document: dict[str, Any]) -> None:
-        if name in RESERVED:
-            raise InvalidRequestError(f"{name} is part of the protocol, not an option")
         match name:
             case "verbosity":
                 document["text"] = {**document.get("text", {}), "verbosity": value}

@@ -95,8 +95,10 @@ def _made_by_model(
             "type": "function_call",
             "call_id": str(id),
             "name": str(name),
-            "arguments": str(arguments),
+            "arguments": str() | dict() as arguments,
         }:
+            if isinstance(arguments, dict):
+                arguments = encode_body(arguments).decode()
             extra = _rest(item, "call_id", "name", "arguments", "namespace")
             flat = flat_name(str(item.get("namespace") or ""), name)
             return [ToolCallPart(id, flat, arguments or "{}", of_calls.get(id, extra))]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from berlin.errors import InvalidRequestError
+from berlin.formats.images import check_image
 from berlin.formats.responses.table import DIALECT
 from berlin.formats.table import Carrier
 from berlin.types import (
@@ -28,7 +29,7 @@ from berlin.wire.json import loads
 def _reasoning_item(text: str, members: Mapping[str, Any]) -> dict[str, Any]:
     """Return an item as its service made it; clients of other dialects keep it in two places."""
     begun = {name: v for name, v in members.get("item", {}).items() if name != "status"}
-    own = {**begun, **{name: v for name, v in members.items() if name != "item"}}
+    own = {**begun, **{name: v for name, v in members.items() if name not in ("item", "parts")}}
     shown = bool(text) and "content" not in own
     summary = [{"type": "summary_text", "text": text}] if shown else []
     return {"type": "reasoning", "summary": summary, **own}
@@ -99,17 +100,20 @@ class _Writer:
         output: Any = [item for part in result.parts for item in self._encode_part(part)]
         if not output:
             output = result.content
-        if result.is_error and isinstance(output, str):
+        if result.is_error:
             # This API cannot mark it: without a note, the model would take it for a result.
-            output = f"Error: {output}"
+            note = [{"type": "input_text", "text": "Error:"}]
+            output = f"Error: {output}" if isinstance(output, str) else [*note, *output]
         head = {"type": "function_call_output", "call_id": result.id}
         return {**head, "output": output, **members}
 
-    def _encode_turn(self, parts: Iterable[Part]) -> Iterator[dict[str, Any]]:
+    def _encode_turn(self, parts: tuple[Part, ...]) -> Iterator[dict[str, Any]]:
         """Yield the items of the model's output."""
         said: dict[str, Any] | None = None
         for part in parts:
             if isinstance(part, TextPart):
+                if not part.text and part.extra is None and len(parts) > 1:
+                    continue  # text beside calls is empty rather than absent in other dialects
                 members = extra_of(part.extra, DIALECT)
                 if said is None or "item" in members:
                     if said is not None:
@@ -173,6 +177,7 @@ class _Writer:
                 yield {"type": "input_text", "text": part.text, **members}
             case ImagePart():
                 members = self._carrier.own(part.extra, "content.")
+                check_image(part)
                 yield {"type": "input_image", "image_url": part.url, "detail": "auto", **members}
             case FilePart():
                 yield self._encode_file(part)

@@ -68,120 +68,248 @@ class Item:
         self._before = b'event: %b\ndata: %b,"delta":' % (name.encode(), line)
 
 
-class MessageItem(Item):
-    """A message: one part, of text or of a refusal.
+class _Part:
+    """A part of a message or of reasoning while it is being built."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.pieces: list[str] = []
+        self.annotations: list[Any] = []
+        self.logprobs: list[Any] = []
+        self.members: dict[str, Any] = {}
+
+    def document(self) -> dict[str, Any]:
+        """Return the current part."""
+        text = "".join(self.pieces)
+        match self.kind:
+            case "refusal":
+                return {"type": "refusal", "refusal": text}
+            case "output_text":
+                noted = {"annotations": list(self.annotations), "logprobs": list(self.logprobs)}
+                return {"type": "output_text", "text": text, **noted, **self.members}
+        return {"type": self.kind, "text": text}
+
+
+class PartsItem(Item):
+    """An item of one or more parts, of which the last is open.
 
     Args:
         index: its place in the output.
-        members: the service's members of it at its start.
-        is_refusal: whether the model refuses to answer.
+        id: its id.
+        members: its other members, as the service wrote them.
     """
 
-    def __init__(self, index: int, members: Mapping[str, Any], *, is_refusal: bool = False) -> None:
-        super().__init__(index, str(members.get("id") or new_id("msg")))
+    default_part = ""
+
+    def __init__(self, index: int, id: str, members: Mapping[str, Any]) -> None:
+        super().__init__(index, id)
         self._members = {k: v for k, v in members.items() if k not in ("id", "status")}
-        self._kind = "refusal" if is_refusal else "output_text"
-        self.annotations: list[Any] = []
-        more: dict[str, Any] = {} if is_refusal else {"logprobs": []}
-        self._begin_deltas(f"response.{self._kind}.delta", content_index=0, **more)
+        self.parts: list[_Part] = []
 
     def open(self) -> Iterator[Event]:
         """Yield the events that start it."""
-        yield self._added({**self.document(), "content": []})
-        yield {"type": "response.content_part.added", "content_index": 0, "part": self._part()}
+        yield self._added(self.document())
 
-    def annotate(self, annotation: Any) -> Event:
-        """Return the event of an annotation of the text."""
-        self.annotations.append(annotation)
-        return {
-            "type": "response.output_text.annotation.added",
-            "content_index": 0,
-            "annotation_index": len(self.annotations) - 1,
-            "annotation": annotation,
-        }
-
-    def close(self) -> Iterator[Event]:
-        """Yield the events that end it."""
-        part = self._part()
-        said: Event = {n: part[n] for n in ("text", "refusal", "logprobs") if n in part}
-        yield {"type": f"response.{self._kind}.done", "content_index": 0, **said}
-        yield {"type": "response.content_part.done", "content_index": 0, "part": part}
-        yield self._done(self.document())
-
-    def document(self) -> dict[str, Any]:
-        """Return the current item."""
-        head = {"id": self.id, "type": "message", "status": self.status, "role": "assistant"}
-        return {**head, "content": [self._part()], **self._members}
-
-    def _part(self) -> dict[str, Any]:
-        text = "".join(self.pieces)
-        if self._kind == "refusal":
-            return {"type": "refusal", "refusal": text}
-        made = {"type": "output_text", "text": text}
-        return {**made, "annotations": list(self.annotations), "logprobs": []}
-
-
-class ReasoningItem(Item):
-    """The model's visible reasoning, and the state to be sent back."""
-
-    def __init__(self, index: int, members: Mapping[str, Any]) -> None:
-        super().__init__(index, str(members.get("id") or new_id("rs")))
-        self._is_native = bool(members)
-        self._members = {k: v for k, v in members.items() if k not in ("id", "status")}
-        self._foreign: Extra | None = None
-        self.calls: dict[str, Extra] = {}
-        self.parts: list[OpaquePart] = []
-        self._begin_deltas("response.reasoning_summary_text.delta", summary_index=0)
-
-    def take(self, extra: Extra) -> None:
-        """Take state that only the service can read."""
-        if extra.dialect == DIALECT:
-            self._is_native = True
-            self._members |= {k: v for k, v in extra.members.items() if k != "item"}
-            return
-        self._foreign = merge_extra(self._foreign, extra)
+    def begin(self, kind: str) -> Iterator[Event]:
+        """Yield the events that end its last part and begin one of this kind."""
+        yield from self._end_part()
+        self.parts.append(_Part(kind))
+        yield self._about_part("added")
+        self._begin_deltas(f"response.{_DELTAS[kind]}.delta", **self._at, **self._beside())
 
     def delta(self, piece: str, sequence: int) -> bytes:
         """Return the frame of the next piece; with the first, the one that begins the part."""
         head = b""
-        if not self.pieces:
-            added = {"type": "response.reasoning_summary_part.added", "summary_index": 0}
-            part = {"type": "summary_text", "text": ""}
-            head = frame({**added, "part": part}, self, sequence)
-            sequence += 1
+        if not self.parts:
+            for event in self.begin(self.default_part):
+                head += frame(event, self, sequence)
+                sequence += 1
+        self.parts[-1].pieces.append(piece)
         return head + super().delta(piece, sequence)
+
+    def take_members(self, members: Mapping[str, Any]) -> None:
+        """Take members of the item that the service adds."""
+        self.status = str(members.get("status") or self.status)
+        self._members |= {k: v for k, v in members.items() if k not in ("id", "status")}
 
     def close(self) -> Iterator[Event]:
         """Yield the events that end it."""
-        if self.pieces:
-            [part] = self._summary()
-            done, at = "response.reasoning_summary_text.done", {"summary_index": 0}
-            yield {"type": done, **at, "text": part["text"]}
-            yield {"type": "response.reasoning_summary_part.done", **at, "part": part}
+        yield from self._end_part()
         yield self._done(self.document())
+
+    @property
+    def _at(self) -> dict[str, int]:
+        return {"content_index": len(self.parts) - 1}
+
+    def _beside(self) -> dict[str, Any]:
+        """Return the members of a delta beside it."""
+        return {}
+
+    def _about_part(self, what: str) -> Event:
+        return {
+            "type": f"response.content_part.{what}",
+            **self._at,
+            "part": self.parts[-1].document(),
+        }
+
+    def _end_part(self) -> Iterator[Event]:
+        if not self.parts:
+            return
+        made = self.parts[-1].document()
+        said: Event = {n: made[n] for n in ("text", "refusal", "logprobs") if n in made}
+        yield {"type": f"response.{_DELTAS[self.parts[-1].kind]}.done", **self._at, **said}
+        yield self._about_part("done")
+
+
+_DELTAS = {
+    "output_text": "output_text",
+    "refusal": "refusal",
+    "summary_text": "reasoning_summary_text",
+    "reasoning_text": "reasoning_text",
+}
+
+
+class MessageItem(PartsItem):
+    """A message: parts of text, or refusals.
+
+    Args:
+        index: its place in the output.
+        members: the service's members of it at its start.
+    """
+
+    default_part = "output_text"
+
+    def __init__(self, index: int, members: Mapping[str, Any]) -> None:
+        super().__init__(index, str(members.get("id") or new_id("msg")), members)
+        self._logprobs: list[Any] = []
+
+    def delta(self, piece: str, sequence: int) -> bytes:
+        """Return the frame of the next piece, with its log probabilities if there are any."""
+        if not self._logprobs or not self.parts:
+            return super().delta(piece, sequence)
+        self.pieces.append(piece)
+        self.parts[-1].pieces.append(piece)
+        self.parts[-1].logprobs += self._logprobs
+        event = {"type": "response.output_text.delta", **self._at, "delta": piece}
+        event["logprobs"], self._logprobs = self._logprobs, []
+        return frame(event, self, sequence)
+
+    def take(self, members: Mapping[str, Any]) -> Iterator[Event]:
+        """Take the service's members of its text, and yield the events that say so."""
+        self.take_members(members.get("item") or {})
+        if kind := members.get("type"):
+            yield from self.begin(str(kind))
+        rest = {k: v for k, v in members.items() if k not in _OF_TEXT}
+        noted, logprobs = members.get("annotations") or (), members.get("logprobs") or ()
+        if (noted or logprobs or rest) and not self.parts:
+            yield from self.begin(self.default_part)
+        self._logprobs += logprobs
+        if rest:
+            self.parts[-1].members |= rest
+        for annotation in noted:
+            self.parts[-1].annotations.append(annotation)
+            yield {
+                "type": "response.output_text.annotation.added",
+                **self._at,
+                "annotation_index": len(self.parts[-1].annotations) - 1,
+                "annotation": annotation,
+            }
+
+    def close(self) -> Iterator[Event]:
+        """Yield the events that end it."""
+        if not self.parts:
+            yield from self.begin(self.default_part)
+        yield from super().close()
+
+    def document(self) -> dict[str, Any]:
+        """Return the current item."""
+        head = {"id": self.id, "type": "message", "status": self.status, "role": "assistant"}
+        return {**head, "content": [part.document() for part in self.parts], **self._members}
+
+    def _beside(self) -> dict[str, Any]:
+        return {"logprobs": []} if self.parts[-1].kind == "output_text" else {}
+
+
+_OF_TEXT = frozenset({"item", "type", "annotations", "logprobs"})
+
+
+class ReasoningItem(PartsItem):
+    """The model's visible reasoning, and the state to be sent back."""
+
+    default_part = "summary_text"
+
+    def __init__(self, index: int, members: Mapping[str, Any]) -> None:
+        super().__init__(index, str(members.get("id") or new_id("rs")), members)
+        self._is_native = bool(members)
+        self._foreign: Extra | None = None
+        self._is_between = False
+        self.calls: dict[str, Extra] = {}
+        self.opaque: list[OpaquePart] = []
+
+    def take(self, extra: Extra) -> Iterator[Event]:
+        """Take state that only the service can read, and yield the events of parts that begin."""
+        if extra.dialect != DIALECT:
+            self._foreign = merge_extra(self._foreign, extra)
+            return
+        self._is_native = True
+        item = extra.members.get("item") or {}
+        self._members |= {k: v for k, v in item.items() if k != "id"}
+        for kind in extra.members.get("parts") or ():
+            self._is_between = bool(self.parts)
+            yield from self.begin(kind)
+        self._members |= {k: v for k, v in extra.members.items() if k not in ("item", "parts")}
+
+    def delta(self, piece: str, sequence: int) -> bytes:
+        """Return the frame of the next piece."""
+        is_between, self._is_between = self._is_between, False
+        if is_between and piece == "\n\n":
+            return b""  # other dialects have no parts
+        return super().delta(piece, sequence)
 
     def document(self) -> dict[str, Any]:
         """Return the current item."""
         encrypted = None
         if not self._is_native and self.status == "completed":
-            encrypted = seal(self._foreign, self.calls, self.parts)
-        head = {"id": self.id, "type": "reasoning", "summary": self._summary()}
-        return {**head, "encrypted_content": encrypted, **self._members}
+            encrypted = seal(self._foreign, self.calls, self.opaque)
+        summary = [part.document() for part in self.parts if part.kind == "summary_text"]
+        content = [part.document() for part in self.parts if part.kind != "summary_text"]
+        head = {"id": self.id, "type": "reasoning", "summary": summary}
+        told = {**head, **({"content": content} if content else {}), "encrypted_content": encrypted}
+        return {**told, **self._members}
 
-    def _summary(self) -> list[dict[str, str]]:
-        text = "".join(self.pieces)
-        return [{"type": "summary_text", "text": text}] if text else []
+    @property
+    def _at(self) -> dict[str, int]:
+        is_summary = self.parts[-1].kind == "summary_text"
+        kinds = [(part.kind == "summary_text") for part in self.parts]
+        count = sum(kind == is_summary for kind in kinds)
+        return {"summary_index" if is_summary else "content_index": count - 1}
+
+    def _about_part(self, what: str) -> Event:
+        if self.parts[-1].kind != "summary_text":
+            return super()._about_part(what)
+        kind = f"response.reasoning_summary_part.{what}"
+        return {"type": kind, **self._at, "part": self.parts[-1].document()}
 
 
 class CallItem(Item):
     """A call of a function."""
 
-    def __init__(self, index: int, call_id: str, name: Mapping[str, str], id: str = "") -> None:
-        super().__init__(index, id or new_id("fc"))
+    id_kind = "fc"
+
+    def __init__(
+        self, index: int, call_id: str, name: Mapping[str, str], members: Mapping[str, Any]
+    ) -> None:
+        super().__init__(index, str(members.get("id") or new_id(self.id_kind)))
         self.call_id = call_id
         self._name = dict(name)
+        self._members: dict[str, Any] = {}
         self.extra: Extra | None = None
+        self.take(members)
         self._begin_deltas("response.function_call_arguments.delta")
+
+    def take(self, members: Mapping[str, Any]) -> None:
+        """Take members that the service adds."""
+        self._members |= {k: v for k, v in members.items() if k not in ("id", "type")}
 
     @property
     def arguments(self) -> str:
@@ -197,14 +325,14 @@ class CallItem(Item):
     def document(self) -> dict[str, Any]:
         """Return the current item."""
         head = {"id": self.id, "type": "function_call", "status": self.status}
-        return {**head, "arguments": self.arguments, "call_id": self.call_id, **self._name}
+        made = {"arguments": self.arguments, "call_id": self.call_id, **self._name}
+        return {**head, **made, **self._members}
 
 
 class CustomCallItem(CallItem):
     """A call of a custom tool: its input is text, passed on only when complete."""
 
-    def __init__(self, index: int, call_id: str, name: Mapping[str, str], id: str = "") -> None:
-        super().__init__(index, call_id, name, id or new_id("ctc"))
+    id_kind = "ctc"
 
     def delta(self, piece: str, sequence: int) -> bytes:
         """Keep a piece of the arguments: the text within is known at their end."""
@@ -222,7 +350,7 @@ class CustomCallItem(CallItem):
         """Return the current item."""
         text = input_of(self.arguments) if self.status == "completed" else ""
         head = {"id": self.id, "type": "custom_tool_call", "status": self.status}
-        return {**head, "call_id": self.call_id, **self._name, "input": text}
+        return {**head, "call_id": self.call_id, **self._name, "input": text, **self._members}
 
 
 class HostedItem(Item):

@@ -56,6 +56,7 @@ class _Body(msgspec.Struct):
     top_p: int | float | None = None
     presence_penalty: int | float | None = None
     frequency_penalty: int | float | None = None
+    user: str | None = None
     metadata: dict[str, str] | None = None
     prompt_cache_key: str | None = None
     client_metadata: dict[str, Any] | None = None
@@ -63,7 +64,7 @@ class _Body(msgspec.Struct):
 
 _DECODER = msgspec.json.Decoder(_Body)
 _MEMBERS = msgspec.json.Decoder(dict[str, Raw])
-_OPTIONS = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
+_OPTIONS = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "user")
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -290,7 +291,7 @@ def _echo(sent: _Body, members: Mapping[str, Any]) -> dict[str, Any]:
         "top_logprobs": members.get("top_logprobs") or 0,
         "top_p": 1.0 if sent.top_p is None else sent.top_p,
         "truncation": members.get("truncation") or "disabled",
-        "user": members.get("user"),
+        "user": sent.user,
     }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from berlin.errors import (
@@ -14,7 +16,8 @@ from berlin.errors import (
 )
 from berlin.formats.contract import ClientCall
 from berlin.formats.responses.request import ResponsesCall, new_id
-from berlin.types import FinishReason, Usage
+from berlin.formats.responses.table import DIALECT
+from berlin.types import FinishReason, Usage, extra_of
 from berlin.wire.json import encode_line
 
 _INCOMPLETE: dict[FinishReason, str] = {
@@ -37,19 +40,33 @@ class ResponseObject:
         self.id = new_id("resp")
         self._created = int(time.time())
         echo = call.echo if isinstance(call, ResponsesCall) else {}
-        model = {"model": call.request.model}
+        self._members = {"model": call.request.model, **echo}
         # Instructions and tools are long: they are encoded once for all events.
-        self._echo = encode_line({**model, **echo})[1:-1]
+        self._echo = encode_line(self._members)[1:-1]
+        self._own: dict[str, Any] = {}
+        self._is_named = False
+
+    def take(self, members: Mapping[str, Any]) -> None:
+        """Take the members of a response that a service of this dialect made."""
+        id = members.get("id")
+        if not self._is_named and isinstance(id, str) and _ID.fullmatch(id):
+            self.id = id
+        self._own |= {n: v for n, v in members.items() if n in _OF_STATE}
+        more = {n: v for n, v in members.items() if n != "id" and n not in _OF_STATE}
+        self._members |= more
+        self._echo = encode_line(self._members)[1:-1]
 
     def begun(self) -> bytes:
         """Return the response before there is any output."""
         return self._write("in_progress", [])
 
-    def ended(self, reason: FinishReason, output: list[dict[str, Any]], usage: Usage) -> bytes:
+    def ended(
+        self, status: str, reason: FinishReason, output: list[dict[str, Any]], usage: Usage
+    ) -> bytes:
         """Return the whole response."""
-        cut = _INCOMPLETE.get(reason)
+        cut = _INCOMPLETE.get(reason) if status == "incomplete" else None
         return self._write(
-            "incomplete" if cut else "completed",
+            status,
             output,
             usage=write_usage(usage),
             incomplete_details={"reason": cut} if cut else None,
@@ -72,13 +89,21 @@ class ResponseObject:
             "output": output,
             "usage": None,
             **members,
+            **self._own,
         }
+        self._is_named = True
         return b"%b,%b}" % (encode_line(fields)[:-1], self._echo)
 
 
-def ending(reason: FinishReason) -> str:
-    """Return the event that ends a stream with this finish reason."""
-    return "response.incomplete" if reason in _INCOMPLETE else "response.completed"
+_OF_STATE = frozenset({"created_at", "completed_at", "incomplete_details"})
+_ID = re.compile(r"[A-Za-z0-9_.=:-]{1,256}")
+
+
+def ending(reason: FinishReason, own: Mapping[str, Any]) -> str:
+    """Return the event that ends a stream with this finish reason, or the service's own status."""
+    if own.get("status") == "completed" or reason not in _INCOMPLETE:
+        return "response.completed"
+    return "response.incomplete"
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:
@@ -93,7 +118,9 @@ def write_usage(usage: Usage) -> dict[str, Any]:
         "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         "total_tokens": usage.input_tokens + usage.output_tokens,
     }
-    return {**fields, "estimated": True} if usage.estimated else fields
+    if usage.estimated:
+        fields["estimated"] = True
+    return {**fields, **extra_of(usage.extra, DIALECT)}
 
 
 def _write_error(error: BerlinError) -> dict[str, str]:

@@ -18,7 +18,7 @@ TRANSLATED = frozenset(
     {
         *("input", "instructions", "model", "stream", "tools", "tool_choice", "text", "reasoning"),
         *("parallel_tool_calls", "max_output_tokens", "temperature", "top_p"),
-        *("presence_penalty", "frequency_penalty", "previous_response_id"),
+        *("presence_penalty", "frequency_penalty", "previous_response_id", "user"),
     }
 )
 """Members known to the hub, or handled by the gateway itself."""

@@ -14,6 +14,7 @@ from berlin.formats.embeddings.contract import EmbeddingCall, EmbeddingFormat
 from berlin.formats.embeddings.ollama import OllamaEmbeddings, OllamaOldEmbeddings
 from berlin.formats.embeddings.openai import OpenAIEmbeddings
 from berlin.gateway.access.limits.spending import Demand
+from berlin.gateway.answering import with_model
 from berlin.gateway.catalog import Target
 from berlin.gateway.chat import Gateway
 from berlin.gateway.face import Route
@@ -76,7 +77,7 @@ class EmbeddingPaths:
             visit.usage = Usage(answer.input_tokens or 0)
             if spending is not None:
                 spending.settle(visit.usage)
-        body = await _write(dialect, _named(call, target), answer)
+        body = await _write(dialect, with_model(call, target), answer)
         visit.bytes_out = len(body)
         return web.Response(body=body, content_type="application/json")
 
@@ -108,14 +109,6 @@ class EmbeddingPaths:
 def _demand(request: EmbeddingRequest) -> Demand:
     tokens = (estimate_tokens(len(i)) if isinstance(i, str) else len(i) for i in request.inputs)
     return Demand(sum(tokens), 0)
-
-
-def _named(call: EmbeddingCall, target: Target) -> EmbeddingCall:
-    """Return the call with a model's name, which an answer must have."""
-    if call.request.model:
-        return call
-    request = msgspec.structs.replace(call.request, model=target.full_name)
-    return msgspec.structs.replace(call, request=request)
 
 
 async def _write(dialect: EmbeddingFormat, call: EmbeddingCall, answer: Embeddings) -> bytes:

@@ -15,6 +15,7 @@ from berlin.formats.responses.format import ResponsesFormat
 from berlin.formats.responses.request import ResponsesCall, Sent, build_call
 from berlin.formats.tokens import TokenCount
 from berlin.gateway.access.caller import Caller
+from berlin.gateway.answering import with_model
 from berlin.gateway.catalog import Target
 from berlin.gateway.chat import LONG_BODY_BYTES, Gateway
 from berlin.gateway.face import ID, Route
@@ -65,7 +66,7 @@ class ResponsesFace:
         key, tenant = await self._identify(request)
         sent, call = await self._receive(request, tenant)
         target = self._resolve(request, key, call)
-        call = _named(call, target)
+        call = with_model(call, target)
         format = self._format
         if call.store:
             if gateway.stored.is_on:
@@ -157,14 +158,6 @@ class ResponsesFace:
             return Record(id, tenant, previous, encode_line(call.items), body, ids)
 
         self._gateway.stored.put(make)
-
-
-def _named(call: ResponsesCall, target: Target) -> ResponsesCall:
-    """Return the call with a model's name, which an answer must have."""
-    if call.request.model:
-        return call
-    request = msgspec.structs.replace(call.request, model=target.full_name)
-    return msgspec.structs.replace(call, request=request)
 
 
 def _list(stored: bytes, query: Mapping[str, str]) -> bytes:

@@ -54,7 +54,7 @@ class HealthPages:
         return web.json_response({"status": "ok"})
 
     async def _broken_store(self) -> str:
-        """Return what is unavailable and needed; `""` for nothing. It is asked once a second."""
+        """Return the name of a required store that is unavailable, or `""`; asked once a second."""
         now = time.monotonic()
         if now >= self._ask_stores_at:
             self._ask_stores_at = now + ASK_STORES_EVERY_S

@@ -8,6 +8,7 @@ import gc
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from berlin.config import ServerConfig
@@ -44,20 +45,10 @@ async def serve(
         started: called with the URL when it serves.
         stopping: called when it is asked to stop.
     """
-    # Whoever sees that it serves may stop it at once, so signals are caught before.
+    # It may be stopped as soon as it serves, so signals are caught before.
     async with (
         stop_signals() as asked,
-        open_server(
-            gateway,
-            accounts,
-            server.host,
-            server.port,
-            sockets=sockets,
-            token_lifetime_s=server.token_lifetime_s,
-            grace_s=server.grace_s,
-            header_timeout_s=server.header_timeout_s,
-            max_connections=server.max_connections,
-        ) as url,
+        _open(server, gateway, accounts, sockets) as url,
         _background_tasks(*(job() for job in beside), refresh_models_forever(gateway)),
     ):
         collect_garbage_rarely()
@@ -98,15 +89,7 @@ async def serve_as_worker(
         stop = asyncio.ensure_future(_after(asked, gateway, ended))
         try:
             async with (
-                open_server(
-                    gateway,
-                    accounts,
-                    sockets=sockets,
-                    token_lifetime_s=server.token_lifetime_s,
-                    grace_s=server.grace_s,
-                    header_timeout_s=server.header_timeout_s,
-                    max_connections=server.max_connections,
-                ),
+                _open(server, gateway, accounts, sockets),
                 _background_tasks(
                     watch_parent(), update_gauges_forever(gateway), refresh_models_forever(gateway)
                 ),
@@ -116,6 +99,22 @@ async def serve_as_worker(
                 await ended.wait()
         finally:
             stop.cancel()
+
+
+def _open(
+    server: ServerConfig, gateway: Gateway, accounts: Accounts, sockets: Sockets | None
+) -> AbstractAsyncContextManager[str]:
+    return open_server(
+        gateway,
+        accounts,
+        server.host,
+        server.port,
+        sockets=sockets,
+        token_lifetime_s=server.token_lifetime_s,
+        grace_s=server.grace_s,
+        header_timeout_s=server.header_timeout_s,
+        max_connections=server.max_connections,
+    )
 
 
 async def _after(asked: asyncio.Event, gateway: Gateway, ended: asyncio.Event) -> None:

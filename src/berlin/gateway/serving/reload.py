@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 
 from berlin.config import Config
 from berlin.errors import BerlinError
@@ -21,6 +21,7 @@ from berlin.gateway.setup import (
 )
 from berlin.gateway.workers.worker import Worker
 from berlin.ledger.prices import Prices
+from berlin.routing.base.background import Background
 
 _log = logging.getLogger("berlin.gateway")
 
@@ -40,7 +41,7 @@ class Reload:
     def __init__(self, gateway: Gateway, load: Callable[[], Config]) -> None:
         self._gateway = gateway
         self._load = load
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
 
     async def __call__(self) -> bool:
         """Read the configuration and use it; return whether it was valid."""
@@ -67,7 +68,7 @@ class Reload:
         gateway, server = self._gateway, config.server
         before, kept = gateway.catalog, set(catalog.services.values())
         retired = [service for service in before.services.values() if service not in kept]
-        self._begin(_retire(retired, before, catalog))
+        self._background.begin(_retire(retired, before, catalog))
         gateway.catalog = catalog
         catalog.activate()
         gateway.limiter.use(config.limits, config.prices)
@@ -81,12 +82,7 @@ class Reload:
             gateway.ledger.use(Prices(config.prices), accounts_of(config, catalog))
         gateway.metrics.know(catalog.services)
         watch_logins(catalog, gateway.metrics)
-        self._begin(refresh_models(gateway))
-
-    def _begin(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._background.begin(refresh_models(gateway))
 
 
 async def _retire(services: list[Service], before: Catalog, after: Catalog) -> None:

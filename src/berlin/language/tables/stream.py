@@ -21,17 +21,18 @@ from berlin.errors import (
 from berlin.language.values.typed import (
     Accessor,
     AnyDocument,
-    BulkAccessor,
     CompiledDocument,
     Pointer,
+    one_by_one,
 )
 from berlin.types import FinishReason
 from berlin.wire.framings import FramingName
 from berlin.wire.pointer import is_index, is_special, parse_pointer
 from berlin.wire.status import describe_error, is_error_status
 
-Meaning: TypeAlias = Literal["text", "replace", "reasoning", "end", "error", "skip"]
-"""The meaning of a kind of object. `replace`: its text is the whole answer so far."""
+Meaning: TypeAlias = Literal["text", "replace", "reasoning", "end", "final", "error", "skip"]
+"""The meaning of a kind of object. `replace`: its text is the whole answer so far; `final`: the
+same, and the answer ends with it."""
 
 Ends: TypeAlias = Literal["body", "finish_reason"]
 """The end of a complete answer: `body`, its end; `finish_reason`, that or the framing's marker."""
@@ -78,14 +79,15 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             plain text, as objects `{"data": …}`; `aws-events`, Amazon's binary event stream;
             `connect`, messages of the Connect protocol, whose requests are in an envelope too;
             `length-prefixed`, documents after lines with their lengths; `multipart`, parts of
-            `multipart/mixed`.
+            `multipart/mixed`; `tagged-lines`, lines such as `0:"text"`, as objects
+            `{"event": tag, "data": …}`.
         text: pointers to the next piece of text; `/data` for `text` and `sse-text`.
         text_is: `delta`, if each piece is new; `cumulative`, if each is the whole answer so far.
         reasoning: pointers to the next piece of the model's reasoning, never cumulative.
         kind: pointer to the kind of the object: text, or a number.
         kinds: the meaning of each kind: `text`, `replace` (the whole answer so far), `reasoning`
-            (at the pointers of `text`), `end` (it may contain text too), `error` or `skip`; kinds
-            that are not listed are skipped.
+            (at the pointers of `text`), `end` (it may contain text too), `final` (the whole answer,
+            and its end), `error` or `skip`; kinds that are not listed are skipped.
         others: what to do with an object in which nothing described is found: `error` or `skip`.
         done: the data of the server-sent event that ends the answer.
         finish_reason: pointers to the reason why the answer ended.
@@ -237,24 +239,15 @@ class CompiledStream:
         self.decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(document.type)
         self.read_text = _first([document.reader(pointer) for pointer in self.text])
         self.read_kind = document.reader(self.kind) if self.kind else None
-        self.holds_more = document.watcher(sorted(more - set(texts)))
-        self.is_plain = document.plain(sorted(more - set(texts)))
-        self.read_texts: BulkAccessor
-        if len(self.text) == 1:
-            self.read_texts = document.bulk_reader(self.text[0])
-        else:
-            self.read_texts = lambda documents: list(map(self.read_text, documents))
         if self.described.padding:
-            self._remove_padding(self.read_text, self.described.padding)
+            self.read_text = _without(self.described.padding, self.read_text)
+        others = sorted(more - set(texts))
+        self.read_plain = (
+            document.plain_reader(self.text[0], others)
+            if len(self.text) == 1 and not self.described.padding
+            else one_by_one(self.read_text, list(map(document.reader, others)))
+        )
         self._readers = {p: document.reader(p) for p in more | explanations}
-
-    def _remove_padding(self, read: Accessor, padding: str) -> None:
-        def read_text(document: Any) -> Any:
-            text = read(document)
-            return text.replace(padding, "") if isinstance(text, str) else text
-
-        self.read_text = read_text
-        self.read_texts = lambda documents: list(map(read_text, documents))
 
     def read(self, document: Any, pointers: tuple[Pointer, ...]) -> Any:
         """Return the first value of a decoded object that is present and not null, or `UNSET`."""
@@ -315,3 +308,11 @@ def _first(readers: list[Accessor]) -> Accessor:
         return found
 
     return read
+
+
+def _without(padding: str, read: Accessor) -> Accessor:
+    def read_text(document: Any) -> Any:
+        text = read(document)
+        return text.replace(padding, "") if isinstance(text, str) else text
+
+    return read_text

@@ -1,24 +1,23 @@
 """Compiles pointers to msgspec types, so that a described stream is decoded as fast as with a
-handwritten decoder: the wanted values are read straight into a struct, everything else is skipped.
+handwritten decoder: the wanted values are read into a struct, everything else is skipped.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, UnsetType
 
 from berlin.errors import ConfigurationError
 from berlin.wire.pointer import MISSING, get_at, is_index
 
 Pointer = tuple[str, ...]
 Accessor = Callable[[Any], Any]
-BulkAccessor = Callable[[list[Any]], list[Any]]
-
-_NULLS = (UNSET, None, Raw(b"null"))
+PlainReader = Callable[[Any], str | None]
 
 
 class _Node:
@@ -56,7 +55,7 @@ class CompiledDocument:
 
     Args:
         text: pointers to values that are text or null; decoded at once.
-        other: pointers to values of any kind; kept as raw bytes until they are read.
+        other: pointers to values of any kind.
 
     Raises:
         ConfigurationError: if one pointer goes through the text of another.
@@ -81,61 +80,50 @@ class CompiledDocument:
             raise ConfigurationError(f"a pointer cannot be used: {error}") from error
 
     def reader(self, pointer: Pointer) -> Accessor:
-        """Return a function that reads the value at a pointer: `UNSET` where there is none."""
-        steps, rest = self._steps(pointer)
-        if rest is not None:
-            steps.append(_raw(rest))
-        return _chain(steps)
+        """Return a function that reads the value at a pointer.
 
-    def bulk_reader(self, pointer: Pointer) -> BulkAccessor:
-        """Return a function that reads the value at a pointer to text in each of many documents."""
-        return _bulk(self._path(pointer), self.reader(pointer))
-
-    def plain(self, pointers: Iterable[Pointer]) -> Callable[[list[Any]], bool]:
-        """Return a function that says whether none of many documents has a value at a pointer.
-
-        It may be wrong about a null, which only makes the documents be examined one by one.
+        It returns `UNSET` or `None` where there is none.
         """
-        pointers = list(pointers)
-        paths = [self._path(pointer) for pointer in pointers]
-        at_root = [p for p, path in zip(pointers, paths, strict=True) if len(path) == 1]
-        nested = [
-            _bulk(path, _chain(self._steps(pointer)[0]))
-            for pointer, path in zip(pointers, paths, strict=True)
-            if len(path) > 1
-        ]
-        read, nothing = self._reader_of_all(at_root) if at_root else (None, ())
+        path = self._path(pointer)
+        steps = [_item(p) if isinstance(p, int) else operator.attrgetter(p) for p in path]
+        return _chain(steps, pointer[len(path) :])
 
-        def is_plain(documents: list[Any]) -> bool:
-            if read is not None and list(map(read, documents)).count(nothing) != len(documents):
-                return False
-            for read_all in nested:
-                values = read_all(documents)
-                if values.count(UNSET) != len(values) and not all(v in _NULLS for v in values):
-                    return False
-            return True
+    def plain_reader(self, text: Pointer, more: Iterable[Pointer]) -> PlainReader:
+        """Return a function that reads the text of a document; `None` if it has more than text.
 
-        return is_plain
+        It is called for each document of a stream, so it takes as few steps as a decoder written
+        for this stream.
 
-    def _reader_of_all(self, pointers: list[Pointer]) -> tuple[Accessor, tuple[Any, ...]]:
-        """Return a function that reads all members at once, and its result if there are none."""
-        names = [f"f{n}" for n in sorted({self._field(p) for p in pointers})]
-        return operator.attrgetter(*names, names[0]), (UNSET,) * (len(names) + 1)
-
-    def watcher(self, pointers: Iterable[Pointer]) -> Callable[[Any], bool]:
-        """Return a function that says whether there is a value at any of the pointers.
-
-        It is called for each object of a stream, so it looks without decoding.
+        Args:
+            text: a pointer to text.
+            more: the other pointers.
         """
-        pointers = list(pointers)
-        chains = [tuple(steps) for steps in (self._steps(pointer)[0] for pointer in pointers)]
-        if not chains:
-            return lambda document: False
-        if all(len(chain) == 1 for chain in chains):
-            read, nothing = self._reader_of_all(pointers)
-            return lambda document: read(document) != nothing
-        readers = [_chain(list(chain)) for chain in chains]
-        return lambda document: any(read(document) not in _NULLS for read in readers)
+        path, others = self._path(text), [self._path(pointer) for pointer in more]
+        # The item of a list that has the text may have other values, too.
+        cut = 1 + next((n for n, part in enumerate(path) if isinstance(part, int)), -1)
+        head, path = path[:cut], path[cut:]
+        inside = [other[cut:] for other in others if other[:cut] == head]
+        outside = [other for other in others if other[:cut] != head]
+        parts = (*head[:-1], *path, *chain.from_iterable((*inside, *outside)))
+        if not path or len(head) == 1 or any(isinstance(part, int) for part in parts):
+            return one_by_one(self.reader(text), list(map(self.reader, more)))
+        read_text = _members([path])
+        read_list, index = (_members([head[:-1]]), head[-1]) if head else (None, 0)
+        read_inside, nothing_inside = _values(inside)
+        read_outside, nothing_outside = _values(outside)
+
+        def read(document: Any) -> str | None:
+            try:
+                item = document if read_list is None else read_list(document)[index]
+                if read_inside is not None and read_inside(item) != nothing_inside:
+                    return None
+                if read_outside is not None and read_outside(document) != nothing_outside:
+                    return None
+                return read_text(item) or None
+            except (AttributeError, IndexError, TypeError):
+                return None  # a part of the way is missing
+
+        return read
 
     def _add(self, pointer: Pointer, *, is_text: bool) -> None:
         node = self._root
@@ -152,11 +140,8 @@ class CompiledDocument:
             node = node.children[segment]
         return node
 
-    def _field(self, pointer: Pointer) -> int:
-        return list(self._root.children).index(pointer[0])
-
     def _path(self, pointer: Pointer) -> list[str | int]:
-        """Return the names and indices down to text, or to raw bytes."""
+        """Return the names and indices down to text, or to a value of any kind."""
         path: list[str | int] = []
         node, rest = self._root, pointer
         while rest and (node is self._root or node.holds_text):
@@ -166,12 +151,6 @@ class CompiledDocument:
                 path.append(f"f{list(node.children).index(rest[0])}")
             node, rest = node.children[rest[0]], rest[1:]
         return path
-
-    def _steps(self, pointer: Pointer) -> tuple[list[Accessor], Pointer | None]:
-        """Return the steps down to text (and `None`), or to raw bytes and the rest of the way."""
-        path = self._path(pointer)
-        steps = [_item(p) if isinstance(p, int) else operator.attrgetter(p) for p in path]
-        return steps, None if self._end(pointer).is_text else pointer[len(path) :]
 
 
 class AnyDocument:
@@ -204,28 +183,26 @@ class AnyDocument:
 
         return read
 
-    def bulk_reader(self, pointer: Pointer) -> BulkAccessor:
-        """Return a function that reads the value at a pointer in each of many documents."""
-        read = self.reader(pointer)
-        return lambda documents: list(map(read, documents))
+    def plain_reader(self, text: Pointer, more: Iterable[Pointer]) -> PlainReader:
+        """Return a function that reads the text of a document; `None` if it has more than text."""
+        return one_by_one(self.reader(text), list(map(self.reader, more)))
 
-    def plain(self, pointers: Iterable[Pointer]) -> Callable[[list[Any]], bool]:
-        """Return a function that says whether none of many documents has a value at a pointer."""
-        watch = self.watcher(pointers)
-        return lambda documents: not any(map(watch, documents))
 
-    def watcher(self, pointers: Iterable[Pointer]) -> Callable[[Any], bool]:
-        """Return a function that says whether there is a value at any of the pointers."""
-        pointers = list(pointers)
-        nothing = (MISSING, None)
-        return lambda document: any(get_at(document, p) not in nothing for p in pointers)
+def one_by_one(read_text: Accessor, others: list[Accessor]) -> PlainReader:
+    """Return a function like that of `CompiledDocument.plain_reader`, for any pointers."""
+
+    def read(document: Any) -> str | None:
+        has_more = any(other(document) not in (UNSET, None) for other in others)
+        return None if has_more else read_text(document) or None
+
+    return read
 
 
 def _type_of(node: _Node) -> Any:
     if node.is_text:
         return str | None
     if not node.holds_text:
-        return Raw
+        return Any
     if node.is_list:
         item = next(iter(node.children.values()))
         return list[_type_of(item)] | None  # type: ignore[misc]  # a type made at run time
@@ -234,14 +211,16 @@ def _type_of(node: _Node) -> Any:
 
 def _struct(node: _Node) -> type:
     fields: list[Any] = [
-        (f"f{n}", _type_of(child) | UnsetType, msgspec.field(default=UNSET, name=segment))
+        (f"f{n}", _type_of(child), msgspec.field(default=None, name=segment))
+        if not (child.is_text or child.holds_text)
+        else (f"f{n}", _type_of(child) | UnsetType, msgspec.field(default=UNSET, name=segment))
         for n, (segment, child) in enumerate(node.children.items())
     ]
     return msgspec.defstruct("Described", fields, gc=False)
 
 
-def _chain(steps: list[Accessor]) -> Accessor:
-    if len(steps) == 1:
+def _chain(steps: list[Accessor], rest: Pointer) -> Accessor:
+    if len(steps) == 1 and not rest:
         return steps[0]
 
     def read(document: Any) -> Any:
@@ -249,54 +228,25 @@ def _chain(steps: list[Accessor]) -> Accessor:
             document = step(document)
             if document is UNSET or document is None:
                 return document
-        return document
+        if rest:
+            document = get_at(document, rest)
+        return UNSET if document is MISSING else document
 
     return read
 
 
-def _bulk(path: list[str | int], read: Accessor) -> BulkAccessor:
-    """Return a function that reads one place in many documents, in as few steps as there are.
+def _members(paths: list[list[str | int]]) -> Accessor:
+    return operator.attrgetter(*(".".join(map(str, path)) for path in paths))
 
-    Where a document lacks the place, they are all read one by one.
-    """
-    at = [n for n, part in enumerate(path) if isinstance(part, int)]
-    if not at:
-        get = operator.attrgetter(".".join(map(str, path)))
 
-        def read_members(documents: list[Any]) -> list[Any]:
-            try:
-                return list(map(get, documents))
-            except AttributeError:
-                return list(map(read, documents))
-
-        return read_members
-    if len(at) > 1 or at[0] in (0, len(path) - 1):
-        return lambda documents: list(map(read, documents))
-    index = path[at[0]]
-    before = operator.attrgetter(".".join(map(str, path[: at[0]])))
-    behind = operator.attrgetter(".".join(map(str, path[at[0] + 1 :])))
-
-    def read_items(documents: list[Any]) -> list[Any]:
-        try:
-            return [behind(before(document)[index]) for document in documents]
-        except (AttributeError, IndexError, TypeError):
-            return list(map(read, documents))
-
-    return read_items
+def _values(paths: list[list[str | int]]) -> tuple[Accessor | None, tuple[None, ...] | None]:
+    """Return a function that reads several values together, and its result if there are none."""
+    nothing = (None,) * len(paths) if len(paths) > 1 else None
+    return _members(paths) if paths else None, nothing
 
 
 def _item(n: int) -> Accessor:
     def read(items: list[Any]) -> Any:
         return items[n] if n < len(items) else UNSET
-
-    return read
-
-
-def _raw(rest: Pointer) -> Accessor:
-    def read(raw: Any) -> Any:
-        if raw is UNSET:
-            return raw
-        value = get_at(msgspec.json.decode(raw), rest)
-        return UNSET if value is MISSING else value
 
     return read

@@ -89,7 +89,36 @@ class Opening:
         return first
 
 
-class Watched:
+class Asked(Opening):
+    """The answer of a provider, as one burst if it must be whole."""
+
+    def __init__(self, provider: Provider, request: ChatRequest) -> None:
+        super().__init__()
+        self._provider = provider
+        self._request = request
+
+    async def _begin(self) -> Burst:
+        return await self._ask(self._provider, self._request)
+
+
+class Passed:
+    """An answer that is passed on; a subclass looks at it."""
+
+    def __init__(self, answer: Bursts) -> None:
+        self._answer = answer
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Burst:
+        return await self._answer.__anext__()
+
+    async def aclose(self) -> None:
+        """Stop the answer."""
+        await self._answer.aclose()
+
+
+class Watched(Passed):
     """An answer whose outcome is recorded once: `None`, the error, or `LEFT`.
 
     Args:
@@ -98,11 +127,8 @@ class Watched:
     """
 
     def __init__(self, answer: Bursts, end: Callable[[BaseException | None], None]) -> None:
-        self._answer = answer
+        super().__init__(answer)
         self._end: Callable[[BaseException | None], None] | None = end
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> Burst:
         try:

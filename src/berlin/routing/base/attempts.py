@@ -36,20 +36,24 @@ def was_sent(error: BerlinError) -> bool:
     return not isinstance(error, _NOTHING_SENT)
 
 
-def with_attempts(first: Burst, failed: Sequence[FailedAttempt], began_at: float) -> Burst:
+def with_attempts(
+    first: Burst, failed: Sequence[FailedAttempt], began_at: float, name: str = ""
+) -> Burst:
     """Return the first burst of an answer, with the attempts that failed before it.
 
     Args:
         first: the burst.
         failed: the attempts.
         began_at: when the attempt that succeeded began.
+        name: the provider that answers, if the answer does not say so.
     """
-    if not failed:
+    started, rest = split_started(first)
+    if not failed and (started.provider or not name):
         return first
     sent = sum(attempt.sent for attempt in failed)
-    started, rest = split_started(first)
     merged = msgspec.structs.replace(
         started,
+        provider=started.provider or name,
         attempts=started.attempts + sent,
         failed=(*failed, *started.failed),
         began_at=started.began_at or began_at,
@@ -72,5 +76,5 @@ def within(request: ChatRequest, timeouts: Timeouts, seconds: float) -> ChatRequ
         seconds: the time left until the deadline.
     """
     limits = request.timeouts or timeouts
-    left = min(limits.total, max(seconds, 0.001))
+    left = min(limits.total, max(round(seconds, 3), 0.001))  # rounded, as messages show it
     return msgspec.structs.replace(request, timeouts=msgspec.structs.replace(limits, total=left))

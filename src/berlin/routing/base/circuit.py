@@ -23,11 +23,13 @@ class Permit(msgspec.Struct, frozen=True, gc=False):
         granted: whether it may.
         probe: whether it is the probe that tests whether the provider works again.
         wait_s: seconds until it is worth trying again, if not.
+        resting: whether it has to wait because the service asked for it.
     """
 
     granted: bool
     probe: bool = False
     wait_s: float = 0.0
+    resting: bool = False
 
 
 GRANTED = Permit(granted=True)
@@ -63,7 +65,7 @@ class Circuit(Protocol):
 
 
 class CircuitState(msgspec.Struct, gc=False):
-    """What a circuit remembers.
+    """What a circuit remembers; in one process it is its own `Place`.
 
     Attributes:
         failures: consecutive failures.
@@ -76,6 +78,16 @@ class CircuitState(msgspec.Struct, gc=False):
     is_open: bool = False
     open_until: float = 0.0
     probed_at: float = 0.0
+
+    def read(self) -> CircuitState:
+        """Return the state."""
+        return self
+
+    def __enter__(self) -> CircuitState:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
 
 
 class Place(Protocol):
@@ -90,23 +102,6 @@ class Place(Protocol):
         ...
 
     def __exit__(self, *exc_info: object) -> None: ...
-
-
-class InProcess:
-    """The state of a circuit in this process."""
-
-    def __init__(self) -> None:
-        self._state = CircuitState()
-
-    def read(self) -> CircuitState:
-        """Return the state."""
-        return self._state
-
-    def __enter__(self) -> CircuitState:
-        return self._state
-
-    def __exit__(self, *exc_info: object) -> None:
-        pass
 
 
 class LocalCircuit:
@@ -129,7 +124,7 @@ class LocalCircuit:
         self._clock = clock
         self._limit = failures
         self._cool_down_s = cool_down_s
-        self._place = place or InProcess()
+        self._place = place or CircuitState()
 
     @property
     def state(self) -> State:
@@ -146,7 +141,8 @@ class LocalCircuit:
             return GRANTED
         with self._place as state:
             if now < state.open_until:
-                return Permit(granted=False, wait_s=state.open_until - now)
+                wait_s = state.open_until - now
+                return Permit(granted=False, wait_s=wait_s, resting=not state.is_open)
             if not state.is_open:  # another process has closed it since
                 return GRANTED
             if state.probed_at and now < state.probed_at + PROBE_S:

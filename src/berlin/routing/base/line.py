@@ -1,14 +1,14 @@
-"""The queue before a gate: no request waits beyond its deadline."""
+"""The queue before limits: no request waits beyond its deadline."""
 
 from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from berlin.errors import LimitReachedError
-from berlin.routing.base.gate import Gate
-from berlin.routing.base.queue import Queue, Waiter
+from berlin.routing.base.queue import Queue
 from berlin.routing.counters.contract import Reservation
 
 LOOK_AGAIN_S = 1.0
@@ -17,21 +17,28 @@ earlier configuration make room unannounced."""
 
 
 class Line:
-    """The queue of a gate; see `Queue`. It belongs to one event loop at a time.
+    """The queue of limits; see `Queue`. It belongs to one event loop at a time.
 
     Args:
-        gate: the gate.
+        take: admits a request that needs so many tokens, or returns the seconds until it may.
+        undo: takes an admission back.
         waiting: the most waiting requests; 0 for no queue.
     """
 
-    def __init__(self, gate: Gate, waiting: int) -> None:
-        self._gate = gate
+    def __init__(
+        self,
+        take: Callable[[int], Awaitable[Reservation | float]],
+        undo: Callable[[Reservation], None],
+        waiting: int,
+    ) -> None:
+        self._take = take
+        self._undo = undo
         self._queue: Queue[Reservation] = Queue(
             waiting,
             LimitReachedError,
             f"{waiting} requests are already waiting; nothing was sent",
             "the limit left no room within {:g} s; nothing was sent",
-            self._give_back,
+            lambda waiter: undo(waiter.outcome.result()),
         )
         self._changed: asyncio.Event | None = None
         self._pump: asyncio.Task[None] | None = None
@@ -40,13 +47,13 @@ class Line:
         return len(self._queue)
 
     async def enter(self, tenant: str, tokens: int, wait_s: float) -> Reservation:
-        """Wait until the gate has admitted the request.
+        """Wait until the request is admitted.
 
         Raises:
             LimitReachedError: if the queue is full or the wait was too long; nothing was sent.
         """
         if not self._queue:
-            turn = await self._gate.take(tokens)
+            turn = await self._take(tokens)
             if isinstance(turn, Reservation):
                 return turn
             if wait_s < turn < math.inf:
@@ -67,21 +74,18 @@ class Line:
         if self._changed is not None:
             self._changed.set()
 
-    def _give_back(self, waiter: Waiter[Reservation]) -> None:
-        self._gate.undo(waiter.outcome.result())
-
     async def _let_through(self) -> None:
         """Admit the first of the queue, repeatedly, until it is empty."""
         self._changed = asyncio.Event()
         while (waiter := self._queue.next()) is not None:
             self._changed.clear()
-            turn = await self._gate.take(waiter.tokens)
+            turn = await self._take(waiter.tokens)
             if isinstance(turn, float):
                 with suppress(TimeoutError):
                     # At least a millisecond: the clock may not advance by less.
                     async with asyncio.timeout(min(max(turn, 0.001), LOOK_AGAIN_S)):
                         await self._changed.wait()
             elif waiter.outcome.done():
-                self._gate.undo(turn)
+                self._undo(turn)
             else:
                 self._queue.grant(waiter, turn)

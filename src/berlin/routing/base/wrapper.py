@@ -22,7 +22,7 @@ class Wrapper(ChatProvider):
     @property
     def name(self) -> str:
         """The name of the provider, for messages; `""` if it has none."""
-        return str(getattr(self.inner, "name", ""))
+        return name_of(self.inner)
 
     @property
     def timeouts(self) -> Timeouts:
@@ -69,6 +69,11 @@ class Wrapper(ChatProvider):
 
 
 # Any provider can be wrapped; what it does not declare is unknown.
+
+
+def name_of(provider: Provider) -> str:
+    """Return the name of a provider, for messages; `""` if it has none."""
+    return str(getattr(provider, "name", ""))
 
 
 def timeouts_of(provider: Provider) -> Timeouts:

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from berlin.providers.contract import Burst
-from berlin.routing.base.cached import CachedAnswer
 from berlin.routing.shared.server import PREFIX, Script, SharedRedis
 from berlin.types import (
     ExtraDelta,
@@ -52,7 +51,7 @@ class SharedAnswers:
         self._redis = redis
         self._keep_ms = max(round(keep_s * 1000), 1)
 
-    async def load(self, key: str) -> tuple[CachedAnswer, float] | None:
+    async def load(self, key: str) -> tuple[Sequence[Burst], float] | None:
         """Return an answer and its age in seconds, if there is a fresh one."""
         reply = await self._redis.run(_LOAD, (_name(key),), ())
         if reply is None or not reply[0]:
@@ -62,7 +61,7 @@ class SharedAnswers:
             bursts = decode_bursts(data)
         except (msgspec.MsgspecError, KeyError, TypeError, ValueError):
             return None  # from another release, or not Berlin's
-        return CachedAnswer(0.0, bursts), max(self._keep_ms - left_ms, 0) / 1000
+        return bursts, max(self._keep_ms - left_ms, 0) / 1000
 
     def save(self, key: str, bursts: Sequence[Burst]) -> None:
         """Store an answer, unless it is too large."""

@@ -31,11 +31,11 @@ end
 _ADMIT = Script(
     _STATE
     + """
-if now < rest then return {0, 0, rest - now, failures} end
-if not open then return {1, 0, 0, failures} end
-if now < probe then return {0, 0, 1000, failures} end
+if now < rest then return {0, 0, rest - now, failures, open and 0 or 1} end
+if not open then return {1, 0, 0, failures, 0} end
+if now < probe then return {0, 0, 1000, failures, 0} end
 save('probe', now + tonumber(ARGV[1]))
-return {1, 1, 0, failures}
+return {1, 1, 0, failures, 0}
 """
 )
 _SUCCEED = Script(
@@ -113,9 +113,9 @@ class SharedCircuit:
         reply = await self._redis.run(_ADMIT, self._keys, (round(PROBE_S * 1000),))
         if reply is None:
             return await self._local.admit()
-        granted, probe, wait_ms, self._failures = reply
-        self._open_until = 0.0 if granted else self._clock() + wait_ms / 1000
-        return Permit(granted=bool(granted), probe=bool(probe), wait_s=wait_ms / 1000)
+        granted, probe, wait_ms, self._failures, resting = reply
+        self._open_until = 0.0 if granted or resting else self._clock() + wait_ms / 1000
+        return Permit(bool(granted), bool(probe), wait_ms / 1000, bool(resting))
 
     def succeed(self, permit: Permit) -> None:
         """Record an answer."""

@@ -18,6 +18,7 @@ from berlin.wire.framings.json import Json, JsonArray
 from berlin.wire.framings.lengths import LengthPrefixed
 from berlin.wire.framings.lines import Ndjson
 from berlin.wire.framings.multipart import Multipart
+from berlin.wire.framings.tagged import TaggedLines
 from berlin.wire.framings.text import Text
 
 FramingName: TypeAlias = Literal[
@@ -32,6 +33,7 @@ FramingName: TypeAlias = Literal[
     "connect",
     "length-prefixed",
     "multipart",
+    "tagged-lines",
 ]
 
 # In the order in which they are recognised: more specific ones come first.
@@ -43,6 +45,7 @@ _ALL: tuple[Framing, ...] = (
     Events(),
     NamedEvents(),
     TextEvents(),
+    TaggedLines(),
     JsonArray(),
     Json(),
     Ndjson(),

@@ -50,10 +50,13 @@ def add_kinds(
     for word, said in texts.items():
         last = word == _word(rows[-1].get(kind))
         is_final = last and is_cumulative and _is_whole(rows, text)
+        repeats = last and not is_cumulative and len(said) > 1 and said == texts[main]
         if is_final and word != main:
             kinds[word] = "end"
         elif word == main:
             kinds[word] = "text"
+        elif repeats:
+            kinds[word] = "final"
         elif said and REASONING.search(word):
             kinds[word] = "reasoning"
         elif re.search(r"error|fail", word, re.IGNORECASE):

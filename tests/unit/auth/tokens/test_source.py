@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from berlin.auth.grant import Grant
+from berlin.auth.tokens.shared import SharedTokens
 from berlin.auth.tokens.source import Login, TokenSource
 from berlin.auth.tokens.sources import shared_source
 from berlin.auth.tokens.store import TokenKey
@@ -18,9 +19,10 @@ from berlin.errors import (
     ConnectError,
     ProtocolError,
     ServiceUnavailableError,
+    UpstreamTimeoutError,
 )
 from berlin.types import Secret
-from support.memory_tokens import Clock, Expiring, Logins
+from support.memory_tokens import Clock, Expiring, Logins, Store
 
 
 async def turns(count: int = 10) -> None:
@@ -481,3 +483,24 @@ def test_the_number_of_sources_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     shared_source(third)
     assert shared_source(first) is kept
     assert shared_source(second) is not gone
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+async def test_a_refresh_that_may_have_been_seen(keeps: bool) -> None:
+    """After a timeout a refresh token is gone, unless only a person could log in again."""
+    clock, store = Clock(), Store()
+    logins = Expiring(clock)
+    source = TokenSource(
+        TokenKey("strict", "https://a.example", "ann", "f"),
+        SharedTokens(store),
+        clock=clock,
+        wall=clock,
+    )
+    source.keeps_refresh_token = keeps
+    await source.get(logins)
+    clock.now += 101
+    logins.failure = UpstreamTimeoutError("no answer")
+    with pytest.raises(UpstreamTimeoutError):
+        await source.get(logins)
+    [record] = store.records.values()
+    assert (record.refresh_token is not None) == keeps

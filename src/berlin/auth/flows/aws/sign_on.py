@@ -175,6 +175,6 @@ def _session(client: _Client, tokens: _Tokens) -> _Session:
 
 def _read(response: HttpResponse, kind: type[_T], where: str) -> _T:
     try:
-        return msgspec.convert(read_answer(response, "", where), kind)
+        return msgspec.convert(read_answer(response, "", where), kind, strict=False)
     except msgspec.ValidationError as error:
         raise ProtocolError(f"{where}: {error}") from error

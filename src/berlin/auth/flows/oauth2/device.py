@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import msgspec
 
@@ -13,7 +14,12 @@ from berlin.auth.flows.oauth2.discovery import Endpoints
 from berlin.auth.flows.oauth2.endpoint import error_of, read_grant, token_request
 from berlin.auth.flows.oauth2.table import DEVICE_GRANT, OAuth2Map
 from berlin.auth.grant import Grant
-from berlin.errors import AuthenticationError, ProtocolError
+from berlin.errors import (
+    AuthenticationError,
+    ConnectionLostError,
+    ProtocolError,
+    UpstreamTimeoutError,
+)
 from berlin.types import HttpResponse, Secret
 from berlin.wire.snippet import snippet
 
@@ -35,7 +41,7 @@ async def ask_for_code(
     request = token_request(described, endpoints.device, values, form, endpoints.token)
     answer = read_answer(await send(request), "", "the device authorization")
     try:
-        given = msgspec.convert(answer, _DeviceAnswer)
+        given = msgspec.convert(answer, _DeviceAnswer, strict=False)
     except msgspec.ValidationError as error:
         raise ProtocolError(f"the device authorization: {error}") from error
     return DeviceCode(
@@ -82,7 +88,7 @@ async def wait_for_person(
         sleep: waits for some seconds.
 
     Returns:
-        the response that has the token, or an error of HTTP.
+        the response that has the token, or refuses it.
 
     Raises:
         AuthenticationError: if the person refuses or does not act in time.
@@ -91,10 +97,16 @@ async def wait_for_person(
     while waited < code.lifetime:
         await sleep(interval)
         waited += interval
-        response = await ask()
-        match error_of(response):
+        said = "server_error"  # also if the connection is lost: the person is on the way
+        with suppress(ConnectionLostError, UpstreamTimeoutError):
+            response = await ask()
+            is_busy = response.status == 429 or response.status >= 500
+            said = error_of(response) or ("server_error" if is_busy else "")
+        match said:
             case "authorization_pending":
                 continue
+            case "temporarily_unavailable" | "server_error":
+                interval *= 2
             case "slow_down":
                 interval += SLOW_DOWN_S
             case "":

@@ -6,8 +6,6 @@ import base64
 import time
 from urllib.parse import quote_plus, urlencode
 
-import msgspec
-
 from berlin.auth.flows.login import outline, read_answer
 from berlin.auth.flows.oauth2.sign import sign
 from berlin.auth.flows.oauth2.table import OAuth2Map
@@ -15,6 +13,7 @@ from berlin.auth.grant import UNTAKEN, Grant, parse_grant
 from berlin.errors import ProtocolError, ServiceUnavailableError
 from berlin.language.values.form import encode_form
 from berlin.types import HttpRequest, HttpResponse, Secret
+from berlin.wire.json import decoded_or_none
 
 JWT_ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
@@ -93,11 +92,8 @@ def error_of(response: HttpResponse) -> str:
 
     Some services send it with status 200 (docs.github.com: device flow).
     """
-    try:
-        document = msgspec.json.decode(response.body)
-    except (ValueError, RecursionError):
+    document = decoded_or_none(response.body)
+    if not isinstance(document, dict) or "access_token" in document:
         return ""
-    error = document.get("error") if isinstance(document, dict) else None
-    if isinstance(document, dict) and "access_token" in document:
-        return ""
+    error = document.get("error")
     return error if isinstance(error, str) else ""

@@ -14,7 +14,7 @@ import msgspec
 
 from berlin.config.tables.limits import MONEY_PLACES, Unit
 from berlin.gateway.access.limits.bounds import Bound
-from berlin.gateway.started import printable
+from berlin.gateway.answering import printable
 
 
 class Level(msgspec.Struct, frozen=True):

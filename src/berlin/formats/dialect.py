@@ -1,0 +1,78 @@
+"""The base of the formats of known dialects: each says only what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from berlin.errors import InvalidRequestError
+from berlin.formats.contract import Exchange, Format
+from berlin.formats.habits import NO_HABITS, Habits
+from berlin.formats.table import Carrier, Table
+from berlin.types import ChatRequest, HttpRequest
+from berlin.wire.json import encode_body
+from berlin.wire.status import EXPLANATIONS, describe_error
+
+
+class DialectFormat(Format):
+    """One dialect, both ways.
+
+    Args:
+        default_model: the model of requests that name none.
+        path: where the chat is posted, below the endpoint's URL; by default the dialect's.
+        defaults: members of the body that a request may override.
+        rename: the service's names of options.
+        habits: other differences of the service.
+
+    Attributes:
+        chat_path: the usual path.
+        table: what becomes of members of other dialects.
+        renamed: the dialect's names of options.
+        reserved: members that the format itself sets.
+    """
+
+    chat_path: ClassVar[str]
+    table: ClassVar[Table]
+    renamed: ClassVar[Mapping[str, str]] = {}
+    reserved: ClassVar[frozenset[str]]
+    content_type = "text/event-stream; charset=utf-8"
+    poll_s = None
+
+    def __init__(
+        self,
+        default_model: str = "",
+        path: str = "",
+        defaults: Mapping[str, Any] | None = None,
+        rename: Mapping[str, str] | None = None,
+        habits: Habits = NO_HABITS,
+    ) -> None:
+        self._default_model = default_model
+        self._path = path or self.chat_path
+        self._defaults = dict(defaults or {})
+        self._rename = {**self.renamed, **(rename or {})}
+        self._habits = habits
+
+    def encode_request(self, request: ChatRequest) -> Exchange:
+        """Return the requests; see `Format`."""
+        yield from ()  # no preparation is needed
+        carrier = Carrier(self.table)
+        for name in request.options:
+            if name in self.reserved:
+                raise InvalidRequestError(f"{name} is part of the protocol, not an option")
+        streams = self._habits.streams(request.stream)
+        headers = {
+            "Content-Type": "application/json",
+            "Accept": self.content_type.partition(";")[0] if streams else "application/json",
+        }
+        body = encode_body(self._document(request, carrier, headers, streams=streams))
+        return HttpRequest("POST", self._path, headers, body=body, dropped=carrier.dropped)
+
+    def describe_error(self, body: bytes) -> str:
+        """Return the message in the body of an error response."""
+        return describe_error(body, EXPLANATIONS)
+
+    def _document(
+        self, request: ChatRequest, carrier: Carrier, headers: dict[str, str], *, streams: bool
+    ) -> dict[str, Any]:
+        """Return the body of a request, and add its own headers."""
+        raise NotImplementedError
