@@ -133,5 +133,5 @@ def test_tool_calls_of_a_service_hold_only_so_much() -> None:
             calls.add([], n, "", "f", "")
     calls = ToolCallAssembler()
     with pytest.raises(ProtocolError, match="a tool's name is longer than"):
-        for _ in range(5_000):
-            calls.add([], 0, "", "x", "")
+        for n in range(5_000):
+            calls.add([], 0, "", "ab"[n % 2], "")
