@@ -104,6 +104,7 @@ class Writer:
         self._keep_days = keep_days
         self._clock = clock
         self._look_at = self._expire_at = 0.0
+        self._unreadable: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._rows: Rows | None = None
         self._news = asyncio.Event()
@@ -216,10 +217,15 @@ class Writer:
     async def _deliver_left_behind(self, rows: Rows) -> None:
         for left in find_left_behind(self._folder):
             count = 0
-            for batch in left.batches():
-                await self._insert(rows, batch)
-                count += len(batch)
-            left.remove()
+            try:
+                for batch in left.batches():
+                    await self._insert(rows, batch)
+                    count += len(batch)
+                left.remove()
+            except OSError as error:  # a damaged one keeps neither the others nor new rows back
+                if left.name not in self._unreadable:
+                    self._unreadable.add(left.name)
+                    _log.error("ledger.unreadable journal=%s: %s", left.name, error)
             if count:
                 _log.info("ledger.recovered rows=%d journal=%s", count, left.name)
 
