@@ -62,7 +62,7 @@ class Rows(Protocol):
 
 
 class Counts(msgspec.Struct):
-    """What the writer has done.
+    """Counts of what the writer has done.
 
     Attributes:
         written: rows written into the database.
@@ -111,7 +111,7 @@ class Writer:
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._ready = threading.Event()
-        self._is_told = False
+        self._woken = False
         # A daemon thread: a database that hangs does not keep the process alive.
         self._thread = threading.Thread(target=self._main, name="ledger", daemon=True)
         self._thread.start()
@@ -119,8 +119,8 @@ class Writer:
 
     def wake(self) -> None:
         """Say that there are rows; cheap if that was said already."""
-        if not self._is_told:
-            self._is_told = True
+        if not self._woken:
+            self._woken = True
             self._call(self._news.set)
 
     async def sums(self, query: Query) -> list[Figures]:
@@ -177,7 +177,7 @@ class Writer:
         while True:
             closing = self._closing.is_set()
             self._news.clear()
-            self._is_told = False
+            self._woken = False
             try:
                 if not self.counts.works:
                     await rows.check()  # it may be another database now, or lack an upgrade
