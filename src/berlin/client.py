@@ -13,12 +13,11 @@ from berlin.auth.access import AccessToken
 from berlin.auth.contract import Person
 from berlin.auth.credentials import NAMES
 from berlin.config import (
-    ENVIRONMENT_PROVIDER,
     Config,
     Overrides,
     ProviderConfig,
     Settings,
-    default_provider,
+    default_of_file,
     load_config,
     model_names,
     resolve_recipe,
@@ -162,10 +161,7 @@ class Berlin(SeedProvider):
         """Return the default provider's name, unless the arguments or the class name a service."""
         if type(self).chosen_url() or given.url or any(getattr(given, n, None) for n in NAMES):
             return None
-        if config.default is None and len(config.providers) != 1:
-            return None
-        default = default_provider(config)
-        return None if default == ENVIRONMENT_PROVIDER else default
+        return default_of_file(config)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:

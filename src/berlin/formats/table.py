@@ -114,10 +114,12 @@ class Carrier:
 
     Args:
         table: the table of the service's dialect.
+        more: more members of other dialects that this service takes unchanged.
     """
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, more: frozenset[str] = frozenset()) -> None:
         self._table = table
+        self._shares = table.shares | more
         self._dropped: dict[str, None] = {}
 
     @property
@@ -145,7 +147,7 @@ class Carrier:
             return extra.members
         taken = {}
         for name, value in extra.members.items():
-            if level + name in self._table.shares:
+            if level + name in self._shares:
                 taken[name] = value
             elif not is_neutral(name, value):
                 self._leave_out(table_of(extra.dialect).fate(level + name), level + name)

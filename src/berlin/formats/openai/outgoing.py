@@ -230,7 +230,7 @@ class _Writer:
         return {**encode_call(call), "id": self._habits.tool_id(call.id)}
 
     def _encode_result(self, result: ToolResultPart) -> dict[str, Any]:
-        extra = self._carrier.own(result.extra, "tool_results.")
+        extra = dict(self._carrier.own(result.extra, "tool_results."))
         content: Any = result.content
         parts = [part for part in result.parts if not (self._splits and _is_shown(part))]
         if parts and not self._habits.text_content:
@@ -240,6 +240,10 @@ class _Writer:
         if result.is_error:
             # This dialect cannot mark it: without a note, the model would take it for a result.
             content = f"Error: {result.content}"
+        if (marker := extra.pop("cache_control", None)) is not None:
+            # It marks a part: messages have none.
+            marked = content if isinstance(content, list) else [{"type": "text", "text": content}]
+            content = [*marked[:-1], {**marked[-1], "cache_control": marker}]
         id = self._habits.tool_id(result.id)
         return {"role": "tool", "tool_call_id": id, "content": content, **extra}
 
