@@ -19,9 +19,9 @@ from berlin.types import HttpResponse
 from berlin.wire.framings import recognise
 from berlin.wire.pointer import MISSING
 from berlin.workbench.diagnose_answer import diagnose_answer
+from berlin.workbench.draft.leaves import leaves, pointer
 from berlin.workbench.hint import Hint
 from berlin.workbench.parts import Part, parse_document
-from berlin.workbench.received import leaves
 from berlin.workbench.trial import TriedTurn
 
 LONGEST_LIST = 6
@@ -127,9 +127,9 @@ def _in_words(place: str | Place) -> str:
 def _values_in(turn: TriedTurn) -> str:
     """Return the places of texts in an answer that could be taken, with their lengths."""
     document = parse_document(turn.answer.body)
-    texts = {p: v for p, v in leaves(document) if p and isinstance(v, str) and v}
-    longest = sorted(texts, key=lambda pointer: -len(texts[pointer]))[:LONGEST_LIST]
-    found = [f"{pointer} ({len(texts[pointer])} characters)" for pointer in longest]
+    texts = {pointer(p): v for p, v in leaves(document) if p and isinstance(v, str) and v}
+    longest = sorted(texts, key=lambda place: -len(texts[place]))[:LONGEST_LIST]
+    found = [f"{place} ({len(texts[place])} characters)" for place in longest]
     found += [f"the cookie {name}" for name in turn.cookies]
     return ", ".join(found) or "no text that could be one"
 

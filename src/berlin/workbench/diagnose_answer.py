@@ -18,13 +18,13 @@ from berlin.recipes.recipe import Recipe
 from berlin.types import HttpResponse
 from berlin.wire.framings import FRAMINGS, recognise
 from berlin.wire.pointer import MISSING
+from berlin.workbench.draft.leaves import leaves, pointer
 from berlin.workbench.hint import Hint
 from berlin.workbench.parts import KNOWN_STREAMS, stream_of
 from berlin.workbench.received import (
     documents,
     fits,
     found_at,
-    leaves,
     listed,
     outline,
     reason_pointers,
@@ -112,7 +112,7 @@ def _no_text(stream: StreamMap, received: list[Any]) -> list[Hint]:
     texts = text_pointers(received)
     wrong = next((v for d in received if (v := found_at(stream.text, d)) is not MISSING), MISSING)
     if wrong is not MISSING:
-        below = [f"{where}{pointer}" for pointer, v in leaves(wrong) if isinstance(v, str)]
+        below = [f"{where}{pointer(p)}" for p, v in leaves(wrong) if isinstance(v, str)]
         kind = "an object" if isinstance(wrong, dict) else f"a {type(wrong).__name__}"
         why = f"{where} has {kind}, not text"
         return [Hint((*_STREAM, "text"), why + (f"; there is text at {below[0]}" if below else ""))]

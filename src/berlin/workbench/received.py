@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -12,18 +11,11 @@ from berlin.language.tables.stream import StreamMap
 from berlin.wire.framings import FRAMINGS, FramingName, RecognisedAnswer
 from berlin.wire.json import DECODE_ERRORS
 from berlin.wire.pointer import MISSING, get_at, parse_pointer
+from berlin.workbench.draft.answer import candidates
+from berlin.workbench.draft.ending import REASONS
+from berlin.workbench.draft.leaves import Place, last_name, leaves, pointer
 
 MAX_DOCUMENTS = 500
-MAX_DEPTH = 8
-
-_TEXT_NAMES = (
-    *("content", "text", "delta", "answer", "token", "response", "message", "reply", "output"),
-    *("completion", "generated_text", "chunk", "data", "result", "value", "parts", "v", "t"),
-)
-_REASON_NAMES = (
-    *("finish_reason", "finishreason", "stop_reason", "stopreason", "done_reason", "reason"),
-    *("finished", "done", "is_end", "isend", "end", "status", "state"),
-)
 
 
 def documents(stream: StreamMap, body: bytes) -> list[Any]:
@@ -59,8 +51,8 @@ def fits(framing: FramingName, looks: RecognisedAnswer, body: bytes) -> bool:
 
 def found_at(pointers: str | list[str], document: Any) -> Any:
     """Return the first value found by any of the pointers, or `MISSING`."""
-    for pointer in listed(pointers):
-        value = get_at(document, parse_pointer(pointer))
+    for place in listed(pointers):
+        value = get_at(document, parse_pointer(place))
         if value is not MISSING and value is not None:
             return value
     return MISSING
@@ -71,61 +63,26 @@ def listed(pointers: str | list[str]) -> list[str]:
     return [pointers] if isinstance(pointers, str) else list(pointers)
 
 
-def leaves(document: Any, above: str = "", depth: int = MAX_DEPTH) -> Iterator[tuple[str, Any]]:
-    """Yield the leaf values of a document with their pointers."""
-    items: list[tuple[str, Any]] = []
-    if isinstance(document, dict):
-        items = [(key.replace("~", "~0").replace("/", "~1"), v) for key, v in document.items()]
-    elif isinstance(document, list):
-        items = [(str(n), value) for n, value in enumerate(document[:3])]
-    if not items or not depth:
-        yield above, document
-        return
-    for segment, value in items:
-        yield from leaves(value, f"{above}/{segment}", depth - 1)
-
-
 def text_pointers(received: list[Any]) -> list[str]:
     """Return where the text may be in the documents of an answer, the likeliest first.
 
     A piece of an answer differs from object to object; an id or a model's name does not.
     """
-    values: dict[str, list[str]] = {}
-    for document in received:
-        for pointer, value in leaves(document):
-            if isinstance(value, str) and value and pointer:
-                values.setdefault(pointer, []).append(value)
-    ranked = sorted(values.items(), key=lambda item: _text_rank(*item))
-    return [pointer for pointer, found in ranked if _text_rank(pointer, found) < (9,)]
+    return [pointer(found.place) for found in candidates(received)]
 
 
 def reason_pointers(received: list[Any]) -> list[str]:
     """Return where the finish reason may be, the likeliest first."""
-    names: dict[str, int] = {}
+    names: dict[Place, int] = {}
     for document in received[-3:]:
-        for pointer, value in leaves(document):
-            name = _last_name(pointer)
-            if name in _REASON_NAMES and value not in (None, "", False):
-                names.setdefault(pointer, _REASON_NAMES.index(name))
-    return sorted(names, key=lambda pointer: names[pointer])
+        for place, value in leaves(document):
+            if last_name(place) in REASONS and value not in (None, "", False):
+                names.setdefault(place, REASONS.index(last_name(place)))
+    return [pointer(place) for place in sorted(names, key=lambda place: names[place])]
 
 
 def outline(document: Any, limit: int = 8) -> str:
     """Return the structure of a document without its values."""
-    pointers = [pointer for pointer, _ in leaves(document) if pointer]
+    pointers = [pointer(place) for place, _ in leaves(document) if place]
     shown = ", ".join(pointers[:limit])
     return f"{shown}, …" if len(pointers) > limit else shown or "nothing"
-
-
-def _text_rank(pointer: str, found: list[str]) -> tuple[int, ...]:
-    name = _last_name(pointer)
-    known = _TEXT_NAMES.index(name) if name in _TEXT_NAMES else len(_TEXT_NAMES)
-    varies = len(set(found)) > 1 or any(" " in value for value in found)
-    if not varies and known == len(_TEXT_NAMES):
-        return (9,)
-    return (0 if known < len(_TEXT_NAMES) and varies else 1, known, -sum(map(len, found)))
-
-
-def _last_name(pointer: str) -> str:
-    names = [segment for segment in pointer.split("/") if not segment.isdecimal()]
-    return names[-1].lower() if names else ""

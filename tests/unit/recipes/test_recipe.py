@@ -94,12 +94,28 @@ def test_d01_an_unknown_key(old: str, new: str, said: str) -> None:
         ('"ndjson"', '"xml"', "Invalid enum value 'xml' - at `chat.stream.framing`"),
         ('ends = "body"', "ends = true", "Expected `str`, got `bool` - at `chat.stream.ends`"),
         ("schema = 1", 'schema = "1"', "Expected `int`, got `str` - at `schema`"),
+        (
+            'text = "/content"',
+            'text = "/content"\npadding = 5',
+            "Expected `str`, got `int` - at `chat.stream.padding`",
+        ),
+        ("example = true", "origin = 1", "Expected `bool`, got `int` - at `endpoint.origin`"),
+        (
+            'path = "/api/login"',
+            'path = "/api/login"\ncredentials = "no"',
+            "Expected `bool`, got `str` - at `auth.steps.0.credentials`",
+        ),
+        (
+            'path = "/api/login"',
+            'path = "/api/login"\nbody = {}',
+            "Expected `str | null`, got `object` - at `auth.steps.0.body`",
+        ),
     ],
 )
 def test_d01_a_wrong_type(old: str, new: str, said: str) -> None:
     """A wrong type is told with its file, its line and its place."""
     text, message = mistake(old, new)
-    assert message == f"mine.toml, line {line_of(text, new)}: {said}"
+    assert message == f"mine.toml, line {line_of(text, new.splitlines()[-1])}: {said}"
 
 
 def test_d01_a_missing_key() -> None:

@@ -21,62 +21,19 @@ from berlin.workbench.draft.kinds import KIND_NAMES, REASONING, add_kinds
 from berlin.workbench.draft.leaves import GUESS, Place, last_name, leaves, pointer
 
 _TEXT_NAMES = frozenset(
-    [
-        "content",
-        "text",
-        "delta",
-        "answer",
-        "message",
-        "response",
-        "output",
-        "reply",
-        "result",
-        "generatedtext",
-        "completion",
-        "outputtext",
-        "v",
-        "chunk",
-        "token",
-        "data",
-        "body",
-        "markdown",
-    ]
+    {
+        *("content", "text", "delta", "answer", "message", "response", "output", "reply"),
+        *("result", "generatedtext", "completion", "outputtext", "v", "chunk", "token", "data"),
+        *("body", "markdown"),
+    }
 )
 _OTHER_NAMES = frozenset(
-    [
-        "id",
-        "model",
-        "object",
-        "type",
-        "event",
-        "kind",
-        "created",
-        "createdat",
-        "timestamp",
-        "time",
-        "role",
-        "status",
-        "uuid",
-        "hash",
-        "signature",
-        "url",
-        "title",
-        "name",
-        "finishreason",
-        "stopreason",
-        "reason",
-        "lang",
-        "language",
-        "code",
-        "systemfingerprint",
-        "requestid",
-        "messageid",
-        "conversationid",
-        "chatid",
-        "sessionid",
-        "parentid",
-        "author",
-    ]
+    {
+        *("id", "model", "object", "type", "event", "kind", "created", "createdat", "timestamp"),
+        *("time", "role", "status", "uuid", "hash", "signature", "url", "title", "name"),
+        *("finishreason", "stopreason", "reason", "lang", "language", "code", "systemfingerprint"),
+        *("requestid", "messageid", "conversationid", "chatid", "sessionid", "parentid", "author"),
+    }
 )
 _ID = re.compile(r"[\w:.\-]{8,}|[A-Za-z]{1,6}[_-][\w-]*\d[\w-]*")
 
@@ -113,7 +70,7 @@ def guess_answer(answer: bytes, prompt: str = "") -> AnswerGuess:
     pieces = cut_answer(answer)
     stream: dict[str, Any] = {"framing": pieces.framing.name}
     notes: dict[str, str] = {}
-    texts = _candidates(pieces.documents, prompt)
+    texts = candidates(pieces.documents, prompt)
     if not texts:
         raise ConfigurationError("there is no text in the answer: copy one with a few words")
     best = texts[0]
@@ -187,7 +144,7 @@ class _Candidate(msgspec.Struct, frozen=True):
     is_cumulative: bool
 
 
-def _candidates(documents: list[Any], prompt: str) -> list[_Candidate]:
+def candidates(documents: list[Any], prompt: str = "") -> list[_Candidate]:
     """Return the places where a text may be, the best first."""
     values: dict[Place, list[str]] = {}
     for document in documents:

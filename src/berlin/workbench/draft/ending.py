@@ -9,7 +9,7 @@ import msgspec
 from berlin.workbench.draft.documents import Pieces
 from berlin.workbench.draft.leaves import Place, last_name, leaves
 
-_REASONS = (
+REASONS = (
     *("finishreason", "stopreason", "donereason", "endreason", "finish", "reason", "status"),
     *("state", "done", "isend", "isfinal", "isfinished", "finished", "final", "end", "stop"),
 )
@@ -69,7 +69,7 @@ def find_ending(pieces: Pieces, text: Place) -> Ending:
 def _reason(pieces: Pieces, rows: list[dict[Place, Any]], text: Place) -> Place | None:
     places = {place for row in rows for place in row if place != text}
     # Kinds are handled elsewhere; in an answer of one piece a word may mean anything.
-    for name in _REASONS:
+    for name in REASONS:
         for place in sorted(places, key=len):
             if last_name(place) == name and _ends(pieces, [row.get(place) for row in rows]):
                 return place

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
+from berlin.wire.pointer import MAX_SEGMENTS
+
 Place: TypeAlias = tuple[str, ...]
 
 GUESS = "check this"
@@ -16,7 +18,12 @@ DROP = object()
 
 
 def leaves(tree: Any, above: Place = ()) -> Iterator[tuple[Place, Any]]:
-    """Yield every value that is neither an object nor a list, including null."""
+    """Yield every value that is neither an object nor a list, including null.
+
+    What is nested deeper than a pointer can reach is left out.
+    """
+    if len(above) > MAX_SEGMENTS:
+        return
     match tree:
         case dict():
             for name, value in tree.items():
