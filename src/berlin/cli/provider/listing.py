@@ -92,7 +92,7 @@ async def _row(name: str, config: Config, *, check: bool) -> tuple[str, ...]:
     except ConfigurationError as error:
         return (name, "-", "-", "-", f"no: {error.message}")
     who = settings.credentials
-    account, source = (who.account, who.source) if who else ("-", "nowhere")
+    account, source = (who.account or "-", who.source) if who else ("-", "nowhere")
     works = "not tried"
     if who is None:
         works = "no: no account and password"
