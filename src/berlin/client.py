@@ -31,7 +31,7 @@ from berlin.providers.facade import ChatProvider
 from berlin.providers.request import Limits
 from berlin.types import ChatRequest, Secret, Timeouts, nearest
 from berlin.types.embeddings import EmbeddingRequest, vector_of
-from berlin.types.frames import hides_arguments
+from berlin.types.secret import hides_arguments
 
 
 class Berlin(SeedProvider):

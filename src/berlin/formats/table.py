@@ -16,6 +16,7 @@ import msgspec
 from berlin.errors import InvalidRequestError
 from berlin.types import (
     ChatRequest,
+    ImagePart,
     MaybeExtra,
     Message,
     OpaquePart,
@@ -198,6 +199,18 @@ class Carrier:
             kind = str(part.extra.members.get("type", "unknown"))
             self._leave_out(table_of(part.extra.dialect).fate(f"content.type.{kind}"), kind)
         return part.text
+
+    def image_url(self, part: ImagePart) -> str:
+        """Return the URL of an image.
+
+        Raises:
+            InvalidRequestError: if there is none, only another service's id of a file.
+        """
+        if not part.url:
+            raise InvalidRequestError.about(
+                "content.source", "this service does not have that file; send the image itself"
+            )
+        return part.url
 
     def drop_extras(self, request: ChatRequest) -> None:
         """Record all members specific to the client's dialect.

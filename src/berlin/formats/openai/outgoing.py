@@ -8,7 +8,6 @@ from typing import Any
 from berlin.errors import InvalidRequestError
 from berlin.formats.function_tools import encode_tools
 from berlin.formats.habits import Habits
-from berlin.formats.images import check_image
 from berlin.formats.openai.encoder import encode_call
 from berlin.formats.openai.functions import MARK, is_older
 from berlin.formats.openai.table import DIALECT, REASONING
@@ -176,9 +175,8 @@ class _Writer:
 
     def _encode_image(self, part: ImagePart) -> dict[str, Any]:
         extra = dict(self._carrier.own(part.extra, "content."))
-        check_image(part)
-        data = parse_data_url(part.url)
-        url = part.url
+        url = self._carrier.image_url(part)
+        data = parse_data_url(url)
         if data is not None and not part.url.startswith(f"data:{data.media_type};base64,"):
             url = f"data:{data.media_type};base64,{data.base64}"
         image: dict[str, Any] = {"url": url, **extra.pop("image_url", {})}
