@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 _HEAD = struct.Struct("<IIIIQ")  # size, workers, was ready, stopping, restarts
 _SLOT = struct.Struct("<II")  # process id, state
+_BEAT = struct.Struct("<I")  # behind the slots, where the board of an older release ends
 _SLOTS_AT = 64
 
 
@@ -45,7 +46,8 @@ class Board:
         new = not path.exists()
         size = 2 * workers if new else _HEAD.unpack(path.read_bytes()[: _HEAD.size])[0]
         with path.open("a+b") as file:
-            file.truncate(_SLOTS_AT + _SLOT.size * size)
+            self._beats_at = _SLOTS_AT + _SLOT.size * size
+            file.truncate(self._beats_at + _BEAT.size * size)
             self._memory = mmap.mmap(file.fileno(), 0)
         if new:
             self._memory[: _HEAD.size] = _HEAD.pack(size, workers, 0, 0, 0)
@@ -103,6 +105,15 @@ class Board:
         """Return the lowest slot without a worker."""
         used = {entry.slot for entry in self.entries()}
         return next(slot for slot in range(self._get(0)) if slot not in used)
+
+    def beat(self, slot: int, now: float) -> None:
+        """Write that a worker is alive at a time on the monotonic clock; 0 is unknown."""
+        _BEAT.pack_into(self._memory, self._beats_at + _BEAT.size * slot, int(now))
+
+    def beat_of(self, slot: int) -> int:
+        """Return when a worker was alive last, in seconds on the monotonic clock; 0 if unknown."""
+        at: int = _BEAT.unpack_from(self._memory, self._beats_at + _BEAT.size * slot)[0]
+        return at
 
     def write(self, slot: int, pid: int, state: State) -> None:
         """Write the state of a worker."""
