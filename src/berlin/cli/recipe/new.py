@@ -114,7 +114,8 @@ def _from_har(path: Path, prompt: str | None, sends: bool | None) -> tuple[list[
     if on_socket is not None and not is_known:
         at, exchanges[on_socket[0]] = on_socket
     chat = exchanges[at].request
-    _say(f"the chat: {chat.method} {chat.origin}{chat.path}")
+    kind = "a WebSocket to" if exchanges[at].socket is not None else chat.method
+    _say(f"the chat: {kind} {chat.origin}{chat.path}")
     if is_without_secrets(exchanges):
         _say(
             "the file has neither cookies nor tokens: browsers omit them. In Chrome and "
