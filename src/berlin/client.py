@@ -13,12 +13,11 @@ from berlin.auth.access import AccessToken
 from berlin.auth.contract import Person
 from berlin.auth.credentials import NAMES
 from berlin.config import (
-    ENVIRONMENT_PROVIDER,
     Config,
     Overrides,
     ProviderConfig,
     Settings,
-    default_provider,
+    default_of_file,
     load_config,
     model_names,
     resolve_recipe,
@@ -32,7 +31,7 @@ from berlin.providers.facade import ChatProvider
 from berlin.providers.request import Limits
 from berlin.types import ChatRequest, Secret, Timeouts, nearest
 from berlin.types.embeddings import EmbeddingRequest, vector_of
-from berlin.types.frames import hides_arguments
+from berlin.types.secret import hides_arguments
 
 
 class Berlin(SeedProvider):
@@ -162,10 +161,7 @@ class Berlin(SeedProvider):
         """Return the default provider's name, unless the arguments or the class name a service."""
         if type(self).chosen_url() or given.url or any(getattr(given, n, None) for n in NAMES):
             return None
-        if config.default is None and len(config.providers) != 1:
-            return None
-        default = default_provider(config)
-        return None if default == ENVIRONMENT_PROVIDER else default
+        return default_of_file(config)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:

@@ -15,7 +15,7 @@ from berlin.config import Overrides, Settings, load_config, resolve_settings
 from berlin.errors import BerlinError
 from berlin.providers.facade import ChatProvider
 from berlin.types import Messages, Secret
-from berlin.types.frames import hides_arguments
+from berlin.types.secret import hides_arguments
 
 AsyncResult: TypeAlias = AsyncIterator[str]
 

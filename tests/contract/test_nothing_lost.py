@@ -336,3 +336,32 @@ async def test_history_between_dialects() -> None:
         assert world.seen[-1]["messages"] == history
         await world.ask(ANTHROPIC, "openai", OK, tools=tools, messages=history)
         assert world.seen[-1]["messages"][1]["reasoning_content"] == "hm"
+
+
+async def test_cache_markers() -> None:
+    """A gateway to Anthropic's models gets the markers of what to cache, in parts of messages."""
+    mark = {"cache_control": {"type": "ephemeral"}}
+    result = {"type": "tool_result", "tool_use_id": "t1", "content": "1", **mark}
+    asked = {
+        "system": [{"type": "text", "text": "s", **mark}],
+        "tools": [{"name": "f", "input_schema": {"type": "object"}}],
+        "messages": [
+            USER,
+            {"role": "assistant", "content": [USE]},
+            {"role": "user", "content": [result]},
+        ],
+    }
+    seen: list[Any] = []
+
+    async def play(request: web.Request) -> web.StreamResponse:
+        seen.append(json.loads(await request.read()))
+        return web.Response(body=OK, content_type="text/event-stream")
+
+    async with playing(play) as url:
+        provider = described_provider(url, FORMATS["openai"], more="cache_markers = true\n")
+        async with serve(Service("s", provider, any_model=True)) as at:
+            got = await at.post(ANTHROPIC, {**ANTHROPIC.body("Hi", "s:m", False), **asked})
+    assert "x-berlin-dropped" not in got.headers
+    first, *_, last = seen[0]["messages"]
+    assert first["content"] == [{"type": "text", "text": "s", **mark}]
+    assert last["content"] == [{"type": "text", "text": "1", **mark}]

@@ -232,6 +232,8 @@ async def test_a_key_in_the_environment_is_used_and_named(tmp_path: Path) -> Non
         (("openai", "--name", "guide"), "'guide' is the name of the built-in guide"),
         (("openai",), "API key: there is no terminal to ask on; use --password-stdin, or set"),
         (("openai", "--recipe", "vllm"), "openai is a recipe already"),
+        (("https://[::1",), "url is not a URL"),
+        (("../../etc/passwd",), "is neither a URL nor a recipe"),
         (("https://a.example", "--url", "https://b.example"), "--url goes with a recipe"),
     ],
 )
@@ -309,6 +311,15 @@ async def test_a_second_provider_leaves_the_default_alone(tmp_path: Path) -> Non
     removed = await cli.run("remove", "work")
     assert removed.code == 0
     assert "default" not in written(cli)
+
+
+async def test_a_key_for_another_address_is_not_used(tmp_path: Path) -> None:
+    """With `OPENAI_BASE_URL` set the key is for that address; the command that uses it is named."""
+    given = {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "OPENAI_API_KEY": "sk-1"}
+    ended = await Cli(tmp_path).run("add", "openai", **given)
+    assert (ended.code, ended.out) == (2, "")
+    assert "OPENAI_BASE_URL is set" in ended.err
+    assert "add --url http://127.0.0.1:9/v1" in ended.err
 
 
 async def test_several_providers_and_no_default(tmp_path: Path) -> None:

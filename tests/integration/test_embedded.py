@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from berlin import Berlin, Timeouts, errors
-from berlin.cli.chat.embedded import open_embedded
+from berlin.cli.chat.opening import open_embedded
 
 
 async def test_answers_over_a_real_login() -> None:
     """The guide answers through the class `Berlin`, after a login, over HTTP on loopback."""
-    async with open_embedded() as (berlin, model):
+    async with open_embedded() as (berlin, model, _):
         assert model == ""
         assert berlin.url.startswith("http://127.0.0.1:")
         assert berlin._token is None
@@ -22,7 +22,7 @@ async def test_answers_over_a_real_login() -> None:
 
 async def test_answer_comes_in_pieces() -> None:
     """The answer is a stream, not one piece."""
-    async with open_embedded() as (berlin, _):
+    async with open_embedded() as (berlin, *_):
         pieces = [piece async for piece in berlin.text("Hello")]
     assert len(pieces) > 5
     assert "".join(pieces).startswith("Hello! I am")
@@ -30,13 +30,13 @@ async def test_answer_comes_in_pieces() -> None:
 
 async def test_greets_in_russian() -> None:
     """A question in Russian is answered in Russian."""
-    async with open_embedded() as (berlin, _):
+    async with open_embedded() as (berlin, *_):
         assert (await berlin.ask("Привет")).text.startswith("Здравствуйте! Я — встроенный")
 
 
 async def test_each_has_a_password_of_its_own() -> None:
     """Nobody else gets in: the password is made up for each start."""
-    async with open_embedded() as (first, _), open_embedded() as (second, _):
+    async with open_embedded() as (first, *_), open_embedded() as (second, *_):
         assert first.url != second.url
         async with Berlin(first.url, "guest", "guest", timeout=Timeouts(total=5)) as stranger:
             with pytest.raises(errors.AuthenticationError):
@@ -48,7 +48,7 @@ async def test_each_has_a_password_of_its_own() -> None:
 
 async def test_is_gone_afterwards() -> None:
     """After the block nothing listens any more."""
-    async with open_embedded("some-model") as (berlin, model):
+    async with open_embedded("some-model") as (berlin, model, _):
         assert model == "some-model"
         url = berlin.url
     async with Berlin(url, "guest", "guest", timeout=Timeouts(total=5)) as late:
@@ -59,7 +59,7 @@ async def test_is_gone_afterwards() -> None:
 async def test_ends_also_when_the_block_fails() -> None:
     """An error in the block comes out, and the service is closed all the same."""
     with pytest.raises(ZeroDivisionError):
-        async with open_embedded() as (berlin, _):
+        async with open_embedded() as (berlin, *_):
             url = berlin.url
             raise ZeroDivisionError
     async with Berlin(url, "guest", "guest", timeout=Timeouts(total=5)) as late:

@@ -58,10 +58,12 @@ class Issuer:
         self.down = False
 
     async def metadata(self, request: web.Request) -> web.Response:
-        return web.json_response({"issuer": self.url, "jwks_uri": f"{self.url}/keys"})
+        return web.json_response({"issuer": self.url, "jwks_uri": f"{self.url}/keys?p=a"})
 
     async def publish(self, request: web.Request) -> web.Response:
         self.asked += 1
+        if request.query != {"p": "a"}:  # as some issuers name the policy
+            return web.Response(status=404)
         if self.down:
             return web.Response(status=503)
         return web.json_response({"keys": self.keys})

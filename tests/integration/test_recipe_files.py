@@ -233,7 +233,9 @@ def test_a_recipe_that_cannot_be_read(content: bytes | str | None, tmp_path: Pat
             path.write_bytes(content)
         case str():
             path.mkdir()
-    with pytest.raises(errors.ConfigurationError, match=r"mine\.toml cannot be read"):
+    with pytest.raises(
+        errors.ConfigurationError, match=r"mine\.toml (cannot be read|is not text in UTF-8)"
+    ):
         resolve_recipe(str(path))
 
 

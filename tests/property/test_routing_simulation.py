@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from berlin.errors import BerlinError
 from berlin.providers.contract import Provider
 from berlin.routing.balance import Balance
-from berlin.routing.base.circuit import LocalCircuit, Permit
+from berlin.routing.base.circuit import Circuit, Permit
 from berlin.routing.breaker import Breaker
 from berlin.routing.counters.contract import Reservation
 from berlin.routing.fallback import Fallback
@@ -68,7 +68,7 @@ class Outcome:
     started: list[Started] = field(default_factory=list)
 
 
-class CountedCircuit(LocalCircuit):
+class CountedCircuit(Circuit):
     """A circuit that counts the probes that are out."""
 
     probes = most_probes = 0

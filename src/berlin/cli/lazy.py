@@ -31,7 +31,7 @@ class LazyGroup(Group):
     """A group that shows `--help` without importing any command.
 
     Args:
-        lazy: for each name the module, the command in it, and one line of help.
+        lazy: for each name the module below `berlin.cli`, the command in it, and one line of help.
         attributes: those of every group.
     """
 
@@ -48,7 +48,7 @@ class LazyGroup(Group):
         if cmd_name not in self._lazy:
             return None
         module, name, _ = self._lazy[cmd_name]
-        command: click.Command = getattr(importlib.import_module(module), name)
+        command: click.Command = getattr(importlib.import_module(f"berlin.cli.{module}"), name)
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,24 +48,27 @@ option_option = click.option(
 
 
 def _complete_model(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
-    """Return the names that a shell may complete, without any requests."""
-    from berlin.config import load_config, model_names
-    from berlin.errors import BerlinError
+    """Return the names of models that a shell may complete, without any requests."""
+    from berlin.config import model_names
 
-    try:
-        names = model_names(load_config(ctx.params.get("config"))).list_all()
-        return [name for name in names if name.startswith(begun)]
-    except BerlinError:
-        return []
+    return _complete(ctx, begun, lambda config: model_names(config).list_all())
 
 
 def complete_provider(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
     """Return the names of providers that a shell may complete."""
-    from berlin.config import load_config, provider_names
+    from berlin.config import provider_names
+
+    return _complete(ctx, begun, provider_names)
+
+
+def _complete(
+    ctx: click.Context, begun: str, names_in: Callable[[Config], Iterable[str]]
+) -> list[str]:
+    from berlin.config import load_config
     from berlin.errors import BerlinError
 
     try:
-        names = provider_names(load_config(ctx.params.get("config")))
+        names = names_in(load_config(ctx.params.get("config")))
         return [name for name in names if name.startswith(begun)]
     except BerlinError:
         return []

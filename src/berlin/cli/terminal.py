@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import click
@@ -257,6 +258,13 @@ def open_writer(*, raw: bool = False, reasoning: bool | None = None) -> Writer:
     if on_terminal and not raw:
         return MarkdownWriter(reasoning=shows)
     return PlainWriter(reasoning=shows)
+
+
+def align(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield each row as a line, in columns that are as wide as their longest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield harmless("  ".join(map(str.ljust, row, widths)).rstrip())
 
 
 def is_interactive() -> bool:

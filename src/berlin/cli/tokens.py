@@ -11,6 +11,7 @@ import click
 from berlin.auth.tokens.store import Record, TokenStore
 from berlin.cli.lazy import Group
 from berlin.cli.options import config_option, load_for_commands
+from berlin.cli.terminal import align
 from berlin.config import open_store
 from berlin.errors import TokenStoreError
 
@@ -34,10 +35,8 @@ def tokens(ctx: click.Context, config: Path | None) -> None:
     if not found:
         click.echo("No tokens are stored.")
         return
-    rows = [("RECIPE", "URL", "ACCOUNT", "AGE", "VALID FOR"), *found]
-    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
-    for row in rows:
-        click.echo("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
+    for line in align([("RECIPE", "URL", "ACCOUNT", "AGE", "VALID FOR"), *found]):
+        click.echo(line)
 
 
 @tokens.command()

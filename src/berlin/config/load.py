@@ -15,7 +15,7 @@ from berlin.config.tables.base import Reference
 from berlin.errors import ConfigurationError
 from berlin.language.toml import find_line, parse_toml
 from berlin.recipes.recipe import recipe_names
-from berlin.types.frames import hides_arguments
+from berlin.types.secret import hides_arguments
 
 
 @hides_arguments

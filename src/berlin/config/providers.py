@@ -97,6 +97,14 @@ def default_provider(config: Config, environ: Mapping[str, str] = os.environ) ->
     return None
 
 
+def default_of_file(config: Config, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the default provider of the file for `Berlin()`; `BERLIN_URL` takes precedence."""
+    if environ.get("BERLIN_URL") or (config.default is None and len(config.providers) != 1):
+        return None
+    default = default_provider(config, environ)
+    return None if default == ENVIRONMENT_PROVIDER else default
+
+
 def provider_of_recipe(recipe: Recipe, path: str | None, config: Config) -> str | None:
     """Return the provider that uses a recipe.
 

@@ -30,7 +30,7 @@ def resolve_recipe(recipe: str) -> Recipe:
         else:
             parsed = _parse(recipe, text)
     except FileNotFoundError as error:
-        raise ConfigurationError(f"the recipe {recipe} cannot be read: {error}") from error
+        raise ConfigurationError(f"the recipe {recipe} cannot be read: {error.strerror}") from error
     doubt = doubts(path)
     if doubt and isinstance(parsed.auth, CommandMap):
         raise ConfigurationError(f"the recipe {recipe} runs a program, and {doubt}; it is not used")

@@ -18,7 +18,7 @@ from berlin.config.tokens import open_tokens, resolve_secret, resolve_value
 from berlin.errors import ConfigurationError
 from berlin.recipes.recipe import Recipe
 from berlin.types import Endpoint, Secret, Timeouts
-from berlin.types.frames import hides_arguments
+from berlin.types.secret import hides_arguments
 
 
 class Settings(msgspec.Struct, frozen=True):

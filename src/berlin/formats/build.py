@@ -45,6 +45,7 @@ def _known(chat: ChatMap, default_model: str) -> tuple[Format, str]:
         chat.tool_id_length,
         chat.text_content,
         chat.reasoning_back,
+        chat.cache_markers,
     )
     kind = _class_of(chat.format)
     path = chat.path or kind.chat_path

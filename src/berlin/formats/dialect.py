@@ -13,6 +13,8 @@ from berlin.types import ChatRequest, HttpRequest
 from berlin.wire.json import encode_body
 from berlin.wire.status import EXPLANATIONS, describe_error
 
+CACHE_MARKERS = frozenset({"content.cache_control", "tool_results.cache_control"})
+
 
 class DialectFormat(Format):
     """One dialect, both ways.
@@ -55,7 +57,7 @@ class DialectFormat(Format):
     def encode_request(self, request: ChatRequest) -> Exchange:
         """Return the requests; see `Format`."""
         yield from ()  # no preparation is needed
-        carrier = Carrier(self.table)
+        carrier = Carrier(self.table, CACHE_MARKERS if self._habits.cache_markers else frozenset())
         for name in request.options:
             if name in self.reserved:
                 raise InvalidRequestError(f"{name} is part of the protocol, not an option")

@@ -19,6 +19,7 @@ class Habits(msgspec.Struct, frozen=True):
         tool_id_length: if not 0, ids of tool calls must be this many letters and digits.
         text_content: whether a text-only message must be one string, never a list.
         reasoning_back: how the reasoning of earlier turns is sent back.
+        cache_markers: whether Anthropic's markers of what to cache are taken.
     """
 
     stream: StreamMode = "always"
@@ -26,6 +27,7 @@ class Habits(msgspec.Struct, frozen=True):
     tool_id_length: int = 0
     text_content: bool = False
     reasoning_back: ReasoningBack = "any"
+    cache_markers: bool = False
 
     def streams(self, asked: bool) -> bool:
         """Return whether to request a streamed answer."""

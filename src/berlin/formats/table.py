@@ -16,6 +16,7 @@ import msgspec
 from berlin.errors import InvalidRequestError
 from berlin.types import (
     ChatRequest,
+    ImagePart,
     MaybeExtra,
     Message,
     OpaquePart,
@@ -114,10 +115,12 @@ class Carrier:
 
     Args:
         table: the table of the service's dialect.
+        more: more members of other dialects that this service takes unchanged.
     """
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, more: frozenset[str] = frozenset()) -> None:
         self._table = table
+        self._shares = table.shares | more
         self._dropped: dict[str, None] = {}
 
     @property
@@ -145,7 +148,7 @@ class Carrier:
             return extra.members
         taken = {}
         for name, value in extra.members.items():
-            if level + name in self._table.shares:
+            if level + name in self._shares:
                 taken[name] = value
             elif not is_neutral(name, value):
                 self._leave_out(table_of(extra.dialect).fate(level + name), level + name)
@@ -196,6 +199,18 @@ class Carrier:
             kind = str(part.extra.members.get("type", "unknown"))
             self._leave_out(table_of(part.extra.dialect).fate(f"content.type.{kind}"), kind)
         return part.text
+
+    def image_url(self, part: ImagePart) -> str:
+        """Return the URL of an image.
+
+        Raises:
+            InvalidRequestError: if there is none, only another service's id of a file.
+        """
+        if not part.url:
+            raise InvalidRequestError.about(
+                "content.source", "this service does not have that file; send the image itself"
+            )
+        return part.url
 
     def drop_extras(self, request: ChatRequest) -> None:
         """Record all members specific to the client's dialect.

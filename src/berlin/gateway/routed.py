@@ -11,13 +11,12 @@ from berlin.gateway.access.admission import Admission
 from berlin.gateway.catalog import AT_ONCE, WAIT_S, WAITING, Catalog, Service
 from berlin.gateway.workers.worker import Worker
 from berlin.opening import open_provider, without_retries
-from berlin.providers.contract import Bursts, Provider
+from berlin.providers.contract import Provider
 from berlin.providers.facade import ChatProvider
 from berlin.routing.base.wrapper import Wrapper
 from berlin.routing.counters.shared import SharedCounters
 from berlin.routing.counters.sqlite import SqliteCounters
 from berlin.routing.retry import Retry
-from berlin.types import ChatRequest
 
 
 def build_models(
@@ -118,10 +117,6 @@ def _service(name: str, routes: Routes, services: dict[str, Service]) -> Service
 
 class _Borrowed(Wrapper):
     """A provider that is closed by its owner."""
-
-    def bursts(self, request: ChatRequest) -> Bursts:
-        """Answer a request; see `ChatProvider.bursts`."""
-        return self.inner.bursts(request)
 
     async def aclose(self) -> None:
         """Leave the connections open."""

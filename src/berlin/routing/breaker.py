@@ -18,7 +18,6 @@ from berlin.routing.base.circuit import (
     FAILURES,
     GRANTED,
     Circuit,
-    LocalCircuit,
     Permit,
 )
 from berlin.routing.base.clock import Clock
@@ -56,7 +55,7 @@ class Breaker(Wrapper):
     ) -> None:
         super().__init__(inner)
         self._longest_rest_s = longest_rest_s
-        self.circuit = circuit or LocalCircuit(clock, failures, cool_down_s)
+        self.circuit = circuit or Circuit(clock, failures, cool_down_s)
 
     @property
     def working(self) -> bool:

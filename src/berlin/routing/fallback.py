@@ -21,8 +21,7 @@ from berlin.errors import (
 from berlin.providers.contract import Burst, Bursts, Provider
 from berlin.providers.facade import ChatProvider
 from berlin.routing.base.answer import Opening
-from berlin.routing.base.attempts import failed_attempts, with_attempts, within
-from berlin.routing.base.causes import combine
+from berlin.routing.base.attempts import combine, failed_attempts, with_attempts, within
 from berlin.routing.base.continuing import Continued
 from berlin.routing.base.wrapper import (
     context_tokens,
@@ -44,7 +43,7 @@ class Fallback(ChatProvider):
     """Tries an ordered list of providers until one starts to answer.
 
     A provider known to lack what the request needs (tools, images, context length) is skipped.
-    An error in the request itself is raised at once; a conversation that is too long for
+    An error in the request itself is raised immediately; a conversation that is too long for
     one model goes to the next. If all fail, the error is that of the first, and names the others.
 
     Args:
@@ -93,7 +92,7 @@ class Fallback(ChatProvider):
         return known.pop() if len(known) == 1 else None
 
     def lacks(self, request: ChatRequest) -> str:
-        """Return what a request needs and all providers are known to lack."""
+        """Return a feature that the request needs and all providers are known to lack, or `""`."""
         missing = [lacks(provider, request) for provider in self.providers]
         return missing[0] if all(missing) else ""
 

@@ -27,8 +27,8 @@ class Hedge(Wrapper):
     """Sends a second request when the first event takes longer than the 95th percentile of recent
     ones.
 
-    The first of the two to start answering wins; the other is cancelled at once. Only a share of
-    all requests is sent twice, so a service that is slow overall does not get twice the load.
+    The first of the two to start answering wins; the other is cancelled immediately. Only a share
+    of all requests is sent twice, so a service that is slow overall does not get twice the load.
 
     Args:
         inner: the provider.

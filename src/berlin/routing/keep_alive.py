@@ -27,7 +27,7 @@ class KeepAlive(Wrapper):
         inner: the service.
         call: sends one request to it, with its token.
         described: what to send, and how often.
-        clock: the time.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class KeepAlive(Wrapper):
         return _Used(self.inner.bursts(request), self.note_use)
 
     def note_use(self) -> None:
-        """Remember that the session is used now."""
+        """Record that the session is used now."""
         self._used = self._clock()
         task = self._task
         if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():

@@ -74,7 +74,7 @@ class Model(Wrapper):
         return self._context_tokens
 
     def lacks(self, request: ChatRequest) -> str:
-        """Return what a request needs and this model is known to lack; `""` for nothing."""
+        """Return a feature that the request needs and this model is known to lack, or `""`."""
         if self.capabilities is not None:
             if request.tools and "tools" not in self.capabilities:
                 return "tools"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -10,9 +9,11 @@ from berlin.errors import KeyRefusedError
 from berlin.providers.contract import Bursts, Provider
 from berlin.providers.facade import ChatProvider
 from berlin.routing.base.answer import Watched
+from berlin.routing.base.background import Background
 from berlin.types import ChatRequest
 
 MAX_USERS = 1000
+CLOSE_S = 5.0
 
 
 class PerUser(ChatProvider):
@@ -32,7 +33,7 @@ class PerUser(ChatProvider):
         self._make = make
         self._most = most
         self._users: OrderedDict[str, _One] = OrderedDict()
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing = Background()
 
     def bursts(self, request: ChatRequest) -> Bursts:
         """Answer a request; see `ChatProvider.bursts`.
@@ -62,8 +63,7 @@ class PerUser(ChatProvider):
         users, self._users = self._users, OrderedDict()
         for one in users.values():
             await one.provider.aclose()
-        if self._closing:
-            await asyncio.wait(self._closing)
+        await self._closing.settle(CLOSE_S)
 
     def _of(self, user: str) -> _One:
         one = self._users.get(user)
@@ -73,13 +73,8 @@ class PerUser(ChatProvider):
         if len(self._users) > self._most:
             idle = next((name for name, each in self._users.items() if not each.open), None)
             if idle is not None and idle != user:
-                self._retire(self._users.pop(idle).provider)
+                self._closing.begin(self._users.pop(idle).provider.aclose())
         return one
-
-    def _retire(self, provider: Provider) -> None:
-        task = asyncio.get_running_loop().create_task(provider.aclose())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
 
 
 class _One:

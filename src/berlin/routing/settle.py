@@ -86,7 +86,7 @@ class _Settling:
         return await waiting
 
     def _take(self, burst: Burst) -> Burst:
-        """Return what of a burst is shown now."""
+        """Return the part of a burst that is shown now."""
         shown: list[StreamEvent] = []
         for event in burst:
             match event:

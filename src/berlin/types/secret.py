@@ -6,9 +6,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import NoReturn, Self
+from collections.abc import Callable
+from functools import wraps
+from typing import NoReturn, ParamSpec, Self, TypeVar
 
 import msgspec
+
+from berlin.errors import BerlinError
 
 
 class Secret:
@@ -71,3 +75,26 @@ class Identity(msgspec.Struct, frozen=True):
         """
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
         return cls(digest[:32], Secret(token))
+
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def hides_arguments(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Wrap a function that takes secrets: no frame of Berlin's errors holds its arguments.
+
+    Error reporters (Sentry, rich, pytest) record the local variables of every frame. The message
+    says what went wrong.
+    """
+
+    @wraps(function)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return function(*args, **kwargs)
+        except BerlinError as error:
+            failure = error.without_frames()
+            del args, kwargs
+        raise failure
+
+    return call

@@ -347,8 +347,10 @@ responses adds to that: [responses.md](responses.md#a-service-of-this-api-as-a-p
   `x-berlin-dropped`;
 * *refused* with a 400 that names the field, because the answer would be different without it.
 
-Unknown fields are dropped. A value that has no effect (a penalty of 0, `logprobs: false`, `n: 1`)
-is left out silently. In Python, the dropped fields are in `ChatResponse.started.dropped`.
+Unknown fields are dropped. Anthropic's cache markers go to a service of Chat Completions if its
+recipe says `cache_markers = true`, as those of OpenRouter and LiteLLM do. A value without effect
+(a penalty of 0, `logprobs: false`, `n: 1`) is left out silently. In Python, the dropped fields are
+in `ChatResponse.started.dropped`.
 
 The same rules apply to responses: text, reasoning, tool calls, finish reasons, stop sequences and
 token counts (including cached ones) are translated; fields that only the service's dialect has

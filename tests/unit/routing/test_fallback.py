@@ -229,6 +229,24 @@ async def test_an_answer_is_continued() -> None:
     assert asked(second)[0].messages[-1] == Message.of("assistant", "One two")
 
 
+@pytest.mark.parametrize(
+    ("rest", "text"),
+    [
+        (["There was once a king who ", "slept."], "There was once a king who slept."),
+        (["There ", "was once a king", " who slept."], "There was once a king who slept."),
+        ([" who slept."], "There was once a king who slept."),
+        (["who slept."], "There was once a king who slept."),
+        (["There was once a queen."], "There was once a king There was once a queen."),
+        (["There was a"], "There was once a king There was a"),
+    ],
+)
+async def test_what_a_continuation_repeats_comes_once(rest: list[str], text: str) -> None:
+    """One that begins anew instead of going on is shown from where the first broke off."""
+    first = model("a", ["There was", " once a king ", CUT])
+    second = model("b", [*rest, Finished()], prefill=True)
+    assert (await answer(Fallback(first, second, break_after_text="continue")))[0] == text
+
+
 @pytest.mark.parametrize("known", [None, False])
 async def test_who_is_not_known_to_continue_is_not_asked_to(known: bool | None) -> None:
     """A prefix goes only to a model that is known to take one."""

@@ -9,6 +9,7 @@ import pytest
 from berlin import errors
 from berlin.errors import BerlinError
 from berlin.providers.scripted import ScriptedProvider
+from berlin.routing.counters.contract import Reservation
 from berlin.routing.limit import Limit
 from berlin.types import ChatRequest, Finished, Usage, UsageReport
 from support.virtual_time import run
@@ -176,5 +177,25 @@ def test_leaving_the_line_and_leaving_an_answer_make_room() -> None:
         await anext(dropped)  # type: ignore[call-overload]
         del dropped
         assert await ask(provider) == "ok"
+
+    run(scenario())
+
+
+def test_who_waits_when_shared_counts_fail_is_refused() -> None:
+    """Nobody waits until the end of its time for counts that cannot be used."""
+
+    async def scenario() -> None:
+        provider, _ = limit([1.0, Finished()], concurrent=1, wait_s=30)
+
+        async def fail(id: str, claims: object) -> Reservation:
+            raise errors.LimitReachedError("the shared limits cannot be checked")
+
+        first = asyncio.ensure_future(ask(provider))
+        await asyncio.sleep(0.1)
+        waiting = [asyncio.ensure_future(ask(provider)) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        provider.limits._counters.reserve = fail  # type: ignore[method-assign]
+        assert await asyncio.gather(first, *waiting) == ["ok", "limit_reached", "limit_reached"]
+        assert asyncio.get_running_loop().time() < 5
 
     run(scenario())

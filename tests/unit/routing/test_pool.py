@@ -127,7 +127,7 @@ def test_all_in_quarantine() -> None:
         await ask(provider)
         await ask(provider)
         with pytest.raises(errors.LimitReachedError) as caught:
-            provider.choose(REQUEST)
+            provider.order(REQUEST)
         assert caught.value.retry_after == 20
         assert sum(len(account.requests) for account in accounts.values()) == 2
 

@@ -27,25 +27,6 @@ if TYPE_CHECKING:
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-class Call:
-    """The validated command line.
-
-    Attributes:
-        question: the question; `None` starts a conversation.
-        model: the name of the model that answers; `""` is the default.
-        parts: the attachments.
-        screen: how answers are shown.
-    """
-
-    def __init__(
-        self, question: str | None, model: str, parts: tuple[Part, ...], screen: dict[str, Any]
-    ) -> None:
-        self.question = question
-        self.model = model
-        self.parts = parts
-        self.screen = screen
-
-
 @click.command(cls=JoinedOptions)
 @click.argument("words", metavar="[PROMPT]", nargs=-1)
 @model_option
@@ -115,9 +96,7 @@ def chat(
     keeps = settings.terminal.history and not no_history
     session, last = _session(given, keeps, "" if goes_on else wanted)
     screen = {name: given[name] for name in ("as_json", "raw", "reasoning", "verbose")}
-    screen["asked"] = model or last
-    call = Call(question, model or last, parts, screen)
-    return asyncio.run(_chat(call, session, settings))
+    return asyncio.run(_chat(question, parts, model or last, screen, session, settings))
 
 
 def _one_prompt(words: tuple[str, ...]) -> str | None:
@@ -150,24 +129,32 @@ def _session(given: dict[str, Any], keeps: bool, wanted: str | None) -> tuple[Se
     return session, conversation.model
 
 
-async def _chat(call: Call, session: Session, config: Config) -> int:
+async def _chat(
+    text: str | None,
+    parts: tuple[Part, ...],
+    model: str,
+    shown: dict[str, Any],
+    session: Session,
+    config: Config,
+) -> int:
+    """Answer a question, or hold a conversation if there is none; return the exit code."""
     from berlin.cli.chat.answer import Answer, open_screen, show_answer
     from berlin.cli.chat.opening import find
     from berlin.cli.chat.session import ask_with
 
-    load = find(call.model, config)
-    open_one = partial(open_screen, **call.screen)
-    if call.question is None:
+    load = find(model, config)
+    open_one = partial(open_screen, **shown, asked=model)
+    if text is None:
         from berlin.cli.chat.conversation import Chat
         from berlin.config import model_names
 
         names = list(model_names(config).list_all())
-        chat = Chat(session, partial(find, config=config), open_one, names, call.parts)
+        chat = Chat(session, partial(find, config=config), open_one, names, parts)
         return await chat.run(load)
-    async with load() as (provider, model, label):
-        question = ask_with(call.question, call.parts)
+    async with load() as (provider, own_model, label):
+        question = ask_with(text, parts)
         answer = Answer()
-        request = session.request(question, model, provider.timeouts)
+        request = session.request(question, own_model, provider.timeouts)
         try:
             await show_answer(provider, request, open_one(), answer)
         finally:

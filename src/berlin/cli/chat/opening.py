@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
@@ -60,21 +61,29 @@ def find(model: str, config: Config) -> Load:
         )
     if name == EMBEDDED or nothing_named:
         click.echo(GUIDE_NOTICE, err=True)
-        return partial(_embedded, rest)
+        return partial(open_embedded, rest)
     target = model_names(config).resolve(model)
     return partial(_named, target.provider, target.model, config)
 
 
-def _embedded(model: str) -> Opening:
-    return _open_embedded(model)
-
-
 @asynccontextmanager
-async def _open_embedded(model: str) -> AsyncIterator[Opened]:
-    from berlin.cli.chat.embedded import open_embedded
+async def open_embedded(model: str = "") -> AsyncIterator[Opened]:
+    """Serve the guide on loopback behind a real login, and open a provider that uses it."""
+    from berlin.client import Berlin
+    from berlin.gateway.access.accounts import Accounts
+    from berlin.gateway.chat import Gateway
+    from berlin.gateway.serving.server import open_server
+    from berlin.providers.guide import GuideProvider
+    from berlin.types import Secret
 
-    async with open_embedded(model) as (provider, name):
-        yield Opened(provider, name, EMBEDDED)
+    account, password = "guest", Secret(secrets.token_urlsafe(16))
+    accounts = Accounts()
+    accounts.add(account, password)
+    async with (
+        open_server(Gateway.of(GuideProvider(), "guide"), accounts, grace_s=0) as url,
+        Berlin(url, account, password) as berlin,
+    ):
+        yield Opened(berlin, model, EMBEDDED)
 
 
 def _named(name: str, model: str, config: Config) -> Opening:

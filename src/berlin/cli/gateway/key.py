@@ -10,6 +10,7 @@ import click
 
 from berlin.cli.gateway.limits import limit_options, span_option
 from berlin.cli.lazy import Group
+from berlin.cli.terminal import align
 from berlin.config import data_path
 from berlin.gateway.access.caller import SCOPES
 from berlin.gateway.access.keys import Key, KeyStore
@@ -101,10 +102,8 @@ def list_keys() -> None:
         *("ID", "NAME", "STATE", "MODELS", "PER MINUTE", "LIMITS", "USER", "SCOPES"),
         *("MADE (UTC)", "EXPIRES (UTC)"),
     )
-    rows = [header, *(_row(key, now) for key in key_store().entries())]
-    widths = [max(len(row[n]) for row in rows) for n in range(len(header))]
-    for row in rows:
-        click.echo("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
+    for line in align([header, *(_row(key, now) for key in key_store().entries())]):
+        click.echo(line)
 
 
 @key.command()

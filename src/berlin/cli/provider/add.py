@@ -154,6 +154,11 @@ def _log_in(settings: Settings, choice: Choice, account: str | None, from_stdin:
             if from_file or not is_interactive():
                 raise AuthenticationError(said) from error
             click.echo(harmless(f"berlin: {said}"), err=True)
+    variable = choice.described.environment.get("url", "")
+    elsewhere = os.environ.get(variable, "").rstrip("/")
+    if elsewhere not in ("", settings.endpoint.url):
+        hint = f"berlin: {variable} is set, so the key in the environment is for {elsewhere}; for"
+        click.echo(harmless(f"{hint} that service, add --url {elsewhere}"), err=True)
     allow_http = settings.endpoint.allow_http
     return sign_in(settings, account, from_stdin, allow_http, choice.login)
 

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from berlin.cli.options import complete_provider, config_option, load_for_commands
+from berlin.cli.terminal import align
 from berlin.client import Berlin
 from berlin.config import (
     GUIDE,
@@ -41,12 +42,9 @@ def providers(no_check: bool, config: Path | None) -> None:
     # Recipes without a provider are not listed here but by `berlin recipe list`.
     known = {*settings.providers, *installed_providers(), GUIDE}
     names = sorted(known | ({default} if default is not None else set()))
-    rows = asyncio.run(_rows(names, settings, check=not no_check))
-    widths = [max(len(row[n]) for row in [HEAD, *rows]) for n in range(len(HEAD) - 1)]
-    for row in [HEAD, *rows]:
-        mark = "* " if row[0] == default else "  "
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        click.echo(mark + "  ".join([*cells, row[-1]]).rstrip())
+    rows = [HEAD, *asyncio.run(_rows(names, settings, check=not no_check))]
+    for row, line in zip(rows, align(rows), strict=True):
+        click.echo(("* " if row[0] == default else "  ") + line)
 
 
 HEAD = ("PROVIDER", "URL", "ACCOUNT", "FROM", "WORKS")
@@ -94,7 +92,7 @@ async def _row(name: str, config: Config, *, check: bool) -> tuple[str, ...]:
     except ConfigurationError as error:
         return (name, "-", "-", "-", f"no: {error.message}")
     who = settings.credentials
-    account, source = (who.account, who.source) if who else ("-", "nowhere")
+    account, source = (who.account or "-", who.source) if who else ("-", "nowhere")
     works = "not tried"
     if who is None:
         works = "no: no account and password"

@@ -7,6 +7,7 @@ import json
 import click
 
 from berlin.cli.recipe.file import RecipeFile
+from berlin.cli.terminal import align
 from berlin.recipes.recipe import Recipe, load_recipe, recipe_names
 
 _WORDS = {"api_key": "key", "client_id": "client", "client_secret": "secret"}
@@ -25,10 +26,8 @@ def list_recipes(as_json: bool) -> None:
             row = {"name": recipe.name, "description": recipe.description, "needs": recipe.needs}
             click.echo(json.dumps(row, ensure_ascii=False))
         return
-    rows = [(recipe.name, _login(recipe), recipe.description) for recipe in recipes]
-    widths = [max(len(row[n]) for row in rows) for n in range(2)]
-    for name, login, description in rows:
-        click.echo(f"{name.ljust(widths[0])}  {login.ljust(widths[1])}  {description}")
+    for line in align([(recipe.name, _login(recipe), recipe.description) for recipe in recipes]):
+        click.echo(line)
 
 
 @click.command()

@@ -7,19 +7,15 @@ import click
 from berlin.cli.lazy import LazyGroup
 
 COMMANDS = {
-    "list": (
-        "berlin.cli.recipe.catalog",
-        "list_recipes",
-        "List the recipes that come with Berlin.",
-    ),
-    "show": ("berlin.cli.recipe.catalog", "show", "Print a recipe."),
-    "new": ("berlin.cli.recipe.new", "new", "Draft a recipe from a recorded request."),
-    "check": ("berlin.cli.recipe.check", "check", "Explain a recipe and find mistakes."),
-    "try": ("berlin.cli.recipe.trial", "try_recipe", "Send a prompt and show every step."),
-    "serve": ("berlin.cli.recipe.serve", "serve", "Run a fake of the service."),
-    "record": ("berlin.cli.recipe.trial", "record", "Record a trial, without secrets."),
-    "replay": ("berlin.cli.recipe.replay", "replay", "Replay a recording, without network."),
-    "schema": ("berlin.cli.recipe.schema", "schema", "Print the JSON Schema of recipes."),
+    "list": ("recipe.catalog", "list_recipes", "List the recipes that come with Berlin."),
+    "show": ("recipe.catalog", "show", "Print a recipe."),
+    "new": ("recipe.new", "new", "Draft a recipe from a recorded request."),
+    "check": ("recipe.check", "check", "Explain a recipe and find mistakes."),
+    "try": ("recipe.trial", "try_recipe", "Send a prompt and show every step."),
+    "serve": ("recipe.serve", "serve", "Run a fake of the service."),
+    "record": ("recipe.trial", "record", "Record a trial, without secrets."),
+    "replay": ("recipe.replay", "replay", "Replay a recording, without network."),
+    "schema": ("recipe.schema", "schema", "Print the JSON Schema of recipes."),
 }
 
 

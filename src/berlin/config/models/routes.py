@@ -22,7 +22,7 @@ from berlin.config.schema import Config
 from berlin.providers.contract import Provider
 from berlin.providers.facade import ChatProvider
 from berlin.routing.balance import Balance
-from berlin.routing.base.circuit import Circuit, LocalCircuit, Place, State
+from berlin.routing.base.circuit import Circuit, Place, State
 from berlin.routing.base.clock import Clock
 from berlin.routing.base.limits import Limits
 from berlin.routing.breaker import LONGEST_REST_S, Breaker
@@ -240,7 +240,7 @@ class Routes:
             limits = (table.failures, table.cool_down_s)
             if self.shared is not None:
                 return SharedCircuit(name, self.shared, self._clock, *limits)
-            return LocalCircuit(self._clock, *limits, self._place(name) if self._place else None)
+            return Circuit(self._clock, *limits, self._place(name) if self._place else None)
 
         return self._circuits.get(name, table, make)
 

@@ -51,13 +51,13 @@ LEVELS = ("low", "medium", "high")
 class _Options(msgspec.Struct):
     temperature: int | float | None = None
     top_p: int | float | None = None
-    top_k: int | None = None
+    top_k: int | float | None = None
     min_p: int | float | None = None
-    seed: int | None = None
+    seed: int | float | None = None
     presence_penalty: int | float | None = None
     frequency_penalty: int | float | None = None
     stop: str | list[str] | None = None
-    num_predict: int | None = None
+    num_predict: int | float | None = None
 
 
 class _Body(msgspec.Struct):
@@ -220,6 +220,12 @@ def _options_of(body: bytes) -> dict[str, Any]:
 
 def _decode_options(sent: _Body) -> dict[str, Any]:
     options = msgspec.structs.asdict(sent.options or _Options())
+    for name in ("top_k", "seed", "num_predict"):
+        value = options[name]
+        if isinstance(value, float):  # Ollama takes `40.0` too: some clients have only floats
+            if not value.is_integer():
+                raise InvalidRequestError.about(f"options.{name}", "must be a whole number")
+            options[name] = int(value)
     limit = options.pop("num_predict")
     if limit not in UNLIMITED:
         options["max_tokens"] = check_count("options.num_predict", limit)

@@ -48,6 +48,7 @@ class OpenAIEncoder:
         self._opened: set[int] = set()
         self._with_arguments: set[int] = set()
         self._text_member = "content"
+        self._refused = False  # here, that is said in the message and not in the finish reason
         self._state = TurnState(DIALECT)
         # Dialect-specific members for the next chunk, by place.
         self._extras: dict[str, dict[str, Any]] = {}
@@ -80,7 +81,7 @@ class OpenAIEncoder:
             case TextReplaced():
                 raise RewrittenError.of_stream()
             case ReasoningDelta():
-                self._count.add(event.text)
+                self._count.hold(event.text)
                 self._state.think(event.text)
                 return self._start() + self._chunk({REASONING[0]: event.text})
             case ToolCallDelta():
@@ -122,6 +123,7 @@ class OpenAIEncoder:
         if event.at == "text" and (event.opens or "type" in event.extra.members):
             is_refusal = event.extra.members.get("type") == "refusal"
             self._text_member = "refusal" if is_refusal else "content"
+            self._refused |= is_refusal
             members = {name: value for name, value in members.items() if name != "type"}
         if event.at == "answer":
             head = {name: value for name, value in members.items() if name in ONCE}
@@ -137,7 +139,7 @@ class OpenAIEncoder:
         return flushed
 
     def _encode_call(self, event: ToolCallDelta) -> bytes:
-        self._count.add(event.arguments)
+        self._count.hold(event.arguments)
         self._state.call(event)
         if self._is_older:
             return self._encode_older_call(event)
@@ -177,6 +179,7 @@ class OpenAIEncoder:
         if sealed := self._state.sealed():
             parts.append(self._chunk(_carried(sealed)))
         word = finish_word(event.reason, event.extra, bool(self._opened), older=self._is_older)
+        word = "stop" if self._refused and word == "content_filter" else word
         self._extras["choice"] = {**stop_of(event), **self._extras.get("choice", {})}
         parts.append(self._chunk({}, word))
         if self._include_usage:
@@ -214,6 +217,8 @@ def encode_response(call: ClientCall, response: ChatResponse) -> bytes:
     word = finish_word(
         response.finish_reason, response.finish_extra, bool(response.tool_calls), older=older
     )
+    message = _message(response, older=older)
+    word = "stop" if message["refusal"] and word == "content_filter" else word
     members = {
         "id": new_id(),
         "object": "chat.completion",
@@ -222,7 +227,7 @@ def encode_response(call: ClientCall, response: ChatResponse) -> bytes:
         "choices": [
             {
                 "index": 0,
-                "message": _message(response, older=older),
+                "message": message,
                 "finish_reason": word,
                 "logprobs": None,
                 **stop_of(response),

@@ -8,7 +8,6 @@ from typing import Any
 from berlin.errors import InvalidRequestError
 from berlin.formats.function_tools import encode_tools
 from berlin.formats.habits import Habits
-from berlin.formats.images import check_image
 from berlin.formats.openai.encoder import encode_call
 from berlin.formats.openai.functions import MARK, is_older
 from berlin.formats.openai.table import DIALECT, REASONING
@@ -176,9 +175,8 @@ class _Writer:
 
     def _encode_image(self, part: ImagePart) -> dict[str, Any]:
         extra = dict(self._carrier.own(part.extra, "content."))
-        check_image(part)
-        data = parse_data_url(part.url)
-        url = part.url
+        url = self._carrier.image_url(part)
+        data = parse_data_url(url)
         if data is not None and not part.url.startswith(f"data:{data.media_type};base64,"):
             url = f"data:{data.media_type};base64,{data.base64}"
         image: dict[str, Any] = {"url": url, **extra.pop("image_url", {})}
@@ -230,7 +228,7 @@ class _Writer:
         return {**encode_call(call), "id": self._habits.tool_id(call.id)}
 
     def _encode_result(self, result: ToolResultPart) -> dict[str, Any]:
-        extra = self._carrier.own(result.extra, "tool_results.")
+        extra = dict(self._carrier.own(result.extra, "tool_results."))
         content: Any = result.content
         parts = [part for part in result.parts if not (self._splits and _is_shown(part))]
         if parts and not self._habits.text_content:
@@ -240,6 +238,10 @@ class _Writer:
         if result.is_error:
             # This dialect cannot mark it: without a note, the model would take it for a result.
             content = f"Error: {result.content}"
+        if (marker := extra.pop("cache_control", None)) is not None:
+            # It marks a part: messages have none.
+            marked = content if isinstance(content, list) else [{"type": "text", "text": content}]
+            content = [*marked[:-1], {**marked[-1], "cache_control": marker}]
         id = self._habits.tool_id(result.id)
         return {"role": "tool", "tool_call_id": id, "content": content, **extra}
 

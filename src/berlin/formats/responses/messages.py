@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from berlin.errors import InvalidRequestError
-from berlin.formats.images import check_image
 from berlin.formats.responses.table import DIALECT
 from berlin.formats.table import Carrier
 from berlin.types import (
@@ -177,8 +176,8 @@ class _Writer:
                 yield {"type": "input_text", "text": part.text, **members}
             case ImagePart():
                 members = self._carrier.own(part.extra, "content.")
-                check_image(part)
-                yield {"type": "input_image", "image_url": part.url, "detail": "auto", **members}
+                url = self._carrier.image_url(part)
+                yield {"type": "input_image", "image_url": url, "detail": "auto", **members}
             case FilePart():
                 yield self._encode_file(part)
             case OpaquePart():

@@ -91,7 +91,10 @@ async def serve_as_worker(
             async with (
                 _open(server, gateway, accounts, sockets),
                 _background_tasks(
-                    watch_parent(), update_gauges_forever(gateway), refresh_models_forever(gateway)
+                    watch_parent(),
+                    worker.beat_forever(),
+                    update_gauges_forever(gateway),
+                    refresh_models_forever(gateway),
                 ),
             ):
                 collect_garbage_rarely()

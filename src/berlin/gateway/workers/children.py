@@ -24,11 +24,13 @@ LONGEST_WAIT_S = 10.0
 # A worker that ran this long starts with the first wait again.
 STABLE_S = 10.0
 FAILURES_BEFORE_CLOSING = 2
+# A worker whose event loop has not run for this long is killed: its connections hang.
+STALLED_S = 30.0
 
 _log = logging.getLogger("berlin.gateway")
 
 Main = Callable[[Worker, Sockets], int]
-"""What a worker does; it returns the exit code."""
+"""The main function of a worker; it returns the exit code."""
 
 
 class Child(msgspec.Struct, frozen=True):
@@ -97,6 +99,7 @@ class Children:
         self._due: dict[int, float] = {}
         self._failures = [0] * len(sockets)
         self._generation = 0
+        self._looked_at = self._resumed_at = 0.0
 
     @property
     def running(self) -> list[Child]:
@@ -135,6 +138,7 @@ class Children:
     def start(self, place: int, *, first: bool = False) -> None:
         """Start the worker of a place."""
         slot = self._board.free_slot()
+        self._board.beat(slot, 0)
         self._due.pop(place, None)
         self._board.write(slot, os.getpid(), State.STARTING)
         sys.stdout.flush()
@@ -166,6 +170,18 @@ class Children:
                 if restart and not child.retired:
                     self._plan_restart(child, code)
         return ended
+
+    def kill_stalled(self, now: float) -> None:
+        """Kill workers that are stuck or stopped; `now` is on the monotonic clock."""
+        if now - self._looked_at > STALLED_S / 2:
+            self._resumed_at = now  # this process was stopped itself, and they perhaps with it
+        self._looked_at = now
+        for child in self.running:
+            beat = self._board.beat_of(child.slot)
+            if beat and now - max(beat, self._resumed_at) > STALLED_S:
+                _log.error("worker.stalled pid=%d silent=%.0fs", child.pid, now - beat)
+                self._signal(child.pid, signal.SIGKILL)
+                self._board.beat(child.slot, 0)
 
     def retire(self) -> None:
         """Let the workers that have been replaced finish their connections and end."""

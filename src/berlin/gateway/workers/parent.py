@@ -86,6 +86,7 @@ class Parent:
             taken.listeners(self._count) if taken else open_listeners(host, port, self._count)
         )
         folder = self._folder = taken.folder if taken else _new_folder()
+        _keep(folder)
         self._lifeline = taken.lifeline if taken else os.pipe()
         self._wake = os.pipe()
         for end in self._wake:
@@ -117,6 +118,7 @@ class Parent:
             asked = self._wait()
             if asked & _STOPS:
                 return self._stop(children, board)
+            children.kill_stalled(time.monotonic())
             children.reap(restart=True)
             children.start_due()
             children.renew_late()
@@ -224,6 +226,15 @@ class Parent:
             signal.set_wakeup_fd(-1)
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _keep(folder: Path) -> None:
+    """Lock a folder until this program ends, so that systemd-tmpfiles does not empty it."""
+    import fcntl  # not on Windows, where there is one process
+
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _new_folder() -> Path:

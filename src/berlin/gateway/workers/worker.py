@@ -1,17 +1,21 @@
-"""What a process knows of itself as one of several workers."""
+"""A process as one of several workers: its state, and what it shares with the others."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import hmac
 import mmap
 import os
+import time
 from pathlib import Path
 
 from berlin.gateway.workers.board import Board, State
 from berlin.gateway.workers.circuits import SharedPlace
 from berlin.gateway.workers.slots import SharedSlots
+
+BEAT_S = 1.0
 
 
 class Worker:
@@ -49,6 +53,12 @@ class Worker:
         self.board.write(self.slot, os.getpid(), state)
         with contextlib.suppress(OSError):
             os.write(self._wake, b"s")
+
+    async def beat_forever(self) -> None:
+        """Show the parent that this worker's event loop runs."""
+        while True:
+            self.board.beat(self.slot, time.monotonic())
+            await asyncio.sleep(BEAT_S)
 
     def secret(self, purpose: str) -> bytes:
         """Return a key for a purpose that only the workers of this gateway know."""

@@ -68,6 +68,8 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             format.
         text_content: whether a text-only message must be one string; with a known
             format.
+        cache_markers: whether a service of the format `openai-chat` takes Anthropic's
+            `cache_control` in parts of messages, as gateways to Anthropic's models do.
         reasoning_back: how a service of the format `openai-chat` takes back what it reasoned:
             `any`, under the name that the client sends; `reasoning`, only under that name;
             `thinking`, as a part of the content; `none`, not at all. What it does not take is left
@@ -99,6 +101,7 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tool_id_length: int = 0
     text_content: bool = False
     reasoning_back: ReasoningBack = "any"
+    cache_markers: bool = False
 
     def step(self, path: str) -> Step:
         """Return the chat's request as a step."""

@@ -31,6 +31,28 @@ def failed_attempts(
     return (FailedAttempt(provider, model, error.code, began_at, seconds, sent),)
 
 
+def combine(errors: Sequence[BerlinError], failed: tuple[FailedAttempt, ...]) -> BerlinError:
+    """Return the error of a request for which several providers were tried.
+
+    It is the first error of a request that was sent, and names the others: later errors are often
+    only consequences of trying a different provider (another model, no prefill), and would hide the
+    real cause.
+    """
+    first = next((error for error in errors if was_sent(error)), errors[0])
+    if len(errors) == 1:
+        first.failed = failed
+        return first
+    combined = first.again()
+    others = ", ".join(
+        f"{error.provider or 'another'}: {error.code}" for error in errors if error is not first
+    )
+    combined.args = (f"{first.message} (also failed: {others})",)
+    combined.failed = failed
+    combined.causes = tuple(errors)
+    combined.__cause__ = first
+    return combined
+
+
 def was_sent(error: BerlinError) -> bool:
     """Return whether a request left this process before it failed."""
     return not isinstance(error, _NOTHING_SENT)

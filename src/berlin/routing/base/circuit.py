@@ -35,35 +35,6 @@ class Permit(msgspec.Struct, frozen=True, gc=False):
 GRANTED = Permit(granted=True)
 
 
-class Circuit(Protocol):
-    """The state of one provider and account, in this process or shared with others."""
-
-    @property
-    def state(self) -> State:
-        """The state, as last seen by this process."""
-        ...
-
-    async def admit(self) -> Permit:
-        """Return whether a request may be sent now."""
-        ...
-
-    def succeed(self, permit: Permit) -> None:
-        """Record an answer."""
-        ...
-
-    def fail(self, permit: Permit) -> None:
-        """Record a failure of the provider."""
-        ...
-
-    def rest(self, seconds: float) -> None:
-        """Send nothing for this long, because the provider says so."""
-        ...
-
-    def release(self, permit: Permit) -> None:
-        """Record a request that says nothing about the provider."""
-        ...
-
-
 class CircuitState(msgspec.Struct, gc=False):
     """What a circuit remembers; in one process it is its own `Place`.
 
@@ -104,8 +75,8 @@ class Place(Protocol):
     def __exit__(self, *exc_info: object) -> None: ...
 
 
-class LocalCircuit:
-    """The state of one provider and account on this machine.
+class Circuit:
+    """The state of one provider and account, in this process or on this machine.
 
     Args:
         clock: a monotonic clock, in seconds.

@@ -12,6 +12,7 @@ from berlin.routing.base.clock import Clock
 from berlin.types import (
     ChatRequest,
     ExtraDelta,
+    Finished,
     Message,
     ReasoningDelta,
     Started,
@@ -19,6 +20,9 @@ from berlin.types import (
     TextReplaced,
     ToolCallDelta,
 )
+
+SHORTEST_REPEAT = 20
+"""The shortest text, in characters, that is taken for a repetition."""
 
 
 class Continuable(Bursts, Protocol):
@@ -33,8 +37,8 @@ class Continued:
     """An answer whose text is kept, so that another provider can continue it.
 
     Only text can be continued: before the first text, and after a tool call, the error is raised
-    unchanged. The reasoning of the continuing provider is dropped. A second `Started` marks where
-    it continues.
+    unchanged. The reasoning of the continuing provider is dropped, and so is the text so far if it
+    begins anew instead of going on. A second `Started` marks where it continues.
 
     Args:
         answer: the answer.
@@ -54,7 +58,7 @@ class Continued:
         self._pieces: list[str] = []
         self._called = False
         self._failure: BerlinError | None = None
-        self._overlap = ""
+        self._repeats = _Repeats("")
         self._started = Started()
         self._broken: tuple[FailedAttempt, ...] = ()
         self.aclose = answer.aclose
@@ -103,7 +107,7 @@ class Continued:
         who, seconds = self._started, self._began_at - began_at
         broken = FailedAttempt(who.provider, who.model, error.code, began_at, seconds)
         self._broken = (*who.failed, broken)
-        self._overlap = shown[len(text) :]
+        self._repeats = _Repeats(shown)
 
     def _continued_by(self, started: Started) -> Started:
         """Return `Started` of the continuing provider, with all earlier attempts."""
@@ -120,11 +124,43 @@ class Continued:
             if type(event) is Started:
                 event = self._started = self._continued_by(event)
             if type(event) is TextDelta:
-                text = event.text
-                if self._overlap:
-                    text = text.removeprefix(self._overlap)
-                    self._overlap = ""
+                text = self._repeats.remove(event.text)
                 rest += [TextDelta(text)] if text else []
+            elif type(event) in (Finished, ToolCallDelta):
+                text = self._repeats.left()
+                rest += [*([TextDelta(text)] if text else ()), event]
             elif type(event) is not ReasoningDelta and type(event) is not ExtraDelta:
                 rest.append(event)
         return rest
+
+
+class _Repeats:
+    """Removes what a continuation repeats: the white space at the end of the text so far, which it
+    did not get, or all of the text, if it begins anew.
+
+    Args:
+        shown: the text so far.
+    """
+
+    def __init__(self, shown: str) -> None:
+        space = shown[len(shown.rstrip()) :]
+        # A short text may come twice for good reason.
+        self._candidates = [shown] if len(shown) >= SHORTEST_REPEAT else []
+        self._candidates += [space] if space else []
+        self._held = ""
+
+    def remove(self, text: str) -> str:
+        """Return what of the next piece is new, as far as that is known."""
+        if not self._candidates:
+            return text
+        self._held += text
+        for known in self._candidates:
+            if len(self._held) < len(known) and known.startswith(self._held):
+                return ""  # it may become a repetition
+        return self.left()
+
+    def left(self) -> str:
+        """Return what is new of the text that was held back."""
+        held, candidates = self._held, self._candidates
+        self._held, self._candidates = "", []
+        return next((held[len(c) :] for c in candidates if held.startswith(c)), held)

@@ -79,7 +79,11 @@ class Line:
         self._changed = asyncio.Event()
         while (waiter := self._queue.next()) is not None:
             self._changed.clear()
-            turn = await self._take(waiter.tokens)
+            try:
+                turn = await self._take(waiter.tokens)
+            except LimitReachedError as error:  # shared counts that cannot be used now
+                self._queue.refuse(waiter, error.message)
+                continue
             if isinstance(turn, float):
                 with suppress(TimeoutError):
                     # At least a millisecond: the clock may not advance by less.

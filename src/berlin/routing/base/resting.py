@@ -1,4 +1,4 @@
-"""What rests for a moment after a failure, so that a failure costs one wait and not each."""
+"""Leaves a dependency alone for a moment after a failure: it costs one wait and not many."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _log = logging.getLogger("berlin.routing")
 
 
 class Resting:
-    """Something that is not used for a moment after it has failed.
+    """A dependency that is not used for a moment after it has failed.
 
     The moment is `REST_S` with jitter, so that not all callers return at once.
 

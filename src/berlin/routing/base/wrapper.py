@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from berlin.providers.contract import Provider
+from berlin.providers.contract import Bursts, Provider
 from berlin.providers.facade import ChatProvider
 from berlin.types import ChatRequest, Timeouts
 
@@ -45,8 +45,12 @@ class Wrapper(ChatProvider):
         return context_tokens(self.inner)
 
     def lacks(self, request: ChatRequest) -> str:
-        """Return what a request needs and this provider is known to lack; `""` for nothing."""
+        """Return a feature that the request needs and this provider is known to lack, or `""`."""
         return lacks(self.inner, request)
+
+    def bursts(self, request: ChatRequest) -> Bursts:
+        """Answer a request; see `Provider`."""
+        return self.inner.bursts(request)
 
     async def models(self) -> tuple[str, ...]:
         """Return the models; see `ChatProvider.models`."""
@@ -100,6 +104,6 @@ def context_tokens(provider: Provider) -> int | None:
 
 
 def lacks(provider: Provider, request: ChatRequest) -> str:
-    """Return what a request needs and the provider is known to lack; `""` for nothing."""
+    """Return a feature that the request needs and the provider is known to lack, or `""`."""
     check = getattr(provider, "lacks", None)
     return check(request) if check is not None else ""

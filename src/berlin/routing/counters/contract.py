@@ -105,7 +105,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class Counters(Protocol):
-    """Counts for many requests at once.
+    """Counts what concurrent requests reserve.
 
     A reservation is all or nothing, and each call is idempotent by the id of its request.
     """
@@ -139,7 +139,7 @@ class Counters(Protocol):
 
 
 def settled_amounts(claims: Sequence[Claim], costs: Mapping[str, int]) -> list[int | None]:
-    """Return what each claim comes to at the end; `None` for what was reserved."""
+    """Return the final amount of each claim; `None` leaves it as reserved."""
     return [
         0 if isinstance(claim.window, Running) else costs.get(claim.counter) for claim in claims
     ]

@@ -1,4 +1,4 @@
-"""What answers usually cost, learned from those that have ended."""
+"""The usual cost of an answer, learned from recent ones."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from berlin.routing.base.circuit import (
     COOL_DOWN_S,
     FAILURES,
     PROBE_S,
-    LocalCircuit,
+    Circuit,
     Permit,
     State,
 )
@@ -73,7 +73,7 @@ return 1
 )
 
 
-class SharedCircuit:
+class SharedCircuit(Circuit):
     """The state of one provider and account for all processes.
 
     Each request asks Redis once. When Redis cannot be used, the state of this process applies.
@@ -94,32 +94,30 @@ class SharedCircuit:
         failures: int = FAILURES,
         cool_down_s: float = COOL_DOWN_S,
     ) -> None:
+        super().__init__(clock, failures, cool_down_s)
         self._keys = (f"{PREFIX}circuit:{{{name}}}",)
         self._redis = redis
-        self._limit = failures
         self._cool_down_ms = round(cool_down_s * 1000)
-        self._local = LocalCircuit(clock, failures, cool_down_s)
-        self._clock = clock
         self._open_until = 0.0
         self._failures = 0
 
     @property
     def state(self) -> State:
         """The state, as this process last saw it."""
-        return "open" if self._clock() < self._open_until else self._local.state
+        return "open" if self._clock() < self._open_until else super().state
 
     async def admit(self) -> Permit:
         """Return whether a request may be sent now."""
         reply = await self._redis.run(_ADMIT, self._keys, (round(PROBE_S * 1000),))
         if reply is None:
-            return await self._local.admit()
+            return await super().admit()
         granted, probe, wait_ms, self._failures, resting = reply
         self._open_until = 0.0 if granted or resting else self._clock() + wait_ms / 1000
         return Permit(bool(granted), bool(probe), wait_ms / 1000, bool(resting))
 
     def succeed(self, permit: Permit) -> None:
         """Record an answer."""
-        self._local.succeed(permit)
+        super().succeed(permit)
         if permit.probe or self._failures:
             self._failures = 0
             self._begin(_SUCCEED, int(permit.probe), self._limit)
@@ -127,17 +125,17 @@ class SharedCircuit:
     def fail(self, permit: Permit) -> None:
         """Record a failure."""
         self._failures += 1
-        self._local.fail(permit)
+        super().fail(permit)
         self._begin(_FAIL, int(permit.probe), self._limit, self._cool_down_ms)
 
     def rest(self, seconds: float) -> None:
         """Send nothing for this long."""
-        self._local.rest(seconds)
+        super().rest(seconds)
         self._begin(_REST, round(seconds * 1000))
 
     def release(self, permit: Permit) -> None:
         """Release the probe, if this request held it."""
-        self._local.release(permit)
+        super().release(permit)
         if permit.probe:
             self._begin(_RELEASE)
 

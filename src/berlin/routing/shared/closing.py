@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from berlin.providers.contract import Bursts, Provider
+from berlin.providers.contract import Provider
 from berlin.routing.base.wrapper import Wrapper
 from berlin.routing.counters.contract import Counters
 from berlin.routing.counters.shared import SharedCounters
-from berlin.types import ChatRequest
 
 _P = TypeVar("_P", bound=Provider)
 
@@ -24,10 +23,6 @@ class WithShared(Wrapper):
     def __init__(self, inner: Provider, counters: SharedCounters) -> None:
         super().__init__(inner)
         self._counters = counters
-
-    def bursts(self, request: ChatRequest) -> Bursts:
-        """Answer a request; see `ChatProvider.bursts`."""
-        return self.inner.bursts(request)
 
     async def aclose(self) -> None:
         """Close connections."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from berlin.gateway.workers.circuits import SharedPlace
-from berlin.routing.base.circuit import GRANTED, LocalCircuit, Permit
+from berlin.routing.base.circuit import GRANTED, Circuit, Permit
 
 
 async def test_one_state_for_all(tmp_path: Path) -> None:
     """What one worker learns, the others know: open, one probe, closed again."""
     now = [100.0]
     first, second = (
-        LocalCircuit(lambda: now[0], 3, 10.0, SharedPlace(tmp_path / "circuit")) for _ in "ab"
+        Circuit(lambda: now[0], 3, 10.0, SharedPlace(tmp_path / "circuit")) for _ in "ab"
     )
     assert (first.state, await second.admit()) == ("closed", GRANTED)
     for circuit in (first, second, first):

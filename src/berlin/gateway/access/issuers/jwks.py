@@ -118,9 +118,10 @@ class PublicKeys:
         parts = urlsplit(url)
         endpoint = Endpoint.of(f"{parts.scheme}://{parts.netloc}", ca_file=self._ca_file)
         transport = Transport(endpoint, "berlin")
+        path = f"{parts.path}?{parts.query}" if parts.query else parts.path
         try:
             answer = await transport.open(
-                HttpRequest("GET", parts.path, {"Accept": "application/json"}), TIMEOUT_S
+                HttpRequest("GET", path, {"Accept": "application/json"}), TIMEOUT_S
             )
             try:
                 whole = await answer.whole(MAX_BYTES)
