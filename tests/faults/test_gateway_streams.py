@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import AsyncGenerator
@@ -28,6 +29,7 @@ from support.gateway import (
     Dialect,
     described_provider,
     frame,
+    request_bytes,
     serve,
 )
 
@@ -270,6 +272,29 @@ async def test_x10_internal_error(
     assert b"/secret" not in got.data
     assert b"Lookup" not in got.data
     assert got.headers["x-request-id"] in caplog.text
+    assert "LookupError" in caplog.text
+
+
+async def test_x10_an_error_page_never_ends_up_in_a_stream(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If a face itself fails after the first piece, the connection is cut: no second head."""
+
+    def broken(*_: object) -> bytes:
+        raise LookupError("a bug")
+
+    monkeypatch.setattr("berlin.formats.openai.encoder.OpenAIEncoder.encode_error", broken)
+    provider = ScriptedProvider([TextDelta("Hello"), 0.01, errors.ProtocolError("broke")])
+    body = json.dumps(OPENAI.body("Hi", "s:m1", True)).encode()
+    async with serve(Service("s", provider, ["m1"])) as at, at.connection() as (reader, writer):
+        writer.write(request_bytes("POST", OPENAI.path, body))
+        said = b""
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(4096):
+                said += data
+    assert said.count(b"HTTP/1.1 ") == 1
+    assert b"Hello" in said
+    assert b"LookupError" not in said
     assert "LookupError" in caplog.text
 
 

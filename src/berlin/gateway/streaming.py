@@ -114,9 +114,10 @@ class OpenStreams:
                 visit.error = error
                 client.put(client.encoder().encode_error(broken_off(error, visit)))
             return await client.end()
-        except ConnectionError:
-            # The client is gone or reads nothing: there is nobody to report to.
-            if request.transport is not None:
+        except Exception as error:
+            # The client is gone or reads nothing, or an error page would end up in its stream.
+            gone = isinstance(error, ConnectionError) or response.begun
+            if gone and request.transport is not None:
                 request.transport.abort()
             raise
         finally:

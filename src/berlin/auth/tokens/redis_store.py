@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from berlin.auth.tokens.store import Lease, Record, Sealer, TokenKey
-from berlin.errors import ConfigurationError
+from berlin.transport.redis import open_redis
 from berlin.types import Secret
 
 LEASE_MS = 4_000
@@ -71,27 +71,10 @@ class RedisStore:
     forgets = True
 
     def __init__(self, url: Secret, sealer: Sealer) -> None:
-        try:
-            import redis
-            from redis.backoff import NoBackoff
-            from redis.retry import Retry
-        except ImportError as error:
-            raise ConfigurationError(
-                "a Redis token store needs one more package: pip install 'berlin-llm[redis]'"
-            ) from error
         self._sealer = sealer
-        self._errors = (redis.RedisError, OSError)
         self._warned = False
-        try:
-            # A slow Redis is worse than an unreachable one: no retries, short timeouts.
-            self._redis: Any = redis.Redis.from_url(
-                url.reveal(),
-                socket_timeout=OPERATION_TIMEOUT_S,
-                socket_connect_timeout=OPERATION_TIMEOUT_S,
-                retry=Retry(NoBackoff(), 0),
-            )
-        except ValueError as error:
-            raise ConfigurationError(f"the token store's URL is not Redis's: {error}") from None
+        self._redis, errors = open_redis(url, OPERATION_TIMEOUT_S, "tokens.store")
+        self._errors = (errors, OSError)
 
     def load(self, key: TokenKey) -> Record | None:
         """Return the stored record; an invalid value counts as missing, with one warning."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from berlin.errors import ConfigurationError
 from berlin.gateway.stored.record import Record
+from berlin.transport.redis import open_redis
 from berlin.types import Secret
 
 OPERATION_TIMEOUT_S = 1.0
@@ -34,26 +34,10 @@ class RedisEngine:
     """
 
     def __init__(self, url: Secret, expire_s: float, max_bytes: int) -> None:
-        try:
-            import redis
-            from redis.backoff import NoBackoff
-            from redis.retry import Retry
-        except ImportError as error:
-            raise ConfigurationError(
-                "responses in Redis need one more package: pip install 'berlin-llm[redis]'"
-            ) from error
         self._expire_s = max(1, round(expire_s))
         self._max_bytes = max_bytes
-        self._errors = (redis.RedisError, OSError)
-        try:
-            self._redis: Any = redis.Redis.from_url(
-                url.reveal(),
-                socket_timeout=OPERATION_TIMEOUT_S,
-                socket_connect_timeout=OPERATION_TIMEOUT_S,
-                retry=Retry(NoBackoff(), 0),
-            )
-        except ValueError as error:
-            raise ConfigurationError(f"responses.store is not a URL of Redis: {error}") from None
+        self._redis, errors = open_redis(url, OPERATION_TIMEOUT_S, "responses.store")
+        self._errors = (errors, OSError)
 
     def put(self, record: Record) -> None:
         """Store a record; see `Engine`."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
-from berlin.errors import ConfigurationError
 from berlin.routing.conversations.store import EXPIRE_S, Head
+from berlin.transport.redis import open_redis
 from berlin.types import Secret
 
 OPERATION_TIMEOUT_S = 0.6
@@ -36,26 +35,9 @@ class RedisHeads:
     """
 
     def __init__(self, url: Secret, expire_s: float = EXPIRE_S) -> None:
-        try:
-            import redis
-            from redis.backoff import NoBackoff
-            from redis.retry import Retry
-        except ImportError as error:
-            raise ConfigurationError(
-                "conversations in Redis need one more package: pip install 'berlin-llm[redis]'"
-            ) from error
         self._expire_ms = max(int(expire_s * 1000), 1)
-        self._errors = (redis.RedisError, OSError, msgspec.DecodeError)
-        try:
-            # A slow Redis is worse than an unreachable one: no retries, short timeouts.
-            self._redis: Any = redis.Redis.from_url(
-                url.reveal(),
-                socket_timeout=OPERATION_TIMEOUT_S,
-                socket_connect_timeout=OPERATION_TIMEOUT_S,
-                retry=Retry(NoBackoff(), 0),
-            )
-        except ValueError as error:
-            raise ConfigurationError("conversations.store is not a Redis URL") from error
+        self._redis, errors = open_redis(url, OPERATION_TIMEOUT_S, "conversations.store")
+        self._errors = (errors, OSError, msgspec.DecodeError)
 
     async def take(self, key: str, *, keep: bool) -> Head | None:
         """Return the latest head with this fingerprint; see `Heads`."""

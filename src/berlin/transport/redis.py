@@ -1,0 +1,40 @@
+"""Opens a Redis for stores that block, and so run in threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from berlin.errors import ConfigurationError
+from berlin.types import Secret
+
+
+def open_redis(url: Secret, operation_timeout_s: float, setting: str) -> tuple[Any, Any]:
+    """Return a client, and the class of its errors. Nothing is sent yet.
+
+    Args:
+        url: `redis://`, `rediss://` or `unix://`, with its password.
+        operation_timeout_s: the limit of each operation in seconds.
+        setting: the name of the setting that has the URL.
+
+    Raises:
+        ConfigurationError: if the extra is not installed, or the URL is invalid.
+    """
+    try:
+        import redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{setting} in Redis needs one more package: pip install 'berlin-llm[redis]'"
+        ) from error
+    try:
+        # A slow Redis is worse than an unreachable one: no retries, short timeouts.
+        client = redis.Redis.from_url(
+            url.reveal(),
+            socket_timeout=operation_timeout_s,
+            socket_connect_timeout=operation_timeout_s,
+            retry=Retry(NoBackoff(), 0),
+        )
+    except ValueError:  # its text may contain a part of the password
+        raise ConfigurationError(f"{setting} is not a Redis URL: redis://…") from None
+    return client, redis.RedisError
