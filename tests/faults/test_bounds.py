@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from typing import Any
 
 import pytest
 
+from berlin.errors import ProtocolError
+from berlin.formats.anthropic.format import AnthropicMessagesFormat
 from berlin.formats.client_request import MAX_TOOLS
+from berlin.formats.contract import ClientCall
+from berlin.formats.ollama.format import OllamaChatFormat
+from berlin.formats.openai.format import OpenAIChatFormat
+from berlin.formats.responses.format import ResponsesFormat
+from berlin.formats.tool_calls import ToolCallAssembler
 from berlin.gateway.catalog import Service
 from berlin.language.tables.keeping import KeepingMap
 from berlin.providers.contract import Burst, is_long
 from berlin.providers.scripted import ScriptedProvider
 from berlin.routing.conversations.memory import MemoryHeads
 from berlin.routing.conversations.provider import MAX_HEAD_CHARS, Conversations
-from berlin.types import ChatRequest, Finished, Message, TextDelta, TextPart, Tool
+from berlin.types import (
+    ChatRequest,
+    Finished,
+    Message,
+    ReasoningDelta,
+    StreamEvent,
+    TextDelta,
+    TextPart,
+    Tool,
+    ToolCallDelta,
+)
 from support.gateway import ANTHROPIC, OLLAMA, OPENAI, RESPONSES, Dialect, serve
 
 FUNCTION = {"name": "f", "parameters": {}}
@@ -70,3 +88,50 @@ async def test_what_a_conversation_remembers(conversation: str, pieces: int, kep
     ended = [burst async for burst in provider.bursts(ChatRequest((Message.of("user", "Hi"),)))]
     assert len(ended) == pieces + 1
     assert len(heads._heads) == kept
+
+
+PIECE = "r" * 64 * 1024
+ENDLESS: dict[str, StreamEvent] = {
+    "text": TextDelta(PIECE),
+    "reasoning": ReasoningDelta(PIECE),
+    "arguments": ToolCallDelta(0, "", "", PIECE),
+}
+
+
+@pytest.mark.parametrize(
+    ("face", "kind"),
+    [
+        (OpenAIChatFormat, "reasoning"),
+        (OpenAIChatFormat, "arguments"),
+        (AnthropicMessagesFormat, "arguments"),
+        (OllamaChatFormat, "arguments"),
+        *[(ResponsesFormat, kind) for kind in ENDLESS],
+    ],
+)
+def test_a_stream_holds_only_so_much(face: type[Any], kind: str) -> None:
+    """What a dialect repeats at the end, or sends as a whole, is an error where it never ends."""
+    request = ChatRequest((Message("user", (TextPart("Hi"),)),), "m")
+    encoder = face().encoder(ClientCall(request))
+    encoder.encode_event(ToolCallDelta(0, "c", "f", "{"))
+    for _ in range(200):
+        encoder.encode_event(ENDLESS[kind])
+    with pytest.raises(ProtocolError, match="what has to be held of the stream is longer than"):
+        for _ in range(56):
+            encoder.encode_event(ENDLESS[kind])
+
+
+def test_tool_calls_of_a_service_hold_only_so_much() -> None:
+    """Neither endless arguments nor endless calls fill the memory of whoever reads a stream."""
+    told = "what the answer's tool calls say is longer than"
+    calls = ToolCallAssembler()
+    with pytest.raises(ProtocolError, match=told):
+        for n in range(257):
+            calls.add([], 0, "c", "" if n else "f", PIECE)
+    calls = ToolCallAssembler()
+    with pytest.raises(ProtocolError, match=told):
+        for n in range(40_000):
+            calls.add([], n, "", "f", "")
+    calls = ToolCallAssembler()
+    with pytest.raises(ProtocolError, match="a tool's name is longer than"):
+        for n in range(5_000):
+            calls.add([], 0, "", "ab"[n % 2], "")

@@ -34,7 +34,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Evidence(msgspec.Struct):
-    """What was seen.
+    """Everything that was seen.
 
     Attributes:
         outcomes: by the clients.
@@ -68,7 +68,7 @@ class Evidence(msgspec.Struct):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """Whether an invariant holds.
+    """The result of a check.
 
     Attributes:
         name: the invariant.

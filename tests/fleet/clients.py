@@ -21,7 +21,7 @@ TIMEOUT_S = 60.0
 
 
 class Outcome(msgspec.Struct):
-    """What came of a request.
+    """The outcome of a request.
 
     Attributes:
         host: the number of the host.

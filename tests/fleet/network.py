@@ -1,4 +1,4 @@
-"""Where the hosts are: network namespaces on a bridge, or else processes of one machine."""
+"""Places for hosts: network namespaces on a bridge, or else processes of one machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a host runs.
+    """The place of a host.
 
     Attributes:
         address: what it listens on, as seen by others.
@@ -24,7 +24,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Network(msgspec.Struct, frozen=True):
-    """Where everything runs.
+    """The places of all hosts.
 
     Attributes:
         kind: what it is, for the report.

@@ -80,6 +80,8 @@ def outcome(framing: FramingName, reads: Iterable[bytes]) -> list[bytes] | str:
 @example(data=b'[{"a":1}', sizes=[8])
 @example(data=b"  \n\n  <html>", sizes=[1] * 9)
 @example(data=BOM + b" data: {}\n\n", sizes=[4])
+@example(data=BOM, sizes=[1])
+@example(data='3\n"\u00e4"14\n["\u20ac\U0001f600"]'.encode(), sizes=[1] * 30)
 @example(data=b"data: {}\n\n" + BOM + b"data: {}\n\n", sizes=[5, 5])
 @example(data="a\u2026".encode() + b"\xff", sizes=[1] * 9)
 def test_documents_do_not_depend_on_the_cuts(
@@ -94,9 +96,9 @@ def test_documents_do_not_depend_on_the_cuts(
 # Server-sent events
 
 
-def events_of(data: bytes) -> Iterator[tuple[str, bytes]]:
+def events_of(data: bytes, *, names: bool = False) -> Iterator[tuple[str, bytes]]:
     """Give the events of a stream up to the mark of its end, as the plain framer reads them."""
-    for frame in SseFramer().feed(data):
+    for frame in SseFramer(names=names).feed(data):
         if frame.data.strip() == DONE:
             return
         yield frame.event, frame.data
@@ -124,7 +126,8 @@ def test_the_short_way_gives_what_the_framer_of_events_gives(data: bytes, sizes:
     plain = [value for _, value in events if value.strip()]
     assert documents("sse", cut(data, sizes)) == plain
     texts = [json.loads(line) for line in documents("sse-text", cut(data, sizes))]
-    assert texts == [{"event": name, "data": value.decode()} for name, value in events]
+    named = events_of(data + b"\n\n", names=True)
+    assert texts == [{"event": name, "data": value.decode()} for name, value in named]
 
 
 @BOUNDED

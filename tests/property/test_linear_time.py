@@ -12,7 +12,9 @@ import importlib
 import pkgutil
 import re
 import sys
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,9 +23,11 @@ from hypothesis import strategies as st
 
 import berlin
 from berlin.errors import BerlinError
+from berlin.formats.tool_calls import ToolCallAssembler
 from berlin.gateway.access.origin import LOOPBACK, Proxies
 from berlin.language.values.template import Template
 from berlin.types import Secret, mask, nearest
+from berlin.wire.framings import FRAMINGS
 from berlin.wire.json import _commas_outside_text, decode_request_object
 from berlin.wire.pointer import parse_pointer
 from berlin.wire.retry_after import parse_reset, parse_retry_after
@@ -145,3 +149,58 @@ def read_safely(read: Callable[[int], object], size: int) -> None:
     """Read once, whatever comes of it."""
     with contextlib.suppress(BerlinError):
         read(size)
+
+
+def documents_of(name: str, size: int) -> bytes:
+    """Return an answer of very many tiny documents."""
+    writer = FRAMINGS[name].writer()
+    return b"".join([writer.write({"data": "1"}) for _ in range(size)]) + writer.end()
+
+
+def read_answer(name: str, data: bytes, step: int) -> None:
+    """Cut an answer into its documents, by reads of so many bytes."""
+    framer = FRAMINGS[name].framer()
+    for at in range(0, len(data), step):
+        framer.feed(data[at : at + step])
+
+
+def add_pieces(size: int) -> None:
+    """Take a tool call whose id comes with each of its pieces."""
+    calls = ToolCallAssembler()
+    calls.add([], 0, "c", "f", '{"a":"')
+    for _ in range(size):
+        calls.add([], 0, "c", "", "}")
+
+
+WORK: dict[str, Callable[[int], Callable[[], None]]] = {
+    **{
+        f"many documents: {name}": lambda n, name=name: partial(
+            read_answer, name, documents_of(name, n // 4), 1 << 30
+        )
+        for name in FRAMINGS
+    },
+    **{
+        f"a long document: {name}": lambda n, name=name: partial(
+            read_answer, name, FRAMINGS[name].writer().write({"data": "1" * 10 * n}), 16
+        )
+        for name in FRAMINGS
+    },
+    "pieces of a tool call": lambda n: partial(add_pieces, n),
+}
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_work_in_c_is_linear_too(name: str) -> None:
+    """Copies and searches are no lines of Python, so the processor's time is compared: eight times
+    the input may take 64 times as long where the work is quadratic.
+    """
+
+    def seconds(size: int) -> float:
+        work, taken = WORK[name](size), []
+        for _ in range(3):
+            began = time.process_time()
+            work()
+            taken.append(time.process_time() - began)
+        return min(taken)
+
+    assert seconds(40_000) <= 24 * seconds(5_000) + 0.05

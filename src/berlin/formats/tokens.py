@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from berlin.types import ChatRequest, Part, TextPart, ToolCallPart, ToolResultPart, Usage
+from berlin.types import (
+    AnswerLimit,
+    ChatRequest,
+    Part,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+    Usage,
+)
+from berlin.types.accumulate import EVENT_BYTES
 from berlin.types.usage import estimate_tokens
 
 
@@ -22,10 +31,20 @@ class TokenCount:
         self._request = request
         self.chars = 0
         self._reported: Usage | None = None
+        self._held = AnswerLimit(what="what has to be held of the stream")
 
     def add(self, text: str) -> None:
         """Count a piece of the answer."""
         self.chars += len(text)
+
+    def hold(self, text: str) -> None:
+        """Count a piece of the answer that stays in memory until the end.
+
+        Raises:
+            ProtocolError: if that is too much.
+        """
+        self.chars += len(text)
+        self._held.take(len(text) + EVENT_BYTES)
 
     def report(self, usage: Usage | None) -> None:
         """Take the service's own report, which takes precedence over any estimate."""

@@ -19,10 +19,73 @@ the next call, or at the end. docs/tool-calls.md says which services need which 
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
-from berlin.types import Extra, MaybeExtra, StreamEvent, ToolCallDelta, merge_extra
+from berlin.errors import ProtocolError
+from berlin.types import AnswerLimit, Extra, MaybeExtra, StreamEvent, ToolCallDelta, merge_extra
+from berlin.types.accumulate import EVENT_BYTES, PART_BYTES
 from berlin.wire.json import DECODE_ERRORS
+
+
+class Arguments:
+    """The arguments of a call while they arrive.
+
+    Attributes:
+        size: how many characters there are.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self.size = 0
+        self._read = 0  # the pieces whose brackets were counted
+        self._depth = 0
+        self._in_text = False
+        self._carried = ""  # a backslash at the end of a piece
+        self._looks = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._pieces)
+
+    def append(self, piece: str) -> None:
+        """Take a piece."""
+        self._pieces.append(piece)
+        self.size += len(piece)
+
+    @property
+    def text(self) -> str:
+        """All so far."""
+        return "".join(self._pieces)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether they have started and are incomplete.
+
+        Each piece is read once, and the whole is decoded only where its brackets close, and only a
+        few times: a service may send very many pieces.
+        """
+        for piece in self._pieces[self._read :]:
+            text, self._carried = self._carried + piece, ""
+            for mark in _MARKS.findall(text):
+                if mark == "\\":
+                    self._carried = mark
+                elif mark == '"':
+                    self._in_text = not self._in_text
+                elif not self._in_text and mark in "{[]}":
+                    self._depth += 1 if mark in "{[" else -1
+        self._read = len(self._pieces)
+        if self._depth or self._in_text or self._looks >= MOST_LOOKS:
+            return True
+        text = self.text
+        self._looks += bool(text.strip())
+        return bool(text.strip()) and not _is_json(text)
+
+
+# Of JSON, what opens and closes; an escape counts as one, and a half one is a backslash.
+_MARKS = re.compile(r'\\.|["{}\[\]\\]', re.DOTALL)
+MOST_LOOKS = 16
+MAX_NAME_CHARS = 4096
 
 
 class _Call:
@@ -33,26 +96,23 @@ class _Call:
         self.id = id
         self.number = -1  # until it is passed on
         self.name = ""
-        self.arguments: list[str] = []
+        self.arguments = Arguments()
         self.extra: MaybeExtra = None
-
-    @property
-    def is_partial(self) -> bool:
-        """Whether its arguments have started and are incomplete."""
-        text = "".join(self.arguments)
-        return bool(text.strip()) and not _is_json(text)
 
     @property
     def is_empty(self) -> bool:
         """Whether it has no arguments yet, or what some services send before they come."""
-        return "".join(self.arguments).strip() in ("", "{}", "null")
+        # Whatever else is long is none of these.
+        return self.arguments.size < 64 and self.arguments.text.strip() in ("", "{}", "null")
 
     def is_again(self, index: int | None, id: str, name: str, arguments: str) -> bool:
         """Whether a piece is this whole call once more."""
         if not (name and id and arguments) or index is None:
             return False
         same = (self.index, self.id, self.name) == (index, id, name)
-        return same and "".join(self.arguments) == arguments and _is_json(arguments)
+        if not same or self.arguments.size != len(arguments):
+            return False
+        return self.arguments.text == arguments and _is_json(arguments)
 
 
 class ToolCallAssembler:
@@ -68,12 +128,13 @@ class ToolCallAssembler:
         self._by_id: dict[str, _Call] = {}
         self._by_index: dict[int, _Call] = {}
         self._ids: set[str] = set()
+        self._limit = AnswerLimit(what="what the answer's tool calls say")
 
     @property
     def nameless(self) -> bool:
         """Whether there is a call with content but without a tool name."""
         return any(
-            not call.name and (call.id or "".join(call.arguments).strip("{} \t\r\n"))
+            not call.name and (call.id or call.arguments.text.strip("{} \t\r\n"))
             for call in self._calls
         )
 
@@ -92,6 +153,8 @@ class ToolCallAssembler:
             self.flush(events)
             call = _Call(index, id)
             self._calls.append(call)
+            self._limit.take(PART_BYTES)
+        self._limit.take(EVENT_BYTES + len(id) + len(name) + len(arguments))
         if id:
             self._by_id.setdefault(id, call)
         if index is not None:
@@ -100,7 +163,7 @@ class ToolCallAssembler:
             return
         call.id = call.id or id
         if arguments.strip() and not name and call.name and call.number < 0 and call.is_empty:
-            call.arguments = []
+            call.arguments = Arguments()
             self._open(call, events)
         if call.number >= 0:
             call.arguments.append(arguments)
@@ -109,6 +172,8 @@ class ToolCallAssembler:
             return
         if not call.arguments or not call.name:
             call.name = name if name.startswith(call.name) else call.name + name
+            if len(call.name) > MAX_NAME_CHARS:
+                raise ProtocolError(f"a tool's name is longer than {MAX_NAME_CHARS} characters")
         if arguments.strip() or call.arguments:
             call.arguments.append(arguments)
         if extra is not None:
@@ -126,12 +191,14 @@ class ToolCallAssembler:
     ) -> None:
         """Take a call that arrived in one piece: a new one, unless it is the same in everything."""
         known = self._by_id.get(id)
-        if known is not None and (known.name, known.arguments) == (name, [arguments]):
+        if known is not None and known.name == name and known.arguments.text == arguments:
             return
+        self._limit.take(PART_BYTES + len(id) + len(name) + len(arguments))
         call = _Call(None, id)
         if id:
             self._by_id.setdefault(id, call)
-        call.name, call.arguments, call.extra = name, [arguments], extra
+        call.name, call.extra = name, extra
+        call.arguments.append(arguments)
         self.flush(events)
         self._calls.append(call)
         self.flush(events)
@@ -150,7 +217,7 @@ class ToolCallAssembler:
                 known = at_index
             is_elsewhere = index is not None and known.index not in (None, index)
             # Nothing can follow complete arguments.
-            is_behind = bool(arguments and known.arguments) and not known.is_partial
+            is_behind = bool(arguments and known.arguments) and not known.arguments.is_partial
             is_again = known.is_again(index, id, name, arguments)
             is_new = bool(name and known.name) and (is_elsewhere or is_behind) and not is_again
             return None if is_new else known
@@ -160,14 +227,14 @@ class ToolCallAssembler:
         if call is None:
             # Pieces of the one open call under another index: they cannot belong to anything else.
             last = self._calls[-1] if self._calls else None
-            is_lost = last is not None and not name and not id and last.is_partial
+            is_lost = last is not None and not name and not id and last.arguments.is_partial
             return last if is_lost else None
         if not name:
-            is_next = bool(id) and index is None and bool(call.id) and not call.is_partial
+            is_next = bool(id) and index is None and bool(call.id) and not call.arguments.is_partial
             return None if is_next and call.arguments else call
         is_same = index is not None and not (id and call.id)
         is_its_name = is_same and not call.arguments and call.number < 0
-        is_repeated = call.name == name and call.is_partial
+        is_repeated = call.name == name and call.arguments.is_partial
         return call if not call.name or is_its_name or is_repeated else None
 
     def _open(self, call: _Call, events: list[StreamEvent]) -> None:
@@ -175,9 +242,9 @@ class ToolCallAssembler:
         self.count += 1
         id = call.id if call.id and call.id not in self._ids else f"call_{call.number}"
         while id in self._ids:
-            id += "_"
+            id = f"{id}_{call.number}"
         self._ids.add(id)
-        arguments = "".join(call.arguments)
+        arguments = call.arguments.text
         arguments = "{}" if arguments.strip() == "null" else arguments
         events.append(ToolCallDelta(call.number, id, call.name, arguments, call.extra))
 

@@ -21,7 +21,7 @@ from berlin.gateway.answering import Head, with_model
 from berlin.gateway.body import Bodies
 from berlin.gateway.catalog import Catalog, Service, Target
 from berlin.gateway.observe.ledger import Ledger
-from berlin.gateway.observe.metrics import Metrics, NoMetrics
+from berlin.gateway.observe.metrics import Metrics
 from berlin.gateway.observe.visit import VISIT, Observer
 from berlin.gateway.session import session_of
 from berlin.gateway.stored.responses import StoredResponses
@@ -85,7 +85,7 @@ class Gateway:
         self.catalog = catalog
         self.guard = guard or Guard()
         self.streams = streams if streams is not None else OpenStreams()
-        self.metrics = metrics or NoMetrics()
+        self.metrics = metrics or Metrics()
         self.observers = (self.metrics, *observers, *([ledger] if ledger is not None else []))
         self.bodies = bodies or Bodies()
         self.stores = dict(stores or {})

@@ -15,7 +15,7 @@ MAX_COUNT = 2**53 - 1
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is known about a request. `None` is unknown, which is different from 0.
+    """The row of a request. `None` means unknown, which is different from 0.
 
     Attributes:
         id: the request's id; there is one row for each.

@@ -15,7 +15,7 @@ GROUPINGS: tuple[Grouping, ...] = ("key", "user", "model", "provider", "day")
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """What to sum up.
+    """A request for sums.
 
     Attributes:
         by: what each sum is for; `None` for one sum of everything.

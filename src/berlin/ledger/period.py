@@ -41,5 +41,5 @@ def zone_of(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         raise ValueError(
-            f"{name[:40]!r} is no time zone; write one such as Europe/Berlin"
+            f"{name[:40]!r} is not a time zone; write one such as Europe/Berlin"
         ) from None

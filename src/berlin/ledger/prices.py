@@ -1,4 +1,4 @@
-"""What an answer costs, by the prices in the configuration.
+"""Calculates what an answer costs, by the prices in the configuration.
 
 Money is a `Decimal` in the currency of those prices, rounded to `PLACES` decimal places.
 """
@@ -18,7 +18,7 @@ PLACES = 9
 MAX_TOKENS = 10**12
 _SMALLEST = Decimal(1).scaleb(-PLACES)
 _MILLION = Decimal(1_000_000)
-# Clients may choose the names, so only so many are remembered, and so much of each is compared.
+# Clients choose the names, so a bounded number is remembered, and a bounded part of each compared.
 _MAX_NAMES = 1024
 _MAX_NAME_CHARS = 256
 

@@ -1,4 +1,4 @@
-"""Records requests: each is written to the journal at once, and to the database soon after."""
+"""Records requests: each is written to the journal immediately, and to the database soon after."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = logging.getLogger("berlin.ledger")
 
 
 class LedgerCounts(msgspec.Struct, frozen=True):
-    """What the ledger has done since the start.
+    """Counts of what the ledger has done since the start.
 
     Attributes:
         written: rows written into the database.
@@ -74,7 +74,7 @@ class Recorder:
         self._refuses = on_failure == "refuse"
         self._unwritten: deque[Entry] = deque()
         self._fails = False
-        self._is_told = False
+        self._reported = False
         self._lost = 0
         self._refused = 0
 
@@ -106,7 +106,7 @@ class Recorder:
         """
         try:
             self._write(entry)
-            self._is_told = False
+            self._reported = False
         except OSError as error:
             self._note_failure(error)
             if self._refuses:
@@ -168,6 +168,6 @@ class Recorder:
     def _note_failure(self, error: OSError) -> None:
         if not isinstance(error, JournalFullError):
             self._fails = True
-        if not self._is_told:
-            self._is_told = True
+        if not self._reported:
+            self._reported = True
             _log.error("ledger.full %s", error.strerror or error)

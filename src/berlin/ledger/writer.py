@@ -62,7 +62,7 @@ class Rows(Protocol):
 
 
 class Counts(msgspec.Struct):
-    """What the writer has done.
+    """Counts of what the writer has done.
 
     Attributes:
         written: rows written into the database.
@@ -104,13 +104,14 @@ class Writer:
         self._keep_days = keep_days
         self._clock = clock
         self._look_at = self._expire_at = 0.0
+        self._unreadable: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._rows: Rows | None = None
         self._news = asyncio.Event()
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._ready = threading.Event()
-        self._is_told = False
+        self._woken = False
         # A daemon thread: a database that hangs does not keep the process alive.
         self._thread = threading.Thread(target=self._main, name="ledger", daemon=True)
         self._thread.start()
@@ -118,8 +119,8 @@ class Writer:
 
     def wake(self) -> None:
         """Say that there are rows; cheap if that was said already."""
-        if not self._is_told:
-            self._is_told = True
+        if not self._woken:
+            self._woken = True
             self._call(self._news.set)
 
     async def sums(self, query: Query) -> list[Figures]:
@@ -176,7 +177,7 @@ class Writer:
         while True:
             closing = self._closing.is_set()
             self._news.clear()
-            self._is_told = False
+            self._woken = False
             try:
                 if not self.counts.works:
                     await rows.check()  # it may be another database now, or lack an upgrade
@@ -216,10 +217,15 @@ class Writer:
     async def _deliver_left_behind(self, rows: Rows) -> None:
         for left in find_left_behind(self._folder):
             count = 0
-            for batch in left.batches():
-                await self._insert(rows, batch)
-                count += len(batch)
-            left.remove()
+            try:
+                for batch in left.batches():
+                    await self._insert(rows, batch)
+                    count += len(batch)
+                left.remove()
+            except OSError as error:  # a damaged one keeps neither the others nor new rows back
+                if left.name not in self._unreadable:
+                    self._unreadable.add(left.name)
+                    _log.error("ledger.unreadable journal=%s: %s", left.name, error)
             if count:
                 _log.info("ledger.recovered rows=%d journal=%s", count, left.name)
 

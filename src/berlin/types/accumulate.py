@@ -140,10 +140,12 @@ class AnswerLimit:
 
     Args:
         limit: the most bytes.
+        what: what is held, for the error.
     """
 
-    def __init__(self, limit: int = MAX_ANSWER_BYTES) -> None:
+    def __init__(self, limit: int = MAX_ANSWER_BYTES, what: str = "the whole answer") -> None:
         self._limit = limit
+        self._what = what
         self._size = 0
 
     def count(self, event: StreamEvent) -> None:
@@ -165,9 +167,7 @@ class AnswerLimit:
         """Count bytes. Raises ProtocolError if the answer is longer than the limit."""
         self._size += size
         if self._size > self._limit:
-            raise ProtocolError(
-                f"the answer is longer than {self._limit} bytes and does not end; ask for a stream"
-            )
+            raise ProtocolError(f"{self._what} is longer than {self._limit} bytes and does not end")
 
 
 class Accumulator:

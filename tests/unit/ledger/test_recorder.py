@@ -13,7 +13,7 @@ import pytest
 
 from berlin.errors import UnavailableError
 from berlin.ledger import writer as writing
-from berlin.ledger.entry import Entry
+from berlin.ledger.entry import Entry, encode_line
 from berlin.ledger.figures import Figures, Query
 from berlin.ledger.recorder import Recorder
 
@@ -163,6 +163,24 @@ def test_what_a_stop_leaves_is_delivered_at_the_next_start(tmp_path: Path) -> No
     outcomes = {id: row.outcome for id, row in database.rows.items()}
     assert outcomes == {"req_1": "ok", "req_2": "interrupted"}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_journal_keeps_nothing_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A journal of a killed process that cannot be read costs one line in the log: others that were
+    left behind and new rows are delivered, and the ledger works."""
+    database = Database()
+    for name in ("aa", "bb"):
+        (tmp_path / f"{name}.lock").touch()
+    (tmp_path / "aa-00000001.jsonl").mkdir()
+    (tmp_path / "bb-00000001.jsonl").write_bytes(encode_line(ended(1)))
+    with recorder(tmp_path, database) as one:
+        one.begin(begun(2))
+        one.end(ended(2))
+        database.wait_until(lambda: len(database.rows) == 2)
+    assert one.counts.works
+    assert caplog.text.count("ledger.unreadable") == 1
 
 
 def test_G31_a_full_journal_refuses(tmp_path: Path) -> None:

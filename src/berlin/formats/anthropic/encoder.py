@@ -19,6 +19,7 @@ from berlin.formats.anthropic.table import DIALECT
 from berlin.formats.contract import ClientCall
 from berlin.formats.opaque import is_state, opaque_of_call, seal
 from berlin.formats.tokens import TokenCount
+from berlin.formats.tool_calls import Arguments
 from berlin.types import (
     Extra,
     ExtraDelta,
@@ -57,7 +58,7 @@ class AnthropicEncoder:
         self._index = -1  # of the last opened block
         self._open: int | str | None = None  # the kind of the open block, or the call in it
         self._before = b""
-        self._arguments: list[str] = []  # of the open call
+        self._arguments = Arguments()  # of the open call
         self._calls: set[int] = set()
         self._held: list[_Piece] = []
         self._answer_extra: dict[str, Any] = {}
@@ -111,7 +112,7 @@ class AnthropicEncoder:
             case TextReplaced():
                 raise RewrittenError.of_stream()
             case ToolCallDelta():
-                self._count.add(event.arguments)
+                self._count.hold(event.arguments)
                 return self._place(event)
             case ExtraDelta():
                 return self._place(event) if event.extra.dialect == DIALECT else self._keep(event)
@@ -125,8 +126,9 @@ class AnthropicEncoder:
 
     def _place(self, event: _Piece) -> bytes:
         """Return the frames of a piece, or hold it back."""
-        if (self._held or not self._may_close()) and _block_of(event) != self._open:
+        if _block_of(event) != self._open and (self._held or not self._may_close()):
             self._held.append(event)
+            self._count.hold("" if isinstance(event, ToolCallDelta | ExtraDelta) else event.text)
             return b""
         return self._write(event)
 
@@ -213,7 +215,7 @@ class AnthropicEncoder:
 
     def _open_block(self, event: TextDelta | ReasoningDelta | ToolCallDelta) -> bytes:
         self._index += 1
-        self._open, self._arguments = _block_of(event), []
+        self._open, self._arguments = _block_of(event), Arguments()
         match event:
             case TextDelta():
                 block, kind = {"type": "text", "text": ""}, b'text_delta","text'
@@ -233,7 +235,11 @@ class AnthropicEncoder:
         return _frame("content_block_start", index=self._index, content_block=block)
 
     def _may_close(self) -> bool:
-        return not isinstance(self._open, int) or is_object("".join(self._arguments))
+        return not isinstance(self._open, int) or (
+            bool(self._arguments)
+            and not self._arguments.is_partial
+            and is_object(self._arguments.text)
+        )
 
     def _close(self) -> bytes:
         if self._open is None:

@@ -86,7 +86,7 @@ class OllamaEncoder:
                 self._count.add(event.text)
                 return self._piece("", thinking=event.text)
             case ToolCallDelta():
-                self._count.add(event.arguments)
+                self._count.hold(event.arguments)
                 self._take_call(event)
                 return b""
             case UsageReport():

@@ -81,7 +81,7 @@ class OpenAIEncoder:
             case TextReplaced():
                 raise RewrittenError.of_stream()
             case ReasoningDelta():
-                self._count.add(event.text)
+                self._count.hold(event.text)
                 self._state.think(event.text)
                 return self._start() + self._chunk({REASONING[0]: event.text})
             case ToolCallDelta():
@@ -139,7 +139,7 @@ class OpenAIEncoder:
         return flushed
 
     def _encode_call(self, event: ToolCallDelta) -> bytes:
-        self._count.add(event.arguments)
+        self._count.hold(event.arguments)
         self._state.call(event)
         if self._is_older:
             return self._encode_older_call(event)

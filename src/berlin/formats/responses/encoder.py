@@ -85,17 +85,17 @@ class ResponsesEncoder:
             return self._begin() + self.encode_event(event)
         match event:
             case TextDelta():
-                self._count.chars += len(event.text)
+                self._count.hold(event.text)
                 if self._open.__class__ is not MessageItem:
                     return self._switch(MessageItem) + self._delta(self._open, event.text)
                 return self._delta(self._open, event.text)
             case TextReplaced():
                 raise RewrittenError.of_stream()
             case ReasoningDelta():
-                self._count.add(event.text)
+                self._count.hold(event.text)
                 return self._switch(ReasoningItem) + self._delta(self._open, event.text)
             case ToolCallDelta():
-                self._count.add(event.arguments)
+                self._count.hold(event.arguments)
                 return self._encode_call(event)
             case UsageReport():
                 self._count.report(event.usage)

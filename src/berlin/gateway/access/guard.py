@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sized
-from functools import lru_cache
 from typing import TypeAlias
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -21,7 +19,7 @@ from berlin.gateway.access.caller import Caller, Scope
 from berlin.gateway.access.issuers.tokens import Issuers, open_issuers
 from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.access.keys import KEY_PREFIX
-from berlin.gateway.access.origin import LOOPBACK, Proxies, is_local, network_of
+from berlin.gateway.access.origin import LOOPBACK, Proxies, host_name, is_local, network_of
 from berlin.gateway.access.shared_keys.reader import PostgresKeys
 from berlin.gateway.access.throttle import Sketch, Throttle
 from berlin.gateway.catalog import Target
@@ -216,7 +214,7 @@ class Guard:
         Raises:
             HttpFault: if it is refused.
         """
-        host = _host_name(request.headers.get("Host", ""))
+        host = host_name(request.headers.get("Host", ""))
         known = host in self.allowed_hosts or is_loopback(host)
         if not known and (self.allowed_hosts or not self.needs_key):
             raise HttpFault(
@@ -225,7 +223,7 @@ class Guard:
         origin = request.headers.get("Origin")
         if origin is None or origin in self.cors_origins:
             return
-        if host and _host_name(origin.partition("://")[2]) == host:
+        if host and host_name(origin.partition("://")[2]) == host:
             return
         _log.warning("origin.refused origin=%r", origin[:200])
         raise HttpFault(403, "web pages of this origin may not ask; see [server] cors_origins")
@@ -270,11 +268,3 @@ def _sent_keys(request: web.Request) -> list[str]:
         sent += [value.strip() for value in request.headers.getall(name, [])]
     # Another scheme counts as an unknown key, not as none.
     return [key for key in dict.fromkeys([*sent, *others]) if key]
-
-
-@lru_cache
-def _host_name(netloc: str) -> str:
-    try:
-        return (urlsplit(f"//{netloc}").hostname or "").lower()
-    except ValueError:
-        return ""

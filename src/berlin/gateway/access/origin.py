@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import TypeAlias
 
 from aiohttp import HttpVersion11, web
@@ -13,30 +15,17 @@ from berlin.types import is_loopback
 
 LOOPBACK = ("127.0.0.0/8", "::1")
 
-# Any of these headers means that the request was forwarded, and so does any `X-Forwarded-…`.
-FORWARDING_HEADERS = (
-    "X-Forwarded-For",
-    "Forwarded",
-    "Forwarded-For",
-    "Via",
-    "X-Real-IP",
-    "X-Client-IP",
-    "X-Cluster-Client-IP",
-    "X-Original-Forwarded-For",
-    "X-Original-Host",
-    "X-Original-URL",
-    "X-Envoy-External-Address",
-    "X-Azure-ClientIP",
-    "X-Amzn-Trace-Id",
-    "X-Cloud-Trace-Context",
-    "True-Client-IP",
-    "CDN-Loop",
-    "CF-Connecting-IP",
-    "CF-Ray",
-    "Fastly-Client-IP",
-    "Fly-Client-IP",
-    "Tailscale-User-Login",
+# A header with such a name means that the request was forwarded: proxies, their services and what
+# authenticates for them add their own.
+_OF_PROXIES = re.compile(
+    r"forward|proxy|client-?ip|real-(ip|port)|remote-(ip|addr|user)|originating-ip"
+    r"|connect(ing|ion)-ip|ssl-client|authenticated|auth-request|webauth|-user-ip|^via$"
+    r"|^(cf|cdn|fly|akamai|cloudfront|fastly|ngrok|tailscale|true-client|front-end|max)-"
+    r"|^x-(amzn?|azure|akamai|appengine|cloud|envoy|fastly|goog-iap|nf|nginx|original|rewrite"
+    r"|request-start|scheme|url-scheme|host|sucuri|varnish|vercel)\b"
 )
+# A browser that uses the gateway's public name did not find it on this machine.
+_OF_BROWSERS = ("Sec-Fetch-Site", "Sec-Fetch-Mode", "Origin", "Upgrade-Insecure-Requests")
 MAX_HOPS = 32
 
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -59,14 +48,19 @@ class Proxies:
     def client(self, request: web.BaseRequest) -> str:
         """Return the address of the client: the nearest one that is not a trusted proxy.
 
-        `X-Forwarded-For` and, without it, `Forwarded` (RFC 7239) are read from the right, and only
-        as far as they were written by a trusted proxy. Anybody can forge the part to the left.
+        `X-Forwarded-For` and `Forwarded` (RFC 7239) are read from the right, and only as far as
+        they were written by a trusted proxy. Anybody can forge the part to the left. If there are
+        both and they differ, one of them is the client's own, and neither is believed.
         """
         peer = request.remote or ""
         if not self._trusted or not self._trusts(peer):
             return peer
+        named = {self._nearest(peer, hops) for hops in _hops(request)}
+        return named.pop() if len(named) == 1 else peer
+
+    def _nearest(self, peer: str, hops: Iterable[str]) -> str:
         client = peer
-        for hop in _hops(request):
+        for hop in hops:
             address = _address(hop)
             if address is None:  # hidden (`unknown`, `_name`), or not an address
                 break
@@ -90,10 +84,23 @@ def is_local(request: web.BaseRequest) -> bool:
     if not is_loopback(request.remote or "") or request.version < HttpVersion11:
         return False
     headers = request.headers
-    return not (
-        any(name in headers for name in FORWARDING_HEADERS)
-        or any(name.lower().startswith("x-forwarded") for name in headers)
+    if any(_OF_PROXIES.search(name.lower().replace("_", "-")) for name in headers):
+        return False
+    return is_loopback(host_name(headers.get("Host", ""))) or not any(
+        name in headers for name in _OF_BROWSERS
     )
+
+
+@lru_cache
+def host_name(netloc: str) -> str:
+    """Return the name of a host without its port; `""` if it is not what RFC 9110 allows."""
+    found = _HOST.fullmatch(netloc.strip())
+    return (found[1] or found[2]).lower() if found else ""
+
+
+_HOST = re.compile(
+    r"(?:\[([0-9a-f:.]{2,45})\]|([a-z0-9._-]{1,253}))(?::[0-9]{1,5})?", re.IGNORECASE
+)
 
 
 def network_of(address: str) -> str:
@@ -101,23 +108,27 @@ def network_of(address: str) -> str:
     found = _address(address)
     if isinstance(found, ipaddress.IPv6Address):
         return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
-    return address
+    return address if found is None else str(found)
 
 
-def _hops(request: web.BaseRequest) -> Iterator[str]:
-    """Yield the addresses reported by the proxies, the nearest one first."""
-    given = request.headers.getall("X-Forwarded-For", [])
+def _hops(request: web.BaseRequest) -> Iterator[list[str]]:
+    """Yield the addresses in each header that reports them, the nearest one first."""
+    given = [hop.strip() for hop in _last(request, "X-Forwarded-For")]
     if given:
-        for hop in reversed(",".join(given).split(",")[-MAX_HOPS:]):
-            yield hop.strip()
-        return
-    for element in reversed(
-        ",".join(request.headers.getall("Forwarded", [])).split(",")[-MAX_HOPS:]
-    ):
-        for pair in element.split(";"):
-            name, _, value = pair.strip().partition("=")
-            if name.lower() == "for":
-                yield value.strip().strip('"')
+        yield given
+    pairs = [
+        pair.strip().partition("=")
+        for element in _last(request, "Forwarded")
+        for pair in element.split(";")
+    ]
+    if pairs:
+        yield [value.strip().strip('"') for name, _, value in pairs if name.lower() == "for"]
+
+
+def _last(request: web.BaseRequest, header: str) -> list[str]:
+    """Return the last elements of a header, the last one first."""
+    given = request.headers.getall(header, [])
+    return ",".join(given).split(",")[: -MAX_HOPS - 1 : -1] if given else []
 
 
 def _address(text: str) -> _Address | None:

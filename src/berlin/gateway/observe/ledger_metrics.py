@@ -11,7 +11,7 @@ _COUNTERS = {
     "lost": ("berlin_ledger_lost_total", "Rows that could be written nowhere."),
     "refused": (
         "berlin_ledger_refused_total",
-        "Requests refused: there was no room for their row.",
+        "Requests refused because there was no room for their row.",
     ),
     "failures": ("berlin_ledger_failures_total", "Failed attempts to write into the database."),
 }

@@ -160,7 +160,7 @@ class JsonAccessLog:
 
 
 def _pieces(batch: list[bytes], most: int | None) -> Iterator[list[bytes]]:
-    """Yield the lines in lists of at most so many bytes, or one line."""
+    """Yield the lines in lists of a bounded size, or of one line."""
     piece: list[bytes] = []
     size = 0
     for line in batch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.gateway.observe.over_workers import share_metrics
@@ -21,85 +21,45 @@ BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0
 OTHER = "other"
 
 
-class Metrics(Observer, Protocol):
-    """Counts; every call is cheap and none raises."""
+class Metrics(Observer):
+    """What is counted. This class counts nothing; every call is cheap, and none raises."""
+
+    def ended(self, visit: Visit) -> None:
+        """Count a request at its end."""
+
+    def close(self) -> None:
+        """Do nothing: what was counted is read until the end."""
 
     def open_stream(self, face: str) -> None:
         """Count an answer that starts to be written."""
-        ...
 
     def close_stream(self, face: str) -> None:
         """Count the end of an open answer."""
-        ...
 
     def end_login(self, provider: str, result: str) -> None:
         """Count a login at a service: "ok", or the code of the error."""
-        ...
 
     def set_requests(self, provider: str, open_now: int, waiting: int) -> None:
         """Set how many requests a provider has: open ones, and those of them that wait."""
-        ...
 
     def set_circuit(self, provider: str, state: str) -> None:
         """Set whether the circuit breaker of a provider is `closed`, `half-open` or `open`."""
-        ...
 
     def set_ledger(self, counts: LedgerCounts) -> None:
         """Set what the ledger has done since the start."""
-        ...
 
     def know(self, providers: Iterable[str]) -> None:
         """Set the names of the providers, after a change of the configuration."""
-        ...
 
     def update(self) -> None:
         """Bring the gauges up to date."""
-        ...
 
     def render(self) -> tuple[bytes, str]:
         """Return the body of the metrics page and its content type."""
-        ...
-
-
-class NoMetrics:
-    """Counts nothing."""
-
-    def ended(self, visit: Visit) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-    def open_stream(self, face: str) -> None:
-        """Do nothing."""
-
-    def close_stream(self, face: str) -> None:
-        """Do nothing."""
-
-    def end_login(self, provider: str, result: str) -> None:
-        """Do nothing."""
-
-    def set_requests(self, provider: str, open_now: int, waiting: int) -> None:
-        """Do nothing."""
-
-    def set_circuit(self, provider: str, state: str) -> None:
-        """Do nothing."""
-
-    def set_ledger(self, counts: LedgerCounts) -> None:
-        """Do nothing."""
-
-    def know(self, providers: Iterable[str]) -> None:
-        """Do nothing."""
-
-    def update(self) -> None:
-        """Do nothing."""
-
-    def render(self) -> tuple[bytes, str]:
-        """Return an empty page."""
         return b"", "text/plain; charset=utf-8"
 
 
-class PrometheusMetrics:
+class PrometheusMetrics(Metrics):
     """Metrics in their own registry.
 
     Labels are bounded: unconfigured faces and providers, unknown codes and invalid statuses all
@@ -207,9 +167,6 @@ class PrometheusMetrics:
         ):
             self._series(self._fallbacks, provider).inc()
 
-    def close(self) -> None:
-        """Keep everything: it is read until the end."""
-
     def open_stream(self, face: str) -> None:
         """Count an answer that starts to be written."""
         self._open[_known(face, self._faces)] += 1
@@ -276,7 +233,7 @@ def open_metrics(
     faces: Collection[str],
     worker: Worker | None = None,
 ) -> Metrics:
-    """Return metrics, or `NoMetrics` if they are not wanted.
+    """Return metrics, or those that count nothing if they are not wanted.
 
     Args:
         wanted: `None` means: if prometheus-client is installed.
@@ -288,12 +245,12 @@ def open_metrics(
         ConfigurationError: if they are wanted and prometheus-client is not installed.
     """
     if wanted is False:
-        return NoMetrics()
+        return Metrics()
     try:
         return PrometheusMetrics(providers, faces, worker)
     except ImportError as error:
         if wanted is None:
-            return NoMetrics()
+            return Metrics()
         raise ConfigurationError(
             "metrics need prometheus-client: pip install 'berlin-llm[gateway]'"
         ) from error

@@ -1,4 +1,4 @@
-"""What OpenTelemetry is told of finished requests: metrics of generative AI, and spans."""
+"""Reports finished requests to OpenTelemetry: metrics of generative AI, and spans."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class GenAiMetrics:
 
 
 def open_telemetry() -> tuple[Traces, GenAiMetrics]:
-    """Return what makes spans and what records metrics.
+    """Return the observers that make spans and record metrics.
 
     Raises:
         ConfigurationError: if opentelemetry-api is not installed.

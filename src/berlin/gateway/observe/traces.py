@@ -28,8 +28,9 @@ class Traces:
 
     def ended(self, visit: Visit) -> None:
         """Make the span of a visit, as part of the client's trace."""
-        now = time.time_ns()
-        began = now - int(visit.seconds * 1e9)
+        # Clocks are compared once: between two looks a busy machine may do something else.
+        now, monotonic, counter = time.time_ns(), time.monotonic_ns(), time.perf_counter()
+        began = now - int((counter - visit.began_at) * 1e9)
         attributes: dict[str, str | int | float] = {
             genai.OPERATION: operation_of(visit),
             "http.response.status_code": visit.status,
@@ -61,17 +62,23 @@ class Traces:
             span.set_status(self._trace.StatusCode.ERROR)
         attempts = _attempts_of(visit)
         if attempts:
-            self._add_attempts(attempts, operation_of(visit), span, now)
-        span.end(end_time=now)
+            self._add_attempts(attempts, operation_of(visit), span, now - monotonic)
+        span.end(end_time=began + int(visit.seconds * 1e9))
 
     def _add_attempts(
-        self, attempts: Iterable[FailedAttempt], operation: str, span: Any, now: int
+        self, attempts: Iterable[FailedAttempt], operation: str, span: Any, ahead: int
     ) -> None:
-        """Make a span of each attempt; that of the one that succeeded has no code."""
+        """Make a span of each attempt; that of the one that succeeded has no code.
+
+        Args:
+            attempts: the attempts.
+            operation: what they are for.
+            span: the request's span.
+            ahead: how far the wall clock is ahead of the monotonic one, in nanoseconds.
+        """
         context = self._trace.set_span_in_context(span)
-        monotonic = time.monotonic()
         for attempt in attempts:
-            began = now - int((monotonic - attempt.began_at) * 1e9)
+            began = int(attempt.began_at * 1e9) + ahead
             child = self._tracer.start_span(
                 f"attempt {attempt.provider}".rstrip(),
                 context=context,

@@ -154,7 +154,7 @@ class Visit:
 
 
 class Asked(NamedTuple):
-    """What was sent to a provider.
+    """A request as it was sent to a provider.
 
     Attributes:
         at: when, in seconds since the epoch.

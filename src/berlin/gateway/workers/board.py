@@ -15,7 +15,7 @@ _SLOTS_AT = 64
 
 
 class State(IntEnum):
-    """What a worker does."""
+    """The states of a worker."""
 
     NONE = 0
     STARTING = 1
@@ -24,11 +24,27 @@ class State(IntEnum):
 
 
 class Entry(NamedTuple):
-    """What the board says of one worker."""
+    """A worker on the board."""
 
     slot: int
     pid: int
     state: State
+
+
+class _Number:
+    """A number in the head of the board, by its place."""
+
+    def __init__(self, place: int) -> None:
+        self._place = place
+
+    def __get__(self, board: Board, _: type[Board]) -> int:
+        value: int = _HEAD.unpack_from(board.memory)[self._place]
+        return value
+
+    def __set__(self, board: Board, value: int) -> None:
+        values = list(_HEAD.unpack_from(board.memory))
+        values[self._place] = int(value)
+        _HEAD.pack_into(board.memory, 0, *values)
 
 
 class Board:
@@ -40,59 +56,33 @@ class Board:
     Args:
         path: the file; it is created if it does not exist.
         workers: the number of workers, for a new file.
+
+    Attributes:
+        workers: the configured number of workers.
+        was_ready: whether all workers were ready once.
+        stopping: whether the whole gateway stops.
+        memory: what all processes see.
+        restarts: how often a worker ended unexpectedly and another one took its place.
     """
+
+    workers, was_ready, stopping, restarts = map(_Number, range(1, 5))
 
     def __init__(self, path: Path, workers: int = 0) -> None:
         new = not path.exists()
         size = 2 * workers if new else _HEAD.unpack(path.read_bytes()[: _HEAD.size])[0]
+        self._size: int = size
         with path.open("a+b") as file:
             self._beats_at = _SLOTS_AT + _SLOT.size * size
             file.truncate(self._beats_at + _BEAT.size * size)
-            self._memory = mmap.mmap(file.fileno(), 0)
+            self.memory = mmap.mmap(file.fileno(), 0)
         if new:
-            self._memory[: _HEAD.size] = _HEAD.pack(size, workers, 0, 0, 0)
-
-    @property
-    def workers(self) -> int:
-        """The configured number of workers."""
-        return self._get(1)
-
-    @workers.setter
-    def workers(self, count: int) -> None:
-        self._set(1, count)
-
-    @property
-    def was_ready(self) -> bool:
-        """Whether all workers were ready once."""
-        return bool(self._get(2))
-
-    @was_ready.setter
-    def was_ready(self, value: bool) -> None:
-        self._set(2, value)
-
-    @property
-    def stopping(self) -> bool:
-        """Whether the whole gateway stops."""
-        return bool(self._get(3))
-
-    @stopping.setter
-    def stopping(self, value: bool) -> None:
-        self._set(3, value)
-
-    @property
-    def restarts(self) -> int:
-        """How often a worker ended unasked and another took its place."""
-        return self._get(4)
-
-    @restarts.setter
-    def restarts(self, count: int) -> None:
-        self._set(4, count)
+            self.memory[: _HEAD.size] = _HEAD.pack(size, workers, 0, 0, 0)
 
     def entries(self) -> list[Entry]:
         """Return the running workers."""
         found = []
-        for slot in range(self._get(0)):
-            pid, state = _SLOT.unpack_from(self._memory, _SLOTS_AT + _SLOT.size * slot)
+        for slot in range(self._size):
+            pid, state = _SLOT.unpack_from(self.memory, _SLOTS_AT + _SLOT.size * slot)
             if state:
                 found.append(Entry(slot, pid, State(state)))
         return found
@@ -104,30 +94,21 @@ class Board:
     def free_slot(self) -> int:
         """Return the lowest slot without a worker."""
         used = {entry.slot for entry in self.entries()}
-        return next(slot for slot in range(self._get(0)) if slot not in used)
+        return next(slot for slot in range(self._size) if slot not in used)
 
     def beat(self, slot: int, now: float) -> None:
         """Write that a worker is alive at a time on the monotonic clock; 0 is unknown."""
-        _BEAT.pack_into(self._memory, self._beats_at + _BEAT.size * slot, int(now))
+        _BEAT.pack_into(self.memory, self._beats_at + _BEAT.size * slot, int(now))
 
     def beat_of(self, slot: int) -> int:
         """Return when a worker was alive last, in seconds on the monotonic clock; 0 if unknown."""
-        at: int = _BEAT.unpack_from(self._memory, self._beats_at + _BEAT.size * slot)[0]
+        at: int = _BEAT.unpack_from(self.memory, self._beats_at + _BEAT.size * slot)[0]
         return at
 
     def write(self, slot: int, pid: int, state: State) -> None:
         """Write the state of a worker."""
-        _SLOT.pack_into(self._memory, _SLOTS_AT + _SLOT.size * slot, pid, state)
+        _SLOT.pack_into(self.memory, _SLOTS_AT + _SLOT.size * slot, pid, state)
 
     def close(self) -> None:
         """Close the file."""
-        self._memory.close()
-
-    def _get(self, member: int) -> int:
-        value: int = _HEAD.unpack_from(self._memory)[member]
-        return value
-
-    def _set(self, member: int, value: int) -> None:
-        members = list(_HEAD.unpack_from(self._memory))
-        members[member] = int(value)
-        _HEAD.pack_into(self._memory, 0, *members)
+        self.memory.close()

@@ -30,7 +30,7 @@ STALLED_S = 30.0
 _log = logging.getLogger("berlin.gateway")
 
 Main = Callable[[Worker, Sockets], int]
-"""What a worker does; it returns the exit code."""
+"""The main function of a worker; it returns the exit code."""
 
 
 class Child(msgspec.Struct, frozen=True):

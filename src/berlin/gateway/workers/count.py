@@ -1,4 +1,4 @@
-"""How many workers a machine has room for."""
+"""Chooses the number of workers for a machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slots that all workers share, for limits on what runs at once."""
+"""Slots that all workers share, for limits on concurrent requests."""
 
 from __future__ import annotations
 

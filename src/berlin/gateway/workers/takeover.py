@@ -28,7 +28,7 @@ _log = logging.getLogger("berlin.gateway")
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """What the program before has left.
+    """The state that the previous program has left.
 
     Attributes:
         descriptors: the listening sockets of each worker.
@@ -71,7 +71,7 @@ def hand_over(
 
 
 def handed_over() -> Taken | None:
-    """Return what the program before has left, if there was one."""
+    """Return the state that the previous program has left, if there was one."""
     state = os.environ.pop(VARIABLE, "")
     if not state:
         return None

@@ -1,4 +1,4 @@
-"""What a process knows of itself as one of several workers."""
+"""A process as one of several workers: its state, and what it shares with the others."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from berlin.ledger.entry import Entry
 from berlin.ledger.figures import Figures, Query
 from berlin.types import Secret
 
-# Deleted at once, so that others can write in between.
+# Rows deleted in one transaction: others can write in between.
 _DELETE_ROWS = 5_000
 
 

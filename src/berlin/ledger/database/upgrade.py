@@ -25,7 +25,7 @@ async def upgrade(url: Secret) -> tuple[str | None, str | None]:
     engine = open_engine(url)
     try:
         async with as_unavailable(), engine.begin() as connection:
-            # Of several that run at once, the first one does the work.
+            # If several run at the same time, the first one does the work.
             first = LOCK if engine.dialect.name == "postgresql" else text("BEGIN IMMEDIATE")
             await connection.execute(first)
             return await connection.run_sync(_run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from berlin.errors import ProtocolError
@@ -15,8 +16,10 @@ from berlin.wire.framings.contract import (
 )
 from berlin.wire.json import decoded_or_none, encode_line
 
-_LONGEST_LENGTH = len(str(MAX_DOCUMENT_BYTES))
-_BLANKS = b" \t\r\n"
+_BLANKS = re.compile(rb"[ \t\r\n]*")
+# At most as many digits as `MAX_DOCUMENT_BYTES` has.
+_LENGTH = re.compile(rb"([0-9]{1,8})[ \t\r]{0,8}\n")
+_CUT_LENGTH = re.compile(rb"(?:[0-9]{1,8}[ \t\r]{0,8})?")
 
 
 class LengthFramer:
@@ -28,31 +31,35 @@ class LengthFramer:
     done = False
 
     def __init__(self) -> None:
-        self._held = b""
+        self._held = bytearray()
+        self._begun = False
         self._wanted = 0  # how many bytes there must be before it is worth looking again
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the documents completed so far; see `Framer`."""
-        held = self._held + data if self._held else data.removeprefix(BOM)
+        held = self._held
+        held += data
+        if not self._begun:
+            if len(held) < len(BOM) and BOM.startswith(held):
+                return []
+            self._begun = True
+            del held[: len(BOM) * held.startswith(BOM)]
         documents: list[bytes] = []
-        while len(held) >= self._wanted:
-            held = held.lstrip(_BLANKS)
-            head, line_end, rest = held.partition(b"\n")
-            digits = head.strip()
-            if not line_end and len(digits) <= _LONGEST_LENGTH and (digits.isdigit() or not digits):
+        at = 0
+        while len(held) - at >= self._wanted:
+            at = _BLANKS.match(held, at).end()  # type: ignore[union-attr]
+            head = _LENGTH.match(held, at)
+            if head is None and _CUT_LENGTH.fullmatch(held, at):
                 break
-            if not digits.isdigit() or int(digits) > MAX_DOCUMENT_BYTES:
+            if head is None or int(head[1]) > MAX_DOCUMENT_BYTES:
                 raise ProtocolError("the answer has no line with a length where there must be one")
-            size = int(digits)
-            end = _end_of(rest, size)
+            end = _end_of(held, head.end(), int(head[1]))
             if end < 0:
-                # Three bytes at most for a code unit.
-                more = size if len(rest) < size else min(3 * size, len(rest) + 1)
-                self._wanted = len(head) + 1 + more
+                self._wanted = len(held) - at - end
                 break
-            documents.append(_document(rest[:end]))
-            held, self._wanted = rest[end:], 0
-        self._held = held
+            documents.append(_document(bytes(held[head.end() : end])))
+            at, self._wanted = end, 0
+        del held[:at]
         return documents
 
     def finish(self) -> list[bytes]:
@@ -60,19 +67,23 @@ class LengthFramer:
         return [b"{"] if self._held.strip() else []
 
 
-def _end_of(data: bytes, size: int) -> int:
-    """Return where a document of this length ends; -1 if it is not there yet."""
-    if len(data) < size:
-        return -1
-    if decoded_or_none(data[:size]) is not None:
-        return size
+def _end_of(data: bytearray, at: int, size: int) -> int:
+    """Return where a document ends; if it is not there yet, minus the bytes that it lacks at least.
+
+    Each of them is waited for, so that a long document is not looked at for every read.
+    """
+    there = len(data) - at
+    if there < size:
+        return there - size
+    if decoded_or_none(bytes(data[at : at + size])) is not None:
+        return at + size
     # Counted in UTF-16: no more than three bytes a unit.
-    text = data[: 3 * size].decode("utf-8", "ignore")
+    text = data[at : at + 3 * size].decode("utf-8", "ignore")
     units = text.encode("utf-16-le")[: 2 * size]
     if len(units) < 2 * size:
-        return -1
-    end = len(units.decode("utf-16-le", "ignore").encode())
-    if decoded_or_none(data[:end]) is None:
+        return len(units) // 2 - size
+    end = at + len(units.decode("utf-16-le", "ignore").encode())
+    if decoded_or_none(bytes(data[at:end])) is None:
         raise ProtocolError(f"there is no JSON of the length {size}")
     return end
 

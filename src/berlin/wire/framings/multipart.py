@@ -29,7 +29,7 @@ class MultipartFramer:
 
     def __init__(self) -> None:
         self.done = False
-        self._held = b""
+        self._held = bytearray()
         self._mark: re.Pattern[bytes] | None = None
         self._from = 0  # where to look for the next boundary
 
@@ -44,12 +44,12 @@ class MultipartFramer:
         documents: list[bytes] = []
         at = 0
         while found := mark.search(self._held, max(at, self._from)):
-            documents += _body(self._held[at : found.start()])
+            documents += _body(bytes(self._held[at : found.start()]))
             at, self._from = found.end(), 0
             if found[1]:
                 self.done = True
                 break
-        self._held = b"" if self.done else self._held[at:]
+        del self._held[: len(self._held) if self.done else at]
         # A boundary may be cut anywhere; it is not longer than this.
         self._from = max(0, len(self._held) - 80)
         if len(self._held) > MAX_DOCUMENT_BYTES:
@@ -67,9 +67,9 @@ class MultipartFramer:
             raise ProtocolError("the answer is not multipart: it begins without a boundary")
         if found is None:
             return None
-        boundary = re.escape(found[1])
+        boundary = re.escape(bytes(found[1]))
         self._mark = re.compile(rb"\r?\n--" + boundary + rb"(?:(--)|[ \t]*\r?\n)")
-        self._held = self._held[found.end() :]
+        del self._held[: found.end()]
         return self._mark
 
 

@@ -8,9 +8,9 @@ from aiohttp.test_utils import make_mocked_request
 
 from berlin.errors import ConfigurationError
 from berlin.gateway.access.origin import (
-    FORWARDING_HEADERS,
     LOOPBACK,
     Proxies,
+    host_name,
     is_local,
     network_of,
 )
@@ -67,8 +67,16 @@ def test_trusted_proxy_names_the_client(header: str, client: str) -> None:
     ],
 )
 def test_forwarded_of_rfc_7239(header: str, client: str) -> None:
-    """`Forwarded` is read as its RFC says, where there is no `X-Forwarded-For`."""
+    """`Forwarded` is read as its RFC says."""
     assert Proxies(LOOPBACK).client(request("127.0.0.1", Forwarded=header)) == client
+
+
+def test_two_headers_that_differ() -> None:
+    """A client that adds the header which its proxy does not write gains no address by it."""
+    both = {"X_Forwarded_For": "203.0.113.5", "Forwarded": "for=203.0.113.5;proto=https"}
+    assert Proxies(LOOPBACK).client(request("127.0.0.1", **both)) == "203.0.113.5"
+    both["Forwarded"] = "for=198.51.100.7"
+    assert Proxies(LOOPBACK).client(request("127.0.0.1", **both)) == "127.0.0.1"
 
 
 def test_nobody_else_is_believed() -> None:
@@ -85,13 +93,71 @@ def test_a_million_hops_are_not_read() -> None:
     assert Proxies(LOOPBACK).client(asked) == "127.0.0.1"
 
 
-@pytest.mark.parametrize("name", FORWARDING_HEADERS)
+OF_PROXIES = (
+    "X-Forwarded-For X_Forwarded_For X-Forwarded X-Forwarded-Server Forwarded Forwarded-For Via "
+    "HTTP-X-Forwarded-For X-Forward-For X-Original-Forwarded-For X-Real-IP X-Real-Port Real-IP "
+    "X-Client-IP Client-IP X-Cluster-Client-IP WL-Proxy-Client-IP True-Client-IP X-Remote-IP "
+    "X-Remote-Addr Remote-User X-Originating-IP X-ProxyUser-Ip X-Appengine-User-IP "
+    "CF-Connecting-IP CF-Ray CDN-Loop Do-Connecting-Ip X-NF-Client-Connection-Ip Fly-Region "
+    "Fastly-Client-IP Akamai-Origin-Hop CloudFront-Viewer-Address X-Amz-Cf-Id X-Amzn-Trace-Id "
+    "X-Azure-SocketIP X-Envoy-Expected-Rq-Timeout-Ms X-Cloud-Trace-Context X-Vercel-Id X-Varnish "
+    "X-Sucuri-ClientIP X-Nginx-Proxy X-Host X-Scheme X-Original-URL X-Rewrite-URL "
+    "X-Request-Start Front-End-Https Proxy-Connection Proxy-Authorization Max-Forwards "
+    "SSL-Client-Cert X-Auth-Request-User X-Goog-Authenticated-User-Email Tailscale-User-Login "
+    "ngrok-skip-browser-warning"
+)
+
+
+@pytest.mark.parametrize("name", OF_PROXIES.split())
 def test_forwarded_requests_are_not_local(name: str) -> None:
     """Behind a proxy on this machine every peer is this machine; its clients are not."""
-    assert is_local(request("127.0.0.1"))
-    assert is_local(request("::1"))
-    assert not is_local(request("127.0.0.1", **{name.replace("-", "_"): ""}))
-    assert not is_local(request("10.0.0.1"))
+    asked = make_mocked_request("GET", "/", headers={name: ""}, transport=Transport("127.0.0.1"))
+    assert not is_local(asked)
+
+
+def test_local_requests() -> None:
+    """What programs and their traces send is no sign of a proxy."""
+    told = {"traceparent": "00-1-1-01", "X_Stainless_OS": "Linux", "Origin": "http://localhost"}
+    for peer in ("127.0.0.1", "::1"):
+        assert is_local(request(peer, Host="localhost:11434", **told))
+    assert is_local(request("127.0.0.1", Host="chat.example.com"))
+    assert not is_local(request("10.0.0.1", Host="localhost"))
+
+
+def test_a_browser_under_a_public_name() -> None:
+    """It did not find that name on this machine, so there is a proxy between."""
+    asked = request("127.0.0.1", Host="chat.example.com", Sec_Fetch_Site="none")
+    assert not is_local(asked)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("chat.example.com", "chat.example.com"),
+        ("Chat.Example.com:443", "chat.example.com"),
+        ("[::1]:80", "::1"),
+        ("localhost.", "localhost."),
+        *[
+            (wrong, "")
+            for wrong in (
+                *(
+                    "",
+                    ":80",
+                    "a b",
+                    "a, b",
+                    "evil@localhost",
+                    "user:pw@localhost",
+                    "localhost/evil",
+                ),
+                *("localhost?x", "localhost#x", "localhost:x", "localhost:80:80", "[::1%25eth0]"),
+                *("%6cocalhost", "evil\\localhost", "[localhost]", "\u24dbocalhost"),
+            )
+        ],
+    ],
+)
+def test_names_in_host(given: str, name: str) -> None:
+    """A host name, with or without a port, is its name; what parsers disagree about is none."""
+    assert host_name(given) == name
 
 
 def test_more_signs_of_a_proxy() -> None:
@@ -105,7 +171,7 @@ def test_more_signs_of_a_proxy() -> None:
 def test_an_ipv6_client_is_its_network() -> None:
     """Whoever has one IPv6 address has 2**64 of them: they count as one."""
     assert network_of("2001:db8:1:2:3::4") == network_of("2001:db8:1:2::9") == "2001:db8:1:2::/64"
-    assert network_of("10.0.0.1") == "10.0.0.1"
+    assert network_of("10.0.0.1") == network_of("::ffff:10.0.0.1") == "10.0.0.1"
     assert network_of("odd") == "odd"
 
 

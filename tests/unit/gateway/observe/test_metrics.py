@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from berlin.errors import BerlinError, ConfigurationError, TLSError, UpstreamTimeoutError
-from berlin.gateway.observe.metrics import Metrics, NoMetrics, open_metrics
+from berlin.gateway.observe.metrics import Metrics, open_metrics
 from berlin.gateway.observe.visit import Visit
 
 
@@ -147,7 +147,7 @@ def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match=r"pip install 'berlin-llm\[gateway\]'"):
         open_metrics(True, [], [])
     metrics = open_metrics(False, [], [])
-    assert isinstance(metrics, NoMetrics)
+    assert type(metrics) is Metrics
     metrics.ended(visit(face="a", provider="b", status=200))
     metrics.open_stream("a")
     metrics.close_stream("a")
