@@ -15,7 +15,7 @@ from aiohttp import web
 
 from berlin.gateway.catalog import Service
 from support.answers import FORMATS
-from support.gateway import ANTHROPIC, OPENAI, Answer, At, described_provider, serve
+from support.gateway import ANTHROPIC, OPENAI, RESPONSES, Answer, At, described_provider, serve
 from support.playing import playing
 
 USER = {"role": "user", "content": "Hi"}
@@ -193,6 +193,13 @@ TEXTS: dict[str, tuple[str, bytes]] = {
         b"".join(json.dumps(d).encode() + b"\n" for d in ({}, {"done": False}, LINE, DONE)),
     ),
     "a list of lines": ("ollama", json.dumps([LINE, DONE]).encode()),
+    "the role first, then only the whole message": (
+        "openai",
+        sse(
+            chunk({"role": "assistant", "content": ""}),
+            {"choices": [{"message": {"content": "ab"}, "delta": {}, "finish_reason": "stop"}]},
+        ),
+    ),
     "the whole message once more at the end": (
         "openai",
         sse(
@@ -365,3 +372,22 @@ async def test_cache_markers() -> None:
     first, *_, last = seen[0]["messages"]
     assert first["content"] == [{"type": "text", "text": "s", **mark}]
     assert last["content"] == [{"type": "text", "text": "1", **mark}]
+
+
+async def test_ids_of_stored_responses() -> None:
+    """A response has its service's id; one that the service uses again is replaced, so that a chain
+    of responses never meets itself.
+    """
+    said = {"type": "message", "id": "msg_1", "content": [{"type": "output_text", "text": "ok"}]}
+    made = {"id": "resp_1", "object": "response", "status": "completed", "output": [said]}
+    answer = json.dumps(made).encode()
+    async with field() as world:
+        first = (await world.ask(RESPONSES, "responses", answer)).json["id"]
+        assert first == "resp_1"
+        previous, ids = first, {first}
+        for turn in range(1, 4):
+            got = await world.ask(RESPONSES, "responses", answer, previous_response_id=previous)
+            assert len(world.seen[-1]["input"]) == 2 * turn + 1
+            previous = got.json["id"]
+            ids.add(previous)
+    assert len(ids) == 4

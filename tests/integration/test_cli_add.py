@@ -232,6 +232,8 @@ async def test_a_key_in_the_environment_is_used_and_named(tmp_path: Path) -> Non
         (("openai", "--name", "guide"), "'guide' is the name of the built-in guide"),
         (("openai",), "API key: there is no terminal to ask on; use --password-stdin, or set"),
         (("openai", "--recipe", "vllm"), "openai is a recipe already"),
+        (("https://[::1",), "url is not a URL"),
+        (("../../etc/passwd",), "is neither a URL nor a recipe"),
         (("https://a.example", "--url", "https://b.example"), "--url goes with a recipe"),
     ],
 )

@@ -384,3 +384,10 @@ async def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
     ended = await Cli(tmp_path).run("recipe", "new", str(out), "--har", str(tmp_path / "har"))
     assert (ended.code, out.read_text()) == (2, "mine")
     assert "--force" in ended.err
+
+
+async def test_nothing_is_asked_without_a_terminal(tmp_path: Path) -> None:
+    """Without sources and without a terminal the command names the options that it needs."""
+    ended = await Cli(tmp_path).run("recipe", "new", str(tmp_path / "work.toml"))
+    assert (ended.code, ended.out) == (2, "")
+    assert "give --har, or --curl with --answer" in ended.err

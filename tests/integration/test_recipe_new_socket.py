@@ -10,7 +10,7 @@ import pytest
 from berlin.providers.scripted import ScriptedProvider
 from berlin.recipes.recipe import parse_recipe
 from berlin.types import Finished
-from berlin.workbench.draft.sources.captured import Exchange
+from berlin.workbench.draft.sources.captured import Captured, Exchange
 from berlin.workbench.draft.sources.frames import chat_on_socket
 from berlin.workbench.draft.sources.har import read_har
 from berlin.workbench.draft.writer import Draft, write_draft
@@ -188,3 +188,24 @@ def test_a_connection_that_began_by_polling() -> None:
 def test_another_prompt_is_not_found() -> None:
     """A socket on which nobody typed that is not the chat."""
     assert chat_on_socket(saved(*CHATS["plain JSON"][:2]), "Something else") is None
+
+
+def test_a_token_of_the_connection_is_followed() -> None:
+    """SignalR asks for one before it opens the socket: that request becomes a step."""
+    url = "wss://chat.example.com/hub?id=cT-4711-aBcD"
+    (on_socket,) = saved(url, SIGNALR)
+    negotiated = Exchange(
+        Captured("POST", "https://chat.example.com/hub/negotiate?negotiateVersion=1"),
+        b'{"connectionToken":"cT-4711-aBcD","negotiateVersion":1}',
+    )
+    exchanges = [negotiated, on_socket]
+    found = chat_on_socket(exchanges, "Hello")
+    assert found is not None
+    at, exchanges[found[0]] = found
+    chat = parse_recipe(write_draft(exchanges, at, "Hello", "draft").text, "draft.toml").chat
+    assert chat.query == {"id": "{made_connectiontoken}"}
+    (step,) = chat.prepare
+    assert (step.path, step.take) == (
+        "/hub/negotiate",
+        {"made_connectiontoken": "/connectionToken"},
+    )

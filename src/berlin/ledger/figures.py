@@ -1,10 +1,10 @@
-"""Sums over the requests in the ledger, and how they are asked for."""
+"""Sums over the requests in the ledger: how they are asked for, and their form as JSON."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -81,3 +81,28 @@ def total_of(groups: list[Figures]) -> Figures:
     for group in groups:
         total.add(group)
     return total
+
+
+def usage_resource(groups: list[Figures], query: Query, currency: str) -> dict[str, Any]:
+    """Return the object for figures, as `berlin usage --json` and `GET /v1/usage` give it."""
+    return {
+        "object": "usage",
+        "since": _time(query.since),
+        "until": _time(query.until),
+        "by": query.by,
+        "currency": currency or None,
+        "total": figures_resource(total_of(groups)),
+        "data": [{query.by: group.group, **figures_resource(group)} for group in groups]
+        if query.by is not None
+        else [],
+    }
+
+
+def figures_resource(group: Figures) -> dict[str, Any]:
+    """Return the sums of a group; money is a decimal number as text, so that it stays exact."""
+    values: dict[str, Any] = {name: getattr(group, name) for name in SUMS if name != "cost_nanos"}
+    return {**values, "cost": f"{group.cost:f}"}
+
+
+def _time(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()

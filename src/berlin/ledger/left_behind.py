@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 
 from berlin.ledger.entry import Entry, decode_line
 from berlin.ledger.lock import HAS_LOCKS, FileLock
@@ -25,12 +24,6 @@ class LeftBehind:
         self.name = name
         self._paths = sorted(folder.glob(f"{name}-*.jsonl"))
         self._lock = lock
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
 
     def batches(self) -> Iterator[list[Entry]]:
         """Yield its rows; at last those of requests that its process did not finish.
@@ -70,5 +63,7 @@ def find_left_behind(folder: Path) -> Iterator[LeftBehind]:
     for path in sorted(folder.glob("*.lock")) if HAS_LOCKS else ():
         lock = FileLock(path)
         if lock.take():
-            with LeftBehind(folder, path.stem, lock) as left:
-                yield left
+            try:
+                yield LeftBehind(folder, path.stem, lock)
+            finally:
+                lock.release()

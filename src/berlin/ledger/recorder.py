@@ -9,39 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-
 from berlin.errors import UnavailableError
 from berlin.ledger.entry import Entry
 from berlin.ledger.figures import Figures, Query
 from berlin.ledger.journal import Journal, JournalFullError
-from berlin.ledger.writer import Rows, Writer
+from berlin.ledger.writer import LedgerCounts, Rows, Writer
 
 # Rows that the disk did not take, and that are tried again.
 MAX_UNWRITTEN = 10_000
 RETRY_AFTER_S = 5.0
 
 _log = logging.getLogger("berlin.ledger")
-
-
-class LedgerCounts(msgspec.Struct, frozen=True):
-    """Counts of what the ledger has done since the start.
-
-    Attributes:
-        written: rows written into the database.
-        lost: rows that neither the database nor the journal has.
-        refused: requests refused because their row could not be written.
-        failures: failed attempts to write into the database.
-        waiting_bytes: bytes in the journal that the database does not have yet.
-        works: whether the last attempt to write into the database succeeded.
-    """
-
-    written: int
-    lost: int
-    refused: int
-    failures: int
-    waiting_bytes: int
-    works: bool
 
 
 class Recorder:
@@ -71,25 +49,17 @@ class Recorder:
     ) -> None:
         self._journal = Journal(folder, journal_bytes)
         self._writer = Writer(self._journal, folder, open_rows, keep_days, clock)
+        self._counts = self._writer.counts
         self._refuses = on_failure == "refuse"
         self._unwritten: deque[Entry] = deque()
         self._fails = False
         self._reported = False
-        self._lost = 0
-        self._refused = 0
 
     @property
     def counts(self) -> LedgerCounts:
         """What it has done since the start."""
-        done = self._writer.counts
-        return LedgerCounts(
-            done.written,
-            self._lost,
-            self._refused,
-            done.failures,
-            self._journal.waiting_bytes,
-            done.works,
-        )
+        self._counts.waiting_bytes = self._journal.waiting_bytes
+        return self._counts
 
     @property
     def problem(self) -> str:
@@ -110,7 +80,7 @@ class Recorder:
         except OSError as error:
             self._note_failure(error)
             if self._refuses:
-                self._refused += 1
+                self._counts.refused += 1
                 raise UnavailableError(
                     "the ledger is full: this request cannot be recorded, so it was not sent",
                     retry_after=RETRY_AFTER_S,
@@ -121,13 +91,13 @@ class Recorder:
         try:
             self._write(entry)
         except JournalFullError:
-            self._lost += 1  # its beginning was not accepted either
+            self._counts.lost += 1  # its beginning was not accepted either
         except OSError as error:
             self._note_failure(error)
             if len(self._unwritten) < MAX_UNWRITTEN:
                 self._unwritten.append(entry)
             else:
-                self._lost += 1
+                self._counts.lost += 1
         else:
             self._writer.wake()
 
@@ -138,7 +108,7 @@ class Recorder:
     def close(self) -> None:
         """Deliver the rest, in bounded time; what the database does not take is kept on disk."""
         self._recovers()
-        self._lost += len(self._unwritten)
+        self._counts.lost += len(self._unwritten)
         if self._writer.close():
             waiting = self._journal.waiting_bytes
             self._journal.close()

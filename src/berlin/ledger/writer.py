@@ -61,17 +61,23 @@ class Rows(Protocol):
         ...
 
 
-class Counts(msgspec.Struct):
-    """Counts of what the writer has done.
+class LedgerCounts(msgspec.Struct):
+    """Counts of what the ledger has done since the start.
 
     Attributes:
         written: rows written into the database.
-        failures: failed attempts to write.
-        works: whether the last attempt succeeded.
+        lost: rows that neither the database nor the journal has.
+        refused: requests refused because their row could not be written.
+        failures: failed attempts to write into the database.
+        waiting_bytes: bytes in the journal that the database does not have yet.
+        works: whether the last attempt to write into the database succeeded.
     """
 
     written: int = 0
+    lost: int = 0
+    refused: int = 0
     failures: int = 0
+    waiting_bytes: int = 0
     works: bool = True
 
 
@@ -97,7 +103,7 @@ class Writer:
         keep_days: int | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.counts = Counts()
+        self.counts = LedgerCounts()
         self._journal = journal
         self._folder = folder
         self._open_rows = open_rows

@@ -54,7 +54,7 @@ class PolledBody:
 
 
 async def drain(body: Body) -> None:
-    """Read the rest of a body whose answer is complete, if it arrives at once."""
+    """Read the rest of a body whose answer is complete, if it arrives immediately."""
     with contextlib.suppress(BerlinError, TimeoutError):
         async with asyncio.timeout(DRAIN_S):
             while await body.read():

@@ -74,7 +74,7 @@ def build_callers(
         recipe: the description.
         url: the endpoint's URL.
         credentials: the credentials, of which one is the token of each caller.
-        own: the authenticator of the provider itself, which is told of each login.
+        own: the authenticator of the provider itself, which observes each login.
         shared: a token store besides this process. It is used if it forgets by itself: there may
             be very many callers.
         name: the provider's name in the configuration, for messages.

@@ -68,7 +68,9 @@ def text_pointers(received: list[Any]) -> list[str]:
 
     A piece of an answer differs from object to object; an id or a model's name does not.
     """
-    return [pointer(found.place) for found in candidates(received)]
+    found = candidates(received)
+    # Others are unlikely, and would hide the likely one among them.
+    return [pointer(each.place) for each in found if each.score * 2 > found[0].score]
 
 
 def reason_pointers(received: list[Any]) -> list[str]:

@@ -6,6 +6,8 @@ Its answer begins with the number of messages; a word `fail` breaks it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sys
 from typing import Annotated, Any
 
 import uvicorn
@@ -54,9 +56,10 @@ async def main() -> None:
     while not server.started:
         await asyncio.sleep(0.05)
     port = server.servers[0].sockets[0].getsockname()[1]
-    print(f"http://127.0.0.1:{port}/chat", flush=True)
+    print(f"http://127.0.0.1:{port}/chat", file=sys.__stdout__, flush=True)
     await serving
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    with contextlib.redirect_stdout(sys.stderr):  # LangServe greets
+        asyncio.run(main())

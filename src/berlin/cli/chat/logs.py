@@ -16,7 +16,7 @@ from berlin.cli.terminal import harmless, is_interactive
 @click.command()
 @click.argument("wanted", metavar="[ID]", required=False)
 @click.option("-q", "--search", metavar="TEXT", default="", help="Only those that contain TEXT.")
-@click.option("-n", "--count", type=click.IntRange(1), default=20, show_default=True)
+@click.option("-n", "--count", type=click.IntRange(1, 1_000_000), default=20, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 @click.option("--forget", is_flag=True, help="Delete the conversation ID, or all of them.")
 def logs(wanted: str | None, search: str, count: int, as_json: bool, forget: bool) -> None:

@@ -11,8 +11,15 @@ from decimal import Decimal
 
 import click
 
-from berlin.ledger.figures import SUMS, Figures, Grouping, Query, total_of
-from berlin.ledger.resource import figures_resource, usage_resource
+from berlin.ledger.figures import (
+    SUMS,
+    Figures,
+    Grouping,
+    Query,
+    figures_resource,
+    total_of,
+    usage_resource,
+)
 
 MAX_BAR_CHARS = 24
 _EIGHTHS = " ▏▎▍▌▋▊▉"

@@ -63,11 +63,12 @@ def choose(target: str, recipe: str | None, url: str | None, config: Path | None
     if url is not None:
         raise click.UsageError("--url goes with a recipe; the address is already given")
     address = _as_url(target)
+    endpoint = Endpoint.of(address, allow_http=True)  # nothing secret is sent yet
     if recipe is not None:
         below = load_recipe(recipe).recognise.below
         whole = address if not below or address.endswith(below) else address + below
         return Choice(recipe, load_recipe(recipe), whole)
-    match = by_address(address) or _detect(address)
+    match = by_address(address) or _detect(endpoint)
     _say(f"{address} is {match.recipe}: {match.proof}")
     return Choice(match.recipe, load_recipe(match.recipe), match.url, match.login)
 
@@ -105,10 +106,10 @@ def _is_same(known: ProviderConfig, choice: Choice) -> bool:
     return Path(known.recipe).name == choice.recipe and known.url in (choice.url, None)
 
 
-def _detect(address: str) -> Match:
+def _detect(endpoint: Endpoint) -> Match:
     """Identify the service at a URL; the user chooses if several recipes match."""
-    # Nothing secret is sent, so plain http does no harm yet.
-    found = asyncio.run(recognise(Endpoint.of(address, allow_http=True)))
+    address = endpoint.url
+    found = asyncio.run(recognise(endpoint))
     matches = found.services or found.dialects
     if not matches:
         raise ConfigurationError(_unknown(address, found))
@@ -159,7 +160,8 @@ def _as_url(text: str) -> str:
     if place.count(":") > 1 and not place.startswith("["):
         place = f"[{place}]"  # an IPv6 address
     host = place.removeprefix("[").partition("]")[0] if "[" in place else place.partition(":")[0]
-    if "." not in host and ":" not in text and host != "localhost":
+    is_path = place in ("", ".", "..", "~")
+    if is_path or ("." not in host and ":" not in text and host != "localhost"):
         near = difflib.get_close_matches(text, recipe_names(), n=1)
         hint = f"did you mean {near[0]}?" if near else "`berlin recipe list` lists the recipes"
         raise ConfigurationError(f"{text[:80]!r} is neither a URL nor a recipe; {hint}")

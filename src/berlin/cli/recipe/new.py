@@ -114,7 +114,8 @@ def _from_har(path: Path, prompt: str | None, sends: bool | None) -> tuple[list[
     if on_socket is not None and not is_known:
         at, exchanges[on_socket[0]] = on_socket
     chat = exchanges[at].request
-    _say(f"the chat: {chat.method} {chat.origin}{chat.path}")
+    kind = "a WebSocket to" if exchanges[at].socket is not None else chat.method
+    _say(f"the chat: {kind} {chat.origin}{chat.path}")
     if is_without_secrets(exchanges):
         _say(
             "the file has neither cookies nor tokens: browsers omit them. In Chrome and "
@@ -131,6 +132,10 @@ def _from_har(path: Path, prompt: str | None, sends: bool | None) -> tuple[list[
 
 def _from_curl(sources: _Sources) -> list[Exchange]:
     before: list[Exchange] = []
+    if sources.curl is None and not is_interactive():
+        raise click.UsageError(
+            "give --har, or --curl with --answer: there is no terminal to ask on"
+        )
     if sources.login_curl is not None:
         before = [_exchange(sources.login_curl, sources.login_answer, "the login", sources, [])]
     elif sources.curl is None and click.confirm(

@@ -59,6 +59,7 @@ _DELTA = frozenset(
     }
 )
 _CALL = frozenset({"index", "id", "type", "function"})
+_SAYS = ("content", "refusal", "tool_calls", "function_call", *REASONING)
 
 _ASKED = (("prompt_tokens",), ("input_tokens",))
 _ANSWERED = (("completion_tokens",), ("output_tokens",))
@@ -168,7 +169,7 @@ class OpenAIDecoder(DialectDecoder):
         if not delta and not self._has_deltas:
             # Some services repeat the whole message at the end of a stream.
             delta = as_object(choice.get("message"))
-        self._has_deltas |= bool(delta)
+        self._has_deltas |= any(delta.get(name) for name in _SAYS)
         if delta and not self._take_delta(delta, events):
             return False
         if isinstance(choice.get("error"), dict):

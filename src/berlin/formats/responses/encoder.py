@@ -18,7 +18,7 @@ from berlin.formats.responses.output import (
     ReasoningItem,
     frame,
 )
-from berlin.formats.responses.resource import ResponseObject, ending
+from berlin.formats.responses.resource import Claim, ResponseObject, ending
 from berlin.formats.responses.table import DIALECT
 from berlin.formats.tokens import TokenCount
 from berlin.types import (
@@ -54,16 +54,18 @@ class ResponsesEncoder:
     Args:
         call: the request.
         keep: takes the whole response and its output before the client sees its end.
+        claim: returns whether a service's id may be used; by default all may.
     """
 
     def __init__(
         self,
         call: ClientCall,
         keep: Callable[[str, bytes, list[dict[str, Any]]], None] | None = None,
+        claim: Claim | None = None,
     ) -> None:
         self._keep = keep
         self._count = TokenCount(call.request)
-        self._response = ResponseObject(call)
+        self._response = ResponseObject(call, claim)
         self._tools = {tool.name: extra_of(tool.extra, DIALECT) for tool in call.request.tools}
         self._sequence = 0
         self._begun = False
@@ -283,6 +285,7 @@ def encode_response(
     call: ClientCall,
     response: ChatResponse,
     keep: Callable[[str, bytes, list[dict[str, Any]]], None] | None = None,
+    claim: Claim | None = None,
 ) -> bytes:
     """Return the whole answer to a call: what the last event of its stream would contain."""
     whole: list[bytes] = []
@@ -292,7 +295,7 @@ def encode_response(
         if keep is not None:
             keep(id, body, output)
 
-    encoder = ResponsesEncoder(call, take)
+    encoder = ResponsesEncoder(call, take, claim)
     for event in _events_of(response):
         encoder.encode_event(event)
     return whole[0]

@@ -19,6 +19,7 @@ from berlin.formats.responses.decoder import ResponsesDecoder
 from berlin.formats.responses.encoder import ResponsesEncoder
 from berlin.formats.responses.messages import encode_messages
 from berlin.formats.responses.request import ResponsesCall, build_call, read_request
+from berlin.formats.responses.resource import Claim
 from berlin.formats.responses.table import DIALECT, TABLE
 from berlin.formats.responses.tools import encode_choice, encode_tools
 from berlin.formats.table import Carrier
@@ -41,6 +42,7 @@ class ResponsesFormat(DialectFormat):
 
     Args:
         keep: takes each whole response before its client sees the end.
+        claim: returns whether a service's id of a response may be used; by default all may.
     """
 
     chat_path = "/responses"
@@ -59,9 +61,11 @@ class ResponsesFormat(DialectFormat):
         rename: Mapping[str, str] | None = None,
         habits: Habits = NO_HABITS,
         keep: Keep | None = None,
+        claim: Claim | None = None,
     ) -> None:
         super().__init__(default_model, path, defaults, rename, habits)
         self._keep = keep
+        self._claim = claim
 
     def decode_request(self, body: bytes) -> ResponsesCall:
         """Decode a client's request without access to stored items."""
@@ -72,11 +76,11 @@ class ResponsesFormat(DialectFormat):
 
     def encoder(self, call: ClientCall) -> ResponsesEncoder:
         """Return an encoder for the streamed answer to a call."""
-        return ResponsesEncoder(call, self._keep)
+        return ResponsesEncoder(call, self._keep, self._claim)
 
     def encode_response(self, call: ClientCall, response: ChatResponse) -> bytes:
         """Return the whole answer to a call."""
-        return responses_encoder.encode_response(call, response, self._keep)
+        return responses_encoder.encode_response(call, response, self._keep, self._claim)
 
     def _document(
         self, request: ChatRequest, carrier: Carrier, headers: dict[str, str], *, streams: bool

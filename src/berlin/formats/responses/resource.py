@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 from berlin.errors import (
     BerlinError,
@@ -26,17 +26,22 @@ _INCOMPLETE: dict[FinishReason, str] = {
 }
 
 
+Claim: TypeAlias = Callable[[str], bool]
+
+
 class ResponseObject:
     """Writes the response in its current state.
 
     Args:
         call: the request.
+        claim: returns whether a service's id may be used; by default all may.
 
     Attributes:
         id: the response's id.
     """
 
-    def __init__(self, call: ClientCall) -> None:
+    def __init__(self, call: ClientCall, claim: Claim | None = None) -> None:
+        self._claim = claim
         self.id = new_id("resp")
         self._created = int(time.time())
         echo = call.echo if isinstance(call, ResponsesCall) else {}
@@ -50,7 +55,9 @@ class ResponseObject:
         """Take the members of a response that a service of this dialect made."""
         id = members.get("id")
         if not self._is_named and isinstance(id, str) and _ID.fullmatch(id):
-            self.id = id
+            self._is_named = True
+            if self._claim is None or self._claim(id):
+                self.id = id
         self._own |= {n: v for n, v in members.items() if n in _OF_STATE}
         more = {n: v for n, v in members.items() if n != "id" and n not in _OF_STATE}
         self._members |= more

@@ -25,6 +25,7 @@ from berlin.gateway.stored.record import Record
 from berlin.wire.json import encode_line
 
 MAX_LISTED = 100
+MAX_CLAIMED = 10_000
 
 
 class ResponsesFace:
@@ -40,6 +41,7 @@ class ResponsesFace:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._format = ResponsesFormat()
+        self._claimed: dict[tuple[str, str], None] = {}
 
     def routes(self) -> list[Route]:
         """Return the paths of this face."""
@@ -70,7 +72,8 @@ class ResponsesFace:
         format = self._format
         if call.store:
             if gateway.stored.is_on:
-                format = ResponsesFormat(keep=partial(self._keep, tenant, sent.previous, call))
+                keep = partial(self._keep, tenant, sent.previous, call)
+                format = ResponsesFormat(keep=keep, claim=partial(self._claim, tenant))
             else:
                 call = msgspec.structs.replace(call, echo={**call.echo, "store": False})
         return await gateway.answer(request, format, call, target, key)
@@ -141,6 +144,15 @@ class ResponsesFace:
         target = gateway.catalog.resolve(asked)
         gateway.guard.check_model(key, target, asked)
         return target
+
+    def _claim(self, tenant: str, id: str) -> bool:
+        """Return whether a service's id is new: one that is used twice would mix conversations."""
+        if (tenant, id) in self._claimed:
+            return False
+        self._claimed[tenant, id] = None
+        if len(self._claimed) > MAX_CLAIMED:
+            del self._claimed[next(iter(self._claimed))]
+        return True
 
     def _keep(
         self,

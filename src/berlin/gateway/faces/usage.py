@@ -12,9 +12,8 @@ from berlin.errors import InvalidRequestError
 from berlin.gateway.chat import Gateway
 from berlin.gateway.face import Route
 from berlin.gateway.refusals import HttpFault
-from berlin.ledger.figures import Grouping, Query
+from berlin.ledger.figures import Grouping, Query, usage_resource
 from berlin.ledger.period import parse_time, zone_of
-from berlin.ledger.resource import usage_resource
 
 DAYS = 30
 # Those that make sense for one key.

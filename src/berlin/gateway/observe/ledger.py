@@ -12,7 +12,8 @@ from berlin.gateway.observe.visit import Asked, Visit
 from berlin.ledger.entry import Entry, count_of, name_of
 from berlin.ledger.figures import Figures, Query
 from berlin.ledger.prices import PLACES, Prices
-from berlin.ledger.recorder import LedgerCounts, Recorder
+from berlin.ledger.recorder import Recorder
+from berlin.ledger.writer import LedgerCounts
 from berlin.types import ChatRequest, Usage
 from berlin.types.usage import estimate_tokens
 

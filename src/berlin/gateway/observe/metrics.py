@@ -11,14 +11,23 @@ from berlin.gateway.observe.over_workers import share_metrics
 from berlin.gateway.observe.visit import Observer, Visit
 from berlin.gateway.refusals import STATUS_CODES
 from berlin.gateway.workers.worker import Worker
-from berlin.ledger.recorder import LedgerCounts
+from berlin.ledger.writer import LedgerCounts
 
 if TYPE_CHECKING:
-    from berlin.gateway.observe.ledger_metrics import LedgerMetrics
+    from prometheus_client import CollectorRegistry
 
 # In seconds: from a cached first event to an answer that takes minutes.
 BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 OTHER = "other"
+_OF_LEDGER = {
+    "written": ("berlin_ledger_rows_total", "Rows written into the database."),
+    "lost": ("berlin_ledger_lost_total", "Rows that could be written nowhere."),
+    "refused": (
+        "berlin_ledger_refused_total",
+        "Requests refused because there was no room for their row.",
+    ),
+    "failures": ("berlin_ledger_failures_total", "Failed attempts to write into the database."),
+}
 
 
 class Metrics(Observer):
@@ -194,8 +203,6 @@ class PrometheusMetrics(Metrics):
     def set_ledger(self, counts: LedgerCounts) -> None:
         """Set what the ledger has done since the start."""
         if self._ledger is None:
-            from berlin.gateway.observe.ledger_metrics import LedgerMetrics
-
             self._ledger = LedgerMetrics(self._registry)
         self._ledger.set(counts)
 
@@ -225,6 +232,45 @@ class PrometheusMetrics(Metrics):
 
         self.update()
         return generate_latest(self._shown), CONTENT_TYPE_PLAIN_0_0_4
+
+
+class LedgerMetrics:
+    """Counters and gauges that follow what the ledger counts itself; they exist only with a ledger.
+
+    Args:
+        registry: where they are registered.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        from prometheus_client import Counter as Total
+        from prometheus_client import Gauge
+
+        self._counters = {
+            name: Total(metric, text, registry=registry)
+            for name, (metric, text) in _OF_LEDGER.items()
+        }
+        self._before = dict.fromkeys(_OF_LEDGER, 0)
+        self._waiting = Gauge(
+            "berlin_ledger_waiting_bytes",
+            "Bytes of rows that the database does not have yet.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._up = Gauge(
+            "berlin_ledger_up",
+            "Whether the last write to the database worked.",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+
+    def set(self, counts: LedgerCounts) -> None:
+        """Take what the ledger has counted since the start."""
+        for name, counter in self._counters.items():
+            value = getattr(counts, name)
+            counter.inc(value - self._before[name])
+            self._before[name] = value
+        self._waiting.set(counts.waiting_bytes)
+        self._up.set(int(counts.works))
 
 
 def open_metrics(

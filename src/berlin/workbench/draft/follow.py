@@ -196,7 +196,7 @@ def _place_in_page(page: str, value: str) -> Any:
 
 
 def _is_likely(carried: Carried, place: Any, exchange: Exchange) -> bool:
-    """Whether a value that stands in both was really taken from there: no setting, no number."""
+    """Whether a value found in both was really taken from there, and is no setting or number."""
     name, value = carried
     if is_mark(name):
         return len(value) > LEAST_CHARS

@@ -21,7 +21,7 @@ from berlin.workbench.fake.where import path_at_fake
 
 
 class OAuth2Play:
-    """Plays the token service of a recipe; a device code is approved at once.
+    """Plays the token service of a recipe; a device code is approved immediately.
 
     Args:
         recipe: the description.

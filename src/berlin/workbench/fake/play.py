@@ -26,7 +26,7 @@ class Play(NamedTuple):
 
 
 def whole(reply: Callable[[Received], HttpResponse]) -> Answer:
-    """Return a handler that writes a whole answer at once."""
+    """Return a handler that writes a whole answer."""
 
     async def answer(request: web.Request, received: Received) -> web.StreamResponse:
         made = reply(received)

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from berlin.gateway.observe.ledger_metrics import LedgerMetrics
-from berlin.gateway.observe.metrics import PrometheusMetrics
+from berlin.gateway.observe.metrics import LedgerMetrics, PrometheusMetrics
 from berlin.gateway.observe.over_workers import WorkerMetrics
 from berlin.gateway.workers.board import Board
 from berlin.gateway.workers.worker import Worker
