@@ -53,6 +53,17 @@ class Mender:
         return _UNKNOWN
 
 
+def without_huge_numbers(document: bytes) -> Any:
+    """Return the value of a document with `null` for each number that no type holds.
+
+    Raises:
+        ValueError: if it is not JSON for another reason.
+    """
+    return json.loads(
+        document, parse_float=_finite_or_none, parse_int=_bounded_or_none, parse_constant=_refuse
+    )
+
+
 _UNKNOWN = "\\ufffd"
 _HIGH, _LOW = r"u[dD][89abAB][0-9a-fA-F]{2}", r"u[dD][c-fC-F][0-9a-fA-F]{2}"
 _ESCAPE = re.compile(rf"\\(?:{_HIGH}\\{_LOW}|(?P<high>{_HIGH})|(?P<low>{_LOW})|.)", re.DOTALL)
@@ -61,3 +72,11 @@ _ESCAPE = re.compile(rf"\\(?:{_HIGH}\\{_LOW}|(?P<high>{_HIGH})|(?P<low>{_LOW})|.
 def _finite_or_none(text: str) -> float | None:
     value = float(text)
     return value if math.isfinite(value) else None
+
+
+def _bounded_or_none(text: str) -> int | None:
+    return int(text) if len(text) < 309 else None
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

@@ -11,6 +11,7 @@ from berlin.errors import AuthenticationError, ProtocolError
 from berlin.formats.decoding import DocumentDecoder
 from berlin.formats.finish import finish_reason_of
 from berlin.formats.loose import as_id, as_index, as_text
+from berlin.formats.mending import without_huge_numbers
 from berlin.language.tables.stream import ERROR_CLASSES, CompiledStream, Meaning
 from berlin.types import ReasoningDelta, StreamEvent, TextDelta, TextReplaced, Usage
 from berlin.wire.framings import FRAMINGS
@@ -42,6 +43,12 @@ class MappedDecoder(DocumentDecoder):
         self._keeps = self._cumulative or bool({"replace", "final"} & {*described.kinds.values()})
         self._message = ""
         self._tokens: dict[str, int] = {}
+
+    def _decode_loosely(self, document: bytes) -> Any:
+        try:
+            return msgspec.convert(without_huge_numbers(document), self._stream.decoder.type)
+        except (ValueError, RecursionError):  # and what msgspec raises
+            return None
 
     def _take_all(self, documents: list[Any], events: list[StreamEvent]) -> None:
         if not self._is_plain:
