@@ -109,7 +109,6 @@ RESCUED: dict[str, Script] = {
         Send(head("200 OK", SSE, "Content-Encoding: gzip", CHUNKED) + chunk(b"no") + LAST_CHUNK),
     ),
     "half a character": cut(frame("One "), HALF.partition(b"\xc3")[0] + b"\xc3"),
-    "half a character in a frame": said(HALF, end(), DONE),
     "half a tool call": cut(call('{"a": ')),
     "reasoning, then a break": cut(delta(reasoning_content="Hm")),
     "an end without any event": said(DONE),

@@ -23,7 +23,7 @@ def evidence(folder: Path) -> Evidence:
             Outcome(0, "k", 50.0, 51.0, "a", 200, "whole"),
             Outcome(0, "k", 99.0, 101.0, "b", 200, "cut"),
         ],
-        seen=[Seen("a", "k", 50.0), Seen("b", "k", 99.0)],
+        seen=[Seen("a", "k", 50.0, 1), Seen("b", "k", 99.0, 1)],
         rows=[Row("a", "ok", 1, "k", 10), Row("b", "interrupted", 1, "k", 0)],
         logins=[0.0, LIFETIME_S],
         hosts=[host],

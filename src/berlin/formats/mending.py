@@ -53,15 +53,19 @@ class Mender:
         return _UNKNOWN
 
 
-def without_huge_numbers(document: bytes) -> Any:
-    """Return the value of a document with `null` for each number that no type holds.
+def without_huge_numbers(document: bytes) -> bytes:
+    """Return a document with `null` for each number that no type holds.
 
     Raises:
         ValueError: if it is not JSON for another reason.
     """
-    return json.loads(
-        document, parse_float=_finite_or_none, parse_int=_bounded_or_none, parse_constant=_refuse
+    value = json.loads(
+        document.decode(),
+        parse_float=_finite_or_none,
+        parse_int=_bounded_or_none,
+        parse_constant=_refuse,
     )
+    return json.dumps(value, ensure_ascii=False).encode()
 
 
 _UNKNOWN = "\\ufffd"

@@ -46,8 +46,8 @@ class MappedDecoder(DocumentDecoder):
 
     def _decode_loosely(self, document: bytes) -> Any:
         try:
-            return msgspec.convert(without_huge_numbers(document), self._stream.decoder.type)
-        except (ValueError, RecursionError):  # and what msgspec raises
+            return self._decode_one(without_huge_numbers(document))
+        except (ValueError, RecursionError):  # and all that msgspec raises
             return None
 
     def _take_all(self, documents: list[Any], events: list[StreamEvent]) -> None:

@@ -15,7 +15,7 @@ from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 from berlin.errors import ConfigurationError, InvalidRequestError
-from berlin.language.values.functions import MADE
+from berlin.language.values.functions import MADE, make_values
 from berlin.language.values.text import Value, names_in, parse_text, render_text
 
 _Renderer: TypeAlias = Callable[[Mapping[str, Any]], Any]
@@ -57,9 +57,15 @@ class Template:
         self.places: set[tuple[str, ...]] = set()
         self._compile(tree, names, ())
         self._render = _renderer(tree)
+        self._made = self.names & MADE.keys()
 
     def render(self, values: Mapping[str, Any]) -> Any:
-        """Return the tree with values for its placeholders."""
+        """Return the tree with values for its placeholders.
+
+        Values that Berlin generates are new each time, unless they are given.
+        """
+        if self._made:
+            values = {**make_values(self._made), **values}
         rendered = self._render(values)
         return type(self.tree)() if rendered is ABSENT else rendered
 
