@@ -1,4 +1,4 @@
-"""Compare the pinned packages, and the oldest versions that Berlin allows, with known weaknesses.
+"""Compare the pinned packages, and the oldest versions that Berlin allows, with known advisories.
 
     python packaging/advisories.py                    # with packaging/advisories.tsv, offline
     python packaging/advisories.py --database FOLDER  # also with a copy of a database
@@ -31,7 +31,7 @@ _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Advisory:
-    """A weakness of a package: affected from one version on, up to but not including another.
+    """A vulnerability of a package: affected from one version on, up to but not including another.
 
     Attributes:
         fixed: the first version without it; `None` if there is none.

@@ -1,4 +1,4 @@
-"""How a request carries its credentials: each in a header, in the query, or in a cookie."""
+"""Attaches credentials to a request: each in a header, in the query, or in a cookie."""
 
 from __future__ import annotations
 

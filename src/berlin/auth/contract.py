@@ -33,7 +33,7 @@ _TOKEN_ONLY = frozenset({"token"})
 
 
 class DeviceCode(msgspec.Struct, frozen=True):
-    """What the user has to do for a device code.
+    """The instructions to the user for a device code.
 
     Attributes:
         url: the page to open.

@@ -14,7 +14,7 @@ _NOTHING = Secret("")
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """What a user authenticates with; the flow decides which values are needed.
+    """The credentials of a user; the flow decides which values are needed.
 
     Attributes:
         account: the account's name.
@@ -111,7 +111,7 @@ class Credentials(msgspec.Struct, frozen=True):
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """What must never show in a message."""
+        """The values that must never appear in a message."""
         return tuple(s for name in NAMES if isinstance(s := getattr(self, name), Secret) and s)
 
     @property

@@ -55,7 +55,7 @@ class Offer(Protocol):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What a model's name resolves to.
+    """The target that a model's name resolves to.
 
     Attributes:
         provider: the name of the provider.

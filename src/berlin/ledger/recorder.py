@@ -57,7 +57,7 @@ class Recorder:
 
     @property
     def counts(self) -> LedgerCounts:
-        """What it has done since the start."""
+        """Its counts since the start."""
         self._counts.waiting_bytes = self._journal.waiting_bytes
         return self._counts
 

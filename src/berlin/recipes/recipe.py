@@ -153,7 +153,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def tools_mode(self) -> ToolsMode:
-        """How tools are handled."""
+        """The handling of tools."""
         if self.tools is not None:
             return self.tools
         is_native = self.chat.format != "described" or "tools" in self._carried
@@ -178,7 +178,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def abilities(self) -> tuple[Capability, ...]:
-        """What a client can use besides text, emulated or not."""
+        """The features that a client can use besides text, emulated or not."""
         emulated: tuple[Capability, ...] = ("tools", "json")
         more = emulated if self.tools_mode == "emulate" else ()
         more += ("images",) if self.takes_images else ()

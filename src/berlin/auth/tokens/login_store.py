@@ -1,4 +1,4 @@
-"""Where `berlin login` keeps accounts and passwords: the keyring, or else a private file."""
+"""Keeps the accounts and passwords of `berlin login`: in the keyring, or else in a private file."""
 
 from __future__ import annotations
 

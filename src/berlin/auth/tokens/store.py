@@ -49,7 +49,7 @@ class Pause(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is stored for one key. Unknown members are ignored, so that old and new releases of
+    """The record of one key. Unknown members are ignored, so that old and new releases of
     Berlin can share a store; an incompatible change increases `version`.
 
     Attributes:

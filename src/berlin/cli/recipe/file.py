@@ -41,7 +41,7 @@ class RecipeFile(msgspec.Struct, frozen=True):
 
     @property
     def secrets(self) -> list[FoundSecret]:
-        """What looks like a secret in the file."""
+        """The values in the file that look like secrets."""
         return find_secrets(self.text)
 
     def where(self, place: tuple[str, ...]) -> str:

@@ -25,7 +25,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
 class _Sources(msgspec.Struct, frozen=True):
-    """Where the requests and answers are.
+    """The source of the requests and answers.
 
     Attributes:
         har: a HAR file with all of them.

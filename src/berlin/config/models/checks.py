@@ -15,7 +15,7 @@ from berlin.types import nearest
 
 
 class Route(msgspec.Struct, frozen=True):
-    """What an entry of a model refers to.
+    """The target that an entry of a model refers to.
 
     Attributes:
         provider: the name of the provider, or `""` if it is another model of the configuration.

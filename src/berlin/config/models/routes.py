@@ -40,7 +40,7 @@ from berlin.routing.shared.circuit import SharedCircuit
 from berlin.routing.shared.server import SharedRedis
 
 LONGEST_WAIT_S = 2.0
-"""How long an entry waits, at most, for a service that names a time, while another can answer."""
+"""The longest wait of an entry for a service that names a time, while another can answer."""
 
 _T = TypeVar("_T")
 
@@ -110,7 +110,7 @@ class Routes:
 
     @property
     def waiting(self) -> Mapping[str, int]:
-        """How many requests wait for the limits of each provider and model, by its name."""
+        """The number of requests waiting for the limits of each provider and model, by name."""
         return {key.partition(":")[2]: len(limits.line) for key, limits in self._limits.items()}
 
     def open(self, name: str) -> ChatProvider:

@@ -1,4 +1,4 @@
-"""What the tables of the configuration have in common: they hide their secrets."""
+"""The base of the configuration's tables: they hide their secrets."""
 
 from __future__ import annotations
 

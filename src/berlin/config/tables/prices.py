@@ -46,7 +46,7 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 PriceTable: TypeAlias = dict[str, Price | tuple[Price, ...] | str]
-"""By `provider:model`, where `*` stands for any text: one price, one for each date, or the name of
+"""By `provider:model`, where `*` matches any text: one price, one for each date, or the name of
 a vendor whose list prices are used."""
 
 _LISTS = "list_prices.json"

@@ -59,14 +59,14 @@ def encode_response(call: ClientCall, response: ChatResponse) -> bytes:
     blocks = [block for part in response.parts for block in _blocks(part)]
     if not blocks:
         blocks.append({"type": "text", "text": ""})
-    told = end_of(
+    members = end_of(
         response.finish_reason,
         response.stop_sequence,
         response.finish_extra,
         calls=bool(response.tool_calls),
     )
     message = message_of(call.request.model, blocks, None, count.usage)
-    return encode_line({**message, **told, **extra_of(response.extra, DIALECT)})
+    return encode_line({**message, **members, **extra_of(response.extra, DIALECT)})
 
 
 def _blocks(part: Part) -> Iterator[dict[str, Any]]:
@@ -111,7 +111,7 @@ def call_block(id: str, name: str, arguments: str, extra: MaybeExtra = None) -> 
     """Return the block of a tool call.
 
     This API has no text for the arguments: anything but a JSON object becomes `{"arguments": "…"}`,
-    so that whoever runs the tool sees what the model wrote.
+    so that the program that runs the tool sees what the model wrote.
     """
     text = arguments.strip() or "{}"
     parsed = Raw(text.encode()) if is_object(text) else {"arguments": arguments}
@@ -134,24 +134,24 @@ def end_of(
     word = "tool_use" if calls and reason == "stop" else STOP_REASONS[reason]
     if stop_sequence is not None and word == "end_turn":
         word = "stop_sequence"
-    told = {"stop_reason": word, "stop_sequence": stop_sequence}
-    return {**told, **extra_of(extra, DIALECT)}
+    members = {"stop_reason": word, "stop_sequence": stop_sequence}
+    return {**members, **extra_of(extra, DIALECT)}
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:
     """Return the object that tells how many tokens an answer took."""
     cached, written = usage.cached_tokens, usage.cache_write_tokens
-    told: dict[str, Any] = {
+    members: dict[str, Any] = {
         "input_tokens": max(usage.input_tokens - cached - written, 0),
         "cache_creation_input_tokens": written,
         "cache_read_input_tokens": cached,
         "output_tokens": usage.output_tokens,
     }
     if usage.reasoning_tokens:
-        told["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
+        members["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
     if usage.estimated:
-        told["estimated"] = True
-    return {**told, **extra_of(usage.extra, DIALECT)}
+        members["estimated"] = True
+    return {**members, **extra_of(usage.extra, DIALECT)}
 
 
 def message_of(

@@ -274,8 +274,12 @@ class ReasoningItem(PartsItem):
         summary = [part.document() for part in self.parts if part.kind == "summary_text"]
         content = [part.document() for part in self.parts if part.kind != "summary_text"]
         head = {"id": self.id, "type": "reasoning", "summary": summary}
-        told = {**head, **({"content": content} if content else {}), "encrypted_content": encrypted}
-        return {**told, **self._members}
+        members = {
+            **head,
+            **({"content": content} if content else {}),
+            "encrypted_content": encrypted,
+        }
+        return {**members, **self._members}
 
     @property
     def _at(self) -> dict[str, int]:

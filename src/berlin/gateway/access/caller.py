@@ -12,7 +12,7 @@ from berlin.config.tables.limits import parse_rule
 from berlin.errors import ConfigurationError
 
 Scope: TypeAlias = Literal["chat", "models", "usage"]
-"""What a caller may do: get answers, list models, see its own usage."""
+"""The things a caller may be allowed: to get answers, list models, see its own usage."""
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 

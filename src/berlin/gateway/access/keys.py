@@ -29,7 +29,7 @@ from berlin.types import Secret
 BUSY_TIMEOUT_S = 5.0
 
 KEY_PREFIX = "bk-"
-"""How each key begins."""
+"""The prefix of every key."""
 
 
 class Key(Caller, frozen=True, kw_only=True):

@@ -79,7 +79,7 @@ def is_local(request: web.BaseRequest) -> bool:
 
     Behind a reverse proxy on this machine every peer is this machine, but its clients are not. A
     proxy shows itself by a header, or by HTTP/1.0, which nginx speaks to the servers behind it
-    unless it is told otherwise, even where it adds no header.
+    unless it is configured otherwise, even where it adds no header.
     """
     if not is_loopback(request.remote or "") or request.version < HttpVersion11:
         return False

@@ -17,7 +17,7 @@ _MAX_TOKEN_CHARS = 4096
 
 
 class _Claims(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What a token says; the nonce makes two logins of one moment differ."""
+    """The contents of a token; the nonce makes two logins of one moment differ."""
 
     account: str
     expires_at: float

@@ -54,7 +54,7 @@ class Ledger:
 
     @property
     def counts(self) -> LedgerCounts:
-        """What it has done since the start."""
+        """Its counts since the start."""
         return self._recorder.counts
 
     def begin(self, visit: Visit, model: str, request: ChatRequest | None = None) -> None:

@@ -22,5 +22,5 @@ def notify(state: str, environ: Mapping[str, str] = os.environ) -> None:
         contextlib.suppress(OSError),
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one,
     ):
-        # "@" stands for the zero byte of an abstract name.
+        # "@" means the zero byte of an abstract name.
         one.sendto(state.encode(), b"\0" + path[1:].encode() if path[0] == "@" else path)

@@ -36,7 +36,7 @@ GRANTED = Permit(granted=True)
 
 
 class CircuitState(msgspec.Struct, gc=False):
-    """What a circuit remembers; in one process it is its own `Place`.
+    """The memory of a circuit; in one process it is its own `Place`.
 
     Attributes:
         failures: consecutive failures.

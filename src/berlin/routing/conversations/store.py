@@ -11,7 +11,7 @@ MAX_COUNT = 10_000
 
 
 class Head(msgspec.Struct, frozen=True):
-    """Where a conversation can be continued.
+    """A point at which a conversation can be continued.
 
     Attributes:
         conversation_id: the service's id of it.

@@ -13,7 +13,7 @@ OWNER_EXPIRES_S = 30.0
 """An owner, a process that reserves, is gone when nothing was heard of it for this long."""
 
 BEAT_S = 10.0
-"""How often an owner with running requests reports that it is alive."""
+"""The interval at which an owner with running requests reports that it is alive."""
 
 SLOTS = 600
 """Amounts of a sliding window are kept in this many slots, so that memory is bounded. A slot
@@ -53,7 +53,7 @@ RUNNING = Running()
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """What a request needs of one counter.
+    """The amount that a request needs of one counter.
 
     Attributes:
         counter: the counter's name.
@@ -74,7 +74,7 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Reservation(msgspec.Struct, frozen=True):
-    """What a request has reserved.
+    """The amounts that a request has reserved.
 
     Attributes:
         id: the request.

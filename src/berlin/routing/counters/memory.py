@@ -33,7 +33,7 @@ class _Slot:
 
 
 class _Held:
-    """What one request has reserved of a counter."""
+    """The reservation of one request in a counter."""
 
     __slots__ = ("amount", "kept", "slot")
 

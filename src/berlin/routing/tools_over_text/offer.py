@@ -1,4 +1,4 @@
-"""What a request allows and requires in an answer: tools, number of calls, format."""
+"""The contents that a request allows and requires in an answer: tools, number of calls, format."""
 
 from __future__ import annotations
 

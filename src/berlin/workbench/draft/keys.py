@@ -25,7 +25,7 @@ _KEY_PARAMETERS = frozenset({"key", "apikey", "token", "accesstoken", "authtoken
 
 
 class LoginGuess(msgspec.Struct, frozen=True):
-    """How the service authenticates its users.
+    """The way a service authenticates its users.
 
     Attributes:
         auth: the table `[auth]`, with whole URLs; empty if it needs none.

@@ -29,7 +29,7 @@ _HASH = re.compile(r"[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class Typed(msgspec.Struct):
-    """What was typed.
+    """The values that were typed.
 
     Attributes:
         credentials: the values, by the names of `Credentials`.

@@ -160,7 +160,7 @@ class _Tokens(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class _Session(msgspec.Struct, frozen=True):
-    """What the next keys need."""
+    """The values needed to get the next keys."""
 
     client: _Client
     access_token: str

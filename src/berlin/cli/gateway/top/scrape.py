@@ -57,7 +57,7 @@ class Scrape:
 
 
 class Change:
-    """What changed from one page to the next.
+    """The change from one page to the next.
 
     Args:
         before: the earlier page; the same one as `now` shows totals of nothing.

@@ -1,4 +1,4 @@
-"""What `berlin top` shows of two scrapes."""
+"""The screen of `berlin top`, made of two scrapes."""
 
 from __future__ import annotations
 

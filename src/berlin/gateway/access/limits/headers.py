@@ -18,7 +18,7 @@ from berlin.gateway.answering import printable
 
 
 class Level(msgspec.Struct, frozen=True):
-    """How much of a limit is used.
+    """The state of a limit.
 
     Attributes:
         bound: the limit.
@@ -34,7 +34,7 @@ class Level(msgspec.Struct, frozen=True):
 
     @property
     def left(self) -> int:
-        """What is left."""
+        """The amount that is left."""
         return max(self.bound.rule.amount - self.used, 0)
 
     @property

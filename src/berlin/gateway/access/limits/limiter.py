@@ -100,12 +100,12 @@ class Limiter:
         names = ((visit.key, target.full_name), target.full_name)
         expected = self._expect(demand, names)
         claims = [self._claim(bound, target, expected, counters.now()) for bound in bounds]
-        told = await counters.reserve(visit.id, claims)
-        if isinstance(told, Refusal):
+        reserved = await counters.reserve(visit.id, claims)
+        if isinstance(reserved, Refusal):
             # By name: with Redis away the claim is one for the share of this process.
-            bound = next(each for each in bounds if each.counter == told.claim.counter)
-            self._refuse(visit, bound, told, counters.now())
-        levels = self._levels(bounds, told, counters.now())
+            bound = next(each for each in bounds if each.counter == reserved.claim.counter)
+            self._refuse(visit, bound, reserved, counters.now())
+        levels = self._levels(bounds, reserved, counters.now())
         self._show(visit, levels, counters.now())
 
         def cost(usage: Usage) -> Decimal | None:
@@ -118,7 +118,7 @@ class Limiter:
             self._answers.learn(usage.output_tokens, *names)
             self._surplus.learn(max(usage.input_tokens - demand.input_tokens, 0), *names)
 
-        return Spending(counters, told, bounds, demand, cost, learn)
+        return Spending(counters, reserved, bounds, demand, cost, learn)
 
     def bounds(self, caller: Caller | None, target: Target) -> tuple[Bound, ...]:
         """Return the limits that hold for a caller's request."""
@@ -174,10 +174,10 @@ class Limiter:
     def _cost(self, provider: str, model: str, usage: Usage, now: float) -> Decimal | None:
         return self._prices.cost(provider, model, usage, now)
 
-    def _levels(self, bounds: tuple[Bound, ...], told: Reservation, now: float) -> list[Level]:
+    def _levels(self, bounds: tuple[Bound, ...], reserved: Reservation, now: float) -> list[Level]:
         return [
             Level(bound, used, _resets_s(bound, now), 0 if claim.kept else claim.amount)
-            for bound, claim, used in zip(bounds, told.claims, told.used, strict=True)
+            for bound, claim, used in zip(bounds, reserved.claims, reserved.used, strict=True)
         ]
 
     def _show(self, visit: Visit, levels: list[Level], now: float) -> None:

@@ -1,4 +1,4 @@
-"""What one request has reserved, until it is settled."""
+"""The reservations of one request, until they are settled."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _log = logging.getLogger("berlin.gateway")
 
 
 class Demand(msgspec.Struct, frozen=True):
-    """What is known about the cost of a request before it is sent.
+    """An estimate of the cost of a request, made before it is sent.
 
     Attributes:
         input_tokens: its tokens, estimated.

@@ -12,7 +12,7 @@ from berlin.types import Secret
 
 CONNECT_TIMEOUT_S = 2.0
 COMMAND_TIMEOUT_S = 1.0
-# Held by whoever changes keys, so that changes are numbered in the order in which they are seen.
+# Held while keys are changed, so that changes are numbered in the order in which they are seen.
 LOCK = 0x6265726C696E
 
 _SCHEMA = """
