@@ -34,7 +34,9 @@ def tool_calls(draw: st.DrawFn) -> list[StreamEvent]:
     events: list[StreamEvent] = []
     for n in range(draw(st.integers(0, 3))):
         events.append(ToolCallDelta(n, f"{draw(TEXTS)}{n}", draw(NAMES)))
-        pieces = draw(st.lists(TEXTS, min_size=1, max_size=3))
+        # What says nothing before the arguments begin is not passed on.
+        pieces = draw(st.lists(TEXTS, max_size=2))
+        pieces.insert(0, draw(TEXTS.filter(lambda p: p.strip() not in ("", "{}", "null"))))
         events += [ToolCallDelta(n, arguments=piece) for piece in pieces]
     return events
 

@@ -27,6 +27,7 @@ from berlin.gateway.workers.takeover import Taken, hand_over, handed_over, still
 from berlin.gateway.workers.worker import Worker
 
 # Seconds beyond the grace time after which a worker that does not end is killed.
+PREFIX = "berlin-"
 PATIENCE_S = 5.0
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
@@ -237,11 +238,30 @@ def _keep(folder: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def _remove_abandoned(parent: Path) -> None:
+    """Remove the folders of gateways that were killed: they contain stored responses."""
+    import fcntl
+
+    for board in parent.glob(f"{PREFIX}*/board"):
+        # The workers inherit the lock, so that it ends with the last of them. A folder gets its
+        # board after its lock.
+        with contextlib.suppress(OSError):
+            descriptor = os.open(board.parent, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                if os.fstat(descriptor).st_uid == os.getuid():
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(board.parent, ignore_errors=True)
+            finally:
+                os.close(descriptor)
+
+
 def _new_folder() -> Path:
     """Return a new folder that only this user can read; it is gone when the gateway has ended."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    parent = runtime if runtime and os.access(runtime, os.W_OK) else None
-    folder = Path(tempfile.mkdtemp(prefix="berlin-", dir=parent))
+    usable = runtime and os.access(runtime, os.W_OK)
+    parent = Path(runtime if runtime and usable else tempfile.gettempdir())
+    _remove_abandoned(parent)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     secret = folder / "secret"
     secret.touch(0o600)
     secret.write_bytes(secrets.token_bytes(32))
