@@ -41,7 +41,7 @@ chat: export BERLIN_PROMPT = $(PROMPT)
 
 test: $(VENV)/.dev ## run the suite; programs of others have groups of their own
 	@sh tests/system_packages.sh
-	@$(BIN)/python -m pytest -n 2 -q
+	@$(BIN)/python -m pytest -n 4 -q  # tests wait for half of their time
 
 test-services: $(VENV)/.dev $(SERVICES)/.installed ## run the tests with services and clients that other people wrote
 	@sh tests/system_packages.sh services

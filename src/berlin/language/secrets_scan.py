@@ -21,7 +21,7 @@ _MARKS = re.compile(
 )
 _JWT = re.compile(r"\beyJ[A-Za-z0-9_\-]{5,}\.[A-Za-z0-9_\-]{5,}\.[A-Za-z0-9_\-]*")
 _BEARER = re.compile(r"\b(?:[Bb]earer|[Bb]asic|Token) +(?!\{)([A-Za-z0-9._~+/\-]{12,}=*)")
-_USERINFO = re.compile(r"(?<=://)[^\s/@\"'{}]*:[^\s/@\"'{}]+(?=@)")
+_USERINFO = re.compile(r"(?<=://)[^\s/@:\"'{}]*:[^\s/@\"'{}]+(?=@)")
 _PATTERNS = (
     (_JWT, "a JSON Web Token"),
     (_MARKS, "an API key"),
