@@ -254,7 +254,7 @@ async def test_errors(error: BerlinError, status: int, kind: str, code: str, str
     assert (told["type"], told["code"], told["param"]) == (kind, code, None)
 
 
-async def test_unknown_models() -> None:
+async def test_g12_unknown_models() -> None:
     """Unknown models are 404 with the member that is wrong, wherever they are named."""
     async with serve(Service("s", ScriptedProvider(), ["m1"])) as at:
         for got in (

@@ -72,7 +72,7 @@ async def test_changed_recipe_is_taken_up(tmp_path: Path) -> None:
             await stopped(process)
 
 
-async def test_half_a_file_changes_nothing(tmp_path: Path) -> None:
+async def test_d10_half_a_file_changes_nothing(tmp_path: Path) -> None:
     """While a file is being written the old one holds; when it is whole it is taken up."""
     cli = Cli(tmp_path)
     async with ChatService() as one, FaultServer(talking("new")) as two:

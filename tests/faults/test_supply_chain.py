@@ -1,0 +1,118 @@
+"""What arrives at a user's machine: the wheel, the pins, and an import (P01 to P03, P06, P12)."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from support.manual import ROOT
+
+SHIPPED_ELSEWHERE = {"docs/": "berlin/providers/manual/", "src/": ""}
+
+
+def build(folder: Path) -> Path:
+    """Build a wheel of the source, and return it."""
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "SOURCE_DATE_EPOCH": "1735689600"},
+        check=True,
+        capture_output=True,
+    )
+    [made] = folder.glob("*.whl")
+    return made
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("wheel"))
+
+
+def tracked() -> set[str]:
+    """Return the files that the package has, by the repository's own list."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "src/berlin", "docs"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    names = listed.stdout.strip("\0").split("\0")
+    return {
+        target + name.removeprefix(folder)
+        for name in names
+        for folder, target in SHIPPED_ELSEWHERE.items()
+        if name.startswith(folder)
+    }
+
+
+def test_p01_the_wheel_has_what_the_repository_has(wheel: Path) -> None:
+    """No file is missing, none is added, and nothing in it runs at the start of Python."""
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert names == tracked()
+    assert not [name for name in names if name.endswith(".pth") or "sitecustomize" in name]
+
+
+def test_p02_a_second_build_has_the_same_bytes(wheel: Path, tmp_path: Path) -> None:
+    """The wheel depends on the source alone."""
+    assert build(tmp_path).read_bytes() == wheel.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["uv", "run", "dev", "gateway", "services", "agents"])
+def test_p03_every_pin_has_hashes(name: str) -> None:
+    """What CI and the container install is one version, and is checked by its hash."""
+    text = (ROOT / "requirements" / f"{name}.txt").read_text("utf-8")
+    pins = re.split(r"\n(?=[A-Za-z0-9])", re.sub(r"(?m)^\s*#.*\n?", "", text).strip())
+    assert pins
+    assert not [pin for pin in pins if "==" not in pin or "--hash=sha256:" not in pin]
+
+
+WATCHED = """
+import json, sys, threading
+seen = []
+def look(event, args):
+    if event.startswith(("socket.", "subprocess.", "os.fork", "os.mkdir", "os.rem", "os.ren")):
+        seen.append(event)
+    if event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+"):
+        seen.append(f"open {args[0]}")
+sys.addaudithook(look)
+import berlin
+for name in berlin.__all__:
+    getattr(berlin, name)
+print(json.dumps([seen, threading.active_count()]))
+"""
+
+
+def test_p06_an_import_does_nothing_else(tmp_path: Path) -> None:
+    """Importing all public names opens no socket, writes no file and starts no thread."""
+    environ = {**os.environ, "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    ran = subprocess.run(
+        [sys.executable, "-c", WATCHED],
+        cwd=tmp_path,
+        env=environ,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert json.loads(ran.stdout) == [[], 1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_p12_every_dependency_has_its_reason() -> None:
+    """There are few, and the manual says of each, also of the extras, why it is there."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    page = (ROOT / "docs" / "dependencies.md").read_text("utf-8")
+    extras = [each for more in project["optional-dependencies"].values() for each in more]
+    assert len(project["dependencies"]) <= 8
+    for requirement in (*project["dependencies"], *extras):
+        package = re.match(r"[A-Za-z0-9_.-]+", requirement)
+        assert package is not None
+        assert f"`{package[0]}`" in page, package[0]
