@@ -53,7 +53,7 @@ async def test_a_signed_assertion(grant: str, kind: str, algorithm: str, tmp_pat
     assert service.claims[0]["kid"] == "k1"
     assert service.claims[0]["exp"] - service.claims[0]["iat"] == 300
     # Not "BEGIN": a random signature in base64 may contain that.
-    parts = [line.encode() for line in pem.splitlines()[1:-1]]
+    parts = [line.encode() for line in pem.splitlines() if len(line) == 64]
     assert not [seen for seen in service.seen if any(part in seen.body for part in parts)]
 
 
