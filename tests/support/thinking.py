@@ -279,21 +279,22 @@ def _read_responses(body: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _write_responses(turn: int, stream: bool) -> Any:
+    # Every id is new, as those of the real service: clients join messages by their ids.
     is_last = turn == TURNS
     part = {"type": "output_text", "text": LAST, "annotations": []}
-    message = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed"}
+    message = {"type": "message", "id": f"msg_{turn}", "role": "assistant", "status": "completed"}
     output: list[dict[str, Any]] = [{**message, "content": [part]}]
     if not is_last:
         summary = [{"type": "summary_text", "text": thought(turn)}]
         reasoning = {"type": "reasoning", "id": f"rs_{turn}", "summary": summary}
         output = [{**reasoning, "encrypted_content": f"sig-{turn}"}]
         for n, city in enumerate(CITIES):
-            call = {"type": "function_call", "id": f"fc_{n}", "call_id": call_id(turn, city)}
+            call = {"type": "function_call", "id": f"fc_{turn}_{n}", "call_id": call_id(turn, city)}
             arguments = json.dumps({"city": city})
             done = {"name": "weather", "arguments": arguments, "status": "completed"}
             output.append({**call, **done})
     usage = {"input_tokens": 5, "output_tokens": 7, "total_tokens": 12}
-    head = {"id": "resp_1", "object": "response", "model": "m", "usage": usage}
+    head = {"id": f"resp_{turn}", "object": "response", "model": "m", "usage": usage}
     whole = {**head, "status": "completed", "output": output}
     if not stream:
         return whole
