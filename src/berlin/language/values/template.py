@@ -64,8 +64,8 @@ class Template:
 
         Values that Berlin generates are new each time, unless they are given.
         """
-        if self._made:
-            values = {**make_values(self._made), **values}
+        if self._made and (missing := self._made - values.keys()):
+            values = {**values, **make_values(missing)}
         rendered = self._render(values)
         return type(self.tree)() if rendered is ABSENT else rendered
 

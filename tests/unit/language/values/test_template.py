@@ -97,3 +97,12 @@ def test_a_request_of_an_exchange_that_is_wrong(body: bytes) -> None:
     """A login that a client sent wrong is an error of its request."""
     with pytest.raises(InvalidRequestError):
         LOGIN.parse(body)
+
+
+def test_values_that_berlin_generates() -> None:
+    """They are new in each rendering, and a value that is given is not generated in vain."""
+    template = Template({"id": "{uuid4}", "n": "{counter}"}, frozenset())
+    first, given = template.render({}), template.render({"counter": 7})
+    last = template.render({})
+    assert len({first["id"], given["id"], last["id"]}) == 3
+    assert (given["n"], last["n"]) == (7, first["n"] + 1)
