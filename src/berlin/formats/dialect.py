@@ -53,6 +53,10 @@ class DialectFormat(Format):
         self._defaults = dict(defaults or {})
         self._rename = {**self.renamed, **(rename or {})}
         self._habits = habits
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Prepare the defaults of this dialect; they are new for each format."""
 
     def encode_request(self, request: ChatRequest) -> Exchange:
         """Return the requests; see `Format`."""

@@ -16,7 +16,6 @@ from berlin.formats.anthropic.outgoing import ConversationWriter
 from berlin.formats.anthropic.request import decode_request
 from berlin.formats.anthropic.table import BETA, DIALECT, TABLE
 from berlin.formats.dialect import DialectFormat
-from berlin.formats.habits import NO_HABITS, Habits
 from berlin.formats.reasoning import budget_of, reasoning_of
 from berlin.formats.table import Carrier
 from berlin.types import ChatRequest, Message, Tool, extra_of
@@ -52,15 +51,7 @@ class AnthropicMessagesFormat(DialectFormat):
     encode_response = staticmethod(encode_response)
     encode_error = staticmethod(encode_error)
 
-    def __init__(
-        self,
-        default_model: str = "",
-        path: str = "",
-        defaults: Mapping[str, Any] | None = None,
-        rename: Mapping[str, str] | None = None,
-        habits: Habits = NO_HABITS,
-    ) -> None:
-        super().__init__(default_model, path, defaults, rename, habits)
+    def _prepare(self) -> None:
         limit = self._rename.get("max_tokens", "max_tokens")
         self._defaults = {limit: DEFAULT_MAX_TOKENS, **self._defaults}
 

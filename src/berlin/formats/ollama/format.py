@@ -13,7 +13,6 @@ from berlin.errors import ConfigurationError, InvalidRequestError
 from berlin.formats.contract import ClientCall
 from berlin.formats.dialect import DialectFormat
 from berlin.formats.function_tools import encode_tools
-from berlin.formats.habits import NO_HABITS, Habits
 from berlin.formats.ollama import encoder as ollama_encoder
 from berlin.formats.ollama import request as ollama_request
 from berlin.formats.ollama.decoder import OllamaDecoder
@@ -51,15 +50,7 @@ class OllamaChatFormat(DialectFormat):
     decode_request = staticmethod(ollama_request.decode_chat)
     encode_error = staticmethod(ollama_encoder.encode_error)
 
-    def __init__(
-        self,
-        default_model: str = "",
-        path: str = "",
-        defaults: Mapping[str, Any] | None = None,
-        rename: Mapping[str, str] | None = None,
-        habits: Habits = NO_HABITS,
-    ) -> None:
-        super().__init__(default_model, path, defaults, rename, habits)
+    def _prepare(self) -> None:
         options = self._defaults.pop("options", {})
         if not isinstance(options, Mapping):
             raise ConfigurationError("defaults.options must be a table of options")
