@@ -14,26 +14,14 @@ from pathlib import Path
 import pytest
 
 from support.manual import ROOT
+from support.wheel import build_wheel
 
 SHIPPED_ELSEWHERE = {"docs/": "berlin/providers/manual/", "src/": ""}
 
 
-def build(folder: Path) -> Path:
-    """Build a wheel of the source, and return it."""
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
-        cwd=ROOT,
-        env={**os.environ, "SOURCE_DATE_EPOCH": "1735689600"},
-        check=True,
-        capture_output=True,
-    )
-    [made] = folder.glob("*.whl")
-    return made
-
-
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("wheel"))
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 def tracked() -> set[str]:
@@ -63,7 +51,7 @@ def test_p01_the_wheel_has_what_the_repository_has(wheel: Path) -> None:
 
 def test_p02_a_second_build_has_the_same_bytes(wheel: Path, tmp_path: Path) -> None:
     """The wheel depends on the source alone."""
-    assert build(tmp_path).read_bytes() == wheel.read_bytes()
+    assert build_wheel(tmp_path).read_bytes() == wheel.read_bytes()
 
 
 @pytest.mark.parametrize("name", ["uv", "run", "dev", "gateway", "services", "agents"])

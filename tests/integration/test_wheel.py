@@ -12,21 +12,14 @@ import pytest
 
 from berlin.recipes.recipe import recipe_names
 from support.manual import ROOT
+from support.wheel import build_wheel
 
 PAGES = sorted(page.name for page in (ROOT / "docs").glob("*.md"))
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-    )
-    [made] = folder.glob("*.whl")
-    return made
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
