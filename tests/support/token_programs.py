@@ -191,7 +191,9 @@ class Programs:
 
     async def _command(self, kind: str, *words: str) -> Said:
         ended = await self.cli.run(*words, within=WITHIN_S)
-        return Said(kind, ended.code == 0, (ended.out or ended.err).strip())
+        if ended.code:
+            return Said(kind, False, f"exit code {ended.code}: {(ended.err or ended.out).strip()}")
+        return Said(kind, True, ended.out.strip())
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ import warnings
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 # With those that the commands import only when they are used. Nothing of the tests: their folder is
@@ -113,12 +114,11 @@ async def started(
             os.mkfifo(file, 0o600)
         ends = [pipes.enter_context(file.open("r+b", buffering=0)) for file in files]
         stdin, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, ends[0])
-        readers = [asyncio.StreamReader() for _ in ends[1:]]
         transports: list[asyncio.BaseTransport] = [stdin]
+        readers = [asyncio.StreamReader() for _ in ends[1:]]
         for reader, end in zip(readers, ends[1:], strict=True):
-            protocol = asyncio.StreamReaderProtocol(reader)
-            transport, _ = await loop.connect_read_pipe(lambda made=protocol: made, end)
-            transports.append(transport)
+            made = partial(asyncio.StreamReaderProtocol, reader)
+            transports.append((await loop.connect_read_pipe(made, end))[0])
         process = _CONTEXT.Process(target=_become, args=(args, dict(environ), files, code))
         await asyncio.to_thread(process.start)
         try:
