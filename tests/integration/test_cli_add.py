@@ -403,7 +403,7 @@ async def test_the_suggested_commands_work_as_they_are(tmp_path: Path, kind: str
             assert f"serving {found[1]} on {found[2]}" in said.decode()
 
 
-STOPS = ["Password: ", "Model (number or name)"]
+STOPS = ["Password: ", "Model (number or name) [a]: "]
 
 
 @pytest.mark.parametrize("at", STOPS)
