@@ -15,6 +15,7 @@ import pytest
 from berlin import errors
 from berlin.config import load_config
 from berlin.gateway.setup import build_gateway
+from berlin.ledger.open import upgrade_ledger
 from berlin.routing.base.circuit import Permit
 from berlin.routing.base.limits import Limits
 from berlin.routing.base.resting import REST_S
@@ -403,6 +404,32 @@ async def test_r09_a_key_at_two_gateways(redis: Redis, tmp_path: Path) -> None:
             *(at.ask(OPENAI, model="guide", key=shown) for at in (one, two) for _ in range(5))
         )
     assert sorted(answer.status for answer in told) == [200] * 5 + [429] * 5
+
+
+@pytest.mark.parametrize("where", ["redis", "file"])
+async def test_r07_r14_budgets_come_from_the_ledger_when_nobody_remembers(
+    redis: Redis, tmp_path: Path, where: str
+) -> None:
+    """A Redis without files and all gateways are restarted, or `limits.sqlite` is deleted: what the
+    ledger has of the day still counts, for this key only."""
+    limits = ["2 requests/day", "100000 tokens/month"]
+    shown, other = (make_key(tmp_path / "keys.sqlite", name, limits=limits) for name in "ko")
+    ledger = f'[ledger]\nurl = "sqlite:///{tmp_path}/l"\njournal = "{tmp_path}/j"\n'
+    path = tmp_path / "berlin.toml"
+    path.write_text(ledger + (f'[shared]\nredis = "{redis.url}"\n' if where == "redis" else ""))
+    config = load_config(path)
+    assert config.ledger is not None
+    await asyncio.to_thread(upgrade_ledger, config.ledger, {})
+    for status in (200, 429):
+        async with serve(gateway=build_gateway(config, tmp_path / "keys.sqlite")) as at:
+            told = [await at.ask(OPENAI, model="guide", key=shown) for _ in range(2)]
+            assert [answer.status for answer in told] == [status] * 2
+        await redis.stop()
+        await redis.start()
+        for file in tmp_path.glob("limits.sqlite*"):
+            file.unlink()
+    async with serve(gateway=build_gateway(config, tmp_path / "keys.sqlite")) as at:
+        assert (await at.ask(OPENAI, model="guide", key=other)).status == 200
 
 
 DAY = Calendar("day")

@@ -19,7 +19,8 @@ from berlin.routing.shared.server import Script
 # over, or evicted it) begins a new life, and is filled from what processes remember. `at` is the
 # time of its last change, different for each; `born` the beginning of its present life on `server`.
 # A claim brings what its process saw last: born, at, used. If that is of an earlier life, and newer
-# than what is known of that (`base`, at `base_at`), it takes the place of `base`.
+# than what is known of that (`base`, at `base_at`), it takes the place of `base`. If no process
+# remembers a day or month, a new counter begins with what the ledger has of it (`before`).
 _BEGIN = f"""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -65,9 +66,11 @@ local function restore(n, claim)
   local born, at = number(hash, 'born'), number(hash, 'at')
   local server = redis.call('GET', KEYS[2]) or ''
   if born == 0 or (redis.call('HGET', hash, 'server') or '') ~= server then
+    if born == 0 and claim.before then add(n, claim, now, claim.before) end
     born = math.max(now, at + 1, seen[2] + 1)
     redis.call('HSET', hash, 'born', born, 'server', server)
     redis.call('HSET', hash, 'base', number(hash, 'used'), 'base_at', at)
+    redis.call('PEXPIRE', hash, claim.keep)
   end
   local base_at = number(hash, 'base_at')
   if seen[1] == born or seen[2] <= base_at then return end
@@ -158,6 +161,7 @@ for n, claim in ipairs(claims) do
   if redis.call('HEXISTS', hash, 'h:' .. id) == 1 then
     return {{now, owners, 0, 0, seen_of(claims)}}
   end
+  if claim.asks and redis.call('EXISTS', hash) == 0 then return {{now, owners, -2, n, {{}}}} end
   restore(n, claim)
   if not fits(n, claim) then
     bury(n, claim)

@@ -17,7 +17,7 @@ from berlin.errors import ConfigurationError
 from berlin.routing.base.clock import Clock
 from berlin.routing.base.resting import Resting
 from berlin.routing.counters import sqlite_rows as rows
-from berlin.routing.counters.contract import Claim
+from berlin.routing.counters.contract import Before, Claim
 from berlin.routing.counters.remote import Counted, RemoteReply, Shape
 
 BUSY_TIMEOUT_S = 5.0
@@ -63,14 +63,21 @@ class SqliteCounters(Resting):
     async def reserve(self, id: str, owner: str, claims: Sequence[Claim]) -> RemoteReply | None:
         """Reserve; see `Remote`."""
 
-        def work(file: sqlite3.Connection) -> RemoteReply:
+        before: dict[str, int] = {}
+
+        def work(file: sqlite3.Connection) -> RemoteReply | tuple[str, float, Before]:
             at = rows.Moment(self._clock(), self._wall())
             if at.now >= self._tidy_at:
                 self._tidy_at = at.now + TIDY_EVERY_S
                 rows.tidy(file, at)
-            return rows.reserve(file, id, owner, claims, at)
+            return rows.missing(file, claims, at, before) or rows.reserve(
+                file, id, owner, claims, at
+            )
 
-        return await self._run(work)
+        while isinstance(reply := await self._run(work), tuple):
+            counter, begins, ask = reply
+            before[counter] = await ask(begins)
+        return reply
 
     async def settle(
         self,
