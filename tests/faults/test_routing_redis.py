@@ -32,7 +32,7 @@ from berlin.routing.counters.redis import RedisCounters
 from berlin.routing.counters.shared import OnFailure, SharedCounters
 from berlin.routing.shared.answers import SharedAnswers, encode_bursts
 from berlin.routing.shared.circuit import SharedCircuit
-from berlin.routing.shared.server import SharedRedis
+from berlin.routing.shared.server import PREFIX, SharedRedis
 from berlin.types import Finished, Secret, Started, TextDelta, Usage, UsageReport
 from support.gateway import OPENAI, make_key, serve
 from support.token_processes import Redis, redis_server
@@ -404,6 +404,31 @@ async def test_r09_a_key_at_two_gateways(redis: Redis, tmp_path: Path) -> None:
             *(at.ask(OPENAI, model="guide", key=shown) for at in (one, two) for _ in range(5))
         )
     assert sorted(answer.status for answer in told) == [200] * 5 + [429] * 5
+
+
+async def test_r12_the_clock_of_redis_is_set_back(redis: Redis) -> None:
+    """What was counted an hour "later" leaves the window in a minute, a dead process is not taken
+    for a live one for an hour, and a circuit does not stay open for one."""
+    ahead = 3_600_000
+    async with shared(redis) as one, shared(redis) as two:
+        mine = gate(one, requests_per_minute=2)
+        assert await taken(mine, times=2) == 2
+        circuit = SharedCircuit("work", one, time.monotonic, failures=1, cool_down_s=5)
+        circuit.fail(await circuit.admit())
+        await settled(one)
+        client = one._client()
+        names = [f"{PREFIX}{name}" for name in ("owners", "count:work:requests:slots")]
+        for name in names:
+            for member in await client.zrange(name, 0, -1):
+                await client.zincrby(name, ahead, member)
+        for field in ("at", "until"):
+            await client.hincrby(f"{PREFIX}circuit:{{work}}", field, ahead)
+        wait = await gate(two, "r2", requests_per_minute=2).take(0)
+        assert isinstance(wait, float)
+        assert 50 < wait <= 60.1
+        assert 0 < (await circuit.admit()).wait_s <= 5
+        latest = await client.zrange(names[0], -1, -1, withscores=True)
+        assert latest[0][1] <= time.time() * 1000
 
 
 @pytest.mark.parametrize("where", ["redis", "file"])

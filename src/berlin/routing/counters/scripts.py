@@ -31,7 +31,14 @@ for n, key in ipairs(KEYS) do
 end
 local function number(hash, field) return tonumber(redis.call('HGET', hash, field) or 0) or 0 end
 local function whole(value) return string.format('%.0f', value) end
+-- The server's clock may be set back: what seems to be in the future is from now.
+local function clamp(set)
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', set, '(' .. whole(now), '+inf')) do
+    redis.call('ZADD', set, now, name)
+  end
+end
 local function beat(owner)
+  clamp(KEYS[1])
   redis.call('ZADD', KEYS[1], now, owner)
   redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - {OWNER_EXPIRES_S * 1000:.0f})
   redis.call('PEXPIRE', KEYS[1], 86400000)
@@ -53,6 +60,7 @@ end
 local function forget(n, claim)
   if claim.span == 0 then return end
   local hash, slots = KEYS[2 * n + 1], KEYS[2 * n + 2]
+  clamp(slots)
   for _, old in ipairs(redis.call('ZRANGEBYSCORE', slots, '-inf', now - claim.span)) do
     redis.call('HINCRBY', hash, 'used', -number(hash, 's:' .. old))
     redis.call('HDEL', hash, 's:' .. old)

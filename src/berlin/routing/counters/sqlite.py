@@ -20,9 +20,9 @@ from berlin.routing.counters import sqlite_rows as rows
 from berlin.routing.counters.contract import Before, Claim
 from berlin.routing.counters.remote import Counted, RemoteReply, Shape
 
-BUSY_TIMEOUT_S = 5.0
-"""A file that others are writing is not an outage: without it each process would get a share of
-the limit, and together they could exceed it."""
+BUSY_TIMEOUT_S = 1.0
+"""How long a request waits for a locked file. Others lock it for less than a millisecond, so a
+longer wait is an outage: each process then gets its share of the limits."""
 
 TIDY_EVERY_S = 60.0
 
@@ -109,16 +109,19 @@ class SqliteCounters(Resting):
         self._thread.shutdown(wait=False)
 
     async def _run(self, work: Callable[[sqlite3.Connection], _T]) -> _T | None:
-        if self.rests:
-            return None
-
-        def locked() -> _T:
-            with self._transaction() as file:
-                return work(file)
+        def locked() -> _T | None:
+            if self.rests:  # what waited for the thread does not wait for the file, too
+                return None
+            try:
+                with self._transaction() as file:
+                    return work(file)
+            except (sqlite3.Error, OSError) as error:
+                self.rest(error)
+                return None
 
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, locked)
-        except (sqlite3.Error, OSError, RuntimeError) as error:
+        except RuntimeError as error:  # it was closed
             self.rest(error)
             return None
 
