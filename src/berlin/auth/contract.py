@@ -133,6 +133,7 @@ class Authenticator:
 
     Attributes:
         observe: called after each login, with `ok` or the code of the error.
+        hint: added to the error about missing credentials.
     """
 
     def __init__(
@@ -158,6 +159,7 @@ class Authenticator:
         if self._credentials.kept and source.kept is None:
             source.kept = KeptCredentials(self._credentials)
         self.observe: Callable[[str], None] = _ignore
+        self.hint = ""
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
@@ -344,7 +346,7 @@ class Authenticator:
         missing = self._missing(flow)
         if missing:
             message = explain_missing(missing, self._variables, self._log_in_by)
-            raise MissingCredentialsError(message)
+            raise MissingCredentialsError(f"{message}. {self.hint}" if self.hint else message)
         credentials = await self._fresh()
         try:
             return await flow.obtain(credentials, send)

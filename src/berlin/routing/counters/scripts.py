@@ -19,7 +19,8 @@ from berlin.routing.shared.server import Script
 # over, or evicted it) begins a new life, and is filled from what processes remember. `at` is the
 # time of its last change, different for each; `born` the beginning of its present life on `server`.
 # A claim brings what its process saw last: born, at, used. If that is of an earlier life, and newer
-# than what is known of that (`base`, at `base_at`), it takes the place of `base`.
+# than what is known of that (`base`, at `base_at`), it takes the place of `base`. If no process
+# remembers a day or month, a new counter begins with what the ledger has of it (`before`).
 _BEGIN = f"""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -30,7 +31,14 @@ for n, key in ipairs(KEYS) do
 end
 local function number(hash, field) return tonumber(redis.call('HGET', hash, field) or 0) or 0 end
 local function whole(value) return string.format('%.0f', value) end
+-- The server's clock may be set back: what seems to be in the future is from now.
+local function clamp(set)
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', set, '(' .. whole(now), '+inf')) do
+    redis.call('ZADD', set, now, name)
+  end
+end
 local function beat(owner)
+  clamp(KEYS[1])
   redis.call('ZADD', KEYS[1], now, owner)
   redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - {OWNER_EXPIRES_S * 1000:.0f})
   redis.call('PEXPIRE', KEYS[1], 86400000)
@@ -52,6 +60,7 @@ end
 local function forget(n, claim)
   if claim.span == 0 then return end
   local hash, slots = KEYS[2 * n + 1], KEYS[2 * n + 2]
+  clamp(slots)
   for _, old in ipairs(redis.call('ZRANGEBYSCORE', slots, '-inf', now - claim.span)) do
     redis.call('HINCRBY', hash, 'used', -number(hash, 's:' .. old))
     redis.call('HDEL', hash, 's:' .. old)
@@ -65,9 +74,11 @@ local function restore(n, claim)
   local born, at = number(hash, 'born'), number(hash, 'at')
   local server = redis.call('GET', KEYS[2]) or ''
   if born == 0 or (redis.call('HGET', hash, 'server') or '') ~= server then
+    if born == 0 and claim.before then add(n, claim, now, claim.before) end
     born = math.max(now, at + 1, seen[2] + 1)
     redis.call('HSET', hash, 'born', born, 'server', server)
     redis.call('HSET', hash, 'base', number(hash, 'used'), 'base_at', at)
+    redis.call('PEXPIRE', hash, claim.keep)
   end
   local base_at = number(hash, 'base_at')
   if seen[1] == born or seen[2] <= base_at then return end
@@ -158,6 +169,7 @@ for n, claim in ipairs(claims) do
   if redis.call('HEXISTS', hash, 'h:' .. id) == 1 then
     return {{now, owners, 0, 0, seen_of(claims)}}
   end
+  if claim.asks and redis.call('EXISTS', hash) == 0 then return {{now, owners, -2, n, {{}}}} end
   restore(n, claim)
   if not fits(n, claim) then
     bury(n, claim)

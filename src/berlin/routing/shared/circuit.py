@@ -14,17 +14,23 @@ from berlin.routing.base.clock import Clock
 from berlin.routing.shared.server import PREFIX, Script, SharedRedis
 
 # All times are the server's, in milliseconds; unused keys expire after a day. A value of another
-# type is not Berlin's and is replaced.
+# type is not Berlin's and is replaced. If the server's clock was set back since `at`, when a time
+# was last written, all times move with it.
 _STATE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local held = redis.pcall('HMGET', KEYS[1], 'open', 'until', 'probe', 'failures')
+local held = redis.pcall('HMGET', KEYS[1], 'open', 'until', 'probe', 'failures', 'at')
 if held.err then redis.call('DEL', KEYS[1]); held = {} end
 local open, rest = held[1] == '1', tonumber(held[2] or 0) or 0
 local probe, failures = tonumber(held[3] or 0) or 0, tonumber(held[4] or 0) or 0
 local function save(...)
-  redis.call('HSET', KEYS[1], ...)
+  redis.call('HSET', KEYS[1], 'at', now, ...)
   redis.call('PEXPIRE', KEYS[1], 86400000)
+end
+local back = (tonumber(held[5] or 0) or 0) - now
+if back > 0 then
+  rest, probe = rest - back, probe - back
+  save('until', rest, 'probe', probe)
 end
 """
 
