@@ -364,13 +364,18 @@ class Authenticator:
 
 
 class Unattended:
-    """A flow without user interaction."""
+    """A flow without user interaction, and without a way to renew a token."""
 
+    needs: tuple[str, ...] = ()
+    asks = True
     needs_person = False
 
     async def attend(self, credentials: Credentials, send: Send, person: Person) -> NoReturn:
         """Refuse: this flow is not interactive."""
         raise NotImplementedError
+
+    async def renew(self, credentials: Credentials, refresh_token: Secret, send: Send) -> None:
+        """Return `None`: a new token is obtained instead."""
 
 
 def _secret(value: str | Secret) -> Secret:

@@ -17,7 +17,7 @@ import msgspec
 
 from berlin.auth.tokens.private_file import load_private, save_private
 from berlin.errors import ConfigurationError
-from berlin.gateway.access.caller import Caller, check_limits, check_name, model_pattern
+from berlin.gateway.access.caller import Caller, check_name, checked
 from berlin.types import Secret
 
 MAX_PASSWORD_BYTES = 1024
@@ -132,12 +132,12 @@ class Accounts:
         check_name(name, "an account")
         caller = Caller(
             id=name,
-            models=tuple(dict.fromkeys(map(model_pattern, models))),
+            models=tuple(models),
             expires_at=expires_at,
             requests_per_minute=requests_per_minute,
-            limits=tuple(dict.fromkeys(limits)),
+            limits=tuple(limits),
         )
-        check_limits("an account", caller, self._clock())
+        caller = checked(caller, "an account", self._clock())
         if not 0 < len(_bytes(password)) <= MAX_PASSWORD_BYTES:
             raise ConfigurationError(f"a password has 1 to {MAX_PASSWORD_BYTES} bytes")
         salt = os.urandom(16)

@@ -17,7 +17,7 @@ from berlin.gateway.access.key_file import (
     open_on_full_disk,
     version,
 )
-from berlin.gateway.access.keys import Key, digest, live_tokens
+from berlin.gateway.access.keys import Key, digest, read_rows
 from berlin.gateway.access.required import KeysRequired
 
 CHECK_EVERY_S = 0.25
@@ -170,6 +170,7 @@ class KeyReader:
                 self._seen = seen
 
     def _take(self, database: sqlite3.Connection) -> None:
-        self._keys = live_tokens(database)
-        self._count = len({key.id for key in self._keys.values()})
+        rows = read_rows(database, "revoked_at IS NULL")
+        self._keys = {stored: key for row in rows for stored, key in row.tokens().items()}
+        self._count = len(rows)
         self._lacking = "keys missing" if version(database) == 0 else ""
