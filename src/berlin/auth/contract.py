@@ -343,7 +343,7 @@ class Authenticator:
             raise refused from None
 
     async def _obtain(self, flow: Flow, send: Send) -> Grant:
-        missing = self._missing(flow)
+        missing = [name for name in flow.needs if name not in self._credentials.names]
         if missing:
             message = explain_missing(missing, self._variables, self._log_in_by)
             raise MissingCredentialsError(f"{message}. {self.hint}" if self.hint else message)
@@ -358,9 +358,6 @@ class Authenticator:
         """Return the current credentials."""
         kept = self.source.kept
         return self._credentials if kept is None else await kept.read()
-
-    def _missing(self, flow: Flow) -> list[str]:
-        return [name for name in flow.needs if name not in self._credentials.names]
 
 
 class Unattended:

@@ -90,19 +90,21 @@ class Accounts:
             raise ConfigurationError(f"the accounts cannot be stored: {error}") from error
 
     @property
+    def known(self) -> dict[str, Account]:
+        """The accounts, by name."""
+        return self._accounts
+
+    @property
     def names(self) -> list[str]:
         """All names, sorted."""
         return sorted(self._accounts)
 
     def __len__(self) -> int:
-        return len(self._accounts)
-
-    def refresh(self) -> None:
-        """Check whether the accounts have changed, where they can."""
+        return len(self.known)
 
     def caller(self, name: str) -> Caller | None:
         """Return the permissions of an account; `None` if it does not exist or has expired."""
-        known = self._accounts.get(name)
+        known = self.known.get(name)
         if known is None:
             return None
         caller = Caller(
@@ -154,20 +156,16 @@ class Accounts:
         """Remove an account; return whether there was one."""
         return self._accounts.pop(name, None) is not None
 
-    def replace(self, accounts: dict[str, Account]) -> None:
-        """Use other accounts from now on."""
-        self._accounts = accounts
-
     def fingerprint(self, name: str) -> bytes | None:
         """Return what identifies an account with its password; `None` if it does not exist."""
-        known = self._accounts.get(name)
+        known = self.known.get(name)
         return None if known is None else f"{name}\0{known.salt}\0{known.hash}".encode()
 
     async def verify(self, name: str, password: Secret) -> bool:
         """Return whether the password is right. An unknown name takes just as long."""
         if len(_bytes(password)) > MAX_PASSWORD_BYTES:
             return False
-        known = self._accounts.get(name)
+        known = self.known.get(name)
         salt = bytes.fromhex(known.salt) if known else b"nobody's salt..."
         loop = asyncio.get_running_loop()
         tried = await loop.run_in_executor(_hashing(), _hash, _bytes(password), salt)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from berlin.errors import ConfigurationError
-from berlin.gateway.access.key_reader import TRUSTED_FOR_S
+from berlin.gateway.access.fresh import TRUSTED_FOR_S
 from berlin.gateway.access.keys import Key, digest
 from berlin.gateway.access.shared_keys.table import CHANGED, close, connect, create, failures, rows
 from berlin.types import Secret
