@@ -471,7 +471,7 @@ async def lose(redis: Redis, how: str, *processes: SharedRedis) -> None:
     for each in processes:
         await each.aclose()  # they would notice with their next call
     if how == "set back":
-        client = processes[0]._redis.Redis.from_url(redis.url)
+        client, _ = processes[0]._open()
         for key, data in SNAPSHOT.items():
             await client.restore(key, 0, data)
         await client.aclose()
