@@ -7,14 +7,10 @@ from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
-from berlin.routing.counters.contract import SLOTS, Calendar, Claim, Sliding
+from berlin.routing.counters.contract import Claim
 
 RETRY_RUNNING_S = 0.1
 """When to look again for a free place: that another process has left one is not announced."""
-
-HELD_WAIT_S = 2.0
-"""When to look again if the rest of a budget is reserved by requests that run at present."""
-
 
 Counted: TypeAlias = Literal["yes", "maybe", "no"]
 """Whether an amount was reserved outside of this process; `maybe` if no answer came."""
@@ -80,39 +76,3 @@ class Remote(Protocol):
     async def aclose(self) -> None:
         """Close connections or files."""
         ...
-
-
-class Shape(msgspec.Struct, frozen=True):
-    """The numbers of a window: all 0 for what runs.
-
-    Attributes:
-        span_s: how long a slot counts; 0 if there are no slots.
-        width_s: how long a slot takes amounts.
-        begins: when the period began.
-        ends: when it ends.
-    """
-
-    span_s: float = 0.0
-    width_s: float = 0.0
-    begins: float = 0.0
-    ends: float = 0.0
-
-    @classmethod
-    def of(cls, claim: Claim, now: float) -> Shape:
-        """Return the numbers of a claim's window at a time in seconds since the epoch."""
-        match claim.window:
-            case Sliding(span_s):
-                return cls(span_s=span_s, width_s=span_s / SLOTS)
-            case Calendar() as period:
-                begins, ends = period.bounds(now)
-                return cls(begins=begins, ends=ends)
-            case _:
-                return cls()
-
-    def holds(self, now: float) -> bool:
-        """Return whether a time belongs to the period, if it is one."""
-        return not self.ends or self.begins <= now < self.ends
-
-    def name(self, counter: str) -> str:
-        """Return the counter's name in its period."""
-        return f"{counter}@{self.begins:.0f}" if self.ends else counter

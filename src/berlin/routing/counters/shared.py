@@ -79,11 +79,6 @@ class SharedCounters:
         """Return the time of the shared counters."""
         return self._remote.now()
 
-    @property
-    def works(self) -> bool:
-        """Whether requests with limits are answered: the shared counters work, or need not."""
-        return not (self._refuses and self._remote.rests)
-
     async def reserve(self, id: str, claims: Sequence[Claim]) -> Reservation | Refusal:
         """Reserve what a request may cost; see `Counters`."""
         if self._remote.rests:
