@@ -473,7 +473,7 @@ async def lose(redis: Redis, how: str, *processes: SharedRedis) -> None:
     if how == "set back":
         client, _ = processes[0]._open()
         for key, data in SNAPSHOT.items():
-            await client.restore(key, 0, data)
+            await client.restore(key, 0, data, replace=True)
         await client.aclose()
 
 
