@@ -29,9 +29,10 @@ from berlin.routing.counters.contract import (
 from berlin.routing.counters.counter import Counter, reserve_all
 from berlin.routing.counters.remote import RETRY_RUNNING_S, Counted, RemoteReply
 
-BUSY_TIMEOUT_S = 1.0
-"""How long a request waits for a locked file. Others lock it for less than a millisecond, so a
-longer wait is an outage: each process then gets its share of the limits."""
+BUSY_TIMEOUT_S = 2.0
+"""How long a request waits for a locked file. Others lock it for less than a millisecond, or for as
+long as a busy disk takes; a longer wait is an outage: each process then gets its share of the
+limits, and together they may exceed them."""
 
 TIDY_EVERY_S = 60.0
 
