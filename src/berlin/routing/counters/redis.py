@@ -10,7 +10,7 @@ from typing import Any
 
 from berlin.routing.base.clock import Clock
 from berlin.routing.counters.contract import SLOTS, Calendar, Claim, Sliding, name_at
-from berlin.routing.counters.remote import Counted, RemoteReply
+from berlin.routing.counters.remote import Owed, RemoteReply
 from berlin.routing.counters.scripts import BEAT, LOOK, RESERVE, SETTLE
 from berlin.routing.shared.server import PREFIX, SERVER, SharedRedis
 
@@ -71,22 +71,15 @@ class RedisCounters:
             # Or its clock is in another period, which the next attempt names.
         return None
 
-    async def settle(
-        self,
-        id: str,
-        claims: Sequence[Claim],
-        amounts: Sequence[int | None],
-        at: float,
-        counted: Counted = "yes",
-    ) -> bool:
+    async def settle(self, id: str, owed: Owed) -> bool:
         """Replace reserved amounts; see `Remote`."""
-        since = {"yes": at, "maybe": math.inf, "no": -1.0}[counted]
-        keys, sent = self._encode(claims, at, since)
-        given = json.dumps([-1 if amount is None else amount for amount in amounts])
+        since = {"yes": owed.at, "maybe": math.inf, "no": -1.0}[owed.counted]
+        keys, sent = self._encode(owed.claims, owed.at, since)
+        given = json.dumps([-1 if amount is None else amount for amount in owed.amounts])
         seen = await self._redis.run(SETTLE, keys, (id, given, sent))
         if seen is None:
             return False
-        self._remember(claims, at, seen)
+        self._remember(owed.claims, owed.at, seen)
         return True
 
     async def beat(self, owner: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -12,8 +12,22 @@ from berlin.routing.counters.contract import Claim
 RETRY_RUNNING_S = 0.1
 """When to look again for a free place: that another process has left one is not announced."""
 
-Counted: TypeAlias = Literal["yes", "maybe", "no"]
-"""Whether an amount was reserved outside of this process; `maybe` if no answer came."""
+
+class Owed(msgspec.Struct, frozen=True):
+    """What a request has used, to be reported.
+
+    Attributes:
+        claims: what it had reserved.
+        amounts: what it used of each; `None` leaves what was reserved.
+        at: the time of the reservation.
+        counted: whether it was reserved outside of this process; `maybe` if no answer came. If not,
+            the amounts are added.
+    """
+
+    claims: tuple[Claim, ...]
+    amounts: tuple[int | None, ...]
+    at: float
+    counted: Literal["yes", "maybe", "no"] = "yes"
 
 
 class RemoteReply(msgspec.Struct, frozen=True):
@@ -46,23 +60,8 @@ class Remote(Protocol):
         """Reserve; `None` if it cannot be used. It may have reserved all the same."""
         ...
 
-    async def settle(
-        self,
-        id: str,
-        claims: Sequence[Claim],
-        amounts: Sequence[int | None],
-        at: float,
-        counted: Counted = "yes",
-    ) -> bool:
-        """Replace what was reserved at a time; return whether that is done.
-
-        Args:
-            id: the request.
-            claims: what it had reserved.
-            amounts: what it used of each; `None` leaves what was reserved.
-            at: the time of the reservation.
-            counted: whether the reservation was made there. If not, the amounts are added.
-        """
+    async def settle(self, id: str, owed: Owed) -> bool:
+        """Replace what a request has reserved; return whether that is done."""
         ...
 
     async def beat(self, owner: str) -> bool:

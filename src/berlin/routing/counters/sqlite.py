@@ -27,7 +27,7 @@ from berlin.routing.counters.contract import (
     name_at,
 )
 from berlin.routing.counters.counter import Counter, reserve_all
-from berlin.routing.counters.remote import RETRY_RUNNING_S, Counted, RemoteReply
+from berlin.routing.counters.remote import RETRY_RUNNING_S, Owed, RemoteReply
 
 BUSY_TIMEOUT_S = 2.0
 """How long a request waits for a locked file. Others lock it for less than a millisecond, or for as
@@ -112,21 +112,14 @@ class SqliteCounters(Resting):
             before[name] = await ask(begins)
         return reply
 
-    async def settle(
-        self,
-        id: str,
-        claims: Sequence[Claim],
-        amounts: Sequence[int | None],
-        at: float,
-        counted: Counted = "yes",
-    ) -> bool:
+    async def settle(self, id: str, owed: Owed) -> bool:
         """Replace reserved amounts; see `Remote`."""
 
         def work(file: _File, now: float, wall: float) -> bool:
-            for claim, amount in zip(claims, amounts, strict=True):
-                name = name_at(claim, at)
-                counter = file.load(name) or Counter.of(claim, at)
-                if not counter.end(id, amount, now) and counted == "no" and amount:
+            for claim, amount in zip(owed.claims, owed.amounts, strict=True):
+                name = name_at(claim, owed.at)
+                counter = file.load(name) or Counter.of(claim, owed.at)
+                if not counter.end(id, amount, now) and owed.counted == "no" and amount:
                     counter.add(amount, now)
                 file.save(name, counter)
             return True
