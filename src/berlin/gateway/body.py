@@ -133,6 +133,7 @@ def _take_arrived(request: web.Request) -> bytes:
     """Return a body that arrived with the head, as nearly all do, and forget it with its buffer."""
     body = request.content.read_nowait()
     request._payload = EMPTY_PAYLOAD
+    request._cache.clear()  # it has the buffer too
     return body
 
 
