@@ -114,7 +114,7 @@ class OpenStreams:
             except BerlinError as error:
                 if not response.begun:
                     raise
-                visit.error = error
+                visit.error = error.with_traceback(None)  # see `App._refuse`
                 response.put(head.encoder().encode_error(broken_off(error, visit)))
             await response.end()
             return response
