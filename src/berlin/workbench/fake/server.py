@@ -24,8 +24,7 @@ from berlin.wire.pointer import parse_pointer, set_at
 from berlin.workbench.fake.auth import AuthPlay, TokenRefusedError
 from berlin.workbench.fake.chat import play_chat
 from berlin.workbench.fake.issued import IssuedValues
-from berlin.workbench.fake.play import Play, whole
-from berlin.workbench.fake.where import base_path, path_at_fake
+from berlin.workbench.fake.play import Play, base_path, path_at_fake, whole
 
 CREDENTIALS = Credentials(
     account="ann",
