@@ -30,7 +30,7 @@ from berlin.routing.counters.counter import Counter, reserve_all
 from berlin.routing.counters.remote import RETRY_RUNNING_S, Owed, RemoteReply
 
 BUSY_TIMEOUT_S = 2.0
-"""How long a request waits for a locked file. Others lock it for less than a millisecond, or for as
+"""The longest wait for a locked file, in seconds. Others lock it for less than a millisecond, or for as
 long as a busy disk takes; a longer wait is an outage: each process then gets its share of the
 limits, and together they may exceed them."""
 
