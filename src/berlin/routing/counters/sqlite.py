@@ -30,8 +30,8 @@ from berlin.routing.counters.counter import Counter, reserve_all
 from berlin.routing.counters.remote import RETRY_RUNNING_S, Owed, RemoteReply
 
 BUSY_TIMEOUT_S = 2.0
-"""The longest wait for a locked file, in seconds. Others lock it for less than a millisecond, or for
-as long as a busy disk takes; a longer wait is an outage: each process then gets its share of the
+"""The longest wait for a locked file, in seconds. Others lock it for under a millisecond, or for as
+long as a busy disk takes; a longer wait is an outage: each process then gets its share of the
 limits, and together they may exceed them."""
 
 TIDY_EVERY_S = 60.0
