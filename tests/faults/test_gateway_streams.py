@@ -96,7 +96,7 @@ async def test_g21_g22_upstream_fails_after_the_first_byte(dialect: Dialect, cas
     """A stream ends with an error, without the mark of a good end; a whole answer is an error."""
     steps, words = LATE[case]
     script = (*begin_stream(frame("one"), headers=(SSE,)), *steps)
-    async with FaultServer(script) as server:  # type: ignore[arg-type]
+    async with FaultServer(script) as server:
         provider = described_provider(f"{server.url}/{token_hex(6)}", timeouts=SHORT)
         async with serve(Service("s", provider, ["m1"])) as at:
             got = await at.ask(dialect, stream=True)
@@ -179,7 +179,7 @@ async def test_g24_each_piece_leaves_before_the_next_one_comes(dialect: Dialect)
     for word, event in zip(words, seen, strict=True):
         steps += [Send(chunk(frame(word))), WaitFor(event)]
     script = (*steps, Send(chunk(LAST_FRAME)), Send(b"0\r\n\r\n"))
-    async with FaultServer(script) as server:  # type: ignore[arg-type]
+    async with FaultServer(script) as server:
         provider = described_provider(f"{server.url}/{token_hex(6)}")
         async with serve(Service("s", provider, ["m1"])) as at, at.connection() as (reader, writer):
             body = json.dumps(dialect.body("Hi", "s:m1", True)).encode()

@@ -61,7 +61,7 @@ async def test_gives_the_recorded_answer(name: str, cut: object) -> None:
     transcript = transcript_of(name)
     assert transcript.recipe == name
     assert transcript.text
-    response = await replay(transcript, cut)  # type: ignore[arg-type]  # one of the two above
+    response = await replay(transcript, cut)
     assert difference(transcript, response) is None
 
 

@@ -46,7 +46,7 @@ class HttpFault(BerlinError):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.http_status = status  # type: ignore[misc]  # of this instance only
-        self.code = STATUS_CODES.get(status, "http_error")  # type: ignore[misc]
+        self.code = STATUS_CODES.get(status, "http_error")  # type: ignore[misc]  # as above
 
 
 def public(error: BerlinError) -> BerlinError:

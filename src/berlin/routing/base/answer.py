@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Self
 
@@ -30,7 +31,7 @@ class ReadyBursts:
         self._left = iter(())
 
 
-class Opening:
+class Opening(ABC):
     """An answer that must be started first. From then on it is one provider's answer, at no extra
     cost.
 
@@ -55,9 +56,9 @@ class Opening:
         self._ended = True
         await (self._rest or self._asked).aclose()
 
+    @abstractmethod
     async def _begin(self) -> Burst:
         """Return the first burst. The rest comes from the provider asked last."""
-        raise NotImplementedError
 
     async def _open(self) -> Burst:
         if self._ended:

@@ -188,7 +188,7 @@ def _wait_s(file: sqlite3.Connection, claim: Claim, name: str, used: int, at: Mo
             return HELD_WAIT_S if used < claim.limit else max(left_s, 0.001)
         case Sliding(span_s):
             over, gone_at = excess(claim, used), at.now + span_s
-            for amount, gone_at in file.execute(  # noqa: B007
+            for amount, gone_at in file.execute(  # noqa: B007  # the last one is used
                 "SELECT amount, gone_at FROM slots WHERE counter = ? ORDER BY first", (name,)
             ):
                 over -= amount
