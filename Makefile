@@ -50,11 +50,13 @@ test-services: $(VENV)/.dev $(SERVICES)/.installed ## run the tests with service
 test-heavy: $(VENV)/.dev $(HEAVY)/.installed ## run the tests with services that take long to install
 	@$(BIN)/python -m pytest -q -n 0 tests/heavy
 
-$(HEAVY)/.installed: requirements/heavy-chainlit.txt requirements/heavy-open-webui.txt | $(UV)
+$(HEAVY)/.installed: requirements/heavy-chainlit.txt requirements/heavy-open-webui.txt requirements/bench-litellm.txt | $(UV)
 	@$(UV) venv --quiet --clear --python $(BIN)/python $(HEAVY)/chainlit
 	@$(UV) pip install --quiet --python $(HEAVY)/chainlit/bin/python --require-hashes -r requirements/heavy-chainlit.txt
 	@$(UV) venv --quiet --clear --python $(BIN)/python $(HEAVY)/open-webui
 	@$(UV) pip install --quiet --python $(HEAVY)/open-webui/bin/python --require-hashes --no-deps -r requirements/heavy-open-webui.txt
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(HEAVY)/litellm
+	@$(UV) pip install --quiet --python $(HEAVY)/litellm/bin/python --require-hashes -r requirements/bench-litellm.txt
 	@touch $@
 
 # Other people's programs, in an environment of their own: nothing of them is part of Berlin.

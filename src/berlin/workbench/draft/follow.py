@@ -28,7 +28,7 @@ _ID_NAME = re.compile(
     r"|thread|run|url|uri|location|cursor))?"
 )
 _SETTING = re.compile(r"v\d+(\.\d+)*|\d{4}-\d\d-\d\d|[\d.]+|.*(gpt|llama|claude|gemini|mistral).*")
-_SPLIT = re.compile(r'"([\w$-]{1,64})"\s{0,4}:\s{0,4}$')
+_ASSIGNED = re.compile(r"([\w$-]{1,64})[\"'\]]{0,2}\s{0,4}[=:]\s{0,4}$")
 
 
 class Carried(NamedTuple):
@@ -162,20 +162,26 @@ def is_link(name: str, value: str) -> bool:
 
 def held_secrets(exchanges: Sequence[Exchange]) -> frozenset[str]:
     """Return the values of cookies and authorization headers: they never get into a recipe."""
-    found: set[str] = set()
+    values: set[str] = set()
     for exchange in exchanges:
         request = exchange.request
-        cookies = {**request.cookies, **exchange.cookies}
-        found |= {form for value in cookies.values() for form in (value, unquote(value))}
-        for name in ("authorization", "proxy-authorization"):
-            found.add(request.header(name).rpartition(" ")[2])
-    return frozenset(value for value in found if len(value) > LEAST_CHARS and not _is_word(value))
+        values |= {*request.cookies.values(), *exchange.cookies.values()}
+        values |= {request.header("authorization"), request.header("proxy-authorization")}
+    values |= {unquote(value) for value in values}
+    # Also the parts of a digest, and of a cookie that is a list.
+    values |= {part for value in values for part in _PARTS.split(value)}
+    return frozenset(filter(_is_secret, values))
 
 
-def _is_word(value: str) -> bool:
-    """Whether a cookie's value is a plain setting, such as `en-US`, and not a secret."""
-    return not looks_secret("token", value) and bool(
-        re.fullmatch(r"[A-Za-z]{0,12}([-_][A-Za-z]{2,4})?", value)
+_PARTS = re.compile(r'[\s,;"]+')
+
+
+def _is_secret(value: str) -> bool:
+    """Whether a cookie's value is more than a plain setting, such as `en-US` or a path."""
+    is_mixed = bool(re.search("[0-9]", value) and re.search("[A-Za-z]", value))
+    is_word = re.fullmatch(r"[A-Za-z]{0,12}([-_][A-Za-z]{2,4})?|/[/A-Za-z_-]*", value)
+    return len(value) > (3 if is_mixed else LEAST_CHARS) and (
+        looks_secret("token", value) or not is_word
     )
 
 
@@ -188,10 +194,11 @@ def _place_in_page(page: str, value: str) -> Any:
         return {"field": field}
     if meta := meta_with(page, value):
         return {"meta": meta}
-    before, found, _ = page.partition(f'"{value}"')
-    named = _SPLIT.search(before[-80:]) if found else None
-    if named and find_script_json(page, named[1]) == value:
-        return {"script": named[1]}
+    for mark in "\"'":
+        before, found, _ = page.partition(f"{mark}{value}{mark}")
+        named = _ASSIGNED.search(before[-80:]) if found else None
+        if named and find_script_json(page, named[1]) == value:
+            return {"script": named[1]}
     return None
 
 

@@ -63,7 +63,7 @@ def find_login(exchanges: Sequence[Exchange], chat: int) -> Found | None:
     for find in (_given_token, _cookie_token):
         # The nearest first: an earlier attempt may have failed.
         for first, last in sorted(pairs, key=lambda pair: pair[1] - pair[0]):
-            found = find(exchanges[first : last + 1], request)
+            found = find(exchanges[: last + 1], request)
             if found is not None:
                 place, attach, token = found
                 return Found(first, last, place, attach, token)
@@ -179,9 +179,9 @@ def _has_password(request: Captured) -> bool:
     return is_grant or find_typed(members).has_password
 
 
-def _given_token(login: Sequence[Exchange], chat: Captured) -> _Token | None:
+def _given_token(session: Sequence[Exchange], chat: Captured) -> _Token | None:
     """Return the place, the attachment and the value of a token in JSON or in a header."""
-    last = login[-1]
+    last = session[-1]
     places: list[tuple[Any, str]] = [
         (pointer(place), value)
         for place, value in leaves(last.document())
@@ -201,16 +201,17 @@ def _given_token(login: Sequence[Exchange], chat: Captured) -> _Token | None:
     return None
 
 
-def _cookie_token(login: Sequence[Exchange], chat: Captured) -> _Token | None:
+def _cookie_token(session: Sequence[Exchange], chat: Captured) -> _Token | None:
     """Return the same of a cookie, if the last response set one that the chat carries."""
-    shared = [name for name, value in login[-1].cookies.items() if chat.cookies.get(name) == value]
+    *_, last = session
+    shared = [name for name, value in last.cookies.items() if chat.cookies.get(name) == value]
     # The names are enough where the file is of several sessions.
-    shared = shared or [name for name in login[-1].cookies if name in chat.cookies]
+    shared = shared or [name for name in last.cookies if name in chat.cookies]
     if not shared:
         return None
-    earlier = {name for exchange in login for name in exchange.cookies if name in chat.cookies}
-    name = shared[0] if len(earlier) == 1 else "*"
-    return {"cookie": name}, {"cookie": name}, login[-1].cookies[shared[0]]
+    issued = {name for exchange in session for name in exchange.cookies if name in chat.cookies}
+    name = shared[0] if len(issued) == 1 else "*"
+    return {"cookie": name}, {"cookie": name}, last.cookies[shared[0]]
 
 
 def _with_cookies(
