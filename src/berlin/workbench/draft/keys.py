@@ -12,8 +12,7 @@ import msgspec
 
 from berlin.language.secrets_scan import looks_secret
 from berlin.workbench.draft.leaves import GUESS, Place, last_name, leaves
-from berlin.workbench.draft.sources.captured import Captured
-from berlin.workbench.draft.sources.headers import LEFT_OUT
+from berlin.workbench.draft.sources.captured import LEFT_OUT, Captured
 
 LEAST_TOKEN_CHARS = 6
 

@@ -12,6 +12,7 @@ import msgspec
 
 from berlin.errors import ConfigurationError
 from berlin.language.secrets_scan import looks_secret
+from berlin.language.step import BODIES
 from berlin.workbench.draft.follow import UUID
 from berlin.workbench.draft.leaves import (
     DROP,
@@ -27,8 +28,7 @@ from berlin.workbench.draft.leaves import (
     texts_in,
 )
 from berlin.workbench.draft.message_list import MessageList, find_message_list, last_user_text
-from berlin.workbench.draft.sources.captured import Captured
-from berlin.workbench.draft.sources.headers import LEFT_OUT, kept_headers
+from berlin.workbench.draft.sources.captured import LEFT_OUT, Captured, kept_headers
 
 _PLACEHOLDER_LIKE = re.compile(r"\{[a-z0-9_]+\}")
 _MODELS = frozenset({"model", "modelid", "modelname", "modelslug", "engine", "llm"})
@@ -67,6 +67,12 @@ class RequestGuess(msgspec.Struct, frozen=True):
     model: str
     left_out: list[str]
     has_prompt: bool
+
+    @property
+    def step(self) -> dict[str, Any]:
+        """The request alone, as a step of the chat or of a login."""
+        kept = ("path", "method", "query", "headers", *BODIES)
+        return {name: value for name, value in self.chat.items() if name in kept}
 
 
 def find_prompt(request: Captured) -> str:

@@ -15,9 +15,15 @@ from berlin.language.values.functions import MAX_RANDOM_CHARS
 from berlin.recipes.recipe import SCHEMA, parse_recipe
 from berlin.types import Secret, mask
 from berlin.workbench.draft.answer import AnswerGuess, guess_answer, unread_answer
-from berlin.workbench.draft.chain import Chain
 from berlin.workbench.draft.choose import find_answer, find_polls
-from berlin.workbench.draft.follow import UUID, carried_by, carried_in, held_secrets, made_by_client
+from berlin.workbench.draft.follow import (
+    UUID,
+    Chain,
+    carried_by,
+    carried_in,
+    held_secrets,
+    made_by_client,
+)
 from berlin.workbench.draft.keys import LoginGuess, guess_key
 from berlin.workbench.draft.known import KnownGuess, find_known
 from berlin.workbench.draft.leaves import GUESS, plain, pointer, said_as
@@ -194,8 +200,7 @@ class _Draft:
             if at == self._asked:
                 carrier = guess
                 self._notes |= guess.notes
-            kept = ("path", "method", "query", "headers", "json", "form", "multipart")
-            table = {key: value for key, value in guess.chat.items() if key in kept}
+            table = guess.step
             if at in self._chain.taken:
                 table["take"] = self._chain.taken[at]
             prepare.append(table)
