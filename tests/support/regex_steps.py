@@ -79,6 +79,13 @@ def nested_quantifiers(pattern: re.Pattern[Any]) -> list[str]:
     return found
 
 
+def repeats(pattern: re.Pattern[Any]) -> bool:
+    """Whether any part of an expression may be repeated without a bound."""
+
+    repetitions = (codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT)
+    return any(op in repetitions and arg[1] >= UNBOUNDED for op, arg in _all(list(parse(pattern))))
+
+
 def _only_repeats(body: list[Any]) -> bool:
     """Whether a body is made of unbounded repetitions alone, so that it can be cut anywhere."""
     flat = []
