@@ -199,7 +199,7 @@ class Writer:
                 return
             if not pause:
                 await _wait(self._news, LOOK_ROUND_S)
-            wait_s = pause * random.uniform(0.5, 1.0) if pause else BATCH_S  # noqa: S311
+            wait_s = pause * random.uniform(0.5, 1.0) if pause else BATCH_S  # noqa: S311  # jitter
             await _wait(self._closing, wait_s)
 
     async def _tidy(self, rows: Rows) -> None:

@@ -50,4 +50,4 @@ def _parse(request: web.Request, key: str) -> Query:
     except ValueError as error:
         raise InvalidRequestError.about("zone", str(error)) from None
     since = time_of("since", zone) or now - timedelta(days=DAYS)
-    return Query(by=by, since=since, until=time_of("until", zone), key=key, zone=zone)  # type: ignore[arg-type]
+    return Query(by=by, since=since, until=time_of("until", zone), key=key, zone=zone)  # type: ignore[arg-type]  # checked above
