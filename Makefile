@@ -116,8 +116,9 @@ instructions: $(VENV)/.dev ## count the instructions of a fixed load; they may n
 	@sh tests/system_packages.sh
 	@$(BIN)/python bench/instructions.py
 
-reference: $(VENV)/.dev ## write docs/recipes-reference.md, and the help texts of docs/cli.md
-	@$(BIN)/python -m berlin.workbench.schema > docs/recipes-reference.md
+reference: $(VENV)/.dev ## write docs/recipes-reference.md, docs/dialects.md, and the help texts of docs/cli.md
+	@$(BIN)/python packaging/recipes_reference.py > docs/recipes-reference.md
+	@$(BIN)/python packaging/dialects.py > docs/dialects.md
 	@$(BIN)/python -m berlin.cli.manual docs/cli.md
 
 prices: $(UV) ## write the list prices that ship, from the newest data of genai-prices

@@ -369,7 +369,7 @@ class Unattended:
 
     async def attend(self, credentials: Credentials, send: Send, person: Person) -> NoReturn:
         """Refuse: this flow is not interactive."""
-        raise NotImplementedError
+        raise AssertionError("no flow without user interaction is asked for one")
 
     async def renew(self, credentials: Credentials, refresh_token: Secret, send: Send) -> None:
         """Return `None`: a new token is obtained instead."""

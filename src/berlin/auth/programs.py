@@ -44,7 +44,7 @@ async def run_program(
         if process.returncode is None:
             _kill(process)
             # `wait` waits for the end of the pipes too, and one that is not read has none.
-            process._transport.close()  # type: ignore[attr-defined]
+            process._transport.close()  # type: ignore[attr-defined]  # private
             await process.wait()
     return process.returncode, output, complaint
 

@@ -239,7 +239,7 @@ class KeyFile:
                 values |= {"digest": row.digest, "old_digest": row.old_digest}
                 columns = ", ".join(values)
                 database.execute(
-                    f"INSERT INTO keys ({columns}) VALUES ({', '.join('?' * len(values))}) "  # noqa: S608
+                    f"INSERT INTO keys ({columns}) VALUES ({', '.join('?' * len(values))}) "  # noqa: S608  # of a class
                     f"ON CONFLICT (id) DO UPDATE SET ({columns}) = "
                     f"({', '.join(f'excluded.{name}' for name in values)})",
                     tuple(values.values()),
@@ -270,7 +270,7 @@ def read_rows(database: sqlite3.Connection, where: str = "TRUE") -> list[Row]:
     columns = _FIRST_COLUMNS if found == 1 else ("old_digest", *Key.__struct_fields__)
     rows = []
     for stored, *values in database.execute(
-        f"SELECT digest, {', '.join(columns)} FROM keys WHERE {where} ORDER BY created_at, rowid"  # noqa: S608
+        f"SELECT digest, {', '.join(columns)} FROM keys WHERE {where} ORDER BY created_at, rowid"  # noqa: S608  # constants
     ):
         fields = dict(zip(columns, values, strict=True))
         for name in _LISTS & fields.keys():

@@ -13,12 +13,10 @@ from berlin.errors import BerlinError, ConfigurationError
 from berlin.formats.described.decoder import MappedDecoder
 from berlin.language.tables.stream import CompiledStream, StreamMap
 from berlin.types import ChatResponse
-from berlin.types.accumulate import Accumulator
 from berlin.wire.framings import recognise
-from berlin.workbench.draft.documents import Pieces, cut_answer
-from berlin.workbench.draft.ending import Ending, find_ending
-from berlin.workbench.draft.kinds import KIND_NAMES, REASONING, add_kinds
+from berlin.workbench.draft.documents import Pieces, cut_answer, read_answer
 from berlin.workbench.draft.leaves import GUESS, Place, change_leaves, last_name, leaves, pointer
+from berlin.workbench.draft.marks import KIND_NAMES, REASONING, Ending, add_kinds, find_ending
 
 _TEXT_NAMES = frozenset(
     {
@@ -89,13 +87,13 @@ def guess_answer(answer: bytes, prompt: str = "") -> AnswerGuess:
     _add_ending(pieces, ending, stream, notes)
     _add_errors(pieces, stream)
     try:
-        return AnswerGuess(stream, notes, read_answer(stream, answer))
+        return AnswerGuess(stream, notes, _read(stream, answer))
     except ConfigurationError:
         if pieces.is_one or "kind" in stream:
             raise
     stream["others"] = "skip"
     notes["others"] = f"{GUESS}: objects in which nothing of this is found say nothing"
-    return AnswerGuess(stream, notes, read_answer(stream, answer))
+    return AnswerGuess(stream, notes, _read(stream, answer))
 
 
 def _without(pieces: Pieces, prompt: str) -> Pieces:
@@ -120,16 +118,11 @@ def unread_answer(answer: bytes) -> AnswerGuess:
     return AnswerGuess(stream, {"text": note}, None)
 
 
-def read_answer(stream: dict[str, Any], answer: bytes) -> ChatResponse:
+def _read(stream: dict[str, Any], answer: bytes) -> ChatResponse:
     """Read an answer with a table `[chat.stream]`. Raises ConfigurationError."""
-    decoder = MappedDecoder(CompiledStream(msgspec.convert(stream, StreamMap)))
-    read = Accumulator()
-    for event in (*decoder.feed(answer), *decoder.finish()):
-        read.add(event)
     try:
-        if decoder.failure is not None:
-            raise decoder.failure
-        return read.response()
+        compiled = CompiledStream(msgspec.convert(stream, StreamMap))
+        return read_answer(MappedDecoder(compiled), answer)
     except BerlinError as error:
         raise ConfigurationError(f"the answer is not understood: {error.message}") from error
 

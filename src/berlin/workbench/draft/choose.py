@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.workbench.draft.answer import guess_answer
-from berlin.workbench.draft.documents import cut_answer
+from berlin.workbench.draft.documents import cut_answer, find_known
 from berlin.workbench.draft.follow import Issued, carried_by, made_by_client
-from berlin.workbench.draft.known import find_known
 from berlin.workbench.draft.leaves import said_as
 from berlin.workbench.draft.request import find_prompt
 from berlin.workbench.draft.sources.captured import Exchange
@@ -29,9 +28,11 @@ def find_chat(exchanges: list[Exchange], prompt: str | None) -> int:
     on_socket = chat_on_socket(exchanges, prompt)
     found = [n for n, exchange in enumerate(exchanges) if _is_chat(exchange, prompt)]
 
-    def rank(n: int) -> tuple[bool, bool, int]:
-        is_post = exchanges[n].request.method == "POST"
-        return has_text(exchanges, n, prompt or ""), is_post, len(exchanges[n].answer)
+    def rank(n: int) -> tuple[bool, bool, bool, int]:
+        exchange, is_known = exchanges[n], has_text(exchanges, n, prompt or "")
+        # Titles and suggestions are made of the prompt too, but not piece by piece.
+        is_post = exchange.request.method == "POST"
+        return is_known, is_post, not _is_one(exchange), len(exchange.answer)
 
     if on_socket is not None and not any(has_text(exchanges, n, prompt or "") for n in found):
         at, exchanges[on_socket[0]] = on_socket
