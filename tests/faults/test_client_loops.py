@@ -267,7 +267,7 @@ asyncio.run(main())
 
 
 async def test_C17_no_descriptors_left() -> None:
-    """With 64 descriptors, all in use, it is not the service that is blamed; later ones work again."""
+    """With 64 descriptors, all in use, the service is not blamed; later ones work again."""
     async with ChatService() as service:
         program = await service.run(NO_DESCRIPTORS)
         expected = "UnavailableError True\n" * 3 + "recovered\n"
