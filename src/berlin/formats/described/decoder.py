@@ -15,6 +15,7 @@ from berlin.formats.mending import without_huge_numbers
 from berlin.language.tables.stream import ERROR_CLASSES, CompiledStream, Meaning
 from berlin.types import ReasoningDelta, StreamEvent, TextDelta, TextReplaced, Usage
 from berlin.wire.framings import FRAMINGS
+from berlin.wire.framings.decoded import DecodedFramer
 from berlin.wire.framings.events import event_of_text
 from berlin.wire.framings.prefixed import Prefixed
 from berlin.wire.json import DECODE_ERRORS, encode_body
@@ -34,6 +35,8 @@ class MappedDecoder(DocumentDecoder):
         framer = framing.framer(described.done.encode())
         if described.prefix:
             framer = Prefixed(framer, described.prefix.encode())
+        if stream.encoded:
+            framer = DecodedFramer(framer, stream.encoded)
         super().__init__(framer, stream.decoder, described.ends)
         self._stream = stream
         self._cumulative = described.text_is == "cumulative"

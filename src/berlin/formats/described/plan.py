@@ -40,6 +40,7 @@ class ChatPlan:
     Attributes:
         prepare: the requests before the chat.
         chat: the request whose answer streams.
+        meanwhile: the requests once the answer's stream is open.
         after: the requests after the answer.
         uploads: the requests for images and files, sent before all others.
         known: the placeholders that the chat may have.
@@ -71,11 +72,12 @@ class ChatPlan:
             self._handshake = CompiledStep(head, known, accept, found)
         said = self._socket.taken if self._socket is not None else set()
         self.chat = CompiledStep(step, known | said, accept, found)
+        self.meanwhile = compile_steps(chat.meanwhile, known, found)
         self.after = compile_steps(chat.after, known, found)
-        for after in chat.after:
-            if after.take:
-                raise ConfigurationError(f"the step {after.path} in after takes values for nobody")
-        steps = (*self.prepare, self.chat, *self.after)
+        for later in (*chat.meanwhile, *chat.after):
+            if later.take:
+                raise ConfigurationError(f"the step {later.path} takes values that nothing uses")
+        steps = (*self.prepare, self.chat, *self.meanwhile, *self.after)
         self.used = {name for step in steps for name in step.used} | self._let.used
         self.used |= self.uploads.used
         if self._socket is not None:
@@ -124,6 +126,9 @@ class ChatPlan:
             msgspec.structs.replace(
                 call,
                 conversation_id="" if conversation is ABSENT else str(conversation),
+                meanwhile=tuple(
+                    step.request(filled, cookies, body(step, filled)) for step in self.meanwhile
+                ),
                 after=tuple(step.request(filled, cookies) for step in self.after),
             ),
             filled,

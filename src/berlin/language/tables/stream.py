@@ -27,6 +27,7 @@ from berlin.language.values.typed import (
 )
 from berlin.types import FinishReason
 from berlin.wire.framings import FramingName
+from berlin.wire.framings.decoded import Encoded, Encoding
 from berlin.wire.pointer import is_index, is_special, parse_pointer
 from berlin.wire.status import describe_error, is_error_status
 
@@ -117,6 +118,8 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             it is taken off, from the answer or from each object.
         padding: characters that the service adds to its text to hide its length, such as
             `"\\u0000"`; they are removed.
+        decode: pointers to members that are encoded, and how: `json` (JSON in a text), `base64`, or
+            a list of these from the outside in. All other pointers see them decoded.
     """
 
     framing: FramingName
@@ -146,6 +149,7 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text_of: str | list[str] = []
     prefix: str = ""
     padding: str = ""
+    decode: dict[str, Encoding | tuple[Encoding, ...]] = {}
 
 
 class CompiledStream:
@@ -203,6 +207,12 @@ class CompiledStream:
         self.error = _pointers(stream.error)
         self.error_message = _pointers(stream.error_message)
         self.error_code = _pointers(stream.error_code)
+        self.encoded: Encoded = {
+            parse_pointer(pointer): (how,) if isinstance(how, str) else how
+            for pointer, how in stream.decode.items()
+        }
+        if any(map(is_special, self.encoded)):
+            raise ConfigurationError("decode: a pointer names one member, without * or conditions")
         self._compile()
 
     def _compile(self) -> None:

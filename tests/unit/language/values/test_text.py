@@ -82,7 +82,7 @@ def test_random_values_and_times() -> None:
         ("{unix:-1}", "from 0 to"),
         ("{now:%x}", "write the time with"),
         (f"{{now:{'%Y' * 40}}}", "write the time with"),
-        ("{sha256:{sha256:{sha256:{sha256:{sha256:x}}}}}", "more than 4 deep"),
+        ("{sha256:{sha256:{sha256:{sha256:{sha256:{sha256:{sha256:x}}}}}}}", "more than 6 deep"),
         ("{base64:{nobody}}", "unknown placeholder {nobody}"),
         ("{promt}", "did you mean {prompt}?"),
     ],
