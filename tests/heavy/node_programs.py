@@ -20,7 +20,9 @@ PERSON = {"email": "ann@example.com", "password": "Secret-of-ann-1!"}
 class Setup:
     """Requests to a program's own API, as the person who sets it up."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, headers: Mapping[str, str]
+    ) -> None:
         self._session = session
         self._url = url
         self.headers = dict(headers)
@@ -38,7 +40,12 @@ class Setup:
 
 async def flow_of_flowise(setup: Setup, models: str) -> tuple[str, str]:
     """Make a flow with a memory, and return its id and its key."""
-    user = {"name": "Ann", "email": PERSON["email"], "type": "pro", "credential": PERSON["password"]}
+    user = {
+        "name": "Ann",
+        "email": PERSON["email"],
+        "type": "pro",
+        "credential": PERSON["password"],
+    }
     await setup.post("/api/v1/account/register", {"user": user})
     await setup.post("/api/v1/auth/login", PERSON)
     template = NODE / "flowise/node_modules/flowise/marketplaces/chatflows/Conversation Chain.json"

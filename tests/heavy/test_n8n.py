@@ -43,8 +43,9 @@ async def workflows(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[W
     more |= {"N8N_VERSION_NOTIFICATIONS_ENABLED": "false", "N8N_TEMPLATES_ENABLED": "false"}
     async with (
         upstream() as models,
-        service(home, "node", "node", program, "start", port=port, ready="/healthz/readiness", **more)
-        as url,
+        service(
+            home, "node", "node", program, "start", port=port, ready="/healthz/readiness", **more
+        ) as url,
         aiohttp.ClientSession() as session,
     ):
         setup = Setup(session, url, {"browser-id": "b"})

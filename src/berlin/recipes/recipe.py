@@ -173,7 +173,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if chat.format != "described":
             return set()
         bodies = [*(getattr(chat, kind) for kind in BODIES), chat.messages.item]
-        bodies += [getattr(step, kind) for step in (*chat.prepare, *chat.meanwhile) for kind in BODIES]
+        bodies += [
+            getattr(step, kind) for step in (*chat.prepare, *chat.meanwhile) for kind in BODIES
+        ]
         return set(names_in_tree(bodies))
 
     @property

@@ -2,8 +2,8 @@
 
 Three segments extend the RFC, where there is no member or item of that name: `*` is each item of a
 list, or each member of an object; `-1` is the last item of a list; and `?name=value` (or
-`?name!=value`, or `?name`) continues only in an object whose member satisfies it; `?from~1id=bot`
-tests a member of a member. The texts of several values are joined; of other values the first counts.
+`?name!=value`, or `?name`) continues only in an object whose member satisfies it; the name may be
+a path, `?from~1id=bot`. The texts of several values are joined; of other values the first counts.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def set_at(document: Any, pointer: tuple[str, ...], value: Any) -> None:
     for n, segment in enumerate(pointer):
         if segment.startswith("?") and isinstance(document, dict):
             name, how, wanted = _test(segment)
-            if how != "!=":
+            if how != "!=" and not _holds(segment, document):
                 set_at(document, tuple(name.split("/")), wanted if how else True)
             return set_at(document, pointer[n + 1 :], value)
         segment = "0" if segment in _SOME else segment

@@ -86,7 +86,13 @@ class MappedFormat:
         self.poll_s = chat.poll_s
         # Its requests are in envelopes too.
         self._is_connect = stream.framing == "connect"
-        self._plan = ChatPlan(chat, session, f"{self.content_type}, */*;q=0.5")
+        self._stream = CompiledStream(
+            stream,
+            is_polled=chat.poll_s is not None,
+            is_open_ended=chat.socket is not None,
+        )
+        accept = f"{self.content_type}, */*;q=0.5"
+        self._plan = ChatPlan(chat, session, accept, self._stream.failure_in)
         plan = self._plan
         self.prepare, self.chat = plan.prepare, plan.chat
         self.meanwhile, self.after = plan.meanwhile, plan.after
@@ -109,11 +115,6 @@ class MappedFormat:
             raise ConfigurationError(f"options = {chat.options!r} names no object in the body")
         self._default_model = default_model
         self._makes_ids = makes_ids
-        self._stream = CompiledStream(
-            stream,
-            is_polled=chat.poll_s is not None,
-            is_open_ended=chat.socket is not None,
-        )
         # Members of the options object that the protocol itself fills.
         body = self._carrier.body
         at = self._options_at or ()

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from berlin.errors import ConfigurationError
-from berlin.formats.described.taking import take
+from berlin.formats.described.taking import Explain, take
 from berlin.formats.described.uploads import Uploads
 from berlin.language.step import SESSION_NAMES, CompiledStep, Let, Step, compile_steps
 from berlin.language.tables.chat import ChatMap
@@ -36,6 +36,7 @@ class ChatPlan:
         chat: the description.
         session: the placeholders of the login.
         accept: the content type that the chat asks for.
+        explain: finds the error in a response that lacks what is taken from it.
 
     Attributes:
         prepare: the requests before the chat.
@@ -51,9 +52,16 @@ class ChatPlan:
         ConfigurationError: if the description is invalid.
     """
 
-    def __init__(self, chat: ChatMap, session: frozenset[str], accept: str) -> None:
+    def __init__(
+        self,
+        chat: ChatMap,
+        session: frozenset[str],
+        accept: str,
+        explain: Explain = lambda document: None,
+    ) -> None:
         known = PLACEHOLDERS | session
-        self.uploads = Uploads(chat.upload, session | {"user"})
+        self._explain = explain
+        self.uploads = Uploads(chat.upload, session | {"user"}, explain)
         self._let = Let(chat.let, known)
         known |= chat.let.keys()
         found = session - SESSION_NAMES
@@ -119,7 +127,7 @@ class ChatPlan:
                 continue
             response = yield step.request(filled, cookies, body(step, filled))
             cookies.update(response.cookies)
-            filled |= take(step, response, cookies)
+            filled |= take(step, response, cookies, self._explain)
         call = self._call(filled, cookies, body)
         conversation = filled["conversation_id"]
         return (

@@ -208,9 +208,9 @@ class _DescribedChat(_Chat):
     ) -> tuple[ClientCall, Callable[[StreamEvent], StreamEvent]]:
         """Return the client's request, and a function that records each event of the answer."""
         back = self._handed.recall([*sent.values(), *received.cookies.values()])
-        values = {**(back or self._handed.last), **sent}
         form = self._recipe.chat.messages.form
         carried = "messages" if form == "array" else "prompt"
+        values = {**back, **sent} if carried in back else {**self._handed.last, **back, **sent}
         if carried not in values:
             raise InvalidRequestError.about(carried, "missing in this request")
         conversation = str(values.get("conversation_id") or token_hex(12))

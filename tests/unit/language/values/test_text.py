@@ -83,6 +83,7 @@ def test_random_values_and_times() -> None:
         ("{now:%x}", "write the time with"),
         (f"{{now:{'%Y' * 40}}}", "write the time with"),
         ("{sha256:{sha256:{sha256:{sha256:{sha256:{sha256:{sha256:x}}}}}}}", "more than 6 deep"),
+        ("{hmac_sha256_raw:a:b}", "use it as an argument"),
         ("{base64:{nobody}}", "unknown placeholder {nobody}"),
         ("{promt}", "did you mean {prompt}?"),
     ],
