@@ -50,11 +50,14 @@ test-services: $(VENV)/.dev $(SERVICES)/.installed ## run the tests with service
 test-heavy: $(VENV)/.dev $(HEAVY)/.installed ## run the tests with services that take long to install
 	@$(BIN)/python -m pytest -q -n 0 tests/heavy
 
-$(HEAVY)/.installed: requirements/heavy-chainlit.txt requirements/heavy-open-webui.txt $(HEAVY)/node/.installed | $(UV)
+$(HEAVY)/.installed: requirements/heavy-chainlit.txt requirements/heavy-open-webui.txt requirements/bench-litellm.txt \
+  $(HEAVY)/node/.installed | $(UV)
 	@$(UV) venv --quiet --clear --python $(BIN)/python $(HEAVY)/chainlit
 	@$(UV) pip install --quiet --python $(HEAVY)/chainlit/bin/python --require-hashes -r requirements/heavy-chainlit.txt
 	@$(UV) venv --quiet --clear --python $(BIN)/python $(HEAVY)/open-webui
 	@$(UV) pip install --quiet --python $(HEAVY)/open-webui/bin/python --require-hashes --no-deps -r requirements/heavy-open-webui.txt
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(HEAVY)/litellm
+	@$(UV) pip install --quiet --python $(HEAVY)/litellm/bin/python --require-hashes -r requirements/bench-litellm.txt
 	@touch $@
 
 $(HEAVY)/node/.installed: requirements/heavy-node.txt tests/heavy/node/install.sh | $(UV)
@@ -120,8 +123,9 @@ instructions: $(VENV)/.dev ## count the instructions of a fixed load; they may n
 	@sh tests/system_packages.sh
 	@$(BIN)/python bench/instructions.py
 
-reference: $(VENV)/.dev ## write docs/recipes-reference.md, and the help texts of docs/cli.md
-	@$(BIN)/python -m berlin.workbench.schema > docs/recipes-reference.md
+reference: $(VENV)/.dev ## write docs/recipes-reference.md, docs/dialects.md, and the help texts of docs/cli.md
+	@$(BIN)/python packaging/recipes_reference.py > docs/recipes-reference.md
+	@$(BIN)/python packaging/dialects.py > docs/dialects.md
 	@$(BIN)/python -m berlin.cli.manual docs/cli.md
 
 prices: $(UV) ## write the list prices that ship, from the newest data of genai-prices

@@ -53,8 +53,13 @@ def _known(chat: ChatMap, default_model: str) -> tuple[Format, str]:
         chat.cache_markers,
     )
     kind = _class_of(chat.format)
-    path = chat.path or kind.chat_path
+    path = path_of(chat)
     return kind(default_model, path, chat.json, rename, habits), path
+
+
+def path_of(chat: ChatMap) -> str:
+    """Return the path of the chat: the dialect's own, unless the table sets one."""
+    return chat.path or _class_of(chat.format).chat_path
 
 
 def _class_of(format: str) -> type[DialectFormat]:

@@ -107,7 +107,8 @@ class App:
         raise web.HTTPNotFound
 
     def _refuse(self, error: BerlinError, face: Face, visit: Visit) -> web.Response:
-        visit.error = error
+        # Its frames hold the visit, and what was received so far: this cycle would keep megabytes.
+        visit.error = error.with_traceback(None)
         shown = public(error)
         visit.status = shown.http_status
         if shown is not error:

@@ -111,7 +111,7 @@ class OpenStreams:
             except BerlinError as error:
                 if not response.begun:
                     raise
-                visit.error = error
+                visit.error = error.with_traceback(None)  # see `App._refuse`
                 client.put(client.encoder().encode_error(broken_off(error, visit)))
             return await client.end()
         except Exception as error:

@@ -133,9 +133,8 @@ class _FirstThatAnswers(Opening):
     """Tries one provider after the other; `try_next` continues with those not yet tried."""
 
     def __init__(self, fallback: Fallback, request: ChatRequest) -> None:
-        super().__init__()
+        super().__init__(self._try, request)
         self._fallback = fallback
-        self._request = request
         self._left: list[Provider] | None = None
         self._ends_at = 0.0
 
@@ -146,21 +145,21 @@ class _FirstThatAnswers(Opening):
         self._rest, self._ended = None, False
         return bool(self._left)
 
-    async def _begin(self) -> Burst:
+    async def _try(self, _: Opening, asked: ChatRequest) -> Burst:
         fallback, clock = self._fallback, self._fallback.clock
         if self._left is None:
-            self._ends_at = clock() + (self._request.timeouts or fallback.timeouts).total
+            self._ends_at = clock() + (asked.timeouts or fallback.timeouts).total
             self._left = self._candidates()
         failed: tuple[FailedAttempt, ...] = ()
         errors: list[BerlinError] = []
         while self._left:
             provider = self._left.pop(0)
             began_at = clock()
-            request = within(self._request, timeouts_of(provider), self._ends_at - began_at)
+            request = within(asked, timeouts_of(provider), self._ends_at - began_at)
             try:
-                first = await self._ask(provider, request)
+                first = await self.ask(provider, request)
                 if fallback.filtered_too and _is_filtered(first):
-                    await self._asked.aclose()
+                    await self.asked.aclose()
                     raise ContentFilterError("a content filter of the service ended the answer")
             except BerlinError as error:
                 failed += failed_attempts(error, request, began_at, clock())

@@ -92,7 +92,27 @@ class Model(Wrapper):
         """Answer a request; see `Provider`."""
         timeouts = self._limited(request.timeouts or super().timeouts)
         model = self.model or request.model
-        return _Named(self, msgspec.structs.replace(request, model=model, timeouts=timeouts))
+        return Opening(
+            self._begin, msgspec.structs.replace(request, model=model, timeouts=timeouts)
+        )
+
+    async def _begin(self, answer: Opening, request: ChatRequest) -> Burst:
+        began_at = time.monotonic()
+        try:
+            first = await answer.ask(self.inner, request)
+        except BerlinError as error:
+            # With the name that the user gave it, not the recipe's.
+            error.provider = self._name or error.provider
+            error.model = error.model or request.model or None
+            raise
+        started, rest = split_started(first)
+        named = msgspec.structs.replace(
+            started,
+            provider=self._name or started.provider,
+            model=request.model or started.model,
+            began_at=began_at,
+        )
+        return [named, *rest]
 
     def _limited(self, timeouts: Timeouts) -> Timeouts:
         if self._first_event_s is None and self._idle_s is None:
@@ -102,33 +122,6 @@ class Model(Wrapper):
             first_event=min(timeouts.first_event, self._first_event_s or timeouts.first_event),
             idle=min(timeouts.idle, self._idle_s or timeouts.idle),
         )
-
-
-class _Named(Opening):
-    """An answer that starts with the names of its provider and model."""
-
-    def __init__(self, model: Model, request: ChatRequest) -> None:
-        super().__init__()
-        self._model = model
-        self._request = request
-
-    async def _begin(self) -> Burst:
-        began_at = time.monotonic()
-        try:
-            first = await self._ask(self._model.inner, self._request)
-        except BerlinError as error:
-            # With the name that the user gave it, not the recipe's.
-            error.provider = self._model.name or error.provider
-            error.model = error.model or self._request.model or None
-            raise
-        started, rest = split_started(first)
-        named = msgspec.structs.replace(
-            started,
-            provider=self._model.name or started.provider,
-            model=self._request.model or started.model,
-            began_at=began_at,
-        )
-        return [named, *rest]
 
 
 def _has_images(request: ChatRequest) -> bool:

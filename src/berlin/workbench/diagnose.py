@@ -17,11 +17,11 @@ from berlin.language.values.place import Place
 from berlin.recipes.recipe import Recipe
 from berlin.types import HttpResponse
 from berlin.wire.framings import recognise
+from berlin.wire.json import decoded_or_none
 from berlin.wire.pointer import MISSING
 from berlin.workbench.diagnose_answer import diagnose_answer
 from berlin.workbench.draft.leaves import leaves, pointer
-from berlin.workbench.hint import Hint
-from berlin.workbench.parts import Part, parse_document
+from berlin.workbench.parts import Hint, Part
 from berlin.workbench.trial import TriedTurn
 
 LONGEST_LIST = 6
@@ -126,7 +126,7 @@ def _in_words(place: str | Place) -> str:
 
 def _values_in(turn: TriedTurn) -> str:
     """Return the places of texts in an answer that could be taken, with their lengths."""
-    document = parse_document(turn.answer.body)
+    document = decoded_or_none(turn.answer.body)
     texts = {pointer(p): v for p, v in leaves(document) if p and isinstance(v, str) and v}
     longest = sorted(texts, key=lambda place: -len(texts[place]))[:LONGEST_LIST]
     found = [f"{place} ({len(texts[place])} characters)" for place in longest]

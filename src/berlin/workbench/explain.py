@@ -24,7 +24,7 @@ from berlin.types import ChatRequest, HttpRequest, Message, Secret
 from berlin.types.socket import SocketDialog
 from berlin.wire.framings import FRAMINGS
 from berlin.wire.sockets import IN_WORDS
-from berlin.workbench.received import listed
+from berlin.workbench.parts import listed
 
 SHOWN = "***"
 LONGEST_LIST = 12

@@ -31,7 +31,8 @@ from berlin.types import (
     Timeouts,
 )
 from berlin.types.accumulate import Accumulator
-from berlin.workbench.parts import Part, assign, parse_document, parts_of, taken
+from berlin.wire.json import decoded_or_none
+from berlin.workbench.parts import Part, assign, parts_of, taken
 
 # The values of a login that are not secret.
 _HARMLESS = ("expires_in", "expires_in_ms", "expires_at")
@@ -172,7 +173,7 @@ def _secrets_in(turn: TriedTurn) -> Iterator[str]:
             yield value
     if turn.part.is_login:
         # Even if the recipe looks for it in the wrong place.
-        yield from _secret_members(parse_document(turn.answer.body), "")
+        yield from _secret_members(decoded_or_none(turn.answer.body), "")
     else:
         yield from _repeated_secrets(turn.answer.body.decode("utf-8", "replace"))
 

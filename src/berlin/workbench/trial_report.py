@@ -12,8 +12,7 @@ from berlin.recipes.recipe import Recipe
 from berlin.types import Secret, mask
 from berlin.types.masking import CUT
 from berlin.wire.pointer import MISSING
-from berlin.workbench.parts import stream_of
-from berlin.workbench.received import documents, found_at, listed
+from berlin.workbench.parts import documents, found_at, listed
 from berlin.workbench.recording import mask_body, mask_short
 from berlin.workbench.trial import Trial, TriedTurn
 
@@ -88,7 +87,9 @@ def _found(turn: TriedTurn, recipe: Recipe, secrets: list[Secret]) -> Iterator[s
         yield f"takes {name}: {where} -> {_value(value, secrets)}"
     if turn.part.place != ("chat",) or not 200 <= turn.answer.status < 300:
         return
-    stream = stream_of(recipe)
+    stream = recipe.chat.described_stream
+    if stream is None:
+        return
     received = documents(stream, turn.answer.body)
     shown = [*range(min(FIRST_DOCUMENTS, len(received)))]
     # The finish reason is in the last object of an answer.

@@ -9,7 +9,7 @@ from typing import Any
 
 from berlin.language.step import BODIES
 from berlin.recipes.recipe import Recipe
-from berlin.workbench.hint import Hint
+from berlin.workbench.parts import Hint
 
 _PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 # Characters that a user may type and that need escaping in a quoted value.

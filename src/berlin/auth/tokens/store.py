@@ -65,6 +65,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         refused_until: the time until which the credentials are not tried again.
         refusals: the number of consecutive refusals.
         refusal: the service's message.
+        refused_proof: a fingerprint of the refused secrets, if they are read for each login.
         pause: the time in which no process asks for a token.
     """
 
@@ -80,6 +81,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     refused_until: float = 0.0
     refusals: int = 0
     refusal: str = ""
+    refused_proof: str = ""
     pause: Pause | None = None
 
     def __repr__(self) -> str:

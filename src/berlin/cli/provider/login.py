@@ -71,7 +71,7 @@ def login(
         asyncio.run(_keep(settings, given["cookie"]))
         click.echo(f"Stored the session of {base}; `berlin check {provider}` tests it.")
         return
-    click.echo(sign_in(settings, account, password_stdin, allow_http))
+    click.echo(sign_in(settings, account, password_stdin, allow_http).store())
 
 
 @click.command()

@@ -39,8 +39,9 @@ def statement(query: Query, dialect: str) -> Select[Any]:
         found = found.where(_columns.at >= query.since)
     if query.until is not None:
         found = found.where(_columns.at < query.until)
-    if query.key is not None:
-        found = found.where(_columns.key == query.key)
+    for column, name in ((_columns.key, query.key), (_columns.user, query.user)):
+        if name is not None:
+            found = found.where(column == name)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Literal, Protocol, TypeAlias
 
 import msgspec
@@ -51,6 +51,8 @@ Window: TypeAlias = Running | Sliding | Calendar
 
 RUNNING = Running()
 
+Before: TypeAlias = Callable[[float], Awaitable[int]]
+
 
 class Claim(msgspec.Struct, frozen=True):
     """The amount that a request needs of one counter.
@@ -63,6 +65,8 @@ class Claim(msgspec.Struct, frozen=True):
         kept: whether the amount is final: it counts even if the process is killed.
         overdraw: whether a request that needs more than is left may have it, as long as something
             is left and no other request holds a reservation.
+        before: returns what a shared counter of a day or month begins with; called, with the
+            beginning of its period, if it is missing.
     """
 
     counter: str
@@ -71,6 +75,7 @@ class Claim(msgspec.Struct, frozen=True):
     amount: int = 1
     kept: bool = False
     overdraw: bool = False
+    before: Before | None = None
 
 
 class Reservation(msgspec.Struct, frozen=True):

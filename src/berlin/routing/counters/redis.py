@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from berlin.routing.base.clock import Clock
@@ -17,6 +17,8 @@ from berlin.routing.shared.server import PREFIX, SERVER, SharedRedis
 _OWNERS = f"{PREFIX}owners"
 _KEPT_LONGER_S = 3600.0
 _MAX_SEEN = 10_000
+_MISSING = -2
+ATTEMPTS = 2
 
 
 class RedisCounters:
@@ -47,9 +49,10 @@ class RedisCounters:
 
     async def reserve(self, id: str, owner: str, claims: Sequence[Claim]) -> RemoteReply | None:
         """Reserve; see `Remote`."""
-        for _ in range(2):
+        before: dict[str, int] = {}
+        for _ in range(ATTEMPTS + len(claims)):
             shapes = [Shape.of(claim, self.now()) for claim in claims]
-            keys, sent = self._encode(claims, shapes)
+            keys, sent = self._encode(claims, shapes, before=before)
             reply = await self._redis.run(RESERVE, keys, (id, owner, sent))
             if reply is None:
                 return None
@@ -60,7 +63,11 @@ class RedisCounters:
                 index = refused - 1 if refused else None
                 used = tuple(total for _, _, total in seen)
                 return RemoteReply(now_ms / 1000, owners, used, index, wait_ms / 1000)
-            # By its clock the period is another one, which the next attempt names.
+            if refused == _MISSING:
+                claim, shape = claims[wait_ms - 1], shapes[wait_ms - 1]
+                if claim.before is not None:
+                    before[shape.name(claim.counter)] = await claim.before(shape.begins)
+            # Or its clock is in another period, which the next attempt names.
         return None
 
     async def settle(
@@ -95,7 +102,11 @@ class RedisCounters:
         await self._redis.aclose()
 
     def _encode(
-        self, claims: Sequence[Claim], shapes: Sequence[Shape], since: float = 0.0
+        self,
+        claims: Sequence[Claim],
+        shapes: Sequence[Shape],
+        since: float = 0.0,
+        before: Mapping[str, int] = {},
     ) -> tuple[list[str], str]:
         """Return the keys and the claims of a script."""
         keys, sent = [_OWNERS, SERVER], []
@@ -106,6 +117,10 @@ class RedisCounters:
             one["since"] = round(min(since, 1e12) * 1000)
             if name in self._seen:
                 one["seen"] = self._seen[name]
+            elif name in before:
+                one["before"] = before[name]
+            elif claim.before is not None:
+                one["asks"] = True
             sent.append(one)
         return keys, json.dumps(sent)
 

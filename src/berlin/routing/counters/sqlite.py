@@ -17,12 +17,12 @@ from berlin.errors import ConfigurationError
 from berlin.routing.base.clock import Clock
 from berlin.routing.base.resting import Resting
 from berlin.routing.counters import sqlite_rows as rows
-from berlin.routing.counters.contract import Claim
+from berlin.routing.counters.contract import Before, Claim
 from berlin.routing.counters.remote import Counted, RemoteReply, Shape
 
-BUSY_TIMEOUT_S = 5.0
-"""A file that others are writing is not an outage: without it each process would get a share of
-the limit, and together they could exceed it."""
+BUSY_TIMEOUT_S = 1.0
+"""How long a request waits for a locked file. Others lock it for less than a millisecond, so a
+longer wait is an outage: each process then gets its share of the limits."""
 
 TIDY_EVERY_S = 60.0
 
@@ -63,14 +63,21 @@ class SqliteCounters(Resting):
     async def reserve(self, id: str, owner: str, claims: Sequence[Claim]) -> RemoteReply | None:
         """Reserve; see `Remote`."""
 
-        def work(file: sqlite3.Connection) -> RemoteReply:
+        before: dict[str, int] = {}
+
+        def work(file: sqlite3.Connection) -> RemoteReply | tuple[str, float, Before]:
             at = rows.Moment(self._clock(), self._wall())
             if at.now >= self._tidy_at:
                 self._tidy_at = at.now + TIDY_EVERY_S
                 rows.tidy(file, at)
-            return rows.reserve(file, id, owner, claims, at)
+            return rows.missing(file, claims, at, before) or rows.reserve(
+                file, id, owner, claims, at
+            )
 
-        return await self._run(work)
+        while isinstance(reply := await self._run(work), tuple):
+            counter, begins, ask = reply
+            before[counter] = await ask(begins)
+        return reply
 
     async def settle(
         self,
@@ -102,16 +109,19 @@ class SqliteCounters(Resting):
         self._thread.shutdown(wait=False)
 
     async def _run(self, work: Callable[[sqlite3.Connection], _T]) -> _T | None:
-        if self.rests:
-            return None
-
-        def locked() -> _T:
-            with self._transaction() as file:
-                return work(file)
+        def locked() -> _T | None:
+            if self.rests:  # what waited for the thread does not wait for the file, too
+                return None
+            try:
+                with self._transaction() as file:
+                    return work(file)
+            except (sqlite3.Error, OSError) as error:
+                self.rest(error)
+                return None
 
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, locked)
-        except (sqlite3.Error, OSError, RuntimeError) as error:
+        except RuntimeError as error:  # it was closed
             self.rest(error)
             return None
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from berlin.routing.counters.contract import (
     OWNER_EXPIRES_S,
+    Before,
     Calendar,
     Claim,
     Running,
@@ -50,6 +51,24 @@ def beat(file: sqlite3.Connection, owner: str, now: float) -> int:
         "DELETE FROM owners WHERE seen_at <= ? OR seen_at > ?", (now - OWNER_EXPIRES_S, now)
     )
     return int(file.execute("SELECT count(*) FROM owners").fetchone()[0])
+
+
+def missing(
+    file: sqlite3.Connection, claims: Sequence[Claim], at: Moment, before: Mapping[str, int]
+) -> tuple[str, float, Before] | None:
+    """Return a counter that is missing, the beginning of its period, and what knows its amount.
+
+    Those whose amount is known already (`before`) are created.
+    """
+    for claim in claims:
+        shape = Shape.of(claim, at.wall)
+        name = shape.name(claim.counter)
+        if claim.before is None or _exists(file, name):
+            continue
+        if claim.counter not in before:
+            return claim.counter, shape.begins, claim.before
+        add(file, name, shape, before[claim.counter], at.now)
+    return None
 
 
 def reserve(
@@ -102,6 +121,11 @@ def _forget(file: sqlite3.Connection, name: str, now: float) -> None:
     file.execute(
         "DELETE FROM slots WHERE counter = ? AND (gone_at <= ? OR first > ?)", (name, now, now)
     )
+
+
+def _exists(file: sqlite3.Connection, name: str) -> bool:
+    found = file.execute("SELECT 1 FROM slots WHERE counter = ?", (name,)).fetchone()
+    return found is not None
 
 
 def _used(file: sqlite3.Connection, name: str) -> int:

@@ -1,4 +1,4 @@
-"""Detects the framing of a recorded answer."""
+"""Cuts a recorded answer into its documents, and reads it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Any
 import msgspec
 
 from berlin.errors import ConfigurationError
+from berlin.formats.contract import EventDecoder
+from berlin.types import ChatResponse
+from berlin.types.accumulate import Accumulator
 from berlin.wire.framings import Framing, recognise
 from berlin.wire.snippet import snippet
 
@@ -51,3 +54,13 @@ def cut_answer(answer: bytes) -> Pieces:
     if not looks.read.documents:
         raise ConfigurationError("the answer has server-sent events without data")
     return Pieces(looks.framing, looks.read.documents, looks.read.done)
+
+
+def read_answer(decoder: EventDecoder, answer: bytes) -> ChatResponse:
+    """Return an answer as a decoder reads it. Raises BerlinError."""
+    read = Accumulator()
+    for event in (*decoder.feed(answer), *decoder.finish()):
+        read.add(event)
+    if decoder.failure is not None:
+        raise decoder.failure
+    return read.response()

@@ -12,13 +12,12 @@ import msgspec
 
 from berlin.language.secrets_scan import looks_secret
 from berlin.workbench.draft.leaves import GUESS, Place, last_name, leaves
-from berlin.workbench.draft.sources.captured import Captured
-from berlin.workbench.draft.sources.headers import LEFT_OUT
+from berlin.workbench.draft.sources.captured import LEFT_OUT, Captured
 
 LEAST_TOKEN_CHARS = 6
 
 _KEY_HEADERS = re.compile(
-    r"authorization|(x-)?(api|auth|access|session|user)?-?(key|token)|x-.*-(api-?)?(key|token)",
+    r"authorization|(x-)?(api|auth|access|session|user)?-?(key|token)|x-.*-(api-?)?(key|token)|(x-)?session(-id)?",
     re.IGNORECASE,
 )
 _KEY_PARAMETERS = frozenset({"key", "apikey", "token", "accesstoken", "authtoken"})
@@ -78,7 +77,7 @@ def guess_key(chat: Captured, said: Any = None) -> LoginGuess:
     if carried:
         note = f"{GUESS}: the whole Cookie header is the key; a login would be better"
         auth = {"flow": "api-key", "attach": {"cookie": "*"}}
-        key = {"api_key": chat.header("cookie")}
+        key = {"api_key": "; ".join(f"{name}={value}" for name, value in chat.cookies.items())}
         return LoginGuess(auth, {("auth", "attach"): note}, secrets, key)
     for place, value in leaves(said):
         if isinstance(value, str) and len(value) >= LEAST_TOKEN_CHARS and _is_key(place, value):

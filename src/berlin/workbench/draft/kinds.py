@@ -13,12 +13,20 @@ from berlin.workbench.draft.leaves import GUESS, Place, last_name, leaves, point
 _ENDS = re.compile(r"end|done|finish|complet|stop|close|^[0-9]+$", re.IGNORECASE)
 REASONING = re.compile(r"reasoning|think|thought", re.IGNORECASE)
 KIND_NAMES = frozenset(
-    {"type", "event", "kind", "op", "action", "cmd", "eventtype", "msgtype", "msg", "target"}
+    {
+        *("type", "event", "kind", "op", "action", "cmd", "eventtype", "msgtype", "msg", "target"),
+        *("role", "author", "sender"),
+    }
 )
 
 
 def add_kinds(
-    pieces: Pieces, text: Place, is_cumulative: bool, stream: dict[str, Any], notes: dict[str, str]
+    pieces: Pieces,
+    text: Place,
+    is_cumulative: bool,
+    reason: Place | None,
+    stream: dict[str, Any],
+    notes: dict[str, str],
 ) -> None:
     """Add the meaning of each kind of object, if the objects have a kind.
 
@@ -26,6 +34,7 @@ def add_kinds(
         pieces: the answer.
         text: the place of its text.
         is_cumulative: whether each piece is the whole text so far.
+        reason: the place of the finish reason.
         stream: the table `[chat.stream]`, to be added to.
         notes: comments for its lines, to be added to.
 
@@ -45,7 +54,9 @@ def add_kinds(
         said_by = [_word(row[kind]) for row in rows if row.get(text)]
         main = max(texts, key=said_by.count)
     else:
-        main = max(texts, key=lambda word: len(texts[word]))
+        # Reasoning may be longer than the answer.
+        answers = [word for word in texts if texts[word] and not REASONING.search(word)]
+        main = max(answers or texts, key=lambda word: len(texts[word]))
     kinds: dict[str, str] = {}
     for word, said in texts.items():
         last = word == _word(rows[-1].get(kind))
@@ -61,7 +72,7 @@ def add_kinds(
             kinds[word] = "reasoning"
         elif re.search(r"error|fail", word, re.IGNORECASE):
             kinds[word] = "error"
-        elif not said and last and _ENDS.search(word):
+        elif not said and last and (_ENDS.search(word) or (reason and rows[-1].get(reason))):
             kinds[word] = "end"
         elif said:
             kinds[word] = "skip"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from berlin.errors import BerlinError
-from berlin.formats.build import build_format
+from berlin.formats.build import build_format, path_of
 from berlin.formats.contract import Format
 from berlin.language.tables.chat import ChatMap, FormatName
-from berlin.types import ChatRequest, ChatResponse
-from berlin.types.accumulate import Accumulator
+from berlin.types import ChatResponse, TextDelta
+from berlin.workbench.draft.documents import read_answer
 from berlin.workbench.draft.sources.captured import Exchange
 
 _NAMES: tuple[FormatName, ...] = (
@@ -40,16 +41,15 @@ class KnownGuess(msgspec.Struct, frozen=True):
 
 def find_known(exchange: Exchange) -> KnownGuess | None:
     """Return the built-in format of a request and its answer; `None` if it is another."""
-    for name in _NAMES:
-        format = build_format(ChatMap(format=name), "")
+    for name, format in _formats():
         try:
             call = format.decode_request(exchange.request.body)
-            answer = _read(format, exchange.answer)
+            answer = read_answer(format.decoder(), exchange.answer)
         except BerlinError:
             continue
         if not answer.text or not call.request.model:
             continue
-        usual, path = _usual_path(format), exchange.request.path
+        usual, path = path_of(ChatMap(format=name)), exchange.request.path
         chat: dict[str, Any] = {"format": name}
         base = path.removesuffix(usual) if path.endswith(usual) else ""
         if not path.endswith(usual):
@@ -58,20 +58,14 @@ def find_known(exchange: Exchange) -> KnownGuess | None:
     return None
 
 
-def _read(format: Format, data: bytes) -> ChatResponse:
-    decoder = format.decoder()
-    read = Accumulator()
-    for event in (*decoder.feed(data), *decoder.finish()):
-        read.add(event)
-    if decoder.failure is not None:
-        raise decoder.failure
-    return read.response()
+def formats_with_text(answer: bytes) -> list[FormatName]:
+    """Return the built-in formats that read text from an answer, which may have been cut off."""
+    return [
+        name
+        for name, format in _formats()
+        if any(isinstance(event, TextDelta) for event in format.decoder().feed(answer))
+    ]
 
 
-def _usual_path(format: Format) -> str:
-    try:
-        next(format.encode_request(ChatRequest.of("Hello", model="any")))
-    except StopIteration as done:
-        path: str = done.value.path
-        return path
-    raise AssertionError("a known format prepares nothing")
+def _formats() -> Iterator[tuple[FormatName, Format]]:
+    return ((name, build_format(ChatMap(format=name), "")) for name in _NAMES)

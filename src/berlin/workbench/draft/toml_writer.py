@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from berlin.recipes.recipe import Recipe
+from berlin.workbench.draft.leaves import without_null
 
 LINE_LENGTH = 96
 
@@ -26,7 +27,7 @@ def write_toml(tree: Mapping[str, Any], notes: Mapping[Path, str] | None = None)
         notes: comments for the lines of these keys.
     """
     lines: list[str] = []
-    _write_table(_without_null(tree), (), notes or {}, lines)
+    _write_table(without_null(tree), (), notes or {}, lines)
     return "\n".join(lines).strip("\n") + "\n"
 
 
@@ -53,16 +54,6 @@ def _changed(value: Any) -> Any:
             return {name: _changed(member) for name, member in value.items()}
         case list() | tuple():
             return [_changed(item) for item in value]
-        case _:
-            return value
-
-
-def _without_null(value: Any) -> Any:
-    match value:
-        case Mapping():
-            return {k: _without_null(v) for k, v in value.items() if v is not None}
-        case list() | tuple():
-            return [_without_null(item) for item in value if item is not None]
         case _:
             return value
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,13 +13,20 @@ from berlin.errors import BerlinError, ConfigurationError
 from berlin.language.secrets_scan import find_secrets
 from berlin.language.values.functions import MAX_RANDOM_CHARS
 from berlin.recipes.recipe import SCHEMA, parse_recipe
+from berlin.types import Secret, mask
 from berlin.workbench.draft.answer import AnswerGuess, guess_answer, unread_answer
-from berlin.workbench.draft.chain import Chain
 from berlin.workbench.draft.choose import find_answer, find_polls
-from berlin.workbench.draft.follow import UUID, carried_by, carried_in, held_secrets, made_by_client
+from berlin.workbench.draft.follow import (
+    UUID,
+    Chain,
+    carried_by,
+    carried_in,
+    held_secrets,
+    made_by_client,
+)
 from berlin.workbench.draft.keys import LoginGuess, guess_key
 from berlin.workbench.draft.known import KnownGuess, find_known
-from berlin.workbench.draft.leaves import GUESS, plain, pointer
+from berlin.workbench.draft.leaves import GUESS, plain, pointer, said_as
 from berlin.workbench.draft.login import find_login, guess_login
 from berlin.workbench.draft.request import RequestGuess, fill, find_prompt, guess_request
 from berlin.workbench.draft.sources.captured import Captured, Exchange
@@ -28,6 +35,8 @@ from berlin.workbench.draft.toml_writer import write_toml
 # A shorter secret may also be a word in the recipe, such as a dictionary-word password.
 LONG_SECRET_CHARS = 10
 POLL_S = 1.0
+_WORD = re.compile(r"[A-Za-z_-]+")
+_PLACEHOLDER = re.compile(r"(\{[a-z0-9_]+\})")
 HEAD = """\
 # A first draft, made of what a browser or curl sent. Where it says "check this", it is a guess.
 """
@@ -86,7 +95,8 @@ class _Draft:
         self._asked = asked
         self._request = exchanges[asked].request
         self._missing: list[str] = []
-        self._prompt = prompt or self._find_prompt()
+        said = said_as(prompt, self._request.texts()) if prompt else ""
+        self._prompt = said or prompt or self._find_prompt()
         self._answered = find_answer(exchanges, asked, self._prompt)
         self._chats = sorted({asked, self._answered})
         self._chain = Chain(exchanges, frozenset({self._prompt}))
@@ -99,7 +109,7 @@ class _Draft:
         """Return the draft."""
         auth = self._auth()
         self._notes |= auth.notes
-        secrets = auth.secrets | held_secrets(self._exchanges[: self._answered + 1])
+        secrets = auth.secrets | held_secrets(self._exchanges)
         self._secrets = secrets
         origin = self._request.origin
         tree: dict[str, Any] = {
@@ -178,7 +188,6 @@ class _Draft:
 
     def _add_chat(self, tree: dict[str, Any], auth: LoginGuess) -> RequestGuess:
         """Add the chat, and the requests that prepare it."""
-        names = self._chain.names
         needed = {*self._chain.taken, self._asked} - {self._answered} - self._chain.in_login
         prepare = []
         carrier: RequestGuess | None = None
@@ -187,17 +196,16 @@ class _Draft:
             if request.origin != self._request.origin:
                 continue
             prompt = self._prompt if at == self._asked else ""
-            guess = guess_request(request, prompt, auth.secrets, names)
+            guess = self._request_guess(request, prompt, auth.secrets)
             if at == self._asked:
                 carrier = guess
                 self._notes |= guess.notes
-            kept = ("path", "method", "query", "headers", "json", "form", "multipart")
-            table = {key: value for key, value in guess.chat.items() if key in kept}
+            table = guess.step
             if at in self._chain.taken:
                 table["take"] = self._chain.taken[at]
             prepare.append(table)
         prompt = self._prompt if carrier is None else ""
-        chat = guess_request(self._exchanges[self._answered].request, prompt, auth.secrets, names)
+        chat = self._request_guess(self._exchanges[self._answered].request, prompt, auth.secrets)
         tree["chat"] = chat.chat
         self._notes |= chat.notes
         if carrier is not None:
@@ -212,6 +220,16 @@ class _Draft:
                 f"--prompt TEXT (now it is {self._prompt[:60]!r})"
             )
         return asked
+
+    def _request_guess(
+        self, request: Captured, prompt: str, secrets: frozenset[str]
+    ) -> RequestGuess:
+        try:
+            return guess_request(request, prompt, secrets, self._chain.names)
+        except ConfigurationError as error:
+            self._missing.append(f"{request.method} {request.path}: {error.message}")
+            chat = {"path": request.path, "json": {"message": "{prompt}"}}
+            return RequestGuess(chat, {("chat", "json"): f"{GUESS}: write the body"}, "", [], True)
 
     def _add_answer(self, tree: dict[str, Any]) -> str:
         exchange = self._exchanges[self._answered]
@@ -252,7 +270,11 @@ class _Draft:
 
     def _checked(self, tree: dict[str, Any], secrets: frozenset[str]) -> str:
         """Return the file; what makes it no recipe yet is missing."""
-        text = _without_secrets(tree, self._notes, secrets)
+        # A short one may also be a word of the language.
+        hidden = [
+            Secret(s) for s in secrets if len(s) >= LONG_SECRET_CHARS or not _WORD.fullmatch(s)
+        ]
+        text = _without_secrets(tree, self._notes, hidden)
         try:
             parse_recipe(text, f"{self._name}.toml")
         except BerlinError as error:
@@ -261,9 +283,7 @@ class _Draft:
         lines = [f"Missing: {line}" for line in self._missing]
         lines += [f"Left out: {name}, since no answer gives its value" for name in self._chain.lost]
         said = "".join(f"# {_one_line(line)}\n" for line in dict.fromkeys(lines))
-        for secret in secrets:
-            said = said.replace(secret, "REMOVED") if len(secret) >= LONG_SECRET_CHARS else said
-        return HEAD + said + text
+        return HEAD + mask(said, hidden) + text
 
 
 def _other_origins(auth: dict[str, Any]) -> list[str]:
@@ -303,23 +323,26 @@ def _drop_unused_ids(chat: dict[str, Any]) -> None:
 
 
 def _without_secrets(
-    tree: dict[str, Any], notes: dict[tuple[str, ...], str], secrets: frozenset[str]
+    tree: dict[str, Any], notes: dict[tuple[str, ...], str], secrets: Iterable[Secret]
 ) -> str:
-    """Return the file with everything replaced that was, or still looks like, a secret."""
-    text = write_toml(tree, notes)
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= LONG_SECRET_CHARS:
-            text = text.replace(secret, "REMOVED")
-    lines = text.splitlines()
-    for found in find_secrets(text):
-        value = found.value.reveal()
-        line = lines[found.line - 1]
-        lines[found.line - 1] = line.replace(value, "REMOVED")
-        if value not in line:
-            raise ConfigurationError(
-                f"{found.key} looks like {found.what}; take it out of the pasted request"
-            )
-    return "\n".join(lines) + "\n"
+    """Return the file without the secrets, and without what still looks like one."""
+    secrets = [*secrets, *(found.value for found in find_secrets(write_toml(tree, notes)))]
+    said = {place: mask(note, secrets) for place, note in notes.items()}
+    return write_toml(_masked(tree, secrets), said)
+
+
+def _masked(tree: Any, secrets: list[Secret]) -> Any:
+    match tree:
+        case dict():
+            return {mask(n, secrets): _masked(value, secrets) for n, value in tree.items()}
+        case list():
+            return [_masked(value, secrets) for value in tree]
+        case str():
+            # A password that is also a word leaves the placeholders as they are.
+            pieces = _PLACEHOLDER.split(tree)
+            return "".join(p if n % 2 else mask(p, secrets) for n, p in enumerate(pieces))
+        case _:
+            return tree
 
 
 def _one_line(text: str) -> str:

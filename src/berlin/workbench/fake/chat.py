@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from berlin.errors import BerlinError, InvalidRequestError
+from berlin.formats.build import path_of
 from berlin.formats.contract import ClientCall, Format
 from berlin.formats.described.around import AroundFormat
 from berlin.formats.described.format import MappedFormat
@@ -78,15 +79,8 @@ class _Chat:
         return Play(self._reader(), self._answer)
 
     def _reader(self) -> StepReader:
-        if isinstance(self._format, AroundFormat):
-            path = path_at_fake(self._recipe, self._format.chat.step.path)
-            return StepReader(Step(path, self._format.chat.step.method), path)
-        try:
-            next(self._format.encode_request(ChatRequest.of("Hello")))
-        except StopIteration as done:
-            path = path_at_fake(self._recipe, done.value.path)
-            return StepReader(Step(path), path)
-        raise AssertionError("only a described format prepares its chats")
+        path = path_at_fake(self._recipe, path_of(self._recipe.chat))
+        return StepReader(Step(path, self._recipe.chat.method), path)
 
     async def _answer(self, request: web.Request, received: Received) -> web.StreamResponse:
         call = self._format.decode_request(received.body)

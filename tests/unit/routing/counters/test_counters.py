@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sqlite3
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -97,6 +98,26 @@ async def test_costs_take_the_place_of_reservations(counters: Counters) -> None:
     counters.undo(second)
     await asyncio.sleep(0.01)
     assert (await reserve(counters, "c", claim)).used == (45,)
+
+
+async def test_a_locked_file_costs_one_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many requests that meet a locked file one waits for it; each gets this process's share."""
+    monkeypatch.setattr("berlin.routing.counters.sqlite.BUSY_TIMEOUT_S", 0.01)
+    counters = SharedCounters(SqliteCounters(tmp_path / "c"))
+    claim = Claim("k", MINUTE, 3)
+    await reserve(counters, "a", claim)
+    other = sqlite3.connect(tmp_path / "c", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    waits: list[None] = []
+    closed = SqliteCounters._close
+    monkeypatch.setattr(SqliteCounters, "_close", lambda self: (waits.append(None), closed(self)))
+    told = await asyncio.gather(*(counters.reserve(f"b{n}", [claim]) for n in range(9)))
+    assert len(waits) == 1
+    assert sum(isinstance(one, Reservation) for one in told) == 2
+    other.close()
+    await counters.aclose()
 
 
 async def test_all_or_nothing(counters: Counters) -> None:

@@ -27,7 +27,7 @@ def split_words(text: str) -> Iterator[str]:
     """Yield the words of a command: quotes of a POSIX shell, and `$'…'` of bash.
 
     Raises:
-        ConfigurationError: if a quote is never closed, or the command is for another shell.
+        ConfigurationError: if a quote is never closed.
     """
     word: list[str] | None = None
     at = 0
@@ -50,10 +50,6 @@ def split_words(text: str) -> Iterator[str]:
                 if word is not None:
                     yield "".join(word)
                 word, at = None, at + 1
-            case "^" if text.startswith(('^"', "^\n", "^\r\n"), at):
-                raise ConfigurationError(
-                    'this is for the shell of Windows: copy it "as cURL (bash)"'
-                )
             case c:
                 plain = re.compile(r"[^'\"$\\\s]+").match(text, at)
                 piece = plain[0] if plain else c
