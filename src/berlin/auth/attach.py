@@ -73,6 +73,12 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return frozenset({"token", "secret_access_key"})
         return frozenset(names_in(parse_text(self.value)))
 
+    @property
+    def where(self) -> str:
+        """The place in words: `the header X-Key`."""
+        places = {"header": self.header, "query": self.query, "cookie": self.cookie}
+        return next((f"the {k} {v}" for k, v in places.items() if v), "the signature")
+
     def apply(
         self,
         request: HttpRequest,

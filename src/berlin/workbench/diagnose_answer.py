@@ -18,15 +18,10 @@ from berlin.types import HttpResponse
 from berlin.wire.framings import FRAMINGS, FramingName, RecognisedAnswer, recognise
 from berlin.wire.pointer import MISSING
 from berlin.workbench.draft.answer import candidates
-from berlin.workbench.draft.ending import REASONS
-from berlin.workbench.draft.known import formats_with_text
+from berlin.workbench.draft.documents import formats_with_text
 from berlin.workbench.draft.leaves import Place, last_name, leaves, pointer
-from berlin.workbench.parts import Hint, documents, found_at, listed
-
-_DESCRIBED = (
-    *("text", "reasoning", "finish_reason", "input_tokens", "output_tokens", "tool_calls"),
-    *("conversation_id", "message_id", "error", "error_message", "error_code"),
-)
+from berlin.workbench.draft.marks import REASONS
+from berlin.workbench.parts import POINTERS, Hint, documents, found_at, listed
 
 
 def diagnose_answer(recipe: Recipe, answer: HttpResponse, error: BerlinError | None) -> list[Hint]:
@@ -169,7 +164,7 @@ class _Answer:
     def undescribed(self) -> list[Hint]:
         """Find an object in which the recipe describes nothing."""
         for document in self.documents:
-            keys = (getattr(self._stream, key) for key in _DESCRIBED)
+            keys = (getattr(self._stream, key) for key in POINTERS if key != "kind")
             if all(found_at(key, document) is MISSING for key in keys):
                 why = f"an object with {outline(document)} is not described: name what counts in "
                 return [_hint("others", why + 'it, or write others = "skip"')]

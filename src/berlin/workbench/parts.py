@@ -14,6 +14,7 @@ from berlin.errors import ProtocolError
 from berlin.formats.build import path_of
 from berlin.language.step import BODIES, Step
 from berlin.language.tables.stream import StreamMap
+from berlin.language.values.place import Place
 from berlin.recipes.recipe import Recipe
 from berlin.types import HttpRequest, HttpResponse
 from berlin.wire.framings import FRAMINGS
@@ -24,6 +25,22 @@ _OAUTH_TAKE: dict[str, Any] = {"token": "/access_token", "refresh_token": "/refr
 _DEVICE_TAKE: dict[str, Any] = {"code": "/device_code"}
 
 MAX_DOCUMENTS = 500
+
+# The keys of `[chat.stream]` that point at a value, with what it is.
+POINTERS = {
+    "text": "text",
+    "reasoning": "reasoning",
+    "kind": "what kind of object it is",
+    "finish_reason": "finish reason",
+    "input_tokens": "size of the request in tokens",
+    "output_tokens": "size of the answer in tokens",
+    "tool_calls": "tool calls",
+    "conversation_id": "the service's id of the conversation",
+    "message_id": "the service's id of the answer",
+    "error": "an error",
+    "error_message": "what an error says",
+    "error_code": "an error's code",
+}
 
 
 class Hint(msgspec.Struct, frozen=True):
@@ -70,6 +87,11 @@ class Part(msgspec.Struct, frozen=True):
 
 _TOKEN = "the token request"
 _DEVICE = "the request for a device code"
+
+
+def in_words(place: str | Place) -> str:
+    """Return a place in an answer, for display."""
+    return place if isinstance(place, str) else place.words
 
 
 def parts_of(recipe: Recipe) -> list[Part]:

@@ -15,9 +15,8 @@ from berlin.language.tables.stream import CompiledStream, StreamMap
 from berlin.types import ChatResponse
 from berlin.wire.framings import recognise
 from berlin.workbench.draft.documents import Pieces, cut_answer, read_answer
-from berlin.workbench.draft.ending import Ending, find_ending
-from berlin.workbench.draft.kinds import KIND_NAMES, REASONING, add_kinds
 from berlin.workbench.draft.leaves import GUESS, Place, change_leaves, last_name, leaves, pointer
+from berlin.workbench.draft.marks import KIND_NAMES, REASONING, Ending, add_kinds, find_ending
 
 _TEXT_NAMES = frozenset(
     {

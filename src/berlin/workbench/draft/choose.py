@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.workbench.draft.answer import guess_answer
-from berlin.workbench.draft.documents import cut_answer
+from berlin.workbench.draft.documents import cut_answer, find_known
 from berlin.workbench.draft.follow import Issued, carried_by, made_by_client
-from berlin.workbench.draft.known import find_known
 from berlin.workbench.draft.leaves import said_as
 from berlin.workbench.draft.request import find_prompt
 from berlin.workbench.draft.sources.captured import Exchange

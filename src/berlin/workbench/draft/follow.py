@@ -162,10 +162,7 @@ class Chain:
             base = "csrf" if is_mark(carried.name) else "value"
         else:
             base = f"made_{re.sub(r'[^a-z0-9]+', '_', last_name((*source.place.split('/'),)))}"
-        used = set(self.names.values())
-        name = next(
-            name for name in (base, *(f"{base}_{n}" for n in range(2, 999))) if name not in used
-        )
+        name = free_name(base, set(self.names.values()))
         self.taken.setdefault(source.at, {})[name] = source.place
         return name
 
@@ -194,6 +191,12 @@ def carried_in(document: Any) -> Iterator[Carried]:
     for place, value in leaves(document):
         if place and _is_plain(value):
             yield Carried(str(place[-1]), str(value))
+
+
+def free_name(base: str, used: set[str]) -> str:
+    """Return a name for a placeholder that no other has."""
+    names = (base, *(f"{base}_{n}" for n in range(2, 999)))
+    return next(name for name in names if name not in used)
 
 
 def is_mark(name: str) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgspec
 
+from berlin.language.backwards import decode_basic
 from berlin.language.secrets_scan import looks_secret
 from berlin.workbench.draft.leaves import GUESS, Place, last_name, leaves
 from berlin.workbench.draft.sources.captured import LEFT_OUT, Captured
@@ -31,14 +30,12 @@ class LoginGuess(msgspec.Struct, frozen=True):
         notes: comments for its lines.
         secrets: values that must not appear in the recipe.
         credentials: what the user logged in with, by the names of `Credentials`.
-        names: values that the login took, and their placeholders.
     """
 
     auth: dict[str, Any]
     notes: dict[tuple[str, ...], str]
     secrets: frozenset[str]
     credentials: dict[str, str] = {}
-    names: dict[str, str] = {}
 
 
 class Token(NamedTuple):
@@ -112,8 +109,5 @@ def tokens_in(chat: Captured) -> Iterator[Token]:
 
 
 def _account_in(encoded: str) -> dict[str, str]:
-    try:
-        account, colon, password = base64.b64decode(encoded).decode().partition(":")
-    except (binascii.Error, ValueError):
-        return {}
+    account, colon, password = decode_basic(encoded).partition(":")
     return {"account": account, "password": password} if colon else {}

@@ -102,5 +102,9 @@ def last_name(place: Place) -> str:
 
     That of the form member `user[email]` is `email`.
     """
-    name = next((part for part in reversed(place) if not part.isdecimal()), "")
-    return plain(name.removesuffix("]").rpartition("[")[2])
+    return plain(member(place).removesuffix("]").rpartition("[")[2])
+
+
+def member(place: Place) -> str:
+    """Return the name of the member that a place is in; `""` within a bare list."""
+    return next((part for part in reversed(place) if not part.isdecimal()), "")

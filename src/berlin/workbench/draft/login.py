@@ -117,7 +117,6 @@ def guess_login(
         dict(typed.notes),
         frozenset(secrets | {v for v, n in chain.names.items() if "csrf" in n}),
         typed.credentials,
-        dict(chain.names),
     )
 
 

@@ -16,6 +16,7 @@ from berlin.recipes.recipe import SCHEMA, parse_recipe
 from berlin.types import Secret, mask
 from berlin.workbench.draft.answer import AnswerGuess, guess_answer, unread_answer
 from berlin.workbench.draft.choose import find_answer, find_polls
+from berlin.workbench.draft.documents import find_known
 from berlin.workbench.draft.follow import (
     UUID,
     Chain,
@@ -25,12 +26,11 @@ from berlin.workbench.draft.follow import (
     made_by_client,
 )
 from berlin.workbench.draft.keys import LoginGuess, guess_key
-from berlin.workbench.draft.known import KnownGuess, find_known
 from berlin.workbench.draft.leaves import GUESS, plain, pointer, said_as
 from berlin.workbench.draft.login import find_login, guess_login
 from berlin.workbench.draft.request import RequestGuess, fill, find_prompt, guess_request
 from berlin.workbench.draft.sources.captured import Captured, Exchange
-from berlin.workbench.draft.toml_writer import write_toml
+from berlin.workbench.draft.toml_writer import comment, write_toml
 
 # A shorter secret may also be a word in the recipe, such as a dictionary-word password.
 LONG_SECRET_CHARS = 10
@@ -109,8 +109,7 @@ class _Draft:
         """Return the draft."""
         auth = self._auth()
         self._notes |= auth.notes
-        secrets = auth.secrets | held_secrets(self._exchanges)
-        self._secrets = secrets
+        self._secrets = auth.secrets | held_secrets(self._exchanges)
         origin = self._request.origin
         tree: dict[str, Any] = {
             "schema": SCHEMA,
@@ -121,12 +120,13 @@ class _Draft:
         if auth.auth:
             tree["auth"] = auth.auth
         let = self._shared_ids()
-        known = find_known(self._exchanges[self._asked])
         left_out: list[str] = []
-        if known is not None:
-            model, answer = self._add_known(tree, known)
+        if known := find_known(self._exchanges[self._asked]):
+            tree["endpoint"]["url"] += known.base
+            tree["chat"] = known.chat
+            model, answer = known.model, known.answer.text
         else:
-            asked = self._add_chat(tree, msgspec.structs.replace(auth, secrets=secrets))
+            asked = self._add_chat(tree)
             model, answer, left_out = asked.model, self._add_answer(tree), asked.left_out
             _drop_unused_ids(tree["chat"])
             if let:
@@ -134,14 +134,12 @@ class _Draft:
         _shorten_urls(tree.get("auth", {}), tree["endpoint"]["url"])
         if model:
             tree["models"] = {"default": model}
-        text = self._checked(tree, secrets)
-        lost = list(dict.fromkeys(self._chain.lost))
         return Draft(
-            text,
+            self._checked(tree),
             self._prompt,
             answer,
             left_out,
-            lost,
+            list(dict.fromkeys(self._chain.lost)),
             self._missing,
             auth.credentials,
             [origin, *_other_origins(auth.auth)],
@@ -181,39 +179,18 @@ class _Draft:
                 self._chain.know(value, placeholder)
         return let
 
-    def _add_known(self, tree: dict[str, Any], known: KnownGuess) -> tuple[str, str]:
-        tree["endpoint"]["url"] += known.base
-        tree["chat"] = known.chat
-        return known.model, known.answer.text
-
-    def _add_chat(self, tree: dict[str, Any], auth: LoginGuess) -> RequestGuess:
-        """Add the chat, and the requests that prepare it."""
-        needed = {*self._chain.taken, self._asked} - {self._answered} - self._chain.in_login
-        prepare = []
-        carrier: RequestGuess | None = None
-        for at in sorted(needed):
-            request = self._exchanges[at].request
-            if request.origin != self._request.origin:
-                continue
-            prompt = self._prompt if at == self._asked else ""
-            guess = self._request_guess(request, prompt, auth.secrets)
-            if at == self._asked:
-                carrier = guess
-                self._notes |= guess.notes
-            table = guess.step
-            if at in self._chain.taken:
-                table["take"] = self._chain.taken[at]
-            prepare.append(table)
-        prompt = self._prompt if carrier is None else ""
-        chat = self._request_guess(self._exchanges[self._answered].request, prompt, auth.secrets)
-        tree["chat"] = chat.chat
-        self._notes |= chat.notes
-        if carrier is not None:
-            more = ("messages", "options", "rename")
-            tree["chat"] |= {key: carrier.chat[key] for key in more if key in carrier.chat}
-        if prepare:
+    def _add_chat(self, tree: dict[str, Any]) -> RequestGuess:
+        """Add the chat, and the requests that prepare it; return the one with the prompt."""
+        needed = {*self._chain.taken, self._asked} - self._chain.in_login
+        needed = {n for n in needed if self._exchanges[n].request.origin == self._request.origin}
+        guesses = {at: self._guess(at) for at in sorted(needed | {self._answered})}
+        asked, chat = guesses[self._asked], guesses.pop(self._answered)
+        self._notes |= asked.notes | chat.notes
+        more = ("messages", "options", "rename")
+        tree["chat"] = chat.chat | {key: asked.chat[key] for key in more if key in asked.chat}
+        taken = {at: {"take": self._chain.taken[at]} for at in guesses if at in self._chain.taken}
+        if prepare := [{**guess.step, **taken.get(at, {})} for at, guess in guesses.items()]:
             tree["chat"]["prepare"] = prepare
-        asked = carrier or chat
         if not asked.has_prompt:
             self._missing.append(
                 "the prompt is nowhere in the request: give the text that was typed, with "
@@ -221,11 +198,11 @@ class _Draft:
             )
         return asked
 
-    def _request_guess(
-        self, request: Captured, prompt: str, secrets: frozenset[str]
-    ) -> RequestGuess:
+    def _guess(self, at: int) -> RequestGuess:
+        request = self._exchanges[at].request
+        prompt = self._prompt if at == self._asked else ""
         try:
-            return guess_request(request, prompt, secrets, self._chain.names)
+            return guess_request(request, prompt, self._secrets, self._chain.names)
         except ConfigurationError as error:
             self._missing.append(f"{request.method} {request.path}: {error.message}")
             chat = {"path": request.path, "json": {"message": "{prompt}"}}
@@ -233,7 +210,8 @@ class _Draft:
 
     def _add_answer(self, tree: dict[str, Any]) -> str:
         exchange = self._exchanges[self._answered]
-        polls = find_polls(self._exchanges, self._answered) if self._is_apart else []
+        is_apart = self._answered != self._asked
+        polls = find_polls(self._exchanges, self._answered) if is_apart else []
         try:
             guess = guess_answer(exchange.answer, self._prompt)
             if len(polls) > 1:
@@ -264,15 +242,13 @@ class _Draft:
                 "open, name one by kinds or finish_reason"
             )
 
-    @property
-    def _is_apart(self) -> bool:
-        return self._answered != self._asked
-
-    def _checked(self, tree: dict[str, Any], secrets: frozenset[str]) -> str:
+    def _checked(self, tree: dict[str, Any]) -> str:
         """Return the file; what makes it no recipe yet is missing."""
         # A short one may also be a word of the language.
         hidden = [
-            Secret(s) for s in secrets if len(s) >= LONG_SECRET_CHARS or not _WORD.fullmatch(s)
+            Secret(s)
+            for s in self._secrets
+            if len(s) >= LONG_SECRET_CHARS or not _WORD.fullmatch(s)
         ]
         text = _without_secrets(tree, self._notes, hidden)
         try:
@@ -282,7 +258,7 @@ class _Draft:
                 self._missing.append(error.message)
         lines = [f"Missing: {line}" for line in self._missing]
         lines += [f"Left out: {name}, since no answer gives its value" for name in self._chain.lost]
-        said = "".join(f"# {_one_line(line)}\n" for line in dict.fromkeys(lines))
+        said = "".join(f"# {comment(line)}\n" for line in dict.fromkeys(lines))
         return HEAD + mask(said, hidden) + text
 
 
@@ -343,10 +319,6 @@ def _masked(tree: Any, secrets: list[Secret]) -> Any:
             return "".join(p if n % 2 else mask(p, secrets) for n, p in enumerate(pieces))
         case _:
             return tree
-
-
-def _one_line(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _name(request: Captured) -> str:

@@ -29,9 +29,8 @@ from berlin.wire.json import encode_body
 from berlin.wire.pointer import set_at
 from berlin.workbench.fake.auth import AuthPlay, play_steps
 from berlin.workbench.fake.issued import IssuedValues
-from berlin.workbench.fake.play import Answer, Play
+from berlin.workbench.fake.play import Answer, Play, path_at_fake
 from berlin.workbench.fake.socket import FakeSocket
-from berlin.workbench.fake.where import path_at_fake
 
 
 def play_chat(

@@ -1,14 +1,36 @@
-"""Guesses the meaning of each kind of object in an answer."""
+"""Finds what marks the pieces of an answer: their kinds, the finish reason, counts and ids."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
+
+import msgspec
 
 from berlin.errors import ConfigurationError
 from berlin.workbench.draft.documents import Pieces
 from berlin.workbench.draft.leaves import GUESS, Place, last_name, leaves, pointer
 
+REASONS = (
+    *("finishreason", "stopreason", "donereason", "endreason", "finish", "reason", "status"),
+    *("state", "done", "isend", "isfinal", "isfinished", "finished", "final", "end", "stop"),
+)
+_COUNTS = {
+    "input_tokens": ("prompttokens", "inputtokens", "prompttokencount", "prompteval", "tokensin"),
+    "output_tokens": (
+        *("completiontokens", "outputtokens", "candidatestokencount", "evalcount", "tokensout"),
+    ),
+}
+_IDS = {
+    "conversation_id": ("conversationid", "chatid", "sessionid", "threadid", "dialogid"),
+    "message_id": ("messageid", "msgid", "answerid", "replyid"),
+}
+_WORDS = {
+    "stop": ("stop", "endturn", "done", "complete", "completed", "finished", "eos", "end"),
+    "length": ("length", "maxtokens", "cut", "truncated"),
+    "content_filter": ("contentfilter", "safety", "blocked"),
+}
 # A number that only the last object has says that it is the last.
 _ENDS = re.compile(r"end|done|finish|complet|stop|close|^[0-9]+$", re.IGNORECASE)
 REASONING = re.compile(r"reasoning|think|thought", re.IGNORECASE)
@@ -18,6 +40,80 @@ KIND_NAMES = frozenset(
         *("role", "author", "sender"),
     }
 )
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """The members that mark the end of an answer.
+
+    Attributes:
+        reason: the place of the finish reason.
+        words: the service's finish reasons and ours.
+        unfinished: its values before the end.
+        counts: the places of the token counts.
+        ids: the places of the conversation and message ids.
+    """
+
+    reason: Place | None
+    words: dict[str, str]
+    unfinished: list[str]
+    counts: dict[str, Place]
+    ids: dict[str, Place]
+
+
+def find_ending(pieces: Pieces, text: Place) -> Ending:
+    """Return the members that mark the end; `text` is the place of the text."""
+    rows = [dict(leaves(document)) for document in pieces.documents]
+    reason = _reason(pieces, rows, text)
+    words: dict[str, str] = {}
+    unfinished: list[str] = []
+    if reason is not None:
+        seen = [row[reason] for row in rows if isinstance(row.get(reason), str) and row[reason]]
+        if seen:
+            unfinished = sorted(set(seen[:-1]) - {seen[-1]})
+            name = last_name((seen[-1],))
+            ours = next((ours for ours, known in _WORDS.items() if name in known), None)
+            words = {seen[-1]: ours} if ours else {}
+            if words.get("stop") == "stop":
+                words["length"] = "length"
+    return Ending(
+        reason, words, unfinished, _named(rows, _COUNTS, (int,)), _named(rows, _IDS, (int, str))
+    )
+
+
+def _reason(pieces: Pieces, rows: list[dict[Place, Any]], text: Place) -> Place | None:
+    places = {place for row in rows for place in row if place != text}
+    # Kinds are handled elsewhere; in an answer of one piece a word may mean anything.
+    for name in REASONS:
+        for place in sorted(places, key=len):
+            if last_name(place) == name and _ends(pieces, [row.get(place) for row in rows]):
+                return place
+    return None
+
+
+def _ends(pieces: Pieces, values: list[Any]) -> bool:
+    """Whether the last value first appears near the end, so that it can mark it."""
+    said = [value for value in values if value not in (None, "", False, 0)]
+    if not said or not isinstance(said[-1], str | bool):
+        return False
+    if pieces.framing.is_single:
+        return isinstance(said[-1], str) and any(
+            last_name((said[-1],)) in words for words in _WORDS.values()
+        )
+    first = next(n for n, value in enumerate(values) if value == said[-1])
+    return first >= max(1, len(values) - 3)
+
+
+def _named(
+    rows: list[dict[Place, Any]], table: Mapping[str, tuple[str, ...]], kinds: tuple[type, ...]
+) -> dict[str, Place]:
+    """Return the first places of values of these kinds whose names a table has."""
+    found: dict[str, Place] = {}
+    for row in rows:
+        for place, value in row.items():
+            for ours, names in table.items():
+                if type(value) in kinds and value and last_name(place).startswith(names):
+                    found.setdefault(ours, place)
+    return found
 
 
 def add_kinds(
