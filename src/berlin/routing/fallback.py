@@ -24,11 +24,9 @@ from berlin.routing.base.answer import Opening
 from berlin.routing.base.attempts import combine, failed_attempts, with_attempts, within
 from berlin.routing.base.continuing import Continued
 from berlin.routing.base.wrapper import (
-    context_tokens,
     is_working,
     lacks,
     name_of,
-    prefills,
     timeouts_of,
 )
 from berlin.types import ChatRequest, Finished, Timeouts
@@ -88,7 +86,7 @@ class Fallback(ChatProvider):
     @property
     def prefills(self) -> bool | None:
         """Whether all of them can continue a started answer; `None` if unknown."""
-        known = {prefills(provider) for provider in self.providers}
+        known = {getattr(provider, "prefills", None) for provider in self.providers}
         return known.pop() if len(known) == 1 else None
 
     def lacks(self, request: ChatRequest) -> str:
@@ -140,7 +138,9 @@ class _FirstThatAnswers(Opening):
 
     def try_next(self, request: ChatRequest) -> bool:
         """Prepare the next provider that can continue answers; return whether there is one."""
-        self._left = [provider for provider in self._left or () if prefills(provider)]
+        self._left = [
+            provider for provider in self._left or () if getattr(provider, "prefills", None)
+        ]
         self._request = request
         self._rest, self._ended = None, False
         return bool(self._left)
@@ -182,7 +182,7 @@ class _FirstThatAnswers(Opening):
 
 
 def _has_more_room(other: Provider, than: Provider) -> bool:
-    theirs, ours = context_tokens(other), context_tokens(than)
+    theirs, ours = (getattr(each, "context_tokens", None) for each in (other, than))
     return theirs is None or ours is None or theirs > ours
 
 

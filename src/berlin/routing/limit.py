@@ -9,7 +9,6 @@ from berlin.providers.contract import Burst, Bursts, Provider
 from berlin.routing.base.answer import LEFT, Opening
 from berlin.routing.base.attempts import within
 from berlin.routing.base.limits import Limits
-from berlin.routing.base.line import Line
 from berlin.routing.base.meter import Meter, prompt_tokens
 from berlin.routing.base.wrapper import Wrapper
 from berlin.types import ChatRequest
@@ -31,11 +30,6 @@ class Limit(Wrapper):
         super().__init__(inner)
         self.limits = limits or Limits.local(**options)
 
-    @property
-    def line(self) -> Line:
-        """The queue of waiting requests."""
-        return self.limits.line
-
     def bursts(self, request: ChatRequest) -> Bursts:
         """Answer a request; see `Provider`."""
         return Opening(self._begin, request)
@@ -46,7 +40,7 @@ class Limit(Wrapper):
         total = (request.timeouts or self.timeouts).total
         wait_s = min(limits.wait_s, total)
         try:
-            passed = await limits.line.enter(request.tenant, limits.reserve(request), wait_s)
+            passed = await limits.enter(request.tenant, limits.reserve(request), wait_s)
         except LimitReachedError as error:
             error.provider = self.name or None
             raise

@@ -147,7 +147,7 @@ def test_a_wait_that_ends_as_room_is_made() -> None:
 
     async def scenario() -> None:
         provider, _ = limit([1.0, Finished()], concurrent=1)
-        line = provider.line
+        line = provider.limits
         first = await line.enter("", 0, 10)
         waits = [asyncio.ensure_future(line.enter("", 0, 10)) for _ in range(2)]
         await asyncio.sleep(0.1)
@@ -170,7 +170,7 @@ def test_leaving_the_line_and_leaving_an_answer_make_room() -> None:
         await asyncio.sleep(0.1)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-        assert len(provider.line) == 0
+        assert provider.limits.waiting == 0
         await bursts.aclose()
         assert await ask(provider) == "ok"
         dropped = provider.bursts(ChatRequest.of("x"))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from berlin.routing.counters.contract import OWNER_EXPIRES_S
-from berlin.routing.counters.remote import HELD_WAIT_S, RETRY_RUNNING_S
+from berlin.routing.counters.contract import HELD_WAIT_S, OWNER_EXPIRES_S
+from berlin.routing.counters.remote import RETRY_RUNNING_S
 
 # KEYS: the owners (process → when it was last heard of); which Redis answers, written by each new
 # connection; then two for each claim: a hash with `used`, `open`, `s:SLOT` → amount and
