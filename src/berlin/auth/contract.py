@@ -370,7 +370,7 @@ class Unattended:
 
     async def attend(self, credentials: Credentials, send: Send, person: Person) -> NoReturn:
         """Refuse: this flow is not interactive."""
-        raise NotImplementedError
+        raise AssertionError("no flow without user interaction is asked for one")
 
 
 def _secret(value: str | Secret) -> Secret:

@@ -108,7 +108,7 @@ class CommandFlow(Unattended):
             if process.returncode is None:
                 _kill(process)
                 # `wait` waits for the end of the pipes too, and one that is not read has none.
-                process._transport.close()  # type: ignore[attr-defined]
+                process._transport.close()  # type: ignore[attr-defined]  # private
                 await process.wait()
         if process.returncode != 0:
             raise AuthenticationError(f"{name} failed ({process.returncode}): {snippet(complaint)}")

@@ -11,7 +11,8 @@ import msgspec
 
 from berlin.cli.options import config_option
 from berlin.ledger.figures import GROUPINGS, Figures, Grouping, Query
-from berlin.ledger.period import parse_time, zone_of
+from berlin.ledger.period import parse_time
+from berlin.routing.counters.calendar import zone_of
 
 
 def _parse(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:

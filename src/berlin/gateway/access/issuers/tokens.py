@@ -127,7 +127,7 @@ class Issuers:
     def _caller(self, name: str, table: IssuerConfig, claims: dict[str, Any]) -> Caller:
         user = claims.get(table.user)
         if not isinstance(user, str):
-            raise ValueError(f"the claim {table.user} names no user")  # noqa: TRY004
+            raise ValueError(f"the claim {table.user} names no user")  # noqa: TRY004  # refuses a token
         check_name(user, "a user")
         models = table.models
         if table.models_claim is not None:
