@@ -14,7 +14,6 @@ import pytest
 from berlin import Berlin
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.catalog import Service
-from berlin.gateway.observe.log import Access
 from berlin.gateway.observe.visit import Visit
 from berlin.providers.scripted import ScriptedProvider
 from support.chat_service import HANG, ChatService, no_new_tasks
@@ -42,11 +41,11 @@ class Lines:
     """Keeps the access log in memory."""
 
     def __init__(self) -> None:
-        self.lines: list[Access] = []
+        self.lines: list[Visit] = []
         self.changed = asyncio.Event()
 
     def ended(self, visit: Visit) -> None:
-        self.lines.append(Access.of(visit))
+        self.lines.append(visit)
         self.changed.set()
 
     def close(self) -> None:
@@ -171,7 +170,7 @@ async def test_g04_slow_reader_holds_its_own_upstream_back(dialect: Dialect) -> 
             writer.write(await at.head(dialect, body))
             async with asyncio.timeout(10):
                 await reader.readuntil(b"200 OK")
-            reader._transport.pause_reading()  # type: ignore[attr-defined]
+            reader._transport.pause_reading()
             assert (await at.get("/v1/models")).status == 200
             before = -1
             while before != service.sent:
@@ -194,7 +193,7 @@ async def test_g04_slow_reader_is_logged_as_one() -> None:
             writer.write(await at.head(DIALECTS[0], body))
             async with asyncio.timeout(10):
                 await reader.readuntil(b"200 OK")
-                reader._transport.pause_reading()  # type: ignore[attr-defined]
+                reader._transport.pause_reading()
                 await log.changed.wait()
     assert log.lines[-1].status == 200
     assert not log.lines[-1].outcome.startswith("upstream")
