@@ -176,6 +176,7 @@ class RecipeProvider(ChatProvider):
             settings.tokens,
             name=settings.name,
         )
+        self._auth.hint = settings.hint
         attempts = ATTEMPTS if max_retries is None else max_retries + 1
         self._callers = self._open_callers()
         self._composed = compose(self._callers or self._http, settings)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import html
 import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from types import TracebackType
 
 import aiohttp
 import pytest
@@ -204,6 +206,23 @@ async def test_a_whole_answer_has_a_limit() -> None:
     async with serve(Service("s", provider, ["m1"])) as at:
         said = await at.ask(OPENAI)
         assert (said.status, said.json["error"]["code"]) == (502, "upstream_protocol")
+
+
+async def test_a_failed_answer_is_freed_immediately() -> None:
+    """Megabytes of an answer that failed do not wait for the collector of cycles."""
+    provider = ScriptedProvider([TextDelta("x" * 1_000_000)] * 40 + [Finished()])
+    async with serve(Service("s", provider, ["m1"])) as at:
+        gc.collect()
+        gc.disable()
+        try:
+            await at.ask(OPENAI)
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            assert not any(isinstance(found, TracebackType) for found in gc.garbage)
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
 
 
 async def test_a_million_models_do_not_slow_the_loop() -> None:

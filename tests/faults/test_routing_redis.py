@@ -15,6 +15,7 @@ import pytest
 from berlin import errors
 from berlin.config import load_config
 from berlin.gateway.setup import build_gateway
+from berlin.ledger.open import upgrade_ledger
 from berlin.routing.base.circuit import Permit
 from berlin.routing.base.limits import Limits
 from berlin.routing.base.resting import REST_S
@@ -31,7 +32,7 @@ from berlin.routing.counters.redis import RedisCounters
 from berlin.routing.counters.shared import OnFailure, SharedCounters
 from berlin.routing.shared.answers import SharedAnswers, encode_bursts
 from berlin.routing.shared.circuit import SharedCircuit
-from berlin.routing.shared.server import SharedRedis
+from berlin.routing.shared.server import PREFIX, SharedRedis
 from berlin.types import Finished, Secret, Started, TextDelta, Usage, UsageReport
 from support.gateway import OPENAI, make_key, serve
 from support.token_processes import Redis, redis_server
@@ -121,7 +122,7 @@ async def test_R10_A15_tokens_of_a_minute_are_not_overspent(redis: Redis) -> Non
         assert all(isinstance(one, Reservation) for one in passed)
         assert isinstance(await second.take(300), float)
         for each in passed:
-            first.leave(each, 10)  # type: ignore[arg-type]
+            first.leave(each, 10)
         await settled(one)
         assert await taken(second, times=5, tokens=300) == 3
 
@@ -304,7 +305,7 @@ async def test_answers_for_all(redis: Redis) -> None:
     """An answer that one process got is played by the other, with its age."""
     bursts = [[Started("a", "m"), TextDelta("Hi")], [UsageReport(Usage(1, 2)), Finished()]]
     async with shared(redis) as one, shared(redis) as two:
-        SharedAnswers(one, 60).save("key", bursts)  # type: ignore[arg-type]
+        SharedAnswers(one, 60).save("key", bursts)
         await settled(one)
         found = await SharedAnswers(two, 60).load("key")
         assert found is not None
@@ -405,6 +406,57 @@ async def test_r09_a_key_at_two_gateways(redis: Redis, tmp_path: Path) -> None:
     assert sorted(answer.status for answer in told) == [200] * 5 + [429] * 5
 
 
+async def test_r12_the_clock_of_redis_is_set_back(redis: Redis) -> None:
+    """What was counted an hour "later" leaves the window in a minute, a dead process is not taken
+    for a live one for an hour, and a circuit does not stay open for one."""
+    ahead = 3_600_000
+    async with shared(redis) as one, shared(redis) as two:
+        mine = gate(one, requests_per_minute=2)
+        assert await taken(mine, times=2) == 2
+        circuit = SharedCircuit("work", one, time.monotonic, failures=1, cool_down_s=5)
+        circuit.fail(await circuit.admit())
+        await settled(one)
+        client = one._client()
+        names = [f"{PREFIX}{name}" for name in ("owners", "count:work:requests:slots")]
+        for name in names:
+            for member in await client.zrange(name, 0, -1):
+                await client.zincrby(name, ahead, member)
+        for field in ("at", "until"):
+            await client.hincrby(f"{PREFIX}circuit:{{work}}", field, ahead)
+        wait = await gate(two, "r2", requests_per_minute=2).take(0)
+        assert isinstance(wait, float)
+        assert 50 < wait <= 60.1
+        assert 0 < (await circuit.admit()).wait_s <= 5
+        latest = await client.zrange(names[0], -1, -1, withscores=True)
+        assert latest[0][1] <= time.time() * 1000
+
+
+@pytest.mark.parametrize("where", ["redis", "file"])
+async def test_r07_r14_budgets_come_from_the_ledger_when_nobody_remembers(
+    redis: Redis, tmp_path: Path, where: str
+) -> None:
+    """A Redis without files and all gateways are restarted, or `limits.sqlite` is deleted: what the
+    ledger has of the day still counts, for this key only."""
+    limits = ["2 requests/day", "100000 tokens/month"]
+    shown, other = (make_key(tmp_path / "keys.sqlite", name, limits=limits) for name in "ko")
+    ledger = f'[ledger]\nurl = "sqlite:///{tmp_path}/l"\njournal = "{tmp_path}/j"\n'
+    path = tmp_path / "berlin.toml"
+    path.write_text(ledger + (f'[shared]\nredis = "{redis.url}"\n' if where == "redis" else ""))
+    config = load_config(path)
+    assert config.ledger is not None
+    await asyncio.to_thread(upgrade_ledger, config.ledger, {})
+    for status in (200, 429):
+        async with serve(gateway=build_gateway(config, tmp_path / "keys.sqlite")) as at:
+            told = [await at.ask(OPENAI, model="guide", key=shown) for _ in range(2)]
+            assert [answer.status for answer in told] == [status] * 2
+        await redis.stop()
+        await redis.start()
+        for file in tmp_path.glob("limits.sqlite*"):
+            file.unlink()
+    async with serve(gateway=build_gateway(config, tmp_path / "keys.sqlite")) as at:
+        assert (await at.ask(OPENAI, model="guide", key=other)).status == 200
+
+
 DAY = Calendar("day")
 LOSSES = ("emptied", "set back", "evicted")
 
@@ -419,9 +471,9 @@ async def lose(redis: Redis, how: str, *processes: SharedRedis) -> None:
     for each in processes:
         await each.aclose()  # they would notice with their next call
     if how == "set back":
-        client = processes[0]._redis.Redis.from_url(redis.url)
+        client, _ = processes[0]._open()
         for key, data in SNAPSHOT.items():
-            await client.restore(key, 0, data)
+            await client.restore(key, 0, data, replace=True)
         await client.aclose()
 
 

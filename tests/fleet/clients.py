@@ -91,9 +91,10 @@ class Clients:
         chance = self._chance
         host, name = chance.choice(self._hosts), chance.choice(self._names)
         dialect = chance.choice((OPENAI, OPENAI, ANTHROPIC))
-        words = " ".join([name, *(f"w{number}-{n}" for n in range(chance.randint(2, 14)))])
         leaves = chance.random() < LEAVES
         outcome = Outcome(host.number, name, time.monotonic())
+        more = [f"w{number}-{n}" for n in range(chance.randint(2, 14))]
+        words = " ".join([name, repr(outcome.began_at), *more])
         try:
             async with session.post(
                 host.url + dialect.path,

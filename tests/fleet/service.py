@@ -20,12 +20,14 @@ class Seen(msgspec.Struct, frozen=True):
     Attributes:
         id: the gateway's id of it.
         key: the name of the client's key, which the prompt begins with.
-        at: when it came, on the monotonic clock.
+        sent_at: when the client sent it, on the monotonic clock; the prompt's second word.
+        at: when it arrived here, on the same clock: the gateway admitted it in between.
         tokens: how many it has with its whole answer, as Berlin estimates them.
     """
 
     id: str
     key: str
+    sent_at: float
     at: float
     tokens: int
 
@@ -67,9 +69,11 @@ class Service(ChatService):
             return Answer(401, {"message": "the token has expired"})
         headers = {name.lower(): value for name, value in request.headers.items()}
         prompt = str(request.json["prompt"])
-        key, id = prompt.partition(" ")[0], headers.get("x-request-id", token_hex(4))
+        key, sent_at, *_ = prompt.split(" ")
+        id = headers.get("x-request-id", token_hex(4))
         # The answer repeats the prompt.
-        self.log.append(Seen(id, key, now, 2 * estimate_tokens(len(prompt))))
+        used = 2 * estimate_tokens(len(prompt))
+        self.log.append(Seen(id, key, float(sent_at), now, used))
         self.chats.clear()  # the log is enough, and small
         return None
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import re
+import sys
 import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +16,8 @@ import pytest
 from aiohttp import web
 
 from support.chat_service import ChatService
-from support.cli import Cli
+from support.cli import Cli, reader
+from support.proxies import free_port
 from support.site import Site, open_site
 
 CHUNKS = (
@@ -319,7 +324,12 @@ async def test_a_key_for_another_address_is_not_used(tmp_path: Path) -> None:
     ended = await Cli(tmp_path).run("add", "openai", **given)
     assert (ended.code, ended.out) == (2, "")
     assert "OPENAI_BASE_URL is set" in ended.err
-    assert "add --url http://127.0.0.1:9/v1" in ended.err
+    assert "run: berlin add openai --url http://127.0.0.1:9/v1" in ended.err
+    asked = await Cli(tmp_path).run("chat", "-m", "openai", "Hi", **given)
+    assert (asked.code, "run: berlin add openai --url http://127.0.0.1:9/v1" in asked.err) == (
+        2,
+        True,
+    )
 
 
 async def test_several_providers_and_no_default(tmp_path: Path) -> None:
@@ -350,3 +360,80 @@ async def test_a_stored_key_that_is_refused_is_asked_for_again(tmp_path: Path) -
             terminal.types("\r")
             await terminal.sees("Hi there.")
             assert await terminal.ends() == 0
+
+
+MINE = 'schema = 1\nname = "mine"\nextends = "berlin"\ndescription = "Ours"\n'
+
+
+@asynccontextmanager
+async def adding(kind: str, folder: Path) -> AsyncIterator[tuple[list[str], str]]:
+    """Run a service of a kind, and give the arguments that add it and its secret."""
+    if kind == "a login":
+        async with open_webui() as site:
+            yield [site.url, "--account", "ann@example.com"], "secret"
+    elif kind == "a recipe":
+        async with ChatService(["Hi there."]) as service:
+            file = folder / "mine.toml"
+            file.write_text(f'{MINE}[endpoint]\nurl = "{service.url}"\n')
+            yield [str(file), "--account", "account"], "password"
+    else:
+        async with open_openai() as site:
+            yield [site.url], KEY
+
+
+@pytest.mark.parametrize("kind", ["a login", "a key", "a recipe", "another file"])
+async def test_the_suggested_commands_work_as_they_are(tmp_path: Path, kind: str) -> None:
+    """Each of the three lines that `berlin add` ends with can be pasted into a shell."""
+    cli = Cli(tmp_path)
+    cli.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{cli.environ['PATH']}"
+    cli.configure(f"[server]\nport = {free_port()}\n")
+    more = []
+    if kind == "another file":
+        more = ["--config", str(cli.config.rename(tmp_path / "another file.toml"))]
+    async with adding(kind, tmp_path) as (args, secret):
+        added = await cli.run("add", *args, "--password-stdin", *more, stdin=f"{secret}\n")
+        assert added.code == 0, added.err
+        *_, chat, python, serve, last = (line.strip() for line in added.err.splitlines())
+        found = re.fullmatch(r"The last one serves the model (\S+) at (\S+)/v1\.", last)
+        assert found is not None, last
+        asked, printed = await asyncio.gather(cli.shell(f"echo Hi | {chat}"), cli.shell(python))
+        assert (asked.code, asked.out) == (printed.code, printed.out) == (0, "Hi there.\n")
+        async with cli.start(command=("/bin/sh", "-c", f"exec {serve}")) as process:
+            said = await reader(process.stderr).readline()
+            assert f"serving {found[1]} on {found[2]}" in said.decode()
+
+
+STOPS = ["Password: ", "Model (number or name) [a]: "]
+
+
+@pytest.mark.parametrize("at", STOPS)
+async def test_nothing_half_made_is_left(tmp_path: Path, at: str) -> None:
+    """Ctrl-C at a question, or a refusal, leaves no copied recipe, no login and no table."""
+    cli = Cli(tmp_path)
+    async with ChatService() as service:
+        file = tmp_path / "mine.toml"
+        models = '[models]\nlist = ["a", "b"]\n'
+        file.write_text(f'{MINE}{models}[endpoint]\nurl = "{service.url}"\n')
+        refused = await cli.run(
+            *("add", str(file), "--account", "account", "--password-stdin"), stdin="wrong\n"
+        )
+        assert refused.code == 3
+        async with cli.terminal("add", str(file), "--account", "account") as terminal:
+            for question in STOPS[: STOPS.index(at)]:
+                await terminal.sees(question)
+                terminal.types("password\r")
+            await terminal.sees(at)
+            terminal.types("\x03")
+            assert await terminal.ends() == 130
+    left = [path.name for path in cli.home.rglob("*") if path.is_file()]
+    assert not {"mine.toml", "berlin.toml", "logins.json"} & {*left}
+
+
+async def test_a_recipe_that_extends_another_file_is_copied_by_hand(tmp_path: Path) -> None:
+    """A copy without the file that it extends would not work: the error says what to do."""
+    file = tmp_path / "mine.toml"
+    (tmp_path / "base.toml").write_text(MINE.replace("mine", "base"))
+    file.write_text(MINE.replace('"berlin"', '"base.toml"'))
+    ended = await Cli(tmp_path).run("add", str(file), "--url", "https://a.example")
+    assert (ended.code, ended.out) == (2, "")
+    assert "extends base.toml: copy both to " in ended.err

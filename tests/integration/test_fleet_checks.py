@@ -23,7 +23,7 @@ def evidence(folder: Path) -> Evidence:
             Outcome(0, "k", 50.0, 51.0, "a", 200, "whole"),
             Outcome(0, "k", 99.0, 101.0, "b", 200, "cut"),
         ],
-        seen=[Seen("a", "k", 50.0, 1), Seen("b", "k", 99.0, 1)],
+        seen=[Seen("a", "k", 49.9, 50.0, 1), Seen("b", "k", 98.9, 99.0, 1)],
         rows=[Row("a", "ok", 1, "k", 10), Row("b", "interrupted", 1, "k", 0)],
         logins=[0.0, LIFETIME_S],
         hosts=[host],
@@ -108,3 +108,12 @@ def test_each_damage_is_noticed(
     seen = evidence(tmp_path)
     damage(seen)
     assert any(each.name.startswith(invariant) for each in check(seen) if not each.holds)
+
+
+def test_a_request_that_was_slow_on_its_way_breaks_no_rate(tmp_path: Path) -> None:
+    """The service saw two in 60 s; the first was sent 60 s before the second arrived, and may have
+    been admitted then."""
+    seen = evidence(tmp_path)
+    seen.rates = {"k": 1}
+    seen.seen = [Seen("a", "k", 38.0, 50.0, 1), Seen("b", "k", 98.1, 99.0, 1)]
+    assert all(each.holds for each in check(seen) if each.name.startswith("rates"))

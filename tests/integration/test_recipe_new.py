@@ -210,7 +210,7 @@ async def browse(recipe: Recipe, url: str) -> Browser:
         resolve_endpoint(moved.endpoint),
         CREDENTIALS,
         TIMEOUTS,
-        record=lambda sender: seen.append(Browser(sender, url)) or seen[0],  # type: ignore[func-returns-value]
+        record=lambda sender: seen.append(Browser(sender, url)) or seen[0],
     )
     assert (await ask(provider, PROMPT)).text == TEXT
     await provider.aclose()
@@ -357,7 +357,7 @@ async def test_it_asks_for_what_it_needs(tmp_path: Path) -> None:
         ),
         ({"curl": "curl https://a.example.com -d 'q=Hi'"}, "or --yes to send the request", False),
         ({"har": "{}"}, "not a HAR file", False),
-        ({"har": '{"log": {"entries": []}}'}, "looks like a chat", False),
+        ({"har": '{"log": {"entries": []}}'}, "no requests in the file", False),
     ],
 )
 async def test_mistakes_are_told(

@@ -13,7 +13,7 @@ from berlin.auth.credentials import Credentials
 from berlin.recipes.build import build_provider
 from berlin.recipes.recipe import parse_recipe, resolve_endpoint
 from berlin.types import Timeouts
-from berlin.workbench.draft.choose import choose_chat
+from berlin.workbench.draft.choose import find_chat
 from berlin.workbench.draft.sources.har import is_without_secrets, read_har
 from berlin.workbench.draft.writer import Draft, write_draft
 from support.recipes import ask
@@ -126,7 +126,7 @@ def saved(url: str) -> bytes:
 def drafted(har: bytes) -> Draft:
     """Return the draft, as `berlin recipe new` makes it."""
     exchanges = read_har(har)
-    draft = write_draft(exchanges, choose_chat(exchanges, "Hello"), "Hello", "site")
+    draft = write_draft(exchanges, find_chat(exchanges, "Hello"), "Hello", "site")
     assert draft.missing == []
     return draft
 

@@ -34,6 +34,98 @@ def answer_with(sign: Sign) -> web.Response:
     return web.Response(status=sign.status[0], text=body, headers=dict(sign.headers))
 
 
+# What the programs themselves answer without credentials: the shapes are those of their sources at
+# the paths in the comments, read on 2026-11-29; values are made up. `*` is any other path.
+PROGRAMS: dict[str, dict[str, Any]] = {
+    # LiteLLM 1.108.7 with a master key, run on 2026-11-29
+    "litellm": {
+        "/health/liveliness": '"I\'m alive!"',
+        "/v1/models": web.json_response(
+            {
+                "error": {
+                    "message": "Authentication Error, No api key passed in.",
+                    "type": "auth_error",
+                    "param": "None",
+                    "code": "401",
+                }
+            },
+            status=401,
+        ),
+        "/": "<!DOCTYPE html><html><head><title>LiteLLM API - Swagger UI</title></head></html>",
+    },
+    # langgenius/dify: api/controllers/service_api/index.py; nginx sends other paths to the web app
+    "dify": {
+        "/v1/": {"welcome": "Dify OpenAPI", "api_version": "v1", "server_version": "1.9.2"},
+        "/v1/models": web.json_response(
+            {"code": "unauthorized", "message": "Access token is invalid", "status": 401},
+            status=401,
+        ),
+        "*": "<!DOCTYPE html><html><head><title>Dify</title></head></html>",
+    },
+    # langgenius/dify: api/controllers/console/setup.py, where the API has another host
+    "dify, by its console": {
+        "/console/api/setup": {"step": "finished", "setup_at": "2026-01-01T00:00:00"}
+    },
+    # FlowiseAI/Flowise: packages/ui/index.html; every page is the app
+    "flowise": {
+        "*": '<!DOCTYPE html>\n<html lang="en">\n<head>\n\t<title>Flowise - Low-code LLM apps '
+        'builder</title>\n</head><body><div id="root"></div></body></html>'
+    },
+    # n8n-io/n8n: packages/frontend/editor-ui/index.html; every page is the editor
+    "n8n": {
+        "*": '<!DOCTYPE html>\n<html lang="en">\n\t<head>\n\t\t<title>'
+        'n8n.io - Workflow Automation</title>\n\t</head><body><div id="app"></div></body></html>'
+    },
+    # danny-avila/LibreChat: api/server/routes/config.js, buildPreLoginPayload
+    "librechat": {
+        "/api/config": {
+            "appTitle": "LibreChat",
+            "discordLoginEnabled": False,
+            "openidLabel": "Continue with OpenID",
+            "serverDomain": "http://localhost:3080",
+            "emailLoginEnabled": True,
+            "registrationEnabled": False,
+            "socialLogins": ["google"],
+        },
+        "*": "<!DOCTYPE html><html><head><title>LibreChat</title></head></html>",
+    },
+    # Mintplex-Labs/anything-llm: server/endpoints/system.js and server/models/systemSettings.js
+    "anythingllm": {
+        "/api/setup-complete": {
+            "results": {
+                "RequiresAuth": False,
+                "AuthToken": False,
+                "JWTSecret": True,
+                "StorageDir": "/app/server/storage",
+                "MultiUserMode": False,
+                "VectorDB": "lancedb",
+                "HasExistingEmbeddings": False,
+            }
+        },
+        "*": "<!DOCTYPE html><html><head><title>AnythingLLM</title></head></html>",
+    },
+}
+
+
+def answer_as(body: Any) -> web.Response:
+    if isinstance(body, web.Response):
+        return body
+    page = isinstance(body, str)
+    return web.Response(text=body, content_type="text/html") if page else web.json_response(body)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+async def test_the_answers_of_each_program_prove_it_and_no_other(program: str) -> None:
+    """From any of its pages a program is recognised, and taken for nothing else."""
+    name = program.partition(",")[0]
+    answers = {path: answer_as(body) for path, body in PROGRAMS[program].items()}
+    async with open_site(**answers) as site:
+        for page in ("", "/some/page"):
+            found = await find(site.url + page)
+            assert [match.recipe for match in found.services] == [name]
+            assert found.services[0].url == site.url + load_recipe(name).recognise.below
+
+
 async def find(url: str) -> Findings:
     return await recognise(Endpoint.of(url))
 

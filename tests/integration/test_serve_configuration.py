@@ -190,7 +190,7 @@ WRONG = [
     ),
     (
         "\n\n[severs]\nport = 1\n",
-        "berlin.toml, line 3: unknown key 'severs' in [the file]; did you mean 'server'?",
+        "berlin.toml, line 3: unknown key 'severs' at the top level; did you mean 'server'?",
     ),
     ("[server]\nport = 'x'\n", "berlin.toml, line 2: Expected `int`, got `str`"),
     ("[server]\nport = 70000\n", "berlin.toml, line 1: grace_s and keep_alive_s"),

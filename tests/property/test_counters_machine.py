@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -19,7 +19,10 @@ from berlin.routing.counters.contract import (
     Sliding,
 )
 from berlin.routing.counters.memory import MemoryCounters
+from berlin.routing.counters.remote import Owed
 from berlin.routing.counters.sqlite import SqliteCounters
+from fleet.checks import Evidence, check
+from fleet.service import Seen
 
 WINDOWS = (Sliding(60.0), RUNNING, Calendar("day", "Europe/Berlin"))
 LIMITS = (10, 3, 20)
@@ -121,7 +124,9 @@ class Machine(RuleBasedStateMachine):
             self.memory.undo(reserved)
         else:
             self.memory.settle(reserved, {"c0": cost, "c2": cost})
-        assert self.loop.run_until_complete(self.file.settle(f"r{name}", claims, amounts, at))
+        assert self.loop.run_until_complete(
+            self.file.settle(f"r{name}", Owed(claims, tuple(amounts), at))
+        )
         if entry.open:
             entry.open, entry.amounts = False, amounts
 
@@ -141,7 +146,37 @@ class Machine(RuleBasedStateMachine):
         assert told is not None
         assert list(mine.used) == list(told.used) == self.used()
         self.memory.undo(mine)
-        self.loop.run_until_complete(self.file.settle("look", claims, [0, 0, 0], self.wall()))
+        self.loop.run_until_complete(
+            self.file.settle("look", Owed(tuple(claims), (0, 0, 0), self.wall()))
+        )
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 20), st.floats(0, 30), st.floats(0, 30)), min_size=1, max_size=60
+    )
+)
+def test_a_rate_is_exact_whatever_the_ways_take(steps: list[tuple[float, float, float]]) -> None:
+    """No window has more admissions than the limit, and the comparison of `make fleet` says so,
+    however long requests are on the way to the gateway and to the service; with a lower limit it
+    finds those windows that were seen whole."""
+    now = 0.0
+    counters = MemoryCounters(lambda: now)
+    claim = Claim("k", Sliding(60.0), 3, kept=True)
+    admitted, seen = [], []
+    for number, (gap, before, after) in enumerate(steps):
+        now += gap
+        if isinstance(counters.try_reserve(str(number), [claim]), Reservation):
+            admitted.append(now)
+            seen.append(Seen(str(number), "k", now - before, now + after, 1))
+    assert all(sum(at <= other < at + 60 for other in admitted) <= 3 for at in admitted)
+    [rate] = [one for one in check(Evidence(seen=seen, rates={"k": 3})) if "admitted" in one.name]
+    assert rate.holds
+    exact = [Seen(one.id, "k", at, at, 1) for one, at in zip(seen, admitted, strict=True)]
+    most = max(sum(at <= other < at + 60 for other in admitted) for at in admitted)
+    found = check(Evidence(seen=exact, rates={"k": most - 1}))
+    assert not next(one for one in found if "admitted" in one.name).holds
 
 
 Machine.TestCase.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)

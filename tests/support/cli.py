@@ -136,10 +136,12 @@ class Cli:
         return Ended(process.returncode, out, err.decode())
 
     @asynccontextmanager
-    async def start(self, *args: str, **environ: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    async def start(
+        self, *args: str, command: Sequence[str] = BERLIN, **environ: str
+    ) -> AsyncIterator[asyncio.subprocess.Process]:
         """Start a command with three pipes; it is killed if it is still there at the end."""
         process = await asyncio.create_subprocess_exec(
-            *BERLIN,
+            *command,
             *args,
             env={**self.environ, **environ},
             stdin=asyncio.subprocess.PIPE,

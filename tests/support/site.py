@@ -12,7 +12,7 @@ Reply: TypeAlias = web.Response | Callable[[web.BaseRequest], Awaitable[web.Resp
 
 
 class Site:
-    """A web site that answers some paths, and notes every request."""
+    """A web site that answers some paths, `*` all others, and notes every request."""
 
     def __init__(self, answers: dict[str, Reply]) -> None:
         self.answers = answers
@@ -21,7 +21,7 @@ class Site:
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
         self.requests.append(request)
-        made = self.answers.get(request.path)
+        made = self.answers.get(request.path, self.answers.get("*"))
         if made is None:
             return web.Response(status=404, text="nothing here")
         if not isinstance(made, web.Response):

@@ -7,7 +7,9 @@ itself starts (locale, `PYTHON…` variables, terminals, signals) needs a new on
 
 from __future__ import annotations
 
+import asyncio
 import atexit
+import contextlib
 import gc
 import multiprocessing
 import os
@@ -15,12 +17,31 @@ import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+# With those that the commands import only when they are used. Nothing of the tests: their folder is
+# not in the path of the fork server.
+PRELOADED = [
+    "aiohttp.web",
+    "prompt_toolkit.shortcuts",
+    "rich.markdown",
+    "prometheus_client",
+    "uvloop",
+    "berlin.client",
+    "berlin.cli.gateway.serve",
+    "berlin.cli.main",
+    "berlin.cli.provider.token",
+    "berlin.gateway.app",
+    "berlin.gateway.serving.server",
+    "berlin.gateway.setup",
+    "berlin.routing.tools_over_text.provider",
+]
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["support.warm_imports"])
+_CONTEXT.set_forkserver_preload(PRELOADED)
 
 
 @dataclass(frozen=True)
@@ -55,8 +76,65 @@ def run(args: Sequence[str], environ: Mapping[str, str], stdin: bytes, within: f
         return Outcome(code, files[1].read_bytes(), files[2].read_bytes())
 
 
-def _become(args: Sequence[str], environ: Mapping[str, str], files: Sequence[Path]) -> None:
-    """Be the command, and end as a new interpreter would."""
+class Running:
+    """A program that is still running, with its three pipes.
+
+    Args:
+        process: the forked process.
+        stdin: its standard input.
+        stdout: its standard output.
+        stderr: its standard error.
+    """
+
+    def __init__(
+        self,
+        process: multiprocessing.process.BaseProcess,
+        stdin: asyncio.WriteTransport,
+        stdout: asyncio.StreamReader,
+        stderr: asyncio.StreamReader,
+    ) -> None:
+        self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
+        self._process = process
+
+    def kill(self) -> None:
+        """Kill it (SIGKILL)."""
+        self._process.kill()
+
+
+@asynccontextmanager
+async def started(
+    args: Sequence[str], environ: Mapping[str, str], code: str = ""
+) -> AsyncIterator[Running]:
+    """Run `berlin` with these arguments, or other code, until the end of the block."""
+    loop = asyncio.get_running_loop()
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as pipes:
+        files = [Path(folder) / name for name in ("stdin", "stdout", "stderr")]
+        # Opened for both directions, so that neither side waits for the other.
+        for file in files:
+            os.mkfifo(file, 0o600)
+        ends = [pipes.enter_context(file.open("r+b", buffering=0)) for file in files]
+        stdin, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, ends[0])
+        transports: list[asyncio.BaseTransport] = [stdin]
+        readers = [asyncio.StreamReader() for _ in ends[1:]]
+        for reader, end in zip(readers, ends[1:], strict=True):
+            made = partial(asyncio.StreamReaderProtocol, reader)
+            transports.append((await loop.connect_read_pipe(made, end))[0])
+        process = _CONTEXT.Process(target=_become, args=(args, dict(environ), files, code))
+        await asyncio.to_thread(process.start)
+        try:
+            yield Running(process, stdin, *readers)
+        finally:
+            process.kill()
+            await asyncio.to_thread(process.join)
+            process.close()
+            for transport in transports:
+                transport.close()
+
+
+def _become(
+    args: Sequence[str], environ: Mapping[str, str], files: Sequence[Path], program: str = ""
+) -> None:
+    """Be the command, or another program, and end as a new interpreter would."""
     for descriptor, file in enumerate(files):
         opened = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(opened, descriptor)
@@ -70,9 +148,14 @@ def _become(args: Sequence[str], environ: Mapping[str, str], files: Sequence[Pat
     warnings.simplefilter("error")
     code = 0
     try:
-        from berlin.__main__ import main
+        missing = [name for name in PRELOADED if name not in sys.modules]
+        assert not missing, missing  # the fork server does not report what it cannot import
+        if program:
+            exec(compile(program, "<program>", "exec"), {"__name__": "__main__"})
+        else:
+            from berlin.__main__ import main
 
-        main()
+            main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, NoReturn, Protocol, TypeAlias
@@ -11,7 +10,7 @@ import msgspec
 
 from berlin.auth.access import AccessToken
 from berlin.auth.attach import Attach, attachments
-from berlin.auth.credentials import Credentials
+from berlin.auth.credentials import Credentials, KeptCredentials
 from berlin.auth.grant import Grant, check_token
 from berlin.auth.guidance import explain_missing, login_command, login_has_ended, needs_person
 from berlin.auth.tokens.source import TokenSource
@@ -134,6 +133,7 @@ class Authenticator:
 
     Attributes:
         observe: called after each login, with `ok` or the code of the error.
+        hint: added to the error about missing credentials.
     """
 
     def __init__(
@@ -156,13 +156,16 @@ class Authenticator:
         source.keeps_refresh_token = flow is not None and flow.needs_person
         self._attachments = attachments(attach)
         self._credentials = credentials or Credentials()
-        self._read: tuple[Secret, ...] = ()
+        if self._credentials.kept and source.kept is None:
+            source.kept = KeptCredentials(self._credentials)
         self.observe: Callable[[str], None] = _ignore
+        self.hint = ""
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """The secrets that must never appear in a message."""
-        return (*self._credentials.secrets, *self._read, *self.source.seen)
+        read = self.source.kept.latest.secrets if self.source.kept is not None else ()
+        return (*self._credentials.secrets, *read, *self.source.seen)
 
     @property
     def renews(self) -> bool:
@@ -340,10 +343,10 @@ class Authenticator:
             raise refused from None
 
     async def _obtain(self, flow: Flow, send: Send) -> Grant:
-        missing = self._missing(flow)
+        missing = [name for name in flow.needs if name not in self._credentials.names]
         if missing:
             message = explain_missing(missing, self._variables, self._log_in_by)
-            raise MissingCredentialsError(message)
+            raise MissingCredentialsError(f"{message}. {self.hint}" if self.hint else message)
         credentials = await self._fresh()
         try:
             return await flow.obtain(credentials, send)
@@ -352,25 +355,24 @@ class Authenticator:
             raise
 
     async def _fresh(self) -> Credentials:
-        """Return the current credentials, and remember which values are secret."""
-        if not self._credentials.kept:
-            return self._credentials
-        credentials = await asyncio.to_thread(self._credentials.fresh)
-        self._read = credentials.secrets
-        return credentials
-
-    def _missing(self, flow: Flow) -> list[str]:
-        return [name for name in flow.needs if name not in self._credentials.names]
+        """Return the current credentials."""
+        kept = self.source.kept
+        return self._credentials if kept is None else await kept.read()
 
 
 class Unattended:
-    """A flow without user interaction."""
+    """A flow without user interaction, and without a way to renew a token."""
 
+    needs: tuple[str, ...] = ()
+    asks = True
     needs_person = False
 
     async def attend(self, credentials: Credentials, send: Send, person: Person) -> NoReturn:
         """Refuse: this flow is not interactive."""
-        raise NotImplementedError
+        raise AssertionError("no flow without user interaction is asked for one")
+
+    async def renew(self, credentials: Credentials, refresh_token: Secret, send: Send) -> None:
+        """Return `None`: a new token is obtained instead."""
 
 
 def _secret(value: str | Secret) -> Secret:

@@ -33,6 +33,7 @@ class Settings(msgspec.Struct, frozen=True):
         model: the model to use when a request names none; `""` leaves it to the recipe.
         tokens: where tokens are kept; `None` keeps them in this process.
         conversations: where the heads of conversations are kept.
+        hint: why credentials in the environment are not used; `""` if there are none such.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True):
     model: str = ""
     tokens: SharedTokens | None = None
     conversations: ConversationsConfig = ConversationsConfig()
+    hint: str = ""
 
     @property
     def key(self) -> Hashable:
@@ -139,7 +141,8 @@ def settings_of(
     tokens = open_tokens(config.tokens, environ)
     model = given.model or mine.default_model
     return Settings(
-        name, recipe, endpoint, credentials, timeouts, model, tokens, config.conversations
+        *(name, recipe, endpoint, credentials, timeouts, model, tokens, config.conversations),
+        hint=_hint(recipe, endpoint.url, environ),
     )
 
 
@@ -200,6 +203,18 @@ def _of_vendor(recipe: Recipe, url: str, environ: Mapping[str, str]) -> dict[str
     if recipe.endpoint.example or meant_for.rstrip("/") != url:
         return {}
     return {n: value for n in NAMES if (value := _variable(recipe, n, environ))}
+
+
+def _hint(recipe: Recipe, url: str, environ: Mapping[str, str]) -> str:
+    """Return why the vendor's variables do not count here: they are for another address."""
+    elsewhere = (_variable(recipe, "url", environ) or url).rstrip("/")
+    if elsewhere == url:
+        return ""
+    variable = recipe.environment["url"]
+    return (
+        f"{variable} is set, so the key in the environment is for {elsewhere}; to use that "
+        f"service, run: berlin add {recipe.name} --url {elsewhere}"
+    )
 
 
 def _variable(recipe: Recipe, setting: str, environ: Mapping[str, str]) -> str | None:

@@ -179,6 +179,13 @@ class ServerConfig(Table, frozen=True, forbid_unknown_fields=True):
         if "*" in self.cors_origins:
             raise ValueError("cors_origins takes no '*': name the origins")
 
+    @property
+    def url(self) -> str:
+        """The URL at which programs on this machine reach the gateway."""
+        every = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # what listens everywhere
+        host = every.get(self.host, self.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
 
 class TokensConfig(Table, frozen=True, forbid_unknown_fields=True):
     """The table `[tokens]`: where tokens are kept.

@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Hashable
 
 from aiohttp import web
+from aiohttp.streams import EMPTY_PAYLOAD
 
 from berlin.errors import OverloadedError
 from berlin.gateway.observe.visit import VISIT
+from berlin.gateway.refusals import HttpFault
 
 MAX_BODY_BYTES = 20 * 1024 * 1024
 MAX_LOGIN_BYTES = 64 * 1024
@@ -82,15 +84,13 @@ class Bodies:
         """Return the body of a client that has already been authenticated.
 
         Raises:
-            HTTPUnsupportedMediaType: if it is declared as a form, text, or compressed.
-            HTTPRequestEntityTooLarge: if it is longer than `MAX_BODY_BYTES`.
-            HTTPRequestTimeout: if it does not arrive in time; aiohttp itself waits forever.
+            HttpFault: if it is declared as a form, text, or compressed, is longer than
+                `MAX_BODY_BYTES`, or does not arrive in time; aiohttp itself waits forever.
             OverloadedError: if the client's budget is used up.
         """
         _check_kind(request)
         if request.content.is_eof() and (request.content_length or 0) <= UNCOUNTED_BYTES:
-            # It arrived with the head, as nearly all do. `request.read()` would keep it.
-            return request.content.read_nowait()
+            return _take_arrived(request)
         _check_length(request.content_length or 0, MAX_BODY_BYTES)
         # Reserve the whole announced length: partly read bodies could wait for each other.
         held = request[_HELD] = _Held(self.budget, client, request.content_length or 0)
@@ -101,9 +101,8 @@ class Bodies:
         _check_kind(request)
         _check_length(request.content_length or 0, MAX_LOGIN_BYTES)
         if request.content.is_eof() and request.content_length is not None:
-            # It arrived with the head, as nearly all do: strangers who do not send theirs cannot
-            # keep it out by using up the budget.
-            return request.content.read_nowait()
+            # Strangers who do not send theirs cannot keep it out by using up the budget.
+            return _take_arrived(request)
         held = request[_HELD] = _Held(self.budget, None, MAX_LOGIN_BYTES)
         return await self._read(request, MAX_LOGIN_BYTES, held)
 
@@ -126,8 +125,16 @@ class Bodies:
                     held.grow_to(size)
                     pieces.append(piece)
         except TimeoutError as error:
-            raise web.HTTPRequestTimeout from error
+            raise HttpFault(408) from error
         return b"".join(pieces)
+
+
+def _take_arrived(request: web.Request) -> bytes:
+    """Return a body that arrived with the head, as nearly all do, and forget it with its buffer."""
+    body = request.content.read_nowait()
+    request._payload = EMPTY_PAYLOAD
+    request._cache.clear()  # it has the buffer too
+    return body
 
 
 class _Held:
@@ -153,9 +160,9 @@ _HELD = web.RequestKey("held", _Held)
 def _check_kind(request: web.Request) -> None:
     # A web page can make a browser send forms and text anywhere without a CORS preflight.
     if request.content_type.startswith(_NO_JSON) and not _is_curl(request):
-        raise web.HTTPUnsupportedMediaType
+        raise HttpFault(415)
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise web.HTTPUnsupportedMediaType
+        raise HttpFault(415)
 
 
 def _is_curl(request: web.Request) -> bool:
@@ -174,4 +181,4 @@ _OF_BROWSERS = ("Origin", "Referer", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Cookie
 
 def _check_length(size: int, limit: int) -> None:
     if size > limit:
-        raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=size)
+        raise HttpFault(413)

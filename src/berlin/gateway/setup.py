@@ -78,6 +78,9 @@ def build_gateway(
     catalog = build_catalog(config, worker=worker)
     metrics = open_metrics(server.metrics, catalog.services, FACES, worker)
     watch_logins(catalog, metrics)
+    ledger = None
+    if config.ledger is not None:
+        ledger = open_ledger(config, accounts_of(config, catalog), environ)
     return Gateway(
         catalog,
         Guard(
@@ -101,12 +104,14 @@ def build_gateway(
         _needed_stores(config, environ),
         open_stored(config.responses),
         open_limiter(
-            config, keys.parent if keys is not None else None, environ, alone=worker is None
+            config,
+            keys.parent if keys is not None else None,
+            environ,
+            alone=worker is None,
+            history=ledger.sums if ledger is not None else None,
         ),
         worker,
-        open_ledger(config, accounts_of(config, catalog), environ)
-        if config.ledger is not None
-        else None,
+        ledger,
     )
 
 

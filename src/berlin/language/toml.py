@@ -75,9 +75,11 @@ def _check_keys(
                     near = difflib.get_close_matches(key, fields, n=1)
                     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(fields)}"
                     here = (*path, key)
+                    table = ".".join(part for part in path if not part.isdigit())
+                    place = f"in [{table}]" if table else "at the top level"
                     raise ConfigurationError(
                         f"{source}, line {find_line(text, here)}: unknown key {key!r} "
-                        f"in [{'.'.join(p for p in path if not p.isdigit()) or 'the file'}]; {hint}"
+                        f"{place}; {hint}"
                     )
                 _check_keys(fields[key], value, (*path, key), text, source)
         case msgspec.inspect.DictType() if isinstance(tree, dict):

@@ -13,6 +13,8 @@ INTERRUPTED = "interrupted"
 MAX_NAME_CHARS = 200
 MAX_COUNT = 2**53 - 1
 
+_DATES_END_US = 253_399_622_400_000_000  # December 9999
+
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The row of a request. `None` means unknown, which is different from 0.
@@ -64,6 +66,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     outcome: str = OPEN
     first_event_ms: float | None = None
     duration_ms: float | None = None
+
+    @property
+    def has_date(self) -> bool:
+        """Whether its time is one that databases and their partitions by month can have."""
+        return 0 <= self.at_us < _DATES_END_US
 
     @property
     def is_open(self) -> bool:

@@ -22,6 +22,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
         since: the first time.
         until: the end, which is not included.
         key: only the requests of this key; `None` for those of all.
+        user: only the requests of this user; `None` for those of all.
         zone: the time zone in which days begin, such as `Europe/Berlin`.
     """
 
@@ -29,6 +30,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime | None = None
     until: datetime | None = None
     key: str | None = None
+    user: str | None = None
     zone: str = "UTC"
 
 

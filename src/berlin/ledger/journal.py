@@ -97,13 +97,7 @@ class Journal:
         self._number = 0
         self._open: dict[str, bytes] = {}
         self._torn = False
-        make_private_folder(folder)
-        # Locked before there is a segment, so that nobody takes it for one that was left behind.
-        self.name = secrets.token_hex(8)
-        self._lock = FileLock(folder / f"{self.name}.lock")
-        while not self._lock.take():  # somebody is just looking at it
-            self.name = secrets.token_hex(8)
-            self._lock = FileLock(folder / f"{self.name}.lock")
+        self.name, self._lock = self._take_name()
         self._segments: deque[_Segment] = deque([self._next()])
 
     @property
@@ -152,6 +146,17 @@ class Journal:
                 self._append(segment, b"\n")
             except OSError:
                 return False
+        return True
+
+    def restore(self) -> bool:
+        """Begin new files if somebody has deleted them; return whether somebody had.
+
+        What was written into the deleted ones can still be read, as long as this process runs.
+        """
+        with self._mutex:
+            if os.fstat(self._segments[-1].descriptor).st_nlink:
+                return False
+            self._begin_segment()
         return True
 
     def read(self) -> Batch | None:
@@ -209,7 +214,19 @@ class Journal:
             with contextlib.suppress(OSError):
                 segment.path.unlink()
 
+    def _take_name(self) -> tuple[str, FileLock]:
+        # Locked before there is a segment, so that nobody takes it for one that was left behind.
+        make_private_folder(self._folder)
+        while True:
+            name = secrets.token_hex(8)
+            lock = FileLock(self._folder / f"{name}.lock")
+            if lock.take():  # or somebody is just looking at it
+                return name, lock
+
     def _next(self) -> _Segment:
+        if not self._lock.exists:  # the folder was deleted
+            self._lock.release()
+            self.name, self._lock = self._take_name()
         self._number += 1
         return _Segment(self._folder / f"{self.name}-{self._number:08}.jsonl")
 

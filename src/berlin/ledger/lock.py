@@ -36,6 +36,11 @@ class FileLock:
         self._descriptor = descriptor
         return True
 
+    @property
+    def exists(self) -> bool:
+        """Whether it is held, and its file was not deleted."""
+        return self._descriptor is not None and os.fstat(self._descriptor).st_nlink > 0
+
     def release(self, *, remove: bool = False) -> None:
         """Release it, if it is held.
 

@@ -192,20 +192,22 @@ class Writer:
                     await self._tidy(rows)
                 pause = 0.0
                 self._note(None)
-            except (BerlinError, OSError) as error:
+            except (BerlinError, OSError, ValueError, OverflowError) as error:
                 self._note(error)
                 pause = min(max(2 * pause, 0.5), LONGEST_PAUSE_S)
             if closing:
                 return
             if not pause:
                 await _wait(self._news, LOOK_ROUND_S)
-            wait_s = pause * random.uniform(0.5, 1.0) if pause else BATCH_S  # noqa: S311
+            wait_s = pause * random.uniform(0.5, 1.0) if pause else BATCH_S  # noqa: S311  # jitter
             await _wait(self._closing, wait_s)
 
     async def _tidy(self, rows: Rows) -> None:
         """Do what is due besides the rows of this process."""
         now = asyncio.get_running_loop().time()
         if now >= self._look_at:
+            if self._journal.restore():
+                _log.error("ledger.journal_deleted rows now go to new files in %s", self._folder)
             await self._deliver_left_behind(rows)
             self._look_at = now + LOOK_ROUND_S
         if self._keep_days is not None and now >= self._expire_at:
@@ -236,8 +238,18 @@ class Writer:
                 _log.info("ledger.recovered rows=%d journal=%s", count, left.name)
 
     async def _insert(self, rows: Rows, entries: list[Entry]) -> None:
-        await rows.insert(entries)
-        self.counts.written += len(entries)
+        storable = [entry for entry in entries if entry.has_date]
+        if storable:
+            await rows.insert(storable)
+        self.counts.written += len(storable)
+        if lost := [entry for entry in entries if not entry.has_date]:
+            self.counts.lost += len(lost)
+            _log.error(
+                "ledger.no_date rows=%d first=%s: this machine's clock is wrong, and no calendar "
+                "has their time",
+                len(lost),
+                lost[0].id,
+            )
 
     def _note(self, error: Exception | None) -> None:
         """Count and log whether the database works; only a change is logged."""

@@ -78,16 +78,21 @@ async def recognise(endpoint: Endpoint) -> Findings:
     transport = Transport(endpoint, USER_AGENT)
     try:
         first, seen = True, ""
-        for root in _roots(endpoint.url, recipes):
-            probe = _Probe(transport, root)
+        probes = {root: _Probe(transport, root) for root in _roots(endpoint.url, recipes)}
+        origin = urljoin(endpoint.url, "/").rstrip("/")
+        for root, probe in probes.items():
             front = await probe.ask("/", may_fail=not first)
             if first:
                 _refuse_elsewhere(front, endpoint.url)
                 seen = _describe(front)
+            first = False
+            # A web app shows its one page at every path; only its origin is its root.
+            page = front.body if front.status == 200 and root != origin else b""
+            if page and page == (await probes[origin].ask("/")).body:
+                continue
             found = await _look(probe, root, recipes)
             if found.services or found.dialects:
                 return msgspec.structs.replace(found, seen=seen)
-            first = False
         return Findings(seen=seen)
     finally:
         await transport.aclose()

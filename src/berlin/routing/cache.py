@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from hashlib import blake2b
 from typing import Protocol
 
@@ -117,7 +118,9 @@ class Cache(Wrapper):
     def bursts(self, request: ChatRequest) -> Bursts:
         """Answer a request; see `Provider`."""
         key = self.key_of(request)
-        return self.inner.bursts(request) if key is None else _Cached(self, key, request)
+        if key is None:
+            return self.inner.bursts(request)
+        return Opening(partial(self._begin, key), request)
 
     def key_of(self, request: ChatRequest) -> str | None:
         """Return the cache key of a request, or `None` if it is not cached."""
@@ -138,26 +141,16 @@ class Cache(Wrapper):
             return None
         return blake2b(data, digest_size=20).hexdigest()
 
-
-class _Cached(Opening):
-    def __init__(self, cache: Cache, key: str, request: ChatRequest) -> None:
-        super().__init__()
-        self._cache = cache
-        self._key = key
-        self._request = request
-
-    async def _begin(self) -> Burst:
-        answers = self._cache.answers
-        found = await answers.load(self._key)
+    async def _begin(self, key: str, answer: Opening, request: ChatRequest) -> Burst:
+        found = await self.answers.load(key)
         if found is not None:
             kept, age = found
             started, rest = split_started(kept[0])
             aged = msgspec.structs.replace(started, attempts=0, failed=(), age_s=age, began_at=0.0)
-            self._asked = ReadyBursts(kept[1:])
+            answer.asked = ReadyBursts(kept[1:])
             return [aged, *rest]
-        first = await self._ask(self._cache.inner, self._request)
-        recording = _Recorded(self._asked, first, lambda bursts: answers.save(self._key, bursts))
-        self._asked = recording
+        first = await answer.ask(self.inner, request)
+        answer.asked = _Recorded(answer.asked, first, partial(self.answers.save, key))
         return first
 
 

@@ -20,6 +20,8 @@ MAX_SCRIPTS = 50
 _ATTRIBUTE = re.compile(
     r"""\s*+([^\s"'<>/=]++)(?:\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s"'<>=`]++)))?+|\s*+/(?!>)"""
 )
+# A text of JavaScript that JSON does not have.
+_QUOTED = re.compile(r"'((?:[^'\\\n]|\\')*+)'")
 _PAGE = re.compile(rb"\s*+<(?:!doctype\s+html|html|head|body)[\s>]", re.IGNORECASE)
 
 
@@ -77,6 +79,8 @@ def find_script_json(page: str, name: str) -> Any:
 def _json_at(page: str, at: int) -> Any:
     # Limited, so that many starts of JSON on one page are not each read to its end.
     text = page[at : at + MAX_PAGE_CHARS // 4].lstrip()
+    if found := _QUOTED.match(text):
+        return found[1].replace("\\'", "'")
     try:
         value, _ = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError):

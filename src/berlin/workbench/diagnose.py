@@ -13,15 +13,14 @@ from berlin.errors import (
     ProxyError,
     TLSError,
 )
-from berlin.language.values.place import Place
 from berlin.recipes.recipe import Recipe
 from berlin.types import HttpResponse
 from berlin.wire.framings import recognise
+from berlin.wire.json import decoded_or_none
 from berlin.wire.pointer import MISSING
 from berlin.workbench.diagnose_answer import diagnose_answer
 from berlin.workbench.draft.leaves import leaves, pointer
-from berlin.workbench.hint import Hint
-from berlin.workbench.parts import Part, parse_document
+from berlin.workbench.parts import Hint, Part, in_words
 from berlin.workbench.trial import TriedTurn
 
 LONGEST_LIST = 6
@@ -112,21 +111,14 @@ def _by_taken(turn: TriedTurn) -> list[Hint]:
 
 
 def _missing(turn: TriedTurn, name: str) -> Hint:
-    place = turn.part.step.take[name]
-    where = _in_words(place)
-    has = _values_in(turn)
-    why = f"there is nothing at {where}; the answer has {has}"
-    key = (*turn.part.place, "take", name)
-    return Hint(key, why)
-
-
-def _in_words(place: str | Place) -> str:
-    return place if isinstance(place, str) else place.words
+    where = in_words(turn.part.step.take[name])
+    why = f"there is nothing at {where}; the answer has {_values_in(turn)}"
+    return Hint((*turn.part.place, "take", name), why)
 
 
 def _values_in(turn: TriedTurn) -> str:
     """Return the places of texts in an answer that could be taken, with their lengths."""
-    document = parse_document(turn.answer.body)
+    document = decoded_or_none(turn.answer.body)
     texts = {pointer(p): v for p, v in leaves(document) if p and isinstance(v, str) and v}
     longest = sorted(texts, key=lambda place: -len(texts[place]))[:LONGEST_LIST]
     found = [f"{place} ({len(texts[place])} characters)" for place in longest]
@@ -144,17 +136,13 @@ def _refused_token(recipe: Recipe) -> Hint:
         why = 'the service wants a login, and the recipe says flow = "none"'
         return Hint(("auth", "flow"), why)
     attach = attachments(recipe.auth.attach)[0]
-    how = next(f"the {k} {getattr(attach, k)}" for k in _WAYS if getattr(attach, k))
     why = (
-        f"the service does not accept the token sent in {how}"
+        f"the service does not accept the token sent in {attach.where}"
         f"{f' after {attach.prefix!r}' if attach.prefix else ''}. Is it the right one, and does "
         "the service want it elsewhere? Often it is "
         '{ header = "Authorization", prefix = "Bearer " }'
     )
     return Hint(("auth", "attach"), why)
-
-
-_WAYS = ("header", "query", "cookie")
 
 
 def _said(answer: HttpResponse) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from berlin.language.step import BODIES
+from berlin.language.values.text import names_in_tree
 from berlin.recipes.recipe import Recipe
-from berlin.workbench.hint import Hint
+from berlin.workbench.parts import Hint
 
 _PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 # Characters that a user may type and that need escaping in a quoted value.
@@ -23,25 +23,13 @@ def find_unused(recipe: Recipe) -> list[Hint]:
     return [*_dropped_prompt(recipe), *_broken_json(recipe)]
 
 
-def _placeholders(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield from _PLACEHOLDER.findall(value)
-    elif isinstance(value, dict):
-        for member in value.values():
-            yield from _placeholders(member)
-    elif isinstance(value, list):
-        for member in value:
-            yield from _placeholders(member)
-
-
 def _dropped_prompt(recipe: Recipe) -> Iterator[Hint]:
     """Find a prompt that has no value where the conversation goes out as a list."""
     chat = recipe.chat
     if chat.messages.form != "array":
         return
     for key in (*BODIES, "query"):
-        names = set(_placeholders(getattr(chat, key) or {}))
-        if "prompt" in names:
+        if "prompt" in names_in_tree(getattr(chat, key)):
             why = '{prompt} has no value with messages.form = "array", so its member is left out: '
             yield Hint(("chat", key), why + 'remove it, or write form = "flatten" or "last"')
 

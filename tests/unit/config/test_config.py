@@ -199,7 +199,7 @@ def test_d04_variable_of_the_environment(tmp_path: Path) -> None:
     [
         (
             "defualt = 'guide'\n",
-            "line 1: unknown key 'defualt' in [the file]; did you mean 'default'?",
+            "line 1: unknown key 'defualt' at the top level; did you mean 'default'?",
         ),
         (
             "\n[providers.mine]\nurl = 'https://a.example'\npasswrod = 'x'\n",

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from berlin.errors import OverloadedError
 from berlin.gateway.body import MAX_LOGIN_BYTES, UNCOUNTED_BYTES, Bodies, BodyBudget
+from berlin.gateway.refusals import HttpFault
 from berlin.gateway.serving.connection import open_runner
 
 KIB = 1024
@@ -25,8 +26,8 @@ async def reading(bodies: Bodies) -> AsyncIterator[int]:
             if request.path == "/login":
                 return web.Response(text=str(len(await bodies.read_login(request))))
             return web.Response(text=str(len(await bodies.read(request, "a"))))
-        except OverloadedError:
-            return web.Response(status=429)
+        except (HttpFault, OverloadedError) as error:
+            return web.Response(status=error.http_status)
         finally:
             bodies.release(request)
 
@@ -64,7 +65,7 @@ async def status(reader: asyncio.StreamReader) -> int:
 async def until(condition: object) -> None:
     """Wait until a condition holds."""
     async with asyncio.timeout(5):
-        while not condition():  # type: ignore[operator]
+        while not condition():
             await asyncio.sleep(0.01)
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,26 @@ def test_G31_room_on_a_full_disk(tmp_path: Path) -> None:
     assert [(e.id, e.outcome) for e in left_in(tmp_path)] == [
         ("req_1", "ok"),
         ("req_2", "interrupted"),
+    ]
+
+
+def test_a_folder_that_is_deleted_is_made_again(tmp_path: Path) -> None:
+    """New files take what comes next, and the requests in progress; nothing is lost while the
+    process runs, and what it leaves behind when it is killed is found."""
+    folder = tmp_path / "journals"
+    journal = Journal(folder, MANY)
+    journal.write(begun(1))
+    journal.write(begun(2))
+    journal.write(ended(1))
+    shutil.rmtree(folder)
+    assert journal.restore()
+    assert not journal.restore()
+    assert delivered(journal) == ["req_1"]
+    journal.write(begun(3))
+    kill(journal)
+    assert [(row.id, row.outcome) for row in left_in(folder)] == [
+        ("req_2", "interrupted"),
+        ("req_3", "interrupted"),
     ]
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from berlin.errors import UnavailableError
@@ -97,7 +98,7 @@ def recorder(
     folder: Path, database: Database, size: int = 1_000_000, **options: object
 ) -> Iterator[Recorder]:
     """Run a recorder for the block."""
-    one = Recorder(folder, size, lambda: database, **options)  # type: ignore[arg-type]
+    one = Recorder(folder, size, lambda: database, **options)
     try:
         yield one
     finally:
@@ -236,6 +237,20 @@ def test_G31_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert (one.counts.lost, one.counts.refused) == (0, 1)
 
 
+def test_a_row_that_no_calendar_has(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """With a clock in the year 10000 a row is set aside with a line in the log, and the others are
+    written."""
+    database = Database()
+    late = msgspec.structs.replace(ended(1), at_us=253_402_300_800_000_000)
+    with recorder(tmp_path, database) as one:
+        for entry in (late, ended(2)):
+            one.end(entry)
+        database.wait_until(lambda: "req_2" in database.rows)
+    assert "req_1" not in database.rows
+    assert one.counts.lost == 1
+    assert "ledger.no_date rows=1 first=req_1" in caplog.text
+
+
 def test_old_rows_expire(tmp_path: Path) -> None:
     """Rows from before `keep_days` are deleted at the start, and then each hour."""
     database = Database()
@@ -257,7 +272,7 @@ def test_a_stop_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         hangs.set()
         await asyncio.sleep(3600)
 
-    database.insert = hang  # type: ignore[method-assign]
+    database.insert = hang
     one = Recorder(tmp_path, 1_000_000, lambda: database)
     one.begin(begun(1))
     one.end(ended(1))

@@ -61,7 +61,7 @@ def test_a_recipe_that_is_not_there(name: str) -> None:
     [
         ("take = ", "tke = ", "unknown key 'tke' in [auth.steps]; did you mean 'take'?"),
         ("ends = ", "edns = ", "unknown key 'edns' in [chat.stream]; did you mean 'ends'?"),
-        ("[models]", "[modles]", "unknown key 'modles' in [the file]; did you mean 'models'?"),
+        ("[models]", "[modles]", "unknown key 'modles' at the top level; did you mean 'models'?"),
         (
             "url = ",
             "xyz = ",

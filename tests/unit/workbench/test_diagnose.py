@@ -21,8 +21,7 @@ from berlin.errors import (
 from berlin.recipes.recipe import Recipe, parse_recipe
 from berlin.types import HttpRequest, HttpResponse
 from berlin.workbench.diagnose import diagnose
-from berlin.workbench.hint import Hint
-from berlin.workbench.parts import assign, parts_of
+from berlin.workbench.parts import Hint, assign, parts_of
 from berlin.workbench.trial import TriedTurn
 
 LOGIN = """

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 
 from berlin.recipes.recipe import parse_recipe
-from berlin.workbench.draft.choose import choose_chat
+from berlin.workbench.draft.choose import find_chat
 from berlin.workbench.draft.sources.captured import Captured, Exchange
 from berlin.workbench.draft.toml_writer import recipe_tree
 from berlin.workbench.draft.writer import write_draft
@@ -258,7 +258,7 @@ def at(tree: Any, path: str) -> Any:
 def test_each_value_is_followed(name: str) -> None:
     """To the request that carries it; nothing is missing, and no secret is in the file."""
     exchanges, expected = SESSIONS[name]
-    draft = write_draft(exchanges, choose_chat(exchanges, "Hello"), "Hello", "draft")
+    draft = write_draft(exchanges, find_chat(exchanges, "Hello"), "Hello", "draft")
     assert (draft.missing, draft.lost) == ([], []), draft.text
     tree = recipe_tree(parse_recipe(draft.text, "draft.toml"))
     assert {path: at(tree, path) or value for path, value in expected.items()} == expected

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import shutil
 import sys
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,10 +15,10 @@ import click
 import msgspec
 
 from berlin.cli.options import complete_provider, config_option, load_for_commands
-from berlin.cli.provider.choice import Choice, choose, new_name
+from berlin.cli.provider.choice import Choice, choose, copy_beside, new_name
 from berlin.cli.provider.editing import Value, remove_provider, set_provider
 from berlin.cli.provider.model_choice import choose_model
-from berlin.cli.provider.signing_in import sign_in, try_credentials
+from berlin.cli.provider.signing_in import SignedIn, sign_in, try_credentials
 from berlin.cli.terminal import harmless, is_interactive
 from berlin.client import Berlin
 from berlin.config import (
@@ -78,20 +79,27 @@ def add(
     choice = choose(target, recipe, url, config)
     allow_http = _allow_http(choice.url, allow_http)
     named = new_name(choice, name, known)
-    mine = ProviderConfig(recipe=_path(choice, config), url=choice.url, allow_http=allow_http)
+    recipe_path = str(choice.file.resolve()) if choice.file else choice.recipe
+    mine = ProviderConfig(recipe=recipe_path, url=choice.url, allow_http=allow_http)
     settings = settings_of(named, mine, known, Overrides())
-    click.echo(_log_in(settings, choice, account, password_stdin), err=True)
-    settings = settings_of(named, mine, known, Overrides())
-    chosen = model or choose_model(settings)
+    signed_in = _log_in(settings, choice, account, password_stdin)
+    chosen = model or choose_model(signed_in.settings)
     path = config or config_path()
-    values = _values(choice, settings, chosen, allow_http)
+    values = _values(choice, signed_in.settings, chosen, allow_http)
     # The only provider is the default without saying so; with a second one, it has to be said.
     default = default_provider(known) or named
-    set_provider(path, named, values, default if default in (named, *known.providers) else None)
+    with ExitStack() as undo:  # nothing is written before the last question is answered
+        if choice.file is not None:
+            copy_beside(choice.file, path, undo)
+        if login_store().load_recent(named) is None:
+            undo.callback(login_store().delete, named)
+        click.echo(signed_in.store(), err=True)
+        set_provider(path, named, values, default if default in (named, *known.providers) else None)
+        undo.pop_all()
     click.echo(f"Added {named} to {path}.", err=True)
     if not no_hello:
-        asyncio.run(_hello(msgspec.structs.replace(settings, model=chosen)))
-    click.echo(_next(named, is_default=default == named), err=True)
+        asyncio.run(_hello(msgspec.structs.replace(signed_in.settings, model=chosen)))
+    click.echo(_next(named, config, known.server.url, is_default=default == named), err=True)
 
 
 @click.command()
@@ -117,12 +125,6 @@ def remove(name: str, config: Path | None) -> None:
         click.echo(f"It was the default; set another there, such as: default = {rest[0]!r}")
 
 
-def _path(choice: Choice, config: Path | None) -> str:
-    if not choice.recipe.endswith(".toml"):
-        return choice.recipe
-    return str((config or config_path()).parent.resolve() / choice.recipe)
-
-
 def _allow_http(url: str, allowed: bool) -> bool:
     """Return whether plain http is allowed; a person is asked where it matters."""
     parts = urlsplit(url)
@@ -141,24 +143,21 @@ def _allow_http(url: str, allowed: bool) -> bool:
     )
 
 
-def _log_in(settings: Settings, choice: Choice, account: str | None, from_stdin: bool) -> str:
+def _log_in(settings: Settings, choice: Choice, account: str | None, from_stdin: bool) -> SignedIn:
     """Use credentials that are already known, unless they are refused; else ask for them."""
     found = settings.credentials
     if found is not None and found.values() and account is None and not from_stdin:
         try:
             try_credentials(settings, found)
-            return f"Uses the credentials from: {found.source}."
+            return SignedIn(settings, f"Uses the credentials from: {found.source}.")
         except AuthenticationError as error:
             from_file = found.source in ("environment", "configuration")
             said = f"the credentials from {found.source} are refused: {error.message}"
             if from_file or not is_interactive():
                 raise AuthenticationError(said) from error
             click.echo(harmless(f"berlin: {said}"), err=True)
-    variable = choice.described.environment.get("url", "")
-    elsewhere = os.environ.get(variable, "").rstrip("/")
-    if elsewhere not in ("", settings.endpoint.url):
-        hint = f"berlin: {variable} is set, so the key in the environment is for {elsewhere}; for"
-        click.echo(harmless(f"{hint} that service, add --url {elsewhere}"), err=True)
+    if settings.hint:
+        click.echo(harmless(f"berlin: {settings.hint}"), err=True)
     allow_http = settings.endpoint.allow_http
     return sign_in(settings, account, from_stdin, allow_http, choice.login)
 
@@ -196,17 +195,24 @@ async def _hello(settings: Settings) -> None:
     click.echo()
 
 
-def _next(name: str, *, is_default: bool) -> str:
-    chat = "berlin chat" if is_default else f"berlin chat -m {name}"
-    program = f"from berlin import Berlin; print(Berlin('{name}').ask_sync('{HELLO}').text)"
-    # A `python` on the path may be another one, which has no package `berlin`.
+def _next(name: str, config: Path | None, url: str, *, is_default: bool) -> str:
+    """Return the commands to go on with, each a line that can be pasted into a shell."""
+    # The commands on the path may be missing, or those of another installation.
     mine = shutil.which("python") == str(Path(sys.executable).with_name("python"))
-    python = "python" if mine else sys.executable
+    python = "python" if mine else shlex.quote(sys.executable)
+    berlin = "berlin" if shutil.which("berlin") else f"{python} -m berlin"
+    place = f" --config {shlex.quote(str(config.resolve()))}" if config else ""
+    argument = f", config={str(config.resolve())!r}" if config else ""
+    chosen = "" if is_default else f" -m {shlex.quote(name)}"
+    program = (
+        f"from berlin import Berlin; print(Berlin('{name}'{argument}).ask_sync('{HELLO}').text)"
+    )
     return (
         "\nNext:\n"
-        f"  {chat}\n"
+        f"  {berlin} chat{chosen}{place}\n"
         f'  {python} -c "{program}"\n'
-        f"  berlin serve        (then the model {name} at http://127.0.0.1:4114/v1)"
+        f"  {berlin} serve{place}\n"
+        f"The last one serves the model {name} at {url}/v1."
     )
 
 
@@ -216,7 +222,7 @@ def _forget_tokens(name: str, mine: ProviderConfig, config: Config) -> None:
         settings = settings_of(name, mine, config, Overrides(last_url="http://127.0.0.1"))
         store = open_store(config.tokens, os.environ)
         if store is not None:
-            store.forget(settings.recipe.name, settings.endpoint.url)
+            store.delete((settings.recipe.name, settings.endpoint.url))
     except OSError as error:
         raise TokenStoreError(f"the tokens cannot be deleted: {error}") from error
     except BerlinError as error:

@@ -6,6 +6,7 @@ import asyncio
 import difflib
 import re
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ import msgspec
 from berlin.cli.chat.opening import EMBEDDED
 from berlin.cli.terminal import harmless, is_interactive
 from berlin.config import GUIDE, Config, ProviderConfig, config_path, resolve_recipe
+from berlin.config.files import read_file
 from berlin.errors import ConfigurationError
 from berlin.recipes.recipe import Recipe, load_recipe, recipe_names
 from berlin.recipes.recognise import Findings, Match, by_address, recognise
@@ -29,12 +31,14 @@ class Choice(msgspec.Struct, frozen=True):
         described: the recipe.
         url: the base URL.
         login: whether the service requires a login; `None` if that is unknown.
+        file: the file of the user's own recipe.
     """
 
     recipe: str
     described: Recipe
     url: str
     login: bool | None = None
+    file: Path | None = None
 
 
 def choose(target: str, recipe: str | None, url: str | None, config: Path | None) -> Choice:
@@ -54,9 +58,11 @@ def choose(target: str, recipe: str | None, url: str | None, config: Path | None
     if (is_file or target in recipe_names()) and recipe is not None:
         raise click.UsageError(f"{target} is a recipe already; --recipe goes with a URL")
     if is_file:
-        name = _copy_beside(Path(target), config or config_path())
-        described = resolve_recipe(str((config or config_path()).parent / name))
-        return Choice(name, described, url or _address(target, described, is_mine=True))
+        file = Path(target)
+        name = _name_beside(file, config or config_path())
+        described = resolve_recipe(str(file))
+        address = url or _address(target, described, is_mine=True)
+        return Choice(name, described, address, file=file)
     if target in recipe_names():
         described = load_recipe(target)
         return Choice(target, described, url or _address(target, described))
@@ -168,23 +174,49 @@ def _as_url(text: str) -> str:
     return f"{'http' if is_loopback(host) else 'https'}://{place}{slash}{path}".rstrip("/")
 
 
-def _copy_beside(file: Path, config: Path) -> str:
-    """Return a recipe's file relative to the configuration; one from elsewhere is copied there."""
-    folder = config.parent
-    if not file.is_file():
-        raise ConfigurationError(f"{file} does not exist")
-    if file.resolve().is_relative_to(folder.resolve()):
-        return str(file.resolve().relative_to(folder.resolve()))
-    resolve_recipe(str(file))  # report mistakes in it before copying
-    copy = folder / file.name
-    if copy.exists() and copy.read_bytes() != file.read_bytes():
-        raise ConfigurationError(f"{copy} already exists and differs from {file}")
+def copy_beside(file: Path, config: Path, undo: ExitStack) -> None:
+    """Copy a recipe from elsewhere beside the configuration.
+
+    Args:
+        file: the recipe.
+        config: the configuration file.
+        undo: removes the copy again if the rest fails.
+
+    Raises:
+        ConfigurationError: if it cannot be copied.
+    """
+    copy = config.parent / file.name
+    if file.resolve().is_relative_to(config.parent.resolve()) or copy.exists():
+        return
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        undo.callback(copy.unlink, missing_ok=True)
         shutil.copyfile(file, copy)
     except OSError as error:
         raise ConfigurationError(f"{copy} cannot be written: {error.strerror or error}") from error
     _say(f"copied {file} to {copy}, beside the configuration")
+
+
+def _name_beside(file: Path, config: Path) -> str:
+    """Return the path of a recipe's file relative to the configuration, once it is copied there.
+
+    Raises:
+        ConfigurationError: if there is no such file, or it cannot be copied.
+    """
+    folder = config.parent.resolve()
+    if not file.is_file():
+        raise ConfigurationError(f"{file} does not exist")
+    if file.resolve().is_relative_to(folder):
+        return str(file.resolve().relative_to(folder))
+    copy = folder / file.name
+    if copy.exists() and copy.read_bytes() != file.read_bytes():
+        raise ConfigurationError(f"{copy} already exists and differs from {file}")
+    text = read_file(file)
+    beside = re.search(r"""^\s*extends\s*=\s*["']([^"']*\.toml)["']""", text, re.MULTILINE)
+    if beside and not (folder / beside[1]).exists():
+        raise ConfigurationError(
+            f"{file} extends {beside[1]}: copy both to {folder}, then run: berlin add {copy}"
+        )
     return file.name
 
 

@@ -21,19 +21,42 @@ from berlin.recipes.recognise import recognise
 TRIES = 3
 
 
+class SignedIn(msgspec.Struct, frozen=True):
+    """A login that worked, or that is not needed.
+
+    Attributes:
+        settings: the provider's settings, with the credentials.
+        said: a message about it; `""` if the credentials could not be tested.
+        login: what to store; `None` if there is nothing.
+    """
+
+    settings: Settings
+    said: str
+    login: StoredLogin | None = None
+
+    def store(self) -> str:
+        """Store the login, if there is one, and return a message."""
+        if self.login is None:
+            return self.said
+        where = login_store().save(self.settings.name, self.login)
+        if self.said:
+            return f"{self.said}; stored in {where}."
+        return f"Stored in {where}; `berlin check {self.settings.name}` tests it."
+
+
 def sign_in(
     settings: Settings,
     account: str | None,
     from_stdin: bool,
     allow_http: bool,
     required: bool | None = None,
-) -> str:
-    """Log in, store the credentials, and return a message about it.
+) -> SignedIn:
+    """Ask for credentials and log in with them. They are not stored yet.
 
     On a terminal, credentials that are refused are asked for again.
 
     Args:
-        settings: those of the provider; credentials are tried at their URL before they are stored.
+        settings: those of the provider; credentials are tried at their URL.
         account: the account, if it was given.
         from_stdin: whether secrets are lines of standard input.
         allow_http: whether they may travel over plain http.
@@ -46,16 +69,16 @@ def sign_in(
     flow, base = settings.recipe.auth.flow(), settings.endpoint.url
     if flow is not None and flow.needs_person and CODE not in flow.needs:
         asyncio.run(_log_in(settings))
-        return f"Logged in to {base}."
+        return SignedIn(settings, f"Logged in to {base}.")
     if flow is None or not flow.needs:
-        return f"{settings.name} needs no account and no password."
+        return SignedIn(settings, f"{settings.name} needs no account and no password.")
     known = settings.credentials.values() if settings.credentials else {}
     client = {name: known[name] for name in CLIENT_NAMES if name in known}
     needs = tuple(name for name in flow.needs if name not in client)
     if settings.recipe.login_is_optional and not (
         account is not None or from_stdin or _is_wanted(needs, required)
     ):
-        return f"{settings.name} is used without a login."
+        return SignedIn(settings, f"{settings.name} is used without a login.")
     values: dict[str, str] = {}
     for left in reversed(range(TRIES)):
         values = ask_for(needs, account, from_stdin, settings.recipe, before=values)
@@ -69,11 +92,13 @@ def sign_in(
             said = error.message.rstrip(".")
             click.echo(harmless(f"berlin: {said}. Try again (Ctrl-C stops)."), err=True)
     values.pop(CODE, None)
-    where = login_store().save(settings.name, StoredLogin(base, values, allow_http))
+    credentials = Credentials.checked("login", **client, **values)
     who = f" as {credentials.who}" if credentials.who else ""
-    if tried:
-        return f"Logged in to {base}{who}; stored in {where}."
-    return f"Stored in {where}; `berlin check {settings.name}` tests it."
+    return SignedIn(
+        msgspec.structs.replace(settings, credentials=credentials),
+        f"Logged in to {base}{who}" if tried else "",
+        StoredLogin(base, values, allow_http),
+    )
 
 
 def try_credentials(settings: Settings, credentials: Credentials) -> bool:

@@ -13,10 +13,11 @@ from berlin.cli.paste import ask_for_paste
 from berlin.cli.recipe.trial import try_draft
 from berlin.cli.terminal import harmless, is_interactive
 from berlin.errors import ConfigurationError
-from berlin.workbench.draft.choose import choose_chat, has_text
+from berlin.types import Secret, mask
+from berlin.workbench.draft.choose import find_chat
+from berlin.workbench.draft.follow import held_secrets
 from berlin.workbench.draft.sources.captured import Captured, Exchange, split_head
 from berlin.workbench.draft.sources.curl import parse_curl
-from berlin.workbench.draft.sources.frames import chat_on_socket
 from berlin.workbench.draft.sources.har import is_without_secrets, read_har
 from berlin.workbench.draft.sources.sent import send, send_chat
 from berlin.workbench.draft.writer import Draft, write_draft
@@ -103,19 +104,11 @@ def new(file: Path, prompt: str | None, name: str | None, force: bool, **given: 
 
 def _from_har(path: Path, prompt: str | None, sends: bool | None) -> tuple[list[Exchange], int]:
     exchanges = read_har(path.read_bytes())
-    on_socket = chat_on_socket(exchanges, prompt)
-    try:
-        at = choose_chat(exchanges, prompt)
-        is_known = has_text(exchanges, at, prompt or "")
-    except ConfigurationError:
-        if on_socket is None:
-            raise
-        is_known = False
-    if on_socket is not None and not is_known:
-        at, exchanges[on_socket[0]] = on_socket
+    at = find_chat(exchanges, prompt)
     chat = exchanges[at].request
     kind = "a WebSocket to" if exchanges[at].socket is not None else chat.method
-    _say(f"the chat: {kind} {chat.origin}{chat.path}")
+    secrets = [Secret(value) for value in held_secrets(exchanges)]
+    _say(f"the chat: {kind} {chat.origin}{mask(chat.path, secrets)}")
     if is_without_secrets(exchanges):
         _say(
             "the file has neither cookies nor tokens: browsers omit them. In Chrome and "

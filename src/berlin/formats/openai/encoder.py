@@ -45,8 +45,7 @@ class OpenAIEncoder:
         self._is_older = is_older(call.request.tools)
         self._count = TokenCount(call.request)
         self._begun = False
-        self._opened: set[int] = set()
-        self._with_arguments: set[int] = set()
+        self._calls: dict[int, bool] = {}  # by index: whether its arguments have begun
         self._text_member = "content"
         self._refused = False  # here, that is said in the message and not in the finish reason
         self._state = TurnState(DIALECT)
@@ -145,8 +144,8 @@ class OpenAIEncoder:
             return self._encode_older_call(event)
         head = b""
         extra = extra_of(event.extra, DIALECT)
-        if event.index not in self._opened:
-            self._opened.add(event.index)
+        if event.index not in self._calls:
+            self._calls[event.index] = False
             call: dict[str, Any] = {"index": event.index, "id": event.id, "type": "function"}
             if "type" not in extra:
                 call["function"] = {"name": event.name, "arguments": ""}
@@ -154,31 +153,30 @@ class OpenAIEncoder:
         elif extra:
             head = self._chunk({"tool_calls": [{"index": event.index, **extra}]})
         if "type" in extra:
-            self._with_arguments.add(event.index)
+            self._calls[event.index] = True
         if not event.arguments:
             return head
-        self._with_arguments.add(event.index)
+        self._calls[event.index] = True
         piece = {"index": event.index, "function": {"arguments": event.arguments}}
         return head + self._chunk({"tool_calls": [piece]})
 
     def _encode_older_call(self, event: ToolCallDelta) -> bytes:
         if event.index:
             return b""  # this form has one call in an answer
-        piece = {"name": event.name} if event.index not in self._opened else {}
-        self._opened.add(event.index)
-        if event.arguments:
-            self._with_arguments.add(event.index)
+        piece = {"name": event.name} if event.index not in self._calls else {}
+        self._calls[event.index] = self._calls.get(event.index, False) or bool(event.arguments)
         return self._chunk({"function_call": {**piece, "arguments": event.arguments}})
 
     def _encode_end(self, event: Finished) -> bytes:
         parts = [
             # Arguments are JSON, even if there are none.
             self._encode_call(ToolCallDelta(index, arguments="{}"))
-            for index in sorted(self._opened - self._with_arguments)
+            for index, has_arguments in sorted(self._calls.items())
+            if not has_arguments
         ]
         if sealed := self._state.sealed():
             parts.append(self._chunk(_carried(sealed)))
-        word = finish_word(event.reason, event.extra, bool(self._opened), older=self._is_older)
+        word = finish_word(event.reason, event.extra, bool(self._calls), older=self._is_older)
         word = "stop" if self._refused and word == "content_filter" else word
         self._extras["choice"] = {**stop_of(event), **self._extras.get("choice", {})}
         parts.append(self._chunk({}, word))

@@ -86,9 +86,18 @@ def is_local(request: web.BaseRequest) -> bool:
     headers = request.headers
     if any(_OF_PROXIES.search(name.lower().replace("_", "-")) for name in headers):
         return False
-    return is_loopback(host_name(headers.get("Host", ""))) or not any(
-        name in headers for name in _OF_BROWSERS
-    )
+    return is_loopback(asked_host(request)) or not any(name in headers for name in _OF_BROWSERS)
+
+
+def asked_host(request: web.BaseRequest) -> str:
+    """Return the name of the host that a request is for; `""` if it names none.
+
+    A whole URL as the target counts instead of `Host` (RFC 9112, 3.2.2).
+    """
+    target = request.raw_path
+    if target.startswith("/") or "://" not in target:
+        return host_name(request.headers.get("Host", ""))
+    return host_name(target.partition("://")[2].partition("/")[0].partition("?")[0])
 
 
 @lru_cache

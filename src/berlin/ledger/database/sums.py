@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from berlin.ledger.database.tables import requests
 from berlin.ledger.figures import SUMS, Figures, Query
-from berlin.ledger.period import zone_of
+from berlin.routing.counters.calendar import zone_of
 
 # Days begin at another time in each zone, but always at a quarter of an hour.
 _QUARTER_S = 900
@@ -39,8 +39,9 @@ def statement(query: Query, dialect: str) -> Select[Any]:
         found = found.where(_columns.at >= query.since)
     if query.until is not None:
         found = found.where(_columns.at < query.until)
-    if query.key is not None:
-        found = found.where(_columns.key == query.key)
+    for column, name in ((_columns.key, query.key), (_columns.user, query.user)):
+        if name is not None:
+            found = found.where(column == name)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Literal, Protocol, TypeAlias
 
 import msgspec
@@ -19,6 +19,10 @@ SLOTS = 600
 """Amounts of a sliding window are kept in this many slots, so that memory is bounded. A slot
 counts until its newest amount leaves the window: at most a six-hundredth of the span too long,
 never too short."""
+
+
+HELD_WAIT_S = 2.0
+"""When to look again if the rest of a budget is reserved by requests that run at present."""
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -51,6 +55,8 @@ Window: TypeAlias = Running | Sliding | Calendar
 
 RUNNING = Running()
 
+Before: TypeAlias = Callable[[float], Awaitable[int]]
+
 
 class Claim(msgspec.Struct, frozen=True):
     """The amount that a request needs of one counter.
@@ -63,6 +69,8 @@ class Claim(msgspec.Struct, frozen=True):
         kept: whether the amount is final: it counts even if the process is killed.
         overdraw: whether a request that needs more than is left may have it, as long as something
             is left and no other request holds a reservation.
+        before: returns what a shared counter of a day or month begins with; called, with the
+            beginning of its period, if it is missing.
     """
 
     counter: str
@@ -71,6 +79,7 @@ class Claim(msgspec.Struct, frozen=True):
     amount: int = 1
     kept: bool = False
     overdraw: bool = False
+    before: Before | None = None
 
 
 class Reservation(msgspec.Struct, frozen=True):
@@ -145,19 +154,9 @@ def settled_amounts(claims: Sequence[Claim], costs: Mapping[str, int]) -> list[i
     ]
 
 
-def fits(claim: Claim, used: int, held: int) -> bool:
-    """Return whether a claim fits on top of what is used.
-
-    Args:
-        claim: the claim.
-        used: what its counter holds.
-        held: how many requests hold a reservation that is not final.
-    """
-    if used + claim.amount <= claim.limit:
-        return True
-    return claim.overdraw and used < claim.limit and not held
-
-
-def excess(claim: Claim, used: int) -> int:
-    """Return how much must leave a counter before a claim fits, if nothing else is reserved."""
-    return used - claim.limit + (1 if claim.overdraw else claim.amount)
+def name_at(claim: Claim, wall: float) -> str:
+    """Return the name of a claim's counter at a time: each day and month has its own."""
+    window = claim.window
+    if isinstance(window, Calendar):
+        return f"{claim.counter}@{int(window.bounds(wall)[0])}"
+    return claim.counter

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from berlin.routing.counters.contract import OWNER_EXPIRES_S
-from berlin.routing.counters.remote import HELD_WAIT_S, RETRY_RUNNING_S
-from berlin.routing.shared.server import Script
+from berlin.routing.counters.contract import HELD_WAIT_S, OWNER_EXPIRES_S
+from berlin.routing.counters.remote import RETRY_RUNNING_S
 
 # KEYS: the owners (process → when it was last heard of); which Redis answers, written by each new
 # connection; then two for each claim: a hash with `used`, `open`, `s:SLOT` → amount and
@@ -19,7 +18,8 @@ from berlin.routing.shared.server import Script
 # over, or evicted it) begins a new life, and is filled from what processes remember. `at` is the
 # time of its last change, different for each; `born` the beginning of its present life on `server`.
 # A claim brings what its process saw last: born, at, used. If that is of an earlier life, and newer
-# than what is known of that (`base`, at `base_at`), it takes the place of `base`.
+# than what is known of that (`base`, at `base_at`), it takes the place of `base`. If no process
+# remembers a day or month, a new counter begins with what the ledger has of it (`before`).
 _BEGIN = f"""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -30,7 +30,14 @@ for n, key in ipairs(KEYS) do
 end
 local function number(hash, field) return tonumber(redis.call('HGET', hash, field) or 0) or 0 end
 local function whole(value) return string.format('%.0f', value) end
+-- The server's clock may be set back: what seems to be in the future is from now.
+local function clamp(set)
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', set, '(' .. whole(now), '+inf')) do
+    redis.call('ZADD', set, now, name)
+  end
+end
 local function beat(owner)
+  clamp(KEYS[1])
   redis.call('ZADD', KEYS[1], now, owner)
   redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - {OWNER_EXPIRES_S * 1000:.0f})
   redis.call('PEXPIRE', KEYS[1], 86400000)
@@ -52,6 +59,7 @@ end
 local function forget(n, claim)
   if claim.span == 0 then return end
   local hash, slots = KEYS[2 * n + 1], KEYS[2 * n + 2]
+  clamp(slots)
   for _, old in ipairs(redis.call('ZRANGEBYSCORE', slots, '-inf', now - claim.span)) do
     redis.call('HINCRBY', hash, 'used', -number(hash, 's:' .. old))
     redis.call('HDEL', hash, 's:' .. old)
@@ -65,9 +73,11 @@ local function restore(n, claim)
   local born, at = number(hash, 'born'), number(hash, 'at')
   local server = redis.call('GET', KEYS[2]) or ''
   if born == 0 or (redis.call('HGET', hash, 'server') or '') ~= server then
+    if born == 0 and claim.before then add(n, claim, now, claim.before) end
     born = math.max(now, at + 1, seen[2] + 1)
     redis.call('HSET', hash, 'born', born, 'server', server)
     redis.call('HSET', hash, 'base', number(hash, 'used'), 'base_at', at)
+    redis.call('PEXPIRE', hash, claim.keep)
   end
   local base_at = number(hash, 'base_at')
   if seen[1] == born or seen[2] <= base_at then return end
@@ -124,7 +134,7 @@ local function bury(n, claim)
 end
 """
 
-RESERVE = Script(
+RESERVE = (
     _BEGIN
     + f"""
 local id, owner, claims = ARGV[1], ARGV[2], cjson.decode(ARGV[3])
@@ -158,6 +168,7 @@ for n, claim in ipairs(claims) do
   if redis.call('HEXISTS', hash, 'h:' .. id) == 1 then
     return {{now, owners, 0, 0, seen_of(claims)}}
   end
+  if claim.asks and redis.call('EXISTS', hash) == 0 then return {{now, owners, -2, n, {{}}}} end
   restore(n, claim)
   if not fits(n, claim) then
     bury(n, claim)
@@ -183,7 +194,7 @@ return {{now, owners, 0, 0, seen_of(claims)}}
 # `since` is when an amount was counted: if that is before `born` and its record is missing, the
 # record was lost. The new record makes settling it again harmless. What was counted nowhere (its
 # `since` is negative) needs none, because to count it twice is on the safe side.
-SETTLE = Script(
+SETTLE = (
     _BEGIN
     + """
 local id, amounts, claims = ARGV[1], cjson.decode(ARGV[2]), cjson.decode(ARGV[3])
@@ -202,5 +213,5 @@ end
 return seen_of(claims)
 """
 )
-LOOK = Script(_BEGIN + "return 1")
-BEAT = Script(_BEGIN + "return beat(ARGV[1])")
+LOOK = _BEGIN + "return 1"
+BEAT = _BEGIN + "return beat(ARGV[1])"

@@ -19,7 +19,7 @@ from berlin.routing.counters.contract import (
     settled_amounts,
 )
 from berlin.routing.counters.memory import MemoryCounters
-from berlin.routing.counters.remote import Counted, Remote
+from berlin.routing.counters.remote import Owed, Remote
 
 OnFailure: TypeAlias = Literal["divide", "refuse"]
 
@@ -29,16 +29,7 @@ OWNER = uuid.uuid4().hex
 MAX_OWED = 10_000
 CLOSE_S = 0.5
 PAY_AGAIN_S = 1.0
-"""How often what is owed is reported again: if this process is killed before, it is not counted."""
-
-
-class _Owed(msgspec.Struct, frozen=True):
-    """Usage not yet reported to the shared counters; see `Remote.settle`."""
-
-    claims: tuple[Claim, ...]
-    amounts: tuple[int | None, ...]
-    at: float
-    counted: Counted
+"""The interval at which unreported usage is sent again; it is lost if this process is killed."""
 
 
 class SharedCounters:
@@ -70,7 +61,7 @@ class SharedCounters:
         self._owner = owner
         self._owners = 1
         self._inside = 0
-        self._owed: dict[str, _Owed] = {}
+        self._owed: dict[str, Owed] = {}
         self._beating: asyncio.Task[None] | None = None
         self._paying: asyncio.Task[None] | None = None
         self._background = Background()
@@ -78,11 +69,6 @@ class SharedCounters:
     def now(self) -> float:
         """Return the time of the shared counters."""
         return self._remote.now()
-
-    @property
-    def works(self) -> bool:
-        """Whether requests with limits are answered: the shared counters work, or need not."""
-        return not (self._refuses and self._remote.rests)
 
     async def reserve(self, id: str, claims: Sequence[Claim]) -> Reservation | Refusal:
         """Reserve what a request may cost; see `Counters`."""
@@ -140,7 +126,7 @@ class SharedCounters:
     def _give_up(self, id: str, mine: Reservation) -> None:
         """Take back what may have been reserved: no answer came."""
         self._local.undo(mine)
-        self._owe(id, _Owed(mine.claims, (0,) * len(mine.claims), self.now(), "maybe"))
+        self._owe(id, Owed(mine.claims, (0,) * len(mine.claims), self.now(), "maybe"))
         self._keep_paying()
 
     def _end(self, reserved: Reservation, amounts: Sequence[int | None]) -> None:
@@ -150,10 +136,10 @@ class SharedCounters:
             self._keep_paying()
             return
         self._inside -= 1
-        self._owe(id, _Owed(claims, tuple(amounts), at, "yes"))
+        self._owe(id, Owed(claims, tuple(amounts), at))
         self._background.begin(self._pay(id))
 
-    def _owe(self, id: str, owed: _Owed) -> None:
+    def _owe(self, id: str, owed: Owed) -> None:
         if len(self._owed) < MAX_OWED:
             self._owed[id] = owed
 
@@ -161,7 +147,7 @@ class SharedCounters:
         owed = self._owed.get(id)
         if owed is None:
             return True
-        done = await self._remote.settle(id, owed.claims, owed.amounts, owed.at, owed.counted)
+        done = await self._remote.settle(id, owed)
         if not done:
             self._keep_paying()
             return False
@@ -196,11 +182,11 @@ class SharedCounters:
                     break
 
 
-def _counted_alone(claims: tuple[Claim, ...], amounts: Sequence[int | None], at: float) -> _Owed:
-    """Return what a request has used that only this process has counted."""
+def _counted_alone(claims: tuple[Claim, ...], amounts: Sequence[int | None], at: float) -> Owed:
+    """Return the usage of a request that only this process has counted."""
     used = [
         claim.amount if amount is None else amount
         for claim, amount in zip(claims, amounts, strict=True)
     ]
     nothing = tuple(msgspec.structs.replace(claim, amount=0) for claim in claims)
-    return _Owed(nothing, tuple(used), at, "no")
+    return Owed(nothing, tuple(used), at, "no")

@@ -10,10 +10,10 @@ import weakref
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from berlin.errors import ConfigurationError
 from berlin.routing.base.background import Background
 from berlin.routing.base.clock import Chance, Clock
 from berlin.routing.base.resting import Resting
+from berlin.transport.redis import open_redis
 from berlin.types import Secret
 
 OPERATION_TIMEOUT_S = 0.25
@@ -25,13 +25,6 @@ _NAME_SERVER = """
 local id = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
 if redis.call('GET', KEYS[1]) ~= id then redis.call('SET', KEYS[1], id) end
 """
-
-
-class Script:
-    """A Lua script; Redis runs it as one step."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
 
 
 class SharedRedis(Resting):
@@ -53,36 +46,23 @@ class SharedRedis(Resting):
         self, url: Secret, clock: Clock = time.monotonic, chance: Chance = random.random
     ) -> None:
         super().__init__("Redis", clock, chance)
-        try:
-            import redis.asyncio as redis
-            from redis.backoff import NoBackoff
-            from redis.exceptions import RedisError
-        except ImportError as error:
-            raise ConfigurationError(
-                "[shared] needs one more package: pip install 'berlin-llm[redis]'"
-            ) from error
-        self._redis = redis
-        self._retry = redis.retry.Retry(NoBackoff(), 0)
-        self._errors = (RedisError, OSError, TimeoutError, ValueError)
         self._url = url
+        _, errors = self._open()
+        self._errors = (errors, OSError, TimeoutError, ValueError)
         self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = (
             weakref.WeakKeyDictionary()
         )
         self._background = Background()
-        try:
-            redis.ConnectionPool.from_url(url.reveal())
-        except ValueError:
-            raise ConfigurationError("[shared] redis is not a Redis URL: redis://…") from None
 
     async def run(
-        self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | float]
+        self, script: str, keys: Sequence[str], arguments: Sequence[str | bytes | float]
     ) -> Any:
-        """Run a script and return its result; `None` if Redis cannot be used now."""
+        """Run a Lua script and return its result; `None` if Redis cannot be used now."""
         if self.rests:
             return None
         try:
             async with asyncio.timeout(2 * OPERATION_TIMEOUT_S):
-                return await self._client().eval(script.text, len(keys), *keys, *arguments)
+                return await self._client().eval(script, len(keys), *keys, *arguments)
         except self._errors as error:
             self.rest(error)
             return None
@@ -95,19 +75,25 @@ class SharedRedis(Resting):
         loop = asyncio.get_running_loop()
         client = self._clients.get(loop)
         if client is None:
-            client = self._clients[loop] = self._redis.Redis.from_url(
-                self._url.reveal(),
-                socket_timeout=OPERATION_TIMEOUT_S,
-                socket_connect_timeout=OPERATION_TIMEOUT_S,
-                retry=self._retry,
-                redis_connect_func=self._connected,
-            )
+            client, _ = self._open()
+            self._clients[loop] = client
         return client
+
+    def _open(self) -> tuple[Any, Any]:
+        return open_redis(
+            self._url,
+            OPERATION_TIMEOUT_S,
+            "shared.redis",
+            "redis.asyncio",
+            redis_connect_func=self._connected,
+        )
 
     async def _connected(self, connection: Any) -> None:
         """Write down which Redis this is: after a restart or a fail-over it may have lost data."""
+        from redis.exceptions import ResponseError
+
         await connection.on_connect()
-        with contextlib.suppress(self._redis.ResponseError):  # not allowed to ask, or read-only
+        with contextlib.suppress(ResponseError):  # not allowed to ask, or read-only
             await connection.send_command("EVAL", _NAME_SERVER, 1, SERVER)
             await connection.read_response()
 

@@ -13,12 +13,10 @@ from berlin.errors import BerlinError, ConfigurationError
 from berlin.formats.described.decoder import MappedDecoder
 from berlin.language.tables.stream import CompiledStream, StreamMap
 from berlin.types import ChatResponse
-from berlin.types.accumulate import Accumulator
 from berlin.wire.framings import recognise
-from berlin.workbench.draft.documents import Pieces, cut_answer
-from berlin.workbench.draft.ending import Ending, find_ending
-from berlin.workbench.draft.kinds import KIND_NAMES, REASONING, add_kinds
-from berlin.workbench.draft.leaves import GUESS, Place, last_name, leaves, pointer
+from berlin.workbench.draft.documents import Pieces, cut_answer, read_answer
+from berlin.workbench.draft.leaves import GUESS, Place, change_leaves, last_name, leaves, pointer
+from berlin.workbench.draft.marks import KIND_NAMES, REASONING, Ending, add_kinds, find_ending
 
 _TEXT_NAMES = frozenset(
     {
@@ -67,10 +65,10 @@ def guess_answer(answer: bytes, prompt: str = "") -> AnswerGuess:
     Raises:
         ConfigurationError: if no text is found in it.
     """
-    pieces = cut_answer(answer)
+    pieces = _without(cut_answer(answer), prompt)
     stream: dict[str, Any] = {"framing": pieces.framing.name}
     notes: dict[str, str] = {}
-    texts = candidates(pieces.documents, prompt)
+    texts = candidates(pieces.documents)
     if not texts:
         raise ConfigurationError("there is no text in the answer: copy one with a few words")
     best = texts[0]
@@ -85,17 +83,31 @@ def guess_answer(answer: bytes, prompt: str = "") -> AnswerGuess:
     if reasoning:
         stream["reasoning"] = pointer(reasoning[0].place)
     ending = find_ending(pieces, best.place)
-    add_kinds(pieces, best.place, best.is_cumulative, stream, notes)
+    add_kinds(pieces, best.place, best.is_cumulative, ending.reason, stream, notes)
     _add_ending(pieces, ending, stream, notes)
     _add_errors(pieces, stream)
     try:
-        return AnswerGuess(stream, notes, read_answer(stream, answer))
+        return AnswerGuess(stream, notes, _read(stream, answer))
     except ConfigurationError:
         if pieces.is_one or "kind" in stream:
             raise
     stream["others"] = "skip"
     notes["others"] = f"{GUESS}: objects in which nothing of this is found say nothing"
-    return AnswerGuess(stream, notes, read_answer(stream, answer))
+    return AnswerGuess(stream, notes, _read(stream, answer))
+
+
+def _without(pieces: Pieces, prompt: str) -> Pieces:
+    """Return an answer without the prompt, where the service repeats it."""
+    values = [value for document in pieces.documents for _, value in leaves(document)]
+    texts = {value for value in values if isinstance(value, str) and value.startswith(prompt)}
+    if not prompt or texts != {prompt}:
+        return pieces  # a longer one is an answer that grows, and begins like the prompt
+
+    def change(_: Place, value: Any) -> Any:
+        return "" if value == prompt else value
+
+    documents = [change_leaves(document, change) for document in pieces.documents]
+    return msgspec.structs.replace(pieces, documents=documents)
 
 
 def unread_answer(answer: bytes) -> AnswerGuess:
@@ -106,16 +118,11 @@ def unread_answer(answer: bytes) -> AnswerGuess:
     return AnswerGuess(stream, {"text": note}, None)
 
 
-def read_answer(stream: dict[str, Any], answer: bytes) -> ChatResponse:
+def _read(stream: dict[str, Any], answer: bytes) -> ChatResponse:
     """Read an answer with a table `[chat.stream]`. Raises ConfigurationError."""
-    decoder = MappedDecoder(CompiledStream(msgspec.convert(stream, StreamMap)))
-    read = Accumulator()
-    for event in (*decoder.feed(answer), *decoder.finish()):
-        read.add(event)
     try:
-        if decoder.failure is not None:
-            raise decoder.failure
-        return read.response()
+        compiled = CompiledStream(msgspec.convert(stream, StreamMap))
+        return read_answer(MappedDecoder(compiled), answer)
     except BerlinError as error:
         raise ConfigurationError(f"the answer is not understood: {error.message}") from error
 
@@ -144,23 +151,20 @@ class _Candidate(msgspec.Struct, frozen=True):
     is_cumulative: bool
 
 
-def candidates(documents: list[Any], prompt: str = "") -> list[_Candidate]:
+def candidates(documents: list[Any]) -> list[_Candidate]:
     """Return the places where a text may be, the best first."""
     values: dict[Place, list[str]] = {}
     for document in documents:
         for place, value in leaves(document):
-            if isinstance(value, str) and value and not _after_first(place):
-                values.setdefault(place, []).append(value)
-    found = [
-        _judge(place, series, len(documents))
-        for place, series in values.items()
-        if {*series} != {prompt}
-    ]
+            lasting = _lasting(place, document, len(documents) == 1)
+            if isinstance(value, str) and value and lasting is not None:
+                values.setdefault(lasting, []).append(value)
+    found = [_judge(place, series) for place, series in values.items()]
     good = [candidate for candidate in found if candidate.score > 0]
     return sorted(good, key=lambda candidate: -candidate.score)
 
 
-def _judge(place: Place, series: list[str], documents: int) -> _Candidate:
+def _judge(place: Place, series: list[str]) -> _Candidate:
     grows = len(series) > 1 and all(after.startswith(before) for before, after in pairwise(series))
     is_cumulative = grows and series[-1] != series[0]
     text = series[-1] if is_cumulative else "".join(series)
@@ -169,7 +173,9 @@ def _judge(place: Place, series: list[str], documents: int) -> _Candidate:
         score = 0.0  # always the same: an id, a model, a role
     elif all(_ID.fullmatch(value) and re.search(r"\d", value) for value in series):
         score = 0.0
-    elif re.fullmatch(r"[\d.,:TZ+\-]+", text):
+    elif re.fullmatch(r"[\d.,:TZ+\-]+", text) or (
+        not grows and len(series) > 2 and _is_numbered(series)
+    ):
         score /= 20
     name = last_name(place)
     if name in KIND_NAMES and not any(re.search(r"\s", value) for value in series):
@@ -183,9 +189,27 @@ def _judge(place: Place, series: list[str], documents: int) -> _Candidate:
     return _Candidate(place, score * len(series) / (len(series) + 0.2), is_cumulative)
 
 
-def _after_first(place: Place) -> bool:
-    """Whether a place is in a list item other than the first."""
-    return any(part.isdecimal() and part != "0" for part in place)
+def _is_numbered(series: list[str]) -> bool:
+    """Whether texts differ only by numbers, as `message 1`, `message 2` do."""
+    return len(series) > 2 and len({re.sub(r"\d+", "", value) for value in series}) == 1
+
+
+def _lasting(place: Place, document: Any, has_last: bool) -> Place | None:
+    """Return a place as it is in each answer; `None` within a list, but for its first item.
+
+    Args:
+        place: the place.
+        document: the document that it is in.
+        has_last: whether the last of several items counts too, as in a list of messages.
+    """
+    found = []
+    for part in place:
+        is_later = isinstance(document, list) and part != "0"
+        if is_later and not (has_last and int(part) == len(document) - 1):
+            return None
+        found.append("-1" if is_later else part)
+        document = document[int(part)] if isinstance(document, list) else document[part]
+    return tuple(found)
 
 
 def _add_ending(

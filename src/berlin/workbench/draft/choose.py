@@ -6,32 +6,39 @@ from collections.abc import Sequence
 
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.workbench.draft.answer import guess_answer
-from berlin.workbench.draft.documents import cut_answer
+from berlin.workbench.draft.documents import cut_answer, find_known
 from berlin.workbench.draft.follow import Issued, carried_by, made_by_client
-from berlin.workbench.draft.known import find_known
-from berlin.workbench.draft.leaves import leaves
+from berlin.workbench.draft.leaves import said_as
 from berlin.workbench.draft.request import find_prompt
 from berlin.workbench.draft.sources.captured import Exchange
+from berlin.workbench.draft.sources.frames import chat_on_socket
 
 
-def choose_chat(exchanges: Sequence[Exchange], prompt: str | None) -> int:
-    """Return the index of the exchange that carries the prompt and has the longest answer.
+def find_chat(exchanges: list[Exchange], prompt: str | None) -> int:
+    """Return the index of the chat: it carries the prompt, and has the longest answer.
+
+    A chat on a WebSocket takes the place of the exchange that opened the socket. If no request
+    carries the prompt, the likeliest is chosen, for a draft that says so.
 
     Raises:
-        ConfigurationError: if there is none.
+        ConfigurationError: if there are no requests.
     """
+    if not exchanges:
+        raise ConfigurationError("there are no requests in the file: save it after a chat")
+    on_socket = chat_on_socket(exchanges, prompt)
     found = [n for n, exchange in enumerate(exchanges) if _is_chat(exchange, prompt)]
-    if not found:
-        raise ConfigurationError(
-            f"no request in the file carries {prompt!r}: give the text exactly as it was typed"
-            if prompt
-            else "no request in the file looks like a chat: give what was typed, with --prompt TEXT"
-        )
 
-    def rank(n: int) -> tuple[bool, int]:
-        return has_text(exchanges, n, prompt or ""), len(exchanges[n].answer)
+    def rank(n: int) -> tuple[bool, bool, bool, int]:
+        exchange, is_known = exchanges[n], has_text(exchanges, n, prompt or "")
+        # Titles and suggestions are made of the prompt too, but not piece by piece.
+        is_post = exchange.request.method == "POST"
+        return is_known, is_post, not _is_one(exchange), len(exchange.answer)
 
-    return max(found, key=rank)
+    if on_socket is not None and not any(has_text(exchanges, n, prompt or "") for n in found):
+        at, exchanges[on_socket[0]] = on_socket
+        return at
+    found = found or [n for n, exchange in enumerate(exchanges) if _is_chat(exchange, None)]
+    return max(found or range(len(exchanges)), key=rank)
 
 
 def has_text(exchanges: Sequence[Exchange], chat: int, prompt: str) -> bool:
@@ -100,8 +107,6 @@ def _is_chat(exchange: Exchange, prompt: str | None) -> bool:
     try:
         if prompt is None:
             return bool(find_prompt(request)) and request.method == "POST"
-        _, document = request.document()
     except BerlinError:
         return False
-    said = [*(value for _, value in leaves(document)), *request.query.values()]
-    return any(isinstance(value, str) and prompt in value for value in said)
+    return bool(said_as(prompt, request.texts()))

@@ -1,7 +1,8 @@
-"""Follows values from the response that issued them to the requests that carry them."""
+"""Follows values from the responses that issued them to the requests that carry them."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import msgspec
 
 from berlin.errors import BerlinError
-from berlin.language.secrets_scan import looks_secret
+from berlin.language.secrets_scan import looks_secret, names_secret
 from berlin.wire.html import field_with, find_script_json, is_page, meta_with
 from berlin.workbench.draft.leaves import last_name, leaves, pointer
 from berlin.workbench.draft.sources.captured import Captured, Exchange
@@ -28,7 +29,7 @@ _ID_NAME = re.compile(
     r"|thread|run|url|uri|location|cursor))?"
 )
 _SETTING = re.compile(r"v\d+(\.\d+)*|\d{4}-\d\d-\d\d|[\d.]+|.*(gpt|llama|claude|gemini|mistral).*")
-_SPLIT = re.compile(r'"([\w$-]{1,64})"\s{0,4}:\s{0,4}$')
+_ASSIGNED = re.compile(r"([\w$-]{1,64})[\"'\]]{0,2}\s{0,4}[=:]\s{0,4}$")
 
 
 class Carried(NamedTuple):
@@ -104,6 +105,68 @@ class Issued:
         return self._leaves[at]
 
 
+class Chain:
+    """Follows values back to the responses that issued them, and those of these requests in turn.
+
+    Args:
+        exchanges: the session, in order.
+        ignored: values that are no links, such as the prompt.
+
+    Attributes:
+        names: the values that were followed, each with the name of its placeholder.
+        taken: for each exchange that is needed, the names of its values and their places.
+        lost: names of CSRF tokens for whose value there is no response.
+        in_login: the exchanges that are part of the login.
+    """
+
+    def __init__(
+        self, exchanges: Sequence[Exchange], ignored: frozenset[str] = frozenset()
+    ) -> None:
+        self.names: dict[str, str] = {}
+        self.taken: dict[int, dict[str, Any]] = {}
+        self.lost: list[str] = []
+        self.in_login: set[int] = set()
+        self._exchanges = exchanges
+        self._ignored = ignored
+        self._issued = Issued(exchanges)
+        self._origins: frozenset[str] = frozenset()
+
+    def know(self, value: str, name: str) -> None:
+        """Set the placeholder of a value whose source is known."""
+        self.names[value] = name
+
+    def follow(self, at: int) -> None:
+        """Follow the values that an exchange's request carries."""
+        todo = [at]
+        done: set[int] = set()
+        while todo:
+            at = todo.pop()
+            if at in done:
+                continue
+            done.add(at)
+            request = self._exchanges[at].request
+            self._origins |= {request.origin}
+            for carried in carried_by(request):
+                if carried.value in self.names or carried.value in self._ignored:
+                    continue
+                source = self._issued.find(carried, at, self._origins)
+                if source is not None:
+                    self.names[carried.value] = self._take(carried, source)
+                    todo.append(source.at)
+                elif CSRF.fullmatch(carried.name) and carried.value:
+                    self.lost.append(carried.name)
+
+    def _take(self, carried: Carried, source: Source) -> str:
+        is_link = isinstance(source.place, str)
+        if is_mark(carried.name) or not is_link:
+            base = "csrf" if is_mark(carried.name) else "value"
+        else:
+            base = f"made_{re.sub(r'[^a-z0-9]+', '_', last_name((*source.place.split('/'),)))}"
+        name = free_name(base, set(self.names.values()))
+        self.taken.setdefault(source.at, {})[name] = source.place
+        return name
+
+
 def carried_by(request: Captured) -> Iterator[Carried]:
     """Yield the values in a request that a response may have issued."""
     for segment in request.path.split("/"):
@@ -128,6 +191,12 @@ def carried_in(document: Any) -> Iterator[Carried]:
     for place, value in leaves(document):
         if place and _is_plain(value):
             yield Carried(str(place[-1]), str(value))
+
+
+def free_name(base: str, used: set[str]) -> str:
+    """Return a name for a placeholder that no other has."""
+    names = (base, *(f"{base}_{n}" for n in range(2, 999)))
+    return next(name for name in names if name not in used)
 
 
 def is_mark(name: str) -> bool:
@@ -161,21 +230,35 @@ def is_link(name: str, value: str) -> bool:
 
 
 def held_secrets(exchanges: Sequence[Exchange]) -> frozenset[str]:
-    """Return the values of cookies and authorization headers: they never get into a recipe."""
-    found: set[str] = set()
+    """Return what never gets into a recipe.
+
+    That is the values of cookies, of authorization headers and of members named like secrets.
+    """
+    values: set[str] = set()
     for exchange in exchanges:
         request = exchange.request
-        cookies = {**request.cookies, **exchange.cookies}
-        found |= {form for value in cookies.values() for form in (value, unquote(value))}
-        for name in ("authorization", "proxy-authorization"):
-            found.add(request.header(name).rpartition(" ")[2])
-    return frozenset(value for value in found if len(value) > LEAST_CHARS and not _is_word(value))
+        values |= {*request.cookies.values(), *exchange.cookies.values()}
+        values |= {request.header("authorization"), request.header("proxy-authorization")}
+        with contextlib.suppress(BerlinError):
+            members = leaves(request.document()[1])
+            values |= {str(v) for place, v in members if place and names_secret(place[-1])}
+    values |= {unquote(value) for value in values}
+    # Also the parts of a digest, and of a cookie that is a list.
+    values |= {part for value in values for part in _PARTS.split(value)}
+    origins = {exchange.request.origin for exchange in exchanges}
+    shown = {value for value in values if any(value.strip("/") in origin for origin in origins)}
+    return frozenset(filter(_is_secret, values - shown))
 
 
-def _is_word(value: str) -> bool:
-    """Whether a cookie's value is a plain setting, such as `en-US`, and not a secret."""
-    return not looks_secret("token", value) and bool(
-        re.fullmatch(r"[A-Za-z]{0,12}([-_][A-Za-z]{2,4})?", value)
+_PARTS = re.compile(r'[\s,;."]+')
+
+
+def _is_secret(value: str) -> bool:
+    """Whether a cookie's value is more than a plain setting, such as `en-US` or a path."""
+    is_mixed = bool(re.search("[0-9]", value) and re.search("[A-Za-z]", value))
+    is_word = re.fullmatch(r"[A-Za-z]{0,12}([-_][A-Za-z]{2,4})?|/[/A-Za-z_-]*", value)
+    return len(value) > (3 if is_mixed else LEAST_CHARS) and (
+        looks_secret("token", value) or not is_word
     )
 
 
@@ -188,10 +271,11 @@ def _place_in_page(page: str, value: str) -> Any:
         return {"field": field}
     if meta := meta_with(page, value):
         return {"meta": meta}
-    before, found, _ = page.partition(f'"{value}"')
-    named = _SPLIT.search(before[-80:]) if found else None
-    if named and find_script_json(page, named[1]) == value:
-        return {"script": named[1]}
+    for mark in "\"'":
+        before, found, _ = page.partition(f"{mark}{value}{mark}")
+        named = _ASSIGNED.search(before[-80:]) if found else None
+        if named and find_script_json(page, named[1]) == value:
+            return {"script": named[1]}
     return None
 
 

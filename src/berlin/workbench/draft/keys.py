@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgspec
 
+from berlin.language.backwards import decode_basic
 from berlin.language.secrets_scan import looks_secret
 from berlin.workbench.draft.leaves import GUESS, Place, last_name, leaves
-from berlin.workbench.draft.sources.captured import Captured
-from berlin.workbench.draft.sources.headers import LEFT_OUT
+from berlin.workbench.draft.sources.captured import LEFT_OUT, Captured
 
 LEAST_TOKEN_CHARS = 6
 
 _KEY_HEADERS = re.compile(
-    r"authorization|(x-)?(api|auth|access|session|user)?-?(key|token)|x-.*-(api-?)?(key|token)",
+    r"authorization|(x-)?(api|auth|access|session|user)?-?(key|token)|x-.*-(api-?)?(key|token)|(x-)?session(-id)?",
     re.IGNORECASE,
 )
 _KEY_PARAMETERS = frozenset({"key", "apikey", "token", "accesstoken", "authtoken"})
@@ -32,14 +30,12 @@ class LoginGuess(msgspec.Struct, frozen=True):
         notes: comments for its lines.
         secrets: values that must not appear in the recipe.
         credentials: what the user logged in with, by the names of `Credentials`.
-        names: values that the login took, and their placeholders.
     """
 
     auth: dict[str, Any]
     notes: dict[tuple[str, ...], str]
     secrets: frozenset[str]
     credentials: dict[str, str] = {}
-    names: dict[str, str] = {}
 
 
 class Token(NamedTuple):
@@ -78,7 +74,7 @@ def guess_key(chat: Captured, said: Any = None) -> LoginGuess:
     if carried:
         note = f"{GUESS}: the whole Cookie header is the key; a login would be better"
         auth = {"flow": "api-key", "attach": {"cookie": "*"}}
-        key = {"api_key": chat.header("cookie")}
+        key = {"api_key": "; ".join(f"{name}={value}" for name, value in chat.cookies.items())}
         return LoginGuess(auth, {("auth", "attach"): note}, secrets, key)
     for place, value in leaves(said):
         if isinstance(value, str) and len(value) >= LEAST_TOKEN_CHARS and _is_key(place, value):
@@ -113,8 +109,5 @@ def tokens_in(chat: Captured) -> Iterator[Token]:
 
 
 def _account_in(encoded: str) -> dict[str, str]:
-    try:
-        account, colon, password = base64.b64decode(encoded).decode().partition(":")
-    except (binascii.Error, ValueError):
-        return {}
+    account, colon, password = decode_basic(encoded).partition(":")
     return {"account": account, "password": password} if colon else {}

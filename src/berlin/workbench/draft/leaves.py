@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterator
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
+from berlin.wire.json import decoded_or_none
 from berlin.wire.pointer import MAX_SEGMENTS
 
 Place: TypeAlias = tuple[str, ...]
@@ -48,16 +51,60 @@ def change_leaves(tree: Any, change: Callable[[Place, Any], Any], above: Place =
             return change(above, tree)
 
 
+def without_null(tree: Any) -> Any:
+    """Return a copy without the members and items that are null."""
+    return change_leaves(tree, lambda _, value: DROP if value is None else value)
+
+
+def json_in(text: str) -> Any:
+    """Return the object or list that a text is, as JSON; `None` if it is another text."""
+    found = decoded_or_none(text.encode("utf-8", "replace")) if text[:1] in ("{", "[") else None
+    return found if isinstance(found, dict | list) else None
+
+
+def texts_in(tree: Any) -> Iterator[str]:
+    """Yield the texts of a document, and those of the JSON in them."""
+    for _, value in leaves(tree):
+        if isinstance(value, str):
+            yield value
+            if (inner := json_in(value)) is not None:
+                yield from texts_in(inner)
+
+
+def said_as(prompt: str, texts: Iterable[str]) -> str:
+    """Return a prompt as the first text that contains it writes it; `""` if none does.
+
+    A browser may send another Unicode form, other line ends, or no blanks around it.
+    """
+    forms = [prompt, prompt.strip(), prompt.replace("\n", "\r\n")]
+    forms += [unicodedata.normalize(form, prompt) for form in ("NFC", "NFD")]
+    found = (form for text in texts for form in forms if form in text or quoted(form) in text)
+    return next(filter(None, found), "")
+
+
+def quoted(text: str) -> str:
+    """Return a text as JSON."""
+    return json.dumps(text, ensure_ascii=False)
+
+
 def pointer(place: Place) -> str:
     """Return a JSON Pointer."""
     return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in place)
 
 
 def plain(name: str) -> str:
-    """Return a name in snake case: `parentMessageId` is `parent_message_id`."""
+    """Return a name without case and punctuation: `parentMessageId` is `parentmessageid`."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def last_name(place: Place) -> str:
-    """Return the plain name of the member that a place is in; `""` within a bare list."""
-    return plain(next((part for part in reversed(place) if not part.isdecimal()), ""))
+    """Return the plain name of the member that a place is in; `""` within a bare list.
+
+    That of the form member `user[email]` is `email`.
+    """
+    return plain(member(place).removesuffix("]").rpartition("[")[2])
+
+
+def member(place: Place) -> str:
+    """Return the name of the member that a place is in; `""` within a bare list."""
+    return next((part for part in reversed(place) if not part.isdecimal()), "")

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 from urllib.parse import urljoin
 
 import msgspec
 
 from berlin.errors import BerlinError, ConfigurationError
-from berlin.workbench.draft.chain import Chain
-from berlin.workbench.draft.follow import CSRF
+from berlin.workbench.draft.follow import LEAST_CHARS, Chain
 from berlin.workbench.draft.keys import LEAST_TOKEN_CHARS, LoginGuess, tokens_in
-from berlin.workbench.draft.leaves import last_name, leaves, pointer
-from berlin.workbench.draft.login_body import Typed, fill, find_typed
+from berlin.workbench.draft.leaves import GUESS, last_name, leaves, pointer
+from berlin.workbench.draft.request import guess_request
 from berlin.workbench.draft.sources.captured import Captured, Exchange
-from berlin.workbench.draft.sources.headers import kept_headers
 
 BEARER = {"header": "Authorization", "prefix": "Bearer "}
 _EXPIRIES = {
@@ -25,6 +24,14 @@ _EXPIRIES = {
 _FIRST_TIME = 10**8  # above it, a number of seconds is a date
 _REDIRECTS = (301, 302, 303)
 
+
+_PASSWORDS = ("password", "passwd", "pwd", "pass", "secret", "passphrase", "pw", "p")
+_ACCOUNTS = (
+    *("account", "username", "user", "email", "login", "loginname", "phone", "mobile", "userid"),
+    *("name", "identifier", "mail", "u", "uid"),
+)
+_CODES = ("otp", "totp", "mfacode", "code", "otpcode", "verificationcode", "twofactorcode")
+_HASH = re.compile(r"[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}")
 
 _Token: TypeAlias = tuple[Any, dict[str, str], str]
 
@@ -63,7 +70,7 @@ def find_login(exchanges: Sequence[Exchange], chat: int) -> Found | None:
     for find in (_given_token, _cookie_token):
         # The nearest first: an earlier attempt may have failed.
         for first, last in sorted(pairs, key=lambda pair: pair[1] - pair[0]):
-            found = find(exchanges[first : last + 1], request)
+            found = find(exchanges[: last + 1], request)
             if found is not None:
                 place, attach, token = found
                 return Found(first, last, place, attach, token)
@@ -96,8 +103,9 @@ def guess_login(
     chain.know(found.token, "token")
     for at in (found.first, found.last, *chats):
         chain.follow(at)
-    typed = find_typed(login.query if document is None else document)
-    steps = login_steps(exchanges, found, chain, typed)
+    earlier = sorted(at for at in chain.taken if at < found.last)
+    typed = find_typed(exchanges[at].request for at in (found.first, found.last, *earlier))
+    steps = _login_steps(exchanges, found, chain, typed)
     chain.in_login |= steps.keys() | {*_redirects(exchanges, found)}
     auth: dict[str, Any] = {"flow": "login"}
     attach = _with_cookies(exchanges, found, chain, steps)
@@ -108,23 +116,29 @@ def guess_login(
     return LoginGuess(
         {**auth, "steps": list(steps.values())},
         dict(typed.notes),
-        frozenset(secrets | typed.dropped | {v for v, n in chain.names.items() if "csrf" in n}),
+        frozenset(secrets | {v for v, n in chain.names.items() if "csrf" in n}),
         typed.credentials,
-        dict(chain.names),
     )
 
 
-def login_steps(
+def _login_steps(
     exchanges: Sequence[Exchange], found: Found, chain: Chain, typed: Typed
 ) -> dict[int, dict[str, Any]]:
     """Return the steps of a login, by the index of their exchange."""
     followed = _redirects(exchanges, found)
+    names = {**chain.names, **typed.values}
+    long = frozenset(value for value in names if len(value) > LEAST_CHARS)
     steps: dict[int, dict[str, Any]] = {}
     for at in sorted({*chain.taken, found.first, found.last} - {*followed}):
         if at > found.last and not any(isinstance(p, dict) for p in chain.taken[at].values()):
             continue  # it prepares the chat
         exchange = exchanges[at]
-        step = step_of(exchange.request, chain, typed)
+        guess = guess_request(exchange.request, "", long, names)
+        step = guess.step
+        if not step["path"].startswith("{"):
+            step["path"] = exchange.request.origin + step["path"]
+        if guess.notes:
+            typed.notes["auth", "steps"] = "; ".join(guess.notes.values())
         if at == found.first and followed:
             step["follow"] = True
         elif exchange.status in _REDIRECTS and at in (found.first, found.last):
@@ -141,47 +155,18 @@ def login_steps(
     return steps
 
 
-def step_of(request: Captured, chain: Chain, typed: Typed) -> dict[str, Any]:
-    """Return a step that sends a request again, with placeholders for what was typed and issued."""
-    known = {**{v: f"{{{n}}}" for v, n in chain.names.items()}, **typed.values}
-    step: dict[str, Any] = {"path": request.origin + _path(request.path, chain)}
-    if request.method != "POST":
-        step["method"] = request.method
-    if request.query:
-        step["query"] = fill(request.query, known, typed)
-    headers = kept_headers(request, frozenset({*chain.names, *typed.values}))
-    for name, value in request.headers:
-        scheme, _, rest = value.rpartition(" ")
-        if name.lower() != "cookie" and rest in known and (not CSRF.match(name) or not scheme):
-            headers[name] = f"{scheme} {known[rest]}".strip()
-    if headers:
-        step["headers"] = headers
-    kind, document = request.document()
-    if kind:
-        step[kind] = fill(document, known, typed)
-    return step
-
-
-def _path(path: str, chain: Chain) -> str:
-    return "/".join(
-        f"{{{chain.names[segment]}}}" if segment in chain.names else segment
-        for segment in path.split("/")
-    )
-
-
 def _has_password(request: Captured) -> bool:
     try:
         _, document = request.document()
+        is_grant = isinstance(document, dict) and "grant_type" in document
+        return is_grant or find_typed([request]).has_password
     except BerlinError:
         return False
-    members = request.query if document is None else document
-    is_grant = isinstance(document, dict) and "grant_type" in document
-    return is_grant or find_typed(members).has_password
 
 
-def _given_token(login: Sequence[Exchange], chat: Captured) -> _Token | None:
+def _given_token(session: Sequence[Exchange], chat: Captured) -> _Token | None:
     """Return the place, the attachment and the value of a token in JSON or in a header."""
-    last = login[-1]
+    last = session[-1]
     places: list[tuple[Any, str]] = [
         (pointer(place), value)
         for place, value in leaves(last.document())
@@ -201,16 +186,17 @@ def _given_token(login: Sequence[Exchange], chat: Captured) -> _Token | None:
     return None
 
 
-def _cookie_token(login: Sequence[Exchange], chat: Captured) -> _Token | None:
+def _cookie_token(session: Sequence[Exchange], chat: Captured) -> _Token | None:
     """Return the same of a cookie, if the last response set one that the chat carries."""
-    shared = [name for name, value in login[-1].cookies.items() if chat.cookies.get(name) == value]
+    *_, last = session
+    shared = [name for name, value in last.cookies.items() if chat.cookies.get(name) == value]
     # The names are enough where the file is of several sessions.
-    shared = shared or [name for name in login[-1].cookies if name in chat.cookies]
+    shared = shared or [name for name in last.cookies if name in chat.cookies]
     if not shared:
         return None
-    earlier = {name for exchange in login for name in exchange.cookies if name in chat.cookies}
-    name = shared[0] if len(earlier) == 1 else "*"
-    return {"cookie": name}, {"cookie": name}, login[-1].cookies[shared[0]]
+    issued = {name for exchange in session for name in exchange.cookies if name in chat.cookies}
+    name = shared[0] if len(issued) == 1 else "*"
+    return {"cookie": name}, {"cookie": name}, last.cookies[shared[0]]
 
 
 def _with_cookies(
@@ -286,3 +272,58 @@ def _oauth(request: Captured, form: dict[str, Any], found: Found) -> LoginGuess:
     credentials = {ours: str(form[theirs]) for theirs, ours in given.items() if form.get(theirs)}
     hidden = (value for name, value in credentials.items() if name != "client_id")
     return LoginGuess(auth, {}, frozenset({found.token, *hidden}), credentials)
+
+
+class Typed(msgspec.Struct):
+    """The values that were typed.
+
+    Attributes:
+        credentials: the values, by the names of `Credentials`.
+        values: the values, and the name of each.
+        notes: comments for the table `[auth]`.
+    """
+
+    credentials: dict[str, str] = {}
+    values: dict[str, str] = {}
+    notes: dict[tuple[str, ...], str] = {}
+
+    @property
+    def has_password(self) -> bool:
+        """Whether there is a password among the values."""
+        return "password" in self.values.values()
+
+
+def find_typed(requests: Iterable[Captured]) -> Typed:
+    """Return what was typed into the requests of a login. Raises ConfigurationError."""
+    documents = [(request, request.document()[1]) for request in requests]
+    members = [
+        (last_name(place), value)
+        for request, document in documents
+        for place, value in leaves(request.query if document is None else document)
+        if isinstance(value, str) and value and place
+    ]
+    typed = Typed()
+    password = _best(members, _PASSWORDS)
+    account = _best([each for each in members if each[1] != password], _ACCOUNTS)
+    code = _best([each for each in members if re.fullmatch(r"\d{6,8}", each[1])], _CODES)
+    if code:  # it has expired
+        typed.values[code] = "code"
+    for name, value in (("account", account), ("password", password)):
+        if value:
+            typed.values[value], typed.credentials[name] = name, value
+    if _HASH.fullmatch(password):
+        del typed.credentials["password"]  # what was typed is not in the file
+        typed.notes["auth", "steps"] = f"{GUESS}: the password was a hash; Berlin sends it as it is"
+    return typed
+
+
+def _best(members: list[tuple[str, str]], names: tuple[str, ...]) -> str:
+    """Return the value whose name comes first among these, or ends like a long one of them."""
+
+    def rank(name: str) -> int:
+        ends = (n for n, known in enumerate(names) if len(known) > 4 and name.endswith(known))
+        return names.index(name) if name in names else len(names) + next(ends, len(names))
+
+    ranked = [(rank(name), n) for n, (name, _) in enumerate(members)]
+    best, at = min(ranked, default=(2 * len(names), 0))
+    return members[at][1] if best < 2 * len(names) else ""

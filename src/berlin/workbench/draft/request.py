@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -10,25 +12,30 @@ import msgspec
 
 from berlin.errors import ConfigurationError
 from berlin.language.secrets_scan import looks_secret
+from berlin.language.step import BODIES
 from berlin.workbench.draft.follow import UUID
 from berlin.workbench.draft.leaves import (
     DROP,
     GUESS,
     Place,
     change_leaves,
+    json_in,
     last_name,
     leaves,
     pointer,
+    quoted,
+    said_as,
+    texts_in,
 )
 from berlin.workbench.draft.message_list import MessageList, find_message_list, last_user_text
-from berlin.workbench.draft.sources.captured import Captured
-from berlin.workbench.draft.sources.headers import LEFT_OUT, kept_headers
+from berlin.workbench.draft.sources.captured import LEFT_OUT, Captured, kept_headers
 
 _PLACEHOLDER_LIKE = re.compile(r"\{[a-z0-9_]+\}")
 _MODELS = frozenset({"model", "modelid", "modelname", "modelslug", "engine", "llm"})
 _CONVERSATIONS = frozenset({"conversationid", "chatid", "sessionid", "threadid", "dialogid"})
 _PARENTS = frozenset({"parentid", "parentmessageid", "replyto", "lastmessageid"})
 _SYSTEMS = frozenset({"system", "systemprompt", "systemmessage", "instructions"})
+_KEPT_IDS = {"conversation_id": _CONVERSATIONS, "parent_id": _PARENTS}
 _PROMPTS = frozenset(
     {"prompt", "message", "query", "question", "content", "text", "input", "q", "msg", "ask"}
 )
@@ -62,6 +69,12 @@ class RequestGuess(msgspec.Struct, frozen=True):
     left_out: list[str]
     has_prompt: bool
 
+    @property
+    def step(self) -> dict[str, Any]:
+        """The request alone, as a step of the chat or of a login."""
+        kept = ("path", "method", "query", "headers", *BODIES)
+        return {name: value for name, value in self.chat.items() if name in kept}
+
 
 def find_prompt(request: Captured) -> str:
     """Return the most likely prompt of a request: the user's longest text.
@@ -69,10 +82,14 @@ def find_prompt(request: Captured) -> str:
     Raises:
         ConfigurationError: if there is none.
     """
-    _, document = request.document()
-    if text := last_user_text(document):
+    kind, document = request.document()
+    if text := document if kind == "body" else last_user_text(document):
         return text
-    members = [*leaves(document), *(((name,), value) for name, value in request.query.items())]
+    return longest_text([*leaves(document), *leaves(request.query)])
+
+
+def longest_text(members: Iterable[tuple[Place, Any]]) -> str:
+    """Return the longest text of a member that may be a prompt. Raises ConfigurationError."""
     texts = [
         value
         for place, value in members
@@ -81,6 +98,24 @@ def find_prompt(request: Captured) -> str:
     if not any(texts):
         raise ConfigurationError("which text is the prompt? Name it with --prompt TEXT")
     return max(texts, key=len)
+
+
+def kept_ids(turn: Captured, answers: Iterable[bytes]) -> dict[str, str]:
+    """Return the ids of a conversation that a turn carries from earlier ones, with their names."""
+    try:
+        members = [*leaves(turn.document()[1])]
+    except ConfigurationError:
+        return {}
+    known = b"".join(answers)
+    return {
+        value: ours
+        for ours, theirs in _KEPT_IDS.items()
+        for place, value in members
+        if isinstance(value, str)
+        and value
+        and last_name(place) in theirs
+        and value.encode() in known
+    }
 
 
 def guess_request(
@@ -145,6 +180,11 @@ class _Guess:
             chat["headers"] = headers
         if kind:
             chat[kind] = self._body(document, kind)
+        for name in self._request.files:
+            self._note(("chat", kind), f"{GUESS}: the file in {name} is left out")
+        if kind == "body":
+            content_type = {"Content-Type": self._request.header("content-type") or "text/plain"}
+            chat["headers"] = {**content_type, **headers}
         self._add_messages(chat)
         if kind == "json":
             self._add_options(chat, chat["json"])
@@ -190,13 +230,12 @@ class _Guess:
         ]
         return {**self.replaced(kept, ("chat", "headers")), **marks}, left_out
 
-    def _body(self, document: dict[str, Any], kind: str) -> dict[str, Any]:
+    def _body(self, document: Any, kind: str) -> Any:
         if kind == "json" and self._prompt:
             self._messages = find_message_list(document, self._prompt)
         where = self._messages.place if self._messages else None
         if where is None:
-            body: dict[str, Any] = self.replaced(document, ("chat", kind))
-            return body
+            return self.replaced(document, ("chat", kind))
         self._used.add("messages")
         marked = change_leaves(document, lambda p, v: DROP if p[: len(where)] == where else v)
         body = self.replaced(marked, ("chat", kind))
@@ -215,12 +254,10 @@ class _Guess:
         if name in _SYSTEMS and value in (None, "") and "system" not in self._used:
             self._used.add("system")
             return "{system}"
-        if name in _CONVERSATIONS and value in (None, ""):
-            self._used.add("conversation_id")
-            return "{conversation_id}"
-        if name in _PARENTS and value in (None, ""):
-            self._used.add("parent_id")
-            return "{parent_id}"
+        for ours, theirs in _KEPT_IDS.items():
+            if name in theirs and (value in (None, "") or self._taken.get(str(value)) == ours):
+                self._used.add(ours)
+                return f"{{{ours}}}"
         if value is None and place[-1].isdecimal():
             return "{null}"  # what follows it in the list keeps its place
         if value is None:
@@ -240,6 +277,8 @@ class _Guess:
         if value and value == self._prompt:
             self._used.add("prompt")
             return "{prompt}"
+        if (inner := json_in(value)) is not None and self._varies(inner):
+            return self._as_json(inner, place)
         if name in _MODELS and value and not self._model:
             self._model = value
             return "{model}"
@@ -249,17 +288,41 @@ class _Guess:
         if UUID.fullmatch(value):
             self._note(place, f"{GUESS}: a new id for each request")
             return "{uuid4}"
-        if self._holds_secret(value) or looks_secret(name, value):
+        if name != "body" and (self._holds_secret(value) or looks_secret(name, value)):
             self._note(place[:-1], f"{GUESS}: {place[-1]} was left out; it looks like a secret")
             return DROP
         if _PLACEHOLDER_LIKE.search(value):
             self._note(place[:-1], f"{GUESS}: {place[-1]} was left out; it has braces in it")
             return DROP
-        if self._prompt and self._prompt in value and len(self._prompt) > 2:
+        if len(self._prompt) > 2 and said_as(self._prompt, [value]):
             self._used.add("prompt")
             self._note(place, f"{GUESS}: the prompt is part of a longer text")
-            return value.replace(self._prompt, "{prompt}", 1)
+            return value.replace(quoted(self._prompt), "{json:{prompt}}", 1).replace(
+                self._prompt, "{prompt}", 1
+            )
         return value
+
+    def _varies(self, tree: Any) -> bool:
+        """Whether a document contains the prompt, or a value that was taken."""
+        texts = [*texts_in(tree)]
+        return bool(said_as(self._prompt, texts)) or any(text in self._taken for text in texts)
+
+    def _as_json(self, tree: Any, place: Place) -> str:
+        """Return a document within a text as JSON, with placeholders for its variable values."""
+        match tree:
+            case dict():
+                members = ((name, self._as_json(v, (*place, name))) for name, v in tree.items())
+                return f"{{{', '.join(f'{quoted(name)}: {value}' for name, value in members)}}}"
+            case list():
+                items = (self._as_json(item, (*place, str(n))) for n, item in enumerate(tree))
+                return f"[{', '.join(items)}]"
+            case str():
+                text = self._leaf(place, tree)
+                if text is DROP:
+                    return '""'
+                return f"{{json:{text}}}" if text != tree else quoted(tree)
+            case _:
+                return json.dumps(tree)
 
     def _holds_secret(self, value: str) -> bool:
         return any(secret in value for secret in self._secrets)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 
 import msgspec
@@ -15,15 +13,14 @@ from berlin.auth.flows.oauth2 import OAuth2Map
 from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
 from berlin.auth.sigv4 import AwsKeys, authorization, canonical_query
 from berlin.errors import KeyRefusedError
-from berlin.language.backwards import Received, StepReader, read_text
+from berlin.language.backwards import Received, StepReader, decode_basic, read_text
 from berlin.language.step import CompiledStep, Step, compile_steps
 from berlin.language.values.place import Place
 from berlin.recipes.recipe import Recipe
 from berlin.types import HttpResponse, Secret
 from berlin.workbench.fake.issued import IssuedValues
 from berlin.workbench.fake.oauth2 import OAuth2Play
-from berlin.workbench.fake.play import Play, whole
-from berlin.workbench.fake.where import path_at_fake
+from berlin.workbench.fake.play import Play, path_at_fake, whole
 
 
 class TokenRefusedError(KeyRefusedError):
@@ -66,14 +63,7 @@ class AuthPlay:
             if attach.sign:
                 self._check_signature(attach, received)
             elif not any(self._carries(attach, value) for value in _attached(attach, received)):
-                where = (
-                    f"in the header {attach.header}"
-                    if attach.header
-                    else f"at {attach.query} in the URL"
-                    if attach.query
-                    else f"in the cookie {attach.cookie}"
-                )
-                raise TokenRefusedError(f"the token {where} is missing, wrong or expired")
+                raise TokenRefusedError(f"the token in {attach.where} is missing, wrong or expired")
 
     def _check_signature(self, attach: Attachment, received: Received) -> None:
         right = self._handed.credentials.values()
@@ -113,7 +103,7 @@ class AuthPlay:
             case ApiKeyMap():
                 return token == right["api_key"]
             case BasicMap():
-                return _decoded(token) == f"{right['account']}:{right['password']}"
+                return decode_basic(token) == f"{right['account']}:{right['password']}"
             case CommandMap():
                 return bool(token)  # what the program prints cannot be known here
             case _:
@@ -175,10 +165,3 @@ def _attached(attach: Attachment, received: Received) -> list[str]:
     else:
         found = [received.cookies.get(attach.cookie, "")]
     return [value.removeprefix(attach.prefix) for value in found if value.startswith(attach.prefix)]
-
-
-def _decoded(token: str) -> str:
-    try:
-        return base64.b64decode(token, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return ""

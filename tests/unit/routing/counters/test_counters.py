@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sqlite3
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -99,6 +100,26 @@ async def test_costs_take_the_place_of_reservations(counters: Counters) -> None:
     assert (await reserve(counters, "c", claim)).used == (45,)
 
 
+async def test_a_locked_file_costs_one_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many requests that meet a locked file one waits for it; each gets this process's share."""
+    monkeypatch.setattr("berlin.routing.counters.sqlite.BUSY_TIMEOUT_S", 0.01)
+    counters = SharedCounters(SqliteCounters(tmp_path / "c"))
+    claim = Claim("k", MINUTE, 3)
+    await reserve(counters, "a", claim)
+    other = sqlite3.connect(tmp_path / "c", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    waits: list[None] = []
+    closed = SqliteCounters._close
+    monkeypatch.setattr(SqliteCounters, "_close", lambda self: (waits.append(None), closed(self)))
+    told = await asyncio.gather(*(counters.reserve(f"b{n}", [claim]) for n in range(9)))
+    assert len(waits) == 1
+    assert sum(isinstance(one, Reservation) for one in told) == 2
+    other.close()
+    await counters.aclose()
+
+
 async def test_all_or_nothing(counters: Counters) -> None:
     """A request that does not fit into one counter reserves nothing of the others."""
     small, large = Claim("small", MINUTE, 1), Claim("large", MINUTE, 10)
@@ -190,6 +211,24 @@ async def test_a_file_outlives_its_process(tmp_path: Path, clock: Clock) -> None
         counters.settle(reserved, {"money": 7})
         await counters.aclose()
         assert reserved.used == (50 + used - 7,)
+
+
+async def test_a_file_of_an_earlier_release(tmp_path: Path, clock: Clock) -> None:
+    """Days and months that were counted with a row for each slot go on."""
+    claim = Claim("money", Calendar("month"), 100, 5)
+    begins, ends = Calendar("month").bounds(NOON)
+    old = sqlite3.connect(tmp_path / "c")
+    old.executescript(f"""
+    CREATE TABLE slots (counter TEXT, first REAL, gone_at REAL, ends REAL, amount INTEGER);
+    CREATE TABLE held (id TEXT, counter TEXT);
+    CREATE TABLE owners (owner TEXT PRIMARY KEY, seen_at REAL NOT NULL) WITHOUT ROWID;
+    INSERT INTO slots VALUES ('money@{begins:.0f}', 0, 0, {ends}, 60), ('rate', 1, 61, 0, 7);
+    PRAGMA user_version = 1;
+    """)
+    old.close()
+    counters = SharedCounters(SqliteCounters(tmp_path / "c", clock, clock.wall))
+    assert (await reserve(counters, "a", claim)).used == (65,)
+    await counters.aclose()
 
 
 async def test_without_the_file(

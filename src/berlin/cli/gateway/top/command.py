@@ -46,7 +46,7 @@ def top(url: str | None, key_stdin: bool, every: float, once: bool, config: Path
     from rich.console import Console
     from rich.live import Live
 
-    base = (url or _configured(config)).rstrip("/")
+    base = (url or load_for_commands(config).server.url).rstrip("/")
     key = sys.stdin.readline().strip() if key_stdin else os.environ.get("BERLIN_KEY")
     console = Console()
     before = fetch(base, key)
@@ -101,10 +101,3 @@ def fetch(base: str, key: str | None) -> Scrape:
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_args: object) -> None:
         """Follow none."""
-
-
-def _configured(config: Path | None) -> str:
-    server = load_for_commands(config).server
-    every = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # what listens on all addresses
-    host = every.get(server.host, server.host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{server.port}"

@@ -17,12 +17,14 @@ class Bound(msgspec.Struct, frozen=True):
     Attributes:
         rule: the limit.
         owner: whose limit it is, as the client reads it.
+        subject: the same as `key:ID`, `user:NAME` or `model:PROVIDER:MODEL`.
         counter: the counter's name.
         window: what it counts.
     """
 
     rule: Rule
     owner: str
+    subject: str
     counter: str
     window: Window
 
@@ -53,13 +55,14 @@ def bounds_of(config: LimitsConfig, caller: Caller | None, model: str) -> tuple[
             owner = f"the user {caller.user}"
             found += _bounds(_rules(texts), owner, f"user:{caller.user}", model, zone)
     for name, texts in config.models.items():
-        if _rule_of(name).applies(model):
+        if covers(name, model):
             found += _bounds(_rules(texts), name, f"model:{name.casefold()}", model, zone)
     return tuple(found)
 
 
-def _rule_of(model: str) -> Rule:
-    return Rule("", 0, "requests", "minute", model.casefold())
+def covers(pattern: str, model: str) -> bool:
+    """Return whether `provider:model` or `provider:*` means a model."""
+    return Rule("", 0, "requests", "minute", pattern.casefold()).applies(model)
 
 
 def _rules(texts: Iterable[str]) -> Iterator[Rule]:
@@ -72,7 +75,7 @@ def _bounds(
     for rule in rules:
         if rule.applies(model):
             counter = f"{subject}|{rule.unit}/{rule.per}|{rule.model}"
-            yield Bound(rule, owner, counter, _window(rule, zone))
+            yield Bound(rule, owner, subject, counter, _window(rule, zone))
 
 
 def _window(rule: Rule, zone: str) -> Window:

@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import NoReturn
 
 from berlin.config.tables.limits import MONEY_PLACES, LimitsConfig, Rule
@@ -14,6 +15,7 @@ from berlin.errors import BudgetReachedError, ConfigurationError, OverloadedErro
 from berlin.gateway.access.caller import Caller
 from berlin.gateway.access.limits.bounds import Bound, bounds_of
 from berlin.gateway.access.limits.headers import Level, go_duration, headers_of_levels, rfc3339
+from berlin.gateway.access.limits.history import Sums, used_since
 from berlin.gateway.access.limits.spending import Demand, Spending
 from berlin.gateway.catalog import Target
 from berlin.gateway.observe.visit import Visit
@@ -50,6 +52,7 @@ class Limiter:
         prices: the prices of models.
         counters: counts what is limited by the minute or hour.
         lasting: returns what counts days and months, which outlives a restart.
+        history: asks the ledger, if there is one, for what was used before a counter was lost.
     """
 
     def __init__(
@@ -58,11 +61,13 @@ class Limiter:
         prices: PriceTable | None = None,
         counters: Counters | None = None,
         lasting: Callable[[], Counters] | None = None,
+        history: Sums | None = None,
     ) -> None:
         self.use(config or LimitsConfig(), prices or {})
         self._counters = counters or MemoryCounters()
         self._open_lasting = lasting
         self._lasting: Counters | None = None
+        self._history = history
         self._answers = Learned(FIRST_ANSWER_TOKENS)
         self._surplus = Learned(0)
 
@@ -111,8 +116,8 @@ class Limiter:
         def cost(usage: Usage) -> Decimal | None:
             started = visit.started
             if started is None or not started.provider:
-                return self._cost(target.service.name, _model(target), usage, counters.now())
-            return self._cost(started.provider, started.model, usage, counters.now())
+                return self._prices.cost(target.service.name, _model(target), usage, counters.now())
+            return self._prices.cost(started.provider, started.model, usage, counters.now())
 
         def learn(usage: Usage) -> None:
             self._answers.learn(usage.output_tokens, *names)
@@ -151,16 +156,19 @@ class Limiter:
 
     def _claim(self, bound: Bound, target: Target, expected: Usage, now: float) -> Claim:
         rule = bound.rule
+        before = None
+        if self._history is not None and bound.lasts:
+            before = partial(used_since, self._history, bound)
         if rule.unit == "requests":
-            return Claim(bound.counter, bound.window, rule.amount, 1, kept=True)
+            return Claim(bound.counter, bound.window, rule.amount, 1, kept=True, before=before)
         amount = expected.input_tokens + expected.output_tokens
         if rule.unit == "money":
             amount = _nano(self._expected_cost(target, expected, rule, now))
         amount = min(amount, rule.amount)
-        return Claim(bound.counter, bound.window, rule.amount, amount, overdraw=True)
+        return Claim(bound.counter, bound.window, rule.amount, amount, overdraw=True, before=before)
 
     def _expected_cost(self, target: Target, expected: Usage, rule: Rule, now: float) -> Decimal:
-        cost = self._cost(target.service.name, _model(target), expected, now)
+        cost = self._prices.cost(target.service.name, _model(target), expected, now)
         if cost is None and target.service.is_routed:
             # Any of its models may answer, so the dearest price is reserved.
             cost = self._prices.dearest(expected)
@@ -170,9 +178,6 @@ class Limiter:
                 "[prices], with 0 if it is free"
             )
         return cost
-
-    def _cost(self, provider: str, model: str, usage: Usage, now: float) -> Decimal | None:
-        return self._prices.cost(provider, model, usage, now)
 
     def _levels(self, bounds: tuple[Bound, ...], reserved: Reservation, now: float) -> list[Level]:
         return [

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from berlin.config import Config
 from berlin.config.models.shared import open_counters, open_shared
+from berlin.gateway.access.limits.history import Sums
 from berlin.gateway.access.limits.limiter import Limiter
 from berlin.routing.counters.contract import Counters
 from berlin.routing.counters.shared import SharedCounters
@@ -22,6 +24,7 @@ def open_limiter(
     environ: Mapping[str, str] = os.environ,
     *,
     alone: bool = True,
+    history: Sums | None = None,
 ) -> Limiter:
     """Return the limiter of a gateway.
 
@@ -33,17 +36,19 @@ def open_limiter(
         folder: the folder for the file; without it everything is counted in memory.
         environ: the environment variables.
         alone: whether this is the only process.
+        history: asks the ledger, if there is one.
 
     Raises:
         ConfigurationError: if the configured Redis cannot be used.
     """
+    opened = partial(Limiter, config.limits, config.prices, history=history)
     redis = open_shared(config.shared, environ)
     if redis is not None:
-        return Limiter(config.limits, config.prices, open_counters(config.shared, redis))
+        return opened(open_counters(config.shared, redis))
     if folder is None:
-        return Limiter(config.limits, config.prices)
+        return opened()
 
     def lasting() -> Counters:
         return SharedCounters(SqliteCounters(folder / FILE))
 
-    return Limiter(config.limits, config.prices, None if alone else lasting(), lasting)
+    return opened(None if alone else lasting(), lasting)

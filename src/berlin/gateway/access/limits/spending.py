@@ -12,8 +12,8 @@ import msgspec
 from berlin.config.tables.limits import MONEY_PLACES
 from berlin.gateway.access.limits.bounds import Bound
 from berlin.providers.contract import Bursts
-from berlin.routing.base.answer import LEFT
-from berlin.routing.base.meter import Meter, Metered, prompt_tokens
+from berlin.routing.base.answer import LEFT, Watched
+from berlin.routing.base.meter import Meter, prompt_tokens
 from berlin.routing.counters.contract import Counters, Reservation
 from berlin.types import ChatRequest, Usage
 
@@ -71,7 +71,7 @@ class Spending:
     def watch(self, bursts: Bursts) -> Bursts:
         """Return the answer, whose cost is settled at its end."""
         self._sent = True
-        return Metered(bursts, self._end, self._meter)
+        return Watched(bursts, self._end, self._meter.note)
 
     def settle(self, usage: Usage) -> None:
         """Settle what a request has cost."""

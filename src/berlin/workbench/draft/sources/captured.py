@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+from collections.abc import Iterator
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
 from berlin.errors import ConfigurationError, InvalidRequestError
 from berlin.language.backwards import decode_multipart
+from berlin.language.secrets_scan import looks_secret
 from berlin.language.values.form import decode_form
-from berlin.wire.json import DECODE_ERRORS
+from berlin.wire.json import decoded_or_none
+from berlin.workbench.draft.leaves import texts_in
+
+MAX_HEADER_CHARS = 200
+
+# Headers about the browser, about the HTTP message, and of the login.
+LEFT_OUT = re.compile(
+    r"(:.*|accept.*|sec-.*|user-agent|origin|referer|host|connection|content-.*|cache-control|dnt"
+    r"|pragma|priority|te|upgrade.*|if-.*|keep-alive|transfer-encoding|x-requested-with|expect"
+    r"|cookie|authorization|proxy-.*|traceparent|tracestate|baggage|sentry-trace|x-forwarded-.*"
+    r"|.*(csrf|xsrf).*)",
+    re.IGNORECASE,
+)
 
 
 class Captured(msgspec.Struct, frozen=True):
@@ -22,6 +38,7 @@ class Captured(msgspec.Struct, frozen=True):
         headers: names as written, in order.
         body: the body.
         fields: the fields of a multipart body that curl would build from its `-F` options.
+        files: the names of those that would contain files.
     """
 
     method: str
@@ -29,6 +46,7 @@ class Captured(msgspec.Struct, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
     fields: tuple[tuple[str, str], ...] = ()
+    files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         try:
@@ -60,7 +78,9 @@ class Captured(msgspec.Struct, frozen=True):
     @property
     def cookies(self) -> dict[str, str]:
         """The cookies, by name."""
-        pairs = (pair.partition("=") for pair in self.header("cookie").split(";"))
+        # HTTP/2 may send several headers.
+        headers = "; ".join(value for name, value in self.headers if name.lower() == "cookie")
+        pairs = (pair.partition("=") for pair in headers.split(";"))
         return {name.strip(): value.strip() for name, _, value in pairs if name.strip()}
 
     def header(self, name: str) -> str:
@@ -68,7 +88,9 @@ class Captured(msgspec.Struct, frozen=True):
         return next((value for n, value in self.headers if n.lower() == name), "")
 
     def document(self) -> tuple[str, Any]:
-        """Return the kind of the body (`json`, `form`, `multipart` or `""`) and its contents.
+        """Return the kind of the body and its contents.
+
+        The kind is `json`, `form`, `multipart`, `body` for other text, or `""` if there is none.
 
         Raises:
             ConfigurationError: if no recipe can describe its kind.
@@ -81,16 +103,40 @@ class Captured(msgspec.Struct, frozen=True):
         try:
             if kind.startswith("multipart/form-data"):
                 return "multipart", decode_multipart(self.body, self.header("content-type"))
-            document = _json(self.body)
+            document = decoded_or_none(self.body)
             if isinstance(document, dict):
                 return "json", document
-            if document is None and "json" not in kind and b"=" in self.body:
+            is_other = isinstance(document, list) or re.search(r"json|xml|text/", kind)
+            if not is_other and b"=" in self.body:
                 return "form", decode_form(self.body)
         except InvalidRequestError as error:
             raise ConfigurationError(f"the request cannot be read: {error.message}") from error
-        raise ConfigurationError(
-            "the request's body is neither a JSON object nor a form; a recipe cannot describe it"
-        )
+        text = self.body.decode("utf-8", "replace")
+        if re.search("[\0-\x08\x0e-\x1f\ufffd]", text):
+            raise ConfigurationError(
+                "the body is neither JSON nor a form nor text: no recipe can describe it"
+            )
+        return "body", text
+
+    def texts(self) -> Iterator[str]:
+        """Yield the texts that it carries in its path, query and body."""
+        yield from (unquote(segment) for segment in self.path.split("/"))
+        yield from self.query.values()
+        with contextlib.suppress(ConfigurationError):
+            yield from texts_in(self.document()[1])
+
+
+def kept_headers(request: Captured, secrets: frozenset[str] = frozenset()) -> dict[str, str]:
+    """Return the headers that belong to the service and reveal nothing about the user."""
+    return {
+        name: value
+        for name, value in request.headers
+        if not LEFT_OUT.fullmatch(name)
+        and not looks_secret(name, value)
+        and not any(secret in value for secret in secrets)
+        and value.isascii()
+        and len(value) <= MAX_HEADER_CHARS
+    }
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -130,7 +176,7 @@ class Exchange(msgspec.Struct, frozen=True):
 
     def document(self) -> Any:
         """Return the JSON of the answer; `None` if it is not JSON."""
-        return _json(self.answer)
+        return decoded_or_none(self.answer)
 
 
 def split_head(text: bytes) -> tuple[int, tuple[tuple[str, str], ...], bytes]:
@@ -146,10 +192,3 @@ def split_head(text: bytes) -> tuple[int, tuple[tuple[str, str], ...], bytes]:
         pairs = (line.partition(":") for line in rest)
         head = tuple((name.strip(), value.strip()) for name, _, value in pairs)
     return status, head, body
-
-
-def _json(body: bytes) -> Any:
-    try:
-        return msgspec.json.decode(body)
-    except DECODE_ERRORS:
-        return None

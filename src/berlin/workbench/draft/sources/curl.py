@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator
 from urllib.parse import quote_plus
 
@@ -22,6 +23,7 @@ _LONG = {
     "form": "F",
     "form-string": "F",
     "user": "u",
+    "oauth2-bearer": "bearer",
     "cookie": "b",
     "user-agent": "A",
     "referer": "e",
@@ -36,7 +38,7 @@ _SKIPPED_LONG = frozenset(
         *("cacert", "capath", "cert", "cert-type", "ciphers", "config", "connect-timeout"),
         *("connect-to", "cookie-jar", "crlfile", "dump-header", "interface", "key", "key-type"),
         *("limit-rate", "max-filesize", "max-redirs", "max-time", "netrc-file", "noproxy"),
-        *("oauth2-bearer", "output", "pass", "preproxy", "proxy", "proxy-header", "proxy-user"),
+        *("output", "pass", "preproxy", "proxy", "proxy-header", "proxy-user"),
         *("range", "resolve", "retry", "retry-delay", "retry-max-time", "speed-limit"),
         *("speed-time", "stderr", "time-cond", "tls-max", "trace", "trace-ascii", "unix-socket"),
         *("upload-file", "write-out"),
@@ -52,7 +54,11 @@ def parse_curl(text: str) -> Captured:
     Raises:
         ConfigurationError: if it is not a curl command, or one that reads files.
     """
-    words = list(split_words(text.strip()))
+    text = text.strip().removeprefix("$ ")
+    if re.match(r'\S+\s+(-\S+\s+)*\^?"', text) and re.search(r'\^["\r\n]', text):
+        # As browsers copy it for the shell of Windows.
+        text = re.sub(r"\^(\r?\n|.)", lambda found: found[1].replace("\n", " "), text)
+    words = list(split_words(text))
     if not words or words[0].rpartition("/")[2].removesuffix(".exe") != "curl":
         raise ConfigurationError(
             "this is not a curl command: in the network tab of the browser, copy the request "
@@ -69,6 +75,7 @@ class _Command:
         self._headers: list[tuple[str, str]] = []
         self._data: list[str] = []
         self._fields: list[tuple[str, str]] = []
+        self._files: list[str] = []
         self._in_query = self._is_json = False
         options = _options(words)
         for option, value in options:
@@ -91,6 +98,7 @@ class _Command:
             tuple(self._headers),
             body.encode("utf-8", "replace"),
             tuple(self._fields),
+            tuple(self._files),
         )
 
     def _take(self, option: str, value: str) -> None:
@@ -114,10 +122,15 @@ class _Command:
                 self._data.append(f"{name}={encoded}" if separator and name else encoded)
             case "F":
                 name, _, rest = value.partition("=")
-                self._fields.append((name, _no_file(rest, "@<")))
+                if rest.startswith(("@", "<")):
+                    self._files.append(name)
+                else:
+                    self._fields.append((name, re.split(";(?:type|headers|encoder)=", rest)[0]))
             case "u":
                 pair = base64.b64encode(value.encode("utf-8", "replace")).decode()
                 self._headers.append(("Authorization", f"Basic {pair}"))
+            case "bearer":
+                self._headers.append(("Authorization", f"Bearer {value}"))
             case "b" if "=" in value:
                 self._headers.append(("Cookie", value))
             case "G":
@@ -157,8 +170,8 @@ def _next(words: Iterator[str], option: str) -> str:
     return word
 
 
-def _no_file(value: str, marks: str = "@") -> str:
-    if value[:1] and value[0] in marks:
+def _no_file(value: str) -> str:
+    if value.startswith("@"):
         raise ConfigurationError(
             f"the curl command reads the file {value[1:60]}: write its contents instead"
         )

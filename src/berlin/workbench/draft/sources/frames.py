@@ -9,13 +9,14 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
-from berlin.errors import BerlinError
+from berlin.errors import BerlinError, ConfigurationError
 from berlin.wire.json import decoded_or_none, encode_line
 from berlin.wire.sockets import PROTOCOLS, ProtocolName
 from berlin.wire.sockets.server import SERVERS
 from berlin.wire.sockets.signalr import END
-from berlin.workbench.draft.follow import UUID, is_link
-from berlin.workbench.draft.leaves import last_name, leaves, pointer
+from berlin.workbench.draft.follow import UUID, free_name, is_link
+from berlin.workbench.draft.leaves import last_name, leaves, pointer, said_as, texts_in
+from berlin.workbench.draft.request import longest_text
 from berlin.workbench.draft.sources.captured import Captured, Exchange, Frame
 
 _KINDS = ("type", "event", "target", "kind", "op", "action", "cmd", "msgtype", "method", "msg")
@@ -37,10 +38,6 @@ def chat_on_socket(
     exchanged before it steps of `[chat.socket]`.
     """
     for at, exchange in enumerate(exchanges):
-        if not prompt or not any(
-            prompt in f.data or _quoted(prompt) in f.data for f in _sent(exchange)
-        ):
-            continue
         protocol = _protocol_of(exchange, prompt)
         messages = list(_read(exchange.frames, protocol))
         for n, message in enumerate(messages):
@@ -53,11 +50,7 @@ def _sent(exchange: Exchange) -> Iterator[Frame]:
     return (frame for frame in exchange.frames if frame.is_sent)
 
 
-def _quoted(prompt: str) -> str:
-    return msgspec.json.encode(prompt).decode()[1:-1]
-
-
-def _protocol_of(exchange: Exchange, prompt: str) -> ProtocolName:
+def _protocol_of(exchange: Exchange, prompt: str | None) -> ProtocolName:
     frames = exchange.frames
     offered = exchange.request.header("sec-websocket-protocol")
     openings = (decoded_or_none(frame.data.encode()) for frame in _sent(exchange))
@@ -160,7 +153,7 @@ def _steps(
         for place, value in leaves(message.document):
             text = str(value)
             if text in carried and text not in names and is_link(last_name(place), text):
-                names[text] = _name(last_name(place), {*names.values()})
+                names[text] = free_name(f"made_{last_name(place)}", {*names.values()})
                 taken[names[text]] = pointer(place)
         kind = _kind(message.document)
         if kind and ("take" not in waits or taken):
@@ -170,11 +163,6 @@ def _steps(
     if waits:
         steps.append(waits)
     return steps, names
-
-
-def _name(base: str, used: set[str]) -> str:
-    names = (f"made_{base}", *(f"made_{base}_{n}" for n in range(2, 999)))
-    return next(name for name in names if name not in used)
 
 
 def _replies(messages: list[_Message], protocol: ProtocolName) -> list[dict[str, Any]]:
@@ -224,5 +212,10 @@ def _kind(message: dict[str, Any]) -> dict[str, Any]:
     return {pointer(place): value} if place else {}
 
 
-def _carries(document: dict[str, Any], prompt: str) -> bool:
-    return any(isinstance(value, str) and prompt in value for _, value in leaves(document))
+def _carries(document: dict[str, Any], prompt: str | None) -> bool:
+    if prompt is not None:
+        return bool(said_as(prompt, texts_in(document)))
+    try:
+        return " " in longest_text(leaves(document))
+    except ConfigurationError:
+        return False

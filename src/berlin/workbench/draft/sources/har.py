@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import contextlib
+import json
 import re
+import zlib
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote_plus, urlencode
 
 import msgspec
 
 from berlin.errors import BerlinError, ConfigurationError
+from berlin.wire.framings.contract import MAX_DOCUMENT_BYTES
 from berlin.wire.json import DECODE_ERRORS
+from berlin.workbench.draft.leaves import without_null
 from berlin.workbench.draft.sources.captured import Captured, Exchange, Frame
+
+_GZIP = b"\x1f\x8b"
+_FORM = "application/x-www-form-urlencoded"
 
 
 class _Pair(msgspec.Struct):
@@ -20,7 +30,7 @@ class _Pair(msgspec.Struct):
 
 class _PostData(msgspec.Struct, rename="camel"):
     text: str | None = None
-    params: list[_Pair] | None = None
+    params: list[_Pair] = []
     mime_type: str = ""
 
 
@@ -28,18 +38,19 @@ class _Request(msgspec.Struct, rename="camel"):
     method: str
     url: str
     headers: list[_Pair] = []
-    post_data: _PostData | None = None
+    cookies: list[_Pair] = []
+    post_data: _PostData = msgspec.field(default_factory=_PostData)
 
 
-class _Content(msgspec.Struct, rename="camel"):
-    text: str | None = None
-    encoding: str | None = None
+class _Content(msgspec.Struct):
+    text: str = ""
+    encoding: str = ""
 
 
 class _Response(msgspec.Struct):
     status: int = 0
     headers: list[_Pair] = []
-    content: _Content | None = None
+    content: _Content = msgspec.field(default_factory=_Content)
 
 
 class _Message(msgspec.Struct):
@@ -52,36 +63,24 @@ class _Message(msgspec.Struct):
 
 class _Entry(msgspec.Struct):
     request: _Request
-    response: _Response
+    response: _Response = msgspec.field(default_factory=_Response)
     messages: list[_Message] = msgspec.field(default_factory=list, name="_webSocketMessages")
-
-
-class _Log(msgspec.Struct):
-    entries: list[_Entry]
-
-
-class _Har(msgspec.Struct):
-    log: _Log
 
 
 def read_har(data: bytes) -> list[Exchange]:
     """Return the requests and answers of a HAR file, in order.
 
+    Of a file that was cut off, the entries before the cut are read. Requests of a scheme other than
+    HTTP, such as `data:` and `chrome-extension:`, are left out.
+
     Raises:
         ConfigurationError: if it is not a HAR file.
     """
-    try:
-        har = msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=_Har)
-    except DECODE_ERRORS as error:
-        raise ConfigurationError(
-            f"this is not a HAR file ({error}): save one in the network tab of the browser"
-        ) from error
     exchanges = []
-    for entry in har.log.entries:
-        try:
-            exchanges.append(_exchange(entry))
-        except BerlinError:
-            continue  # of a scheme other than HTTP, such as `data:` and `chrome-extension:`
+    for entry in _entries(data.removeprefix(b"\xef\xbb\xbf")):
+        # Exporters write null where they know nothing.
+        with contextlib.suppress(BerlinError, msgspec.ValidationError):
+            exchanges.append(_exchange(msgspec.convert(without_null(entry), _Entry)))
     return exchanges
 
 
@@ -95,24 +94,50 @@ def is_without_secrets(exchanges: list[Exchange]) -> bool:
     return bool(exchanges) and not names & {"cookie", "set-cookie", "authorization"}
 
 
+def _entries(data: bytes) -> list[Any]:
+    try:
+        return msgspec.convert(msgspec.json.decode(data)["log"]["entries"], list[Any])
+    except (*DECODE_ERRORS, KeyError, TypeError) as error:
+        if whole := list(_whole_entries(data.decode("utf-8", "replace"))):
+            return whole
+        raise ConfigurationError(
+            f"this is not a HAR file ({error}): save one in the network tab of the browser"
+        ) from error
+
+
+def _whole_entries(text: str) -> Iterator[Any]:
+    """Yield the entries before the place where a file was cut off."""
+    begun = re.search(r'"entries"\s*+:\s*+\[', text)
+    read, at = json.JSONDecoder().raw_decode, begun.end() if begun else len(text)
+    with contextlib.suppress(ValueError, RecursionError):
+        while True:
+            while text[at : at + 1] in tuple(" \t\r\n,"):
+                at += 1
+            entry, at = read(text, at)
+            yield entry
+
+
 def _exchange(entry: _Entry) -> Exchange:
-    request, response = entry.request, entry.response
-    posted = request.post_data or _PostData()
+    request, response, posted = entry.request, entry.response, entry.request.post_data
     headers = [(pair.name, pair.value) for pair in request.headers if not pair.name.startswith(":")]
-    if posted.mime_type and not any(name.lower() == "content-type" for name, _ in headers):
+    names = {name.lower() for name, _ in headers}
+    if posted.mime_type and "content-type" not in names:
         headers.append(("Content-Type", posted.mime_type))
-    fields: tuple[tuple[str, str], ...] = ()
-    if posted.text is None and posted.params:
-        fields = tuple((pair.name, pair.value) for pair in posted.params)
+    if request.cookies and "cookie" not in names:
+        headers.append(("Cookie", "; ".join(f"{c.name}={c.value}" for c in request.cookies)))
+    text, fields = posted.text, tuple((pair.name, pair.value) for pair in posted.params)
+    if text is None and posted.mime_type.startswith(_FORM):
+        # Chrome leaves them encoded, Firefox does not.
+        text = urlencode([(unquote_plus(name), unquote_plus(value)) for name, value in fields])
     return Exchange(
         Captured(
             request.method.upper(),
             re.sub("^ws", "http", request.url),
             tuple(headers),
-            (posted.text or "").encode("utf-8", "replace"),
-            fields,
+            (text or "").encode("utf-8", "replace"),
+            fields if text is None else (),
         ),
-        _body(response.content or _Content()),
+        _body(response.content),
         response.status,
         tuple((pair.name, pair.value) for pair in response.headers),
         tuple(Frame(m.type == "send", m.data) for m in entry.messages if m.opcode == 1),
@@ -120,10 +145,12 @@ def _exchange(entry: _Entry) -> Exchange:
 
 
 def _body(content: _Content) -> bytes:
-    text = content.text or ""
     if content.encoding != "base64":
-        return text.encode("utf-8", "replace")
+        return content.text.encode("utf-8", "replace")
     try:
-        return base64.b64decode(text)
-    except (binascii.Error, ValueError):
+        body = base64.b64decode(content.text)
+        # Some proxies save what was sent, without decompressing it.
+        is_packed = body.startswith(_GZIP)
+        return zlib.decompressobj(31).decompress(body, MAX_DOCUMENT_BYTES) if is_packed else body
+    except (ValueError, zlib.error):
         return b""

@@ -23,7 +23,7 @@ def test_durations_of_openai(seconds: float, text: str) -> None:
 
 def level(text: str, used: int, resets_s: float = 30.0) -> Level:
     """Return how much of a limit is used."""
-    return Level(Bound(parse_rule(text), "this key", "k", Sliding(60)), used, resets_s)
+    return Level(Bound(parse_rule(text), "this key", "key:k", "k", Sliding(60)), used, resets_s)
 
 
 def test_headers_of_each_dialect() -> None:
