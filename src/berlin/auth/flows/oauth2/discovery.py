@@ -28,6 +28,7 @@ class Endpoints(msgspec.Struct, frozen=True):
         authorize: the page where a person logs in; `""` if there is none.
         issuer: the server's issuer identifier; `""` if unknown.
         names_itself: whether it adds its issuer identifier to the redirect (RFC 9207).
+        keys: where its public keys are; `""` if unknown.
     """
 
     token: str
@@ -35,6 +36,7 @@ class Endpoints(msgspec.Struct, frozen=True):
     authorize: str = ""
     issuer: str = ""
     names_itself: bool = False
+    keys: str = ""
 
 
 class Discovery:
@@ -61,9 +63,11 @@ class Discovery:
         if not given.issuer:
             return Endpoints(given.token_url, given.device_url, given.authorize_url)
         if self._found is None or time.monotonic() >= self._fresh_until:
-            self._found = await _discover(given.issuer, send)
+            self._found = await discover(given.issuer, send)
             self._fresh_until = time.monotonic() + FRESH_S
         found = self._found
+        if not (given.token_url or found.token):
+            raise ProtocolError(f"the metadata of {given.issuer} name no token_endpoint")
         return msgspec.structs.replace(
             found,
             token=given.token_url or found.token,
@@ -74,13 +78,20 @@ class Discovery:
 
 class _Metadata(msgspec.Struct):
     issuer: str
-    token_endpoint: str
+    token_endpoint: str = ""
+    jwks_uri: str = ""
     device_authorization_endpoint: str = ""
     authorization_endpoint: str = ""
     authorization_response_iss_parameter_supported: bool = False
 
 
-async def _discover(issuer: str, send: Send) -> Endpoints:
+async def discover(issuer: str, send: Send) -> Endpoints:
+    """Return the endpoints in the metadata of an issuer.
+
+    Raises:
+        ConfigurationError: if the issuer is not a URL that can be trusted.
+        BerlinError: for all other failures.
+    """
     failure: BerlinError | None = None
     for url in _places(issuer):
         response = await send(HttpRequest("GET", url, {"Accept": "application/json"}))
@@ -129,6 +140,7 @@ def _read(body: bytes, issuer: str) -> Endpoints:
         found.token_endpoint,
         found.device_authorization_endpoint,
         found.authorization_endpoint,
+        found.jwks_uri,
     ):
         if url and urlsplit(url).scheme != "https" and not loopback:
             raise ProtocolError(f"the metadata of {issuer} name {url[:100]!r}, which is not https")
@@ -138,4 +150,5 @@ def _read(body: bytes, issuer: str) -> Endpoints:
         found.authorization_endpoint,
         found.issuer,
         found.authorization_response_iss_parameter_supported,
+        found.jwks_uri,
     )
