@@ -8,10 +8,10 @@ import aiohttp
 import msgspec
 import pytest
 
-from berlin.auth.flows.oauth2 import OAuth2Map
 from berlin.auth.flows.oauth2.device import ask_for_code, wait_for_token
 from berlin.auth.flows.oauth2.discovery import Endpoints
 from berlin.auth.flows.oauth2.endpoint import TokenClient
+from berlin.auth.flows.oauth2.table import OAuth2Map
 from berlin.errors import AuthenticationError, ConfigurationError, RequestRejectedError
 from berlin.providers.scripted import ScriptedProvider
 from berlin.recipes.recipe import load_recipe, recipe_names

@@ -14,10 +14,10 @@ import pytest
 
 from berlin import errors
 from berlin.auth.contract import DeviceCode
-from berlin.auth.flows.oauth2 import OAuth2Map
 from berlin.auth.flows.oauth2.device import ask_for_code, wait_for_token
 from berlin.auth.flows.oauth2.discovery import Endpoints
 from berlin.auth.flows.oauth2.endpoint import TokenClient
+from berlin.auth.flows.oauth2.table import OAuth2Map
 from berlin.types import HttpRequest, HttpResponse
 from support.oauth_service import (
     GOOD,

@@ -12,7 +12,7 @@ from berlin.auth.access import AccessToken
 from berlin.auth.attach import Attach, attachments
 from berlin.auth.credentials import Credentials, KeptCredentials
 from berlin.auth.grant import Grant, check_token
-from berlin.auth.guidance import explain_missing, login_command, login_has_ended, needs_person
+from berlin.auth.guidance import explain_missing, login_command
 from berlin.auth.tokens.source import TokenSource
 from berlin.errors import (
     AuthenticationError,
@@ -212,7 +212,9 @@ class Authenticator:
         """
         if self._flow is not None and self._flow.needs_person:
             if person is None:
-                raise MissingCredentialsError(needs_person(self._log_in_by))
+                raise MissingCredentialsError(
+                    f"a person has to log in first: run {self._log_in_by}"
+                )
             credentials = await self.source.kept.read()
             grant = await self._flow.attend(credentials, send, person)
             await self.source.install(grant)
@@ -339,7 +341,11 @@ class Authenticator:
                 raise
             # A refusal, and not something missing: that is remembered, so that no other process
             # asks with this refresh token again.
-            refused.args = (login_has_ended(refused.message, self._log_in_by), *refused.args[1:])
+            message = (
+                "the login has ended, since its refresh token was refused "
+                f"({refused.message}): run {self._log_in_by}"
+            )
+            refused.args = (message, *refused.args[1:])
             raise refused from None
 
     async def _obtain(self, flow: Flow, send: Send) -> Grant:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from berlin.cli.terminal import align
 from berlin.config import data_path
 from berlin.gateway.access.caller import SCOPES
 from berlin.gateway.access.keys import Key, KeyStore
+from berlin.types import Secret
 
 
 def keys_path() -> Path:
@@ -24,9 +26,11 @@ def keys_path() -> Path:
 def key_store() -> KeyStore:
     """Return the keys where the configuration says."""
     from berlin.config import load_config
-    from berlin.gateway.access.shared_keys.open import open_key_store
+    from berlin.config.tokens import resolve_value
+    from berlin.gateway.access.shared_keys.store import PostgresTable
 
-    return open_key_store(load_config(None), keys_path())
+    url = resolve_value(load_config(None).keys.store, "keys.store", os.environ)
+    return KeyStore(keys_path() if url is None else PostgresTable(Secret(url)))
 
 
 @click.group(cls=Group)
