@@ -98,7 +98,7 @@ async def test_an_account_changes_while_the_gateway_runs(tmp_path: Path) -> None
         known = Accounts.load(path)
         known.add("ann", Secret(password))
         known.save(path)
-        reader._checked_at -= 1  # instead of waiting
+        reader._fresh._checked_at -= 1  # instead of waiting
         return {"account": "ann", "password": password}
 
     async with open_server(gateway, reader) as url, aiohttp.ClientSession() as session:

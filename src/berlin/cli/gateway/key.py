@@ -13,7 +13,7 @@ from berlin.cli.gateway.limits import limit_options, span_option
 from berlin.cli.lazy import Group
 from berlin.cli.terminal import align
 from berlin.config import data_path
-from berlin.gateway.access.caller import SCOPES
+from berlin.gateway.access.caller import SCOPES, Scope
 from berlin.gateway.access.keys import Key, KeyStore
 from berlin.types import Secret
 
@@ -60,11 +60,17 @@ def add(
     rpm: int | None,
     limits: tuple[str, ...],
     user: str,
-    scopes: tuple[str, ...],
+    scopes: tuple[Scope, ...],
 ) -> None:
     """Create a key and print it. It is shown only once; only its hash is stored."""
     made, token = key_store().add(
-        name, models, expires, rpm, user=user, scopes=scopes, limits=limits
+        name,
+        models,
+        expires_at=expires,
+        requests_per_minute=rpm,
+        user=user,
+        scopes=scopes,
+        limits=limits,
     )
     click.echo(token.reveal())
     click.echo(f"berlin: this is the key {name!r} ({made.id}); it is not shown again", err=True)

@@ -39,15 +39,20 @@ class Endpoints(msgspec.Struct, frozen=True):
     keys: str = ""
 
 
-class Discovery:
-    """The endpoints from a recipe, or from its issuer's metadata.
+class Server:
+    """An authorization server: its endpoints, from a recipe or from its metadata, and its clock.
 
     Args:
         described: the table `[auth]`.
+
+    Attributes:
+        described: the same.
+        skew_s: how far its clock is ahead of ours, as far as known.
     """
 
     def __init__(self, described: OAuth2Map) -> None:
-        self._map = described
+        self.described = described
+        self.skew_s = 0.0
         self._found: Endpoints | None = None
         self._fresh_until = 0.0
 
@@ -59,7 +64,7 @@ class Discovery:
             ProtocolError: if its metadata is invalid.
             BerlinError: if it cannot be reached.
         """
-        given = self._map
+        given = self.described
         if not given.issuer:
             return Endpoints(given.token_url, given.device_url, given.authorize_url)
         if self._found is None or time.monotonic() >= self._fresh_until:
