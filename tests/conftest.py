@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import hashlib
 import logging
 import os
 import signal
@@ -40,6 +42,9 @@ def pytest_configure() -> None:
     # everything may.
     logging.getLogger("asyncio").addFilter(lambda r: not str(r.msg).startswith("Executing "))
     install(CANARIES)
+    # Slow on purpose, and a quarter of the suite's work: the same password with the same salt is
+    # hashed once.
+    hashlib.scrypt = functools.cache(hashlib.scrypt)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

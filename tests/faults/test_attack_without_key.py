@@ -128,7 +128,7 @@ async def test_a_throttled_login_costs_no_hash(monkeypatch: pytest.MonkeyPatch) 
 
     async def count(name: str, password: object) -> bool:
         hashed.append(name)
-        return await verify(name, password)  # type: ignore[arg-type]
+        return await verify(name, password)
 
     monkeypatch.setattr(known, "verify", count)
     for n in range(60):
@@ -249,7 +249,7 @@ async def test_keys_that_are_looked_for_elsewhere(tmp_path: Path) -> None:
     async with cli.start("serve", "--port", "0") as process, client() as session:
         assert "every request is refused" in await hears(process, "keys missing")
         url = (await hears(process, "serving")).partition(" on ")[2].split()[0]
-        at = At(url, session, None)  # type: ignore[arg-type]  # it is not in this process
+        at = At(url, session, None)  # it is not in this process
         assert (await at.ask(OPENAI, model="guide")).status == 401
         assert (await at.get("/readyz")).json["status"] == "keys missing"
         await stopped(process)

@@ -239,7 +239,7 @@ async def test_C12_asend_is_the_same_as_the_next_piece() -> None:
     async with ChatService() as service, client(service) as berlin:
         pieces = berlin.text("hello")
         assert await anext(pieces) == "Hello"
-        assert await pieces.asend("ignored") == ", "  # type: ignore[arg-type]
+        assert await pieces.asend("ignored") == ", "
         assert [piece async for piece in pieces] == ["world"]
 
 
@@ -248,7 +248,7 @@ async def test_C13_two_tasks_cannot_iterate_one_generator() -> None:
     async with ChatService(("one", 0.2, "two")) as service, client(service) as berlin:
         pieces: AsyncGenerator[str] = berlin.text("hello")
         assert await anext(pieces) == "one"
-        first = asyncio.ensure_future(anext(pieces))  # type: ignore[arg-type]
+        first = asyncio.ensure_future(anext(pieces))
         await asyncio.sleep(0.01)
         with pytest.raises(RuntimeError, match="asynchronous generator is already running") as bad:
             await anext(pieces)

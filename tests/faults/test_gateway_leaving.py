@@ -171,7 +171,7 @@ async def test_g04_slow_reader_holds_its_own_upstream_back(dialect: Dialect) -> 
             writer.write(await at.head(dialect, body))
             async with asyncio.timeout(10):
                 await reader.readuntil(b"200 OK")
-            reader._transport.pause_reading()  # type: ignore[attr-defined]
+            reader._transport.pause_reading()
             assert (await at.get("/v1/models")).status == 200
             before = -1
             while before != service.sent:
@@ -194,7 +194,7 @@ async def test_g04_slow_reader_is_logged_as_one() -> None:
             writer.write(await at.head(DIALECTS[0], body))
             async with asyncio.timeout(10):
                 await reader.readuntil(b"200 OK")
-                reader._transport.pause_reading()  # type: ignore[attr-defined]
+                reader._transport.pause_reading()
                 await log.changed.wait()
     assert log.lines[-1].status == 200
     assert not log.lines[-1].outcome.startswith("upstream")

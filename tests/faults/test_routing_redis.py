@@ -122,7 +122,7 @@ async def test_R10_A15_tokens_of_a_minute_are_not_overspent(redis: Redis) -> Non
         assert all(isinstance(one, Reservation) for one in passed)
         assert isinstance(await second.take(300), float)
         for each in passed:
-            first.leave(each, 10)  # type: ignore[arg-type]
+            first.leave(each, 10)
         await settled(one)
         assert await taken(second, times=5, tokens=300) == 3
 
@@ -305,7 +305,7 @@ async def test_answers_for_all(redis: Redis) -> None:
     """An answer that one process got is played by the other, with its age."""
     bursts = [[Started("a", "m"), TextDelta("Hi")], [UsageReport(Usage(1, 2)), Finished()]]
     async with shared(redis) as one, shared(redis) as two:
-        SharedAnswers(one, 60).save("key", bursts)  # type: ignore[arg-type]
+        SharedAnswers(one, 60).save("key", bursts)
         await settled(one)
         found = await SharedAnswers(two, 60).load("key")
         assert found is not None

@@ -21,7 +21,7 @@ from .programs import free_port, service
 from .upstream import upstream
 
 RECIPE = load_recipe("flowise")
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 
 class Flow(NamedTuple):

@@ -24,7 +24,7 @@ from .upstream import upstream
 RECIPE = load_recipe("n8n")
 ANN = Credentials.of("ann", "secret")
 MODES = ("streaming", "lastNode")
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 
 class Workflows(NamedTuple):

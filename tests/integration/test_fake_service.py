@@ -327,7 +327,7 @@ async def test_several_messages_with_the_system_apart() -> None:
     recipe, answers = recipe_of({**PLAIN_CHAT, **CARRIERS["array"]}), scripted()
     said = [Message.of("system", "Be short."), Message.of("user", "a"), Message.of("user", "b")]
     async with fake_and_client(recipe, answers) as provider:
-        await ask(provider, said)  # type: ignore[arg-type]  # whatever ChatRequest.of takes
+        await ask(provider, said)  # whatever ChatRequest.of takes
     assert answers.requests[0].messages == tuple(said)
 
 

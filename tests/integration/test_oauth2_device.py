@@ -135,7 +135,7 @@ async def test_device_when_the_connection_is_lost() -> None:
             raise failures.pop()
         return await send(request)
 
-    device.send = loses  # type: ignore[method-assign]
+    device.send = loses
     assert await device.run() == "t1"
     assert device.slept == [1, 2, 4, 4]
 

@@ -183,7 +183,7 @@ def test_d04_a_variable_that_is_missing(member: str, tmp_path: Path) -> None:
         auth = '[auth]\nflow = "basic"\n'
     more = {member: {"env": "NO_SUCH_VARIABLE"}}
     if member == "password":
-        more["account"] = "ann"  # type: ignore[assignment]
+        more["account"] = "ann"
     with pytest.raises(errors.ConfigurationError, match="NO_SUCH_VARIABLE") as caught:
         open_provider(tmp_path, describe(auth=auth), "http://127.0.0.1:1", **more)
     assert f"providers.tested.{member}" in caught.value.message

@@ -164,7 +164,7 @@ class Day:
         after_text = self.scenario.after_text
         match self.scenario.wrapper:
             case "fallback":
-                return Fallback(*leaves, break_after_text=after_text, clock=clock)  # type: ignore[arg-type]
+                return Fallback(*leaves, break_after_text=after_text, clock=clock)
             case "balance":
                 return Balance(*leaves, chance=chance, clock=clock, break_after_text=after_text)
             case "hedge":

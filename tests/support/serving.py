@@ -59,7 +59,7 @@ async def serving(cli: Cli) -> AsyncIterator[tuple[asyncio.subprocess.Process, A
             connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=40)
         ) as session,
     ):
-        yield process, At(url, session, None)  # type: ignore[arg-type]  # it is not in this process
+        yield process, At(url, session, None)  # it is not in this process
 
 
 async def add_account(cli: Cli, name: str = "alice") -> None:

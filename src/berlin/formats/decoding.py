@@ -7,6 +7,7 @@ any chunk boundaries.
 from __future__ import annotations
 
 import contextlib
+from abc import ABC, abstractmethod
 from typing import Any
 
 import msgspec
@@ -30,7 +31,7 @@ from berlin.wire.json import DECODE_ERRORS, encode_value
 from berlin.wire.snippet import snippet
 
 
-class DocumentDecoder:
+class DocumentDecoder(ABC):
     """Decodes one answer; see `EventDecoder`.
 
     Args:
@@ -86,12 +87,12 @@ class DocumentDecoder:
         self._end_after(rest, events)
         return events
 
+    @abstractmethod
     def _take(self, document: Any, events: list[StreamEvent]) -> bool:
         """Add a document's events; return whether the answer continues.
 
         If it does not, `failure` says why, or `done` is set. May raise one of DECODE_ERRORS.
         """
-        raise NotImplementedError
 
     def _decode_loosely(self, document: bytes) -> Any:
         """Decode a document that the strict decoder refuses; `None` if it cannot be understood."""
@@ -229,15 +230,15 @@ class DialectDecoder(DocumentDecoder):
         self.done |= word == b"done"
         return self.done or word in _PINGS
 
+    @abstractmethod
     def _take_fast(
         self, documents: list[bytes], decoded: list[Any], events: list[StreamEvent]
     ) -> None:
         """Take documents that were decoded fast; `_look_at` those that are not just text."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _take_object(self, document: dict[str, Any], events: list[StreamEvent]) -> bool:
         """Add an object's events; return whether the answer continues."""
-        raise NotImplementedError
 
     def _decode(self, documents: list[bytes]) -> list[StreamEvent]:
         events: list[StreamEvent] = []

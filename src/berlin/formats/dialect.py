@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -77,8 +78,8 @@ class DialectFormat(Format):
         """Return the message in the body of an error response."""
         return describe_error(body, EXPLANATIONS)
 
+    @abstractmethod
     def _document(
         self, request: ChatRequest, carrier: Carrier, headers: dict[str, str], *, streams: bool
     ) -> dict[str, Any]:
         """Return the body of a request, and add its own headers."""
-        raise NotImplementedError

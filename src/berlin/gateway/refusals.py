@@ -58,7 +58,7 @@ class HttpFault(BerlinError):
     def __init__(self, status: int, message: str = "", *, allow: str = "") -> None:
         super().__init__(message or _MESSAGES.get(status, HTTPStatus(status).phrase))
         self.http_status = status  # type: ignore[misc]  # of this instance only
-        self.code = STATUS_CODES.get(status, "http_error")  # type: ignore[misc]
+        self.code = STATUS_CODES.get(status, "http_error")  # type: ignore[misc]  # as above
         self.allow = allow
 
 

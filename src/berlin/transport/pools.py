@@ -93,7 +93,7 @@ class _Pool:
         middlewares: Sequence[aiohttp.ClientMiddlewareType],
     ) -> None:
         loop = asyncio.get_running_loop()
-        connector._factory = partial(_Connection, loop=loop)  # type: ignore[assignment]
+        connector._factory = partial(_Connection, loop=loop)  # type: ignore[assignment]  # a class there
         self.session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -28,7 +28,7 @@ class Response:
         self.status = answer.status
         self.headers = {name.lower(): value for name, value in answer.headers.items()}
         # aiohttp keeps the head of the request, with its token, for as long as the body arrives.
-        answer._request_info = answer._raw_headers = None  # type: ignore[assignment]
+        answer._request_info = answer._raw_headers = None  # type: ignore[assignment]  # freed
         self._answer = answer
         self._endpoint = endpoint
         self._broken: BerlinError | None = None

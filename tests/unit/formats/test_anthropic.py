@@ -758,7 +758,7 @@ def test_a_request_of_claude_code() -> None:
                 "assistant",
                 (
                     ReasoningPart("Hm."),
-                    OpaquePart(None),  # type: ignore[arg-type]  # compared without what it is
+                    OpaquePart(None),  # compared without what it is
                     TextPart("I look."),
                     ToolCallPart("toolu_1", "Read", '{"p":"a"}'),
                     ToolCallPart("toolu_2", "Read", "{}"),

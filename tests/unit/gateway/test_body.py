@@ -65,7 +65,7 @@ async def status(reader: asyncio.StreamReader) -> int:
 async def until(condition: object) -> None:
     """Wait until a condition holds."""
     async with asyncio.timeout(5):
-        while not condition():  # type: ignore[operator]
+        while not condition():
             await asyncio.sleep(0.01)
 
 

@@ -98,7 +98,7 @@ def recorder(
     folder: Path, database: Database, size: int = 1_000_000, **options: object
 ) -> Iterator[Recorder]:
     """Run a recorder for the block."""
-    one = Recorder(folder, size, lambda: database, **options)  # type: ignore[arg-type]
+    one = Recorder(folder, size, lambda: database, **options)
     try:
         yield one
     finally:
@@ -272,7 +272,7 @@ def test_a_stop_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         hangs.set()
         await asyncio.sleep(3600)
 
-    database.insert = hang  # type: ignore[method-assign]
+    database.insert = hang
     one = Recorder(tmp_path, 1_000_000, lambda: database)
     one.begin(begun(1))
     one.end(ended(1))

@@ -139,7 +139,7 @@ async def test_tools_are_values_or_dictionaries() -> None:
     assert provider.requests[-1].tool_choice == "other"
     for choice in ("finds", {"type": "function"}, 7):
         with pytest.raises(InvalidRequestError, match="tool_choice: must be auto"):
-            await provider.ask("hi", tools=[FUNCTION], tool_choice=choice)  # type: ignore[arg-type]
+            await provider.ask("hi", tools=[FUNCTION], tool_choice=choice)
     with pytest.raises(InvalidRequestError, match="needs tools"):
         await provider.ask("hi", tool_choice="required")
     with pytest.raises(InvalidRequestError, match=r"tools\[0\]"):
@@ -265,7 +265,7 @@ async def test_other_arguments_reach_the_request() -> None:
     assert asked.parallel_tool_calls is False
     for wrong in ({"model": 7}, {"system": 7}, {"conversation_id": 7}, {"timeout": -1}):
         with pytest.raises(InvalidRequestError):
-            await provider.ask("hi", **wrong)  # type: ignore[arg-type]
+            await provider.ask("hi", **wrong)
 
 
 def test_text_without_a_loop() -> None:
@@ -274,7 +274,7 @@ def test_text_without_a_loop() -> None:
     assert list(provider.text_sync("hi")) == ["a", "b", "c"]
     pieces = provider.text_sync("hi")
     assert next(pieces) == "a"
-    pieces.close()  # type: ignore[attr-defined]
+    pieces.close()
     assert provider.closed == 1
     left = provider.text_sync("hi")
     assert next(left) == "a"

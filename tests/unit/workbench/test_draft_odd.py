@@ -233,6 +233,39 @@ FILES: dict[str, tuple[list[dict[str, Any]], str]] = {
         ],
         '"user[password]" = "{password}"',
     ),
+    "a form of Spring": (
+        [
+            entry(
+                "/in",
+                f"j_username=ann&j_password={PASSWORD}",
+                {},
+                kind=FORM,
+                came={"Set-Cookie": "sid=CANARY-new-1"},
+            ),
+            entry("/chat", {"q": PROMPT}, sent={"Cookie": "sid=CANARY-new-1"}),
+        ],
+        'form = { j_username = "{account}", j_password = "{password}" }',
+    ),
+    "the account first, then the password": (
+        [
+            entry("/who", {"email": "ann@x.org"}, {"flow_id": "CANARY-flow-1"}),
+            entry("/in", {"flow_id": "CANARY-flow-1", "password": PASSWORD}, {"t": SECRET}),
+            entry("/chat", {"q": PROMPT}, sent={"Authorization": f"Bearer {SECRET}"}),
+        ],
+        'json = { email = "{account}" }',
+    ),
+    "a later turn, and a title with a longer answer": (
+        [
+            entry("/chat", {"q": "Hi", "chatId": None}, {"chatId": "c-77aa66", "text": "Hello"}),
+            entry(
+                "/chat",
+                {"q": PROMPT, "chatId": "c-77aa66"},
+                events(*({"chatId": "c-77aa66", "text": word} for word in WORDS)),
+            ),
+            entry("/title", {"q": PROMPT}, {"title": "A very long title " * 20}),
+        ],
+        'chatId = "{conversation_id}"',
+    ),
     "a secret in all places": (
         [
             entry(
@@ -248,10 +281,12 @@ FILES: dict[str, tuple[list[dict[str, Any]], str]] = {
         [
             entry(
                 "/chat",
-                {"q": PROMPT, "a": "CANr4", "b": "CANARY-resp", "c": "CANARY-late"},
+                {"q": PROMPT, "a": "CANr4", "b": "CANARY-resp", "c": "CANARY-late", "u": URL},
                 sent={"Cookie": "pin=CANr4", "Authorization": 'Digest response="CANARY-resp"'},
             ),
-            entry("/me", method="GET", sent={"Cookie": "who=CANARY-late; lang=en-US"}),
+            entry(
+                "/me", method="GET", sent={"Cookie": f"who=CANARY-late; lang=en-US; home={URL}/"}
+            ),
         ],
         'q = "{prompt}"',
     ),

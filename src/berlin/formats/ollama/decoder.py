@@ -101,7 +101,7 @@ class OllamaDecoder(DialectDecoder):
         of_piece = {} if done else {n: more.pop(n) for n in _OF_PIECES & more.keys()}
         for members, at in ((of_piece, "choice"), (more, "answer")):
             if members:
-                self._early.append(ExtraDelta(Extra(DIALECT, members), at))  # type: ignore[arg-type]
+                self._early.append(ExtraDelta(Extra(DIALECT, members), at))  # type: ignore[arg-type]  # literals above
 
     def _take_message(self, message: Mapping[str, Any], events: list[StreamEvent]) -> bool:
         if thinking := as_text(message.get("thinking")):

@@ -99,7 +99,7 @@ class OpenAICompletionsFormat(OpenAIChatFormat):
         usage = sent.stream_options is not None and bool(sent.stream_options.include_usage)
         return ClientCall(request, bool(sent.stream), usage)
 
-    def encoder(self, call: ClientCall) -> CompletionsEncoder:  # type: ignore[override]
+    def encoder(self, call: ClientCall) -> CompletionsEncoder:  # type: ignore[override]  # its own
         """Return an encoder for the streamed answer to a call."""
         return CompletionsEncoder(call)
 

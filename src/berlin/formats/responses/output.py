@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -48,13 +49,13 @@ class Item:
         # It is called for each piece, so everything else is encoded once.
         return b'%b%b,"sequence_number":%d}\n\n' % (self._before, text, sequence)
 
+    @abstractmethod
     def close(self) -> Iterator[Event]:
         """Yield the events that end it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def document(self) -> dict[str, Any]:
         """Return the current item."""
-        raise NotImplementedError
 
     def _added(self, document: dict[str, Any]) -> Event:
         return {"type": "response.output_item.added", "item": document}

@@ -12,7 +12,8 @@ from berlin.errors import InvalidRequestError
 from berlin.gateway.chat import Gateway
 from berlin.gateway.refusals import HttpFault
 from berlin.ledger.figures import Grouping, Query, usage_resource
-from berlin.ledger.period import parse_time, zone_of
+from berlin.ledger.period import parse_time
+from berlin.routing.counters.calendar import zone_of
 
 DAYS = 30
 # Those that make sense for one key.
@@ -49,4 +50,4 @@ def _parse(request: web.Request, key: str) -> Query:
     except ValueError as error:
         raise InvalidRequestError.about("zone", str(error)) from None
     since = time_of("since", zone) or now - timedelta(days=DAYS)
-    return Query(by=by, since=since, until=time_of("until", zone), key=key, zone=zone)  # type: ignore[arg-type]
+    return Query(by=by, since=since, until=time_of("until", zone), key=key, zone=zone)  # type: ignore[arg-type]  # checked above

@@ -123,7 +123,7 @@ class Ledger:
             model_asked=name_of(visit.model),
             model=name_of(model),
             stream=visit.stream,
-            **more,  # type: ignore[arg-type]
+            **more,  # type: ignore[arg-type]  # fields of an entry, by name
         )
 
     def _cost(self, visit: Visit, model: str, usage: Usage | None, at: float) -> Decimal | None:

@@ -48,7 +48,7 @@ class LengthFramer:
         documents: list[bytes] = []
         at = 0
         while len(held) - at >= self._wanted:
-            at = _BLANKS.match(held, at).end()  # type: ignore[union-attr]
+            at = _BLANKS.match(held, at).end()  # type: ignore[union-attr]  # it matches nothing too
             head = _LENGTH.match(held, at)
             if head is None and _CUT_LENGTH.fullmatch(held, at):
                 break

@@ -28,9 +28,11 @@ def find_chat(exchanges: list[Exchange], prompt: str | None) -> int:
     on_socket = chat_on_socket(exchanges, prompt)
     found = [n for n, exchange in enumerate(exchanges) if _is_chat(exchange, prompt)]
 
-    def rank(n: int) -> tuple[bool, bool, int]:
-        is_post = exchanges[n].request.method == "POST"
-        return has_text(exchanges, n, prompt or ""), is_post, len(exchanges[n].answer)
+    def rank(n: int) -> tuple[bool, bool, bool, int]:
+        exchange, is_known = exchanges[n], has_text(exchanges, n, prompt or "")
+        # Titles and suggestions are made of the prompt too, but not piece by piece.
+        is_post = exchange.request.method == "POST"
+        return is_known, is_post, not _is_one(exchange), len(exchange.answer)
 
     if on_socket is not None and not any(has_text(exchanges, n, prompt or "") for n in found):
         at, exchanges[on_socket[0]] = on_socket

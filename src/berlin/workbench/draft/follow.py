@@ -245,10 +245,12 @@ def held_secrets(exchanges: Sequence[Exchange]) -> frozenset[str]:
     values |= {unquote(value) for value in values}
     # Also the parts of a digest, and of a cookie that is a list.
     values |= {part for value in values for part in _PARTS.split(value)}
-    return frozenset(filter(_is_secret, values))
+    origins = {exchange.request.origin for exchange in exchanges}
+    shown = {value for value in values if any(value.strip("/") in origin for origin in origins)}
+    return frozenset(filter(_is_secret, values - shown))
 
 
-_PARTS = re.compile(r'[\s,;"]+')
+_PARTS = re.compile(r'[\s,;."]+')
 
 
 def _is_secret(value: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 from urllib.parse import urljoin
 
@@ -12,7 +12,7 @@ import msgspec
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.workbench.draft.follow import LEAST_CHARS, Chain
 from berlin.workbench.draft.keys import LEAST_TOKEN_CHARS, LoginGuess, tokens_in
-from berlin.workbench.draft.leaves import GUESS, Place, last_name, leaves, pointer
+from berlin.workbench.draft.leaves import GUESS, last_name, leaves, pointer
 from berlin.workbench.draft.request import guess_request
 from berlin.workbench.draft.sources.captured import Captured, Exchange
 
@@ -103,7 +103,8 @@ def guess_login(
     chain.know(found.token, "token")
     for at in (found.first, found.last, *chats):
         chain.follow(at)
-    typed = find_typed(login.query if document is None else document)
+    earlier = sorted(at for at in chain.taken if at < found.last)
+    typed = find_typed(exchanges[at].request for at in (found.first, found.last, *earlier))
     steps = _login_steps(exchanges, found, chain, typed)
     chain.in_login |= steps.keys() | {*_redirects(exchanges, found)}
     auth: dict[str, Any] = {"flow": "login"}
@@ -157,11 +158,10 @@ def _login_steps(
 def _has_password(request: Captured) -> bool:
     try:
         _, document = request.document()
+        is_grant = isinstance(document, dict) and "grant_type" in document
+        return is_grant or find_typed([request]).has_password
     except BerlinError:
         return False
-    members = request.query if document is None else document
-    is_grant = isinstance(document, dict) and "grant_type" in document
-    return is_grant or find_typed(members).has_password
 
 
 def _given_token(session: Sequence[Exchange], chat: Captured) -> _Token | None:
@@ -293,37 +293,37 @@ class Typed(msgspec.Struct):
         return "password" in self.values.values()
 
 
-def find_typed(document: Any) -> Typed:
-    """Return what was typed into the login that has this body."""
+def find_typed(requests: Iterable[Captured]) -> Typed:
+    """Return what was typed into the requests of a login. Raises ConfigurationError."""
+    documents = [(request, request.document()[1]) for request in requests]
     members = [
-        (place, value)
-        for place, value in leaves(document)
+        (last_name(place), value)
+        for request, document in documents
+        for place, value in leaves(request.query if document is None else document)
         if isinstance(value, str) and value and place
     ]
-    values = dict(members)
     typed = Typed()
     password = _best(members, _PASSWORDS)
-    account = _best([m for m in members if m[0] != password], _ACCOUNTS)
-    codes = [m for m in members if re.fullmatch(r"\d{6,8}", m[1])]
-    for name, place in (
-        ("code", _best(codes, _CODES)),
-        ("account", account),
-        ("password", password),
-    ):
-        if place is None:
-            continue
-        typed.values[values[place]] = name
-        if name != "code":  # it has expired
-            typed.credentials[name] = values[place]
-    if password is not None and _HASH.fullmatch(values[password]):
+    account = _best([each for each in members if each[1] != password], _ACCOUNTS)
+    code = _best([each for each in members if re.fullmatch(r"\d{6,8}", each[1])], _CODES)
+    if code:  # it has expired
+        typed.values[code] = "code"
+    for name, value in (("account", account), ("password", password)):
+        if value:
+            typed.values[value], typed.credentials[name] = name, value
+    if _HASH.fullmatch(password):
         del typed.credentials["password"]  # what was typed is not in the file
-        typed.notes["auth", "steps"] = (
-            f"{GUESS}: {password[-1]} was a hash; Berlin sends the password as it is"
-        )
+        typed.notes["auth", "steps"] = f"{GUESS}: the password was a hash; Berlin sends it as it is"
     return typed
 
 
-def _best(members: list[tuple[Place, str]], names: tuple[str, ...]) -> Place | None:
-    """Return the place whose name comes first among these."""
-    known = [(names.index(last_name(p)), p) for p, value in members if last_name(p) in names]
-    return min(known)[1] if known else None
+def _best(members: list[tuple[str, str]], names: tuple[str, ...]) -> str:
+    """Return the value whose name comes first among these, or ends like a long one of them."""
+
+    def rank(name: str) -> int:
+        ends = (n for n, known in enumerate(names) if len(known) > 4 and name.endswith(known))
+        return names.index(name) if name in names else len(names) + next(ends, len(names))
+
+    ranked = [(rank(name), n) for n, (name, _) in enumerate(members)]
+    best, at = min(ranked, default=(2 * len(names), 0))
+    return members[at][1] if best < 2 * len(names) else ""

@@ -35,6 +35,7 @@ _MODELS = frozenset({"model", "modelid", "modelname", "modelslug", "engine", "ll
 _CONVERSATIONS = frozenset({"conversationid", "chatid", "sessionid", "threadid", "dialogid"})
 _PARENTS = frozenset({"parentid", "parentmessageid", "replyto", "lastmessageid"})
 _SYSTEMS = frozenset({"system", "systemprompt", "systemmessage", "instructions"})
+_KEPT_IDS = {"conversation_id": _CONVERSATIONS, "parent_id": _PARENTS}
 _PROMPTS = frozenset(
     {"prompt", "message", "query", "question", "content", "text", "input", "q", "msg", "ask"}
 )
@@ -97,6 +98,24 @@ def longest_text(members: Iterable[tuple[Place, Any]]) -> str:
     if not any(texts):
         raise ConfigurationError("which text is the prompt? Name it with --prompt TEXT")
     return max(texts, key=len)
+
+
+def kept_ids(turn: Captured, answers: Iterable[bytes]) -> dict[str, str]:
+    """Return the ids of a conversation that a turn carries from earlier ones, with their names."""
+    try:
+        members = [*leaves(turn.document()[1])]
+    except ConfigurationError:
+        return {}
+    known = b"".join(answers)
+    return {
+        value: ours
+        for ours, theirs in _KEPT_IDS.items()
+        for place, value in members
+        if isinstance(value, str)
+        and value
+        and last_name(place) in theirs
+        and value.encode() in known
+    }
 
 
 def guess_request(
@@ -235,12 +254,10 @@ class _Guess:
         if name in _SYSTEMS and value in (None, "") and "system" not in self._used:
             self._used.add("system")
             return "{system}"
-        if name in _CONVERSATIONS and value in (None, ""):
-            self._used.add("conversation_id")
-            return "{conversation_id}"
-        if name in _PARENTS and value in (None, ""):
-            self._used.add("parent_id")
-            return "{parent_id}"
+        for ours, theirs in _KEPT_IDS.items():
+            if name in theirs and (value in (None, "") or self._taken.get(str(value)) == ours):
+                self._used.add(ours)
+                return f"{{{ours}}}"
         if value is None and place[-1].isdecimal():
             return "{null}"  # what follows it in the list keeps its place
         if value is None:

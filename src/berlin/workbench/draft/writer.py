@@ -28,7 +28,7 @@ from berlin.workbench.draft.follow import (
 from berlin.workbench.draft.keys import LoginGuess, guess_key
 from berlin.workbench.draft.leaves import GUESS, plain, pointer, said_as
 from berlin.workbench.draft.login import find_login, guess_login
-from berlin.workbench.draft.request import RequestGuess, fill, find_prompt, guess_request
+from berlin.workbench.draft.request import RequestGuess, fill, find_prompt, guess_request, kept_ids
 from berlin.workbench.draft.sources.captured import Captured, Exchange
 from berlin.workbench.draft.toml_writer import comment, write_toml
 
@@ -100,7 +100,10 @@ class _Draft:
         self._answered = find_answer(exchanges, asked, self._prompt)
         self._chats = sorted({asked, self._answered})
         self._chain = Chain(exchanges, frozenset({self._prompt}))
-        for value, issued in exchanges[self._answered].names.items():
+        here = (self._request.method, self._request.url)
+        turns = [e for e in exchanges[:asked] if (e.request.method, e.request.url) == here]
+        kept = kept_ids(self._request, (turn.answer for turn in turns))
+        for value, issued in {**exchanges[self._answered].names, **kept}.items():
             self._chain.know(value, issued)
         self._name = name or _name(self._request)
         self._notes: dict[tuple[str, ...], str] = {}

@@ -49,7 +49,7 @@ async def test_signed_with_the_clock_of_the_server(grant: str, ahead_s: float) -
     """A JWT that is refused is signed once more with the server's time, which is remembered."""
     proof = "private_key_jwt" if grant == "client_credentials" else "none"
     described = OAuth2Map(
-        grant,  # type: ignore[arg-type]  # one of the two above
+        grant,
         token_url="/token",
         client_auth=proof,
         sign=SignMap(algorithm="ES256"),
