@@ -87,7 +87,7 @@ class ToolPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         max_chars: the approximate maximum length of the list of tools; descriptions are cut to fit,
             but never names, required arguments or choices.
         max_result_chars: how much of a tool's result is sent, for a service that refuses long
-            messages: the middle of a longer one is left out, and the model is told how much that
+            messages: the middle of a longer one is left out, and the model learns how much that
                 is. 0 sends all of it.
     """
 

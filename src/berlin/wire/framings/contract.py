@@ -37,7 +37,7 @@ class Framer(Protocol):
         ...
 
     def finish(self) -> list[bytes]:
-        """Take the end of the answer and return what is left."""
+        """Take the end of the answer and return the remaining documents."""
         ...
 
 

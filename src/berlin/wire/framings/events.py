@@ -87,8 +87,6 @@ class SseDocuments:
             self._parts = [mark + data[len(mark) :][-4:]]
             return b""
         self._at_start = False
-        # The byte order mark is dropped here, once: the event framer no longer sees the start.
-        self._events.feed(b"\n")
         if head.startswith((b"{", b"<", b"[")):
             # Not a stream: an error, or a whole answer, in one document.
             self._whole = JsonFramer()

@@ -69,7 +69,7 @@ class LengthFramer:
 
 
 def _end_of(data: bytearray, at: int, size: int) -> int:
-    """Return where a document ends; if it is not there yet, minus the bytes that it lacks at least.
+    """Return where a document ends; if it is incomplete, minus the least number of missing bytes.
 
     Each of them is waited for, so that a long document is not looked at for every read.
     """
