@@ -9,6 +9,7 @@ import gc
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from berlin.config import ServerConfig
@@ -45,7 +46,7 @@ async def serve(
         stopping: called when it is asked to stop.
     """
     # It may be stopped as soon as it serves, so signals are caught before.
-    async with stop_signals() as asked, _open(server, gateway, accounts, None, watch()) as url:
+    async with stop_signals() as asked, _open(server, gateway, accounts, None, watch) as url:
         started(url)
         await asked.wait()
         stopping()
@@ -81,7 +82,7 @@ async def serve_as_worker(
             loop.add_reader(worker.lifeline, asked.set)
         loop.add_signal_handler(signal.SIGUSR1, drain)
         stop = asyncio.ensure_future(_after(asked, gateway, ended))
-        jobs = (watch_parent(), worker.beat_forever(), update_gauges_forever(gateway))
+        jobs = (watch_parent, worker.beat_forever, partial(update_gauges_forever, gateway))
         try:
             async with _open(server, gateway, accounts, sockets, *jobs):
                 worker.report(State.READY)
@@ -96,7 +97,7 @@ async def _open(
     gateway: Gateway,
     accounts: Accounts,
     sockets: Sockets | None,
-    *jobs: Coroutine[Any, Any, None],
+    *jobs: Callable[[], Coroutine[Any, Any, None]],
 ) -> AsyncIterator[str]:
     """Serve during the block, and do some jobs meanwhile; yield the URL."""
     async with open_server(
@@ -110,7 +111,8 @@ async def _open(
         header_timeout_s=server.header_timeout_s,
         max_connections=server.max_connections,
     ) as url:
-        tasks = [asyncio.create_task(job) for job in (*jobs, refresh_models_forever(gateway))]
+        every = (*jobs, partial(refresh_models_forever, gateway))
+        tasks = [asyncio.create_task(job()) for job in every]
         await asyncio.sleep(0)  # let each task start and handle its signals before announcing
         collect_garbage_rarely()
         try:
