@@ -111,8 +111,8 @@ async def _open(
         header_timeout_s=server.header_timeout_s,
         max_connections=server.max_connections,
     ) as url:
-        every = (*jobs, partial(refresh_models_forever, gateway))
-        tasks = [asyncio.create_task(job()) for job in every]
+        coroutines = (refresh_models_forever(gateway), *(job() for job in jobs))
+        tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
         await asyncio.sleep(0)  # let each task start and handle its signals before announcing
         collect_garbage_rarely()
         try:
