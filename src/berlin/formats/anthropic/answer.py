@@ -13,7 +13,7 @@ from berlin.errors import BerlinError, ContextLengthError
 from berlin.formats.anthropic.table import DIALECT
 from berlin.formats.contract import ClientCall
 from berlin.formats.opaque import is_state, opaque_of_call, seal
-from berlin.formats.tokens import TokenCount
+from berlin.formats.tokens import usage_of
 from berlin.types import (
     ChatResponse,
     FinishReason,
@@ -52,10 +52,6 @@ TOO_LONG = "prompt is too long"
 
 def encode_response(call: ClientCall, response: ChatResponse) -> bytes:
     """Return the whole answer to a call."""
-    count = TokenCount(call.request)
-    count.add(response.text + response.reasoning)
-    count.add("".join(part.arguments for part in response.tool_calls))
-    count.report(response.usage)
     blocks = [block for part in response.parts for block in _blocks(part)]
     if not blocks:
         blocks.append({"type": "text", "text": ""})
@@ -65,7 +61,7 @@ def encode_response(call: ClientCall, response: ChatResponse) -> bytes:
         response.finish_extra,
         calls=bool(response.tool_calls),
     )
-    message = message_of(call.request.model, blocks, None, count.usage)
+    message = message_of(call.request.model, blocks, None, usage_of(call.request, response))
     return encode_line({**message, **members, **extra_of(response.extra, DIALECT)})
 
 

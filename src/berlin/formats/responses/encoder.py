@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, assert_never
+from typing import Any
 
-from berlin.errors import BerlinError, RewrittenError
+from berlin.errors import BerlinError
 from berlin.formats.contract import ClientCall
+from berlin.formats.encoding import AnswerEncoder
 from berlin.formats.opaque import is_opaque_part
 from berlin.formats.responses.output import (
     CallItem,
@@ -33,7 +34,6 @@ from berlin.types import (
     StreamEvent,
     TextDelta,
     TextPart,
-    TextReplaced,
     ToolCallDelta,
     ToolCallPart,
     UsageReport,
@@ -48,7 +48,7 @@ DONE = b"data: [DONE]\n\n"
 HOSTED_DONE = "response.output_item.done"
 
 
-class ResponsesEncoder:
+class ResponsesEncoder(AnswerEncoder):
     """Writes one answer as events; see `EventEncoder`.
 
     Args:
@@ -81,31 +81,8 @@ class ResponsesEncoder:
             return b""
         if isinstance(event, Started):
             return b""
-        if not self._begun:
-            return self._begin() + self.encode_event(event)
-        match event:
-            case TextDelta():
-                self._count.hold(event.text)
-                if self._open.__class__ is not MessageItem:
-                    return self._switch(MessageItem) + self._delta(self._open, event.text)
-                return self._delta(self._open, event.text)
-            case TextReplaced():
-                raise RewrittenError.of_stream()
-            case ReasoningDelta():
-                self._count.hold(event.text)
-                return self._switch(ReasoningItem) + self._delta(self._open, event.text)
-            case ToolCallDelta():
-                self._count.hold(event.arguments)
-                return self._encode_call(event)
-            case UsageReport():
-                self._count.report(event.usage)
-                return b""
-            case ExtraDelta():
-                return self._encode_extra(event)
-            case Finished():
-                return self._encode_end(event)
-            case _:
-                assert_never(event)
+        head = b"" if self._begun else self._begin()
+        return head + super().encode_event(event)
 
     def encode_error(self, error: BerlinError) -> bytes:
         """Return the frames that end an answer with an error."""
@@ -189,7 +166,16 @@ class ResponsesEncoder:
             frames.append(self._frames(item.close(), item))
         return b"".join(frames)
 
+    def _encode_text(self, event: TextDelta) -> bytes:
+        self._count.hold(event.text)
+        return self._switch(MessageItem) + self._delta(self._open, event.text)
+
+    def _encode_reasoning(self, event: ReasoningDelta) -> bytes:
+        self._count.hold(event.text)
+        return self._switch(ReasoningItem) + self._delta(self._open, event.text)
+
     def _encode_call(self, event: ToolCallDelta) -> bytes:
+        self._count.hold(event.arguments)
         if event.index in self._closed and not event.extra:
             return b""  # nothing can follow complete arguments
         head = b""

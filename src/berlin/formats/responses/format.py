@@ -10,8 +10,7 @@ from typing import Any
 
 from berlin.errors import InvalidRequestError
 from berlin.formats.contract import ClientCall
-from berlin.formats.dialect import DialectFormat
-from berlin.formats.habits import NO_HABITS, Habits
+from berlin.formats.dialect import NO_HABITS, DialectFormat, Habits
 from berlin.formats.openai.encoder import encode_error
 from berlin.formats.reasoning import effort_of, reasoning_of
 from berlin.formats.responses import encoder as responses_encoder
