@@ -10,7 +10,6 @@ from berlin.formats.anthropic.answer import (
     call_block,
     encode_error,
     end_of,
-    is_object,
     message_of,
     thinking_block,
     write_usage,
@@ -20,7 +19,7 @@ from berlin.formats.contract import ClientCall
 from berlin.formats.encoding import AnswerEncoder
 from berlin.formats.opaque import is_state, opaque_of_call, seal
 from berlin.formats.tokens import TokenCount
-from berlin.formats.tool_calls import Arguments
+from berlin.formats.tool_calls import Arguments, is_object
 from berlin.types import (
     Extra,
     ExtraDelta,

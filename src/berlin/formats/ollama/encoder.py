@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import msgspec
-from msgspec import Raw
 
 from berlin.errors import BerlinError
 from berlin.formats.contract import ClientCall
 from berlin.formats.encoding import AnswerEncoder
 from berlin.formats.ollama.table import DIALECT
 from berlin.formats.tokens import TokenCount, usage_of
+from berlin.formats.tool_calls import arguments_object
 from berlin.types import (
     ChatResponse,
     ExtraDelta,
@@ -28,7 +28,7 @@ from berlin.types import (
     Usage,
     extra_of,
 )
-from berlin.wire.json import DECODE_ERRORS, encode_line
+from berlin.wire.json import encode_line
 
 
 class Shape(Protocol):
@@ -188,23 +188,6 @@ def write_usage(usage: Usage) -> dict[str, Any]:
     if usage.estimated:
         fields["estimated"] = True
     return fields
-
-
-def arguments_object(arguments: str) -> Raw:
-    """Return the arguments of a call as an object on one line.
-
-    This API has no text for them: anything but a JSON object becomes `{"arguments": "…"}`, so that
-    the client that runs the tool sees what the model wrote.
-    """
-    text = arguments.strip() or "{}"
-    try:
-        is_object = isinstance(msgspec.json.decode(text), dict)
-    except DECODE_ERRORS:
-        is_object = False
-    if not is_object:
-        return Raw(encode_line({"arguments": arguments}))
-    # JSON has line ends only between tokens.
-    return Raw(text.replace("\r", " ").replace("\n", " ").encode())
 
 
 def now_rfc3339() -> str:

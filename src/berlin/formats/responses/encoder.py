@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from berlin.errors import BerlinError
 from berlin.formats.contract import ClientCall
@@ -22,6 +22,7 @@ from berlin.formats.responses.output import (
 from berlin.formats.responses.resource import Claim, ResponseObject, ending
 from berlin.formats.responses.table import DIALECT
 from berlin.formats.tokens import TokenCount
+from berlin.formats.tool_calls import is_object
 from berlin.types import (
     ChatResponse,
     Extra,
@@ -39,13 +40,15 @@ from berlin.types import (
     UsageReport,
     extra_of,
 )
-from berlin.wire.json import DECODE_ERRORS, loads
 
 DONE = b"data: [DONE]\n\n"
 """Open Responses requires it after the last event; OpenAI's clients also accept it as the end."""
 
 
 HOSTED_DONE = "response.output_item.done"
+
+Keep: TypeAlias = Callable[[str, bytes, list[dict[str, Any]]], None]
+"""Takes the id of a whole response, the response as JSON, and its output items."""
 
 
 class ResponsesEncoder(AnswerEncoder):
@@ -60,7 +63,7 @@ class ResponsesEncoder(AnswerEncoder):
     def __init__(
         self,
         call: ClientCall,
-        keep: Callable[[str, bytes, list[dict[str, Any]]], None] | None = None,
+        keep: Keep | None = None,
         claim: Claim | None = None,
     ) -> None:
         self._keep = keep
@@ -157,7 +160,7 @@ class ResponsesEncoder(AnswerEncoder):
         """Return the frames that end the calls whose arguments are whole, or all with a status."""
         frames = []
         for index, item in self._calls.items():
-            if index in self._closed or not (status or _is_object(item.arguments)):
+            if index in self._closed or not (status or is_object(item.arguments)):
                 continue
             self._closed.add(index)
             item.status = status or "completed"
@@ -270,7 +273,7 @@ class ResponsesEncoder(AnswerEncoder):
 def encode_response(
     call: ClientCall,
     response: ChatResponse,
-    keep: Callable[[str, bytes, list[dict[str, Any]]], None] | None = None,
+    keep: Keep | None = None,
     claim: Claim | None = None,
 ) -> bytes:
     """Return the whole answer to a call: what the last event of its stream would contain."""
@@ -308,10 +311,3 @@ def _events_of(response: ChatResponse) -> Iterator[StreamEvent]:
     if response.usage is not None:
         yield UsageReport(response.usage)
     yield Finished(response.finish_reason, extra=response.finish_extra)
-
-
-def _is_object(text: str) -> bool:
-    try:
-        return isinstance(loads(text), dict)
-    except (BerlinError, *DECODE_ERRORS):
-        return False
