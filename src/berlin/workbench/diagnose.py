@@ -33,14 +33,7 @@ _NASTY = 'a "quoted" \\ word'
 
 
 def diagnose(recipe: Recipe, turns: Sequence[TriedTurn], error: BerlinError | None) -> list[Hint]:
-    """Return the probable mistakes in a recipe, the likeliest first; an empty list if none are
-    found.
-
-    Args:
-        recipe: the recipe that was tried.
-        turns: the requests and responses.
-        error: the error that ended the trial; `None` if it succeeded.
-    """
+    """Return the probable mistakes in a recipe, by what a trial sent and got, and its error."""
     if not turns:
         return _no_answer(recipe, error)
     turn = turns[-1]
