@@ -117,7 +117,7 @@ async def test_R06_entries_beside_poison(redis: Redis) -> None:
     await redis.command("RPUSH", "berlin:token:{0}:record", "poison")
     await redis.command("SET", "berlin:token:{z}:record", "poison")
     assert store.entries() == [RECORD]
-    assert store.clear() == 3
+    assert store.delete() == 3
     assert store.entries() == []
 
 

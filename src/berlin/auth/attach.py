@@ -150,3 +150,17 @@ def check_attach(attach: Attach, names: frozenset[str]) -> None:
 
 
 BEARER = Attachment(header="Authorization", prefix="Bearer ")
+
+
+class FlowMap(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="flow"
+):
+    """The table `[auth]`, for each `flow`.
+
+    Attributes:
+        attach: how requests carry the token.
+        rejected_statuses: the statuses that mean that the token is no longer valid.
+    """
+
+    attach: Attach = BEARER
+    rejected_statuses: tuple[int, ...] = (401,)

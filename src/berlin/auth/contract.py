@@ -343,7 +343,7 @@ class Authenticator:
             raise refused from None
 
     async def _obtain(self, flow: Flow, send: Send) -> Grant:
-        missing = self._missing(flow)
+        missing = [name for name in flow.needs if name not in self._credentials.names]
         if missing:
             message = explain_missing(missing, self._variables, self._log_in_by)
             raise MissingCredentialsError(f"{message}. {self.hint}" if self.hint else message)
@@ -359,18 +359,20 @@ class Authenticator:
         kept = self.source.kept
         return self._credentials if kept is None else await kept.read()
 
-    def _missing(self, flow: Flow) -> list[str]:
-        return [name for name in flow.needs if name not in self._credentials.names]
-
 
 class Unattended:
-    """A flow without user interaction."""
+    """A flow without user interaction, and without a way to renew a token."""
 
+    needs: tuple[str, ...] = ()
+    asks = True
     needs_person = False
 
     async def attend(self, credentials: Credentials, send: Send, person: Person) -> NoReturn:
         """Refuse: this flow is not interactive."""
         raise AssertionError("no flow without user interaction is asked for one")
+
+    async def renew(self, credentials: Credentials, refresh_token: Secret, send: Send) -> None:
+        """Return `None`: a new token is obtained instead."""
 
 
 def _secret(value: str | Secret) -> Secret:

@@ -207,7 +207,7 @@ class Writer:
         now = asyncio.get_running_loop().time()
         if now >= self._look_at:
             if self._journal.restore():
-                _log.error("ledger.journal_deleted it goes on in new files in %s", self._folder)
+                _log.error("ledger.journal_deleted rows now go to new files in %s", self._folder)
             await self._deliver_left_behind(rows)
             self._look_at = now + LOOK_ROUND_S
         if self._keep_days is not None and now >= self._expire_at:

@@ -136,13 +136,4 @@ def meanings_of(kind: type[msgspec.Struct]) -> dict[str, str]:
                 name, meanings[begun[1]] = begun[1], begun[2]
             elif name and line.strip():
                 meanings[name] += f" {line.strip()}"
-    return {
-        n: meanings.get(n) or _COMMON.get(n, "") for n in (f.encode_name for f in fields_of(kind))
-    }
-
-
-# Attributes of all flows, for docstrings that do not repeat them.
-_COMMON = {
-    "attach": "how requests carry the token.",
-    "rejected_statuses": "the statuses that mean that the token is no longer valid.",
-}
+    return {field.encode_name: meanings.get(field.encode_name, "") for field in fields_of(kind)}

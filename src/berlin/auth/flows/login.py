@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from berlin.auth.attach import BEARER, Attach, check_attach
+from berlin.auth.attach import FlowMap, check_attach
 from berlin.auth.contract import Flow, Person, Send
 from berlin.auth.credentials import CODE, NAMES, Credentials
 from berlin.auth.grant import Grant, parse_grant
@@ -48,26 +48,20 @@ _TITLE = re.compile(rb"<title>([^<]{1,200})</title>", re.IGNORECASE)
 _CODES = tuple(parse_pointer(p) for p in ("/error/code", "/code", "/status"))
 
 
-class LoginMap(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="flow", tag="login"
-):
+class LoginMap(FlowMap, frozen=True, tag="login"):
     """`flow = "login"`: the table `[auth]` of a service with its own login.
 
     Attributes:
         steps: the requests, in order.
         refresh: the requests that renew the token; they may use `{refresh_token}`.
         let: placeholders whose value is shared by all steps, such as `nonce = "{random_hex:16}"`.
-        attach: how requests carry the token and other values the login took.
-        rejected_statuses: the statuses that mean that the token is no longer valid.
         optional: whether the service may be used without a login; then none happens if no
             credentials are given.
     """
 
     steps: list[Step]
-    refresh: list[Step] = []
-    let: dict[str, str] = {}
-    attach: Attach = BEARER
-    rejected_statuses: tuple[int, ...] = (401,)
+    refresh: list[Step] = msgspec.field(default_factory=list)
+    let: dict[str, str] = msgspec.field(default_factory=dict)
     optional: bool = False
 
     def flow(self) -> Flow:

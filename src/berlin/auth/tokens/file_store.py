@@ -17,7 +17,7 @@ from berlin.auth.tokens.private_file import (
     overwrite_private,
     save_private,
 )
-from berlin.auth.tokens.store import Lease, Record, Sealer, TokenKey
+from berlin.auth.tokens.store import Lease, Record, Sealer, Service, TokenKey
 
 # The holder of a lock touches it every other second; a suspended process does not.
 STALE_S = 10.0
@@ -74,24 +74,17 @@ class FileStore:
         found = (self._read(path) for path in sorted(self._folder.glob("*.json")))
         return [record for record in found if record is not None]
 
-    def clear(self) -> int:
-        """Remove all token files."""
+    def delete(self, service: Service | None = None) -> int:
+        """Remove the files of one service, or all."""
         paths = list(self._folder.glob("*.json"))
-        for path in paths:
+        if service is not None:
+            found = ((path, self._read(path)) for path in paths)
+            paths = [path for path, record in found if record and record.service == service]
+        # A process that was killed while it wrote may have left a file.
+        left = self._folder.glob(".*.json.*") if service is None else ()
+        for path in (*paths, *left):
             path.unlink(missing_ok=True)
-        for left in self._folder.glob(".*.json.*"):  # left by a process killed while writing
-            left.unlink(missing_ok=True)
         return len(paths)
-
-    def forget(self, recipe: str, url: str) -> int:
-        """Remove the files of one service."""
-        count = 0
-        for path in self._folder.glob("*.json"):
-            record = self._read(path)
-            if record is not None and (record.recipe, record.url) == (recipe, url):
-                path.unlink(missing_ok=True)
-                count += 1
-        return count
 
     def try_lock(self, key: TokenKey) -> Lease | None:
         """Take the lock of a key if it is free."""

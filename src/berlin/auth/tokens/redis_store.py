@@ -7,7 +7,7 @@ import secrets
 import time
 from typing import Any
 
-from berlin.auth.tokens.store import Lease, Record, Sealer, TokenKey
+from berlin.auth.tokens.store import Lease, Record, Sealer, Service, TokenKey
 from berlin.transport.redis import open_redis
 from berlin.types import Secret
 
@@ -100,17 +100,12 @@ class RedisStore:
         """Return all stored records."""
         return [record for _, record in self._records()]
 
-    def clear(self) -> int:
-        """Delete all tokens."""
-        return sum(self._call(self._redis.delete, name) for name in self._names())
-
-    def forget(self, recipe: str, url: str) -> int:
-        """Delete the tokens of one service."""
-        return sum(
-            self._call(self._redis.delete, name)
-            for name, record in self._records()
-            if (record.recipe, record.url) == (recipe, url)
-        )
+    def delete(self, service: Service | None = None) -> int:
+        """Delete the tokens of one service, or all."""
+        names = self._names()
+        if service is not None:
+            names = [name for name, record in self._records() if record.service == service]
+        return sum(self._call(self._redis.delete, name) for name in names)
 
     def try_lock(self, key: TokenKey) -> Lease | None:
         """Take the lock of a key if it is free, for `LEASE_MS`."""

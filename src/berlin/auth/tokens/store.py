@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import msgspec
 
@@ -12,6 +12,9 @@ from berlin.errors import ConfigurationError
 from berlin.types import Secret
 
 VERSION = 1
+
+Service: TypeAlias = tuple[str, str]
+"""A service: the name of its recipe, and its base URL."""
 
 
 class TokenKey(msgspec.Struct, frozen=True):
@@ -112,7 +115,12 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def belongs_to(self, key: TokenKey) -> bool:
         """Whether it belongs to this key; the fingerprint is in the name of the entry."""
-        return (self.recipe, self.url, self.account) == (key.recipe, key.url, key.account)
+        return (*self.service, self.account) == (key.recipe, key.url, key.account)
+
+    @property
+    def service(self) -> Service:
+        """The service that the token is for."""
+        return self.recipe, self.url
 
 
 class Lease(msgspec.Struct):
@@ -155,12 +163,8 @@ class TokenStore(Protocol):
         """Return all stored records."""
         ...
 
-    def clear(self) -> int:
-        """Delete all tokens; return how many there were."""
-        ...
-
-    def forget(self, recipe: str, url: str) -> int:
-        """Delete the tokens of one service; return how many there were."""
+    def delete(self, service: Service | None = None) -> int:
+        """Delete the tokens of one service, or of all; return how many there were."""
         ...
 
     def try_lock(self, key: TokenKey) -> Lease | None:

@@ -14,7 +14,6 @@ from berlin.cli.terminal import align
 from berlin.config import data_path
 from berlin.gateway.access.caller import SCOPES
 from berlin.gateway.access.keys import Key, KeyStore
-from berlin.gateway.access.shared_keys.store import PostgresKeyStore
 
 
 def keys_path() -> Path:
@@ -22,7 +21,7 @@ def keys_path() -> Path:
     return data_path("keys.sqlite")
 
 
-def key_store() -> KeyStore | PostgresKeyStore:
+def key_store() -> KeyStore:
     """Return the keys where the configuration says."""
     from berlin.config import load_config
     from berlin.gateway.access.shared_keys.open import open_key_store

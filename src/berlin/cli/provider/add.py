@@ -222,7 +222,7 @@ def _forget_tokens(name: str, mine: ProviderConfig, config: Config) -> None:
         settings = settings_of(name, mine, config, Overrides(last_url="http://127.0.0.1"))
         store = open_store(config.tokens, os.environ)
         if store is not None:
-            store.forget(settings.recipe.name, settings.endpoint.url)
+            store.delete((settings.recipe.name, settings.endpoint.url))
     except OSError as error:
         raise TokenStoreError(f"the tokens cannot be deleted: {error}") from error
     except BerlinError as error:

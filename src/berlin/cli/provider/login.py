@@ -86,7 +86,7 @@ def logout(provider: str | None, config: Path | None) -> None:
     mine = resolve_settings(provider, settings, given, environ_without_users())
     store = open_store(settings.tokens, os.environ)
     try:
-        tokens = store.forget(mine.recipe.name, mine.endpoint.url) if store is not None else 0
+        tokens = store.delete((mine.recipe.name, mine.endpoint.url)) if store is not None else 0
     except OSError as error:
         raise TokenStoreError(f"the tokens cannot be deleted: {error}") from error
     if login_store().delete(provider):

@@ -17,7 +17,7 @@ import msgspec
 
 from berlin.auth.tokens.private_file import load_private, save_private
 from berlin.errors import ConfigurationError
-from berlin.gateway.access.caller import Caller, check_limits, check_name, model_pattern
+from berlin.gateway.access.caller import Caller, check_name, checked
 from berlin.types import Secret
 
 MAX_PASSWORD_BYTES = 1024
@@ -90,19 +90,21 @@ class Accounts:
             raise ConfigurationError(f"the accounts cannot be stored: {error}") from error
 
     @property
+    def known(self) -> dict[str, Account]:
+        """The accounts, by name."""
+        return self._accounts
+
+    @property
     def names(self) -> list[str]:
         """All names, sorted."""
         return sorted(self._accounts)
 
     def __len__(self) -> int:
-        return len(self._accounts)
-
-    def refresh(self) -> None:
-        """Check whether the accounts have changed, where they can."""
+        return len(self.known)
 
     def caller(self, name: str) -> Caller | None:
         """Return the permissions of an account; `None` if it does not exist or has expired."""
-        known = self._accounts.get(name)
+        known = self.known.get(name)
         if known is None:
             return None
         caller = Caller(
@@ -132,12 +134,12 @@ class Accounts:
         check_name(name, "an account")
         caller = Caller(
             id=name,
-            models=tuple(dict.fromkeys(map(model_pattern, models))),
+            models=tuple(models),
             expires_at=expires_at,
             requests_per_minute=requests_per_minute,
-            limits=tuple(dict.fromkeys(limits)),
+            limits=tuple(limits),
         )
-        check_limits("an account", caller, self._clock())
+        caller = checked(caller, "an account", self._clock())
         if not 0 < len(_bytes(password)) <= MAX_PASSWORD_BYTES:
             raise ConfigurationError(f"a password has 1 to {MAX_PASSWORD_BYTES} bytes")
         salt = os.urandom(16)
@@ -154,20 +156,16 @@ class Accounts:
         """Remove an account; return whether there was one."""
         return self._accounts.pop(name, None) is not None
 
-    def replace(self, accounts: dict[str, Account]) -> None:
-        """Use other accounts from now on."""
-        self._accounts = accounts
-
     def fingerprint(self, name: str) -> bytes | None:
         """Return what identifies an account with its password; `None` if it does not exist."""
-        known = self._accounts.get(name)
+        known = self.known.get(name)
         return None if known is None else f"{name}\0{known.salt}\0{known.hash}".encode()
 
     async def verify(self, name: str, password: Secret) -> bool:
         """Return whether the password is right. An unknown name takes just as long."""
         if len(_bytes(password)) > MAX_PASSWORD_BYTES:
             return False
-        known = self._accounts.get(name)
+        known = self.known.get(name)
         salt = bytes.fromhex(known.salt) if known else b"nobody's salt..."
         loop = asyncio.get_running_loop()
         tried = await loop.run_in_executor(_hashing(), _hash, _bytes(password), salt)

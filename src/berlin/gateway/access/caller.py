@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, TypeVar, get_args
 
 import msgspec
 
@@ -66,6 +65,9 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         return self.expires_at is not None and now >= self.expires_at
 
 
+C = TypeVar("C", bound=Caller)
+
+
 def check_name(name: str, owner: str) -> None:
     """Raise ConfigurationError if the name of `a key` or `an account` is invalid."""
     if not name.isprintable() or not name.strip() or len(name) > MAX_NAME_CHARS:
@@ -74,8 +76,20 @@ def check_name(name: str, owner: str) -> None:
         )
 
 
-def check_limits(owner: str, caller: Caller, now: float) -> None:
-    """Raise ConfigurationError if the limits of `a key` or `an account` are invalid."""
+def checked(caller: C, owner: str, now: float) -> C:
+    """Return a caller with its permissions normalised.
+
+    Args:
+        caller: the caller.
+        owner: whose permissions they are, such as `a key`.
+        now: seconds since the epoch.
+
+    Raises:
+        ConfigurationError: if one of them is invalid.
+    """
+    for scope in caller.scopes:
+        if scope not in SCOPES:
+            raise ConfigurationError(f"a scope is one of {', '.join(SCOPES)}, not {scope!r}")
     if caller.expires_at is not None and not now < caller.expires_at < math.inf:
         raise ConfigurationError(f"{owner} expires in the future: choose a later time")
     limit = caller.requests_per_minute
@@ -88,15 +102,12 @@ def check_limits(owner: str, caller: Caller, now: float) -> None:
             raise ConfigurationError(str(error)) from None
     if caller.user:
         check_name(caller.user, f"{owner}'s user")
-
-
-def check_scopes(scopes: Iterable[str]) -> tuple[Scope, ...]:
-    """Return scopes without repetition. Raises ConfigurationError if one is unknown."""
-    given = dict.fromkeys(scopes)
-    for scope in given:
-        if scope not in SCOPES:
-            raise ConfigurationError(f"a scope is one of {', '.join(SCOPES)}, not {scope!r}")
-    return tuple(scope for scope in SCOPES if scope in given)
+    return msgspec.structs.replace(
+        caller,
+        models=tuple(dict.fromkeys(map(model_pattern, caller.models))),
+        scopes=tuple(scope for scope in SCOPES if scope in caller.scopes),
+        limits=tuple(dict.fromkeys(caller.limits)),
+    )
 
 
 def model_pattern(text: str) -> str:

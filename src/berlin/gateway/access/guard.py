@@ -52,9 +52,8 @@ class Guard:
         cors_origins: origins of web pages that may send requests.
         trusted_proxies: addresses of proxies trusted to report the client's address; by default
             this machine if there are `allowed_hosts`, because then there is a proxy in front.
-        worker: which of several workers this process is; they count wrong keys together.
-
         issuers: verifies tokens of identity providers, which take the place of keys.
+        worker: which of several workers this process is; they count wrong keys together.
 
     Attributes:
         issuers: the same.
@@ -154,9 +153,8 @@ class Guard:
             await self._keys.prepare()
 
     async def _find(self, request: web.Request) -> Caller | None:
+        await self.refresh()
         keys = self._keys
-        if isinstance(keys, PostgresKeys):
-            await keys.prepare()
         if not self.needs_key:
             if keys is None or is_local(request):
                 return None

@@ -75,7 +75,6 @@ class BerlinFace:
         visit = request[VISIT]
         given = request.headers.getall(self._header, [])
         token = given[0].removeprefix(self._prefix) if len(given) == 1 else ""
-        self._accounts.refresh()  # before the session is looked up: a change may end it
         account = self._sessions.account(token)
         caller = self._accounts.caller(account) if account is not None else None
         if caller is None:

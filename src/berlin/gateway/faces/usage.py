@@ -12,7 +12,8 @@ from berlin.errors import InvalidRequestError
 from berlin.gateway.chat import Gateway
 from berlin.gateway.refusals import HttpFault
 from berlin.ledger.figures import Grouping, Query, usage_resource
-from berlin.ledger.period import parse_time, zone_of
+from berlin.ledger.period import parse_time
+from berlin.routing.counters.calendar import zone_of
 
 DAYS = 30
 # Those that make sense for one key.

@@ -31,8 +31,8 @@ WAITING = 256
 FIRST_GUESS_TOKENS = 300
 
 LOOK_AGAIN_S = 1.0
-"""How long to wait at most for the end of a request that runs: requests that were admitted under an
-earlier configuration make room unannounced."""
+"""The longest wait for the end of a running request: those admitted under an earlier configuration
+make room without a notice."""
 
 _MINUTE = Sliding(60.0)
 _ids = count()
@@ -98,7 +98,7 @@ class Limits:
 
     @property
     def waiting(self) -> int:
-        """How many requests wait."""
+        """The number of waiting requests."""
         return len(self._queue)
 
     async def take(self, tokens: int) -> Reservation | float:

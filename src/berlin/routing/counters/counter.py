@@ -1,4 +1,4 @@
-"""One counter: what requests have reserved of a limit, in memory or as a file keeps it."""
+"""One counter of a limit: in memory, or as a file stores it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Held(msgspec.Struct, array_like=True):
 
 
 class Counter(msgspec.Struct):
-    """What is reserved of one limit.
+    """The amounts reserved against one limit.
 
     Times are on a monotonic clock that all its processes share and nobody sets. What is in its
     future is from before a restart of the machine.

@@ -14,7 +14,7 @@ RETRY_RUNNING_S = 0.1
 
 
 class Owed(msgspec.Struct, frozen=True):
-    """What a request has used, to be reported.
+    """The usage of a request that is still to be reported.
 
     Attributes:
         claims: what it had reserved.

@@ -29,7 +29,7 @@ OWNER = uuid.uuid4().hex
 MAX_OWED = 10_000
 CLOSE_S = 0.5
 PAY_AGAIN_S = 1.0
-"""How often what is owed is reported again: if this process is killed before, it is not counted."""
+"""The interval at which unreported usage is sent again; it is lost if this process is killed."""
 
 
 class SharedCounters:
@@ -183,7 +183,7 @@ class SharedCounters:
 
 
 def _counted_alone(claims: tuple[Claim, ...], amounts: Sequence[int | None], at: float) -> Owed:
-    """Return what a request has used that only this process has counted."""
+    """Return the usage of a request that only this process has counted."""
     used = [
         claim.amount if amount is None else amount
         for claim, amount in zip(claims, amounts, strict=True)

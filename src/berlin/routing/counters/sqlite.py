@@ -30,7 +30,7 @@ from berlin.routing.counters.counter import Counter, reserve_all
 from berlin.routing.counters.remote import RETRY_RUNNING_S, Owed, RemoteReply
 
 BUSY_TIMEOUT_S = 2.0
-"""How long a request waits for a locked file. Others lock it for less than a millisecond, or for as
+"""The longest wait for a locked file, in seconds. Others lock it for under a millisecond, or for as
 long as a busy disk takes; a longer wait is an outage: each process then gets its share of the
 limits, and together they may exceed them."""
 
@@ -119,9 +119,11 @@ class SqliteCounters(Resting):
             for claim, amount in zip(owed.claims, owed.amounts, strict=True):
                 name = name_at(claim, owed.at)
                 counter = file.load(name) or Counter.of(claim, owed.at)
-                if not counter.end(id, amount, now) and owed.counted == "no" and amount:
+                if counter.end(id, amount, now):
+                    file.save(name, counter)
+                elif owed.counted == "no" and amount:
                     counter.add(amount, now)
-                file.save(name, counter)
+                    file.save(name, counter)
             return True
 
         return await self._run(work) is True

@@ -8,7 +8,6 @@ import hashlib
 import hmac
 import secrets
 from contextlib import suppress
-from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from berlin.auth.contract import Person, Send
@@ -16,7 +15,7 @@ from berlin.auth.flows.oauth2.discovery import Endpoints
 from berlin.auth.flows.oauth2.endpoint import read_grant, token_request
 from berlin.auth.flows.oauth2.redirect import RedirectListener, parameters_of
 from berlin.auth.flows.oauth2.table import OAuth2Map
-from berlin.auth.grant import Grant
+from berlin.auth.grant import Grant, jwt_claims
 from berlin.errors import AuthenticationError, ProtocolError
 from berlin.types import HttpResponse
 from berlin.wire.json import decoded_or_none
@@ -123,7 +122,9 @@ def _check_identity(
     token = document.get("id_token") if isinstance(document, dict) else None
     if token is None:
         return
-    claims = _claims(token)
+    claims = jwt_claims(token) if isinstance(token, str) else {}
+    if not claims:
+        raise ProtocolError("the identity token is not a JSON Web Token")
     audience = claims.get("aud")
     if claims.get("nonce") != nonce:
         raise ProtocolError("the identity token is not the answer to this login (its nonce)")
@@ -131,14 +132,3 @@ def _check_identity(
         raise ProtocolError("the identity token comes from another issuer")
     if client_id not in (audience if isinstance(audience, list) else [audience]):
         raise ProtocolError("the identity token is for another client")
-
-
-def _claims(token: object) -> dict[str, Any]:
-    parts = token.split(".") if isinstance(token, str) else []
-    if len(parts) == 3:
-        with suppress(ValueError):
-            payload = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
-            claims = decoded_or_none(payload)
-            if isinstance(claims, dict):
-                return claims
-    raise ProtocolError("the identity token is not a JSON Web Token")

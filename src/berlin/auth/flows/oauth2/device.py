@@ -39,9 +39,23 @@ async def ask_for_code(
     """
     form = {"scope": described.scope} if described.scope else {}
     request = token_request(described, endpoints.device, values, form, endpoints.token)
-    answer = read_answer(await send(request), "", "the device authorization")
+    return read_code(await send(request))
+
+
+def read_code(response: HttpResponse, rename: Callable[[str], str] = str) -> DeviceCode:
+    """Return the code in the answer to a device authorization.
+
+    Args:
+        response: the answer.
+        rename: returns the name of a member in RFC 8628.
+
+    Raises:
+        BerlinError: if there is none.
+    """
+    answer = read_answer(response, "", "the device authorization")
     try:
-        given = msgspec.convert(answer, _DeviceAnswer, strict=False)
+        named = {rename(name): value for name, value in answer.items()}
+        given = msgspec.convert(named, _DeviceAnswer, strict=False)
     except msgspec.ValidationError as error:
         raise ProtocolError(f"the device authorization: {error}") from error
     return DeviceCode(

@@ -116,8 +116,8 @@ class Limiter:
         def cost(usage: Usage) -> Decimal | None:
             started = visit.started
             if started is None or not started.provider:
-                return self._cost(target.service.name, _model(target), usage, counters.now())
-            return self._cost(started.provider, started.model, usage, counters.now())
+                return self._prices.cost(target.service.name, _model(target), usage, counters.now())
+            return self._prices.cost(started.provider, started.model, usage, counters.now())
 
         def learn(usage: Usage) -> None:
             self._answers.learn(usage.output_tokens, *names)
@@ -168,7 +168,7 @@ class Limiter:
         return Claim(bound.counter, bound.window, rule.amount, amount, overdraw=True, before=before)
 
     def _expected_cost(self, target: Target, expected: Usage, rule: Rule, now: float) -> Decimal:
-        cost = self._cost(target.service.name, _model(target), expected, now)
+        cost = self._prices.cost(target.service.name, _model(target), expected, now)
         if cost is None and target.service.is_routed:
             # Any of its models may answer, so the dearest price is reserved.
             cost = self._prices.dearest(expected)
@@ -178,9 +178,6 @@ class Limiter:
                 "[prices], with 0 if it is free"
             )
         return cost
-
-    def _cost(self, provider: str, model: str, usage: Usage, now: float) -> Decimal | None:
-        return self._prices.cost(provider, model, usage, now)
 
     def _levels(self, bounds: tuple[Bound, ...], reserved: Reservation, now: float) -> list[Level]:
         return [

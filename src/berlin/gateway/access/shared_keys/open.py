@@ -10,20 +10,18 @@ from berlin.config import Config
 from berlin.config.tokens import resolve_value
 from berlin.gateway.access.keys import KeyStore
 from berlin.gateway.access.shared_keys.reader import PostgresKeys
-from berlin.gateway.access.shared_keys.store import PostgresKeyStore
+from berlin.gateway.access.shared_keys.store import PostgresTable
 from berlin.types import Secret
 
 
-def open_key_store(
-    config: Config, path: Path, environ: Mapping[str, str] = os.environ
-) -> KeyStore | PostgresKeyStore:
+def open_key_store(config: Config, path: Path, environ: Mapping[str, str] = os.environ) -> KeyStore:
     """Return what manages the keys: in PostgreSQL, or in a file.
 
     Raises:
         ConfigurationError: if the URL is in a place that cannot be read.
     """
     url = _url(config, environ)
-    return KeyStore(path) if url is None else PostgresKeyStore(url)
+    return KeyStore(path if url is None else PostgresTable(url))
 
 
 def open_shared_keys(
