@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 
 import pytest
 
-from berlin.gateway.access.logins import PAIR_PACE
 from berlin.providers.scripted import ScriptedProvider
 from support.face import CHAT, LOGIN, body, open_face
 
@@ -63,13 +61,11 @@ async def test_guessing_in_parallel_is_slowed_down() -> None:
     """Forty wrong passwords at the same time are not more guesses than one after the other."""
     async with open_face(ScriptedProvider()) as face:
         guess = {"account": "alice", "password": "guess"}
-        began = time.monotonic()
         answers = await asyncio.gather(*(face.post(LOGIN, guess) for _ in range(40)))
-        took = time.monotonic() - began
     statuses = [status for status, _, _ in answers]
     assert set(statuses) == {401, 429}
-    # On a machine that is busy for longer than the first wait, there is one more after it.
-    assert statuses.count(401) <= 5 + took / PAIR_PACE.first_wait_s
+    # Each wait is twice as long as the one before, so even a test of a minute sees few more.
+    assert statuses.count(401) <= 12
 
 
 async def test_guessing_is_slowed_down() -> None:
