@@ -52,13 +52,20 @@ test-services: $(VENV)/.dev $(SERVICES)/.installed ## run the tests with service
 test-heavy: $(VENV)/.dev $(HEAVY)/.installed ## run the tests with services that take long to install
 	@$(BIN)/python -m pytest -q -n 0 tests/heavy
 
-$(HEAVY)/.installed: requirements/heavy-chainlit.txt requirements/heavy-open-webui.txt requirements/bench-litellm.txt | $(UV)
+$(HEAVY)/.installed: requirements/heavy-chainlit.txt requirements/heavy-open-webui.txt requirements/bench-litellm.txt \
+  $(HEAVY)/node/.installed | $(UV)
 	@$(UV) venv --quiet --clear --python $(BIN)/python $(HEAVY)/chainlit
 	@$(UV) pip install --quiet --python $(HEAVY)/chainlit/bin/python --require-hashes -r requirements/heavy-chainlit.txt
 	@$(UV) venv --quiet --clear --python $(BIN)/python $(HEAVY)/open-webui
 	@$(UV) pip install --quiet --python $(HEAVY)/open-webui/bin/python --require-hashes --no-deps -r requirements/heavy-open-webui.txt
 	@$(UV) venv --quiet --clear --python $(BIN)/python $(HEAVY)/litellm
 	@$(UV) pip install --quiet --python $(HEAVY)/litellm/bin/python --require-hashes -r requirements/bench-litellm.txt
+	@touch $@
+
+$(HEAVY)/node/.installed: requirements/heavy-node.txt tests/heavy/node/install.sh | $(UV)
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(HEAVY)/node
+	@$(UV) pip install --quiet --python $(HEAVY)/node/bin/python --require-hashes -r requirements/heavy-node.txt
+	@sh tests/heavy/node/install.sh $(abspath $(HEAVY))/node
 	@touch $@
 
 # Other people's programs, in an environment of their own: nothing of them is part of Berlin.
@@ -154,6 +161,8 @@ lock: $(UV) ## make the hash-pinned requirements again from pyproject.toml
 	  requirements/services.in -o requirements/services.txt
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  requirements/heavy-chainlit.in -o requirements/heavy-chainlit.txt
+	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  requirements/heavy-node.in -o requirements/heavy-node.txt
 	@$(UV) pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  --override requirements/heavy-open-webui.overrides requirements/heavy-open-webui.in -o requirements/heavy-open-webui.txt
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \

@@ -267,10 +267,10 @@ asyncio.run(main())
 
 
 async def test_C17_no_descriptors_left() -> None:
-    """With 64 descriptors, all in use, a request is a connect error; later ones work again."""
+    """With 64 descriptors, all in use, the service is not blamed; later ones work again."""
     async with ChatService() as service:
         program = await service.run(NO_DESCRIPTORS)
-        expected = "ConnectError True\n" * 3 + "recovered\n"
+        expected = "UnavailableError True\n" * 3 + "recovered\n"
         assert (program.out, program.err, program.code) == (expected, "", 0)
         assert len(service.chats) == 2
 

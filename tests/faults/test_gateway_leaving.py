@@ -14,7 +14,6 @@ import pytest
 from berlin import Berlin
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.catalog import Service
-from berlin.gateway.observe.log import Access
 from berlin.gateway.observe.visit import Visit
 from berlin.providers.scripted import ScriptedProvider
 from support.chat_service import HANG, ChatService, no_new_tasks
@@ -42,11 +41,11 @@ class Lines:
     """Keeps the access log in memory."""
 
     def __init__(self) -> None:
-        self.lines: list[Access] = []
+        self.lines: list[Visit] = []
         self.changed = asyncio.Event()
 
     def ended(self, visit: Visit) -> None:
-        self.lines.append(Access.of(visit))
+        self.lines.append(visit)
         self.changed.set()
 
     def close(self) -> None:

@@ -51,7 +51,8 @@ def test_how_it_was_tried_is_told_alike(name: str) -> None:
     page = (ROOT / "docs" / "recipes-shipped.md").read_text("utf-8")
     row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
     recorded = transcript_of(name).source.startswith("recorded on ")
-    assert (TRIED[1] in source) == recorded == row.endswith("| real service |")
+    assert (TRIED[1] in source) == row.endswith("| real service |")
+    assert not recorded or TRIED[1] in source
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -13,7 +13,11 @@ from berlin.language.tables.chat import ChatMap
 
 
 def build_format(
-    chat: ChatMap, default_model: str, session: frozenset[str] = frozenset()
+    chat: ChatMap,
+    default_model: str,
+    session: frozenset[str] = frozenset(),
+    *,
+    makes_ids: bool = False,
 ) -> Format:
     """Return the compiled format.
 
@@ -21,12 +25,13 @@ def build_format(
         chat: the description.
         default_model: the model of requests that name none.
         session: the placeholders of the login.
+        makes_ids: whether a described chat that names no conversation gets a new id.
 
     Raises:
         ConfigurationError: if the description is invalid.
     """
     if chat.format == "described":
-        return MappedFormat(chat, default_model, session)
+        return MappedFormat(chat, default_model, session, makes_ids=makes_ids)
     if not needs_more(chat):
         return _known(chat, default_model)[0]
     # What the recipe adds goes around the format; `rename` of options stays its own.

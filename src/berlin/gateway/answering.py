@@ -12,7 +12,7 @@ from berlin.formats.embeddings.contract import EmbeddingCall
 from berlin.formats.responses.request import ResponsesCall
 from berlin.gateway.catalog import Target
 from berlin.gateway.observe.visit import Visit
-from berlin.types import ChatResponse, Started
+from berlin.types import ChatResponse
 
 MAX_HEADER_CHARS = 1000
 COMMENT = b": keep-alive\n\n"
@@ -65,10 +65,17 @@ class Head:
         return self._format.encode_response(self._named(), answer)
 
     def headers(self) -> dict[str, str]:
-        """Return the headers that name the requested model and the provider that answered."""
-        asked = self._target.full_name.removesuffix(":")
-        headers = {"x-berlin-model": printable(asked)}
-        headers |= headers_of_start(self._visit.started, self._target.service.name)
+        """Return the headers: who answered, after how many requests, and what was left out."""
+        started, target = self._visit.started, self._target
+        headers = {
+            "x-berlin-model": printable(target.full_name.removesuffix(":")),
+            "x-berlin-provider": printable(self._visit.answered_by or target.service.name),
+            "x-berlin-attempts": str(started.attempts if started is not None else 1),
+        }
+        if started is not None and started.age_s is not None:
+            headers["Age"] = str(int(started.age_s))
+        if started is not None and started.dropped:
+            headers["x-berlin-dropped"] = printable(", ".join(started.dropped), MAX_HEADER_CHARS)
         if self._call.stream:
             headers["Content-Type"] = self._format.content_type
             headers |= STREAM_HEADERS
@@ -80,26 +87,6 @@ class Head:
         if started is None or not self._target.service.is_routed or not started.provider:
             return self._call
         return _replace_model(self._call, f"{started.provider}:{started.model}".removesuffix(":"))
-
-
-def headers_of_start(started: Started | None, asked: str) -> dict[str, str]:
-    """Return the headers for who answered, after how many requests, and what was left out.
-
-    Args:
-        started: the `Started` event, if any.
-        asked: the name of the requested provider.
-    """
-    if started is None:
-        return {"x-berlin-provider": printable(asked), "x-berlin-attempts": "1"}
-    headers = {
-        "x-berlin-provider": printable(started.provider or asked),
-        "x-berlin-attempts": str(started.attempts),
-    }
-    if started.age_s is not None:
-        headers["Age"] = str(int(started.age_s))
-    if started.dropped:
-        headers["x-berlin-dropped"] = printable(", ".join(started.dropped), MAX_HEADER_CHARS)
-    return headers
 
 
 @lru_cache

@@ -22,7 +22,7 @@ from berlin.gateway.answering import Head, with_model
 from berlin.gateway.body import Bodies
 from berlin.gateway.catalog import Catalog, Service, Target
 from berlin.gateway.observe.ledger import Ledger
-from berlin.gateway.observe.metrics import Metrics
+from berlin.gateway.observe.metrics import PrometheusMetrics
 from berlin.gateway.observe.visit import VISIT, Observer
 from berlin.gateway.session import session_of
 from berlin.gateway.stored.responses import StoredResponses
@@ -79,7 +79,7 @@ class Gateway:
         catalog: the providers and models; replaced at a reload.
         guard: checks keys.
         streams: the open answers.
-        metrics: counts requests, streams and logins.
+        metrics: counts requests, streams and logins; `None` if nobody wants to know.
         observers: called with each finished request: the log, traces, a ledger.
         bodies: reads request bodies.
         stores: what requests require, by its name.
@@ -99,7 +99,7 @@ class Gateway:
         catalog: Catalog,
         guard: Guard | None = None,
         streams: OpenStreams | None = None,
-        metrics: Metrics | None = None,
+        metrics: PrometheusMetrics | None = None,
         observers: Iterable[Observer] = (),
         bodies: Bodies | None = None,
         stores: Mapping[str, Needed] | None = None,
@@ -111,8 +111,9 @@ class Gateway:
         self.catalog = catalog
         self.guard = guard or Guard()
         self.streams = streams if streams is not None else OpenStreams()
-        self.metrics = metrics or Metrics()
-        self.observers = (self.metrics, *observers, *([ledger] if ledger is not None else []))
+        self.metrics = metrics
+        given = (metrics, *observers, ledger)
+        self.observers = tuple(observer for observer in given if observer is not None)
         self.bodies = bodies or Bodies()
         self.stores = Stores(stores or {})
         self.stored = stored or StoredResponses.in_memory()
@@ -243,18 +244,14 @@ class Gateway:
                 if spending is not None:
                     bursts = spending.watch(bursts)
                 if call.stream:
-                    self.metrics.open_stream(visit.face)
-                    try:
-                        return await self.streams.stream(
-                            request,
-                            bursts,
-                            head,
-                            lambda: {**head.headers(), **self.headers(request)},
-                            visit,
-                            held=service.holds,
-                        )
-                    finally:
-                        self.metrics.close_stream(visit.face)
+                    return await self.streams.stream(
+                        request,
+                        bursts,
+                        head,
+                        lambda: {**head.headers(), **self.headers(request)},
+                        visit,
+                        held=service.holds,
+                    )
                 answer = await self.streams.whole(bursts, visit)
         body = head.encode_response(answer)
         visit.bytes_out = len(body)

@@ -37,7 +37,7 @@ from berlin.gateway.catalog import WAIT_S, Catalog, Service
 from berlin.gateway.chat import Gateway, Needed
 from berlin.gateway.observe.ledger import Ledger
 from berlin.gateway.observe.log import open_access_log
-from berlin.gateway.observe.metrics import Metrics, open_metrics
+from berlin.gateway.observe.metrics import PrometheusMetrics, open_metrics
 from berlin.gateway.observe.telemetry import open_telemetry
 from berlin.gateway.observe.visit import Observer
 from berlin.gateway.routed import build_models
@@ -77,7 +77,8 @@ def build_gateway(
     server = config.server
     catalog = build_catalog(config, worker=worker)
     metrics = open_metrics(server.metrics, catalog.services, FACES, worker)
-    watch_logins(catalog, metrics)
+    if metrics is not None:
+        watch_logins(catalog, metrics)
     ledger = None
     if config.ledger is not None:
         ledger = open_ledger(config, accounts_of(config, catalog), environ)
@@ -177,7 +178,7 @@ def accounts_of(config: Config, catalog: Catalog) -> dict[str, str]:
     return fixed | {name: t.account or PLACEHOLDER for name, t in tables if is_per_user(t)}
 
 
-def watch_logins(catalog: Catalog, metrics: Metrics) -> None:
+def watch_logins(catalog: Catalog, metrics: PrometheusMetrics) -> None:
     """Count the logins of all providers."""
     for service in catalog.services.values():
         if isinstance(service.bare, ChatProvider):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from types import TracebackType
@@ -41,6 +42,7 @@ class OpenStreams:
 
     Attributes:
         open: their number, including queued ones.
+        by_face: how many are streamed, by the name of the face.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class OpenStreams:
         early: bool = False,
     ) -> None:
         self.open = OpenCount()
+        self.by_face: Counter[str] = Counter()
         self._keep_alive_s = keep_alive_s
         self._write_timeout_s = write_timeout_s
         self._comments = comments
@@ -93,6 +96,7 @@ class OpenStreams:
             BerlinError: if it fails before the first event.
         """
         response, encode = StreamedResponse(request, headers, self._write_timeout_s), None
+        self.by_face[visit.face] += 1
         if self._keep_alive_s:
             self._streams[response] = head
             self._sweep.begin()
@@ -125,6 +129,7 @@ class OpenStreams:
                 request.transport.abort()
             raise
         finally:
+            self.by_face[visit.face] -= 1
             self._streams.pop(response, None)
             visit.bytes_out = response.size
             if response.begun:

@@ -75,7 +75,8 @@ def upgrade_ledger(
     """
     with _packages():
         from berlin.ledger.database.upgrade import upgrade
-    return _run(upgrade(url_of(config, environ)))
+
+        return _run(upgrade(url_of(config, environ)))
 
 
 def url_of(config: LedgerConfig, environ: Mapping[str, str]) -> Secret:

@@ -61,7 +61,14 @@ class Attempt(NamedTuple):
         self.watch.restart()
         if self.format.poll_s is not None:
             return PolledBody(partial(self.fetch, call), self.format.poll_s), call
-        return await self.watch.wait(self._send(call)), call
+        opened = await self.watch.wait(self._send(call))
+        try:
+            for request in call.meanwhile:
+                await self.watch.wait(self.fetch(request))
+        except BaseException:
+            opened.close()
+            raise
+        return opened, call
 
     async def follow_up(self, call: HttpRequest) -> None:
         """Send the requests after the answer; their failures are ignored."""

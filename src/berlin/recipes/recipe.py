@@ -173,7 +173,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if chat.format != "described":
             return set()
         bodies = [*(getattr(chat, kind) for kind in BODIES), chat.messages.item]
-        bodies += [getattr(step, kind) for step in chat.prepare for kind in BODIES]
+        bodies += [
+            getattr(step, kind) for step in (*chat.prepare, *chat.meanwhile) for kind in BODIES
+        ]
         return set(names_in_tree(bodies))
 
     @property
@@ -198,7 +200,13 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def format(self) -> Format:
         """Return the compiled format. Raises ConfigurationError."""
-        return build_format(self.chat, self.models.default, session_names(self.auth))
+        keeping = self.conversations
+        return build_format(
+            self.chat,
+            self.models.default,
+            session_names(self.auth),
+            makes_ids=keeping is not None and keeping.id == "client",
+        )
 
 
 def session_names(auth: AuthMap) -> frozenset[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from berlin.errors import LimitReachedError
+from berlin.formats.tokens import TokenCount
 from berlin.providers.contract import Burst, Bursts, Provider
 from berlin.routing.base.answer import LEFT, Opening
 from berlin.routing.base.attempts import within
 from berlin.routing.base.limits import Limits
-from berlin.routing.base.meter import Meter, prompt_tokens
+from berlin.routing.base.meter import Meter
 from berlin.routing.base.wrapper import Wrapper
 from berlin.types import ChatRequest
 
@@ -47,7 +48,7 @@ class Limit(Wrapper):
         waited = limits.clock() - began_at
         if waited > 0:
             request = within(request, self.timeouts, total - waited)
-        meter = Meter(prompt_tokens(request)) if limits.counts_tokens else None
+        meter = Meter(TokenCount(request).input_tokens) if limits.counts_tokens else None
 
         def end(how: BaseException | None) -> None:
             tokens = None

@@ -9,14 +9,13 @@ from typing import Any
 import aiohttp
 
 from berlin.errors import BerlinError
+from berlin.transport.sender import Answer
 from berlin.transport.translate import LIBRARY_ERRORS, translate
-from berlin.types import Endpoint, HttpResponse
+from berlin.types import Endpoint
 from berlin.wire.inflate import Inflater
 
-MAX_WHOLE_BODY_BYTES = 4 * 1024 * 1024
 
-
-class Response:
+class Response(Answer):
     """A response whose body has not been read yet.
 
     Attributes:
@@ -48,15 +47,10 @@ class Response:
         """
         return self._read() if self._inflater is None else self._read_inflated(self._inflater)
 
-    async def whole(self, limit: int = MAX_WHOLE_BODY_BYTES) -> HttpResponse:
-        """Return the whole response, its body cut at the limit."""
-        parts: list[bytes] = []
-        size = 0
-        while size < limit and (data := await self.read()):
-            parts.append(data)
-            size += len(data)
-        cookies = {name: cookie.value for name, cookie in self._answer.cookies.items()}
-        return HttpResponse(self.status, self.headers, cookies, b"".join(parts)[:limit])
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies that it sets."""
+        return {name: cookie.value for name, cookie in self._answer.cookies.items()}
 
     def close(self) -> None:
         """Close the connection at once, or return it to the pool if the response is read."""

@@ -160,9 +160,13 @@ def _chat(recipe: Recipe, prompt: str) -> Iterator[str]:
         yield from _takes(step)
         if call.socket is not None and recipe.chat.socket is not None:
             yield from _socket(recipe.chat.socket, call.socket())
-        for after in call.after:
-            yield "after the answer:"
-            yield from _request(recipe, after)
+        for words, requests in (
+            ("once the answer's stream is open", call.meanwhile),
+            ("after the answer", call.after),
+        ):
+            for later in requests:
+                yield f"{words}:"
+                yield from _request(recipe, later)
     if recipe.chat.poll_s is not None:
         yield f"again and again, every {recipe.chat.poll_s:g} s, until there is a finish reason"
 

@@ -7,20 +7,20 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from berlin.errors import AuthenticationError, ProtocolError
+from berlin.errors import ProtocolError
 from berlin.formats.decoding import DocumentDecoder
 from berlin.formats.finish import finish_reason_of
 from berlin.formats.loose import as_id, as_index, as_text
 from berlin.formats.mending import without_huge_numbers
-from berlin.language.tables.stream import ERROR_CLASSES, CompiledStream, Meaning
+from berlin.language.tables.stream import CompiledStream, Meaning
 from berlin.types import ReasoningDelta, StreamEvent, TextDelta, TextReplaced, Usage
 from berlin.wire.framings import FRAMINGS
+from berlin.wire.framings.decoded import DecodedFramer
 from berlin.wire.framings.events import event_of_text
 from berlin.wire.framings.prefixed import Prefixed
 from berlin.wire.json import DECODE_ERRORS, encode_body
 from berlin.wire.pointer import MISSING, first_at, get_at
 from berlin.wire.snippet import snippet
-from berlin.wire.status import error_in_answer
 
 MAX_MESSAGES = 10_000
 
@@ -34,6 +34,8 @@ class MappedDecoder(DocumentDecoder):
         framer = framing.framer(described.done.encode())
         if described.prefix:
             framer = Prefixed(framer, described.prefix.encode())
+        if stream.encoded:
+            framer = DecodedFramer(framer, stream.encoded)
         super().__init__(framer, stream.decoder, described.ends)
         self._stream = stream
         self._cumulative = described.text_is == "cumulative"
@@ -229,15 +231,7 @@ class MappedDecoder(DocumentDecoder):
                 "`berlin recipe try FILE` shows what came"
             )
             return
-        self._fail_with(error, message, code)
-
-    def _fail_with(self, error: Any, message: Any, code: Any) -> None:
-        described = self._stream.described
-        word = described.error_codes.get(str(code))
-        failure = error_in_answer(error, message, code, described.unauthorized)
-        if word is not None and not isinstance(failure, AuthenticationError):
-            failure = ERROR_CLASSES[word](failure.message, status=failure.status)
-        self.failure = failure
+        self.failure = stream.failure(error, message, code)
 
     def _take_odd(self, line: bytes) -> bool:
         """Take an object that is of no use for the described pointers, by its kind alone.
@@ -263,7 +257,7 @@ class MappedDecoder(DocumentDecoder):
             words = next((v for v in (said, data) if isinstance(v, str)), None)
             code = first_at(document, stream.error_code)
             text = snippet(line if words is None else words)
-            self._fail_with(text, UNSET, UNSET if code is MISSING else code)
+            self.failure = stream.failure(text, UNSET, UNSET if code is MISSING else code)
         elif meaning in ("end", "final"):
             self._reason = self._reason or "stop"
             self.done = True

@@ -18,6 +18,7 @@ from berlin.types import (
     UsageReport,
 )
 from berlin.wire.framings import FRAMINGS
+from berlin.wire.framings.decoded import EncodedWriter
 from berlin.wire.json import encode_line
 from berlin.wire.pointer import set_at
 
@@ -32,6 +33,8 @@ class MappedEncoder:
         self._kinds = {meaning: kind for kind, meaning in reversed(described.kinds.items())}
         self._framing = FRAMINGS[described.framing]
         self._writer = self._framing.writer(described.done.encode())
+        if stream.encoded:
+            self._writer = EncodedWriter(self._writer, stream.encoded)
         self._is_whole = (
             described.text_is == "cumulative"
             or self._framing.is_single
@@ -145,7 +148,7 @@ class MappedEncoder:
 
     def _around_text(self) -> tuple[bytes, bytes] | None:
         """Return the bytes around a piece of text, if they are always the same."""
-        if not self._framing.is_plain:
+        if not self._framing.is_plain or self._stream.encoded:
             return None
         mark = "\x00text\x00"
         before, _, behind = self._writer.write(self._document("text", mark)).partition(

@@ -7,7 +7,7 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from berlin.errors import ConfigurationError, InvalidRequestError
-from berlin.formats.described.taking import take
+from berlin.formats.described.taking import Explain, take
 from berlin.language.step import CompiledStep
 from berlin.language.tables.parts import (
     CONTENTS,
@@ -34,6 +34,7 @@ class Uploads:
     Args:
         steps: the description.
         names: the placeholders that may be used in all of them.
+        explain: finds the error in a response that lacks what is taken from it.
 
     Attributes:
         taken: the names that they take.
@@ -44,8 +45,9 @@ class Uploads:
         ConfigurationError: if the description is invalid.
     """
 
-    def __init__(self, steps: Sequence[UploadMap], names: frozenset[str]) -> None:
+    def __init__(self, steps: Sequence[UploadMap], names: frozenset[str], explain: Explain) -> None:
         known = names | UPLOAD_NAMES
+        self._explain = explain
         self.steps: list[CompiledStep] = []
         self._kinds: list[tuple[Kind, ...]] = [step.kinds for step in steps]
         self.taken: frozenset[str] = frozenset()
@@ -91,7 +93,7 @@ class Uploads:
                     continue
                 filled = {**values, **make_values(step.used), **_values(part, step.used), **mine}
                 response = yield step.request(filled, {})
-                mine |= take(step, response, response.cookies)
+                mine |= take(step, response, response.cookies, self._explain)
             taken[part.url] = mine
         return taken
 

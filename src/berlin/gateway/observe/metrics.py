@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from berlin.errors import BerlinError, ConfigurationError
@@ -30,46 +30,8 @@ _OF_LEDGER = {
 }
 
 
-class Metrics(Observer):
-    """What is counted. This class counts nothing; every call is cheap, and none raises."""
-
-    def ended(self, visit: Visit) -> None:
-        """Count a request at its end."""
-
-    def close(self) -> None:
-        """Do nothing: what was counted is read until the end."""
-
-    def open_stream(self, face: str) -> None:
-        """Count an answer that starts to be written."""
-
-    def close_stream(self, face: str) -> None:
-        """Count the end of an open answer."""
-
-    def end_login(self, provider: str, result: str) -> None:
-        """Count a login at a service: "ok", or the code of the error."""
-
-    def set_requests(self, provider: str, open_now: int, waiting: int) -> None:
-        """Set how many requests a provider has: open ones, and those of them that wait."""
-
-    def set_circuit(self, provider: str, state: str) -> None:
-        """Set whether the circuit breaker of a provider is `closed`, `half-open` or `open`."""
-
-    def set_ledger(self, counts: LedgerCounts) -> None:
-        """Set what the ledger has done since the start."""
-
-    def know(self, providers: Iterable[str]) -> None:
-        """Set the names of the providers, after a change of the configuration."""
-
-    def update(self) -> None:
-        """Bring the gauges up to date."""
-
-    def render(self) -> tuple[bytes, str]:
-        """Return the body of the metrics page and its content type."""
-        return b"", "text/plain; charset=utf-8"
-
-
-class PrometheusMetrics(Metrics):
-    """Metrics in their own registry.
+class PrometheusMetrics(Observer):
+    """Metrics in their own registry. None of its methods raises.
 
     Labels are bounded: unconfigured faces and providers, unknown codes and invalid statuses all
     count as "other". Text from a client, such as a model name, is never a label.
@@ -136,7 +98,6 @@ class PrometheusMetrics(Metrics):
         self._errors = counter("upstream_errors_total", "Errors of services.", "provider", "code")
         self._logins = counter("logins_total", "Logins at services.", "provider", "result")
         self._streams = gauge("open_streams", "Answers being written.", "face")
-        self._open: Counter[str] = Counter()
         self._known_series: dict[tuple[Any, ...], Any] = {}
         self._attempts = counter(
             "failed_attempts_total", "Attempts at an answer that failed.", "provider", "code"
@@ -176,18 +137,21 @@ class PrometheusMetrics(Metrics):
         ):
             self._series(self._fallbacks, provider).inc()
 
-    def open_stream(self, face: str) -> None:
-        """Count an answer that starts to be written."""
-        self._open[_known(face, self._faces)] += 1
-
-    def close_stream(self, face: str) -> None:
-        """Count the end of an open answer."""
-        self._open[_known(face, self._faces)] -= 1
+    def close(self) -> None:
+        """Do nothing: what was counted is read until the end."""
 
     def end_login(self, provider: str, result: str) -> None:
         """Count a login at a service."""
         labels = _known(provider, self._providers), _known(result, self._outcomes)
         self._logins.labels(*labels).inc()
+
+    def set_streams(self, by_face: Mapping[str, int]) -> None:
+        """Set how many answers are being written."""
+        counts: Counter[str] = Counter()
+        for face, count in by_face.items():
+            counts[_known(face, self._faces)] += count
+        for face, count in counts.items():
+            self._series(self._streams, face).set(count)
 
     def set_requests(self, provider: str, open_now: int, waiting: int) -> None:
         """Set how many requests a provider has: open ones, and those of them that wait."""
@@ -221,16 +185,10 @@ class PrometheusMetrics(Metrics):
         """Set the names of the providers, after a change of the configuration."""
         self._providers |= frozenset(providers)
 
-    def update(self) -> None:
-        """Bring the gauges up to date."""
-        for face, count in self._open.items():
-            self._streams.labels(face).set(count)
-
     def render(self) -> tuple[bytes, str]:
         """Return all metrics; with several workers, those of all."""
         from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-        self.update()
         return generate_latest(self._shown), CONTENT_TYPE_PLAIN_0_0_4
 
 
@@ -278,8 +236,8 @@ def open_metrics(
     providers: Collection[str],
     faces: Collection[str],
     worker: Worker | None = None,
-) -> Metrics:
-    """Return metrics, or those that count nothing if they are not wanted.
+) -> PrometheusMetrics | None:
+    """Return metrics; `None` if they are not wanted.
 
     Args:
         wanted: `None` means: if prometheus-client is installed.
@@ -291,12 +249,12 @@ def open_metrics(
         ConfigurationError: if they are wanted and prometheus-client is not installed.
     """
     if wanted is False:
-        return Metrics()
+        return None
     try:
         return PrometheusMetrics(providers, faces, worker)
     except ImportError as error:
         if wanted is None:
-            return Metrics()
+            return None
         raise ConfigurationError(
             "metrics need prometheus-client: pip install 'berlin-llm[gateway]'"
         ) from error

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from itertools import islice
@@ -99,6 +100,7 @@ class _Server(web.Server):
         self.header_timeout_s = header_timeout_s
         self.keepalive_timeout_s = keepalive_timeout_s
         self._max_connections = max_connections
+        self._has_files = True
         self.partial_heads_bytes = 0
         # The open connections; the one whose last request is newest comes last.
         self.open: OrderedDict[_Connection, None] = OrderedDict()
@@ -124,11 +126,29 @@ class _Server(web.Server):
         return False
 
     def _end_overdue(self) -> bool:
+        self._look_for_files()
         now = self._loop.time()
         for connection in list(self.open):
             if connection.deadline <= now and connection.is_waiting:
                 connection.give_up()
         return bool(self.open)
+
+    def _look_for_files(self) -> None:
+        """Report when the process begins to have no open files left, and when it has some again.
+
+        The loop closes new connections then, or accepts none, without a word or with thousands.
+        """
+        try:
+            os.close(os.open(os.devnull, os.O_RDONLY))
+            has_files = True
+        except OSError:
+            has_files = False
+        if has_files != self._has_files:
+            self._has_files = has_files
+            if has_files:
+                _log.warning("files.available connections are accepted again")
+            else:
+                _log.error("files.used_up no connection is accepted: raise the limit (ulimit -n)")
 
     def __call__(self) -> web.RequestHandler:
         return _Connection(self, loop=self._loop, **self._kwargs)

@@ -49,6 +49,8 @@ async def _metrics(gateway: Gateway, request: web.Request) -> web.Response:
             await gateway.guard.identify(request, "usage")
     except BerlinError as error:
         return web.Response(status=error.http_status)
+    if gateway.metrics is None:
+        return web.Response()
     update_gauges(gateway)
     body, content_type = gateway.metrics.render()
     return web.Response(body=body, headers={"Content-Type": content_type})
@@ -64,19 +66,21 @@ PAGES: Mapping[str, Handler] = {
 
 def update_gauges(gateway: Gateway) -> None:
     """Set the metrics that are a present state."""
-    routes = gateway.catalog.routes
+    metrics, routes = gateway.metrics, gateway.catalog.routes
+    if metrics is None:
+        return
+    metrics.set_streams(gateway.streams.by_face)
     waiting = Counter(routes.waiting if routes is not None else {})
     for service in gateway.catalog.services.values():
         waiting[service.name] += service.admission.in_line
     for service in gateway.catalog.services.values():
-        gateway.metrics.set_requests(service.name, service.open.now, waiting.pop(service.name))
+        metrics.set_requests(service.name, service.open.now, waiting.pop(service.name))
     for provider, count in waiting.items():  # members of models that are not services themselves
-        gateway.metrics.set_requests(provider, count, count)
+        metrics.set_requests(provider, count, count)
     for provider, state in (routes.states if routes is not None else {}).items():
-        gateway.metrics.set_circuit(provider, state)
+        metrics.set_circuit(provider, state)
     if gateway.ledger is not None:
-        gateway.metrics.set_ledger(gateway.ledger.counts)
-    gateway.metrics.update()
+        metrics.set_ledger(gateway.ledger.counts)
 
 
 async def update_gauges_forever(gateway: Gateway) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import signal
 import sys
@@ -155,10 +156,22 @@ def run_fast(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     try:
         import uvloop
     except ImportError:
-        asyncio.run(main())
+        asyncio.run(_run_quietly(main()))
         return
     if sys.version_info >= (3, 12):
         uvloop.run(main())
     else:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(main())
+
+
+async def _run_quietly(main: Coroutine[Any, Any, None]) -> None:
+    """Run without asyncio's 2,000 tracebacks a second when the process has no open files left."""
+
+    def note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not (isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)):
+            loop.default_exception_handler(context)
+
+    asyncio.get_running_loop().set_exception_handler(note)
+    await main

@@ -43,6 +43,8 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         body: the body as text, with the same placeholders.
         upload: requests that are sent for each image and file, before all others.
         prepare: requests sent before the chat, such as one that creates a conversation.
+        meanwhile: requests sent once the answer's stream is open, such as the one with the
+            question, where a service answers on a stream that was opened before.
         after: requests sent after the answer, such as one that closes a session. Their responses
             are ignored.
         let: placeholders whose value is shared by all requests of a chat, such as
@@ -87,6 +89,7 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     body: str | None = None
     upload: list[UploadMap] = []
     prepare: list[Step] = []
+    meanwhile: list[Step] = []
     after: list[Step] = []
     let: dict[str, str] = {}
     socket: SocketMap | None = None
@@ -116,6 +119,8 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.poll_s is not None and not 0.05 <= self.poll_s <= 60:
             raise ValueError("poll_s must be from 0.05 to 60 seconds")
+        if self.meanwhile and (self.poll_s is not None or self.socket is not None):
+            raise ValueError("meanwhile: not with poll_s or [chat.socket]")
         if self.format != "described":
             odd = [
                 name
@@ -125,6 +130,7 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     "body",
                     "poll_s",
                     "socket",
+                    "meanwhile",
                     "options",
                     "upload",
                 )

@@ -1,7 +1,7 @@
 """The closed set of functions that a placeholder may call: `{sha256:{body}}`, `{now:%Y-%m-%d}`.
 
-Each takes bytes and gives text. None reads a file, the environment or the network, and none can
-produce more than a small multiple of its input.
+Each takes bytes and gives text, or bytes for another function. None reads a file, the environment
+or the network, and none can produce more than a small multiple of its input.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_RANDOM_CHARS = 256
 MAX_TIME_FORMAT_CHARS = 64
 MAX_AHEAD_S = 10**9
 
-Function = Callable[[list[bytes]], str]
+Function = Callable[[list[bytes]], str | bytes]
 
 _COUNTER = itertools.count(1)
 
@@ -120,6 +120,7 @@ _WITH_ARGUMENTS: dict[str, tuple[int, Function]] = {
     "hmac_sha512": (2, _hmac("sha512")),
     "hmac_sha1_base64": (2, _hmac_base64("sha1")),
     "hmac_sha256_base64": (2, _hmac_base64("sha256")),
+    "hmac_sha256_raw": (2, lambda given: hmac.digest(given[0], given[1], "sha256")),
     "jwt": (2, _jwt),
 }
 
@@ -167,6 +168,9 @@ def _number(argument: str, name: str, most: int, least: int = 1) -> int:
 NAMES = frozenset({*_WITH_ARGUMENTS, *_WITH_LITERAL})
 """The names of all functions."""
 
+RAW = frozenset({"hmac_sha256_raw"})
+"""The functions whose result is bytes, which only another function can take."""
+
 
 def arity(name: str) -> int:
     """Return how many arguments a function takes."""
@@ -187,6 +191,6 @@ def with_literal(name: str, argument: str | None) -> Callable[[], str] | None:
     return build(argument)
 
 
-def call(name: str, arguments: list[bytes]) -> str:
+def call(name: str, arguments: list[bytes]) -> str | bytes:
     """Return the result of calling a function. Raises InvalidRequestError."""
     return _WITH_ARGUMENTS[name][1](arguments)

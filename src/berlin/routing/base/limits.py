@@ -10,8 +10,8 @@ from itertools import count
 from typing import Any
 
 from berlin.errors import LimitReachedError
+from berlin.formats.tokens import TokenCount
 from berlin.routing.base.clock import Clock
-from berlin.routing.base.meter import prompt_tokens
 from berlin.routing.base.queue import Queue
 from berlin.routing.counters.contract import (
     RUNNING,
@@ -132,7 +132,7 @@ class Limits:
         most = request.options.get("max_tokens")
         if isinstance(most, int) and most > 0:
             answer = min(answer, most)
-        return prompt_tokens(request) + answer
+        return TokenCount(request).input_tokens + answer
 
     def learn(self, model: str, output_tokens: int) -> None:
         """Record the number of tokens of a complete answer of a model."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from berlin.formats.tokens import TokenCount
 from berlin.providers.contract import Burst
-from berlin.types import ChatRequest, ReasoningDelta, TextDelta, Usage, UsageReport
+from berlin.types import ReasoningDelta, TextDelta, Usage, UsageReport
 from berlin.types.usage import estimate_tokens
 
 
@@ -39,8 +38,3 @@ class Meter:
         if self._reported is not None:
             return self._reported
         return Usage(self._input_tokens, estimate_tokens(self._chars), estimated=True)
-
-
-def prompt_tokens(request: ChatRequest) -> int:
-    """Estimate the number of tokens in a request: its messages, tools and their results."""
-    return TokenCount(request).input_tokens

@@ -11,7 +11,7 @@ from typing import Any
 from berlin.routing.base.clock import Clock
 from berlin.routing.counters.contract import SLOTS, Calendar, Claim, Sliding, name_at
 from berlin.routing.counters.remote import Owed, RemoteReply
-from berlin.routing.counters.scripts import BEAT, LOOK, RESERVE, SETTLE
+from berlin.routing.counters.scripts import BEAT, RESERVE, SETTLE
 from berlin.routing.shared.server import PREFIX, SERVER, SharedRedis
 
 _OWNERS = f"{PREFIX}owners"
@@ -88,7 +88,7 @@ class RedisCounters:
 
     async def works(self) -> bool:
         """Return whether Redis can be used."""
-        return await self._redis.run(LOOK, (_OWNERS,), ()) is not None
+        return await self._redis.run("return 1", (), ()) is not None
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""

@@ -213,5 +213,4 @@ end
 return seen_of(claims)
 """
 )
-LOOK = _BEGIN + "return 1"
 BEAT = _BEGIN + "return beat(ARGV[1])"

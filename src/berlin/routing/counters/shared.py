@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
@@ -62,8 +63,7 @@ class SharedCounters:
         self._owners = 1
         self._inside = 0
         self._owed: dict[str, Owed] = {}
-        self._beating: asyncio.Task[None] | None = None
-        self._paying: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
         self._background = Background()
 
     def now(self) -> float:
@@ -90,7 +90,7 @@ class SharedCounters:
             self._local.undo(mine)
             return Refusal(claims[reply.refused], reply.used[reply.refused], reply.wait_s)
         self._inside += 1
-        self._keep_beating()
+        self._keep_up()
         return Reservation(id, tuple(claims), reply.used, reply.at)
 
     def settle(self, reserved: Reservation, costs: Mapping[str, int]) -> None:
@@ -106,10 +106,9 @@ class SharedCounters:
     async def aclose(self) -> None:
         """Report to the shared counters what is still owed, in bounded time."""
         await self._background.settle(CLOSE_S)
-        for task in (self._beating, self._paying):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
         await self._remote.aclose()
 
     def _reserve_alone(self, id: str, claims: Sequence[Claim]) -> Reservation | Refusal:
@@ -127,13 +126,13 @@ class SharedCounters:
         """Take back what may have been reserved: no answer came."""
         self._local.undo(mine)
         self._owe(id, Owed(mine.claims, (0,) * len(mine.claims), self.now(), "maybe"))
-        self._keep_paying()
+        self._keep_up()
 
     def _end(self, reserved: Reservation, amounts: Sequence[int | None]) -> None:
         id, claims, at = reserved.id, reserved.claims, reserved.shared_at
         if at is None:
             self._owe(id, _counted_alone(claims, amounts, self.now()))
-            self._keep_paying()
+            self._keep_up()
             return
         self._inside -= 1
         self._owe(id, Owed(claims, tuple(amounts), at))
@@ -149,34 +148,25 @@ class SharedCounters:
             return True
         done = await self._remote.settle(id, owed)
         if not done:
-            self._keep_paying()
+            self._keep_up()
             return False
         self._owed.pop(id, None)
-        if self._beating is not None and not (self._inside or self._owed):
-            self._beating.cancel()
-            self._beating = None
         return True
 
-    def _keep_beating(self) -> None:
-        if self._beating is None or self._beating.done():
-            self._beating = asyncio.get_running_loop().create_task(self._beat())
+    def _keep_up(self) -> None:
+        if self._keeping is None or self._keeping.done():
+            self._keeping = asyncio.get_running_loop().create_task(self._keep())
 
-    def _keep_paying(self) -> None:
-        self._keep_beating()
-        if self._paying is None or self._paying.done():
-            self._paying = asyncio.get_running_loop().create_task(self._pay_again())
-
-    async def _beat(self) -> None:
-        """Report that this process is alive while it has running requests or owes something."""
+    async def _keep(self) -> None:
+        """Report what is owed, again until it is accepted, and that this process is alive, for as
+        long as it has running requests or owes something.
+        """
+        beat_at = time.monotonic() + BEAT_S
         while self._inside or self._owed:
-            await asyncio.sleep(BEAT_S)
-            if self._inside or self._owed:
-                await self._remote.beat(self._owner)
-
-    async def _pay_again(self) -> None:
-        """Report what is owed, as soon as the shared counters work again."""
-        while self._owed:
             await asyncio.sleep(PAY_AGAIN_S)
+            if time.monotonic() >= beat_at:
+                beat_at += BEAT_S
+                await self._remote.beat(self._owner)
             for id in list(self._owed):
                 if not await self._pay(id):
                     break

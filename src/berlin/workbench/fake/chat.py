@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 from secrets import token_hex
@@ -50,7 +51,9 @@ def play_chat(
         before = play_steps([*format.prepare, *format.after], recipe, issued)
     if isinstance(format, MappedFormat):
         before += play_steps(format.uploads, recipe, issued)
-        chat = _DescribedChat(recipe, provider, format, issued)
+        chat = described = _DescribedChat(recipe, provider, format, issued)
+        posts = play_steps(format.meanwhile, recipe, issued)
+        before += [Play(p.reader, described.hearing(p.answer)) for p in posts]
     return [Play(p.reader, _checked(p.answer, auth)) for p in (*before, chat.play())]
 
 
@@ -90,15 +93,19 @@ class _Chat:
         body = self._format.encode_response(call, answer.response())
         return web.Response(body=body, content_type="application/json")
 
+    def _response(self) -> web.StreamResponse:
+        headers = {"Content-Type": self._format.content_type, "Cache-Control": "no-cache"}
+        return web.StreamResponse(headers=headers)
+
     async def _stream(
         self,
         request: web.Request,
         call: ClientCall,
         note: Callable[[StreamEvent], StreamEvent],
+        response: web.StreamResponse | None = None,
     ) -> web.StreamResponse:
         encoder = self._format.encoder(call)
-        headers = {"Content-Type": self._format.content_type, "Cache-Control": "no-cache"}
-        response = web.StreamResponse(headers=headers)
+        response = response or self._response()
         try:
             async with aclosing(self._provider.bursts(call.request)) as bursts:
                 async for burst in bursts:
@@ -128,12 +135,23 @@ class _DescribedChat(_Chat):
         head = msgspec.structs.replace(step, method="GET", json=None)
         self._handshake = StepReader(head, path_at_fake(recipe, step.path))
         self._handed = issued
-        steps = (*format.prepare, format.chat)
+        steps = (*format.prepare, format.chat, *format.meanwhile)
         used = {name for step in steps for name in step.used}
         taken = frozenset(name for step in format.uploads for name in step.step.take)
         self._conversation = ConversationMap(recipe.chat.messages, used, taken)
         self._kept: dict[str, tuple[Message, ...]] = {}
         self._asked: set[tuple[str, bytes]] = set()
+        self._posted: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    def hearing(self, answer: Answer) -> Answer:
+        """Return the handler of a request that is sent while the answer's stream is open."""
+
+        async def heard(request: web.Request, received: Received) -> web.StreamResponse:
+            response = await answer(request, received)
+            self._posted.put_nowait(self._handed.last)
+            return response
+
+        return heard
 
     def _reader(self) -> StepReader:
         return self._place if self._recipe.chat.socket is None else self._handshake
@@ -146,8 +164,14 @@ class _DescribedChat(_Chat):
         stream = self._recipe.chat.described_stream
         if self._format.poll_s is not None and stream and self._is_new(request, received):
             return web.Response(body=unfinished(stream), content_type="application/json")
+        response = None
+        if self._recipe.chat.meanwhile:
+            response = self._response()
+            await response.prepare(request)
+            for _ in self._recipe.chat.meanwhile:
+                sent = {**await self._posted.get(), **sent}
         call, note = self._call(sent, received)
-        return await self._stream(request, call, note)
+        return await self._stream(request, call, note, response)
 
     async def _answer_socket(
         self, request: web.Request, received: Received, described: SocketMap
@@ -177,9 +201,9 @@ class _DescribedChat(_Chat):
     ) -> tuple[ClientCall, Callable[[StreamEvent], StreamEvent]]:
         """Return the client's request, and a function that records each event of the answer."""
         back = self._handed.recall([*sent.values(), *received.cookies.values()])
-        values = {**(back or self._handed.last), **sent}
         form = self._recipe.chat.messages.form
         carried = "messages" if form == "array" else "prompt"
+        values = {**back, **sent} if carried in back else {**self._handed.last, **back, **sent}
         if carried not in values:
             raise InvalidRequestError.about(carried, "missing in this request")
         conversation = str(values.get("conversation_id") or token_hex(12))

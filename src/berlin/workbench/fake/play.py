@@ -91,6 +91,7 @@ def _places(tree: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
     """Return the tables and members that may contain a URL; the base URL is the first."""
     auth, chat, fetch = tree["auth"], tree["chat"], tree["models"]["fetch"]
     steps = [*auth.get("steps", ()), *auth.get("refresh", ()), *chat["prepare"]]
+    steps += [*chat["meanwhile"], *chat["after"]]
     places = [(tree["endpoint"], "url"), *((step, "path") for step in steps), (chat, "path")]
     places += [(auth, "token_url"), (auth, "device_url"), (fetch or {}, "path")]
     return [(table, name) for table, name in places if table.get(name)]

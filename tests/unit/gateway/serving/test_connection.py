@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
@@ -328,3 +330,23 @@ async def test_g41_upgrade_is_ignored(upgrade: bytes) -> None:
         assert (await line.answer())[::2] == (200, b"/ abc")
         line.writer.write(GET)
         assert (await line.answer())[::2] == (200, b"/ ")
+
+
+async def test_no_open_files_left(caplog: pytest.LogCaptureFixture) -> None:
+    """It is said once when the process has no open files left, and once when it has some again."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with serving(header_timeout_s=0.2) as service, service.connect():
+        try:
+            lowest = os.dup(0)
+            os.close(lowest)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
+            while "files.used_up" not in caplog.text:
+                await asyncio.sleep(0.01)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        async with service.connect() as line:
+            line.writer.write(GET)
+            assert (await line.answer())[0] == 200
+            while "files.available" not in caplog.text:
+                await asyncio.sleep(0.01)
+    assert caplog.text.count("files.") == 2
