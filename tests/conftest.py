@@ -25,6 +25,7 @@ from support.postgres import Postgres, postgres_cluster
 settings.register_profile(
     "berlin",
     deadline=None,
+    max_examples=50,
     derandomize="CI" in os.environ,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
