@@ -66,7 +66,7 @@ async def test_defect_01_aclose_is_no_error(monkeypatch: pytest.MonkeyPatch) -> 
         use(service, monkeypatch)
         async with aclosing(ask()) as pieces:
             assert await anext(pieces) == "one"
-        await service.all_closed(within=2)
+        await service.all_closed()
 
 
 async def test_defect_01_cancellation_stays_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +189,7 @@ async def test_defect_06_a_stalled_service_is_given_up(
             case _:
                 service.pieces = ENDLESS
         limit = moment(0.29)
-        async with asyncio.timeout(5):  # so that this test ends in any case
+        async with asyncio.timeout(20):  # so that this test ends in any case
             _, error = await pieces_and_error(timeout=0.3)
         assert type(error) is errors.UpstreamTimeoutError
         assert isinstance(error, RuntimeError)

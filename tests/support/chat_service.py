@@ -179,14 +179,14 @@ class ChatService:
         """Refuse these tokens from now on; without any, all that were issued."""
         self._good -= set(tokens or self._good)
 
-    async def all_closed(self, within: float = 5.0) -> float:
+    async def all_closed(self, within: float = 20.0) -> float:
         """Wait until no connection is open, and return the time when the last one ended."""
         async with asyncio.timeout(within):
             while self.open:
                 await asyncio.sleep(0.002)
         return max(self.closed_at, default=0.0)
 
-    async def seen(self, chats: int = 0, logins: int = 0, within: float = 5.0) -> None:
+    async def seen(self, chats: int = 0, logins: int = 0, within: float = 20.0) -> None:
         """Wait until this many requests have come in."""
         async with asyncio.timeout(within):
             while len(self.chats) < chats or len(self.logins) < logins:
@@ -347,7 +347,7 @@ def allow_many_descriptors() -> None:
 
 
 @contextlib.asynccontextmanager
-async def no_new_tasks(within: float = 1.0) -> AsyncIterator[None]:
+async def no_new_tasks(within: float = 10.0) -> AsyncIterator[None]:
     """Fail if a task that began inside is still there at the end.
 
     The service's own tasks for open connections do not count, nor the gateway's for idle ones.
