@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -176,6 +178,24 @@ async def test_a_forwarded_request_is_never_of_this_machine(tmp_path: Path) -> N
         at.key = make_key(keys, "k")
         await asyncio.sleep(0.3)
         assert (await at.get("/metrics", **PROXIED)).status == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.getuid() != 0, reason="needs another user")
+async def test_a_tunnel_of_another_user_needs_a_key(tmp_path: Path) -> None:
+    """Without keys, one that forwards bytes as they are is not served under a public name: its
+    connection belongs to another user. The gateway's own user is served.
+    """
+    async with serve(gateway=guarded(tmp_path / "keys.sqlite", "chat.example.com")) as at:
+        port = int(at.url.rpartition(":")[2])
+        for user, status in ((0, b"200"), (61001, b"401")):
+            with socket.socket() as tunnel:
+                os.fchown(tunnel.fileno(), user, -1)
+                tunnel.setblocking(False)
+                await asyncio.get_running_loop().sock_connect(tunnel, ("127.0.0.1", port))
+                reader, writer = await asyncio.open_connection(sock=tunnel)
+                writer.write(b"GET /v1/models HTTP/1.1\r\nHost: chat.example.com\r\n\r\n")
+                assert (await reader.readline()).split()[1] == status
+                writer.close()
 
 
 async def test_only_trusted_proxies_tell_addresses(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from berlin.auth.contract import DeviceCode
 from berlin.auth.flows.oauth2 import OAuth2Map
 from berlin.auth.flows.oauth2.device import ask_for_code, wait_for_token
 from berlin.auth.flows.oauth2.discovery import Endpoints
+from berlin.auth.flows.oauth2.endpoint import TokenClient
 from berlin.types import HttpRequest, HttpResponse
 from support.oauth_service import (
     GOOD,
@@ -77,8 +78,8 @@ class Device:
     async def run(self) -> str:
         """Return the token."""
         who, where = {"client_id": "client"}, Endpoints("/token", "/device")
-        code = await ask_for_code(self.described, where, who, self.send)
-        grant = await wait_for_token(self.described, where, code, who, self.send, self.sleep)
+        client = TokenClient(self.described, where, who, self.send)
+        grant = await wait_for_token(client, await ask_for_code(client), self.sleep)
         return grant.token.reveal()
 
 

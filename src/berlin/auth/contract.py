@@ -158,7 +158,7 @@ class Authenticator:
         self._credentials = credentials or Credentials()
         if self._credentials.kept and source.kept is None:
             source.kept = KeptCredentials(self._credentials)
-        self.observe: Callable[[str], None] = _ignore
+        self.observe: Callable[[str], None] = lambda result: None
         self.hint = ""
 
     @property
@@ -377,7 +377,3 @@ class Unattended:
 
 def _secret(value: str | Secret) -> Secret:
     return value if isinstance(value, Secret) else Secret(value)
-
-
-def _ignore(result: str) -> None:
-    """The default observer: does nothing."""

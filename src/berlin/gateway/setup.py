@@ -29,6 +29,7 @@ from berlin.gateway.access.admission import Admission
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.access.issuers.tokens import open_issuers
 from berlin.gateway.access.key_reader import KeyReader
+from berlin.gateway.access.limits.history import History
 from berlin.gateway.access.limits.open import open_limiter
 from berlin.gateway.access.required import KeysRequired
 from berlin.gateway.access.shared_keys.open import open_shared_keys
@@ -109,7 +110,7 @@ def build_gateway(
             keys.parent if keys is not None else None,
             environ,
             alone=worker is None,
-            history=ledger.sums if ledger is not None else None,
+            history=History(ledger.sums) if ledger is not None else None,
         ),
         worker,
         ledger,

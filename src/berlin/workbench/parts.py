@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -16,9 +16,9 @@ from berlin.language.step import BODIES, Step
 from berlin.language.tables.stream import StreamMap
 from berlin.language.values.place import Place
 from berlin.recipes.recipe import Recipe
-from berlin.types import HttpRequest, HttpResponse
+from berlin.types import HttpRequest
 from berlin.wire.framings import FRAMINGS
-from berlin.wire.json import DECODE_ERRORS, decoded_or_none
+from berlin.wire.json import DECODE_ERRORS
 from berlin.wire.pointer import MISSING, get_at, parse_pointer
 
 _OAUTH_TAKE: dict[str, Any] = {"token": "/access_token", "refresh_token": "/refresh_token"}
@@ -135,24 +135,6 @@ def assign(parts: list[Part], requests: Iterable[HttpRequest]) -> list[Part]:
         after = next((n for n in fits if n > after), fits[0] if fits else len(parts) - 1)
         assigned.append(parts[after])
     return assigned
-
-
-def taken(step: Step, answer: HttpResponse, cookies: Mapping[str, str]) -> dict[str, Any]:
-    """Return the values that a step's `take` finds in an answer; `MISSING` where there is none.
-
-    Args:
-        step: the description.
-        answer: the answer to it.
-        cookies: cookies set by this answer and those before it.
-    """
-    document = decoded_or_none(answer.body)
-    values: dict[str, Any] = {}
-    for name, place in step.take.items():
-        if isinstance(place, str):
-            values[name] = get_at(document, parse_pointer(place))
-        else:
-            values[name] = place.find(answer, document, cookies)
-    return values
 
 
 def _fits(step: Step, request: HttpRequest) -> bool:

@@ -32,8 +32,9 @@ from berlin.types import (
 )
 from berlin.types.accumulate import Accumulator
 from berlin.wire.json import decoded_or_none
+from berlin.wire.pointer import get_at, parse_pointer
 from berlin.workbench.draft.leaves import leaves, member
-from berlin.workbench.parts import Part, assign, parts_of, taken
+from berlin.workbench.parts import Part, assign, parts_of
 
 # The values of a login that are not secret.
 _HARMLESS = ("expires_in", "expires_in_ms", "expires_at")
@@ -59,7 +60,13 @@ class TriedTurn(msgspec.Struct, frozen=True):
     @property
     def taken(self) -> dict[str, Any]:
         """The values that the recipe takes from the response; `MISSING` where there is none."""
-        return taken(self.part.step, self.answer, self.cookies)
+        document = decoded_or_none(self.answer.body)
+        return {
+            name: get_at(document, parse_pointer(place))
+            if isinstance(place, str)
+            else place.find(self.answer, document, self.cookies)
+            for name, place in self.part.step.take.items()
+        }
 
 
 class Trial:

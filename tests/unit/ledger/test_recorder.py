@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -235,6 +236,22 @@ def test_G31_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         database.wait_until(lambda: set(database.rows) == {"req_1", "req_3"})
     assert database.rows["req_1"].outcome == "ok"
     assert (one.counts.lost, one.counts.refused) == (0, 1)
+
+
+def test_a_folder_that_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The writer makes it again and says so; rows are recorded on."""
+    monkeypatch.setattr(writing, "LOOK_ROUND_S", 0.001)
+    database, folder = Database(), tmp_path / "journal"
+    with recorder(folder, database) as one:
+        shutil.rmtree(folder)
+        for n in range(100):
+            one.end(ended(n))
+            database.wait_until(lambda n=n: f"req_{n}" in database.rows)  # type: ignore[misc]
+            if folder.exists():
+                break
+    assert caplog.text.count("ledger.journal_deleted") == 1
 
 
 def test_a_row_that_no_calendar_has(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -20,7 +20,12 @@ from berlin import (
     Retry,
     TextDelta,
 )
-from berlin.errors import InvalidRequestError, ProtocolError, ServiceUnavailableError
+from berlin.errors import (
+    ContentFilterError,
+    InvalidRequestError,
+    ProtocolError,
+    ServiceUnavailableError,
+)
 from berlin.providers.contract import Burst
 from berlin.providers.echo import EchoProvider
 from berlin.providers.scripted import ScriptedProvider
@@ -173,8 +178,6 @@ class Model:
 
     @classmethod
     def model_validate_json(cls, text: str) -> Model:
-        if "bad" in text:
-            raise ValueError("1 validation error\nand more")
         return cls(text)
 
 
@@ -227,6 +230,25 @@ async def test_an_answer_that_is_no_such_value(text: str, reason: Any, said: str
     with pytest.raises(ProtocolError, match="does not match response_format") as caught:
         await provider.ask("hi", response_format=City)
     assert said in caught.value.message
+
+
+async def test_a_refusal_in_place_of_a_value() -> None:
+    """An answer that was refused is an error of its own, which is not tried again."""
+    provider = ScriptedProvider(["I cannot help with that.", Finished("content_filter")])
+    with pytest.raises(ContentFilterError, match="refused to answer"):
+        await provider.ask("hi", response_format=City)
+
+
+async def test_a_type_that_holds_itself() -> None:
+    """Its schema is an object at the top, as services require, and closed at each level."""
+    provider = ScriptedProvider(['{"name":"Berlin"}', Finished()])
+    await provider.ask("hi", response_format=Town)
+    asked = provider.requests[-1].response_format
+    assert asked is not None
+    schema = msgspec.json.decode(asked.schema)
+    own = schema["$defs"]["Town"]
+    assert (schema["type"], own["additionalProperties"]) == ("object", False)
+    assert schema["properties"] == own["properties"]
 
 
 async def test_calls_in_place_of_a_value() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
-import logging
 import os
 import time
 from pathlib import Path
@@ -22,8 +21,6 @@ from berlin.auth.tokens.store import Lease, Record, Sealer, Service, TokenKey
 # The holder of a lock touches it every other second; a suspended process does not.
 STALE_S = 10.0
 SECOND_LOOK_S = 0.05
-
-_log = logging.getLogger("berlin.auth")
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -47,7 +44,6 @@ class FileStore:
     def __init__(self, folder: Path, sealer: Sealer) -> None:
         self._folder = folder
         self._sealer = sealer
-        self._warned: set[str] = set()
 
     def load(self, key: TokenKey) -> Record | None:
         """Return the stored record; an invalid file counts as missing, with one warning."""
@@ -116,14 +112,13 @@ class FileStore:
         return self._folder / f"{key.digest}.{suffix}"
 
     def _read(self, path: Path) -> Record | None:
-        try:
-            data = load_private(path)
-            return self._sealer.open(data) if data is not None else None
-        except (OSError, ValueError, RecursionError) as error:
-            if str(path) not in self._warned:
-                self._warned.add(str(path))
-                _log.warning("tokens.ignored path=%s reason=%s", path, error)
-            return None
+        def load() -> bytes | None:
+            try:
+                return load_private(path)
+            except OSError as error:
+                raise ValueError(str(error)) from None
+
+        return self._sealer.read(f"path={path}", load)
 
 
 def _is_stale(file: IO[bytes]) -> bool:

@@ -72,18 +72,12 @@ class RedisStore:
 
     def __init__(self, url: Secret, sealer: Sealer) -> None:
         self._sealer = sealer
-        self._warned = False
         self._redis, errors = open_redis(url, OPERATION_TIMEOUT_S, "tokens.store")
         self._errors = (errors, OSError)
 
     def load(self, key: TokenKey) -> Record | None:
         """Return the stored record; an invalid value counts as missing, with one warning."""
-        try:
-            data = self._get(_name(key))
-            record = self._sealer.open(data) if data is not None else None
-        except (ValueError, RecursionError) as error:
-            self._warn(error)
-            return None
+        record = self._read(_name(key))
         return record if record is not None and record.belongs_to(key) else None
 
     def save(self, key: TokenKey, record: Record, lease: Lease | None) -> None:
@@ -127,14 +121,11 @@ class RedisStore:
         return sorted(found)
 
     def _records(self) -> list[tuple[bytes, Record]]:
-        records = []
-        for name in self._names():
-            try:
-                data = self._get(name)
-                records += [(name, self._sealer.open(data))] if data is not None else []
-            except (ValueError, RecursionError) as error:
-                self._warn(error)
-        return records
+        found = ((name, self._read(name)) for name in self._names())
+        return [(name, record) for name, record in found if record is not None]
+
+    def _read(self, name: str | bytes) -> Record | None:
+        return self._sealer.read("store=redis", lambda: self._get(name))
 
     def _get(self, name: str | bytes) -> bytes | None:
         try:
@@ -150,11 +141,6 @@ class RedisStore:
             return operation(*arguments)
         except self._errors as error:
             raise OSError(f"Redis: {type(error).__name__}: {str(error)[:100]}") from None
-
-    def _warn(self, error: Exception) -> None:
-        if not self._warned:
-            self._warned = True
-            _log.warning("tokens.ignored store=redis reason=%s", error)
 
 
 def _keep_s(record: Record) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -12,6 +14,8 @@ from berlin.errors import ConfigurationError
 from berlin.types import Secret
 
 VERSION = 1
+
+_log = logging.getLogger("berlin.auth")
 
 Service: TypeAlias = tuple[str, str]
 """A service: the name of its recipe, and its base URL."""
@@ -192,6 +196,7 @@ class Sealer:
 
     def __init__(self, key: Secret | None) -> None:
         self._fernet = None
+        self._warned: set[str] = set()
         if key is None:
             return
         if len(key.reveal()) < 16:
@@ -211,6 +216,22 @@ class Sealer:
         """Return the bytes to store."""
         data = msgspec.json.encode(record)
         return self._fernet.encrypt(data) if self._fernet else data
+
+    def read(self, where: str, load: Callable[[], bytes | None]) -> Record | None:
+        """Return a stored record; an invalid one counts as missing, with one warning.
+
+        Args:
+            where: the place, for the warning.
+            load: returns the stored bytes. Raises ValueError if they cannot be ours.
+        """
+        try:
+            data = load()
+            return self.open(data) if data is not None else None
+        except (ValueError, RecursionError) as error:
+            if where not in self._warned:
+                self._warned.add(where)
+                _log.warning("tokens.ignored %s reason=%s", where, error)
+            return None
 
     def open(self, data: bytes) -> Record:
         """Return the record in stored bytes.

@@ -39,7 +39,6 @@ class MappedDecoder(DocumentDecoder):
         super().__init__(framer, stream.decoder, described.ends)
         self._stream = stream
         self._cumulative = described.text_is == "cumulative"
-        self._is_plain = stream.read_kind is None and not self._cumulative and not stream.text_of
         # The text passed on for each message, if the service may rewrite it.
         self._texts: dict[str, list[str]] = {}
         self._keeps = self._cumulative or bool({"replace", "final"} & {*described.kinds.values()})
@@ -53,21 +52,10 @@ class MappedDecoder(DocumentDecoder):
             return None
 
     def _take_all(self, documents: list[Any], events: list[StreamEvent]) -> None:
-        if not self._is_plain:
+        if (take_plain := self._stream.take_plain) is None:
             super()._take_all(documents, events)
-            return
-        stream = self._stream
-        read_plain, read_text = stream.read_plain, stream.read_text
-        for document in documents:
-            text = read_plain(document)
-            if text:
-                events.append(TextDelta(text))  # nothing else, as in nearly all of them
-                continue
-            text = read_text(document)
-            if text:
-                events.append(TextDelta(text))
-            if not self._take_more(document, text, events):
-                return
+        else:
+            take_plain(documents, events, self._take)
 
     def _take(self, document: Any, events: list[StreamEvent]) -> bool:
         stream = self._stream

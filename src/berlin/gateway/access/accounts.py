@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from berlin.auth.tokens.private_file import load_private, save_private
 from berlin.errors import ConfigurationError
-from berlin.gateway.access.caller import Caller, check_name, checked
+from berlin.gateway.access.caller import Caller, Rules, check_name, checked
 from berlin.types import Secret
 
 MAX_PASSWORD_BYTES = 1024
@@ -28,24 +28,11 @@ _COST, _BLOCK, _PARALLEL = 2**14, 8, 1
 HASHES_AT_ONCE = max(1, (os.cpu_count() or 2) // 2)
 
 
-class Account(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The hash of a password with its salt, both in hexadecimal, and what the account may do.
-
-    Attributes:
-        salt: the salt of the hash.
-        hash: the hash of the password.
-        models: as in `Caller`.
-        expires_at: as in `Caller`.
-        requests_per_minute: as in `Caller`.
-        limits: as in `Caller`.
-    """
+class Account(Rules, frozen=True, kw_only=True, omit_defaults=True):
+    """The hash of a password with its salt, both in hexadecimal, and what the account may do."""
 
     salt: str
     hash: str
-    models: tuple[str, ...] = ()
-    expires_at: float | None = None
-    requests_per_minute: int | None = None
-    limits: tuple[str, ...] = ()
 
 
 class _AccountsFile(msgspec.Struct, frozen=True):
@@ -107,14 +94,7 @@ class Accounts:
         known = self.known.get(name)
         if known is None:
             return None
-        caller = Caller(
-            id=f"account:{name}",
-            models=known.models,
-            expires_at=known.expires_at,
-            requests_per_minute=known.requests_per_minute,
-            user=name,
-            limits=known.limits,
-        )
+        caller = Caller(id=f"account:{name}", user=name, **_rules(known))
         return None if caller.has_expired(self._clock()) else caller
 
     def add(
@@ -143,14 +123,8 @@ class Accounts:
         if not 0 < len(_bytes(password)) <= MAX_PASSWORD_BYTES:
             raise ConfigurationError(f"a password has 1 to {MAX_PASSWORD_BYTES} bytes")
         salt = os.urandom(16)
-        self._accounts[name] = Account(
-            salt.hex(),
-            _hash(_bytes(password), salt).hex(),
-            caller.models,
-            expires_at,
-            requests_per_minute,
-            caller.limits,
-        )
+        hashed = _hash(_bytes(password), salt).hex()
+        self._accounts[name] = Account(salt=salt.hex(), hash=hashed, **_rules(caller))
 
     def remove(self, name: str) -> bool:
         """Remove an account; return whether there was one."""
@@ -193,6 +167,10 @@ def _hashing() -> ThreadPoolExecutor:
     Separate from those of the loop, which decode long bodies.
     """
     return ThreadPoolExecutor(HASHES_AT_ONCE, "berlin-scrypt")
+
+
+def _rules(rules: Rules) -> dict[str, Any]:
+    return {name: getattr(rules, name) for name in Rules.__struct_fields__}
 
 
 def _bytes(password: Secret) -> bytes:

@@ -19,26 +19,34 @@ MAX_NAME_CHARS = 128
 MAX_PER_MINUTE = 1_000_000
 
 
-class Caller(msgspec.Struct, frozen=True, kw_only=True):
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """The permissions of a key, an account or a token.
+
+    Attributes:
+        models: patterns, `provider:model` or `provider:*`; empty allows every model.
+        expires_at: seconds since the epoch, or `None` if it does not expire.
+        requests_per_minute: the limit, or `None`.
+        limits: its own limits, such as `5 USD/day`.
+    """
+
+    models: tuple[str, ...] = ()
+    expires_at: float | None = None
+    requests_per_minute: int | None = None
+    limits: tuple[str, ...] = ()
+
+
+class Caller(Rules, frozen=True, kw_only=True):
     """A client authenticated by a key, a login or an issuer's token, and its permissions.
 
     Attributes:
         id: its unique id, for limits, fair queueing and logs.
-        models: patterns, `provider:model` or `provider:*`; empty allows every model.
-        expires_at: seconds since the epoch, or `None` if it does not expire.
-        requests_per_minute: the limit, or `None`.
         user: the person that it belongs to; `""` if nobody in particular.
         scopes: what it may do; empty allows everything.
-        limits: its own limits, such as `5 USD/day`.
     """
 
     id: str
-    models: tuple[str, ...] = ()
-    expires_at: float | None = None
-    requests_per_minute: int | None = None
     user: str = ""
     scopes: tuple[Scope, ...] = ()
-    limits: tuple[str, ...] = ()
 
     @property
     def has_limits(self) -> bool:

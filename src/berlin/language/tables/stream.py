@@ -23,7 +23,6 @@ from berlin.language.values.typed import (
     AnyDocument,
     CompiledDocument,
     Pointer,
-    one_by_one,
 )
 from berlin.types import FinishReason
 from berlin.wire.framings import FramingName
@@ -251,11 +250,15 @@ class CompiledStream:
         self.read_kind = document.reader(self.kind) if self.kind else None
         if self.described.padding:
             self.read_text = _without(self.described.padding, self.read_text)
-        others = sorted(more - set(texts))
-        self.read_plain = (
-            document.plain_reader(self.text[0], others)
-            if len(self.text) == 1 and not self.described.padding
-            else one_by_one(self.read_text, list(map(document.reader, others)))
+        # There is none where text and kind need more than a look.
+        self.take_plain = (
+            document.plain_taker(self.text[0], sorted(more - set(texts)))
+            if isinstance(document, CompiledDocument)
+            and len(texts) == 1
+            and not (
+                self.described.padding or self.text_of or self.described.text_is == "cumulative"
+            )
+            else None
         )
         self._readers = {p: document.reader(p) for p in more | explanations}
 

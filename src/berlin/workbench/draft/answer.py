@@ -42,17 +42,12 @@ class AnswerGuess(msgspec.Struct, frozen=True):
     Attributes:
         stream: the table `[chat.stream]`.
         notes: comments for its lines.
-        answer: what a recipe with this table reads from the answer; `None` if it reads nothing.
+        answer: what a recipe with this table reads from the answer.
     """
 
     stream: dict[str, Any]
     notes: dict[str, str]
-    answer: ChatResponse | None
-
-    @property
-    def text(self) -> str:
-        """The text in the answer."""
-        return self.answer.text if self.answer is not None else ""
+    answer: ChatResponse = ChatResponse(())
 
 
 def guess_answer(answer: bytes, prompt: str = "") -> AnswerGuess:
@@ -89,8 +84,11 @@ def guess_answer(answer: bytes, prompt: str = "") -> AnswerGuess:
     try:
         return AnswerGuess(stream, notes, _read(stream, answer))
     except ConfigurationError:
-        if pieces.is_one or "kind" in stream:
+        if pieces.is_one or ("kind" in stream and not _only_whole(pieces, best.place, stream)):
             raise
+    if "kind" in stream:
+        notes["kinds"] = f"{GUESS}: only the whole answer is read; what comes before is no text"
+        return AnswerGuess(stream, notes, _read(stream, answer))
     stream["others"] = "skip"
     notes["others"] = f"{GUESS}: objects in which nothing of this is found say nothing"
     return AnswerGuess(stream, notes, _read(stream, answer))
@@ -115,7 +113,7 @@ def unread_answer(answer: bytes) -> AnswerGuess:
     framing = recognise(answer).framing
     stream = {"framing": framing.name if framing is not None else "sse", "text": "/text"}
     note = f"{GUESS}: no text was found in the answer; point at it"
-    return AnswerGuess(stream, {"text": note}, None)
+    return AnswerGuess(stream, {"text": note})
 
 
 def _read(stream: dict[str, Any], answer: bytes) -> ChatResponse:
@@ -125,6 +123,16 @@ def _read(stream: dict[str, Any], answer: bytes) -> ChatResponse:
         return read_answer(MappedDecoder(compiled), answer)
     except BerlinError as error:
         raise ConfigurationError(f"the answer is not understood: {error.message}") from error
+
+
+def _only_whole(pieces: Pieces, text: Place, stream: dict[str, Any]) -> bool:
+    """Read only the last text, if no other object is of its kind: the pieces may be changes."""
+    rows = [{pointer(p): v for p, v in leaves(document)} for document in pieces.documents]
+    last = next(row for row in reversed(rows) if isinstance(row.get(pointer(text)), str))
+    word = last.get(stream["kind"])
+    stream.pop("text_is", None)
+    stream["kinds"] = {str(word): "final", "error": "error"}
+    return [row.get(stream["kind"]) for row in rows].count(word) == 1
 
 
 def _before_final(pieces: Pieces, place: Place) -> Place:
@@ -233,28 +241,30 @@ def _add_ending(
         notes["ends"] = "an answer without it was cut off"
 
 
+_ERRORS = {
+    "error": ("/error/message", "/error"),
+    "error_message": ("/message", "/msg", "/detail"),
+    "error_code": ("/error/code", "/code"),
+}
+
+
 def _add_errors(pieces: Pieces, stream: dict[str, Any]) -> None:
     """Add the usual places of errors, unless something else is there."""
     if pieces.framing.name in ("text", "sse-text"):
         return
     above = "/data" if pieces.framing.name == "sse-events" else ""
-    rows = [dict(leaves(document)) for document in pieces.documents]
+    filled = {pointer(p) for document in pieces.documents for p, v in leaves(document) if v}
     used = [p for name in ("text", "reasoning", "kind") if isinstance(p := stream.get(name), str)]
-    for name, places in (
-        ("error", ("/error/message", "/error")),
-        ("error_message", ("/message", "/msg", "/detail")),
-        ("error_code", ("/error/code", "/code")),
-    ):
-        free = []
-        for place in (above + p for p in places):
-            taken = any(f"{u}/".startswith(f"{place}/") or place.startswith(f"{u}/") for u in used)
-            full = name == "error" and any(
-                value
-                for row in rows
-                for p, value in row.items()
-                if f"{pointer(p)}/".startswith(f"{place}/")
-            )
-            if not taken and not full:
-                free.append(place)
+    for name, places in _ERRORS.items():
+        free = [
+            place
+            for place in (above + p for p in places)
+            if not any(_is_in(p, place) or _is_in(place, p) for p in used)
+            and not (name == "error" and any(_is_in(p, place) for p in filled))
+        ]
         if free:
             stream[name] = free if len(free) > 1 else free[0]
+
+
+def _is_in(place: str, above: str) -> bool:
+    return f"{place}/".startswith(f"{above}/")

@@ -28,23 +28,20 @@ def find_chat(exchanges: list[Exchange], prompt: str | None) -> int:
     on_socket = chat_on_socket(exchanges, prompt)
     found = [n for n, exchange in enumerate(exchanges) if _is_chat(exchange, prompt)]
 
+    def has_text(n: int) -> bool:
+        return _is_read(exchanges[find_answer(exchanges, n, prompt or "")], prompt or "")
+
     def rank(n: int) -> tuple[bool, bool, bool, int]:
-        exchange, is_known = exchanges[n], has_text(exchanges, n, prompt or "")
+        exchange = exchanges[n]
         # Titles and suggestions are made of the prompt too, but not piece by piece.
         is_post = exchange.request.method == "POST"
-        return is_known, is_post, not _is_one(exchange), len(exchange.answer)
+        return has_text(n), is_post, not _is_one(exchange), len(exchange.answer)
 
-    if on_socket is not None and not any(has_text(exchanges, n, prompt or "") for n in found):
+    if on_socket is not None and not any(map(has_text, found)):
         at, exchanges[on_socket[0]] = on_socket
         return at
     found = found or [n for n, exchange in enumerate(exchanges) if _is_chat(exchange, None)]
     return max(found or range(len(exchanges)), key=rank)
-
-
-def has_text(exchanges: Sequence[Exchange], chat: int, prompt: str) -> bool:
-    """Return whether the answer to a chat is known, in its own response or in a later one."""
-    at = find_answer(exchanges, chat, prompt)
-    return _is_read(exchanges[at], prompt)
 
 
 def find_answer(exchanges: Sequence[Exchange], chat: int, prompt: str) -> int:

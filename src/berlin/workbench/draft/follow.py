@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-import msgspec
-
 from berlin.errors import BerlinError
-from berlin.language.secrets_scan import looks_secret, names_secret
 from berlin.wire.html import field_with, find_script_json, is_page, meta_with
+from berlin.workbench.draft.keys import LEAST_CHARS
 from berlin.workbench.draft.leaves import last_name, leaves, pointer
 from berlin.workbench.draft.sources.captured import Captured, Exchange
 
-LEAST_CHARS = 5
 CSRF = re.compile(r".*(csrf|xsrf).*", re.IGNORECASE)
 UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # Form members issued by the page: CSRF tokens, and ids of the form itself.
@@ -44,18 +40,6 @@ class Carried(NamedTuple):
     value: str
 
 
-class Source(msgspec.Struct, frozen=True):
-    """The origin of a value.
-
-    Attributes:
-        at: the index of the exchange whose response issued it.
-        place: its place in the response, as a recipe writes it.
-    """
-
-    at: int
-    place: Any
-
-
 class Issued:
     """Everything that the responses of a session issued.
 
@@ -67,15 +51,17 @@ class Issued:
         self._exchanges = exchanges
         self._leaves: dict[int, dict[str, str]] = {}
 
-    def find(self, carried: Carried, before: int, origins: frozenset[str]) -> Source | None:
-        """Return the latest response before an exchange that issued a value."""
+    def find(
+        self, carried: Carried, before: int, origins: frozenset[str]
+    ) -> tuple[int, Any] | None:
+        """Return the latest exchange before another that issued a value, and the value's place."""
         for at in reversed(range(before)):
             exchange = self._exchanges[at]
             if exchange.request.origin not in origins:
                 continue
             place = self._place(at, exchange, carried.value)
             if place is not None and _is_likely(carried, place, exchange):
-                return Source(at, place)
+                return at, place
         return None
 
     def _place(self, at: int, exchange: Exchange, value: str) -> Any:
@@ -151,19 +137,19 @@ class Chain:
                     continue
                 source = self._issued.find(carried, at, self._origins)
                 if source is not None:
-                    self.names[carried.value] = self._take(carried, source)
-                    todo.append(source.at)
+                    self.names[carried.value] = self._take(carried, *source)
+                    todo.append(source[0])
                 elif CSRF.fullmatch(carried.name) and carried.value:
                     self.lost.append(carried.name)
 
-    def _take(self, carried: Carried, source: Source) -> str:
-        is_link = isinstance(source.place, str)
+    def _take(self, carried: Carried, at: int, place: Any) -> str:
+        is_link = isinstance(place, str)
         if is_mark(carried.name) or not is_link:
             base = "csrf" if is_mark(carried.name) else "value"
         else:
-            base = f"made_{re.sub(r'[^a-z0-9]+', '_', last_name((*source.place.split('/'),)))}"
+            base = f"made_{re.sub(r'[^a-z0-9]+', '_', last_name((*place.split('/'),)))}"
         name = free_name(base, set(self.names.values()))
-        self.taken.setdefault(source.at, {})[name] = source.place
+        self.taken.setdefault(at, {})[name] = place
         return name
 
 
@@ -226,39 +212,6 @@ def is_link(name: str, value: str) -> bool:
         and bool(re.search(r"\d|-", value))
         and len(value) >= LEAST_CHARS
         and not _SETTING.fullmatch(value.lower())
-    )
-
-
-def held_secrets(exchanges: Sequence[Exchange]) -> frozenset[str]:
-    """Return what never gets into a recipe.
-
-    That is the values of cookies, of authorization headers and of members named like secrets.
-    """
-    values: set[str] = set()
-    for exchange in exchanges:
-        request = exchange.request
-        values |= {*request.cookies.values(), *exchange.cookies.values()}
-        values |= {request.header("authorization"), request.header("proxy-authorization")}
-        with contextlib.suppress(BerlinError):
-            members = leaves(request.document()[1])
-            values |= {str(v) for place, v in members if place and names_secret(place[-1])}
-    values |= {unquote(value) for value in values}
-    # Also the parts of a digest, and of a cookie that is a list.
-    values |= {part for value in values for part in _PARTS.split(value)}
-    origins = {exchange.request.origin for exchange in exchanges}
-    shown = {value for value in values if any(value.strip("/") in origin for origin in origins)}
-    return frozenset(filter(_is_secret, values - shown))
-
-
-_PARTS = re.compile(r'[\s,;."]+')
-
-
-def _is_secret(value: str) -> bool:
-    """Whether a cookie's value is more than a plain setting, such as `en-US` or a path."""
-    is_mixed = bool(re.search("[0-9]", value) and re.search("[A-Za-z]", value))
-    is_word = re.fullmatch(r"[A-Za-z]{0,12}([-_][A-Za-z]{2,4})?|/[/A-Za-z_-]*", value)
-    return len(value) > (3 if is_mixed else LEAST_CHARS) and (
-        looks_secret("token", value) or not is_word
     )
 
 

@@ -10,13 +10,18 @@ from urllib.parse import urljoin
 import msgspec
 
 from berlin.errors import BerlinError, ConfigurationError
-from berlin.workbench.draft.follow import LEAST_CHARS, Chain
-from berlin.workbench.draft.keys import LEAST_TOKEN_CHARS, LoginGuess, tokens_in
+from berlin.workbench.draft.follow import Chain
+from berlin.workbench.draft.keys import (
+    BEARER,
+    LEAST_CHARS,
+    LEAST_TOKEN_CHARS,
+    LoginGuess,
+    tokens_in,
+)
 from berlin.workbench.draft.leaves import GUESS, last_name, leaves, pointer
 from berlin.workbench.draft.request import guess_request
 from berlin.workbench.draft.sources.captured import Captured, Exchange
 
-BEARER = {"header": "Authorization", "prefix": "Bearer "}
 _EXPIRIES = {
     "expires_in": ("expiresin", "expirein", "ttl", "lifetime", "valids", "maxage"),
     "expires_at": ("expiresat", "expireat", "expires", "expiry", "expiretime", "exp", "validuntil"),
@@ -111,14 +116,7 @@ def guess_login(
     attach = _with_cookies(exchanges, found, chain, steps)
     if attach != BEARER:
         auth["attach"] = attach
-    issued = (exchanges[n].cookies.values() for n in range(found.first, found.last + 1))
-    secrets = {found.token, *(v for values in issued for v in values), *typed.values.keys()}
-    return LoginGuess(
-        {**auth, "steps": list(steps.values())},
-        dict(typed.notes),
-        frozenset(secrets | {v for v, n in chain.names.items() if "csrf" in n}),
-        typed.credentials,
-    )
+    return LoginGuess({**auth, "steps": list(steps.values())}, dict(typed.notes), typed.credentials)
 
 
 def _login_steps(
@@ -159,7 +157,7 @@ def _has_password(request: Captured) -> bool:
     try:
         _, document = request.document()
         is_grant = isinstance(document, dict) and "grant_type" in document
-        return is_grant or find_typed([request]).has_password
+        return is_grant or "password" in find_typed([request]).values.values()
     except BerlinError:
         return False
 
@@ -270,8 +268,7 @@ def _oauth(request: Captured, form: dict[str, Any], found: Found) -> LoginGuess:
     given = {"username": "account", **{n: n for n in ("password", "refresh_token")}}
     given |= {n: n for n in ("client_id", "client_secret")}
     credentials = {ours: str(form[theirs]) for theirs, ours in given.items() if form.get(theirs)}
-    hidden = (value for name, value in credentials.items() if name != "client_id")
-    return LoginGuess(auth, {}, frozenset({found.token, *hidden}), credentials)
+    return LoginGuess(auth, {}, credentials)
 
 
 class Typed(msgspec.Struct):
@@ -286,11 +283,6 @@ class Typed(msgspec.Struct):
     credentials: dict[str, str] = {}
     values: dict[str, str] = {}
     notes: dict[tuple[str, ...], str] = {}
-
-    @property
-    def has_password(self) -> bool:
-        """Whether there is a password among the values."""
-        return "password" in self.values.values()
 
 
 def find_typed(requests: Iterable[Captured]) -> Typed:

@@ -34,11 +34,10 @@ _WORDS = {
 # A number that only the last object has says that it is the last.
 _ENDS = re.compile(r"end|done|finish|complet|stop|close|^[0-9]+$", re.IGNORECASE)
 REASONING = re.compile(r"reasoning|think|thought", re.IGNORECASE)
-KIND_NAMES = frozenset(
-    {
-        *("type", "event", "kind", "op", "action", "cmd", "eventtype", "msgtype", "msg", "target"),
-        *("role", "author", "sender"),
-    }
+# The likeliest first.
+KIND_NAMES = (
+    *("type", "event", "target", "kind", "op", "action", "cmd", "eventtype", "msgtype", "method"),
+    *("msg", "role", "author", "sender"),
 )
 
 

@@ -22,10 +22,15 @@ from berlin.workbench.draft.follow import (
     Chain,
     carried_by,
     carried_in,
-    held_secrets,
     made_by_client,
 )
-from berlin.workbench.draft.keys import LoginGuess, guess_key
+from berlin.workbench.draft.keys import (
+    LEAST_TOKEN_CHARS,
+    LoginGuess,
+    guess_key,
+    held_secrets,
+    tokens_in,
+)
 from berlin.workbench.draft.leaves import GUESS, plain, pointer, said_as
 from berlin.workbench.draft.login import find_login, guess_login
 from berlin.workbench.draft.request import RequestGuess, fill, find_prompt, guess_request, kept_ids
@@ -112,7 +117,9 @@ class _Draft:
         """Return the draft."""
         auth = self._auth()
         self._notes |= auth.notes
-        self._secrets = auth.secrets | held_secrets(self._exchanges)
+        issued = {v for v, name in self._chain.names.items() if name == "token" or "csrf" in name}
+        typed = {v for name, v in auth.credentials.items() if name != "client_id"}
+        self._secrets = held_secrets(self._exchanges) | issued | typed
         origin = self._request.origin
         tree: dict[str, Any] = {
             "schema": SCHEMA,
@@ -163,8 +170,9 @@ class _Draft:
         except ConfigurationError as error:
             self._missing.append(f"the login: {error.message}")
         key = guess_key(self._request, self._exchanges[self._answered].socket)
-        for secret in key.secrets:
-            self._chain.know(secret, "token")
+        for value in (*key.credentials.values(), *(v for _, v in tokens_in(self._request))):
+            if len(value) >= LEAST_TOKEN_CHARS:
+                self._chain.know(value, "token")
         for at in self._chats:
             self._chain.follow(at)
         return key
@@ -227,7 +235,7 @@ class _Draft:
         if exchange.socket is not None:
             self._add_socket(tree["chat"], exchange.socket, guess)
         self._notes |= {("chat", "stream", key): note for key, note in guess.notes.items()}
-        return guess.text
+        return guess.answer.text
 
     def _add_socket(self, chat: dict[str, Any], socket: dict[str, Any], guess: AnswerGuess) -> None:
         """Add what is exchanged on the socket besides the question and its answer."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-import msgspec
+from msgspec.structs import replace
 
 from berlin.auth.attach import Attachment, attachments
 from berlin.auth.flows.command import CommandMap
@@ -44,12 +44,9 @@ class AuthPlay:
         """Return the requests that come before a client has a token."""
         match self._auth:
             case LoginMap() as login:
-                first = compile_steps(login.steps, LOGIN_NAMES | login.let.keys())
-                later = compile_steps(login.refresh, LOGIN_NAMES | login.let.keys())
-                return [
-                    *play_steps(first, self._recipe, self._handed),
-                    *play_steps(later, self._recipe, self._handed),
-                ]
+                names = LOGIN_NAMES | login.let.keys()
+                parts = (compile_steps(steps, names) for steps in (login.steps, login.refresh))
+                return [p for steps in parts for p in play_steps(steps, self._recipe, self._handed)]
             case OAuth2Map() as oauth:
                 return OAuth2Play(self._recipe, oauth, self._handed).plays()
             case _:
@@ -145,13 +142,8 @@ def _play_step(
     plays = [Play(reader, whole(reply))]
     if step.step.follow:
         landed = StepReader(Step(reader.path, "GET"), f"{reader.path}/landed")
-        plays.append(Play(landed, whole(lambda received: _landed(landing.pop()))))
+        plays.append(Play(landed, whole(lambda _: replace(landing.pop(), status=200))))
     return plays
-
-
-def _landed(answer: HttpResponse) -> HttpResponse:
-    """Return the page that a redirect leads to."""
-    return msgspec.structs.replace(answer, status=200)
 
 
 def _attached(attach: Attachment, received: Received) -> list[str]:

@@ -10,11 +10,10 @@ import secrets
 from contextlib import suppress
 from urllib.parse import urlencode, urlsplit
 
-from berlin.auth.contract import Person, Send
+from berlin.auth.contract import Person
 from berlin.auth.flows.oauth2.discovery import Endpoints
-from berlin.auth.flows.oauth2.endpoint import read_grant, token_request
+from berlin.auth.flows.oauth2.endpoint import TokenClient, read_grant
 from berlin.auth.flows.oauth2.redirect import RedirectListener, parameters_of
-from berlin.auth.flows.oauth2.table import OAuth2Map
 from berlin.auth.grant import Grant, jwt_claims
 from berlin.errors import AuthenticationError, ProtocolError
 from berlin.types import HttpResponse
@@ -24,9 +23,7 @@ from berlin.wire.snippet import snippet
 PATIENCE_S = 300.0
 
 
-async def log_in_by_browser(
-    described: OAuth2Map, endpoints: Endpoints, values: dict[str, str], send: Send, person: Person
-) -> Grant:
+async def log_in_by_browser(client: TokenClient, person: Person) -> Grant:
     """Let a person log in with a browser, and return the grant.
 
     Raises:
@@ -34,6 +31,7 @@ async def log_in_by_browser(
             belong to this login.
         BerlinError: for all other failures.
     """
+    described, endpoints, client_id = client.described, client.endpoints, client.values["client_id"]
     state, nonce = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
     verifier = secrets.token_urlsafe(64)
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest())
@@ -42,7 +40,7 @@ async def log_in_by_browser(
         query = {
             **described.authorize_parameters,
             "response_type": "code",
-            "client_id": values["client_id"],
+            "client_id": client_id,
             "redirect_uri": back.url,
             "state": state,
             "code_challenge": challenge.rstrip(b"=").decode(),
@@ -60,10 +58,10 @@ async def log_in_by_browser(
             "redirect_uri": back.url,
             "code_verifier": verifier,
         }
-    response = await send(token_request(described, endpoints.token, values, form))
+    response = await client.post(endpoints.token, form)
     grant = read_grant(described, response)
     if wants_identity:
-        _check_identity(response, nonce, endpoints, values["client_id"])
+        _check_identity(response, nonce, endpoints, client_id)
     return grant
 
 

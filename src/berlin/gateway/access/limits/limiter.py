@@ -15,7 +15,7 @@ from berlin.errors import BudgetReachedError, ConfigurationError, OverloadedErro
 from berlin.gateway.access.caller import Caller
 from berlin.gateway.access.limits.bounds import Bound, bounds_of
 from berlin.gateway.access.limits.headers import Level, go_duration, headers_of_levels, rfc3339
-from berlin.gateway.access.limits.history import Sums, used_since
+from berlin.gateway.access.limits.history import History
 from berlin.gateway.access.limits.spending import Demand, Spending
 from berlin.gateway.catalog import Target
 from berlin.gateway.observe.visit import Visit
@@ -61,7 +61,7 @@ class Limiter:
         prices: PriceTable | None = None,
         counters: Counters | None = None,
         lasting: Callable[[], Counters] | None = None,
-        history: Sums | None = None,
+        history: History | None = None,
     ) -> None:
         self.use(config or LimitsConfig(), prices or {})
         self._counters = counters or MemoryCounters()
@@ -158,7 +158,7 @@ class Limiter:
         rule = bound.rule
         before = None
         if self._history is not None and bound.lasts:
-            before = partial(used_since, self._history, bound)
+            before = partial(self._history.used_since, bound)
         if rule.unit == "requests":
             return Claim(bound.counter, bound.window, rule.amount, 1, kept=True, before=before)
         amount = expected.input_tokens + expected.output_tokens

@@ -37,15 +37,13 @@ class Captured(msgspec.Struct, frozen=True):
         url: the whole URL.
         headers: names as written, in order.
         body: the body.
-        fields: the fields of a multipart body that curl would build from its `-F` options.
-        files: the names of those that would contain files.
+        files: the names of fields that would contain files.
     """
 
     method: str
     url: str
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
-    fields: tuple[tuple[str, str], ...] = ()
     files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -95,8 +93,6 @@ class Captured(msgspec.Struct, frozen=True):
         Raises:
             ConfigurationError: if no recipe can describe its kind.
         """
-        if self.fields:
-            return "multipart", dict(self.fields)
         if not self.body.strip():
             return "", None
         kind = self.header("content-type").lower()

@@ -16,10 +16,9 @@ from berlin.wire.sockets.server import SERVERS
 from berlin.wire.sockets.signalr import END
 from berlin.workbench.draft.follow import UUID, free_name, is_link
 from berlin.workbench.draft.leaves import last_name, leaves, pointer, said_as, texts_in
+from berlin.workbench.draft.marks import KIND_NAMES
 from berlin.workbench.draft.request import longest_text
 from berlin.workbench.draft.sources.captured import Captured, Exchange, Frame
-
-_KINDS = ("type", "event", "target", "kind", "op", "action", "cmd", "msgtype", "method", "msg")
 
 
 class _Message(msgspec.Struct, frozen=True):
@@ -206,9 +205,9 @@ def _kind(message: dict[str, Any]) -> dict[str, Any]:
     found = {
         name: (place, value)
         for place, value in reversed(list(leaves(message)))
-        if (name := last_name(place)) in _KINDS and isinstance(value, str | int)
+        if (name := last_name(place)) in KIND_NAMES and isinstance(value, str | int)
     }
-    place, value = next((found[name] for name in _KINDS if name in found), ((), None))
+    place, value = next((found[name] for name in KIND_NAMES if name in found), ((), None))
     return {pointer(place): value} if place else {}
 
 
