@@ -53,9 +53,10 @@ async def test_R09_two_gateways_and_one_redis(tmp_path: Path) -> None:
         assert 0 < int(refused.headers["Retry-After"]) <= 60
         first = await gateways[0].ask(OPENAI, model="kept", stream=True)
         async with asyncio.timeout(20):  # it is kept in the background
-            while "Age" not in (
-                second := await gateways[1].ask(OPENAI, model="kept", stream=True)
-            ).headers:
+            while (
+                "Age"
+                not in (second := await gateways[1].ask(OPENAI, model="kept", stream=True)).headers
+            ):
                 pass
         assert "Age" not in first.headers
         assert second.headers["x-berlin-attempts"] == "0"
