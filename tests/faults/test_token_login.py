@@ -94,7 +94,7 @@ async def test_T04_all_waiters_are_cancelled_during_the_login() -> None:
                 task.cancel()
             outcomes = await asyncio.gather(*asking, return_exceptions=True)
             assert {type(outcome) for outcome in outcomes} == {asyncio.CancelledError}
-            await service.all_closed(within=10)
+            await service.all_closed()
         service.on_login = None
         assert (await berlin.ask("again")).text == service.text
         assert len(service.logins) == 2
