@@ -43,8 +43,9 @@ async def test_R09_two_gateways_and_one_redis(tmp_path: Path) -> None:
             text = described(cli, "one", server.url)
             cli.configure(text + LIMITED.format(url=redis.url))
             gateways.append((await stack.enter_async_context(serving(cli)))[1])
-        asked = [at.ask(OPENAI, model="smart") for _ in range(8) for at in gateways]
-        answers = await asyncio.gather(*asked)
+        answers = []
+        for _ in range(8):  # sixteen at once keep a busy machine from its Redis for too long
+            answers += await asyncio.gather(*(at.ask(OPENAI, model="smart") for at in gateways))
         statuses = Counter(answer.status for answer in answers)
         # On a busy machine Redis may be too slow for a moment: then fewer are let through.
         assert 1 <= statuses[200] <= 5, statuses
