@@ -33,14 +33,7 @@ _NASTY = 'a "quoted" \\ word'
 
 
 def diagnose(recipe: Recipe, turns: Sequence[TriedTurn], error: BerlinError | None) -> list[Hint]:
-    """Return the probable mistakes in a recipe, the likeliest first; an empty list if none are
-    found.
-
-    Args:
-        recipe: the recipe that was tried.
-        turns: the requests and responses.
-        error: the error that ended the trial; `None` if it succeeded.
-    """
+    """Return the probable mistakes in a recipe, by what a trial sent and got, and its error."""
     if not turns:
         return _no_answer(recipe, error)
     turn = turns[-1]
@@ -112,7 +105,7 @@ def _by_taken(turn: TriedTurn) -> list[Hint]:
     if not missing:
         return []
     places = [turn.part.step.take[name] for name in missing]
-    wants_json = any(isinstance(place, str) or place.is_json for place in places)
+    wants_json = any(isinstance(place, str) or bool(place.pointer) for place in places)
     if wants_json and recognise(turn.answer.body).is_page:
         why = f"the answer is a web page: {turn.request.path} is not the one of the API"
         return [Hint(turn.part.path_key, why)]

@@ -7,7 +7,6 @@ from typing import Any
 
 from berlin.errors import (
     BerlinError,
-    EmptyResponseError,
     ProtocolError,
     TruncatedStreamError,
     UpstreamTimeoutError,
@@ -17,7 +16,8 @@ from berlin.recipes.recipe import Recipe
 from berlin.types import HttpResponse
 from berlin.wire.framings import FRAMINGS, FramingName, RecognisedAnswer, recognise
 from berlin.wire.pointer import MISSING
-from berlin.workbench.draft.answer import candidates
+from berlin.wire.snippet import snippet
+from berlin.workbench.draft.answer import candidates, is_error
 from berlin.workbench.draft.documents import formats_with_text
 from berlin.workbench.draft.leaves import Place, last_name, leaves, pointer
 from berlin.workbench.draft.marks import REASONS
@@ -25,13 +25,7 @@ from berlin.workbench.parts import POINTERS, Hint, documents, found_at, listed
 
 
 def diagnose_answer(recipe: Recipe, answer: HttpResponse, error: BerlinError | None) -> list[Hint]:
-    """Return the probable mistakes in how a recipe reads the answer to a chat.
-
-    Args:
-        recipe: the recipe that was tried.
-        answer: the part of the answer that was read; its status is a success.
-        error: the error that ended the trial; `None` if it succeeded.
-    """
+    """Return the probable mistakes in how a recipe reads the answer to a chat, a success."""
     looks = recognise(answer.body)
     if looks.is_page:
         return [Hint(("chat", "path"), "the answer is a web page: the path is not the API's")]
@@ -40,19 +34,21 @@ def diagnose_answer(recipe: Recipe, answer: HttpResponse, error: BerlinError | N
     stream = recipe.chat.described_stream
     is_unread = isinstance(error, ProtocolError | UpstreamTimeoutError)
     if stream is None:
-        return _other_format(recipe, answer.body) if is_unread else []
+        return [] if error is None else _other_format(recipe, answer.body, is_unread)
     # Names that are not read leave no text, but also hide what an error says.
     has_names = error is not None and looks.framing.name == "sse-events"
     if (is_unread or has_names) and not fits(stream, looks, answer.body):
         return [_hint("framing", _other_framing(stream, looks.framing.name, answer.body))]
     read = _Answer(stream, documents(stream, answer.body))
-    if not read.has_text and is_unread:
-        return read.no_text()
-    is_empty = isinstance(error, EmptyResponseError) or (error is None and not read.has_text)
-    if stream.kind and read.documents and is_empty:
-        return [read.no_text_of_kinds()]
+    if not read.has_text and (is_unread or (error is None and stream.kind)):
+        is_of_kinds = stream.kind and read.documents
+        return [read.no_text_of_kinds()] if is_of_kinds else read.no_text()
     if isinstance(error, TruncatedStreamError | UpstreamTimeoutError):
         return [read.no_end(error)]
+    if is_unread and looks.read.done not in ("", stream.done):
+        return [
+            _hint("done", f'the answer ends with another mark: write done = "{looks.read.done}"')
+        ]
     if isinstance(error, ProtocolError):
         return read.undescribed()
     return read.unread() if error is None else []
@@ -77,17 +73,17 @@ def _hint(key: str, why: str) -> Hint:
 
 
 def _other_framing(stream: StreamMap, looks: str, body: bytes) -> str:
-    begins = body[:40].decode("utf-8", "replace").strip()
-    why = f'the answer begins with "{begins}": that is framing = "{looks}", not "{stream.framing}"'
+    why = f'the answer begins with "{snippet(body, 40)}": that is framing = "{looks}", '
+    why += f'not "{stream.framing}"'
     if looks == "sse-events":
         why += ", since the events have names; then pointers begin with /event or /data"
     return why
 
 
-def _other_format(recipe: Recipe, body: bytes) -> list[Hint]:
+def _other_format(recipe: Recipe, body: bytes, is_unread: bool) -> list[Hint]:
     """Return the built-in format of the answer, if it is not the one the recipe names."""
     found = formats_with_text(body)
-    if recipe.chat.format in found:
+    if recipe.chat.format in found or not (found or is_unread):
         return []
     why = f"the answer is not of the format {recipe.chat.format}: describe it in [chat.stream]"
     if found:
@@ -96,19 +92,20 @@ def _other_format(recipe: Recipe, body: bytes) -> list[Hint]:
 
 
 class _Answer:
-    """The documents of an answer, and how a recipe reads them.
-
-    Args:
-        stream: the table of the recipe.
-        documents: the documents.
-    """
+    """The documents of an answer, and how a recipe reads them."""
 
     def __init__(self, stream: StreamMap, documents: list[Any]) -> None:
         self.documents = documents
         self._stream = stream
         self._where = " or ".join(listed(stream.text)) or "/data"
-        self._texts = [found_at(stream.text or "/data", document) for document in documents]
+        self._said = [document for document in documents if self._is_text(document)]
+        self._texts = [found_at(stream.text or "/data", document) for document in self._said]
         self.has_text = any(isinstance(text, str) for text in self._texts)
+
+    def _is_text(self, document: Any) -> bool:
+        kinds = self._stream.kinds
+        kind = found_at(self._stream.kind or "", document) if self._stream.kind else MISSING
+        return kind is MISSING or kinds.get(str(kind)) in ("text", "replace", "final")
 
     def no_text(self) -> list[Hint]:
         """Say where the text is instead."""
@@ -118,6 +115,10 @@ class _Answer:
             kind = "an object" if isinstance(wrong, dict) else f"a {type(wrong).__name__}"
             why = f"{self._where} has {kind}, not text"
             return [_hint("text", why + (f"; there is text at {below[0]}" if below else ""))]
+        errors = [pointer(p) for d in self.documents for p, v in leaves(d) if v and is_error(p)]
+        if errors and not self._stream.error:
+            why = "the service reports an error that the recipe does not name: write error = "
+            return [_hint("error", f'{why}"{errors[0]}"')]
         if texts := text_pointers(self.documents):
             why = f"there is nothing at {self._where}, but text at {' or '.join(texts[:3])}"
             return [_hint("text", why)]
@@ -132,15 +133,10 @@ class _Answer:
     def no_text_of_kinds(self) -> Hint:
         """Say which kinds are not listed, or which pointer is wrong."""
         stream = self._stream
-        kinds = [found_at(stream.kind or "", document) for document in self.documents]
-        said = [
-            document
-            for document, kind in zip(self.documents, kinds, strict=True)
-            if stream.kinds.get(str(kind)) in ("text", "replace", "final")
-        ]
-        if texts := text_pointers(said):
+        if texts := text_pointers(self._said):
             why = f"objects of the kinds for text came, with nothing at {self._where}"
             return _hint("text", f"{why}, but text at {' or '.join(texts[:3])}")
+        kinds = [found_at(stream.kind or "", document) for document in self.documents]
         unlisted = sorted({str(kind) for kind in kinds if kind is not MISSING} - {*stream.kinds})
         if not unlisted:
             first = outline(self.documents[0])

@@ -32,10 +32,6 @@ LONGEST_LIST = 12
 def explain(recipe: Recipe, prompt: str = "Hello") -> str:
     """Describe in words what a recipe does, with the requests for one prompt.
 
-    Args:
-        recipe: the recipe.
-        prompt: the prompt of the example.
-
     Raises:
         InvalidRequestError: if the service cannot be sent that.
     """

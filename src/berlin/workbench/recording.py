@@ -29,9 +29,6 @@ def record(
     """Return the transcript of a trial, without secrets.
 
     Args:
-        trial: a successful trial.
-        request: the request.
-        prompt: its prompt.
         recipe: the name of a shipped recipe, or the text of one.
         account: the account that logged in; removed like a secret.
 

@@ -238,6 +238,32 @@ def test_kinds_that_are_not_listed() -> None:
     assert "piece" in found.why
 
 
+@pytest.mark.parametrize(
+    ("rest", "document", "error", "place", "said"),
+    [
+        (
+            'kind = "/type"\nkinds = { b = "text" }\n',
+            {"type": "b", "text": "Hello you"},
+            None,
+            "text",
+            "but text at /text",
+        ),
+        ("", {"error": {"message": "busy"}}, UNREAD, "error", 'error = "/error/message"'),
+        ('done = "END"\n', {"content": "a"}, UNREAD, "done", 'done = "[DONE]"'),
+    ],
+)
+def test_what_was_read_but_not_meant(
+    rest: str, document: Any, error: BerlinError | None, place: str, said: str
+) -> None:
+    """A wrong pointer of a kind, an error without a name, and another mark of the end."""
+    described = recipe(STREAM + rest)
+    other = events({"type": "a", "content": "Hi"}) if "kind" in rest else b""
+    tried = turn(described, "/ask", 200, other + events(document) + b"data: [DONE]\n\n")
+    found = hint(described, tried, error)
+    assert found.place == ("chat", "stream", place)
+    assert said in found.why
+
+
 def test_an_answer_that_hangs_after_its_text() -> None:
     """An answer whose end is not known blames the mark of the end."""
     described = recipe()

@@ -165,11 +165,16 @@ def candidates(documents: list[Any]) -> list[_Candidate]:
     for document in documents:
         for place, value in leaves(document):
             lasting = _lasting(place, document, len(documents) == 1)
-            if isinstance(value, str) and value and lasting is not None:
+            if isinstance(value, str) and value and lasting is not None and not is_error(place):
                 values.setdefault(lasting, []).append(value)
     found = [_judge(place, series) for place, series in values.items()]
     good = [candidate for candidate in found if candidate.score > 0]
     return sorted(good, key=lambda candidate: -candidate.score)
+
+
+def is_error(place: Place) -> bool:
+    """Return whether a place is within an error that a service reports."""
+    return any(last_name((part,)) in ("error", "errors", "errormessage") for part in place)
 
 
 def _judge(place: Place, series: list[str]) -> _Candidate:
@@ -203,12 +208,9 @@ def _is_numbered(series: list[str]) -> bool:
 
 
 def _lasting(place: Place, document: Any, has_last: bool) -> Place | None:
-    """Return a place as it is in each answer; `None` within a list, but for its first item.
+    """Return a place as it is in each answer; `None` in an item of a list other than the first.
 
-    Args:
-        place: the place.
-        document: the document that it is in.
-        has_last: whether the last of several items counts too, as in a list of messages.
+    The last counts too in an answer of one document, as in a list of messages.
     """
     found = []
     for part in place:

@@ -62,10 +62,6 @@ class Found(msgspec.Struct, frozen=True):
 def find_login(exchanges: Sequence[Exchange], chat: int) -> Found | None:
     """Return the login of a chat; `None` if the session has no request with a password.
 
-    Args:
-        exchanges: the session, in order.
-        chat: the index of the chat.
-
     Raises:
         ConfigurationError: if the chat carries nothing that a login issued.
     """
@@ -93,8 +89,6 @@ def guess_login(
     """Return the login whose token a chat carries.
 
     Args:
-        exchanges: the session, in order.
-        found: the login.
         chain: what the requests of the session carry; the login's and the chat's are followed here.
         chats: the requests of the chat, which may carry other values of the login.
 

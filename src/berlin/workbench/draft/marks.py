@@ -123,18 +123,9 @@ def add_kinds(
     stream: dict[str, Any],
     notes: dict[str, str],
 ) -> None:
-    """Add the meaning of each kind of object, if the objects have a kind.
+    """Add the meaning of each kind of object, if they have one. Raises ConfigurationError.
 
-    Args:
-        pieces: the answer.
-        text: the place of its text.
-        is_cumulative: whether each piece is the whole text so far.
-        reason: the place of the finish reason.
-        stream: the table `[chat.stream]`, to be added to.
-        notes: comments for its lines, to be added to.
-
-    Raises:
-        ConfigurationError: if there is no text.
+    They are added to the table `[chat.stream]`, with comments for its lines.
     """
     rows = [dict(leaves(document)) for document in pieces.documents]
     kind = _kind_of(pieces, rows, text)

@@ -138,13 +138,9 @@ def guess_request(
 def fill(
     tree: dict[str, Any], above: Place, secrets: frozenset[str], taken: dict[str, str]
 ) -> tuple[dict[str, Any], dict[Place, str]]:
-    """Return messages with placeholders for their variable values, and comments for its lines.
+    """Return what is sent besides the body, with placeholders, and comments; see `guess_request`.
 
-    Args:
-        tree: what is sent besides the chat's own body.
-        above: its place in the recipe.
-        secrets: values that must not appear in the recipe.
-        taken: values issued by earlier responses, and their placeholders.
+    Its place in the recipe is `above`.
     """
     guess = _Guess(Captured("GET", "http://none.invalid"), "", secrets, taken)
     return guess.replaced(tree, above), guess.notes

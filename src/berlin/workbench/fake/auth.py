@@ -28,12 +28,7 @@ class TokenRefusedError(KeyRefusedError):
 
 
 class AuthPlay:
-    """Plays the table `[auth]`.
-
-    Args:
-        recipe: the description.
-        issued: the values issued so far.
-    """
+    """Plays the table `[auth]` of a recipe, with the values that a fake has issued."""
 
     def __init__(self, recipe: Recipe, issued: IssuedValues) -> None:
         self._recipe = recipe

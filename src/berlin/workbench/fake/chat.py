@@ -36,14 +36,7 @@ from berlin.workbench.fake.socket import FakeSocket
 def play_chat(
     recipe: Recipe, provider: Provider, auth: AuthPlay, issued: IssuedValues
 ) -> list[Play]:
-    """Return handlers for a recipe's chat and for the requests before it.
-
-    Args:
-        recipe: the description.
-        provider: provides the answers.
-        auth: checks the tokens.
-        issued: the values issued so far.
-    """
+    """Return handlers for a recipe's chat and for the requests before it."""
     format = recipe.format()
     before: list[Play] = []
     chat = _Chat(recipe, provider, format)

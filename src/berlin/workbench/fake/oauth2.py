@@ -18,13 +18,7 @@ from berlin.workbench.fake.play import Play, path_at_fake, whole
 
 
 class OAuth2Play:
-    """Plays the token service of a recipe; a device code is approved immediately.
-
-    Args:
-        recipe: the description.
-        oauth: its table `[auth]`.
-        issued: the values issued so far.
-    """
+    """Plays the token service of a recipe; a device code is approved immediately."""
 
     def __init__(self, recipe: Recipe, oauth: OAuth2Map, issued: IssuedValues) -> None:
         self._recipe = recipe

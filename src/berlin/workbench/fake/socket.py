@@ -20,12 +20,7 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
 
 class FakeSocket:
-    """One socket of a fake.
-
-    Args:
-        described: the recipe's table.
-        issued: the values issued so far.
-    """
+    """One socket of a fake."""
 
     def __init__(self, described: SocketMap, issued: IssuedValues) -> None:
         self._described = described
