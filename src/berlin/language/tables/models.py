@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from berlin.errors import ConfigurationError, ProtocolError
+from berlin.errors import ProtocolError
 from berlin.wire.json import DECODE_ERRORS
-from berlin.wire.pointer import get_at, parse_pointer
+from berlin.wire.pointer import check_pointers, get_at, parse_pointer
 
 MAX_MODELS = 10_000
 
@@ -25,11 +25,7 @@ class FetchMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str = "/id"
 
     def __post_init__(self) -> None:
-        for pointer in filter(None, (self.list, self.id)):
-            try:
-                parse_pointer(pointer)
-            except ConfigurationError as error:  # msgspec reports the place only for a ValueError
-                raise ValueError(error.message) from error
+        check_pointers(self.list, self.id)
 
     def read(self, body: bytes) -> tuple[str, ...]:
         """Return the model names in an answer. Raises ProtocolError if there is no such list."""

@@ -10,11 +10,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
-from berlin.errors import ConfigurationError
 from berlin.types import HttpResponse
 from berlin.wire.html import find_field, find_meta, find_script_json
 from berlin.wire.json import DECODE_ERRORS
-from berlin.wire.pointer import MISSING, get_at, parse_pointer, set_at
+from berlin.wire.pointer import MISSING, check_pointers, get_at, parse_pointer, set_at
 
 _KINDS = ("pointer", "header", "cookie", "field", "meta", "script", "body")
 
@@ -51,16 +50,7 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if sum(bool(getattr(self, kind)) for kind in _KINDS) != 1:
             raise ValueError(f"a place needs exactly one of {', '.join(_KINDS)}")
-        for pointer in filter(None, (self.pointer, self.at)):
-            try:
-                parse_pointer(pointer)
-            except ConfigurationError as error:  # msgspec reports the place only for a ValueError
-                raise ValueError(error.message) from error
-
-    @property
-    def is_json(self) -> bool:
-        """Whether the answer has to be JSON."""
-        return bool(self.pointer)
+        check_pointers(self.pointer, self.at)
 
     @property
     def words(self) -> str:
