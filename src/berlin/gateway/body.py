@@ -93,8 +93,7 @@ class Bodies:
             return _take_arrived(request)
         _check_length(request.content_length or 0, MAX_BODY_BYTES)
         # Reserve the whole announced length: partly read bodies could wait for each other.
-        held = request[_HELD] = _Held(self.budget, client, request.content_length or 0)
-        return await self._read(request, MAX_BODY_BYTES, held)
+        return await self._read(request, client, request.content_length or 0, MAX_BODY_BYTES)
 
     async def read_login(self, request: web.Request) -> bytes:
         """Return the body of a client that is not authenticated yet. Raises as `read` does."""
@@ -103,16 +102,19 @@ class Bodies:
         if request.content.is_eof() and request.content_length is not None:
             # Strangers who do not send theirs cannot keep it out by using up the budget.
             return _take_arrived(request)
-        held = request[_HELD] = _Held(self.budget, None, MAX_LOGIN_BYTES)
-        return await self._read(request, MAX_LOGIN_BYTES, held)
+        return await self._read(request, None, MAX_LOGIN_BYTES, MAX_LOGIN_BYTES)
 
     def release(self, request: web.Request) -> None:
         """Stop counting the body of a request that has ended."""
         held = request.get(_HELD)
         if held is not None:
-            held.release()
+            self.budget.give_back(*held)
 
-    async def _read(self, request: web.Request, limit: int, held: _Held) -> bytes:
+    async def _read(
+        self, request: web.Request, client: Hashable, announced: int, limit: int
+    ) -> bytes:
+        self.budget.take(client, announced)
+        request[_HELD] = client, announced
         pieces, size = [], 0
         if request.headers.get("Expect", "").lower() == "100-continue":
             # Only now: a client whose request is refused need not send it.
@@ -122,7 +124,9 @@ class Bodies:
                 while piece := await request.content.readany():
                     size += len(piece)
                     _check_length(size, limit)
-                    held.grow_to(size)
+                    if size > request[_HELD][1]:
+                        self.budget.take(client, size - request[_HELD][1])
+                        request[_HELD] = client, size
                     pieces.append(piece)
         except TimeoutError as error:
             raise HttpFault(408) from error
@@ -137,24 +141,8 @@ def _take_arrived(request: web.Request) -> bytes:
     return body
 
 
-class _Held:
-    """The bytes counted for one request."""
-
-    def __init__(self, budget: BodyBudget, client: Hashable, size: int) -> None:
-        budget.take(client, size)
-        self._budget, self._client, self._size = budget, client, size
-
-    def grow_to(self, size: int) -> None:
-        if size > self._size:
-            self._budget.take(self._client, size - self._size)
-            self._size = size
-
-    def release(self) -> None:
-        self._budget.give_back(self._client, self._size)
-        self._size = 0
-
-
-_HELD = web.RequestKey("held", _Held)
+_HELD: web.RequestKey[tuple[Hashable, int]] = web.RequestKey("held", tuple)
+"""Whose bytes are counted for a request, and how many."""
 
 
 def _check_kind(request: web.Request) -> None:

@@ -83,7 +83,7 @@ class Limits:
             LimitReachedError,
             f"{waiting} requests are already waiting; nothing was sent",
             "the limit left no room within {:g} s; nothing was sent",
-            lambda waiter: self.undo(waiter.outcome.result()),
+            lambda waiter: counters.undo(waiter.outcome.result()),
         )
         self._changed: asyncio.Event | None = None
         self._pump: asyncio.Task[None] | None = None
@@ -119,10 +119,6 @@ class Limits:
         """Record that a request has finished, and what it cost in tokens, if that is known."""
         self._counters.settle(passed, {} if tokens is None else {self._tokens: tokens})
         self.change()
-
-    def undo(self, passed: Reservation) -> None:
-        """Record that nothing was sent."""
-        self._counters.undo(passed)
 
     def reserve(self, request: ChatRequest) -> int:
         """Return the probable cost of a request in tokens."""
@@ -182,6 +178,6 @@ class Limits:
                     async with asyncio.timeout(min(max(turn, 0.001), LOOK_AGAIN_S)):
                         await self._changed.wait()
             elif waiter.outcome.done():
-                self.undo(turn)
+                self._counters.undo(turn)
             else:
                 self._queue.grant(waiter, turn)
