@@ -42,6 +42,8 @@ chat: export BERLIN_PROMPT = $(PROMPT)
 test: $(VENV)/.dev ## run the suite; programs of others have groups of their own
 	@sh tests/system_packages.sh
 	@$(BIN)/python -m pytest -n 4 -q  # tests wait for half of their time
+# Otherwise each worker compiles every test again.
+test: export PYTHONDONTWRITEBYTECODE =
 
 test-services: $(VENV)/.dev $(SERVICES)/.installed ## run the tests with services and clients that other people wrote
 	@sh tests/system_packages.sh services

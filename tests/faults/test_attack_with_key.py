@@ -6,6 +6,7 @@ import asyncio
 import base64
 import gc
 import html
+import itertools
 import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -91,14 +92,14 @@ async def test_accounts_follow_the_rules_of_keys(tmp_path: Path) -> None:
 async def test_an_account_changes_while_the_gateway_runs(tmp_path: Path) -> None:
     """A new account logs in without a restart; a new password ends its sessions at once."""
     path = tmp_path / "data" / "accounts.json"
-    reader = AccountReader(path)
+    seconds = itertools.count()  # a second between two uses: each looks at the file
+    reader = AccountReader(path, monotonic=lambda: float(next(seconds)))
     gateway = Gateway(Catalog([Service("s", ScriptedProvider(), ["m1"])]))
 
     def add(password: str) -> dict[str, str]:
         known = Accounts.load(path)
         known.add("ann", Secret(password))
         known.save(path)
-        reader._checked_at -= 1  # instead of waiting
         return {"account": "ann", "password": password}
 
     async with open_server(gateway, reader) as url, aiohttp.ClientSession() as session:

@@ -43,7 +43,7 @@ async def test_C02_a_generator_that_is_left_and_dropped_ends_the_connection() ->
 
         await leave()
         gc.collect()
-        await service.all_closed(within=10)
+        await service.all_closed()
         assert service.opened == 1
 
 
@@ -204,7 +204,7 @@ async def test_C07_asyncio_timeout_around_the_loop() -> None:
                         got.append(piece)
             assert not isinstance(caught.value, errors.BerlinError)
             assert got == ["one", "two"]
-            await service.all_closed(within=10)
+            await service.all_closed()
 
 
 async def test_C12_aclose_twice() -> None:
@@ -219,7 +219,7 @@ async def test_C12_aclose_twice() -> None:
         never_begun = berlin.text("hello")
         await never_begun.aclose()
         await never_begun.aclose()
-        await service.all_closed(within=10)
+        await service.all_closed()
         await berlin.aclose()
         await berlin.aclose()
 
@@ -231,7 +231,7 @@ async def test_C12_athrow_comes_out_and_closes() -> None:
         assert await anext(pieces) == "one"
         with pytest.raises(LookupError, match=r"^thrown in$"):
             await pieces.athrow(LookupError("thrown in"))
-        await service.all_closed(within=10)
+        await service.all_closed()
 
 
 async def test_C12_asend_is_the_same_as_the_next_piece() -> None:

@@ -97,17 +97,16 @@ ODD_PATHS = [
 ]
 
 
-@pytest.mark.parametrize("path", ODD_PATHS)
-async def test_g35_x26_odd_paths_never_go_without_a_key(path: str, tmp_path: Path) -> None:
+async def test_g35_x26_odd_paths_never_go_without_a_key(tmp_path: Path) -> None:
     """However the path is written, nobody gets in without a key, and no file is read."""
     keys = tmp_path / "keys.sqlite"
     make_key(keys, "k")
-    async with serve(one(), keys=keys) as at:
-        got = await at.raw(request_bytes("GET", path))
-    status = got.split()[1]
-    assert status in (b"400", b"401", b"404", b"405", b"421"), got[:300]
-    assert b"root:" not in got
-    assert b"\r\nX: y" not in got
+    for path in ODD_PATHS:
+        async with serve(one(), keys=keys) as at:  # one that has not refused this address yet
+            got = await at.raw(request_bytes("GET", path))
+        assert got.split()[1] in (b"400", b"401", b"404", b"405", b"421"), (path, got[:300])
+        assert b"root:" not in got
+        assert b"\r\nX: y" not in got
 
 
 HOSTS = [
@@ -128,47 +127,56 @@ HOSTS = [
 ]
 
 
-@pytest.mark.parametrize("host", HOSTS)
-async def test_g36_odd_host_does_not_help(host: str, tmp_path: Path) -> None:
+async def test_g36_odd_host_does_not_help(tmp_path: Path) -> None:
     """Whatever Host says, a request without a key is refused, and no request breaks anything."""
     keys = tmp_path / "keys.sqlite"
     make_key(keys, "k")
-    async with serve(one(), keys=keys) as at:
-        head = f"GET /v1/models HTTP/1.1\r\n{host}\r\nConnection: close\r\n\r\n"
-        got = await at.raw(head.encode())
-    assert got.split()[1] in (b"400", b"401", b"421")
+    for host in HOSTS:
+        async with serve(one(), keys=keys) as at:
+            head = f"GET /v1/models HTTP/1.1\r\n{host}\r\nConnection: close\r\n\r\n"
+            got = await at.raw(head.encode())
+        assert got.split()[1] in (b"400", b"401", b"421"), host
 
 
-@pytest.mark.parametrize(
-    "host",
-    ["evil.example", "", "localhost.evil.example", "127.0.0.1.evil.example", "[", "10.0.0.1"],
-)
-async def test_g36_without_keys_only_this_machine_is_meant(host: str) -> None:
+async def test_g36_without_keys_only_this_machine_is_meant() -> None:
     """Without keys another name in Host is refused: a page cannot rebind its own name."""
+    names = (
+        "evil.example",
+        "",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "[",
+        "10.0.0.1",
+    )
     provider = ScriptedProvider()
     async with serve(one(provider)) as at:
-        got = await at.raw(request_bytes("GET", "/v1/models").replace(b"localhost", host.encode()))
-        chat = await at.ask(OPENAI, headers={"Host": host or "x"})
-    assert got.split()[1] in (b"400", b"421")
-    assert chat.status in (400, 421)
+        for host in names:
+            request = request_bytes("GET", "/v1/models").replace(b"localhost", host.encode())
+            assert (await at.raw(request)).split()[1] in (b"400", b"421"), host
+            chat = await at.ask(OPENAI, headers={"Host": host or "x"})
+            assert chat.status in (400, 421), host
     assert provider.requests == []
 
 
-@pytest.mark.parametrize(
-    "origin",
-    ["https://evil.example", "null", "http://[bad", "http://localhost.evil", "x", "//", ""],
-)
-async def test_g36_pages_of_others(origin: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_g36_pages_of_others(caplog: pytest.LogCaptureFixture) -> None:
     """A page of another origin is refused, however its origin is written."""
     provider = ScriptedProvider()
+    wanted = {"Access-Control-Request-Method": "POST"}
+    origins = (
+        "https://evil.example",
+        "null",
+        "http://[bad",
+        "http://localhost.evil",
+        "x",
+        "//",
+        "",
+    )
     async with serve(one(provider)) as at:
-        got = await at.ask(OPENAI, headers={"Origin": origin})
-        asked = await at.get(
-            OPENAI.path, "OPTIONS", **{"Origin": origin, "Access-Control-Request-Method": "POST"}
-        )
-    assert got.status == 403
-    assert asked.status == 403
-    assert "Access-Control-Allow-Origin" not in asked.headers
+        for origin in origins:
+            got = await at.ask(OPENAI, headers={"Origin": origin})
+            asked = await at.get(OPENAI.path, "OPTIONS", **{"Origin": origin, **wanted})
+            assert (got.status, asked.status) == (403, 403), origin
+            assert "Access-Control-Allow-Origin" not in asked.headers
     assert provider.requests == []
     assert "Traceback" not in caplog.text
 
@@ -320,7 +328,7 @@ async def test_g05_idle_connections() -> None:
         port = int(at.url.rpartition(":")[2])
         opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(1_005)]
         try:
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(20):
                 assert (await at.ask(OPENAI)).status == 200
             assert all(reader.at_eof() for reader, _ in opened[:5])
             assert not any(reader.at_eof() for reader, _ in opened[10:])
@@ -361,7 +369,7 @@ async def test_g40_expect_continue(dialect: Dialect) -> None:
         body = json.dumps(dialect.body("Hi", "s:m1", True)).encode()
         head = await at.head(dialect, body, "Expect: 100-continue")
         writer.write(head.removesuffix(body))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert (await reader.readline()).startswith(b"HTTP/1.1 100 ")
             writer.write(body)
             assert b"Hello" in await reader.read()

@@ -200,7 +200,7 @@ async def test_a09_key_that_is_revoked_in_mid_stream(keys: Path) -> None:
     provider = ScriptedProvider(["one", SEEN_S, "two", Finished()])
     async with guarded(keys, provider) as at:
         asking = asyncio.create_task(at.ask(OPENAI, key=key, stream=True))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not provider.requests:
                 await asyncio.sleep(0.01)
         KeyStore(keys).revoke("k")

@@ -74,7 +74,7 @@ async def shared(redis: Redis, clock: Clock | None = None) -> AsyncIterator[Shar
 
 async def bounded(work: Awaitable[_T]) -> _T:
     """Wait for something that must not take long, whatever Redis does."""
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         return await work
 
 

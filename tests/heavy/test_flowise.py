@@ -58,7 +58,7 @@ async def test_answers_and_remembers(flow: Flow) -> None:
         again = await ask(provider, "history", model=flow.id, conversation_id="s1")
     assert answer.text == 'You said: hello "big" мир 😀'
     assert answer.finish_reason == "stop"
-    assert 'human: hello "big" мир 😀' in again.text or "user: hello" in again.text
+    assert 'user: hello "big" мир 😀' in again.text
 
 
 async def test_a_wrong_key(flow: Flow) -> None:
@@ -67,13 +67,6 @@ async def test_a_wrong_key(flow: Flow) -> None:
     async with client_of(RECIPE, flow.url, wrong) as (provider, _):
         with pytest.raises(errors.BerlinError, match="Unauthorized"):
             await ask(provider, "hi", model=flow.id)
-
-
-async def test_a_flow_that_is_not_there(flow: Flow) -> None:
-    """An unknown flow is an error with the service's words."""
-    async with client_of(RECIPE, flow.url, flow.key) as (provider, _):
-        with pytest.raises(errors.BerlinError, match="not found"):
-            await ask(provider, "hi", model="00000000-0000-4000-8000-000000000000")
 
 
 async def test_it_is_recognised(flow: Flow) -> None:

@@ -436,7 +436,7 @@ def mutated(draw: st.DrawFn) -> str:
     return "\n".join(f"{json.dumps(name)} = {toml(value)}" for name, value in tree.items())
 
 
-@settings(BOUNDED, max_examples=500)
+@settings(BOUNDED, max_examples=200)
 @given(mutated())
 def test_any_change_of_a_recipe(text: str) -> None:
     """A changed recipe is told as a mistake, or asks and reads as any other."""

@@ -261,7 +261,7 @@ def check(day: Day) -> None:
             assert more == 0 or (abs(more) == 1 and scenario.wrapper == "hedge")
 
 
-@settings(max_examples=1000, suppress_health_check=list(HealthCheck))
+@settings(max_examples=500, suppress_health_check=list(HealthCheck))
 @given(scenarios)
 def test_every_generated_day(scenario: Scenario) -> None:
     """Whatever the services do: one end for each request, limits and deadlines kept, one probe."""

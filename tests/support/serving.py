@@ -54,7 +54,7 @@ def described(
 async def serving(cli: Cli) -> AsyncIterator[tuple[asyncio.subprocess.Process, At]]:
     """Run `berlin serve`, and give its process and a client of it."""
     async with (
-        cli.serve() as (process, url),
+        cli.serve(forked=True) as (process, url),
         aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=40)
         ) as session,

@@ -138,7 +138,7 @@ class CompiledStep:
             if isinstance(place, str)
         }
         self.needs_json = bool(self.pointers) or any(
-            isinstance(place, Place) and place.is_json for place in step.take.values()
+            isinstance(place, Place) and place.pointer for place in step.take.values()
         )
 
     def document(self, values: Mapping[str, Any]) -> Any:

@@ -58,6 +58,19 @@ def parse_pointer(text: str) -> tuple[str, ...]:
     return segments
 
 
+def check_pointers(*pointers: str) -> None:
+    """Check pointers of a table; an empty one is left out.
+
+    Raises:
+        ValueError: because msgspec adds the place in the recipe only to this error.
+    """
+    for pointer in filter(None, pointers):
+        try:
+            parse_pointer(pointer)
+        except ConfigurationError as error:
+            raise ValueError(error.message) from error
+
+
 def is_special(pointer: tuple[str, ...]) -> bool:
     """Return whether a pointer has a segment that extends the RFC."""
     return any(segment in _SOME or segment.startswith("?") for segment in pointer)

@@ -105,7 +105,7 @@ def _by_taken(turn: TriedTurn) -> list[Hint]:
     if not missing:
         return []
     places = [turn.part.step.take[name] for name in missing]
-    wants_json = any(isinstance(place, str) or place.is_json for place in places)
+    wants_json = any(isinstance(place, str) or bool(place.pointer) for place in places)
     if wants_json and recognise(turn.answer.body).is_page:
         why = f"the answer is a web page: {turn.request.path} is not the one of the API"
         return [Hint(turn.part.path_key, why)]

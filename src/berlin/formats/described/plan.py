@@ -14,7 +14,7 @@ from berlin.language.step import SESSION_NAMES, CompiledStep, Let, Step, compile
 from berlin.language.tables.chat import ChatMap
 from berlin.language.tables.conversation import NAMES
 from berlin.language.tables.parts import Uploaded
-from berlin.language.tables.socket import CompiledSocket
+from berlin.language.tables.socket import CompiledSocket, Dialog
 from berlin.language.values.functions import make_values
 from berlin.language.values.template import ABSENT
 from berlin.types import ChatRequest, HttpRequest, HttpResponse
@@ -153,7 +153,7 @@ class ChatPlan:
             return body(self.chat, values)
 
         call = self._handshake.request(values, cookies)
-        return msgspec.structs.replace(call, socket=lambda: socket.dialog(values, question))
+        return msgspec.structs.replace(call, socket=lambda: Dialog(socket, values, question))
 
 
 def _check_prepare(steps: Sequence[Step]) -> None:

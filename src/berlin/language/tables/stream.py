@@ -185,8 +185,6 @@ class CompiledStream:
             raise ConfigurationError(
                 'poll_s needs framing = "json" and a finish_reason that says when to stop'
             )
-        if stream.framing == "text" and (stream.text_is == "cumulative" or stream.kind):
-            raise ConfigurationError('framing = "text" has neither cumulative text nor kinds')
         if stream.settle_s is not None:
             _check_settle(stream)
         if bool(stream.kind) != bool(stream.kinds):
