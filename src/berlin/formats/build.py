@@ -7,8 +7,7 @@ import msgspec
 from berlin.formats.contract import Format
 from berlin.formats.described.around import AroundFormat, needs_more
 from berlin.formats.described.format import MappedFormat
-from berlin.formats.dialect import DialectFormat
-from berlin.formats.habits import Habits
+from berlin.formats.dialect import DialectFormat, Habits
 from berlin.language.tables.chat import ChatMap
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from berlin.errors import BerlinError, EmptyResponseError, ProtocolError, TruncatedStreamError
-from berlin.formats.mending import Mender
+from berlin.formats.loose import Mender
 from berlin.formats.tool_calls import ToolCallAssembler
 from berlin.language.tables.stream import Ends
 from berlin.types import (
@@ -59,6 +59,7 @@ class DocumentDecoder(ABC):
         self._stop_sequence: str | None = None
         self._finish_extra: MaybeExtra = None
         self._calls = ToolCallAssembler()
+        self._mender = Mender()
 
     def feed(self, data: bytes) -> list[StreamEvent]:
         """Take the next bytes and return the events that they complete."""
@@ -222,7 +223,6 @@ class DialectDecoder(DocumentDecoder):
         self._plain: set[int] = set()
         # Sent with the first real event: before it, an error can still be a status.
         self._early: list[ExtraDelta] = []
-        self._mender = Mender()
 
     def _take_odd(self, line: bytes) -> bool:
         """Skip what only keeps the connection alive, and take odd marks of the end."""

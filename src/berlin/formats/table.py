@@ -94,6 +94,12 @@ class Table(msgspec.Struct, frozen=True):
         return self.own.get(path, "refused" if path.startswith("content.type.") else "dropped")
 
 
+def fates(*, refused: str = "", dropped: str = "", translated: str = "") -> dict[str, Fate]:
+    """Return the fates of members, which are listed by their fate."""
+    given: dict[Fate, str] = {"refused": refused, "dropped": dropped, "translated": translated}
+    return {name: fate for fate, names in given.items() for name in names.split()}
+
+
 def table_of(dialect: str) -> Table:
     """Return the table of a dialect; one without a table has an empty one."""
     try:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from berlin.errors import InvalidRequestError
-from berlin.formats.anthropic.answer import is_object
 from berlin.formats.anthropic.table import DIALECT
 from berlin.formats.table import Carrier
+from berlin.formats.tool_calls import is_object
 from berlin.types import (
     FilePart,
     ImagePart,

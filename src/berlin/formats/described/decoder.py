@@ -11,14 +11,13 @@ from berlin.errors import ProtocolError
 from berlin.formats.decoding import DocumentDecoder
 from berlin.formats.finish import finish_reason_of
 from berlin.formats.loose import as_id, as_index, as_text
-from berlin.formats.mending import without_huge_numbers
 from berlin.language.tables.stream import CompiledStream, Meaning
 from berlin.types import ReasoningDelta, StreamEvent, TextDelta, TextReplaced, Usage
 from berlin.wire.framings import FRAMINGS
 from berlin.wire.framings.decoded import DecodedFramer
 from berlin.wire.framings.events import event_of_text
 from berlin.wire.framings.prefixed import Prefixed
-from berlin.wire.json import DECODE_ERRORS, encode_body
+from berlin.wire.json import DECODE_ERRORS, encode_body, encode_value
 from berlin.wire.pointer import MISSING, first_at, get_at
 from berlin.wire.snippet import snippet
 
@@ -46,8 +45,9 @@ class MappedDecoder(DocumentDecoder):
         self._tokens: dict[str, int] = {}
 
     def _decode_loosely(self, document: bytes) -> Any:
+        mended = self._mender.mend(document)
         try:
-            return self._decode_one(without_huge_numbers(document))
+            return None if mended is None else self._decode_one(encode_value(mended))
         except (ValueError, RecursionError):  # and all that msgspec raises
             return None
 

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 
 from berlin.errors import InvalidRequestError
-from berlin.formats.ollama.encoder import arguments_object
 from berlin.formats.ollama.images import encode_image
 from berlin.formats.ollama.table import DIALECT
 from berlin.formats.reasoning import effort_of, reasoning_of
 from berlin.formats.table import Carrier
+from berlin.formats.tool_calls import arguments_object
 from berlin.types import (
     ChatRequest,
     FilePart,

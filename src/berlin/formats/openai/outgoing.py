@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from berlin.errors import InvalidRequestError
+from berlin.formats.dialect import Habits
 from berlin.formats.function_tools import encode_tools
-from berlin.formats.habits import Habits
 from berlin.formats.openai.encoder import encode_call
 from berlin.formats.openai.functions import MARK, is_older
 from berlin.formats.openai.table import DIALECT, REASONING

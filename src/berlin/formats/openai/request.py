@@ -28,16 +28,7 @@ from berlin.types import ChatRequest, Extra, Reasoning, ResponseFormat, Tool, ma
 from berlin.wire.json import encode_body
 
 
-class _Body(msgspec.Struct):
-    """A request. Unlisted members travel beside it."""
-
-    messages: list[Raw]
-    model: str | UnsetType = UNSET
-    stream: bool | None = None
-    stream_options: dict[str, Any] | None = None
-    n: int | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
+class _Options(msgspec.Struct):
     temperature: int | float | None = None
     top_p: int | float | None = None
     top_k: int | None = None
@@ -47,29 +38,28 @@ class _Body(msgspec.Struct):
     seed: int | None = None
     stop: str | list[str] | None = None
     logit_bias: dict[str, int | float] | None = None
-    reasoning_effort: str | None = None
     verbosity: str | None = None
     user: str | None = None
+
+
+class _Body(_Options, kw_only=True):
+    """A request. Unlisted members travel beside it."""
+
+    messages: list[Raw]
+    model: str | UnsetType = UNSET
+    stream: bool | None = None
+    stream_options: dict[str, Any] | None = None
+    n: int | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    reasoning_effort: str | None = None
     parallel_tool_calls: bool | None = None
     tools: list[Raw] | None = None
     tool_choice: Raw | UnsetType = UNSET
     response_format: Raw | UnsetType = UNSET
 
 
-_OPTIONS = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "presence_penalty",
-    "frequency_penalty",
-    "seed",
-    "stop",
-    "logit_bias",
-    "verbosity",
-    "user",
-)
-
+_OPTIONS = _Options.__struct_fields__
 _DECODER = msgspec.json.Decoder(_Body)
 _KNOWN = frozenset(_Body.__struct_fields__)
 

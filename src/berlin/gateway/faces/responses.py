@@ -60,7 +60,7 @@ class ResponsesFace:
         if call.store:
             if gateway.stored.is_on:
                 keep = partial(_keep, gateway, tenant, sent.previous, call.items)
-                format = ResponsesFormat(keep=keep, claim=partial(self._claim, tenant))
+                format = _FORMAT.storing(keep, partial(self._claim, tenant))
             else:
                 call = msgspec.structs.replace(call, echo={**call.echo, "store": False})
         return await gateway.answer(request, format, call, target, key)
