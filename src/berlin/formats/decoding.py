@@ -12,11 +12,19 @@ from typing import Any
 
 import msgspec
 
-from berlin.errors import BerlinError, EmptyResponseError, ProtocolError, TruncatedStreamError
+from berlin.errors import (
+    BerlinError,
+    EmptyResponseError,
+    ProtocolError,
+    ServiceUnavailableError,
+    TruncatedStreamError,
+)
+from berlin.formats.finish import BROKEN_OFF, finish_reason_of, normalize_word
 from berlin.formats.loose import Mender
 from berlin.formats.tool_calls import ToolCallAssembler
 from berlin.language.tables.stream import Ends
 from berlin.types import (
+    Extra,
     ExtraDelta,
     Finished,
     FinishReason,
@@ -254,6 +262,19 @@ class DialectDecoder(DocumentDecoder):
         if events:
             self._answered = True
         return events
+
+    def _end_with(self, word: str) -> bool:
+        """Take a finish reason; return whether the answer is whole."""
+        if normalize_word(word) in BROKEN_OFF:
+            self.failure = ServiceUnavailableError(f"the answer was broken off: {word[:40]}")
+            return False
+        self._reason = finish_reason_of(word)
+        return True
+
+    def _refuse(self, extra: Extra) -> None:
+        """Report a refusal in the finish reason, as other dialects do, if nothing else ended it."""
+        if self._reason == "stop":
+            self._reason, self._finish_extra = "content_filter", extra
 
     def _look_at(self, document: bytes, events: list[StreamEvent]) -> bool:
         """Process a document as an object; return whether the answer continues."""
