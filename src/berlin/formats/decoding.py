@@ -20,7 +20,7 @@ from berlin.errors import (
     TruncatedStreamError,
 )
 from berlin.formats.finish import BROKEN_OFF, finish_reason_of, normalize_word
-from berlin.formats.loose import Mender
+from berlin.formats.loose import JsonRepairer
 from berlin.formats.tool_calls import ToolCallAssembler
 from berlin.language.tables.stream import Ends
 from berlin.types import (
@@ -67,7 +67,7 @@ class DocumentDecoder(ABC):
         self._stop_sequence: str | None = None
         self._finish_extra: MaybeExtra = None
         self._calls = ToolCallAssembler()
-        self._mender = Mender()
+        self._repairer = JsonRepairer()
 
     def feed(self, data: bytes) -> list[StreamEvent]:
         """Take the next bytes and return the events that they complete."""
@@ -289,7 +289,7 @@ class DialectDecoder(DocumentDecoder):
             # Lines of JSON, where one document or a stream of events was due.
             with contextlib.suppress(*DECODE_ERRORS):
                 return self._decode_lines(document)
-        return self._mender.mend(document)
+        return self._repairer.repair(document)
 
     def _take(self, document: Any, events: list[StreamEvent]) -> bool:
         if isinstance(document, list) and all(isinstance(item, dict) for item in document):
