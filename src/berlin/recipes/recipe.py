@@ -22,10 +22,8 @@ from berlin.formats.build import build_format
 from berlin.formats.contract import Format
 from berlin.language.step import BODIES, SESSION_NAMES
 from berlin.language.tables.chat import ChatMap
-from berlin.language.tables.embeddings import EmbeddingsMap
-from berlin.language.tables.keep_alive import KeepAliveMap
-from berlin.language.tables.keeping import KeepingMap
-from berlin.language.tables.models import FetchMap
+from berlin.language.tables.keeping import KeepAliveMap, KeepingMap
+from berlin.language.tables.models import EmbeddingsMap, FetchMap
 from berlin.language.tables.recognise import RecogniseMap
 from berlin.language.tables.tool_prompt import ToolPrompt, ToolsMode
 from berlin.language.toml import find_line, parse_toml

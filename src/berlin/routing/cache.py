@@ -13,7 +13,7 @@ import msgspec
 
 from berlin.errors import ProtocolError
 from berlin.providers.contract import Burst, Bursts, Provider
-from berlin.routing.base.answer import Opening, Passed, ReadyBursts
+from berlin.routing.base.answer import Opening, ReadyBursts
 from berlin.routing.base.attempts import split_started
 from berlin.routing.base.clock import Clock
 from berlin.routing.base.wrapper import Wrapper
@@ -149,27 +149,20 @@ class Cache(Wrapper):
             aged = msgspec.structs.replace(started, attempts=0, failed=(), age_s=age, began_at=0.0)
             answer.asked = ReadyBursts(kept[1:])
             return [aged, *rest]
-        first = await answer.ask(self.inner, request)
-        answer.asked = _Recorded(answer.asked, first, partial(self.answers.save, key))
-        return first
+        recording = _Recording(partial(self.answers.save, key))
+        return await answer.ask_watched(self.inner, request, lambda how: None, recording.note)
 
 
-class _Recorded(Passed):
-    """An answer that is copied to the store if it completes."""
+class _Recording:
+    """A copy of an answer, for the store if it completes."""
 
-    def __init__(self, answer: Bursts, first: Burst, save: Callable[[list[Burst]], None]) -> None:
-        super().__init__(answer)
+    def __init__(self, save: Callable[[list[Burst]], None]) -> None:
         self._save = save
         self._bursts: list[Burst] = []
         self._limit = AnswerLimit()
-        self._note(first)
 
-    async def __anext__(self) -> Burst:
-        burst = await self._answer.__anext__()
-        self._note(burst)
-        return burst
-
-    def _note(self, burst: Burst) -> None:
+    def note(self, burst: Burst) -> None:
+        """Record a burst."""
         try:
             for event in burst:
                 self._limit.count(event)

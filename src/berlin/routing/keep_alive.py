@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from berlin.errors import BerlinError
 from berlin.language.step import CompiledStep, Step
-from berlin.language.tables.keep_alive import KeepAliveMap
+from berlin.language.tables.keeping import KeepAliveMap
 from berlin.providers.contract import Bursts, Provider
 from berlin.routing.base.answer import Watched
 from berlin.routing.base.clock import Clock

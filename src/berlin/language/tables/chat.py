@@ -23,6 +23,12 @@ ReasoningBack: TypeAlias = Literal["any", "reasoning", "thinking", "none"]
 """How a service takes back the reasoning of earlier turns."""
 
 
+_DESCRIBED_ONLY = (
+    *("form", "multipart", "body", "poll_s", "socket", "meanwhile", "options", "upload"),
+)
+"""Keys that a known format decides by itself."""
+
+
 class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table `[chat]` of a recipe.
 
@@ -122,20 +128,7 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.meanwhile and (self.poll_s is not None or self.socket is not None):
             raise ValueError("meanwhile: not with poll_s or [chat.socket]")
         if self.format != "described":
-            odd = [
-                name
-                for name in (
-                    "form",
-                    "multipart",
-                    "body",
-                    "poll_s",
-                    "socket",
-                    "meanwhile",
-                    "options",
-                    "upload",
-                )
-                if getattr(self, name)
-            ]
+            odd = [name for name in _DESCRIBED_ONLY if getattr(self, name)]
             if isinstance(self.stream, StreamMap):
                 odd.append("stream")
             if odd:

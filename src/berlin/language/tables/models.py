@@ -1,6 +1,8 @@
-"""The place where a service lists its models."""
+"""The models of a service: where it lists them, and those that embed texts."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import msgspec
 
@@ -39,3 +41,20 @@ class FetchMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         at = parse_pointer(self.id) if self.id else ()
         names = (get_at(item, at) for item in listed[:MAX_MODELS])
         return tuple(name for name in names if isinstance(name, str) and name)
+
+
+class EmbeddingsMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[embeddings]`: where the service turns texts into vectors.
+
+    Attributes:
+        format: `openai` or `ollama`: the format of requests and responses.
+        path: where they are posted, below the endpoint's URL; by default `/embeddings` or
+            `/api/embed`.
+        model: the model used when a request names none.
+        models: the known models.
+    """
+
+    format: Literal["openai", "ollama"]
+    path: str = ""
+    model: str = ""
+    models: tuple[str, ...] = ()

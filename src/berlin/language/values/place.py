@@ -15,7 +15,15 @@ from berlin.wire.html import find_field, find_meta, find_script_json
 from berlin.wire.json import DECODE_ERRORS
 from berlin.wire.pointer import MISSING, check_pointers, get_at, parse_pointer, set_at
 
-_KINDS = ("pointer", "header", "cookie", "field", "meta", "script", "body")
+_WORDS = {
+    "pointer": "{}",
+    "header": "the header {}",
+    "cookie": "the cookie {}",
+    "field": "the form field {} of the page",
+    "meta": "the meta tag {} of the page",
+    "script": "the script's {} in the page",
+    "body": "the body as {}",
+}
 
 
 class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,14 +56,14 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at: str = ""
 
     def __post_init__(self) -> None:
-        if sum(bool(getattr(self, kind)) for kind in _KINDS) != 1:
-            raise ValueError(f"a place needs exactly one of {', '.join(_KINDS)}")
+        if sum(bool(getattr(self, kind)) for kind in _WORDS) != 1:
+            raise ValueError(f"a place needs exactly one of {', '.join(_WORDS)}")
         check_pointers(self.pointer, self.at)
 
     @property
     def words(self) -> str:
         """The place in words, for display."""
-        kind = next(kind for kind in _KINDS if getattr(self, kind))
+        kind = next(kind for kind in _WORDS if getattr(self, kind))
         if self.cookie == "*":
             return "all cookies"
         base = _WORDS[kind].format(getattr(self, kind))
@@ -130,17 +138,6 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         else:
             text = msgspec.json.encode(value).decode()
             answer.page += f"<script>window.{self.script} = {text};</script>\n"
-
-
-_WORDS = {
-    "pointer": "{}",
-    "header": "the header {}",
-    "cookie": "the cookie {}",
-    "field": "the form field {} of the page",
-    "meta": "the meta tag {} of the page",
-    "script": "the script's {} in the page",
-    "body": "the body as {}",
-}
 
 
 class Answer(msgspec.Struct):
