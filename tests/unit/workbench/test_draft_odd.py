@@ -329,6 +329,19 @@ def test_a_file_that_was_cut_off() -> None:
     assert drafted(read_har(whole[:-60].encode())).answer == FULL
 
 
+def test_one_chat_among_many_requests() -> None:
+    """Requests that carry the prompt too, each with cookies of its own, hide nothing."""
+    others = [
+        entry(f"/t/{n}", {"q": PROMPT}, {"ok": "yes it is"}, sent={"Cookie": f"a{n}=CANARY-{n}"})
+        for n in range(60)
+    ]
+    asked = entry("/chat", {"q": PROMPT, "x": "CANARY-7"})
+    entries = [*others[:30], asked, *others[30:]]
+    draft = drafted(read_har(json.dumps({"log": {"entries": entries}}).encode()))
+    assert (draft.missing, draft.answer) == ([], FULL)
+    assert "CANARY" not in draft.text
+
+
 @pytest.mark.parametrize(
     ("entries", "prompt", "missing"),
     [

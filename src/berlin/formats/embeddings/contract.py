@@ -87,8 +87,8 @@ class EmbeddingDialect(EmbeddingFormat):
     def decode_request(self, body: bytes) -> EmbeddingCall:
         """Decode a client's request. Raises InvalidRequestError."""
         sent = decode_typed(body, self.body)
-        given = None if sent.input is UNSET else decode_member(sent.input, "input")
-        model = check_model(None if sent.model is UNSET else sent.model)
+        given = decode_member(sent.input, "input")
+        model = check_model(sent.model)
         inputs, size = read_inputs(given, "input"), check_dimensions(sent.dimensions)
         is_base64 = sent.encoding_format == "base64"
         return EmbeddingCall(EmbeddingRequest(inputs, model, size), is_base64)
