@@ -48,9 +48,9 @@ class MappedDecoder(DocumentDecoder):
     def _decode_loosely(self, document: bytes) -> Any:
         if document.startswith(b"data:") and not self._has_events:
             return None  # an event: the recipe names another framing than the service's
-        mended = self._mender.mend(document)
+        repaired = self._repairer.repair(document)
         try:
-            return None if mended is None else self._decode_one(encode_value(mended))
+            return None if repaired is None else self._decode_one(encode_value(repaired))
         except (ValueError, RecursionError):  # and all that msgspec raises
             return None
 
