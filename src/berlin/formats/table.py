@@ -7,7 +7,7 @@ handled by the service's table (`lacks`). docs/dialects.md is generated from the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any, Literal, TypeAlias
 
@@ -205,6 +205,14 @@ class Carrier:
             kind = str(part.extra.members.get("type", "unknown"))
             self._leave_out(table_of(part.extra.dialect).fate(f"content.type.{kind}"), kind)
         return part.text
+
+    def opaque_items(self, part: OpaquePart, kind: str = "text") -> Iterator[dict[str, Any]]:
+        """Yield a dialect-specific part as it is, or a part of this kind with the text for it."""
+        known = self.opaque(part)
+        if not isinstance(known, str):
+            yield dict(known)
+        elif known:
+            yield {"type": kind, "text": known}
 
     def image_url(self, part: ImagePart) -> str:
         """Return the URL of an image.

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from berlin.auth.attach import Attach, Attachment, attachments
-from berlin.auth.flows.aws import AwsMap, SsoMap
+from berlin.auth.flows.aws.table import AwsMap, SsoMap
 from berlin.auth.flows.command import CommandMap
 from berlin.auth.flows.login import LoginMap
-from berlin.auth.flows.oauth2 import OAuth2Map
+from berlin.auth.flows.oauth2.table import OAuth2Map
 from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
 from berlin.formats.contract import Exchange, SessionFormat
 from berlin.formats.described.format import MappedFormat

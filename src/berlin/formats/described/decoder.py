@@ -45,9 +45,9 @@ class MappedDecoder(DocumentDecoder):
         self._tokens: dict[str, int] = {}
 
     def _decode_loosely(self, document: bytes) -> Any:
-        mended = self._mender.mend(document)
+        repaired = self._repairer.repair(document)
         try:
-            return None if mended is None else self._decode_one(encode_value(mended))
+            return None if repaired is None else self._decode_one(encode_value(repaired))
         except (ValueError, RecursionError):  # and all that msgspec raises
             return None
 
