@@ -67,7 +67,8 @@ def _read(name: str) -> bytes:
             with Path(name).open("rb") as file:
                 data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise click.UsageError(f"-a {name}: {error.strerror or error}") from error
+        hint = "; a URL must begin with https://" if "://" in name else ""
+        raise click.UsageError(f"-a {name}: {error.strerror or error}{hint}") from error
     if len(data) > MAX_FILE_BYTES:
         raise click.UsageError(f"{name} is larger than {MAX_FILE_BYTES // 2**20} MiB")
     return data

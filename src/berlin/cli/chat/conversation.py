@@ -96,7 +96,8 @@ class Chat:
             click.echo("stopped", err=True)
         except BerlinError as error:
             click.echo(f"berlin: {error.message}", err=True)
-        self.session.took(question, answer, label)
+        finally:
+            self.session.took(question, answer, label)
         self._attached = ()
 
     async def _open(self, load: Load) -> Opened:
@@ -146,7 +147,8 @@ async def _stoppable(work: Any) -> None:
     try:
         await task
     except asyncio.CancelledError:
-        if not task.cancelled():
+        ours = asyncio.current_task()
+        if not task.cancelled() or (ours is not None and ours.cancelling()):
             raise
         raise _Stopped from None
     finally:

@@ -101,7 +101,9 @@ class History:
                 (conversation,),
             ).fetchone()
             db.executemany(
-                "insert into messages values (?,?,?,?,?,?,?,?,?)",
+                # A later release may have added columns.
+                "insert into messages (conversation, n, at, role, text, body, input_tokens, "
+                "output_tokens, finish_reason) values (?,?,?,?,?,?,?,?,?)",
                 [_row(conversation, n + i, entry) for i, entry in enumerate(entries)],
             )
             db.execute(
@@ -142,9 +144,10 @@ class History:
                 "where conversation = ? order by n",
                 (conversation,),
             ).fetchall()
-        return [
-            Entry(at, msgspec.json.decode(body, type=Message), *rest) for at, body, *rest in rows
-        ]
+            return [
+                Entry(at, msgspec.json.decode(body, type=Message), *rest)
+                for at, body, *rest in rows
+            ]
 
     def search(self, text: str = "", limit: int = 20) -> list[Conversation]:
         """Return the latest conversations in which a text occurs, newest first."""
@@ -173,7 +176,7 @@ class History:
                     yield db
             finally:
                 db.close()
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, sqlite3.Error, msgspec.MsgspecError) as error:
             raise ConfigurationError(
                 f"the conversations in {self._path} cannot be used: {error}; "
                 "`[terminal] history = false` in berlin.toml turns them off"

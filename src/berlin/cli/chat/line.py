@@ -36,6 +36,7 @@ def open_line(names: list[str]) -> PromptSession[str]:
         key_bindings=keys,
         prompt_continuation=lambda width, number, wrapped: "  ",
         reserve_space_for_menu=4,
+        enable_suspend=True,
     )
 
 
