@@ -8,6 +8,7 @@ import click
 from prompt_toolkit import PromptSession
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
+from berlin.cli.terminal import say
 from berlin.errors import ConfigurationError
 
 END = "."
@@ -23,7 +24,7 @@ def ask_for_paste(what: str) -> str:
     """
     if sys.stdin is None or not sys.stdin.isatty():
         raise ConfigurationError(f"{what}: there is no terminal to paste it on; give a file")
-    click.echo(f"{what}, then a line with only a dot:", err=True)
+    say(f"{what}, then a line with only a dot:")
     keys = KeyBindings()
 
     @keys.add("enter")

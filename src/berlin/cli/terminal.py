@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.markdown import Markdown
 
 # Control characters become visible signs: C0 and C1 (with them every escape sequence), and the
 # marks that turn the direction of writing, with which text can pretend to be other text.
@@ -43,6 +44,16 @@ def say(line: str) -> None:
         # Python flushes once more at exit, and would change the exit code for that.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def tell(text: str) -> None:
+    """Write a message of the program to stderr."""
+    say(f"berlin: {text}")
+
+
+def warn(text: str) -> None:
+    """Write a warning to stderr."""
+    tell(f"warning: {text}")
 
 
 FRAME_S = 0.05
@@ -194,27 +205,16 @@ class MarkdownWriter:
         if text.endswith("\n\n"):
             self._console.print()
 
-    def _render(self, text: str) -> _Rendered:
-        return _Rendered(text, "dim" if self._in_reasoning else "")
-
-
-class _Rendered:
-    """Markdown in a style."""
-
-    def __init__(self, text: str, style: str) -> None:
-        self._text = text
-        self._style = style
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+    def _render(self, text: str) -> Markdown:
         from rich.markdown import Markdown
 
-        yield Markdown(self._text, style=self._style or "none")
+        return Markdown(text, style="dim" if self._in_reasoning else "none")
 
 
 class _Bottom:
     """The last lines of something, as many as fit on the screen: the newest text stays visible."""
 
-    def __init__(self, content: _Rendered) -> None:
+    def __init__(self, content: Markdown) -> None:
         self._content = content
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:

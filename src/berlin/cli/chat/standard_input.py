@@ -8,6 +8,8 @@ from typing import BinaryIO
 
 import click
 
+from berlin.cli.terminal import tell
+
 MAX_STDIN_BYTES = 20 * 1024 * 1024
 NOTICE_S = 2.0
 WAIT_S = 10.0
@@ -54,14 +56,13 @@ def has_input(stream: BinaryIO, notice_s: float, wait_s: float) -> bool:
         return True
     if _is_ready(stream, notice_s):
         return True
-    click.echo(
-        "berlin: waiting for standard input, which is an open pipe; use `</dev/null` if there "
-        "is no input, or `-a -` to wait without a limit",
-        err=True,
+    tell(
+        "waiting for standard input, which is an open pipe; use `</dev/null` if there "
+        "is no input, or `-a -` to wait without a limit"
     )
     if _is_ready(stream, wait_s - notice_s):
         return True
-    click.echo(f"berlin: no standard input in {wait_s:.0f} s; it is ignored", err=True)
+    tell(f"no standard input in {wait_s:.0f} s; it is ignored")
     return False
 
 

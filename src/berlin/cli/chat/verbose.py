@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import click
-
-from berlin.cli.terminal import harmless
+from berlin.cli.terminal import tell
 from berlin.errors import FailedAttempt
 from berlin.types import Finished, Started, StreamEvent, UsageReport
 
@@ -56,7 +54,7 @@ class VerboseScreen:
         for attempt in failed[self._told :]:
             name = f"{attempt.provider}:{attempt.model}".strip(":") or self._asked
             after = f"after {attempt.seconds:.2f} s" if attempt.sent else "was not asked"
-            _tell(f"{name} {after}: {attempt.code}")
+            tell(f"{name} {after}: {attempt.code}")
         self._told = len(failed)
 
     def _tell_end(self) -> None:
@@ -66,8 +64,4 @@ class VerboseScreen:
         first = whole if self._first is None else self._first
         kept = "" if started.age_s is None else f", from {started.age_s:.0f} s ago"
         attempts = "1 attempt" if started.attempts == 1 else f"{started.attempts} attempts"
-        _tell(f"{name} answered, {attempts}{kept}: {first:.2f} s, {whole:.2f} s{self._usage}")
-
-
-def _tell(text: str) -> None:
-    click.echo(harmless(f"berlin: {text}"), err=True)
+        tell(f"{name} answered, {attempts}{kept}: {first:.2f} s, {whole:.2f} s{self._usage}")

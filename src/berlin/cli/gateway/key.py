@@ -10,7 +10,7 @@ import click
 
 from berlin.cli.gateway.limits import limit_options, span_option
 from berlin.cli.lazy import Group
-from berlin.cli.terminal import align
+from berlin.cli.terminal import align, tell
 from berlin.config import data_path
 from berlin.gateway.access.caller import SCOPES
 from berlin.gateway.access.keys import Key, KeyStore
@@ -64,7 +64,7 @@ def add(
         name, models, expires, rpm, user=user, scopes=scopes, limits=limits
     )
     click.echo(token.reveal())
-    click.echo(f"berlin: this is the key {name!r} ({made.id}); it is not shown again", err=True)
+    tell(f"this is the key {name!r} ({made.id}); it is not shown again")
 
 
 @key.command()
@@ -87,10 +87,9 @@ def rotate(name_or_id: str, grace: float) -> None:
         raise click.UsageError(f"there is no live key {name_or_id!r}; see `berlin key list`")
     made, token = rotated
     click.echo(token.reveal())
-    click.echo(
-        f"berlin: this is the new token of {made.name!r} ({made.id}); it is not shown again, and "
-        f"the old one is valid until {_day(made.old_expires_at)} UTC",
-        err=True,
+    tell(
+        f"this is the new token of {made.name!r} ({made.id}); it is not shown again, and "
+        f"the old one is valid until {_day(made.old_expires_at)} UTC"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from berlin.cli.terminal import say
+from berlin.cli.terminal import tell
 
 # Open files that are not connections: databases, logs, libraries.
 SPARE_FILES = 64
@@ -29,8 +29,8 @@ def allow_files(connections: int) -> int:
         soft = wanted
     allowed = max(1, (soft - SPARE_FILES) // 2)
     if allowed < connections:
-        say(
-            f"berlin: {soft} open files are allowed, so at most {allowed} connections are served; "
+        tell(
+            f"{soft} open files are allowed, so at most {allowed} connections are served; "
             f"max_connections is {connections} (see ulimit -n)"
         )
     return min(connections, allowed)

@@ -17,7 +17,7 @@ from berlin.cli.gateway.account import accounts_path
 from berlin.cli.gateway.key import keys_path
 from berlin.cli.gateway.open_files import allow_files
 from berlin.cli.options import config_option, load_for_commands
-from berlin.cli.terminal import say
+from berlin.cli.terminal import say, tell
 from berlin.config import (
     GUIDE,
     Config,
@@ -138,11 +138,11 @@ class _Command:
 
         def started(url: str) -> None:
             names = ", ".join(gateway.catalog.services)
-            say(f"berlin: serving {names} on {url} (Ctrl-C stops)")
+            tell(f"serving {names} on {url} (Ctrl-C stops)")
             notify("READY=1")
 
         def stopping() -> None:
-            say("berlin: stopping")
+            tell("stopping")
             notify("STOPPING=1")
 
         run_fast(
@@ -158,7 +158,7 @@ class _Command:
         try:
             gateway, accounts = self._open(for_worker(settings, worker), worker, first=worker.first)
         except BerlinError as error:
-            say(f"berlin: {error.message}")
+            tell(error.message)
             return error.exit_code
         reload = Reload(gateway, lambda: for_worker(published(worker.folder), worker))
         run_fast(lambda: serve_as_worker(worker, self._server, gateway, accounts, reload, sockets))
@@ -172,9 +172,8 @@ class _Command:
         if first:
             _check_keys(self._server, gateway)
             if not is_loopback(self._server.host):
-                say(
-                    "berlin: other machines can reach this gateway over plain http; "
-                    "put TLS in front of it"
+                tell(
+                    "other machines can reach this gateway over plain http; put TLS in front of it"
                 )
         return gateway, accounts
 
@@ -195,13 +194,13 @@ def _check_keys(server: ServerConfig, gateway: Gateway) -> None:
             raise ConfigurationError(
                 f"[server] require_keys or trusted_proxies is set, and there are no keys: {add}"
             )
-        say(
-            f"berlin: {gateway.guard.problem} in {keys_path()}; keys were required before, so "
+        tell(
+            f"{gateway.guard.problem} in {keys_path()}; keys were required before, so "
             "every request is refused until there is a key"
         )
     if server.allowed_hosts and not gateway.guard.needs_key:
-        say(
-            "berlin: allowed_hosts is set and there are no keys: requests that come through a "
+        tell(
+            "allowed_hosts is set and there are no keys: requests that come through a "
             f"proxy are refused; {add}"
         )
 

@@ -7,7 +7,7 @@ import asyncio
 import click
 
 from berlin.cli.provider.signing_in import list_models
-from berlin.cli.terminal import harmless, is_interactive
+from berlin.cli.terminal import is_interactive, say, tell
 from berlin.config import Settings
 from berlin.errors import BerlinError
 from berlin.types import nearest
@@ -21,7 +21,7 @@ def choose_model(settings: Settings) -> str:
     try:
         names = asyncio.run(list_models(settings))
     except BerlinError as error:
-        click.echo(harmless(f"berlin: its models cannot be listed: {error.message}"), err=True)
+        tell(f"its models cannot be listed: {error.message}")
         names = described.list
     default = described.default if described.default in names else ""
     if not names or (len(names) == 1 and default):
@@ -30,9 +30,9 @@ def choose_model(settings: Settings) -> str:
         return default or names[0]
     shown = names[:SHOWN_MODELS]
     for n, name in enumerate(shown, 1):
-        click.echo(harmless(f"  {n:>2}  {name}"), err=True)
+        say(f"  {n:>2}  {name}")
     if len(names) > len(shown):
-        click.echo(f"      and {len(names) - len(shown)} more", err=True)
+        say(f"      and {len(names) - len(shown)} more")
     while True:
         typed: str = click.prompt("Model (number or name)", default=default or names[0], err=True)
         if typed.isdecimal() and 0 < int(typed) <= len(shown):
@@ -44,9 +44,9 @@ def choose_model(settings: Settings) -> str:
 def _is_meant(typed: str, names: tuple[str, ...]) -> bool:
     """Ask whether a model that the service does not list is meant: services have more of them."""
     if typed.isdecimal() or " " in typed:
-        click.echo(harmless(f"There is no model {typed[:80]!r} in the list."), err=True)
+        say(f"There is no model {typed[:80]!r} in the list.")
         return False
     near = nearest(typed, names)
     hint = f"; did you mean {near}?" if near else "."
-    click.echo(harmless(f"{typed[:80]} is not in the list{hint}"), err=True)
+    say(f"{typed[:80]} is not in the list{hint}")
     return click.confirm(f"Use {typed[:80]} anyway?", default=False, err=True)

@@ -12,10 +12,16 @@ from berlin.auth.credentials import CLIENT_NAMES, CODE, USER_NAMES, Credentials
 from berlin.auth.tokens.login_store import StoredLogin
 from berlin.cli.person import TerminalPerson
 from berlin.cli.provider.ask import ask_for
-from berlin.cli.terminal import harmless, is_interactive
+from berlin.cli.terminal import is_interactive, tell
 from berlin.client import Berlin
-from berlin.config import Settings, login_store
-from berlin.errors import AuthenticationError, BerlinError, ConfigurationError, TransportError
+from berlin.config import Config, Settings, login_store, open_store
+from berlin.errors import (
+    AuthenticationError,
+    BerlinError,
+    ConfigurationError,
+    TokenStoreError,
+    TransportError,
+)
 from berlin.recipes.recognise import recognise
 
 TRIES = 3
@@ -90,7 +96,7 @@ def sign_in(
             if not left or from_stdin or not is_interactive():
                 raise
             said = error.message.rstrip(".")
-            click.echo(harmless(f"berlin: {said}. Try again (Ctrl-C stops)."), err=True)
+            tell(f"{said}. Try again (Ctrl-C stops).")
     values.pop(CODE, None)
     credentials = Credentials.checked("login", **client, **values)
     who = f" as {credentials.who}" if credentials.who else ""
@@ -130,6 +136,15 @@ async def list_models(settings: Settings) -> tuple[str, ...]:
     """Return the models of a service. Raises BerlinError."""
     async with Berlin.from_settings(settings) as provider:
         return await provider.models()
+
+
+def forget_tokens(settings: Settings, config: Config) -> int:
+    """Delete the stored tokens of a provider; return how many there were. Raises BerlinError."""
+    store = open_store(config.tokens, os.environ)
+    try:
+        return 0 if store is None else store.forget(settings.recipe.name, settings.endpoint.url)
+    except OSError as error:
+        raise TokenStoreError(f"the tokens cannot be deleted: {error}") from error
 
 
 def environ_without_users() -> dict[str, str]:

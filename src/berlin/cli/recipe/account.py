@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import click
 import msgspec
 
 from berlin.auth.credentials import NAMES, Credentials
@@ -13,6 +12,7 @@ from berlin.cli.options import load_for_commands
 from berlin.cli.provider.ask import ask_for
 from berlin.cli.provider.signing_in import environ_without_users
 from berlin.cli.recipe.file import RecipeFile
+from berlin.cli.terminal import tell
 from berlin.config import Overrides, provider_of_recipe, resolve_settings
 from berlin.recipes.recipe import resolve_endpoint
 from berlin.types import Endpoint, Timeouts
@@ -100,10 +100,9 @@ def _environment(endpoint: Endpoint) -> dict[str, str]:
     url = os.environ.get("BERLIN_URL", "").rstrip("/")
     found = {n: v for n in NAMES if (v := os.environ.get(f"BERLIN_{n.upper()}"))}
     if found and url and url != endpoint.url:
-        click.echo(
-            f"berlin: BERLIN_{next(iter(found)).upper()} belongs to BERLIN_URL, "
-            f"not to {endpoint.url}; it is ignored",
-            err=True,
+        tell(
+            f"BERLIN_{next(iter(found)).upper()} belongs to BERLIN_URL, "
+            f"not to {endpoint.url}; it is ignored"
         )
         return {}
     return found

@@ -12,6 +12,7 @@ import msgspec
 
 from berlin.auth.credentials import Credentials
 from berlin.cli.recipe.file import RecipeFile
+from berlin.cli.terminal import tell
 from berlin.errors import ConfigurationError
 from berlin.gateway.serving.server import stop_signals
 from berlin.providers.contract import Provider
@@ -77,20 +78,18 @@ async def _serve(
 ) -> None:
     async with (
         stop_signals() as asked,
-        open_fake(
-            recipe, answers, credentials, port=port, lifetime_s=lifetime_s, note=_tell
-        ) as url,
+        open_fake(recipe, answers, credentials, port=port, lifetime_s=lifetime_s, note=tell) as url,
     ):
         if copy is not None:
             _write_copy(recipe, url, copy)
             file = str(copy)
         elif whole_urls(recipe):
-            _tell(
+            tell(
                 "this recipe also has absolute URLs, which `url` does not change: "
                 f"{', '.join(whole_urls(recipe))}. --copy OUT writes a copy that points to the fake"
             )
         click.echo(_table(file, recipe, credentials, url))
-        _tell(f"playing {recipe.name} on {url} (Ctrl-C stops)")
+        tell(f"playing {recipe.name} on {url} (Ctrl-C stops)")
         await asked.wait()
 
 
@@ -113,7 +112,3 @@ def _table(file: str, recipe: Recipe, credentials: Credentials, url: str) -> str
         *(f"{name} = {json.dumps(values[name])}" for name in GIVEN if name in needs),
     ]
     return "\n".join(lines)
-
-
-def _tell(line: str) -> None:
-    click.echo(f"berlin: {line}", err=True)
