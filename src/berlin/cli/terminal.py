@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
@@ -57,22 +57,6 @@ def warn(text: str) -> None:
 
 
 FRAME_S = 0.05
-
-
-class Writer(Protocol):
-    """Shows an answer while it arrives."""
-
-    def write(self, piece: str) -> None:
-        """Show the next piece of text."""
-        ...
-
-    def reason(self, piece: str) -> None:
-        """Show the next piece of the model's reasoning."""
-        ...
-
-    def close(self) -> None:
-        """Show what is left, and end the line."""
-        ...
 
 
 class PlainWriter:
@@ -209,6 +193,10 @@ class MarkdownWriter:
         from rich.markdown import Markdown
 
         return Markdown(text, style="dim" if self._in_reasoning else "none")
+
+
+Writer: TypeAlias = PlainWriter | MarkdownWriter
+"""Shows an answer while it arrives."""
 
 
 class _Bottom:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prompt_toolkit import PromptSession
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
@@ -15,15 +17,7 @@ BLOCK = '"""'
 
 def open_line(names: list[str]) -> PromptSession[str]:
     """Return the prompt session: Enter sends, Alt-Enter and an open block continue."""
-    keys = KeyBindings()
-
-    @keys.add("enter")
-    def _(event: KeyPressEvent) -> None:
-        buffer = event.current_buffer
-        if is_open(buffer.text):
-            buffer.insert_text("\n")
-        else:
-            buffer.validate_and_handle()
+    keys = keys_of_enter(is_open)
 
     @keys.add("escape", "enter")
     def _(event: KeyPressEvent) -> None:
@@ -38,6 +32,21 @@ def open_line(names: list[str]) -> PromptSession[str]:
         reserve_space_for_menu=4,
         enable_suspend=True,
     )
+
+
+def keys_of_enter(goes_on: Callable[[str], bool]) -> KeyBindings:
+    """Return the keys of a prompt in which Enter makes a new line while the text goes on."""
+    keys = KeyBindings()
+
+    @keys.add("enter")
+    def _(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        if goes_on(buffer.text):
+            buffer.insert_text("\n")
+        else:
+            buffer.validate_and_handle()
+
+    return keys
 
 
 def is_open(text: str) -> bool:

@@ -15,7 +15,6 @@ import msgspec
 
 from berlin.cli.gateway.account import accounts_path
 from berlin.cli.gateway.key import keys_path
-from berlin.cli.gateway.open_files import allow_files
 from berlin.cli.options import config_option, load_for_commands
 from berlin.cli.terminal import say, tell
 from berlin.config import (
@@ -49,6 +48,10 @@ if TYPE_CHECKING:
     _Parameter = click.ParamType[Any]
 else:
     _Parameter = click.ParamType  # not generic in the oldest version that is allowed
+
+
+# Open files that are not connections: databases, logs, libraries.
+SPARE_FILES = 64
 
 
 class _Workers(_Parameter):
@@ -225,3 +228,29 @@ def _refuse_itself(settings: Config, server: ServerConfig) -> None:
                 f"the URL {url} of the provider {name} is this gateway itself; "
                 "choose another port with --port"
             )
+
+
+def allow_files(connections: int) -> int:
+    """Raise the limit on open files, and return how many connections it allows.
+
+    Each connection of a client may need another one to a service.
+    """
+    needed = 2 * connections + SPARE_FILES
+    try:
+        import resource
+    except ImportError:  # Windows
+        return connections
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return connections
+    wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    allowed = max(1, (soft - SPARE_FILES) // 2)
+    if allowed < connections:
+        tell(
+            f"{soft} open files are allowed, so at most {allowed} connections are served; "
+            f"max_connections is {connections} (see ulimit -n)"
+        )
+    return min(connections, allowed)

@@ -14,16 +14,16 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
-from berlin.cli.options import (
-    complete_provider,
-    config_option,
-    load_for_commands,
-    login_options,
-)
+from berlin.cli.options import complete_provider, config_option, load_for_commands, login_options
 from berlin.cli.provider.choice import Choice, choose, copy_beside, new_name
 from berlin.cli.provider.editing import Value, remove_provider, set_provider
-from berlin.cli.provider.model_choice import choose_model
-from berlin.cli.provider.signing_in import SignedIn, forget_tokens, sign_in, try_credentials
+from berlin.cli.provider.signing_in import (
+    SignedIn,
+    forget_tokens,
+    list_models,
+    sign_in,
+    try_credentials,
+)
 from berlin.cli.terminal import harmless, is_interactive, say, tell, warn
 from berlin.client import Berlin
 from berlin.config import (
@@ -36,9 +36,10 @@ from berlin.config import (
     settings_of,
 )
 from berlin.errors import AuthenticationError, BerlinError, TokenStoreError
-from berlin.types import Timeouts, is_loopback
+from berlin.types import Timeouts, is_loopback, nearest
 
 HELLO = "Hello"
+SHOWN_MODELS = 30
 HELLO_TIMEOUTS = Timeouts(connect=10, first_event=60, idle=60, total=120)
 
 
@@ -219,3 +220,40 @@ def _next(name: str, config: Path | None, url: str, *, is_default: bool) -> str:
         f"  {berlin} serve{place}\n"
         f"The last one serves the model {name} at {url}/v1."
     )
+
+
+def choose_model(settings: Settings) -> str:
+    """Return the model that is asked by default; `""` leaves it to the recipe."""
+    described = settings.recipe.models
+    try:
+        names = asyncio.run(list_models(settings))
+    except BerlinError as error:
+        tell(f"its models cannot be listed: {error.message}")
+        names = described.list
+    default = described.default if described.default in names else ""
+    if not names or (len(names) == 1 and default):
+        return ""
+    if len(names) == 1 or not is_interactive():
+        return default or names[0]
+    shown = names[:SHOWN_MODELS]
+    for n, name in enumerate(shown, 1):
+        say(f"  {n:>2}  {name}")
+    if len(names) > len(shown):
+        say(f"      and {len(names) - len(shown)} more")
+    while True:
+        typed: str = click.prompt("Model (number or name)", default=default or names[0], err=True)
+        if typed.isdecimal() and 0 < int(typed) <= len(shown):
+            return shown[int(typed) - 1]
+        if typed in names or _is_meant(typed, names):
+            return typed
+
+
+def _is_meant(typed: str, names: tuple[str, ...]) -> bool:
+    """Ask whether a model that the service does not list is meant: services have more of them."""
+    if typed.isdecimal() or " " in typed:
+        say(f"There is no model {typed[:80]!r} in the list.")
+        return False
+    near = nearest(typed, names)
+    hint = f"; did you mean {near}?" if near else "."
+    say(f"{typed[:80]} is not in the list{hint}")
+    return click.confirm(f"Use {typed[:80]} anyway?", default=False, err=True)

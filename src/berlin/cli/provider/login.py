@@ -14,8 +14,7 @@ from berlin.cli.options import (
     login_options,
     provider_to_log_in,
 )
-from berlin.cli.provider.ask import ask_for
-from berlin.cli.provider.signing_in import environ_without_users, forget_tokens, sign_in
+from berlin.cli.provider.signing_in import ask_for, environ_without_users, forget_tokens, sign_in
 from berlin.client import Berlin
 from berlin.config import (
     ENVIRONMENT_PROVIDER,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -64,22 +65,18 @@ def serve(
     answers: Provider = EchoProvider() if echo else GuideProvider()
     if copy is not None and copy.exists():
         raise ConfigurationError(f"{copy} already exists; name another file for the copy")
-    asyncio.run(_serve(file, recipe, answers, credentials, port, token_lifetime, copy))
+    fake = open_fake(recipe, answers, credentials, port=port, lifetime_s=token_lifetime, note=tell)
+    asyncio.run(_serve(fake, file, recipe, credentials, copy))
 
 
 async def _serve(
+    fake: AbstractAsyncContextManager[str],
     file: str,
     recipe: Recipe,
-    answers: Provider,
     credentials: Credentials,
-    port: int,
-    lifetime_s: float,
     copy: Path | None,
 ) -> None:
-    async with (
-        stop_signals() as asked,
-        open_fake(recipe, answers, credentials, port=port, lifetime_s=lifetime_s, note=tell) as url,
-    ):
+    async with stop_signals() as asked, fake as url:
         if copy is not None:
             _write_copy(recipe, url, copy)
             file = str(copy)

@@ -10,15 +10,9 @@ from typing import Any
 import click
 
 from berlin.auth.credentials import Credentials
-from berlin.cli.options import (
-    JoinedOptions,
-    config_option,
-    login_options,
-    option_option,
-    together,
-)
+from berlin.cli.options import JoinedOptions, config_option, login_options, option_option, together
 from berlin.cli.person import TerminalPerson
-from berlin.cli.recipe.account import TrialOptions, TrialTarget, resolve_target
+from berlin.cli.recipe.account import TrialTarget, resolve_target
 from berlin.cli.recipe.file import RecipeFile
 from berlin.cli.secret_warnings import warn_of_secrets
 from berlin.cli.terminal import harmless, warn
@@ -65,7 +59,7 @@ def try_recipe(
     """
     opened = RecipeFile.open(file)
     warn_of_secrets(opened.source, opened.path, opened.secrets)
-    _run(opened, _request(prompt, model, options), resolve_target(opened, TrialOptions(**given)))
+    _run(opened, _request(prompt, model, options), resolve_target(opened, **given))
 
 
 @click.command(cls=JoinedOptions)
@@ -92,7 +86,7 @@ def record(
     if out.exists() and not force:
         raise click.UsageError(f"{out} already exists; use --force to overwrite it")
     opened = RecipeFile.open(file)
-    who = resolve_target(opened, TrialOptions(**given))
+    who = resolve_target(opened, **given)
     request = _request(prompt, model, options)
     trial = _run(opened, request, who)
     named = opened.text if opened.path is not None else opened.recipe.name
@@ -122,7 +116,7 @@ def try_draft(file: Path, prompt: str, known: dict[str, str]) -> None:
         credentials = Credentials.checked("the file", **values) if values else Credentials()
         who = TrialTarget(resolve_endpoint(described), credentials, described.timeouts)
     else:
-        who = resolve_target(opened, TrialOptions())
+        who = resolve_target(opened)
     _run(opened, _request(prompt, "", {}), who, only_errors=True)
 
 
