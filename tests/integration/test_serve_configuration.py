@@ -204,7 +204,7 @@ WRONG = [
         "[providers.s]\nat_onec = 3\n",
         "line 2: unknown key 'at_onec' in [providers.s]; did you mean 'at_once'?",
     ),
-    ("[providers.s]\nat_once = 0\n", "at_once must be 1 or more"),
+    ("[providers.s]\nat_once = 0\n", "Expected `int` >= 1 - at `providers.s.at_once`"),
     ("[aliases]\na = 'guide'\nb = 'a'\n", "the alias 'b' means 'a', which is an alias too"),
     ("[aliases]\na = 'nobody:x'\n", "the alias 'a' means 'nobody:x': no such model"),
 ]
