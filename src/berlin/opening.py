@@ -93,7 +93,7 @@ def open_users(name: str, config: Config) -> Retry:
 
 
 def _limit_of(name: str, config: Config) -> Callable[[Provider], ChatProvider]:
-    """Return what wraps a provider in the limits of its table."""
+    """Return a function that wraps a provider in the limits of its table."""
     from berlin.config.models.routes import Routes
     from berlin.config.models.shared import open_counters, open_shared
     from berlin.routing.limit import Limit

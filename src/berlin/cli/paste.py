@@ -7,7 +7,7 @@ import sys
 import click
 from prompt_toolkit import PromptSession
 
-from berlin.cli.chat.line import keys_of_enter
+from berlin.cli.chat.line import enter_keys
 from berlin.cli.terminal import say
 from berlin.errors import ConfigurationError
 
@@ -25,7 +25,7 @@ def ask_for_paste(what: str) -> str:
     if sys.stdin is None or not sys.stdin.isatty():
         raise ConfigurationError(f"{what}: there is no terminal to paste it on; give a file")
     say(f"{what}, then a line with only a dot:")
-    keys = keys_of_enter(lambda text: text.rpartition("\n")[2].strip() != END)
+    keys = enter_keys(lambda text: text.rpartition("\n")[2].strip() != END)
     session: PromptSession[str] = PromptSession(multiline=True, key_bindings=keys)
     try:
         text = session.prompt("> ")

@@ -35,7 +35,7 @@ class TerminalPerson:
 
 
 def _has_browser() -> bool:
-    """Whether a browser opened here is visible to the user."""
+    """Return whether a browser opened here is visible to the user."""
     if os.environ.get("SSH_CONNECTION") or os.environ.get("SSH_TTY"):
         return False
     needs_display = sys.platform not in ("darwin", "win32")

@@ -73,7 +73,7 @@ class PlainWriter:
         self._in_reasoning = False
 
     def write(self, piece: str) -> None:
-        """Write the next piece at once."""
+        """Write the next piece immediately."""
         self._end_reasoning()
         sys.stdout.write(harmless(piece) if self._on_terminal else piece)
         sys.stdout.flush()

@@ -55,7 +55,7 @@ class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
         tools: how tools are handled, instead of what the recipe says: `native`, `emulate`,
             `ignore` or `refuse`.
         tool_prompt: the wording that offers tools, instead of the recipe's table.
-        at_once: the most requests the gateway sends at once.
+        at_once: the most concurrent requests to it.
         waiting: the most requests that wait for a turn; further ones are refused.
         limit: the limits of this account, for all models that use it.
         breaker: when composed models skip it after failures.
@@ -139,7 +139,7 @@ class ServerConfig(Table, frozen=True, forbid_unknown_fields=True):
         header_timeout_s: seconds that a client has to send the head of a request.
         write_timeout_s: seconds that a client may take to read what is sent to it.
         max_connections: the most open connections.
-        client_body_bytes: the most bytes of request bodies held at once per client.
+        client_body_bytes: the most bytes of request bodies in memory for one client.
     """
 
     provider: str | None = None

@@ -106,7 +106,7 @@ class JsonScreen:
     """One JSON object per line for each event: for programs."""
 
     def show(self, event: StreamEvent) -> None:
-        """Write an event at once."""
+        """Write an event immediately."""
         sys.stdout.write(json.dumps(event_as_json(event), ensure_ascii=False) + "\n")
         sys.stdout.flush()
 

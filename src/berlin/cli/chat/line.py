@@ -17,7 +17,7 @@ BLOCK = '"""'
 
 def open_line(names: list[str]) -> PromptSession[str]:
     """Return the prompt session: Enter sends, Alt-Enter and an open block continue."""
-    keys = keys_of_enter(is_open)
+    keys = enter_keys(is_open)
 
     @keys.add("escape", "enter")
     def _(event: KeyPressEvent) -> None:
@@ -34,14 +34,14 @@ def open_line(names: list[str]) -> PromptSession[str]:
     )
 
 
-def keys_of_enter(goes_on: Callable[[str], bool]) -> KeyBindings:
-    """Return the keys of a prompt in which Enter makes a new line while the text goes on."""
+def enter_keys(is_incomplete: Callable[[str], bool]) -> KeyBindings:
+    """Return key bindings in which Enter starts a new line while the text is incomplete."""
     keys = KeyBindings()
 
     @keys.add("enter")
     def _(event: KeyPressEvent) -> None:
         buffer = event.current_buffer
-        if goes_on(buffer.text):
+        if is_incomplete(buffer.text):
             buffer.insert_text("\n")
         else:
             buffer.validate_and_handle()

@@ -241,7 +241,7 @@ def ask_for(
 
 
 def _called(recipe: Recipe) -> str:
-    """Return what the service itself calls an account, such as ` (email)`; `""` if unknown."""
+    """Return the service's own word for an account, such as ` (email)`; `""` if unknown."""
     steps = recipe.auth.steps if isinstance(recipe.auth, LoginMap) else []
     bodies = [body for step in steps for body in (step.json, step.form) if body]
     names = [name for body in bodies for name, value in body.items() if value == "{account}"]

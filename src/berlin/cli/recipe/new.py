@@ -88,7 +88,7 @@ def new(file: Path, prompt: str | None, name: str | None, force: bool, **given: 
             prompt = click.prompt("The exact text typed in it", err=True)
     draft = write_draft(exchanges, at, prompt, name or file.stem)
     file.write_text(draft.text, encoding="utf-8")
-    _tell(file, draft)
+    _report(file, draft)
     if draft.missing:
         lines = "; ".join(draft.missing)
         raise ConfigurationError(f"{file} is not complete: {lines}")
@@ -180,7 +180,7 @@ def _read(path: Path) -> bytes:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
 
 
-def _tell(file: Path, draft: Draft) -> None:
+def _report(file: Path, draft: Draft) -> None:
     if draft.answer:
         tell(f"written to {file}; the recorded answer reads, by this recipe:")
         tell(draft.answer[:300] + ("…" if len(draft.answer) > 300 else ""))
