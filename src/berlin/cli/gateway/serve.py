@@ -83,8 +83,8 @@ def serve(
 
     Without a configuration it serves the built-in guide. On this machine no key is needed until
     you add one with `berlin key add NAME`. Accounts for clients of the Berlin protocol are added
-    with `berlin account add NAME`. A changed configuration is loaded immediately, or on SIGHUP. Ctrl-C
-    and SIGTERM stop the gateway after the answers in progress. With several workers, SIGUSR2
+    with `berlin account add NAME`. A changed configuration is loaded immediately, or on SIGHUP.
+    Ctrl-C and SIGTERM stop the gateway after the answers in progress. With several workers, SIGUSR2
     restarts it without refusing a connection.
     """
     _dump_no_core()
