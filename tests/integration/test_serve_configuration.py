@@ -193,7 +193,7 @@ WRONG = [
         "berlin.toml, line 3: unknown key 'severs' at the top level; did you mean 'server'?",
     ),
     ("[server]\nport = 'x'\n", "berlin.toml, line 2: Expected `int`, got `str`"),
-    ("[server]\nport = 70000\n", "berlin.toml, line 1: grace_s and keep_alive_s"),
+    ("[server]\nport = 70000\n", "berlin.toml, line 2: Expected `int` <= 65535 - at `server.port`"),
     ("[server\n", "berlin.toml is not valid TOML: "),
     ("[server]\ncors_origins = ['*']\n", "cors_origins takes no '*': name the origins"),
     ("[server]\nprovider = 'gone'\n", "no provider 'gone'; there are: berlin, guide"),
