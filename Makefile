@@ -42,6 +42,8 @@ chat: export BERLIN_PROMPT = $(PROMPT)
 test: $(VENV)/.dev ## run the suite; programs of others have groups of their own
 	@sh tests/system_packages.sh
 	@$(BIN)/python -m pytest -n 4 -q  # tests wait for half of their time
+# Otherwise each worker compiles every test again.
+test: export PYTHONDONTWRITEBYTECODE =
 
 test-services: $(VENV)/.dev $(SERVICES)/.installed ## run the tests with services and clients that other people wrote
 	@sh tests/system_packages.sh services
@@ -50,13 +52,20 @@ test-services: $(VENV)/.dev $(SERVICES)/.installed ## run the tests with service
 test-heavy: $(VENV)/.dev $(HEAVY)/.installed ## run the tests with services that take long to install
 	@$(BIN)/python -m pytest -q -n 0 tests/heavy
 
-$(HEAVY)/.installed: requirements/heavy-chainlit.txt requirements/heavy-open-webui.txt requirements/bench-litellm.txt | $(UV)
+$(HEAVY)/.installed: requirements/heavy-chainlit.txt requirements/heavy-open-webui.txt requirements/bench-litellm.txt \
+  $(HEAVY)/node/.installed | $(UV)
 	@$(UV) venv --quiet --clear --python $(BIN)/python $(HEAVY)/chainlit
 	@$(UV) pip install --quiet --python $(HEAVY)/chainlit/bin/python --require-hashes -r requirements/heavy-chainlit.txt
 	@$(UV) venv --quiet --clear --python $(BIN)/python $(HEAVY)/open-webui
 	@$(UV) pip install --quiet --python $(HEAVY)/open-webui/bin/python --require-hashes --no-deps -r requirements/heavy-open-webui.txt
 	@$(UV) venv --quiet --clear --python $(BIN)/python $(HEAVY)/litellm
 	@$(UV) pip install --quiet --python $(HEAVY)/litellm/bin/python --require-hashes -r requirements/bench-litellm.txt
+	@touch $@
+
+$(HEAVY)/node/.installed: requirements/heavy-node.txt tests/heavy/node/install.sh | $(UV)
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(HEAVY)/node
+	@$(UV) pip install --quiet --python $(HEAVY)/node/bin/python --require-hashes -r requirements/heavy-node.txt
+	@sh tests/heavy/node/install.sh $(abspath $(HEAVY))/node
 	@touch $@
 
 # Other people's programs, in an environment of their own: nothing of them is part of Berlin.
@@ -116,8 +125,9 @@ instructions: $(VENV)/.dev ## count the instructions of a fixed load; they may n
 	@sh tests/system_packages.sh
 	@$(BIN)/python bench/instructions.py
 
-reference: $(VENV)/.dev ## write docs/recipes-reference.md, and the help texts of docs/cli.md
-	@$(BIN)/python -m berlin.workbench.schema > docs/recipes-reference.md
+reference: $(VENV)/.dev ## write docs/recipes-reference.md, docs/dialects.md, and the help texts of docs/cli.md
+	@$(BIN)/python packaging/recipes_reference.py > docs/recipes-reference.md
+	@$(BIN)/python packaging/dialects.py > docs/dialects.md
 	@PYTHONPATH=tests $(BIN)/python -m support.cli_help docs/cli.md
 
 prices: $(UV) ## write the list prices that ship, from the newest data of genai-prices
@@ -151,6 +161,8 @@ lock: $(UV) ## make the hash-pinned requirements again from pyproject.toml
 	  requirements/services.in -o requirements/services.txt
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  requirements/heavy-chainlit.in -o requirements/heavy-chainlit.txt
+	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  requirements/heavy-node.in -o requirements/heavy-node.txt
 	@$(UV) pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  --override requirements/heavy-open-webui.overrides requirements/heavy-open-webui.in -o requirements/heavy-open-webui.txt
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \

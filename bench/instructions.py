@@ -2,7 +2,7 @@
 
 Instructions do not depend on what else the machine does, so unlike a time they can be a test. What
 is compared is a ratio to bare aiohttp, which reads the same answers: it hardly depends on the
-machine either.
+machine either. A described stream is compared with the same stream and a decoder written by hand.
 
     python bench/instructions.py [--write]        --write takes the present figures as the baseline
     python bench/instructions.py --work NAME      does the work itself (under valgrind)
@@ -25,6 +25,7 @@ import aiohttp
 import uvloop
 
 sys.path.insert(0, str(Path(__file__).parent))
+from by_hand import Stream
 from load import Client, check
 from pieces import text
 from service import Service
@@ -39,6 +40,10 @@ MAY_GROW = 1.15
 PIECES = 64
 WARM_UP, TIMES = 5, 40
 WORKS = ("bare", "text", "gateway")
+# Of a described stream to a decoder written by hand.
+MAY_COST = 1.10
+READS = ("one read", "64 reads")
+DESCRIBED = tuple(f"{what}, {reads}" for reads in READS for what in ("described", "by hand"))
 LOAD = f"burst/{PIECES}"
 CHAT = "/v1/chat/completions"
 
@@ -49,8 +54,9 @@ def main(arguments: list[str]) -> int:
         uvloop.run(_work(arguments[1]))
         return 0
     with ThreadPoolExecutor(2) as pool:
-        nothing, *counts = pool.map(_count, ("nothing", *WORKS))
-    bare, *ours = (count - nothing for count in counts)
+        nothing, *counts = pool.map(_count, ("nothing", *WORKS, *DESCRIBED))
+    bare, *costs = (count - nothing for count in counts)
+    ours, streams = costs[: len(WORKS) - 1], costs[len(WORKS) - 1 :]
     ratios = {name: round(cost / bare, 3) for name, cost in zip(WORKS[1:], ours, strict=True)}
     if "--write" in arguments:
         BASELINE.write_text(json.dumps(ratios, indent=2) + "\n")
@@ -62,6 +68,11 @@ def main(arguments: list[str]) -> int:
         failed += grown > MAY_GROW
         word = "too much" if grown > MAY_GROW else "ok"
         print(f"{name:8} {ratio:.2f} of bare, committed {baseline[name]:.2f}: {grown:.2f}, {word}")
+    for reads, described, by_hand in zip(READS, streams[::2], streams[1::2], strict=True):
+        ratio = described / by_hand
+        failed += ratio > MAY_COST
+        word = "too much" if ratio > MAY_COST else "ok"
+        print(f"described, {reads}: {ratio:.2f} of by hand, {word}")
     return 1 if failed else 0
 
 
@@ -113,6 +124,10 @@ async def _work(wanted: str) -> None:
             "bare": bare,
             "text": pieces,
             "gateway": gateway,
+            **{
+                name: Stream(PIECES, in_one_read="one read" in name, by_hand="by hand" in name).read
+                for name in DESCRIBED
+            },
         }
         for work in works.values():
             for _ in range(WARM_UP):

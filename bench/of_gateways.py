@@ -32,7 +32,7 @@ default = "short"
 [server]
 port = {port}
 metrics = {metrics}
-max_connections = 20_000
+max_connections = 100_000
 {more}
 """
 FULL = """
@@ -48,7 +48,7 @@ url = "{url}/{load}"
 account = "bench"
 password = {{ env = "BENCH_PASSWORD" }}
 models = ["{load}"]
-at_once = 20_000
+at_once = 100_000
 """
 NGINX_CONF = """
 daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log stderr;

@@ -6,6 +6,7 @@ service and the clients add together; the bare relay shows how much of it is not
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import sys
@@ -19,17 +20,18 @@ from of_gateways import BARE, OFF, ON, OPEN, SHORT, Gateway, Gateways, ask_load
 from process import BESIDE, HERE, Program, open_service
 from table import Rounds, Target, at_most, targets
 
-STREAMS = int(os.environ.get("BENCH_STREAMS", "10000"))
+STREAMS = 10_000
 # Connections are opened over this time, so that none waits for another.
 RAMP_S = 10.0
 INTERVAL_S = int(OPEN.split("/")[1]) / 1000
-DESCRIPTORS = 65_536
+# A stream has two connections in the gateway; the rest is its own files.
+OWN_FILES = 500
 
 
 def measure(with_peers: bool) -> tuple[str, list[Target]]:
     """Return tables and targets; there are no peers."""
     del with_peers
-    streams = min(STREAMS, (_allow_descriptors() - 500) // 2)
+    streams = streams_possible()
     rounds = Rounds()
     with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
         service, url = open_service()
@@ -98,11 +100,26 @@ def _most_memory(program: Program) -> Iterator[list[float]]:
         thread.join()
 
 
-def _allow_descriptors() -> int:
-    """Raise the limit of open files for the programs that follow; return what it is."""
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
-    except (ValueError, OSError):
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+def streams_possible() -> int:
+    """Return how many streams are measured: as many as asked for, or as the machine allows.
+
+    The limit of open files is raised for the programs that follow.
+
+    Raises:
+        SystemExit: if more are asked for than the machine allows.
+    """
+    asked = int(os.environ.get("BENCH_STREAMS", "0"))
+    needed = 2 * (asked or STREAMS) + OWN_FILES
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if needed > hard:
+        with contextlib.suppress(ValueError, OSError):  # only root may
+            resource.setrlimit(resource.RLIMIT_NOFILE, (needed, needed))
+            hard = needed
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    most = (hard - OWN_FILES) // 2
+    if asked > most:
+        raise SystemExit(
+            f"{asked:,} open streams need {needed:,} open files in one process, and the limit is "
+            f"{hard:,} (ulimit -Hn): raise it, or set BENCH_STREAMS={most}"
+        )
+    return asked or min(STREAMS, most)

@@ -56,8 +56,8 @@ def nginx() -> str | None:
     """Return nginx, installed now if root may do that; `None` if there is none."""
     if not shutil.which("nginx") and shutil.which("apt-get") and os.geteuid() == 0:
         quiet = {"check": False, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        subprocess.run(["apt-get", "update", "-qq"], **quiet)  # type: ignore[call-overload]
-        subprocess.run(["apt-get", "install", "-y", "-qq", "nginx-light"], **quiet)  # type: ignore[call-overload]
+        subprocess.run(["apt-get", "update", "-qq"], **quiet)
+        subprocess.run(["apt-get", "install", "-y", "-qq", "nginx-light"], **quiet)
     found = shutil.which("nginx")
     if found is None:
         print("nginx is not there (Debian: apt-get install nginx-light): left out", file=sys.stderr)

@@ -40,6 +40,8 @@ def main(arguments: list[str]) -> int:
     if unknown:
         print(f"{', '.join(unknown)}? {__doc__}", file=sys.stderr)
         return 2
+    if "open" in wanted:
+        of_open.streams_possible()  # rather than after the other sections
     missed = 0
     for name in wanted:
         title, measure = SECTIONS[name]

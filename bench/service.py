@@ -78,7 +78,7 @@ class Service(asyncio.Protocol):
     streams = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self.transport: asyncio.Transport = transport
         self.loop = asyncio.get_running_loop()
         self.buffer = b""
         self.is_open = True

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import hashlib
+import itertools
 import logging
 import os
 import signal
@@ -22,6 +25,7 @@ from support.postgres import Postgres, postgres_cluster
 settings.register_profile(
     "berlin",
     deadline=None,
+    max_examples=50,
     derandomize="CI" in os.environ,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
@@ -29,6 +33,7 @@ settings.register_profile(
 settings.load_profile("berlin")
 
 CANARIES = Canaries()
+_HOMES = itertools.count()
 _PRESENT = pytest.StashKey[set[str]]()
 
 
@@ -40,6 +45,9 @@ def pytest_configure() -> None:
     # everything may.
     logging.getLogger("asyncio").addFilter(lambda r: not str(r.msg).startswith("Executing "))
     install(CANARIES)
+    # Slow on purpose, and a quarter of the suite's work: the same password with the same salt is
+    # hashed once.
+    hashlib.scrypt = functools.cache(hashlib.scrypt)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -70,13 +78,21 @@ def no_secret_is_told() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_environment(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """No test sees the user's settings, or those of another test."""
+    if "tmp_path" in request.fixturenames:
+        home: Path = request.getfixturevalue("tmp_path")
+    else:  # a folder that is made if it is used
+        home = tmp_path_factory.getbasetemp() / f"home-{next(_HOMES)}"
     for name in list(os.environ):
         if name.startswith("BERLIN_") or name.lower().endswith(("_proxy", "_api_key", "_base_url")):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
     monkeypatch.setattr(Berlin, "_class_url", None)
 

@@ -17,7 +17,7 @@ from typing import Any
 from berlin.client import Berlin
 from berlin.config import Overrides, Settings, load_config, resolve_settings
 from support.outcome import Guarantee, Outcome
-from support.program_guarantees import PROGRAM_GUARANTEES, programs_of_50_at_expiry
+from support.program_guarantees import PROGRAM_GUARANTEES
 from support.token_processes import Workers, redis_server, workers
 from support.token_service import RECIPE, TokenService
 from support.user_guarantee import two_users
@@ -250,17 +250,14 @@ GUARANTEES: dict[str, Guarantee] = {
         *PROGRAM_GUARANTEES,
     )
 }
-# Too long for the suite: in the table only.
-LONG: dict[str, Guarantee] = {programs_of_50_at_expiry.__name__: programs_of_50_at_expiry}
 
 
 async def main(names: list[str]) -> int:
     """Try the guarantees of these names, or all, and print a table; return how many failed."""
     print(f"{'tried':56}{'logins':>7}{'refreshes':>10}  result")
     failed = 0
-    known = {**GUARANTEES, **LONG}
-    for name in names or known:
-        guarantee = known[name]
+    for name in names or GUARANTEES:
+        guarantee = GUARANTEES[name]
         with tempfile.TemporaryDirectory() as folder:
             began = time.monotonic()
             outcome = await guarantee(Path(folder) / name)

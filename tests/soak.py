@@ -210,7 +210,7 @@ async def soak(requests: int, warm_up: int, seed: int, folder: Path) -> Report:
         async with _gateway(config) as (gateway, url):
             report.before = await gateway.state()
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-                at = At(url, session, None)  # type: ignore[arg-type]  # it is another process
+                at = At(url, session, None)  # it is another process
                 await at.headers(BERLIN)
                 clients = _Clients(at, random.Random(seed), report)
                 await clients.ask_many(warm_up)

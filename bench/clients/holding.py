@@ -49,7 +49,7 @@ async def main(url: str, kind: str, count: int) -> None:
     await asyncio.sleep(0)
     for pieces in held:
         if kind == "berlin":
-            await pieces.aclose()  # type: ignore[attr-defined]
+            await pieces.aclose()
     await session.close()
     await berlin.aclose()
 

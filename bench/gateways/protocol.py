@@ -36,7 +36,7 @@ class Upstream(asyncio.Protocol):
         self.client: Client | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self.transport: asyncio.Transport = transport
 
     def data_received(self, data: bytes) -> None:
         client = self.client
@@ -66,7 +66,7 @@ class Client(asyncio.Protocol):
     """One client."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self.transport: asyncio.Transport = transport
         self.buffer = b""
         self.begun = False
         self.task: asyncio.Task[None] | None = None

@@ -25,7 +25,7 @@ from berlin.config.classes import make_of_class
 from berlin.config.compose import compose
 from berlin.config.tables.per_user import PLACEHOLDER, for_user, is_per_user
 from berlin.errors import ConfigurationError, InvalidRequestError
-from berlin.language.tables.embeddings import EmbeddingsMap
+from berlin.language.tables.models import EmbeddingsMap
 from berlin.providers.contract import Burst, Bursts, Provider
 from berlin.providers.embeddings import Embedder, embed
 from berlin.providers.facade import ChatProvider

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 
 import pytest
 
-from berlin.gateway.access.logins import PAIR_PACE
 from berlin.providers.scripted import ScriptedProvider
 from support.face import CHAT, LOGIN, body, open_face
 
@@ -34,42 +32,40 @@ async def test_wrong_password_and_unknown_account_look_alike() -> None:
     assert wrong[:2] == unknown[:2] == (401, {"code": 401, "message": "wrong account or password"})
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"", "the body is not JSON: "),
-        (b"account=alice&password=x", "the body is not JSON: "),
-        (b'{"account": "alice"', "the body is not JSON: "),
-        (b'{"account": "al\xff", "password": "x"}', "the body is not JSON: "),
-        (b'{"account":' + b"[" * 60_000, "the body is not JSON: "),
-        (b"[]", "the body must be a JSON object"),
-        (b'"text"', "the body must be a JSON object"),
-        (b"{}", "account: missing"),
-        (b'{"account": "alice"}', "password: missing"),
-        (b'{"account": 7, "password": "x"}', "account: must be text"),
-        (b'{"account": "alice", "password": null}', "password: must be text"),
-        (b'{"account": "alice", "password": {"$ne": ""}}', "password: must be text"),
-    ],
-)
-async def test_login_that_cannot_be_read(data: bytes, message: str) -> None:
+NO_LOGINS = [
+    (b"", "the body is not JSON: "),
+    (b"account=alice&password=x", "the body is not JSON: "),
+    (b'{"account": "alice"', "the body is not JSON: "),
+    (b'{"account": "al\xff", "password": "x"}', "the body is not JSON: "),
+    (b'{"account":' + b"[" * 60_000, "the body is not JSON: "),
+    (b"[]", "the body must be a JSON object"),
+    (b'"text"', "the body must be a JSON object"),
+    (b"{}", "account: missing"),
+    (b'{"account": "alice"}', "password: missing"),
+    (b'{"account": 7, "password": "x"}', "account: must be text"),
+    (b'{"account": "alice", "password": null}', "password: must be text"),
+    (b'{"account": "alice", "password": {"$ne": ""}}', "password: must be text"),
+]
+
+
+async def test_login_that_cannot_be_read() -> None:
     """A body that is no login is a 400 that names what is wrong."""
     async with open_face(ScriptedProvider()) as face:
-        status, said, _ = await face.post(LOGIN, data)
-    assert status == said["code"] == 400
-    assert said["message"].startswith(message)
+        for data, message in NO_LOGINS:
+            status, said, _ = await face.post(LOGIN, data)
+            assert status == said["code"] == 400, data[:80]
+            assert said["message"].startswith(message)
 
 
 async def test_guessing_in_parallel_is_slowed_down() -> None:
     """Forty wrong passwords at the same time are not more guesses than one after the other."""
     async with open_face(ScriptedProvider()) as face:
         guess = {"account": "alice", "password": "guess"}
-        began = time.monotonic()
         answers = await asyncio.gather(*(face.post(LOGIN, guess) for _ in range(40)))
-        took = time.monotonic() - began
     statuses = [status for status, _, _ in answers]
     assert set(statuses) == {401, 429}
-    # On a machine that is busy for longer than the first wait, there is one more after it.
-    assert statuses.count(401) <= 5 + took / PAIR_PACE.first_wait_s
+    # Each wait is twice as long as the one before, so even a test of a minute sees few more.
+    assert statuses.count(401) <= 12
 
 
 async def test_guessing_is_slowed_down() -> None:
@@ -146,32 +142,33 @@ async def test_token_is_read_from_its_header_only() -> None:
                 assert answer.status == 401
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"", "the body is not JSON: "),
-        (b"prompt=Hi", "the body is not JSON: "),
-        (b'{"prompt": "\xff\xfe"}', "the body is not UTF-8 text (byte 12)"),
-        (json.dumps(body()).encode("utf-16"), "the body is not UTF-8 text (byte 0)"),
-        (b'{"prompt":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "the body is not JSON: "),
-        (b"[]", "the body must be a JSON object"),
-        (b"null", "the body must be a JSON object"),
-        (b"{}", "prompt: missing"),
-        (b'{"prompt": "Hi"}', "parentMessageId: missing"),
-        (b'{"prompt": "Hi", "parentMessageId": "x"}', "options.model: missing"),
-        (b'{"prompt": "Hi", "parentMessageId": "x", "options": 7}', "options.model: missing"),
-        (json.dumps(body(7)).encode(), "prompt: must be text"),
-        (json.dumps(body(None)).encode(), "prompt: must be text"),
-        (json.dumps(body(model=7)).encode(), "options.model: must be text"),
-    ],
-)
-async def test_request_that_cannot_be_read(data: bytes, message: str) -> None:
+NO_REQUESTS = [
+    (b"", "the body is not JSON: "),
+    (b"prompt=Hi", "the body is not JSON: "),
+    (b'{"prompt": "\xff\xfe"}', "the body is not UTF-8 text (byte 12)"),
+    (json.dumps(body()).encode("utf-16"), "the body is not UTF-8 text (byte 0)"),
+    (b'{"prompt":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "the body is not JSON: "),
+    (b"[]", "the body must be a JSON object"),
+    (b"null", "the body must be a JSON object"),
+    (b"{}", "prompt: missing"),
+    (b'{"prompt": "Hi"}', "parentMessageId: missing"),
+    (b'{"prompt": "Hi", "parentMessageId": "x"}', "options.model: missing"),
+    (b'{"prompt": "Hi", "parentMessageId": "x", "options": 7}', "options.model: missing"),
+    (json.dumps(body(7)).encode(), "prompt: must be text"),
+    (json.dumps(body(None)).encode(), "prompt: must be text"),
+    (json.dumps(body(model=7)).encode(), "options.model: must be text"),
+]
+
+
+async def test_request_that_cannot_be_read() -> None:
     """A body that is no request is a 400 that names the member (G09, G10, G14)."""
     provider = ScriptedProvider()
     async with open_face(provider) as face:
-        status, said, _ = await face.post(CHAT, data, await face.login())
-    assert status == said["code"] == 400
-    assert said["message"].startswith(message)
+        token = await face.login()
+        for data, message in NO_REQUESTS:
+            status, said, _ = await face.post(CHAT, data, token)
+            assert status == said["code"] == 400, data[:80]
+            assert said["message"].startswith(message)
     assert provider.requests == []
 
 
@@ -216,7 +213,7 @@ async def test_bad_token_is_refused_before_the_body() -> None:
             f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\n"
             "token: no\r\nContent-Length: 99999\r\n\r\n".encode()
         )
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             assert b" 401 " in await reader.readline()
         writer.close()
         await writer.wait_closed()

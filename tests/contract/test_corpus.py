@@ -17,7 +17,7 @@ from aiohttp import web
 
 from berlin.formats.anthropic.format import AnthropicMessagesFormat
 from berlin.formats.contract import ClientCall, Format
-from berlin.formats.habits import Habits
+from berlin.formats.dialect import Habits
 from berlin.formats.ollama.format import OllamaChatFormat
 from berlin.formats.openai.format import OpenAIChatFormat
 from berlin.formats.responses.format import ResponsesFormat

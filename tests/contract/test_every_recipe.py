@@ -17,7 +17,7 @@ from berlin.providers.scripted import ScriptedProvider
 from berlin.recipes.recipe import load_recipe, recipe_names
 from berlin.types import ChatRequest, Finished
 from support.face import PASSWORDS
-from support.gateway import BERLIN, DIALECTS, At, Dialect, serve
+from support.gateway import BERLIN, DIALECTS, At, serve
 from support.recipes import PLAIN_CHAT, fake_and_client, recipe_of, unattended
 
 NAMES = recipe_names()
@@ -44,22 +44,16 @@ async def gateway_over(name: str) -> AsyncIterator[At]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_the_class_over_the_gateway_over_a_recipe(name: str) -> None:
-    """The class Berlin, which always sends its default options, gets the answer of any recipe."""
+async def test_every_face_over_every_recipe(name: str) -> None:
+    """Each recipe answers what clients of a dialect send at least, streamed and whole, and the
+    class Berlin, which always sends its default options.
+    """
     async with gateway_over(name) as at, Berlin(at.url, "alice", PASSWORDS["alice"]) as berlin:
-        answer = await berlin.ask("Hi", model="s:m1")
-    assert answer.text == TEXT
-
-
-@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
-@pytest.mark.parametrize("name", NAMES)
-async def test_every_face_over_every_recipe(name: str, dialect: Dialect) -> None:
-    """What clients of a dialect send at least is answered by every recipe, streamed and whole."""
-    async with gateway_over(name) as at:
-        for stream in (True, False):
-            answer = await at.ask(dialect, stream=stream)
-            assert answer.status == 200, answer.data
-            assert answer.text == TEXT
+        for dialect in DIALECTS:
+            for stream in (True, False):
+                answer = await at.ask(dialect, stream=stream)
+                assert (answer.status, answer.text) == (200, TEXT), (dialect, answer.data)
+        assert (await berlin.ask("Hi", model="s:m1")).text == TEXT
 
 
 async def test_an_option_that_a_client_chose_is_still_refused() -> None:

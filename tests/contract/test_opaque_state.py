@@ -7,6 +7,7 @@ items. The service is a 400 where its reasoning, its signatures or its ids diffe
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import pytest
@@ -36,7 +37,7 @@ PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}}
 FUNCTION = {"name": "weather", "description": "The weather", "parameters": PARAMETERS}
 
 
-class Client:
+class Client(ABC):
     """A client that keeps all it gets."""
 
     dialect: Dialect
@@ -46,13 +47,13 @@ class Client:
     def __init__(self) -> None:
         self.history: list[Any] = [{"role": "user", "content": "Weather?"}]
 
+    @abstractmethod
     def read(self, data: bytes, *, stream: bool) -> tuple[list[tuple[str, str]], str]:
         """Keep an answer, and return its calls (id and city) and its text."""
-        raise NotImplementedError
 
+    @abstractmethod
     def give(self, results: list[tuple[str, str]]) -> None:
         """Add the results of the calls."""
-        raise NotImplementedError
 
 
 class OpenAIClient(Client):

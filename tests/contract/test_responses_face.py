@@ -198,7 +198,7 @@ async def test_state_of_another_dialect_comes_back_to_it() -> None:
         status, _ = await post(at, input=[*output, result])
     assert status == 200
     assistant, tool = provider.requests[1].messages
-    assert [(part.text, part.extra) for part in assistant.parts[:1]] == [("hm", signature)]  # type: ignore[union-attr]
+    assert [(part.text, part.extra) for part in assistant.parts[:1]] == [("hm", signature)]
     assert assistant.parts[1].extra == thought
     assert len(assistant.parts) == 2
     assert tool.role == "tool"
@@ -214,7 +214,7 @@ async def test_state_of_another_dialect_comes_back_to_it() -> None:
 )
 async def test_an_error_after_the_start_fails_the_response(error: BerlinError, code: str) -> None:
     """The stream ends with `response.failed` and the error in it, and is never completed."""
-    got = read_stream(await stream([TextDelta("a"), error]))  # type: ignore[list-item]
+    got = read_stream(await stream([TextDelta("a"), error]))
     assert got.response["status"] == "failed"
     late = f"{error} (after 1 event of the answer)"
     assert got.response["error"] == {"code": code, "message": late}

@@ -381,6 +381,6 @@ async def test_a_refusal_has_the_form_of_openai() -> None:
             ({"input": []}, 400, "input"),
             ({"input": "x", "model": "no-such"}, 404, "model"),
         ):
-            got, body = await send(at, **members)  # type: ignore[arg-type]
+            got, body = await send(at, **members)
             assert (got, body["error"]["param"]) == (status, param)
             assert set(body["error"]) == {"message", "type", "param", "code"}

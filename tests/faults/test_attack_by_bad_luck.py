@@ -210,7 +210,7 @@ WRONG = [
 def test_no_frame_of_the_constructor_holds_a_secret(given: dict[str, object]) -> None:
     """Neither its arguments nor the half-made object show in a report of its error."""
     with pytest.raises(errors.BerlinError) as caught:
-        Berlin(**given)  # type: ignore[arg-type]
+        Berlin(**given)
     assert CANARY not in frames_of(caught.value)
     assert "REPR" not in repr(Berlin.__new__(Berlin))
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import html
+import itertools
 import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from types import TracebackType
 
 import aiohttp
 import pytest
@@ -89,14 +92,14 @@ async def test_accounts_follow_the_rules_of_keys(tmp_path: Path) -> None:
 async def test_an_account_changes_while_the_gateway_runs(tmp_path: Path) -> None:
     """A new account logs in without a restart; a new password ends its sessions at once."""
     path = tmp_path / "data" / "accounts.json"
-    reader = AccountReader(path)
+    seconds = itertools.count()  # a second between two uses: each looks at the file
+    reader = AccountReader(path, monotonic=lambda: float(next(seconds)))
     gateway = Gateway(Catalog([Service("s", ScriptedProvider(), ["m1"])]))
 
     def add(password: str) -> dict[str, str]:
         known = Accounts.load(path)
         known.add("ann", Secret(password))
         known.save(path)
-        reader._checked_at -= 1  # instead of waiting
         return {"account": "ann", "password": password}
 
     async with open_server(gateway, reader) as url, aiohttp.ClientSession() as session:
@@ -204,6 +207,23 @@ async def test_a_whole_answer_has_a_limit() -> None:
     async with serve(Service("s", provider, ["m1"])) as at:
         said = await at.ask(OPENAI)
         assert (said.status, said.json["error"]["code"]) == (502, "upstream_protocol")
+
+
+async def test_a_failed_answer_is_freed_immediately() -> None:
+    """Megabytes of an answer that failed do not wait for the collector of cycles."""
+    provider = ScriptedProvider([TextDelta("x" * 1_000_000)] * 40 + [Finished()])
+    async with serve(Service("s", provider, ["m1"])) as at:
+        gc.collect()
+        gc.disable()
+        try:
+            await at.ask(OPENAI)
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            assert not any(isinstance(found, TracebackType) for found in gc.garbage)
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
 
 
 async def test_a_million_models_do_not_slow_the_loop() -> None:

@@ -113,8 +113,8 @@ async def main():
     await berlin.ask("log in")
     ticking = asyncio.ensure_future(tick())
     size = 10_000_000 if kind == "one" else 1_000_000
-    took, blocked = zip(*[await ask(size) for _ in range(3)])
-    quarter, _ = zip(*[await ask(size // 4) for _ in range(3)])
+    took, blocked = zip(*[await ask(size) for _ in range(2)])
+    quarter, _ = zip(*[await ask(size // 4) for _ in range(2)])
     ticking.cancel()
     await berlin.aclose()
     print(min(took), min(quarter), min(blocked))
@@ -172,7 +172,7 @@ async def test_C24_options_cannot_overwrite_the_protocol(
 ) -> None:
     """A keyword with the name of a protocol field is refused; nothing is sent anywhere."""
     async with ChatService() as service, ChatService() as other:
-        configure(service)  # type: ignore[operator]
+        configure(service)
         if name == "url":
             value = other.url
         with pytest.raises(errors.InvalidRequestError) as caught:
@@ -180,7 +180,7 @@ async def test_C24_options_cannot_overwrite_the_protocol(
         assert str(caught.value) == message
         async with client(service) as berlin:
             with pytest.raises(errors.InvalidRequestError) as caught:
-                await berlin.ask(HELLO, **{name: value})  # type: ignore[arg-type]
+                await berlin.ask(HELLO, **{name: value})
         assert str(caught.value) == message
         assert service.opened == 0
         assert other.opened == 0
@@ -211,7 +211,7 @@ async def test_C24_credentials_given_to_the_class_are_no_options(configure: obje
         ChatService() as service,
         ChatService(accounts={"alice": "her secret"}) as other,
     ):
-        configure(service)  # type: ignore[operator]
+        configure(service)
         pieces = Berlin.create_async_generator(
             "", HELLO, url=other.url, account="alice", password="her secret"
         )
@@ -228,7 +228,7 @@ async def test_C24_credentials_given_with_a_request_never_reach_the_model(name: 
     """An object has its account: credentials beside a prompt are refused, not sent as options."""
     async with ChatService() as service, client(service) as berlin:
         with pytest.raises(errors.InvalidRequestError):
-            await berlin.ask("hello", **{name: "something secret"})  # type: ignore[arg-type]
+            await berlin.ask("hello", **{name: "something secret"})
         assert service.opened == 0
 
 
@@ -241,7 +241,7 @@ async def test_C25_a_number_that_json_cannot_carry(value: float) -> None:
             ({"extra": {"deep": [value]}}, "options.extra.deep"),
         ):
             with pytest.raises(errors.InvalidRequestError) as caught:
-                await berlin.ask("hello", **options)  # type: ignore[arg-type]
+                await berlin.ask("hello", **options)
             assert str(caught.value) == (
                 f"{name}: NaN, infinity or a circular value, which JSON cannot carry"
             )
@@ -315,7 +315,7 @@ async def test_C28_no_copy_of_a_provider_shows_the_token() -> None:
         assert token not in repr(berlin)
         assert token not in repr(vars(berlin))
         with pytest.raises(TypeError, match="dataclass"):
-            dataclasses.asdict(berlin)  # type: ignore[call-overload]
+            dataclasses.asdict(berlin)
 
 
 async def test_limits_of_one_call_change_only_what_they_name() -> None:
@@ -327,6 +327,6 @@ async def test_limits_of_one_call_change_only_what_they_name() -> None:
             with pytest.raises(errors.UpstreamTimeoutError, match=r"^first_event: .* 0\.2 s"):
                 await berlin.ask("hello", timeout={"idle": 5})
             with pytest.raises(errors.UpstreamTimeoutError, match=r"in 0\.1 s"):
-                await berlin.ask("hello", timeout=0.1)  # type: ignore[arg-type]
+                await berlin.ask("hello", timeout=0.1)
             with pytest.raises(errors.InvalidRequestError, match="too large a number"):
                 await berlin.ask("hello", timeout=10**400)

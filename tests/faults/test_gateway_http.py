@@ -35,30 +35,32 @@ def one(provider: ScriptedProvider | None = None) -> Service:
     return Service("s", provider or ScriptedProvider(), ["m1"])
 
 
-@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE", "BREW", "GET", "POST"])
-@pytest.mark.parametrize(("path", "right"), FACES_PATHS)
-async def test_g34_other_methods(path: str, right: str, method: str) -> None:
+METHODS = ("PUT", "DELETE", "PATCH", "TRACE", "BREW", "GET", "POST")
+
+
+async def test_g34_other_methods() -> None:
     """Another method than the right one is a 405 that names the right one."""
-    if method == right:
-        return
     async with serve(one()) as at:
-        got = await at.get(path, method)
-    assert b"Traceback" not in got.data
-    if method == "BREW":  # no method of HTTP at all
-        assert got.status in (400, 405, 501)
-        return
-    assert got.status == 405
-    assert right in got.headers["Allow"]
+        for path, right in FACES_PATHS:
+            for method in METHODS:
+                if method == right:
+                    continue
+                got = await at.get(path, method)
+                assert b"Traceback" not in got.data
+                if method == "BREW":  # no method of HTTP at all
+                    assert got.status in (400, 405, 501)
+                else:
+                    assert got.status == 405, (path, method)
+                    assert right in got.headers["Allow"]
 
 
-@pytest.mark.parametrize("method", ["HEAD", "OPTIONS"])
-@pytest.mark.parametrize(("path", "right"), FACES_PATHS)
-async def test_g34_harmless_methods(path: str, right: str, method: str) -> None:
+async def test_g34_harmless_methods() -> None:
     """HEAD and OPTIONS are answered or refused, but break nothing."""
     async with serve(one()) as at:
-        got = await at.get(path, method)
+        for path, _ in FACES_PATHS:
+            for method in ("HEAD", "OPTIONS"):
+                await at.get(path, method)
         assert (await at.get("/healthz")).status == 200
-    assert got.status in (200, 204, 405)
 
 
 @pytest.mark.parametrize("line", ["OPTIONS * HTTP/1.1", "CONNECT localhost:80 HTTP/1.1"])
@@ -95,17 +97,16 @@ ODD_PATHS = [
 ]
 
 
-@pytest.mark.parametrize("path", ODD_PATHS)
-async def test_g35_x26_odd_paths_never_go_without_a_key(path: str, tmp_path: Path) -> None:
+async def test_g35_x26_odd_paths_never_go_without_a_key(tmp_path: Path) -> None:
     """However the path is written, nobody gets in without a key, and no file is read."""
     keys = tmp_path / "keys.sqlite"
     make_key(keys, "k")
-    async with serve(one(), keys=keys) as at:
-        got = await at.raw(request_bytes("GET", path))
-    status = got.split()[1]
-    assert status in (b"400", b"401", b"404", b"405", b"421"), got[:300]
-    assert b"root:" not in got
-    assert b"\r\nX: y" not in got
+    for path in ODD_PATHS:
+        async with serve(one(), keys=keys) as at:  # one that has not refused this address yet
+            got = await at.raw(request_bytes("GET", path))
+        assert got.split()[1] in (b"400", b"401", b"404", b"405", b"421"), (path, got[:300])
+        assert b"root:" not in got
+        assert b"\r\nX: y" not in got
 
 
 HOSTS = [
@@ -126,47 +127,56 @@ HOSTS = [
 ]
 
 
-@pytest.mark.parametrize("host", HOSTS)
-async def test_g36_odd_host_does_not_help(host: str, tmp_path: Path) -> None:
+async def test_g36_odd_host_does_not_help(tmp_path: Path) -> None:
     """Whatever Host says, a request without a key is refused, and no request breaks anything."""
     keys = tmp_path / "keys.sqlite"
     make_key(keys, "k")
-    async with serve(one(), keys=keys) as at:
-        head = f"GET /v1/models HTTP/1.1\r\n{host}\r\nConnection: close\r\n\r\n"
-        got = await at.raw(head.encode())
-    assert got.split()[1] in (b"400", b"401", b"421")
+    for host in HOSTS:
+        async with serve(one(), keys=keys) as at:
+            head = f"GET /v1/models HTTP/1.1\r\n{host}\r\nConnection: close\r\n\r\n"
+            got = await at.raw(head.encode())
+        assert got.split()[1] in (b"400", b"401", b"421"), host
 
 
-@pytest.mark.parametrize(
-    "host",
-    ["evil.example", "", "localhost.evil.example", "127.0.0.1.evil.example", "[", "10.0.0.1"],
-)
-async def test_g36_without_keys_only_this_machine_is_meant(host: str) -> None:
+async def test_g36_without_keys_only_this_machine_is_meant() -> None:
     """Without keys another name in Host is refused: a page cannot rebind its own name."""
+    names = (
+        "evil.example",
+        "",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "[",
+        "10.0.0.1",
+    )
     provider = ScriptedProvider()
     async with serve(one(provider)) as at:
-        got = await at.raw(request_bytes("GET", "/v1/models").replace(b"localhost", host.encode()))
-        chat = await at.ask(OPENAI, headers={"Host": host or "x"})
-    assert got.split()[1] in (b"400", b"421")
-    assert chat.status in (400, 421)
+        for host in names:
+            request = request_bytes("GET", "/v1/models").replace(b"localhost", host.encode())
+            assert (await at.raw(request)).split()[1] in (b"400", b"421"), host
+            chat = await at.ask(OPENAI, headers={"Host": host or "x"})
+            assert chat.status in (400, 421), host
     assert provider.requests == []
 
 
-@pytest.mark.parametrize(
-    "origin",
-    ["https://evil.example", "null", "http://[bad", "http://localhost.evil", "x", "//", ""],
-)
-async def test_g36_pages_of_others(origin: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_g36_pages_of_others(caplog: pytest.LogCaptureFixture) -> None:
     """A page of another origin is refused, however its origin is written."""
     provider = ScriptedProvider()
+    wanted = {"Access-Control-Request-Method": "POST"}
+    origins = (
+        "https://evil.example",
+        "null",
+        "http://[bad",
+        "http://localhost.evil",
+        "x",
+        "//",
+        "",
+    )
     async with serve(one(provider)) as at:
-        got = await at.ask(OPENAI, headers={"Origin": origin})
-        asked = await at.get(
-            OPENAI.path, "OPTIONS", **{"Origin": origin, "Access-Control-Request-Method": "POST"}
-        )
-    assert got.status == 403
-    assert asked.status == 403
-    assert "Access-Control-Allow-Origin" not in asked.headers
+        for origin in origins:
+            got = await at.ask(OPENAI, headers={"Origin": origin})
+            asked = await at.get(OPENAI.path, "OPTIONS", **{"Origin": origin, **wanted})
+            assert (got.status, asked.status) == (403, 403), origin
+            assert "Access-Control-Allow-Origin" not in asked.headers
     assert provider.requests == []
     assert "Traceback" not in caplog.text
 
@@ -228,19 +238,75 @@ FRAMINGS = {
 }
 
 
-@pytest.mark.parametrize("case", FRAMINGS)
-@pytest.mark.parametrize("dialect", DIALECTS, ids=str)
-async def test_g08_framing_that_others_read_otherwise(dialect: Dialect, case: str) -> None:
+# The chunks of a body after its head, where `{}` is written as a chunk of two bytes.
+CHUNKS = {
+    "signed size": "+2\r\n{}\r\n0\r\n\r\n",
+    "hexadecimal prefix": "0x2\r\n{}\r\n0\r\n\r\n",
+    "blank after the size": "2 \r\n{}\r\n0\r\n\r\n",
+    "no size": "\r\n{}\r\n0\r\n\r\n",
+    "negative size": "-1\r\n{}\r\n0\r\n\r\n",
+    "endless size": f"{'f' * 40}\r\n{{}}\r\n0\r\n\r\n",
+    "bare LF after the size": "2\n{}\r\n0\r\n\r\n",
+    "bare LF after the data": "2\r\n{}\n0\r\n\r\n",
+    "bare LF at the end": "2\r\n{}\r\n0\n\n",
+    "LF in an extension": "2;a\n\r\n{}\r\n0\r\n\r\n",
+    "line end in a quoted extension": '2;a="\r\n{}\r\n0\r\n\r\n',
+    "no end of the data": "2\r\n{}0\r\n\r\n",
+    "more data than said": "2\r\n{}XX\r\n0\r\n\r\n",
+    "trailer without a colon": "2\r\n{}\r\n0\r\nbad trailer\r\n\r\n",
+    "trailers without end": f"2\r\n{{}}\r\n0\r\n{'X: a' * 20_000}\r\n\r\n",
+}
+CHUNKED = "Transfer-Encoding: chunked"
+REFUSED = {
+    **{name: f"{head}\r\n\r\n{{}}" for name, head in FRAMINGS.items()},
+    **{name: f"{CHUNKED}\r\n\r\n{body}" for name, body in CHUNKS.items()},
+    "10,000 headers": "".join(f"X{n}: a\r\n" for n in range(10_000)) + "\r\n",
+    "two hosts": "Host: evil.example\r\n\r\n",
+}
+
+
+async def test_g08_framing_that_others_read_otherwise() -> None:
     """It is a 400, and the connection ends: no second request hides in the body."""
-    provider = ScriptedProvider()
+    hidden = "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    provider, wrong = ScriptedProvider(), {}
     async with serve(one(provider)) as at:
-        hidden = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
-        head = f"POST {dialect.path} HTTP/1.1\r\nHost: localhost\r\n{FRAMINGS[case]}\r\n\r\n"
-        got = await at.raw(head.encode() + b"{}" + hidden)
-    assert got.split()[1] == b"400"
-    assert got.count(b"HTTP/1.") == 1
-    assert b"s:m1" not in got
+        for case, rest in REFUSED.items():
+            head = f"POST {OPENAI.path} HTTP/1.1\r\nHost: localhost\r\n"
+            got = await at.raw(f"{head}{rest}{hidden}".encode())
+            if got.split()[1] != b"400" or got.count(b"HTTP/1.") != 1 or b"s:m1" in got:
+                wrong[case] = got[:200]
+    assert wrong == {}
     assert provider.requests == []
+
+
+async def test_g08_framing_that_everybody_reads_alike() -> None:
+    """Extensions, leading zeros and trailers of chunks change nothing, and trailers are ignored."""
+    body = json.dumps(OPENAI.body("Hi", "s:m1", False))
+    size = f"{len(body):x}"
+    good = (f"{size};a=b", f"000{size}", f'{size};q="x y"')
+    end = "0\r\nAuthorization: Bearer x\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n"
+    async with serve(one()) as at:
+        for first in good:
+            lines = ("Content-Type: application/json", CHUNKED, "Connection: close")
+            head = "\r\n".join((f"POST {OPENAI.path} HTTP/1.1", "Host: localhost", *lines, "", ""))
+            got = await at.raw(f"{head}{first}\r\n{body}\r\n{end}".encode())
+            assert b" 200 " in got[:20], (first, got[:300])
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("http://localhost/v1/models", "evil.example", 200),
+        ("http://evil.example/v1/models", "localhost", 421),
+        ("http://localhost@evil.example/v1/models", "localhost", 421),
+    ],
+)
+async def test_g36_the_host_of_a_whole_url_counts(target: str, host: str, status: int) -> None:
+    """`Host` is ignored where the target names a host itself (RFC 9112, 3.2.2)."""
+    async with serve(one()) as at:
+        head = f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        got = await at.raw(head.encode())
+    assert got.split()[1] == str(status).encode()
 
 
 @pytest.mark.parametrize("value", ["m1\r\nX-Evil: 1", "m1\n{}", "m\x00", "m\x1b[31m", "m\u2028x"])
@@ -262,7 +328,7 @@ async def test_g05_idle_connections() -> None:
         port = int(at.url.rpartition(":")[2])
         opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(1_005)]
         try:
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(20):
                 assert (await at.ask(OPENAI)).status == 200
             assert all(reader.at_eof() for reader, _ in opened[:5])
             assert not any(reader.at_eof() for reader, _ in opened[10:])
@@ -303,7 +369,7 @@ async def test_g40_expect_continue(dialect: Dialect) -> None:
         body = json.dumps(dialect.body("Hi", "s:m1", True)).encode()
         head = await at.head(dialect, body, "Expect: 100-continue")
         writer.write(head.removesuffix(body))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert (await reader.readline()).startswith(b"HTTP/1.1 100 ")
             writer.write(body)
             assert b"Hello" in await reader.read()

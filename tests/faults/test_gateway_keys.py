@@ -200,7 +200,7 @@ async def test_a09_key_that_is_revoked_in_mid_stream(keys: Path) -> None:
     provider = ScriptedProvider(["one", SEEN_S, "two", Finished()])
     async with guarded(keys, provider) as at:
         asking = asyncio.create_task(at.ask(OPENAI, key=key, stream=True))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not provider.requests:
                 await asyncio.sleep(0.01)
         KeyStore(keys).revoke("k")
@@ -228,30 +228,23 @@ FORBIDDEN = [
 ALLOWED = ["s:m2", "s:short", "short", "m2", " s:m2 "]
 
 
-@pytest.mark.parametrize("model", FORBIDDEN)
 @pytest.mark.parametrize("dialect", WITH_KEYS, ids=str)
-async def test_a10_a18_a_key_for_one_model(dialect: Dialect, model: str, keys: Path) -> None:
-    """However another model is named, the key does not reach it, and learns nothing of it."""
+async def test_a10_a18_a_key_for_one_model(dialect: Dialect, keys: Path) -> None:
+    """However another model is named, the key does not reach it, and learns nothing of it. The one
+    that it is for can be asked by each of its names.
+    """
     key = make_key(keys, "k", "s:m2")
     provider = ScriptedProvider()
     async with guarded(keys, provider) as at:
-        got = await at.ask(dialect, model=model, key=key)
         unknown = await at.ask(dialect, model="no-such", key=key)
-    assert got.status == unknown.status == 404
-    assert set(got.json) == set(unknown.json)
-    assert provider.requests == []
-
-
-@pytest.mark.parametrize("model", ALLOWED)
-@pytest.mark.parametrize("dialect", WITH_KEYS, ids=str)
-async def test_a10_the_model_of_a_key_by_all_its_names(
-    dialect: Dialect, model: str, keys: Path
-) -> None:
-    """The one model that a key is for can be asked by each of its names."""
-    key = make_key(keys, "k", "s:m2")
-    async with guarded(keys) as at:
-        got = await at.ask(dialect, model=model, key=key)
-    assert (got.status, got.text) == (200, "Hello"), got.data
+        for model in FORBIDDEN:
+            got = await at.ask(dialect, model=model, key=key)
+            assert got.status == unknown.status == 404, model
+            assert set(got.json) == set(unknown.json)
+        assert provider.requests == []
+        for model in ALLOWED:
+            got = await at.ask(dialect, model=model, key=key)
+            assert (got.status, got.text) == (200, "Hello"), (model, got.data)
 
 
 async def test_a10_other_pages_know_the_limits(keys: Path) -> None:
@@ -273,24 +266,21 @@ async def test_a10_other_pages_know_the_limits(keys: Path) -> None:
                 assert answer.status == 404
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/admin", "/v1/keys", "/key/generate", "/key/list", "/config", "/v1/batches", "/v1/files",
-        "/v1/files/file-1", "/v1/threads/1", "/spend/logs", "/debug", "/debug/pprof", "/docs",
-        "/openapi.json", "/routes", "/api/pull", "/api/delete", "/api/create",
-        "/api/blobs/x",
-        "/health/test_connection", "/mcp", "/utils/transform_request",
-    ],
-)  # fmt: skip
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
-async def test_a12_a13_x19_x24_there_is_nothing_to_administer(
-    path: str, method: str, keys: Path
-) -> None:
+ADMINISTRATION = [
+    "/admin", "/v1/keys", "/key/generate", "/key/list", "/config", "/v1/batches", "/v1/files",
+    "/v1/files/file-1", "/v1/threads/1", "/spend/logs", "/debug", "/debug/pprof", "/docs",
+    "/openapi.json", "/routes", "/api/pull", "/api/delete", "/api/create", "/api/blobs/x",
+    "/health/test_connection", "/mcp", "/utils/transform_request",
+]  # fmt: skip
+
+
+async def test_a12_a13_x19_x24_there_is_nothing_to_administer(keys: Path) -> None:
     """No route makes keys, shows others' objects, tests services or debugs."""
     async with guarded(keys) as at:
         at.key = make_key(keys, "k")
-        assert (await at.get(path, method)).status in (401, 404, 405)
+        for path in ADMINISTRATION:
+            for method in ("GET", "POST", "PUT", "DELETE"):
+                assert (await at.get(path, method)).status in (401, 404, 405), (path, method)
 
 
 async def test_a14_a_request_cannot_change_its_key(keys: Path) -> None:

@@ -85,14 +85,19 @@ HUGE = {
 }
 
 
-@pytest.mark.parametrize("case", HUGE)
 @pytest.mark.parametrize("dialect", DIALECTS, ids=str)
-async def test_g17_g33_the_loop_goes_on(dialect: Dialect, case: str) -> None:
+async def test_g17_g33_the_loop_goes_on(dialect: Dialect) -> None:
     """20 MiB of whatever JSON is answered, or refused, while other requests go on."""
-    async with one() as (at, _), never_blocked():
-        answer = await at.post(dialect, HUGE[case])
-    assert answer.status in (200, 400, 413), answer.data[:200]
-    assert len(answer.data) < 2000
+    member = next(
+        name for name in ("messages", "prompt", "input") if name in dialect.body("", "", False)
+    )
+    cases = [case for case, body in HUGE.items() if b'"%b":' % member.encode() in body]
+    async with one() as (at, _):
+        for case in (*cases, "ignored", "text"):
+            async with never_blocked():
+                answer = await at.post(dialect, HUGE[case])
+            assert answer.status in (200, 400, 413), (case, answer.data[:200])
+            assert len(answer.data) < 2000
 
 
 async def test_g17_g33_memory_of_a_refused_body() -> None:

@@ -247,7 +247,7 @@ async def test_x18_a_thousand_prompts_at_once(tmp_path: Path) -> None:
     """Of 1,000 unique prompts at the same time each gets its own answer."""
 
     class Echo(ScriptedProvider):
-        async def bursts(self, request: Any) -> AsyncIterator[Any]:  # type: ignore[override]
+        async def bursts(self, request: Any) -> AsyncIterator[Any]:
             await asyncio.sleep(0)
             for text in ("You said: ", request.messages[-1].text):
                 yield [berlin.types.TextDelta(text)]

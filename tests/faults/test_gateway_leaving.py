@@ -14,7 +14,6 @@ import pytest
 from berlin import Berlin
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.catalog import Service
-from berlin.gateway.observe.log import Access
 from berlin.gateway.observe.visit import Visit
 from berlin.providers.scripted import ScriptedProvider
 from support.chat_service import HANG, ChatService, no_new_tasks
@@ -34,7 +33,7 @@ from support.gateway import (
 
 # Of a client's end of a connection, to the upstream's notice of it; a busy machine needs more
 # than the half second that a calm one stays far below.
-SOON_S = 2.0
+SOON_S = 10.0
 SSE = "Content-Type: text/event-stream"
 
 
@@ -42,11 +41,11 @@ class Lines:
     """Keeps the access log in memory."""
 
     def __init__(self) -> None:
-        self.lines: list[Access] = []
+        self.lines: list[Visit] = []
         self.changed = asyncio.Event()
 
     def ended(self, visit: Visit) -> None:
-        self.lines.append(Access.of(visit))
+        self.lines.append(visit)
         self.changed.set()
 
     def close(self) -> None:
@@ -82,7 +81,7 @@ async def test_g01_client_leaves_in_mid_stream(dialect: Dialect) -> None:
                 await reader.readuntil(b"one")
             assert service.open == 1
             log.changed.clear()
-        await service.all_closed(within=SOON_S)
+        await service.all_closed()
         async with asyncio.timeout(SOON_S):
             await log.changed.wait()
         assert log.lines[-1].outcome == "client_left"
@@ -139,12 +138,12 @@ async def test_g02_client_leaves_the_line(dialect: Dialect) -> None:
     asked = asyncio.Event()
     async with serve(service) as at:
         inside = asyncio.create_task(leave(at, dialect, stream=True, until=asked))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while service.admission.inside < 1:
                 await asyncio.sleep(0.005)
         gone = asyncio.Event()
         waiting = asyncio.create_task(leave(at, dialect, stream=True, until=gone))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while service.admission.in_line < 1:
                 await asyncio.sleep(0.005)
         gone.set()
@@ -171,14 +170,14 @@ async def test_g04_slow_reader_holds_its_own_upstream_back(dialect: Dialect) -> 
             writer.write(await at.head(dialect, body))
             async with asyncio.timeout(10):
                 await reader.readuntil(b"200 OK")
-            reader._transport.pause_reading()  # type: ignore[attr-defined]
+            reader._transport.pause_reading()
             assert (await at.get("/v1/models")).status == 200
             before = -1
             while before != service.sent:
                 before = service.sent
                 await asyncio.sleep(0.3)
             assert service.sent < 24 * 2**20
-            await service.all_closed(within=10)
+            await service.all_closed()
         assert service.sent < 24 * 2**20
 
 
@@ -194,7 +193,7 @@ async def test_g04_slow_reader_is_logged_as_one() -> None:
             writer.write(await at.head(DIALECTS[0], body))
             async with asyncio.timeout(10):
                 await reader.readuntil(b"200 OK")
-                reader._transport.pause_reading()  # type: ignore[attr-defined]
+                reader._transport.pause_reading()
                 await log.changed.wait()
     assert log.lines[-1].status == 200
     assert not log.lines[-1].outcome.startswith("upstream")

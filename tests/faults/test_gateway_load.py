@@ -116,6 +116,6 @@ async def test_g44_memory_and_descriptors_stay_flat(tmp_path: Path) -> None:
             memory = _memory_mib(pid)
             await many(1_000)
             assert _memory_mib(pid) - memory < 20
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(os.listdir(f"/proc/{pid}/fd")) > 24:
                 await asyncio.sleep(0.05)

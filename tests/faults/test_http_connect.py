@@ -197,4 +197,4 @@ async def test_H50_connect_never_completes() -> None:
             seen = await ask(berlin)
     assert seen.failed_with(errors.UpstreamTimeoutError).startswith("connect")
     assert PASSWORD not in told_by(seen.error)
-    assert seen.seconds > 0.4
+    assert 0.4 in seen.passed

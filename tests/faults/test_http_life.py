@@ -146,7 +146,7 @@ async def test_H58_clock_jumps_in_mid_stream(jump: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_later(0.1, jump)
         seen = await ask(berlin)
     assert seen.failed_with(errors.UpstreamTimeoutError, after=["a", "b"]).startswith("idle")
-    assert seen.seconds > 0.7
+    assert 0.4 in seen.passed
 
 
 async def test_H58_clock_jumps_in_a_pause(jump: Callable[[], None]) -> None:
@@ -158,7 +158,7 @@ async def test_H58_clock_jumps_in_a_pause(jump: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_later(0.3, jump)
         seen = await ask(berlin)
     assert seen.text == "a"
-    assert seen.seconds >= 1
+    assert 1 in seen.passed
 
 
 async def test_H58_clock_jumps_between_requests(jump: Callable[[], None]) -> None:
@@ -176,7 +176,7 @@ async def test_H59_slow_but_steady() -> None:
     slow = (step for _ in range(6) for step in (Wait(0.25), Send(chunk(line("a")))))
     seen = await play((*begin_stream(), *slow, Send(LAST_CHUNK)), timeouts=limits)
     assert seen.text == "a" * 6
-    assert seen.seconds > limits.idle
+    assert limits.idle in seen.passed
 
 
 async def test_H60_chunked_answer_closed_at_once() -> None:

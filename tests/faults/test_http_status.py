@@ -54,7 +54,7 @@ async def test_H28_429_with_seconds() -> None:
     """The seconds that the service asks for are waited."""
     seen = await play(busy("Retry-After: 1"), GOOD)
     assert seen.text == "a"
-    assert seen.seconds >= 1
+    assert 1 in seen.passed
     assert len(seen.chats) == 2
 
 
@@ -76,7 +76,7 @@ async def test_H29_429_with_a_date() -> None:
     )
     seen = await play(busy(*dates), GOOD)
     assert seen.text == "a"
-    assert seen.seconds >= 1
+    assert 1 in seen.passed
 
 
 async def test_H29_429_with_a_date_far_away() -> None:

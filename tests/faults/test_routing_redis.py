@@ -74,7 +74,7 @@ async def shared(redis: Redis, clock: Clock | None = None) -> AsyncIterator[Shar
 
 async def bounded(work: Awaitable[_T]) -> _T:
     """Wait for something that must not take long, whatever Redis does."""
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         return await work
 
 
@@ -122,7 +122,7 @@ async def test_R10_A15_tokens_of_a_minute_are_not_overspent(redis: Redis) -> Non
         assert all(isinstance(one, Reservation) for one in passed)
         assert isinstance(await second.take(300), float)
         for each in passed:
-            first.leave(each, 10)  # type: ignore[arg-type]
+            first.leave(each, 10)
         await settled(one)
         assert await taken(second, times=5, tokens=300) == 3
 
@@ -305,7 +305,7 @@ async def test_answers_for_all(redis: Redis) -> None:
     """An answer that one process got is played by the other, with its age."""
     bursts = [[Started("a", "m"), TextDelta("Hi")], [UsageReport(Usage(1, 2)), Finished()]]
     async with shared(redis) as one, shared(redis) as two:
-        SharedAnswers(one, 60).save("key", bursts)  # type: ignore[arg-type]
+        SharedAnswers(one, 60).save("key", bursts)
         await settled(one)
         found = await SharedAnswers(two, 60).load("key")
         assert found is not None
@@ -473,7 +473,7 @@ async def lose(redis: Redis, how: str, *processes: SharedRedis) -> None:
     if how == "set back":
         client, _ = processes[0]._open()
         for key, data in SNAPSHOT.items():
-            await client.restore(key, 0, data)
+            await client.restore(key, 0, data, replace=True)
         await client.aclose()
 
 

@@ -159,7 +159,7 @@ async def test_rescued_by_wrappers(tmp_path: Path, case: str) -> None:
 
 async def ask(config: object) -> list[StreamEvent]:
     """Ask the model `smart` of a configuration; return the events."""
-    async with open_provider("smart", config) as model:  # type: ignore[arg-type]
+    async with open_provider("smart", config) as model:
         return [event async for event in model.stream("Hi")]
 
 

@@ -161,7 +161,7 @@ async def test_T24_nothing_is_left_of_cleared_tokens(tmp_path: Path) -> None:
             await asyncio.sleep(0.02 + 0.01 * n)
             writer.send_signal(signal.SIGKILL)
             await writer.wait()
-    assert FileStore(folder, PLAIN).clear() == 1
+    assert FileStore(folder, PLAIN).delete() == 1
     assert [path.name for path in folder.iterdir() if b"aaaa" in path.read_bytes()] == []
     assert [path.name for path in folder.iterdir() if b"bbbb" in path.read_bytes()] == []
 

@@ -94,6 +94,18 @@ def test_p06_an_import_does_nothing_else(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_p11_the_container_is_nobody_in_particular() -> None:
+    """In a container and as a service the gateway is not root, and writes to its folder only."""
+    container = (ROOT / "packaging" / "Containerfile").read_text().split("FROM ")[-1]
+    assert container.index("USER berlin") < container.index("ENTRYPOINT")
+    assert re.findall(r"^VOLUME (.+)$", container, re.MULTILINE) == ["/data"]
+    assert "HOME=/data XDG_CONFIG_HOME=/config XDG_DATA_HOME=/data" in container
+    service = (ROOT / "packaging" / "berlin.service").read_text()
+    assert {"DynamicUser=yes", "ProtectSystem=strict", "NoNewPrivileges=yes"} <= {
+        *service.splitlines()
+    }
+
+
 def test_p12_every_dependency_has_its_reason() -> None:
     """There are few, and the manual says of each, also of the extras, why it is there."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]

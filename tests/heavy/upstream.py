@@ -1,4 +1,4 @@
-"""A model service for a front end under test: it speaks as OpenAI does and echoes the prompt.
+"""A model service for a front end under test: it echoes the prompt, as OpenAI or as Ollama does.
 
 Asked for `history`, it says what it was sent instead.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiohttp import web
 
@@ -18,12 +19,16 @@ async def _models(request: web.Request) -> web.Response:
     return web.json_response({"object": "list", "data": [{"id": MODEL, "object": "model"}]})
 
 
+def _words(messages: list[Any]) -> list[str]:
+    content = str(messages[-1]["content"])
+    if content == "history":
+        return [f"{m['role']}: {m.get('content')}\n" for m in messages]
+    return ["You said:", *(f" {word}" for word in content.split())]
+
+
 async def _chat(request: web.Request) -> web.StreamResponse:
     asked = await request.json()
-    content = asked["messages"][-1]["content"]
-    words = ["You said:", *(f" {word}" for word in str(content).split())]
-    if content == "history":
-        words = [f"{m['role']}: {m.get('content')}\n" for m in asked["messages"]]
+    words = _words(asked["messages"])
     if not asked.get("stream"):
         message = {"role": "assistant", "content": "".join(words)}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
@@ -38,12 +43,25 @@ async def _chat(request: web.Request) -> web.StreamResponse:
     return response
 
 
+async def _ollama(request: web.Request) -> web.StreamResponse:
+    asked = await request.json()
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    await response.prepare(request)
+    for text in (*_words(asked["messages"]), ""):
+        said = {"role": "assistant", "content": text}
+        line = {"model": MODEL, "created_at": "2026-11-29T00:00:00Z", "message": said}
+        line |= {"done": not text, **({} if text else {"done_reason": "stop"})}
+        await response.write(f"{json.dumps(line)}\n".encode())
+    return response
+
+
 @asynccontextmanager
 async def upstream(port: int = 0) -> AsyncIterator[str]:
     """Serve it for the block, and give its URL, with `/v1`."""
     app = web.Application()
     app.router.add_get("/v1/models", _models)
     app.router.add_post("/v1/chat/completions", _chat)
+    app.router.add_post("/api/chat", _ollama)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()

@@ -125,7 +125,7 @@ async def test_sigterm_with_idle_connections(tmp_path: Path) -> None:
         ):
             await berlin.ask("Hi")
             process.terminate()
-            async with asyncio.timeout(4):
+            async with asyncio.timeout(20):
                 assert await ended(process) == (0, "berlin: stopping\n")
 
 

@@ -8,9 +8,10 @@ import aiohttp
 import msgspec
 import pytest
 
-from berlin.auth.flows.oauth2 import OAuth2Map
 from berlin.auth.flows.oauth2.device import ask_for_code, wait_for_token
-from berlin.auth.flows.oauth2.discovery import Endpoints
+from berlin.auth.flows.oauth2.discovery import Endpoints, Server
+from berlin.auth.flows.oauth2.endpoint import TokenClient
+from berlin.auth.flows.oauth2.table import OAuth2Map
 from berlin.errors import AuthenticationError, ConfigurationError, RequestRejectedError
 from berlin.providers.scripted import ScriptedProvider
 from berlin.recipes.recipe import load_recipe, recipe_names
@@ -214,8 +215,8 @@ async def test_the_device_code_is_approved_at_once() -> None:
         assert isinstance(recipe.auth, OAuth2Map)
         where = Endpoints(recipe.auth.token_url, recipe.auth.device_url)
         who = {"client_id": CREDENTIALS.client_id}
-        code = await ask_for_code(recipe.auth, where, who, provider.send)
-        grant = await wait_for_token(recipe.auth, where, code, who, provider.send, no_wait)
+        client = TokenClient(Server(recipe.auth), where, who, provider.send)
+        grant = await wait_for_token(client, await ask_for_code(client), no_wait)
         authenticator.adopt(grant.token.reveal())
         assert (await ask(provider, PROMPT)).text == TEXT
 
@@ -327,7 +328,7 @@ async def test_several_messages_with_the_system_apart() -> None:
     recipe, answers = recipe_of({**PLAIN_CHAT, **CARRIERS["array"]}), scripted()
     said = [Message.of("system", "Be short."), Message.of("user", "a"), Message.of("user", "b")]
     async with fake_and_client(recipe, answers) as provider:
-        await ask(provider, said)  # type: ignore[arg-type]  # whatever ChatRequest.of takes
+        await ask(provider, said)  # whatever ChatRequest.of takes
     assert answers.requests[0].messages == tuple(said)
 
 

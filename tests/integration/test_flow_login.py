@@ -174,7 +174,7 @@ async def test_expiry(take: str, value: object, tmp_path: Path) -> None:
     async with FlowService() as service:
 
         def log_in(seen: Seen) -> Reply:
-            until = value()  # type: ignore[operator]
+            until = value()
             n = len(service.at("/login"))
             token = jwt(time.time() + 0.4) + f"{n}" if until is None else f"t{n}"
             return reply({"token": token, "until": until})

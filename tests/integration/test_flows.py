@@ -80,7 +80,7 @@ async def test_api_key_is_not_told(
     """No error, repr or log line shows a key, not even one that stood in the URL."""
     caplog.set_level(logging.DEBUG)
     async with FlowService() as service:
-        service.answers["/chat"] = [script]  # type: ignore[list-item]
+        service.answers["/chat"] = [script]
         async with provider(tmp_path, service.url, auth, api_key=KEY) as berlin:
             with pytest.raises(errors.BerlinError, match="bad: /chat") as caught:
                 await berlin.ask("Hello")
@@ -155,7 +155,7 @@ async def test_basic(tmp_path: Path) -> None:
 async def test_basic_is_not_told(script: object, tmp_path: Path) -> None:
     """What a service repeats of the header is masked: it is account and password in disguise."""
     async with FlowService() as service:
-        service.answers["/chat"] = [script]  # type: ignore[list-item]
+        service.answers["/chat"] = [script]
         async with provider(
             tmp_path, service.url, BASIC, account="ann", password="hunter2"
         ) as berlin:

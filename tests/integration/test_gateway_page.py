@@ -43,7 +43,7 @@ async def test_a_browser_sees_what_this_is_and_how_to_connect() -> None:
     assert page.count("<details>") == len(_examples()) >= 10
 
 
-async def test_the_page_loads_and_runs_nothing() -> None:
+async def test_w04_w09_w13_w14_the_page_loads_and_runs_nothing() -> None:
     """No script, no resource of others, no frame: the headers forbid them, and it has none."""
     async with serve(*services()) as at:
         answer = await at.get("/", Accept=HTML)
@@ -52,11 +52,13 @@ async def test_the_page_loads_and_runs_nothing() -> None:
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert answer.headers["Cache-Control"] == "no-store"
     assert b"<script" not in answer.data
     assert b"src=" not in answer.data
 
 
-async def test_without_a_key_no_models_are_told(tmp_path: Path) -> None:
+async def test_w06_without_a_key_no_models_are_named(tmp_path: Path) -> None:
     """Where keys are needed, the page without one says nothing of models; with one, its own."""
     path = tmp_path / "keys.sqlite"
     key = make_key(path, "alice", "s:m1")
@@ -78,7 +80,7 @@ async def test_a_foreign_host_sees_no_page() -> None:
     assert answer.status == 421
 
 
-def test_names_cannot_become_markup() -> None:
+def test_w05_names_cannot_become_markup() -> None:
     """Names of models and the address are text on the page."""
     page = render('http://a.example"><script>', ["<b>m</b>"])
     assert "<script>" not in page

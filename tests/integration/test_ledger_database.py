@@ -62,7 +62,7 @@ def row(n: int, at: datetime = NOON, **fields: object) -> Entry:
         "outcome": "ok",
         "status": 200,
     }
-    return Entry(**(usual | fields))  # type: ignore[arg-type]
+    return Entry(**(usual | fields))
 
 
 async def count(store: Store) -> int:
@@ -123,7 +123,7 @@ async def test_figures_by_each_grouping(store: Store) -> None:
     )
 
     async def groups(**query: object) -> dict[str, int]:
-        found = await store.sums(Query(**query))  # type: ignore[arg-type]
+        found = await store.sums(Query(**query))
         return {one.group: one.requests for one in found}
 
     assert list(await groups(by="model")) == ["echo", "work:deep"]
@@ -189,14 +189,14 @@ async def test_the_migrations_make_what_the_code_expects(url: str) -> None:
 
     def compare(connection: object) -> list[object]:
         options = {"version_table": VERSION_TABLE, "compare_type": True}
-        context = MigrationContext.configure(connection, opts=options)  # type: ignore[arg-type]
+        context = MigrationContext.configure(connection, opts=options)
         return list(compare_metadata(context, metadata))
 
     async with store._engine.connect() as connection:
         differences = await connection.run_sync(compare)
     await store.close()
     # Indexes are those of the migration alone: no statement names them.
-    assert [one for one in differences if one[0] != "remove_index"] == []  # type: ignore[index]
+    assert [one for one in differences if one[0] != "remove_index"] == []
 
 
 @pytest.mark.parametrize(

@@ -38,9 +38,9 @@ async def limited(
         return SharedCounters(SqliteCounters(tmp_path / "limits.sqlite"))
 
     gateway = Gateway(
-        Catalog([Service("s", ScriptedProvider(script), ["m1", "m2"])]),  # type: ignore[arg-type]
+        Catalog([Service("s", ScriptedProvider(script), ["m1", "m2"])]),
         Guard(KeyReader(tmp_path / "keys.sqlite")),
-        limiter=Limiter(LimitsConfig(**limits), PRICES, None, lasting),  # type: ignore[arg-type]
+        limiter=Limiter(LimitsConfig(**limits), PRICES, None, lasting),
     )
     async with serve(gateway=gateway) as at:
         yield at

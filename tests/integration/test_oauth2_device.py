@@ -14,9 +14,10 @@ import pytest
 
 from berlin import errors
 from berlin.auth.contract import DeviceCode
-from berlin.auth.flows.oauth2 import OAuth2Map
 from berlin.auth.flows.oauth2.device import ask_for_code, wait_for_token
-from berlin.auth.flows.oauth2.discovery import Endpoints
+from berlin.auth.flows.oauth2.discovery import Endpoints, Server
+from berlin.auth.flows.oauth2.endpoint import TokenClient
+from berlin.auth.flows.oauth2.table import OAuth2Map
 from berlin.types import HttpRequest, HttpResponse
 from support.oauth_service import (
     GOOD,
@@ -77,8 +78,8 @@ class Device:
     async def run(self) -> str:
         """Return the token."""
         who, where = {"client_id": "client"}, Endpoints("/token", "/device")
-        code = await ask_for_code(self.described, where, who, self.send)
-        grant = await wait_for_token(self.described, where, code, who, self.send, self.sleep)
+        client = TokenClient(Server(self.described), where, who, self.send)
+        grant = await wait_for_token(client, await ask_for_code(client), self.sleep)
         return grant.token.reveal()
 
 
@@ -135,7 +136,7 @@ async def test_device_when_the_connection_is_lost() -> None:
             raise failures.pop()
         return await send(request)
 
-    device.send = loses  # type: ignore[method-assign]
+    device.send = loses
     assert await device.run() == "t1"
     assert device.slept == [1, 2, 4, 4]
 

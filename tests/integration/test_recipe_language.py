@@ -347,6 +347,6 @@ async def test_the_connection_is_used_again_after_the_mark(tmp_path: Path) -> No
         assert len(server.connections) == 1
         # A service that never ends it costs a connection, and no time.
         read.clear()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert (await tell(berlin)).text == "Hello"
         assert await server.connections[0].left_by_client()

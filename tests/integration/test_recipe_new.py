@@ -210,7 +210,7 @@ async def browse(recipe: Recipe, url: str) -> Browser:
         resolve_endpoint(moved.endpoint),
         CREDENTIALS,
         TIMEOUTS,
-        record=lambda sender: seen.append(Browser(sender, url)) or seen[0],  # type: ignore[func-returns-value]
+        record=lambda sender: seen.append(Browser(sender, url)) or seen[0],
     )
     assert (await ask(provider, PROMPT)).text == TEXT
     await provider.aclose()

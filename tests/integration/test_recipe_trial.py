@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from berlin.auth.credentials import Credentials
-from berlin.providers.guide import GuideProvider
+from berlin.providers.scripted import ScriptedProvider
 from berlin.recipes.recipe import load_recipe, recipe_names, resolve_endpoint
-from berlin.types import ChatRequest, Secret, Timeouts
+from berlin.types import ChatRequest, Finished, Secret, Timeouts
 from berlin.wire.transcript import decode_transcript, encode_transcript
 from berlin.workbench.diagnose import diagnose
 from berlin.workbench.draft.toml_writer import recipe_tree, write_toml
@@ -28,7 +28,9 @@ SHORT = msgspec.structs.replace(CREDENTIALS, account="al", password=Secret("pw")
 async def try_and_record(name: str, credentials: Credentials) -> tuple[str, str]:
     """Return what is shown of a trial, and its transcript, after playing that again."""
     recipe, request = unattended(load_recipe(name)), ChatRequest.of(PROMPT)
-    async with open_fake(recipe, GuideProvider(), credentials) as url:
+    async with open_fake(
+        recipe, ScriptedProvider(["You asked: ", PROMPT, Finished()]), credentials
+    ) as url:
         parts = urlsplit(url)
         moved = redirect(recipe, f"{parts.scheme}://{parts.netloc}")
         endpoint = resolve_endpoint(msgspec.structs.replace(moved.endpoint, url=url))

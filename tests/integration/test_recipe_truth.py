@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from berlin.recipes.recipe import load_recipe, recipe_names
-from berlin.workbench.unused import find_unused
+from berlin.workbench.diagnose import find_unused
 from support.cli import Cli
 from support.site import open_site
 

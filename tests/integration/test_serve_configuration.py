@@ -174,7 +174,7 @@ async def test_a_service_that_hangs_holds_up_nothing(tmp_path: Path) -> None:
             "default = 'house'\n" + house(one.url, "models = ['m1']\nmodel = 'm1'") + table
         )
         async with serving(cli) as (process, at):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while not hanging.requests:
                     await asyncio.sleep(0.01)
                 models = (await at.get("/v1/models")).json["data"]

@@ -43,8 +43,9 @@ async def test_R09_two_gateways_and_one_redis(tmp_path: Path) -> None:
             text = described(cli, "one", server.url)
             cli.configure(text + LIMITED.format(url=redis.url))
             gateways.append((await stack.enter_async_context(serving(cli)))[1])
-        asked = [at.ask(OPENAI, model="smart") for _ in range(8) for at in gateways]
-        answers = await asyncio.gather(*asked)
+        answers = []
+        for _ in range(8):  # sixteen at once keep a busy machine from its Redis for too long
+            answers += await asyncio.gather(*(at.ask(OPENAI, model="smart") for at in gateways))
         statuses = Counter(answer.status for answer in answers)
         # On a busy machine Redis may be too slow for a moment: then fewer are let through.
         assert 1 <= statuses[200] <= 5, statuses
@@ -52,10 +53,14 @@ async def test_R09_two_gateways_and_one_redis(tmp_path: Path) -> None:
         refused = next(answer for answer in answers if answer.status == 429)
         assert 0 < int(refused.headers["Retry-After"]) <= 60
         first = await gateways[0].ask(OPENAI, model="kept", stream=True)
-        await asyncio.sleep(0.1)  # it is kept in the background
-        second = await gateways[1].ask(OPENAI, model="kept", stream=True)
+        async with asyncio.timeout(20):  # it is kept in the background
+            while (
+                "Age"
+                not in (second := await gateways[1].ask(OPENAI, model="kept", stream=True)).headers
+            ):
+                pass
         assert "Age" not in first.headers
-        assert (second.headers["Age"], second.headers["x-berlin-attempts"]) == ("0", "0")
+        assert second.headers["x-berlin-attempts"] == "0"
         assert OPENAI.pieces(second.data) == OPENAI.pieces(first.data) == list(WORDS)
         await redis.stop()
         last = await gateways[0].ask(OPENAI, model="kept", prompt="Another one")

@@ -10,8 +10,9 @@ import pytest
 
 from berlin.config import load_config
 from berlin.errors import ConfigurationError
+from berlin.gateway.access.keys import KeyStore
 from berlin.gateway.access.shared_keys.reader import PostgresKeys
-from berlin.gateway.access.shared_keys.store import PostgresKeyStore
+from berlin.gateway.access.shared_keys.store import PostgresTable
 from berlin.gateway.setup import build_gateway
 from berlin.types import Secret
 from support.cli import Cli
@@ -29,7 +30,7 @@ async def test_r11_a08_a_key_at_two_gateways(postgres: Postgres, tmp_path: Path)
     url = postgres.new_database()
     path = tmp_path / "berlin.toml"
     path.write_text(f'[keys]\nstore = "{url}"\n')
-    store = PostgresKeyStore(Secret(url))
+    store = KeyStore(PostgresTable(Secret(url)))
     _, first = await asyncio.to_thread(store.add, "ci", user="ann", limits=["90 requests/hour"])
     built = [build_gateway(load_config(path), None) for _ in range(2)]
     async with serve(gateway=built[0]) as one, serve(gateway=built[1]) as two:
@@ -65,7 +66,7 @@ async def test_a26_without_the_database(
 ) -> None:
     """Known keys stay valid for five seconds; then nobody is let in, and it says so once."""
     url = postgres.new_database()
-    _, token = await asyncio.to_thread(PostgresKeyStore(Secret(url)).add, "ci")
+    _, token = await asyncio.to_thread(KeyStore(PostgresTable(Secret(url))).add, "ci")
     clock = [0.0]
     keys = PostgresKeys(Secret(url), monotonic=lambda: clock[0])
     await keys.prepare()
@@ -98,5 +99,5 @@ def test_a_url_that_cannot_be() -> None:
     """A URL that is none, or leads nowhere, is named without its password."""
     for url in ("postgresql://u:secret@127.0.0.1:1/x", "nonsense://secret"):
         with pytest.raises(ConfigurationError) as caught:
-            PostgresKeyStore(Secret(url)).entries()
+            KeyStore(PostgresTable(Secret(url))).entries()
         assert "secret" not in str(caught.value)

@@ -51,7 +51,8 @@ def test_how_it_was_tried_is_told_alike(name: str) -> None:
     page = (ROOT / "docs" / "recipes-shipped.md").read_text("utf-8")
     row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
     recorded = transcript_of(name).source.startswith("recorded on ")
-    assert (TRIED[1] in source) == recorded == row.endswith("| real service |")
+    assert (TRIED[1] in source) == row.endswith("| real service |")
+    assert not recorded or TRIED[1] in source
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -61,17 +62,17 @@ async def test_gives_the_recorded_answer(name: str, cut: object) -> None:
     transcript = transcript_of(name)
     assert transcript.recipe == name
     assert transcript.text
-    response = await replay(transcript, cut)  # type: ignore[arg-type]  # one of the two above
+    response = await replay(transcript, cut)
     assert difference(transcript, response) is None
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_at_every_cut_the_same(name: str) -> None:
     """An answer that comes in two reads is the same wherever the cut is."""
-    transcript, recipe = transcript_of(name), load_recipe(name)
+    transcript, format = transcript_of(name), load_recipe(name).format()
     body = transcript.turns[-1].answer_body
     for n in range(len(body) + 1):
-        response = read(recipe, body[:n], body[n:])
+        response = read(format, body[:n], body[n:])
         assert isinstance(response, ChatResponse), (n, response)
         assert difference(transcript, response) is None, n
 
@@ -79,11 +80,11 @@ def test_at_every_cut_the_same(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(NAMES) - WITHOUT_AN_END))
 def test_no_answer_that_broke_off_passes_for_whole(name: str) -> None:
     """Whatever is missing at the end: it is an error, or the text and its end were there."""
-    transcript, recipe = transcript_of(name), load_recipe(name)
+    transcript, format = transcript_of(name), load_recipe(name).format()
     body = transcript.turns[-1].answer_body
     failed = 0
     for n in range(len(body)):
-        response = read(recipe, body[:n])
+        response = read(format, body[:n])
         if isinstance(response, ChatResponse):
             assert response.text == transcript.text, n
             assert response.finish_reason == transcript.finish_reason, n
@@ -95,7 +96,7 @@ def test_no_answer_that_broke_off_passes_for_whole(name: str) -> None:
 def test_a_refusal_of_anythingllm_is_a_whole_answer() -> None:
     """It comes as one object that closes the stream, without the usual last event."""
     line = b'data: {"type":"textResponse","textResponse":"No information","close":true}\n\n'
-    response = read(load_recipe("anythingllm"), line)
+    response = read(load_recipe("anythingllm").format(), line)
     assert isinstance(response, ChatResponse)
     assert (response.text, response.finish_reason) == ("No information", "stop")
 

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from support.manual import ROOT
-
-
-def load(file: str) -> ModuleType:
-    """Return a program that is in no package."""
-    spec = importlib.util.spec_from_file_location(Path(file).stem, ROOT / file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+from support.program import load
 
 
 async def test_a_client_with_a_key_gets_its_answers_under_siege(tmp_path: Path) -> None:

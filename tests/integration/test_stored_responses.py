@@ -67,7 +67,7 @@ async def test_a_file_outlives_the_process(tmp_path: Path, monkeypatch: pytest.M
 async def test_two_processes_share_a_file(tmp_path: Path) -> None:
     """Several workers write and read one file."""
     path = tmp_path / "responses.sqlite"
-    one, other = (StoredResponses(lambda: SqliteEngine(path, 60, 100, 10**6)) for _ in "ab")
+    one, other = (StoredResponses(SqliteEngine(path, 60, 100, 10**6)) for _ in "ab")
     _, made, _ = await ask(one, "POST", "/v1/responses", input="Hi")
     status, again, _ = await ask(other, "GET", f"/v1/responses/{made['id']}")
     assert (status, again) == (200, made)

@@ -23,7 +23,7 @@ def authority(tmp_path: Path) -> OwnAuthority:
 
 def berlin(url: str, **settings: str) -> Berlin:
     """Return a provider for a URL."""
-    return Berlin(url, ACCOUNT, PASSWORD, timeout=LIMITS, **settings)  # type: ignore[arg-type]
+    return Berlin(url, ACCOUNT, PASSWORD, timeout=LIMITS, **settings)
 
 
 async def refused(context: ssl.SSLContext, ca_file: str | None, **settings: str) -> str:

@@ -19,6 +19,7 @@ from berlin.routing.counters.contract import (
     Sliding,
 )
 from berlin.routing.counters.memory import MemoryCounters
+from berlin.routing.counters.remote import Owed
 from berlin.routing.counters.sqlite import SqliteCounters
 from fleet.checks import Evidence, check
 from fleet.service import Seen
@@ -123,7 +124,9 @@ class Machine(RuleBasedStateMachine):
             self.memory.undo(reserved)
         else:
             self.memory.settle(reserved, {"c0": cost, "c2": cost})
-        assert self.loop.run_until_complete(self.file.settle(f"r{name}", claims, amounts, at))
+        assert self.loop.run_until_complete(
+            self.file.settle(f"r{name}", Owed(claims, tuple(amounts), at))
+        )
         if entry.open:
             entry.open, entry.amounts = False, amounts
 
@@ -143,7 +146,9 @@ class Machine(RuleBasedStateMachine):
         assert told is not None
         assert list(mine.used) == list(told.used) == self.used()
         self.memory.undo(mine)
-        self.loop.run_until_complete(self.file.settle("look", claims, [0, 0, 0], self.wall()))
+        self.loop.run_until_complete(
+            self.file.settle("look", Owed(tuple(claims), (0, 0, 0), self.wall()))
+        )
 
 
 @settings(max_examples=50, deadline=None)

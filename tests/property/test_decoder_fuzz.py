@@ -28,7 +28,7 @@ from berlin.wire.pointer import MISSING, get_at, parse_pointer
 from berlin.wire.retry_after import LONGEST_RETRY_AFTER_S, parse_retry_after
 from berlin.wire.status import error_from_answer
 
-BOUNDED = settings(max_examples=150)
+BOUNDED = settings(max_examples=100)
 FORMAT = load_recipe("berlin").format()
 BERLIN_TOML = resources.files("berlin.recipes").joinpath("shipped", "berlin.toml").read_text()
 
@@ -125,7 +125,7 @@ TREE = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(TEXTS, TEXTS, st.dictionaries(st.sampled_from("ab0"), TREE))
 @example(["/a/b", "/a"], [], {"a": {"b": "x"}})
 @example(["/a/0", "/a/1/c"], [], {"a": ["x", {"c": "y"}]})

@@ -25,7 +25,7 @@ from berlin.types import (
 )
 from berlin.wire.framings import FramingName
 
-BOUNDED = settings(max_examples=200, suppress_health_check=[HealthCheck.filter_too_much])
+BOUNDED = settings(max_examples=100, suppress_health_check=[HealthCheck.filter_too_much])
 
 FRAMINGS = get_args(FramingName)
 SEGMENT = st.sampled_from(["t", "a", "b", "0", "1", "data", "event", "k"])

@@ -16,7 +16,7 @@ from berlin.wire.framings import FRAMINGS, FramingName
 from berlin.wire.framings.contract import BOM, MAX_DOCUMENT_BYTES
 from berlin.wire.framings.sse import SseFramer
 
-BOUNDED = settings(max_examples=200)
+BOUNDED = settings(max_examples=100)
 DONE = b"[DONE]"
 NAMES: tuple[FramingName, ...] = get_args(FramingName)
 

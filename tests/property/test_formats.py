@@ -16,7 +16,7 @@ from support.drawn import anthropic, ollama, openai
 from support.drawn.dialect import CUTS, SAID, TEXTS, Dialect, cut, decode
 from support.formats import sent
 
-BOUNDED = settings(max_examples=100)
+BOUNDED = settings(max_examples=60)
 DIALECTS = {one.__name__.rpartition(".")[2]: one.DIALECT for one in (anthropic, ollama, openai)}
 
 each_dialect = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS.keys())

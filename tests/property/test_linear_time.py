@@ -33,7 +33,7 @@ from berlin.wire.pointer import parse_pointer
 from berlin.wire.retry_after import parse_reset, parse_retry_after
 from berlin.wire.snippet import snippet
 from berlin.wire.status import describe_error
-from support.regex_steps import count_steps, letters_of, nested_quantifiers
+from support.regex_steps import count_steps, letters_of, nested_quantifiers, repeats
 
 SIZE = 60
 
@@ -60,13 +60,14 @@ def test_there_are_patterns_to_look_at() -> None:
     assert len(PATTERNS) > 40
 
 
-@pytest.mark.parametrize("where", sorted(PATTERNS))
-def test_no_quantifier_in_a_quantifier(where: str) -> None:
+def test_no_quantifier_in_a_quantifier() -> None:
     """An unbounded repetition of what is itself an unbounded repetition must not be ambiguous."""
-    assert nested_quantifiers(PATTERNS[where]) == []
+    assert {
+        where: found for where in PATTERNS if (found := nested_quantifiers(PATTERNS[where]))
+    } == {}
 
 
-@pytest.mark.parametrize("where", sorted(PATTERNS))
+@pytest.mark.parametrize("where", sorted(where for where in PATTERNS if repeats(PATTERNS[where])))
 @settings(max_examples=25)
 @given(data=st.data())
 def test_a_match_takes_linear_steps(where: str, data: st.DataObject) -> None:

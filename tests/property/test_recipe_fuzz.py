@@ -205,6 +205,22 @@ every_s = 60
 for_s = 600
 """,
 )
+TAGGED = describe(
+    """
+framing = "tagged-lines"
+text = "/data"
+kind = "/event"
+kinds = { 0 = "text", g = "reasoning", all = "replace", d = "final", 3 = "error" }
+others = "skip"
+""",
+    """
+path = "/tagged"
+method = "PUT"
+json = { q = "{prompt}" }
+options = "ignore"
+drop = ["top_p"]
+""",
+)
 EXTENDING = """
 schema = 1
 name = "mine"
@@ -219,7 +235,7 @@ flow = "oauth2"
 grant = "client_credentials"
 token_url = "/token"
 """
-TREES = [tomllib.loads(text) for text in (BERLIN, FULL, SOCKET, POLLED, PARTS, EXTENDING)]
+TREES = [tomllib.loads(text) for text in (BERLIN, FULL, SOCKET, POLLED, PARTS, TAGGED, EXTENDING)]
 
 
 def parsed(text: str) -> Recipe | None:
@@ -264,7 +280,7 @@ def try_out(recipe: Recipe) -> None:
         if last.socket is not None:
             play(last.socket())
     decoder = chat.decoder()
-    decoder.feed(b'{"t":"x","data":{"t":1}}\n\ndata: {"t":[]}\n\n[1,')
+    decoder.feed(b'{"t":"x","data":{"t":1}}\n\ndata: {"t":[]}\n\n0:"x"\nd:{}\n[1,')
     decoder.finish()
     assert len(chat.describe_error(b'{"message":"x"}')) <= 300
 
@@ -324,6 +340,7 @@ WORDS = (
         "{history}",
     ),
     *("ndjson", "sse", "json", "text", "sse-text", "array", "last", "apart", "skip", "error"),
+    *("final", "replace", "tagged-lines", "length-prefixed", "multipart", "ignore"),
     *("GET", "berlin", "a\r\nb", "\0", '"', "`", "at `$.x`", "...", "é", "http://x.example", "1"),
 )
 LEAVES = (
@@ -419,7 +436,7 @@ def mutated(draw: st.DrawFn) -> str:
     return "\n".join(f"{json.dumps(name)} = {toml(value)}" for name, value in tree.items())
 
 
-@settings(BOUNDED, max_examples=500)
+@settings(BOUNDED, max_examples=200)
 @given(mutated())
 def test_any_change_of_a_recipe(text: str) -> None:
     """A changed recipe is told as a mistake, or asks and reads as any other."""

@@ -172,7 +172,7 @@ BODIES = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(BODIES)
 @example({"input": [{"type": "reasoning", "encrypted_content": "berlin.1.AAAA"}]})
 @example({"input": [{"type": "item_reference"}]})
@@ -189,7 +189,7 @@ def test_no_request_breaks_the_reader(body: Any) -> None:
             next(FORMAT.encode_request(call.request))
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(
     st.lists(
         BODIES

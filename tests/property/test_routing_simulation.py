@@ -164,7 +164,7 @@ class Day:
         after_text = self.scenario.after_text
         match self.scenario.wrapper:
             case "fallback":
-                return Fallback(*leaves, break_after_text=after_text, clock=clock)  # type: ignore[arg-type]
+                return Fallback(*leaves, break_after_text=after_text, clock=clock)
             case "balance":
                 return Balance(*leaves, chance=chance, clock=clock, break_after_text=after_text)
             case "hedge":
@@ -216,7 +216,7 @@ async def play(scenario: Scenario) -> Day:
     # When all is over and out of its windows, each place is free again.
     await asyncio.sleep(61)
     for limit in day.limits:
-        assert len(limit.line) == 0
+        assert limit.limits.waiting == 0
         places = min(scenario.concurrent, scenario.per_minute)
         taken = [await limit.limits.take(0) for _ in range(places)]
         assert all(isinstance(each, Reservation) for each in taken)
@@ -261,7 +261,7 @@ def check(day: Day) -> None:
             assert more == 0 or (abs(more) == 1 and scenario.wrapper == "hedge")
 
 
-@settings(max_examples=1000, suppress_health_check=list(HealthCheck))
+@settings(max_examples=500, suppress_health_check=list(HealthCheck))
 @given(scenarios)
 def test_every_generated_day(scenario: Scenario) -> None:
     """Whatever the services do: one end for each request, limits and deadlines kept, one probe."""

@@ -79,7 +79,7 @@ async def test_streams_pass_unbuffered_and_end_with_the_client(tmp_path: Path, b
             assert answer.connection.transport is not None
             # As when a program ends: to close TLS in order would wait for nginx.
             answer.connection.transport.abort()
-            while not service.closed_at:
+            while not service.closed:
                 await asyncio.sleep(0.02)
 
 

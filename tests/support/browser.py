@@ -94,7 +94,7 @@ class Browser:
         return f"{url}?{query}" if query else url
 
 
-class _Kept:
+class _Kept(Answer):
     """An answer that was read before."""
 
     def __init__(self, whole: HttpResponse) -> None:
@@ -106,11 +106,9 @@ class _Kept:
         data, self._left = self._left, b""
         return data
 
-    async def whole(self, limit: int = 0) -> HttpResponse:
-        return self._whole
-
-    def close(self) -> None:
-        return None
+    @property
+    def cookies(self) -> dict[str, str]:
+        return dict(self._whole.cookies)
 
 
 def _headers(request: HttpRequest) -> Iterator[tuple[str, str]]:

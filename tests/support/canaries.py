@@ -155,7 +155,7 @@ def install(canaries: Canaries) -> None:
         canaries.plant(text)
         make(self, text)
 
-    Secret.__init__ = plant  # type: ignore[method-assign]
+    Secret.__init__ = plant
     _watch_raises(canaries)
     logging.getLogger("berlin").addHandler(Watch(canaries))
 
@@ -171,4 +171,4 @@ def _watch_raises(canaries: Canaries) -> None:
             canaries.look("an error", reported(error))
         return expected
 
-    RaisesExc.__exit__ = look  # type: ignore[method-assign, assignment]
+    RaisesExc.__exit__ = look

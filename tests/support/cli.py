@@ -107,9 +107,7 @@ class Cli:
         """Run a command to its end, in a forked process unless Python's own start matters."""
         if not any(name.startswith(("PYTHON", "LC_")) for name in environ):
             data = stdin.encode() if isinstance(stdin, str) else stdin
-            ended = await asyncio.to_thread(
-                warm.run, args, {**self.environ, **environ}, data, within
-            )
+            ended = await warm.run(args, {**self.environ, **environ}, data, within)
             return Ended(ended.code, ended.out, ended.err.decode())
         async with self.start(*args, **environ) as process:
             data = stdin.encode() if isinstance(stdin, str) else stdin
@@ -152,9 +150,18 @@ class Cli:
             yield process
 
     @asynccontextmanager
-    async def serve(self, *args: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-        """Run `berlin serve` on a free port, and give its process and its URL."""
-        async with self.start("serve", "--port", "0", *args) as process:
+    async def serve(
+        self, *args: str, forked: bool = False
+    ) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+        """Run `berlin serve` on a free port, and give its process and its URL.
+
+        Args:
+            args: more arguments.
+            forked: take a forked process, for what does not depend on how Python starts.
+        """
+        command = ("serve", "--port", "0", *args)
+        started = warm.started(command, self.environ) if forked else self.start(*command)
+        async with started as process:
             async with asyncio.timeout(60):
                 said = (await reader(process.stderr).readline()).decode()
             found = _URL.search(said)

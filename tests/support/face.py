@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import io
 import json
 from collections.abc import AsyncIterator
@@ -21,12 +23,17 @@ LOGIN, CHAT = "/api/login", "/api/chat/completions"
 PASSWORDS = {"alice": "pass-of-alice", "bob": "pass-of-bob"}
 
 
-def accounts() -> Accounts:
-    """Return the accounts of alice and bob."""
+@functools.cache
+def _made() -> Accounts:
     known = Accounts()
     for name, password in PASSWORDS.items():
         known.add(name, Secret(password))
     return known
+
+
+def accounts() -> Accounts:
+    """Return the accounts of alice and bob; a test may change them."""
+    return copy.deepcopy(_made())
 
 
 def body(prompt: Any = "Hi", **options: Any) -> dict[str, Any]:

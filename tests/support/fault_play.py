@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 import tracemalloc
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing, contextmanager
@@ -13,12 +12,14 @@ from dataclasses import dataclass
 from berlin import Berlin, BerlinError, Timeouts
 from support.fault_server import TOKEN, FaultServer, SeenRequest
 from support.fault_steps import Script, login_answer
+from support.moments import moment
 
 # One account for each client: the system gives ports again, and a token, or the memory of a
 # refused login, belongs to a URL and an account for as long as the process lives.
 _ACCOUNTS = (f"mara-{number}" for number in itertools.count())
 PASSWORD = "correct-horse-battery"
 PROMPT = "What is Berlin?"
+MOMENTS_S = (0.4, 1.0)
 
 # For what must not run into a limit, also on a busy machine.
 PATIENT = Timeouts(connect=5, first_event=10, idle=10, total=20)
@@ -26,11 +27,15 @@ PATIENT = Timeouts(connect=5, first_event=10, idle=10, total=20)
 
 @dataclass
 class Outcome:
-    """What a request came to: pieces of text, and the error after them, if there was one."""
+    """What a request came to: pieces of text, and the error after them, if there was one.
+
+    Attributes:
+        passed: which of MOMENTS_S passed before its end.
+    """
 
     pieces: list[str]
     error: BerlinError | None
-    seconds: float
+    passed: set[float]
     requests: list[SeenRequest]
 
     @property
@@ -70,19 +75,19 @@ async def ask(berlin: Berlin, prompt: str = PROMPT) -> Outcome:
     """Send one prompt and collect all that comes of it."""
     pieces: list[str] = []
     error: BerlinError | None = None
-    began = time.perf_counter()
+    moments = {seconds: moment(seconds) for seconds in MOMENTS_S}
     try:
         async with aclosing(berlin.text(prompt)) as answer:
             async for piece in answer:
                 pieces.append(piece)
     except BerlinError as caught:
         error = caught
-    seconds = time.perf_counter() - began
+    passed = {seconds for seconds, one in moments.items() if one.is_set()}
     "".join(pieces).encode()  # whatever came can be written as UTF-8
     assert all(pieces), "an empty piece was yielded"
     if error is not None:
         _assert_tellable(error)
-    return Outcome(pieces, error, seconds, [])
+    return Outcome(pieces, error, passed, [])
 
 
 async def play(

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+import pytest
+
+from berlin.errors import BerlinError, InvalidRequestError
 from berlin.formats.contract import Format
-from berlin.types import ChatRequest, HttpRequest, HttpResponse
+from berlin.types import ChatRequest, HttpRequest, HttpResponse, StreamEvent
+from support.bare import bare
 
 
 def sent(chat: Format, request: ChatRequest, *answers: HttpResponse) -> HttpRequest:
@@ -17,3 +24,31 @@ def sent(chat: Format, request: ChatRequest, *answers: HttpResponse) -> HttpRequ
         last: HttpRequest = done.value
         return last
     raise AssertionError("more requests prepare the chat than there are answers")
+
+
+def body_of(chat: Format, request: ChatRequest) -> dict[str, Any]:
+    """Return the JSON body of the request that streams."""
+    document = json.loads(sent(chat, request).body)
+    assert isinstance(document, dict)
+    return document
+
+
+def decoded(chat: Format, data: bytes) -> tuple[list[StreamEvent], BerlinError | None]:
+    """Return the events of an answer, and why it is bad; the same for every byte alone."""
+    outcomes = []
+    for size in (len(data) or 1, 1):
+        decoder = chat.decoder()
+        reads = [data[n : n + size] for n in range(0, len(data), size)]
+        events = [event for read in reads for event in decoder.feed(read)]
+        outcomes.append((bare(events + decoder.finish()), decoder.failure))
+    (whole, failure), (bytewise, other) = outcomes
+    assert bytewise == whole
+    assert (type(other), str(other)) == (type(failure), str(failure))
+    return whole, failure
+
+
+def refused(chat: Format, body: Any) -> InvalidRequestError:
+    """Return the error that a client's request is."""
+    with pytest.raises(InvalidRequestError) as raised:
+        chat.decode_request(body if isinstance(body, bytes) else json.dumps(body).encode())
+    return raised.value

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from berlin.auth.grant import Grant
-from berlin.auth.tokens.store import Lease, Record, TokenKey
+from berlin.auth.tokens.store import Lease, Record, Service, TokenKey
 from berlin.types import Secret
 
 
@@ -37,7 +37,7 @@ class Store:
     def entries(self) -> list[Record]:
         return list(self.records.values())
 
-    def clear(self) -> int:
+    def delete(self, service: Service | None = None) -> int:
         count = len(self.records)
         self.records.clear()
         return count

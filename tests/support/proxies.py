@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-START_LIMIT_S = 5.0
+START_LIMIT_S = 30.0
 ATTEMPTS = 3
 
 # Debian keeps servers in sbin, which is not on everybody's PATH.

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator
-from re import _constants as codes  # type: ignore[attr-defined]
-from re import _parser as parser  # type: ignore[attr-defined]
+from re import _constants as codes
+from re import _parser as parser
 from typing import Any
 
 MAX_STEPS = 400_000
@@ -77,6 +77,13 @@ def nested_quantifiers(pattern: re.Pattern[Any]) -> list[str]:
 
     look(list(parse(pattern)), False)
     return found
+
+
+def repeats(pattern: re.Pattern[Any]) -> bool:
+    """Whether any part of an expression may be repeated without a bound."""
+
+    repetitions = (codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT)
+    return any(op in repetitions and arg[1] >= UNBOUNDED for op, arg in _all(list(parse(pattern))))
 
 
 def _only_repeats(body: list[Any]) -> bool:

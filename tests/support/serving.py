@@ -54,12 +54,12 @@ def described(
 async def serving(cli: Cli) -> AsyncIterator[tuple[asyncio.subprocess.Process, At]]:
     """Run `berlin serve`, and give its process and a client of it."""
     async with (
-        cli.serve() as (process, url),
+        cli.serve(forked=True) as (process, url),
         aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=40)
         ) as session,
     ):
-        yield process, At(url, session, None)  # type: ignore[arg-type]  # it is not in this process
+        yield process, At(url, session, None)  # it is not in this process
 
 
 async def add_account(cli: Cli, name: str = "alice") -> None:

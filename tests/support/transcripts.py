@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from berlin.errors import BerlinError
-from berlin.recipes.recipe import Recipe
+from berlin.formats.contract import Format
 from berlin.types import ChatResponse
 from berlin.types.accumulate import Accumulator
 from berlin.wire.transcript import Transcript, decode_transcript
@@ -27,9 +27,9 @@ def byte_by_byte(body: bytes) -> Iterable[bytes]:
     return (body[n : n + 1] for n in range(len(body)))
 
 
-def read(recipe: Recipe, *reads: bytes) -> ChatResponse | BerlinError:
-    """Return what the recipe's format makes of an answer that comes in these reads."""
-    decoder = recipe.format().decoder()
+def read(format: Format, *reads: bytes) -> ChatResponse | BerlinError:
+    """Return what a format makes of an answer that comes in these reads."""
+    decoder = format.decoder()
     answer = Accumulator()
     for data in reads:
         for event in decoder.feed(data):

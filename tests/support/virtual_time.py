@@ -19,7 +19,7 @@ class Stuck(RuntimeError):
     """Everybody waits, and nothing will ever happen."""
 
 
-class _Jumping(selectors.DefaultSelector):  # type: ignore[misc, valid-type]  # it is chosen at import
+class _Jumping(selectors.DefaultSelector):
     """Waits for nothing; the time that would be waited passes at once."""
 
     now = 0.0

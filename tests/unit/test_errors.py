@@ -10,7 +10,7 @@ import pytest
 
 from berlin import errors
 from berlin.errors import BerlinError
-from berlin.wire.status_class import error_class_for_status
+from berlin.wire.error_words import error_class_for_status
 
 CLASSES = [
     value

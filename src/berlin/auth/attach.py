@@ -73,6 +73,12 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return frozenset({"token", "secret_access_key"})
         return frozenset(names_in(parse_text(self.value)))
 
+    @property
+    def where(self) -> str:
+        """The place in words: `the header X-Key`."""
+        places = {"header": self.header, "query": self.query, "cookie": self.cookie}
+        return next((f"the {k} {v}" for k, v in places.items() if v), "the signature")
+
     def apply(
         self,
         request: HttpRequest,
@@ -144,3 +150,17 @@ def check_attach(attach: Attach, names: frozenset[str]) -> None:
 
 
 BEARER = Attachment(header="Authorization", prefix="Bearer ")
+
+
+class FlowMap(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="flow"
+):
+    """The table `[auth]`, for each `flow`.
+
+    Attributes:
+        attach: how requests carry the token.
+        rejected_statuses: the statuses that mean that the token is no longer valid.
+    """
+
+    attach: Attach = BEARER
+    rejected_statuses: tuple[int, ...] = (401,)

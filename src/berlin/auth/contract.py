@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, NoReturn, Protocol, TypeAlias
@@ -11,9 +10,9 @@ import msgspec
 
 from berlin.auth.access import AccessToken
 from berlin.auth.attach import Attach, attachments
-from berlin.auth.credentials import Credentials
+from berlin.auth.credentials import Credentials, KeptCredentials
 from berlin.auth.grant import Grant, check_token
-from berlin.auth.guidance import explain_missing, login_command, login_has_ended, needs_person
+from berlin.auth.guidance import explain_missing, login_command
 from berlin.auth.tokens.source import TokenSource
 from berlin.errors import (
     AuthenticationError,
@@ -157,14 +156,16 @@ class Authenticator:
         source.keeps_refresh_token = flow is not None and flow.needs_person
         self._attachments = attachments(attach)
         self._credentials = credentials or Credentials()
-        self._read: tuple[Secret, ...] = ()
-        self.observe: Callable[[str], None] = _ignore
+        if source.kept.given != self._credentials:
+            source.kept = KeptCredentials(self._credentials)
+        self.observe: Callable[[str], None] = lambda result: None
         self.hint = ""
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """The secrets that must never appear in a message."""
-        return (*self._credentials.secrets, *self._read, *self.source.seen)
+        secrets = (*self._credentials.secrets, *self.source.kept.latest.secrets)
+        return (*dict.fromkeys(secrets), *self.source.seen)
 
     @property
     def renews(self) -> bool:
@@ -211,8 +212,10 @@ class Authenticator:
         """
         if self._flow is not None and self._flow.needs_person:
             if person is None:
-                raise MissingCredentialsError(needs_person(self._log_in_by))
-            credentials = await self._fresh()
+                raise MissingCredentialsError(
+                    f"a person has to log in first: run {self._log_in_by}"
+                )
+            credentials = await self.source.kept.read()
             grant = await self._flow.attend(credentials, send, person)
             await self.source.install(grant)
             return True
@@ -323,7 +326,7 @@ class Authenticator:
     async def _renew_or_obtain(self, flow: Flow, refresh_token: Secret | None, send: Send) -> Grant:
         refused: AuthenticationError | None = None
         if refresh_token is not None:
-            credentials = await self._fresh()
+            credentials = await self.source.kept.read()
             try:
                 grant = await flow.renew(credentials, refresh_token, send)
             except AuthenticationError as error:
@@ -338,46 +341,40 @@ class Authenticator:
                 raise
             # A refusal, and not something missing: that is remembered, so that no other process
             # asks with this refresh token again.
-            refused.args = (login_has_ended(refused.message, self._log_in_by), *refused.args[1:])
+            message = (
+                "the login has ended, since its refresh token was refused "
+                f"({refused.message}): run {self._log_in_by}"
+            )
+            refused.args = (message, *refused.args[1:])
             raise refused from None
 
     async def _obtain(self, flow: Flow, send: Send) -> Grant:
-        missing = self._missing(flow)
+        missing = [name for name in flow.needs if name not in self._credentials.names]
         if missing:
             message = explain_missing(missing, self._variables, self._log_in_by)
             raise MissingCredentialsError(f"{message}. {self.hint}" if self.hint else message)
-        credentials = await self._fresh()
+        credentials = await self.source.kept.read()
         try:
             return await flow.obtain(credentials, send)
         except MissingCredentialsError as error:
             error.args = (f"{error.message}: run {self._log_in_by}", *error.args[1:])
             raise
 
-    async def _fresh(self) -> Credentials:
-        """Return the current credentials, and remember which values are secret."""
-        if not self._credentials.kept:
-            return self._credentials
-        credentials = await asyncio.to_thread(self._credentials.fresh)
-        self._read = credentials.secrets
-        return credentials
-
-    def _missing(self, flow: Flow) -> list[str]:
-        return [name for name in flow.needs if name not in self._credentials.names]
-
 
 class Unattended:
-    """A flow without user interaction."""
+    """A flow without user interaction, and without a way to renew a token."""
 
+    needs: tuple[str, ...] = ()
+    asks = True
     needs_person = False
 
     async def attend(self, credentials: Credentials, send: Send, person: Person) -> NoReturn:
         """Refuse: this flow is not interactive."""
-        raise NotImplementedError
+        raise AssertionError("no flow without user interaction is asked for one")
+
+    async def renew(self, credentials: Credentials, refresh_token: Secret, send: Send) -> None:
+        """Return `None`: a new token is obtained instead."""
 
 
 def _secret(value: str | Secret) -> Secret:
     return value if isinstance(value, Secret) else Secret(value)
-
-
-def _ignore(result: str) -> None:
-    """The default observer: does nothing."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import math
 
 import msgspec
 
-from berlin.auth.secret_sources import CallerSecret, SecretSource
+from berlin.auth.secret_sources import CallerSecret, FileSecret, SecretSource
 from berlin.errors import ConfigurationError
 from berlin.types import Secret
 
+READ_AGAIN_S = 5.0
 _NOTHING = Secret("")
 
 
@@ -132,6 +135,44 @@ class Credentials(msgspec.Struct, frozen=True):
         text = msgspec.json.encode([values, kept] if kept else values)
         salt = hashlib.sha256(self.who.encode()).digest()
         return hashlib.scrypt(text, salt=salt, n=2**10, r=8, p=1, dklen=16).hex()
+
+
+class KeptCredentials:
+    """Credentials as the logins use them: some may be read from their sources for each login.
+
+    Attributes:
+        given: the credentials, with the sources of those that are read.
+        latest: what was read last.
+        refused: what the service refused; `None` if it has not refused anything yet.
+        read_again_s: seconds until it is worth reading refused secrets again: a file costs nothing,
+            a keyring or a program may need a person.
+    """
+
+    def __init__(self, credentials: Credentials) -> None:
+        self.given = self.latest = credentials
+        self.refused: Credentials | None = None
+        self.read_again_s = math.inf
+        if credentials.kept:
+            files_only = all(isinstance(source, FileSecret) for _, source in credentials.kept)
+            self.read_again_s = 0.0 if files_only else READ_AGAIN_S
+
+    @property
+    def proof(self) -> str:
+        """A fingerprint of what was read last; `""` if nothing is read."""
+        return self.latest.fingerprint() if self.given.kept else ""
+
+    async def read(self) -> Credentials:
+        """Return the current credentials. Raises ConfigurationError."""
+        if self.given.kept:
+            self.latest = await asyncio.to_thread(self.given.fresh)
+        return self.latest
+
+    async def have_changed(self) -> bool:
+        """Read the credentials again, and return whether they differ from the refused ones."""
+        try:
+            return await self.read() != self.refused
+        except ConfigurationError:
+            return True  # the next login says why they cannot be read
 
 
 def _place_of(source: SecretSource) -> dict[str, object]:

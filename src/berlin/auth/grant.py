@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ import msgspec
 
 from berlin.errors import AuthenticationError, ProtocolError
 from berlin.types import Secret
+from berlin.wire.json import decoded_or_none
 from berlin.wire.pointer import MISSING
 
 MAX_TOKEN_BYTES = 16 * 1024
@@ -120,20 +120,24 @@ def read_jwt_expiry(token: str, now: float) -> float | None:
         now: our time. If the token was issued about now, its lifetime counts from here, because
             the two clocks may differ by minutes.
     """
-    parts = token.split(".")
-    if len(parts) != 3:
-        return None
-    try:
-        payload = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
-        claims = msgspec.json.decode(payload)
-    except (binascii.Error, ValueError, RecursionError):
-        return None
-    if not isinstance(claims, dict):
-        return None
+    claims = jwt_claims(token)
     expiry, issued = _number(claims.get("exp")), _number(claims.get("iat"))
     if expiry is None or issued is None or abs(now - issued) > CLOCK_SKEW_S or issued > expiry:
         return expiry
     return now + expiry - issued
+
+
+def jwt_claims(token: str) -> dict[str, Any]:
+    """Return the claims of a JSON Web Token, unverified; none if it is not one."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return {}
+    try:
+        payload = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
+    except ValueError:
+        return {}
+    claims = decoded_or_none(payload)
+    return claims if isinstance(claims, dict) else {}
 
 
 def _expiry(values: dict[str, Any], now: float) -> float | None:

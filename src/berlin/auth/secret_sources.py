@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import os
-import signal
 import stat
-import subprocess
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
 import msgspec
 
+from berlin.auth.programs import run_program
 from berlin.auth.system_keyring import SYSTEM, KeyringFailed, NoKeyring
-from berlin.errors import ConfigurationError, MissingCredentialsError
+from berlin.errors import ConfigurationError, MissingCredentialsError, ProtocolError
 from berlin.wire.framings.contract import BOM
 from berlin.wire.json import DECODE_ERRORS
 from berlin.wire.pointer import get_at, parse_pointer
@@ -115,48 +114,21 @@ class CommandSecret(msgspec.Struct, frozen=True):
 
     def read(self) -> str:
         """Return what the program prints. Raises ConfigurationError."""
+        running = run_program(self.command, COMMAND_TIMEOUT_S, MAX_SECRET_BYTES)
         try:
-            process = subprocess.Popen(  # noqa: S603  # the user's own program, from their own file
-                self.command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=os.name == "posix",
-            )
+            with ThreadPoolExecutor(1) as thread:  # this one may have a running loop
+                code, output, _ = thread.submit(asyncio.run, running).result()
+        except TimeoutError:
+            raise ConfigurationError(
+                f"{self.place} printed nothing in {COMMAND_TIMEOUT_S:.0f} s"
+            ) from None
+        except ProtocolError as error:
+            raise ConfigurationError(f"the program {error.message}") from None
         except OSError as error:
             raise ConfigurationError(f"{self.place} cannot be run: {error.strerror}") from None
-        late = threading.Event()
-
-        def end() -> None:
-            late.set()
-            _kill(process)
-
-        timer = threading.Timer(COMMAND_TIMEOUT_S, end)
-        timer.daemon = True
-        timer.start()
-        try:
-            with process:
-                printed = process.stdout.read(MAX_SECRET_BYTES + 1) if process.stdout else b""
-                if len(printed) > MAX_SECRET_BYTES:
-                    _kill(process)
-        finally:
-            timer.cancel()
-        if late.is_set():
-            raise ConfigurationError(f"{self.place} printed nothing in {COMMAND_TIMEOUT_S:.0f} s")
-        if len(printed) > MAX_SECRET_BYTES:
-            raise ConfigurationError(f"{self.place} printed more than {MAX_SECRET_BYTES} bytes")
-        if process.returncode != 0:
-            raise ConfigurationError(f"{self.place} failed with exit code {process.returncode}")
-        return _text(printed, self.place)
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a program and its children: a running child would keep the output open."""
-    with contextlib.suppress(ProcessLookupError):
-        if os.name == "posix":
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
+        if code != 0:
+            raise ConfigurationError(f"{self.place} failed with exit code {code}")
+        return _text(output, self.place)
 
 
 class CallerSecret(msgspec.Struct, frozen=True):

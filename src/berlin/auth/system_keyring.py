@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol, TypeVar, cast
+from typing import Any, TypeVar
 
 from berlin.errors import ConfigurationError
 
@@ -20,14 +20,6 @@ REST_S = 30.0
 MAX_REASON_CHARS = 160
 
 _T = TypeVar("_T")
-
-
-class _Backend(Protocol):
-    def get_password(self, service: str, username: str, /) -> str | None: ...
-
-    def set_password(self, service: str, username: str, password: str, /) -> None: ...
-
-    def delete_password(self, service: str, username: str, /) -> None: ...
 
 
 class KeyringFailed(ConfigurationError):
@@ -58,7 +50,8 @@ class SystemKeyring:
 
     def read(self, service: str, name: str) -> str | None:
         """Return an entry; `None` if there is none. Raises KeyringFailed."""
-        return self._use(lambda: _keyring().get_password(service, name))
+        found: str | None = self._use(lambda: _keyring().get_password(service, name))
+        return found
 
     def write(self, service: str, name: str, text: str) -> None:
         """Write an entry. Raises KeyringFailed."""
@@ -120,7 +113,7 @@ class NoKeyring(ConfigurationError):
 SYSTEM = SystemKeyring()
 
 
-def _keyring() -> _Backend:
+def _keyring() -> Any:
     try:
         import keyring  # an extra, and slow to import
         from keyring.backends.fail import Keyring
@@ -129,7 +122,7 @@ def _keyring() -> _Backend:
     backend = keyring.get_keyring()
     if isinstance(backend, Keyring):
         raise NoKeyring
-    return cast(_Backend, backend)
+    return backend
 
 
 def _reason(error: BaseException) -> str:

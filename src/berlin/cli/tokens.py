@@ -46,7 +46,7 @@ def clear(store: TokenStore | None) -> None:
     count = 0
     if store is not None:
         try:
-            count = store.clear()
+            count = store.delete()
         except OSError as error:
             raise TokenStoreError(f"the token store cannot be cleared: {error}") from error
     click.echo(f"Deleted {count} token{'' if count == 1 else 's'}.")

@@ -14,7 +14,7 @@ clients of Ollama add to names without a tag, makes no difference.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import chain, islice
 from typing import Protocol
@@ -34,7 +34,7 @@ class Offer(Protocol):
     """The known models of one provider."""
 
     @property
-    def models(self) -> tuple[str, ...]:
+    def models(self) -> Collection[str]:
         """The known models."""
         ...
 

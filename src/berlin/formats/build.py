@@ -7,13 +7,16 @@ import msgspec
 from berlin.formats.contract import Format
 from berlin.formats.described.around import AroundFormat, needs_more
 from berlin.formats.described.format import MappedFormat
-from berlin.formats.dialect import DialectFormat
-from berlin.formats.habits import Habits
+from berlin.formats.dialect import DialectFormat, Habits
 from berlin.language.tables.chat import ChatMap
 
 
 def build_format(
-    chat: ChatMap, default_model: str, session: frozenset[str] = frozenset()
+    chat: ChatMap,
+    default_model: str,
+    session: frozenset[str] = frozenset(),
+    *,
+    makes_ids: bool = False,
 ) -> Format:
     """Return the compiled format.
 
@@ -21,12 +24,13 @@ def build_format(
         chat: the description.
         default_model: the model of requests that name none.
         session: the placeholders of the login.
+        makes_ids: whether a described chat that names no conversation gets a new id.
 
     Raises:
         ConfigurationError: if the description is invalid.
     """
     if chat.format == "described":
-        return MappedFormat(chat, default_model, session)
+        return MappedFormat(chat, default_model, session, makes_ids=makes_ids)
     if not needs_more(chat):
         return _known(chat, default_model)[0]
     # What the recipe adds goes around the format; `rename` of options stays its own.
@@ -48,8 +52,13 @@ def _known(chat: ChatMap, default_model: str) -> tuple[Format, str]:
         chat.cache_markers,
     )
     kind = _class_of(chat.format)
-    path = chat.path or kind.chat_path
+    path = path_of(chat)
     return kind(default_model, path, chat.json, rename, habits), path
+
+
+def path_of(chat: ChatMap) -> str:
+    """Return the path of the chat: the dialect's own, unless the table sets one."""
+    return chat.path or _class_of(chat.format).chat_path
 
 
 def _class_of(format: str) -> type[DialectFormat]:

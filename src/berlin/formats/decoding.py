@@ -7,15 +7,24 @@ any chunk boundaries.
 from __future__ import annotations
 
 import contextlib
+from abc import ABC, abstractmethod
 from typing import Any
 
 import msgspec
 
-from berlin.errors import BerlinError, EmptyResponseError, ProtocolError, TruncatedStreamError
-from berlin.formats.mending import Mender
+from berlin.errors import (
+    BerlinError,
+    EmptyResponseError,
+    ProtocolError,
+    ServiceUnavailableError,
+    TruncatedStreamError,
+)
+from berlin.formats.finish import BROKEN_OFF, finish_reason_of, normalize_word
+from berlin.formats.loose import JsonRepairer
 from berlin.formats.tool_calls import ToolCallAssembler
 from berlin.language.tables.stream import Ends
 from berlin.types import (
+    Extra,
     ExtraDelta,
     Finished,
     FinishReason,
@@ -30,7 +39,7 @@ from berlin.wire.json import DECODE_ERRORS, encode_value
 from berlin.wire.snippet import snippet
 
 
-class DocumentDecoder:
+class DocumentDecoder(ABC):
     """Decodes one answer; see `EventDecoder`.
 
     Args:
@@ -58,6 +67,7 @@ class DocumentDecoder:
         self._stop_sequence: str | None = None
         self._finish_extra: MaybeExtra = None
         self._calls = ToolCallAssembler()
+        self._repairer = JsonRepairer()
 
     def feed(self, data: bytes) -> list[StreamEvent]:
         """Take the next bytes and return the events that they complete."""
@@ -86,12 +96,12 @@ class DocumentDecoder:
         self._end_after(rest, events)
         return events
 
+    @abstractmethod
     def _take(self, document: Any, events: list[StreamEvent]) -> bool:
         """Add a document's events; return whether the answer continues.
 
         If it does not, `failure` says why, or `done` is set. May raise one of DECODE_ERRORS.
         """
-        raise NotImplementedError
 
     def _decode_loosely(self, document: bytes) -> Any:
         """Decode a document that the strict decoder refuses; `None` if it cannot be understood."""
@@ -221,7 +231,6 @@ class DialectDecoder(DocumentDecoder):
         self._plain: set[int] = set()
         # Sent with the first real event: before it, an error can still be a status.
         self._early: list[ExtraDelta] = []
-        self._mender = Mender()
 
     def _take_odd(self, line: bytes) -> bool:
         """Skip what only keeps the connection alive, and take odd marks of the end."""
@@ -229,15 +238,15 @@ class DialectDecoder(DocumentDecoder):
         self.done |= word == b"done"
         return self.done or word in _PINGS
 
+    @abstractmethod
     def _take_fast(
         self, documents: list[bytes], decoded: list[Any], events: list[StreamEvent]
     ) -> None:
         """Take documents that were decoded fast; `_look_at` those that are not just text."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _take_object(self, document: dict[str, Any], events: list[StreamEvent]) -> bool:
         """Add an object's events; return whether the answer continues."""
-        raise NotImplementedError
 
     def _decode(self, documents: list[bytes]) -> list[StreamEvent]:
         events: list[StreamEvent] = []
@@ -254,6 +263,19 @@ class DialectDecoder(DocumentDecoder):
             self._answered = True
         return events
 
+    def _end_with(self, word: str) -> bool:
+        """Take a finish reason; return whether the answer is whole."""
+        if normalize_word(word) in BROKEN_OFF:
+            self.failure = ServiceUnavailableError(f"the answer was broken off: {word[:40]}")
+            return False
+        self._reason = finish_reason_of(word)
+        return True
+
+    def _refuse(self, extra: Extra) -> None:
+        """Report a refusal in the finish reason, as other dialects do, if nothing else ended it."""
+        if self._reason == "stop":
+            self._reason, self._finish_extra = "content_filter", extra
+
     def _look_at(self, document: bytes, events: list[StreamEvent]) -> bool:
         """Process a document as an object; return whether the answer continues."""
         before = len(events)
@@ -267,7 +289,7 @@ class DialectDecoder(DocumentDecoder):
             # Lines of JSON, where one document or a stream of events was due.
             with contextlib.suppress(*DECODE_ERRORS):
                 return self._decode_lines(document)
-        return self._mender.mend(document)
+        return self._repairer.repair(document)
 
     def _take(self, document: Any, events: list[StreamEvent]) -> bool:
         if isinstance(document, list) and all(isinstance(item, dict) for item in document):

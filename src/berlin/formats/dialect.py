@@ -1,19 +1,61 @@
-"""The base of the formats of known dialects: each says only what differs."""
+"""The base of the formats of known dialects, and how services of one dialect differ."""
 
 from __future__ import annotations
 
+import hashlib
+import string
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import msgspec
+
 from berlin.errors import InvalidRequestError
 from berlin.formats.contract import Exchange, Format
-from berlin.formats.habits import NO_HABITS, Habits
 from berlin.formats.table import Carrier, Table
+from berlin.language.tables.chat import ReasoningBack, StreamMode
 from berlin.types import ChatRequest, HttpRequest
 from berlin.wire.json import encode_body
 from berlin.wire.status import EXPLANATIONS, describe_error
 
 CACHE_MARKERS = frozenset({"content.cache_control", "tool_results.cache_control"})
+
+
+class Habits(msgspec.Struct, frozen=True):
+    """Differences between services of one dialect, set by a recipe.
+
+    Attributes:
+        stream: whether to request streamed answers: `always`, `never`, or `as asked` by the client.
+        developer_role: what the service calls the role `developer`.
+        tool_id_length: if not 0, ids of tool calls must be this many letters and digits.
+        text_content: whether a text-only message must be one string, never a list.
+        reasoning_back: how the reasoning of earlier turns is sent back.
+        cache_markers: whether Anthropic's markers of what to cache are taken.
+    """
+
+    stream: StreamMode = "always"
+    developer_role: str = "system"
+    tool_id_length: int = 0
+    text_content: bool = False
+    reasoning_back: ReasoningBack = "any"
+    cache_markers: bool = False
+
+    def streams(self, asked: bool) -> bool:
+        """Return whether to request a streamed answer."""
+        return self.stream == "always" or (self.stream == "as asked" and asked)
+
+    def tool_id(self, id: str) -> str:
+        """Return the id of a tool call in the form the service accepts; deterministic."""
+        length = self.tool_id_length
+        if not length or (len(id) == length and id.isascii() and id.isalnum()):
+            return id
+        number = int.from_bytes(hashlib.sha256(id.encode()).digest())
+        return "".join(_LETTERS[(number // 62**n) % 62] for n in range(length))
+
+
+_LETTERS = string.ascii_letters + string.digits
+
+NO_HABITS = Habits()
 
 
 class DialectFormat(Format):
@@ -77,8 +119,8 @@ class DialectFormat(Format):
         """Return the message in the body of an error response."""
         return describe_error(body, EXPLANATIONS)
 
+    @abstractmethod
     def _document(
         self, request: ChatRequest, carrier: Carrier, headers: dict[str, str], *, streams: bool
     ) -> dict[str, Any]:
         """Return the body of a request, and add its own headers."""
-        raise NotImplementedError

@@ -6,55 +6,25 @@ import re
 
 from berlin.types import FinishReason
 
-_WORDS: dict[str, FinishReason] = {
-    "stop": "stop",
-    "stop_sequence": "stop",
-    "end_turn": "stop",
-    "end": "stop",
-    "eos": "stop",
-    "eos_token": "stop",
-    "eos_found": "stop",
-    "stop_token": "stop",
-    "complete": "stop",
-    "completed": "stop",
-    "finish": "stop",
-    "finished": "stop",
-    "done": "stop",
-    "normal": "stop",
-    "length": "length",
-    "max_tokens": "length",
-    "max_token": "length",
-    "max_length": "length",
-    "max_output_tokens": "length",
-    "max_completion_tokens": "length",
-    "max_new_tokens": "length",
-    "model_length": "length",
-    "token_limit": "length",
-    "context_length": "length",
-    "context_window": "length",
-    "model_context_window_exceeded": "length",
-    "truncated": "length",
-    "incomplete": "length",
-    "tool_calls": "tool_calls",
-    "tool_call": "tool_calls",
-    "tool_use": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-    "content_filtered": "content_filter",
-    "safety": "content_filter",
-    "sensitive": "content_filter",
-    "refusal": "content_filter",
-    "blocked": "content_filter",
-    "blocklist": "content_filter",
-    "blacklist": "content_filter",
-    "prohibited_content": "content_filter",
-    "recitation": "content_filter",
-    "spii": "content_filter",
-    "image_safety": "content_filter",
-    "guardrail_intervened": "content_filter",
-    "language": "content_filter",
-    "other": "content_filter",
+_MEANT: dict[FinishReason, str] = {
+    "stop": """
+        stop stop_sequence end_turn end eos eos_token eos_found stop_token complete completed
+        finish finished done normal
+    """,
+    "length": """
+        length max_tokens max_token max_length max_output_tokens max_completion_tokens
+        max_new_tokens model_length token_limit context_length context_window
+        model_context_window_exceeded truncated incomplete
+    """,
+    "tool_calls": """
+        tool_calls tool_call tool_use function_call
+    """,
+    "content_filter": """
+        content_filter content_filtered safety sensitive refusal blocked blocklist blacklist
+        prohibited_content recitation spii image_safety guardrail_intervened language other
+    """,
 }
+_WORDS = {word: reason for reason, words in _MEANT.items() for word in words.split()}
 
 # Substrings that reveal the meaning of unlisted words.
 _HINTS: tuple[tuple[FinishReason, frozenset[str]], ...] = (

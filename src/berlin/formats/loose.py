@@ -1,11 +1,15 @@
-"""Lenient parsing of secondary members as services actually type them: unreadable is unknown.
+"""Lenient reading of what services send: documents that are not quite JSON, and members of other
+types than they should have.
 
 A count as text, a list instead of an object, a `false` instead of `null`: none of these may cost
-the answer's text.
+the answer's text, which is never guessed at. What cannot be read is unknown.
 """
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -107,3 +111,59 @@ def _is_sound(name: str, value: Any) -> bool:
     if name.endswith(("_details", "_breakdown")):
         return isinstance(value, dict)
     return not name.endswith("_tokens") or as_count(value) is not None
+
+
+class JsonRepairer:
+    """Repairs the documents of one answer.
+
+    A pair of surrogates that was cut between two pieces of text is joined; half a pair, and bytes
+    that are not UTF-8, become U+FFFD. Control characters within strings are taken as they are,
+    numbers that no type holds as `null`. A prefix `data:` that a proxy has doubled is removed.
+    """
+
+    def __init__(self) -> None:
+        self._high = ""
+
+    def repair(self, document: bytes) -> Any:
+        """Return the value of a document that is not JSON; `None` if it cannot be repaired."""
+        text = document.decode("utf-8", "replace").strip()
+        if text.startswith("data:"):
+            text = text.removeprefix("data:")
+        try:
+            return json.loads(
+                _ESCAPE.sub(self._join, text),
+                strict=False,
+                parse_float=_finite_or_none,
+                parse_int=_bounded_or_none,
+                parse_constant=lambda _: None,
+            )
+        except (ValueError, RecursionError):
+            return None
+
+    def _join(self, escape: re.Match[str]) -> str:
+        high, low = escape["high"], escape["low"]
+        if high is None and low is None:
+            return escape[0]  # any other escape, or a whole pair
+        text = escape.string
+        if low is not None:
+            joined, self._high = self._high, ""
+            is_first = text[escape.start() - 1] == '"'
+            return joined + escape[0] if joined and is_first else _UNKNOWN
+        if text[escape.end() : escape.end() + 1] == '"':
+            self._high = escape[0]  # its other half is in the next piece
+            return ""
+        return _UNKNOWN
+
+
+_UNKNOWN = "\\ufffd"
+_HIGH, _LOW = r"u[dD][89abAB][0-9a-fA-F]{2}", r"u[dD][c-fC-F][0-9a-fA-F]{2}"
+_ESCAPE = re.compile(rf"\\(?:{_HIGH}\\{_LOW}|(?P<high>{_HIGH})|(?P<low>{_LOW})|.)", re.DOTALL)
+
+
+def _finite_or_none(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def _bounded_or_none(text: str) -> int | None:
+    return int(text) if len(text) < 309 else None

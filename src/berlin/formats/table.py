@@ -7,7 +7,7 @@ handled by the service's table (`lacks`). docs/dialects.md is generated from the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any, Literal, TypeAlias
 
@@ -92,6 +92,12 @@ class Table(msgspec.Struct, frozen=True):
     def fate(self, path: str) -> Fate:
         """Return the fate of a member of this dialect in another one."""
         return self.own.get(path, "refused" if path.startswith("content.type.") else "dropped")
+
+
+def fates(*, refused: str = "", dropped: str = "", translated: str = "") -> dict[str, Fate]:
+    """Return the fates of members, which are listed by their fate."""
+    given: dict[Fate, str] = {"refused": refused, "dropped": dropped, "translated": translated}
+    return {name: fate for fate, names in given.items() for name in names.split()}
 
 
 def table_of(dialect: str) -> Table:
@@ -199,6 +205,14 @@ class Carrier:
             kind = str(part.extra.members.get("type", "unknown"))
             self._leave_out(table_of(part.extra.dialect).fate(f"content.type.{kind}"), kind)
         return part.text
+
+    def opaque_items(self, part: OpaquePart, kind: str = "text") -> Iterator[dict[str, Any]]:
+        """Yield a dialect-specific part as it is, or a part of this kind with the text for it."""
+        known = self.opaque(part)
+        if not isinstance(known, str):
+            yield dict(known)
+        elif known:
+            yield {"type": kind, "text": known}
 
     def image_url(self, part: ImagePart) -> str:
         """Return the URL of an image.

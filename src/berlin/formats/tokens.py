@@ -7,6 +7,7 @@ from functools import cached_property
 from berlin.types import (
     AnswerLimit,
     ChatRequest,
+    ChatResponse,
     Part,
     TextPart,
     ToolCallPart,
@@ -63,6 +64,15 @@ class TokenCount:
         if self._reported is not None:
             return self._reported
         return Usage(self.input_tokens, estimate_tokens(self.chars), estimated=True)
+
+
+def usage_of(request: ChatRequest, response: ChatResponse) -> Usage:
+    """Return the usage of a whole answer."""
+    count = TokenCount(request)
+    count.add(response.text + response.reasoning)
+    count.add("".join(part.arguments for part in response.tool_calls))
+    count.report(response.usage)
+    return count.usage
 
 
 def _chars(part: Part) -> int:

@@ -22,11 +22,12 @@ from __future__ import annotations
 import re
 
 import msgspec
+from msgspec import Raw
 
 from berlin.errors import ProtocolError
 from berlin.types import AnswerLimit, Extra, MaybeExtra, StreamEvent, ToolCallDelta, merge_extra
 from berlin.types.accumulate import EVENT_BYTES, PART_BYTES
-from berlin.wire.json import DECODE_ERRORS
+from berlin.wire.json import DECODE_ERRORS, encode_line
 
 
 class Arguments:
@@ -127,7 +128,7 @@ class ToolCallAssembler:
         self._calls: list[_Call] = []
         self._by_id: dict[str, _Call] = {}
         self._by_index: dict[int, _Call] = {}
-        self._ids: set[str] = set()
+        self._ids: dict[str, None] = {}  # an empty set takes three times the memory
         self._limit = AnswerLimit(what="what the answer's tool calls say")
 
     @property
@@ -243,10 +244,31 @@ class ToolCallAssembler:
         id = call.id if call.id and call.id not in self._ids else f"call_{call.number}"
         while id in self._ids:
             id = f"{id}_{call.number}"
-        self._ids.add(id)
+        self._ids[id] = None
         arguments = call.arguments.text
         arguments = "{}" if arguments.strip() == "null" else arguments
         events.append(ToolCallDelta(call.number, id, call.name, arguments, call.extra))
+
+
+def arguments_object(arguments: str) -> Raw:
+    """Return the arguments of a call as an object on one line, for APIs that have no text for them.
+
+    Anything but a JSON object becomes `{"arguments": "…"}`, so that the program that runs the tool
+    sees what the model wrote.
+    """
+    text = arguments.strip() or "{}"
+    if not is_object(text):
+        return Raw(encode_line({"arguments": arguments}))
+    # JSON has line ends only between tokens.
+    return Raw(text.replace("\r", " ").replace("\n", " ").encode())
+
+
+def is_object(text: str) -> bool:
+    """Whether a text is a complete JSON object."""
+    try:
+        return isinstance(msgspec.json.decode(text), dict)
+    except DECODE_ERRORS:
+        return False
 
 
 def _is_json(text: str) -> bool:

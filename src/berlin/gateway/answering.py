@@ -11,19 +11,23 @@ from berlin.formats.contract import ClientCall, EventEncoder, Format
 from berlin.formats.embeddings.contract import EmbeddingCall
 from berlin.formats.responses.request import ResponsesCall
 from berlin.gateway.catalog import Target
-from berlin.types import ChatResponse, Started
+from berlin.gateway.observe.visit import Visit
+from berlin.types import ChatResponse
 
 MAX_HEADER_CHARS = 1000
-
+COMMENT = b": keep-alive\n\n"
+STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 _Call = TypeVar("_Call", ClientCall, EmbeddingCall, ResponsesCall)
 
 
 def with_model(call: _Call, target: Target) -> _Call:
     """Return a call with a model's name: an answer always names the requested model."""
-    if call.request.model:
-        return call
-    request = msgspec.structs.replace(call.request, model=target.full_name)
+    return call if call.request.model else _replace_model(call, target.full_name)
+
+
+def _replace_model(call: _Call, model: str) -> _Call:
+    request = msgspec.structs.replace(call.request, model=model)
     return msgspec.structs.replace(call, request=request)
 
 
@@ -34,57 +38,55 @@ class Head:
         format: the dialect of the answer.
         call: the client's request.
         target: the provider and model it names.
+        visit: its record, which says who answers.
     """
 
-    def __init__(self, format: Format, call: ClientCall, target: Target) -> None:
+    def __init__(self, format: Format, call: ClientCall, target: Target, visit: Visit) -> None:
         self._format = format
         self._call = call
         self._target = target
+        self._visit = visit
+        self._encoder: EventEncoder | None = None
 
-    def encoder(self, started: Started | None) -> EventEncoder:
-        """Return an encoder for the stream."""
-        return self._format.encoder(self._named(started))
+    def encoder(self) -> EventEncoder:
+        """Return the encoder of the stream."""
+        if self._encoder is None:
+            self._encoder = self._format.encoder(self._named())
+        return self._encoder
+
+    def keep_alive(self, as_comment: bool) -> bytes:
+        """Return what is sent in a silence: an empty piece, or a comment where there are any."""
+        if as_comment and self._format.content_type.startswith("text/event-stream"):
+            return COMMENT
+        return self.encoder().keep_alive()
 
     def encode_response(self, answer: ChatResponse) -> bytes:
         """Return the body of a whole answer."""
-        return self._format.encode_response(self._named(answer.started), answer)
+        return self._format.encode_response(self._named(), answer)
 
-    def headers(self, started: Started | None) -> dict[str, str]:
-        """Return the headers that name the requested model and the provider that answered."""
-        asked = self._target.full_name.removesuffix(":")
-        headers = {"x-berlin-model": printable(asked)}
-        headers |= headers_of_start(started, self._target.service.name)
+    def headers(self) -> dict[str, str]:
+        """Return the headers: who answered, after how many requests, and what was left out."""
+        started, target = self._visit.started, self._target
+        headers = {
+            "x-berlin-model": printable(target.full_name.removesuffix(":")),
+            "x-berlin-provider": printable(self._visit.answered_by or target.service.name),
+            "x-berlin-attempts": str(started.attempts if started is not None else 1),
+        }
+        if started is not None and started.age_s is not None:
+            headers["Age"] = str(int(started.age_s))
+        if started is not None and started.dropped:
+            headers["x-berlin-dropped"] = printable(", ".join(started.dropped), MAX_HEADER_CHARS)
         if self._call.stream:
             headers["Content-Type"] = self._format.content_type
+            headers |= STREAM_HEADERS
         return headers
 
-    def _named(self, started: Started | None) -> ClientCall:
+    def _named(self) -> ClientCall:
         """Return the call with the name of the model that answers, if others might have."""
+        started = self._visit.started
         if started is None or not self._target.service.is_routed or not started.provider:
             return self._call
-        name = f"{started.provider}:{started.model}".removesuffix(":")
-        request = msgspec.structs.replace(self._call.request, model=name)
-        return msgspec.structs.replace(self._call, request=request)
-
-
-def headers_of_start(started: Started | None, asked: str) -> dict[str, str]:
-    """Return the headers for who answered, after how many requests, and what was left out.
-
-    Args:
-        started: the `Started` event, if any.
-        asked: the name of the requested provider.
-    """
-    if started is None:
-        return {"x-berlin-provider": printable(asked), "x-berlin-attempts": "1"}
-    headers = {
-        "x-berlin-provider": printable(started.provider or asked),
-        "x-berlin-attempts": str(started.attempts),
-    }
-    if started.age_s is not None:
-        headers["Age"] = str(int(started.age_s))
-    if started.dropped:
-        headers["x-berlin-dropped"] = printable(", ".join(started.dropped), MAX_HEADER_CHARS)
-    return headers
+        return _replace_model(self._call, f"{started.provider}:{started.model}".removesuffix(":"))
 
 
 @lru_cache

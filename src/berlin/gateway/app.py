@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from itertools import chain
 
 from aiohttp import web
 
@@ -13,19 +12,16 @@ from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.access.sessions import Sessions
 from berlin.gateway.chat import Gateway
 from berlin.gateway.dispatch import Dispatch, Resource
-from berlin.gateway.face import ID, Face
-from berlin.gateway.faces.anthropic import AnthropicFace
+from berlin.gateway.face import ID, Face, Handler, Route
+from berlin.gateway.faces import anthropic, embeddings, ollama, openai
 from berlin.gateway.faces.berlin import BerlinFace
-from berlin.gateway.faces.embeddings import EmbeddingPaths
-from berlin.gateway.faces.ollama import OllamaFace
-from berlin.gateway.faces.openai import OpenAIFace
 from berlin.gateway.faces.responses import ResponsesFace
-from berlin.gateway.faces.usage import UsagePath
+from berlin.gateway.faces.usage import show_usage
 from berlin.gateway.observe.flood import bound_log
 from berlin.gateway.observe.visit import VISIT, Visit
-from berlin.gateway.refusals import from_http, headers_of, public
-from berlin.gateway.serving.health import HealthPages
-from berlin.gateway.serving.page import FrontPage
+from berlin.gateway.refusals import HttpFault, headers_of, public
+from berlin.gateway.serving.health import PAGES
+from berlin.gateway.serving.page import show_page
 
 _log = logging.getLogger("berlin.gateway")
 
@@ -45,16 +41,20 @@ class App:
         key = gateway.worker.secret("sessions") if gateway.worker is not None else None
         sessions = Sessions(token_lifetime_s, accounts.fingerprint, key)
         self._gateway = gateway
-        faces: tuple[Face, ...] = (
-            BerlinFace(gateway, accounts, sessions),
-            AnthropicFace(gateway),
-            OllamaFace(gateway),
-            ResponsesFace(gateway),
-            OpenAIFace(gateway),
-        )
-        pages = (EmbeddingPaths(gateway), UsagePath(gateway), FrontPage(gateway))
         self._dispatch = Dispatch(
-            faces, chain.from_iterable(page.routes() for page in (*pages, HealthPages(gateway)))
+            (
+                BerlinFace(accounts, sessions, gateway.worker).face(),
+                anthropic.FACE,
+                ollama.FACE,
+                ResponsesFace().face(),
+                openai.FACE,
+            ),
+            (
+                *embeddings.ROUTES,
+                Route("GET", "/v1/usage", show_usage),
+                Route("GET", "/", show_page),
+                *(Route("GET", *page) for page in PAGES.items()),
+            ),
         )
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
@@ -65,12 +65,8 @@ class App:
         request[VISIT] = visit
         visit.face = found.face.name
         try:
-            response = await self._answer(request, found)
+            response = await self._handler(request, found)(gateway, request)
             visit.status = response.status
-        except web.HTTPException as error:
-            response = self._refuse(from_http(error), found.face, visit)
-            if "Allow" in error.headers:
-                response.headers["Allow"] = error.headers["Allow"]
         except BerlinError as error:
             response = self._refuse(error, found.face, visit)
         except (ConnectionError, asyncio.CancelledError):
@@ -83,7 +79,7 @@ class App:
             # Nothing is awaited here, so this also happens when the client is gone.
             gateway.bodies.release(request)
             visit.end()
-            if found.path not in HealthPages.paths:
+            if found.path not in PAGES:
                 for observer in gateway.observers:
                     observer.ended(visit)
         if not response.prepared:
@@ -92,22 +88,23 @@ class App:
                 response.force_close()
         return response
 
-    async def _answer(self, request: web.Request, found: Resource) -> web.StreamResponse:
+    def _handler(self, request: web.Request, found: Resource) -> Handler:
+        """Return the handler of a request. Raises BerlinError if it is refused."""
         gateway = self._gateway
-        if found.path not in HealthPages.paths:
+        if found.path not in PAGES:
             gateway.guard.check_origin(request)
             if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
-                return gateway.guard.preflight(request)
+                return _preflight
             gateway.check_running()
         handler = found.handlers.get(request.method)
-        if handler is not None:
-            return await handler(request)
-        if found.handlers:
-            raise web.HTTPMethodNotAllowed(request.method, found.handlers)
-        raise web.HTTPNotFound
+        if handler is None:
+            allow = ",".join(sorted(found.handlers))
+            raise HttpFault(405 if allow else 404, allow=allow)
+        return handler
 
     def _refuse(self, error: BerlinError, face: Face, visit: Visit) -> web.Response:
-        visit.error = error
+        # Its frames hold the visit, and what was received so far: this cycle would keep megabytes.
+        visit.error = error.with_traceback(None)
         shown = public(error)
         visit.status = shown.http_status
         if shown is not error:
@@ -121,3 +118,7 @@ class App:
         if shown.http_status in (408, 413):
             response.force_close()  # the rest of the body is not read
         return response
+
+
+async def _preflight(gateway: Gateway, request: web.Request) -> web.StreamResponse:
+    return gateway.guard.preflight(request)

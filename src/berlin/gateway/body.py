@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Hashable
 
 from aiohttp import web
+from aiohttp.streams import EMPTY_PAYLOAD
 
 from berlin.errors import OverloadedError
 from berlin.gateway.observe.visit import VISIT
+from berlin.gateway.refusals import HttpFault
 
 MAX_BODY_BYTES = 20 * 1024 * 1024
 MAX_LOGIN_BYTES = 64 * 1024
@@ -82,38 +84,37 @@ class Bodies:
         """Return the body of a client that has already been authenticated.
 
         Raises:
-            HTTPUnsupportedMediaType: if it is declared as a form, text, or compressed.
-            HTTPRequestEntityTooLarge: if it is longer than `MAX_BODY_BYTES`.
-            HTTPRequestTimeout: if it does not arrive in time; aiohttp itself waits forever.
+            HttpFault: if it is declared as a form, text, or compressed, is longer than
+                `MAX_BODY_BYTES`, or does not arrive in time; aiohttp itself waits forever.
             OverloadedError: if the client's budget is used up.
         """
         _check_kind(request)
         if request.content.is_eof() and (request.content_length or 0) <= UNCOUNTED_BYTES:
-            # It arrived with the head, as nearly all do. `request.read()` would keep it.
-            return request.content.read_nowait()
+            return _take_arrived(request)
         _check_length(request.content_length or 0, MAX_BODY_BYTES)
         # Reserve the whole announced length: partly read bodies could wait for each other.
-        held = request[_HELD] = _Held(self.budget, client, request.content_length or 0)
-        return await self._read(request, MAX_BODY_BYTES, held)
+        return await self._read(request, client, request.content_length or 0, MAX_BODY_BYTES)
 
     async def read_login(self, request: web.Request) -> bytes:
         """Return the body of a client that is not authenticated yet. Raises as `read` does."""
         _check_kind(request)
         _check_length(request.content_length or 0, MAX_LOGIN_BYTES)
         if request.content.is_eof() and request.content_length is not None:
-            # It arrived with the head, as nearly all do: strangers who do not send theirs cannot
-            # keep it out by using up the budget.
-            return request.content.read_nowait()
-        held = request[_HELD] = _Held(self.budget, None, MAX_LOGIN_BYTES)
-        return await self._read(request, MAX_LOGIN_BYTES, held)
+            # Strangers who do not send theirs cannot keep it out by using up the budget.
+            return _take_arrived(request)
+        return await self._read(request, None, MAX_LOGIN_BYTES, MAX_LOGIN_BYTES)
 
     def release(self, request: web.Request) -> None:
         """Stop counting the body of a request that has ended."""
         held = request.get(_HELD)
         if held is not None:
-            held.release()
+            self.budget.give_back(*held)
 
-    async def _read(self, request: web.Request, limit: int, held: _Held) -> bytes:
+    async def _read(
+        self, request: web.Request, client: Hashable, announced: int, limit: int
+    ) -> bytes:
+        self.budget.take(client, announced)
+        request[_HELD] = client, announced
         pieces, size = [], 0
         if request.headers.get("Expect", "").lower() == "100-continue":
             # Only now: a client whose request is refused need not send it.
@@ -123,39 +124,33 @@ class Bodies:
                 while piece := await request.content.readany():
                     size += len(piece)
                     _check_length(size, limit)
-                    held.grow_to(size)
+                    if size > request[_HELD][1]:
+                        self.budget.take(client, size - request[_HELD][1])
+                        request[_HELD] = client, size
                     pieces.append(piece)
         except TimeoutError as error:
-            raise web.HTTPRequestTimeout from error
+            raise HttpFault(408) from error
         return b"".join(pieces)
 
 
-class _Held:
-    """The bytes counted for one request."""
-
-    def __init__(self, budget: BodyBudget, client: Hashable, size: int) -> None:
-        budget.take(client, size)
-        self._budget, self._client, self._size = budget, client, size
-
-    def grow_to(self, size: int) -> None:
-        if size > self._size:
-            self._budget.take(self._client, size - self._size)
-            self._size = size
-
-    def release(self) -> None:
-        self._budget.give_back(self._client, self._size)
-        self._size = 0
+def _take_arrived(request: web.Request) -> bytes:
+    """Return a body that arrived with the head, as nearly all do, and forget it with its buffer."""
+    body = request.content.read_nowait()
+    request._payload = EMPTY_PAYLOAD
+    request._cache.clear()  # it has the buffer too
+    return body
 
 
-_HELD = web.RequestKey("held", _Held)
+_HELD: web.RequestKey[tuple[Hashable, int]] = web.RequestKey("held", tuple)
+"""Whose bytes are counted for a request, and how many."""
 
 
 def _check_kind(request: web.Request) -> None:
     # A web page can make a browser send forms and text anywhere without a CORS preflight.
     if request.content_type.startswith(_NO_JSON) and not _is_curl(request):
-        raise web.HTTPUnsupportedMediaType
+        raise HttpFault(415)
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise web.HTTPUnsupportedMediaType
+        raise HttpFault(415)
 
 
 def _is_curl(request: web.Request) -> bool:
@@ -174,4 +169,4 @@ _OF_BROWSERS = ("Origin", "Referer", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Cookie
 
 def _check_length(size: int, limit: int) -> None:
     if size > limit:
-        raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=size)
+        raise HttpFault(413)

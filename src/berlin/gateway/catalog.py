@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Hashable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from dataclasses import dataclass, field
 from typing import Self
 
 import msgspec
@@ -34,6 +44,7 @@ class ModelNames(tuple[str, ...]):
         return name in self._known
 
 
+@dataclass(eq=False)
 class Service:
     """A provider as the gateway offers it.
 
@@ -61,41 +72,27 @@ class Service:
         open: counts its open requests.
     """
 
-    def __init__(
-        self,
-        name: str,
-        provider: Provider,
-        models: Iterable[str] = (),
-        default: str = "",
-        aliases: Mapping[str, str] | None = None,
-        *,
-        any_model: bool = False,
-        admission: Admission | None = None,
-        fetch: Callable[[], Awaitable[Iterable[str]]] | None = None,
-        capabilities: Iterable[str] = (),
-        embedder: Embedder | None = None,
-        session_headers: Iterable[str] | None = None,
-        key: Hashable = None,
-        is_routed: bool = False,
-        holds: bool = False,
-        serves_callers: bool = False,
-    ) -> None:
-        self.name = name
-        self.provider = self.bare = provider
-        self.default = default
-        self.learn(models)
-        self.aliases = dict(aliases or {})
-        self.any_model = any_model
-        self.admission = admission or Admission(AT_ONCE, WAITING, WAIT_S)
-        self.fetch = fetch
-        self.capabilities = frozenset(capabilities)
-        self.embedder = embedder
-        self.session_headers = None if session_headers is None else tuple(session_headers)
-        self.key = key
-        self.is_routed = is_routed
-        self.holds = holds
-        self.serves_callers = serves_callers
-        self.open = OpenCount()
+    name: str
+    provider: Provider
+    models: Collection[str] = ()
+    default: str = ""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    any_model: bool = False
+    admission: Admission = field(default_factory=lambda: Admission(AT_ONCE, WAITING, WAIT_S))
+    fetch: Callable[[], Awaitable[Iterable[str]]] | None = None
+    capabilities: Collection[str] = ()
+    embedder: Embedder | None = None
+    session_headers: Sequence[str] | None = None
+    key: Hashable = None
+    is_routed: bool = False
+    holds: bool = False
+    serves_callers: bool = False
+    bare: Provider = field(init=False)
+    open: OpenCount = field(default_factory=OpenCount, init=False)
+
+    def __post_init__(self) -> None:
+        self.bare = self.provider
+        self.learn(self.models)
 
     async def retire(self) -> None:
         """Close the provider as soon as it has no open requests."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
-from functools import partial
+from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -21,7 +22,7 @@ from berlin.gateway.answering import Head, with_model
 from berlin.gateway.body import Bodies
 from berlin.gateway.catalog import Catalog, Service, Target
 from berlin.gateway.observe.ledger import Ledger
-from berlin.gateway.observe.metrics import Metrics
+from berlin.gateway.observe.metrics import PrometheusMetrics
 from berlin.gateway.observe.visit import VISIT, Observer
 from berlin.gateway.session import session_of
 from berlin.gateway.stored.responses import StoredResponses
@@ -33,6 +34,7 @@ from berlin.wire.json import check_text
 
 # Longer bodies are parsed in a thread, so that the loop is not blocked.
 LONG_BODY_BYTES = 64 * 1024
+ASK_STORES_EVERY_S = 1.0
 
 _NOTHING = nullcontext()
 
@@ -47,6 +49,29 @@ class Needed(Protocol):
         ...
 
 
+class Stores:
+    """What requests require.
+
+    Args:
+        needed: each store, by its name.
+    """
+
+    def __init__(self, needed: Mapping[str, Needed] = {}) -> None:
+        self._needed = dict(needed)
+        self._ask_at = 0.0
+        self._problem = ""
+
+    async def problem(self) -> str:
+        """Return which store is unavailable, or `""`; they are asked once a second."""
+        now = time.monotonic()
+        if now >= self._ask_at:
+            self._ask_at = now + ASK_STORES_EVERY_S
+            worked = await asyncio.gather(*(store.works() for store in self._needed.values()))
+            broken = [name for name, works in zip(self._needed, worked, strict=True) if not works]
+            self._problem = f"{broken[0]} unavailable" if broken else ""
+        return self._problem
+
+
 class Gateway:
     """The state that the faces share.
 
@@ -54,7 +79,7 @@ class Gateway:
         catalog: the providers and models; replaced at a reload.
         guard: checks keys.
         streams: the open answers.
-        metrics: counts requests, streams and logins.
+        metrics: counts requests, streams and logins; `None` if nobody wants to know.
         observers: called with each finished request: the log, traces, a ledger.
         bodies: reads request bodies.
         stores: what requests require, by its name.
@@ -64,6 +89,7 @@ class Gateway:
         ledger: records each request that a provider is asked; `None` without one.
 
     Attributes:
+        since: when it started.
         stopping: whether new requests are refused.
         draining: whether this worker has been replaced, so that connections close after a response.
     """
@@ -73,7 +99,7 @@ class Gateway:
         catalog: Catalog,
         guard: Guard | None = None,
         streams: OpenStreams | None = None,
-        metrics: Metrics | None = None,
+        metrics: PrometheusMetrics | None = None,
         observers: Iterable[Observer] = (),
         bodies: Bodies | None = None,
         stores: Mapping[str, Needed] | None = None,
@@ -85,14 +111,16 @@ class Gateway:
         self.catalog = catalog
         self.guard = guard or Guard()
         self.streams = streams if streams is not None else OpenStreams()
-        self.metrics = metrics or Metrics()
-        self.observers = (self.metrics, *observers, *([ledger] if ledger is not None else []))
+        self.metrics = metrics
+        given = (metrics, *observers, ledger)
+        self.observers = tuple(observer for observer in given if observer is not None)
         self.bodies = bodies or Bodies()
-        self.stores = dict(stores or {})
+        self.stores = Stores(stores or {})
         self.stored = stored or StoredResponses.in_memory()
         self.limiter = limiter or Limiter()
         self.worker = worker
         self.ledger = ledger
+        self.since = datetime.now(UTC).replace(microsecond=0)
         self.stopping = False
         self.draining = False
 
@@ -130,7 +158,7 @@ class Gateway:
         Raises:
             InvalidRequestError: if it is malformed.
             OverloadedError: if too much of this client's data is being read already.
-            HTTPException: if the body is too large, too slow, or not declared as JSON.
+            HttpFault: if the body is too large, too slow, or not declared as JSON.
         """
         visit = request[VISIT]
         body = await self.bodies.read(request, visit.key or visit.remote)
@@ -154,12 +182,23 @@ class Gateway:
             decode: decodes the body; by default the format does.
 
         Raises:
-            BerlinError: if there is no answer at all.
+            BerlinError: if it fails before the first event.
         """
         key = await self.identify(request)
         call = await self.receive(request, decode or format.decode_request)
-        target = self.catalog.resolve(call.request.model)
-        return await self.answer_call(request, format, call, target, key)
+        target = self.resolve(request, key, call.request.model)
+        return await self.answer(request, format, call, target, key)
+
+    def resolve(self, request: web.Request, key: Caller | None, model: str) -> Target:
+        """Return what a client's model name means, and record it.
+
+        Raises:
+            BerlinError: if there is no such model, or the key may not use it.
+        """
+        request[VISIT].model = model
+        target = self.catalog.resolve(model)
+        self.guard.check_model(key, target, model)
+        return target
 
     async def identify(self, request: web.Request, scope: Scope = "chat") -> Caller | None:
         """Return the client's key, and record it. Raises as `Guard.identify` does."""
@@ -168,24 +207,6 @@ class Gateway:
             visit = request[VISIT]
             visit.key, visit.user = key.id, key.user
         return key
-
-    async def answer_call(
-        self,
-        request: web.Request,
-        format: Format,
-        call: ClientCall,
-        target: Target,
-        key: Caller | None,
-    ) -> web.StreamResponse:
-        """Answer a client's call, if its key may use this model.
-
-        Raises:
-            BerlinError: if there is no answer at all.
-        """
-        visit = request[VISIT]
-        visit.model = call.request.model
-        self.guard.check_model(key, target, call.request.model)
-        return await self.answer(request, format, with_model(call, target), target, key)
 
     async def answer(
         self,
@@ -205,25 +226,13 @@ class Gateway:
             caller: the client; `None` where no key is needed.
 
         Raises:
-            BerlinError: if there is no answer at all.
+            BerlinError: if it fails before the first event.
         """
         visit, service = request[VISIT], target.service
         visit.provider, visit.stream = service.name, call.stream
         tenant = visit.key or visit.remote
-        chat = msgspec.structs.replace(
-            call.request,
-            model=target.model,
-            request_id=visit.id,
-            tenant=call.request.tenant or tenant,
-            user=visit.user,
-            whole=not call.stream,
-        )
-        if service.serves_callers:
-            chat = self._on_behalf(request, chat)
-        if service.session_headers is not None:
-            session = session_of(request.headers, chat, service.session_headers)
-            chat = msgspec.structs.replace(chat, session_id=session)
-        head = Head(format, call, target)
+        chat = self._chat_of(request, call.request, target, whole=not call.stream)
+        head = Head(format, with_model(call, target), target, visit)
         spending = None
         if self.limiter.concerns(caller):
             spending = await self.limiter.admit(visit, caller, target, Demand.of(chat))
@@ -235,25 +244,39 @@ class Gateway:
                 if spending is not None:
                     bursts = spending.watch(bursts)
                 if call.stream:
-                    self.metrics.open_stream(visit.face)
-                    try:
-                        headers = partial(self.headers, request)
-                        return await self.streams.stream(
-                            request, bursts, head, headers, visit, held=service.holds
-                        )
-                    finally:
-                        self.metrics.close_stream(visit.face)
+                    return await self.streams.stream(
+                        request,
+                        bursts,
+                        head,
+                        lambda: {**head.headers(), **self.headers(request)},
+                        visit,
+                        held=service.holds,
+                    )
                 answer = await self.streams.whole(bursts, visit)
         body = head.encode_response(answer)
         visit.bytes_out = len(body)
-        return web.Response(
-            body=body, content_type="application/json", headers=head.headers(answer.started)
-        )
+        return web.Response(body=body, content_type="application/json", headers=head.headers())
 
-    def _on_behalf(self, request: web.Request, chat: ChatRequest) -> ChatRequest:
-        """Return a chat with its caller's own token, and a tenant that no other caller shares."""
-        identity = self.guard.identity(request)
-        if identity is None:
-            return chat
-        tenant = f"{chat.tenant} {identity.id}"
-        return msgspec.structs.replace(chat, identity=identity, tenant=tenant)
+    def _chat_of(
+        self, request: web.Request, asked: ChatRequest, target: Target, *, whole: bool
+    ) -> ChatRequest:
+        """Return a client's request as it is passed to the provider."""
+        visit, service = request[VISIT], target.service
+        tenant = asked.tenant or visit.key or visit.remote
+        identity, session_id = asked.identity, asked.session_id
+        if service.serves_callers:
+            identity = self.guard.identity(request)
+            if identity is not None:  # a tenant that no other caller shares
+                tenant = f"{tenant} {identity.id}"
+        if service.session_headers is not None:
+            session_id = session_of(request.headers, asked, service.session_headers)
+        return msgspec.structs.replace(
+            asked,
+            model=target.model,
+            request_id=visit.id,
+            tenant=tenant,
+            user=visit.user,
+            whole=whole,
+            identity=identity,
+            session_id=session_id,
+        )

@@ -40,7 +40,7 @@ class Dispatch:
         self._faces = tuple(faces)
         self._exact: dict[str, Resource] = {}
         self._open: dict[str, Resource] = {}
-        for route in (*chain.from_iterable(face.routes() for face in self._faces), *more):
+        for route in (*chain.from_iterable(face.routes for face in self._faces), *more):
             self._add(route)
 
     def find(self, path: str) -> tuple[Resource, str]:

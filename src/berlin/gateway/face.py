@@ -1,10 +1,10 @@
-"""The interface of a face: a dialect that the gateway speaks for all its providers."""
+"""A face: a dialect that the gateway speaks for all its providers, as a table of paths."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from typing import NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from aiohttp import web
 
@@ -12,7 +12,7 @@ from berlin.errors import BerlinError
 from berlin.gateway.access.caller import Caller
 from berlin.gateway.chat import Gateway
 
-Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler: TypeAlias = Callable[[Gateway, web.Request], Awaitable[web.StreamResponse]]
 
 ID = web.RequestKey("id", str)
 """The part of a path that matches `{id}`."""
@@ -26,24 +26,20 @@ class Route(NamedTuple):
     handler: Handler
 
 
-class Face(Protocol):
+class Face(NamedTuple):
     """A dialect: its paths and its encoding of errors.
 
     Attributes:
         name: for logs and metrics.
         prefixes: paths below which errors use this dialect, even if no route matches.
+        encode_error: returns the body of an error.
+        routes: its paths.
     """
 
     name: str
     prefixes: tuple[str, ...]
-
-    def routes(self) -> list[Route]:
-        """Return the paths of this face."""
-        ...
-
-    def encode_error(self, error: BerlinError) -> bytes:
-        """Return the body of an error."""
-        ...
+    encode_error: Callable[[BerlinError], bytes]
+    routes: tuple[Route, ...]
 
 
 # More are described in a thread, so that the loop is not blocked.
@@ -53,9 +49,10 @@ _T = TypeVar("_T")
 
 
 async def describe_models(
-    gateway: Gateway, key: Caller | None, describe: Callable[[str], _T]
+    gateway: Gateway, request: web.Request, describe: Callable[[str], _T]
 ) -> list[_T]:
-    """Return the models that a key may use, as described by a face."""
+    """Return the models that a client may use, as described by a face."""
+    key = await gateway.identify(request, "models")
 
     def work() -> list[_T]:
         return [describe(name) for name in model_names(gateway, key)]

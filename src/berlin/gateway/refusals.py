@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-
-from aiohttp import web
+from http import HTTPStatus
 
 from berlin.errors import (
     AuthenticationError,
@@ -35,18 +34,32 @@ STATUS_CODES = {
 }
 
 
+_MESSAGES = {
+    # Clients interpret a bare 404 as an unknown model.
+    404: "there is no such path here. A chat is POST /v1/chat/completions (OpenAI), /v1/responses, "
+    "/v1/messages (Anthropic) or /api/chat (Ollama); the base URL of a client is this address with "
+    "or without /v1",
+    405: "this path takes another method",
+    408: "the request did not come in time",
+    413: "the body is too large",
+    415: "send JSON, with Content-Type: application/json",
+}
+
+
 class HttpFault(BerlinError):
     """An error of HTTP itself: no such path, a wrong method, a body that is too large.
 
     Args:
         status: the HTTP status.
-        message: the message for the client.
+        message: the message for the client; by default that of the status.
+        allow: the methods that the path takes, for status 405.
     """
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, status: int, message: str = "", *, allow: str = "") -> None:
+        super().__init__(message or _MESSAGES.get(status, HTTPStatus(status).phrase))
         self.http_status = status  # type: ignore[misc]  # of this instance only
-        self.code = STATUS_CODES.get(status, "http_error")  # type: ignore[misc]
+        self.code = STATUS_CODES.get(status, "http_error")  # type: ignore[misc]  # as above
+        self.allow = allow
 
 
 def public(error: BerlinError) -> BerlinError:
@@ -107,24 +120,11 @@ def headers_of(error: BerlinError) -> dict[str, str]:
         headers["x-should-retry"] = "false"
     if error.failed:
         headers["x-berlin-attempts"] = str(sum(attempt.sent for attempt in error.failed))
+    if isinstance(error, HttpFault) and error.allow:
+        headers["Allow"] = error.allow
     if error.http_status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return headers
 
 
 _SENT_AGAIN = frozenset({401, 403, 408, 409, 429, *range(500, 600)})
-
-
-def from_http(error: web.HTTPException) -> HttpFault:
-    """Translate an aiohttp refusal to one of Berlin's errors."""
-    words = {
-        # Clients interpret a bare 404 as an unknown model.
-        404: "there is no such path here. A chat is POST /v1/chat/completions (OpenAI), "
-        "/v1/responses, /v1/messages (Anthropic) or /api/chat (Ollama); the base URL of a client "
-        "is this address with or without /v1",
-        405: "this path takes another method",
-        408: "the request did not come in time",
-        413: "the body is too large",
-        415: "send JSON, with Content-Type: application/json",
-    }
-    return HttpFault(error.status, words.get(error.status, error.reason))

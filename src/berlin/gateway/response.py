@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from functools import lru_cache
 
@@ -25,18 +25,29 @@ class StreamedResponse(web.StreamResponse):
 
     Args:
         request: the request that it answers.
+        headers: returns its headers; called when the first part is sent.
         write_timeout_s: seconds that the client may take to read what is sent to it.
 
     Attributes:
         begun: whether the head has been made.
         is_behind: whether the buffer is so full that the client must `catch_up` first.
+        size: bytes of the body so far.
+        quiet: how often somebody has looked since the last part.
     """
 
-    def __init__(self, request: web.Request, write_timeout_s: float) -> None:
+    def __init__(
+        self,
+        request: web.Request,
+        headers: Callable[[], Mapping[str, str]],
+        write_timeout_s: float,
+    ) -> None:
         super().__init__()
         self.begun = False
         self.is_behind = False
+        self.size = 0
+        self.quiet = 0
         self._request = request
+        self._make_headers = headers
         self._loop = asyncio.get_running_loop()
         self._write_timeout_s = write_timeout_s
         # HTTP/1.0 has no chunks: there, the end of the connection is the end of the body.
@@ -44,11 +55,24 @@ class StreamedResponse(web.StreamResponse):
         self._stays_open = self._has_chunks and request.keep_alive
         self._head = b""
         self._parts: list[bytes] = []
-        self._size = 0
+        self._queued = 0
 
-    def begin(self, headers: Mapping[str, str]) -> None:
+    def put(self, data: bytes) -> None:
+        """Queue a part of the body to be written at the end of this loop iteration."""
+        if not self.begun:
+            self._begin()
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(data)
+        self.quiet = 0
+        self.size += len(data)
+        self._queued += len(data)
+        if self._queued > HIGH_WATER_BYTES:
+            self.is_behind = True
+
+    def _begin(self) -> None:
         """Make the head, which is sent with the next write."""
-        lines = {**headers, "Date": _date(int(time.time()))}
+        lines = {**self._make_headers(), "Date": _date(int(time.time()))}
         if self._has_chunks:
             lines["Transfer-Encoding"] = "chunked"
         if not self._stays_open:
@@ -60,15 +84,6 @@ class StreamedResponse(web.StreamResponse):
         head = "".join([f"{name}: {value}\r\n" for name, value in lines.items()])
         self._head = f"HTTP/1.1 200 OK\r\n{head}\r\n".encode()
         self.begun = True
-
-    def put(self, data: bytes) -> None:
-        """Queue a part of the body to be written at the end of this loop iteration."""
-        if not self._parts:
-            self._loop.call_soon(self._flush)
-        self._parts.append(data)
-        self._size += len(data)
-        if self._size > HIGH_WATER_BYTES:
-            self.is_behind = True
 
     async def catch_up(self) -> None:
         """Wait until the client has read enough.
@@ -86,6 +101,8 @@ class StreamedResponse(web.StreamResponse):
         Raises:
             ConnectionError: if the client is gone, or does not read.
         """
+        if not self.begun:
+            self._begin()
         if not self._write(_END if self._has_chunks else b""):
             raise ConnectionResetError("the client is gone")
         if self.is_behind:
@@ -115,7 +132,7 @@ class StreamedResponse(web.StreamResponse):
         """Write what is queued; return whether the client is still there."""
         data = b"".join(self._parts)
         self._parts.clear()
-        self._size = 0
+        self._queued = 0
         transport = self._request.transport
         if transport is None or transport.is_closing():
             return False

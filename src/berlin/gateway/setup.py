@@ -24,20 +24,22 @@ from berlin.config import (
 )
 from berlin.config.models.shared import open_shared
 from berlin.config.tables.per_user import PLACEHOLDER, is_per_user
+from berlin.config.tokens import resolve_value
 from berlin.errors import BerlinError
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.access.issuers.tokens import open_issuers
 from berlin.gateway.access.key_reader import KeyReader
+from berlin.gateway.access.limits.history import History
 from berlin.gateway.access.limits.open import open_limiter
 from berlin.gateway.access.required import KeysRequired
-from berlin.gateway.access.shared_keys.open import open_shared_keys
+from berlin.gateway.access.shared_keys.reader import PostgresKeys
 from berlin.gateway.body import Bodies, BodyBudget
 from berlin.gateway.catalog import WAIT_S, Catalog, Service
 from berlin.gateway.chat import Gateway, Needed
 from berlin.gateway.observe.ledger import Ledger
 from berlin.gateway.observe.log import open_access_log
-from berlin.gateway.observe.metrics import Metrics, open_metrics
+from berlin.gateway.observe.metrics import PrometheusMetrics, open_metrics
 from berlin.gateway.observe.telemetry import open_telemetry
 from berlin.gateway.observe.visit import Observer
 from berlin.gateway.routed import build_models
@@ -48,6 +50,7 @@ from berlin.ledger.prices import Prices
 from berlin.opening import RecipeProvider, open_provider, open_users
 from berlin.providers.facade import ChatProvider
 from berlin.routing.counters.redis import RedisCounters
+from berlin.types import Secret
 
 REFRESH_MODELS_S = 600.0
 FACES = ("openai", "responses", "anthropic", "ollama", "berlin")
@@ -77,15 +80,15 @@ def build_gateway(
     server = config.server
     catalog = build_catalog(config, worker=worker)
     metrics = open_metrics(server.metrics, catalog.services, FACES, worker)
-    watch_logins(catalog, metrics)
+    if metrics is not None:
+        watch_logins(catalog, metrics)
     ledger = None
     if config.ledger is not None:
         ledger = open_ledger(config, accounts_of(config, catalog), environ)
     return Gateway(
         catalog,
         Guard(
-            open_shared_keys(config, environ)
-            or (_read_keys(keys, folder, server) if keys is not None else None),
+            _open_keys(config, keys, folder, environ),
             server.allowed_hosts,
             server.cors_origins,
             server.trusted_proxies,
@@ -108,7 +111,7 @@ def build_gateway(
             keys.parent if keys is not None else None,
             environ,
             alone=worker is None,
-            history=ledger.sums if ledger is not None else None,
+            history=History(ledger.sums) if ledger is not None else None,
         ),
         worker,
         ledger,
@@ -128,9 +131,16 @@ def _needed_stores(config: Config, environ: Mapping[str, str]) -> dict[str, Need
     return needed
 
 
-def _read_keys(path: Path, folder: Path | None, server: ServerConfig) -> KeyReader:
+def _open_keys(
+    config: Config, path: Path | None, folder: Path | None, environ: Mapping[str, str]
+) -> PostgresKeys | KeyReader | None:
+    url = resolve_value(config.keys.store, "keys.store", environ)
+    if url is not None:
+        return PostgresKeys(Secret(url))
+    if path is None:
+        return None
     notes = KeysRequired([path.parent, *([folder] if folder is not None else [])])
-    return KeyReader(path, required=requires_keys(server), notes=notes)
+    return KeyReader(path, required=requires_keys(config.server), notes=notes)
 
 
 def requires_keys(server: ServerConfig) -> bool:
@@ -177,7 +187,7 @@ def accounts_of(config: Config, catalog: Catalog) -> dict[str, str]:
     return fixed | {name: t.account or PLACEHOLDER for name, t in tables if is_per_user(t)}
 
 
-def watch_logins(catalog: Catalog, metrics: Metrics) -> None:
+def watch_logins(catalog: Catalog, metrics: PrometheusMetrics) -> None:
     """Count the logins of all providers."""
     for service in catalog.services.values():
         if isinstance(service.bare, ChatProvider):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from types import TracebackType
@@ -12,20 +13,19 @@ from typing import Any, Self
 from aiohttp import web
 
 from berlin.errors import BerlinError, UnavailableError
-from berlin.formats.contract import EventEncoder
 from berlin.gateway.answering import Head
 from berlin.gateway.observe.visit import Visit
 from berlin.gateway.open_count import OpenCount
 from berlin.gateway.refusals import broken_off
 from berlin.gateway.response import StreamedResponse
+from berlin.gateway.sweep import Sweep
 from berlin.providers.contract import Burst, Bursts
 from berlin.types import Accumulator, ChatResponse
 
 WRITE_TIMEOUT_S = 60.0
 KEEP_ALIVE_S = 15.0
-COMMENT = b": keep-alive\n\n"
-
-STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+# How often each stream is looked at within the time of a keep-alive.
+LOOKS = 8
 
 _log = logging.getLogger("berlin.gateway")
 
@@ -34,7 +34,7 @@ class OpenStreams:
     """All open answers, so that a shutdown can end them in order.
 
     Args:
-        keep_alive_s: seconds of silence in a stream after which a keep-alive is sent.
+        keep_alive_s: seconds of silence in a stream after which a keep-alive is sent; 0 for none.
         write_timeout_s: seconds that a client may take to read what is sent to it.
         comments: whether the keep-alive is a comment, if the dialect has them, instead of an empty
             piece.
@@ -42,6 +42,7 @@ class OpenStreams:
 
     Attributes:
         open: their number, including queued ones.
+        by_face: how many are streamed, by the name of the face.
     """
 
     def __init__(
@@ -52,12 +53,15 @@ class OpenStreams:
         comments: bool = False,
         early: bool = False,
     ) -> None:
-        self.keep_alive_s = keep_alive_s
-        self.comments = comments
-        self.early = early
-        self.write_timeout_s = write_timeout_s
         self.open = OpenCount()
+        self.by_face: Counter[str] = Counter()
+        self._keep_alive_s = keep_alive_s
+        self._write_timeout_s = write_timeout_s
+        self._comments = comments
+        self._early = early
         self._making: set[_AnswerInProgress] = set()
+        self._streams: dict[StreamedResponse, Head] = {}
+        self._sweep = Sweep(self._break_silences, keep_alive_s / LOOKS)
 
     def end_all(self) -> None:
         """End every open answer with an error."""
@@ -83,37 +87,41 @@ class OpenStreams:
             request: the client's request.
             bursts: the provider's answer.
             head: the head of the answer, with the face's event encoder.
-            headers: returns the headers that every response has.
+            headers: returns the headers of the response.
             visit: records the answer.
             held: whether the first event may take long, so that keep-alives are sent meanwhile.
                 After one, an error can no longer be an error status.
 
         Raises:
-            BerlinError: if there is no answer at all.
+            BerlinError: if it fails before the first event.
         """
-        client = _Client(request, head, headers, visit, self)
-        response, encode = client.response, None
+        response, encode = StreamedResponse(request, headers, self._write_timeout_s), None
+        self.by_face[visit.face] += 1
+        if self._keep_alive_s:
+            self._streams[response] = head
+            self._sweep.begin()
         try:
             try:
                 with _AnswerInProgress(self._making, visit):
                     async with aclosing(bursts):
-                        if (held or self.early) and self.keep_alive_s:
-                            bursts = await _wait_for_first(bursts, client, self.keep_alive_s)
+                        if (held or self._early) and self._keep_alive_s:
+                            bursts = await self._wait_for_first(bursts, response, head)
                         async for burst in bursts:
                             visit.note(burst)
                             if encode is None:
-                                encode = client.encoder().encode_event
+                                encode = head.encoder().encode_event
                             data = b"".join(map(encode, burst))
                             if data:
-                                client.put(data)
+                                response.put(data)
                                 if response.is_behind:
                                     await response.catch_up()
             except BerlinError as error:
                 if not response.begun:
                     raise
-                visit.error = error
-                client.put(client.encoder().encode_error(broken_off(error, visit)))
-            return await client.end()
+                visit.error = error.with_traceback(None)  # see `App._refuse`
+                response.put(head.encoder().encode_error(broken_off(error, visit)))
+            await response.end()
+            return response
         except Exception as error:
             # The client is gone or reads nothing, or an error page would end up in its stream.
             gone = isinstance(error, ConnectionError) or response.begun
@@ -121,14 +129,14 @@ class OpenStreams:
                 request.transport.abort()
             raise
         finally:
-            client.close()
+            self.by_face[visit.face] -= 1
+            self._streams.pop(response, None)
+            visit.bytes_out = response.size
+            if response.begun:
+                visit.status = response.status
 
     async def whole(self, bursts: Bursts, visit: Visit) -> ChatResponse:
-        """Return a whole answer.
-
-        Raises:
-            BerlinError: if there is none.
-        """
+        """Return a whole answer. Raises BerlinError if it fails."""
         answer = Accumulator()
         with _AnswerInProgress(self._making, visit):
             async with aclosing(bursts):
@@ -137,6 +145,30 @@ class OpenStreams:
                     for event in burst:
                         answer.add(event)
         return answer.response()
+
+    def _break_silences(self) -> bool:
+        """Send a keep-alive in each stream that has been silent; return whether there are any."""
+        for response, head in self._streams.items():
+            response.quiet += 1
+            if response.quiet >= LOOKS and response.begun:
+                response.put(head.keep_alive(self._comments))
+        return bool(self._streams)
+
+    async def _wait_for_first(
+        self, bursts: Bursts, response: StreamedResponse, head: Head
+    ) -> Bursts:
+        """Wait for the first burst, and start the answer without it if that takes long."""
+        first = asyncio.ensure_future(bursts.__anext__())
+        try:
+            await asyncio.wait({first}, timeout=self._keep_alive_s)
+            if not first.done():
+                response.put(head.keep_alive(self._comments))
+            burst = await first
+        except BaseException:
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+            raise
+        return _Resumed(burst, bursts)
 
 
 class _AnswerInProgress:
@@ -176,107 +208,6 @@ class _AnswerInProgress:
         elif isinstance(error, Exception) and not isinstance(error, BerlinError | ConnectionError):
             _log.error("answer.failed request=%s", self._visit.id, exc_info=error)
             raise BerlinError("internal error") from error
-
-
-class _Client:
-    """The client that an answer is written to, from its first event on.
-
-    Args:
-        request: its request.
-        head: the head of the answer, with the face's event encoder.
-        headers: returns the headers that every response has.
-        visit: records the answer.
-        streams: the settings of all streams.
-    """
-
-    def __init__(
-        self,
-        request: web.Request,
-        head: Head,
-        headers: Callable[[], Mapping[str, str]],
-        visit: Visit,
-        streams: OpenStreams,
-    ) -> None:
-        self.response = StreamedResponse(request, streams.write_timeout_s)
-        self._head = head
-        self._headers = headers
-        self._visit = visit
-        self._streams = streams
-        self._encoder: EventEncoder | None = None
-        self._silence: asyncio.TimerHandle | None = None
-        self._is_silent = False
-
-    def encoder(self) -> EventEncoder:
-        """Return the event encoder, created on first use."""
-        if self._encoder is None:
-            self._encoder = self._head.encoder(self._visit.started)
-        return self._encoder
-
-    def begin(self) -> None:
-        """Make the head, which is sent with the next write."""
-        headers = self._head.headers(self._visit.started)
-        self.response.begin({**headers, **STREAM_HEADERS, **self._headers()})
-        self._visit.status = 200
-        if self._streams.keep_alive_s:
-            self._listen()
-
-    def filler(self) -> bytes:
-        """Return the bytes of a keep-alive."""
-        content_type = self._head.headers(self._visit.started)["Content-Type"]
-        if self._streams.comments and content_type.startswith("text/event-stream"):
-            return COMMENT
-        return self.encoder().keep_alive()
-
-    def put(self, data: bytes) -> None:
-        """Send a part of the answer, after the head."""
-        if not self.response.begun:
-            self.begin()
-        self._is_silent = False
-        self._visit.bytes_out += len(data)
-        self.response.put(data)
-
-    async def end(self) -> web.StreamResponse:
-        """Write the end.
-
-        Raises:
-            ConnectionError: if the client is gone, or does not read.
-        """
-        if not self.response.begun:
-            self.begin()
-        self.close()
-        await self.response.end()
-        return self.response
-
-    def close(self) -> None:
-        """Stop sending keep-alives."""
-        if self._silence is not None:
-            self._silence.cancel()
-
-    def _listen(self) -> None:
-        """Check for silence periodically: no timer is set or cancelled for each event."""
-        self._is_silent = True
-        loop = asyncio.get_running_loop()
-        self._silence = loop.call_later(self._streams.keep_alive_s, self._break_silence)
-
-    def _break_silence(self) -> None:
-        if self._is_silent:
-            self.response.put(self.filler())
-        self._listen()
-
-
-async def _wait_for_first(bursts: Bursts, client: _Client, keep_alive_s: float) -> Bursts:
-    """Wait for the first burst, and start the answer without it if that takes long."""
-    first = asyncio.ensure_future(bursts.__anext__())
-    try:
-        await asyncio.wait({first}, timeout=keep_alive_s)
-        if not first.done():
-            client.put(client.filler())
-        burst = await first
-    except BaseException:
-        first.cancel()
-        await asyncio.gather(first, return_exceptions=True)
-        raise
-    return _Resumed(burst, bursts)
 
 
 class _Resumed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
@@ -110,6 +111,14 @@ def read_text(template: str, text: str) -> dict[str, str] | None:
     """Return the values in a text with placeholders; `None` if the text does not match."""
     found = _pattern(template, ".*").fullmatch(text)
     return None if found is None else dict(_values(template, found.groups()))
+
+
+def decode_basic(encoded: str) -> str:
+    """Return account and password of basic authentication (RFC 7617); `""` if there are none."""
+    try:
+        return base64.b64decode(encoded, validate=True).decode()
+    except ValueError:
+        return ""
 
 
 def decode_multipart(body: bytes, content_type: str) -> dict[str, str]:

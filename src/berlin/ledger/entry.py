@@ -77,10 +77,6 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Whether the request has not ended."""
         return self.outcome == OPEN
 
-    def interrupted(self) -> Entry:
-        """Return the row of a request whose process is gone."""
-        return msgspec.structs.replace(self, outcome=INTERRUPTED)
-
 
 def name_of(text: str) -> str:
     """Return a name that every database accepts: bounded, and without control characters."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from berlin.ledger.entry import Entry, decode_line
+import msgspec
+
+from berlin.ledger.entry import INTERRUPTED, Entry, decode_line
 from berlin.ledger.lock import HAS_LOCKS, FileLock
 
 BATCH_ROWS = 500
@@ -47,7 +49,9 @@ class LeftBehind:
                     if len(batch) >= BATCH_ROWS:
                         yield batch
                         batch = []
-        batch += [entry.interrupted() for entry in unfinished.values()]
+        batch += [
+            msgspec.structs.replace(entry, outcome=INTERRUPTED) for entry in unfinished.values()
+        ]
         if batch:
             yield batch
 

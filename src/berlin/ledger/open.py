@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,9 +30,11 @@ def open_recorder(config: LedgerConfig, environ: Mapping[str, str]) -> Recorder:
             the database lacks migrations.
     """
     url = url_of(config, environ)
-    store, place_of = _import(_store)
+    with _packages():
+        from berlin.ledger.database.engine import place_of
+        from berlin.ledger.database.store import Store
     try:
-        _run(_check(store, url))
+        _run(_sums(url, None))
     except UnavailableError as error:
         _log.error("ledger.away rows are kept until it is back: %s", error.message)
     journals = Path(config.journal).expanduser() if config.journal else data_path("ledger")
@@ -41,7 +44,7 @@ def open_recorder(config: LedgerConfig, environ: Mapping[str, str]) -> Recorder:
         return Recorder(
             folder,
             config.journal_bytes,
-            lambda: store(url),
+            lambda: Store(url),
             config.on_failure,
             config.keep_days,
         )
@@ -58,19 +61,7 @@ def read_sums(config: LedgerConfig, environ: Mapping[str, str], query: Query) ->
         ConfigurationError: if the database lacks migrations, or the configuration is wrong.
         UnavailableError: if the database is away.
     """
-    url = url_of(config, environ)
-    store, _ = _import(_store)
-
-    async def read() -> list[Figures]:
-        rows = store(url)
-        try:
-            await rows.check()
-            found: list[Figures] = await rows.sums(query)
-            return found
-        finally:
-            await rows.close()
-
-    return _run(read())
+    return _run(_sums(url_of(config, environ), query))
 
 
 def upgrade_ledger(
@@ -82,15 +73,10 @@ def upgrade_ledger(
         ConfigurationError: if the configuration is wrong, or a package is missing.
         UnavailableError: if the database cannot be used.
     """
-    url = url_of(config, environ)
-
-    def load() -> Any:
+    with _packages():
         from berlin.ledger.database.upgrade import upgrade
 
-        return upgrade
-
-    found: tuple[str | None, str | None] = _run(_import(load)(url))
-    return found
+        return _run(upgrade(url_of(config, environ)))
 
 
 def url_of(config: LedgerConfig, environ: Mapping[str, str]) -> Secret:
@@ -99,24 +85,24 @@ def url_of(config: LedgerConfig, environ: Mapping[str, str]) -> Secret:
     return Secret(given or f"sqlite:///{data_path('ledger.sqlite')}")
 
 
-async def _check(store: Any, url: Secret) -> None:
-    rows = store(url)
+async def _sums(url: Secret, query: Query | None) -> list[Figures]:
+    """Check the tables, and return the figures of a query, if there is one."""
+    with _packages():
+        from berlin.ledger.database.store import Store
+
+        rows = Store(url)
     try:
         await rows.check()
+        return await rows.sums(query) if query is not None else []
     finally:
         await rows.close()
 
 
-def _store() -> Any:
-    from berlin.ledger.database.engine import place_of
-    from berlin.ledger.database.store import Store
-
-    return Store, place_of
-
-
-def _import(load: Callable[[], Any]) -> Any:
+@contextmanager
+def _packages() -> Iterator[None]:
+    """Import what only the ledger needs."""
     try:
-        return load()
+        yield
     except ImportError as error:
         raise ConfigurationError(
             f"the ledger needs {error.name}: pip install 'berlin-llm[ledger]'"

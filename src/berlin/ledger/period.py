@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, tzinfo
-from zoneinfo import ZoneInfo
+from datetime import datetime, timedelta
+
+from berlin.routing.counters.calendar import zone_of
 
 _AGE = re.compile(r"(\d{1,5})([hdw])")
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
@@ -31,15 +32,3 @@ def parse_time(text: str, now: datetime, zone: str = "UTC") -> datetime:
             f"{text[:40]!r} is not a time: write a date such as 2026-11-01, or an age such as 7d"
         ) from None
     return found if found.tzinfo is not None else found.replace(tzinfo=zone_of(zone))
-
-
-def zone_of(name: str) -> tzinfo:
-    """Return the time zone of a name. Raises ValueError, with a message for a person."""
-    if name == "UTC":  # known also where the system has no time zones, as on Windows
-        return UTC
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise ValueError(
-            f"{name[:40]!r} is not a time zone; write one such as Europe/Berlin"
-        ) from None

@@ -49,10 +49,6 @@ class Prices:
         ]
         self._find = lru_cache(_MAX_NAMES)(self._search)
 
-    def __bool__(self) -> bool:
-        """Whether anything has a price."""
-        return bool(self._patterns)
-
     def cost(self, provider: str, model: str, usage: Usage, at: float) -> Decimal | None:
         """Return the cost of an answer; `None` if its model has no price.
 

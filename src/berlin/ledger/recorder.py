@@ -7,13 +7,16 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from berlin.errors import UnavailableError
 from berlin.ledger.entry import Entry
 from berlin.ledger.figures import Figures, Query
 from berlin.ledger.journal import Journal, JournalFullError
-from berlin.ledger.writer import LedgerCounts, Rows, Writer
+from berlin.ledger.writer import LedgerCounts, Writer
+
+if TYPE_CHECKING:
+    from berlin.ledger.database.store import Store
 
 # Rows that the disk did not take, and that are tried again.
 MAX_UNWRITTEN = 10_000
@@ -42,7 +45,7 @@ class Recorder:
         self,
         folder: Path,
         journal_bytes: int,
-        open_rows: Callable[[], Rows],
+        open_rows: Callable[[], Store],
         on_failure: Literal["refuse", "continue"] = "refuse",
         keep_days: int | None = None,
         clock: Callable[[], float] = time.time,

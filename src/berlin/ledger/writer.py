@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -25,6 +25,9 @@ from berlin.ledger.entry import Entry
 from berlin.ledger.figures import Figures, Query
 from berlin.ledger.journal import Journal
 from berlin.ledger.left_behind import find_left_behind
+
+if TYPE_CHECKING:
+    from berlin.ledger.database.store import Store
 
 BATCH_S = 0.25
 # How often journals without a process are looked for, and old rows deleted.
@@ -35,30 +38,6 @@ CLOSE_S = 5.0
 SUMS_S = 10.0
 
 _log = logging.getLogger("berlin.ledger")
-
-
-class Rows(Protocol):
-    """The database, as the writer uses it; every failure is a `BerlinError`."""
-
-    async def check(self) -> None:
-        """Check that its tables are those of this release."""
-        ...
-
-    async def insert(self, entries: list[Entry]) -> None:
-        """Write rows; those that are already there are left alone."""
-        ...
-
-    async def sums(self, query: Query) -> list[Figures]:
-        """Sum up rows."""
-        ...
-
-    async def expire(self, before: datetime) -> None:
-        """Delete the rows from before a time."""
-        ...
-
-    async def close(self) -> None:
-        """Close the connections."""
-        ...
 
 
 class LedgerCounts(msgspec.Struct):
@@ -99,7 +78,7 @@ class Writer:
         self,
         journal: Journal,
         folder: Path,
-        open_rows: Callable[[], Rows],
+        open_rows: Callable[[], Store],
         keep_days: int | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -112,7 +91,7 @@ class Writer:
         self._look_at = self._expire_at = 0.0
         self._unreadable: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._rows: Rows | None = None
+        self._rows: Store | None = None
         self._news = asyncio.Event()
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -178,7 +157,7 @@ class Writer:
         finally:
             await rows.close()
 
-    async def _deliver_until_closed(self, rows: Rows) -> None:
+    async def _deliver_until_closed(self, rows: Store) -> None:
         pause = 0.0
         while True:
             closing = self._closing.is_set()
@@ -199,15 +178,15 @@ class Writer:
                 return
             if not pause:
                 await _wait(self._news, LOOK_ROUND_S)
-            wait_s = pause * random.uniform(0.5, 1.0) if pause else BATCH_S  # noqa: S311
+            wait_s = pause * random.uniform(0.5, 1.0) if pause else BATCH_S  # noqa: S311  # jitter
             await _wait(self._closing, wait_s)
 
-    async def _tidy(self, rows: Rows) -> None:
+    async def _tidy(self, rows: Store) -> None:
         """Do what is due besides the rows of this process."""
         now = asyncio.get_running_loop().time()
         if now >= self._look_at:
             if self._journal.restore():
-                _log.error("ledger.journal_deleted it goes on in new files in %s", self._folder)
+                _log.error("ledger.journal_deleted rows now go to new files in %s", self._folder)
             await self._deliver_left_behind(rows)
             self._look_at = now + LOOK_ROUND_S
         if self._keep_days is not None and now >= self._expire_at:
@@ -215,14 +194,14 @@ class Writer:
             await rows.expire(today - timedelta(days=self._keep_days))
             self._expire_at = now + EXPIRE_EVERY_S
 
-    async def _deliver(self, rows: Rows) -> None:
+    async def _deliver(self, rows: Store) -> None:
         """Write what this process has in its journal."""
         while (batch := self._journal.read()) is not None:
             if batch.entries:
                 await self._insert(rows, batch.entries)
             batch.deliver()
 
-    async def _deliver_left_behind(self, rows: Rows) -> None:
+    async def _deliver_left_behind(self, rows: Store) -> None:
         for left in find_left_behind(self._folder):
             count = 0
             try:
@@ -237,7 +216,7 @@ class Writer:
             if count:
                 _log.info("ledger.recovered rows=%d journal=%s", count, left.name)
 
-    async def _insert(self, rows: Rows, entries: list[Entry]) -> None:
+    async def _insert(self, rows: Store, entries: list[Entry]) -> None:
         storable = [entry for entry in entries if entry.has_date]
         if storable:
             await rows.insert(storable)

@@ -1,26 +1,78 @@
-"""One attempt at a chat with one token: its requests, and the meaning of its statuses."""
+"""One attempt at a chat with one token: its requests, the meaning of its statuses, and its bytes,
+which come from one response or from several that are polled.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
 from berlin.auth.contract import Authenticator
 from berlin.errors import AuthenticationError, BerlinError, EmptyResponseError
 from berlin.formats.contract import Exchange, Format
-from berlin.providers.body import Body, PolledBody
 from berlin.providers.stopwatch import Stopwatch
 from berlin.transport import Answer, Sender
 from berlin.types import HttpRequest, HttpResponse, Secret
 from berlin.wire.status import error_from_answer
 
+# Seconds to wait for the end of the body after the end marker, to reuse the connection.
+DRAIN_S = 0.1
+
+# JSON has line ends only between tokens; in broken JSON they do not matter.
+_LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
 MAX_ERROR_BODY_BYTES = 64 * 1024
 
 Opening: TypeAlias = tuple[HttpRequest, Exchange | None]
 """The first request of an exchange, and the remaining exchange."""
+
+
+class Body(Protocol):
+    """The bytes of an answer."""
+
+    def read(self) -> Awaitable[bytes]:
+        """Return the next bytes; `b""` is the end."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection, or return it to the pool."""
+        ...
+
+
+class PolledBody:
+    """A polled answer: each response is one line.
+
+    Args:
+        fetch: sends one poll.
+        pause_s: seconds between two requests.
+    """
+
+    def __init__(self, fetch: Callable[[], Awaitable[HttpResponse]], pause_s: float) -> None:
+        self._fetch = fetch
+        self._pause_s = pause_s
+        self._pause = 0.0
+
+    async def read(self) -> bytes:
+        """Return the next line."""
+        await asyncio.sleep(self._pause)
+        self._pause = self._pause_s
+        answer = await self._fetch()
+        return answer.body.translate(_LINE_ENDS) + b"\n"
+
+    def close(self) -> None:
+        """Do nothing: each response was closed when it was read."""
+
+
+async def drain(body: Body) -> None:
+    """Read the rest of a body whose answer is complete, if it arrives immediately."""
+    with contextlib.suppress(BerlinError, TimeoutError):
+        async with asyncio.timeout(DRAIN_S):
+            while await body.read():
+                pass
 
 
 class Attempt(NamedTuple):
@@ -61,7 +113,14 @@ class Attempt(NamedTuple):
         self.watch.restart()
         if self.format.poll_s is not None:
             return PolledBody(partial(self.fetch, call), self.format.poll_s), call
-        return await self.watch.wait(self._send(call)), call
+        opened = await self.watch.wait(self._send(call))
+        try:
+            for request in call.meanwhile:
+                await self.watch.wait(self.fetch(request))
+        except BaseException:
+            opened.close()
+            raise
+        return opened, call
 
     async def follow_up(self, call: HttpRequest) -> None:
         """Send the requests after the answer; their failures are ignored."""

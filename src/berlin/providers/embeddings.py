@@ -9,7 +9,7 @@ import msgspec
 
 from berlin.errors import InvalidRequestError
 from berlin.formats.embeddings.build import build_embeddings
-from berlin.language.tables.embeddings import EmbeddingsMap
+from berlin.language.tables.models import EmbeddingsMap
 from berlin.providers.http import HttpProvider
 from berlin.types.embeddings import EmbeddingRequest, Embeddings
 

@@ -190,6 +190,7 @@ class ChatProvider(ABC):
         Raises:
             InvalidRequestError: if an argument cannot be sent.
             ProtocolError: if the answer does not match `response_format`.
+            ContentFilterError: if it was refused.
             BerlinError: if there is no answer, or it breaks off.
         """
         shared = CallArguments(

@@ -14,8 +14,7 @@ from berlin.auth.contract import Authenticator, Person
 from berlin.errors import AuthenticationError, BerlinError, ProtocolError
 from berlin.formats.contract import Format, SessionFormat
 from berlin.language.tables.models import FetchMap
-from berlin.providers.attempt import Attempt, LoginPageError, Opening
-from berlin.providers.body import drain
+from berlin.providers.attempt import Attempt, LoginPageError, Opening, drain
 from berlin.providers.contract import Burst, is_long
 from berlin.providers.reserved import check_values
 from berlin.providers.stopwatch import Stopwatch

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from berlin.errors import InvalidRequestError, ProtocolError
+from berlin.errors import ContentFilterError, InvalidRequestError, ProtocolError
 from berlin.formats.openai.format import OpenAIChatFormat
 from berlin.types import ChatResponse, ResponseFormat
 from berlin.wire.json import encode_body
@@ -39,6 +39,7 @@ def parse_answer(answer: ChatResponse, wanted: ResponseType) -> ChatResponse:
     """Return the answer with `parsed`; an answer that only calls tools has none.
 
     Raises:
+        ContentFilterError: if the service refused to answer.
         ProtocolError: if the text does not match the schema.
     """
     if answer.tool_calls and not answer.text.strip():
@@ -52,38 +53,60 @@ def parse_answer(answer: ChatResponse, wanted: ResponseType) -> ChatResponse:
             value = wanted.model_validate_json(text)  # type: ignore[attr-defined]  # just checked
         else:
             value = msgspec.json.decode(text, type=wanted)
-    # Pydantic's error is a ValueError, as msgspec's are; its text may quote the answer.
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # pydantic's is a ValueError, as msgspec's are
+        if answer.finish_reason == "content_filter":
+            raise ContentFilterError(
+                "the service refused to answer, so there is no value for response_format"
+            ) from error
         cut = answer.finish_reason == "length"
-        why = "it was cut off at max_tokens" if cut else str(error).split("\n", 1)[0]
+        why = "it was cut off at max_tokens" if cut else _reason(error)
         raise ProtocolError(f"the answer does not match response_format: {why}") from error
     return msgspec.structs.replace(answer, parsed=value)
 
 
+def _reason(error: Exception) -> str:
+    """Return what is wrong and where; without the answer, which pydantic's text quotes."""
+    if not hasattr(error, "errors"):
+        return str(error)
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}" if where else str(first["msg"])
+
+
 def _schema(wanted: Any) -> Any:
     if _is_pydantic(wanted):
-        return wanted.model_json_schema()
-    try:
-        (schema,), components = msgspec.json.schema_components(
-            [wanted], ref_template="#/$defs/{name}"
-        )
-    except TypeError as error:
-        raise InvalidRequestError.about(
-            "response_format",
-            f"{wanted!r} has no JSON Schema; give a dataclass, a msgspec Struct, a pydantic model "
-            "or a dictionary with a JSON Schema",
-        ) from error
-    definitions = {name: _closed(part) for name, part in components.items()}
+        whole = wanted.model_json_schema()
+        schema, definitions = whole, whole.pop("$defs", {})
+    else:
+        try:
+            (schema,), definitions = msgspec.json.schema_components(
+                [wanted], ref_template="#/$defs/{name}"
+            )
+        except TypeError as error:
+            raise InvalidRequestError.about(
+                "response_format",
+                f"{wanted!r} has no JSON Schema; give a dataclass, a msgspec Struct, a pydantic "
+                "model or a dictionary with a JSON Schema",
+            ) from error
     # Services require an object at the top level, not a reference to one.
     root = schema.get("$ref", "").removeprefix("#/$defs/")
-    if root and not _refers_to(definitions, root):
-        schema = definitions.pop(root)
-    return {**schema, "$defs": definitions} if definitions else schema
+    if root:
+        schema = definitions[root]
+        if not _refers_to(definitions, root):
+            del definitions[root]
+    return _closed({**schema, "$defs": definitions} if definitions else schema)
 
 
-def _closed(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of an object with no additional members, as services require."""
-    return {**schema, "additionalProperties": False} if "properties" in schema else schema
+def _closed(tree: Any) -> Any:
+    """Return a schema whose objects have no additional members, as services require."""
+    if isinstance(tree, list):
+        return [_closed(item) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    closed = {name: _closed(value) for name, value in tree.items()}
+    if isinstance(tree.get("properties"), dict) and tree.get("type") == "object":
+        closed.setdefault("additionalProperties", False)
+    return closed
 
 
 def _refers_to(tree: Any, name: str) -> bool:

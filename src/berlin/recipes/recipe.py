@@ -11,10 +11,10 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from berlin.auth.flows.aws import AwsMap
+from berlin.auth.flows.aws.table import AwsMap
 from berlin.auth.flows.command import CommandMap
 from berlin.auth.flows.login import LoginMap
-from berlin.auth.flows.oauth2 import OAuth2Map
+from berlin.auth.flows.oauth2.table import OAuth2Map
 from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
 from berlin.auth.grant import UNTAKEN
 from berlin.errors import ConfigurationError
@@ -22,10 +22,8 @@ from berlin.formats.build import build_format
 from berlin.formats.contract import Format
 from berlin.language.step import BODIES, SESSION_NAMES
 from berlin.language.tables.chat import ChatMap
-from berlin.language.tables.embeddings import EmbeddingsMap
-from berlin.language.tables.keep_alive import KeepAliveMap
-from berlin.language.tables.keeping import KeepingMap
-from berlin.language.tables.models import FetchMap
+from berlin.language.tables.keeping import KeepAliveMap, KeepingMap
+from berlin.language.tables.models import EmbeddingsMap, FetchMap
 from berlin.language.tables.recognise import RecogniseMap
 from berlin.language.tables.tool_prompt import ToolPrompt, ToolsMode
 from berlin.language.toml import find_line, parse_toml
@@ -173,7 +171,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if chat.format != "described":
             return set()
         bodies = [*(getattr(chat, kind) for kind in BODIES), chat.messages.item]
-        bodies += [getattr(step, kind) for step in chat.prepare for kind in BODIES]
+        bodies += [
+            getattr(step, kind) for step in (*chat.prepare, *chat.meanwhile) for kind in BODIES
+        ]
         return set(names_in_tree(bodies))
 
     @property
@@ -198,7 +198,13 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def format(self) -> Format:
         """Return the compiled format. Raises ConfigurationError."""
-        return build_format(self.chat, self.models.default, session_names(self.auth))
+        keeping = self.conversations
+        return build_format(
+            self.chat,
+            self.models.default,
+            session_names(self.auth),
+            makes_ids=keeping is not None and keeping.id == "client",
+        )
 
 
 def session_names(auth: AuthMap) -> frozenset[str]:
@@ -229,11 +235,17 @@ def load_recipe(name: str) -> Recipe:
         ConfigurationError: if there is none with that name.
     """
     if name not in recipe_names():
-        near = nearest(name, recipe_names())
-        hint = f"did you mean {near!r}?" if near else f"there are: {', '.join(recipe_names())}"
-        raise ConfigurationError(f"no recipe {name[:100]!r}; {hint}")
-    file = resources.files("berlin.recipes").joinpath("shipped", f"{name}.toml")
-    return parse_recipe(file.read_text("utf-8"), f"{name}.toml")
+        raise ConfigurationError(f"no recipe {name[:100]!r}; {_known(name)}")
+    return parse_recipe(_text_of(name), f"{name}.toml")
+
+
+def _text_of(name: str) -> str:
+    return resources.files("berlin.recipes").joinpath("shipped", f"{name}.toml").read_text("utf-8")
+
+
+def _known(name: str) -> str:
+    near = nearest(name, recipe_names())
+    return f"did you mean {near!r}?" if near else f"there are: {', '.join(recipe_names())}"
 
 
 def parse_recipe(text: str, source: str, read: ReadFile | None = None) -> Recipe:
@@ -265,17 +277,10 @@ def parse_recipe(text: str, source: str, read: ReadFile | None = None) -> Recipe
 
 def resolve_endpoint(described: EndpointMap, *, allow_http: bool = False) -> Endpoint:
     """Return the endpoint that a recipe names. Raises ConfigurationError."""
-    return Endpoint.of(
-        described.url,
-        proxy=described.proxy,
-        ca_file=described.ca_file,
-        allow_http=allow_http or described.allow_http,
-        headers=described.headers,
-        client_cert=described.client_cert,
-        client_key=described.client_key,
-        hosts=described.hosts,
-        origin=described.origin,
-    )
+    given = msgspec.structs.asdict(described)
+    for name in ("timeouts", "example"):
+        del given[name]
+    return Endpoint.of(**{**given, "allow_http": allow_http or described.allow_http})
 
 
 def _other_version(schema: int) -> str:
@@ -300,10 +305,10 @@ def _extend(
         return _inherit(inherited, tree, text, source)
     if base not in recipe_names():
         line = find_line(text, ("extends",))
-        near = nearest(base, recipe_names())
-        hint = f"did you mean {near!r}?" if near else f"there are: {', '.join(recipe_names())}"
-        raise ConfigurationError(f"{source}, line {line}: no shipped recipe {base!r}; {hint}")
-    inherited = _read_tree(base)
+        raise ConfigurationError(
+            f"{source}, line {line}: no shipped recipe {base!r}; {_known(base)}"
+        )
+    inherited = tomllib.loads(_text_of(base))
     if inherited.get("extends"):
         inherited = _extend(inherited, "", f"{base}.toml")
     return _inherit(inherited, tree, text, source)
@@ -369,8 +374,3 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 _OWN = frozenset({"source", "recognise", "environment", "remove"})
 """Keys that are never inherited: a recipe's variables hold credentials for its own address."""
-
-
-def _read_tree(name: str) -> dict[str, Any]:
-    file = resources.files("berlin.recipes").joinpath("shipped", f"{name}.toml")
-    return tomllib.loads(file.read_text("utf-8"))

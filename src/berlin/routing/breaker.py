@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from berlin.errors import (
     BerlinError,
@@ -12,7 +13,7 @@ from berlin.errors import (
     ServiceError,
 )
 from berlin.providers.contract import Burst, Bursts, Provider
-from berlin.routing.base.answer import LEFT, Opening, Watched
+from berlin.routing.base.answer import Opening, Watched
 from berlin.routing.base.circuit import (
     COOL_DOWN_S,
     FAILURES,
@@ -64,7 +65,24 @@ class Breaker(Wrapper):
 
     def bursts(self, request: ChatRequest) -> Bursts:
         """Answer a request; see `Provider`."""
-        return _Guarded(self, request)
+        return Opening(self._begin, request)
+
+    async def _begin(self, answer: Opening, request: ChatRequest) -> Burst:
+        permit = await self.circuit.admit()
+        if not permit.granted:
+            raise _refusal(permit, self.name or None)
+        try:
+            first = await answer.ask(self.inner, request)
+        except BaseException as error:
+            self.note(permit, error)
+            raise
+        if permit.probe:
+            self.note(permit, None)
+        if type(first[-1]) is Finished:
+            self.note(GRANTED, None)
+        else:
+            answer.asked = Watched(answer.asked, partial(self.note, GRANTED))
+        return first
 
     def note(self, permit: Permit, how: BaseException | None) -> None:
         """Record the outcome of an admitted request."""
@@ -81,34 +99,6 @@ class Breaker(Wrapper):
                 self.circuit.succeed(permit)  # it refuses this request, so it is available
             case _:
                 self.circuit.release(permit)
-
-
-class _Guarded(Opening):
-    def __init__(self, breaker: Breaker, request: ChatRequest) -> None:
-        super().__init__()
-        self._breaker = breaker
-        self._request = request
-
-    async def _begin(self) -> Burst:
-        breaker = self._breaker
-        permit = await breaker.circuit.admit()
-        if not permit.granted:
-            raise _refusal(permit, breaker.name or None)
-        try:
-            first = await self._ask(breaker.inner, self._request)
-        except BerlinError as error:
-            breaker.note(permit, error)
-            raise
-        except BaseException:
-            breaker.note(permit, LEFT)
-            raise
-        if permit.probe:
-            breaker.note(permit, None)
-        if type(first[-1]) is Finished:
-            breaker.note(GRANTED, None)
-        else:
-            self._asked = Watched(self._asked, lambda how: breaker.note(GRANTED, how))
-        return first
 
 
 def _refusal(permit: Permit, provider: str | None) -> BerlinError:

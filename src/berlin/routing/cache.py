@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from hashlib import blake2b
 from typing import Protocol
 
@@ -12,7 +13,7 @@ import msgspec
 
 from berlin.errors import ProtocolError
 from berlin.providers.contract import Burst, Bursts, Provider
-from berlin.routing.base.answer import Opening, Passed, ReadyBursts
+from berlin.routing.base.answer import Opening, ReadyBursts
 from berlin.routing.base.attempts import split_started
 from berlin.routing.base.clock import Clock
 from berlin.routing.base.wrapper import Wrapper
@@ -117,7 +118,9 @@ class Cache(Wrapper):
     def bursts(self, request: ChatRequest) -> Bursts:
         """Answer a request; see `Provider`."""
         key = self.key_of(request)
-        return self.inner.bursts(request) if key is None else _Cached(self, key, request)
+        if key is None:
+            return self.inner.bursts(request)
+        return Opening(partial(self._begin, key), request)
 
     def key_of(self, request: ChatRequest) -> str | None:
         """Return the cache key of a request, or `None` if it is not cached."""
@@ -138,45 +141,28 @@ class Cache(Wrapper):
             return None
         return blake2b(data, digest_size=20).hexdigest()
 
-
-class _Cached(Opening):
-    def __init__(self, cache: Cache, key: str, request: ChatRequest) -> None:
-        super().__init__()
-        self._cache = cache
-        self._key = key
-        self._request = request
-
-    async def _begin(self) -> Burst:
-        answers = self._cache.answers
-        found = await answers.load(self._key)
+    async def _begin(self, key: str, answer: Opening, request: ChatRequest) -> Burst:
+        found = await self.answers.load(key)
         if found is not None:
             kept, age = found
             started, rest = split_started(kept[0])
             aged = msgspec.structs.replace(started, attempts=0, failed=(), age_s=age, began_at=0.0)
-            self._asked = ReadyBursts(kept[1:])
+            answer.asked = ReadyBursts(kept[1:])
             return [aged, *rest]
-        first = await self._ask(self._cache.inner, self._request)
-        recording = _Recorded(self._asked, first, lambda bursts: answers.save(self._key, bursts))
-        self._asked = recording
-        return first
+        recording = _Recording(partial(self.answers.save, key))
+        return await answer.ask_watched(self.inner, request, lambda how: None, recording.note)
 
 
-class _Recorded(Passed):
-    """An answer that is copied to the store if it completes."""
+class _Recording:
+    """A copy of an answer, for the store if it completes."""
 
-    def __init__(self, answer: Bursts, first: Burst, save: Callable[[list[Burst]], None]) -> None:
-        super().__init__(answer)
+    def __init__(self, save: Callable[[list[Burst]], None]) -> None:
         self._save = save
         self._bursts: list[Burst] = []
         self._limit = AnswerLimit()
-        self._note(first)
 
-    async def __anext__(self) -> Burst:
-        burst = await self._answer.__anext__()
-        self._note(burst)
-        return burst
-
-    def _note(self, burst: Burst) -> None:
+    def note(self, burst: Burst) -> None:
+        """Record a burst."""
         try:
             for event in burst:
                 self._limit.count(event)

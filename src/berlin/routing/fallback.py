@@ -24,11 +24,9 @@ from berlin.routing.base.answer import Opening
 from berlin.routing.base.attempts import combine, failed_attempts, with_attempts, within
 from berlin.routing.base.continuing import Continued
 from berlin.routing.base.wrapper import (
-    context_tokens,
     is_working,
     lacks,
     name_of,
-    prefills,
     timeouts_of,
 )
 from berlin.types import ChatRequest, Finished, Timeouts
@@ -88,7 +86,7 @@ class Fallback(ChatProvider):
     @property
     def prefills(self) -> bool | None:
         """Whether all of them can continue a started answer; `None` if unknown."""
-        known = {prefills(provider) for provider in self.providers}
+        known = {getattr(provider, "prefills", None) for provider in self.providers}
         return known.pop() if len(known) == 1 else None
 
     def lacks(self, request: ChatRequest) -> str:
@@ -133,34 +131,35 @@ class _FirstThatAnswers(Opening):
     """Tries one provider after the other; `try_next` continues with those not yet tried."""
 
     def __init__(self, fallback: Fallback, request: ChatRequest) -> None:
-        super().__init__()
+        super().__init__(self._try, request)
         self._fallback = fallback
-        self._request = request
         self._left: list[Provider] | None = None
         self._ends_at = 0.0
 
     def try_next(self, request: ChatRequest) -> bool:
         """Prepare the next provider that can continue answers; return whether there is one."""
-        self._left = [provider for provider in self._left or () if prefills(provider)]
+        self._left = [
+            provider for provider in self._left or () if getattr(provider, "prefills", None)
+        ]
         self._request = request
         self._rest, self._ended = None, False
         return bool(self._left)
 
-    async def _begin(self) -> Burst:
+    async def _try(self, _: Opening, asked: ChatRequest) -> Burst:
         fallback, clock = self._fallback, self._fallback.clock
         if self._left is None:
-            self._ends_at = clock() + (self._request.timeouts or fallback.timeouts).total
+            self._ends_at = clock() + (asked.timeouts or fallback.timeouts).total
             self._left = self._candidates()
         failed: tuple[FailedAttempt, ...] = ()
         errors: list[BerlinError] = []
         while self._left:
             provider = self._left.pop(0)
             began_at = clock()
-            request = within(self._request, timeouts_of(provider), self._ends_at - began_at)
+            request = within(asked, timeouts_of(provider), self._ends_at - began_at)
             try:
-                first = await self._ask(provider, request)
+                first = await self.ask(provider, request)
                 if fallback.filtered_too and _is_filtered(first):
-                    await self._asked.aclose()
+                    await self.asked.aclose()
                     raise ContentFilterError("a content filter of the service ended the answer")
             except BerlinError as error:
                 failed += failed_attempts(error, request, began_at, clock())
@@ -183,7 +182,7 @@ class _FirstThatAnswers(Opening):
 
 
 def _has_more_room(other: Provider, than: Provider) -> bool:
-    theirs, ours = context_tokens(other), context_tokens(than)
+    theirs, ours = (getattr(each, "context_tokens", None) for each in (other, than))
     return theirs is None or ours is None or theirs > ours
 
 

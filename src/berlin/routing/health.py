@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from berlin.errors import BerlinError
-from berlin.providers.contract import Burst, Bursts, Provider
-from berlin.routing.base.answer import Passed
+from berlin.providers.contract import Bursts, Provider
+from berlin.routing.base.answer import Watched
 from berlin.types import ChatRequest
 
 
@@ -22,27 +22,14 @@ class Health:
 
     def bursts(self, request: ChatRequest) -> Bursts:
         """Answer a request; see `Provider`."""
-        return _Observed(self._inner.bursts(request), self)
+        return Watched(self._inner.bursts(request), self._end)
 
     async def aclose(self) -> None:
         """Close connections. The next request opens new ones."""
         await self._inner.aclose()
 
-
-class _Observed(Passed):
-    """An answer of which only the end is examined."""
-
-    def __init__(self, answer: Bursts, health: Health) -> None:
-        super().__init__(answer)
-        self._health = health
-
-    async def __anext__(self) -> Burst:
-        try:
-            return await self._answer.__anext__()
-        except StopAsyncIteration:
-            self._health.working = True
-            raise
-        except BerlinError as error:
-            if error.blames_service:
-                self._health.working = False
-            raise
+    def _end(self, how: BaseException | None) -> None:
+        if how is None:
+            self.working = True
+        elif isinstance(how, BerlinError) and how.blames_service:
+            self.working = False

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from berlin.errors import BerlinError, FailedAttempt
 from berlin.providers.contract import Burst, Bursts, Provider
-from berlin.routing.base.answer import Asked, Opening
+from berlin.routing.base.answer import Opening
 from berlin.routing.base.attempts import failed_attempts, with_attempts, within
 from berlin.routing.base.clock import Clock
 from berlin.routing.base.wrapper import Wrapper, timeouts_of
@@ -57,7 +57,38 @@ class Hedge(Wrapper):
 
     def bursts(self, request: ChatRequest) -> Bursts:
         """Answer a request; see `Provider`."""
-        return _Race(self, request)
+        return Opening(self._begin, request)
+
+    async def _begin(self, answer: Opening, asked: ChatRequest) -> Burst:
+        clock = self.clock
+        began_at = clock()
+        delay = self.delay()
+        if delay is None:
+            first = await answer.ask(self.inner, asked)
+            self.observe(clock() - began_at)
+            return first
+        runners = [_Runner(self.inner, asked, clock)]
+        try:
+            await asyncio.wait([runners[0].task], timeout=delay)
+            if not runners[0].task.done() and self.spend():
+                left = (asked.timeouts or self.timeouts).total - (clock() - began_at)
+                request = within(asked, timeouts_of(self.other), left)
+                runners.append(_Runner(self.other, request, clock))
+            winner = await _first_good([runner.task for runner in runners])
+        except BaseException:  # the caller is gone
+            for runner in runners:
+                await runner.stop()
+            raise
+        won = next(runner for runner in runners if runner.task is winner)
+        lost = [runner for runner in runners if runner is not won]
+        for runner in lost:
+            await runner.stop()
+        first = winner.result()  # or the error, if both failed
+        # The first request's time counts even if it lost: it took at least this long.
+        self.observe(clock() - began_at)
+        answer.asked = won
+        failed = [runner.lost(clock()) for runner in lost]
+        return with_attempts(first, failed, won.began_at)
 
     def delay(self) -> float | None:
         """Return the seconds until a second request; `None` if there is too little data."""
@@ -86,50 +117,11 @@ class Hedge(Wrapper):
             await self.other.aclose()
 
 
-class _Race(Opening):
-    def __init__(self, hedge: Hedge, request: ChatRequest) -> None:
-        super().__init__()
-        self._hedge = hedge
-        self._request = request
-
-    async def _begin(self) -> Burst:
-        hedge, clock = self._hedge, self._hedge.clock
-        began_at = clock()
-        delay = hedge.delay()
-        if delay is None:
-            first = await self._ask(hedge.inner, self._request)
-            hedge.observe(clock() - began_at)
-            return first
-        runners = [_Runner(hedge.inner, self._request, clock)]
-        try:
-            await asyncio.wait([runners[0].task], timeout=delay)
-            if not runners[0].task.done() and hedge.spend():
-                total = (self._request.timeouts or hedge.timeouts).total
-                left = total - (clock() - began_at)
-                request = within(self._request, timeouts_of(hedge.other), left)
-                runners.append(_Runner(hedge.other, request, clock))
-            winner = await _first_good([runner.task for runner in runners])
-        except BaseException:  # the caller is gone
-            for runner in runners:
-                await runner.stop()
-            raise
-        won = next(runner for runner in runners if runner.task is winner)
-        lost = [runner for runner in runners if runner is not won]
-        for runner in lost:
-            await runner.stop()
-        first = winner.result()  # or the error, if both failed
-        # The first request's time counts even if it lost: it took at least this long.
-        hedge.observe(clock() - began_at)
-        self._asked = won
-        failed = [runner.lost(clock()) for runner in lost]
-        return with_attempts(first, failed, won.began_at)
-
-
-class _Runner(Asked):
+class _Runner(Opening):
     """One of two requests."""
 
     def __init__(self, provider: Provider, request: ChatRequest, clock: Clock) -> None:
-        super().__init__(provider, request)
+        super().__init__(lambda answer, asked: answer.ask(provider, asked), request)
         self.began_at = clock()
         self.task: asyncio.Task[Burst] = asyncio.ensure_future(self._open())
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from berlin.providers.contract import Bursts
-from berlin.routing.base.answer import Asked
+from berlin.providers.contract import Burst, Bursts
+from berlin.routing.base.answer import Opening
 from berlin.routing.base.wrapper import Wrapper
 from berlin.types import ChatRequest
 
@@ -19,4 +19,7 @@ class Hold(Wrapper):
 
     def bursts(self, request: ChatRequest) -> Bursts:
         """Answer a request; see `Provider`."""
-        return Asked(self.inner, msgspec.structs.replace(request, whole=True))
+        return Opening(self._begin, msgspec.structs.replace(request, whole=True))
+
+    async def _begin(self, answer: Opening, request: ChatRequest) -> Burst:
+        return await answer.ask(self.inner, request)

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 
 from berlin.errors import BerlinError
 from berlin.language.step import CompiledStep, Step
-from berlin.language.tables.keep_alive import KeepAliveMap
-from berlin.providers.contract import Burst, Bursts, Provider
-from berlin.routing.base.answer import Passed
+from berlin.language.tables.keeping import KeepAliveMap
+from berlin.providers.contract import Bursts, Provider
+from berlin.routing.base.answer import Watched
 from berlin.routing.base.clock import Clock
 from berlin.routing.base.wrapper import Wrapper
 from berlin.types import ChatRequest, HttpRequest, HttpResponse
@@ -48,7 +48,8 @@ class KeepAlive(Wrapper):
 
     def bursts(self, request: ChatRequest) -> Bursts:
         """Answer a request; see `Provider`."""
-        return _Used(self.inner.bursts(request), self.note_use)
+        self.note_use()
+        return Watched(self.inner.bursts(request), lambda how: None, lambda burst: self.note_use())
 
     def note_use(self) -> None:
         """Record that the session is used now."""
@@ -73,15 +74,3 @@ class KeepAlive(Wrapper):
                 return
             with contextlib.suppress(BerlinError):
                 await self._call(self._request)
-
-
-class _Used(Passed):
-    """An answer that notes the use of a session at each burst."""
-
-    def __init__(self, answer: Bursts, note: Callable[[], None]) -> None:
-        super().__init__(answer)
-        self._note = note
-
-    async def __anext__(self) -> Burst:
-        self._note()
-        return await self._answer.__anext__()

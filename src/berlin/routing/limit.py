@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from berlin.errors import LimitReachedError
+from berlin.formats.tokens import TokenCount
 from berlin.providers.contract import Burst, Bursts, Provider
-from berlin.routing.base.answer import LEFT, Opening, Watched
+from berlin.routing.base.answer import LEFT, Opening
 from berlin.routing.base.attempts import within
 from berlin.routing.base.limits import Limits
-from berlin.routing.base.line import Line
-from berlin.routing.base.meter import Meter, Metered, prompt_tokens
+from berlin.routing.base.meter import Meter
 from berlin.routing.base.wrapper import Wrapper
-from berlin.types import ChatRequest, Finished
+from berlin.types import ChatRequest
 
 
 class Limit(Wrapper):
@@ -31,36 +31,24 @@ class Limit(Wrapper):
         super().__init__(inner)
         self.limits = limits or Limits.local(**options)
 
-    @property
-    def line(self) -> Line:
-        """The queue of waiting requests."""
-        return self.limits.line
-
     def bursts(self, request: ChatRequest) -> Bursts:
         """Answer a request; see `Provider`."""
-        return _Limited(self, request)
+        return Opening(self._begin, request)
 
-
-class _Limited(Opening):
-    def __init__(self, limit: Limit, request: ChatRequest) -> None:
-        super().__init__()
-        self._limit = limit
-        self._request = request
-
-    async def _begin(self) -> Burst:
-        limits, inner, request = self._limit.limits, self._limit.inner, self._request
+    async def _begin(self, answer: Opening, request: ChatRequest) -> Burst:
+        limits = self.limits
         began_at = limits.clock()
-        total = (request.timeouts or self._limit.timeouts).total
+        total = (request.timeouts or self.timeouts).total
         wait_s = min(limits.wait_s, total)
         try:
-            passed = await limits.line.enter(request.tenant, limits.reserve(request), wait_s)
+            passed = await limits.enter(request.tenant, limits.reserve(request), wait_s)
         except LimitReachedError as error:
-            error.provider = self._limit.name or None
+            error.provider = self.name or None
             raise
         waited = limits.clock() - began_at
         if waited > 0:
-            request = within(request, self._limit.timeouts, total - waited)
-        meter = Meter(prompt_tokens(request)) if limits.counts_tokens else None
+            request = within(request, self.timeouts, total - waited)
+        meter = Meter(TokenCount(request).input_tokens) if limits.counts_tokens else None
 
         def end(how: BaseException | None) -> None:
             tokens = None
@@ -71,17 +59,5 @@ class _Limited(Opening):
                     limits.learn(request.model, usage.output_tokens)
             limits.leave(passed, tokens)
 
-        try:
-            first = await self._ask(inner, request)
-        except BaseException as error:
-            end(error if isinstance(error, Exception) else LEFT)
-            raise
-        if meter is not None:
-            meter.note(first)
-        if type(first[-1]) is Finished:
-            end(None)
-        elif meter is None:
-            self._asked = Watched(self._asked, end)
-        else:
-            self._asked = Metered(self._asked, end, meter)
-        return first
+        note = meter.note if meter is not None else None
+        return await answer.ask_watched(self.inner, request, end, note)

@@ -45,33 +45,18 @@ class Model(Wrapper):
         idle_s: float | None = None,
     ) -> None:
         super().__init__(inner)
-        self._name = name
+        self.name = name
         self.model = model
         self.capabilities = None if capabilities is None else frozenset(capabilities)
-        self._context_tokens = context_tokens
-        self._prefill = prefill
+        self.context_tokens = context_tokens
+        self.prefills = prefill
         self._first_event_s = first_event_s
         self._idle_s = idle_s
-
-    @property
-    def name(self) -> str:
-        """The name of the provider."""
-        return self._name
 
     @property
     def timeouts(self) -> Timeouts:
         """The limits of requests that set none."""
         return self._limited(super().timeouts)
-
-    @property
-    def prefills(self) -> bool | None:
-        """Whether it can continue a started answer (prefill); `None` if unknown."""
-        return self._prefill
-
-    @property
-    def context_tokens(self) -> int | None:
-        """The size of the context window in tokens; `None` if unknown."""
-        return self._context_tokens
 
     def lacks(self, request: ChatRequest) -> str:
         """Return a feature that the request needs and this model is known to lack, or `""`."""
@@ -80,11 +65,11 @@ class Model(Wrapper):
                 return "tools"
             if "images" not in self.capabilities and _has_images(request):
                 return "images"
-        if self._prefill is False and request.messages[-1].role == "assistant":
+        if self.prefills is False and request.messages[-1].role == "assistant":
             return "continuing a started answer"
-        if self._context_tokens is not None:
+        if self.context_tokens is not None:
             chars = sum(len(message.text) for message in request.messages)
-            if chars > self._context_tokens * MOST_CHARS_PER_TOKEN:
+            if chars > self.context_tokens * MOST_CHARS_PER_TOKEN:
                 return f"room for {chars} characters"
         return ""
 
@@ -92,7 +77,27 @@ class Model(Wrapper):
         """Answer a request; see `Provider`."""
         timeouts = self._limited(request.timeouts or super().timeouts)
         model = self.model or request.model
-        return _Named(self, msgspec.structs.replace(request, model=model, timeouts=timeouts))
+        return Opening(
+            self._begin, msgspec.structs.replace(request, model=model, timeouts=timeouts)
+        )
+
+    async def _begin(self, answer: Opening, request: ChatRequest) -> Burst:
+        began_at = time.monotonic()
+        try:
+            first = await answer.ask(self.inner, request)
+        except BerlinError as error:
+            # With the name that the user gave it, not the recipe's.
+            error.provider = self.name or error.provider
+            error.model = error.model or request.model or None
+            raise
+        started, rest = split_started(first)
+        named = msgspec.structs.replace(
+            started,
+            provider=self.name or started.provider,
+            model=request.model or started.model,
+            began_at=began_at,
+        )
+        return [named, *rest]
 
     def _limited(self, timeouts: Timeouts) -> Timeouts:
         if self._first_event_s is None and self._idle_s is None:
@@ -102,33 +107,6 @@ class Model(Wrapper):
             first_event=min(timeouts.first_event, self._first_event_s or timeouts.first_event),
             idle=min(timeouts.idle, self._idle_s or timeouts.idle),
         )
-
-
-class _Named(Opening):
-    """An answer that starts with the names of its provider and model."""
-
-    def __init__(self, model: Model, request: ChatRequest) -> None:
-        super().__init__()
-        self._model = model
-        self._request = request
-
-    async def _begin(self) -> Burst:
-        began_at = time.monotonic()
-        try:
-            first = await self._ask(self._model.inner, self._request)
-        except BerlinError as error:
-            # With the name that the user gave it, not the recipe's.
-            error.provider = self._model.name or error.provider
-            error.model = error.model or self._request.model or None
-            raise
-        started, rest = split_started(first)
-        named = msgspec.structs.replace(
-            started,
-            provider=self._model.name or started.provider,
-            model=self._request.model or started.model,
-            began_at=began_at,
-        )
-        return [named, *rest]
 
 
 def _has_images(request: ChatRequest) -> bool:

@@ -54,10 +54,6 @@ class PerUser(ChatProvider):
 
         return Watched(one.provider.bursts(request), end)
 
-    def without(self, wrap: Callable[[Provider], Provider]) -> PerUser:
-        """Return the same users' providers, each changed by a function."""
-        return PerUser(self.name, lambda user: wrap(self._of(user).provider), self._most)
-
     async def aclose(self) -> None:
         """Close all of them."""
         users, self._users = self._users, OrderedDict()

@@ -68,7 +68,7 @@ class Retry(Wrapper):
         """Answer a request; see `Provider`."""
         if request.retried:  # attempts of attempts would multiply
             return self.inner.bursts(request)
-        return _Attempts(self, msgspec.structs.replace(request, retried=True))
+        return Opening(self._begin, msgspec.structs.replace(request, retried=True))
 
     def pause(self, error: BerlinError, attempt: int) -> float | None:
         """Return the seconds until the next attempt, or `None` for no further attempt."""
@@ -100,18 +100,8 @@ class Retry(Wrapper):
             await asyncio.sleep(pause)
             attempt += 1
 
-
-class _Attempts(Opening):
-    """Attempts until one starts to answer."""
-
-    def __init__(self, retry: Retry, request: ChatRequest) -> None:
-        super().__init__()
-        self._retry = retry
-        self._request = request
-
-    async def _begin(self) -> Burst:
-        retry, request, clock = self._retry, self._request, self._retry.clock
-        timeouts = request.timeouts or retry.timeouts
+    async def _begin(self, answer: Opening, asked: ChatRequest) -> Burst:
+        request, clock, timeouts = asked, self.clock, asked.timeouts or self.timeouts
         ends_at = clock() + timeouts.total
         failed: tuple[FailedAttempt, ...] = ()
         reported: BerlinError | None = None
@@ -119,10 +109,10 @@ class _Attempts(Opening):
         while True:
             began_at = clock()
             try:
-                first = await self._ask(retry.inner, request)
+                first = await answer.ask(self.inner, request)
             except BerlinError as error:
                 failed += failed_attempts(error, request, began_at, clock())
-                pause = retry.pause(error, attempt)
+                pause = self.pause(error, attempt)
                 # The error of a sent request says more than that no further one was sent.
                 reported = error if was_sent(error) or reported is None else reported
                 if pause is None or clock() + pause >= ends_at:
@@ -131,5 +121,5 @@ class _Attempts(Opening):
             else:
                 return with_attempts(first, failed, began_at)
             await asyncio.sleep(pause)
-            request = within(self._request, timeouts, ends_at - clock())
+            request = within(asked, timeouts, ends_at - clock())
             attempt += 1

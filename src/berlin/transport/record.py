@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from berlin.errors import ProtocolError
-from berlin.transport.response import MAX_WHOLE_BODY_BYTES
 from berlin.transport.sender import Answer, Sender
 from berlin.types import HttpRequest, HttpResponse
 from berlin.wire.transcript import Turn
@@ -51,7 +50,7 @@ class Recorder:
         self._seen(request, answer)
 
 
-class _Recorded:
+class _Recorded(Answer):
     """A response that is recorded while it is read."""
 
     def __init__(
@@ -67,7 +66,6 @@ class _Recorded:
         self._note = note
         self._keep = keep
         self._parts: list[bytes] = []
-        self._cookies: dict[str, str] = {}
         self._is_noted = False
 
     async def read(self) -> bytes:
@@ -75,11 +73,9 @@ class _Recorded:
         self._parts.append(data)
         return data
 
-    async def whole(self, limit: int = MAX_WHOLE_BODY_BYTES) -> HttpResponse:
-        answer = await self._inner.whole(limit)
-        self._parts.append(answer.body)
-        self._cookies.update(answer.cookies)
-        return answer
+    @property
+    def cookies(self) -> dict[str, str]:
+        return self._inner.cookies
 
     def close(self) -> None:
         self._inner.close()
@@ -87,7 +83,7 @@ class _Recorded:
             self._is_noted = True
             kept = {n: v for n, v in self.headers.items() if n in self._keep}
             body = b"".join(self._parts)
-            self._note(self._request, HttpResponse(self.status, kept, self._cookies, body))
+            self._note(self._request, HttpResponse(self.status, kept, self.cookies, body))
 
 
 class Replay:
@@ -129,18 +125,15 @@ class Replay:
         """Do nothing: there are no connections."""
 
 
-class _Replayed:
+class _Replayed(Answer):
     def __init__(self, turn: Turn, reads: Iterator[bytes]) -> None:
         self.status, self.headers = turn.status, dict(turn.answer_headers)
         self._turn = turn
         self._reads = reads
 
+    @property
+    def cookies(self) -> dict[str, str]:
+        return self._turn.cookies
+
     async def read(self) -> bytes:
         return next((data for data in self._reads if data), b"")
-
-    async def whole(self, limit: int = MAX_WHOLE_BODY_BYTES) -> HttpResponse:
-        body = b"".join(self._reads)[:limit]
-        return HttpResponse(self.status, self.headers, self._turn.cookies, body)
-
-    def close(self) -> None:
-        pass

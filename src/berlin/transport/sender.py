@@ -6,6 +6,8 @@ from typing import Protocol
 
 from berlin.types import HttpRequest, HttpResponse
 
+MAX_WHOLE_BODY_BYTES = 4 * 1024 * 1024
+
 
 class Answer(Protocol):
     """A response whose body has not been read yet.
@@ -18,17 +20,27 @@ class Answer(Protocol):
     status: int
     headers: dict[str, str]
 
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies that it sets."""
+        return {}
+
     async def read(self) -> bytes:
         """Return the next bytes; `b""` is the end. Raises TransportError, ProtocolError."""
         ...
 
-    async def whole(self, limit: int = ...) -> HttpResponse:
+    async def whole(self, limit: int = MAX_WHOLE_BODY_BYTES) -> HttpResponse:
         """Return the whole response, its body cut at the limit."""
-        ...
+        parts: list[bytes] = []
+        size = 0
+        while size < limit and (data := await self.read()):
+            parts.append(data)
+            size += len(data)
+        return HttpResponse(self.status, self.headers, self.cookies, b"".join(parts)[:limit])
 
     def close(self) -> None:
-        """Release the connection."""
-        ...
+        """Release the connection, if there is one."""
+        return
 
 
 class Sender(Protocol):

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
 
 import aiohttp
 from aiohttp.client_middlewares import ClientHandlerType
 
 from berlin.errors import BerlinError, ConnectionLostError, ProtocolError
+from berlin.transport.sender import Answer
 from berlin.transport.translate import LIBRARY_ERRORS, translate
-from berlin.types import Endpoint, HttpResponse
+from berlin.types import Endpoint
 from berlin.types.socket import SocketDialog
-from berlin.wire.framings.contract import MAX_DOCUMENT_BYTES
 
 CLOSE_S = 1.0
 LIMITS = aiohttp.ClientWSTimeout(ws_close=CLOSE_S)
@@ -32,7 +31,7 @@ async def refuse_redirects(
     return response
 
 
-class RefusedSocket:
+class RefusedSocket(Answer):
     """A handshake response that opens no socket: it has only a status and headers."""
 
     def __init__(self, error: aiohttp.WSServerHandshakeError) -> None:
@@ -43,15 +42,8 @@ class RefusedSocket:
         """Return the end: the body was discarded with the handshake."""
         return b""
 
-    async def whole(self, limit: int = 0) -> HttpResponse:
-        """Return the status and the headers."""
-        return HttpResponse(self.status, self.headers)
 
-    def close(self) -> None:
-        """Do nothing."""
-
-
-class SocketAnswer:
+class SocketAnswer(Answer):
     """The messages on an open WebSocket, as a response.
 
     Attributes:
@@ -99,13 +91,6 @@ class SocketAnswer:
                     self._is_over = True
                     raise ConnectionLostError("the connection broke off before it was closed")
         return b""
-
-    async def whole(self, limit: int = MAX_DOCUMENT_BYTES) -> HttpResponse:
-        """Return everything that arrives until the socket is closed."""
-        parts: deque[bytes] = deque()
-        while sum(map(len, parts)) < limit and (data := await self.read()):
-            parts.append(data)
-        return HttpResponse(self.status, self.headers, {}, b"".join(parts)[:limit])
 
     def close(self) -> None:
         """Send the closing frames and close, without waiting."""

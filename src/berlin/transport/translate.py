@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import ssl
@@ -18,9 +19,12 @@ from berlin.errors import (
     ProtocolError,
     ProxyError,
     TLSError,
+    UnavailableError,
     UpstreamTimeoutError,
 )
 from berlin.types import Endpoint, Secret, mask_url
+
+_FILES_USED_UP = "Too many open files in this process; raise its limit (ulimit -n)"
 
 LIBRARY_ERRORS: tuple[type[BaseException], ...] = (
     aiohttp.ClientError,
@@ -52,6 +56,8 @@ def _translate(error: BaseException, endpoint: Endpoint) -> BerlinError:
     host = mask_url(endpoint.url)
     proxy = mask_url(endpoint.proxy.reveal()) if endpoint.proxy else None
     match error:
+        case OSError(errno=errno.EMFILE | errno.ENFILE):
+            return UnavailableError(f"no connection to {host}: {_FILES_USED_UP}", retry_after=1)
         case aiohttp.ClientHttpProxyError():
             return ProxyError(
                 f"the proxy {proxy} answers {error.status}"

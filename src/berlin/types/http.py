@@ -32,6 +32,7 @@ class HttpRequest(msgspec.Struct, frozen=True, repr_omit_defaults=True):
             own origin, or to a host that the recipe lists.
         conversation_id: the service's id of the conversation, where it is known before the answer.
         socket: the dialog on a WebSocket, if the request opens one; created anew each time.
+        meanwhile: requests to send once the answer has begun, such as one with the question.
         after: requests to send when the answer is complete, such as one that closes a session.
         success: the statuses that mean success, if not 200 to 299.
         credentials: whether the login's credentials are attached.
@@ -46,6 +47,7 @@ class HttpRequest(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     is_found: bool = False
     conversation_id: str = ""
     socket: Callable[[], SocketDialog] | None = None
+    meanwhile: tuple[HttpRequest, ...] = ()
     after: tuple[HttpRequest, ...] = ()
     success: tuple[int, ...] = ()
     credentials: bool = True

@@ -10,9 +10,6 @@ import msgspec
 from berlin.errors import InvalidRequestError
 
 CONNECT_TIMEOUT_S = 5.0
-FIRST_EVENT_TIMEOUT_S = 60.0
-IDLE_TIMEOUT_S = 60.0
-TOTAL_TIMEOUT_S = 600.0
 
 
 class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,9 +25,9 @@ class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     connect: float = CONNECT_TIMEOUT_S
-    first_event: float = FIRST_EVENT_TIMEOUT_S
-    idle: float = IDLE_TIMEOUT_S
-    total: float = TOTAL_TIMEOUT_S
+    first_event: float = 60.0
+    idle: float = 60.0
+    total: float = 600.0
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:

@@ -1,4 +1,4 @@
-"""The meaning of the codes and types with which services report errors."""
+"""The meaning of the statuses, codes and types with which services report errors."""
 
 from __future__ import annotations
 
@@ -7,15 +7,41 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from berlin.errors import (
+    AuthenticationError,
     BerlinError,
     ContentFilterError,
     ContextLengthError,
+    PermissionDeniedError,
+    ProtocolError,
+    ProxyError,
     QuotaError,
+    RateLimitError,
+    RedirectError,
     RequestRejectedError,
     ServiceUnavailableError,
     UpstreamTimeoutError,
 )
-from berlin.wire.status_class import error_class_for_status
+
+_OF_STATUS: Mapping[int, type[BerlinError]] = {
+    401: AuthenticationError,
+    402: QuotaError,
+    403: PermissionDeniedError,
+    407: ProxyError,
+    408: UpstreamTimeoutError,
+    429: RateLimitError,
+    504: UpstreamTimeoutError,
+}
+_OF_HUNDRED: Mapping[int, type[BerlinError]] = {
+    3: RedirectError,
+    4: RequestRejectedError,
+    5: ServiceUnavailableError,
+}
+
+
+def error_class_for_status(status: int) -> type[BerlinError]:
+    """Return the class for an HTTP status, including one inside a 200 response."""
+    return _OF_STATUS.get(status) or _OF_HUNDRED.get(status // 100, ProtocolError)
+
 
 _QUOTA = (
     *("insufficient_quota", "quota_exceeded", "billing_hard_limit_reached", "billing_error"),

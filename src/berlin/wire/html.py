@@ -43,19 +43,12 @@ def find_meta(page: str, name: str) -> str | None:
 
 def field_with(page: str, value: str) -> str:
     """Return the name of the form field with a value; `""` if there is none."""
-    return _name_with(page, "input", "value", value)
+    return _attribute_of(page, "input", "value", value, "name") or ""
 
 
 def meta_with(page: str, content: str) -> str:
     """Return the name of the meta tag with a content; `""` if there is none."""
-    return _name_with(page, "meta", "content", content)
-
-
-def _name_with(page: str, tag: str, key: str, value: str) -> str:
-    for attributes, _ in _tags(page[:MAX_PAGE_CHARS], tag):
-        if attributes.get(key) == value:
-            return attributes.get("name", "")
-    return ""
+    return _attribute_of(page, "meta", "content", content, "name") or ""
 
 
 def find_script_json(page: str, name: str) -> Any:

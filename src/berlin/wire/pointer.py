@@ -2,8 +2,8 @@
 
 Three segments extend the RFC, where there is no member or item of that name: `*` is each item of a
 list, or each member of an object; `-1` is the last item of a list; and `?name=value` (or
-`?name!=value`, or `?name`) continues only in an object whose member satisfies it. The texts of
-several values are joined; of other values the first counts.
+`?name!=value`, or `?name`) continues only in an object whose member satisfies it; the name may be
+a path, `?from~1id=bot`. The texts of several values are joined; of other values the first counts.
 """
 
 from __future__ import annotations
@@ -58,6 +58,19 @@ def parse_pointer(text: str) -> tuple[str, ...]:
     return segments
 
 
+def check_pointers(*pointers: str) -> None:
+    """Check pointers of a table; an empty one is left out.
+
+    Raises:
+        ValueError: because msgspec adds the place in the recipe only to this error.
+    """
+    for pointer in filter(None, pointers):
+        try:
+            parse_pointer(pointer)
+        except ConfigurationError as error:
+            raise ValueError(error.message) from error
+
+
 def is_special(pointer: tuple[str, ...]) -> bool:
     """Return whether a pointer has a segment that extends the RFC."""
     return any(segment in _SOME or segment.startswith("?") for segment in pointer)
@@ -72,16 +85,12 @@ def get_at(document: Any, pointer: tuple[str, ...]) -> Any:
     """Return the value at a pointer, or `MISSING`."""
     whole = document
     for segment in pointer:
-        if isinstance(document, dict):
-            if segment not in document:
-                return _joined(_select(whole, pointer)) if is_special(pointer) else MISSING
+        if isinstance(document, dict) and segment in document:
             document = document[segment]
-        elif isinstance(document, list):
-            if not is_index(segment) or int(segment) >= len(document):
-                return _joined(_select(whole, pointer)) if is_special(pointer) else MISSING
+        elif isinstance(document, list) and is_index(segment) and int(segment) < len(document):
             document = document[int(segment)]
         else:
-            return MISSING
+            return _joined(_select(whole, pointer)) if is_special(pointer) else MISSING
     return document
 
 
@@ -128,10 +137,10 @@ def _test(segment: str) -> tuple[str, str, Any]:
 
 def _holds(segment: str, value: dict[str, Any]) -> bool:
     name, how, wanted = _test(segment)
+    found = value[name] if name in value else get_at(value, tuple(name.split("/")))
     if not how:
-        return value.get(name) not in (None, False, "", [], {})
-    is_equal = name in value and value[name] == wanted and type(value[name]) is type(wanted)
-    return is_equal == (how == "=")
+        return found not in (None, MISSING, False, "", [], {})
+    return (found == wanted and type(found) is type(wanted)) == (how == "=")
 
 
 def first_at(document: Any, pointers: tuple[tuple[str, ...], ...]) -> Any:
@@ -148,7 +157,8 @@ def set_at(document: Any, pointer: tuple[str, ...], value: Any) -> None:
     for n, segment in enumerate(pointer):
         if segment.startswith("?") and isinstance(document, dict):
             name, how, wanted = _test(segment)
-            document |= {name: wanted} if how == "=" else {name: True} if not how else {}
+            if how != "!=" and not _holds(segment, document):
+                set_at(document, tuple(name.split("/")), wanted if how else True)
             return set_at(document, pointer[n + 1 :], value)
         segment = "0" if segment in _SOME else segment
         below = next((s for s in pointer[n + 1 :] if not s.startswith("?")), None)

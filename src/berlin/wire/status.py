@@ -19,12 +19,11 @@ from berlin.errors import (
     RequestRejectedError,
     ServiceError,
 )
-from berlin.wire.error_words import STATUS_OF, class_of_words
+from berlin.wire.error_words import STATUS_OF, class_of_words, error_class_for_status
 from berlin.wire.json import DECODE_ERRORS, encode_body
 from berlin.wire.pointer import first_at
 from berlin.wire.retry_after import parse_reset, parse_retry_after
 from berlin.wire.snippet import snippet
-from berlin.wire.status_class import error_class_for_status
 
 EXPLANATIONS = tuple(
     tuple(pointer.split("/"))

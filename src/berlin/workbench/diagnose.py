@@ -1,8 +1,10 @@
-"""Why a trial failed: which line of the recipe is probably wrong, and what to write instead."""
+"""Which line of a recipe is probably wrong, by a trial or before it, and what to write instead."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Iterator, Sequence
 
 from berlin.auth.attach import attachments
 from berlin.auth.flows.static import NoneMap
@@ -13,29 +15,25 @@ from berlin.errors import (
     ProxyError,
     TLSError,
 )
-from berlin.language.values.place import Place
+from berlin.language.step import BODIES
+from berlin.language.values.text import names_in_tree
 from berlin.recipes.recipe import Recipe
-from berlin.types import HttpResponse
 from berlin.wire.framings import recognise
+from berlin.wire.json import decoded_or_none
 from berlin.wire.pointer import MISSING
 from berlin.workbench.diagnose_answer import diagnose_answer
 from berlin.workbench.draft.leaves import leaves, pointer
-from berlin.workbench.hint import Hint
-from berlin.workbench.parts import Part, parse_document
+from berlin.workbench.parts import Hint, in_words
 from berlin.workbench.trial import TriedTurn
 
 LONGEST_LIST = 6
+_PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
+# Characters that a user may type and that need escaping in a quoted value.
+_NASTY = 'a "quoted" \\ word'
 
 
 def diagnose(recipe: Recipe, turns: Sequence[TriedTurn], error: BerlinError | None) -> list[Hint]:
-    """Return the probable mistakes in a recipe, the likeliest first; an empty list if none are
-    found.
-
-    Args:
-        recipe: the recipe that was tried.
-        turns: the requests and responses.
-        error: the error that ended the trial; `None` if it succeeded.
-    """
+    """Return the probable mistakes in a recipe, by what a trial sent and got, and its error."""
     if not turns:
         return _no_answer(recipe, error)
     turn = turns[-1]
@@ -71,13 +69,16 @@ def _by_status(recipe: Recipe, turn: TriedTurn) -> list[Hint]:
         case _ if 200 <= status < 300:
             return []
         case _ if status == 401 or (not part.is_login and status in recipe.auth.rejected_statuses):
-            return [_refused_login(part) if part.is_login else _refused_token(recipe)]
+            if not part.is_login:
+                return [_refused_token(recipe)]
+            why = "the service refuses the login (401): are account and password right, and the "
+            return [Hint(part.place, f"{why}members of the body that carry them?")]
         case 403 if not part.is_login:
             why = "the service knows the token, but not the request: a header that its own page "
             return [
                 Hint((*part.place, "headers"), why + "sends may be missing (CSRF, an app's id)")
             ]
-        case 404 if is_chat and "model" in _said(turn.answer).lower():
+        case 404 if is_chat and b"model" in turn.answer.body[:2000].lower():
             return [Hint(("models", "default"), "the service may not know this model")]
         case 404:
             return [Hint(part.path_key, f"nothing answers to {sent} (404): is the path right?")]
@@ -104,7 +105,7 @@ def _by_taken(turn: TriedTurn) -> list[Hint]:
     if not missing:
         return []
     places = [turn.part.step.take[name] for name in missing]
-    wants_json = any(isinstance(place, str) or place.is_json for place in places)
+    wants_json = any(isinstance(place, str) or bool(place.pointer) for place in places)
     if wants_json and recognise(turn.answer.body).is_page:
         why = f"the answer is a web page: {turn.request.path} is not the one of the API"
         return [Hint(turn.part.path_key, why)]
@@ -112,21 +113,14 @@ def _by_taken(turn: TriedTurn) -> list[Hint]:
 
 
 def _missing(turn: TriedTurn, name: str) -> Hint:
-    place = turn.part.step.take[name]
-    where = _in_words(place)
-    has = _values_in(turn)
-    why = f"there is nothing at {where}; the answer has {has}"
-    key = (*turn.part.place, "take", name)
-    return Hint(key, why)
-
-
-def _in_words(place: str | Place) -> str:
-    return place if isinstance(place, str) else place.words
+    where = in_words(turn.part.step.take[name])
+    why = f"there is nothing at {where}; the answer has {_values_in(turn)}"
+    return Hint((*turn.part.place, "take", name), why)
 
 
 def _values_in(turn: TriedTurn) -> str:
     """Return the places of texts in an answer that could be taken, with their lengths."""
-    document = parse_document(turn.answer.body)
+    document = decoded_or_none(turn.answer.body)
     texts = {pointer(p): v for p, v in leaves(document) if p and isinstance(v, str) and v}
     longest = sorted(texts, key=lambda place: -len(texts[place]))[:LONGEST_LIST]
     found = [f"{place} ({len(texts[place])} characters)" for place in longest]
@@ -134,19 +128,13 @@ def _values_in(turn: TriedTurn) -> str:
     return ", ".join(found) or "no text that could be one"
 
 
-def _refused_login(part: Part) -> Hint:
-    why = "the service refuses the login (401): are account and password right, and the members "
-    return Hint(part.place, f"{why}of the body that carry them?")
-
-
 def _refused_token(recipe: Recipe) -> Hint:
     if isinstance(recipe.auth, NoneMap):
         why = 'the service wants a login, and the recipe says flow = "none"'
         return Hint(("auth", "flow"), why)
     attach = attachments(recipe.auth.attach)[0]
-    how = next(f"the {k} {getattr(attach, k)}" for k in _WAYS if getattr(attach, k))
     why = (
-        f"the service does not accept the token sent in {how}"
+        f"the service does not accept the token sent in {attach.where}"
         f"{f' after {attach.prefix!r}' if attach.prefix else ''}. Is it the right one, and does "
         "the service want it elsewhere? Often it is "
         '{ header = "Authorization", prefix = "Bearer " }'
@@ -154,8 +142,48 @@ def _refused_token(recipe: Recipe) -> Hint:
     return Hint(("auth", "attach"), why)
 
 
-_WAYS = ("header", "query", "cookie")
+def find_unused(recipe: Recipe) -> list[Hint]:
+    """Return the parts of a recipe that have no effect; each is a mistake."""
+    if recipe.chat.format != "described":
+        return []  # it fills every placeholder, and an unknown one is an error when it is read
+    return [*_dropped_prompt(recipe), *_broken_json(recipe)]
 
 
-def _said(answer: HttpResponse) -> str:
-    return answer.body[:2000].decode("utf-8", "replace")
+def _dropped_prompt(recipe: Recipe) -> Iterator[Hint]:
+    """Find a prompt that has no value where the conversation goes out as a list."""
+    chat = recipe.chat
+    if chat.messages.form != "array":
+        return
+    for key in (*BODIES, "query"):
+        if "prompt" in names_in_tree(getattr(chat, key)):
+            why = '{prompt} has no value with messages.form = "array", so its member is left out: '
+            yield Hint(("chat", key), why + 'remove it, or write form = "flatten" or "last"')
+
+
+def _broken_json(recipe: Recipe) -> Iterator[Hint]:
+    """Find JSON inside a field that a quote in the prompt would break."""
+    for key in BODIES[1:]:
+        body = getattr(recipe.chat, key) or {}
+        for name, text in body.items() if isinstance(body, dict) else [("", body)]:
+            if isinstance(text, str) and _breaks(text):
+                why = (
+                    "a quote in the prompt breaks the JSON in this field: write {json:{prompt}} "
+                    'without quotes around it, in place of "{prompt}"'
+                )
+                yield Hint(("chat", key, name) if name else ("chat", key), why)
+
+
+def _breaks(text: str) -> bool:
+    plain = _PLACEHOLDER.sub("word", text)
+    nasty = _PLACEHOLDER.sub(_NASTY.replace("\\", r"\\"), text)
+    if not text.lstrip().startswith(("{", "[")) or "{prompt}" not in text.replace(" ", ""):
+        return False
+    return _is_json(plain) and not _is_json(nasty)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

@@ -8,23 +8,22 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from berlin.auth.attach import Attach, Attachment, attachments
-from berlin.auth.flows.aws import AwsMap, SsoMap
+from berlin.auth.flows.aws.table import AwsMap, SsoMap
 from berlin.auth.flows.command import CommandMap
 from berlin.auth.flows.login import LoginMap
-from berlin.auth.flows.oauth2 import OAuth2Map
+from berlin.auth.flows.oauth2.table import OAuth2Map
 from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
 from berlin.formats.contract import Exchange, SessionFormat
 from berlin.formats.described.format import MappedFormat
 from berlin.language.step import BODIES, CompiledStep, Step
 from berlin.language.tables.socket import SocketMap
 from berlin.language.tables.stream import StreamMap
-from berlin.language.values.place import Place
 from berlin.recipes.recipe import Recipe
 from berlin.types import ChatRequest, HttpRequest, Message, Secret
 from berlin.types.socket import SocketDialog
 from berlin.wire.framings import FRAMINGS
 from berlin.wire.sockets import IN_WORDS
-from berlin.workbench.received import listed
+from berlin.workbench.parts import POINTERS, in_words, listed
 
 SHOWN = "***"
 LONGEST_LIST = 12
@@ -32,10 +31,6 @@ LONGEST_LIST = 12
 
 def explain(recipe: Recipe, prompt: str = "Hello") -> str:
     """Describe in words what a recipe does, with the requests for one prompt.
-
-    Args:
-        recipe: the recipe.
-        prompt: the prompt of the example.
 
     Raises:
         InvalidRequestError: if the service cannot be sent that.
@@ -118,11 +113,7 @@ def _step(number: str, recipe: Recipe, step: Step) -> Iterator[str]:
 
 def _takes(step: Step) -> Iterator[str]:
     for name, place in step.take.items():
-        yield f"   takes {name} from {_place(place)}"
-
-
-def _place(place: str | Place) -> str:
-    return place if isinstance(place, str) else place.words
+        yield f"   takes {name} from {in_words(place)}"
 
 
 def _attached(attach: Attach) -> str:
@@ -165,9 +156,13 @@ def _chat(recipe: Recipe, prompt: str) -> Iterator[str]:
         yield from _takes(step)
         if call.socket is not None and recipe.chat.socket is not None:
             yield from _socket(recipe.chat.socket, call.socket())
-        for after in call.after:
-            yield "after the answer:"
-            yield from _request(recipe, after)
+        for words, requests in (
+            ("once the answer's stream is open", call.meanwhile),
+            ("after the answer", call.after),
+        ):
+            for later in requests:
+                yield f"{words}:"
+                yield from _request(recipe, later)
     if recipe.chat.poll_s is not None:
         yield f"again and again, every {recipe.chat.poll_s:g} s, until there is a finish reason"
 
@@ -232,8 +227,9 @@ def _answer(recipe: Recipe) -> Iterator[str]:
         for kind, meaning in stream.kinds.items():
             yield f"   {kind}: {_MEANINGS[meaning]}"
         yield "   other kinds are skipped"
-    for title, pointers in _members(stream):
-        if pointers:
+    for key, title in POINTERS.items():
+        pointers = getattr(stream, key)
+        if pointers and key not in ("text", "kind"):
             yield f"{title}: at {' or '.join(listed(pointers))}"
     yield f"it ends with {_ending(stream)}"
     if stream.others == "skip":
@@ -249,21 +245,6 @@ _MEANINGS = {
     "error": "an error",
     "skip": "skipped",
 }
-
-
-def _members(stream: StreamMap) -> tuple[tuple[str, str | list[str]], ...]:
-    return (
-        ("reasoning", stream.reasoning),
-        ("finish reason", stream.finish_reason),
-        ("size of the request in tokens", stream.input_tokens),
-        ("size of the answer in tokens", stream.output_tokens),
-        ("tool calls", stream.tool_calls),
-        ("the service's id of the conversation", stream.conversation_id),
-        ("the service's id of the answer", stream.message_id),
-        ("an error", stream.error),
-        ("what an error says", stream.error_message),
-        ("an error's code", stream.error_code),
-    )
 
 
 def _ending(stream: StreamMap) -> str:

@@ -1,64 +1,58 @@
-"""The requests that a recipe describes, each with its place in the file."""
+"""The requests that a recipe describes, each with its place in the file, and their answers."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from berlin.auth.flows.login import LoginMap
-from berlin.auth.flows.oauth2 import OAuth2Map
+from berlin.auth.flows.oauth2.table import OAuth2Map
+from berlin.errors import ProtocolError
+from berlin.formats.build import path_of
 from berlin.language.step import BODIES, Step
-from berlin.language.tables.chat import FormatName
 from berlin.language.tables.stream import StreamMap
+from berlin.language.values.place import Place
 from berlin.recipes.recipe import Recipe
-from berlin.types import ChatRequest, HttpRequest, HttpResponse, Message
+from berlin.types import HttpRequest
+from berlin.wire.framings import FRAMINGS
 from berlin.wire.json import DECODE_ERRORS
-from berlin.wire.pointer import get_at, parse_pointer
+from berlin.wire.pointer import MISSING, get_at, parse_pointer
 
 _OAUTH_TAKE: dict[str, Any] = {"token": "/access_token", "refresh_token": "/refresh_token"}
 _DEVICE_TAKE: dict[str, Any] = {"code": "/device_code"}
 
-# Where the answers of the built-in formats have what a recipe would describe.
-KNOWN_STREAMS: Mapping[FormatName, StreamMap] = {
-    "openai-chat": StreamMap(
-        "sse",
-        text="/choices/0/delta/content",
-        reasoning="/choices/0/delta/reasoning_content",
-        finish_reason="/choices/0/finish_reason",
-        input_tokens="/usage/prompt_tokens",
-        output_tokens="/usage/completion_tokens",
-        error="/error",
-    ),
-    "openai-responses": StreamMap(
-        "sse",
-        text="/delta",
-        finish_reason="/response/status",
-        input_tokens="/response/usage/input_tokens",
-        output_tokens="/response/usage/output_tokens",
-        error=["/error", "/response/error"],
-    ),
-    "anthropic-messages": StreamMap(
-        "sse",
-        text="/delta/text",
-        reasoning="/delta/thinking",
-        finish_reason="/delta/stop_reason",
-        output_tokens="/usage/output_tokens",
-        error="/error",
-        done="",
-    ),
-    "ollama-chat": StreamMap(
-        "ndjson",
-        text="/message/content",
-        reasoning="/message/thinking",
-        finish_reason=["/done_reason", "/done"],
-        input_tokens="/prompt_eval_count",
-        output_tokens="/eval_count",
-        error="/error",
-    ),
+MAX_DOCUMENTS = 500
+
+# The keys of `[chat.stream]` that point at a value, with what it is.
+POINTERS = {
+    "text": "text",
+    "reasoning": "reasoning",
+    "kind": "what kind of object it is",
+    "finish_reason": "finish reason",
+    "input_tokens": "size of the request in tokens",
+    "output_tokens": "size of the answer in tokens",
+    "tool_calls": "tool calls",
+    "conversation_id": "the service's id of the conversation",
+    "message_id": "the service's id of the answer",
+    "error": "an error",
+    "error_message": "what an error says",
+    "error_code": "an error's code",
 }
+
+
+class Hint(msgspec.Struct, frozen=True):
+    """A probable mistake in a recipe.
+
+    Attributes:
+        place: the key in the recipe; its parts may include the number of a step.
+        why: the mistake, and what to write instead.
+    """
+
+    place: tuple[str, ...]
+    why: str
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -95,10 +89,9 @@ _TOKEN = "the token request"
 _DEVICE = "the request for a device code"
 
 
-def stream_of(recipe: Recipe) -> StreamMap:
-    """Return the description of the answer, or the equivalent one for a built-in format."""
-    chat = recipe.chat
-    return chat.described_stream or KNOWN_STREAMS.get(chat.format) or StreamMap("text")
+def in_words(place: str | Place) -> str:
+    """Return a place in an answer, for display."""
+    return place if isinstance(place, str) else place.words
 
 
 def parts_of(recipe: Recipe) -> list[Part]:
@@ -129,8 +122,7 @@ def parts_of(recipe: Recipe) -> list[Part]:
         for n, step in enumerate(recipe.chat.prepare)
     ]
     chat = recipe.chat
-    path = chat.path if chat.path is not None else _path_of_known(recipe)
-    return [*parts, Part(("chat",), "the chat", chat.step(path))]
+    return [*parts, Part(("chat",), "the chat", chat.step(path_of(chat)))]
 
 
 def assign(parts: list[Part], requests: Iterable[HttpRequest]) -> list[Part]:
@@ -145,43 +137,42 @@ def assign(parts: list[Part], requests: Iterable[HttpRequest]) -> list[Part]:
     return assigned
 
 
-def taken(step: Step, answer: HttpResponse, cookies: Mapping[str, str]) -> dict[str, Any]:
-    """Return the values that a step's `take` finds in an answer; `MISSING` where there is none.
-
-    Args:
-        step: the description.
-        answer: the answer to it.
-        cookies: cookies set by this answer and those before it.
-    """
-    document = parse_document(answer.body)
-    values: dict[str, Any] = {}
-    for name, place in step.take.items():
-        if isinstance(place, str):
-            values[name] = get_at(document, parse_pointer(place))
-        else:
-            values[name] = place.find(answer, document, cookies)
-    return values
-
-
-def parse_document(body: bytes) -> Any:
-    """Return the JSON in a body, `None` if it is not JSON."""
-    try:
-        return msgspec.json.decode(body)
-    except DECODE_ERRORS:
-        return None
-
-
-def _path_of_known(recipe: Recipe) -> str:
-    exchange = recipe.format().encode_request(ChatRequest((Message.of("user", "Hello"),)))
-    try:
-        return next(exchange).path
-    except StopIteration as done:
-        path: str = done.value.path
-        return path
-
-
 def _fits(step: Step, request: HttpRequest) -> bool:
     if step.method != request.method:
         return False
     pieces = re.split(r"\{[a-z0-9_]+\}", step.path)
     return re.fullmatch("[^/]*".join(map(re.escape, pieces)), request.path) is not None
+
+
+def documents(stream: StreamMap, body: bytes) -> list[Any]:
+    """Return the JSON objects that the framing finds in a body."""
+    framer = FRAMINGS[stream.framing].framer(stream.done.encode())
+    try:
+        lines = framer.feed(body) + framer.finish()
+    except ProtocolError:
+        return []
+    found: list[Any] = []
+    for line in lines:
+        if not line.strip():
+            continue
+        if len(found) == MAX_DOCUMENTS:
+            break
+        try:
+            found.append(msgspec.json.decode(line))
+        except DECODE_ERRORS:
+            break
+    return found
+
+
+def found_at(pointers: str | list[str], document: Any) -> Any:
+    """Return the first value found by any of the pointers, or `MISSING`."""
+    for place in listed(pointers):
+        value = get_at(document, parse_pointer(place))
+        if value is not MISSING and value is not None:
+            return value
+    return MISSING
+
+
+def listed(pointers: str | list[str]) -> list[str]:
+    """Return pointers as a list, in whichever form the recipe has them."""
+    return [pointers] if isinstance(pointers, str) else list(pointers)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
 import msgspec
@@ -15,6 +14,7 @@ from berlin.language.secrets_scan import find_secrets
 from berlin.types import ChatRequest, HttpRequest, Secret, mask
 from berlin.types.masking import SHORTEST_CHARS
 from berlin.wire.transcript import HIDDEN, Transcript, Turn
+from berlin.workbench.draft.leaves import leaves
 from berlin.workbench.trial import Trial, TriedTurn
 
 _KEY = re.compile(r'("(?:[^"\\]|\\.)*"\s*:)')
@@ -29,9 +29,6 @@ def record(
     """Return the transcript of a trial, without secrets.
 
     Args:
-        trial: a successful trial.
-        request: the request.
-        prompt: its prompt.
         recipe: the name of a shipped recipe, or the text of one.
         account: the account that logged in; removed like a secret.
 
@@ -61,7 +58,8 @@ def record(
 
 def mask_recipe(text: str, secrets: Iterable[Secret]) -> str:
     """Return the text of a recipe without the secrets of a trial or what looks like one."""
-    literals = [_PLACEHOLDER.sub("", value) for value in _strings(tomllib.loads(text))]
+    values = [value for _, value in leaves(tomllib.loads(text)) if isinstance(value, str)]
+    literals = [_PLACEHOLDER.sub("", value) for value in values]
     comments = [line.partition("#")[2] for line in text.splitlines()]
     written = [*literals, *comments]
     # Only literal values: `password = "{password}"` stays, whatever the password is.
@@ -116,17 +114,3 @@ def _turn(tried: TriedTurn, secrets: list[Secret]) -> Turn:
     headers = {name: mask(value, secrets) for name, value in answer.headers.items()}
     came = msgspec.structs.replace(answer, headers=headers, body=mask_body(answer.body, secrets))
     return Turn.of(sent, came)
-
-
-def _strings(tree: Any) -> Iterator[str]:
-    match tree:
-        case str():
-            yield tree
-        case dict():
-            for value in tree.values():
-                yield from _strings(value)
-        case list():
-            for value in tree:
-                yield from _strings(value)
-        case _:
-            pass

@@ -22,12 +22,8 @@ from berlin.wire.transcript import HIDDEN, Transcript
 _POLL_S = 0.05
 
 
-def _in_one_read(body: bytes) -> Iterable[bytes]:
-    return [body]
-
-
 async def replay(
-    transcript: Transcript, cut: Callable[[bytes], Iterable[bytes]] = _in_one_read
+    transcript: Transcript, cut: Callable[[bytes], Iterable[bytes]] = lambda body: [body]
 ) -> ChatResponse:
     """Return the answer that a transcript produces now.
 

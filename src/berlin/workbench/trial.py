@@ -31,7 +31,10 @@ from berlin.types import (
     Timeouts,
 )
 from berlin.types.accumulate import Accumulator
-from berlin.workbench.parts import Part, assign, parse_document, parts_of, taken
+from berlin.wire.json import decoded_or_none
+from berlin.wire.pointer import get_at, parse_pointer
+from berlin.workbench.draft.leaves import leaves, member
+from berlin.workbench.parts import Part, assign, parts_of
 
 # The values of a login that are not secret.
 _HARMLESS = ("expires_in", "expires_in_ms", "expires_at")
@@ -57,7 +60,13 @@ class TriedTurn(msgspec.Struct, frozen=True):
     @property
     def taken(self) -> dict[str, Any]:
         """The values that the recipe takes from the response; `MISSING` where there is none."""
-        return taken(self.part.step, self.answer, self.cookies)
+        document = decoded_or_none(self.answer.body)
+        return {
+            name: get_at(document, parse_pointer(place))
+            if isinstance(place, str)
+            else place.find(self.answer, document, self.cookies)
+            for name, place in self.part.step.take.items()
+        }
 
 
 class Trial:
@@ -172,7 +181,9 @@ def _secrets_in(turn: TriedTurn) -> Iterator[str]:
             yield value
     if turn.part.is_login:
         # Even if the recipe looks for it in the wrong place.
-        yield from _secret_members(parse_document(turn.answer.body), "")
+        for place, value in leaves(decoded_or_none(turn.answer.body)):
+            if looks_secret(member(place), value):
+                yield value
     else:
         yield from _repeated_secrets(turn.answer.body.decode("utf-8", "replace"))
 
@@ -191,17 +202,3 @@ def _repeated_secrets(text: str) -> Iterator[str]:
 
 _MEMBER = re.compile(r'"([\w.-]{1,64})"\s{0,4}:\s{0,4}"([^"\\\s]{8,8192})"')
 _LIKE_TOKEN = re.compile(r"(?=[^0-9_.-]*+[0-9_.-])[!-~]+")
-
-
-def _secret_members(tree: Any, name: str) -> Iterator[str]:
-    match tree:
-        case dict():
-            for key, value in tree.items():
-                yield from _secret_members(value, key)
-        case list():
-            for value in tree:
-                yield from _secret_members(value, name)
-        case str() if looks_secret(name, tree):
-            yield tree
-        case _:
-            pass

@@ -12,8 +12,7 @@ from berlin.recipes.recipe import Recipe
 from berlin.types import Secret, mask
 from berlin.types.masking import CUT
 from berlin.wire.pointer import MISSING
-from berlin.workbench.parts import stream_of
-from berlin.workbench.received import documents, found_at, listed
+from berlin.workbench.parts import POINTERS, documents, found_at, in_words, listed
 from berlin.workbench.recording import mask_body, mask_short
 from berlin.workbench.trial import Trial, TriedTurn
 
@@ -22,21 +21,10 @@ LONGEST_VALUE = 80
 FIRST_DOCUMENTS = 3
 
 _ALWAYS_SECRET = ("authorization", "cookie", "proxy-authorization")
-_POINTERS = (
-    *("text", "reasoning", "kind", "finish_reason", "input_tokens", "output_tokens"),
-    *("tool_calls", "conversation_id", "message_id", "error", "error_message", "error_code"),
-)
 
 
 def describe_turn(turn: TriedTurn, recipe: Recipe, base_url: str, secrets: Iterable[Secret]) -> str:
-    """Return one request of a trial, its answer, and what the recipe finds in it.
-
-    Args:
-        turn: the request and its answer.
-        recipe: the recipe that describes it.
-        base_url: the service's base URL.
-        secrets: values that must not be shown.
-    """
+    """Return one request of a trial, its answer, and what the recipe finds in it: no secrets."""
     secrets = list(secrets)
     request, answer = turn.request, turn.answer
     url = request.path if "://" in request.path else base_url + request.path
@@ -83,12 +71,13 @@ def describe_answer(trial: Trial) -> str:
 
 def _found(turn: TriedTurn, recipe: Recipe, secrets: list[Secret]) -> Iterator[str]:
     for name, value in turn.taken.items():
-        place = turn.part.step.take[name]
-        where = place if isinstance(place, str) else place.words
+        where = in_words(turn.part.step.take[name])
         yield f"takes {name}: {where} -> {_value(value, secrets)}"
     if turn.part.place != ("chat",) or not 200 <= turn.answer.status < 300:
         return
-    stream = stream_of(recipe)
+    stream = recipe.chat.described_stream
+    if stream is None:
+        return
     received = documents(stream, turn.answer.body)
     shown = [*range(min(FIRST_DOCUMENTS, len(received)))]
     # The finish reason is in the last object of an answer.
@@ -96,7 +85,7 @@ def _found(turn: TriedTurn, recipe: Recipe, secrets: list[Secret]) -> Iterator[s
     for n in shown:
         document = received[n]
         yield f"object {n + 1} of {len(received)}:"
-        for key in _POINTERS:
+        for key in POINTERS:
             yield from (f"  {line}" for line in _pointed(stream, key, document, secrets))
 
 

@@ -78,7 +78,7 @@ def stored(api: openai.OpenAI) -> dict[str, Any]:
     api.responses.delete(answer.id)
     return {
         "again": again.output_text,
-        "input": [item.content[0].text for item in listed if item.type == "message"],  # type: ignore[union-attr]
+        "input": [item.content[0].text for item in listed if item.type == "message"],
         "gone": raised(lambda: api.responses.retrieve(answer.id)),
     }
 

@@ -35,7 +35,7 @@ models = ["gpt-5"]
 """
 
 
-def load(tmp_path: Path, text: str, providers: str = PROVIDERS):  # type: ignore[no-untyped-def]
+def load(tmp_path: Path, text: str, providers: str = PROVIDERS):
     """Return the configuration of a text with two providers before it."""
     path = tmp_path / "berlin.toml"
     path.write_text(providers + text, "utf-8")

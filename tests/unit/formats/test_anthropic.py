@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -50,20 +51,20 @@ from berlin.types import (
     Usage,
     UsageReport,
 )
+from support import formats
 from support.bare import bare, bare_request
-from support.formats import sent
+from support.formats import decoded, sent
 
 CHAT = AnthropicMessagesFormat("claude")
 HELLO = (Message.of("user", "Hello"),)
 TOOL = Tool("add", "Adds.", '{"type":"object"}')
 CALL = ClientCall(ChatRequest(HELLO, "claude"))
+decode = partial(decoded, CHAT)
 
 
-def body_of(request: ChatRequest, format_: AnthropicMessagesFormat = CHAT) -> dict[str, Any]:
+def body_of(request: ChatRequest, chat: AnthropicMessagesFormat = CHAT) -> dict[str, Any]:
     """Return the body of the request that a chat is."""
-    document = json.loads(sent(format_, request).body)
-    assert isinstance(document, dict)
-    return document
+    return formats.body_of(chat, request)
 
 
 def frame(kind: str, **members: Any) -> bytes:
@@ -96,20 +97,6 @@ def end(reason: str | None = "end_turn", **usage: Any) -> bytes:
     """Return the events that end an answer."""
     delta = {"stop_reason": reason, "stop_sequence": None}
     return frame("message_delta", delta=delta, usage=usage) + frame("message_stop")
-
-
-def decode(data: bytes) -> tuple[list[StreamEvent], BerlinError | None]:
-    """Return the events of an answer, and why it is bad; the same for every byte alone."""
-    outcomes = []
-    for size in (len(data) or 1, 1):
-        decoder = CHAT.decoder()
-        reads = [data[n : n + size] for n in range(0, len(data), size)]
-        events = [event for read in reads for event in decoder.feed(read)]
-        outcomes.append((bare(events + decoder.finish()), decoder.failure))
-    (whole, failure), (bytewise, other) = outcomes
-    assert bytewise == whole
-    assert (type(other), str(other)) == (type(failure), str(failure))
-    return whole, failure
 
 
 def refused(**members: Any) -> InvalidRequestError:
@@ -758,7 +745,7 @@ def test_a_request_of_claude_code() -> None:
                 "assistant",
                 (
                     ReasoningPart("Hm."),
-                    OpaquePart(None),  # type: ignore[arg-type]  # compared without what it is
+                    OpaquePart(None),  # compared without what it is
                     TextPart("I look."),
                     ToolCallPart("toolu_1", "Read", '{"p":"a"}'),
                     ToolCallPart("toolu_2", "Read", "{}"),

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -41,43 +42,20 @@ from berlin.types import (
     Usage,
     UsageReport,
 )
-from support.bare import bare, bare_request
+from support.bare import bare_request
+from support.formats import body_of, decoded, refused
 
 CHAT, GENERATE = OllamaChatFormat("llama"), OllamaGenerateFormat("llama")
 HELLO = (Message.of("user", "Hello"),)
 SCHEMA = {"type": "object", "properties": {"x": {"type": "number"}}}
 TOOL = Tool("add", "Adds.", json.dumps(SCHEMA, separators=(",", ":")))
+decode = partial(decoded, CHAT)
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(9)).decode()
 
 
-def sent(request: ChatRequest, format_: OllamaChatFormat = CHAT) -> dict[str, Any]:
+def sent(request: ChatRequest, chat: OllamaChatFormat = CHAT) -> dict[str, Any]:
     """Return the body of the request that a chat is."""
-    with pytest.raises(StopIteration) as stopped:
-        next(format_.encode_request(request))
-    document = json.loads(stopped.value.value.body)
-    assert isinstance(document, dict)
-    return document
-
-
-def decode(data: bytes) -> tuple[list[StreamEvent], BerlinError | None]:
-    """Return the events of an answer, and why it is bad; the same for every byte alone."""
-    outcomes = []
-    for size in (len(data) or 1, 1):
-        decoder = CHAT.decoder()
-        reads = [data[n : n + size] for n in range(0, len(data), size)]
-        events = [event for read in reads for event in decoder.feed(read)]
-        outcomes.append((bare(events + decoder.finish()), decoder.failure))
-    (whole, failure), (bytewise, other) = outcomes
-    assert bytewise == whole
-    assert (type(other), str(other)) == (type(failure), str(failure))
-    return whole, failure
-
-
-def refused(body: Any, format_: OllamaChatFormat = CHAT) -> InvalidRequestError:
-    """Return the error that a request is."""
-    with pytest.raises(InvalidRequestError) as raised:
-        format_.decode_request(body if isinstance(body, bytes) else json.dumps(body).encode())
-    return raised.value
+    return body_of(chat, request)
 
 
 def asked(format_: OllamaChatFormat = CHAT, **members: Any) -> ClientCall:
@@ -430,7 +408,7 @@ def test_a_call_that_was_never_answered_takes_no_later_answer() -> None:
 )
 def test_g10_faults_name_the_member(members: dict[str, Any], param: str) -> None:
     """A wrong member is a 400 that names it."""
-    error = refused({"model": "m", "messages": [{"role": "user", "content": "x"}], **members})
+    error = refused(CHAT, {"model": "m", "messages": [{"role": "user", "content": "x"}], **members})
     assert (error.param, error.http_status) == (param, 400)
 
 
@@ -439,8 +417,8 @@ def test_g10_faults_name_the_member(members: dict[str, Any], param: str) -> None
 )
 def test_g10_bodies_that_are_no_request(body: bytes) -> None:
     """Whatever is no JSON object with a model is refused."""
-    assert refused(body).http_status == 400
-    assert refused(body, GENERATE).http_status == 400
+    assert refused(CHAT, body).http_status == 400
+    assert refused(GENERATE, body).http_status == 400
 
 
 def test_generate_is_a_chat_of_one_message() -> None:
@@ -467,7 +445,7 @@ def test_generate_is_a_chat_of_one_message() -> None:
 )
 def test_generate_refuses_what_no_chat_can_do(members: dict[str, Any], param: str) -> None:
     """Templates and tokens of a model cannot be honoured, so they are refused by name."""
-    assert refused({"model": "m", "prompt": "?", **members}, GENERATE).param == param
+    assert refused(GENERATE, {"model": "m", "prompt": "?", **members}).param == param
 
 
 # What clients are told

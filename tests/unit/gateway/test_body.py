@@ -8,9 +8,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
+from aiohttp.streams import EMPTY_PAYLOAD
 
 from berlin.errors import OverloadedError
 from berlin.gateway.body import MAX_LOGIN_BYTES, UNCOUNTED_BYTES, Bodies, BodyBudget
+from berlin.gateway.refusals import HttpFault
 from berlin.gateway.serving.connection import open_runner
 
 KIB = 1024
@@ -25,8 +27,8 @@ async def reading(bodies: Bodies) -> AsyncIterator[int]:
             if request.path == "/login":
                 return web.Response(text=str(len(await bodies.read_login(request))))
             return web.Response(text=str(len(await bodies.read(request, "a"))))
-        except OverloadedError:
-            return web.Response(status=429)
+        except (HttpFault, OverloadedError) as error:
+            return web.Response(status=error.http_status)
         finally:
             bodies.release(request)
 
@@ -57,14 +59,14 @@ async def posted(
 
 async def status(reader: asyncio.StreamReader) -> int:
     """Return the status of an answer."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         return int((await reader.readline()).split(b" ")[1])
 
 
 async def until(condition: object) -> None:
     """Wait until a condition holds."""
-    async with asyncio.timeout(5):
-        while not condition():  # type: ignore[operator]
+    async with asyncio.timeout(20):
+        while not condition():
             await asyncio.sleep(0.01)
 
 
@@ -148,3 +150,23 @@ def test_a_budget_counts_only_what_it_gave() -> None:
     budget.give_back("a", 6)
     budget.take("a", 10)
     assert (budget.held("a"), budget.held("b")) == (10, 10)
+
+
+async def test_head_and_body_are_let_go() -> None:
+    """While the answer streams, neither the bytes of the head nor the body's buffer are kept."""
+    kept: list[object] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        body = await Bodies().read(request, "a")
+        kept.extend((body, request.raw_headers, request.content))
+        return web.Response()
+
+    runner = open_runner(handle, shutdown_timeout_s=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        async with posted(runner.addresses[0][1], "/", b"{}") as reader:
+            assert await status(reader) == 200
+    finally:
+        await runner.cleanup()
+    assert kept == [b"{}", (), EMPTY_PAYLOAD]

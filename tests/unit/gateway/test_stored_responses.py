@@ -232,7 +232,7 @@ class Broken:
 
 async def test_a_store_that_fails_is_told(caplog: pytest.LogCaptureFixture) -> None:
     """What cannot be stored is a warning; what cannot be read is a 503."""
-    stored = StoredResponses(Broken)
+    stored = StoredResponses(Broken())
     stored.put(partial(record, "a"))
     with pytest.raises(UnavailableError):
         await stored.get("t", "a")

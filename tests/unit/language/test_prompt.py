@@ -42,7 +42,7 @@ def test_several_messages() -> None:
 )
 def test_one_message_of_another_role(role: str, head: str) -> None:
     """A single message that is not the user's keeps its role."""
-    assert flatten_messages((Message.of(role, "x"),)) == f"{head}: x\n\nAssistant:"  # type: ignore[arg-type]
+    assert flatten_messages((Message.of(role, "x"),)) == f"{head}: x\n\nAssistant:"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -98,7 +99,7 @@ def recorder(
     folder: Path, database: Database, size: int = 1_000_000, **options: object
 ) -> Iterator[Recorder]:
     """Run a recorder for the block."""
-    one = Recorder(folder, size, lambda: database, **options)  # type: ignore[arg-type]
+    one = Recorder(folder, size, lambda: database, **options)
     try:
         yield one
     finally:
@@ -237,6 +238,22 @@ def test_G31_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert (one.counts.lost, one.counts.refused) == (0, 1)
 
 
+def test_a_folder_that_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The writer makes it again and says so; rows are recorded on."""
+    monkeypatch.setattr(writing, "LOOK_ROUND_S", 0.001)
+    database, folder = Database(), tmp_path / "journal"
+    with recorder(folder, database) as one:
+        shutil.rmtree(folder)
+        for n in range(100):
+            one.end(ended(n))
+            database.wait_until(lambda n=n: f"req_{n}" in database.rows)
+            if folder.exists():
+                break
+    assert caplog.text.count("ledger.journal_deleted") == 1
+
+
 def test_a_row_that_no_calendar_has(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """With a clock in the year 10000 a row is set aside with a line in the log, and the others are
     written."""
@@ -272,7 +289,7 @@ def test_a_stop_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         hangs.set()
         await asyncio.sleep(3600)
 
-    database.insert = hang  # type: ignore[method-assign]
+    database.insert = hang
     one = Recorder(tmp_path, 1_000_000, lambda: database)
     one.begin(begun(1))
     one.end(ended(1))

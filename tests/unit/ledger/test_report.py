@@ -9,7 +9,8 @@ import pytest
 
 from berlin.cli.ledger.report import as_csv, as_json, bar, table_of
 from berlin.ledger.figures import Figures, Query, total_of
-from berlin.ledger.period import parse_time, zone_of
+from berlin.ledger.period import parse_time
+from berlin.routing.counters.calendar import zone_of
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 GROUPS = [

@@ -26,7 +26,7 @@ text = "/t"
 """
 
 
-def _recipe(more: str = "", tables: str = ""):  # type: ignore[no-untyped-def]
+def _recipe(more: str = "", tables: str = ""):
     return parse_recipe(DESCRIBED.format(more=more, tables=tables), "work.toml")
 
 

@@ -18,7 +18,7 @@ from support.virtual_time import run
 FOREVER = float("inf")
 
 
-def service(name: str, first_s: float = 0.1, kind: str = "good", until: float = FOREVER):  # type: ignore[no-untyped-def]
+def service(name: str, first_s: float = 0.1, kind: str = "good", until: float = FOREVER):
     """Return a service that behaves in one way."""
     return SimulatedService(name, (Phase(until, kind, first_s, 0.01),))
 
@@ -41,7 +41,7 @@ async def ask(provider: Provider, times: int, gap_s: float = 0.2) -> Counter[str
 def balance(*services: Provider, **options: object) -> Balance:
     """Return a balance on the loop's clock, with the chance of a fixed seed."""
     clock = asyncio.get_running_loop().time
-    return Balance(*services, chance=random.Random(7).random, clock=clock, **options)  # type: ignore[arg-type]
+    return Balance(*services, chance=random.Random(7).random, clock=clock, **options)
 
 
 def test_weights() -> None:

@@ -20,7 +20,7 @@ GOOD = ["Hello", Finished()]
 
 def breaker(*scripts: object, failures: int = 3) -> tuple[Breaker, ScriptedProvider]:
     """Return a breaker on the loop's clock around a provider with scripts."""
-    inner = ScriptedProvider(*scripts)  # type: ignore[arg-type]
+    inner = ScriptedProvider(*scripts)
     clock = asyncio.get_running_loop().time
     return Breaker(inner, failures=failures, cool_down_s=10, clock=clock), inner
 
@@ -43,7 +43,7 @@ def test_it_opens_after_failures_in_a_row() -> None:
         assert [await ask(provider) for _ in range(3)] == ["upstream_unavailable"] * 3
         assert not provider.working
         with pytest.raises(errors.CircuitOpenError) as caught:
-            await anext(provider.bursts(REQUEST))  # type: ignore[call-overload]
+            await anext(provider.bursts(REQUEST))
         assert caught.value.retry_after == 10
         assert len(inner.requests) == 3
 
@@ -140,7 +140,7 @@ def test_a_time_that_the_service_names_is_kept() -> None:
         assert await ask(provider) == "rate_limited"
         await asyncio.sleep(15)
         with pytest.raises(errors.LimitReachedError, match="a pause of 5 s more") as caught:
-            await anext(provider.bursts(REQUEST))  # type: ignore[call-overload]
+            await anext(provider.bursts(REQUEST))
         assert caught.value.retry_after == 5
         await asyncio.sleep(4.9)
         assert await ask(provider) == "limit_reached"

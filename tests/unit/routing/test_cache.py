@@ -107,7 +107,7 @@ async def test_what_is_never_kept() -> None:
         await ask(Cache(inner), request)
     assert len(inner.requests) == 4
     for script in (["Hel", errors.TruncatedStreamError("cut")], ["x", Finished("content_filter")]):
-        inner = ScriptedProvider(script)  # type: ignore[arg-type]
+        inner = ScriptedProvider(script)
         provider = Cache(inner)
         for _ in range(2):
             with suppress(errors.TruncatedStreamError):

@@ -17,7 +17,7 @@ REQUEST = ChatRequest.of("Hello")
 
 def hedge(first: ScriptedProvider, second: ScriptedProvider, **options: object) -> Hedge:
     """Return a hedge on the loop's clock."""
-    return Hedge(first, second, clock=asyncio.get_running_loop().time, **options)  # type: ignore[arg-type]
+    return Hedge(first, second, clock=asyncio.get_running_loop().time, **options)
 
 
 async def ask(provider: Hedge) -> list[StreamEvent]:

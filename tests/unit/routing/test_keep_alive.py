@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from berlin.errors import ServiceUnavailableError
-from berlin.language.tables.keep_alive import KeepAliveMap
+from berlin.language.tables.keeping import KeepAliveMap
 from berlin.providers.scripted import ScriptedProvider
 from berlin.routing.keep_alive import KeepAlive
 from berlin.types import Finished, HttpRequest, HttpResponse

@@ -17,9 +17,9 @@ from support.virtual_time import run
 
 def limit(script: list[object], **limits: object) -> tuple[Limit, ScriptedProvider]:
     """Return a limit on the loop's clock around a provider with one script."""
-    inner = ScriptedProvider(script)  # type: ignore[arg-type]
+    inner = ScriptedProvider(script)
     clock = asyncio.get_running_loop().time
-    return Limit(inner, clock=clock, **limits), inner  # type: ignore[arg-type]
+    return Limit(inner, clock=clock, **limits), inner
 
 
 async def ask(provider: Limit, tenant: str = "", text: str = "Hello") -> str:
@@ -93,7 +93,7 @@ def test_the_wait_has_an_end() -> None:
         provider, inner = limit([Finished()], requests_per_minute=1, wait_s=30)
         assert await ask(provider) == "ok"
         with pytest.raises(errors.LimitReachedError) as caught:
-            await anext(provider.bursts(ChatRequest.of("x")))  # type: ignore[call-overload]
+            await anext(provider.bursts(ChatRequest.of("x")))
         assert caught.value.retry_after == pytest.approx(60)
         assert asyncio.get_running_loop().time() == 0
         provider, inner = limit([1000.0, Finished()], concurrent=1, wait_s=30)
@@ -147,7 +147,7 @@ def test_a_wait_that_ends_as_room_is_made() -> None:
 
     async def scenario() -> None:
         provider, _ = limit([1.0, Finished()], concurrent=1)
-        line = provider.line
+        line = provider.limits
         first = await line.enter("", 0, 10)
         waits = [asyncio.ensure_future(line.enter("", 0, 10)) for _ in range(2)]
         await asyncio.sleep(0.1)
@@ -165,16 +165,16 @@ def test_leaving_the_line_and_leaving_an_answer_make_room() -> None:
     async def scenario() -> None:
         provider, _ = limit(["a", 5.0, Finished()], concurrent=1, wait_s=1)
         bursts = provider.bursts(ChatRequest.of("x"))
-        await anext(bursts)  # type: ignore[call-overload]
+        await anext(bursts)
         waiting = asyncio.ensure_future(ask(provider))
         await asyncio.sleep(0.1)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-        assert len(provider.line) == 0
+        assert provider.limits.waiting == 0
         await bursts.aclose()
         assert await ask(provider) == "ok"
         dropped = provider.bursts(ChatRequest.of("x"))
-        await anext(dropped)  # type: ignore[call-overload]
+        await anext(dropped)
         del dropped
         assert await ask(provider) == "ok"
 
@@ -194,7 +194,7 @@ def test_who_waits_when_shared_counts_fail_is_refused() -> None:
         await asyncio.sleep(0.1)
         waiting = [asyncio.ensure_future(ask(provider)) for _ in range(2)]
         await asyncio.sleep(0.1)
-        provider.limits._counters.reserve = fail  # type: ignore[method-assign]
+        provider.limits._counters.reserve = fail
         assert await asyncio.gather(first, *waiting) == ["ok", "limit_reached", "limit_reached"]
         assert asyncio.get_running_loop().time() < 5
 

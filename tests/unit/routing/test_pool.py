@@ -22,7 +22,7 @@ GOOD = ["Hello", Finished()]
 
 def pool(**scripts: list[object]) -> tuple[Pool, dict[str, ScriptedProvider]]:
     """Return a pool on the loop's clock."""
-    accounts = {name: ScriptedProvider(script) for name, script in scripts.items()}  # type: ignore[arg-type]
+    accounts = {name: ScriptedProvider(script) for name, script in scripts.items()}
     return Pool(accounts, chance=lambda: 0, clock=asyncio.get_running_loop().time), accounts
 
 

@@ -99,7 +99,7 @@ def test_a_whole_answer_does_not_wait() -> None:
     """It has the last text anyway."""
     provider = Timed((0, [TextDelta("a")]), (9, [TextReplaced("b"), Finished()]))
     whole = ChatRequest(ASKED.messages, whole=True)
-    assert [burst for _, burst in run(timeline(provider, whole))] == [s[1] for s in provider.steps]  # type: ignore[index]
+    assert [burst for _, burst in run(timeline(provider, whole))] == [s[1] for s in provider.steps]
 
 
 def test_an_error_is_passed_on_and_nothing_is_left_open() -> None:
@@ -135,7 +135,7 @@ SETTLING = {
 )
 def test_a_mistake_in_the_recipe(change: dict[str, object], message: str) -> None:
     """A time without meaning is an error when the recipe is read."""
-    stream = {**SETTLING["stream"], **change}  # type: ignore[dict-item]
+    stream = {**SETTLING["stream"], **change}
     with pytest.raises(errors.ConfigurationError, match=message):
         recipe_of({**SETTLING, "stream": stream}).format()
 
@@ -145,4 +145,4 @@ def test_a_recipe_sets_it() -> None:
     recipe = recipe_of(SETTLING)
     endpoint = Endpoint.of("http://127.0.0.1:1")
     settings = Settings("s", recipe, endpoint, None, Timeouts())
-    assert isinstance(compose(ScriptedProvider(), settings).inner, Settled)  # type: ignore[attr-defined]
+    assert isinstance(compose(ScriptedProvider(), settings).inner, Settled)

@@ -31,7 +31,7 @@ def test_a_url_is_text(url: object) -> None:
     with pytest.raises(
         errors.ConfigurationError, match=rf"^url must be text, not {type(url).__name__}$"
     ):
-        Endpoint.of(url)  # type: ignore[arg-type]
+        Endpoint.of(url)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "socks5", "socks5h", "socks4"])
@@ -46,7 +46,7 @@ def test_the_schemes_of_a_proxy(scheme: str) -> None:
 def test_a_proxy_that_is_no_url(proxy: object) -> None:
     """A proxy is checked like the URL, and named as the proxy."""
     with pytest.raises(errors.ConfigurationError, match=r"^proxy "):
-        Endpoint.of("https://x.example", proxy=proxy)  # type: ignore[arg-type]
+        Endpoint.of("https://x.example", proxy=proxy)
 
 
 def test_no_proxy() -> None:
@@ -64,7 +64,7 @@ def test_two_of_the_same_are_equal() -> None:
     assert hash(made("a")) == hash(made("a"))
     assert made("a") != made("b")
     with pytest.raises(AttributeError):
-        made("a").url = "http://evil.example"  # type: ignore[misc]
+        made("a").url = "http://evil.example"
     assert msgspec.structs.replace(made("a"), proxy=None).proxy is None
 
 

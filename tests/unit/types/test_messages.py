@@ -89,7 +89,7 @@ def test_requests_and_messages_are_frozen() -> None:
     """Values do not change: what was checked stays checked."""
     request = ChatRequest.of("Hi")
     with pytest.raises(AttributeError):
-        request.model = "other"  # type: ignore[misc]
+        request.model = "other"
     with pytest.raises(AttributeError):
-        request.messages[0].role = "system"  # type: ignore[misc]
+        request.messages[0].role = "system"
     assert msgspec.structs.replace(request, model="other").model == "other"

@@ -23,7 +23,7 @@ def test_only_reveal_shows_the_text() -> None:
     """`reveal()` is the one way to the text; every way to print it gives `***`."""
     secret = Secret(TEXT)
     assert secret.reveal() == TEXT
-    shown = [str(secret), repr(secret), f"{secret}", f"{secret:>20}", "%s" % secret, f"{secret!r}"]  # noqa: UP031
+    shown = [str(secret), repr(secret), f"{secret}", f"{secret:>20}", "%s" % secret, f"{secret!r}"]  # noqa: UP031  # one of the ways
     assert shown == ["***"] * len(shown)
     assert repr([secret, {"password": secret}]) == "[***, {'password': ***}]"
 
@@ -53,7 +53,7 @@ def test_it_has_no_attributes_to_list() -> None:
     with pytest.raises(TypeError):
         vars(Secret(TEXT))
     with pytest.raises(AttributeError):
-        Secret(TEXT).other = 1  # type: ignore[attr-defined]
+        Secret(TEXT).other = 1
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

@@ -33,7 +33,7 @@ def test_a_limit_is_a_number(name: str, value: object) -> None:
     with pytest.raises(
         errors.InvalidRequestError, match=rf"^timeout {name} must be a number of seconds$"
     ):
-        Timeouts(**{name: value})  # type: ignore[arg-type]
+        Timeouts(**{name: value})
 
 
 def test_seconds_in_all_bound_every_limit() -> None:

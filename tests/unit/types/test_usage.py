@@ -21,5 +21,5 @@ def test_a_guess_is_another_value_than_a_count() -> None:
 def test_it_does_not_change() -> None:
     """It is frozen, so it can be shared."""
     with pytest.raises(AttributeError):
-        Usage().input_tokens = 5  # type: ignore[misc]
+        Usage().input_tokens = 5
     assert len({Usage(1, 2), Usage(1, 2), Usage(2, 1)}) == 2

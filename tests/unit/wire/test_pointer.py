@@ -131,6 +131,8 @@ PARTS = {
         ('/parts/*/?n="1"/text', MISSING),
         ("/parts/*/nobody", MISSING),
         ("/kind/*", MISSING),
+        ("/?parts~11~1text=a/kind", "answer"),
+        ("/?parts~11~1text!=a/kind", MISSING),
     ],
 )
 def test_items_and_conditions(pointer: str, value: object) -> None:
@@ -145,7 +147,16 @@ def test_d01_conditions_that_are_none(pointer: str) -> None:
         parse_pointer(pointer)
 
 
-@pytest.mark.parametrize("pointer", ["/parts/*/?thought=true/text", "/?kind=answer/a/b", "/a/*"])
+@pytest.mark.parametrize(
+    "pointer",
+    [
+        "/parts/*/?thought=true/text",
+        "/?kind=answer/a/b",
+        "/a/*",
+        "/?from~1id=bot/text",
+        "/?from~1id!=bot/text",
+    ],
+)
 def test_a_condition_is_written_too(pointer: str) -> None:
     """What is put at a pointer with conditions is found by it."""
     document: dict[str, object] = {}

@@ -21,8 +21,7 @@ from berlin.errors import (
 from berlin.recipes.recipe import Recipe, parse_recipe
 from berlin.types import HttpRequest, HttpResponse
 from berlin.workbench.diagnose import diagnose
-from berlin.workbench.hint import Hint
-from berlin.workbench.parts import assign, parts_of
+from berlin.workbench.parts import Hint, assign, parts_of
 from berlin.workbench.trial import TriedTurn
 
 LOGIN = """
@@ -237,6 +236,32 @@ def test_kinds_that_are_not_listed() -> None:
     found = hint(described, turn(described, "/ask", 200, body), EmptyResponseError("empty"))
     assert found.place == ("chat", "stream", "kinds")
     assert "piece" in found.why
+
+
+@pytest.mark.parametrize(
+    ("rest", "document", "error", "place", "said"),
+    [
+        (
+            'kind = "/type"\nkinds = { b = "text" }\n',
+            {"type": "b", "text": "Hello you"},
+            None,
+            "text",
+            "but text at /text",
+        ),
+        ("", {"error": {"message": "busy"}}, UNREAD, "error", 'error = "/error/message"'),
+        ('done = "END"\n', {"content": "a"}, UNREAD, "done", 'done = "[DONE]"'),
+    ],
+)
+def test_what_was_read_but_not_meant(
+    rest: str, document: Any, error: BerlinError | None, place: str, said: str
+) -> None:
+    """A wrong pointer of a kind, an error without a name, and another mark of the end."""
+    described = recipe(STREAM + rest)
+    other = events({"type": "a", "content": "Hi"}) if "kind" in rest else b""
+    tried = turn(described, "/ask", 200, other + events(document) + b"data: [DONE]\n\n")
+    found = hint(described, tried, error)
+    assert found.place == ("chat", "stream", place)
+    assert said in found.why
 
 
 def test_an_answer_that_hangs_after_its_text() -> None:

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from berlin.workbench.dialects import EXAMPLES, FORMATS, outcome, page
+from support.program import load
 
+dialects = load("packaging/dialects.py")
+EXAMPLES, FORMATS, outcome = dialects.EXAMPLES, dialects.FORMATS, dialects.outcome
 PAGE = Path(__file__).parents[3] / "docs" / "dialects.md"
 
 
 def test_the_page_is_current() -> None:
     """The page is what the code makes of the examples now."""
-    assert PAGE.read_text("utf-8") == page(), (
-        "python -m berlin.workbench.dialects > docs/dialects.md"
-    )
+    assert PAGE.read_text("utf-8") == dialects.page(), "run `make reference`"
 
 
 @pytest.mark.parametrize("dialect", FORMATS)

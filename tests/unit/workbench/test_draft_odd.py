@@ -171,6 +171,22 @@ FILES: dict[str, tuple[list[dict[str, Any]], str]] = {
         ],
         'text = "/messages/-1/text"',
     ),
+    "pieces that are changes, and then the whole": (
+        [
+            entry(
+                "/chat",
+                {"q": PROMPT},
+                events(
+                    {"msg": "starts"},
+                    {"msg": "part", "data": ["Par"]},
+                    *({"msg": "part", "data": [[["append", [], word]]]} for word in WORDS[1:]),
+                    {"msg": "completed", "data": [FULL]},
+                    {"msg": "close"},
+                ),
+            )
+        ],
+        'kinds = { completed = "final"',
+    ),
     "numbered texts": (
         [
             entry(
@@ -233,6 +249,39 @@ FILES: dict[str, tuple[list[dict[str, Any]], str]] = {
         ],
         '"user[password]" = "{password}"',
     ),
+    "a form of Spring": (
+        [
+            entry(
+                "/in",
+                f"j_username=ann&j_password={PASSWORD}",
+                {},
+                kind=FORM,
+                came={"Set-Cookie": "sid=CANARY-new-1"},
+            ),
+            entry("/chat", {"q": PROMPT}, sent={"Cookie": "sid=CANARY-new-1"}),
+        ],
+        'form = { j_username = "{account}", j_password = "{password}" }',
+    ),
+    "the account first, then the password": (
+        [
+            entry("/who", {"email": "ann@x.org"}, {"flow_id": "CANARY-flow-1"}),
+            entry("/in", {"flow_id": "CANARY-flow-1", "password": PASSWORD}, {"t": SECRET}),
+            entry("/chat", {"q": PROMPT}, sent={"Authorization": f"Bearer {SECRET}"}),
+        ],
+        'json = { email = "{account}" }',
+    ),
+    "a later turn, and a title with a longer answer": (
+        [
+            entry("/chat", {"q": "Hi", "chatId": None}, {"chatId": "c-77aa66", "text": "Hello"}),
+            entry(
+                "/chat",
+                {"q": PROMPT, "chatId": "c-77aa66"},
+                events(*({"chatId": "c-77aa66", "text": word} for word in WORDS)),
+            ),
+            entry("/title", {"q": PROMPT}, {"title": "A very long title " * 20}),
+        ],
+        'chatId = "{conversation_id}"',
+    ),
     "a secret in all places": (
         [
             entry(
@@ -248,10 +297,12 @@ FILES: dict[str, tuple[list[dict[str, Any]], str]] = {
         [
             entry(
                 "/chat",
-                {"q": PROMPT, "a": "CANr4", "b": "CANARY-resp", "c": "CANARY-late"},
+                {"q": PROMPT, "a": "CANr4", "b": "CANARY-resp", "c": "CANARY-late", "u": URL},
                 sent={"Cookie": "pin=CANr4", "Authorization": 'Digest response="CANARY-resp"'},
             ),
-            entry("/me", method="GET", sent={"Cookie": "who=CANARY-late; lang=en-US"}),
+            entry(
+                "/me", method="GET", sent={"Cookie": f"who=CANARY-late; lang=en-US; home={URL}/"}
+            ),
         ],
         'q = "{prompt}"',
     ),
@@ -278,6 +329,19 @@ def test_a_file_that_was_cut_off() -> None:
     assert drafted(read_har(whole[:-60].encode())).answer == FULL
 
 
+def test_one_chat_among_many_requests() -> None:
+    """Requests that carry the prompt too, each with cookies of its own, hide nothing."""
+    others = [
+        entry(f"/t/{n}", {"q": PROMPT}, {"ok": "yes it is"}, sent={"Cookie": f"a{n}=CANARY-{n}"})
+        for n in range(60)
+    ]
+    asked = entry("/chat", {"q": PROMPT, "x": "CANARY-7"})
+    entries = [*others[:30], asked, *others[30:]]
+    draft = drafted(read_har(json.dumps({"log": {"entries": entries}}).encode()))
+    assert (draft.missing, draft.answer) == ([], FULL)
+    assert "CANARY" not in draft.text
+
+
 @pytest.mark.parametrize(
     ("entries", "prompt", "missing"),
     [
@@ -299,13 +363,13 @@ def test_a_draft_is_always_left(entries: list[Any], prompt: str, missing: str) -
     [
         (f'curl ^"{URL}/ask?a=1^&b=2^" ^\r\n -d ^"{{^\\^"q^\\^":1}}^"', b'{"q":1}'),
         (f"$ curl {URL} --oauth2-bearer tok -d x=1", b"x=1"),
-        (f"curl {URL} -F 'q=1;type=text/plain' -F f=@me.png", b""),
+        (f"curl {URL} -F 'q=1;type=text/plain' -F f=@me.png", b'name="q"\r\n\r\n1\r\n'),
     ],
 )
 def test_commands(command: str, expected: bytes) -> None:
     """For the shell of Windows; with a shell's prompt; with a file, which is named."""
     request = parse_curl(command)
-    assert request.body == expected
+    assert expected in request.body
     assert (request.query or {"b": "2"})["b"] == "2"
     assert (request.header("authorization") or "Bearer tok") == "Bearer tok"
-    assert (request.fields, request.files) in ((((), ())), ((("q", "1"),), ("f",)))
+    assert request.files == (("f",) if "-F" in command else ())

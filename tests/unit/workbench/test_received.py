@@ -12,14 +12,8 @@ from berlin.language.tables.stream import StreamMap
 from berlin.recipes.recipe import load_recipe
 from berlin.types import HttpRequest, HttpResponse, Secret
 from berlin.wire.framings import FramingName, recognise
-from berlin.workbench.parts import parts_of
-from berlin.workbench.received import (
-    documents,
-    fits,
-    outline,
-    reason_pointers,
-    text_pointers,
-)
+from berlin.workbench.diagnose_answer import fits, outline, reason_pointers, text_pointers
+from berlin.workbench.parts import documents, parts_of
 from berlin.workbench.trial import TriedTurn
 from berlin.workbench.trial_report import describe_turn
 
@@ -38,8 +32,9 @@ def test_any_body_can_be_looked_at(body: bytes) -> None:
     """No body makes the diagnosis fail."""
     looks = recognise(body)
     for framing in get_args(FramingName):
-        fits(framing, looks, body)
-        found = documents(StreamMap(framing, text="/a"), body)
+        stream = StreamMap(framing, text="/a")
+        fits(stream, looks, body)
+        found = documents(stream, body)
         text_pointers(found)
         reason_pointers(found)
         for document in found:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from berlin.recipes.recipe import recipe_names
-from berlin.workbench.schema import recipe_schema, reference_markdown
+from berlin.workbench.schema import recipe_schema
+from support.program import load
 
 SCHEMA = recipe_schema()
 TYPES: dict[str, type | tuple[type, ...]] = {
@@ -120,7 +121,7 @@ def test_no_member_of_another_dialect() -> None:
 
 def test_the_reference_is_whole_and_current() -> None:
     """The page of reference has each key of each table, and is what the types say now."""
-    page = reference_markdown()
+    page = load("packaging/recipes_reference.py").page()
     for definition in SCHEMA["definitions"].values():
         for key in definition["properties"]:
             assert f"| `{key}` |" in page

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from berlin.auth.attach import BEARER, Attach, check_attach
+from berlin.auth.attach import FlowMap, check_attach
 from berlin.auth.contract import Flow, Person, Send
 from berlin.auth.credentials import CODE, NAMES, Credentials
 from berlin.auth.grant import Grant, parse_grant
@@ -42,32 +42,24 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 LOGIN_NAMES = frozenset({*NAMES, CODE, "totp"})
 """The placeholders available to all steps of a login."""
 
-CARRIED = SESSION_NAMES
-
 _TITLE = re.compile(rb"<title>([^<]{1,200})</title>", re.IGNORECASE)
 _CODES = tuple(parse_pointer(p) for p in ("/error/code", "/code", "/status"))
 
 
-class LoginMap(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="flow", tag="login"
-):
+class LoginMap(FlowMap, frozen=True, tag="login"):
     """`flow = "login"`: the table `[auth]` of a service with its own login.
 
     Attributes:
         steps: the requests, in order.
         refresh: the requests that renew the token; they may use `{refresh_token}`.
         let: placeholders whose value is shared by all steps, such as `nonce = "{random_hex:16}"`.
-        attach: how requests carry the token and other values the login took.
-        rejected_statuses: the statuses that mean that the token is no longer valid.
         optional: whether the service may be used without a login; then none happens if no
             credentials are given.
     """
 
     steps: list[Step]
-    refresh: list[Step] = []
-    let: dict[str, str] = {}
-    attach: Attach = BEARER
-    rejected_statuses: tuple[int, ...] = (401,)
+    refresh: list[Step] = msgspec.field(default_factory=list)
+    let: dict[str, str] = msgspec.field(default_factory=dict)
     optional: bool = False
 
     def flow(self) -> Flow:
@@ -94,7 +86,7 @@ class LoginFlow:
         if not any("token" in step.take for step in login.steps):
             raise ConfigurationError('no step of [auth] takes a "token"')
         names = {name for step in (*login.steps, *login.refresh) for name in step.take}
-        check_attach(login.attach, frozenset(names | CARRIED))
+        check_attach(login.attach, SESSION_NAMES | names)
 
     @property
     def needs_person(self) -> bool:
@@ -218,7 +210,7 @@ def read_answer(
         BerlinError: for every other status that is not a success.
         ProtocolError: if the response must be a JSON object and is not.
     """
-    said = explain(response.body)
+    said = describe_error(response.body, EXPLANATIONS)
     if response.status in REFUSED_STATUSES:
         raise AuthenticationError(
             f"the service refuses account {account!r}: {said}"
@@ -276,8 +268,3 @@ def _pointers(document: Any, above: str) -> list[str]:
     if not isinstance(document, dict) or above.count("/") >= 3:
         return [above] if above else []
     return [p for key, value in document.items() for p in _pointers(value, f"{above}/{key}")]
-
-
-def explain(body: bytes) -> str:
-    """Return the error in a login's response: its message, or its beginning."""
-    return describe_error(body, EXPLANATIONS)

@@ -6,9 +6,7 @@ import base64
 import time
 from collections.abc import Callable
 
-import msgspec
-
-from berlin.auth.attach import BEARER, Attach, Attachment, check_attach
+from berlin.auth.attach import Attach, Attachment, FlowMap, check_attach
 from berlin.auth.contract import Flow, Send, Unattended
 from berlin.auth.credentials import Credentials
 from berlin.auth.grant import Grant, check_token
@@ -17,12 +15,9 @@ from berlin.language.step import SESSION_NAMES
 from berlin.types import Secret
 
 
-class NoneMap(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="flow", tag="none"
-):
+class NoneMap(FlowMap, frozen=True, tag="none"):
     """`flow = "none"`: the service needs no credentials."""
 
-    attach: Attach = BEARER
     rejected_statuses: tuple[int, ...] = ()
 
     def flow(self) -> Flow | None:
@@ -30,16 +25,13 @@ class NoneMap(
         return None
 
 
-class ApiKeyMap(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="flow", tag="api-key"
-):
+class ApiKeyMap(FlowMap, frozen=True, tag="api-key"):
     """`flow = "api-key"`: the key is the token.
 
     Attributes:
         optional: whether the service may be used without a key; then none is sent if none is given.
     """
 
-    attach: Attach = BEARER
     rejected_statuses: tuple[int, ...] = ()
     optional: bool = False
 
@@ -49,9 +41,7 @@ class ApiKeyMap(
         return Given(("api_key",), _api_key)
 
 
-class BasicMap(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="flow", tag="basic"
-):
+class BasicMap(FlowMap, frozen=True, tag="basic"):
     """`flow = "basic"`: account and password in each request (RFC 7617)."""
 
     attach: Attach = Attachment(header="Authorization", prefix="Basic ")
@@ -80,12 +70,6 @@ class Given(Unattended):
     async def obtain(self, credentials: Credentials, send: Send) -> Grant:
         """Make the token; see `Flow`."""
         return self._make(credentials.values())
-
-    async def renew(
-        self, credentials: Credentials, refresh_token: Secret, send: Send
-    ) -> Grant | None:
-        """Return `None`: there is nothing to renew."""
-        return None
 
 
 def _api_key(values: dict[str, str]) -> Grant:

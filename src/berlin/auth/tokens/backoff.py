@@ -7,6 +7,7 @@ it has a problem of its own, which others need not have.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import msgspec
@@ -56,22 +57,35 @@ class Backoff:
     def clear(self) -> None:
         """Forget the failure: a login succeeded, or there are other credentials."""
         self._failure: BerlinError | None = None
-        self._ends_at = self._look_at = 0.0
+        self._ends_at = self._look_at = self._read_at = 0.0
         self._count = 0
 
-    def fail(self, error: BerlinError) -> None:
-        """Remember a failed login, and set its `retry_after`, if it is of one of the two kinds."""
+    def fail(self, error: BerlinError, read_again_s: float = math.inf) -> None:
+        """Remember a failed login, and set its `retry_after`, if it is of one of the two kinds.
+
+        Args:
+            error: the failure.
+            read_again_s: seconds until refused secrets are read again, since they may have changed.
+        """
+        is_new = error.retry_after is None
         wait = _wait_after(error, self._count)
         if wait is None:
             return
         now = self._clock()
         self._failure, self._ends_at = error, now + wait
         self._look_at = now + (min(wait, LOOK_AGAIN_S) if self._is_shared else wait)
-        self._count += 1
+        is_refusal = isinstance(error, AuthenticationError)
+        self._read_at = now + read_again_s if is_refusal else math.inf
+        self._count += is_new or not is_refusal
 
     @property
     def is_on(self) -> bool:
-        """Whether no login, and no look into the store, is due."""
+        """Whether no login is due, and no look at the store or at the secrets."""
+        return self._clock() < min(self._look_at, self._read_at)
+
+    @property
+    def rests(self) -> bool:
+        """Whether no login is due, and no look at the store."""
         return self._clock() < self._look_at
 
     def check(self) -> None:
@@ -100,7 +114,7 @@ def stored_failure(record: Record, now: float) -> BerlinError | None:
 
 
 def after_failure(
-    stored: Record | None, empty: Record, error: BerlinError, now: float
+    stored: Record | None, empty: Record, error: BerlinError, now: float, proof: str = ""
 ) -> Record | None:
     """Return what to store after a failed login; `None` leaves the store as it is.
 
@@ -109,6 +123,7 @@ def after_failure(
         empty: a record of the key without a token.
         error: the failure; its `retry_after` is set if it is one of a busy identity provider.
         now: seconds since 1970.
+        proof: a fingerprint of the secrets that the login read.
     """
     before = stored or empty
     if isinstance(error, AuthenticationError):
@@ -117,6 +132,7 @@ def after_failure(
             refused_until=now + refusal_time(before.refusals),
             refusals=before.refusals + 1,
             refusal=error.message,
+            refused_proof=proof,
         )
     if isinstance(error, BUSY):
         count = before.pause.count if before.pause is not None else 0
@@ -150,8 +166,8 @@ def _remembered(failure: BerlinError, wait: float) -> BerlinError:
         message = message.partition(note)[0]
     if isinstance(failure, AuthenticationError):
         note = (
-            f"(remembered, so that the account is not locked; tried again in {wait:.0f} s, or at "
-            "once with other credentials)"
+            f"(remembered, so that the account is not locked; tried again in {wait:.0f} s, or "
+            "immediately with other credentials)"
         )
     else:
         note = f"(asked again in {wait:.0f} s, by one program for all)"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
-import logging
 import os
 import time
 from pathlib import Path
@@ -17,13 +16,11 @@ from berlin.auth.tokens.private_file import (
     overwrite_private,
     save_private,
 )
-from berlin.auth.tokens.store import Lease, Record, Sealer, TokenKey
+from berlin.auth.tokens.store import Lease, Record, Sealer, Service, TokenKey
 
 # The holder of a lock touches it every other second; a suspended process does not.
 STALE_S = 10.0
 SECOND_LOOK_S = 0.05
-
-_log = logging.getLogger("berlin.auth")
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -47,7 +44,6 @@ class FileStore:
     def __init__(self, folder: Path, sealer: Sealer) -> None:
         self._folder = folder
         self._sealer = sealer
-        self._warned: set[str] = set()
 
     def load(self, key: TokenKey) -> Record | None:
         """Return the stored record; an invalid file counts as missing, with one warning."""
@@ -74,24 +70,17 @@ class FileStore:
         found = (self._read(path) for path in sorted(self._folder.glob("*.json")))
         return [record for record in found if record is not None]
 
-    def clear(self) -> int:
-        """Remove all token files."""
+    def delete(self, service: Service | None = None) -> int:
+        """Remove the files of one service, or all."""
         paths = list(self._folder.glob("*.json"))
-        for path in paths:
+        if service is not None:
+            found = ((path, self._read(path)) for path in paths)
+            paths = [path for path, record in found if record and record.service == service]
+        # A process that was killed while it wrote may have left a file.
+        left = self._folder.glob(".*.json.*") if service is None else ()
+        for path in (*paths, *left):
             path.unlink(missing_ok=True)
-        for left in self._folder.glob(".*.json.*"):  # left by a process killed while writing
-            left.unlink(missing_ok=True)
         return len(paths)
-
-    def forget(self, recipe: str, url: str) -> int:
-        """Remove the files of one service."""
-        count = 0
-        for path in self._folder.glob("*.json"):
-            record = self._read(path)
-            if record is not None and (record.recipe, record.url) == (recipe, url):
-                path.unlink(missing_ok=True)
-                count += 1
-        return count
 
     def try_lock(self, key: TokenKey) -> Lease | None:
         """Take the lock of a key if it is free."""
@@ -123,14 +112,13 @@ class FileStore:
         return self._folder / f"{key.digest}.{suffix}"
 
     def _read(self, path: Path) -> Record | None:
-        try:
-            data = load_private(path)
-            return self._sealer.open(data) if data is not None else None
-        except (OSError, ValueError, RecursionError) as error:
-            if str(path) not in self._warned:
-                self._warned.add(str(path))
-                _log.warning("tokens.ignored path=%s reason=%s", path, error)
-            return None
+        def load() -> bytes | None:
+            try:
+                return load_private(path)
+            except OSError as error:
+                raise ValueError(str(error)) from None
+
+        return self._sealer.read(f"path={path}", load)
 
 
 def _is_stale(file: IO[bytes]) -> bool:

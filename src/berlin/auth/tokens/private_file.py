@@ -100,15 +100,27 @@ def load_private(path: Path) -> bytes | None:
         descriptor = os.open(path, flags)
     except FileNotFoundError:
         return None
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)  # `os.fdopen` would refuse a folder and leave the descriptor open
-        raise PermissionError(f"{path} is not a plain file; remove it")
-    with os.fdopen(descriptor, "rb") as file:
-        if hasattr(os, "getuid") and status.st_uid != os.getuid():
-            raise PermissionError(f"{path} belongs to another user; remove it")
-        if os.name == "posix" and status.st_mode & 0o077:
-            raise PermissionError(f"{path} can be read by others; run: chmod 600 {path}")
+    try:
+        status = os.fstat(descriptor)
+        check_private(path, status)
         if status.st_size > MAX_PRIVATE_BYTES:
             raise PermissionError(f"{path} is too large to be ours; remove it")
-        return file.read()
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
+
+
+def check_private(path: Path, status: os.stat_result) -> None:
+    """Check the status of a private file.
+
+    Raises:
+        PermissionError: if it is not a regular file, owned by another user, or accessible to
+            others.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        raise PermissionError(f"{path} is not a plain file; remove it")
+    if hasattr(os, "getuid") and status.st_uid != os.getuid():
+        raise PermissionError(f"{path} belongs to another user; remove it")
+    if os.name == "posix" and status.st_mode & 0o077:
+        raise PermissionError(f"{path} can be read by others; run: chmod 600 {path}")

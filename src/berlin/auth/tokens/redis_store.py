@@ -7,7 +7,7 @@ import secrets
 import time
 from typing import Any
 
-from berlin.auth.tokens.store import Lease, Record, Sealer, TokenKey
+from berlin.auth.tokens.store import Lease, Record, Sealer, Service, TokenKey
 from berlin.transport.redis import open_redis
 from berlin.types import Secret
 
@@ -72,18 +72,12 @@ class RedisStore:
 
     def __init__(self, url: Secret, sealer: Sealer) -> None:
         self._sealer = sealer
-        self._warned = False
         self._redis, errors = open_redis(url, OPERATION_TIMEOUT_S, "tokens.store")
         self._errors = (errors, OSError)
 
     def load(self, key: TokenKey) -> Record | None:
         """Return the stored record; an invalid value counts as missing, with one warning."""
-        try:
-            data = self._get(_name(key))
-            record = self._sealer.open(data) if data is not None else None
-        except (ValueError, RecursionError) as error:
-            self._warn(error)
-            return None
+        record = self._read(_name(key))
         return record if record is not None and record.belongs_to(key) else None
 
     def save(self, key: TokenKey, record: Record, lease: Lease | None) -> None:
@@ -100,17 +94,12 @@ class RedisStore:
         """Return all stored records."""
         return [record for _, record in self._records()]
 
-    def clear(self) -> int:
-        """Delete all tokens."""
-        return sum(self._call(self._redis.delete, name) for name in self._names())
-
-    def forget(self, recipe: str, url: str) -> int:
-        """Delete the tokens of one service."""
-        return sum(
-            self._call(self._redis.delete, name)
-            for name, record in self._records()
-            if (record.recipe, record.url) == (recipe, url)
-        )
+    def delete(self, service: Service | None = None) -> int:
+        """Delete the tokens of one service, or all."""
+        names = self._names()
+        if service is not None:
+            names = [name for name, record in self._records() if record.service == service]
+        return sum(self._call(self._redis.delete, name) for name in names)
 
     def try_lock(self, key: TokenKey) -> Lease | None:
         """Take the lock of a key if it is free, for `LEASE_MS`."""
@@ -132,14 +121,11 @@ class RedisStore:
         return sorted(found)
 
     def _records(self) -> list[tuple[bytes, Record]]:
-        records = []
-        for name in self._names():
-            try:
-                data = self._get(name)
-                records += [(name, self._sealer.open(data))] if data is not None else []
-            except (ValueError, RecursionError) as error:
-                self._warn(error)
-        return records
+        found = ((name, self._read(name)) for name in self._names())
+        return [(name, record) for name, record in found if record is not None]
+
+    def _read(self, name: str | bytes) -> Record | None:
+        return self._sealer.read("store=redis", lambda: self._get(name))
 
     def _get(self, name: str | bytes) -> bytes | None:
         try:
@@ -155,11 +141,6 @@ class RedisStore:
             return operation(*arguments)
         except self._errors as error:
             raise OSError(f"Redis: {type(error).__name__}: {str(error)[:100]}") from None
-
-    def _warn(self, error: Exception) -> None:
-        if not self._warned:
-            self._warned = True
-            _log.warning("tokens.ignored store=redis reason=%s", error)
 
 
 def _keep_s(record: Record) -> int:

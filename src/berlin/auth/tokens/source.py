@@ -24,6 +24,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from berlin.auth.credentials import Credentials, KeptCredentials
 from berlin.auth.grant import Grant
 from berlin.auth.tokens.backoff import Backoff, after_failure, stored_failure
 from berlin.auth.tokens.shared import SharedTokens
@@ -60,6 +61,7 @@ class TokenSource:
     Attributes:
         keeps_refresh_token: whether a refresh token stays stored while it is used, because only
             a person could log in again.
+        kept: the credentials that the logins use.
     """
 
     keeps_refresh_token = False
@@ -84,6 +86,7 @@ class TokenSource:
         self._values: deque[tuple[Secret, Mapping[str, str]]] = deque(maxlen=16)
         self._login: _Login | None = None
         self._backoff = Backoff(clock, is_shared=shared is not None)
+        self.kept = KeptCredentials(Credentials())
         _SOURCES.add(self)
 
     @property
@@ -235,6 +238,12 @@ class TokenSource:
 
     async def _acquire(self, login: Login) -> Grant:
         """Obtain a grant: from another process that was faster, or by a login under the lock."""
+        if self.kept.refused is not None:
+            if await self.kept.have_changed():
+                with self._lock:
+                    self._backoff.clear()
+            elif self._backoff.rests:
+                self._backoff.check()
         if self._shared is None:
             return await login(self._refresh_token)
         before = self._grant.token if self._grant else None
@@ -261,6 +270,8 @@ class TokenSource:
         self, shared: SharedTokens, lease: Lease | None, record: Record | None, login: Login
     ) -> Grant:
         failure = stored_failure(record, self._wall()) if record is not None else None
+        if record is not None and await self._has_other_secrets(record):
+            record, failure = msgspec.structs.replace(record, refusals=0), None
         if failure is not None:
             raise failure
         if record is None:
@@ -285,12 +296,20 @@ class TokenSource:
         try:
             grant = await login(refresh)
         except BerlinError as error:
-            failed = after_failure(record, Record.of(self._key, None), error, self._wall())
+            empty = Record.of(self._key, None)
+            failed = after_failure(record, empty, error, self._wall(), self.kept.proof)
             if failed is not None:
                 await shared.save(self._key, failed, lease)
             raise
         await shared.save(self._key, Record.of(self._key, grant), lease)
         return grant
+
+    async def _has_other_secrets(self, record: Record) -> bool:
+        """Whether the stored refusal is one of secrets that have changed since."""
+        if not record.refused_proof:
+            return False
+        await self.kept.have_changed()
+        return self.kept.proof != record.refused_proof
 
     def _settle(self, login: _Login, outcome: Grant | BaseException | None) -> None:
         with self._lock:
@@ -302,7 +321,8 @@ class TokenSource:
             elif isinstance(outcome, BerlinError):
                 if isinstance(outcome, AuthenticationError):
                     self._refresh_token = None  # it was tried first and is no longer valid
-                self._backoff.fail(outcome)
+                    self.kept.refused = self.kept.latest
+                self._backoff.fail(outcome, self.kept.read_again_s)
         login.outcome.set_result(outcome)
 
     def _after_fork(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Protocol
+import logging
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
 import msgspec
 
@@ -12,6 +14,11 @@ from berlin.errors import ConfigurationError
 from berlin.types import Secret
 
 VERSION = 1
+
+_log = logging.getLogger("berlin.auth")
+
+Service: TypeAlias = tuple[str, str]
+"""A service: the name of its recipe, and its base URL."""
 
 
 class TokenKey(msgspec.Struct, frozen=True):
@@ -65,6 +72,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         refused_until: the time until which the credentials are not tried again.
         refusals: the number of consecutive refusals.
         refusal: the service's message.
+        refused_proof: a fingerprint of the refused secrets, if they are read for each login.
         pause: the time in which no process asks for a token.
     """
 
@@ -80,6 +88,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     refused_until: float = 0.0
     refusals: int = 0
     refusal: str = ""
+    refused_proof: str = ""
     pause: Pause | None = None
 
     def __repr__(self) -> str:
@@ -110,7 +119,12 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def belongs_to(self, key: TokenKey) -> bool:
         """Whether it belongs to this key; the fingerprint is in the name of the entry."""
-        return (self.recipe, self.url, self.account) == (key.recipe, key.url, key.account)
+        return (*self.service, self.account) == (key.recipe, key.url, key.account)
+
+    @property
+    def service(self) -> Service:
+        """The service that the token is for."""
+        return self.recipe, self.url
 
 
 class Lease(msgspec.Struct):
@@ -153,12 +167,8 @@ class TokenStore(Protocol):
         """Return all stored records."""
         ...
 
-    def clear(self) -> int:
-        """Delete all tokens; return how many there were."""
-        ...
-
-    def forget(self, recipe: str, url: str) -> int:
-        """Delete the tokens of one service; return how many there were."""
+    def delete(self, service: Service | None = None) -> int:
+        """Delete the tokens of one service, or of all; return how many there were."""
         ...
 
     def try_lock(self, key: TokenKey) -> Lease | None:
@@ -186,6 +196,7 @@ class Sealer:
 
     def __init__(self, key: Secret | None) -> None:
         self._fernet = None
+        self._warned: set[str] = set()
         if key is None:
             return
         if len(key.reveal()) < 16:
@@ -205,6 +216,22 @@ class Sealer:
         """Return the bytes to store."""
         data = msgspec.json.encode(record)
         return self._fernet.encrypt(data) if self._fernet else data
+
+    def read(self, where: str, load: Callable[[], bytes | None]) -> Record | None:
+        """Return a stored record; an invalid one counts as missing, with one warning.
+
+        Args:
+            where: the place, for the warning.
+            load: returns the stored bytes. Raises ValueError if they cannot be ours.
+        """
+        try:
+            data = load()
+            return self.open(data) if data is not None else None
+        except (ValueError, RecursionError) as error:
+            if where not in self._warned:
+                self._warned.add(where)
+                _log.warning("tokens.ignored %s reason=%s", where, error)
+            return None
 
     def open(self, data: bytes) -> Record:
         """Return the record in stored bytes.

@@ -250,7 +250,7 @@ def allow_files(connections: int) -> int:
     allowed = max(1, (soft - SPARE_FILES) // 2)
     if allowed < connections:
         tell(
-            f"{soft} open files are allowed, so at most {allowed} connections are served; "
-            f"max_connections is {connections} (see ulimit -n)"
+            f"max_connections is {allowed} instead of {connections:,}, because only {soft} open "
+            "files are allowed (ulimit -n)"
         )
     return min(connections, allowed)

@@ -12,7 +12,8 @@ import msgspec
 from berlin.cli.lazy import Group
 from berlin.cli.options import config_option
 from berlin.ledger.figures import GROUPINGS, Figures, Grouping, Query
-from berlin.ledger.period import parse_time, zone_of
+from berlin.ledger.period import parse_time
+from berlin.routing.counters.calendar import zone_of
 
 
 def _parse(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
@@ -90,10 +91,9 @@ def usage(
 
 def _names_of_keys() -> dict[str, str]:
     """Return the name of each key by its id."""
-    from berlin.cli.gateway.key import keys_path
-    from berlin.gateway.access.keys import KeyStore
+    from berlin.cli.gateway.key import key_store
 
-    return {key.id: key.name for key in KeyStore(keys_path()).entries()}
+    return {key.id: key.name for key in key_store().entries()}
 
 
 def _id_of(name: str | None, names: dict[str, str]) -> str | None:

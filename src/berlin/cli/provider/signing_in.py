@@ -147,7 +147,7 @@ def forget_tokens(settings: Settings, config: Config) -> int:
     """Delete the stored tokens of a provider; return how many there were. Raises BerlinError."""
     store = open_store(config.tokens, os.environ)
     try:
-        return 0 if store is None else store.forget(settings.recipe.name, settings.endpoint.url)
+        return 0 if store is None else store.delete((settings.recipe.name, settings.endpoint.url))
     except OSError as error:
         raise TokenStoreError(f"the tokens cannot be deleted: {error}") from error
 

@@ -9,8 +9,8 @@ from berlin.cli.secret_warnings import warn_of_secrets
 from berlin.cli.terminal import harmless
 from berlin.errors import ConfigurationError
 from berlin.types import mask
+from berlin.workbench.diagnose import find_unused
 from berlin.workbench.explain import explain
-from berlin.workbench.unused import find_unused
 
 
 @click.command()

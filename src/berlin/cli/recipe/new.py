@@ -15,7 +15,7 @@ from berlin.cli.terminal import harmless, is_interactive, tell
 from berlin.errors import ConfigurationError
 from berlin.types import Secret, mask
 from berlin.workbench.draft.choose import find_chat
-from berlin.workbench.draft.follow import held_secrets
+from berlin.workbench.draft.keys import held_secrets
 from berlin.workbench.draft.sources.captured import Captured, Exchange, split_head
 from berlin.workbench.draft.sources.curl import parse_curl
 from berlin.workbench.draft.sources.har import is_without_secrets, read_har

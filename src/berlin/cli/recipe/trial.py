@@ -20,12 +20,11 @@ from berlin.errors import BerlinError
 from berlin.recipes.recipe import resolve_endpoint
 from berlin.types import ChatRequest, mask
 from berlin.wire.transcript import Transcript, encode_transcript
-from berlin.workbench.diagnose import diagnose
+from berlin.workbench.diagnose import diagnose, find_unused
 from berlin.workbench.recording import record as record_trial
 from berlin.workbench.replay import difference, replay
 from berlin.workbench.trial import Trial, TriedTurn
 from berlin.workbench.trial_report import describe_answer, describe_turn
-from berlin.workbench.unused import find_unused
 
 _trial_options = together(
     login_options,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -79,7 +80,7 @@ def check_models(
         if len(set(routes)) < len(routes):
             raise tell(place, "it names the same model twice")
         if model.kind == "pool":
-            _check_pool(routes, config, lambda text, place=place: tell(place, text))  # type: ignore[misc]
+            _check_pool(routes, config, partial(tell, place))
         cycle = _find_cycle(name, config, ())
         if cycle:
             raise tell(place, f"these models refer to each other in a cycle: {' → '.join(cycle)}")

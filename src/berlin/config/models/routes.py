@@ -111,7 +111,7 @@ class Routes:
     @property
     def waiting(self) -> Mapping[str, int]:
         """The number of requests waiting for the limits of each provider and model, by name."""
-        return {key.partition(":")[2]: len(limits.line) for key, limits in self._limits.items()}
+        return {key.partition(":")[2]: limits.waiting for key, limits in self._limits.items()}
 
     def open(self, name: str) -> ChatProvider:
         """Return a model by its name."""

@@ -97,13 +97,9 @@ class LimitsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: dict[str, tuple[str, ...]] = {}
 
     def __post_init__(self) -> None:
-        from berlin.routing.counters.calendar import is_zone
+        from berlin.routing.counters.calendar import zone_of
 
-        if self.time_zone != "UTC" and not is_zone(self.time_zone):
-            raise ValueError(
-                f"there is no time zone {self.time_zone!r} on this machine; use a name such as "
-                "Europe/Berlin"
-            )
+        zone_of(self.time_zone)
         for text in (*self.keys, *_all(self.users), *_all(self.models)):
             parse_rule(text)
         for name in self.models:

@@ -6,14 +6,12 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
-from msgspec import Raw
-
 from berlin.errors import BerlinError, ContextLengthError
 from berlin.formats.anthropic.table import DIALECT
 from berlin.formats.contract import ClientCall
 from berlin.formats.opaque import is_state, opaque_of_call, seal
-from berlin.formats.tokens import TokenCount
+from berlin.formats.tokens import usage_of
+from berlin.formats.tool_calls import arguments_object
 from berlin.types import (
     ChatResponse,
     FinishReason,
@@ -26,7 +24,7 @@ from berlin.types import (
     Usage,
     extra_of,
 )
-from berlin.wire.json import DECODE_ERRORS, encode_line
+from berlin.wire.json import encode_line
 
 STOP_REASONS: dict[FinishReason, str] = {
     "stop": "end_turn",
@@ -52,10 +50,6 @@ TOO_LONG = "prompt is too long"
 
 def encode_response(call: ClientCall, response: ChatResponse) -> bytes:
     """Return the whole answer to a call."""
-    count = TokenCount(call.request)
-    count.add(response.text + response.reasoning)
-    count.add("".join(part.arguments for part in response.tool_calls))
-    count.report(response.usage)
     blocks = [block for part in response.parts for block in _blocks(part)]
     if not blocks:
         blocks.append({"type": "text", "text": ""})
@@ -65,7 +59,7 @@ def encode_response(call: ClientCall, response: ChatResponse) -> bytes:
         response.finish_extra,
         calls=bool(response.tool_calls),
     )
-    message = message_of(call.request.model, blocks, None, count.usage)
+    message = message_of(call.request.model, blocks, None, usage_of(call.request, response))
     return encode_line({**message, **members, **extra_of(response.extra, DIALECT)})
 
 
@@ -108,23 +102,10 @@ def thinking_block(text: str) -> dict[str, Any]:
 
 
 def call_block(id: str, name: str, arguments: str, extra: MaybeExtra = None) -> dict[str, Any]:
-    """Return the block of a tool call.
-
-    This API has no text for the arguments: anything but a JSON object becomes `{"arguments": "…"}`,
-    so that the program that runs the tool sees what the model wrote.
-    """
-    text = arguments.strip() or "{}"
-    parsed = Raw(text.encode()) if is_object(text) else {"arguments": arguments}
+    """Return the block of a tool call."""
+    parsed = arguments_object(arguments)
     block = {"type": "tool_use", "id": id, "name": name, "input": parsed}
     return {**block, **extra_of(extra, DIALECT)}
-
-
-def is_object(text: str) -> bool:
-    """Whether a text is a complete JSON object."""
-    try:
-        return isinstance(msgspec.json.decode(text), dict)
-    except DECODE_ERRORS:
-        return False
 
 
 def end_of(

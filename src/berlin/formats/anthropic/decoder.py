@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 
 from berlin.errors import ProtocolError
-from berlin.formats.anthropic.answer import STOP_REASONS, is_object
+from berlin.formats.anthropic.answer import STOP_REASONS
 from berlin.formats.anthropic.table import DIALECT
 from berlin.formats.decoding import KEY, DialectDecoder
 from berlin.formats.finish import finish_reason_of
 from berlin.formats.loose import as_count, as_id, as_index, as_object, as_text
+from berlin.formats.tool_calls import is_object
 from berlin.types import (
     Extra,
     ExtraDelta,

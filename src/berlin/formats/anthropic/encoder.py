@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias, assert_never
+from typing import Any, TypeAlias
 
-from berlin.errors import BerlinError, RewrittenError
+from berlin.errors import BerlinError
 from berlin.formats.anthropic.answer import (
     call_block,
     encode_error,
     end_of,
-    is_object,
     message_of,
     thinking_block,
     write_usage,
 )
 from berlin.formats.anthropic.table import DIALECT
 from berlin.formats.contract import ClientCall
+from berlin.formats.encoding import AnswerEncoder
 from berlin.formats.opaque import is_state, opaque_of_call, seal
 from berlin.formats.tokens import TokenCount
-from berlin.formats.tool_calls import Arguments
+from berlin.formats.tool_calls import Arguments, is_object
 from berlin.types import (
     Extra,
     ExtraDelta,
@@ -29,10 +29,8 @@ from berlin.types import (
     Started,
     StreamEvent,
     TextDelta,
-    TextReplaced,
     ToolCallDelta,
     Usage,
-    UsageReport,
     extra_of,
     merge_extra,
 )
@@ -44,7 +42,7 @@ _BESIDE = frozenset({"context_management"})
 _Piece: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | ExtraDelta
 
 
-class AnthropicEncoder:
+class AnthropicEncoder(AnswerEncoder):
     """Writes one answer as events; see `EventEncoder`.
 
     One block is open at a time. Events of another block during an incomplete tool call are held
@@ -76,7 +74,7 @@ class AnthropicEncoder:
         if isinstance(event, ExtraDelta) and event.at in ("answer", "choice", "message"):
             self._answer_extra.update(extra_of(event.extra, DIALECT))
             return b""
-        return self._start() + self._encode(event)
+        return self._start() + super().encode_event(event)
 
     def encode_error(self, error: BerlinError) -> bytes:
         """Return the frame that ends an answer with an error."""
@@ -95,34 +93,18 @@ class AnthropicEncoder:
         self._answer_extra = {}
         return _frame("message_start", message=message)
 
-    def _encode(
-        self,
-        event: TextDelta
-        | TextReplaced
-        | ReasoningDelta
-        | ToolCallDelta
-        | ExtraDelta
-        | UsageReport
-        | Finished,
-    ) -> bytes:
-        match event:
-            case TextDelta() | ReasoningDelta():
-                self._count.add(event.text)
-                return self._place(event)
-            case TextReplaced():
-                raise RewrittenError.of_stream()
-            case ToolCallDelta():
-                self._count.hold(event.arguments)
-                return self._place(event)
-            case ExtraDelta():
-                return self._place(event) if event.extra.dialect == DIALECT else self._keep(event)
-            case UsageReport():
-                self._count.report(event.usage)
-                return b""
-            case Finished():
-                return self._encode_end(event)
-            case _:
-                assert_never(event)
+    def _encode_text(self, event: TextDelta | ReasoningDelta) -> bytes:
+        self._count.add(event.text)
+        return self._place(event)
+
+    _encode_reasoning = _encode_text
+
+    def _encode_call(self, event: ToolCallDelta) -> bytes:
+        self._count.hold(event.arguments)
+        return self._place(event)
+
+    def _encode_extra(self, event: ExtraDelta) -> bytes:
+        return self._place(event) if event.extra.dialect == DIALECT else self._keep(event)
 
     def _place(self, event: _Piece) -> bytes:
         """Return the frames of a piece, or hold it back."""

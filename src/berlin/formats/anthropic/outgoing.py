@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from berlin.errors import InvalidRequestError
-from berlin.formats.anthropic.answer import is_object
 from berlin.formats.anthropic.table import DIALECT
 from berlin.formats.table import Carrier
+from berlin.formats.tool_calls import is_object
 from berlin.types import (
     FilePart,
     ImagePart,
@@ -117,11 +117,7 @@ class ConversationWriter:
             case ToolResultPart():
                 yield self._encode_result(part, n)
             case OpaquePart():
-                known = carrier.opaque(part)
-                if not isinstance(known, str):
-                    yield dict(known)
-                elif known:
-                    yield {"type": "text", "text": known}
+                yield from carrier.opaque_items(part)
 
     def _encode_call(self, part: ToolCallPart) -> dict[str, Any]:
         extra = self._carrier.own(part.extra, "tool_calls.")

@@ -93,7 +93,7 @@ def decode_request(body: bytes) -> ClientCall:
     choice, parallel = _decode_choice(sent.tool_choice, tools) if tools else ("auto", None)
     request = ChatRequest(
         (*_decode_system(sent.system), *messages),
-        "" if sent.model is UNSET else check_model(sent.model),
+        check_model(sent.model),
         check_numbers(options),
         tools,
         choice,
@@ -107,7 +107,7 @@ def decode_request(body: bytes) -> ClientCall:
 
 
 def _decode_system(raw: Raw | UnsetType) -> tuple[Message, ...]:
-    content = None if raw is UNSET else decode_member(raw, "system")
+    content = decode_member(raw, "system")
     if content is None:
         return ()
     if isinstance(content, str):
@@ -175,7 +175,7 @@ _TOOL = frozenset({"name", "description", "input_schema", "strict"})
 
 def _decode_choice(raw: Raw | UnsetType, tools: tuple[Tool, ...]) -> tuple[str, bool | None]:
     """Return the choice, and `False` if only one tool may be called at a time."""
-    chosen = None if raw is UNSET else decode_member(raw, "tool_choice")
+    chosen = decode_member(raw, "tool_choice")
     if chosen is None:
         return "auto", None
     if isinstance(chosen, dict):

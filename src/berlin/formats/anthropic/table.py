@@ -5,7 +5,7 @@ Source: Anthropic's API reference, with its beta features (2026-11).
 
 from __future__ import annotations
 
-from berlin.formats.table import Table
+from berlin.formats.table import Table, fates
 
 DIALECT = "anthropic"
 
@@ -14,44 +14,30 @@ BETA = "anthropic-beta"
 
 TABLE = Table(
     DIALECT,
-    own={
-        # The request.
-        BETA: "dropped",
-        "cache_control": "dropped",
-        "container": "refused",
-        "context_management": "dropped",
-        "inference_geo": "refused",
-        "mcp_servers": "refused",
-        "metadata": "translated",
-        "output_config": "translated",
-        "response_format.output_format": "translated",
-        "service_tier": "dropped",
-        "speed": "dropped",
-        "thinking": "translated",
-        # Messages and their blocks.
-        "messages.content": "translated",
-        "messages.role": "translated",
-        "messages.continues": "translated",
-        "content.cache_control": "dropped",
-        "content.citations": "dropped",
-        "content.context": "dropped",
-        "content.source": "translated",
-        "content.title": "translated",
-        "content.type.redacted_thinking": "dropped",
-        "content.type.container_upload": "refused",
-        "reasoning.signature": "dropped",
-        "tool_calls.cache_control": "dropped",
-        "tool_calls.caller": "dropped",
-        "tool_results.cache_control": "dropped",
-        "tool_results.content": "translated",
-        "tools.cache_control": "dropped",
-        "tools.type": "translated",
-        "tools.strict": "translated",
-        "tools.defer_loading": "dropped",
-        "tools.eager_input_streaming": "dropped",
-        "tools.input_examples": "dropped",
-        "tools.allowed_callers": "dropped",
-    },
+    own=fates(
+        refused="""
+            container inference_geo mcp_servers
+            content.type.container_upload
+        """,
+        dropped="""
+            anthropic-beta cache_control context_management service_tier speed
+            content.cache_control content.citations content.context
+            content.type.redacted_thinking
+            reasoning.signature
+            tool_calls.cache_control tool_calls.caller
+            tool_results.cache_control
+            tools.cache_control tools.defer_loading tools.eager_input_streaming
+            tools.input_examples tools.allowed_callers
+        """,
+        translated="""
+            metadata output_config thinking
+            response_format.output_format
+            messages.content messages.role messages.continues
+            content.source content.title
+            tool_results.content
+            tools.type tools.strict
+        """,
+    ),
     lacks={
         "frequency_penalty": "refused",
         "logit_bias": "refused",

@@ -7,11 +7,8 @@ from typing import Any
 
 import msgspec
 
-from berlin.errors import BerlinError, ConfigurationError
+from berlin.errors import ConfigurationError
 from berlin.formats.contract import (
-    ClientCall,
-    EventDecoder,
-    EventEncoder,
     Exchange,
     Format,
 )
@@ -20,7 +17,7 @@ from berlin.language.tables.chat import ChatMap
 from berlin.language.tables.conversation import NAMES
 from berlin.language.values.template import ABSENT, Template
 from berlin.language.values.text import parse_text
-from berlin.types import ChatRequest, ChatResponse, HttpRequest
+from berlin.types import ChatRequest, HttpRequest
 from berlin.wire.json import encode_body
 
 # Placeholders only for described chats: a built-in format writes the messages itself.
@@ -68,6 +65,10 @@ class AroundFormat:
         session: frozenset[str],
     ) -> None:
         self._inner = inner
+        # What is not about the request is the inner format's.
+        self.decoder, self.describe_error = inner.decoder, inner.describe_error
+        self.decode_request, self.encoder = inner.decode_request, inner.encoder
+        self.encode_response, self.encode_error = inner.encode_response, inner.encode_error
         self._plan = ChatPlan(msgspec.structs.replace(chat, path=chat.path or path), session, "")
         self.content_type = inner.content_type
         self.prepare, self.after = self._plan.prepare, self._plan.after
@@ -107,30 +108,6 @@ class AroundFormat:
             body=self._body(call, filled),
             dropped=call.dropped,
         )
-
-    def decoder(self) -> EventDecoder:
-        """Return a decoder for one answer."""
-        return self._inner.decoder()
-
-    def describe_error(self, body: bytes) -> str:
-        """Return the message in the body of an error response."""
-        return self._inner.describe_error(body)
-
-    def decode_request(self, body: bytes) -> ClientCall:
-        """Decode a client's request. Raises InvalidRequestError."""
-        return self._inner.decode_request(body)
-
-    def encoder(self, call: ClientCall) -> EventEncoder:
-        """Return an encoder for the streamed answer to a call."""
-        return self._inner.encoder(call)
-
-    def encode_response(self, call: ClientCall, response: ChatResponse) -> bytes:
-        """Return the whole answer to a call."""
-        return self._inner.encode_response(call, response)
-
-    def encode_error(self, error: BerlinError) -> bytes:
-        """Return the body of an answer that is an error."""
-        return self._inner.encode_error(error)
 
     def _body(self, call: HttpRequest, values: Mapping[str, Any]) -> bytes:
         if self._json is None and not self._omit and self._model_name == "model":

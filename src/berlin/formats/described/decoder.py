@@ -7,20 +7,19 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from berlin.errors import AuthenticationError, ProtocolError
+from berlin.errors import ProtocolError
 from berlin.formats.decoding import DocumentDecoder
 from berlin.formats.finish import finish_reason_of
 from berlin.formats.loose import as_id, as_index, as_text
-from berlin.formats.mending import without_huge_numbers
-from berlin.language.tables.stream import ERROR_CLASSES, CompiledStream, Meaning
+from berlin.language.tables.stream import CompiledStream, Meaning
 from berlin.types import ReasoningDelta, StreamEvent, TextDelta, TextReplaced, Usage
 from berlin.wire.framings import FRAMINGS
+from berlin.wire.framings.decoded import DecodedFramer
 from berlin.wire.framings.events import event_of_text
 from berlin.wire.framings.prefixed import Prefixed
-from berlin.wire.json import DECODE_ERRORS, encode_body
+from berlin.wire.json import DECODE_ERRORS, encode_body, encode_value
 from berlin.wire.pointer import MISSING, first_at, get_at
 from berlin.wire.snippet import snippet
-from berlin.wire.status import error_in_answer
 
 MAX_MESSAGES = 10_000
 
@@ -34,10 +33,11 @@ class MappedDecoder(DocumentDecoder):
         framer = framing.framer(described.done.encode())
         if described.prefix:
             framer = Prefixed(framer, described.prefix.encode())
+        if stream.encoded:
+            framer = DecodedFramer(framer, stream.encoded)
         super().__init__(framer, stream.decoder, described.ends)
         self._stream = stream
         self._cumulative = described.text_is == "cumulative"
-        self._is_plain = stream.read_kind is None and not self._cumulative and not stream.text_of
         # The text passed on for each message, if the service may rewrite it.
         self._texts: dict[str, list[str]] = {}
         self._keeps = self._cumulative or bool({"replace", "final"} & {*described.kinds.values()})
@@ -45,27 +45,17 @@ class MappedDecoder(DocumentDecoder):
         self._tokens: dict[str, int] = {}
 
     def _decode_loosely(self, document: bytes) -> Any:
+        repaired = self._repairer.repair(document)
         try:
-            return self._decode_one(without_huge_numbers(document))
+            return None if repaired is None else self._decode_one(encode_value(repaired))
         except (ValueError, RecursionError):  # and all that msgspec raises
             return None
 
     def _take_all(self, documents: list[Any], events: list[StreamEvent]) -> None:
-        if not self._is_plain:
+        if (take_plain := self._stream.take_plain) is None:
             super()._take_all(documents, events)
-            return
-        stream = self._stream
-        read_plain, read_text = stream.read_plain, stream.read_text
-        for document in documents:
-            text = read_plain(document)
-            if text:
-                events.append(TextDelta(text))  # nothing else, as in nearly all of them
-                continue
-            text = read_text(document)
-            if text:
-                events.append(TextDelta(text))
-            if not self._take_more(document, text, events):
-                return
+        else:
+            take_plain(documents, events, self._take)
 
     def _take(self, document: Any, events: list[StreamEvent]) -> bool:
         stream = self._stream
@@ -229,15 +219,7 @@ class MappedDecoder(DocumentDecoder):
                 "`berlin recipe try FILE` shows what came"
             )
             return
-        self._fail_with(error, message, code)
-
-    def _fail_with(self, error: Any, message: Any, code: Any) -> None:
-        described = self._stream.described
-        word = described.error_codes.get(str(code))
-        failure = error_in_answer(error, message, code, described.unauthorized)
-        if word is not None and not isinstance(failure, AuthenticationError):
-            failure = ERROR_CLASSES[word](failure.message, status=failure.status)
-        self.failure = failure
+        self.failure = stream.failure(error, message, code)
 
     def _take_odd(self, line: bytes) -> bool:
         """Take an object that is of no use for the described pointers, by its kind alone.
@@ -263,7 +245,7 @@ class MappedDecoder(DocumentDecoder):
             words = next((v for v in (said, data) if isinstance(v, str)), None)
             code = first_at(document, stream.error_code)
             text = snippet(line if words is None else words)
-            self._fail_with(text, UNSET, UNSET if code is MISSING else code)
+            self.failure = stream.failure(text, UNSET, UNSET if code is MISSING else code)
         elif meaning in ("end", "final"):
             self._reason = self._reason or "stop"
             self.done = True

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, assert_never
+from typing import Any
 
-from berlin.errors import BerlinError, RewrittenError
+from berlin.errors import BerlinError
+from berlin.formats.encoding import AnswerEncoder
 from berlin.language.tables.stream import CompiledStream, Meaning
-from berlin.types import (
-    ExtraDelta,
-    Finished,
-    ReasoningDelta,
-    Started,
-    StreamEvent,
-    TextDelta,
-    TextReplaced,
-    ToolCallDelta,
-    UsageReport,
-)
+from berlin.types import Finished, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 from berlin.wire.framings import FRAMINGS
+from berlin.wire.framings.decoded import EncodedWriter
 from berlin.wire.json import encode_line
 from berlin.wire.pointer import set_at
 
 
-class MappedEncoder:
+class MappedEncoder(AnswerEncoder):
     """Writes one answer as a `StreamMap` describes it; see `EventEncoder`."""
 
     def __init__(self, stream: CompiledStream) -> None:
@@ -32,6 +24,8 @@ class MappedEncoder:
         self._kinds = {meaning: kind for kind, meaning in reversed(described.kinds.items())}
         self._framing = FRAMINGS[described.framing]
         self._writer = self._framing.writer(described.done.encode())
+        if stream.encoded:
+            self._writer = EncodedWriter(self._writer, stream.encoded)
         self._is_whole = (
             described.text_is == "cumulative"
             or self._framing.is_single
@@ -41,35 +35,7 @@ class MappedEncoder:
         keeps = self._is_whole or self._repeats
         self._around = None if keeps else self._around_text()
         self._text: list[str] = []
-        self._usage: UsageReport | None = None
-
-    def encode_event(self, event: StreamEvent) -> bytes:
-        """Return the bytes of one event; nothing for what this format cannot express."""
-        match event:
-            case TextDelta():
-                if self._around is not None:
-                    before, behind = self._around
-                    return b"%b%b%b" % (before, encode_line(event.text), behind)
-                self._text.append(event.text)
-                if self._framing.is_single:
-                    return b""
-                text = "".join(self._text) if self._is_whole else event.text
-                return self._writer.write(self._document("text", text))
-            case TextReplaced():
-                raise RewrittenError.of_stream()
-            case ReasoningDelta():
-                return self._encode_reasoning(event)
-            case ToolCallDelta():
-                return self._encode_call(event)
-            case UsageReport():
-                self._usage = event
-                return b""
-            case Finished():
-                return self._encode_end(event)
-            case Started() | ExtraDelta():
-                return b""
-            case _:
-                assert_never(event)
+        self._usage: Usage | None = None
 
     @property
     def _has_many(self) -> bool:
@@ -89,6 +55,16 @@ class MappedEncoder:
     def keep_alive(self) -> bytes:
         """Return the bytes of a keep-alive, if the framing has one."""
         return self._framing.keep_alive
+
+    def _encode_text(self, event: TextDelta) -> bytes:
+        if self._around is not None:
+            before, behind = self._around
+            return b"%b%b%b" % (before, encode_line(event.text), behind)
+        self._text.append(event.text)
+        if self._framing.is_single:
+            return b""
+        text = "".join(self._text) if self._is_whole else event.text
+        return self._writer.write(self._document("text", text))
 
     def _encode_reasoning(self, event: ReasoningDelta) -> bytes:
         if self._stream.reasoning and self._has_many:
@@ -124,8 +100,7 @@ class MappedEncoder:
         document = self._document("text", "".join(self._text) if self._repeats else whole)
         if ends or self._repeats:
             self._set_kind(document, "end" if ends else "final")
-        if self._usage is not None:
-            usage = self._usage.usage
+        if (usage := self._usage) is not None:
             for pointers, count in (
                 (stream.input_tokens, usage.input_tokens),
                 (stream.output_tokens, usage.output_tokens),
@@ -143,9 +118,12 @@ class MappedEncoder:
                 set_at(document, pointers[0], value)
         return self._writer.write(document) + self._writer.end()
 
+    def _report(self, usage: Usage) -> None:
+        self._usage = usage
+
     def _around_text(self) -> tuple[bytes, bytes] | None:
         """Return the bytes around a piece of text, if they are always the same."""
-        if not self._framing.is_plain:
+        if not self._framing.is_plain or self._stream.encoded:
             return None
         mark = "\x00text\x00"
         before, _, behind = self._writer.write(self._document("text", mark)).partition(

@@ -7,6 +7,7 @@ without being built.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,6 +62,7 @@ class MappedFormat:
         takes: the kinds of parts besides text that a request may have.
         takes_tools: whether a request may offer tools.
         chat: the request whose answer streams.
+        meanwhile: the requests once the answer's stream is open.
         after: the requests after the answer.
         poll_s: seconds between polls, for a service that is polled until it is ready.
 
@@ -69,7 +71,12 @@ class MappedFormat:
     """
 
     def __init__(
-        self, chat: ChatMap, default_model: str, session: frozenset[str] = frozenset()
+        self,
+        chat: ChatMap,
+        default_model: str,
+        session: frozenset[str] = frozenset(),
+        *,
+        makes_ids: bool = False,
     ) -> None:
         stream = chat.described_stream
         if stream is None or chat.path is None:
@@ -79,13 +86,20 @@ class MappedFormat:
         self.poll_s = chat.poll_s
         # Its requests are in envelopes too.
         self._is_connect = stream.framing == "connect"
-        self._plan = ChatPlan(chat, session, f"{self.content_type}, */*;q=0.5")
+        self._stream = CompiledStream(
+            stream,
+            is_polled=chat.poll_s is not None,
+            is_open_ended=chat.socket is not None,
+        )
+        accept = f"{self.content_type}, */*;q=0.5"
+        self._plan = ChatPlan(chat, session, accept, self._stream.failure_in)
         plan = self._plan
-        self.prepare, self.chat, self.after = plan.prepare, plan.chat, plan.after
+        self.prepare, self.chat = plan.prepare, plan.chat
+        self.meanwhile, self.after = plan.meanwhile, plan.after
         self.uploads = plan.uploads.steps
         self.session_names = self._plan.session_names
-        # The step that carries the conversation: the chat itself, or one that prepares it.
-        steps = (*self.prepare, self.chat)
+        # The step that carries the conversation: the chat itself, or one around it.
+        steps = (*self.prepare, self.chat, *self.meanwhile)
         taken = self._plan.uploads.taken
         self._conversation = ConversationMap(chat.messages, self._plan.used, taken)
         self.takes, self.takes_tools = self._conversation.takes, self._conversation.takes_tools
@@ -100,11 +114,7 @@ class MappedFormat:
         if self._options_at is not None and not isinstance(get_at(tree, self._options_at), dict):
             raise ConfigurationError(f"options = {chat.options!r} names no object in the body")
         self._default_model = default_model
-        self._stream = CompiledStream(
-            stream,
-            is_polled=chat.poll_s is not None,
-            is_open_ended=chat.socket is not None,
-        )
+        self._makes_ids = makes_ids
         # Members of the options object that the protocol itself fills.
         body = self._carrier.body
         at = self._options_at or ()
@@ -149,6 +159,8 @@ class MappedFormat:
 
         def values(uploaded: Uploaded) -> dict[str, Any]:
             said = self._conversation.encode(request, uploaded)
+            if self._makes_ids and not request.conversation_id:
+                said["conversation_id"] = str(uuid.uuid4())
             return {**said, "model": request.model or self._default_model}
 
         call, _ = yield from self._plan.run(

@@ -8,13 +8,12 @@ from typing import Any, TypeAlias
 import msgspec
 
 from berlin.errors import ConfigurationError
-from berlin.formats.described.taking import take
-from berlin.formats.described.uploads import Uploads
+from berlin.formats.described.uploads import Explain, Uploads, take
 from berlin.language.step import SESSION_NAMES, CompiledStep, Let, Step, compile_steps
 from berlin.language.tables.chat import ChatMap
 from berlin.language.tables.conversation import NAMES
 from berlin.language.tables.parts import Uploaded
-from berlin.language.tables.socket import CompiledSocket
+from berlin.language.tables.socket import CompiledSocket, Dialog
 from berlin.language.values.functions import make_values
 from berlin.language.values.template import ABSENT
 from berlin.types import ChatRequest, HttpRequest, HttpResponse
@@ -36,10 +35,12 @@ class ChatPlan:
         chat: the description.
         session: the placeholders of the login.
         accept: the content type that the chat asks for.
+        explain: finds the error in a response that lacks what is taken from it.
 
     Attributes:
         prepare: the requests before the chat.
         chat: the request whose answer streams.
+        meanwhile: the requests once the answer's stream is open.
         after: the requests after the answer.
         uploads: the requests for images and files, sent before all others.
         known: the placeholders that the chat may have.
@@ -50,9 +51,16 @@ class ChatPlan:
         ConfigurationError: if the description is invalid.
     """
 
-    def __init__(self, chat: ChatMap, session: frozenset[str], accept: str) -> None:
+    def __init__(
+        self,
+        chat: ChatMap,
+        session: frozenset[str],
+        accept: str,
+        explain: Explain = lambda document: None,
+    ) -> None:
         known = PLACEHOLDERS | session
-        self.uploads = Uploads(chat.upload, session | {"user"})
+        self._explain = explain
+        self.uploads = Uploads(chat.upload, session | {"user"}, explain)
         self._let = Let(chat.let, known)
         known |= chat.let.keys()
         found = session - SESSION_NAMES
@@ -71,11 +79,12 @@ class ChatPlan:
             self._handshake = CompiledStep(head, known, accept, found)
         said = self._socket.taken if self._socket is not None else set()
         self.chat = CompiledStep(step, known | said, accept, found)
+        self.meanwhile = compile_steps(chat.meanwhile, known, found)
         self.after = compile_steps(chat.after, known, found)
-        for after in chat.after:
-            if after.take:
-                raise ConfigurationError(f"the step {after.path} in after takes values for nobody")
-        steps = (*self.prepare, self.chat, *self.after)
+        for later in (*chat.meanwhile, *chat.after):
+            if later.take:
+                raise ConfigurationError(f"the step {later.path} takes values that nothing uses")
+        steps = (*self.prepare, self.chat, *self.meanwhile, *self.after)
         self.used = {name for step in steps for name in step.used} | self._let.used
         self.used |= self.uploads.used
         if self._socket is not None:
@@ -117,13 +126,16 @@ class ChatPlan:
                 continue
             response = yield step.request(filled, cookies, body(step, filled))
             cookies.update(response.cookies)
-            filled |= take(step, response, cookies)
+            filled |= take(step, response, cookies, self._explain)
         call = self._call(filled, cookies, body)
         conversation = filled["conversation_id"]
         return (
             msgspec.structs.replace(
                 call,
                 conversation_id="" if conversation is ABSENT else str(conversation),
+                meanwhile=tuple(
+                    step.request(filled, cookies, body(step, filled)) for step in self.meanwhile
+                ),
                 after=tuple(step.request(filled, cookies) for step in self.after),
             ),
             filled,
@@ -140,7 +152,7 @@ class ChatPlan:
             return body(self.chat, values)
 
         call = self._handshake.request(values, cookies)
-        return msgspec.structs.replace(call, socket=lambda: socket.dialog(values, question))
+        return msgspec.structs.replace(call, socket=lambda: Dialog(socket, values, question))
 
 
 def _check_prepare(steps: Sequence[Step]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from berlin.formats.embeddings.contract import EmbeddingFormat
 from berlin.formats.embeddings.ollama import OllamaEmbeddings
 from berlin.formats.embeddings.openai import OpenAIEmbeddings
-from berlin.language.tables.embeddings import EmbeddingsMap
+from berlin.language.tables.models import EmbeddingsMap
 
 
 def build_embeddings(described: EmbeddingsMap) -> EmbeddingFormat:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import sys
 from array import array
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
 
 import msgspec
+from msgspec import UNSET, Raw, UnsetType
 
 from berlin.errors import InvalidRequestError, ProtocolError
+from berlin.formats.client_request import check_model, decode_member, decode_typed
 from berlin.types.embeddings import EmbeddingRequest, Embeddings
 from berlin.types.http import HttpRequest
+from berlin.types.usage import estimate_tokens
+from berlin.wire.json import encode_body
 
 MAX_INPUTS = 10_000
 MAX_DIMENSIONS = 65_536
@@ -49,6 +54,49 @@ class EmbeddingFormat(Protocol):
     def encode_response(self, call: EmbeddingCall, answer: Embeddings) -> bytes:
         """Return the body of the answer to a call."""
         ...
+
+
+class EmbeddingBody(msgspec.Struct):
+    """The members of a request that both dialects have."""
+
+    input: Raw | UnsetType = UNSET
+    model: str | UnsetType = UNSET
+    dimensions: int | None = None
+    encoding_format: Any = None
+
+
+class EmbeddingDialect(EmbeddingFormat):
+    """The base of both dialects.
+
+    Attributes:
+        always: members of every request.
+        body: decodes a client's request.
+    """
+
+    always: ClassVar[Mapping[str, Any]] = {}
+    body: ClassVar[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(EmbeddingBody)
+
+    def encode_request(self, request: EmbeddingRequest, path: str) -> HttpRequest:
+        """Return the request. Raises InvalidRequestError."""
+        document = {"model": request.model, "input": list(request.inputs), **self.always}
+        if request.dimensions is not None:
+            document["dimensions"] = request.dimensions
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        return HttpRequest("POST", path, headers, body=encode_body(document))
+
+    def decode_request(self, body: bytes) -> EmbeddingCall:
+        """Decode a client's request. Raises InvalidRequestError."""
+        sent = decode_typed(body, self.body)
+        given = decode_member(sent.input, "input")
+        model = check_model(sent.model)
+        inputs, size = read_inputs(given, "input"), check_dimensions(sent.dimensions)
+        is_base64 = sent.encoding_format == "base64"
+        return EmbeddingCall(EmbeddingRequest(inputs, model, size), is_base64)
+
+
+def estimated_tokens(call: EmbeddingCall) -> int:
+    """Return about how many tokens the inputs have, where the service does not say it."""
+    return estimate_tokens(sum(map(len, call.request.inputs)))
 
 
 def pack(values: list[float]) -> bytes:

@@ -5,28 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
 
 from berlin.errors import InvalidRequestError, ProtocolError
-from berlin.formats.client_request import check_model, decode_member, decode_typed
+from berlin.formats.client_request import check_model, decode_typed
 from berlin.formats.embeddings.contract import (
     EmbeddingCall,
-    check_dimensions,
+    EmbeddingDialect,
     check_vectors,
+    estimated_tokens,
     pack,
     read_inputs,
 )
 from berlin.types.embeddings import EmbeddingRequest, Embeddings, vector_of
 from berlin.types.http import HttpRequest
-from berlin.types.usage import estimate_tokens
-from berlin.wire.json import DECODE_ERRORS, encode_body, encode_line
+from berlin.wire.json import DECODE_ERRORS, encode_line
 
 
-class _Body(msgspec.Struct):
-    model: str | UnsetType = UNSET
-    input: Raw | UnsetType = UNSET
+class _OldBody(msgspec.Struct):
+    model: str = ""
     prompt: str | None = None
-    dimensions: int | None = None
 
 
 class _Answer(msgspec.Struct):
@@ -34,11 +31,11 @@ class _Answer(msgspec.Struct):
     prompt_eval_count: Any = None
 
 
-_DECODER = msgspec.json.Decoder(_Body)
+_OLD_BODY = msgspec.json.Decoder(_OldBody)
 _DECODE_ANSWER = msgspec.json.Decoder(_Answer).decode
 
 
-class OllamaEmbeddings:
+class OllamaEmbeddings(EmbeddingDialect):
     """The dialect, both ways; see `EmbeddingFormat`."""
 
     path = "/api/embed"
@@ -47,11 +44,7 @@ class OllamaEmbeddings:
         """Return the request. Raises InvalidRequestError."""
         if not all(isinstance(text, str) for text in request.inputs):
             raise InvalidRequestError.about("input", "must be text: this service takes no tokens")
-        document: dict[str, Any] = {"model": request.model, "input": list(request.inputs)}
-        if request.dimensions is not None:
-            document["dimensions"] = request.dimensions
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        return HttpRequest("POST", path, headers, body=encode_body(document))
+        return super().encode_request(request, path)
 
     def decode_response(self, body: bytes, count: int) -> Embeddings:
         """Decode a service's response. Raises ProtocolError."""
@@ -63,21 +56,11 @@ class OllamaEmbeddings:
         tokens = answer.prompt_eval_count
         return Embeddings(vectors, tokens if type(tokens) is int else None)
 
-    def decode_request(self, body: bytes) -> EmbeddingCall:
-        """Decode a client's request. Raises InvalidRequestError."""
-        sent = decode_typed(body, _DECODER)
-        given = None if sent.input is UNSET else decode_member(sent.input, "input")
-        model = check_model(None if sent.model is UNSET else sent.model)
-        request = EmbeddingRequest(
-            read_inputs(given, "input"), model, check_dimensions(sent.dimensions)
-        )
-        return EmbeddingCall(request)
-
     def encode_response(self, call: EmbeddingCall, answer: Embeddings) -> bytes:
         """Return the body of the answer to a call."""
         tokens = answer.input_tokens
         if tokens is None:
-            tokens = estimate_tokens(sum(map(len, call.request.inputs)))
+            tokens = estimated_tokens(call)
         fields = {
             "model": call.request.model,
             "embeddings": [vector_of(vector) for vector in answer.vectors],
@@ -93,9 +76,9 @@ class OllamaOldEmbeddings(OllamaEmbeddings):
 
     def decode_request(self, body: bytes) -> EmbeddingCall:
         """Decode a client's request. Raises InvalidRequestError."""
-        sent = decode_typed(body, _DECODER)
-        model = check_model(None if sent.model is UNSET else sent.model)
-        return EmbeddingCall(EmbeddingRequest(read_inputs(sent.prompt, "prompt"), model))
+        sent = decode_typed(body, _OLD_BODY)
+        inputs = read_inputs(sent.prompt, "prompt")
+        return EmbeddingCall(EmbeddingRequest(inputs, check_model(sent.model)))
 
     def encode_response(self, call: EmbeddingCall, answer: Embeddings) -> bytes:
         """Return the body of the answer to a call."""

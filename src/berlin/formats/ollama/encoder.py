@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Any, Protocol, assert_never
+from typing import Any, Protocol
 
 import msgspec
-from msgspec import Raw
 
-from berlin.errors import BerlinError, RewrittenError
+from berlin.errors import BerlinError
 from berlin.formats.contract import ClientCall
+from berlin.formats.encoding import AnswerEncoder
 from berlin.formats.ollama.table import DIALECT
-from berlin.formats.tokens import TokenCount
+from berlin.formats.tokens import TokenCount, usage_of
+from berlin.formats.tool_calls import arguments_object
 from berlin.types import (
     ChatResponse,
     ExtraDelta,
@@ -20,17 +21,14 @@ from berlin.types import (
     FinishReason,
     MaybeExtra,
     ReasoningDelta,
-    Started,
     StreamEvent,
     TextDelta,
-    TextReplaced,
     ToolCallDelta,
     ToolCallPart,
     Usage,
-    UsageReport,
     extra_of,
 )
-from berlin.wire.json import DECODE_ERRORS, encode_line
+from berlin.wire.json import encode_line
 
 
 class Shape(Protocol):
@@ -51,7 +49,7 @@ def generate_shape(text: str, **more: Any) -> dict[str, Any]:
     return {"response": text, **more}
 
 
-class OllamaEncoder:
+class OllamaEncoder(AnswerEncoder):
     """Writes one answer as lines; see `EventEncoder`.
 
     Tool calls are written whole, in one line before the last one: this API has no pieces of them.
@@ -76,33 +74,7 @@ class OllamaEncoder:
     def encode_event(self, event: StreamEvent) -> bytes:
         """Return the lines of one event."""
         self._first_at = self._first_at or time.perf_counter_ns()
-        match event:
-            case TextDelta():
-                self._count.add(event.text)
-                return self._piece(event.text)
-            case TextReplaced():
-                raise RewrittenError.of_stream()
-            case ReasoningDelta():
-                self._count.add(event.text)
-                return self._piece("", thinking=event.text)
-            case ToolCallDelta():
-                self._count.hold(event.arguments)
-                self._take_call(event)
-                return b""
-            case UsageReport():
-                self._count.report(event.usage)
-                return b""
-            case Finished():
-                return self._encode_end(event)
-            case ExtraDelta():
-                members = extra_of(event.extra, DIALECT)
-                place = {"answer": self._last, "choice": self._next}.get(event.at, self._said)
-                place.update(members)
-                return b""
-            case Started():
-                return b""
-            case _:
-                assert_never(event)
+        return super().encode_event(event)
 
     def encode_error(self, error: BerlinError) -> bytes:
         """Return the line that ends an answer with an error."""
@@ -122,7 +94,21 @@ class OllamaEncoder:
             self._next = {}
         return self._line(members)
 
-    def _take_call(self, event: ToolCallDelta) -> None:
+    def _encode_text(self, event: TextDelta) -> bytes:
+        self._count.add(event.text)
+        return self._piece(event.text)
+
+    def _encode_reasoning(self, event: ReasoningDelta) -> bytes:
+        self._count.add(event.text)
+        return self._piece("", thinking=event.text)
+
+    def _encode_extra(self, event: ExtraDelta) -> bytes:
+        place = {"answer": self._last, "choice": self._next}.get(event.at, self._said)
+        place.update(extra_of(event.extra, DIALECT))
+        return b""
+
+    def _encode_call(self, event: ToolCallDelta) -> bytes:
+        self._count.hold(event.arguments)
         known = self._calls.get(event.index)
         if known is None:
             call = ToolCallPart(event.id, event.name, event.arguments, event.extra)
@@ -130,6 +116,7 @@ class OllamaEncoder:
             arguments = known.arguments + event.arguments
             call = msgspec.structs.replace(known, arguments=arguments)
         self._calls[event.index] = call
+        return b""
 
     def _encode_end(self, event: Finished) -> bytes:
         calls = b""
@@ -159,10 +146,6 @@ class OllamaEncoder:
 
 def encode_response(call: ClientCall, response: ChatResponse, shape: Shape) -> bytes:
     """Return the whole answer to a call. Its durations are not measured."""
-    count = TokenCount(call.request)
-    count.add(response.text + response.reasoning)
-    count.add("".join(part.arguments for part in response.tool_calls))
-    count.report(response.usage)
     more: dict[str, Any] = {}
     if response.reasoning:
         more["thinking"] = response.reasoning
@@ -176,7 +159,7 @@ def encode_response(call: ClientCall, response: ChatResponse, shape: Shape) -> b
             **shape(response.text, **more),
             "done": True,
             **end_of(response.finish_reason, response.stop_sequence, response.finish_extra),
-            **write_usage(count.usage),
+            **write_usage(usage_of(call.request, response)),
             **extra_of(response.choice_extra, DIALECT),
             **extra_of(response.extra, DIALECT),
         }
@@ -205,23 +188,6 @@ def write_usage(usage: Usage) -> dict[str, Any]:
     if usage.estimated:
         fields["estimated"] = True
     return fields
-
-
-def arguments_object(arguments: str) -> Raw:
-    """Return the arguments of a call as an object on one line.
-
-    This API has no text for them: anything but a JSON object becomes `{"arguments": "…"}`, so that
-    the client that runs the tool sees what the model wrote.
-    """
-    text = arguments.strip() or "{}"
-    try:
-        is_object = isinstance(msgspec.json.decode(text), dict)
-    except DECODE_ERRORS:
-        is_object = False
-    if not is_object:
-        return Raw(encode_line({"arguments": arguments}))
-    # JSON has line ends only between tokens.
-    return Raw(text.replace("\r", " ").replace("\n", " ").encode())
 
 
 def now_rfc3339() -> str:

@@ -5,26 +5,23 @@ Source: Ollama's API reference and the types of its server (2026-11).
 
 from __future__ import annotations
 
-from berlin.formats.table import Table
+from berlin.formats.table import Table, fates
 
 DIALECT = "ollama"
 
+# How a model is loaded and run is up to the service.
 TABLE = Table(
     DIALECT,
-    own={
-        # How a model is loaded and run is up to the service.
-        "keep_alive": "dropped",
-        "logprobs": "dropped",
-        "options": "dropped",
-        "think": "translated",
-        "top_logprobs": "dropped",
-        "truncate": "dropped",
-        "shift": "dropped",
-        "tool_calls.made_id": "translated",
-        "tool_calls.function": "translated",
-        "tool_results.made_id": "translated",
-        "tool_results.tool_name": "translated",
-    },
+    own=fates(
+        dropped="""
+            keep_alive logprobs options top_logprobs truncate shift
+        """,
+        translated="""
+            think
+            tool_calls.made_id tool_calls.function
+            tool_results.made_id tool_results.tool_name
+        """,
+    ),
     lacks={
         "logit_bias": "refused",
         "parallel_tool_calls": "refused",

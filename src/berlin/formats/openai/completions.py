@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import Any, assert_never
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from berlin.errors import BerlinError, InvalidRequestError, RewrittenError
+from berlin.errors import BerlinError, InvalidRequestError
 from berlin.formats.client_request import (
     check_count,
     check_model,
@@ -22,24 +22,11 @@ from berlin.formats.client_request import (
     decode_typed,
 )
 from berlin.formats.contract import ClientCall
+from berlin.formats.encoding import AnswerEncoder
 from berlin.formats.openai.encoder import DONE, encode_error, write_usage
 from berlin.formats.openai.format import OpenAIChatFormat
-from berlin.formats.tokens import TokenCount
-from berlin.types import (
-    ChatRequest,
-    ChatResponse,
-    ExtraDelta,
-    Finished,
-    FinishReason,
-    Message,
-    ReasoningDelta,
-    Started,
-    StreamEvent,
-    TextDelta,
-    TextReplaced,
-    ToolCallDelta,
-    UsageReport,
-)
+from berlin.formats.tokens import TokenCount, usage_of
+from berlin.types import ChatRequest, ChatResponse, Finished, FinishReason, Message, TextDelta
 from berlin.wire.json import encode_line
 
 _OPTIONS = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "stop")
@@ -93,51 +80,34 @@ class OpenAICompletionsFormat(OpenAIChatFormat):
         options["max_tokens"] = check_count("max_tokens", sent.max_tokens)
         request = ChatRequest(
             (Message.of("user", _read_prompt(sent.prompt)),),
-            check_model(None if sent.model is UNSET else sent.model),
+            check_model(sent.model),
             check_numbers(options),
         )
         usage = sent.stream_options is not None and bool(sent.stream_options.include_usage)
         return ClientCall(request, bool(sent.stream), usage)
 
-    def encoder(self, call: ClientCall) -> CompletionsEncoder:  # type: ignore[override]
+    def encoder(self, call: ClientCall) -> CompletionsEncoder:  # type: ignore[override]  # its own
         """Return an encoder for the streamed answer to a call."""
         return CompletionsEncoder(call)
 
     def encode_response(self, call: ClientCall, response: ChatResponse) -> bytes:
         """Return the whole answer to a call."""
-        count = TokenCount(call.request)
-        count.add(response.text)
-        count.report(response.usage)
         choice = _choice(response.text, response.finish_reason)
-        document = {**_head(call), "choices": [choice], "usage": write_usage(count.usage)}
+        document = {
+            **_head(call),
+            "choices": [choice],
+            "usage": write_usage(usage_of(call.request, response)),
+        }
         return encode_line(document)
 
 
-class CompletionsEncoder:
+class CompletionsEncoder(AnswerEncoder):
     """Writes one answer as chunks of text; see `EventEncoder`. It carries only text."""
 
     def __init__(self, call: ClientCall) -> None:
         self._include_usage = call.include_usage
         self._count = TokenCount(call.request)
         self._head = encode_line(_head(call))[:-1]
-
-    def encode_event(self, event: StreamEvent) -> bytes:
-        """Return the chunk of one event."""
-        match event:
-            case TextDelta():
-                self._count.add(event.text)
-                return self._chunk(_choice(event.text, None))
-            case TextReplaced():
-                raise RewrittenError.of_stream()
-            case UsageReport():
-                self._count.report(event.usage)
-                return b""
-            case Finished():
-                return self._encode_end(event)
-            case ReasoningDelta() | ToolCallDelta() | Started() | ExtraDelta():
-                return b""
-            case _:
-                assert_never(event)
 
     def encode_error(self, error: BerlinError) -> bytes:
         """Return the frame that ends an answer with an error."""
@@ -146,6 +116,10 @@ class CompletionsEncoder:
     def keep_alive(self) -> bytes:
         """Return a chunk without text."""
         return self._chunk(_choice("", None))
+
+    def _encode_text(self, event: TextDelta) -> bytes:
+        self._count.add(event.text)
+        return self._chunk(_choice(event.text, None))
 
     def _encode_end(self, event: Finished) -> bytes:
         parts = [self._chunk(_choice("", event.reason))]
@@ -173,7 +147,7 @@ def _choice(text: str, reason: FinishReason | None) -> dict[str, Any]:
 
 
 def _read_prompt(raw: Raw | UnsetType) -> str:
-    prompt = None if raw is UNSET else decode_member(raw, "prompt")
+    prompt = decode_member(raw, "prompt")
     match prompt:
         case str(text) | [str(text)] if text:
             return text

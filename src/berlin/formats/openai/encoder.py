@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping
-from typing import Any, assert_never
+from typing import Any
 
-from berlin.errors import BerlinError, RewrittenError
+from berlin.errors import BerlinError
 from berlin.formats.contract import ClientCall
+from berlin.formats.encoding import AnswerEncoder
 from berlin.formats.opaque import TurnState, sealed_state
 from berlin.formats.openai.functions import is_older
 from berlin.formats.openai.table import DIALECT, ONCE, REASONING
-from berlin.formats.tokens import TokenCount
+from berlin.formats.tokens import TokenCount, usage_of
 from berlin.types import (
     ChatResponse,
     ExtraDelta,
@@ -20,15 +21,12 @@ from berlin.types import (
     FinishReason,
     ReasoningDelta,
     ReasoningPart,
-    Started,
     StreamEvent,
     TextDelta,
     TextPart,
-    TextReplaced,
     ToolCallDelta,
     ToolCallPart,
     Usage,
-    UsageReport,
     extra_of,
     merge_extra,
 )
@@ -37,7 +35,7 @@ from berlin.wire.json import encode_line, encode_value, escape_line_ends
 DONE = b"[DONE]"
 
 
-class OpenAIEncoder:
+class OpenAIEncoder(AnswerEncoder):
     """Writes one answer as chunks; see `EventEncoder`."""
 
     def __init__(self, call: ClientCall) -> None:
@@ -45,8 +43,7 @@ class OpenAIEncoder:
         self._is_older = is_older(call.request.tools)
         self._count = TokenCount(call.request)
         self._begun = False
-        self._opened: set[int] = set()
-        self._with_arguments: set[int] = set()
+        self._calls: dict[int, bool] = {}  # by index: whether its arguments have begun
         self._text_member = "content"
         self._refused = False  # here, that is said in the message and not in the finish reason
         self._state = TurnState(DIALECT)
@@ -68,35 +65,19 @@ class OpenAIEncoder:
 
     def encode_event(self, event: StreamEvent) -> bytes:
         """Return the chunk of one event; with the first, the one that names the role."""
-        match event:
-            case TextDelta():
-                # This runs for each piece of text, so calls are inlined.
-                if not self._begun or self._extras or self._text_member != "content":
-                    return self._encode_text(event)
-                self._count.chars += len(event.text)
-                text = encode_value(event.text)
-                if not text.isascii():
-                    text = escape_line_ends(text)
-                return b'%b%b},"finish_reason":null}]}\n\n' % (self._before, text)
-            case TextReplaced():
-                raise RewrittenError.of_stream()
-            case ReasoningDelta():
-                self._count.hold(event.text)
-                self._state.think(event.text)
-                return self._start() + self._chunk({REASONING[0]: event.text})
-            case ToolCallDelta():
-                return self._start() + self._encode_call(event)
-            case UsageReport():
-                self._count.report(event.usage)
-                return b""
-            case Finished():
-                return self._start() + self._encode_end(event)
-            case ExtraDelta():
-                return self._take_extra(event)
-            case Started():
-                return b""
-            case _:
-                assert_never(event)
+        # Nearly all are pieces of text like the last one, so calls are inlined.
+        if (
+            isinstance(event, TextDelta)
+            and self._begun
+            and not self._extras
+            and self._text_member == "content"
+        ):
+            self._count.chars += len(event.text)
+            text = encode_value(event.text)
+            if not text.isascii():
+                text = escape_line_ends(text)
+            return b'%b%b},"finish_reason":null}]}\n\n' % (self._before, text)
+        return super().encode_event(event)
 
     def encode_error(self, error: BerlinError) -> bytes:
         """Return the frame that ends an answer with an error."""
@@ -116,7 +97,12 @@ class OpenAIEncoder:
         self._count.add(event.text)
         return self._start() + self._chunk({self._text_member: event.text})
 
-    def _take_extra(self, event: ExtraDelta) -> bytes:
+    def _encode_reasoning(self, event: ReasoningDelta) -> bytes:
+        self._count.hold(event.text)
+        self._state.think(event.text)
+        return self._start() + self._chunk({REASONING[0]: event.text})
+
+    def _encode_extra(self, event: ExtraDelta) -> bytes:
         """Keep members for the next chunk, if they came with one."""
         self._state.take(event)
         members = extra_of(event.extra, DIALECT)
@@ -141,44 +127,43 @@ class OpenAIEncoder:
     def _encode_call(self, event: ToolCallDelta) -> bytes:
         self._count.hold(event.arguments)
         self._state.call(event)
+        head = self._start()
         if self._is_older:
-            return self._encode_older_call(event)
-        head = b""
+            return head + self._encode_older_call(event)
         extra = extra_of(event.extra, DIALECT)
-        if event.index not in self._opened:
-            self._opened.add(event.index)
+        if event.index not in self._calls:
+            self._calls[event.index] = False
             call: dict[str, Any] = {"index": event.index, "id": event.id, "type": "function"}
             if "type" not in extra:
                 call["function"] = {"name": event.name, "arguments": ""}
-            head = self._chunk({"tool_calls": [{**call, **extra}]})
+            head += self._chunk({"tool_calls": [{**call, **extra}]})
         elif extra:
-            head = self._chunk({"tool_calls": [{"index": event.index, **extra}]})
+            head += self._chunk({"tool_calls": [{"index": event.index, **extra}]})
         if "type" in extra:
-            self._with_arguments.add(event.index)
+            self._calls[event.index] = True
         if not event.arguments:
             return head
-        self._with_arguments.add(event.index)
+        self._calls[event.index] = True
         piece = {"index": event.index, "function": {"arguments": event.arguments}}
         return head + self._chunk({"tool_calls": [piece]})
 
     def _encode_older_call(self, event: ToolCallDelta) -> bytes:
         if event.index:
             return b""  # this form has one call in an answer
-        piece = {"name": event.name} if event.index not in self._opened else {}
-        self._opened.add(event.index)
-        if event.arguments:
-            self._with_arguments.add(event.index)
+        piece = {"name": event.name} if event.index not in self._calls else {}
+        self._calls[event.index] = self._calls.get(event.index, False) or bool(event.arguments)
         return self._chunk({"function_call": {**piece, "arguments": event.arguments}})
 
     def _encode_end(self, event: Finished) -> bytes:
         parts = [
             # Arguments are JSON, even if there are none.
             self._encode_call(ToolCallDelta(index, arguments="{}"))
-            for index in sorted(self._opened - self._with_arguments)
+            for index, has_arguments in sorted(self._calls.items())
+            if not has_arguments
         ]
         if sealed := self._state.sealed():
             parts.append(self._chunk(_carried(sealed)))
-        word = finish_word(event.reason, event.extra, bool(self._opened), older=self._is_older)
+        word = finish_word(event.reason, event.extra, bool(self._calls), older=self._is_older)
         word = "stop" if self._refused and word == "content_filter" else word
         self._extras["choice"] = {**stop_of(event), **self._extras.get("choice", {})}
         parts.append(self._chunk({}, word))
@@ -209,10 +194,6 @@ class OpenAIEncoder:
 
 def encode_response(call: ClientCall, response: ChatResponse) -> bytes:
     """Return the whole answer to a call."""
-    count = TokenCount(call.request)
-    count.add(response.text + response.reasoning)
-    count.add("".join(part.arguments for part in response.tool_calls))
-    count.report(response.usage)
     older = is_older(call.request.tools)
     word = finish_word(
         response.finish_reason, response.finish_extra, bool(response.tool_calls), older=older
@@ -234,7 +215,7 @@ def encode_response(call: ClientCall, response: ChatResponse) -> bytes:
                 **extra_of(response.choice_extra, DIALECT),
             }
         ],
-        "usage": write_usage(count.usage),
+        "usage": write_usage(usage_of(call.request, response)),
     }
     return encode_line({**members, **extra_of(response.extra, DIALECT)})
 

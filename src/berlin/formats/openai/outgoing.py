@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from berlin.errors import InvalidRequestError
+from berlin.formats.dialect import Habits
 from berlin.formats.function_tools import encode_tools
-from berlin.formats.habits import Habits
 from berlin.formats.openai.encoder import encode_call
 from berlin.formats.openai.functions import MARK, is_older
 from berlin.formats.openai.table import DIALECT, REASONING
@@ -166,12 +166,7 @@ class _Writer:
             case FilePart():
                 yield self._encode_file(part)
             case OpaquePart():
-                known = self._carrier.opaque(part)
-                if isinstance(known, str):
-                    if known:
-                        yield {"type": "text", "text": known}
-                else:
-                    yield dict(known)
+                yield from self._carrier.opaque_items(part)
 
     def _encode_image(self, part: ImagePart) -> dict[str, Any]:
         extra = dict(self._carrier.own(part.extra, "content."))

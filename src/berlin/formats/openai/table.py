@@ -6,7 +6,7 @@ Mistral and others add to it (2026-11).
 
 from __future__ import annotations
 
-from berlin.formats.table import Table
+from berlin.formats.table import Table, fates
 
 DIALECT = "openai"
 
@@ -21,64 +21,33 @@ ONCE: dict[str, type | tuple[type, ...]] = {
 }
 """Members of an answer that are the same in each of its chunks, with their types."""
 
+# Most members of a request change how an answer is made, stored or billed, and not what is asked.
+# Anthropic's dialect has `content.cache_control` too.
 TABLE = Table(
     DIALECT,
-    own={
-        # The request. Most of them change how an answer is made, stored or billed, and not what is
-        # asked for; what is not listed is dropped.
-        "audio": "refused",
-        "function_call": "translated",
-        "functions": "translated",
-        "grammar": "refused",
-        "guided_choice": "refused",
-        "guided_grammar": "refused",
-        "guided_json": "refused",
-        "guided_regex": "refused",
-        "modalities": "refused",
-        "response_format": "refused",
-        "structured_outputs": "refused",
-        "tool_choice": "refused",
-        "web_search_options": "refused",
-        "chat_template_kwargs": "dropped",
-        "enable_thinking": "dropped",
-        "logprobs": "dropped",
-        "metadata": "dropped",
-        "prediction": "dropped",
-        "prompt_cache_key": "dropped",
-        "prompt_cache_retention": "dropped",
-        "repetition_penalty": "dropped",
-        "safety_identifier": "dropped",
-        "service_tier": "dropped",
-        "store": "dropped",
-        "top_logprobs": "dropped",
-        "reasoning": "translated",
-        "thinking": "translated",
-        "stream_options": "translated",
-        # Messages and their parts.
-        "messages.content": "translated",
-        "messages.name": "dropped",
-        "messages.audio": "dropped",
-        "messages.annotations": "dropped",
-        "messages.function_call": "dropped",
-        "content.type": "translated",
-        "content.detail": "dropped",
-        "content.cache_control": "dropped",  # but Anthropic's dialect has the same
-        "content.file": "translated",
-        "content.input_audio": "translated",
-        "content.refusal": "translated",
-        "content.thinking": "translated",
-        "reasoning.reasoning": "translated",
-        "reasoning.reasoning_content": "translated",
-        "reasoning.reasoning_text": "translated",
-        "reasoning.reasoning_details": "dropped",
-        "tool_calls.extra_content": "dropped",
-        "messages.older_form": "translated",
-        "tool_calls.older_form": "translated",
-        "tool_calls.type": "translated",
-        "tools.older_form": "translated",
-        "tools.strict": "translated",
-        "tools.cache_control": "dropped",
-    },
-    lacks={},
+    own=fates(
+        refused="""
+            audio grammar guided_choice guided_grammar guided_json guided_regex modalities
+            response_format structured_outputs tool_choice web_search_options
+        """,
+        dropped="""
+            chat_template_kwargs enable_thinking logprobs metadata prediction prompt_cache_key
+            prompt_cache_retention repetition_penalty safety_identifier service_tier store
+            top_logprobs
+            messages.name messages.audio messages.annotations messages.function_call
+            content.detail content.cache_control
+            reasoning.reasoning_details
+            tool_calls.extra_content
+            tools.cache_control
+        """,
+        translated="""
+            function_call functions reasoning thinking stream_options
+            messages.content messages.older_form
+            content.type content.file content.input_audio content.refusal content.thinking
+            reasoning.reasoning reasoning.reasoning_content reasoning.reasoning_text
+            tool_calls.older_form tool_calls.type
+            tools.older_form tools.strict
+        """,
+    ),
     shares=frozenset({"content.detail"}),
 )

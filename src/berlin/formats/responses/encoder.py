@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, assert_never
+from typing import Any, TypeAlias
 
-from berlin.errors import BerlinError, RewrittenError
+from berlin.errors import BerlinError
 from berlin.formats.contract import ClientCall
+from berlin.formats.encoding import AnswerEncoder
 from berlin.formats.opaque import is_opaque_part
 from berlin.formats.responses.output import (
     CallItem,
@@ -21,6 +22,7 @@ from berlin.formats.responses.output import (
 from berlin.formats.responses.resource import Claim, ResponseObject, ending
 from berlin.formats.responses.table import DIALECT
 from berlin.formats.tokens import TokenCount
+from berlin.formats.tool_calls import is_object
 from berlin.types import (
     ChatResponse,
     Extra,
@@ -33,13 +35,11 @@ from berlin.types import (
     StreamEvent,
     TextDelta,
     TextPart,
-    TextReplaced,
     ToolCallDelta,
     ToolCallPart,
     UsageReport,
     extra_of,
 )
-from berlin.wire.json import DECODE_ERRORS, loads
 
 DONE = b"data: [DONE]\n\n"
 """Open Responses requires it after the last event; OpenAI's clients also accept it as the end."""
@@ -47,8 +47,11 @@ DONE = b"data: [DONE]\n\n"
 
 HOSTED_DONE = "response.output_item.done"
 
+Keep: TypeAlias = Callable[[str, bytes, list[dict[str, Any]]], None]
+"""Takes the id of a whole response, the response as JSON, and its output items."""
 
-class ResponsesEncoder:
+
+class ResponsesEncoder(AnswerEncoder):
     """Writes one answer as events; see `EventEncoder`.
 
     Args:
@@ -60,7 +63,7 @@ class ResponsesEncoder:
     def __init__(
         self,
         call: ClientCall,
-        keep: Callable[[str, bytes, list[dict[str, Any]]], None] | None = None,
+        keep: Keep | None = None,
         claim: Claim | None = None,
     ) -> None:
         self._keep = keep
@@ -81,31 +84,8 @@ class ResponsesEncoder:
             return b""
         if isinstance(event, Started):
             return b""
-        if not self._begun:
-            return self._begin() + self.encode_event(event)
-        match event:
-            case TextDelta():
-                self._count.hold(event.text)
-                if self._open.__class__ is not MessageItem:
-                    return self._switch(MessageItem) + self._delta(self._open, event.text)
-                return self._delta(self._open, event.text)
-            case TextReplaced():
-                raise RewrittenError.of_stream()
-            case ReasoningDelta():
-                self._count.hold(event.text)
-                return self._switch(ReasoningItem) + self._delta(self._open, event.text)
-            case ToolCallDelta():
-                self._count.hold(event.arguments)
-                return self._encode_call(event)
-            case UsageReport():
-                self._count.report(event.usage)
-                return b""
-            case ExtraDelta():
-                return self._encode_extra(event)
-            case Finished():
-                return self._encode_end(event)
-            case _:
-                assert_never(event)
+        head = b"" if self._begun else self._begin()
+        return head + super().encode_event(event)
 
     def encode_error(self, error: BerlinError) -> bytes:
         """Return the frames that end an answer with an error."""
@@ -180,7 +160,7 @@ class ResponsesEncoder:
         """Return the frames that end the calls whose arguments are whole, or all with a status."""
         frames = []
         for index, item in self._calls.items():
-            if index in self._closed or not (status or _is_object(item.arguments)):
+            if index in self._closed or not (status or is_object(item.arguments)):
                 continue
             self._closed.add(index)
             item.status = status or "completed"
@@ -189,7 +169,16 @@ class ResponsesEncoder:
             frames.append(self._frames(item.close(), item))
         return b"".join(frames)
 
+    def _encode_text(self, event: TextDelta) -> bytes:
+        self._count.hold(event.text)
+        return self._switch(MessageItem) + self._delta(self._open, event.text)
+
+    def _encode_reasoning(self, event: ReasoningDelta) -> bytes:
+        self._count.hold(event.text)
+        return self._switch(ReasoningItem) + self._delta(self._open, event.text)
+
     def _encode_call(self, event: ToolCallDelta) -> bytes:
+        self._count.hold(event.arguments)
         if event.index in self._closed and not event.extra:
             return b""  # nothing can follow complete arguments
         head = b""
@@ -284,7 +273,7 @@ class ResponsesEncoder:
 def encode_response(
     call: ClientCall,
     response: ChatResponse,
-    keep: Callable[[str, bytes, list[dict[str, Any]]], None] | None = None,
+    keep: Keep | None = None,
     claim: Claim | None = None,
 ) -> bytes:
     """Return the whole answer to a call: what the last event of its stream would contain."""
@@ -322,10 +311,3 @@ def _events_of(response: ChatResponse) -> Iterator[StreamEvent]:
     if response.usage is not None:
         yield UsageReport(response.usage)
     yield Finished(response.finish_reason, extra=response.finish_extra)
-
-
-def _is_object(text: str) -> bool:
-    try:
-        return isinstance(loads(text), dict)
-    except (BerlinError, *DECODE_ERRORS):
-        return False

@@ -5,18 +5,17 @@ Source: OpenAI's API reference, the Open Responses specification, and what Codex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import copy
 from typing import Any
 
 from berlin.errors import InvalidRequestError
 from berlin.formats.contract import ClientCall
 from berlin.formats.dialect import DialectFormat
-from berlin.formats.habits import NO_HABITS, Habits
 from berlin.formats.openai.encoder import encode_error
 from berlin.formats.reasoning import effort_of, reasoning_of
 from berlin.formats.responses import encoder as responses_encoder
 from berlin.formats.responses.decoder import ResponsesDecoder
-from berlin.formats.responses.encoder import ResponsesEncoder
+from berlin.formats.responses.encoder import Keep, ResponsesEncoder
 from berlin.formats.responses.messages import encode_messages
 from berlin.formats.responses.request import ResponsesCall, build_call, read_request
 from berlin.formats.responses.resource import Claim
@@ -33,17 +32,9 @@ RESERVED = frozenset(
 
 RENAMED = {"max_tokens": "max_output_tokens", "max_completion_tokens": "max_output_tokens"}
 
-Keep = Callable[[str, bytes, list[dict[str, Any]]], None]
-"""Takes the id of a whole response, the response as JSON, and its output items."""
-
 
 class ResponsesFormat(DialectFormat):
-    """The format, both ways; see `DialectFormat`.
-
-    Args:
-        keep: takes each whole response before its client sees the end.
-        claim: returns whether a service's id of a response may be used; by default all may.
-    """
+    """The format, both ways; see `DialectFormat`."""
 
     chat_path = "/responses"
     table = TABLE
@@ -53,19 +44,19 @@ class ResponsesFormat(DialectFormat):
     read_request = staticmethod(read_request)
     encode_error = staticmethod(encode_error)
 
-    def __init__(
-        self,
-        default_model: str = "",
-        path: str = "",
-        defaults: Mapping[str, Any] | None = None,
-        rename: Mapping[str, str] | None = None,
-        habits: Habits = NO_HABITS,
-        keep: Keep | None = None,
-        claim: Claim | None = None,
-    ) -> None:
-        super().__init__(default_model, path, defaults, rename, habits)
-        self._keep = keep
-        self._claim = claim
+    _keep: Keep | None = None
+    _claim: Claim | None = None
+
+    def storing(self, keep: Keep, claim: Claim) -> ResponsesFormat:
+        """Return this format, for an answer that is stored.
+
+        Args:
+            keep: takes the whole response before its client sees the end.
+            claim: returns whether a service's id of a response may be used.
+        """
+        twin = copy.copy(self)
+        twin._keep, twin._claim = keep, claim
+        return twin
 
     def decode_request(self, body: bytes) -> ResponsesCall:
         """Decode a client's request without access to stored items."""

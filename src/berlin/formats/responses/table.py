@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from berlin.errors import InvalidRequestError
-from berlin.formats.table import Table
+from berlin.formats.table import Table, fates
 
 DIALECT = "responses"
 
@@ -32,55 +32,32 @@ _REFUSED: Mapping[str, str] = {
     "prompt": "prompt templates are not kept here; send instructions and input",
 }
 
+# Encrypted reasoning is always included, reasoning is always shown as a summary, and `store` and
+# `metadata` are the gateway's own. What a service did itself (`…_call`) has become part of its
+# answer's text.
 TABLE = Table(
     DIALECT,
-    own={
-        # The request. Unlisted members are dropped: they say how an answer is made, stored or
-        # billed, and not what is asked for.
-        "include": "translated",  # encrypted reasoning is always included
-        "metadata": "translated",  # kept with the response, and part of it
-        "store": "translated",  # handled by the gateway
-        "summary": "translated",  # reasoning is always shown as a summary
-        "prompt_cache_key": "dropped",
-        "truncation": "dropped",
-        # Messages and items.
-        "messages.id": "translated",
-        "messages.instructions": "translated",
-        "messages.phase": "dropped",
-        "messages.status": "translated",
-        "content.annotations": "dropped",
-        "content.detail": "dropped",
-        "content.input_audio": "translated",
-        "content.item": "translated",
-        "content.logprobs": "dropped",
-        "content.type": "translated",
-        "content.type.additional_tools": "translated",
-        # What a service did itself has become part of its answer's text.
-        "content.type.code_interpreter_call": "dropped",
-        "content.type.file_search_call": "dropped",
-        "content.type.image_generation_call": "dropped",
-        "content.type.mcp_call": "dropped",
-        "content.type.mcp_list_tools": "dropped",
-        "content.type.tool_search_call": "dropped",
-        "content.type.tool_search_output": "dropped",
-        "content.type.web_search_call": "dropped",
-        "reasoning.content": "translated",
-        "reasoning.encrypted_content": "dropped",
-        "reasoning.id": "translated",
-        "reasoning.status": "translated",
-        "reasoning.summary": "translated",
-        "tool_calls.id": "translated",
-        "tool_calls.status": "translated",
-        "tool_calls.type": "translated",
-        "tool_results.id": "translated",
-        "tool_results.status": "translated",
-        "tool_results.type": "translated",
-        "tools.description": "translated",
-        "tools.format": "translated",
-        "tools.name": "translated",
-        "tools.namespace": "translated",
-        "tools.type": "translated",
-    },
+    own=fates(
+        dropped="""
+            prompt_cache_key truncation
+            messages.phase
+            content.annotations content.detail content.logprobs
+            content.type.code_interpreter_call content.type.file_search_call
+            content.type.image_generation_call content.type.mcp_call content.type.mcp_list_tools
+            content.type.tool_search_call content.type.tool_search_output
+            content.type.web_search_call
+            reasoning.encrypted_content
+        """,
+        translated="""
+            include metadata store summary
+            messages.id messages.instructions messages.status
+            content.input_audio content.item content.type content.type.additional_tools
+            reasoning.content reasoning.id reasoning.status reasoning.summary
+            tool_calls.id tool_calls.status tool_calls.type
+            tool_results.id tool_results.status tool_results.type
+            tools.description tools.format tools.name tools.namespace tools.type
+        """,
+    ),
     lacks={
         "logit_bias": "refused",
         "stop": "refused",

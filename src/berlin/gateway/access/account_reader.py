@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from berlin.errors import ConfigurationError
-from berlin.gateway.access.accounts import Accounts, load_accounts
-from berlin.gateway.access.caller import Caller
-from berlin.gateway.access.key_reader import CHECK_EVERY_S, TRUSTED_FOR_S
-from berlin.types import Secret
-
-_log = logging.getLogger("berlin.gateway")
+from berlin.gateway.access.accounts import Account, Accounts, load_accounts
+from berlin.gateway.access.fresh import Fresh
 
 
 class AccountReader(Accounts):
-    """The accounts in a file, read again when it has changed.
-
-    It is looked at when an account is used, at most every `CHECK_EVERY_S`. When it cannot be read,
-    the last known accounts stay valid for `TRUSTED_FOR_S`, and then nobody is let in until it can.
+    """The accounts in a file, read again when they are used and it has changed; see `Fresh`.
 
     Args:
         path: the file of `Accounts.save`; without it there are no accounts.
@@ -37,53 +30,33 @@ class AccountReader(Accounts):
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__(clock=clock)
         self._path = path
-        self._monotonic = monotonic
-        self._seen = self._state()
-        super().__init__(load_accounts(path), clock)
-        self._checked_at = self._good_at = monotonic()
-        self._failing = False
+        self._seen: object = ()
+        self._fresh = Fresh("accounts", self._read, self._accounts.clear, monotonic)
+        self._read()
 
-    def __len__(self) -> int:
-        self.refresh()
-        return super().__len__()
+    @property
+    def known(self) -> dict[str, Account]:
+        """The accounts, by name."""
+        self._fresh.check()
+        return self._accounts
 
-    def caller(self, name: str) -> Caller | None:
-        """Return the permissions of an account; `None` if it does not exist or has expired."""
-        self.refresh()
-        return super().caller(name)
-
-    async def verify(self, name: str, password: Secret) -> bool:
-        """Return whether the password is right. An unknown name takes just as long."""
-        self.refresh()
-        return await super().verify(name, password)
-
-    def refresh(self) -> None:
-        """Read the file again if it has changed, at most every `CHECK_EVERY_S`."""
-        now = self._monotonic()
-        if now - self._checked_at < CHECK_EVERY_S:
-            return
-        self._checked_at = now
+    def _read(self) -> None:
         state = self._state()
-        if state == self._seen and not self._failing:
-            self._good_at = now
+        if state == self._seen:
             return
         try:
-            self.replace(load_accounts(self._path))
-        except ConfigurationError as error:
-            if not self._failing:
-                _log.error("accounts.unreadable error=%s", error.message)
-            self._failing = True
-            if now - self._good_at > TRUSTED_FOR_S:
-                self.replace({})
-            return
-        if self._failing:
-            _log.warning("accounts.readable path=%s", self._path)
-        self._seen, self._failing, self._good_at = state, False, now
+            accounts = load_accounts(self._path)
+        except ConfigurationError:
+            self._seen = ()  # it is read again, even if it does not change
+            raise
+        self._accounts.clear()
+        self._accounts.update(accounts)
+        self._seen = state
 
-    def _state(self) -> tuple[int, int, int, int] | None:
-        try:
+    def _state(self) -> object:
+        with suppress(OSError):
             status = self._path.lstat()
-        except OSError:
-            return None
-        return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
+            return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
+        return None

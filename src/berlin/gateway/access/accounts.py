@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Unpack
 
 import msgspec
 
 from berlin.auth.tokens.private_file import load_private, save_private
 from berlin.errors import ConfigurationError
-from berlin.gateway.access.caller import Caller, check_limits, check_name, model_pattern
+from berlin.gateway.access.caller import Caller, Given, Rules, check_name, checked
 from berlin.types import Secret
 
 MAX_PASSWORD_BYTES = 1024
@@ -28,24 +28,11 @@ _COST, _BLOCK, _PARALLEL = 2**14, 8, 1
 HASHES_AT_ONCE = max(1, (os.cpu_count() or 2) // 2)
 
 
-class Account(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The hash of a password with its salt, both in hexadecimal, and what the account may do.
-
-    Attributes:
-        salt: the salt of the hash.
-        hash: the hash of the password.
-        models: as in `Caller`.
-        expires_at: as in `Caller`.
-        requests_per_minute: as in `Caller`.
-        limits: as in `Caller`.
-    """
+class Account(Rules, frozen=True, kw_only=True, omit_defaults=True):
+    """The hash of a password with its salt, both in hexadecimal, and what the account may do."""
 
     salt: str
     hash: str
-    models: tuple[str, ...] = ()
-    expires_at: float | None = None
-    requests_per_minute: int | None = None
-    limits: tuple[str, ...] = ()
 
 
 class _AccountsFile(msgspec.Struct, frozen=True):
@@ -90,39 +77,28 @@ class Accounts:
             raise ConfigurationError(f"the accounts cannot be stored: {error}") from error
 
     @property
+    def known(self) -> dict[str, Account]:
+        """The accounts, by name."""
+        return self._accounts
+
+    @property
     def names(self) -> list[str]:
         """All names, sorted."""
         return sorted(self._accounts)
 
     def __len__(self) -> int:
-        return len(self._accounts)
-
-    def refresh(self) -> None:
-        """Check whether the accounts have changed, where they can."""
+        return len(self.known)
 
     def caller(self, name: str) -> Caller | None:
         """Return the permissions of an account; `None` if it does not exist or has expired."""
-        known = self._accounts.get(name)
+        known = self.known.get(name)
         if known is None:
             return None
-        caller = Caller(
-            id=f"account:{name}",
-            models=known.models,
-            expires_at=known.expires_at,
-            requests_per_minute=known.requests_per_minute,
-            user=name,
-            limits=known.limits,
-        )
+        caller = Caller(id=f"account:{name}", user=name, **_rules(known))
         return None if caller.has_expired(self._clock()) else caller
 
     def add(
-        self,
-        name: str,
-        password: Secret,
-        models: Iterable[str] = (),
-        expires_at: float | None = None,
-        requests_per_minute: int | None = None,
-        limits: Iterable[str] = (),
+        self, name: str, password: Secret, models: Iterable[str] = (), **rules: Unpack[Given]
     ) -> None:
         """Add an account, or change its password and limits.
 
@@ -130,44 +106,28 @@ class Accounts:
             ConfigurationError: if the name, the password or a limit cannot be used.
         """
         check_name(name, "an account")
-        caller = Caller(
-            id=name,
-            models=tuple(dict.fromkeys(map(model_pattern, models))),
-            expires_at=expires_at,
-            requests_per_minute=requests_per_minute,
-            limits=tuple(dict.fromkeys(limits)),
-        )
-        check_limits("an account", caller, self._clock())
+        caller = Caller(id=name, models=tuple(models), **rules)
+        caller = checked(caller, "an account", self._clock())
         if not 0 < len(_bytes(password)) <= MAX_PASSWORD_BYTES:
             raise ConfigurationError(f"a password has 1 to {MAX_PASSWORD_BYTES} bytes")
         salt = os.urandom(16)
-        self._accounts[name] = Account(
-            salt.hex(),
-            _hash(_bytes(password), salt).hex(),
-            caller.models,
-            expires_at,
-            requests_per_minute,
-            caller.limits,
-        )
+        hashed = _hash(_bytes(password), salt).hex()
+        self._accounts[name] = Account(salt=salt.hex(), hash=hashed, **_rules(caller))
 
     def remove(self, name: str) -> bool:
         """Remove an account; return whether there was one."""
         return self._accounts.pop(name, None) is not None
 
-    def replace(self, accounts: dict[str, Account]) -> None:
-        """Use other accounts from now on."""
-        self._accounts = accounts
-
     def fingerprint(self, name: str) -> bytes | None:
         """Return what identifies an account with its password; `None` if it does not exist."""
-        known = self._accounts.get(name)
+        known = self.known.get(name)
         return None if known is None else f"{name}\0{known.salt}\0{known.hash}".encode()
 
     async def verify(self, name: str, password: Secret) -> bool:
         """Return whether the password is right. An unknown name takes just as long."""
         if len(_bytes(password)) > MAX_PASSWORD_BYTES:
             return False
-        known = self._accounts.get(name)
+        known = self.known.get(name)
         salt = bytes.fromhex(known.salt) if known else b"nobody's salt..."
         loop = asyncio.get_running_loop()
         tried = await loop.run_in_executor(_hashing(), _hash, _bytes(password), salt)
@@ -195,6 +155,10 @@ def _hashing() -> ThreadPoolExecutor:
     Separate from those of the loop, which decode long bodies.
     """
     return ThreadPoolExecutor(HASHES_AT_ONCE, "berlin-scrypt")
+
+
+def _rules(rules: Rules) -> dict[str, Any]:
+    return {name: getattr(rules, name) for name in Rules.__struct_fields__}
 
 
 def _bytes(password: Secret) -> bytes:

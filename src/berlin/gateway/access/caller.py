@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, TypedDict, TypeVar, get_args
 
 import msgspec
 
@@ -20,26 +19,34 @@ MAX_NAME_CHARS = 128
 MAX_PER_MINUTE = 1_000_000
 
 
-class Caller(msgspec.Struct, frozen=True, kw_only=True):
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """The permissions of a key, an account or a token.
+
+    Attributes:
+        models: patterns, `provider:model` or `provider:*`; empty allows every model.
+        expires_at: seconds since the epoch, or `None` if it does not expire.
+        requests_per_minute: the limit, or `None`.
+        limits: its own limits, such as `5 USD/day`.
+    """
+
+    models: tuple[str, ...] = ()
+    expires_at: float | None = None
+    requests_per_minute: int | None = None
+    limits: tuple[str, ...] = ()
+
+
+class Caller(Rules, frozen=True, kw_only=True):
     """A client authenticated by a key, a login or an issuer's token, and its permissions.
 
     Attributes:
         id: its unique id, for limits, fair queueing and logs.
-        models: patterns, `provider:model` or `provider:*`; empty allows every model.
-        expires_at: seconds since the epoch, or `None` if it does not expire.
-        requests_per_minute: the limit, or `None`.
         user: the person that it belongs to; `""` if nobody in particular.
         scopes: what it may do; empty allows everything.
-        limits: its own limits, such as `5 USD/day`.
     """
 
     id: str
-    models: tuple[str, ...] = ()
-    expires_at: float | None = None
-    requests_per_minute: int | None = None
     user: str = ""
     scopes: tuple[Scope, ...] = ()
-    limits: tuple[str, ...] = ()
 
     @property
     def has_limits(self) -> bool:
@@ -66,6 +73,19 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         return self.expires_at is not None and now >= self.expires_at
 
 
+class Given(TypedDict, total=False):
+    """The rules of a caller besides its models; see `Caller`."""
+
+    expires_at: float | None
+    requests_per_minute: int | None
+    user: str
+    scopes: tuple[Scope, ...]
+    limits: tuple[str, ...]
+
+
+C = TypeVar("C", bound=Caller)
+
+
 def check_name(name: str, owner: str) -> None:
     """Raise ConfigurationError if the name of `a key` or `an account` is invalid."""
     if not name.isprintable() or not name.strip() or len(name) > MAX_NAME_CHARS:
@@ -74,8 +94,20 @@ def check_name(name: str, owner: str) -> None:
         )
 
 
-def check_limits(owner: str, caller: Caller, now: float) -> None:
-    """Raise ConfigurationError if the limits of `a key` or `an account` are invalid."""
+def checked(caller: C, owner: str, now: float) -> C:
+    """Return a caller with its permissions normalised.
+
+    Args:
+        caller: the caller.
+        owner: whose permissions they are, such as `a key`.
+        now: seconds since the epoch.
+
+    Raises:
+        ConfigurationError: if one of them is invalid.
+    """
+    for scope in caller.scopes:
+        if scope not in SCOPES:
+            raise ConfigurationError(f"a scope is one of {', '.join(SCOPES)}, not {scope!r}")
     if caller.expires_at is not None and not now < caller.expires_at < math.inf:
         raise ConfigurationError(f"{owner} expires in the future: choose a later time")
     limit = caller.requests_per_minute
@@ -88,15 +120,12 @@ def check_limits(owner: str, caller: Caller, now: float) -> None:
             raise ConfigurationError(str(error)) from None
     if caller.user:
         check_name(caller.user, f"{owner}'s user")
-
-
-def check_scopes(scopes: Iterable[str]) -> tuple[Scope, ...]:
-    """Return scopes without repetition. Raises ConfigurationError if one is unknown."""
-    given = dict.fromkeys(scopes)
-    for scope in given:
-        if scope not in SCOPES:
-            raise ConfigurationError(f"a scope is one of {', '.join(SCOPES)}, not {scope!r}")
-    return tuple(scope for scope in SCOPES if scope in given)
+    return msgspec.structs.replace(
+        caller,
+        models=tuple(dict.fromkeys(map(model_pattern, caller.models))),
+        scopes=tuple(scope for scope in SCOPES if scope in caller.scopes),
+        limits=tuple(dict.fromkeys(caller.limits)),
+    )
 
 
 def model_pattern(text: str) -> str:

@@ -19,7 +19,14 @@ from berlin.gateway.access.caller import Caller, Scope
 from berlin.gateway.access.issuers.tokens import Issuers, open_issuers
 from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.access.keys import KEY_PREFIX
-from berlin.gateway.access.origin import LOOPBACK, Proxies, host_name, is_local, network_of
+from berlin.gateway.access.origin import (
+    LOOPBACK,
+    Proxies,
+    asked_host,
+    host_name,
+    is_local,
+    network_of,
+)
 from berlin.gateway.access.shared_keys.reader import PostgresKeys
 from berlin.gateway.access.throttle import Sketch, Throttle
 from berlin.gateway.catalog import Target
@@ -45,9 +52,8 @@ class Guard:
         cors_origins: origins of web pages that may send requests.
         trusted_proxies: addresses of proxies trusted to report the client's address; by default
             this machine if there are `allowed_hosts`, because then there is a proxy in front.
-        worker: which of several workers this process is; they count wrong keys together.
-
         issuers: verifies tokens of identity providers, which take the place of keys.
+        worker: which of several workers this process is; they count wrong keys together.
 
     Attributes:
         issuers: the same.
@@ -147,9 +153,8 @@ class Guard:
             await self._keys.prepare()
 
     async def _find(self, request: web.Request) -> Caller | None:
+        await self.refresh()
         keys = self._keys
-        if isinstance(keys, PostgresKeys):
-            await keys.prepare()
         if not self.needs_key:
             if keys is None or is_local(request):
                 return None
@@ -208,13 +213,13 @@ class Guard:
     def check_origin(self, request: web.Request) -> None:
         """Refuse a request that a web page from elsewhere makes a browser send.
 
-        Without keys the name in `Host` must be one of this machine, so that no page can reach the
-        gateway under its own name (DNS rebinding).
+        Without keys the host must be a name of this machine, so that no page can reach the gateway
+        under its own name (DNS rebinding).
 
         Raises:
             HttpFault: if it is refused.
         """
-        host = host_name(request.headers.get("Host", ""))
+        host = asked_host(request)
         known = host in self.allowed_hosts or is_loopback(host)
         if not known and (self.allowed_hosts or not self.needs_key):
             raise HttpFault(

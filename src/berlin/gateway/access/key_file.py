@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from berlin.auth.tokens.private_file import make_private_folder
+from berlin.auth.tokens.private_file import check_private, make_private_folder
 from berlin.errors import ConfigurationError
 
 SCHEMA_VERSION = 2
@@ -127,7 +126,9 @@ def open_for_reading(path: Path, timeout_s: float) -> sqlite3.Connection:
         OSError: if it is missing, a link, owned by another user, or accessible to others.
         sqlite3.Error: if it cannot be read, or stays locked for `timeout_s` seconds.
     """
-    _check_safe(path)
+    # By `lstat`, never by opening it: closing a second descriptor of a file releases the locks
+    # that SQLite holds on it in this process.
+    check_private(path, path.lstat())
     where = f"{path.absolute().as_uri()}?mode=rw"  # never creates one
     database = sqlite3.connect(where, timeout=timeout_s, isolation_level=None, uri=True)
     try:
@@ -163,15 +164,3 @@ def open_on_full_disk(path: Path, error: sqlite3.Error) -> sqlite3.Connection:
 def version(database: sqlite3.Connection) -> int:
     """Return the version of the schema; 0 is a file without one."""
     return int(database.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _check_safe(path: Path) -> None:
-    # By `lstat`, never by opening it: closing a second descriptor of a file releases the locks
-    # that SQLite holds on it in this process.
-    status = path.lstat()
-    if not stat.S_ISREG(status.st_mode):
-        raise PermissionError(f"{path} is not a plain file; remove it")
-    if hasattr(os, "getuid") and status.st_uid != os.getuid():
-        raise PermissionError(f"{path} belongs to another user; remove it")
-    if os.name == "posix" and status.st_mode & 0o077:
-        raise PermissionError(f"{path} can be read by others; run: chmod 600 {path}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sqlite3
 import time
@@ -11,37 +10,29 @@ from collections.abc import Callable
 from pathlib import Path
 
 from berlin.errors import ConfigurationError
+from berlin.gateway.access.fresh import Fresh
 from berlin.gateway.access.key_file import (
     naming_file,
     open_for_reading,
     open_on_full_disk,
     version,
 )
-from berlin.gateway.access.keys import Key, digest, live_tokens
+from berlin.gateway.access.keys import Key, digest, read_rows
 from berlin.gateway.access.required import KeysRequired
 
-CHECK_EVERY_S = 0.25
-# How long the last known keys stay valid when the file cannot be read.
-TRUSTED_FOR_S = 5.0
 # The longest that the event loop is blocked when the file is locked; readers of a WAL
 # file wait only while SQLite recovers it after a crash.
 BUSY_TIMEOUT_S = 0.05
-
-_log = logging.getLogger("berlin.gateway")
 
 
 class KeyReader:
     """Finds the key of a token.
 
     A lookup is one hash and one dictionary access by hash: its time reveals nothing about a token.
-    At most every `CHECK_EVERY_S`, and only when it is used, it checks whether the file has changed
-    (about 20 µs), and if so reads all keys again (about 6 ms for 1,000 keys); both happen in the
-    event loop.
+    When it is used, it checks whether the file has changed (about 20 µs), and if so reads all keys
+    again (about 6 ms for 1,000 keys); both happen in the event loop. See `Fresh`.
 
     Keys are required as soon as there is a file, whatever is in it, and permanently from then on.
-    When the file cannot be read, the last known keys stay valid for `TRUSTED_FOR_S` after the last
-    successful check, and then all clients are refused until it can be read again. The error is
-    logged once.
 
     Args:
         path: the file of a `KeyStore`.
@@ -65,25 +56,22 @@ class KeyReader:
     ) -> None:
         self._path = path
         self._clock = clock
-        self._monotonic = monotonic
         self._keys: dict[bytes, Key] = {}
         self._count = 0
         self._database: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._seen: int | None = None
-        self._failing = False
         self._notes = notes if notes is not None else KeysRequired([path.parent])
         self._required = required or bool(self._notes)
         self._noted = False
         self._lacking = ""
-        self._checked_at = self._good_at = monotonic()
+        self._fresh = Fresh("keys", self._read, self._forget, monotonic)
         self._look()
 
     @property
     def readable(self) -> bool:
         """Whether the file can be read, or could a moment ago; if not, all clients are refused."""
-        self._refresh()
-        return self._monotonic() - self._good_at <= TRUSTED_FOR_S
+        return self._fresh.is_trusted
 
     @property
     def problem(self) -> str:
@@ -93,7 +81,7 @@ class KeyReader:
     @property
     def required(self) -> bool:
         """Whether clients need a key."""
-        self._refresh()
+        self._fresh.check()
         return self._required
 
     def require(self) -> None:
@@ -121,25 +109,15 @@ class KeyReader:
             self._database.close()
         self._database = self._seen = None
 
-    def _refresh(self) -> None:
-        now = self._monotonic()
-        if now - self._checked_at < CHECK_EVERY_S:
-            return
-        self._checked_at = now
+    def _read(self) -> None:
         try:
             self._look()
-        except ConfigurationError as error:
+        except ConfigurationError:
             self.close()
-            if now - self._good_at > TRUSTED_FOR_S:
-                self._keys, self._count = {}, 0
-            if not self._failing:
-                _log.error("keys.unreadable error=%s", error.message)
-            self._failing = True
-            return
-        if self._failing:
-            _log.warning("keys.readable path=%s", self._path)
-        self._failing = False
-        self._good_at = now
+            raise
+
+    def _forget(self) -> None:
+        self._keys, self._count = {}, 0
 
     def _look(self) -> None:
         if not self._noted and os.path.lexists(self._path):
@@ -151,7 +129,7 @@ class KeyReader:
                 status = self._path.stat()
             except FileNotFoundError:
                 self.close()
-                self._keys, self._count = {}, 0
+                self._forget()
                 self._lacking = "keys missing" if self._required else ""
                 return
             file = (status.st_dev, status.st_ino)
@@ -170,6 +148,7 @@ class KeyReader:
                 self._seen = seen
 
     def _take(self, database: sqlite3.Connection) -> None:
-        self._keys = live_tokens(database)
-        self._count = len({key.id for key in self._keys.values()})
+        rows = read_rows(database, "revoked_at IS NULL")
+        self._keys = {stored: key for row in rows for stored, key in row.tokens().items()}
+        self._count = len(rows)
         self._lacking = "keys missing" if version(database) == 0 else ""

@@ -7,20 +7,14 @@ import hashlib
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, TypeAlias, Unpack
 
 import msgspec
 
 from berlin.errors import ConfigurationError
-from berlin.gateway.access.caller import (
-    Caller,
-    check_limits,
-    check_name,
-    check_scopes,
-    model_pattern,
-)
+from berlin.gateway.access.caller import Caller, Given, check_name, checked
 from berlin.gateway.access.key_file import naming_file, open_for_reading, open_for_writing, version
 from berlin.gateway.access.required import KeysRequired
 from berlin.types import Secret
@@ -55,153 +49,184 @@ class Key(Caller, frozen=True, kw_only=True):
         return "expired" if self.has_expired(now) else "live"
 
 
+class Row(msgspec.Struct, frozen=True):
+    """A key as it is stored: its permissions, and the hashes of its tokens."""
+
+    key: Key
+    digest: bytes
+    old_digest: bytes | None = None
+
+    def tokens(self) -> dict[bytes, Key]:
+        """Return the key by the hashes of its tokens; the old one ends with its grace period."""
+        found = {self.digest: self.key}
+        if self.old_digest is not None:
+            ends = [at for at in (self.key.expires_at, self.key.old_expires_at) if at is not None]
+            found[self.old_digest] = msgspec.structs.replace(
+                self.key, expires_at=min(ends, default=0.0)
+            )
+        return found
+
+
+Change: TypeAlias = Callable[[list[Row]], Iterable[Row]]
+"""Returns the new or changed rows, from all rows as they are."""
+
+
+class KeyTable(Protocol):
+    """Where keys are kept; see `KeyStore` for what is done with them."""
+
+    def rows(self) -> list[Row]:
+        """Return all keys, in order of creation. Raises ConfigurationError."""
+        ...
+
+    def change(self, change: Change) -> None:
+        """Change keys in a transaction that no other change can meet.
+
+        Raises:
+            ConfigurationError: if they cannot be written.
+        """
+        ...
+
+
 class KeyStore:
-    """Adds, lists and revokes keys; each call opens the file.
+    """Adds, lists, rotates and revokes keys.
 
     Args:
-        path: the file; created by the first `add`.
+        place: the file of the keys, or another table.
         clock: seconds since the epoch.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
-        self._path = path
+    def __init__(self, place: Path | KeyTable, clock: Callable[[], float] = time.time) -> None:
+        self._table = KeyFile(place) if isinstance(place, Path) else place
         self._clock = clock
 
     def add(
-        self,
-        name: str,
-        models: Sequence[str] = (),
-        expires_at: float | None = None,
-        requests_per_minute: int | None = None,
-        *,
-        user: str = "",
-        scopes: Sequence[str] = (),
-        limits: Sequence[str] = (),
+        self, name: str, models: Iterable[str] = (), **rules: Unpack[Given]
     ) -> tuple[Key, Secret]:
         """Create a key, and return it with its token, the only copy.
 
-        The options are those of `Caller`.
+        The rules are those of `Caller`.
 
         Raises:
-            ConfigurationError: if a value is invalid, a valid key has the name, or the file cannot
-                be written.
+            ConfigurationError: if a value is invalid, a valid key has the name, or the key cannot
+                be stored.
         """
-        now = self._clock()
-        key = new_key(
-            name,
-            now,
-            models=models,
-            expires_at=expires_at,
-            requests_per_minute=requests_per_minute,
-            user=user,
-            scopes=scopes,
-            limits=limits,
-        )
-        token = new_token()
-        row = msgspec.structs.asdict(key)
-        row |= {name: msgspec.json.encode(row[name]).decode() for name in _LISTS}
-        row["digest"] = digest(token)
-        with naming_file(self._path), open_for_writing(self._path, BUSY_TIMEOUT_S) as database:
-            same = read_keys(database, "name = :name OR id = :name", {"name": name})
-            if any(other.state(now) == "live" for other in same.values()):
+        now, token, id = self._clock(), new_token(), f"k{secrets.token_hex(6)}"
+        check_name(name, "a key")
+        key = Key(id=id, name=name, created_at=now, models=tuple(models), **rules)
+        key = checked(key, "a key", now)
+
+        def insert(rows: list[Row]) -> Iterable[Row]:
+            if self._live(rows, name):
                 raise ConfigurationError(
                     f"there is a live key {name!r}: revoke it first, or take another name"
                 )
-            names = ", ".join(row)
-            values = ", ".join(f":{column}" for column in row)
-            database.execute(f"INSERT INTO keys ({names}) VALUES ({values})", row)  # noqa: S608
-        KeysRequired([self._path.parent]).remember()
+            return [Row(key, digest(token))]
+
+        self._table.change(insert)
         return key, Secret(token)
 
     def entries(self) -> list[Key]:
         """Return all keys, including revoked and expired ones, in order of creation.
 
         Raises:
-            ConfigurationError: if the file cannot be read.
+            ConfigurationError: if they cannot be read.
         """
+        return [row.key for row in self._table.rows()]
+
+    def rotate(self, name_or_id: str, grace_s: float) -> tuple[Key, Secret] | None:
+        """Give a key a new token, and return it with the token, the only copy.
+
+        The current token stays valid for a while, so that clients can be changed one by one. One
+        from an earlier rotation ends immediately. Name, limits, and what was used are unchanged.
+
+        Args:
+            name_or_id: the key.
+            grace_s: for how many seconds the current token stays valid.
+
+        Returns:
+            `None` if there is no such live key.
+
+        Raises:
+            ConfigurationError: if the key cannot be stored.
+        """
+        token, until = new_token(), self._clock() + grace_s
+        rotated: list[Row] = []
+
+        def replace(rows: list[Row]) -> Iterable[Row]:
+            for row in self._live(rows, name_or_id)[:1]:
+                key = msgspec.structs.replace(row.key, old_expires_at=until)
+                rotated[:] = [Row(key, digest(token), row.digest)]
+            return rotated
+
+        self._table.change(replace)
+        return (rotated[0].key, Secret(token)) if rotated else None
+
+    def revoke(self, name_or_id: str) -> bool:
+        """Revoke a key for good; return whether one was found that was not revoked yet.
+
+        Raises:
+            ConfigurationError: if the key cannot be stored.
+        """
+        now = self._clock()
+        revoked: list[Row] = []
+
+        def mark(rows: list[Row]) -> Iterable[Row]:
+            revoked[:] = [
+                Row(msgspec.structs.replace(row.key, revoked_at=now), row.digest)
+                for row in rows
+                if name_or_id in (row.key.id, row.key.name) and row.key.revoked_at is None
+            ]
+            return revoked
+
+        self._table.change(mark)
+        return bool(revoked)
+
+    def _live(self, rows: list[Row], name_or_id: str) -> list[Row]:
+        now = self._clock()
+        return [
+            row
+            for row in rows
+            if name_or_id in (row.key.id, row.key.name) and row.key.state(now) == "live"
+        ]
+
+
+class KeyFile:
+    """The keys in an SQLite file, which each call opens; see `KeyTable`.
+
+    Args:
+        path: the file; created by the first key.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def rows(self) -> list[Row]:
+        """Return all keys; see `KeyTable`."""
         if not self._path.exists():
             return []
         with (
             naming_file(self._path),
             contextlib.closing(open_for_reading(self._path, BUSY_TIMEOUT_S)) as database,
         ):
-            return list(read_keys(database, "TRUE ORDER BY created_at, rowid").values())
+            return read_rows(database)
 
-    def rotate(self, name_or_id: str, grace_s: float) -> tuple[Key, Secret] | None:
-        """Give a key a new token, and return it with the token, the only copy.
-
-        The token so far stays valid for a while, so that clients can be changed one by one. One
-        from an earlier rotation ends at once. Name, limits, and what was used are unchanged.
-
-        Args:
-            name_or_id: the key.
-            grace_s: for how many seconds the token so far stays valid.
-
-        Returns:
-            `None` if there is no such live key.
-
-        Raises:
-            ConfigurationError: if the file cannot be written.
-        """
-        if not self._path.exists():
-            return None
-        now, token = self._clock(), new_token()
+    def change(self, change: Change) -> None:
+        """Change keys; see `KeyTable`."""
+        if not self._path.exists() and not list(change([])):
+            return
         with naming_file(self._path), open_for_writing(self._path, BUSY_TIMEOUT_S) as database:
-            found = read_keys(
-                database, "revoked_at IS NULL AND :name IN (id, name)", {"name": name_or_id}
-            )
-            live = [key for key in found.values() if key.state(now) == "live"]
-            if not live:
-                return None
-            key = msgspec.structs.replace(live[0], old_expires_at=now + grace_s)
-            database.execute(
-                "UPDATE keys SET old_digest = digest, old_expires_at = ?, digest = ? WHERE id = ?",
-                (key.old_expires_at, digest(token), key.id),
-            )
-        return key, Secret(token)
-
-    def revoke(self, name_or_id: str) -> bool:
-        """Revoke a key for good; return whether one was found that was not revoked yet.
-
-        Raises:
-            ConfigurationError: if the file cannot be written.
-        """
-        if not self._path.exists():
-            return False
-        with naming_file(self._path), open_for_writing(self._path, BUSY_TIMEOUT_S) as database:
-            changed = database.execute(
-                "UPDATE keys SET revoked_at = ? WHERE revoked_at IS NULL AND ? IN (id, name)",
-                (self._clock(), name_or_id),
-            )
-            return changed.rowcount > 0
-
-
-def new_key(
-    name: str,
-    now: float,
-    *,
-    models: Sequence[str] = (),
-    expires_at: float | None = None,
-    requests_per_minute: int | None = None,
-    user: str = "",
-    scopes: Sequence[str] = (),
-    limits: Sequence[str] = (),
-) -> Key:
-    """Return a key with a new id. Raises ConfigurationError if a value is invalid."""
-    key = Key(
-        id=f"k{secrets.token_hex(6)}",
-        name=name,
-        models=tuple(dict.fromkeys(map(model_pattern, models))),
-        expires_at=expires_at,
-        requests_per_minute=requests_per_minute,
-        created_at=now,
-        user=user,
-        scopes=check_scopes(scopes),
-        limits=tuple(dict.fromkeys(limits)),
-    )
-    check_name(name, "a key")
-    check_limits("a key", key, now)
-    return key
+            for row in change(read_rows(database)):
+                values = msgspec.structs.asdict(row.key)
+                values |= {name: msgspec.json.encode(values[name]).decode() for name in _LISTS}
+                values |= {"digest": row.digest, "old_digest": row.old_digest}
+                columns = ", ".join(values)
+                database.execute(
+                    f"INSERT INTO keys ({columns}) VALUES ({', '.join('?' * len(values))}) "  # noqa: S608  # of a class
+                    f"ON CONFLICT (id) DO UPDATE SET ({columns}) = "
+                    f"({', '.join(f'excluded.{name}' for name in values)})",
+                    tuple(values.values()),
+                )
+        KeysRequired([self._path.parent]).remember()
 
 
 def new_token() -> str:
@@ -214,10 +239,8 @@ def digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
-def read_keys(
-    database: sqlite3.Connection, where: str, values: dict[str, str] | None = None
-) -> dict[bytes, Key]:
-    """Return the keys that match an SQL condition, by the digest of their token.
+def read_rows(database: sqlite3.Connection, where: str = "TRUE") -> list[Row]:
+    """Return the keys that match an SQL condition, in order of creation.
 
     Raises:
         sqlite3.Error: if the file cannot be read.
@@ -225,48 +248,21 @@ def read_keys(
     """
     found = version(database)
     if found == 0:  # another process is just creating it
-        return {}
-    columns = _FIRST_COLUMNS if found == 1 else Key.__struct_fields__
-    rows = database.execute(
-        f"SELECT digest, {', '.join(columns)} FROM keys WHERE {where}",  # noqa: S608
-        values or {},
-    )
-    keys = {}
-    for stored, *row in rows:
-        fields = dict(zip(columns, row, strict=True))
-        for name in _LISTS:
-            if name in fields:
-                fields[name] = msgspec.json.decode(fields[name], type=tuple[str, ...])
-        keys[stored] = msgspec.convert(fields, Key)
-    return keys
+        return []
+    columns = _FIRST_COLUMNS if found == 1 else ("old_digest", *Key.__struct_fields__)
+    rows = []
+    for stored, *values in database.execute(
+        f"SELECT digest, {', '.join(columns)} FROM keys WHERE {where} ORDER BY created_at, rowid"  # noqa: S608  # constants
+    ):
+        fields = dict(zip(columns, values, strict=True))
+        for name in _LISTS & fields.keys():
+            fields[name] = msgspec.json.decode(fields[name], type=tuple[str, ...])
+        old = fields.pop("old_digest", None)
+        rows.append(Row(msgspec.convert(fields, Key), stored, old))
+    return rows
 
 
-def live_tokens(database: sqlite3.Connection) -> dict[bytes, Key]:
-    """Return the keys that are not revoked by the digests of all their tokens; a token that was
-    replaced by a rotation ends with its grace period.
-
-    Raises as `read_keys` does.
-    """
-    keys = read_keys(database, "revoked_at IS NULL")
-    if version(database) > 1:
-        by_id = {key.id: (stored, key) for stored, key in keys.items()}
-        text = "SELECT id, old_digest FROM keys WHERE revoked_at IS NULL AND old_digest NOT NULL"
-        for id, old in database.execute(text):
-            stored, key = by_id[id]
-            keys |= tokens_of(key, stored, old)
-    return keys
-
-
-def tokens_of(key: Key, current: bytes, old: bytes | None) -> dict[bytes, Key]:
-    """Return a key by the digests of its tokens; the old one ends with its grace period."""
-    found = {current: key}
-    if old is not None:
-        ends = [at for at in (key.expires_at, key.old_expires_at) if at is not None]
-        found[old] = msgspec.structs.replace(key, expires_at=min(ends, default=0.0))
-    return found
-
-
-_LISTS = ("models", "scopes", "limits")
+_LISTS = {"models", "scopes", "limits"}
 _FIRST_COLUMNS = (
     *("id", "name", "models", "expires_at", "requests_per_minute"),
     *("created_at", "revoked_at"),

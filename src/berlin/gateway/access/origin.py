@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
+from pathlib import Path
 from typing import TypeAlias
 
 from aiohttp import HttpVersion11, web
@@ -27,6 +30,8 @@ _OF_PROXIES = re.compile(
 # A browser that uses the gateway's public name did not find it on this machine.
 _OF_BROWSERS = ("Sec-Fetch-Site", "Sec-Fetch-Mode", "Origin", "Upgrade-Insecure-Requests")
 MAX_HOPS = 32
+# Each connection of the machine, with the user whose program holds that end: proc(5).
+_SOCKETS = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -79,16 +84,43 @@ def is_local(request: web.BaseRequest) -> bool:
 
     Behind a reverse proxy on this machine every peer is this machine, but its clients are not. A
     proxy shows itself by a header, or by HTTP/1.0, which nginx speaks to the servers behind it
-    unless it is configured otherwise, even where it adds no header.
+    unless it is configured otherwise, even where it adds no header. One that forwards bytes as they
+    are shows itself by its user, unless that is the gateway's own.
     """
     if not is_loopback(request.remote or "") or request.version < HttpVersion11:
         return False
     headers = request.headers
     if any(_OF_PROXIES.search(name.lower().replace("_", "-")) for name in headers):
         return False
-    return is_loopback(host_name(headers.get("Host", ""))) or not any(
-        name in headers for name in _OF_BROWSERS
-    )
+    if is_loopback(asked_host(request)):
+        return True
+    return not any(name in headers for name in _OF_BROWSERS) and _is_of_own_user(request)
+
+
+def _is_of_own_user(request: web.BaseRequest) -> bool:
+    """Return whether the program at the other end runs as the gateway's user; `True` if unknown."""
+    if request.transport is None:
+        return True
+    ends = map(request.transport.get_extra_info, ("peername", "sockname"))
+    ports = [f"{end[1]:04X}" for end in ends if isinstance(end, tuple)]
+    for table in _SOCKETS:
+        with suppress(OSError):  # elsewhere than on Linux
+            for line in table.read_text("ascii").splitlines()[1:]:
+                fields = line.split()
+                if [end.rpartition(":")[2] for end in fields[1:3]] == ports:
+                    return int(fields[7]) == os.getuid()
+    return True
+
+
+def asked_host(request: web.BaseRequest) -> str:
+    """Return the name of the host that a request is for; `""` if it names none.
+
+    A whole URL as the target counts instead of `Host` (RFC 9112, 3.2.2).
+    """
+    target = request.raw_path
+    if target.startswith("/") or "://" not in target:
+        return host_name(request.headers.get("Host", ""))
+    return host_name(target.partition("://")[2].partition("/")[0].partition("?")[0])
 
 
 @lru_cache

@@ -12,7 +12,6 @@ from berlin.auth.attach import Attachment
 from berlin.auth.credentials import NAMES
 from berlin.auth.flows.login import LoginMap
 from berlin.errors import (
-    BerlinError,
     ConfigurationError,
     InvalidRequestError,
     KeyRefusedError,
@@ -21,10 +20,11 @@ from berlin.errors import (
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.access.logins import Logins
 from berlin.gateway.access.sessions import Sessions
-from berlin.gateway.catalog import Target
+from berlin.gateway.catalog import Catalog, Target
 from berlin.gateway.chat import Gateway
-from berlin.gateway.face import Route
+from berlin.gateway.face import Face, Route
 from berlin.gateway.observe.visit import VISIT
+from berlin.gateway.workers.worker import Worker
 from berlin.language.step import CompiledStep
 from berlin.recipes.recipe import load_recipe
 from berlin.types import Secret
@@ -34,14 +34,12 @@ class BerlinFace:
     """The login and chat endpoints for the class `Berlin`.
 
     Args:
-        gateway: the shared gateway.
         accounts: the accounts.
         sessions: the open sessions.
+        worker: which of several workers this process is.
     """
 
-    name = "berlin"
-
-    def __init__(self, gateway: Gateway, accounts: Accounts, sessions: Sessions) -> None:
+    def __init__(self, accounts: Accounts, sessions: Sessions, worker: Worker | None) -> None:
         recipe = load_recipe("berlin")
         login = recipe.auth
         if not isinstance(login, LoginMap) or not isinstance(login.attach, Attachment):
@@ -49,23 +47,18 @@ class BerlinFace:
         self._login = CompiledStep(login.steps[0], NAMES)
         self._format = recipe.format()
         self._header, self._prefix = login.attach.header, login.attach.prefix
-        self._gateway = gateway
         self._accounts = accounts
         self._sessions = sessions
-        self._logins = Logins(accounts, gateway.worker)
-        self.prefixes: tuple[str, ...] = (login.steps[0].path, recipe.chat.path or "")
+        self._logins = Logins(accounts, worker)
+        self._paths = (login.steps[0].path, recipe.chat.path or "")
 
-    def routes(self) -> list[Route]:
-        """Return the paths of this face."""
-        login, chat = self.prefixes
-        return [Route("POST", login, self._log_in), Route("POST", chat, self._chat)]
+    def face(self) -> Face:
+        """Return the face."""
+        login, chat = self._paths
+        routes = (Route("POST", login, self._log_in), Route("POST", chat, self._chat))
+        return Face("berlin", self._paths, self._format.encode_error, routes)
 
-    def encode_error(self, error: BerlinError) -> bytes:
-        """Return the body of an error."""
-        return self._format.encode_error(error)
-
-    async def _log_in(self, request: web.Request) -> web.StreamResponse:
-        gateway = self._gateway
+    async def _log_in(self, gateway: Gateway, request: web.Request) -> web.StreamResponse:
         values = self._login.parse(await gateway.bodies.read_login(request))
         for name, value in values.items():
             if not isinstance(value, str):
@@ -78,11 +71,10 @@ class BerlinFace:
             body=body, content_type="application/json", headers={"Cache-Control": "no-store"}
         )
 
-    async def _chat(self, request: web.Request) -> web.StreamResponse:
-        gateway, visit = self._gateway, request[VISIT]
+    async def _chat(self, gateway: Gateway, request: web.Request) -> web.StreamResponse:
+        visit = request[VISIT]
         given = request.headers.getall(self._header, [])
         token = given[0].removeprefix(self._prefix) if len(given) == 1 else ""
-        self._accounts.refresh()  # before the session is looked up: a change may end it
         account = self._sessions.account(token)
         caller = self._accounts.caller(account) if account is not None else None
         if caller is None:
@@ -90,20 +82,20 @@ class BerlinFace:
         visit.key, visit.user = caller.id, caller.user
         call = await gateway.receive(request, self._format.decode_request)
         visit.model = call.request.model
-        target = self._find(call.request.model)
+        target = _find(gateway.catalog, call.request.model)
         gateway.guard.check_model(caller, target, call.request.model)
         return await gateway.answer(request, self._format, call, target, caller)
 
-    def _find(self, model: str) -> Target:
-        """Resolve the model a client names.
 
-        Requests of this protocol always name a model: an unknown one goes to the default provider,
-        if that accepts any.
-        """
-        catalog = self._gateway.catalog
-        try:
-            return catalog.resolve(model)
-        except ModelNotFoundError:
-            if not catalog.default.any_model:
-                raise
-            return Target(catalog.default, model)
+def _find(catalog: Catalog, model: str) -> Target:
+    """Resolve the model a client names.
+
+    Requests of this protocol always name a model: an unknown one goes to the default provider, if
+    that accepts any.
+    """
+    try:
+        return catalog.resolve(model)
+    except ModelNotFoundError:
+        if not catalog.default.any_model:
+            raise
+        return Target(catalog.default, model)

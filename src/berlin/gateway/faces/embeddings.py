@@ -15,7 +15,7 @@ from berlin.formats.embeddings.ollama import OllamaEmbeddings, OllamaOldEmbeddin
 from berlin.formats.embeddings.openai import OpenAIEmbeddings
 from berlin.gateway.access.limits.spending import Demand
 from berlin.gateway.answering import with_model
-from berlin.gateway.catalog import Target
+from berlin.gateway.catalog import Catalog, Target
 from berlin.gateway.chat import Gateway
 from berlin.gateway.face import Route
 from berlin.gateway.observe.visit import VISIT
@@ -27,83 +27,60 @@ from berlin.types.usage import estimate_tokens
 LONG_ANSWER_BYTES = 256 * 1024
 
 
-class EmbeddingPaths:
-    """`/v1/embeddings`, with and without `/v1`, and Ollama's `/api/embed` and `/api/embeddings`.
+async def _embed(
+    gateway: Gateway, request: web.Request, dialect: EmbeddingFormat
+) -> web.StreamResponse:
+    visit = request[VISIT]
+    key = await gateway.identify(request)
+    call = await gateway.receive(request, dialect.decode_request)
+    asked = visit.model = call.request.model
+    target = _resolve(gateway.catalog, asked)
+    gateway.guard.check_model(key, target, asked)
+    service = target.service
+    visit.provider = service.name
+    if service.embedder is None:
+        raise InvalidRequestError.about("model", f"{service.name} has no embeddings")
+    sent = msgspec.structs.replace(call.request, model=target.model, request_id=visit.id)
+    if service.serves_callers:
+        sent = msgspec.structs.replace(sent, identity=gateway.guard.identity(request))
+    spending = None
+    if gateway.limiter.concerns(key):
+        spending = await gateway.limiter.admit(visit, key, target, _demand(sent))
+    with service.open, gateway.streams.open, spending or nullcontext():
+        async with service.admission.enter(visit.key or visit.remote):
+            if gateway.ledger is not None:
+                gateway.ledger.begin(visit, target.model or service.embedder.default)
+            answer = await service.embedder.embed(sent)
+        visit.usage = Usage(answer.input_tokens or 0)
+        if spending is not None:
+            spending.settle(visit.usage)
+    body = await _write(dialect, with_model(call, target), answer)
+    visit.bytes_out = len(body)
+    return web.Response(body=body, content_type="application/json")
 
-    Args:
-        gateway: the shared gateway.
+
+def _resolve(catalog: Catalog, asked: str) -> Target:
+    """Resolve the model a client names: an embedding model, or any other with this name.
+
+    Raises:
+        ModelNotFoundError: if there is no such model.
     """
-
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-
-    def routes(self) -> list[Route]:
-        """Return the paths."""
-        openai, ollama = OpenAIEmbeddings(), OllamaEmbeddings()
-        dialects: dict[str, EmbeddingFormat] = {
-            "/v1/embeddings": openai,
-            "/embeddings": openai,
-            "/api/embed": ollama,
-            "/api/embeddings": OllamaOldEmbeddings(),
-        }
-        return [
-            Route("POST", path, partial(self._embed, dialect=dialect))
-            for path, dialect in dialects.items()
-        ]
-
-    async def _embed(self, request: web.Request, dialect: EmbeddingFormat) -> web.StreamResponse:
-        gateway, visit = self._gateway, request[VISIT]
-        key = await gateway.identify(request)
-        call = await gateway.receive(request, dialect.decode_request)
-        asked = visit.model = call.request.model
-        target = self._resolve(asked)
-        gateway.guard.check_model(key, target, asked)
-        service = target.service
-        visit.provider = service.name
-        if service.embedder is None:
-            raise InvalidRequestError.about("model", f"{service.name} has no embeddings")
-        sent = msgspec.structs.replace(call.request, model=target.model, request_id=visit.id)
-        if service.serves_callers:
-            identity = gateway.guard.identity(request)
-            sent = msgspec.structs.replace(sent, identity=identity)
-        spending = None
-        if gateway.limiter.concerns(key):
-            spending = await gateway.limiter.admit(visit, key, target, _demand(sent))
-        with service.open, gateway.streams.open, spending or nullcontext():
-            async with service.admission.enter(visit.key or visit.remote):
-                if gateway.ledger is not None:
-                    gateway.ledger.begin(visit, target.model or service.embedder.default)
-                answer = await service.embedder.embed(sent)
-            visit.usage = Usage(answer.input_tokens or 0)
-            if spending is not None:
-                spending.settle(visit.usage)
-        body = await _write(dialect, with_model(call, target), answer)
-        visit.bytes_out = len(body)
-        return web.Response(body=body, content_type="application/json")
-
-    def _resolve(self, asked: str) -> Target:
-        """Resolve the model a client names: an embedding model, or any other with this name.
-
-        Raises:
-            ModelNotFoundError: if there is no such model.
-        """
-        catalog = self._gateway.catalog
-        for service in catalog.services.values():
-            of_service = asked.startswith(f"{service.name}:")
-            model = asked.removeprefix(f"{service.name}:").removesuffix(":latest")
-            embedder = service.embedder
-            if embedder is None or not (of_service or service is catalog.default):
-                continue
-            if model in (*embedder.models, embedder.default) and model:
-                return Target(service, model)
-        target = catalog.resolve(asked)
-        embedder = target.service.embedder
-        names_no_model = asked.removesuffix(":latest") in ("", target.service.name)
-        if embedder is None or not names_no_model:
-            return target
-        if not embedder.default:
-            raise ModelNotFoundError(f"{target.service.name}: name a model for embeddings")
-        return Target(target.service, embedder.default)
+    for service in catalog.services.values():
+        of_service = asked.startswith(f"{service.name}:")
+        model = asked.removeprefix(f"{service.name}:").removesuffix(":latest")
+        embedder = service.embedder
+        if embedder is None or not (of_service or service is catalog.default):
+            continue
+        if model in (*embedder.models, embedder.default) and model:
+            return Target(service, model)
+    target = catalog.resolve(asked)
+    embedder = target.service.embedder
+    names_no_model = asked.removesuffix(":latest") in ("", target.service.name)
+    if embedder is None or not names_no_model:
+        return target
+    if not embedder.default:
+        raise ModelNotFoundError(f"{target.service.name}: name a model for embeddings")
+    return Target(target.service, embedder.default)
 
 
 def _demand(request: EmbeddingRequest) -> Demand:
@@ -116,3 +93,16 @@ async def _write(dialect: EmbeddingFormat, call: EmbeddingCall, answer: Embeddin
     if sum(map(len, answer.vectors)) > LONG_ANSWER_BYTES:
         return await asyncio.to_thread(write)
     return write()
+
+
+_OPENAI = OpenAIEmbeddings()
+_DIALECTS: dict[str, EmbeddingFormat] = {
+    "/v1/embeddings": _OPENAI,
+    "/embeddings": _OPENAI,
+    "/api/embed": OllamaEmbeddings(),
+    "/api/embeddings": OllamaOldEmbeddings(),
+}
+
+ROUTES = tuple(
+    Route("POST", path, partial(_embed, dialect=dialect)) for path, dialect in _DIALECTS.items()
+)

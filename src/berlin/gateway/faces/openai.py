@@ -2,82 +2,66 @@
 
 from __future__ import annotations
 
-import time
-from datetime import UTC, datetime
+from collections.abc import Awaitable
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
-from berlin.errors import BerlinError, ModelNotFoundError
+from berlin.errors import ModelNotFoundError
+from berlin.formats.contract import Format
 from berlin.formats.openai.completions import OpenAICompletionsFormat
 from berlin.formats.openai.format import OpenAIChatFormat
 from berlin.gateway.chat import Gateway
-from berlin.gateway.face import ID, Route, describe_models
+from berlin.gateway.face import ID, Face, Route, describe_models
 
 
-class OpenAIFace:
-    """The API for clients of OpenAI.
+def _chat(gateway: Gateway, request: web.Request, format: Format) -> Awaitable[web.StreamResponse]:
+    return gateway.answer_chat(request, format)
 
-    Args:
-        gateway: the shared gateway.
-    """
 
-    name = "openai"
-    prefixes: tuple[str, ...] = ("/",)
+async def _models(gateway: Gateway, request: web.Request) -> web.StreamResponse:
+    models = await describe_models(gateway, request, partial(_describe, gateway))
+    listed: dict[str, Any] = {"object": "list", "data": models, "has_more": False}
+    if models:
+        listed |= {"first_id": models[0]["id"], "last_id": models[-1]["id"]}
+    return web.json_response(listed)
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-        self._format = OpenAIChatFormat()
-        self._completions = OpenAICompletionsFormat()
-        self._since = int(time.time())
 
-    def routes(self) -> list[Route]:
-        """Return the paths of this face."""
-        return [
-            route
-            for prefix in ("/v1", "")
-            for route in (
-                Route("POST", f"{prefix}/chat/completions", self._chat),
-                Route("POST", f"{prefix}/completions", self._complete),
-                Route("GET", f"{prefix}/models", self._models),
-                # Names contain slashes and colons.
-                Route("GET", prefix + "/models/{id:path}", self._model),
-            )
-        ]
+async def _model(gateway: Gateway, request: web.Request) -> web.StreamResponse:
+    asked = request[ID]
+    if asked not in await describe_models(gateway, request, str):
+        raise ModelNotFoundError(f"the model {asked[:100]!r} does not exist here")
+    return web.json_response(_describe(gateway, asked))
 
-    def encode_error(self, error: BerlinError) -> bytes:
-        """Return the body of an error."""
-        return self._format.encode_error(error)
 
-    async def _chat(self, request: web.Request) -> web.StreamResponse:
-        return await self._gateway.answer_chat(request, self._format)
+def _describe(gateway: Gateway, name: str) -> dict[str, Any]:
+    # Clients of Anthropic's API use the same path and expect the last three.
+    return {
+        "id": name,
+        "object": "model",
+        "created": int(gateway.since.timestamp()),
+        "owned_by": gateway.catalog.resolve(name).service.name,
+        "type": "model",
+        "display_name": name,
+        "created_at": gateway.since.isoformat(),
+    }
 
-    async def _complete(self, request: web.Request) -> web.StreamResponse:
-        return await self._gateway.answer_chat(request, self._completions)
 
-    async def _models(self, request: web.Request) -> web.StreamResponse:
-        key = await self._gateway.identify(request, "models")
-        models = await describe_models(self._gateway, key, self._describe)
-        listed: dict[str, Any] = {"object": "list", "data": models, "has_more": False}
-        if models:
-            listed |= {"first_id": models[0]["id"], "last_id": models[-1]["id"]}
-        return web.json_response(listed)
+_FORMAT = OpenAIChatFormat()
 
-    async def _model(self, request: web.Request) -> web.StreamResponse:
-        key = await self._gateway.identify(request, "models")
-        asked = request[ID]
-        if asked not in await describe_models(self._gateway, key, str):
-            raise ModelNotFoundError(f"the model {asked[:100]!r} does not exist here")
-        return web.json_response(self._describe(asked))
-
-    def _describe(self, name: str) -> dict[str, Any]:
-        # Clients of Anthropic's API use the same path and expect the last three.
-        return {
-            "id": name,
-            "object": "model",
-            "created": self._since,
-            "owned_by": self._gateway.catalog.resolve(name).service.name,
-            "type": "model",
-            "display_name": name,
-            "created_at": datetime.fromtimestamp(self._since, UTC).isoformat(),
-        }
+FACE = Face(
+    "openai",
+    ("/",),
+    _FORMAT.encode_error,
+    tuple(
+        Route(method, prefix + path, handler)
+        for prefix in ("/v1", "")
+        for method, path, handler in (
+            ("POST", "/chat/completions", partial(_chat, format=_FORMAT)),
+            ("POST", "/completions", partial(_chat, format=OpenAICompletionsFormat())),
+            ("GET", "/models", _models),
+            ("GET", "/models/{id:path}", _model),  # names contain slashes and colons
+        )
+    ),
+)

@@ -10,39 +10,25 @@ from aiohttp import web
 
 from berlin.errors import InvalidRequestError
 from berlin.gateway.chat import Gateway
-from berlin.gateway.face import Route
 from berlin.gateway.refusals import HttpFault
 from berlin.ledger.figures import Grouping, Query, usage_resource
-from berlin.ledger.period import parse_time, zone_of
+from berlin.ledger.period import parse_time
+from berlin.routing.counters.calendar import zone_of
 
 DAYS = 30
 # Those that make sense for one key.
 _GROUPINGS = tuple(name for name in get_args(Grouping) if name != "key")
 
 
-class UsagePath:
-    """`GET /v1/usage?by=day|model|provider|user&since=…&until=…&zone=…`.
-
-    Args:
-        gateway: the shared gateway.
-    """
-
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-
-    def routes(self) -> list[Route]:
-        """Return the path."""
-        return [Route("GET", "/v1/usage", self._usage)]
-
-    async def _usage(self, request: web.Request) -> web.StreamResponse:
-        gateway = self._gateway
-        key = await gateway.identify(request, "usage")
-        if gateway.ledger is None:
-            raise HttpFault(404, "this gateway has no ledger")
-        query = _parse(request, "" if key is None else key.id)
-        groups = await gateway.ledger.sums(query)
-        body = usage_resource(groups, query, gateway.ledger.currency)
-        return web.json_response(body, headers={"Cache-Control": "no-store"})
+async def show_usage(gateway: Gateway, request: web.Request) -> web.StreamResponse:
+    """Answer `GET /v1/usage?by=day|model|provider|user&since=…&until=…&zone=…`."""
+    key = await gateway.identify(request, "usage")
+    if gateway.ledger is None:
+        raise HttpFault(404, "this gateway has no ledger")
+    query = _parse(request, "" if key is None else key.id)
+    groups = await gateway.ledger.sums(query)
+    body = usage_resource(groups, query, gateway.ledger.currency)
+    return web.json_response(body, headers={"Cache-Control": "no-store"})
 
 
 def _parse(request: web.Request, key: str) -> Query:
@@ -64,4 +50,4 @@ def _parse(request: web.Request, key: str) -> Query:
     except ValueError as error:
         raise InvalidRequestError.about("zone", str(error)) from None
     since = time_of("since", zone) or now - timedelta(days=DAYS)
-    return Query(by=by, since=since, until=time_of("until", zone), key=key, zone=zone)  # type: ignore[arg-type]
+    return Query(by=by, since=since, until=time_of("until", zone), key=key, zone=zone)  # type: ignore[arg-type]  # checked above

@@ -13,10 +13,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from functools import lru_cache
 
 import msgspec
-from msgspec.structs import asdict
 
 from berlin.errors import ConfigurationError
 from berlin.gateway.observe.visit import Visit
@@ -28,54 +27,6 @@ BATCH_S = 0.05
 LAST_LINES_S = 2.0
 
 _log = logging.getLogger("berlin.gateway")
-
-
-class Access(msgspec.Struct, frozen=True, kw_only=True):
-    """The line of one request. The attributes are those of `Visit`; `None` if missing."""
-
-    request_id: str
-    method: str
-    path: str
-    face: str | None = None
-    provider: str | None = None
-    model: str | None = None
-    key: str | None = None
-    status: int
-    outcome: str
-    answered_by: str | None = None
-    attempts: int | None = None
-    stream: bool = False
-    duration_ms: float
-    first_event_ms: float | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    bytes_out: int = 0
-    remote: str | None = None
-
-    @classmethod
-    def of(cls, visit: Visit) -> Access:
-        """Return the line of a visit."""
-        first, usage = visit.first_event_s, visit.usage
-        return cls(
-            request_id=visit.id,
-            method=visit.method,
-            path=visit.path,
-            face=visit.face or None,
-            provider=visit.provider or None,
-            model=visit.model or None,
-            key=visit.key or None,
-            status=visit.status,
-            outcome=visit.outcome,
-            answered_by=visit.answered_by or None,
-            attempts=visit.attempts,
-            stream=visit.stream,
-            duration_ms=visit.seconds * 1000,
-            first_event_ms=None if first is None else first * 1000,
-            input_tokens=usage.input_tokens if usage else None,
-            output_tokens=usage.output_tokens if usage else None,
-            bytes_out=visit.bytes_out,
-            remote=visit.remote or None,
-        )
 
 
 class JsonAccessLog:
@@ -110,15 +61,11 @@ class JsonAccessLog:
         self._thread.start()
 
     def ended(self, visit: Visit) -> None:
-        """Log a visit; see `Observer`."""
-        self.write(Access.of(visit))
-
-    def write(self, access: Access) -> None:
-        """Log a request; the line is written within `BATCH_S`."""
+        """Log a visit; see `Observer`. The line is written within `BATCH_S`."""
         if len(self._lines) >= MAX_PENDING:
             self._lose(1, "lines come faster than they can be written")
             return
-        self._lines.append(encode_access(access, self._clock()))
+        self._lines.append(encode_access(visit, self._clock()))
         self._changed.set()
 
     def close(self) -> None:
@@ -173,35 +120,57 @@ def _pieces(batch: list[bytes], most: int | None) -> Iterator[list[bytes]]:
         yield piece
 
 
-def encode_access(access: Access, at: float) -> bytes:
-    """Return the line of a request.
+def encode_access(visit: Visit, at: float) -> bytes:
+    """Return the line of a request; what is missing is `null`.
 
     It is ASCII: control characters, line ends of every kind and direction marks are escaped, so
     that no value can end the line or control a terminal.
 
     Args:
-        access: the request.
+        visit: the request.
         at: seconds since the epoch.
     """
-    time_utc = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-    fields: dict[str, Any] = {"time": time_utc.replace("+00:00", "Z"), **asdict(access)}
-    fields["path"] = access.path.partition("?")[0]
-    for name in _TEXTS:
-        if (text := fields[name]) and len(text) > MAX_VALUE_CHARS:
-            fields[name] = text[: MAX_VALUE_CHARS - 1] + "…"
-    fields["duration_ms"] = round(access.duration_ms, 3)
-    if access.first_event_ms is not None:
-        fields["first_event_ms"] = round(access.first_event_ms, 3)
+    usage, first = visit.usage, visit.first_event_s
+    fields = {
+        "time": f"{_time_of(int(at))}.{int(at % 1 * 1000):03}Z",
+        "request_id": visit.id,
+        "method": _cut(visit.method),
+        "path": _cut(visit.path.partition("?")[0]),
+        "face": visit.face or None,
+        "provider": visit.provider or None,
+        "model": _cut(visit.model) or None,
+        "key": visit.key or None,
+        "status": visit.status,
+        "outcome": visit.outcome,
+        "answered_by": visit.answered_by or None,
+        "attempts": visit.attempts,
+        "stream": visit.stream,
+        "duration_ms": round(visit.seconds * 1000, 3),
+        "first_event_ms": None if first is None else round(first * 1000, 3),
+        "input_tokens": usage.input_tokens if usage else None,
+        "output_tokens": usage.output_tokens if usage else None,
+        "bytes_out": visit.bytes_out,
+        "remote": _cut(visit.remote) or None,
+    }
     try:
-        line = msgspec.json.encode(fields)
+        line = _encode(fields)
     except UnicodeEncodeError:  # half of a surrogate pair
         line = b"\xff"
     # Python's own encoder is slower, but escapes everything that is not ASCII.
-    return (line if line.isascii() else _encode(fields).encode()) + b"\n"
+    return (line if line.isascii() else _escape(fields).encode()) + b"\n"
 
 
-_TEXTS = tuple(f.name for f in msgspec.structs.fields(Access) if f.type in (str, str | None))
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+_encode = msgspec.json.Encoder().encode
+_escape = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_VALUE_CHARS else text[: MAX_VALUE_CHARS - 1] + "…"
+
+
+@lru_cache(1)
+def _time_of(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat()[:-6]
 
 
 def open_access_log(target: str | os.PathLike[str]) -> JsonAccessLog:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.gateway.observe.over_workers import share_metrics
@@ -13,63 +13,49 @@ from berlin.gateway.refusals import STATUS_CODES
 from berlin.gateway.workers.worker import Worker
 from berlin.ledger.writer import LedgerCounts
 
-if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
-
 # In seconds: from a cached first event to an answer that takes minutes.
 BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 OTHER = "other"
-_OF_LEDGER = {
-    "written": ("berlin_ledger_rows_total", "Rows written into the database."),
-    "lost": ("berlin_ledger_lost_total", "Rows that could be written nowhere."),
-    "refused": (
-        "berlin_ledger_refused_total",
-        "Requests refused because there was no room for their row.",
-    ),
-    "failures": ("berlin_ledger_failures_total", "Failed attempts to write into the database."),
+
+# Name: help text, labels.
+_COUNTERS = {
+    "requests_total": ("Requests at their end.", "face", "provider", "outcome", "status"),
+    "events_total": ("Events of answers.", "provider"),
+    "upstream_errors_total": ("Errors of services.", "provider", "code"),
+    "logins_total": ("Logins at services.", "provider", "result"),
+    "failed_attempts_total": ("Attempts at an answer that failed.", "provider", "code"),
+    "fallbacks_total": ("Answers of another provider than the first.", "model"),
 }
+_HISTOGRAMS = {
+    "first_event_seconds": ("From a request to the first event.", "provider"),
+    "request_seconds": ("From a request to the end of its answer.", "face", "provider"),
+}
+_GAUGES = {
+    "open_streams": ("Answers being written.", "face"),
+    "circuit": ("0 closed, 1 half-open, 2 open.", "provider"),
+    "open_requests": ("Requests of a provider that are not answered to the end.", "provider"),
+    "waiting": ("Requests that wait for a provider.", "provider"),
+}
+# They exist only with a ledger. Counters by the member of `LedgerCounts`.
+_LEDGER_COUNTERS = {
+    "written": ("ledger_rows_total", "Rows written into the database."),
+    "lost": ("ledger_lost_total", "Rows that could be written nowhere."),
+    "refused": (
+        "ledger_refused_total",
+        "Requests refused for lack of room for their row.",
+    ),
+    "failures": ("ledger_failures_total", "Failed attempts to write into the database."),
+}
+_LEDGER_GAUGES = {
+    "waiting_bytes": ("ledger_waiting_bytes", "Bytes of rows that the database does not have yet."),
+    "works": ("ledger_up", "Whether the last write to the database worked."),
+}
+# How gauges of several workers become one, where it is not their sum.
+_OVER_WORKERS = {"circuit": "livemax", "ledger_up": "livemin"}
 
 
-class Metrics(Observer):
-    """What is counted. This class counts nothing; every call is cheap, and none raises."""
-
-    def ended(self, visit: Visit) -> None:
-        """Count a request at its end."""
-
-    def close(self) -> None:
-        """Do nothing: what was counted is read until the end."""
-
-    def open_stream(self, face: str) -> None:
-        """Count an answer that starts to be written."""
-
-    def close_stream(self, face: str) -> None:
-        """Count the end of an open answer."""
-
-    def end_login(self, provider: str, result: str) -> None:
-        """Count a login at a service: "ok", or the code of the error."""
-
-    def set_requests(self, provider: str, open_now: int, waiting: int) -> None:
-        """Set how many requests a provider has: open ones, and those of them that wait."""
-
-    def set_circuit(self, provider: str, state: str) -> None:
-        """Set whether the circuit breaker of a provider is `closed`, `half-open` or `open`."""
-
-    def set_ledger(self, counts: LedgerCounts) -> None:
-        """Set what the ledger has done since the start."""
-
-    def know(self, providers: Iterable[str]) -> None:
-        """Set the names of the providers, after a change of the configuration."""
-
-    def update(self) -> None:
-        """Bring the gauges up to date."""
-
-    def render(self) -> tuple[bytes, str]:
-        """Return the body of the metrics page and its content type."""
-        return b"", "text/plain; charset=utf-8"
-
-
-class PrometheusMetrics(Metrics):
-    """Metrics in their own registry.
+class PrometheusMetrics(Observer):
+    """Metrics in their own registry. None of its methods raises.
 
     Labels are bounded: unconfigured faces and providers, unknown codes and invalid statuses all
     count as "other". Text from a client, such as a model name, is never a label.
@@ -90,8 +76,7 @@ class PrometheusMetrics(Metrics):
         faces: Collection[str],
         worker: Worker | None = None,
     ) -> None:
-        from prometheus_client import CollectorRegistry, Gauge, Histogram
-        from prometheus_client import Counter as Total
+        from prometheus_client import CollectorRegistry
 
         self._providers = frozenset(providers)
         self._faces = frozenset(faces)
@@ -101,176 +86,106 @@ class PrometheusMetrics(Metrics):
         self._registry = CollectorRegistry()
         # What is rendered: with several workers, the sum of their files.
         self._shown = self._registry if worker is None else share_metrics(worker)
+        self._metrics: dict[str, Any] = {}
+        for table in (_COUNTERS, _HISTOGRAMS, _GAUGES):
+            for name, (text, *labels) in table.items():
+                self._add(name, text, labels)
+        self._known_series: dict[tuple[str, ...], Any] = {}
+        self._ledger_before: dict[str, int] = {}
 
-        def counter(name: str, text: str, *labels: str) -> Total:
-            return Total(name, text, labels, namespace="berlin", registry=self._registry)
+    def _add(self, name: str, text: str, labels: Iterable[str] = ()) -> None:
+        from prometheus_client import Counter, Gauge, Histogram
 
-        def gauge(
-            name: str, text: str, *labels: str, over: Literal["livesum", "livemax"] = "livesum"
-        ) -> Gauge:
-            return Gauge(
-                *(name, text, labels),
-                namespace="berlin",
-                registry=self._registry,
-                multiprocess_mode=over,
-            )
-
-        def histogram(name: str, text: str, *labels: str) -> Histogram:
-            return Histogram(
-                *(name, text, labels),
-                namespace="berlin",
-                registry=self._registry,
-                buckets=BUCKETS_S,
-            )
-
-        self._requests = counter(
-            "requests_total", "Requests at their end.", "face", "provider", "outcome", "status"
-        )
-        self._events = counter("events_total", "Events of answers.", "provider")
-        self._first_event = histogram(
-            "first_event_seconds", "From a request to the first event.", "provider"
-        )
-        self._seconds = histogram(
-            "request_seconds", "From a request to the end of its answer.", "face", "provider"
-        )
-        self._errors = counter("upstream_errors_total", "Errors of services.", "provider", "code")
-        self._logins = counter("logins_total", "Logins at services.", "provider", "result")
-        self._streams = gauge("open_streams", "Answers being written.", "face")
-        self._open: Counter[str] = Counter()
-        self._known_series: dict[tuple[Any, ...], Any] = {}
-        self._attempts = counter(
-            "failed_attempts_total", "Attempts at an answer that failed.", "provider", "code"
-        )
-        self._fallbacks = counter(
-            "fallbacks_total", "Answers of another provider than the first.", "model"
-        )
-        self._circuits = gauge(
-            "circuit", "0 closed, 1 half-open, 2 open.", "provider", over="livemax"
-        )
-        self._requests_now = gauge(
-            "open_requests", "Requests of a provider that are not answered to the end.", "provider"
-        )
-        self._ledger: LedgerMetrics | None = None
-        self._waiting = gauge("waiting", "Requests that wait for a provider.", "provider")
+        given: dict[str, Any] = {"namespace": "berlin", "registry": self._registry}
+        metric: Counter | Gauge | Histogram
+        if name.endswith("_total"):
+            metric = Counter(name, text, labels, **given)
+        elif name.endswith("_seconds"):
+            metric = Histogram(name, text, labels, **given, buckets=BUCKETS_S)
+        else:
+            mode: Any = _OVER_WORKERS.get(name, "livesum")
+            metric = Gauge(name, text, labels, **given, multiprocess_mode=mode)
+        self._metrics[name] = metric
 
     def ended(self, visit: Visit) -> None:
         """Count a request at its end."""
         face, provider = _known(visit.face, self._faces), _known(visit.provider, self._providers)
         outcome = _known(visit.outcome, self._outcomes)
         status = str(visit.status) if 100 <= visit.status <= 599 else OTHER
-        self._series(self._requests, face, provider, outcome, status).inc()
-        self._series(self._seconds, face, provider).observe(visit.seconds)
+        self._series("requests_total", face, provider, outcome, status).inc()
+        self._series("request_seconds", face, provider).observe(visit.seconds)
         if visit.events > 0:
-            self._series(self._events, provider).inc(visit.events)
+            self._series("events_total", provider).inc(visit.events)
         if visit.first_event_s is not None:
-            self._series(self._first_event, provider).observe(visit.first_event_s)
+            self._series("first_event_seconds", provider).observe(visit.first_event_s)
         failure = visit.upstream_failure
         if failure is not None:
-            self._series(self._errors, provider, _known(failure, self._outcomes)).inc()
-
+            self._series("upstream_errors_total", provider, _known(failure, self._outcomes)).inc()
         for attempt in visit.failed:
-            labels = (_known(attempt.provider, self._providers), attempt.code)
-            self._series(self._attempts, *labels).inc()
-        if any(attempt.provider != visit.answered_by for attempt in visit.failed) and (
-            visit.answered_by
-        ):
-            self._series(self._fallbacks, provider).inc()
+            of = _known(attempt.provider, self._providers)
+            self._series("failed_attempts_total", of, attempt.code).inc()
+        answered_by = visit.answered_by
+        if answered_by and any(attempt.provider != answered_by for attempt in visit.failed):
+            self._series("fallbacks_total", provider).inc()
 
-    def open_stream(self, face: str) -> None:
-        """Count an answer that starts to be written."""
-        self._open[_known(face, self._faces)] += 1
-
-    def close_stream(self, face: str) -> None:
-        """Count the end of an open answer."""
-        self._open[_known(face, self._faces)] -= 1
+    def close(self) -> None:
+        """Do nothing: what was counted is read until the end."""
 
     def end_login(self, provider: str, result: str) -> None:
         """Count a login at a service."""
         labels = _known(provider, self._providers), _known(result, self._outcomes)
-        self._logins.labels(*labels).inc()
+        self._series("logins_total", *labels).inc()
+
+    def set_streams(self, by_face: Mapping[str, int]) -> None:
+        """Set how many answers are being written."""
+        counts: Counter[str] = Counter()
+        for face, count in by_face.items():
+            counts[_known(face, self._faces)] += count
+        for face, count in counts.items():
+            self._series("open_streams", face).set(count)
 
     def set_requests(self, provider: str, open_now: int, waiting: int) -> None:
         """Set how many requests a provider has: open ones, and those of them that wait."""
         label = _known(provider, self._providers)
-        self._series(self._requests_now, label).set(open_now)
-        self._series(self._waiting, label).set(waiting)
+        self._series("open_requests", label).set(open_now)
+        self._series("waiting", label).set(waiting)
 
     def set_circuit(self, provider: str, state: str) -> None:
         """Set whether the circuit breaker of a provider is `closed`, `half-open` or `open`."""
         value = ("closed", "half-open", "open").index(state)
-        self._circuits.labels(_known(provider, self._providers)).set(value)
+        self._series("circuit", _known(provider, self._providers)).set(value)
 
     def set_ledger(self, counts: LedgerCounts) -> None:
         """Set what the ledger has done since the start."""
-        if self._ledger is None:
-            self._ledger = LedgerMetrics(self._registry)
-        self._ledger.set(counts)
+        if not self._ledger_before:
+            for name, text in (*_LEDGER_COUNTERS.values(), *_LEDGER_GAUGES.values()):
+                self._add(name, text)
+        for member, (name, _) in _LEDGER_COUNTERS.items():
+            value = getattr(counts, member)
+            self._metrics[name].inc(value - self._ledger_before.get(member, 0))
+            self._ledger_before[member] = value
+        for member, (name, _) in _LEDGER_GAUGES.items():
+            self._metrics[name].set(int(getattr(counts, member)))
 
-    def _series(self, metric: Any, *labels: str) -> Any:
+    def _series(self, *key: str) -> Any:
         """Return the series of a metric with these labels, of which there is a bounded number.
 
         The library's own lookup costs more than counting.
         """
-        key = (metric, *labels)
         series = self._known_series.get(key)
         if series is None:
-            series = self._known_series[key] = metric.labels(*labels)
+            series = self._known_series[key] = self._metrics[key[0]].labels(*key[1:])
         return series
 
     def know(self, providers: Iterable[str]) -> None:
         """Set the names of the providers, after a change of the configuration."""
         self._providers |= frozenset(providers)
 
-    def update(self) -> None:
-        """Bring the gauges up to date."""
-        for face, count in self._open.items():
-            self._streams.labels(face).set(count)
-
     def render(self) -> tuple[bytes, str]:
         """Return all metrics; with several workers, those of all."""
         from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-        self.update()
         return generate_latest(self._shown), CONTENT_TYPE_PLAIN_0_0_4
-
-
-class LedgerMetrics:
-    """Counters and gauges that follow what the ledger counts itself; they exist only with a ledger.
-
-    Args:
-        registry: where they are registered.
-    """
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        from prometheus_client import Counter as Total
-        from prometheus_client import Gauge
-
-        self._counters = {
-            name: Total(metric, text, registry=registry)
-            for name, (metric, text) in _OF_LEDGER.items()
-        }
-        self._before = dict.fromkeys(_OF_LEDGER, 0)
-        self._waiting = Gauge(
-            "berlin_ledger_waiting_bytes",
-            "Bytes of rows that the database does not have yet.",
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-        self._up = Gauge(
-            "berlin_ledger_up",
-            "Whether the last write to the database worked.",
-            registry=registry,
-            multiprocess_mode="livemin",
-        )
-
-    def set(self, counts: LedgerCounts) -> None:
-        """Take what the ledger has counted since the start."""
-        for name, counter in self._counters.items():
-            value = getattr(counts, name)
-            counter.inc(value - self._before[name])
-            self._before[name] = value
-        self._waiting.set(counts.waiting_bytes)
-        self._up.set(int(counts.works))
 
 
 def open_metrics(
@@ -278,8 +193,8 @@ def open_metrics(
     providers: Collection[str],
     faces: Collection[str],
     worker: Worker | None = None,
-) -> Metrics:
-    """Return metrics, or those that count nothing if they are not wanted.
+) -> PrometheusMetrics | None:
+    """Return metrics; `None` if they are not wanted.
 
     Args:
         wanted: `None` means: if prometheus-client is installed.
@@ -291,12 +206,12 @@ def open_metrics(
         ConfigurationError: if they are wanted and prometheus-client is not installed.
     """
     if wanted is False:
-        return Metrics()
+        return None
     try:
         return PrometheusMetrics(providers, faces, worker)
     except ImportError as error:
         if wanted is None:
-            return Metrics()
+            return None
         raise ConfigurationError(
             "metrics need prometheus-client: pip install 'berlin-llm[gateway]'"
         ) from error

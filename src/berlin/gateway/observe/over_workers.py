@@ -33,9 +33,9 @@ def share_metrics(worker: Worker) -> CollectorRegistry:
     folder.mkdir(mode=0o700, exist_ok=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
     slot = worker.slot
-    values.ValueClass = values.MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]
+    values.ValueClass = values.MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]  # not typed
     registry = CollectorRegistry()
-    multiprocess.MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
+    multiprocess.MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]  # not typed
     registry.register(WorkerMetrics(worker))
     return registry
 

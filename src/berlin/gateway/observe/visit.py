@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
+import msgspec
 from aiohttp import web
 
 from berlin.errors import (
@@ -17,6 +18,7 @@ from berlin.errors import (
     ServiceError,
     TransportError,
 )
+from berlin.ledger.entry import Entry
 from berlin.providers.contract import Burst
 from berlin.types import (
     ChatRequest,
@@ -35,7 +37,7 @@ _OF_SERVICES = (TransportError, ServiceError, AuthenticationError, PermissionDen
 VISIT: web.RequestKey[Visit]
 
 
-class Visit:
+class Visit(msgspec.Struct, eq=False):
     """The record of a request, from which log, metrics, traces and ledger are made.
 
     It never contains a prompt, an answer or a secret.
@@ -67,31 +69,30 @@ class Visit:
         text_chars: length of the answer so far; counted only for the ledger.
     """
 
-    def __init__(self, method: str, path: str, remote: str, headers: Mapping[str, str]) -> None:
-        self.id = f"req_{uuid.uuid4().hex}"
-        self.method = method
-        self.path = path
-        self.remote = remote
-        self.headers = headers
-        self.face = ""
-        self.provider = ""
-        self.model = ""
-        self.key = ""
-        self.user = ""
-        self.stream = False
-        self.began_at = time.perf_counter()
-        self.first_event_at: float | None = None
-        self.seconds = 0.0
-        self.events = 0
-        self.started: Started | None = None
-        self.usage: Usage | None = None
-        self.bytes_out = 0
-        self.error: BerlinError | None = None
-        self.left = False
-        self.status = 0
-        self.more_headers: Mapping[str, str] | None = None
-        self.asked: Asked | None = None
-        self.text_chars = 0
+    method: str
+    path: str
+    remote: str
+    headers: Mapping[str, str]
+    id: str = msgspec.field(default_factory=lambda: f"req_{uuid.uuid4().hex}")
+    face: str = ""
+    provider: str = ""
+    model: str = ""
+    key: str = ""
+    user: str = ""
+    stream: bool = False
+    began_at: float = msgspec.field(default_factory=time.perf_counter)
+    first_event_at: float | None = None
+    seconds: float = 0.0
+    events: int = 0
+    started: Started | None = None
+    usage: Usage | None = None
+    bytes_out: int = 0
+    error: BerlinError | None = None
+    left: bool = False
+    status: int = 0
+    more_headers: Mapping[str, str] | None = None
+    asked: Asked | None = None
+    text_chars: int = 0
 
     @property
     def outcome(self) -> str:
@@ -160,11 +161,13 @@ class Asked(NamedTuple):
         at: when, in seconds since the epoch.
         model: the provider's own name of the requested model.
         request: the request, for an estimate of its tokens; `None` for embeddings.
+        entry: its row so far.
     """
 
     at: float
     model: str
     request: ChatRequest | None
+    entry: Entry
 
 
 def _chars(event: StreamEvent) -> int:

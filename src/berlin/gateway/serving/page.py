@@ -14,7 +14,7 @@ import berlin
 from berlin.errors import BerlinError
 from berlin.gateway.access.caller import Caller
 from berlin.gateway.chat import Gateway
-from berlin.gateway.face import Route, model_names
+from berlin.gateway.face import model_names
 from berlin.providers.guide.sections import load_sections
 
 RUNNING = "Berlin is running. Open this address in a browser to see how programs connect.\n"
@@ -43,36 +43,24 @@ HEADERS = {
 }
 
 
-class FrontPage:
-    """Shows what the gateway is, its models, and how each client connects.
+async def show_page(gateway: Gateway, request: web.Request) -> web.Response:
+    """Show what the gateway is, its models, and how each client connects."""
+    if "text/html" not in request.headers.get("Accept", ""):
+        return web.Response(text=RUNNING, headers=HEADERS)
+    text = render(_address(request), await _models(gateway, request))
+    return web.Response(text=text, content_type="text/html", headers=HEADERS)
 
-    Args:
-        gateway: the shared gateway.
-    """
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-
-    def routes(self) -> list[Route]:
-        """Return the path of the page."""
-        return [Route("GET", "/", self._show)]
-
-    async def _show(self, request: web.Request) -> web.Response:
-        if "text/html" not in request.headers.get("Accept", ""):
-            return web.Response(text=RUNNING, headers=HEADERS)
-        text = render(_address(request), await self._models(request))
-        return web.Response(text=text, content_type="text/html", headers=HEADERS)
-
-    async def _models(self, request: web.Request) -> list[str] | None:
-        """Return the models that the client may use; `None` if a required key is missing."""
-        guard = self._gateway.guard
-        if guard.needs_key and not any(name in request.headers for name in KEY_HEADERS):
-            return None  # not a wrong key, so not counted as one
-        try:
-            caller: Caller | None = await guard.identify(request, "models")
-        except BerlinError:
-            return None
-        return list(model_names(self._gateway, caller))
+async def _models(gateway: Gateway, request: web.Request) -> list[str] | None:
+    """Return the models that the client may use; `None` if a required key is missing."""
+    guard = gateway.guard
+    if guard.needs_key and not any(name in request.headers for name in KEY_HEADERS):
+        return None  # not a wrong key, so not counted as one
+    try:
+        caller: Caller | None = await guard.identify(request, "models")
+    except BerlinError:
+        return None
+    return list(model_names(gateway, caller))
 
 
 def render(address: str, models: list[str] | None) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 from berlin.config import ServerConfig
@@ -29,8 +30,8 @@ async def serve(
     server: ServerConfig,
     gateway: Gateway,
     accounts: Accounts,
-    *beside: Callable[[], Coroutine[Any, Any, None]],
-    sockets: Sockets | None = None,
+    watch: Callable[[], Coroutine[Any, Any, None]],
+    *,
     started: Callable[[str], None],
     stopping: Callable[[], None],
 ) -> None:
@@ -40,18 +41,12 @@ async def serve(
         server: where to listen, and for how long.
         gateway: the gateway.
         accounts: the accounts of the Berlin face.
-        beside: what runs as long as it serves, such as the watch on the configuration.
-        sockets: sockets that listen already.
+        watch: watches the configuration as long as it serves.
         started: called with the URL when it serves.
         stopping: called when it is asked to stop.
     """
     # It may be stopped as soon as it serves, so signals are caught before.
-    async with (
-        stop_signals() as asked,
-        _open(server, gateway, accounts, sockets) as url,
-        _background_tasks(*(job() for job in beside), refresh_models_forever(gateway)),
-    ):
-        collect_garbage_rarely()
+    async with stop_signals() as asked, _open(server, gateway, accounts, None, watch) as url:
         started(url)
         await asked.wait()
         stopping()
@@ -87,27 +82,25 @@ async def serve_as_worker(
             loop.add_reader(worker.lifeline, asked.set)
         loop.add_signal_handler(signal.SIGUSR1, drain)
         stop = asyncio.ensure_future(_after(asked, gateway, ended))
+        jobs = (watch_parent, worker.beat_forever, partial(update_gauges_forever, gateway))
         try:
-            async with (
-                _open(server, gateway, accounts, sockets),
-                _background_tasks(
-                    watch_parent(),
-                    worker.beat_forever(),
-                    update_gauges_forever(gateway),
-                    refresh_models_forever(gateway),
-                ),
-            ):
-                collect_garbage_rarely()
+            async with _open(server, gateway, accounts, sockets, *jobs):
                 worker.report(State.READY)
                 await ended.wait()
         finally:
             stop.cancel()
 
 
-def _open(
-    server: ServerConfig, gateway: Gateway, accounts: Accounts, sockets: Sockets | None
-) -> AbstractAsyncContextManager[str]:
-    return open_server(
+@contextlib.asynccontextmanager
+async def _open(
+    server: ServerConfig,
+    gateway: Gateway,
+    accounts: Accounts,
+    sockets: Sockets | None,
+    *jobs: Callable[[], Coroutine[Any, Any, None]],
+) -> AsyncIterator[str]:
+    """Serve during the block, and do some jobs meanwhile; yield the URL."""
+    async with open_server(
         gateway,
         accounts,
         server.host,
@@ -117,7 +110,17 @@ def _open(
         grace_s=server.grace_s,
         header_timeout_s=server.header_timeout_s,
         max_connections=server.max_connections,
-    )
+    ) as url:
+        coroutines = (refresh_models_forever(gateway), *(job() for job in jobs))
+        tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+        await asyncio.sleep(0)  # let each task start and handle its signals before announcing
+        collect_garbage_rarely()
+        try:
+            yield url
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _after(asked: asyncio.Event, gateway: Gateway, ended: asyncio.Event) -> None:
@@ -125,18 +128,6 @@ async def _after(asked: asyncio.Event, gateway: Gateway, ended: asyncio.Event) -
     await asked.wait()
     gateway.draining = False
     ended.set()
-
-
-@contextlib.asynccontextmanager
-async def _background_tasks(*jobs: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(job) for job in jobs]
-    await asyncio.sleep(0)  # let each task start and handle its signals before announcing
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def collect_garbage_rarely() -> None:
@@ -155,10 +146,22 @@ def run_fast(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     try:
         import uvloop
     except ImportError:
-        asyncio.run(main())
+        asyncio.run(_run_quietly(main()))
         return
     if sys.version_info >= (3, 12):
         uvloop.run(main())
     else:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(main())
+
+
+async def _run_quietly(main: Coroutine[Any, Any, None]) -> None:
+    """Run without asyncio's 2,000 tracebacks a second when the process has no open files left."""
+
+    def note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not (isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)):
+            loop.default_exception_handler(context)
+
+    asyncio.get_running_loop().set_exception_handler(note)
+    await main

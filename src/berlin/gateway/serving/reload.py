@@ -80,8 +80,9 @@ class Reload:
                 _log.error("keys.missing nobody is let in until there are keys")
         if gateway.ledger is not None:
             gateway.ledger.use(Prices(config.prices), accounts_of(config, catalog))
-        gateway.metrics.know(catalog.services)
-        watch_logins(catalog, gateway.metrics)
+        if gateway.metrics is not None:
+            gateway.metrics.know(catalog.services)
+            watch_logins(catalog, gateway.metrics)
         self._background.begin(refresh_models(gateway))
 
 

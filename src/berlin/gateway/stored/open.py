@@ -10,7 +10,6 @@ from berlin.config.paths import data_path
 from berlin.config.schema import ResponsesConfig
 from berlin.config.tokens import resolve_value
 from berlin.errors import ConfigurationError
-from berlin.gateway.stored.record import Engine
 from berlin.gateway.stored.redis import RedisEngine
 from berlin.gateway.stored.responses import StoredResponses
 from berlin.gateway.stored.sqlite import SqliteEngine
@@ -21,17 +20,11 @@ def open_stored(
     config: ResponsesConfig, environ: Mapping[str, str] = os.environ
 ) -> StoredResponses:
     """Return the store. Raises ConfigurationError if the configured one cannot be used."""
-    engine = _open(config, environ)
-    return StoredResponses(None if engine is None else lambda: engine)
-
-
-def _open(config: ResponsesConfig, environ: Mapping[str, str]) -> Engine | None:
     name = resolve_value(config.store, "responses.store", environ) or "memory"
-    bounds = (config.expire_s, config.max_count, config.max_bytes)
     if name == "off":
-        return None
+        return StoredResponses(None)
     if name.startswith(("redis://", "rediss://", "unix://")):
-        return RedisEngine(Secret(name), config.expire_s, config.max_bytes)
+        return StoredResponses(RedisEngine(Secret(name), config.expire_s, config.max_bytes))
     path: Path | None = None
     if name.startswith("file:/"):
         path = Path(name[5:])
@@ -42,6 +35,7 @@ def _open(config: ResponsesConfig, environ: Mapping[str, str]) -> Engine | None:
             f"responses.store is {name[:12]!r}; expected off, memory, file, file:/PATH, or redis://…"
         )
     try:
-        return SqliteEngine(path, *bounds)
+        engine = SqliteEngine(path, config.expire_s, config.max_count, config.max_bytes)
     except OSError as error:
         raise ConfigurationError(f"responses.store = {name!r}: {error}") from error
+    return StoredResponses(engine)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -78,7 +79,7 @@ class RedisEngine:
             return False
         names = [_name(tenant, id), *(_name(tenant, item) for item in record.item_ids)]
         for name in names:  # one by one: a cluster keeps them on different nodes
-            self._call(lambda name=name: self._redis.delete(name))  # type: ignore[misc]
+            self._call(partial(self._redis.delete, name))
         return True
 
     def close(self) -> None:

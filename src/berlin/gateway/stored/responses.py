@@ -43,24 +43,23 @@ class StoredResponses:
     Operations keep their order, so a client may continue a response as soon as it has seen its end.
 
     Args:
-        open_engine: opens the engine at the first use; `None` stores nothing.
+        engine: stores them; `None` stores nothing.
     """
 
-    def __init__(self, open_engine: Callable[[], Engine] | None) -> None:
-        self._open_engine = open_engine
-        self._engine: Engine | None = None
+    def __init__(self, engine: Engine | None) -> None:
+        self._engine = engine
         self._thread: ThreadPoolExecutor | None = None
         self._waiting = 0
 
     @classmethod
     def in_memory(cls) -> StoredResponses:
         """Return a store that lasts as long as the process."""
-        return cls(lambda: SqliteEngine(None, EXPIRE_S, MAX_COUNT, MAX_BYTES))
+        return cls(SqliteEngine(None, EXPIRE_S, MAX_COUNT, MAX_BYTES))
 
     @property
     def is_on(self) -> bool:
         """Whether anything is stored."""
-        return self._open_engine is not None
+        return self._engine is not None
 
     def put(self, make: Callable[[], Record]) -> None:
         """Store a response in the background.
@@ -144,19 +143,14 @@ class StoredResponses:
         if self._thread is not None:
             self._begin(lambda engine: engine.close())
             self._thread.shutdown()
-        self._thread = self._engine = self._open_engine = None
+        self._thread = self._engine = None
 
     def _begin(self, work: Callable[[Engine], _T]) -> Future[_T]:
+        if self._engine is None:
+            raise OSError("closed")
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "stored-responses")
-        return self._thread.submit(self._work, work)
-
-    def _work(self, work: Callable[[Engine], _T]) -> _T:
-        if self._engine is None:
-            if self._open_engine is None:
-                raise OSError("closed")
-            self._engine = self._open_engine()
-        return work(self._engine)
+        return self._thread.submit(work, self._engine)
 
     async def _run(self, work: Callable[[Engine], _T]) -> _T:
         try:

@@ -78,7 +78,7 @@ class SqliteEngine:
             self._database.executemany("INSERT OR REPLACE INTO items VALUES (?, ?, ?)", items)
             while self._is_over():
                 oldest = f"WHERE tenant = ({_LARGEST}) ORDER BY used_at LIMIT 1"
-                run(f"DELETE FROM responses WHERE rowid = (SELECT rowid FROM responses {oldest})")  # noqa: S608
+                run(f"DELETE FROM responses WHERE rowid = (SELECT rowid FROM responses {oldest})")  # noqa: S608  # constants
 
     def get(self, tenant: str, id: str) -> Record | None:
         """Return a record; see `Engine`."""

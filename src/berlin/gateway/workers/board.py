@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import mmap
-import struct
+import sys
 from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
-_HEAD = struct.Struct("<IIIIQ")  # size, workers, was ready, stopping, restarts
-_SLOT = struct.Struct("<II")  # process id, state
-_BEAT = struct.Struct("<I")  # behind the slots, where the board of an older release ends
-_SLOTS_AT = 64
+_HEAD = 16  # numbers of 4 bytes: size, workers, was ready, stopping, restarts, …
+_SLOT = 2  # numbers of a slot: process id, state; behind all slots a beat of each
 
 
 class State(IntEnum):
@@ -38,13 +36,10 @@ class _Number:
         self._place = place
 
     def __get__(self, board: Board, _: type[Board]) -> int:
-        value: int = _HEAD.unpack_from(board.memory)[self._place]
-        return value
+        return board.numbers[self._place]
 
     def __set__(self, board: Board, value: int) -> None:
-        values = list(_HEAD.unpack_from(board.memory))
-        values[self._place] = int(value)
-        _HEAD.pack_into(board.memory, 0, *values)
+        board.numbers[self._place] = value
 
 
 class Board:
@@ -61,28 +56,26 @@ class Board:
         workers: the configured number of workers.
         was_ready: whether all workers were ready once.
         stopping: whether the whole gateway stops.
-        memory: what all processes see.
         restarts: how often a worker ended unexpectedly and another one took its place.
+        numbers: what all processes see.
     """
 
-    workers, was_ready, stopping, restarts = map(_Number, range(1, 5))
+    size, workers, was_ready, stopping, restarts = map(_Number, range(5))
 
     def __init__(self, path: Path, workers: int = 0) -> None:
         new = not path.exists()
-        size = 2 * workers if new else _HEAD.unpack(path.read_bytes()[: _HEAD.size])[0]
-        self._size: int = size
+        size = 2 * workers if new else int.from_bytes(path.read_bytes()[:4], sys.byteorder)
         with path.open("a+b") as file:
-            self._beats_at = _SLOTS_AT + _SLOT.size * size
-            file.truncate(self._beats_at + _BEAT.size * size)
-            self.memory = mmap.mmap(file.fileno(), 0)
+            file.truncate(4 * (_HEAD + (_SLOT + 1) * size))  # that of an older release has no beats
+            self.numbers = memoryview(mmap.mmap(file.fileno(), 0)).cast("I")
         if new:
-            self.memory[: _HEAD.size] = _HEAD.pack(size, workers, 0, 0, 0)
+            self.size, self.workers = size, workers
 
     def entries(self) -> list[Entry]:
         """Return the running workers."""
         found = []
-        for slot in range(self._size):
-            pid, state = _SLOT.unpack_from(self.memory, _SLOTS_AT + _SLOT.size * slot)
+        for slot in range(self.size):
+            pid, state = self.numbers[self._at(slot) : self._at(slot + 1)]
             if state:
                 found.append(Entry(slot, pid, State(state)))
         return found
@@ -94,21 +87,24 @@ class Board:
     def free_slot(self) -> int:
         """Return the lowest slot without a worker."""
         used = {entry.slot for entry in self.entries()}
-        return next(slot for slot in range(self._size) if slot not in used)
+        return next(slot for slot in range(self.size) if slot not in used)
 
     def beat(self, slot: int, now: float) -> None:
         """Write that a worker is alive at a time on the monotonic clock; 0 is unknown."""
-        _BEAT.pack_into(self.memory, self._beats_at + _BEAT.size * slot, int(now))
+        self.numbers[self._at(self.size) + slot] = int(now)
 
     def beat_of(self, slot: int) -> int:
         """Return when a worker was alive last, in seconds on the monotonic clock; 0 if unknown."""
-        at: int = _BEAT.unpack_from(self.memory, self._beats_at + _BEAT.size * slot)[0]
-        return at
+        return self.numbers[self._at(self.size) + slot]
 
     def write(self, slot: int, pid: int, state: State) -> None:
         """Write the state of a worker."""
-        _SLOT.pack_into(self.memory, _SLOTS_AT + _SLOT.size * slot, pid, state)
+        self.numbers[self._at(slot)] = pid
+        self.numbers[self._at(slot) + 1] = state
 
     def close(self) -> None:
         """Close the file."""
-        self.memory.close()
+        self.numbers.release()
+
+    def _at(self, slot: int) -> int:
+        return _HEAD + _SLOT * slot

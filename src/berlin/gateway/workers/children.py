@@ -33,7 +33,7 @@ Main = Callable[[Worker, Sockets], int]
 """The main function of a worker; it returns the exit code."""
 
 
-class Child(msgspec.Struct, frozen=True):
+class Child(msgspec.Struct):
     """A running worker.
 
     Attributes:
@@ -127,13 +127,13 @@ class Children:
     def adopt(self, children: list[Child]) -> None:
         """Take over workers that an earlier program of this process has started."""
         for child in children:
-            self._running[child.pid] = msgspec.structs.replace(child, retired=True)
+            child.retired = True
+            self._running[child.pid] = child
 
     def keep_adopted(self) -> None:
         """Let adopted workers go on: those that were to replace them do not start."""
         for child in self.running:
-            if child.retired:
-                self._running[child.pid] = msgspec.structs.replace(child, retired=False)
+            child.retired = False
 
     def start(self, place: int, *, first: bool = False) -> None:
         """Start the worker of a place."""
@@ -199,9 +199,7 @@ class Children:
         ready = self._ready_pids()
         for child in self.running:
             if child.generation != self._generation and not child.retired and child.pid in ready:
-                self._running[child.pid] = msgspec.structs.replace(
-                    child, generation=self._generation
-                )
+                child.generation = self._generation
                 self._signal(child.pid, signal.SIGHUP)
 
     def send(self, number: signal.Signals) -> None:

@@ -11,8 +11,8 @@ from berlin.routing.base.circuit import CircuitState
 
 try:
     import fcntl
-except ImportError:  # Windows, where there is one process
-    fcntl = None  # type: ignore[assignment]
+except ImportError:
+    fcntl = None  # type: ignore[assignment]  # Windows, where there is one process
 
 _STATE = struct.Struct("<qqdd")
 _TRIES = 100

@@ -7,8 +7,8 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows, where there is one process
-    fcntl = None  # type: ignore[assignment]
+except ImportError:
+    fcntl = None  # type: ignore[assignment]  # Windows, where there is one process
 
 
 class SharedSlots:

@@ -67,7 +67,7 @@ def hand_over(
     taken = Taken(descriptors, folder, lifeline, children)
     state = msgspec.json.encode(taken, enc_hook=str).decode()
     _log.warning("restart.began pid=%d", os.getpid())
-    os.execve(sys.executable, sys.orig_argv, {**os.environ, VARIABLE: state})  # noqa: S606
+    os.execve(sys.executable, sys.orig_argv, {**os.environ, VARIABLE: state})  # noqa: S606  # itself
 
 
 def handed_over() -> Taken | None:
@@ -84,7 +84,7 @@ def handed_over() -> Taken | None:
 def still_starts(command: list[str]) -> bool:
     """Return whether a command ends well; a program that was replaced may be broken."""
     try:
-        subprocess.run(command, check=True, capture_output=True, timeout=CHECK_TIMEOUT_S)  # noqa: S603
+        subprocess.run(command, check=True, capture_output=True, timeout=CHECK_TIMEOUT_S)  # noqa: S603  # itself
     except (OSError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", b"") or str(error).encode()
         last = said.decode("utf-8", "replace").strip().rpartition("\n")[2]

@@ -23,6 +23,12 @@ ReasoningBack: TypeAlias = Literal["any", "reasoning", "thinking", "none"]
 """How a service takes back the reasoning of earlier turns."""
 
 
+_DESCRIBED_ONLY = (
+    *("form", "multipart", "body", "poll_s", "socket", "meanwhile", "options", "upload"),
+)
+"""Keys that a known format decides by itself."""
+
+
 class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table `[chat]` of a recipe.
 
@@ -43,6 +49,8 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         body: the body as text, with the same placeholders.
         upload: requests that are sent for each image and file, before all others.
         prepare: requests sent before the chat, such as one that creates a conversation.
+        meanwhile: requests sent once the answer's stream is open, such as the one with the
+            question, where a service answers on a stream that was opened before.
         after: requests sent after the answer, such as one that closes a session. Their responses
             are ignored.
         let: placeholders whose value is shared by all requests of a chat, such as
@@ -87,6 +95,7 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     body: str | None = None
     upload: list[UploadMap] = []
     prepare: list[Step] = []
+    meanwhile: list[Step] = []
     after: list[Step] = []
     let: dict[str, str] = {}
     socket: SocketMap | None = None
@@ -116,20 +125,10 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.poll_s is not None and not 0.05 <= self.poll_s <= 60:
             raise ValueError("poll_s must be from 0.05 to 60 seconds")
+        if self.meanwhile and (self.poll_s is not None or self.socket is not None):
+            raise ValueError("meanwhile: not with poll_s or [chat.socket]")
         if self.format != "described":
-            odd = [
-                name
-                for name in (
-                    "form",
-                    "multipart",
-                    "body",
-                    "poll_s",
-                    "socket",
-                    "options",
-                    "upload",
-                )
-                if getattr(self, name)
-            ]
+            odd = [name for name in _DESCRIBED_ONLY if getattr(self, name)]
             if isinstance(self.stream, StreamMap):
                 odd.append("stream")
             if odd:

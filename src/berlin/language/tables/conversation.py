@@ -8,7 +8,7 @@ import msgspec
 
 from berlin.errors import ConfigurationError, InvalidRequestError
 from berlin.language.prompt import Shape, flatten_messages, text_of
-from berlin.language.tables.parts import NOTHING, CompiledParts, PartsMap, Uploaded
+from berlin.language.tables.parts import NOTHING, CompiledParts, PartsMap, Uploaded, kind_of
 from berlin.language.values.template import ABSENT, Template
 from berlin.types import (
     ChatRequest,
@@ -86,12 +86,13 @@ class ConversationMap:
         self._item = Template(described.item, ITEM_NAMES)
         self._parts = CompiledParts(described.parts, uploaded)
         self._has_history = "history" in used and described.form != "array"
-        self._in_body = {"image": "images" in used, "file": "files" in used}
+        wanted = {ImagePart: "images", FilePart: "files"}
+        self._in_body = {kind for kind, name in wanted.items() if name in used}
         self.takes_tools = "tools" in used
-        wanted = "messages" if described.form == "array" else "prompt"
-        if wanted not in used:
+        carried = "messages" if described.form == "array" else "prompt"
+        if carried not in used:
             raise ConfigurationError(
-                f"the request says nowhere {{{wanted}}}, where the conversation goes "
+                f"the request says nowhere {{{carried}}}, where the conversation goes "
                 f'(form = "{described.form}")'
             )
         if described.system == "apart" and "system" not in used:
@@ -101,8 +102,7 @@ class ConversationMap:
         self._is_in_parts = "parts" in names
         if described.form == "array" and not {"text", "parts"} & self._item.paths.keys():
             raise ConfigurationError('[chat.messages] item needs a member that is "{text}"')
-        self.takes = {kind for kind, there in self._in_body.items() if there}
-        self.takes |= {kind for kind in ("image", "file") if f"{kind}s" in names}
+        self.takes = {kind for kind in ("image", "file") if f"{kind}s" in used | names}
         if self._is_in_parts:
             self.takes |= self._parts.kinds & {"image", "file"}
         if self.takes_tools:
@@ -147,7 +147,7 @@ class ConversationMap:
                 raise InvalidRequestError.about("messages", "only the system says something")
         values["conversation_id"] = request.conversation_id or ABSENT
         values["parent_id"] = request.parent_id or ABSENT
-        if any(self._in_body.values()):
+        if self._in_body:
             values["images"] = self._files(messages, ImagePart, uploaded)
             values["files"] = self._files(messages, FilePart, uploaded)
             messages = tuple(map(self._without_files, messages))
@@ -200,13 +200,8 @@ class ConversationMap:
         return [self._parts.file(p, uploaded) for p in parts if isinstance(p, kind)] or ABSENT
 
     def _without_files(self, message: Message) -> Message:
-        kept = tuple(p for p in message.parts if not self._is_in_body(p))
+        kept = tuple(p for p in message.parts if type(p) not in self._in_body)
         return message if len(kept) == len(message.parts) else Message(message.role, kept)
-
-    def _is_in_body(self, part: Part) -> bool:
-        return (isinstance(part, ImagePart) and self._in_body["image"]) or (
-            isinstance(part, FilePart) and self._in_body["file"]
-        )
 
     def _encode_all(self, messages: tuple[Message, ...], uploaded: Uploaded) -> list[Any]:
         names: dict[str, str] = {}
@@ -241,10 +236,8 @@ class ConversationMap:
         kept: list[Part] = []
         for part in message.parts:
             match part:
-                case ImagePart() if "images" in wanted:
-                    apart["images"].append(self._parts.file(part, uploaded))
-                case FilePart() if "files" in wanted:
-                    apart["files"].append(self._parts.file(part, uploaded))
+                case ImagePart() | FilePart() if (name := f"{kind_of(part)}s") in wanted:
+                    apart[name].append(self._parts.file(part, uploaded))
                 case ToolCallPart() if "calls" in wanted:
                     apart["calls"].append(self._parts.call(part))
                 case _:
@@ -258,9 +251,7 @@ class ConversationMap:
         match part:
             case TextPart():
                 return self._parts.text(part.text)
-            case ImagePart() if "image" in self.takes:
-                return self._parts.file(part, uploaded)
-            case FilePart() if "file" in self.takes:
+            case ImagePart() | FilePart() if kind_of(part) in self.takes:
                 return self._parts.file(part, uploaded)
             case ToolCallPart() if self.takes_tools:
                 return self._parts.call(part)

@@ -1,12 +1,14 @@
-"""The place where a service lists its models."""
+"""The models of a service: where it lists them, and those that embed texts."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
-from berlin.errors import ConfigurationError, ProtocolError
+from berlin.errors import ProtocolError
 from berlin.wire.json import DECODE_ERRORS
-from berlin.wire.pointer import get_at, parse_pointer
+from berlin.wire.pointer import check_pointers, get_at, parse_pointer
 
 MAX_MODELS = 10_000
 
@@ -25,11 +27,7 @@ class FetchMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str = "/id"
 
     def __post_init__(self) -> None:
-        for pointer in filter(None, (self.list, self.id)):
-            try:
-                parse_pointer(pointer)
-            except ConfigurationError as error:  # msgspec reports the place only for a ValueError
-                raise ValueError(error.message) from error
+        check_pointers(self.list, self.id)
 
     def read(self, body: bytes) -> tuple[str, ...]:
         """Return the model names in an answer. Raises ProtocolError if there is no such list."""
@@ -43,3 +41,20 @@ class FetchMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         at = parse_pointer(self.id) if self.id else ()
         names = (get_at(item, at) for item in listed[:MAX_MODELS])
         return tuple(name for name in names if isinstance(name, str) and name)
+
+
+class EmbeddingsMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[embeddings]`: where the service turns texts into vectors.
+
+    Attributes:
+        format: `openai` or `ollama`: the format of requests and responses.
+        path: where they are posted, below the endpoint's URL; by default `/embeddings` or
+            `/api/embed`.
+        model: the model used when a request names none.
+        models: the known models.
+    """
+
+    format: Literal["openai", "ollama"]
+    path: str = ""
+    model: str = ""
+    models: tuple[str, ...] = ()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
-from berlin.errors import ConfigurationError
 from berlin.types import HttpResponse
-from berlin.wire.json import DECODE_ERRORS
-from berlin.wire.pointer import MISSING, get_at, parse_pointer
+from berlin.wire.json import decoded_or_none
+from berlin.wire.pointer import MISSING, check_pointers, get_at, parse_pointer
 
 ANY = "*"
 
@@ -39,11 +38,7 @@ class Sign(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("the path of a sign must begin with '/'")
         if not (self.json or self.text or self.headers):
             raise ValueError("a sign needs json, text or headers: a status alone proves nothing")
-        for pointer in self.json:
-            try:
-                parse_pointer(pointer)
-            except ConfigurationError as error:
-                raise ValueError(error.message) from error
+        check_pointers(*self.json)
 
     def proof(self, answer: HttpResponse) -> str | None:
         """Return in words what in an answer identifies the service, or `None` if it does not."""
@@ -59,7 +54,7 @@ class Sign(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 return None
             said.append(repr(self.text))
         if self.json:
-            document = _decode(answer.body)
+            document = decoded_or_none(answer.body)
             for pointer, wanted in self.json.items():
                 found = get_at(document, parse_pointer(pointer))
                 if found is MISSING or (wanted != ANY and found != wanted):
@@ -87,10 +82,3 @@ class RecogniseMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.below and (not self.below.startswith("/") or self.below.endswith("/")):
             raise ValueError("below must look like '/v1'")
-
-
-def _decode(body: bytes) -> Any:
-    try:
-        return msgspec.json.decode(body)
-    except DECODE_ERRORS:
-        return None

@@ -141,20 +141,15 @@ class CompiledSocket:
         templates += [self.last] if self.last is not None else []
         self.used = {name for template in templates for name in template.names} - self.taken
 
-    def dialog(
-        self, values: Mapping[str, Any], question: Callable[[Mapping[str, Any]], Any]
-    ) -> Dialog:
-        """Return a conversation.
-
-        Args:
-            values: the values of the placeholders.
-            question: makes the message with the question.
-        """
-        return Dialog(self, values, question)
-
 
 class Dialog:
-    """One conversation; see `SocketDialog`."""
+    """One conversation; see `SocketDialog`.
+
+    Args:
+        socket: the description.
+        values: the values of the placeholders.
+        question: makes the message with the question.
+    """
 
     def __init__(
         self,
@@ -199,9 +194,7 @@ class Dialog:
             f"the service closes the connection ({code}{f': {snippet(reason)}' if reason else ''})"
         )
         word = self._socket.described.close_codes.get(str(code))
-        if word is not None:
-            return ERROR_CLASSES[word](said)
-        kind = _CLOSE_CODES.get(code)
+        kind = _CLOSE_CODES.get(code) if word is None else ERROR_CLASSES[word]
         if kind is not None:
             return kind(said)
         if not self._is_asked:

@@ -23,12 +23,12 @@ from berlin.language.values.typed import (
     AnyDocument,
     CompiledDocument,
     Pointer,
-    one_by_one,
 )
 from berlin.types import FinishReason
 from berlin.wire.framings import FramingName
-from berlin.wire.pointer import is_index, is_special, parse_pointer
-from berlin.wire.status import describe_error, is_error_status
+from berlin.wire.framings.decoded import Encoded, Encoding
+from berlin.wire.pointer import MISSING, first_at, is_index, is_special, parse_pointer
+from berlin.wire.status import describe_error, error_in_answer, is_error_status
 
 Meaning: TypeAlias = Literal["text", "replace", "reasoning", "end", "final", "error", "skip"]
 """The meaning of a kind of object. `replace`: its text is the whole answer so far; `final`: the
@@ -117,6 +117,8 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             it is taken off, from the answer or from each object.
         padding: characters that the service adds to its text to hide its length, such as
             `"\\u0000"`; they are removed.
+        decode: pointers to members that are encoded, and how: `json` (JSON in a text), `base64`, or
+            a list of these from the outside in. All other pointers see them decoded.
     """
 
     framing: FramingName
@@ -146,6 +148,7 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text_of: str | list[str] = []
     prefix: str = ""
     padding: str = ""
+    decode: dict[str, Encoding | tuple[Encoding, ...]] = {}
 
 
 class CompiledStream:
@@ -182,8 +185,6 @@ class CompiledStream:
             raise ConfigurationError(
                 'poll_s needs framing = "json" and a finish_reason that says when to stop'
             )
-        if stream.framing == "text" and (stream.text_is == "cumulative" or stream.kind):
-            raise ConfigurationError('framing = "text" has neither cumulative text nor kinds')
         if stream.settle_s is not None:
             _check_settle(stream)
         if bool(stream.kind) != bool(stream.kinds):
@@ -203,6 +204,12 @@ class CompiledStream:
         self.error = _pointers(stream.error)
         self.error_message = _pointers(stream.error_message)
         self.error_code = _pointers(stream.error_code)
+        self.encoded: Encoded = {
+            parse_pointer(pointer): (how,) if isinstance(how, str) else how
+            for pointer, how in stream.decode.items()
+        }
+        if any(map(is_special, self.encoded)):
+            raise ConfigurationError("decode: a pointer names one member, without * or conditions")
         self._compile()
 
     def _compile(self) -> None:
@@ -241,11 +248,15 @@ class CompiledStream:
         self.read_kind = document.reader(self.kind) if self.kind else None
         if self.described.padding:
             self.read_text = _without(self.described.padding, self.read_text)
-        others = sorted(more - set(texts))
-        self.read_plain = (
-            document.plain_reader(self.text[0], others)
-            if len(self.text) == 1 and not self.described.padding
-            else one_by_one(self.read_text, list(map(document.reader, others)))
+        # There is none where text and kind need more than a look.
+        self.take_plain = (
+            document.plain_taker(self.text[0], sorted(more - set(texts)))
+            if isinstance(document, CompiledDocument)
+            and len(texts) == 1
+            and not (
+                self.described.padding or self.text_of or self.described.text_is == "cumulative"
+            )
+            else None
         )
         self._readers = {p: document.reader(p) for p in more | explanations}
 
@@ -266,6 +277,26 @@ class CompiledStream:
             or str(code) in described.error_codes
             or (isinstance(code, int | str) and is_error_status(code))
         )
+
+    def failure(self, error: Any, message: Any, code: Any) -> BerlinError:
+        """Return the error that an object of an answer is; `UNSET` for what it lacks."""
+        word = self.described.error_codes.get(str(code))
+        failure = error_in_answer(error, message, code, self.described.unauthorized)
+        if word is not None and not isinstance(failure, AuthenticationError):
+            failure = ERROR_CLASSES[word](failure.message, status=failure.status)
+        return failure
+
+    def failure_in(self, document: Any) -> BerlinError | None:
+        """Return the error in any JSON of the service, if there is one."""
+        error, message, code = (
+            UNSET if value is MISSING else value
+            for value in (
+                first_at(document, pointers)
+                for pointers in (self.error, self.error_message, self.error_code)
+            )
+        )
+        is_failure = (error is not UNSET and error) or self.is_error_code(code)
+        return self.failure(error, message, code) if is_failure else None
 
     def describe_error(self, body: bytes) -> str:
         """Return the message in an error answer, or its beginning; at most 300 characters."""

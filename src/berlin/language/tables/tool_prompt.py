@@ -87,7 +87,7 @@ class ToolPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         max_chars: the approximate maximum length of the list of tools; descriptions are cut to fit,
             but never names, required arguments or choices.
         max_result_chars: how much of a tool's result is sent, for a service that refuses long
-            messages: the middle of a longer one is left out, and the model is told how much that
+            messages: the middle of a longer one is left out, and the model learns how much that
                 is. 0 sends all of it.
     """
 
@@ -123,8 +123,9 @@ class ToolPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("fence must end with {name}")
         if self.max_chars < 0 or self.max_result_chars < 0:
             raise ValueError("max_chars and max_result_chars must not be negative")
-        for field, names in _PLACEHOLDERS.items():
-            given = dict.fromkeys(("fence", *names), "x")
+        for field in _TEMPLATES:
+            own = _PLACEHOLDERS.get(field)
+            given = dict.fromkeys(("fence", own) if own else ("fence",), "x")
             try:
                 text = getattr(self, field).format(**given)
             except (KeyError, IndexError, ValueError) as error:
@@ -144,18 +145,16 @@ class ToolPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 ) from None
 
 
-_PLACEHOLDERS: dict[str, tuple[str, ...]] = {
-    "instructions": ("tools",),
-    "reminder": (),
-    "required": (),
-    "only": ("name",),
-    "forbidden": (),
-    "single": (),
-    "result": ("name",),
-    "failure": ("name",),
-    "correction": ("problem",),
-    "missing": (),
-    "unkept": (),
-    "json": ("schema",),
-    "json_correction": ("problem",),
+_TEMPLATES = (
+    *("instructions", "reminder", "required", "only", "forbidden", "single", "result", "failure"),
+    *("correction", "missing", "unkept", "json", "json_correction"),
+)
+_PLACEHOLDERS = {
+    "instructions": "tools",
+    "only": "name",
+    "result": "name",
+    "failure": "name",
+    "correction": "problem",
+    "json": "schema",
+    "json_correction": "problem",
 }

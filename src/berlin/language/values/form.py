@@ -48,7 +48,7 @@ def encode_multipart(fields: Mapping[str, object]) -> tuple[bytes, str]:
     """Return a multipart body and its content type.
 
     Raises:
-        InvalidRequestError: if a field is no text, number or file.
+        InvalidRequestError: if a field is not text, a number or a file.
     """
     boundary = uuid.uuid4().hex
     files = {name: value for name, value in fields.items() if isinstance(value, File)}

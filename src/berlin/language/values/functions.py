@@ -1,7 +1,7 @@
 """The closed set of functions that a placeholder may call: `{sha256:{body}}`, `{now:%Y-%m-%d}`.
 
-Each takes bytes and gives text. None reads a file, the environment or the network, and none can
-produce more than a small multiple of its input.
+Each takes bytes and gives text, or bytes for another function. None reads a file, the environment
+or the network, and none can produce more than a small multiple of its input.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_RANDOM_CHARS = 256
 MAX_TIME_FORMAT_CHARS = 64
 MAX_AHEAD_S = 10**9
 
-Function = Callable[[list[bytes]], str]
+Function = Callable[[list[bytes]], str | bytes]
 
 _COUNTER = itertools.count(1)
 
@@ -57,12 +57,12 @@ def _digest(name: str) -> Function:
     return lambda given: hashlib.new(name, given[0], usedforsecurity=False).hexdigest()
 
 
-def _hmac(name: str) -> Function:
-    return lambda given: hmac.new(given[0], given[1], name).hexdigest()
+def _hmac(name: str, write: Callable[[bytes], str | bytes] = bytes.hex) -> Function:
+    return lambda given: write(hmac.digest(given[0], given[1], name))
 
 
-def _hmac_base64(name: str) -> Function:
-    return lambda given: base64.b64encode(hmac.digest(given[0], given[1], name)).decode()
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def _base64url(data: bytes) -> str:
@@ -109,7 +109,7 @@ _WITH_ARGUMENTS: dict[str, tuple[int, Function]] = {
     "json": (1, lambda given: msgspec.json.encode(_text(given[0])).decode()),
     "url": (1, lambda given: quote(given[0], safe="")),
     "segments": (1, lambda given: quote(given[0], safe="/@:")),
-    "base64": (1, lambda given: base64.b64encode(given[0]).decode()),
+    "base64": (1, lambda given: _base64(given[0])),
     "base64url": (1, lambda given: _base64url(given[0])),
     "md5": (1, _digest("md5")),
     "sha1": (1, _digest("sha1")),
@@ -118,35 +118,23 @@ _WITH_ARGUMENTS: dict[str, tuple[int, Function]] = {
     "hmac_sha1": (2, _hmac("sha1")),
     "hmac_sha256": (2, _hmac("sha256")),
     "hmac_sha512": (2, _hmac("sha512")),
-    "hmac_sha1_base64": (2, _hmac_base64("sha1")),
-    "hmac_sha256_base64": (2, _hmac_base64("sha256")),
+    "hmac_sha1_base64": (2, _hmac("sha1", _base64)),
+    "hmac_sha256_base64": (2, _hmac("sha256", _base64)),
+    "hmac_sha256_raw": (2, _hmac("sha256", bytes)),
     "jwt": (2, _jwt),
 }
 
-# Arguments written out in the recipe, checked when it is loaded.
-_WITH_LITERAL: dict[str, Callable[[str], Callable[[], str]]] = {}
 
-
-def _literal(name: str) -> Callable[[Callable[[str], Callable[[], str]]], None]:
-    def keep(build: Callable[[str], Callable[[], str]]) -> None:
-        _WITH_LITERAL[name] = build
-
-    return keep
-
-
-@_literal("random_hex")
 def _random_hex(argument: str) -> Callable[[], str]:
     chars = _number(argument, "random_hex", MAX_RANDOM_CHARS)
     return lambda: secrets.token_hex((chars + 1) // 2)[:chars]
 
 
-@_literal("unix")
 def _unix(argument: str) -> Callable[[], str]:
     ahead = _number(argument, "unix", MAX_AHEAD_S, least=0)
     return lambda: str(int(time.time()) + ahead)
 
 
-@_literal("now")
 def _formatted(argument: str) -> Callable[[], str]:
     # The platform's own directives differ between machines.
     if len(argument) > MAX_TIME_FORMAT_CHARS or re.search(r"%(?![YmdHMSjyabABp%])", argument):
@@ -164,8 +152,18 @@ def _number(argument: str, name: str, most: int, least: int = 1) -> int:
     return int(argument)
 
 
+# Their argument is written out in the recipe, and checked when it is loaded.
+_WITH_LITERAL: dict[str, Callable[[str], Callable[[], str]]] = {
+    "random_hex": _random_hex,
+    "unix": _unix,
+    "now": _formatted,
+}
+
 NAMES = frozenset({*_WITH_ARGUMENTS, *_WITH_LITERAL})
 """The names of all functions."""
+
+RAW = frozenset({"hmac_sha256_raw"})
+"""The functions whose result is bytes, which only another function can take."""
 
 
 def arity(name: str) -> int:
@@ -187,6 +185,6 @@ def with_literal(name: str, argument: str | None) -> Callable[[], str] | None:
     return build(argument)
 
 
-def call(name: str, arguments: list[bytes]) -> str:
+def call(name: str, arguments: list[bytes]) -> str | bytes:
     """Return the result of calling a function. Raises InvalidRequestError."""
     return _WITH_ARGUMENTS[name][1](arguments)

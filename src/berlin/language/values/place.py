@@ -10,13 +10,20 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
-from berlin.errors import ConfigurationError
 from berlin.types import HttpResponse
 from berlin.wire.html import find_field, find_meta, find_script_json
 from berlin.wire.json import DECODE_ERRORS
-from berlin.wire.pointer import MISSING, get_at, parse_pointer, set_at
+from berlin.wire.pointer import MISSING, check_pointers, get_at, parse_pointer, set_at
 
-_KINDS = ("pointer", "header", "cookie", "field", "meta", "script", "body")
+_WORDS = {
+    "pointer": "{}",
+    "header": "the header {}",
+    "cookie": "the cookie {}",
+    "field": "the form field {} of the page",
+    "meta": "the meta tag {} of the page",
+    "script": "the script's {} in the page",
+    "body": "the body as {}",
+}
 
 
 class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,23 +56,14 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at: str = ""
 
     def __post_init__(self) -> None:
-        if sum(bool(getattr(self, kind)) for kind in _KINDS) != 1:
-            raise ValueError(f"a place needs exactly one of {', '.join(_KINDS)}")
-        for pointer in filter(None, (self.pointer, self.at)):
-            try:
-                parse_pointer(pointer)
-            except ConfigurationError as error:  # msgspec reports the place only for a ValueError
-                raise ValueError(error.message) from error
-
-    @property
-    def is_json(self) -> bool:
-        """Whether the answer has to be JSON."""
-        return bool(self.pointer)
+        if sum(bool(getattr(self, kind)) for kind in _WORDS) != 1:
+            raise ValueError(f"a place needs exactly one of {', '.join(_WORDS)}")
+        check_pointers(self.pointer, self.at)
 
     @property
     def words(self) -> str:
         """The place in words, for display."""
-        kind = next(kind for kind in _KINDS if getattr(self, kind))
+        kind = next(kind for kind in _WORDS if getattr(self, kind))
         if self.cookie == "*":
             return "all cookies"
         base = _WORDS[kind].format(getattr(self, kind))
@@ -140,17 +138,6 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         else:
             text = msgspec.json.encode(value).decode()
             answer.page += f"<script>window.{self.script} = {text};</script>\n"
-
-
-_WORDS = {
-    "pointer": "{}",
-    "header": "the header {}",
-    "cookie": "the cookie {}",
-    "field": "the form field {} of the page",
-    "meta": "the meta tag {} of the page",
-    "script": "the script's {} in the page",
-    "body": "the body as {}",
-}
 
 
 class Answer(msgspec.Struct):

@@ -17,8 +17,8 @@ import msgspec
 from berlin.errors import ConfigurationError, InvalidRequestError
 from berlin.language.values import functions
 
-MAX_DEPTH = 4
-"""Of nested function calls: each may lengthen its input."""
+MAX_DEPTH = 6
+"""Of nested function calls: each may lengthen its input. Keys of signatures are derived in five."""
 
 MAX_MADE_CHARS = 64 * 1024 * 1024
 
@@ -156,6 +156,8 @@ def _closing(text: str, at: int, function: str) -> int:
 def _call(function: str, argument: str, depth: int) -> Call:
     if depth >= MAX_DEPTH:
         raise ConfigurationError(f"functions within functions are more than {MAX_DEPTH} deep")
+    if not depth and function in functions.RAW:
+        raise ConfigurationError(f"{{{function}:…}} is bytes: use it as an argument of a function")
     arguments = _split(argument, functions.arity(function))
     if len(arguments) < functions.arity(function):
         raise ConfigurationError(

@@ -27,6 +27,7 @@ def open_engine(url: Secret) -> AsyncEngine:
 
     Raises:
         ConfigurationError: if the URL is wrong, or the file cannot be created.
+        ImportError: if the driver is not installed.
     """
     try:
         parsed = make_url(url.reveal())
@@ -35,12 +36,7 @@ def open_engine(url: Secret) -> AsyncEngine:
     kind = parsed.get_backend_name()
     if kind not in _KINDS:
         raise ConfigurationError(f"ledger.url begins with {kind[:20]!r}; {_EXPECTED}")
-    try:
-        return _KINDS[kind](parsed)
-    except ImportError as error:
-        raise ConfigurationError(
-            f"the ledger needs {error.name}: pip install 'berlin-llm[ledger]'"
-        ) from error
+    return _KINDS[kind](parsed)
 
 
 def place_of(url: Secret) -> str:

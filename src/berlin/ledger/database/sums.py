@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from berlin.ledger.database.tables import requests
 from berlin.ledger.figures import SUMS, Figures, Query
-from berlin.ledger.period import zone_of
+from berlin.routing.counters.calendar import zone_of
 
 # Days begin at another time in each zone, but always at a quarter of an hour.
 _QUARTER_S = 900

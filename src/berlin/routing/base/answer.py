@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Self
+from typing import Self, TypeAlias
 
 from berlin.errors import BerlinError, EmptyResponseError, TruncatedStreamError
 from berlin.providers.contract import Burst, Bursts, Provider
 from berlin.types import AnswerLimit, ChatRequest, Finished
+
+End: TypeAlias = Callable[[BaseException | None], None]
+Note: TypeAlias = Callable[[Burst], None]
 
 
 class ReadyBursts:
@@ -34,11 +37,21 @@ class Opening:
     """An answer that must be started first. From then on it is one provider's answer, at no extra
     cost.
 
-    A subclass implements the start in `_begin`.
+    Args:
+        begin: starts it, and returns the first burst. The rest comes from the provider that it has
+            asked last, or from what it has put in its place.
+        request: what is asked.
+
+    Attributes:
+        asked: where the rest comes from.
     """
 
-    def __init__(self) -> None:
-        self._asked: Bursts = ReadyBursts()
+    def __init__(
+        self, begin: Callable[[Opening, ChatRequest], Awaitable[Burst]], request: ChatRequest
+    ) -> None:
+        self._begin = begin
+        self._request = request
+        self.asked: Bursts = ReadyBursts()
         self._rest: Bursts | None = None
         self._ended = False
 
@@ -53,27 +66,15 @@ class Opening:
     async def aclose(self) -> None:
         """Stop the answer, even while it is being started."""
         self._ended = True
-        await (self._rest or self._asked).aclose()
+        await (self._rest or self.asked).aclose()
 
-    async def _begin(self) -> Burst:
-        """Return the first burst. The rest comes from the provider asked last."""
-        raise NotImplementedError
-
-    async def _open(self) -> Burst:
-        if self._ended:
-            raise StopAsyncIteration
-        self._ended = True
-        first = await self._begin()
-        self._rest = self._asked
-        return first
-
-    async def _ask(self, provider: Provider, request: ChatRequest) -> Burst:
+    async def ask(self, provider: Provider, request: ChatRequest) -> Burst:
         """Ask a provider and return its first burst, or all bursts if the answer must be whole.
 
         Raises:
             BerlinError: if there is none.
         """
-        answer = self._asked = provider.bursts(request)
+        answer = self.asked = provider.bursts(request)
         try:
             first = await answer.__anext__()
         except StopAsyncIteration:
@@ -88,17 +89,30 @@ class Opening:
                 raise TruncatedStreamError("the answer ended without saying that it was finished")
         return first
 
+    async def ask_watched(
+        self, provider: Provider, request: ChatRequest, end: End, note: Note | None = None
+    ) -> Burst:
+        """Ask like `ask`; the bursts and the outcome of the answer are noted as by `Watched`."""
+        try:
+            first = await self.ask(provider, request)
+        except BaseException as error:
+            end(error if isinstance(error, BerlinError) else LEFT)
+            raise
+        if note is not None:
+            note(first)
+        if type(first[-1]) is Finished:
+            end(None)
+        else:
+            self.asked = Watched(self.asked, end, note)
+        return first
 
-class Asked(Opening):
-    """The answer of a provider, as one burst if it must be whole."""
-
-    def __init__(self, provider: Provider, request: ChatRequest) -> None:
-        super().__init__()
-        self._provider = provider
-        self._request = request
-
-    async def _begin(self) -> Burst:
-        return await self._ask(self._provider, self._request)
+    async def _open(self) -> Burst:
+        if self._ended:
+            raise StopAsyncIteration
+        self._ended = True
+        first = await self._begin(self, self._request)
+        self._rest = self.asked
+        return first
 
 
 class Passed:
@@ -124,35 +138,40 @@ class Watched(Passed):
     Args:
         answer: the answer.
         end: called with the outcome; `LEFT` means that the caller did not wait for the end.
+        note: called with each burst.
     """
 
-    def __init__(self, answer: Bursts, end: Callable[[BaseException | None], None]) -> None:
+    def __init__(self, answer: Bursts, end: End, note: Note | None = None) -> None:
         super().__init__(answer)
-        self._end: Callable[[BaseException | None], None] | None = end
+        self._end: End | None = end
+        self._note = note
 
     async def __anext__(self) -> Burst:
         try:
-            return await self._answer.__anext__()
+            burst = await self._answer.__anext__()
         except StopAsyncIteration:
-            self._note(None)
+            self._record(None)
             raise
         except BerlinError as error:
-            self._note(error)
+            self._record(error)
             raise
         except BaseException:  # cancelled, or a bug: it says nothing about the provider
-            self._note(LEFT)
+            self._record(LEFT)
             raise
+        if self._note is not None:
+            self._note(burst)
+        return burst
 
     async def aclose(self) -> None:
         """Stop the answer."""
-        self._note(LEFT)
+        self._record(LEFT)
         await self._answer.aclose()
 
     def __del__(self) -> None:
         # Dropped by a caller that neither read it to its end nor closed it.
-        self._note(LEFT)
+        self._record(LEFT)
 
-    def _note(self, how: BaseException | None) -> None:
+    def _record(self, how: BaseException | None) -> None:
         end, self._end = self._end, None
         if end is not None:
             end(how)

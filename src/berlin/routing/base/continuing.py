@@ -150,7 +150,7 @@ class _Repeats:
         self._held = ""
 
     def remove(self, text: str) -> str:
-        """Return what of the next piece is new, as far as that is known."""
+        """Return the new part of the next piece, as far as it is known."""
         if not self._candidates:
             return text
         self._held += text
@@ -160,7 +160,7 @@ class _Repeats:
         return self.left()
 
     def left(self) -> str:
-        """Return what is new of the text that was held back."""
+        """Return the new part of the text that was held back."""
         held, candidates = self._held, self._candidates
         self._held, self._candidates = "", []
         return next((held[len(c) :] for c in candidates if held.startswith(c)), held)

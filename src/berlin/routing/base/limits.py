@@ -1,14 +1,18 @@
-"""The limits of one provider or model, their queue, and the usual cost of an answer."""
+"""The limits of one provider or model, the queue before them, and the usual cost of an answer."""
 
 from __future__ import annotations
 
+import asyncio
+import math
 import time
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
+from berlin.errors import LimitReachedError
+from berlin.formats.tokens import TokenCount
 from berlin.routing.base.clock import Clock
-from berlin.routing.base.line import Line
-from berlin.routing.base.meter import prompt_tokens
+from berlin.routing.base.queue import Queue
 from berlin.routing.counters.contract import (
     RUNNING,
     Claim,
@@ -26,12 +30,17 @@ WAIT_S = 30.0
 WAITING = 256
 FIRST_GUESS_TOKENS = 300
 
+LOOK_AGAIN_S = 1.0
+"""The longest wait for the end of a running request: those admitted under an earlier configuration
+make room without a notice."""
+
 _MINUTE = Sliding(60.0)
 _ids = count()
 
 
 class Limits:
-    """Limits of one account, which several wrappers may share.
+    """Limits of one account, which several wrappers may share. No request waits for them beyond its
+    deadline; the queue belongs to one event loop at a time.
 
     Args:
         counters: where requests are counted, in this process or together with others.
@@ -69,7 +78,15 @@ class Limits:
         self._tokens = f"{name}:tokens"
         self._most_tokens = tokens_per_minute
         self.counts_tokens = tokens_per_minute is not None
-        self.line = Line(self.take, self.undo, waiting)
+        self._queue: Queue[Reservation] = Queue(
+            waiting,
+            LimitReachedError,
+            f"{waiting} requests are already waiting; nothing was sent",
+            "the limit left no room within {:g} s; nothing was sent",
+            lambda waiter: counters.undo(waiter.outcome.result()),
+        )
+        self._changed: asyncio.Event | None = None
+        self._pump: asyncio.Task[None] | None = None
         self.wait_s = wait_s
         self.clock = clock
         self._answers = Learned(FIRST_GUESS_TOKENS)
@@ -78,6 +95,11 @@ class Limits:
     def local(cls, *, clock: Clock = time.monotonic, **options: Any) -> Limits:
         """Return limits counted in this process only, with the options above."""
         return cls(MemoryCounters(clock), clock=clock, **options)
+
+    @property
+    def waiting(self) -> int:
+        """The number of waiting requests."""
+        return len(self._queue)
 
     async def take(self, tokens: int) -> Reservation | float:
         """Admit a request, or return the seconds until it is worth trying again.
@@ -96,11 +118,7 @@ class Limits:
     def leave(self, passed: Reservation, tokens: int | None = None) -> None:
         """Record that a request has finished, and what it cost in tokens, if that is known."""
         self._counters.settle(passed, {} if tokens is None else {self._tokens: tokens})
-        self.line.change()
-
-    def undo(self, passed: Reservation) -> None:
-        """Record that nothing was sent."""
-        self._counters.undo(passed)
+        self.change()
 
     def reserve(self, request: ChatRequest) -> int:
         """Return the probable cost of a request in tokens."""
@@ -110,8 +128,56 @@ class Limits:
         most = request.options.get("max_tokens")
         if isinstance(most, int) and most > 0:
             answer = min(answer, most)
-        return prompt_tokens(request) + answer
+        return TokenCount(request).input_tokens + answer
 
     def learn(self, model: str, output_tokens: int) -> None:
         """Record the number of tokens of a complete answer of a model."""
         self._answers.learn(output_tokens, model)
+
+    async def enter(self, tenant: str, tokens: int, wait_s: float) -> Reservation:
+        """Wait until the request is admitted.
+
+        Raises:
+            LimitReachedError: if the queue is full or the wait was too long; nothing was sent.
+        """
+        if not self._queue:
+            turn = await self.take(tokens)
+            if isinstance(turn, Reservation):
+                return turn
+            if wait_s < turn < math.inf:
+                raise LimitReachedError(
+                    f"the limit leaves no room for {turn:.0f} s; nothing was sent", retry_after=turn
+                )
+        waiter = self._queue.join(tenant, tokens)
+        if self._pump is None or self._pump.done():
+            self._pump = asyncio.create_task(self._let_through())
+        try:
+            return await self._queue.wait(waiter, wait_s)
+        except BaseException:
+            self.change()  # the next one may need less
+            raise
+
+    def change(self) -> None:
+        """Check again: a request finished, or cost less than reserved."""
+        if self._changed is not None:
+            self._changed.set()
+
+    async def _let_through(self) -> None:
+        """Admit the first of the queue, repeatedly, until it is empty."""
+        self._changed = asyncio.Event()
+        while (waiter := self._queue.next()) is not None:
+            self._changed.clear()
+            try:
+                turn = await self.take(waiter.tokens)
+            except LimitReachedError as error:  # shared counts that cannot be used now
+                self._queue.refuse(waiter, error.message)
+                continue
+            if isinstance(turn, float):
+                with suppress(TimeoutError):
+                    # At least a millisecond: the clock may not advance by less.
+                    async with asyncio.timeout(min(max(turn, 0.001), LOOK_AGAIN_S)):
+                        await self._changed.wait()
+            elif waiter.outcome.done():
+                self._counters.undo(turn)
+            else:
+                self._queue.grant(waiter, turn)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from berlin.errors import BerlinError
 from berlin.providers.contract import Burst, Bursts, Provider
-from berlin.routing.base.answer import Opening, Watched
+from berlin.routing.base.answer import Opening
 from berlin.routing.base.clock import Clock
 from berlin.routing.base.wrapper import Wrapper
-from berlin.types import ChatRequest, Finished
+from berlin.types import ChatRequest
 
 LEARNING_RATE = 0.3
 # The half-life of an observation, so that a slow provider gets another chance.
@@ -51,32 +51,19 @@ class Load(Wrapper):
 
     def bursts(self, request: ChatRequest) -> Bursts:
         """Answer a request; see `Provider`."""
-        return _Observed(self, request)
+        return Opening(self._begin, request)
 
-
-class _Observed(Opening):
-    def __init__(self, load: Load, request: ChatRequest) -> None:
-        super().__init__()
-        self._load = load
-        self._request = request
-
-    async def _begin(self) -> Burst:
-        load = self._load
-        began_at = load.clock()
-        load.open += 1
+    async def _begin(self, answer: Opening, request: ChatRequest) -> Burst:
+        began_at = self.clock()
+        self.open += 1
         try:
-            first = await self._ask(load.inner, self._request)
-        except BaseException as error:
-            if isinstance(error, BerlinError) and error.fallback:
-                load.observe(FAILURE_S)
-            self._end(None)
+            first = await answer.ask_watched(self.inner, request, self._end)
+        except BerlinError as error:
+            if error.fallback:
+                self.observe(FAILURE_S)
             raise
-        load.observe(load.clock() - began_at)
-        if type(first[-1]) is Finished:
-            self._end(None)
-        else:
-            self._asked = Watched(self._asked, self._end)
+        self.observe(self.clock() - began_at)
         return first
 
     def _end(self, how: BaseException | None) -> None:
-        self._load.open -= 1
+        self.open -= 1

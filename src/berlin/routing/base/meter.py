@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from berlin.formats.tokens import TokenCount
-from berlin.providers.contract import Burst, Bursts
-from berlin.routing.base.answer import Watched
-from berlin.types import ChatRequest, ReasoningDelta, TextDelta, Usage, UsageReport
+from berlin.providers.contract import Burst
+from berlin.types import ReasoningDelta, TextDelta, Usage, UsageReport
 from berlin.types.usage import estimate_tokens
 
 
@@ -42,23 +38,3 @@ class Meter:
         if self._reported is not None:
             return self._reported
         return Usage(self._input_tokens, estimate_tokens(self._chars), estimated=True)
-
-
-class Metered(Watched):
-    """An answer whose tokens are counted; see `Watched`."""
-
-    def __init__(
-        self, answer: Bursts, end: Callable[[BaseException | None], None], meter: Meter
-    ) -> None:
-        super().__init__(answer, end)
-        self._count = meter.note
-
-    async def __anext__(self) -> Burst:
-        burst = await super().__anext__()
-        self._count(burst)
-        return burst
-
-
-def prompt_tokens(request: ChatRequest) -> int:
-    """Estimate the number of tokens in a request: its messages, tools and their results."""
-    return TokenCount(request).input_tokens

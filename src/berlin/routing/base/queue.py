@@ -86,7 +86,7 @@ class Queue(Generic[_T]):
         return waiter
 
     async def wait(self, waiter: Waiter[_T], wait_s: float) -> _T:
-        """Return what a waiter gets.
+        """Wait, and return the outcome.
 
         Raises:
             OverloadedError: if it is refused, or the wait is too long; nothing was sent.

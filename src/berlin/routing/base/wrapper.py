@@ -14,15 +14,18 @@ class Wrapper(ChatProvider):
 
     Args:
         inner: the wrapped provider.
+
+    Attributes:
+        name: its name, for messages; `""` if it has none.
+        prefills: whether it can continue a started answer (prefill); `None` if unknown.
+        context_tokens: the size of the context window in tokens; `None` if unknown.
     """
 
     def __init__(self, inner: Provider) -> None:
         self.inner = inner
-
-    @property
-    def name(self) -> str:
-        """The name of the provider, for messages; `""` if it has none."""
-        return name_of(self.inner)
+        self.name = name_of(inner)
+        self.prefills: bool | None = getattr(inner, "prefills", None)
+        self.context_tokens: int | None = getattr(inner, "context_tokens", None)
 
     @property
     def timeouts(self) -> Timeouts:
@@ -33,16 +36,6 @@ class Wrapper(ChatProvider):
     def working(self) -> bool:
         """Whether it works, as far as observed."""
         return is_working(self.inner)
-
-    @property
-    def prefills(self) -> bool | None:
-        """Whether it can continue a started answer (prefill); `None` if unknown."""
-        return prefills(self.inner)
-
-    @property
-    def context_tokens(self) -> int | None:
-        """The size of the context window in tokens; `None` if unknown."""
-        return context_tokens(self.inner)
 
     def lacks(self, request: ChatRequest) -> str:
         """Return a feature that the request needs and this provider is known to lack, or `""`."""
@@ -89,18 +82,6 @@ def timeouts_of(provider: Provider) -> Timeouts:
 def is_working(provider: Provider) -> bool:
     """Return whether a provider works, as far as observed."""
     return bool(getattr(provider, "working", True))
-
-
-def prefills(provider: Provider) -> bool | None:
-    """Return whether a provider can continue a started answer (prefill); `None` if unknown."""
-    known: bool | None = getattr(provider, "prefills", None)
-    return known
-
-
-def context_tokens(provider: Provider) -> int | None:
-    """Return the size of the context window in tokens; `None` if unknown."""
-    known: int | None = getattr(provider, "context_tokens", None)
-    return known
 
 
 def lacks(provider: Provider, request: ChatRequest) -> str:

@@ -96,73 +96,56 @@ class Conversations:
                 parent_id=head.message_id,
                 known_messages=history.known,
             )
-            answer = _Turn(self, turn, history, head)
+            has_begun = False
             try:
-                async with aclosing(answer.bursts()) as bursts:
+                async with aclosing(self._turn(turn, history, head)) as bursts:
                     async for burst in bursts:
+                        has_begun = True
                         yield burst
                 return
             except _LOST as error:
                 # The service has deleted the conversation, or will not continue it. Some answer 401
                 # then, also to a new token; the error of a login that failed is private.
-                if answer.has_begun or isinstance(error, ContextLengthError):
+                if has_begun or isinstance(error, ContextLengthError):
                     raise
                 if error.private:
                     await self._heads.put(history.before, head)
                     raise
             except _UNTOUCHED:
-                if not answer.has_begun and not self._keeping.branches:
+                if not has_begun and not self._keeping.branches:
                     await self._heads.put(history.before, head)
                 raise
         chosen = self._new_id() if self._keeping.id == "client" else ""
         restart = msgspec.structs.replace(request, conversation_id=chosen, known_messages=0)
-        async with aclosing(_Turn(self, restart, history, None).bursts()) as bursts:
+        async with aclosing(self._turn(restart, history, None)) as bursts:
             async for burst in bursts:
                 yield burst
 
-    async def note(self, history: Fingerprint, answer: Accumulator, head: Head) -> None:
-        """Store where the conversation can be continued after an answer."""
-        await self._heads.put(history.after(answer.response().parts), head)
-
-
-class _Turn:
-    """One request in one conversation; its head is stored once the answer is complete."""
-
-    def __init__(
-        self,
-        conversations: Conversations,
-        request: ChatRequest,
-        history: Fingerprint,
-        head: Head | None,
-    ) -> None:
-        self._conversations = conversations
-        self._request = request
-        self._history = history
-        self._head = head
-        self.has_begun = False
-
-    async def bursts(self) -> AsyncGenerator[Burst]:
-        """Return the answer."""
+    async def _turn(
+        self, request: ChatRequest, history: Fingerprint, head: Head | None
+    ) -> AsyncGenerator[Burst]:
+        """Answer in one conversation; its new head is stored once the answer is complete."""
         answer: Accumulator | None = Accumulator()
-        async with aclosing(self._conversations.inner.bursts(self._request)) as bursts:
+        async with aclosing(self.inner.bursts(request)) as bursts:
             async for burst in bursts:
-                self.has_begun = True
                 answer = _add(answer, burst)
                 end = burst[-1]
                 # Stored before the client sees that the answer is complete and sends its next turn.
                 if isinstance(end, Finished) and answer is not None:
-                    await self._note(answer, end)
+                    new = _head_after(end, request, head)
+                    if new is not None:
+                        await self._heads.put(history.after(answer.response().parts), new)
                 yield burst
 
-    async def _note(self, answer: Accumulator, end: Finished) -> None:
-        asked = self._request.conversation_id
-        conversation = end.conversation_id or asked
-        if not conversation or (self._head is not None and conversation != asked):
-            return  # it answered in a different conversation: it has lost the named one
-        if len(conversation) + len(end.message_id) > MAX_HEAD_CHARS:
-            return
-        head = Head(conversation, end.message_id)
-        await self._conversations.note(self._history, answer, head)
+
+def _head_after(end: Finished, request: ChatRequest, head: Head | None) -> Head | None:
+    asked = request.conversation_id
+    conversation = end.conversation_id or asked
+    if not conversation or (head is not None and conversation != asked):
+        return None  # it answered in a different conversation: it has lost the named one
+    if len(conversation) + len(end.message_id) > MAX_HEAD_CHARS:
+        return None
+    return Head(conversation, end.message_id)
 
 
 def _add(answer: Accumulator | None, burst: Burst) -> Accumulator | None:

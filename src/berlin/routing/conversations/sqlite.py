@@ -74,7 +74,7 @@ class SQLiteHeads:
         if keep:
             query = f"select {columns} from heads where rowid = ({_LATEST})"  # noqa: S608  # constants
         else:
-            query = f"delete from heads where rowid = ({_LATEST}) returning {columns}"  # noqa: S608
+            query = f"delete from heads where rowid = ({_LATEST}) returning {columns}"  # noqa: S608  # as above
         rows = self._run(query, (key, self._clock()))
         return (rows[0][0], rows[0][1]) if rows else None
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 
-def is_zone(name: str) -> bool:
-    """Return whether a time zone is known on this machine, such as `Europe/Berlin`."""
+def zone_of(name: str) -> tzinfo:
+    """Return the time zone of a name. Raises ValueError, with a message for a person."""
+    if name == "UTC":  # known also where the system has no time zones, as on Windows
+        return UTC
     try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return False
-    return True
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(
+            f"{name[:40]!r} is not a time zone of this machine; write one such as Europe/Berlin"
+        ) from None
 
 
 def bounds(unit: Literal["day", "month"], zone: str, now: float) -> tuple[float, float]:
@@ -25,8 +28,7 @@ def bounds(unit: Literal["day", "month"], zone: str, now: float) -> tuple[float,
 
 @lru_cache(maxsize=256)
 def _bounds(unit: Literal["day", "month"], zone: str, minute: int) -> tuple[float, float]:
-    there = UTC if zone == "UTC" else ZoneInfo(zone)
-    at = datetime.fromtimestamp(minute * 60, UTC).astimezone(there)
+    at = datetime.fromtimestamp(minute * 60, UTC).astimezone(zone_of(zone))
     first = at.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     if unit == "day":
         after = first + timedelta(days=1)

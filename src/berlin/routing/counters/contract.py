@@ -21,6 +21,10 @@ counts until its newest amount leaves the window: at most a six-hundredth of the
 never too short."""
 
 
+HELD_WAIT_S = 2.0
+"""When to look again if the rest of a budget is reserved by requests that run at present."""
+
+
 class Running(msgspec.Struct, frozen=True):
     """Counts what runs at present."""
 
@@ -150,19 +154,9 @@ def settled_amounts(claims: Sequence[Claim], costs: Mapping[str, int]) -> list[i
     ]
 
 
-def fits(claim: Claim, used: int, held: int) -> bool:
-    """Return whether a claim fits on top of what is used.
-
-    Args:
-        claim: the claim.
-        used: what its counter holds.
-        held: how many requests hold a reservation that is not final.
-    """
-    if used + claim.amount <= claim.limit:
-        return True
-    return claim.overdraw and used < claim.limit and not held
-
-
-def excess(claim: Claim, used: int) -> int:
-    """Return how much must leave a counter before a claim fits, if nothing else is reserved."""
-    return used - claim.limit + (1 if claim.overdraw else claim.amount)
+def name_at(claim: Claim, wall: float) -> str:
+    """Return the name of a claim's counter at a time: each day and month has its own."""
+    window = claim.window
+    if isinstance(window, Calendar):
+        return f"{claim.counter}@{int(window.bounds(wall)[0])}"
+    return claim.counter

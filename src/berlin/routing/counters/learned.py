@@ -23,7 +23,7 @@ class Learned:
         self._values: OrderedDict[Hashable, deque[int]] = OrderedDict()
 
     def expect(self, *names: Hashable) -> int:
-        """Return what is expected by the first of these names that has values."""
+        """Return the expected value of the first of these names that has any."""
         for name in names:
             values = self._values.get(name)
             if values:

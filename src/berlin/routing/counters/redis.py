@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from berlin.routing.base.clock import Clock
-from berlin.routing.counters.contract import Claim
-from berlin.routing.counters.remote import Counted, RemoteReply, Shape
-from berlin.routing.counters.scripts import BEAT, LOOK, RESERVE, SETTLE
+from berlin.routing.counters.contract import SLOTS, Calendar, Claim, Sliding, name_at
+from berlin.routing.counters.remote import Owed, RemoteReply
+from berlin.routing.counters.scripts import BEAT, RESERVE, SETTLE
 from berlin.routing.shared.server import PREFIX, SERVER, SharedRedis
 
 _OWNERS = f"{PREFIX}owners"
@@ -51,42 +51,35 @@ class RedisCounters:
         """Reserve; see `Remote`."""
         before: dict[str, int] = {}
         for _ in range(ATTEMPTS + len(claims)):
-            shapes = [Shape.of(claim, self.now()) for claim in claims]
-            keys, sent = self._encode(claims, shapes, before=before)
+            at = self.now()
+            keys, sent = self._encode(claims, at, before=before)
             reply = await self._redis.run(RESERVE, keys, (id, owner, sent))
             if reply is None:
                 return None
             now_ms, owners, refused, wait_ms, seen = reply
             self._ahead_s = now_ms / 1000 - self._clock()
             if refused >= 0:
-                self._remember(claims, shapes, seen)
+                self._remember(claims, at, seen)
                 index = refused - 1 if refused else None
                 used = tuple(total for _, _, total in seen)
                 return RemoteReply(now_ms / 1000, owners, used, index, wait_ms / 1000)
             if refused == _MISSING:
-                claim, shape = claims[wait_ms - 1], shapes[wait_ms - 1]
-                if claim.before is not None:
-                    before[shape.name(claim.counter)] = await claim.before(shape.begins)
+                claim = claims[wait_ms - 1]
+                if claim.before is not None and isinstance(claim.window, Calendar):
+                    begins, _ = claim.window.bounds(at)
+                    before[name_at(claim, at)] = await claim.before(begins)
             # Or its clock is in another period, which the next attempt names.
         return None
 
-    async def settle(
-        self,
-        id: str,
-        claims: Sequence[Claim],
-        amounts: Sequence[int | None],
-        at: float,
-        counted: Counted = "yes",
-    ) -> bool:
+    async def settle(self, id: str, owed: Owed) -> bool:
         """Replace reserved amounts; see `Remote`."""
-        shapes = [Shape.of(claim, at) for claim in claims]
-        since = {"yes": at, "maybe": math.inf, "no": -1.0}[counted]
-        keys, sent = self._encode(claims, shapes, since)
-        given = json.dumps([-1 if amount is None else amount for amount in amounts])
+        since = {"yes": owed.at, "maybe": math.inf, "no": -1.0}[owed.counted]
+        keys, sent = self._encode(owed.claims, owed.at, since)
+        given = json.dumps([-1 if amount is None else amount for amount in owed.amounts])
         seen = await self._redis.run(SETTLE, keys, (id, given, sent))
         if seen is None:
             return False
-        self._remember(claims, shapes, seen)
+        self._remember(owed.claims, owed.at, seen)
         return True
 
     async def beat(self, owner: str) -> bool:
@@ -95,7 +88,7 @@ class RedisCounters:
 
     async def works(self) -> bool:
         """Return whether Redis can be used."""
-        return await self._redis.run(LOOK, (_OWNERS,), ()) is not None
+        return await self._redis.run("return 1", (), ()) is not None
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""
@@ -104,16 +97,16 @@ class RedisCounters:
     def _encode(
         self,
         claims: Sequence[Claim],
-        shapes: Sequence[Shape],
+        at: float,
         since: float = 0.0,
         before: Mapping[str, int] = {},
     ) -> tuple[list[str], str]:
         """Return the keys and the claims of a script."""
         keys, sent = [_OWNERS, SERVER], []
-        for claim, shape in zip(claims, shapes, strict=True):
-            name = shape.name(claim.counter)
+        for claim in claims:
+            name = name_at(claim, at)
             keys += [f"{PREFIX}count:{name}", f"{PREFIX}count:{name}:slots"]
-            one = _encode(claim, shape)
+            one = _encode(claim, at)
             one["since"] = round(min(since, 1e12) * 1000)
             if name in self._seen:
                 one["seen"] = self._seen[name]
@@ -124,11 +117,9 @@ class RedisCounters:
             sent.append(one)
         return keys, json.dumps(sent)
 
-    def _remember(
-        self, claims: Sequence[Claim], shapes: Sequence[Shape], seen: Sequence[list[int]]
-    ) -> None:
-        for claim, shape, found in zip(claims, shapes, seen, strict=True):
-            name = shape.name(claim.counter)
+    def _remember(self, claims: Sequence[Claim], at: float, seen: Sequence[list[int]]) -> None:
+        for claim, found in zip(claims, seen, strict=True):
+            name = name_at(claim, at)
             known = self._seen.pop(name, None)
             # Answers may overtake each other.
             self._seen[name] = found if known is None or found >= known else known
@@ -136,16 +127,18 @@ class RedisCounters:
             del self._seen[next(iter(self._seen))]
 
 
-def _encode(claim: Claim, shape: Shape) -> dict[str, Any]:
-    left_s = max(shape.ends - shape.begins, shape.span_s)
+def _encode(claim: Claim, at: float) -> dict[str, Any]:
+    window = claim.window
+    span_s = window.span_s if isinstance(window, Sliding) else 0.0
+    begins, ends = window.bounds(at) if isinstance(window, Calendar) else (0.0, 0.0)
     return {
         "limit": claim.limit,
         "amount": claim.amount,
         "kept": claim.kept,
         "overdraw": claim.overdraw,
-        "span": round(shape.span_s * 1000),
-        "width": max(shape.width_s * 1000, 1),
-        "begins": round(shape.begins * 1000),
-        "ends": round(shape.ends * 1000),
-        "keep": round((left_s + _KEPT_LONGER_S) * 1000),
+        "span": round(span_s * 1000),
+        "width": max(span_s / SLOTS * 1000, 1),
+        "begins": round(begins * 1000),
+        "ends": round(ends * 1000),
+        "keep": round((max(ends - begins, span_s) + _KEPT_LONGER_S) * 1000),
     }

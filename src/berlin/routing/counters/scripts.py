@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from berlin.routing.counters.contract import OWNER_EXPIRES_S
-from berlin.routing.counters.remote import HELD_WAIT_S, RETRY_RUNNING_S
-from berlin.routing.shared.server import Script
+from berlin.routing.counters.contract import HELD_WAIT_S, OWNER_EXPIRES_S
+from berlin.routing.counters.remote import RETRY_RUNNING_S
 
 # KEYS: the owners (process → when it was last heard of); which Redis answers, written by each new
 # connection; then two for each claim: a hash with `used`, `open`, `s:SLOT` → amount and
@@ -135,7 +134,7 @@ local function bury(n, claim)
 end
 """
 
-RESERVE = Script(
+RESERVE = (
     _BEGIN
     + f"""
 local id, owner, claims = ARGV[1], ARGV[2], cjson.decode(ARGV[3])
@@ -195,7 +194,7 @@ return {{now, owners, 0, 0, seen_of(claims)}}
 # `since` is when an amount was counted: if that is before `born` and its record is missing, the
 # record was lost. The new record makes settling it again harmless. What was counted nowhere (its
 # `since` is negative) needs none, because to count it twice is on the safe side.
-SETTLE = Script(
+SETTLE = (
     _BEGIN
     + """
 local id, amounts, claims = ARGV[1], cjson.decode(ARGV[2]), cjson.decode(ARGV[3])
@@ -214,5 +213,4 @@ end
 return seen_of(claims)
 """
 )
-LOOK = Script(_BEGIN + "return 1")
-BEAT = Script(_BEGIN + "return beat(ARGV[1])")
+BEAT = _BEGIN + "return beat(ARGV[1])"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
@@ -19,7 +20,7 @@ from berlin.routing.counters.contract import (
     settled_amounts,
 )
 from berlin.routing.counters.memory import MemoryCounters
-from berlin.routing.counters.remote import Counted, Remote
+from berlin.routing.counters.remote import Owed, Remote
 
 OnFailure: TypeAlias = Literal["divide", "refuse"]
 
@@ -29,16 +30,7 @@ OWNER = uuid.uuid4().hex
 MAX_OWED = 10_000
 CLOSE_S = 0.5
 PAY_AGAIN_S = 1.0
-"""How often what is owed is reported again: if this process is killed before, it is not counted."""
-
-
-class _Owed(msgspec.Struct, frozen=True):
-    """Usage not yet reported to the shared counters; see `Remote.settle`."""
-
-    claims: tuple[Claim, ...]
-    amounts: tuple[int | None, ...]
-    at: float
-    counted: Counted
+"""The interval at which unreported usage is sent again; it is lost if this process is killed."""
 
 
 class SharedCounters:
@@ -70,19 +62,13 @@ class SharedCounters:
         self._owner = owner
         self._owners = 1
         self._inside = 0
-        self._owed: dict[str, _Owed] = {}
-        self._beating: asyncio.Task[None] | None = None
-        self._paying: asyncio.Task[None] | None = None
+        self._owed: dict[str, Owed] = {}
+        self._keeping: asyncio.Task[None] | None = None
         self._background = Background()
 
     def now(self) -> float:
         """Return the time of the shared counters."""
         return self._remote.now()
-
-    @property
-    def works(self) -> bool:
-        """Whether requests with limits are answered: the shared counters work, or need not."""
-        return not (self._refuses and self._remote.rests)
 
     async def reserve(self, id: str, claims: Sequence[Claim]) -> Reservation | Refusal:
         """Reserve what a request may cost; see `Counters`."""
@@ -104,7 +90,7 @@ class SharedCounters:
             self._local.undo(mine)
             return Refusal(claims[reply.refused], reply.used[reply.refused], reply.wait_s)
         self._inside += 1
-        self._keep_beating()
+        self._keep_up()
         return Reservation(id, tuple(claims), reply.used, reply.at)
 
     def settle(self, reserved: Reservation, costs: Mapping[str, int]) -> None:
@@ -120,10 +106,9 @@ class SharedCounters:
     async def aclose(self) -> None:
         """Report to the shared counters what is still owed, in bounded time."""
         await self._background.settle(CLOSE_S)
-        for task in (self._beating, self._paying):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
         await self._remote.aclose()
 
     def _reserve_alone(self, id: str, claims: Sequence[Claim]) -> Reservation | Refusal:
@@ -140,20 +125,20 @@ class SharedCounters:
     def _give_up(self, id: str, mine: Reservation) -> None:
         """Take back what may have been reserved: no answer came."""
         self._local.undo(mine)
-        self._owe(id, _Owed(mine.claims, (0,) * len(mine.claims), self.now(), "maybe"))
-        self._keep_paying()
+        self._owe(id, Owed(mine.claims, (0,) * len(mine.claims), self.now(), "maybe"))
+        self._keep_up()
 
     def _end(self, reserved: Reservation, amounts: Sequence[int | None]) -> None:
         id, claims, at = reserved.id, reserved.claims, reserved.shared_at
         if at is None:
             self._owe(id, _counted_alone(claims, amounts, self.now()))
-            self._keep_paying()
+            self._keep_up()
             return
         self._inside -= 1
-        self._owe(id, _Owed(claims, tuple(amounts), at, "yes"))
+        self._owe(id, Owed(claims, tuple(amounts), at))
         self._background.begin(self._pay(id))
 
-    def _owe(self, id: str, owed: _Owed) -> None:
+    def _owe(self, id: str, owed: Owed) -> None:
         if len(self._owed) < MAX_OWED:
             self._owed[id] = owed
 
@@ -161,46 +146,37 @@ class SharedCounters:
         owed = self._owed.get(id)
         if owed is None:
             return True
-        done = await self._remote.settle(id, owed.claims, owed.amounts, owed.at, owed.counted)
+        done = await self._remote.settle(id, owed)
         if not done:
-            self._keep_paying()
+            self._keep_up()
             return False
         self._owed.pop(id, None)
-        if self._beating is not None and not (self._inside or self._owed):
-            self._beating.cancel()
-            self._beating = None
         return True
 
-    def _keep_beating(self) -> None:
-        if self._beating is None or self._beating.done():
-            self._beating = asyncio.get_running_loop().create_task(self._beat())
+    def _keep_up(self) -> None:
+        if self._keeping is None or self._keeping.done():
+            self._keeping = asyncio.get_running_loop().create_task(self._keep())
 
-    def _keep_paying(self) -> None:
-        self._keep_beating()
-        if self._paying is None or self._paying.done():
-            self._paying = asyncio.get_running_loop().create_task(self._pay_again())
-
-    async def _beat(self) -> None:
-        """Report that this process is alive while it has running requests or owes something."""
+    async def _keep(self) -> None:
+        """Report what is owed, again until it is accepted, and that this process is alive, for as
+        long as it has running requests or owes something.
+        """
+        beat_at = time.monotonic() + BEAT_S
         while self._inside or self._owed:
-            await asyncio.sleep(BEAT_S)
-            if self._inside or self._owed:
-                await self._remote.beat(self._owner)
-
-    async def _pay_again(self) -> None:
-        """Report what is owed, as soon as the shared counters work again."""
-        while self._owed:
             await asyncio.sleep(PAY_AGAIN_S)
+            if time.monotonic() >= beat_at:
+                beat_at += BEAT_S
+                await self._remote.beat(self._owner)
             for id in list(self._owed):
                 if not await self._pay(id):
                     break
 
 
-def _counted_alone(claims: tuple[Claim, ...], amounts: Sequence[int | None], at: float) -> _Owed:
-    """Return what a request has used that only this process has counted."""
+def _counted_alone(claims: tuple[Claim, ...], amounts: Sequence[int | None], at: float) -> Owed:
+    """Return the usage of a request that only this process has counted."""
     used = [
         claim.amount if amount is None else amount
         for claim, amount in zip(claims, amounts, strict=True)
     ]
     nothing = tuple(msgspec.structs.replace(claim, amount=0) for claim in claims)
-    return _Owed(nothing, tuple(used), at, "no")
+    return Owed(nothing, tuple(used), at, "no")

@@ -4,27 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
+
+import msgspec
 
 from berlin.auth.tokens.private_file import make_private_file, make_private_folder
 from berlin.errors import ConfigurationError
 from berlin.routing.base.clock import Clock
 from berlin.routing.base.resting import Resting
-from berlin.routing.counters import sqlite_rows as rows
-from berlin.routing.counters.contract import Before, Claim
-from berlin.routing.counters.remote import Counted, RemoteReply, Shape
+from berlin.routing.counters.contract import (
+    OWNER_EXPIRES_S,
+    Before,
+    Calendar,
+    Claim,
+    name_at,
+)
+from berlin.routing.counters.counter import Counter, reserve_all
+from berlin.routing.counters.remote import RETRY_RUNNING_S, Owed, RemoteReply
 
-BUSY_TIMEOUT_S = 1.0
-"""How long a request waits for a locked file. Others lock it for less than a millisecond, so a
-longer wait is an outage: each process then gets its share of the limits."""
+BUSY_TIMEOUT_S = 2.0
+"""The longest wait for a locked file, in seconds. Others lock it for under a millisecond, or for as
+long as a busy disk takes; a longer wait is an outage: each process then gets its share of the
+limits, and together they may exceed them."""
 
 TIDY_EVERY_S = 60.0
+
+VERSION = 2
+_SCHEMA = (
+    "CREATE TABLE counters (name TEXT PRIMARY KEY, gone_at REAL NOT NULL, ends REAL NOT NULL, "
+    "state BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS owners (owner TEXT PRIMARY KEY, seen_at REAL NOT NULL) "
+    "WITHOUT ROWID",
+)
+
+Missing: TypeAlias = tuple[str, float, Before]
+"""A counter that is missing, the beginning of its period, and what knows what it begins with."""
 
 _T = TypeVar("_T")
 
@@ -47,7 +68,7 @@ class SqliteCounters(Resting):
         self._clock = clock
         self._wall = wall
         self._tidy_at = 0.0
-        self._file: sqlite3.Connection | None = None
+        self._file: _File | None = None
         # One thread: SQLite has one writer.
         self._thread = ThreadPoolExecutor(1, "berlin-counters")
         try:
@@ -65,58 +86,75 @@ class SqliteCounters(Resting):
 
         before: dict[str, int] = {}
 
-        def work(file: sqlite3.Connection) -> RemoteReply | tuple[str, float, Before]:
-            at = rows.Moment(self._clock(), self._wall())
-            if at.now >= self._tidy_at:
-                self._tidy_at = at.now + TIDY_EVERY_S
-                rows.tidy(file, at)
-            return rows.missing(file, claims, at, before) or rows.reserve(
-                file, id, owner, claims, at
-            )
+        def work(file: _File, now: float, wall: float) -> RemoteReply | Missing:
+            alive = file.beat(owner, now)
+            counters = []
+            for claim in claims:
+                name, window = name_at(claim, wall), claim.window
+                counter = file.load(name)
+                if counter is None:
+                    counter = Counter.of(claim, wall)
+                    if claim.before is not None and isinstance(window, Calendar):
+                        if name not in before:
+                            return name, window.bounds(wall)[0], claim.before
+                        counter.used = before[name]
+                counters.append(counter)
+            refused, wait_s = reserve_all(id, claims, counters, now, wall, owner, alive)
+            for claim, counter in zip(claims, counters, strict=True):
+                file.save(name_at(claim, wall), counter)
+            used = tuple(counter.used for counter in counters)
+            if math.isinf(wait_s):
+                wait_s = RETRY_RUNNING_S
+            return RemoteReply(wall, len(alive), used, refused, wait_s)
 
         while isinstance(reply := await self._run(work), tuple):
-            counter, begins, ask = reply
-            before[counter] = await ask(begins)
+            name, begins, ask = reply
+            before[name] = await ask(begins)
         return reply
 
-    async def settle(
-        self,
-        id: str,
-        claims: Sequence[Claim],
-        amounts: Sequence[int | None],
-        at: float,
-        counted: Counted = "yes",
-    ) -> bool:
+    async def settle(self, id: str, owed: Owed) -> bool:
         """Replace reserved amounts; see `Remote`."""
 
-        def work(file: sqlite3.Connection) -> bool:
-            for claim, amount in zip(claims, amounts, strict=True):
-                shape = Shape.of(claim, at)
-                name = shape.name(claim.counter)
-                if not rows.end(file, name, id, amount) and counted == "no" and amount:
-                    rows.add(file, name, shape, amount, self._clock())
+        def work(file: _File, now: float, wall: float) -> bool:
+            for claim, amount in zip(owed.claims, owed.amounts, strict=True):
+                name = name_at(claim, owed.at)
+                counter = file.load(name) or Counter.of(claim, owed.at)
+                if counter.end(id, amount, now):
+                    file.save(name, counter)
+                elif owed.counted == "no" and amount:
+                    counter.add(amount, now)
+                    file.save(name, counter)
             return True
 
         return await self._run(work) is True
 
     async def beat(self, owner: str) -> bool:
         """Report that a process is alive; see `Remote`."""
-        return await self._run(lambda file: rows.beat(file, owner, self._clock())) is not None
+        return await self._run(lambda file, now, _: file.beat(owner, now)) is not None
 
     async def aclose(self) -> None:
         """Close the file."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=False)
 
-    async def _run(self, work: Callable[[sqlite3.Connection], _T]) -> _T | None:
+    async def _run(self, work: Callable[[_File, float, float], _T]) -> _T | None:
+        if self.rests:
+            return None
+
         def locked() -> _T | None:
             if self.rests:  # what waited for the thread does not wait for the file, too
                 return None
+            now, wall = self._clock(), self._wall()
             try:
-                with self._transaction() as file:
-                    return work(file)
-            except (sqlite3.Error, OSError) as error:
+                file = self._file = self._file or _File(self._path)
+                with file.transaction():
+                    if now >= self._tidy_at:
+                        self._tidy_at = now + TIDY_EVERY_S
+                        file.tidy(now, wall)
+                    return work(file, now, wall)
+            except (sqlite3.Error, msgspec.MsgspecError, OSError) as error:
                 self.rest(error)
+                self._close()  # it may have been replaced
                 return None
 
         try:
@@ -125,44 +163,89 @@ class SqliteCounters(Resting):
             self.rest(error)
             return None
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        try:
-            file = self._file = self._file or self._open()
-            file.execute("BEGIN IMMEDIATE")
-            _prepare(file)
-            yield file
-            file.execute("COMMIT")
-        except BaseException:
-            # Opened anew next time: it may have been replaced.
-            self._close()
-            raise
-
-    def _open(self) -> sqlite3.Connection:
-        make_private_file(self._path)
-        file = sqlite3.connect(
-            self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-        )
-        try:
-            with contextlib.suppress(sqlite3.OperationalError):  # another process is doing it
-                file.execute("PRAGMA journal_mode = WAL")
-            file.execute("PRAGMA synchronous = NORMAL")
-        except BaseException:
-            file.close()
-            raise
-        return file
-
     def _close(self) -> None:
         if self._file is not None:
-            self._file.close()  # what is not committed is rolled back
+            self._file.close()
         self._file = None
 
 
-def _prepare(file: sqlite3.Connection) -> None:
-    """Create the tables if they are missing."""
-    version = file.execute("PRAGMA user_version").fetchone()[0]
-    if not version:
-        for statement in rows.SCHEMA:
-            file.execute(statement)
-    elif version > rows.VERSION:
-        raise sqlite3.DatabaseError("it is from a newer version of Berlin")
+class _File:
+    """The open file; each call but the last runs in a transaction."""
+
+    def __init__(self, path: Path) -> None:
+        make_private_file(path)
+        self._file = sqlite3.connect(
+            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        try:
+            with contextlib.suppress(sqlite3.OperationalError):  # another process is doing it
+                self._file.execute("PRAGMA journal_mode = WAL")
+            self._file.execute("PRAGMA synchronous = NORMAL")
+        except BaseException:
+            self._file.close()
+            raise
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Keep other processes out for a block. What raises is to close the file."""
+        self._file.execute("BEGIN IMMEDIATE")
+        self._prepare()
+        yield
+        self._file.execute("COMMIT")
+
+    def load(self, name: str) -> Counter | None:
+        """Return a counter, if there is one."""
+        found = self._file.execute("SELECT state FROM counters WHERE name = ?", (name,)).fetchone()
+        return _decode(found[0]) if found else None
+
+    def save(self, name: str, counter: Counter) -> None:
+        """Store a counter; one that counts nothing, and is of no day or month, is deleted."""
+        if not (counter.used or counter.held or counter.ends):
+            self._file.execute("DELETE FROM counters WHERE name = ?", (name,))
+            return
+        row = (name, counter.gone_at, counter.ends, _encode(counter))
+        self._file.execute("INSERT OR REPLACE INTO counters VALUES (?, ?, ?, ?)", row)
+
+    def beat(self, owner: str, now: float) -> set[str]:
+        """Record that a process is alive; return all that are."""
+        self._file.execute("INSERT OR REPLACE INTO owners VALUES (?, ?)", (owner, now))
+        # The later ones are from before a restart of the machine.
+        gone = (now - OWNER_EXPIRES_S, now)
+        self._file.execute("DELETE FROM owners WHERE seen_at <= ? OR seen_at > ?", gone)
+        return {owner for (owner,) in self._file.execute("SELECT owner FROM owners")}
+
+    def tidy(self, now: float, wall: float) -> None:
+        """Delete days and months that are over, and windows that nothing is left in."""
+        self._file.execute(
+            "DELETE FROM counters WHERE (ends > 0 AND ends < ?) OR (gone_at > 0 AND gone_at <= ?)",
+            (wall - 3600, now),
+        )
+
+    def close(self) -> None:
+        """Close it; what is not committed is rolled back."""
+        self._file.close()
+
+    def _prepare(self) -> None:
+        """Create the tables if they are missing."""
+        version = self._file.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise sqlite3.DatabaseError("it is from a newer version of Berlin")
+        if version == VERSION:
+            return
+        for statement in _SCHEMA:
+            self._file.execute(statement)
+        if version == 1:
+            self._take_over()
+        self._file.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _take_over(self) -> None:
+        """Take over the days and months of version 1, which had a row for each slot."""
+        used = "SELECT counter, ends, sum(amount) FROM slots WHERE ends > 0 GROUP BY counter"
+        for name, ends, amount in self._file.execute(used).fetchall():
+            self.save(name, Counter(ends=ends, used=amount))
+        for table in ("slots", "held"):
+            self._file.execute(f"DROP TABLE {table}")
+
+
+_decode = msgspec.msgpack.Decoder(Counter).decode
+_encode = msgspec.msgpack.Encoder().encode

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from berlin.providers.contract import Burst
-from berlin.routing.shared.server import PREFIX, Script, SharedRedis
+from berlin.routing.shared.server import PREFIX, SharedRedis
 from berlin.types import (
     ExtraDelta,
     Finished,
@@ -22,14 +22,12 @@ from berlin.types import (
 
 MAX_BYTES = 1024 * 1024
 
-_LOAD = Script(
-    """
+_LOAD = """
 local held = redis.pcall('GET', KEYS[1])
 if type(held) ~= 'string' then return {'', 0} end
 return {held, redis.call('PTTL', KEYS[1])}
 """
-)
-_SAVE = Script("return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])")
+_SAVE = "return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])"
 
 _KINDS: dict[str, type[Any]] = {
     kind.__name__: kind

@@ -5,13 +5,14 @@ from __future__ import annotations
 from berlin.routing.base.circuit import (
     COOL_DOWN_S,
     FAILURES,
+    GRANTED,
     PROBE_S,
     Circuit,
     Permit,
     State,
 )
 from berlin.routing.base.clock import Clock
-from berlin.routing.shared.server import PREFIX, Script, SharedRedis
+from berlin.routing.shared.server import PREFIX, SharedRedis
 
 # All times are the server's, in milliseconds; unused keys expire after a day. A value of another
 # type is not Berlin's and is replaced. If the server's clock was set back since `at`, when a time
@@ -34,7 +35,7 @@ if back > 0 then
 end
 """
 
-_ADMIT = Script(
+_ADMIT = (
     _STATE
     + """
 if now < rest then return {0, 0, rest - now, failures, open and 0 or 1} end
@@ -44,36 +45,23 @@ save('probe', now + tonumber(ARGV[1]))
 return {1, 1, 0, failures, 0}
 """
 )
-_SUCCEED = Script(
+_CHANGE = (
     _STATE
     + """
-if ARGV[1] == '1' then save('open', 0, 'probe', 0, 'failures', tonumber(ARGV[2]) - 1)
-elseif not open then save('failures', 0) end
-return 1
-"""
-)
-_FAIL = Script(
-    _STATE
-    + """
-failures = failures + 1
-save('failures', failures)
-if ARGV[1] == '1' then save('probe', 0)
-elseif open or failures < tonumber(ARGV[2]) then return 0 end
-save('open', 1, 'until', now + tonumber(ARGV[3]))
-return 1
-"""
-)
-_REST = Script(
-    _STATE
-    + """
-save('until', math.max(rest, now + tonumber(ARGV[1])))
-return 1
-"""
-)
-_RELEASE = Script(
-    _STATE
-    + """
-save('probe', 0)
+local what, is_probe, limit = ARGV[1], ARGV[2] == '1', tonumber(ARGV[3])
+if what == 'rest' then save('until', math.max(rest, now + tonumber(ARGV[4])))
+elseif what == 'release' then save('probe', 0)
+elseif what == 'succeed' then
+  if is_probe then save('open', 0, 'probe', 0, 'failures', limit - 1)
+  elseif not open then save('failures', 0) end
+else
+  failures = failures + 1
+  save('failures', failures)
+  if is_probe then save('probe', 0) end
+  if is_probe or not open and failures >= limit then
+    save('open', 1, 'until', now + tonumber(ARGV[4]))
+  end
+end
 return 1
 """
 )
@@ -103,7 +91,6 @@ class SharedCircuit(Circuit):
         super().__init__(clock, failures, cool_down_s)
         self._keys = (f"{PREFIX}circuit:{{{name}}}",)
         self._redis = redis
-        self._cool_down_ms = round(cool_down_s * 1000)
         self._open_until = 0.0
         self._failures = 0
 
@@ -126,24 +113,25 @@ class SharedCircuit(Circuit):
         super().succeed(permit)
         if permit.probe or self._failures:
             self._failures = 0
-            self._begin(_SUCCEED, int(permit.probe), self._limit)
+            self._change("succeed", permit)
 
     def fail(self, permit: Permit) -> None:
         """Record a failure."""
         self._failures += 1
         super().fail(permit)
-        self._begin(_FAIL, int(permit.probe), self._limit, self._cool_down_ms)
+        self._change("fail", permit, self._cool_down_s)
 
     def rest(self, seconds: float) -> None:
         """Send nothing for this long."""
         super().rest(seconds)
-        self._begin(_REST, round(seconds * 1000))
+        self._change("rest", GRANTED, seconds)
 
     def release(self, permit: Permit) -> None:
         """Release the probe, if this request held it."""
         super().release(permit)
         if permit.probe:
-            self._begin(_RELEASE)
+            self._change("release", permit)
 
-    def _begin(self, script: Script, *arguments: float) -> None:
-        self._redis.begin(self._redis.run(script, self._keys, arguments))
+    def _change(self, what: str, permit: Permit, seconds: float = 0.0) -> None:
+        arguments = (what, int(permit.probe), self._limit, round(seconds * 1000))
+        self._redis.begin(self._redis.run(_CHANGE, self._keys, arguments))

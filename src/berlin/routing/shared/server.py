@@ -27,13 +27,6 @@ if redis.call('GET', KEYS[1]) ~= id then redis.call('SET', KEYS[1], id) end
 """
 
 
-class Script:
-    """A Lua script; Redis runs it as one step."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-
 class SharedRedis(Resting):
     """Runs scripts on a Redis, on any event loop.
 
@@ -62,14 +55,14 @@ class SharedRedis(Resting):
         self._background = Background()
 
     async def run(
-        self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | float]
+        self, script: str, keys: Sequence[str], arguments: Sequence[str | bytes | float]
     ) -> Any:
-        """Run a script and return its result; `None` if Redis cannot be used now."""
+        """Run a Lua script and return its result; `None` if Redis cannot be used now."""
         if self.rests:
             return None
         try:
             async with asyncio.timeout(2 * OPERATION_TIMEOUT_S):
-                return await self._client().eval(script.text, len(keys), *keys, *arguments)
+                return await self._client().eval(script, len(keys), *keys, *arguments)
         except self._errors as error:
             self.rest(error)
             return None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from berlin.errors import ProtocolError
-from berlin.language.tables.tool_prompt import ToolPrompt
 from berlin.providers.contract import Burst, Provider, is_long
 from berlin.routing.tools_over_text.checker import require_checker
 from berlin.routing.tools_over_text.offer import Offer
@@ -26,94 +26,78 @@ from berlin.types import (
 )
 from berlin.wire.snippet import snippet
 
+if TYPE_CHECKING:
+    from berlin.routing.tools_over_text.provider import ToolsOverText
+
 MAX_SHOWN_CHARS = 400
 
 
-class Emulation:
-    """Answers requests with tools through a text-only service.
+async def emulate(
+    over: ToolsOverText, request: ChatRequest, dropped: tuple[str, ...]
+) -> AsyncGenerator[Burst]:
+    """Answer a request with tools through a text-only service.
 
     After a wrong answer (a call that does not match its schema, no call where one is required, no
     JSON where JSON is required) one follow-up question is sent; if that does not help, an error is
     raised.
 
     Args:
-        inner: the service.
-        prompt: the wording.
-        takes_images: whether the service does.
-        takes_json: whether it supports structured output.
-        keeps_conversations: whether it does: follow-up questions are then sent in that
-            conversation.
+        over: the service, and what it can do.
+        request: the request.
+        dropped: what the answer reports as left out.
     """
-
-    def __init__(
-        self,
-        inner: Provider,
-        prompt: ToolPrompt,
-        *,
-        takes_images: bool,
-        takes_json: bool,
-        keeps_conversations: bool,
-    ) -> None:
-        self.inner = inner
-        self._prompt = prompt
-        self._takes_images = takes_images
-        self._takes_json = takes_json
-        self._keeps_conversations = keeps_conversations
-
-    async def answer(self, request: ChatRequest, dropped: tuple[str, ...]) -> AsyncGenerator[Burst]:
-        """Answer a request; `dropped` names what the answer reports as left out."""
-        offer = Offer.of(request, self._prompt, takes_json=self._takes_json)
-        if offer.tools or offer.response_format is not None:
-            require_checker()  # before anything is sent
-        renderer = Renderer(request, offer, takes_images=self._takes_images)
-        asked = (
-            await asyncio.to_thread(renderer.request) if is_long(request) else renderer.request()
-        )
-        reader = last = Reader(offer)
-        async with aclosing(self._read(asked, reader, dropped)) as bursts:
+    offer = Offer.of(request, over.prompt, takes_json=over.takes_json)
+    if offer.tools or offer.response_format is not None:
+        require_checker()  # before anything is sent
+    renderer = Renderer(request, offer, takes_images=over.takes_images)
+    asked = await asyncio.to_thread(renderer.request) if is_long(request) else renderer.request()
+    reader = last = Reader(offer)
+    async with aclosing(_read(over.inner, asked, reader, dropped)) as bursts:
+        async for burst in bursts:
+            yield burst
+    question = reader.question()
+    if question:
+        last = Reader(offer, reader, holds_text=reader.only_announces)
+        again = _ask_again(asked, reader, question, keeps=over.keeps_conversations)
+        async with aclosing(_read(over.inner, again, last)) as bursts:
             async for burst in bursts:
                 yield burst
-        question = reader.question()
-        if question:
-            last = Reader(offer, reader, holds_text=reader.only_announces)
-            again = self._ask_again(asked, reader, question)
-            async with aclosing(self._read(again, last)) as bursts:
-                async for burst in bursts:
-                    yield burst
-            problem = last.problem()
-            if problem:
-                raise ProtocolError(
-                    f"{problem} The service was asked again and answered: "
-                    f"{snippet(last.answer, MAX_SHOWN_CHARS) or 'nothing'}"
-                )
-        yield [*last.end(), *_end(reader, last)]
-
-    async def _read(
-        self, request: ChatRequest, reader: Reader, dropped: tuple[str, ...] = ()
-    ) -> AsyncGenerator[Burst]:
-        async with aclosing(self.inner.bursts(request)) as bursts:
-            async for burst in bursts:
-                events = reader.take(burst)
-                if dropped:
-                    events = _tell_dropped(events, dropped)
-                    dropped = ()
-                if events:
-                    yield events
-
-    def _ask_again(self, asked: ChatRequest, reader: Reader, question: str) -> ChatRequest:
-        """Return the follow-up question: in the service's conversation, if it keeps them."""
-        finished = reader.finished
-        correction = Message.of("user", question)
-        if self._keeps_conversations and finished is not None and finished.conversation_id:
-            return msgspec.structs.replace(
-                asked,
-                messages=(correction,),
-                conversation_id=finished.conversation_id,
-                parent_id=finished.message_id,
-                known_messages=0,
+        problem = last.problem()
+        if problem:
+            raise ProtocolError(
+                f"{problem} The service was asked again and answered: "
+                f"{snippet(last.answer, MAX_SHOWN_CHARS) or 'nothing'}"
             )
-        answer = Message.of("assistant", reader.answer)
-        return msgspec.structs.replace(asked, messages=(*asked.messages, answer, correction))
+    yield [*last.end(), *_end(reader, last)]
+
+
+async def _read(
+    inner: Provider, request: ChatRequest, reader: Reader, dropped: tuple[str, ...] = ()
+) -> AsyncGenerator[Burst]:
+    async with aclosing(inner.bursts(request)) as bursts:
+        async for burst in bursts:
+            events = reader.take(burst)
+            if dropped:
+                events = _tell_dropped(events, dropped)
+                dropped = ()
+            if events:
+                yield events
+
+
+def _ask_again(asked: ChatRequest, reader: Reader, question: str, *, keeps: bool) -> ChatRequest:
+    """Return the follow-up question: in the service's conversation, if it keeps them."""
+    finished = reader.finished
+    correction = Message.of("user", question)
+    if keeps and finished is not None and finished.conversation_id:
+        return msgspec.structs.replace(
+            asked,
+            messages=(correction,),
+            conversation_id=finished.conversation_id,
+            parent_id=finished.message_id,
+            known_messages=0,
+        )
+    answer = Message.of("assistant", reader.answer)
+    return msgspec.structs.replace(asked, messages=(*asked.messages, answer, correction))
 
 
 def _tell_dropped(events: list[StreamEvent], dropped: tuple[str, ...]) -> list[StreamEvent]:

@@ -72,21 +72,16 @@ class Offer(msgspec.Struct, frozen=True):
 
     def notes(self) -> str:
         """Return the notes added to each question."""
-        prompt, notes = self.prompt, []
+        prompt, wordings = self.prompt, []
         if self.tools:
-            match self.choice:
-                case "auto":
-                    notes.append(prompt.reminder.format(fence=self.example))
-                case "none":
-                    notes.append(prompt.forbidden.format(fence=self.example))
-                case "required":
-                    notes += [prompt.reminder.format(fence=self.example)]
-                    notes += [prompt.required.format(fence=self.example)]
-                case name:
-                    notes.append(prompt.reminder.format(fence=self.example))
-                    notes.append(prompt.only.format(fence=self.example, name=name))
+            wordings += {
+                "auto": [prompt.reminder],
+                "none": [prompt.forbidden],
+                "required": [prompt.reminder, prompt.required],
+            }.get(self.choice, [prompt.reminder, prompt.only])
             if self.is_single and self.choice != "none":
-                notes.append(prompt.single.format(fence=self.example))
+                wordings.append(prompt.single)
+        notes = [wording.format(fence=self.example, name=self.choice) for wording in wordings]
         if self.response_format is not None:
             notes.append(self._ask_for_json(self.response_format))
         return "\n".join(filter(None, notes))

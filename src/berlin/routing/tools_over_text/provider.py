@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from berlin.errors import InvalidRequestError
 from berlin.language.tables.tool_prompt import ToolPrompt, ToolsMode
 from berlin.providers.contract import LONG_CONVERSATION, Bursts, Provider
 from berlin.types import ChatRequest, ToolCallPart, ToolResultPart
-
-if TYPE_CHECKING:
-    from berlin.routing.tools_over_text.emulation import Emulation
 
 
 class ToolsOverText:
@@ -41,14 +35,14 @@ class ToolsOverText:
     ) -> None:
         self.inner = inner
         self._mode = mode
-        self._prompt = prompt
-        self._takes_images = takes_images
-        self._takes_json = takes_json
-        self._keeps_conversations = keeps_conversations
+        self.prompt = prompt
+        self.takes_images = takes_images
+        self.takes_json = takes_json
+        self.keeps_conversations = keeps_conversations
 
     def bursts(self, request: ChatRequest) -> Bursts:
         """Answer a request; see `Provider`. Raises InvalidRequestError if tools are refused."""
-        is_plain = not request.tools and (self._takes_json or request.response_format is None)
+        is_plain = not request.tools and (self.takes_json or request.response_format is None)
         if is_plain and _without_calls(request):
             return self.inner.bursts(request)
         if self._mode == "refuse" and request.tools:
@@ -59,27 +53,14 @@ class ToolsOverText:
         if self._mode == "ignore" and request.tools:
             dropped = ("tools",)
             request = msgspec.structs.replace(request, tools=(), tool_choice="auto")
-        return self._emulation.answer(request, dropped)
+        # Imported with the first request that has tools: most programs never send one.
+        from berlin.routing.tools_over_text.emulation import emulate
+
+        return emulate(self, request, dropped)
 
     async def aclose(self) -> None:
         """Release connections."""
         await self.inner.aclose()
-
-    @cached_property
-    def _emulation(self) -> Emulation:
-        # Imported with the first request that has tools: most programs never send one.
-        from berlin.routing.tools_over_text.emulation import Emulation
-
-        return Emulation(
-            self.inner,
-            self._prompt,
-            takes_images=self._takes_images,
-            takes_json=self._takes_json,
-            keeps_conversations=self._keeps_conversations,
-        )
-
-
-_TOOL_PARTS = (ToolCallPart, ToolResultPart)
 
 
 def _without_calls(request: ChatRequest) -> bool:
@@ -87,12 +68,10 @@ def _without_calls(request: ChatRequest) -> bool:
     messages = request.messages
     if not {message.role for message in messages} & {"assistant", "tool"}:
         return True
-    return len(messages) <= LONG_CONVERSATION and not _has_calls(request)
-
-
-def _has_calls(request: ChatRequest) -> bool:
-    for message in request.messages:
-        for part in message.parts:
-            if type(part) in _TOOL_PARTS:
-                return True
-    return False
+    if len(messages) > LONG_CONVERSATION:
+        return False
+    return not any(
+        type(part) in (ToolCallPart, ToolResultPart)
+        for message in messages
+        for part in message.parts
+    )

@@ -114,7 +114,7 @@ class Reader:
         return events
 
     def end(self) -> list[StreamEvent]:
-        """Return what was held back of a correct answer."""
+        """Return the part of a correct answer that was held back."""
         return [TextDelta(self._json)] if self._json else []
 
     def problem(self) -> str:

@@ -10,16 +10,16 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from berlin.wire.framings.aws import AwsEvents
-from berlin.wire.framings.connect import Connect
+from berlin.wire.framings.aws import AWS_EVENTS
+from berlin.wire.framings.connect import CONNECT
 from berlin.wire.framings.contract import BOM, Framer, Framing, Recognised, Writer
-from berlin.wire.framings.events import Events, NamedEvents, TextEvents
-from berlin.wire.framings.json import Json, JsonArray
-from berlin.wire.framings.lengths import LengthPrefixed
-from berlin.wire.framings.lines import Ndjson
-from berlin.wire.framings.multipart import Multipart
-from berlin.wire.framings.tagged import TaggedLines
-from berlin.wire.framings.text import Text
+from berlin.wire.framings.events import EVENTS, NAMED_EVENTS, TEXT_EVENTS
+from berlin.wire.framings.json import JSON, JSON_ARRAY
+from berlin.wire.framings.lengths import LENGTH_PREFIXED
+from berlin.wire.framings.lines import NDJSON
+from berlin.wire.framings.multipart import MULTIPART
+from berlin.wire.framings.tagged import TAGGED_LINES
+from berlin.wire.framings.text import TEXT
 
 FramingName: TypeAlias = Literal[
     "ndjson",
@@ -37,19 +37,19 @@ FramingName: TypeAlias = Literal[
 ]
 
 # In the order in which they are recognised: more specific ones come first.
-_ALL: tuple[Framing, ...] = (
-    AwsEvents(),
-    Connect(),
-    Multipart(),
-    LengthPrefixed(),
-    Events(),
-    NamedEvents(),
-    TextEvents(),
-    TaggedLines(),
-    JsonArray(),
-    Json(),
-    Ndjson(),
-    Text(),
+_ALL = (
+    AWS_EVENTS,
+    CONNECT,
+    MULTIPART,
+    LENGTH_PREFIXED,
+    EVENTS,
+    NAMED_EVENTS,
+    TEXT_EVENTS,
+    TAGGED_LINES,
+    JSON_ARRAY,
+    JSON,
+    NDJSON,
+    TEXT,
 )
 
 FRAMINGS: dict[str, Framing] = {framing.name: framing for framing in _ALL}

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import struct
 import zlib
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from berlin.errors import ProtocolError
-from berlin.wire.framings.contract import MAX_DOCUMENT_BYTES, Framer, Framing, Recognised, Writer
+from berlin.wire.framings.contract import (
+    MAX_DOCUMENT_BYTES,
+    Framing,
+    PlainWriter,
+    Recognised,
+    read_by,
+)
 from berlin.wire.json import encode_line
 
 _PRELUDE = struct.Struct(">III")
@@ -99,29 +106,20 @@ def _headers(block: bytes) -> dict[str, str]:
     return found
 
 
-class AwsWriter:
-    """Writes `{"event": type, "data": …}` as messages; see `Writer`."""
-
-    def write(self, document: dict[str, Any]) -> bytes:
-        """Return a message."""
-        kind = str(document.get("event", "message"))
-        headers = b"".join(
-            _header(name, value)
-            for name, value in (
-                (":event-type", kind),
-                (":content-type", "application/json"),
-                (":message-type", "event"),
-            )
+def _write(document: dict[str, Any]) -> bytes:
+    headers = b"".join(
+        _header(name, value)
+        for name, value in (
+            (":event-type", str(document.get("event", "message"))),
+            (":content-type", "application/json"),
+            (":message-type", "event"),
         )
-        payload = encode_line(document.get("data"))
-        size = _AROUND_BYTES + len(headers) + len(payload)
-        prelude = struct.pack(">II", size, len(headers))
-        message = prelude + _CRC.pack(zlib.crc32(prelude)) + headers + payload
-        return message + _CRC.pack(zlib.crc32(message))
-
-    def end(self) -> bytes:
-        """Return nothing: the end of the body is the end."""
-        return b""
+    )
+    payload = encode_line(document.get("data"))
+    size = _AROUND_BYTES + len(headers) + len(payload)
+    prelude = struct.pack(">II", size, len(headers))
+    message = prelude + _CRC.pack(zlib.crc32(prelude)) + headers + payload
+    return message + _CRC.pack(zlib.crc32(message))
 
 
 def _header(name: str, value: str) -> bytes:
@@ -135,28 +133,21 @@ def _header(name: str, value: str) -> bytes:
     )
 
 
-class AwsEvents(Framing):
-    """Amazon's binary event stream; see `Framing`."""
+def _recognise(body: bytes) -> Recognised | None:
+    """Recognise the checksum of the first message."""
+    if len(body) < _PRELUDE.size:
+        return None
+    size, _, crc = _PRELUDE.unpack_from(body)
+    if crc != zlib.crc32(body[: _PRELUDE.size - _CRC.size]) or size < _AROUND_BYTES:
+        return None
+    return read_by(AwsFramer(), body) or Recognised([], is_whole=False)
 
-    name = "aws-events"
-    content_type = "application/vnd.amazon.eventstream"
-    in_words = 'Amazon\'s binary event stream, as objects {"event": type, "data": …}'
 
-    def framer(self, done_marker: bytes = b"") -> Framer:
-        """Return a framer; see `Framing`."""
-        return AwsFramer()
-
-    def writer(self, done_marker: bytes = b"") -> Writer:
-        """Return a writer; see `Framing`."""
-        return AwsWriter()
-
-    def recognise(self, body: bytes) -> Recognised | None:
-        """Recognise the checksum of the first message; see `Framing`."""
-        if len(body) < _PRELUDE.size:
-            return None
-        size, _, crc = _PRELUDE.unpack_from(body)
-        if crc != zlib.crc32(body[: _PRELUDE.size - _CRC.size]) or size < _AROUND_BYTES:
-            return None
-        framer = AwsFramer()
-        documents = framer.feed(body)
-        return Recognised([msgspec.json.decode(d) for d in documents], is_whole=not framer._held)
+AWS_EVENTS = Framing(
+    "aws-events",
+    "application/vnd.amazon.eventstream",
+    'Amazon\'s binary event stream, as objects {"event": type, "data": …}',
+    AwsFramer,
+    partial(PlainWriter, _write),
+    _recognise,
+)

@@ -8,11 +8,17 @@ error.
 from __future__ import annotations
 
 import struct
-from typing import Any
+from functools import partial
 
 from berlin.errors import ProtocolError
-from berlin.wire.framings.contract import MAX_DOCUMENT_BYTES, Framer, Framing, Recognised, Writer
-from berlin.wire.json import decoded_or_none, encode_line
+from berlin.wire.framings.contract import (
+    MAX_DOCUMENT_BYTES,
+    Framing,
+    PlainWriter,
+    Recognised,
+    read_by,
+)
+from berlin.wire.json import encode_line
 
 CONTENT_TYPE = "application/connect+json"
 
@@ -70,42 +76,18 @@ class ConnectFramer:
         return [] if self.done else [b"{"]
 
 
-class ConnectWriter:
-    """Writes messages in envelopes; see `Writer`."""
-
-    def write(self, document: dict[str, Any]) -> bytes:
-        """Return a message."""
-        return envelope(encode_line(document))
-
-    def end(self) -> bytes:
-        """Return the last message, without an error."""
-        return envelope(b"{}", _END)
+def _recognise(body: bytes) -> Recognised | None:
+    """Recognise an envelope that holds JSON."""
+    if len(body) < _HEAD.size or body[0] not in (0, _END):
+        return None
+    return read_by(ConnectFramer(), body)
 
 
-class Connect(Framing):
-    """The Connect protocol's streams of JSON; see `Framing`."""
-
-    name = "connect"
-    content_type = CONTENT_TYPE
-    in_words = 'messages of the Connect protocol; an error is {"end": {"error": …}}'
-
-    def framer(self, done_marker: bytes = b"") -> Framer:
-        """Return a framer; see `Framing`."""
-        return ConnectFramer()
-
-    def writer(self, done_marker: bytes = b"") -> Writer:
-        """Return a writer; see `Framing`."""
-        return ConnectWriter()
-
-    def recognise(self, body: bytes) -> Recognised | None:
-        """Recognise an envelope that holds JSON; see `Framing`."""
-        if len(body) < _HEAD.size or body[0] not in (0, _END):
-            return None
-        framer = ConnectFramer()
-        try:
-            documents = [decoded_or_none(document) for document in framer.feed(body)]
-        except ProtocolError:
-            return None
-        if not documents or not all(isinstance(document, dict) for document in documents):
-            return None
-        return Recognised(documents, is_whole=framer.done)
+CONNECT = Framing(
+    "connect",
+    CONTENT_TYPE,
+    'messages of the Connect protocol; an error is {"end": {"error": …}}',
+    ConnectFramer,
+    partial(PlainWriter, lambda document: envelope(encode_line(document)), envelope(b"{}", _END)),
+    _recognise,
+)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
+
+from berlin.errors import ProtocolError
+from berlin.wire.json import decoded_or_none
 
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 """The longest document that is buffered."""
@@ -33,7 +37,7 @@ class Framer(Protocol):
         ...
 
     def finish(self) -> list[bytes]:
-        """Take the end of the answer and return what is left."""
+        """Take the end of the answer and return the remaining documents."""
         ...
 
 
@@ -47,6 +51,23 @@ class Writer(Protocol):
     def end(self) -> bytes:
         """Return the bytes that end the answer."""
         ...
+
+
+class PlainWriter:
+    """Writes each document in the same way; see `Writer`.
+
+    Args:
+        write: writes one document.
+        end: the bytes that end the answer; by default the end of the body is the end.
+    """
+
+    def __init__(self, write: Callable[[dict[str, Any]], bytes], end: bytes = b"") -> None:
+        self.write = write
+        self._end = end
+
+    def end(self) -> bytes:
+        """Return the bytes that end the answer."""
+        return self._end
 
 
 class Recognised(msgspec.Struct, frozen=True):
@@ -63,13 +84,30 @@ class Recognised(msgspec.Struct, frozen=True):
     is_whole: bool = True
 
 
-class Framing(Protocol):
-    """One framing; a new one inherits this, and says only what differs from the defaults.
+def read_by(framer: Framer, body: bytes) -> Recognised | None:
+    """Return a recorded answer as a new framer reads it, or `None` if that finds no objects."""
+    try:
+        documents = [decoded_or_none(document) for document in framer.feed(body)]
+    except ProtocolError:
+        return None
+    if not documents or not all(isinstance(document, dict) for document in documents):
+        return None
+    return Recognised(documents, is_whole=not framer.finish())
+
+
+class Framing(msgspec.Struct, frozen=True):
+    """One framing.
 
     Attributes:
         name: its name in a recipe.
         content_type: the content type of an answer.
         in_words: a description for display.
+        new_framer: makes a framer for one answer. If there are events, it is given the data of the
+            server-sent event that ends an answer, such as `[DONE]`, and so is `new_writer`.
+        new_writer: makes a writer for one answer.
+        recognise: returns a recorded answer as read by this framing, or `None` if it does not fit.
+            The answer has no byte order mark and leading white space, is not empty, and may have
+            been cut off.
         keep_alive: bytes that have no meaning; `b""` if there are none.
         is_plain: whether text is written the same way at any position, so that the bytes around it
             can be prepared once.
@@ -81,6 +119,9 @@ class Framing(Protocol):
     name: str
     content_type: str
     in_words: str
+    new_framer: Callable[..., Framer]
+    new_writer: Callable[..., Writer]
+    recognise: Callable[[bytes], Recognised | None]
     keep_alive: bytes = b""
     is_plain: bool = False
     is_single: bool = False
@@ -88,22 +129,9 @@ class Framing(Protocol):
     has_events: bool = False
 
     def framer(self, done_marker: bytes = b"") -> Framer:
-        """Return a framer for one answer.
-
-        Args:
-            done_marker: the data of the server-sent event that ends an answer, such as `[DONE]`.
-        """
-        ...
+        """Return a framer for one answer."""
+        return self.new_framer(done_marker) if self.has_events else self.new_framer()
 
     def writer(self, done_marker: bytes = b"") -> Writer:
         """Return a writer for one answer."""
-        ...
-
-    def recognise(self, body: bytes) -> Recognised | None:
-        """Return a recorded answer as read by this framing, or `None` if it does not fit.
-
-        Args:
-            body: the answer, without a byte order mark and leading white space; not empty. It may
-                have been cut off.
-        """
-        ...
+        return self.new_writer(done_marker) if self.has_events else self.new_writer()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,10 +14,9 @@ from berlin.wire.framings.contract import (
     BOM,
     MAX_DOCUMENT_BYTES,
     NOT_UTF8,
-    Framer,
     Framing,
+    PlainWriter,
     Recognised,
-    Writer,
 )
 from berlin.wire.framings.json import JsonFramer
 from berlin.wire.framings.sse import SseFrame, SseFramer
@@ -87,8 +87,6 @@ class SseDocuments:
             self._parts = [mark + data[len(mark) :][-4:]]
             return b""
         self._at_start = False
-        # The byte order mark is dropped here, once: the event framer no longer sees the start.
-        self._events.feed(b"\n")
         if head.startswith((b"{", b"<", b"[")):
             # Not a stream: an error, or a whole answer, in one document.
             self._whole = JsonFramer()
@@ -176,95 +174,6 @@ def _with_name_as_text(event: str, data: bytes) -> bytes:
     return msgspec.json.encode({"event": event, "data": text})
 
 
-class EventWriter:
-    """Writes documents as events; see `Writer`.
-
-    Args:
-        done_marker: the data of the event that ends an answer; `b""` writes none.
-        write: makes an event from a document.
-    """
-
-    def __init__(self, done_marker: bytes, write: Callable[[dict[str, Any]], bytes]) -> None:
-        self._done = done_marker
-        self.write = write
-
-    def end(self) -> bytes:
-        """Return the event that marks the end."""
-        return b"data: %b\n\n" % self._done if self._done else b""
-
-
-class Events(Framing):
-    """Server-sent events with JSON as data; see `Framing`."""
-
-    name = "sse"
-    content_type = "text/event-stream"
-    in_words = "server-sent events with JSON as data"
-    keep_alive = b":\n\n"
-    is_plain = True
-    has_events = True
-
-    def framer(self, done_marker: bytes = b"") -> Framer:
-        """Return a framer; see `Framing`."""
-        return SseDocuments(done_marker)
-
-    def writer(self, done_marker: bytes = b"") -> Writer:
-        """Return a writer; see `Framing`."""
-        return EventWriter(done_marker, _write_data)
-
-    def recognise(self, body: bytes) -> Recognised | None:
-        """Recognise events whose data are self-describing objects."""
-        found = _Recorded.of(body)
-        if found is None or not all(isinstance(item, dict) for item in found.data):
-            return None
-        return None if found.needs_names else Recognised(found.data, found.done)
-
-
-class NamedEvents(Events):
-    """Server-sent events whose names matter; see `Framing`."""
-
-    name = "sse-events"
-    in_words = 'server-sent events, as objects {"event": name, "data": …}'
-    is_plain = False
-
-    def framer(self, done_marker: bytes = b"") -> Framer:
-        """Return a framer; see `Framing`."""
-        return SseDocuments(done_marker, _with_name)
-
-    def writer(self, done_marker: bytes = b"") -> Writer:
-        """Return a writer; see `Framing`."""
-        return EventWriter(done_marker, _write_named)
-
-    def recognise(self, body: bytes) -> Recognised | None:
-        """Recognise events that differ by name, or that mix JSON with words."""
-        found = _Recorded.of(body)
-        if found is None or (
-            found.has_words and not any(isinstance(item, dict) for item in found.data)
-        ):
-            return None
-        return Recognised(found.named(), found.done)
-
-
-class TextEvents(Events):
-    """Server-sent events with plain text as data; see `Framing`."""
-
-    name = "sse-text"
-    in_words = 'server-sent events with plain text, as objects {"event": name, "data": text}'
-    is_plain = False
-
-    def framer(self, done_marker: bytes = b"") -> Framer:
-        """Return a framer; see `Framing`."""
-        return SseDocuments(done_marker, _with_name_as_text)
-
-    def writer(self, done_marker: bytes = b"") -> Writer:
-        """Return a writer; see `Framing`."""
-        return EventWriter(done_marker, _write_text)
-
-    def recognise(self, body: bytes) -> Recognised | None:
-        """Recognise all other events."""
-        found = _Recorded.of(body)
-        return None if found is None else Recognised(found.as_text(), found.done)
-
-
 class _Recorded(msgspec.Struct, frozen=True):
     """A recorded answer that consists of events.
 
@@ -348,3 +257,61 @@ def _write_text(document: dict[str, Any]) -> bytes:
 
 # A CR is a line end in server-sent events; within a text it would end the event.
 _LINE_END = re.compile(r"\r\n|\r|\n")
+
+
+def _writer(write: Callable[[dict[str, Any]], bytes], done_marker: bytes) -> PlainWriter:
+    return PlainWriter(write, b"data: %b\n\n" % done_marker if done_marker else b"")
+
+
+def _recognise_data(body: bytes) -> Recognised | None:
+    """Recognise events whose data are self-describing objects."""
+    found = _Recorded.of(body)
+    if found is None or not all(isinstance(item, dict) for item in found.data):
+        return None
+    return None if found.needs_names else Recognised(found.data, found.done)
+
+
+def _recognise_named(body: bytes) -> Recognised | None:
+    """Recognise events that differ by name, or that mix JSON with words."""
+    found = _Recorded.of(body)
+    if found is None or (
+        found.has_words and not any(isinstance(item, dict) for item in found.data)
+    ):
+        return None
+    return Recognised(found.named(), found.done)
+
+
+def _recognise_text(body: bytes) -> Recognised | None:
+    """Recognise all other events."""
+    found = _Recorded.of(body)
+    return None if found is None else Recognised(found.as_text(), found.done)
+
+
+EVENTS = Framing(
+    "sse",
+    "text/event-stream",
+    "server-sent events with JSON as data",
+    SseDocuments,
+    partial(_writer, _write_data),
+    _recognise_data,
+    keep_alive=b":\n\n",
+    is_plain=True,
+    has_events=True,
+)
+NAMED_EVENTS = msgspec.structs.replace(
+    EVENTS,
+    name="sse-events",
+    in_words='server-sent events, as objects {"event": name, "data": …}',
+    new_framer=partial(SseDocuments, wrap=_with_name),
+    new_writer=partial(_writer, _write_named),
+    recognise=_recognise_named,
+    is_plain=False,
+)
+TEXT_EVENTS = msgspec.structs.replace(
+    NAMED_EVENTS,
+    name="sse-text",
+    in_words='server-sent events with plain text, as objects {"event": name, "data": text}',
+    new_framer=partial(SseDocuments, wrap=_with_name_as_text),
+    new_writer=partial(_writer, _write_text),
+    recognise=_recognise_text,
+)

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 from berlin.errors import ProtocolError
-from berlin.wire.framings.contract import (
-    BOM,
-    MAX_DOCUMENT_BYTES,
-    Framer,
-    Framing,
-    Recognised,
-    Writer,
-)
+from berlin.wire.framings.contract import BOM, MAX_DOCUMENT_BYTES, Framing, PlainWriter, Recognised
 from berlin.wire.json import decoded_or_none, encode_line
 
 
@@ -123,18 +117,6 @@ _OUTSIDE = re.compile(rb'["{}\[\],]')
 _IN_STRING = re.compile(rb'[\\"]')
 
 
-class JsonWriter:
-    """Writes the one object of a body; see `Writer`."""
-
-    def write(self, document: dict[str, Any]) -> bytes:
-        """Return the object."""
-        return encode_line(document)
-
-    def end(self) -> bytes:
-        """Return nothing."""
-        return b""
-
-
 class JsonArrayWriter:
     """Writes the items of a list; see `Writer`."""
 
@@ -151,53 +133,41 @@ class JsonArrayWriter:
         return b"]" if self._items else b"[]"
 
 
-class Json(Framing):
-    """One JSON object, the whole body; see `Framing`."""
-
-    name = "json"
-    content_type = "application/json"
-    in_words = "one JSON object, the whole body"
-    is_single = True
-
-    def framer(self, done_marker: bytes = b"") -> Framer:
-        """Return a framer; see `Framing`."""
-        return JsonFramer()
-
-    def writer(self, done_marker: bytes = b"") -> Writer:
-        """Return a writer; see `Framing`."""
-        return JsonWriter()
-
-    def recognise(self, body: bytes) -> Recognised | None:
-        """Recognise an object, even one that was cut off; see `Framing`."""
-        if not body.startswith(b"{"):
-            return None
-        whole = decoded_or_none(body)
-        if isinstance(whole, dict):
-            return Recognised([whole])
-        is_line = isinstance(decoded_or_none(body.split(b"\n")[0]), dict)
-        return None if is_line else Recognised([], is_whole=False)
+def _recognise_object(body: bytes) -> Recognised | None:
+    """Recognise an object, even one that was cut off."""
+    if not body.startswith(b"{"):
+        return None
+    whole = decoded_or_none(body)
+    if isinstance(whole, dict):
+        return Recognised([whole])
+    is_line = isinstance(decoded_or_none(body.split(b"\n")[0]), dict)
+    return None if is_line else Recognised([], is_whole=False)
 
 
-class JsonArray(Framing):
-    """A JSON list whose items arrive one by one; see `Framing`."""
+def _recognise_list(body: bytes) -> Recognised | None:
+    """Recognise a list, even one that was cut off."""
+    if not body.startswith(b"["):
+        return None
+    whole = decoded_or_none(body)
+    if isinstance(whole, list) and whole and all(isinstance(item, dict) for item in whole):
+        return Recognised(whole)
+    return Recognised([], is_whole=False)
 
-    name = "json-array"
-    content_type = "application/json"
-    in_words = "a JSON list whose items stream in"
 
-    def framer(self, done_marker: bytes = b"") -> Framer:
-        """Return a framer; see `Framing`."""
-        return JsonArrayFramer()
-
-    def writer(self, done_marker: bytes = b"") -> Writer:
-        """Return a writer; see `Framing`."""
-        return JsonArrayWriter()
-
-    def recognise(self, body: bytes) -> Recognised | None:
-        """Recognise a list, even one that was cut off; see `Framing`."""
-        if not body.startswith(b"["):
-            return None
-        whole = decoded_or_none(body)
-        if isinstance(whole, list) and whole and all(isinstance(item, dict) for item in whole):
-            return Recognised(whole)
-        return Recognised([], is_whole=False)
+JSON = Framing(
+    "json",
+    "application/json",
+    "one JSON object, the whole body",
+    JsonFramer,
+    partial(PlainWriter, encode_line),
+    _recognise_object,
+    is_single=True,
+)
+JSON_ARRAY = Framing(
+    "json-array",
+    "application/json",
+    "a JSON list whose items stream in",
+    JsonArrayFramer,
+    JsonArrayWriter,
+    _recognise_list,
+)

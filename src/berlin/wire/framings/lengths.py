@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 from berlin.errors import ProtocolError
 from berlin.wire.framings.contract import (
     BOM,
     MAX_DOCUMENT_BYTES,
-    Framer,
     Framing,
+    PlainWriter,
     Recognised,
-    Writer,
+    read_by,
 )
 from berlin.wire.json import decoded_or_none, encode_line
 
@@ -47,7 +48,7 @@ class LengthFramer:
         documents: list[bytes] = []
         at = 0
         while len(held) - at >= self._wanted:
-            at = _BLANKS.match(held, at).end()  # type: ignore[union-attr]
+            at = _BLANKS.match(held, at).end()  # type: ignore[union-attr]  # it matches nothing too
             head = _LENGTH.match(held, at)
             if head is None and _CUT_LENGTH.fullmatch(held, at):
                 break
@@ -68,7 +69,7 @@ class LengthFramer:
 
 
 def _end_of(data: bytearray, at: int, size: int) -> int:
-    """Return where a document ends; if it is not there yet, minus the bytes that it lacks at least.
+    """Return where a document ends; if it is incomplete, minus the least number of missing bytes.
 
     Each of them is waited for, so that a long document is not looked at for every read.
     """
@@ -92,41 +93,23 @@ def _document(data: bytes) -> bytes:
     return data if data.lstrip()[:1] == b"{" else b'{"data":%b}' % data
 
 
-class LengthWriter:
-    """Writes each document after its length; see `Writer`."""
-
-    def write(self, document: dict[str, Any]) -> bytes:
-        """Return the length and the document."""
-        line = encode_line(document) + b"\n"
-        return b"%d\n%b" % (len(line), line)
-
-    def end(self) -> bytes:
-        """Return nothing: the end of the body is the end."""
-        return b""
+def _write(document: dict[str, Any]) -> bytes:
+    line = encode_line(document) + b"\n"
+    return b"%d\n%b" % (len(line), line)
 
 
-class LengthPrefixed(Framing):
-    """Documents after their lengths; see `Framing`."""
+def _recognise(body: bytes) -> Recognised | None:
+    """Recognise a line of digits with a document of this length."""
+    if not body.partition(b"\n")[0].strip().isdigit():
+        return None
+    return read_by(LengthFramer(), body)
 
-    name = "length-prefixed"
-    content_type = "application/json"
-    in_words = 'JSON documents, each after a line with its length; a list is {"data": list}'
 
-    def framer(self, done_marker: bytes = b"") -> Framer:
-        """Return a framer; see `Framing`."""
-        return LengthFramer()
-
-    def writer(self, done_marker: bytes = b"") -> Writer:
-        """Return a writer; see `Framing`."""
-        return LengthWriter()
-
-    def recognise(self, body: bytes) -> Recognised | None:
-        """Recognise a line of digits with a document of this length; see `Framing`."""
-        if not body.partition(b"\n")[0].strip().isdigit():
-            return None
-        framer = LengthFramer()
-        try:
-            documents = [decoded_or_none(document) for document in framer.feed(body)]
-        except ProtocolError:
-            return None
-        return Recognised(documents, is_whole=not framer.finish()) if documents else None
+LENGTH_PREFIXED = Framing(
+    "length-prefixed",
+    "application/json",
+    'JSON documents, each after a line with its length; a list is {"data": list}',
+    LengthFramer,
+    partial(PlainWriter, _write),
+    _recognise,
+)

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 from berlin.errors import ProtocolError
-from berlin.wire.framings.contract import (
-    BOM,
-    MAX_DOCUMENT_BYTES,
-    Framer,
-    Framing,
-    Recognised,
-    Writer,
-)
+from berlin.wire.framings.contract import BOM, MAX_DOCUMENT_BYTES, Framing, PlainWriter, Recognised
 from berlin.wire.json import decoded_or_none, encode_line
 
 
@@ -74,40 +67,23 @@ class LineFramer:
         return head.removeprefix(BOM)
 
 
-class NdjsonWriter:
-    """Writes one object per line; see `Writer`."""
-
-    def write(self, document: dict[str, Any]) -> bytes:
-        """Return a line."""
-        return encode_line(document) + b"\n"
-
-    def end(self) -> bytes:
-        """Return nothing: the end of the body is the end."""
-        return b""
+def _recognise(body: bytes) -> Recognised | None:
+    """Recognise lines that begin with a complete object."""
+    lines = [line for line in body.split(b"\n") if line.strip()]
+    objects = [decoded_or_none(line) for line in lines]
+    if not isinstance(objects[0], dict):
+        return None
+    whole = [item for item in objects if isinstance(item, dict)]
+    return Recognised(whole, is_whole=len(whole) == len(lines))
 
 
-class Ndjson(Framing):
-    """One JSON object per line; see `Framing`."""
-
-    name = "ndjson"
-    content_type = "application/x-ndjson"
-    in_words = "one JSON object per line"
-    keep_alive = b"\n"
-    is_plain = True
-
-    def framer(self, done_marker: bytes = b"") -> Framer:
-        """Return a framer; see `Framing`."""
-        return LineFramer()
-
-    def writer(self, done_marker: bytes = b"") -> Writer:
-        """Return a writer; see `Framing`."""
-        return NdjsonWriter()
-
-    def recognise(self, body: bytes) -> Recognised | None:
-        """Recognise lines that begin with a complete object; see `Framing`."""
-        lines = [line for line in body.split(b"\n") if line.strip()]
-        objects = [decoded_or_none(line) for line in lines]
-        if not isinstance(objects[0], dict):
-            return None
-        whole = [item for item in objects if isinstance(item, dict)]
-        return Recognised(whole, is_whole=len(whole) == len(lines))
+NDJSON = Framing(
+    "ndjson",
+    "application/x-ndjson",
+    "one JSON object per line",
+    LineFramer,
+    partial(PlainWriter, lambda document: encode_line(document) + b"\n"),
+    _recognise,
+    keep_alive=b"\n",
+    is_plain=True,
+)

@@ -9,8 +9,8 @@ import re
 from typing import Any
 
 from berlin.errors import ProtocolError
-from berlin.wire.framings.contract import MAX_DOCUMENT_BYTES, Framer, Framing, Recognised, Writer
-from berlin.wire.json import decoded_or_none, encode_line
+from berlin.wire.framings.contract import MAX_DOCUMENT_BYTES, Framing, Recognised, read_by
+from berlin.wire.json import encode_line
 
 BOUNDARY = "-"
 """The boundary of what is written here, as the GraphQL specification has it."""
@@ -101,27 +101,18 @@ class MultipartWriter:
         return b"\r\n--%b--\r\n" % BOUNDARY.encode()
 
 
-class Multipart(Framing):
-    """Parts with JSON; see `Framing`."""
+def _recognise(body: bytes) -> Recognised | None:
+    """Recognise a boundary with a JSON object behind it."""
+    if not body.startswith(b"--"):
+        return None
+    return read_by(MultipartFramer(), body)
 
-    name = "multipart"
-    content_type = f'multipart/mixed; boundary="{BOUNDARY}"'
-    in_words = "multipart/mixed, each part a JSON object"
 
-    def framer(self, done_marker: bytes = b"") -> Framer:
-        """Return a framer; see `Framing`."""
-        return MultipartFramer()
-
-    def writer(self, done_marker: bytes = b"") -> Writer:
-        """Return a writer; see `Framing`."""
-        return MultipartWriter()
-
-    def recognise(self, body: bytes) -> Recognised | None:
-        """Recognise a boundary with a JSON object behind it; see `Framing`."""
-        if not body.startswith(b"--"):
-            return None
-        framer = MultipartFramer()
-        documents = [decoded_or_none(document) for document in framer.feed(body)]
-        if not documents or not all(isinstance(document, dict) for document in documents):
-            return None
-        return Recognised(documents, is_whole=framer.done)
+MULTIPART = Framing(
+    "multipart",
+    f'multipart/mixed; boundary="{BOUNDARY}"',
+    "multipart/mixed, each part a JSON object",
+    MultipartFramer,
+    MultipartWriter,
+    _recognise,
+)

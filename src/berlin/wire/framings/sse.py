@@ -7,7 +7,7 @@ import re
 import msgspec
 
 from berlin.errors import ProtocolError
-from berlin.wire.framings.contract import BOM, MAX_DOCUMENT_BYTES
+from berlin.wire.framings.contract import MAX_DOCUMENT_BYTES
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
@@ -25,7 +25,9 @@ class SseFrame(msgspec.Struct, frozen=True):
 
 
 class SseFramer:
-    """Collects bytes and returns complete events.
+    """Collects bytes, without a byte order mark, and returns complete events.
+
+    An event that no blank line ends is dropped, as the standard says.
 
     Args:
         max_event_bytes: length of the longest event that is collected.
@@ -41,7 +43,6 @@ class SseFramer:
         self._data: list[bytes] = []
         self._size = 0
         self._event = b""
-        self._at_start = True
         self._after_cr = False
 
     def feed(self, data: bytes) -> list[SseFrame]:
@@ -50,8 +51,6 @@ class SseFramer:
         Raises:
             ProtocolError: if an event is longer than the limit.
         """
-        if self._at_start:
-            data = self._drop_bom(data)
         if self._after_cr and data:
             # A CRLF split between two reads is one line end.
             data = data.removeprefix(b"\n")
@@ -72,11 +71,6 @@ class SseFramer:
             self._check(self._held + self._size)
         return frames
 
-    def finish(self) -> list[SseFrame]:
-        """Return nothing: an event not ended by a blank line is dropped, as the standard says."""
-        self._parts, self._data = [], []
-        return []
-
     def _take_line(self, line: bytes, frames: list[SseFrame]) -> None:
         if not line:
             if self._data or (self._names and self._event):
@@ -96,12 +90,3 @@ class SseFramer:
     def _check(self, size: int) -> None:
         if size > self._max:
             raise ProtocolError(f"an event is longer than {self._max} bytes")
-
-    def _drop_bom(self, data: bytes) -> bytes:
-        head = b"".join((*self._parts, data))
-        self._parts, self._held = [], 0
-        if len(head) < len(BOM) and BOM.startswith(head):
-            self._parts, self._held = [head], len(head)
-            return b""
-        self._at_start = False
-        return head.removeprefix(BOM)

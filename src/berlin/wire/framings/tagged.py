@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from berlin.wire.framings.contract import Framer, Framing, Recognised, Writer
+from berlin.wire.framings.contract import Framing, PlainWriter, Recognised
 from berlin.wire.framings.lines import LineFramer
 from berlin.wire.json import decoded_or_none, encode_line
 
@@ -38,42 +39,29 @@ def _document(line: bytes) -> bytes:
     return b'{"event":"%b","data":%b}' % (found[1], value)
 
 
-class TaggedWriter:
-    """Writes each document as a line; see `Writer`."""
-
-    def write(self, document: dict[str, Any]) -> bytes:
-        """Return a line."""
-        tag = str(document.get("event", "0")).encode()
-        return b"%b:%b\n" % (tag, encode_line(document.get("data")))
-
-    def end(self) -> bytes:
-        """Return nothing: the end of the body is the end."""
-        return b""
+def _write(document: dict[str, Any]) -> bytes:
+    tag = str(document.get("event", "0")).encode()
+    return b"%b:%b\n" % (tag, encode_line(document.get("data")))
 
 
-class TaggedLines(Framing):
-    """Lines with a tag; see `Framing`."""
+def _recognise(body: bytes) -> Recognised | None:
+    """Recognise lines that all have a short tag and JSON."""
+    lines = [line for line in body.split(b"\n") if line.strip()]
+    found = [_TAGGED.fullmatch(line) for line in lines[:-1] or lines]
+    # A prose line may have a colon too.
+    if any(line is None or decoded_or_none(line[1]) is None for line in found):
+        return None
+    documents = [decoded_or_none(_document(line)) for line in lines]
+    whole = [document for document in documents if isinstance(document, dict)]
+    return Recognised(whole, is_whole=len(whole) == len(lines))
 
-    name = "tagged-lines"
-    content_type = "text/plain"
-    in_words = 'lines of JSON after a tag, such as 0:"text", as objects {"event": tag, "data": …}'
-    keep_alive = b"\n"
 
-    def framer(self, done_marker: bytes = b"") -> Framer:
-        """Return a framer; see `Framing`."""
-        return TaggedFramer()
-
-    def writer(self, done_marker: bytes = b"") -> Writer:
-        """Return a writer; see `Framing`."""
-        return TaggedWriter()
-
-    def recognise(self, body: bytes) -> Recognised | None:
-        """Recognise lines that all have a short tag and JSON; see `Framing`."""
-        lines = [line for line in body.split(b"\n") if line.strip()]
-        found = [_TAGGED.fullmatch(line) for line in lines[:-1] or lines]
-        # A prose line may have a colon too.
-        if any(line is None or decoded_or_none(line[1]) is None for line in found):
-            return None
-        documents = [decoded_or_none(_document(line)) for line in lines]
-        whole = [document for document in documents if isinstance(document, dict)]
-        return Recognised(whole, is_whole=len(whole) == len(lines))
+TAGGED_LINES = Framing(
+    "tagged-lines",
+    "text/plain",
+    'lines of JSON after a tag, such as 0:"text", as objects {"event": tag, "data": …}',
+    TaggedFramer,
+    partial(PlainWriter, _write),
+    _recognise,
+    keep_alive=b"\n",
+)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import codecs
-from typing import Any
+from functools import partial
 
 import msgspec
 
-from berlin.wire.framings.contract import NOT_UTF8, Framer, Framing, Recognised, Writer
+from berlin.wire.framings.contract import NOT_UTF8, Framing, PlainWriter, Recognised
 
 
 class TextFramer:
@@ -35,36 +35,19 @@ class TextFramer:
         return [*([msgspec.json.encode({"data": text})] if text else []), *bad]
 
 
-class TextWriter:
-    """Writes text as it is; see `Writer`."""
-
-    def write(self, document: dict[str, Any]) -> bytes:
-        """Return the text."""
-        return str(document.get("data", "")).encode()
-
-    def end(self) -> bytes:
-        """Return nothing: the end of the body is the end."""
-        return b""
+def _recognise(body: bytes) -> Recognised | None:
+    """Recognise everything that does not begin as JSON."""
+    if body.startswith((b"{", b"[")):
+        return None
+    return Recognised([{"data": body.decode("utf-8", "replace")}])
 
 
-class Text(Framing):
-    """Plain text; see `Framing`."""
-
-    name = "text"
-    content_type = "text/plain"
-    in_words = 'plain text, as objects {"data": text}'
-    has_text_only = True
-
-    def framer(self, done_marker: bytes = b"") -> Framer:
-        """Return a framer; see `Framing`."""
-        return TextFramer()
-
-    def writer(self, done_marker: bytes = b"") -> Writer:
-        """Return a writer; see `Framing`."""
-        return TextWriter()
-
-    def recognise(self, body: bytes) -> Recognised | None:
-        """Recognise everything that does not begin as JSON; see `Framing`."""
-        if body.startswith((b"{", b"[")):
-            return None
-        return Recognised([{"data": body.decode("utf-8", "replace")}])
+TEXT = Framing(
+    "text",
+    "text/plain",
+    'plain text, as objects {"data": text}',
+    TextFramer,
+    partial(PlainWriter, lambda document: str(document.get("data", "")).encode()),
+    _recognise,
+    has_text_only=True,
+)

@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
-from berlin.wire.sockets.contract import Codec, Decoded
+from berlin.wire.sockets.contract import Codec, Decoded, TextMessages
 from berlin.wire.sockets.graphql import GraphQL
-from berlin.wire.sockets.plain import JsonMessages, TextMessages
 from berlin.wire.sockets.signalr import SignalR
 from berlin.wire.sockets.socketio import SocketIO
 
 ProtocolName: TypeAlias = Literal["json", "text", "socket.io", "signalr", "graphql"]
 
 PROTOCOLS: dict[ProtocolName, Callable[[Mapping[str, Any]], Codec]] = {
-    "json": lambda auth: JsonMessages(),
+    "json": lambda auth: Codec(),
     "text": lambda auth: TextMessages(),
     "socket.io": SocketIO,
     "signalr": lambda auth: SignalR(),

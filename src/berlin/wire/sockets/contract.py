@@ -1,9 +1,9 @@
-"""The interface of a WebSocket protocol."""
+"""The interface of a WebSocket protocol, and messages without a protocol around them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -26,36 +26,6 @@ class Decoded(msgspec.Struct):
     failure: BerlinError | None = None
 
 
-class Codec(Protocol):
-    """One side of one socket.
-
-    Attributes:
-        is_ready: whether messages may be sent: the protocol's handshake is done.
-    """
-
-    is_ready: bool
-
-    def hello(self) -> list[str]:
-        """Return the frames that a client sends first."""
-        ...
-
-    def decode(self, frame: str) -> Decoded:
-        """Take a frame.
-
-        Raises:
-            ProtocolError: if the frame does not belong to this protocol.
-        """
-        ...
-
-    def encode(self, message: Mapping[str, Any]) -> str:
-        """Return the frame of a message that the recipe describes."""
-        ...
-
-    def goodbye(self) -> list[str]:
-        """Return the frames that a client sends last."""
-        ...
-
-
 def decode_json(text: str) -> Any:
     """Return the JSON in a frame. Raises ProtocolError."""
     try:
@@ -67,3 +37,48 @@ def decode_json(text: str) -> Any:
 def encode_json(value: Any) -> str:
     """Return JSON as text."""
     return msgspec.json.encode(value).decode()
+
+
+class Codec:
+    """One side of one socket: here, each frame is JSON, and a list is several messages.
+
+    Attributes:
+        is_ready: whether messages may be sent: the protocol's handshake is done.
+    """
+
+    is_ready = True
+
+    def hello(self) -> list[str]:
+        """Return the frames that a client sends first."""
+        return []
+
+    def decode(self, frame: str) -> Decoded:
+        """Take a frame; a blank one is a keep-alive.
+
+        Raises:
+            ProtocolError: if the frame does not belong to this protocol.
+        """
+        if not frame.strip():
+            return Decoded()
+        document = decode_json(frame)
+        return Decoded(document if isinstance(document, list) else [document])
+
+    def encode(self, message: Mapping[str, Any]) -> str:
+        """Return the frame of a message that the recipe describes."""
+        return encode_json(message)
+
+    def goodbye(self) -> list[str]:
+        """Return the frames that a client sends last."""
+        return []
+
+
+class TextMessages(Codec):
+    """Each frame is text, read as `{"data": text}`."""
+
+    def decode(self, frame: str) -> Decoded:
+        """Take a frame."""
+        return Decoded([{"data": frame}])
+
+    def encode(self, message: Mapping[str, Any]) -> str:
+        """Return the text at `data`."""
+        return str(message.get("data", ""))

@@ -10,12 +10,12 @@ from typing import Any
 
 from berlin.errors import ProtocolError
 from berlin.wire.snippet import snippet
-from berlin.wire.sockets.contract import Decoded, decode_json, encode_json
+from berlin.wire.sockets.contract import Codec, Decoded, decode_json, encode_json
 
 _ID = "1"
 
 
-class GraphQL:
+class GraphQL(Codec):
     """The protocol; see `Codec`. A message is `{"query": text, "variables": {…}}`.
 
     Args:

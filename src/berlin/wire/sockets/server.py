@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from secrets import token_hex
-from typing import Any, Protocol
+from typing import Any
 
 from berlin.wire.sockets import ProtocolName
 from berlin.wire.sockets.contract import decode_json, encode_json
@@ -12,12 +12,12 @@ from berlin.wire.sockets.signalr import END
 from berlin.wire.sockets.socketio import split_packet
 
 
-class ServerCodec(Protocol):
-    """The server side of one socket."""
+class ServerCodec:
+    """The server side of one socket: here, each frame is JSON."""
 
     def hello(self) -> list[str]:
         """Return the frames that a server sends first."""
-        ...
+        return []
 
     def decode(self, frame: str) -> tuple[Any, list[str]]:
         """Return the message in a client's frame, or `None`, and the frames that answer it.
@@ -25,32 +25,18 @@ class ServerCodec(Protocol):
         Raises:
             ProtocolError: if the frame does not belong to this protocol.
         """
-        ...
-
-    def encode(self, document: dict[str, Any]) -> str:
-        """Return the frame of a document."""
-        ...
-
-    def opening(self, frame: str) -> Any:
-        """Return what a client sent to connect (`auth` of a recipe); `None` for other frames."""
-        ...
-
-
-class _Json:
-    def hello(self) -> list[str]:
-        return []
-
-    def decode(self, frame: str) -> tuple[Any, list[str]]:
         return decode_json(frame), []
 
     def encode(self, document: dict[str, Any]) -> str:
+        """Return the frame of a document."""
         return encode_json(document)
 
     def opening(self, frame: str) -> Any:
+        """Return what a client sent to connect (`auth` of a recipe); `None` for other frames."""
         return None
 
 
-class _Text(_Json):
+class _Text(ServerCodec):
     def decode(self, frame: str) -> tuple[Any, list[str]]:
         return {"data": frame}, []
 
@@ -58,7 +44,7 @@ class _Text(_Json):
         return str(document.get("data", ""))
 
 
-class _SocketIO(_Json):
+class _SocketIO(ServerCodec):
     def hello(self) -> list[str]:
         opened = {"sid": token_hex(8), "upgrades": [], "pingInterval": 25000, "pingTimeout": 20000}
         return [f"0{encode_json(opened)}"]
@@ -81,7 +67,7 @@ class _SocketIO(_Json):
         return decode_json(payload) if payload else None
 
 
-class _SignalR(_Json):
+class _SignalR(ServerCodec):
     def __init__(self) -> None:
         self._is_ready = False
 
@@ -96,7 +82,7 @@ class _SignalR(_Json):
         return encode_json({"type": 1, **document}) + END
 
 
-class _GraphQL(_Json):
+class _GraphQL(ServerCodec):
     def decode(self, frame: str) -> tuple[Any, list[str]]:
         message = decode_json(frame)
         if message.get("type") == "connection_init":
@@ -112,7 +98,7 @@ class _GraphQL(_Json):
 
 
 SERVERS: Mapping[ProtocolName, Callable[[], ServerCodec]] = {
-    "json": _Json,
+    "json": ServerCodec,
     "text": _Text,
     "socket.io": _SocketIO,
     "signalr": _SignalR,

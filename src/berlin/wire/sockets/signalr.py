@@ -11,13 +11,13 @@ from typing import Any
 
 from berlin.errors import ConnectionLostError, ProtocolError
 from berlin.wire.snippet import snippet
-from berlin.wire.sockets.contract import Decoded, decode_json, encode_json
+from berlin.wire.sockets.contract import Codec, Decoded, decode_json, encode_json
 
 END = "\x1e"
 _PING, _CLOSE = 6, 7
 
 
-class SignalR:
+class SignalR(Codec):
     """The protocol; see `Codec`. A message is `{"target": name, "arguments": […]}`."""
 
     def __init__(self) -> None:

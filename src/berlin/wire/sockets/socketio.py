@@ -13,7 +13,7 @@ from typing import Any
 
 from berlin.errors import AuthenticationError, ConnectionLostError, ProtocolError
 from berlin.wire.snippet import snippet
-from berlin.wire.sockets.contract import Decoded, decode_json, encode_json
+from berlin.wire.sockets.contract import Codec, Decoded, decode_json, encode_json
 
 # Namespace, then the number of an acknowledgement, both optional, then JSON.
 _PACKET = re.compile(r"(?:(/[^,]{0,200}),)?([0-9]{0,10})(.*)", re.DOTALL)
@@ -25,7 +25,7 @@ def split_packet(text: str) -> tuple[str, str]:
     return (found[2], found[3]) if found else ("", text)
 
 
-class SocketIO:
+class SocketIO(Codec):
     """The protocol; see `Codec`. A message is `{"event": name, "data": value}` or has `args`.
 
     Args:
@@ -35,10 +35,6 @@ class SocketIO:
     def __init__(self, auth: Mapping[str, Any]) -> None:
         self.is_ready = False
         self._auth = auth
-
-    def hello(self) -> list[str]:
-        """Return nothing: the server opens."""
-        return []
 
     def decode(self, frame: str) -> Decoded:
         """Take a frame."""

@@ -13,12 +13,10 @@ from berlin.errors import BerlinError, ConfigurationError
 from berlin.formats.described.decoder import MappedDecoder
 from berlin.language.tables.stream import CompiledStream, StreamMap
 from berlin.types import ChatResponse
-from berlin.types.accumulate import Accumulator
 from berlin.wire.framings import recognise
-from berlin.workbench.draft.documents import Pieces, cut_answer
-from berlin.workbench.draft.ending import Ending, find_ending
-from berlin.workbench.draft.kinds import KIND_NAMES, REASONING, add_kinds
+from berlin.workbench.draft.documents import Pieces, cut_answer, read_answer
 from berlin.workbench.draft.leaves import GUESS, Place, change_leaves, last_name, leaves, pointer
+from berlin.workbench.draft.marks import KIND_NAMES, REASONING, Ending, add_kinds, find_ending
 
 _TEXT_NAMES = frozenset(
     {
@@ -44,25 +42,16 @@ class AnswerGuess(msgspec.Struct, frozen=True):
     Attributes:
         stream: the table `[chat.stream]`.
         notes: comments for its lines.
-        answer: what a recipe with this table reads from the answer; `None` if it reads nothing.
+        answer: what a recipe with this table reads from the answer.
     """
 
     stream: dict[str, Any]
     notes: dict[str, str]
-    answer: ChatResponse | None
-
-    @property
-    def text(self) -> str:
-        """The text in the answer."""
-        return self.answer.text if self.answer is not None else ""
+    answer: ChatResponse = ChatResponse(())
 
 
 def guess_answer(answer: bytes, prompt: str = "") -> AnswerGuess:
-    """Guess the structure of an answer.
-
-    Args:
-        answer: the body.
-        prompt: the prompt, which a service may repeat in its answer.
+    """Guess the structure of an answer, in which the prompt may be repeated.
 
     Raises:
         ConfigurationError: if no text is found in it.
@@ -89,13 +78,16 @@ def guess_answer(answer: bytes, prompt: str = "") -> AnswerGuess:
     _add_ending(pieces, ending, stream, notes)
     _add_errors(pieces, stream)
     try:
-        return AnswerGuess(stream, notes, read_answer(stream, answer))
+        return AnswerGuess(stream, notes, _read(stream, answer))
     except ConfigurationError:
-        if pieces.is_one or "kind" in stream:
+        if pieces.is_one or ("kind" in stream and not _only_whole(pieces, best.place, stream)):
             raise
+    if "kind" in stream:
+        notes["kinds"] = f"{GUESS}: only the whole answer is read; what comes before is no text"
+        return AnswerGuess(stream, notes, _read(stream, answer))
     stream["others"] = "skip"
     notes["others"] = f"{GUESS}: objects in which nothing of this is found say nothing"
-    return AnswerGuess(stream, notes, read_answer(stream, answer))
+    return AnswerGuess(stream, notes, _read(stream, answer))
 
 
 def _without(pieces: Pieces, prompt: str) -> Pieces:
@@ -117,21 +109,26 @@ def unread_answer(answer: bytes) -> AnswerGuess:
     framing = recognise(answer).framing
     stream = {"framing": framing.name if framing is not None else "sse", "text": "/text"}
     note = f"{GUESS}: no text was found in the answer; point at it"
-    return AnswerGuess(stream, {"text": note}, None)
+    return AnswerGuess(stream, {"text": note})
 
 
-def read_answer(stream: dict[str, Any], answer: bytes) -> ChatResponse:
+def _read(stream: dict[str, Any], answer: bytes) -> ChatResponse:
     """Read an answer with a table `[chat.stream]`. Raises ConfigurationError."""
-    decoder = MappedDecoder(CompiledStream(msgspec.convert(stream, StreamMap)))
-    read = Accumulator()
-    for event in (*decoder.feed(answer), *decoder.finish()):
-        read.add(event)
     try:
-        if decoder.failure is not None:
-            raise decoder.failure
-        return read.response()
+        compiled = CompiledStream(msgspec.convert(stream, StreamMap))
+        return read_answer(MappedDecoder(compiled), answer)
     except BerlinError as error:
         raise ConfigurationError(f"the answer is not understood: {error.message}") from error
+
+
+def _only_whole(pieces: Pieces, text: Place, stream: dict[str, Any]) -> bool:
+    """Read only the last text, if no other object is of its kind: the pieces may be changes."""
+    rows = [{pointer(p): v for p, v in leaves(document)} for document in pieces.documents]
+    last = next(row for row in reversed(rows) if isinstance(row.get(pointer(text)), str))
+    word = last.get(stream["kind"])
+    stream.pop("text_is", None)
+    stream["kinds"] = {str(word): "final", "error": "error"}
+    return [row.get(stream["kind"]) for row in rows].count(word) == 1
 
 
 def _before_final(pieces: Pieces, place: Place) -> Place:
@@ -164,11 +161,16 @@ def candidates(documents: list[Any]) -> list[_Candidate]:
     for document in documents:
         for place, value in leaves(document):
             lasting = _lasting(place, document, len(documents) == 1)
-            if isinstance(value, str) and value and lasting is not None:
+            if isinstance(value, str) and value and lasting is not None and not is_error(place):
                 values.setdefault(lasting, []).append(value)
     found = [_judge(place, series) for place, series in values.items()]
     good = [candidate for candidate in found if candidate.score > 0]
     return sorted(good, key=lambda candidate: -candidate.score)
+
+
+def is_error(place: Place) -> bool:
+    """Return whether a place is within an error that a service reports."""
+    return any(last_name((part,)) in ("error", "errors", "errormessage") for part in place)
 
 
 def _judge(place: Place, series: list[str]) -> _Candidate:
@@ -202,12 +204,9 @@ def _is_numbered(series: list[str]) -> bool:
 
 
 def _lasting(place: Place, document: Any, has_last: bool) -> Place | None:
-    """Return a place as it is in each answer; `None` within a list, but for its first item.
+    """Return a place as it is in each answer; `None` in an item of a list other than the first.
 
-    Args:
-        place: the place.
-        document: the document that it is in.
-        has_last: whether the last of several items counts too, as in a list of messages.
+    The last counts too in an answer of one document, as in a list of messages.
     """
     found = []
     for part in place:
@@ -240,28 +239,30 @@ def _add_ending(
         notes["ends"] = "an answer without it was cut off"
 
 
+_ERRORS = {
+    "error": ("/error/message", "/error"),
+    "error_message": ("/message", "/msg", "/detail"),
+    "error_code": ("/error/code", "/code"),
+}
+
+
 def _add_errors(pieces: Pieces, stream: dict[str, Any]) -> None:
     """Add the usual places of errors, unless something else is there."""
     if pieces.framing.name in ("text", "sse-text"):
         return
     above = "/data" if pieces.framing.name == "sse-events" else ""
-    rows = [dict(leaves(document)) for document in pieces.documents]
+    filled = {pointer(p) for document in pieces.documents for p, v in leaves(document) if v}
     used = [p for name in ("text", "reasoning", "kind") if isinstance(p := stream.get(name), str)]
-    for name, places in (
-        ("error", ("/error/message", "/error")),
-        ("error_message", ("/message", "/msg", "/detail")),
-        ("error_code", ("/error/code", "/code")),
-    ):
-        free = []
-        for place in (above + p for p in places):
-            taken = any(f"{u}/".startswith(f"{place}/") or place.startswith(f"{u}/") for u in used)
-            full = name == "error" and any(
-                value
-                for row in rows
-                for p, value in row.items()
-                if f"{pointer(p)}/".startswith(f"{place}/")
-            )
-            if not taken and not full:
-                free.append(place)
+    for name, places in _ERRORS.items():
+        free = [
+            place
+            for place in (above + p for p in places)
+            if not any(_is_in(p, place) or _is_in(place, p) for p in used)
+            and not (name == "error" and any(_is_in(p, place) for p in filled))
+        ]
         if free:
             stream[name] = free if len(free) > 1 else free[0]
+
+
+def _is_in(place: str, above: str) -> bool:
+    return f"{place}/".startswith(f"{above}/")

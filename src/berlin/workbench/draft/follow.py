@@ -1,4 +1,4 @@
-"""Follows values from the response that issued them to the requests that carry them."""
+"""Follows values from the responses that issued them to the requests that carry them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-import msgspec
-
 from berlin.errors import BerlinError
-from berlin.language.secrets_scan import looks_secret
 from berlin.wire.html import field_with, find_script_json, is_page, meta_with
+from berlin.workbench.draft.keys import LEAST_CHARS
 from berlin.workbench.draft.leaves import last_name, leaves, pointer
 from berlin.workbench.draft.sources.captured import Captured, Exchange
 
-LEAST_CHARS = 5
 CSRF = re.compile(r".*(csrf|xsrf).*", re.IGNORECASE)
 UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # Form members issued by the page: CSRF tokens, and ids of the form itself.
@@ -43,65 +40,109 @@ class Carried(NamedTuple):
     value: str
 
 
-class Source(msgspec.Struct, frozen=True):
-    """The origin of a value.
-
-    Attributes:
-        at: the index of the exchange whose response issued it.
-        place: its place in the response, as a recipe writes it.
-    """
-
-    at: int
-    place: Any
-
-
 class Issued:
-    """Everything that the responses of a session issued.
-
-    Args:
-        exchanges: the session, in order.
-    """
+    """Everything that the responses of a session issued."""
 
     def __init__(self, exchanges: Sequence[Exchange]) -> None:
         self._exchanges = exchanges
-        self._leaves: dict[int, dict[str, str]] = {}
+        self._places: dict[int, dict[str, Any]] = {}
 
-    def find(self, carried: Carried, before: int, origins: frozenset[str]) -> Source | None:
-        """Return the latest response before an exchange that issued a value."""
+    def find(
+        self, carried: Carried, before: int, origins: frozenset[str]
+    ) -> tuple[int, Any] | None:
+        """Return the latest exchange before another that issued a value, and the value's place."""
         for at in reversed(range(before)):
             exchange = self._exchanges[at]
-            if exchange.request.origin not in origins:
-                continue
             place = self._place(at, exchange, carried.value)
-            if place is not None and _is_likely(carried, place, exchange):
-                return Source(at, place)
+            is_known = place is not None and exchange.request.origin in origins
+            if is_known and _is_likely(carried, place, exchange):
+                return at, place
         return None
 
     def _place(self, at: int, exchange: Exchange, value: str) -> Any:
-        for name, given in exchange.cookies.items():
-            if given == value:
-                return {"cookie": name}
-            if unquote(given) == value:
-                return {"cookie": name, "decode": "url"}
-        for name, given in exchange.headers:
-            if given == value and name.lower() != "set-cookie":
-                return {"header": name}
-            if name.lower() == "location":
-                parameters = dict(parse_qsl(urlsplit(given).query))
-                if found := next((n for n, v in parameters.items() if v == value), ""):
-                    return {"header": name, "parameter": found}
-        if is_page(exchange.answer):
-            return _place_in_page(exchange.answer.decode("utf-8", "replace"), value)
-        return self._pointers(at, exchange).get(value)
+        if at not in self._places:
+            self._places[at] = dict(_places_in(exchange))
+        if value in self._places[at] or not is_page(exchange.answer):
+            return self._places[at].get(value)
+        return _place_in_page(exchange.answer.decode("utf-8", "replace"), value)
 
-    def _pointers(self, at: int, exchange: Exchange) -> dict[str, str]:
-        if at not in self._leaves:
-            found: dict[str, str] = {}
-            for place, value in leaves(exchange.document()):
-                if place and _is_plain(value):
-                    found.setdefault(str(value), pointer(place))
-            self._leaves[at] = found
-        return self._leaves[at]
+
+def _places_in(exchange: Exchange) -> Iterator[tuple[str, Any]]:
+    """Yield the values in JSON, headers and cookies with their places, the best place last."""
+    for place, value in reversed([*leaves(exchange.document())]):
+        if place and _is_plain(value):
+            yield str(value), pointer(place)
+    for name, given in exchange.headers:
+        if name.lower() == "location":
+            for parameter, value in parse_qsl(urlsplit(given).query):
+                yield value, {"header": name, "parameter": parameter}
+        elif name.lower() != "set-cookie":
+            yield given, {"header": name}
+    for name, given in exchange.cookies.items():
+        yield unquote(given), {"cookie": name, "decode": "url"}
+        yield given, {"cookie": name}
+
+
+class Chain:
+    """Follows values back to the responses that issued them, and those of these requests in turn.
+
+    Args:
+        exchanges: the session, in order.
+        ignored: values that are no links, such as the prompt.
+
+    Attributes:
+        names: the values that were followed, each with the name of its placeholder.
+        taken: for each exchange that is needed, the names of its values and their places.
+        lost: names of CSRF tokens for whose value there is no response.
+        in_login: the exchanges that are part of the login.
+    """
+
+    def __init__(
+        self, exchanges: Sequence[Exchange], ignored: frozenset[str] = frozenset()
+    ) -> None:
+        self.names: dict[str, str] = {}
+        self.taken: dict[int, dict[str, Any]] = {}
+        self.lost: list[str] = []
+        self.in_login: set[int] = set()
+        self._exchanges = exchanges
+        self._ignored = ignored
+        self._issued = Issued(exchanges)
+        self._origins: frozenset[str] = frozenset()
+
+    def know(self, value: str, name: str) -> None:
+        """Set the placeholder of a value whose source is known."""
+        self.names[value] = name
+
+    def follow(self, at: int) -> None:
+        """Follow the values that an exchange's request carries."""
+        todo = [at]
+        done: set[int] = set()
+        while todo:
+            at = todo.pop()
+            if at in done:
+                continue
+            done.add(at)
+            request = self._exchanges[at].request
+            self._origins |= {request.origin}
+            for carried in carried_by(request):
+                if carried.value in self.names or carried.value in self._ignored:
+                    continue
+                source = self._issued.find(carried, at, self._origins)
+                if source is not None:
+                    self.names[carried.value] = self._take(carried, *source)
+                    todo.append(source[0])
+                elif CSRF.fullmatch(carried.name) and carried.value:
+                    self.lost.append(carried.name)
+
+    def _take(self, carried: Carried, at: int, place: Any) -> str:
+        is_link = isinstance(place, str)
+        if is_mark(carried.name) or not is_link:
+            base = "csrf" if is_mark(carried.name) else "value"
+        else:
+            base = f"made_{re.sub(r'[^a-z0-9]+', '_', last_name((*place.split('/'),)))}"
+        name = free_name(base, set(self.names.values()))
+        self.taken.setdefault(at, {})[name] = place
+        return name
 
 
 def carried_by(request: Captured) -> Iterator[Carried]:
@@ -130,24 +171,31 @@ def carried_in(document: Any) -> Iterator[Carried]:
             yield Carried(str(place[-1]), str(value))
 
 
+def free_name(base: str, used: set[str]) -> str:
+    """Return a name for a placeholder that no other has."""
+    names = (base, *(f"{base}_{n}" for n in range(2, 999)))
+    return next(name for name in names if name not in used)
+
+
 def is_mark(name: str) -> bool:
     """Return whether a member or header is one whose value a page issues, such as a CSRF token."""
     return _GIVEN.fullmatch(name) is not None
 
 
 def made_by_client(carriers: Iterable[Iterable[Carried]]) -> dict[str, str]:
-    """Return the ids that a client has made and sent more than once, each with its name.
-
-    Args:
-        carriers: the values in each request or message.
-    """
+    """Return the ids in several requests or messages, which the client made, with their names."""
     seen: dict[str, str] = {}
     found: dict[str, str] = {}
     for carrier in carriers:
-        mine = {value: name for name, value in carrier if name and is_link(name, value)}
+        mine = links_in(carrier)
         found |= {value: name for value, name in mine.items() if value in seen}
         seen |= mine
     return found
+
+
+def links_in(carrier: Iterable[Carried]) -> dict[str, str]:
+    """Return the ids in a request or message, each with its name."""
+    return {value: name for name, value in carrier if name and is_link(name, value)}
 
 
 def is_link(name: str, value: str) -> bool:
@@ -157,31 +205,6 @@ def is_link(name: str, value: str) -> bool:
         and bool(re.search(r"\d|-", value))
         and len(value) >= LEAST_CHARS
         and not _SETTING.fullmatch(value.lower())
-    )
-
-
-def held_secrets(exchanges: Sequence[Exchange]) -> frozenset[str]:
-    """Return the values of cookies and authorization headers: they never get into a recipe."""
-    values: set[str] = set()
-    for exchange in exchanges:
-        request = exchange.request
-        values |= {*request.cookies.values(), *exchange.cookies.values()}
-        values |= {request.header("authorization"), request.header("proxy-authorization")}
-    values |= {unquote(value) for value in values}
-    # Also the parts of a digest, and of a cookie that is a list.
-    values |= {part for value in values for part in _PARTS.split(value)}
-    return frozenset(filter(_is_secret, values))
-
-
-_PARTS = re.compile(r'[\s,;"]+')
-
-
-def _is_secret(value: str) -> bool:
-    """Whether a cookie's value is more than a plain setting, such as `en-US` or a path."""
-    is_mixed = bool(re.search("[0-9]", value) and re.search("[A-Za-z]", value))
-    is_word = re.fullmatch(r"[A-Za-z]{0,12}([-_][A-Za-z]{2,4})?|/[/A-Za-z_-]*", value)
-    return len(value) > (3 if is_mixed else LEAST_CHARS) and (
-        looks_secret("token", value) or not is_word
     )
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
+import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import msgspec
 
-from berlin.language.secrets_scan import looks_secret
+from berlin.errors import BerlinError
+from berlin.language.backwards import decode_basic
+from berlin.language.secrets_scan import looks_secret, names_secret
 from berlin.workbench.draft.leaves import GUESS, Place, last_name, leaves
-from berlin.workbench.draft.sources.captured import Captured
-from berlin.workbench.draft.sources.headers import LEFT_OUT
+from berlin.workbench.draft.sources.captured import LEFT_OUT, Captured, Exchange
 
+BEARER = {"header": "Authorization", "prefix": "Bearer "}
+LEAST_CHARS = 5
 LEAST_TOKEN_CHARS = 6
 
 _KEY_HEADERS = re.compile(
@@ -30,16 +33,12 @@ class LoginGuess(msgspec.Struct, frozen=True):
     Attributes:
         auth: the table `[auth]`, with whole URLs; empty if it needs none.
         notes: comments for its lines.
-        secrets: values that must not appear in the recipe.
         credentials: what the user logged in with, by the names of `Credentials`.
-        names: values that the login took, and their placeholders.
     """
 
-    auth: dict[str, Any]
-    notes: dict[tuple[str, ...], str]
-    secrets: frozenset[str]
+    auth: dict[str, Any] = {}
+    notes: dict[tuple[str, ...], str] = {}
     credentials: dict[str, str] = {}
-    names: dict[str, str] = {}
 
 
 class Token(NamedTuple):
@@ -56,38 +55,32 @@ def guess_key(chat: Captured, said: Any = None) -> LoginGuess:
         chat: the request.
         said: the messages that are exchanged before the question, if it opens a WebSocket.
     """
+    flow = {"flow": "api-key"}
     carried = list(tokens_in(chat))
-    secrets = frozenset(c.value for c in carried if len(c.value) >= LEAST_TOKEN_CHARS)
     for attach, value in carried:
-        scheme, _, rest = value.rpartition(" ")
-        if "header" in attach and attach["header"].lower() == "authorization":
-            secrets |= {rest}
+        if attach.get("header", "").lower() == "authorization":
+            scheme, _, key = value.rpartition(" ")
             if scheme.lower() == "basic":
-                return LoginGuess({"flow": "basic"}, {}, secrets, _account_in(rest))
-            prefix = f"{scheme} " if scheme else ""
-            auth: dict[str, Any] = {"flow": "api-key"}
-            if prefix != "Bearer ":
-                auth["attach"] = {"header": "Authorization"}
-                if prefix:
-                    auth["attach"]["prefix"] = prefix
-            return LoginGuess(auth, {}, secrets, {"api_key": rest})
+                account, _, password = decode_basic(key).partition(":")
+                known = {"account": account, "password": password} if account else {}
+                return LoginGuess({"flow": "basic"}, {}, known)
+            prefix = {"prefix": f"{scheme} "} if scheme else {}
+            attach = {"header": "Authorization", **prefix}
+            more = {} if attach == BEARER else {"attach": attach}
+            return LoginGuess({**flow, **more}, {}, {"api_key": key})
     for attach, value in carried:
         if "cookie" not in attach:
-            auth = {"flow": "api-key", "attach": attach}
-            return LoginGuess(auth, {}, secrets, {"api_key": value})
+            return LoginGuess({**flow, "attach": attach}, {}, {"api_key": value})
     if carried:
         note = f"{GUESS}: the whole Cookie header is the key; a login would be better"
-        auth = {"flow": "api-key", "attach": {"cookie": "*"}}
-        key = {"api_key": "; ".join(f"{name}={value}" for name, value in chat.cookies.items())}
-        return LoginGuess(auth, {("auth", "attach"): note}, secrets, key)
+        key = "; ".join(f"{name}={value}" for name, value in chat.cookies.items())
+        auth = {**flow, "attach": {"cookie": "*"}}
+        return LoginGuess(auth, {("auth", "attach"): note}, {"api_key": key})
     for place, value in leaves(said):
         if isinstance(value, str) and len(value) >= LEAST_TOKEN_CHARS and _is_key(place, value):
-            rest = value.rpartition(" ")[2]
             note = f"{GUESS}: the key is carried by a message"
-            return LoginGuess(
-                {"flow": "api-key"}, {("auth",): note}, secrets | {rest}, {"api_key": rest}
-            )
-    return LoginGuess({}, {}, frozenset())
+            return LoginGuess(flow, {("auth",): note}, {"api_key": value.rpartition(" ")[2]})
+    return LoginGuess()
 
 
 def _is_key(place: Place, value: str) -> bool:
@@ -112,9 +105,35 @@ def tokens_in(chat: Captured) -> Iterator[Token]:
         yield Token({"cookie": name}, value)
 
 
-def _account_in(encoded: str) -> dict[str, str]:
-    try:
-        account, colon, password = base64.b64decode(encoded).decode().partition(":")
-    except (binascii.Error, ValueError):
-        return {}
-    return {"account": account, "password": password} if colon else {}
+def held_secrets(exchanges: Sequence[Exchange]) -> frozenset[str]:
+    """Return what never gets into a recipe.
+
+    That is the values of cookies, of headers with tokens and of members named like secrets.
+    """
+    values: set[str] = set()
+    for exchange in exchanges:
+        request = exchange.request
+        values |= {value for _, value in tokens_in(request)}
+        values |= {*request.cookies.values(), *exchange.cookies.values()}
+        values |= {request.header("authorization"), request.header("proxy-authorization")}
+        with contextlib.suppress(BerlinError):
+            members = leaves(request.document()[1])
+            values |= {str(v) for place, v in members if place and names_secret(place[-1])}
+    values |= {unquote(value) for value in values}
+    # Also the parts of a digest, and of a cookie that is a list.
+    values |= {part for value in values for part in _PARTS.split(value)}
+    origins = {exchange.request.origin for exchange in exchanges}
+    shown = {value for value in values if any(value.strip("/") in origin for origin in origins)}
+    return frozenset(filter(_is_secret, values - shown))
+
+
+_PARTS = re.compile(r'[\s,;."]+')
+
+
+def _is_secret(value: str) -> bool:
+    """Whether a cookie's value is more than a plain setting, such as `en-US` or a path."""
+    is_mixed = bool(re.search("[0-9]", value) and re.search("[A-Za-z]", value))
+    is_word = re.fullmatch(r"[A-Za-z]{0,12}([-_][A-Za-z]{2,4})?|/[/A-Za-z_-]*", value)
+    return len(value) > (3 if is_mixed else LEAST_CHARS) and (
+        looks_secret("token", value) or not is_word
+    )

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 from urllib.parse import urljoin
 
 import msgspec
 
 from berlin.errors import BerlinError, ConfigurationError
-from berlin.workbench.draft.chain import Chain
-from berlin.workbench.draft.follow import CSRF
-from berlin.workbench.draft.keys import LEAST_TOKEN_CHARS, LoginGuess, tokens_in
-from berlin.workbench.draft.leaves import last_name, leaves, pointer
-from berlin.workbench.draft.login_body import Typed, fill, find_typed
+from berlin.workbench.draft.follow import Chain
+from berlin.workbench.draft.keys import (
+    BEARER,
+    LEAST_CHARS,
+    LEAST_TOKEN_CHARS,
+    LoginGuess,
+    tokens_in,
+)
+from berlin.workbench.draft.leaves import GUESS, last_name, leaves, pointer
+from berlin.workbench.draft.request import guess_request
 from berlin.workbench.draft.sources.captured import Captured, Exchange
-from berlin.workbench.draft.sources.headers import kept_headers
 
-BEARER = {"header": "Authorization", "prefix": "Bearer "}
 _EXPIRIES = {
     "expires_in": ("expiresin", "expirein", "ttl", "lifetime", "valids", "maxage"),
     "expires_at": ("expiresat", "expireat", "expires", "expiry", "expiretime", "exp", "validuntil"),
@@ -25,6 +29,14 @@ _EXPIRIES = {
 _FIRST_TIME = 10**8  # above it, a number of seconds is a date
 _REDIRECTS = (301, 302, 303)
 
+
+_PASSWORDS = ("password", "passwd", "pwd", "pass", "secret", "passphrase", "pw", "p")
+_ACCOUNTS = (
+    *("account", "username", "user", "email", "login", "loginname", "phone", "mobile", "userid"),
+    *("name", "identifier", "mail", "u", "uid"),
+)
+_CODES = ("otp", "totp", "mfacode", "code", "otpcode", "verificationcode", "twofactorcode")
+_HASH = re.compile(r"[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}")
 
 _Token: TypeAlias = tuple[Any, dict[str, str], str]
 
@@ -49,10 +61,6 @@ class Found(msgspec.Struct, frozen=True):
 
 def find_login(exchanges: Sequence[Exchange], chat: int) -> Found | None:
     """Return the login of a chat; `None` if the session has no request with a password.
-
-    Args:
-        exchanges: the session, in order.
-        chat: the index of the chat.
 
     Raises:
         ConfigurationError: if the chat carries nothing that a login issued.
@@ -81,8 +89,6 @@ def guess_login(
     """Return the login whose token a chat carries.
 
     Args:
-        exchanges: the session, in order.
-        found: the login.
         chain: what the requests of the session carry; the login's and the chat's are followed here.
         chats: the requests of the chat, which may carry other values of the login.
 
@@ -96,35 +102,35 @@ def guess_login(
     chain.know(found.token, "token")
     for at in (found.first, found.last, *chats):
         chain.follow(at)
-    typed = find_typed(login.query if document is None else document)
-    steps = login_steps(exchanges, found, chain, typed)
+    earlier = sorted(at for at in chain.taken if at < found.last)
+    typed = find_typed(exchanges[at].request for at in (found.first, found.last, *earlier))
+    steps = _login_steps(exchanges, found, chain, typed)
     chain.in_login |= steps.keys() | {*_redirects(exchanges, found)}
     auth: dict[str, Any] = {"flow": "login"}
     attach = _with_cookies(exchanges, found, chain, steps)
     if attach != BEARER:
         auth["attach"] = attach
-    issued = (exchanges[n].cookies.values() for n in range(found.first, found.last + 1))
-    secrets = {found.token, *(v for values in issued for v in values), *typed.values.keys()}
-    return LoginGuess(
-        {**auth, "steps": list(steps.values())},
-        dict(typed.notes),
-        frozenset(secrets | typed.dropped | {v for v, n in chain.names.items() if "csrf" in n}),
-        typed.credentials,
-        dict(chain.names),
-    )
+    return LoginGuess({**auth, "steps": list(steps.values())}, dict(typed.notes), typed.credentials)
 
 
-def login_steps(
+def _login_steps(
     exchanges: Sequence[Exchange], found: Found, chain: Chain, typed: Typed
 ) -> dict[int, dict[str, Any]]:
     """Return the steps of a login, by the index of their exchange."""
     followed = _redirects(exchanges, found)
+    names = {**chain.names, **typed.values}
+    long = frozenset(value for value in names if len(value) > LEAST_CHARS)
     steps: dict[int, dict[str, Any]] = {}
     for at in sorted({*chain.taken, found.first, found.last} - {*followed}):
         if at > found.last and not any(isinstance(p, dict) for p in chain.taken[at].values()):
             continue  # it prepares the chat
         exchange = exchanges[at]
-        step = step_of(exchange.request, chain, typed)
+        guess = guess_request(exchange.request, "", long, names)
+        step = guess.step
+        if not step["path"].startswith("{"):
+            step["path"] = exchange.request.origin + step["path"]
+        if guess.notes:
+            typed.notes["auth", "steps"] = "; ".join(guess.notes.values())
         if at == found.first and followed:
             step["follow"] = True
         elif exchange.status in _REDIRECTS and at in (found.first, found.last):
@@ -141,42 +147,13 @@ def login_steps(
     return steps
 
 
-def step_of(request: Captured, chain: Chain, typed: Typed) -> dict[str, Any]:
-    """Return a step that sends a request again, with placeholders for what was typed and issued."""
-    known = {**{v: f"{{{n}}}" for v, n in chain.names.items()}, **typed.values}
-    step: dict[str, Any] = {"path": request.origin + _path(request.path, chain)}
-    if request.method != "POST":
-        step["method"] = request.method
-    if request.query:
-        step["query"] = fill(request.query, known, typed)
-    headers = kept_headers(request, frozenset({*chain.names, *typed.values}))
-    for name, value in request.headers:
-        scheme, _, rest = value.rpartition(" ")
-        if name.lower() != "cookie" and rest in known and (not CSRF.match(name) or not scheme):
-            headers[name] = f"{scheme} {known[rest]}".strip()
-    if headers:
-        step["headers"] = headers
-    kind, document = request.document()
-    if kind:
-        step[kind] = fill(document, known, typed)
-    return step
-
-
-def _path(path: str, chain: Chain) -> str:
-    return "/".join(
-        f"{{{chain.names[segment]}}}" if segment in chain.names else segment
-        for segment in path.split("/")
-    )
-
-
 def _has_password(request: Captured) -> bool:
     try:
         _, document = request.document()
+        is_grant = isinstance(document, dict) and "grant_type" in document
+        return is_grant or "password" in find_typed([request]).values.values()
     except BerlinError:
         return False
-    members = request.query if document is None else document
-    is_grant = isinstance(document, dict) and "grant_type" in document
-    return is_grant or find_typed(members).has_password
 
 
 def _given_token(session: Sequence[Exchange], chat: Captured) -> _Token | None:
@@ -285,5 +262,54 @@ def _oauth(request: Captured, form: dict[str, Any], found: Found) -> LoginGuess:
     given = {"username": "account", **{n: n for n in ("password", "refresh_token")}}
     given |= {n: n for n in ("client_id", "client_secret")}
     credentials = {ours: str(form[theirs]) for theirs, ours in given.items() if form.get(theirs)}
-    hidden = (value for name, value in credentials.items() if name != "client_id")
-    return LoginGuess(auth, {}, frozenset({found.token, *hidden}), credentials)
+    return LoginGuess(auth, {}, credentials)
+
+
+class Typed(msgspec.Struct):
+    """The values that were typed.
+
+    Attributes:
+        credentials: the values, by the names of `Credentials`.
+        values: the values, and the name of each.
+        notes: comments for the table `[auth]`.
+    """
+
+    credentials: dict[str, str] = {}
+    values: dict[str, str] = {}
+    notes: dict[tuple[str, ...], str] = {}
+
+
+def find_typed(requests: Iterable[Captured]) -> Typed:
+    """Return what was typed into the requests of a login. Raises ConfigurationError."""
+    documents = [(request, request.document()[1]) for request in requests]
+    members = [
+        (last_name(place), value)
+        for request, document in documents
+        for place, value in leaves(request.query if document is None else document)
+        if isinstance(value, str) and value and place
+    ]
+    typed = Typed()
+    password = _best(members, _PASSWORDS)
+    account = _best([each for each in members if each[1] != password], _ACCOUNTS)
+    code = _best([each for each in members if re.fullmatch(r"\d{6,8}", each[1])], _CODES)
+    if code:  # it has expired
+        typed.values[code] = "code"
+    for name, value in (("account", account), ("password", password)):
+        if value:
+            typed.values[value], typed.credentials[name] = name, value
+    if _HASH.fullmatch(password):
+        del typed.credentials["password"]  # what was typed is not in the file
+        typed.notes["auth", "steps"] = f"{GUESS}: the password was a hash; Berlin sends it as it is"
+    return typed
+
+
+def _best(members: list[tuple[str, str]], names: tuple[str, ...]) -> str:
+    """Return the value whose name comes first among these, or ends like a long one of them."""
+
+    def rank(name: str) -> int:
+        ends = (n for n, known in enumerate(names) if len(known) > 4 and name.endswith(known))
+        return names.index(name) if name in names else len(names) + next(ends, len(names))
+
+    ranked = [(rank(name), n) for n, (name, _) in enumerate(members)]
+    best, at = min(ranked, default=(2 * len(names), 0))
+    return members[at][1] if best < 2 * len(names) else ""

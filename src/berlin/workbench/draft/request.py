@@ -12,6 +12,7 @@ import msgspec
 
 from berlin.errors import ConfigurationError
 from berlin.language.secrets_scan import looks_secret
+from berlin.language.step import BODIES
 from berlin.workbench.draft.follow import UUID
 from berlin.workbench.draft.leaves import (
     DROP,
@@ -27,14 +28,14 @@ from berlin.workbench.draft.leaves import (
     texts_in,
 )
 from berlin.workbench.draft.message_list import MessageList, find_message_list, last_user_text
-from berlin.workbench.draft.sources.captured import Captured
-from berlin.workbench.draft.sources.headers import LEFT_OUT, kept_headers
+from berlin.workbench.draft.sources.captured import LEFT_OUT, Captured, kept_headers
 
 _PLACEHOLDER_LIKE = re.compile(r"\{[a-z0-9_]+\}")
 _MODELS = frozenset({"model", "modelid", "modelname", "modelslug", "engine", "llm"})
 _CONVERSATIONS = frozenset({"conversationid", "chatid", "sessionid", "threadid", "dialogid"})
 _PARENTS = frozenset({"parentid", "parentmessageid", "replyto", "lastmessageid"})
 _SYSTEMS = frozenset({"system", "systemprompt", "systemmessage", "instructions"})
+_KEPT_IDS = {"conversation_id": _CONVERSATIONS, "parent_id": _PARENTS}
 _PROMPTS = frozenset(
     {"prompt", "message", "query", "question", "content", "text", "input", "q", "msg", "ask"}
 )
@@ -68,6 +69,12 @@ class RequestGuess(msgspec.Struct, frozen=True):
     left_out: list[str]
     has_prompt: bool
 
+    @property
+    def step(self) -> dict[str, Any]:
+        """The request alone, as a step of the chat or of a login."""
+        kept = ("path", "method", "query", "headers", *BODIES)
+        return {name: value for name, value in self.chat.items() if name in kept}
+
 
 def find_prompt(request: Captured) -> str:
     """Return the most likely prompt of a request: the user's longest text.
@@ -93,6 +100,24 @@ def longest_text(members: Iterable[tuple[Place, Any]]) -> str:
     return max(texts, key=len)
 
 
+def kept_ids(turn: Captured, answers: Iterable[bytes]) -> dict[str, str]:
+    """Return the ids of a conversation that a turn carries from earlier ones, with their names."""
+    try:
+        members = [*leaves(turn.document()[1])]
+    except ConfigurationError:
+        return {}
+    known = b"".join(answers)
+    return {
+        value: ours
+        for ours, theirs in _KEPT_IDS.items()
+        for place, value in members
+        if isinstance(value, str)
+        and value
+        and last_name(place) in theirs
+        and value.encode() in known
+    }
+
+
 def guess_request(
     request: Captured, prompt: str, secrets: frozenset[str], taken: dict[str, str]
 ) -> RequestGuess:
@@ -113,13 +138,9 @@ def guess_request(
 def fill(
     tree: dict[str, Any], above: Place, secrets: frozenset[str], taken: dict[str, str]
 ) -> tuple[dict[str, Any], dict[Place, str]]:
-    """Return messages with placeholders for their variable values, and comments for its lines.
+    """Return what is sent besides the body, with placeholders, and comments; see `guess_request`.
 
-    Args:
-        tree: what is sent besides the chat's own body.
-        above: its place in the recipe.
-        secrets: values that must not appear in the recipe.
-        taken: values issued by earlier responses, and their placeholders.
+    Its place in the recipe is `above`.
     """
     guess = _Guess(Captured("GET", "http://none.invalid"), "", secrets, taken)
     return guess.replaced(tree, above), guess.notes
@@ -229,12 +250,10 @@ class _Guess:
         if name in _SYSTEMS and value in (None, "") and "system" not in self._used:
             self._used.add("system")
             return "{system}"
-        if name in _CONVERSATIONS and value in (None, ""):
-            self._used.add("conversation_id")
-            return "{conversation_id}"
-        if name in _PARENTS and value in (None, ""):
-            self._used.add("parent_id")
-            return "{parent_id}"
+        for ours, theirs in _KEPT_IDS.items():
+            if name in theirs and (value in (None, "") or self._taken.get(str(value)) == ours):
+                self._used.add(ours)
+                return f"{{{ours}}}"
         if value is None and place[-1].isdecimal():
             return "{null}"  # what follows it in the list keeps its place
         if value is None:

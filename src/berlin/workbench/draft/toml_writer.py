@@ -67,8 +67,8 @@ def _write_table(
         line = f"{_key(key)} = {_inline(value)}"
         # A table on one line gets the notes of everything in it.
         inside = (text for place, text in notes.items() if place[: len(here)] == here)
-        comment = "; ".join(dict.fromkeys(inside))
-        note = f"  # {_comment(comment)}" if comment else ""
+        note = "; ".join(dict.fromkeys(inside))
+        note = f"  # {comment(note)}" if note else ""
         if _is_apart(value, path, line):
             later.append((key, value))
         elif len(line) > LINE_LENGTH and isinstance(value, list) and value:
@@ -79,7 +79,7 @@ def _write_table(
     for key, value in later:
         here = (*path, key)
         head = ".".join(map(_key, here))
-        note = f"  # {_comment(notes[here])}" if here in notes else ""
+        note = f"  # {comment(notes[here])}" if here in notes else ""
         for item in value if isinstance(value, list) else [value]:
             lines += ["", f"[[{head}]]{note}" if isinstance(value, list) else f"[{head}]{note}"]
             _write_table(item, here, notes, lines)
@@ -108,8 +108,8 @@ def _inline(value: Any) -> str:
             return json.dumps(value)
 
 
-def _comment(text: str) -> str:
-    """Return text that is safe in a comment: the member names in it may contain anything."""
+def comment(text: str) -> str:
+    """Return text that is safe in a comment: the names in it may contain anything."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,16 +15,27 @@ from berlin.language.values.functions import MAX_RANDOM_CHARS
 from berlin.recipes.recipe import SCHEMA, parse_recipe
 from berlin.types import Secret, mask
 from berlin.workbench.draft.answer import AnswerGuess, guess_answer, unread_answer
-from berlin.workbench.draft.chain import Chain
 from berlin.workbench.draft.choose import find_answer, find_polls
-from berlin.workbench.draft.follow import UUID, carried_by, carried_in, held_secrets, made_by_client
-from berlin.workbench.draft.keys import LoginGuess, guess_key
-from berlin.workbench.draft.known import KnownGuess, find_known
+from berlin.workbench.draft.documents import find_known
+from berlin.workbench.draft.follow import (
+    UUID,
+    Chain,
+    carried_by,
+    carried_in,
+    made_by_client,
+)
+from berlin.workbench.draft.keys import (
+    LEAST_TOKEN_CHARS,
+    LoginGuess,
+    guess_key,
+    held_secrets,
+    tokens_in,
+)
 from berlin.workbench.draft.leaves import GUESS, plain, pointer, said_as
 from berlin.workbench.draft.login import find_login, guess_login
-from berlin.workbench.draft.request import RequestGuess, fill, find_prompt, guess_request
+from berlin.workbench.draft.request import RequestGuess, fill, find_prompt, guess_request, kept_ids
 from berlin.workbench.draft.sources.captured import Captured, Exchange
-from berlin.workbench.draft.toml_writer import write_toml
+from berlin.workbench.draft.toml_writer import comment, write_toml
 
 # A shorter secret may also be a word in the recipe, such as a dictionary-word password.
 LONG_SECRET_CHARS = 10
@@ -94,7 +105,10 @@ class _Draft:
         self._answered = find_answer(exchanges, asked, self._prompt)
         self._chats = sorted({asked, self._answered})
         self._chain = Chain(exchanges, frozenset({self._prompt}))
-        for value, issued in exchanges[self._answered].names.items():
+        here = (self._request.method, self._request.url)
+        turns = [e for e in exchanges[:asked] if (e.request.method, e.request.url) == here]
+        kept = kept_ids(self._request, (turn.answer for turn in turns))
+        for value, issued in {**exchanges[self._answered].names, **kept}.items():
             self._chain.know(value, issued)
         self._name = name or _name(self._request)
         self._notes: dict[tuple[str, ...], str] = {}
@@ -103,8 +117,9 @@ class _Draft:
         """Return the draft."""
         auth = self._auth()
         self._notes |= auth.notes
-        secrets = auth.secrets | held_secrets(self._exchanges)
-        self._secrets = secrets
+        issued = {v for v, name in self._chain.names.items() if name == "token" or "csrf" in name}
+        typed = {v for name, v in auth.credentials.items() if name != "client_id"}
+        self._secrets = held_secrets(self._exchanges) | issued | typed
         origin = self._request.origin
         tree: dict[str, Any] = {
             "schema": SCHEMA,
@@ -115,12 +130,13 @@ class _Draft:
         if auth.auth:
             tree["auth"] = auth.auth
         let = self._shared_ids()
-        known = find_known(self._exchanges[self._asked])
         left_out: list[str] = []
-        if known is not None:
-            model, answer = self._add_known(tree, known)
+        if known := find_known(self._exchanges[self._asked]):
+            tree["endpoint"]["url"] += known.base
+            tree["chat"] = known.chat
+            model, answer = known.model, known.answer.text
         else:
-            asked = self._add_chat(tree, msgspec.structs.replace(auth, secrets=secrets))
+            asked = self._add_chat(tree)
             model, answer, left_out = asked.model, self._add_answer(tree), asked.left_out
             _drop_unused_ids(tree["chat"])
             if let:
@@ -128,14 +144,12 @@ class _Draft:
         _shorten_urls(tree.get("auth", {}), tree["endpoint"]["url"])
         if model:
             tree["models"] = {"default": model}
-        text = self._checked(tree, secrets)
-        lost = list(dict.fromkeys(self._chain.lost))
         return Draft(
-            text,
+            self._checked(tree),
             self._prompt,
             answer,
             left_out,
-            lost,
+            list(dict.fromkeys(self._chain.lost)),
             self._missing,
             auth.credentials,
             [origin, *_other_origins(auth.auth)],
@@ -156,8 +170,9 @@ class _Draft:
         except ConfigurationError as error:
             self._missing.append(f"the login: {error.message}")
         key = guess_key(self._request, self._exchanges[self._answered].socket)
-        for secret in key.secrets:
-            self._chain.know(secret, "token")
+        for value in (*key.credentials.values(), *(v for _, v in tokens_in(self._request))):
+            if len(value) >= LEAST_TOKEN_CHARS:
+                self._chain.know(value, "token")
         for at in self._chats:
             self._chain.follow(at)
         return key
@@ -175,40 +190,18 @@ class _Draft:
                 self._chain.know(value, placeholder)
         return let
 
-    def _add_known(self, tree: dict[str, Any], known: KnownGuess) -> tuple[str, str]:
-        tree["endpoint"]["url"] += known.base
-        tree["chat"] = known.chat
-        return known.model, known.answer.text
-
-    def _add_chat(self, tree: dict[str, Any], auth: LoginGuess) -> RequestGuess:
-        """Add the chat, and the requests that prepare it."""
-        needed = {*self._chain.taken, self._asked} - {self._answered} - self._chain.in_login
-        prepare = []
-        carrier: RequestGuess | None = None
-        for at in sorted(needed):
-            request = self._exchanges[at].request
-            if request.origin != self._request.origin:
-                continue
-            prompt = self._prompt if at == self._asked else ""
-            guess = self._request_guess(request, prompt, auth.secrets)
-            if at == self._asked:
-                carrier = guess
-                self._notes |= guess.notes
-            kept = ("path", "method", "query", "headers", "json", "form", "multipart")
-            table = {key: value for key, value in guess.chat.items() if key in kept}
-            if at in self._chain.taken:
-                table["take"] = self._chain.taken[at]
-            prepare.append(table)
-        prompt = self._prompt if carrier is None else ""
-        chat = self._request_guess(self._exchanges[self._answered].request, prompt, auth.secrets)
-        tree["chat"] = chat.chat
-        self._notes |= chat.notes
-        if carrier is not None:
-            more = ("messages", "options", "rename")
-            tree["chat"] |= {key: carrier.chat[key] for key in more if key in carrier.chat}
-        if prepare:
+    def _add_chat(self, tree: dict[str, Any]) -> RequestGuess:
+        """Add the chat, and the requests that prepare it; return the one with the prompt."""
+        needed = {*self._chain.taken, self._asked} - self._chain.in_login
+        needed = {n for n in needed if self._exchanges[n].request.origin == self._request.origin}
+        guesses = {at: self._guess(at) for at in sorted(needed | {self._answered})}
+        asked, chat = guesses[self._asked], guesses.pop(self._answered)
+        self._notes |= asked.notes | chat.notes
+        more = ("messages", "options", "rename")
+        tree["chat"] = chat.chat | {key: asked.chat[key] for key in more if key in asked.chat}
+        taken = {at: {"take": self._chain.taken[at]} for at in guesses if at in self._chain.taken}
+        if prepare := [{**guess.step, **taken.get(at, {})} for at, guess in guesses.items()]:
             tree["chat"]["prepare"] = prepare
-        asked = carrier or chat
         if not asked.has_prompt:
             self._missing.append(
                 "the prompt is nowhere in the request: give the text that was typed, with "
@@ -216,11 +209,11 @@ class _Draft:
             )
         return asked
 
-    def _request_guess(
-        self, request: Captured, prompt: str, secrets: frozenset[str]
-    ) -> RequestGuess:
+    def _guess(self, at: int) -> RequestGuess:
+        request = self._exchanges[at].request
+        prompt = self._prompt if at == self._asked else ""
         try:
-            return guess_request(request, prompt, secrets, self._chain.names)
+            return guess_request(request, prompt, self._secrets, self._chain.names)
         except ConfigurationError as error:
             self._missing.append(f"{request.method} {request.path}: {error.message}")
             chat = {"path": request.path, "json": {"message": "{prompt}"}}
@@ -228,7 +221,8 @@ class _Draft:
 
     def _add_answer(self, tree: dict[str, Any]) -> str:
         exchange = self._exchanges[self._answered]
-        polls = find_polls(self._exchanges, self._answered) if self._is_apart else []
+        is_apart = self._answered != self._asked
+        polls = find_polls(self._exchanges, self._answered) if is_apart else []
         try:
             guess = guess_answer(exchange.answer, self._prompt)
             if len(polls) > 1:
@@ -241,7 +235,7 @@ class _Draft:
         if exchange.socket is not None:
             self._add_socket(tree["chat"], exchange.socket, guess)
         self._notes |= {("chat", "stream", key): note for key, note in guess.notes.items()}
-        return guess.text
+        return guess.answer.text
 
     def _add_socket(self, chat: dict[str, Any], socket: dict[str, Any], guess: AnswerGuess) -> None:
         """Add what is exchanged on the socket besides the question and its answer."""
@@ -259,15 +253,13 @@ class _Draft:
                 "open, name one by kinds or finish_reason"
             )
 
-    @property
-    def _is_apart(self) -> bool:
-        return self._answered != self._asked
-
-    def _checked(self, tree: dict[str, Any], secrets: frozenset[str]) -> str:
+    def _checked(self, tree: dict[str, Any]) -> str:
         """Return the file; what makes it no recipe yet is missing."""
         # A short one may also be a word of the language.
         hidden = [
-            Secret(s) for s in secrets if len(s) >= LONG_SECRET_CHARS or not _WORD.fullmatch(s)
+            Secret(s)
+            for s in self._secrets
+            if len(s) >= LONG_SECRET_CHARS or not _WORD.fullmatch(s)
         ]
         text = _without_secrets(tree, self._notes, hidden)
         try:
@@ -277,7 +269,7 @@ class _Draft:
                 self._missing.append(error.message)
         lines = [f"Missing: {line}" for line in self._missing]
         lines += [f"Left out: {name}, since no answer gives its value" for name in self._chain.lost]
-        said = "".join(f"# {_one_line(line)}\n" for line in dict.fromkeys(lines))
+        said = "".join(f"# {comment(line)}\n" for line in dict.fromkeys(lines))
         return HEAD + mask(said, hidden) + text
 
 
@@ -318,12 +310,23 @@ def _drop_unused_ids(chat: dict[str, Any]) -> None:
 
 
 def _without_secrets(
-    tree: dict[str, Any], notes: dict[tuple[str, ...], str], secrets: Iterable[Secret]
+    tree: dict[str, Any], notes: dict[tuple[str, ...], str], secrets: list[Secret]
 ) -> str:
     """Return the file without the secrets, and without what still looks like one."""
-    secrets = [*secrets, *(found.value for found in find_secrets(write_toml(tree, notes)))]
-    said = {place: mask(note, secrets) for place, note in notes.items()}
-    return write_toml(_masked(tree, secrets), said)
+    text = write_toml(tree, notes)
+    found = _found_in(text, [*secrets, *(found.value for found in find_secrets(text))])
+    said = {place: mask(note, found) for place, note in notes.items()}
+    return write_toml(_masked(tree, found), said)
+
+
+def _found_in(text: str, secrets: list[Secret]) -> list[Secret]:
+    """Return the secrets that are in a text in any form: of thousands, few are."""
+    if not secrets or mask(text, secrets) == text:
+        return []
+    half = len(secrets) // 2
+    if not half:
+        return secrets
+    return [*_found_in(text, secrets[:half]), *_found_in(text, secrets[half:])]
 
 
 def _masked(tree: Any, secrets: list[Secret]) -> Any:
@@ -338,10 +341,6 @@ def _masked(tree: Any, secrets: list[Secret]) -> Any:
             return "".join(p if n % 2 else mask(p, secrets) for n, p in enumerate(pieces))
         case _:
             return tree
-
-
-def _one_line(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _name(request: Captured) -> str:

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 
-import msgspec
+from msgspec.structs import replace
 
 from berlin.auth.attach import Attachment, attachments
 from berlin.auth.flows.command import CommandMap
 from berlin.auth.flows.login import LOGIN_NAMES, LoginMap
-from berlin.auth.flows.oauth2 import OAuth2Map
+from berlin.auth.flows.oauth2.table import OAuth2Map
 from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
 from berlin.auth.sigv4 import AwsKeys, authorization, canonical_query
 from berlin.errors import KeyRefusedError
-from berlin.language.backwards import Received, StepReader, read_text
+from berlin.language.backwards import Received, StepReader, decode_basic, read_text
 from berlin.language.step import CompiledStep, Step, compile_steps
 from berlin.language.values.place import Place
 from berlin.recipes.recipe import Recipe
 from berlin.types import HttpResponse, Secret
 from berlin.workbench.fake.issued import IssuedValues
 from berlin.workbench.fake.oauth2 import OAuth2Play
-from berlin.workbench.fake.play import Play, whole
-from berlin.workbench.fake.where import path_at_fake
+from berlin.workbench.fake.play import Play, path_at_fake, whole
 
 
 class TokenRefusedError(KeyRefusedError):
@@ -31,12 +28,7 @@ class TokenRefusedError(KeyRefusedError):
 
 
 class AuthPlay:
-    """Plays the table `[auth]`.
-
-    Args:
-        recipe: the description.
-        issued: the values issued so far.
-    """
+    """Plays the table `[auth]` of a recipe, with the values that a fake has issued."""
 
     def __init__(self, recipe: Recipe, issued: IssuedValues) -> None:
         self._recipe = recipe
@@ -47,12 +39,9 @@ class AuthPlay:
         """Return the requests that come before a client has a token."""
         match self._auth:
             case LoginMap() as login:
-                first = compile_steps(login.steps, LOGIN_NAMES | login.let.keys())
-                later = compile_steps(login.refresh, LOGIN_NAMES | login.let.keys())
-                return [
-                    *play_steps(first, self._recipe, self._handed),
-                    *play_steps(later, self._recipe, self._handed),
-                ]
+                names = LOGIN_NAMES | login.let.keys()
+                parts = (compile_steps(steps, names) for steps in (login.steps, login.refresh))
+                return [p for steps in parts for p in play_steps(steps, self._recipe, self._handed)]
             case OAuth2Map() as oauth:
                 return OAuth2Play(self._recipe, oauth, self._handed).plays()
             case _:
@@ -66,14 +55,7 @@ class AuthPlay:
             if attach.sign:
                 self._check_signature(attach, received)
             elif not any(self._carries(attach, value) for value in _attached(attach, received)):
-                where = (
-                    f"in the header {attach.header}"
-                    if attach.header
-                    else f"at {attach.query} in the URL"
-                    if attach.query
-                    else f"in the cookie {attach.cookie}"
-                )
-                raise TokenRefusedError(f"the token {where} is missing, wrong or expired")
+                raise TokenRefusedError(f"the token in {attach.where} is missing, wrong or expired")
 
     def _check_signature(self, attach: Attachment, received: Received) -> None:
         right = self._handed.credentials.values()
@@ -113,7 +95,7 @@ class AuthPlay:
             case ApiKeyMap():
                 return token == right["api_key"]
             case BasicMap():
-                return _decoded(token) == f"{right['account']}:{right['password']}"
+                return decode_basic(token) == f"{right['account']}:{right['password']}"
             case CommandMap():
                 return bool(token)  # what the program prints cannot be known here
             case _:
@@ -155,13 +137,8 @@ def _play_step(
     plays = [Play(reader, whole(reply))]
     if step.step.follow:
         landed = StepReader(Step(reader.path, "GET"), f"{reader.path}/landed")
-        plays.append(Play(landed, whole(lambda received: _landed(landing.pop()))))
+        plays.append(Play(landed, whole(lambda _: replace(landing.pop(), status=200))))
     return plays
-
-
-def _landed(answer: HttpResponse) -> HttpResponse:
-    """Return the page that a redirect leads to."""
-    return msgspec.structs.replace(answer, status=200)
 
 
 def _attached(attach: Attachment, received: Received) -> list[str]:
@@ -175,10 +152,3 @@ def _attached(attach: Attachment, received: Received) -> list[str]:
     else:
         found = [received.cookies.get(attach.cookie, "")]
     return [value.removeprefix(attach.prefix) for value in found if value.startswith(attach.prefix)]
-
-
-def _decoded(token: str) -> str:
-    try:
-        return base64.b64decode(token, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 from secrets import token_hex
@@ -11,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from berlin.errors import BerlinError, InvalidRequestError
+from berlin.formats.build import path_of
 from berlin.formats.contract import ClientCall, Format
 from berlin.formats.described.around import AroundFormat
 from berlin.formats.described.format import MappedFormat
@@ -27,22 +29,14 @@ from berlin.wire.json import encode_body
 from berlin.wire.pointer import set_at
 from berlin.workbench.fake.auth import AuthPlay, play_steps
 from berlin.workbench.fake.issued import IssuedValues
-from berlin.workbench.fake.play import Answer, Play
+from berlin.workbench.fake.play import Answer, Play, path_at_fake
 from berlin.workbench.fake.socket import FakeSocket
-from berlin.workbench.fake.where import path_at_fake
 
 
 def play_chat(
     recipe: Recipe, provider: Provider, auth: AuthPlay, issued: IssuedValues
 ) -> list[Play]:
-    """Return handlers for a recipe's chat and for the requests before it.
-
-    Args:
-        recipe: the description.
-        provider: provides the answers.
-        auth: checks the tokens.
-        issued: the values issued so far.
-    """
+    """Return handlers for a recipe's chat and for the requests before it."""
     format = recipe.format()
     before: list[Play] = []
     chat = _Chat(recipe, provider, format)
@@ -50,7 +44,9 @@ def play_chat(
         before = play_steps([*format.prepare, *format.after], recipe, issued)
     if isinstance(format, MappedFormat):
         before += play_steps(format.uploads, recipe, issued)
-        chat = _DescribedChat(recipe, provider, format, issued)
+        chat = described = _DescribedChat(recipe, provider, format, issued)
+        posts = play_steps(format.meanwhile, recipe, issued)
+        before += [Play(p.reader, described.hearing(p.answer)) for p in posts]
     return [Play(p.reader, _checked(p.answer, auth)) for p in (*before, chat.play())]
 
 
@@ -75,15 +71,8 @@ class _Chat:
         return Play(self._reader(), self._answer)
 
     def _reader(self) -> StepReader:
-        if isinstance(self._format, AroundFormat):
-            path = path_at_fake(self._recipe, self._format.chat.step.path)
-            return StepReader(Step(path, self._format.chat.step.method), path)
-        try:
-            next(self._format.encode_request(ChatRequest.of("Hello")))
-        except StopIteration as done:
-            path = path_at_fake(self._recipe, done.value.path)
-            return StepReader(Step(path), path)
-        raise AssertionError("only a described format prepares its chats")
+        path = path_at_fake(self._recipe, path_of(self._recipe.chat))
+        return StepReader(Step(path, self._recipe.chat.method), path)
 
     async def _answer(self, request: web.Request, received: Received) -> web.StreamResponse:
         call = self._format.decode_request(received.body)
@@ -97,15 +86,19 @@ class _Chat:
         body = self._format.encode_response(call, answer.response())
         return web.Response(body=body, content_type="application/json")
 
+    def _response(self) -> web.StreamResponse:
+        headers = {"Content-Type": self._format.content_type, "Cache-Control": "no-cache"}
+        return web.StreamResponse(headers=headers)
+
     async def _stream(
         self,
         request: web.Request,
         call: ClientCall,
         note: Callable[[StreamEvent], StreamEvent],
+        response: web.StreamResponse | None = None,
     ) -> web.StreamResponse:
         encoder = self._format.encoder(call)
-        headers = {"Content-Type": self._format.content_type, "Cache-Control": "no-cache"}
-        response = web.StreamResponse(headers=headers)
+        response = response or self._response()
         try:
             async with aclosing(self._provider.bursts(call.request)) as bursts:
                 async for burst in bursts:
@@ -135,12 +128,23 @@ class _DescribedChat(_Chat):
         head = msgspec.structs.replace(step, method="GET", json=None)
         self._handshake = StepReader(head, path_at_fake(recipe, step.path))
         self._handed = issued
-        steps = (*format.prepare, format.chat)
+        steps = (*format.prepare, format.chat, *format.meanwhile)
         used = {name for step in steps for name in step.used}
         taken = frozenset(name for step in format.uploads for name in step.step.take)
         self._conversation = ConversationMap(recipe.chat.messages, used, taken)
         self._kept: dict[str, tuple[Message, ...]] = {}
         self._asked: set[tuple[str, bytes]] = set()
+        self._posted: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    def hearing(self, answer: Answer) -> Answer:
+        """Return the handler of a request that is sent while the answer's stream is open."""
+
+        async def heard(request: web.Request, received: Received) -> web.StreamResponse:
+            response = await answer(request, received)
+            self._posted.put_nowait(self._handed.last)
+            return response
+
+        return heard
 
     def _reader(self) -> StepReader:
         return self._place if self._recipe.chat.socket is None else self._handshake
@@ -153,8 +157,14 @@ class _DescribedChat(_Chat):
         stream = self._recipe.chat.described_stream
         if self._format.poll_s is not None and stream and self._is_new(request, received):
             return web.Response(body=unfinished(stream), content_type="application/json")
+        response = None
+        if self._recipe.chat.meanwhile:
+            response = self._response()
+            await response.prepare(request)
+            for _ in self._recipe.chat.meanwhile:
+                sent = {**await self._posted.get(), **sent}
         call, note = self._call(sent, received)
-        return await self._stream(request, call, note)
+        return await self._stream(request, call, note, response)
 
     async def _answer_socket(
         self, request: web.Request, received: Received, described: SocketMap
@@ -184,9 +194,9 @@ class _DescribedChat(_Chat):
     ) -> tuple[ClientCall, Callable[[StreamEvent], StreamEvent]]:
         """Return the client's request, and a function that records each event of the answer."""
         back = self._handed.recall([*sent.values(), *received.cookies.values()])
-        values = {**(back or self._handed.last), **sent}
         form = self._recipe.chat.messages.form
         carried = "messages" if form == "array" else "prompt"
+        values = {**back, **sent} if carried in back else {**self._handed.last, **back, **sent}
         if carried not in values:
             raise InvalidRequestError.about(carried, "missing in this request")
         conversation = str(values.get("conversation_id") or token_hex(12))

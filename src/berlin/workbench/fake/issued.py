@@ -45,12 +45,7 @@ class IssuedValues:
         self.last: dict[str, Any] = {}
 
     def give(self, names: Iterable[str], said: Mapping[str, Any]) -> dict[str, Any]:
-        """Issue new values for these names.
-
-        Args:
-            names: what a step takes.
-            said: what the client sent, remembered with them.
-        """
+        """Issue new values for these names."""
         given = {name: self._make(name) for name in names}
         self.last = {**said, **given}
         for name, value in given.items():

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote_plus
 
-from berlin.auth.flows.oauth2 import DEVICE_GRANT, OAuth2Map
-from berlin.language.backwards import Received, StepReader
+from berlin.auth.flows.oauth2.table import DEVICE_GRANT, OAuth2Map
+from berlin.language.backwards import Received, StepReader, decode_basic
 from berlin.language.step import Step
 from berlin.language.values.form import decode_form
 from berlin.recipes.recipe import Recipe
 from berlin.types import HttpResponse
 from berlin.wire.json import encode_body
 from berlin.workbench.fake.issued import IssuedValues
-from berlin.workbench.fake.play import Play, whole
-from berlin.workbench.fake.where import path_at_fake
+from berlin.workbench.fake.play import Play, path_at_fake, whole
 
 
 class OAuth2Play:
-    """Plays the token service of a recipe; a device code is approved immediately.
-
-    Args:
-        recipe: the description.
-        oauth: its table `[auth]`.
-        issued: the values issued so far.
-    """
+    """Plays the token service of a recipe; a device code is approved immediately."""
 
     def __init__(self, recipe: Recipe, oauth: OAuth2Map, issued: IssuedValues) -> None:
         self._recipe = recipe
@@ -113,10 +104,7 @@ class OAuth2Play:
 
 
 def _pair(encoded: str) -> tuple[str, str]:
-    try:
-        client, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return "", ""
+    client, _, secret = decode_basic(encoded).partition(":")
     return unquote_plus(client), unquote_plus(secret)
 
 

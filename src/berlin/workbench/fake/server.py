@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -13,8 +13,7 @@ from berlin.auth.flows.login import LoginMap
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.formats.contract import Format
 from berlin.gateway.body import MAX_BODY_BYTES
-from berlin.gateway.face import Handler
-from berlin.gateway.refusals import HttpFault, from_http, headers_of
+from berlin.gateway.refusals import HttpFault, headers_of
 from berlin.language.backwards import Received, StepReader
 from berlin.language.step import Step
 from berlin.language.tables.models import FetchMap
@@ -25,8 +24,7 @@ from berlin.wire.pointer import parse_pointer, set_at
 from berlin.workbench.fake.auth import AuthPlay, TokenRefusedError
 from berlin.workbench.fake.chat import play_chat
 from berlin.workbench.fake.issued import IssuedValues
-from berlin.workbench.fake.play import Play, whole
-from berlin.workbench.fake.where import base_path, path_at_fake
+from berlin.workbench.fake.play import Play, base_path, path_at_fake, whole
 
 CREDENTIALS = Credentials(
     account="ann",
@@ -77,7 +75,9 @@ async def open_fake(
     )
 
     @web.middleware
-    async def serve(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def serve(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
         return await desk.serve(request)  # no routes: the recipe says which path is what
 
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[serve])
@@ -121,7 +121,7 @@ class _Dispatcher:
         try:
             response = await self._answer(request)
         except web.HTTPException as error:
-            said, response = error.reason, self._refuse(from_http(error))
+            said, response = error.reason, self._refuse(HttpFault(error.status))
         except BerlinError as error:
             said, response = error.message, self._refuse(error)
         message = f": {said}" if said else ""

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from aiohttp import WSMsgType, web
 
-from berlin.errors import ConnectionLostError, InvalidRequestError
+from berlin.errors import ConnectionLostError
 from berlin.language.tables.socket import SocketMap
 from berlin.language.values.template import Template
 from berlin.wire.pointer import parse_pointer, set_at
@@ -20,12 +20,7 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
 
 class FakeSocket:
-    """One socket of a fake.
-
-    Args:
-        described: the recipe's table.
-        issued: the values issued so far.
-    """
+    """One socket of a fake."""
 
     def __init__(self, described: SocketMap, issued: IssuedValues) -> None:
         self._described = described
@@ -34,6 +29,8 @@ class FakeSocket:
         names = tuple(described.subprotocols) or SUBPROTOCOLS.get(described.protocol, ())
         self.response = web.WebSocketResponse(protocols=names, max_msg_size=MAX_MESSAGE_BYTES)
         self._only: dict[str, Any] = {}
+        # Other protocols open with a message of the client.
+        self._is_greeted = described.protocol in ("json", "text")
 
     async def question(self, request: web.Request) -> bytes:
         """Open the socket, exchange the messages that come first, and return the one with the
@@ -53,7 +50,9 @@ class FakeSocket:
                 places = {**step.when, **{step.take[name]: v for name, v in taken.items()}}
                 for pointer, value in places.items():
                     set_at(document, parse_pointer(pointer), value)
-                await self._sent_when_ready(document)
+                while not self._is_greeted:
+                    await self._received()
+                await self.response.send_str(self._codec.encode(document))
             if step.send is not None:
                 await self._next()
         return msgspec.json.encode(await self._next())
@@ -72,34 +71,18 @@ class FakeSocket:
                     set_at(document, parse_pointer(pointer), value)
                 await self.response.send_str(self._codec.encode(document))
 
-    async def _sent_when_ready(self, document: dict[str, Any]) -> None:
-        if self._described.protocol not in ("json", "text") and not self._is_greeted:
-            await self._greet()
-        await self.response.send_str(self._codec.encode(document))
-
-    _is_greeted = False
-
-    async def _greet(self) -> None:
-        """Receive the client's opening message of the protocol."""
-        while not self._is_greeted:
-            _, replies = self._codec.decode(await self._frame())
-            for reply in replies:
-                await self.response.send_str(reply)
-            self._is_greeted = bool(replies)
-
     async def _next(self) -> Any:
-        while True:
-            message, replies = self._codec.decode(await self._frame())
-            for reply in replies:
-                await self.response.send_str(reply)
-                self._is_greeted = True
-            if message is not None:
-                return message
+        while (message := await self._received()) is None:
+            pass
+        return message
 
-    async def _frame(self) -> str:
-        message = await self.response.receive()
-        if message.type != WSMsgType.TEXT:
+    async def _received(self) -> Any:
+        """Return the message in the next frame; `None` for one of the protocol, after replying."""
+        frame = await self.response.receive()
+        if frame.type != WSMsgType.TEXT:
             raise ConnectionLostError("the client left")
-        if not isinstance(message.data, str):
-            raise InvalidRequestError("a message is not text")
-        return message.data
+        message, replies = self._codec.decode(frame.data)
+        for reply in replies:
+            await self.response.send_str(reply)
+            self._is_greeted = True
+        return message

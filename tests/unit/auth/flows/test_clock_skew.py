@@ -10,8 +10,8 @@ import jwt
 import pytest
 
 from berlin.auth.credentials import Credentials
-from berlin.auth.flows.oauth2 import OAuth2Flow, OAuth2Map
-from berlin.auth.flows.oauth2.table import SignMap
+from berlin.auth.flows.oauth2.flow import OAuth2Flow
+from berlin.auth.flows.oauth2.table import OAuth2Map, SignMap
 from berlin.auth.grant import parse_grant
 from berlin.errors import AuthenticationError
 from berlin.types import HttpRequest, HttpResponse
@@ -49,7 +49,7 @@ async def test_signed_with_the_clock_of_the_server(grant: str, ahead_s: float) -
     """A JWT that is refused is signed once more with the server's time, which is remembered."""
     proof = "private_key_jwt" if grant == "client_credentials" else "none"
     described = OAuth2Map(
-        grant,  # type: ignore[arg-type]  # one of the two above
+        grant,
         token_url="/token",
         client_auth=proof,
         sign=SignMap(algorithm="ES256"),

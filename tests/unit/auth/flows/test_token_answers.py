@@ -9,20 +9,26 @@ from typing import Any
 
 import pytest
 
-from berlin.auth.flows.oauth2 import OAuth2Map
 from berlin.auth.flows.oauth2.endpoint import read_grant
+from berlin.auth.flows.oauth2.table import OAuth2Map
 from berlin.auth.grant import Grant
 from berlin.errors import AuthenticationError, BerlinError, ProtocolError
 from berlin.types import HttpResponse
 
 DESCRIBED = OAuth2Map("client_credentials", token_url="/token")
 TOKEN = {"access_token": "the-token", "token_type": "Bearer"}
-SOON = time.time() + 3600
+NOW = 1_800_000_000.0
+SOON = NOW + 3600
 
 
 def read(answer: object, status: int = 200) -> Grant:
     body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
     return read_grant(DESCRIBED, HttpResponse(status, body=body))
+
+
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: NOW)
 
 
 def web_token(expires_at: float) -> str:
@@ -58,7 +64,7 @@ def test_lifetimes(more: dict[str, Any], lifetime: float | None) -> None:
         assert grant.expires_at is None
     else:
         assert grant.expires_at is not None
-        assert grant.expires_at - time.time() == pytest.approx(lifetime, abs=900)
+        assert grant.expires_at - NOW == pytest.approx(lifetime, abs=1)
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ class MemoryKeyring(KeyringBackend):
     """A keyring for the length of a test."""
 
     # The library knows each class of this kind; below 0 it is never chosen unless a test sets it.
-    priority = -1  # type: ignore[assignment]  # a property of the class in the library
+    priority = -1  # a property of the class in the library
 
     def __init__(self) -> None:
         super().__init__()

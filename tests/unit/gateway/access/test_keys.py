@@ -42,7 +42,9 @@ def key(*models: str) -> Key:
 def test_added_key_is_listed(tmp_path: Path) -> None:
     """What was added is what is listed, without the token."""
     known = store(tmp_path)
-    made, token = known.add("ci", ["berlin:gpt", "other:*"], 2_000_000.5, 60)
+    made, token = known.add(
+        "ci", ["berlin:gpt", "other:*"], expires_at=2_000_000.5, requests_per_minute=60
+    )
     plain, other = known.add("Жора")
     assert known.entries() == [made, plain]
     assert made.models == ("berlin:gpt", "other:*")
@@ -298,7 +300,7 @@ def _add_some(path: Path, who: int) -> None:
         try:
             KeyStore(path).add(f"same-{n}")
         except ConfigurationError as error:
-            assert "there is a live key" in error.message  # noqa: PT017
+            assert "there is a live key" in error.message  # noqa: PT017  # it may succeed
 
 
 def test_processes_add_at_once(tmp_path: Path) -> None:
@@ -383,4 +385,4 @@ def test_a_file_of_the_first_version(tmp_path: Path) -> None:
 def test_a16_what_a_key_cannot_have(tmp_path: Path, options: dict[str, object], said: str) -> None:
     """Limits, scopes and users that make no sense are refused."""
     with pytest.raises(ConfigurationError, match=said):
-        store(tmp_path).add("ci", **options)  # type: ignore[arg-type]
+        store(tmp_path).add("ci", **options)

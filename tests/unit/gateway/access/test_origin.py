@@ -27,7 +27,7 @@ class Transport:
         return (self._peer, 1234) if name == "peername" else default
 
 
-def request(peer: str, **headers: str):  # type: ignore[no-untyped-def]
+def request(peer: str, **headers: str):
     """Return a request from an address, with headers."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return make_mocked_request("GET", "/", headers=named, transport=Transport(peer))

@@ -7,12 +7,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
-
-from berlin.gateway.observe.metrics import LedgerMetrics, PrometheusMetrics
+from berlin.gateway.observe.metrics import PrometheusMetrics
 from berlin.gateway.observe.over_workers import WorkerMetrics
 from berlin.gateway.workers.board import Board
 from berlin.gateway.workers.worker import Worker
+from berlin.ledger.writer import LedgerCounts
 from support.manual import ROOT
 
 FOLDER = ROOT / "docs" / "observability"
@@ -23,12 +22,11 @@ OF_PROMETHEUS = {"job", "instance", "le"}
 def _exist(tmp_path: Path) -> dict[str, set[str]]:
     """Return all series with their labels."""
     Board(tmp_path / "board", 2).close()
-    ledger = CollectorRegistry()
-    LedgerMetrics(ledger)
     metrics = PrometheusMetrics(["p"], ["openai"])
+    metrics.set_ledger(LedgerCounts())
     workers = WorkerMetrics(Worker(0, tmp_path))
     found: dict[str, set[str]] = {}
-    for family in (*metrics._registry.collect(), *ledger.collect(), *workers.collect()):
+    for family in (*metrics._registry.collect(), *workers.collect()):
         found[family.name] = found[f"{family.name}_total"] = set()
         for ending in ("_bucket", "_sum", "_count"):
             found[f"{family.name}{ending}"] = set()

@@ -44,7 +44,7 @@ class Kept:
 def ledger(prices: Prices = ONE) -> tuple[Ledger, Kept]:
     """Return a ledger, and where its rows are."""
     kept = Kept()
-    return Ledger(kept, prices, {"s": "me"}, clock=lambda: 1.5), kept  # type: ignore[arg-type]
+    return Ledger(kept, prices, {"s": "me"}, clock=lambda: 1.5), kept
 
 
 def visit(**attributes: object) -> Visit:
@@ -62,7 +62,7 @@ def row_of(*bursts: object, prices: Prices = ONE, **attributes: object) -> Entry
     seen = visit()
     one.begin(seen, "m", REQUEST)
     for burst in bursts:
-        seen.note(burst)  # type: ignore[arg-type]
+        seen.note(burst)
     for name, value in attributes.items():
         setattr(seen, name, value)
     one.ended(seen)

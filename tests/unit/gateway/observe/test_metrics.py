@@ -7,11 +7,11 @@ import sys
 import pytest
 
 from berlin.errors import BerlinError, ConfigurationError, TLSError, UpstreamTimeoutError
-from berlin.gateway.observe.metrics import Metrics, open_metrics
+from berlin.gateway.observe.metrics import PrometheusMetrics, open_metrics
 from berlin.gateway.observe.visit import Visit
 
 
-def lines(metrics: Metrics) -> dict[str, float]:
+def lines(metrics: PrometheusMetrics) -> dict[str, float]:
     """Return the samples of a page, without those of the time they were made."""
     body, content_type = metrics.render()
     assert content_type == "text/plain; version=0.0.4; charset=utf-8"
@@ -19,9 +19,9 @@ def lines(metrics: Metrics) -> dict[str, float]:
     return {name: float(value) for name, value in samples if "_created" not in name}
 
 
-def some() -> Metrics:
+def some() -> PrometheusMetrics:
     """Return metrics of one provider and two faces."""
-    return open_metrics(True, ["berlin"], ["openai", "ollama"])
+    return PrometheusMetrics(["berlin"], ["openai", "ollama"])
 
 
 def visit(
@@ -79,9 +79,8 @@ def test_request_without_events() -> None:
 def test_gauges_and_counters() -> None:
     """Open answers go up and down; errors, logins and waiting requests are counted."""
     metrics = some()
-    metrics.open_stream("openai")
-    metrics.open_stream("openai")
-    metrics.close_stream("openai")
+    metrics.set_streams({"openai": 2})
+    metrics.set_streams({"openai": 1})
     metrics.ended(visit(face="openai", provider="berlin", status=502, error=TLSError("bad")))
     metrics.end_login("berlin", "ok")
     metrics.end_login("berlin", "upstream_authentication")
@@ -103,7 +102,7 @@ def test_g46_labels_are_bounded() -> None:
         error = UpstreamTimeoutError("too late")
         error.code = f"o{n}"
         metrics.ended(visit(face=f"face{n}", provider=f"p{n}", status=600 + n, error=error))
-        metrics.open_stream(f"face{n}")
+        metrics.set_streams({f"face{n}": n})
         metrics.end_login(f"p{n}", f"r{n}")
         metrics.set_requests(f"p{n}", n, n)
         if n == 0:
@@ -136,7 +135,7 @@ def test_gateways_do_not_share_metrics() -> None:
     from prometheus_client import REGISTRY
 
     first, second = some(), some()
-    first.open_stream("openai")
+    first.set_streams({"openai": 1})
     assert lines(second) == {}
     assert not [m for m in REGISTRY.collect() if m.name.startswith("berlin")]
 
@@ -146,11 +145,5 @@ def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'berlin-llm\[gateway\]'"):
         open_metrics(True, [], [])
-    metrics = open_metrics(False, [], [])
-    assert type(metrics) is Metrics
-    metrics.ended(visit(face="a", provider="b", status=200))
-    metrics.open_stream("a")
-    metrics.close_stream("a")
-    metrics.end_login("b", "ok")
-    metrics.set_requests("b", 1, 1)
-    assert metrics.render()[0] == b""
+    assert open_metrics(False, [], []) is None
+    assert open_metrics(None, [], []) is None

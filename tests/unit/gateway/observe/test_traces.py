@@ -37,7 +37,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
 
 async def ask(script: list[object], model: str = "s") -> int:
     """Ask a gateway whose provider plays a script; return the status."""
-    return await ask_provider(ScriptedProvider(script), model)  # type: ignore[arg-type]
+    return await ask_provider(ScriptedProvider(script), model)
 
 
 async def ask_provider(provider: Provider, model: str = "s") -> int:

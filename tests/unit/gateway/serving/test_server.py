@@ -76,7 +76,7 @@ async def test_open_answer_ends_with_an_error_after_the_grace(script: list[str |
     url = await server.__aenter__()
     async with Berlin(url, "alice", "pw", timeout=QUICK) as berlin:
         asking = asyncio.create_task(berlin.ask("Hi"))
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(20):
             while not provider.requests:
                 await asyncio.sleep(0.005)
             if "first" in script:

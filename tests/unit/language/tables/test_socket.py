@@ -16,7 +16,7 @@ from berlin.wire.sockets import PROTOCOLS
 def dialog(**described: Any) -> Dialog:
     socket = CompiledSocket(msgspec.convert(described, SocketMap), {"prompt", "id"})
     values = {"prompt": "Hi", "id": "7"}
-    return socket.dialog(values, lambda values: {"q": values["prompt"], "h": values.get("h")})
+    return Dialog(socket, values, lambda values: {"q": values["prompt"], "h": values.get("h")})
 
 
 def test_json_with_steps_and_replies() -> None:

@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from berlin.errors import ConfigurationError
 from berlin.language.values.typed import CompiledDocument
+from berlin.types import StreamEvent, TextDelta
 from berlin.wire.pointer import parse_pointer
 
 
@@ -131,8 +132,13 @@ def test_pointers_that_do_not_go_together(text: list[str], other: list[str]) -> 
 def test_documents_with_nothing_but_text(
     text: str, more: list[str], body: str, found: str | None
 ) -> None:
-    """The plain reader gives the text of a document, and nothing where there is more or less."""
+    """The text of a document with nothing more is an event; all others are looked at."""
     pointer, others = parse_pointer(text), [parse_pointer(other) for other in more]
     document = CompiledDocument([pointer], others)
     decoded = msgspec.json.decode(body, type=document.type)
-    assert document.plain_reader(pointer, others)(decoded) == found
+    events: list[StreamEvent] = []
+    looked_at: list[object] = []
+    take = document.plain_taker(pointer, others)
+    take([decoded], events, lambda seen, _: looked_at.append(seen) is None)
+    assert events == ([] if found is None else [TextDelta(found)])
+    assert looked_at == ([decoded] if found is None else [])

@@ -23,7 +23,7 @@ SAID = Message("assistant", (TextPart("I look."), CALL, TextPart("Then I tell.")
 
 
 def _before(*messages: Message, scope: tuple[str, ...] = (), **more: object) -> str:
-    return fingerprint(scope, ChatRequest(messages, **more)).before  # type: ignore[arg-type]
+    return fingerprint(scope, ChatRequest(messages, **more)).before
 
 
 def test_the_answer_is_found_again() -> None:

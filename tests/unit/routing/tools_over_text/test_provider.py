@@ -46,8 +46,8 @@ CALL = '```tool:Read\n{"path": "a.py"}\n```'
 BAD = '```tool:Read\n{"file": "a.py"}\n```'
 
 
-def _ask(text: str = "What is in a.py?", tools: tuple[Tool, ...] = (READ,), **more: object):  # type: ignore[no-untyped-def]
-    return ChatRequest((Message.of("user", text),), tools=tools, **more)  # type: ignore[arg-type]
+def _ask(text: str = "What is in a.py?", tools: tuple[Tool, ...] = (READ,), **more: object):
+    return ChatRequest((Message.of("user", text),), tools=tools, **more)
 
 
 async def _answer(provider: ToolsOverText, request: ChatRequest) -> ChatResponse:
@@ -60,8 +60,8 @@ async def _answer(provider: ToolsOverText, request: ChatRequest) -> ChatResponse
 
 
 def _over(*scripts: object, **options: object) -> tuple[ToolsOverText, ScriptedProvider]:
-    inner = ScriptedProvider(*scripts)  # type: ignore[arg-type]
-    return ToolsOverText(inner, **options), inner  # type: ignore[arg-type]
+    inner = ScriptedProvider(*scripts)
+    return ToolsOverText(inner, **options), inner
 
 
 async def test_a_call_comes_out_of_the_text() -> None:

@@ -32,9 +32,6 @@ class ContainerKeys(Unattended):
         environ: where the platform's variables are.
     """
 
-    needs: tuple[str, ...] = ()
-    asks = True
-
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._environ = environ
 
@@ -46,12 +43,6 @@ class ContainerKeys(Unattended):
             headers["Authorization"] = token
         response = await send(HttpRequest("GET", self._url(), headers))
         return read_keys(response, "the container's credentials")
-
-    async def renew(
-        self, credentials: Credentials, refresh_token: Secret, send: Send
-    ) -> Grant | None:
-        """Return `None`: the platform is asked again instead."""
-        return None
 
     def _url(self) -> str:
         relative, full = self._environ.get(RELATIVE, ""), self._environ.get(FULL, "")

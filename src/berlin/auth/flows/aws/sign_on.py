@@ -9,17 +9,18 @@ and of the AWS SSO Portal (GetRoleCredentials), docs.aws.amazon.com/singlesignon
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TypeVar
 
 import msgspec
 
-from berlin.auth.contract import DeviceCode, Person, Send
+from berlin.auth.contract import Person, Send
 from berlin.auth.credentials import Credentials
 from berlin.auth.flows.aws.keys import read_keys
 from berlin.auth.flows.aws.table import SsoMap
 from berlin.auth.flows.login import read_answer
-from berlin.auth.flows.oauth2.device import DEFAULT_INTERVAL_S, LEAST_INTERVAL_S, wait_for_person
+from berlin.auth.flows.oauth2.device import read_code, wait_for_person
 from berlin.auth.flows.oauth2.table import DEVICE_GRANT
 from berlin.auth.grant import Grant
 from berlin.errors import AuthenticationError, MissingCredentialsError, ProtocolError
@@ -55,10 +56,10 @@ class SingleSignOn:
         answer = await send(
             self._post("/device_authorization", {**named, "startUrl": self._map.start_url})
         )
-        device = _read(answer, _Device, "the device authorization")
-        code = device.code()
+        code = read_code(answer, _snake_case)
         person.show_code(code)
-        form = {**named, "grantType": DEVICE_GRANT, "deviceCode": device.device_code}
+        device_code = code.device_code.reveal()
+        form = {**named, "grantType": DEVICE_GRANT, "deviceCode": device_code}
         tokens = await wait_for_person(code, lambda: send(self._post("/token", form)))
         return await self._keys(_session(client, _read(tokens, _Tokens, "the login")), send)
 
@@ -131,28 +132,6 @@ class _Client(msgspec.Struct, frozen=True):
     expires_at: float = msgspec.field(name="clientSecretExpiresAt", default=0.0)
 
 
-class _Device(msgspec.Struct, frozen=True, rename="camel"):
-    device_code: str
-    user_code: str
-    verification_uri: str
-    expires_in: float
-    verification_uri_complete: str = ""
-    interval: float = DEFAULT_INTERVAL_S
-
-    def code(self) -> DeviceCode:
-        """Return what the person has to do."""
-        interval = max(self.interval, LEAST_INTERVAL_S)
-        secret = Secret(self.device_code)
-        return DeviceCode(
-            self.verification_uri,
-            self.user_code,
-            self.verification_uri_complete,
-            secret,
-            interval,
-            self.expires_in,
-        )
-
-
 class _Tokens(msgspec.Struct, frozen=True, rename="camel"):
     access_token: str
     expires_in: float
@@ -166,6 +145,10 @@ class _Session(msgspec.Struct, frozen=True):
     access_token: str
     expires_at: float
     refresh_token: str = ""
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"([A-Z])", r"_\1", name).lower()
 
 
 def _session(client: _Client, tokens: _Tokens) -> _Session:

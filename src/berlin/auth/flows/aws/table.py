@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from berlin.auth.attach import Attach, attachments, check_attach
+from berlin.auth.attach import Attach, FlowMap, attachments, check_attach
 from berlin.auth.contract import Flow
 from berlin.auth.flows.static import Given
 from berlin.errors import ConfigurationError
@@ -56,7 +56,7 @@ class SsoMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return "amazonaws.com.cn" if self.region.startswith("cn-") else "amazonaws.com"
 
 
-class AwsMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="flow", tag="aws"):
+class AwsMap(FlowMap, frozen=True, tag="aws"):
     """`flow = "aws"`: each request is signed with an access key of AWS.
 
     Attributes:
@@ -64,13 +64,11 @@ class AwsMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
         keys: where the key comes from: `given` (its id is `client_id`, its secret `client_secret`),
             `container` (the role of an ECS task or of an EKS pod), `sso` (a person's role).
         sso: the login of that person.
-        rejected_statuses: the statuses that mean that the key is no longer valid.
     """
 
     attach: Attach
     keys: Literal["given", "container", "sso"] = "given"
     sso: SsoMap | None = None
-    rejected_statuses: tuple[int, ...] = (401,)
 
     def flow(self) -> Flow:
         """Return the flow. Raises ConfigurationError."""

@@ -8,15 +8,13 @@ import hashlib
 import hmac
 import secrets
 from contextlib import suppress
-from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from berlin.auth.contract import Person, Send
+from berlin.auth.contract import Person
 from berlin.auth.flows.oauth2.discovery import Endpoints
-from berlin.auth.flows.oauth2.endpoint import read_grant, token_request
+from berlin.auth.flows.oauth2.endpoint import TokenClient, read_grant
 from berlin.auth.flows.oauth2.redirect import RedirectListener, parameters_of
-from berlin.auth.flows.oauth2.table import OAuth2Map
-from berlin.auth.grant import Grant
+from berlin.auth.grant import Grant, jwt_claims
 from berlin.errors import AuthenticationError, ProtocolError
 from berlin.types import HttpResponse
 from berlin.wire.json import decoded_or_none
@@ -25,9 +23,7 @@ from berlin.wire.snippet import snippet
 PATIENCE_S = 300.0
 
 
-async def log_in_by_browser(
-    described: OAuth2Map, endpoints: Endpoints, values: dict[str, str], send: Send, person: Person
-) -> Grant:
+async def log_in_by_browser(client: TokenClient, person: Person) -> Grant:
     """Let a person log in with a browser, and return the grant.
 
     Raises:
@@ -35,6 +31,7 @@ async def log_in_by_browser(
             belong to this login.
         BerlinError: for all other failures.
     """
+    described, endpoints, client_id = client.described, client.endpoints, client.values["client_id"]
     state, nonce = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
     verifier = secrets.token_urlsafe(64)
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest())
@@ -43,7 +40,7 @@ async def log_in_by_browser(
         query = {
             **described.authorize_parameters,
             "response_type": "code",
-            "client_id": values["client_id"],
+            "client_id": client_id,
             "redirect_uri": back.url,
             "state": state,
             "code_challenge": challenge.rstrip(b"=").decode(),
@@ -61,10 +58,10 @@ async def log_in_by_browser(
             "redirect_uri": back.url,
             "code_verifier": verifier,
         }
-    response = await send(token_request(described, endpoints.token, values, form))
+    response = await client.post(endpoints.token, form)
     grant = read_grant(described, response)
     if wants_identity:
-        _check_identity(response, nonce, endpoints, values["client_id"])
+        _check_identity(response, nonce, endpoints, client_id)
     return grant
 
 
@@ -123,7 +120,9 @@ def _check_identity(
     token = document.get("id_token") if isinstance(document, dict) else None
     if token is None:
         return
-    claims = _claims(token)
+    claims = jwt_claims(token) if isinstance(token, str) else {}
+    if not claims:
+        raise ProtocolError("the identity token is not a JSON Web Token")
     audience = claims.get("aud")
     if claims.get("nonce") != nonce:
         raise ProtocolError("the identity token is not the answer to this login (its nonce)")
@@ -131,14 +130,3 @@ def _check_identity(
         raise ProtocolError("the identity token comes from another issuer")
     if client_id not in (audience if isinstance(audience, list) else [audience]):
         raise ProtocolError("the identity token is for another client")
-
-
-def _claims(token: object) -> dict[str, Any]:
-    parts = token.split(".") if isinstance(token, str) else []
-    if len(parts) == 3:
-        with suppress(ValueError):
-            payload = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
-            claims = decoded_or_none(payload)
-            if isinstance(claims, dict):
-                return claims
-    raise ProtocolError("the identity token is not a JSON Web Token")

@@ -8,11 +8,10 @@ from contextlib import suppress
 
 import msgspec
 
-from berlin.auth.contract import DeviceCode, Send
+from berlin.auth.contract import DeviceCode
 from berlin.auth.flows.login import read_answer
-from berlin.auth.flows.oauth2.discovery import Endpoints
-from berlin.auth.flows.oauth2.endpoint import error_of, read_grant, token_request
-from berlin.auth.flows.oauth2.table import DEVICE_GRANT, OAuth2Map
+from berlin.auth.flows.oauth2.endpoint import TokenClient, error_of, read_grant
+from berlin.auth.flows.oauth2.table import DEVICE_GRANT
 from berlin.auth.grant import Grant
 from berlin.errors import (
     AuthenticationError,
@@ -29,19 +28,26 @@ SLOW_DOWN_S = 5.0
 LEAST_INTERVAL_S = 1.0  # 0 would poll without a pause, forever
 
 
-async def ask_for_code(
-    described: OAuth2Map, endpoints: Endpoints, values: dict[str, str], send: Send
-) -> DeviceCode:
-    """Request a device code (RFC 8628, 3.1).
+async def ask_for_code(client: TokenClient) -> DeviceCode:
+    """Request a device code (RFC 8628, 3.1). Raises BerlinError if the service returns none."""
+    form = {"scope": client.described.scope} if client.described.scope else {}
+    return read_code(await client.post(client.endpoints.device, form))
+
+
+def read_code(response: HttpResponse, rename: Callable[[str], str] = str) -> DeviceCode:
+    """Return the code in the answer to a device authorization.
+
+    Args:
+        response: the answer.
+        rename: returns the name of a member in RFC 8628.
 
     Raises:
-        BerlinError: if the service returns none.
+        BerlinError: if there is none.
     """
-    form = {"scope": described.scope} if described.scope else {}
-    request = token_request(described, endpoints.device, values, form, endpoints.token)
-    answer = read_answer(await send(request), "", "the device authorization")
+    answer = read_answer(response, "", "the device authorization")
     try:
-        given = msgspec.convert(answer, _DeviceAnswer, strict=False)
+        named = {rename(name): value for name, value in answer.items()}
+        given = msgspec.convert(named, _DeviceAnswer, strict=False)
     except msgspec.ValidationError as error:
         raise ProtocolError(f"the device authorization: {error}") from error
     return DeviceCode(
@@ -55,24 +61,15 @@ async def ask_for_code(
 
 
 async def wait_for_token(
-    described: OAuth2Map,
-    endpoints: Endpoints,
+    client: TokenClient,
     code: DeviceCode,
-    values: dict[str, str],
-    send: Send,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Grant:
-    """Return the token once the person has entered the code.
-
-    Raises:
-        AuthenticationError: if the person refuses or does not act in time.
-    """
+    """Return the token once the person has entered the code; see `wait_for_person`."""
     form = {"grant_type": DEVICE_GRANT, "device_code": code.device_code.reveal()}
-
-    async def ask() -> HttpResponse:
-        return await send(token_request(described, endpoints.token, values, form))
-
-    return read_grant(described, await wait_for_person(code, ask, sleep))
+    token_url = client.endpoints.token
+    response = await wait_for_person(code, lambda: client.post(token_url, form), sleep)
+    return read_grant(client.described, response)
 
 
 async def wait_for_person(

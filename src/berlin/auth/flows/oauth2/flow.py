@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 
 import msgspec
 
@@ -12,15 +10,13 @@ from berlin.auth.contract import Person, Send
 from berlin.auth.credentials import Credentials
 from berlin.auth.flows.oauth2.browser import log_in_by_browser
 from berlin.auth.flows.oauth2.device import ask_for_code, wait_for_token
-from berlin.auth.flows.oauth2.discovery import Discovery
-from berlin.auth.flows.oauth2.endpoint import read_grant, token_request
+from berlin.auth.flows.oauth2.discovery import Server
+from berlin.auth.flows.oauth2.endpoint import TokenClient
 from berlin.auth.flows.oauth2.sign import sign
 from berlin.auth.flows.oauth2.table import JWT_BEARER_GRANT, TOKEN_EXCHANGE_GRANT, OAuth2Map
 from berlin.auth.grant import Grant
 from berlin.errors import ConfigurationError, MissingCredentialsError
-from berlin.types import HttpRequest, HttpResponse, Secret
-
-TOLERATED_SKEW_S = 30.0
+from berlin.types import Secret
 
 
 class OAuth2Flow:
@@ -32,10 +28,9 @@ class OAuth2Flow:
 
     def __init__(self, oauth: OAuth2Map) -> None:
         self._map = oauth
-        self._discovery = Discovery(oauth)
+        self._server = Server(oauth)
         self.needs = oauth.needs
         self.asks = True
-        self._skew_s = 0.0
 
     @property
     def needs_person(self) -> bool:
@@ -44,17 +39,17 @@ class OAuth2Flow:
 
     async def attend(self, credentials: Credentials, send: Send, person: Person) -> Grant:
         """Obtain a token while a person enters a code or logs in with a browser; see `Flow`."""
-        endpoints = await self._discovery.endpoints(send)
-        values = credentials.values()
+        client = await self._client(credentials, send)
+        endpoints = client.endpoints
         if self._map.grant == "authorization_code":
             if not endpoints.authorize:
                 raise ConfigurationError(f"{endpoints.issuer} names no page to log in on")
-            return await log_in_by_browser(self._map, endpoints, values, send, person)
+            return await log_in_by_browser(client, person)
         if not endpoints.device:
             raise ConfigurationError(f"{endpoints.issuer} names no endpoint for device codes")
-        code = await ask_for_code(self._map, endpoints, values, send)
+        code = await ask_for_code(client)
         person.show_code(code)
-        return await wait_for_token(self._map, endpoints, code, values, send)
+        return await wait_for_token(client, code)
 
     async def obtain(self, credentials: Credentials, send: Send) -> Grant:
         """Obtain a token by a full login; see `Flow`."""
@@ -79,7 +74,7 @@ class OAuth2Flow:
             case "jwt_bearer" if self._map.takes_assertion:
                 form = {"grant_type": JWT_BEARER_GRANT, "assertion": values["assertion"]}
             case "jwt_bearer":
-                form = {"grant_type": JWT_BEARER_GRANT}  # signed when it is sent
+                form = {"grant_type": JWT_BEARER_GRANT}  # `TokenClient` signs it
             case "token_exchange":
                 form = {
                     "grant_type": TOKEN_EXCHANGE_GRANT,
@@ -88,43 +83,16 @@ class OAuth2Flow:
                 }
         if self._map.scope:
             form["scope"] = self._map.scope
-        return await self._ask(values, form, send)
+        return await (await self._client(credentials, send)).ask(form)
 
     async def renew(self, credentials: Credentials, refresh_token: Secret, send: Send) -> Grant:
         """Renew the token (RFC 6749, 6); see `Flow`."""
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token.reveal()}
-        grant = await self._ask(credentials.values(), form, send)
+        grant = await (await self._client(credentials, send)).ask(form)
         if grant.refresh_token is None:
             grant = msgspec.structs.replace(grant, refresh_token=refresh_token)
         return grant
 
-    async def _ask(self, values: dict[str, str], form: dict[str, str], send: Send) -> Grant:
-        """Request a token, with the clock of the server if it refuses what ours signed."""
-        url = (await self._discovery.endpoints(send)).token
-        response = await send(self._request(url, values, form))
-        if self._signs and response.status in (400, 401):
-            skew_s = _clock_skew(response)
-            if abs(skew_s - self._skew_s) > TOLERATED_SKEW_S:
-                self._skew_s = skew_s
-                response = await send(self._request(url, values, form))
-        return read_grant(self._map, response)
-
-    @property
-    def _signs(self) -> bool:
-        by_us = self._map.grant == "jwt_bearer" and not self._map.takes_assertion
-        return by_us or self._map.client_auth == "private_key_jwt"
-
-    def _request(self, url: str, values: dict[str, str], form: dict[str, str]) -> HttpRequest:
-        now = time.time() + self._skew_s
-        if form["grant_type"] == JWT_BEARER_GRANT and "assertion" not in form:
-            form = {**form, "assertion": sign(self._map.signs, values, url, now).reveal()}
-        return token_request(self._map, url, values, form, now=now)
-
-
-def _clock_skew(response: HttpResponse) -> float:
-    """Return by how many seconds the server's clock is ahead of ours; 0 if it does not say."""
-    try:
-        at = parsedate_to_datetime(response.headers.get("date", ""))
-    except (ValueError, TypeError):
-        return 0.0
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - time.time()
+    async def _client(self, credentials: Credentials, send: Send) -> TokenClient:
+        endpoints = await self._server.endpoints(send)
+        return TokenClient(self._server, endpoints, credentials.values(), send)

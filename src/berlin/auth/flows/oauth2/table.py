@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 
-from berlin.auth.attach import BEARER, Attach, check_attach
+from berlin.auth.attach import FlowMap, check_attach
 from berlin.errors import ConfigurationError
 from berlin.language.step import SESSION_NAMES
 
@@ -87,9 +87,7 @@ class SignMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("sign.headers may not hold alg and typ; set algorithm instead")
 
 
-class OAuth2Map(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="flow", tag="oauth2"
-):
+class OAuth2Map(FlowMap, frozen=True, tag="oauth2"):
     """`flow = "oauth2"`: the table `[auth]`.
 
     Attributes:
@@ -112,8 +110,6 @@ class OAuth2Map(
         subject_token_type: the type of the token in `assertion`, for `token_exchange` (RFC 8693).
         parameters: further parameters of the token request, such as `audience`.
         authorize_parameters: further parameters of the authorization page, such as `prompt`.
-        attach: how requests carry the token.
-        rejected_statuses: the statuses that mean that the token is no longer valid.
     """
 
     grant: GrantKind
@@ -128,10 +124,8 @@ class OAuth2Map(
     client_auth: ClientAuth = "basic"
     sign: SignMap | None = None
     subject_token_type: str = JWT_TOKEN_TYPE
-    parameters: dict[str, str] = {}
-    authorize_parameters: dict[str, str] = {}
-    attach: Attach = BEARER
-    rejected_statuses: tuple[int, ...] = (401,)
+    parameters: dict[str, str] = msgspec.field(default_factory=dict)
+    authorize_parameters: dict[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def needs_person(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from berlin.config.tables.issuers import IssuerConfig
 from berlin.errors import ConfigurationError, KeyRefusedError
-from berlin.gateway.access.caller import Caller, check_limits, check_name, model_pattern
+from berlin.gateway.access.caller import Caller, check_name, checked, model_pattern
 from berlin.gateway.access.issuers.jwks import PublicKeys
 
 MAX_TOKEN_CHARS = 8_192
@@ -127,7 +127,7 @@ class Issuers:
     def _caller(self, name: str, table: IssuerConfig, claims: dict[str, Any]) -> Caller:
         user = claims.get(table.user)
         if not isinstance(user, str):
-            raise ValueError(f"the claim {table.user} names no user")  # noqa: TRY004
+            raise ValueError(f"the claim {table.user} names no user")  # noqa: TRY004  # refuses a token
         check_name(user, "a user")
         models = table.models
         if table.models_claim is not None:
@@ -139,15 +139,14 @@ class Issuers:
             limits = (*limits, *_texts(claims, table.limits_claim))
         caller = Caller(
             id=f"issuer:{name}:{user}",
-            models=tuple(dict.fromkeys(map(model_pattern, models))),
+            models=tuple(models),
             # As lenient as the check of the token itself.
             expires_at=float(claims["exp"]) + table.leeway_s,
             user=user,
             scopes=table.scopes,
-            limits=tuple(dict.fromkeys(limits)),
+            limits=tuple(limits),
         )
-        check_limits("a token", caller, self._clock())
-        return caller
+        return checked(caller, "a token", self._clock())
 
 
 def _texts(claims: dict[str, Any], claim: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from berlin.errors import BudgetReachedError, ConfigurationError, OverloadedErro
 from berlin.gateway.access.caller import Caller
 from berlin.gateway.access.limits.bounds import Bound, bounds_of
 from berlin.gateway.access.limits.headers import Level, go_duration, headers_of_levels, rfc3339
-from berlin.gateway.access.limits.history import Sums, used_since
+from berlin.gateway.access.limits.history import History
 from berlin.gateway.access.limits.spending import Demand, Spending
 from berlin.gateway.catalog import Target
 from berlin.gateway.observe.visit import Visit
@@ -61,7 +61,7 @@ class Limiter:
         prices: PriceTable | None = None,
         counters: Counters | None = None,
         lasting: Callable[[], Counters] | None = None,
-        history: Sums | None = None,
+        history: History | None = None,
     ) -> None:
         self.use(config or LimitsConfig(), prices or {})
         self._counters = counters or MemoryCounters()
@@ -116,8 +116,8 @@ class Limiter:
         def cost(usage: Usage) -> Decimal | None:
             started = visit.started
             if started is None or not started.provider:
-                return self._cost(target.service.name, _model(target), usage, counters.now())
-            return self._cost(started.provider, started.model, usage, counters.now())
+                return self._prices.cost(target.service.name, _model(target), usage, counters.now())
+            return self._prices.cost(started.provider, started.model, usage, counters.now())
 
         def learn(usage: Usage) -> None:
             self._answers.learn(usage.output_tokens, *names)
@@ -158,7 +158,7 @@ class Limiter:
         rule = bound.rule
         before = None
         if self._history is not None and bound.lasts:
-            before = partial(used_since, self._history, bound)
+            before = partial(self._history.used_since, bound)
         if rule.unit == "requests":
             return Claim(bound.counter, bound.window, rule.amount, 1, kept=True, before=before)
         amount = expected.input_tokens + expected.output_tokens
@@ -168,7 +168,7 @@ class Limiter:
         return Claim(bound.counter, bound.window, rule.amount, amount, overdraw=True, before=before)
 
     def _expected_cost(self, target: Target, expected: Usage, rule: Rule, now: float) -> Decimal:
-        cost = self._cost(target.service.name, _model(target), expected, now)
+        cost = self._prices.cost(target.service.name, _model(target), expected, now)
         if cost is None and target.service.is_routed:
             # Any of its models may answer, so the dearest price is reserved.
             cost = self._prices.dearest(expected)
@@ -178,9 +178,6 @@ class Limiter:
                 "[prices], with 0 if it is free"
             )
         return cost
-
-    def _cost(self, provider: str, model: str, usage: Usage, now: float) -> Decimal | None:
-        return self._prices.cost(provider, model, usage, now)
 
     def _levels(self, bounds: tuple[Bound, ...], reserved: Reservation, now: float) -> list[Level]:
         return [

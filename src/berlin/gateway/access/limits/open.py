@@ -9,7 +9,7 @@ from pathlib import Path
 
 from berlin.config import Config
 from berlin.config.models.shared import open_counters, open_shared
-from berlin.gateway.access.limits.history import Sums
+from berlin.gateway.access.limits.history import History
 from berlin.gateway.access.limits.limiter import Limiter
 from berlin.routing.counters.contract import Counters
 from berlin.routing.counters.shared import SharedCounters
@@ -24,7 +24,7 @@ def open_limiter(
     environ: Mapping[str, str] = os.environ,
     *,
     alone: bool = True,
-    history: Sums | None = None,
+    history: History | None = None,
 ) -> Limiter:
     """Return the limiter of a gateway.
 

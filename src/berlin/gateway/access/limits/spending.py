@@ -10,10 +10,11 @@ from typing import Self
 import msgspec
 
 from berlin.config.tables.limits import MONEY_PLACES
+from berlin.formats.tokens import TokenCount
 from berlin.gateway.access.limits.bounds import Bound
 from berlin.providers.contract import Bursts
-from berlin.routing.base.answer import LEFT
-from berlin.routing.base.meter import Meter, Metered, prompt_tokens
+from berlin.routing.base.answer import LEFT, Watched
+from berlin.routing.base.meter import Meter
 from berlin.routing.counters.contract import Counters, Reservation
 from berlin.types import ChatRequest, Usage
 
@@ -36,7 +37,7 @@ class Demand(msgspec.Struct, frozen=True):
         """Return what is known about a chat."""
         most = request.options.get("max_tokens")
         known = isinstance(most, int) and most > 0
-        return cls(prompt_tokens(request), most if known else None)
+        return cls(TokenCount(request).input_tokens, most if known else None)
 
 
 class Spending:
@@ -71,7 +72,7 @@ class Spending:
     def watch(self, bursts: Bursts) -> Bursts:
         """Return the answer, whose cost is settled at its end."""
         self._sent = True
-        return Metered(bursts, self._end, self._meter)
+        return Watched(bursts, self._end, self._meter.note)
 
     def settle(self, usage: Usage) -> None:
         """Settle what a request has cost."""

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from berlin.errors import ConfigurationError
-from berlin.gateway.access.key_reader import TRUSTED_FOR_S
-from berlin.gateway.access.keys import Key, digest, tokens_of
+from berlin.gateway.access.fresh import TRUSTED_FOR_S
+from berlin.gateway.access.keys import Key, digest
 from berlin.gateway.access.shared_keys.table import CHANGED, close, connect, create, failures, rows
 from berlin.types import Secret
 
@@ -122,8 +122,6 @@ class PostgresKeys:
             return
         found = await rows(self._connection)
         live = [row for row in found if row.key.revoked_at is None]
-        self._keys = {}
-        for row in live:
-            self._keys |= tokens_of(row.key, row.digest, row.old_digest)
+        self._keys = {stored: key for row in live for stored, key in row.tokens().items()}
         self.count = len(live)
         self._changed = changed

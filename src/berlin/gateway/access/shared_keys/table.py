@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from berlin.errors import ConfigurationError
-from berlin.gateway.access.keys import Key
+from berlin.gateway.access.keys import Key, Row
 from berlin.types import Secret
 
 CONNECT_TIMEOUT_S = 2.0
@@ -25,14 +25,6 @@ CREATE TABLE IF NOT EXISTS berlin_keys (
 )
 """
 CHANGED = "SELECT coalesce(max(changed), 0) FROM berlin_keys"
-
-
-class Row(msgspec.Struct, frozen=True):
-    """A key as it is stored: what it may do, and the hashes of its tokens."""
-
-    key: Key
-    digest: bytes
-    old_digest: bytes | None
 
 
 async def connect(url: Secret) -> Any:
@@ -71,12 +63,9 @@ async def create(connection: Any) -> None:
     await connection.execute(_SCHEMA)
 
 
-async def rows(connection: Any, where: str = "TRUE", *values: object) -> list[Row]:
-    """Return the keys that match an SQL condition, in order of creation."""
-    found = await connection.fetch(
-        f"SELECT digest, old_digest, key FROM berlin_keys WHERE {where}",  # noqa: S608
-        *values,
-    )
+async def rows(connection: Any) -> list[Row]:
+    """Return all keys, in order of creation."""
+    found = await connection.fetch("SELECT digest, old_digest, key FROM berlin_keys")
     keys = [
         Row(msgspec.json.decode(row["key"], type=Key), row["digest"], row["old_digest"])
         for row in found

@@ -12,9 +12,21 @@ import msgspec
 
 from berlin.errors import ConfigurationError, InvalidRequestError
 from berlin.language.backwards import decode_multipart
+from berlin.language.secrets_scan import looks_secret
 from berlin.language.values.form import decode_form
 from berlin.wire.json import decoded_or_none
 from berlin.workbench.draft.leaves import texts_in
+
+MAX_HEADER_CHARS = 200
+
+# Headers about the browser, about the HTTP message, and of the login.
+LEFT_OUT = re.compile(
+    r"(:.*|accept.*|sec-.*|user-agent|origin|referer|host|connection|content-.*|cache-control|dnt"
+    r"|pragma|priority|te|upgrade.*|if-.*|keep-alive|transfer-encoding|x-requested-with|expect"
+    r"|cookie|authorization|proxy-.*|traceparent|tracestate|baggage|sentry-trace|x-forwarded-.*"
+    r"|.*(csrf|xsrf).*)",
+    re.IGNORECASE,
+)
 
 
 class Captured(msgspec.Struct, frozen=True):
@@ -25,15 +37,13 @@ class Captured(msgspec.Struct, frozen=True):
         url: the whole URL.
         headers: names as written, in order.
         body: the body.
-        fields: the fields of a multipart body that curl would build from its `-F` options.
-        files: the names of those that would contain files.
+        files: the names of fields that would contain files.
     """
 
     method: str
     url: str
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
-    fields: tuple[tuple[str, str], ...] = ()
     files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -83,8 +93,6 @@ class Captured(msgspec.Struct, frozen=True):
         Raises:
             ConfigurationError: if no recipe can describe its kind.
         """
-        if self.fields:
-            return "multipart", dict(self.fields)
         if not self.body.strip():
             return "", None
         kind = self.header("content-type").lower()
@@ -112,6 +120,19 @@ class Captured(msgspec.Struct, frozen=True):
         yield from self.query.values()
         with contextlib.suppress(ConfigurationError):
             yield from texts_in(self.document()[1])
+
+
+def kept_headers(request: Captured, secrets: frozenset[str] = frozenset()) -> dict[str, str]:
+    """Return the headers that belong to the service and reveal nothing about the user."""
+    return {
+        name: value
+        for name, value in request.headers
+        if not LEFT_OUT.fullmatch(name)
+        and not looks_secret(name, value)
+        and not any(secret in value for secret in secrets)
+        and value.isascii()
+        and len(value) <= MAX_HEADER_CHARS
+    }
 
 
 class Frame(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from urllib.parse import quote_plus
 
 from berlin.errors import ConfigurationError
+from berlin.language.values.form import encode_multipart
 from berlin.workbench.draft.sources.captured import Captured
 from berlin.workbench.draft.sources.shell_words import split_words
 
@@ -74,7 +75,7 @@ class _Command:
         self._url = self._method = ""
         self._headers: list[tuple[str, str]] = []
         self._data: list[str] = []
-        self._fields: list[tuple[str, str]] = []
+        self._fields: dict[str, str] = {}
         self._files: list[str] = []
         self._in_query = self._is_json = False
         options = _options(words)
@@ -84,22 +85,18 @@ class _Command:
     def request(self) -> Captured:
         """Return the request. Raises ConfigurationError."""
         url = self._url if "://" in self._url or not self._url else f"http://{self._url}"
-        body = ("" if self._is_json else "&").join(self._data)
+        body = ("" if self._is_json else "&").join(self._data).encode("utf-8", "replace")
         if self._in_query and body:
-            url += ("&" if "?" in url else "?") + body
-            body = ""
+            url += ("&" if "?" in url else "?") + body.decode()
+            body = b""
         names = {name.lower() for name, _ in self._headers}
         if self._is_json and "content-type" not in names:
             self._headers.append(("Content-Type", "application/json"))
-        method = self._method or ("POST" if body or self._fields else "GET")
-        return Captured(
-            method.upper(),
-            url,
-            tuple(self._headers),
-            body.encode("utf-8", "replace"),
-            tuple(self._fields),
-            tuple(self._files),
-        )
+        if self._fields:
+            body, kind = encode_multipart(self._fields)
+            self._headers.append(("Content-Type", kind))
+        method = self._method or ("POST" if body else "GET")
+        return Captured(method.upper(), url, tuple(self._headers), body, tuple(self._files))
 
     def _take(self, option: str, value: str) -> None:
         match option:
@@ -125,7 +122,7 @@ class _Command:
                 if rest.startswith(("@", "<")):
                     self._files.append(name)
                 else:
-                    self._fields.append((name, re.split(";(?:type|headers|encoder)=", rest)[0]))
+                    self._fields[name] = re.split(";(?:type|headers|encoder)=", rest)[0]
             case "u":
                 pair = base64.b64encode(value.encode("utf-8", "replace")).decode()
                 self._headers.append(("Authorization", f"Basic {pair}"))

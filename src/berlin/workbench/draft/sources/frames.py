@@ -14,12 +14,11 @@ from berlin.wire.json import decoded_or_none, encode_line
 from berlin.wire.sockets import PROTOCOLS, ProtocolName
 from berlin.wire.sockets.server import SERVERS
 from berlin.wire.sockets.signalr import END
-from berlin.workbench.draft.follow import UUID, is_link
+from berlin.workbench.draft.follow import UUID, free_name, is_link
 from berlin.workbench.draft.leaves import last_name, leaves, pointer, said_as, texts_in
+from berlin.workbench.draft.marks import KIND_NAMES
 from berlin.workbench.draft.request import longest_text
 from berlin.workbench.draft.sources.captured import Captured, Exchange, Frame
-
-_KINDS = ("type", "event", "target", "kind", "op", "action", "cmd", "msgtype", "method", "msg")
 
 
 class _Message(msgspec.Struct, frozen=True):
@@ -153,7 +152,7 @@ def _steps(
         for place, value in leaves(message.document):
             text = str(value)
             if text in carried and text not in names and is_link(last_name(place), text):
-                names[text] = _name(last_name(place), {*names.values()})
+                names[text] = free_name(f"made_{last_name(place)}", {*names.values()})
                 taken[names[text]] = pointer(place)
         kind = _kind(message.document)
         if kind and ("take" not in waits or taken):
@@ -163,11 +162,6 @@ def _steps(
     if waits:
         steps.append(waits)
     return steps, names
-
-
-def _name(base: str, used: set[str]) -> str:
-    names = (f"made_{base}", *(f"made_{base}_{n}" for n in range(2, 999)))
-    return next(name for name in names if name not in used)
 
 
 def _replies(messages: list[_Message], protocol: ProtocolName) -> list[dict[str, Any]]:
@@ -211,9 +205,9 @@ def _kind(message: dict[str, Any]) -> dict[str, Any]:
     found = {
         name: (place, value)
         for place, value in reversed(list(leaves(message)))
-        if (name := last_name(place)) in _KINDS and isinstance(value, str | int)
+        if (name := last_name(place)) in KIND_NAMES and isinstance(value, str | int)
     }
-    place, value = next((found[name] for name in _KINDS if name in found), ((), None))
+    place, value = next((found[name] for name in KIND_NAMES if name in found), ((), None))
     return {pointer(place): value} if place else {}
 
 

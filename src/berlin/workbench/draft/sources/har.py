@@ -14,6 +14,7 @@ from urllib.parse import unquote_plus, urlencode
 import msgspec
 
 from berlin.errors import BerlinError, ConfigurationError
+from berlin.language.values.form import encode_multipart
 from berlin.wire.framings.contract import MAX_DOCUMENT_BYTES
 from berlin.wire.json import DECODE_ERRORS
 from berlin.workbench.draft.leaves import without_null
@@ -125,18 +126,17 @@ def _exchange(entry: _Entry) -> Exchange:
         headers.append(("Content-Type", posted.mime_type))
     if request.cookies and "cookie" not in names:
         headers.append(("Cookie", "; ".join(f"{c.name}={c.value}" for c in request.cookies)))
-    text, fields = posted.text, tuple((pair.name, pair.value) for pair in posted.params)
-    if text is None and posted.mime_type.startswith(_FORM):
+    body = (posted.text or "").encode("utf-8", "replace")
+    fields = {pair.name: pair.value for pair in posted.params}
+    if posted.text is None and posted.mime_type.startswith(_FORM):
         # Chrome leaves them encoded, Firefox does not.
-        text = urlencode([(unquote_plus(name), unquote_plus(value)) for name, value in fields])
+        body = urlencode({unquote_plus(n): unquote_plus(v) for n, v in fields.items()}).encode()
+    elif posted.text is None and fields:
+        body, kind = encode_multipart(fields)
+        headers = [h for h in headers if h[0].lower() != "content-type"]
+        headers.append(("Content-Type", kind))
     return Exchange(
-        Captured(
-            request.method.upper(),
-            re.sub("^ws", "http", request.url),
-            tuple(headers),
-            (text or "").encode("utf-8", "replace"),
-            fields if text is None else (),
-        ),
+        Captured(request.method.upper(), re.sub("^ws", "http", request.url), tuple(headers), body),
         _body(response.content),
         response.status,
         tuple((pair.name, pair.value) for pair in response.headers),

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from berlin.language.values.form import encode_multipart
 from berlin.recipes.build import USER_AGENT
 from berlin.transport import Transport
 from berlin.types import Endpoint, HttpRequest, HttpResponse, Secret
@@ -32,13 +31,10 @@ async def send(request: Captured, *, allow_http: bool = False) -> Exchange:
         for name, value in request.headers
         if not name.startswith(":") and name.lower() not in _OWN
     }
-    body = request.body
-    if request.fields:
-        body, headers["Content-Type"] = encode_multipart(dict(request.fields))
     transport = Transport(endpoint, USER_AGENT)
     path = request.url.removeprefix(request.origin)
     try:
-        call = HttpRequest(request.method, path, headers, {}, body, is_found=True)
+        call = HttpRequest(request.method, path, headers, {}, request.body, is_found=True)
         answer = await transport.open(call, CONNECT_S)
         try:
             return _exchange(request, await answer.whole())

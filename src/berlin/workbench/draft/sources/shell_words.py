@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from berlin.errors import ConfigurationError
 
+_PIECE = re.compile(
+    r"""'(?P<single>[^']*+)'|"(?P<double>(?:[^"\\]|\\.)*+)"|\$'(?P<ansi>(?:[^'\\]|\\.)*+)'"""
+    r"""|(?P<blank>\s+|\\\r?\n)|\\(?P<escaped>.?)|(?P<plain>[^\s'"\\$]+|\$(?!'))""",
+    re.DOTALL,
+)
 _ESCAPES = {
     "n": "\n",
     "t": "\t",
@@ -29,58 +34,38 @@ def split_words(text: str) -> Iterator[str]:
     Raises:
         ConfigurationError: if a quote is never closed.
     """
-    word: list[str] | None = None
-    at = 0
+    word: list[str] = []
+    begun, at = False, 0
     while at < len(text):
-        match text[at]:
-            case "'":
-                piece, at = _until(text, at + 1, "'")
-                word = [*(word or ()), piece]
-            case '"':
-                piece, at = _double(text, at + 1)
-                word = [*(word or ()), piece]
-            case "$" if text.startswith("$'", at):
-                piece, at = _ansi(text, at + 2)
-                word = [*(word or ()), piece]
-            case "\\":
-                behind = text[at + 1 : at + 3].replace("\r\n", "\n")[:1]
-                at += 3 if text.startswith("\\\r\n", at) else 2
-                word = word if behind == "\n" else [*(word or ()), behind]
-            case c if c.isspace():
-                if word is not None:
-                    yield "".join(word)
-                word, at = None, at + 1
-            case c:
-                plain = re.compile(r"[^'\"$\\\s]+").match(text, at)
-                piece = plain[0] if plain else c
-                word, at = [*(word or ()), piece], at + len(piece)
-    if word is not None:
+        found = _PIECE.match(text, at)
+        if found is None:
+            raise ConfigurationError(
+                f"a quote of the curl command is never closed (it begins at character {at + 1}): "
+                "paste the whole command"
+            )
+        at = found.end()
+        kind = found.lastgroup or ""
+        if kind != "blank":
+            begun = True
+            word.append(_READ.get(kind, str)(found[kind]))
+        elif begun and found[0][0] != "\\":
+            yield "".join(word)
+            word, begun = [], False
+    if begun:
         yield "".join(word)
 
 
-def _until(text: str, begin: int, mark: str) -> tuple[str, int]:
-    end = text.find(mark, begin)
-    if end < 0:
-        raise _unclosed(text, begin)
-    return text[begin:end], end + 1
+def _double(text: str) -> str:
+    return re.sub(r'\\(["\\$`!\n])', lambda found: found[1].strip("\n"), text)
 
 
-def _double(text: str, begin: int) -> tuple[str, int]:
-    found = re.compile(r'((?:[^"\\]|\\.)*)"', re.DOTALL).match(text, begin)
-    if found is None:
-        raise _unclosed(text, begin)
-    plain = re.sub(r'\\(["\\$`!\n])', lambda m: m[1].strip("\n"), found[1])
-    return plain, found.end()
-
-
-def _ansi(text: str, begin: int) -> tuple[str, int]:
-    found = re.compile(r"((?:[^'\\]|\\.)*)'", re.DOTALL).match(text, begin)
-    if found is None:
-        raise _unclosed(text, begin)
-    plain = _ANSI.sub(_unescape, found[1])
+def _ansi(text: str) -> str:
+    plain = _ANSI.sub(_unescape, text)
     # Adjacent halves of a surrogate pair are one character.
-    whole = plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return whole, found.end()
+    return plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+_READ: Mapping[str, Callable[[str], str]] = {"double": _double, "ansi": _ansi}
 
 
 def _unescape(found: re.Match[str]) -> str:
@@ -89,10 +74,3 @@ def _unescape(found: re.Match[str]) -> str:
         return _ESCAPES.get(other, other)
     number = int(octal, 8) % 256 if octal else int(u or long or x, 16)
     return chr(number) if number < 0x110000 else "\ufffd"
-
-
-def _unclosed(text: str, begin: int) -> ConfigurationError:
-    return ConfigurationError(
-        f"a quote of the curl command is never closed (it begins at character {begin}): "
-        "paste the whole command"
-    )

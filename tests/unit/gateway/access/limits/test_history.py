@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 
 import pytest
@@ -10,7 +11,7 @@ from berlin.config.tables.limits import LimitsConfig
 from berlin.errors import UnavailableError
 from berlin.gateway.access.caller import Caller
 from berlin.gateway.access.limits.bounds import bounds_of
-from berlin.gateway.access.limits.history import used_since
+from berlin.gateway.access.limits.history import History
 from berlin.ledger.figures import Figures, Query
 
 BEGINS = 1_795_000_000.0
@@ -44,8 +45,8 @@ async def test_what_counts(
 
     caller = Caller(id="k", user="ann")
     for model in ("s:m1", "s:m2"):
-        for bound in bounds_of(LimitsConfig(**limits), caller, model):  # type: ignore[arg-type]
-            assert await used_since(sums, bound, BEGINS) == used
+        for bound in bounds_of(LimitsConfig(**limits), caller, model):
+            assert await History(sums).used_since(bound, BEGINS) == used
     assert {(query.key, query.user, query.since) for query in asked} == {
         (key, user, datetime.fromtimestamp(BEGINS, UTC))
     }
@@ -58,5 +59,23 @@ async def test_a_ledger_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
         raise UnavailableError("the database does not answer")
 
     [bound] = bounds_of(LimitsConfig(keys=("9 requests/day",)), Caller(id="k"), "s:m1")
-    assert await used_since(sums, bound, BEGINS) == 0
+    assert await History(sums).used_since(bound, BEGINS) == 0
     assert "limit.begins_anew counter=key:k|requests/day|" in caplog.text
+
+
+async def test_one_question_for_all_that_ask() -> None:
+    """At midnight many requests of a key meet a new counter; the ledger is asked once."""
+    asked = 0
+
+    async def sums(_: Query) -> list[Figures]:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0)
+        return GROUPS
+
+    history = History(sums)
+    [bound] = bounds_of(LimitsConfig(keys=("9 requests/day",)), Caller(id="k"), "s:m1")
+    assert await asyncio.gather(*(history.used_since(bound, BEGINS) for _ in range(9))) == [7] * 9
+    assert asked == 1
+    assert await history.used_since(bound, BEGINS) == 7
+    assert asked == 2

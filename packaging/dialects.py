@@ -1,6 +1,4 @@
-"""Generates docs/dialects.md: what happens to each member between any two dialects.
-
-    python -m berlin.workbench.dialects > docs/dialects.md
+"""Writes docs/dialects.md, what happens to each member between any two dialects: `make reference`.
 
 The matrix is computed: each cell is what the formats really do with an example.
 """
@@ -327,7 +325,7 @@ def _tables() -> Iterator[str]:
 
 _HEAD = """# Dialects: what arrives, and what becomes of it on the way
 
-<!-- Made by `python -m berlin.workbench.dialects > docs/dialects.md`. -->
+<!-- Made by `make reference`. -->
 
 The gateway and the services use the dialects of OpenAI (Chat Completions and Responses), Anthropic
 and Ollama. Any client can use any service.
