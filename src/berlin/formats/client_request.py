@@ -12,7 +12,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from berlin.errors import InvalidRequestError
 from berlin.formats.loose import as_text
-from berlin.types import MaybeExtra, ResponseFormat
+from berlin.types import MaybeExtra, ResponseFormat, Tool
 from berlin.wire.json import DECODE_ERRORS, check_size, encode_body
 
 MAX_MESSAGES = 20_000
@@ -84,6 +84,13 @@ def decode_tool_members(tools: Iterable[Raw] | None) -> Iterator[tuple[Any, str]
         if n >= MAX_TOOLS:
             raise InvalidRequestError.about("tools", f"more than {MAX_TOOLS} tools")
         yield decode_member(raw, f"tools[{n}]"), f"tools[{n}]"
+
+
+def make_tool(name: str, fields: Mapping[Any, Any], schema: str, extra: MaybeExtra) -> Tool:
+    """Return a tool with this JSON Schema; its description and strictness are among the fields."""
+    strict = fields.get("strict")
+    strict = strict if isinstance(strict, bool) else None
+    return Tool(name, as_text(fields.get("description")), schema, strict, extra=extra)
 
 
 def check_model(model: str | UnsetType) -> str:

@@ -20,6 +20,7 @@ from berlin.formats.client_request import (
     decode_rest,
     decode_tool_members,
     decode_typed,
+    make_tool,
 )
 from berlin.formats.contract import ClientCall
 from berlin.formats.loose import as_count, as_text
@@ -156,15 +157,8 @@ def _decode_tool(tool: Any, param: str) -> Tool:
             # Anthropic runs it, or knows its schema.
             return Tool(as_text(tool.get("name")) or kind, hosted=True, extra=Extra(DIALECT, tool))
         case {"name": str(name), "input_schema": dict(schema)} if name:
-            strict = tool.get("strict")
             more = {n: v for n, v in tool.items() if n not in _TOOL and v is not None}
-            return Tool(
-                name,
-                as_text(tool.get("description")),
-                encode_body(schema).decode(),
-                strict if isinstance(strict, bool) else None,
-                extra=make_extra(DIALECT, more),
-            )
+            return make_tool(name, tool, encode_body(schema).decode(), make_extra(DIALECT, more))
     raise InvalidRequestError.about(
         param, 'must be {"name": …, "input_schema": {…}}, with a JSON Schema'
     )

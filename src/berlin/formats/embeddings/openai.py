@@ -13,7 +13,7 @@ from berlin.errors import ProtocolError
 from berlin.formats.embeddings.contract import (
     EmbeddingBody,
     EmbeddingCall,
-    EmbeddingDialect,
+    EmbeddingFormat,
     check_vectors,
     estimated_tokens,
     pack,
@@ -39,7 +39,7 @@ class _Answer(msgspec.Struct):
 _DECODE_ANSWER = msgspec.json.Decoder(_Answer).decode
 
 
-class OpenAIEmbeddings(EmbeddingDialect):
+class OpenAIEmbeddings(EmbeddingFormat):
     """The dialect, both ways. Base64 is four times shorter; services without it send numbers."""
 
     path = "/embeddings"
