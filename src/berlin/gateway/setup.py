@@ -36,7 +36,7 @@ from berlin.gateway.access.required import KeysRequired
 from berlin.gateway.access.shared_keys.reader import PostgresKeys
 from berlin.gateway.body import Bodies, BodyBudget
 from berlin.gateway.catalog import WAIT_S, Catalog, Service
-from berlin.gateway.chat import Gateway, Needed
+from berlin.gateway.chat import Gateway, Needed, Stores
 from berlin.gateway.observe.ledger import Ledger
 from berlin.gateway.observe.log import open_access_log
 from berlin.gateway.observe.metrics import PrometheusMetrics, open_metrics
@@ -118,8 +118,8 @@ def build_gateway(
     )
 
 
-def _needed_stores(config: Config, environ: Mapping[str, str]) -> dict[str, Needed]:
-    """Return the stores without which requests are refused, by what they are called."""
+def _needed_stores(config: Config, environ: Mapping[str, str]) -> Stores:
+    """Return the stores without which requests are refused."""
     needed: dict[str, Needed] = {}
     tokens = open_tokens(config.tokens, environ)
     if tokens is not None and tokens.is_needed:
@@ -128,7 +128,7 @@ def _needed_stores(config: Config, environ: Mapping[str, str]) -> dict[str, Need
         shared = open_shared(config.shared, environ)
         if shared is not None:
             needed["shared limits"] = RedisCounters(shared)
-    return needed
+    return Stores(needed)
 
 
 def _open_keys(
