@@ -53,7 +53,7 @@ class Response(Answer):
         return {name: cookie.value for name, cookie in self._answer.cookies.items()}
 
     def close(self) -> None:
-        """Close the connection at once, or return it to the pool if the response is read."""
+        """Close the connection immediately, or return it to the pool if the response is read."""
         # Another response may have the connection already.
         if self._connection is not None and self._connection.lost == self._note_lost:
             self._connection.lost = None

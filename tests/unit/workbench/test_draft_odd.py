@@ -24,6 +24,7 @@ WORDS = ("Par", "is is", " a capital.")
 FULL = "".join(WORDS)
 SECRET = "CANARY+7/a=b0c1"
 PASSWORD = "CANARY-hunter2"
+UUID = "7f2b8a54-0c1d-4e7a-9b61-5d2f7c9e8a14"
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -281,6 +282,13 @@ FILES: dict[str, tuple[list[dict[str, Any]], str]] = {
             entry("/title", {"q": PROMPT}, {"title": "A very long title " * 20}),
         ],
         'chatId = "{conversation_id}"',
+    ),
+    "an id that a step sends and its answer repeats": (
+        [
+            entry("/talks", {"uuid": UUID}, {"uuid": UUID}),
+            entry(f"/talks/{UUID}/ask", {"q": PROMPT}, sent={"Cookie": "last=talks; q=" + PROMPT}),
+        ],
+        'path = "/talks/{made_uuid}/ask"',
     ),
     "a secret in all places": (
         [

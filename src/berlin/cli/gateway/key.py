@@ -11,7 +11,7 @@ import click
 
 from berlin.cli.gateway.limits import limit_options, span_option
 from berlin.cli.lazy import Group
-from berlin.cli.terminal import align
+from berlin.cli.terminal import align, tell
 from berlin.config import data_path
 from berlin.gateway.access.caller import SCOPES, Scope
 from berlin.gateway.access.keys import Key, KeyStore
@@ -73,7 +73,7 @@ def add(
         limits=limits,
     )
     click.echo(token.reveal())
-    click.echo(f"berlin: this is the key {name!r} ({made.id}); it is not shown again", err=True)
+    tell(f"this is the key {name!r} ({made.id}); it is not shown again")
 
 
 @key.command()
@@ -96,10 +96,9 @@ def rotate(name_or_id: str, grace: float) -> None:
         raise click.UsageError(f"there is no live key {name_or_id!r}; see `berlin key list`")
     made, token = rotated
     click.echo(token.reveal())
-    click.echo(
-        f"berlin: this is the new token of {made.name!r} ({made.id}); it is not shown again, and "
-        f"the old one is valid until {_day(made.old_expires_at)} UTC",
-        err=True,
+    tell(
+        f"this is the new token of {made.name!r} ({made.id}); it is not shown again, and "
+        f"the old one is valid until {_day(made.old_expires_at)} UTC"
     )
 
 

@@ -26,7 +26,7 @@ def find_chat(exchanges: list[Exchange], prompt: str | None) -> int:
     """
     if not exchanges:
         raise ConfigurationError("there are no requests in the file: save it after a chat")
-    session = _Session(exchanges, prompt or "")
+    session = Session(exchanges, prompt or "")
     found = [n for n, exchange in enumerate(exchanges) if _is_chat(exchange, prompt)]
 
     def has_text(n: int) -> bool:
@@ -46,16 +46,7 @@ def find_chat(exchanges: list[Exchange], prompt: str | None) -> int:
     return max(found or range(len(exchanges)), key=rank)
 
 
-def find_answer(exchanges: Sequence[Exchange], chat: int, prompt: str) -> int:
-    """Return the index of the exchange with the answer to a chat.
-
-    That is the chat, unless its response issued an id (a ticket, a URL) that a later request
-    carries, or both carry an id that the client made, and the text is in the later response.
-    """
-    return _Session(exchanges, prompt).answer(chat)
-
-
-class _Session:
+class Session:
     """The exchanges of a session, each looked at once: a file may have thousands."""
 
     def __init__(self, exchanges: Sequence[Exchange], prompt: str) -> None:
@@ -66,7 +57,11 @@ class _Session:
         self._links = cache(lambda n: links_in(self._carried(n)).keys())
 
     def answer(self, chat: int) -> int:
-        """Return the index of the answer; see `find_answer`."""
+        """Return the index of the exchange with the answer to a chat.
+
+        That is the chat, unless its response issued an id (a ticket, a URL) that a later request
+        carries, or both carry an id that the client made, and the text is in the later response.
+        """
         is_read = self.is_read(chat)
         if is_read and not self.is_one(chat):
             return chat

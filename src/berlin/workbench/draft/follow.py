@@ -87,7 +87,6 @@ class Chain:
     """Follows values back to the responses that issued them, and those of these requests in turn.
 
     Args:
-        exchanges: the session, in order.
         ignored: values that are no links, such as the prompt.
 
     Attributes:
