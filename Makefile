@@ -128,7 +128,7 @@ instructions: $(VENV)/.dev ## count the instructions of a fixed load; they may n
 reference: $(VENV)/.dev ## write docs/recipes-reference.md, docs/dialects.md, and the help texts of docs/cli.md
 	@$(BIN)/python packaging/recipes_reference.py > docs/recipes-reference.md
 	@$(BIN)/python packaging/dialects.py > docs/dialects.md
-	@$(BIN)/python -m berlin.cli.manual docs/cli.md
+	@PYTHONPATH=tests $(BIN)/python -m support.cli_help docs/cli.md
 
 prices: $(UV) ## write the list prices that ship, from the newest data of genai-prices
 	@$(UV) run --quiet --no-project --with genai-prices python packaging/prices.py

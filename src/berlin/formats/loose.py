@@ -113,8 +113,8 @@ def _is_sound(name: str, value: Any) -> bool:
     return not name.endswith("_tokens") or as_count(value) is not None
 
 
-class Mender:
-    """Mends the documents of one answer.
+class JsonRepairer:
+    """Repairs the documents of one answer.
 
     A pair of surrogates that was cut between two pieces of text is joined; half a pair, and bytes
     that are not UTF-8, become U+FFFD. Control characters within strings are taken as they are,
@@ -124,8 +124,8 @@ class Mender:
     def __init__(self) -> None:
         self._high = ""
 
-    def mend(self, document: bytes) -> Any:
-        """Return the value of a document that is not JSON; `None` if it cannot be mended."""
+    def repair(self, document: bytes) -> Any:
+        """Return the value of a document that is not JSON; `None` if it cannot be repaired."""
         text = document.decode("utf-8", "replace").strip()
         if text.startswith("data:"):
             text = text.removeprefix("data:")

@@ -30,6 +30,7 @@ class MappedDecoder(DocumentDecoder):
     def __init__(self, stream: CompiledStream) -> None:
         described = stream.described
         framing = FRAMINGS["ndjson" if stream.is_polled else described.framing]
+        self._has_events = framing.has_events
         framer = framing.framer(described.done.encode())
         if described.prefix:
             framer = Prefixed(framer, described.prefix.encode())
@@ -45,9 +46,11 @@ class MappedDecoder(DocumentDecoder):
         self._tokens: dict[str, int] = {}
 
     def _decode_loosely(self, document: bytes) -> Any:
-        mended = self._mender.mend(document)
+        if document.startswith(b"data:") and not self._has_events:
+            return None  # an event: the recipe names another framing than the service's
+        repaired = self._repairer.repair(document)
         try:
-            return None if mended is None else self._decode_one(encode_value(mended))
+            return None if repaired is None else self._decode_one(encode_value(repaired))
         except (ValueError, RecursionError):  # and all that msgspec raises
             return None
 
