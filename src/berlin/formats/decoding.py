@@ -133,7 +133,8 @@ class DocumentDecoder(ABC):
         if reason is None and not self._answered and not self._calls.count:
             self.failure = EmptyResponseError("the service sent an empty answer")
             return
-        if reason is None and self._ends == "finish_reason" and not self._is_marked:
+        is_marked = self.done or self._framer.done
+        if reason is None and self._ends == "finish_reason" and not is_marked:
             self.failure = TruncatedStreamError("the answer ended without a finish reason")
             return
         if self._calls.nameless:
@@ -153,10 +154,6 @@ class DocumentDecoder(ABC):
             )
         )
         self.done = True
-
-    @property
-    def _is_marked(self) -> bool:
-        return self.done or self._framer.done
 
     def _decode(self, documents: list[bytes]) -> list[StreamEvent]:
         events: list[StreamEvent] = []

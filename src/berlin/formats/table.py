@@ -18,7 +18,6 @@ from berlin.types import (
     ChatRequest,
     ImagePart,
     MaybeExtra,
-    Message,
     OpaquePart,
     Part,
     ReasoningPart,
@@ -236,12 +235,9 @@ class Carrier:
         for tool in request.tools:
             self.own(tool.extra, "tools.")
         for message in request.messages:
-            self._drop_in(message)
-
-    def _drop_in(self, message: Message) -> None:
-        self.own(message.extra, "messages.")
-        for part in message.parts:
-            self._drop_part(part)
+            self.own(message.extra, "messages.")
+            for part in message.parts:
+                self._drop_part(part)
 
     def _drop_part(self, part: Part) -> None:
         if isinstance(part, OpaquePart):

@@ -90,7 +90,7 @@ def decode_request(body: bytes) -> ClientCall:
         "stop": sent.stop_sequences or None,
         "user": user or None,
     }
-    tools = _decode_tools(sent.tools)
+    tools = tuple(_decode_tool(*member) for member in decode_tool_members(sent.tools))
     choice, parallel = _decode_choice(sent.tool_choice, tools) if tools else ("auto", None)
     request = ChatRequest(
         (*_decode_system(sent.system), *messages),
@@ -145,10 +145,6 @@ def _decode_message(message: Any, param: str) -> Iterator[Message]:
     if said:
         joins = {"continues": True} if results else {**extra, **AS_PARTS}
         yield Message(role, tuple(said), make_extra(DIALECT, joins))
-
-
-def _decode_tools(tools: list[Raw] | None) -> tuple[Tool, ...]:
-    return tuple(_decode_tool(tool, param) for tool, param in decode_tool_members(tools))
 
 
 def _decode_tool(tool: Any, param: str) -> Tool:
