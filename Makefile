@@ -41,7 +41,7 @@ chat: export BERLIN_PROMPT = $(PROMPT)
 
 test: $(VENV)/.dev ## run the suite; programs of others have groups of their own
 	@sh tests/system_packages.sh
-	@$(BIN)/python -m pytest -n 4 -q  # tests wait for half of their time
+	@$(BIN)/python -m pytest -n 4 --dist worksteal -q  # tests wait for half of their time
 # Otherwise each worker compiles every test again.
 test: export PYTHONDONTWRITEBYTECODE =
 
@@ -128,7 +128,7 @@ instructions: $(VENV)/.dev ## count the instructions of a fixed load; they may n
 reference: $(VENV)/.dev ## write docs/recipes-reference.md, docs/dialects.md, and the help texts of docs/cli.md
 	@$(BIN)/python packaging/recipes_reference.py > docs/recipes-reference.md
 	@$(BIN)/python packaging/dialects.py > docs/dialects.md
-	@$(BIN)/python -m berlin.cli.manual docs/cli.md
+	@PYTHONPATH=tests $(BIN)/python -m support.cli_help docs/cli.md
 
 prices: $(UV) ## write the list prices that ship, from the newest data of genai-prices
 	@$(UV) run --quiet --no-project --with genai-prices python packaging/prices.py

@@ -75,6 +75,10 @@ class ByHand(DocumentDecoder):
     def __init__(self) -> None:
         super().__init__(FRAMINGS["sse"].framer(b"[DONE]"), self.chunks, "finish_reason")
 
+    def _take(self, document: Any, events: list[StreamEvent]) -> bool:
+        self._take_all([document], events)
+        return self.failure is None
+
     def _take_all(self, documents: list[Any], events: list[StreamEvent]) -> None:
         for chunk in documents:
             for choice in chunk.choices:

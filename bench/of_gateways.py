@@ -1,4 +1,4 @@
-"""The gateway: `berlin serve` beside relays that do nothing else, and the gateways of others."""
+"""The gateway: `berlin serve`, relays that do nothing else, and the gateways of others."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 what it must, and writes bytes that were rendered before the first request came.
 
 The path says what is served: `/burst/256/…` gives 256 pieces in one write, `/paced/20/200/…` gives
-200 pieces, one each 20 ms, `/hold/1/…` gives one piece and stays open. Behind that stands the
+200 pieces, one each 20 ms, `/hold/1/…` gives one piece and stays open. After it comes the
 path of the dialect: `/api/…` of Berlin, or `/v1/…` of OpenAI.
 
     python bench/service.py        prints its port, serves until it is killed
@@ -130,7 +130,7 @@ class Service(asyncio.Protocol):
         elif load == b"hold":
             self.transport.write(answer.head + answer.chunks[0])
         else:
-            # Streams do not beat together: each has its place within the interval.
+            # Streams are not synchronized: each has its own time within the interval.
             Service.streams += 1
             seconds = interval[0] / 1000
             at = self.loop.time() + seconds * (Service.streams * 0.618034 % 1)

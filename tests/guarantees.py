@@ -7,7 +7,6 @@ Real processes, a real Redis, a real service that counts logins.
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 import tempfile
 import time
@@ -213,12 +212,11 @@ async def _holder_killed(
     service: TokenService, all_of_them: Workers, tried: str, limit: float
 ) -> Outcome:
     holder = all_of_them.processes[0]
-    assert holder.stdin is not None
     holder.stdin.write(b"1\n")
     async with asyncio.timeout(10):
         while not service.logins:
             await asyncio.sleep(0.01)
-    holder.send_signal(signal.SIGKILL)
+    holder.kill()
     reports = await all_of_them.ask(5, only=[1, 2])
     return Outcome(
         tried, len(service.logins), _check(service, 2, reports) + _slower_than(limit, reports)

@@ -1,5 +1,5 @@
-"""The limit of a gateway that stands on aiohttp: it translates Berlin's wire into OpenAI's chunks,
-and does nothing else. No key is asked, nothing is checked, counted or limited.
+"""The limit of a gateway built on aiohttp: it translates Berlin's wire into OpenAI's chunks,
+and does nothing else. No key is required, nothing is checked, counted or limited.
 
     python bench/gateways/bare.py URL        prints its port
 """

@@ -93,7 +93,7 @@ def open_users(name: str, config: Config) -> Retry:
 
 
 def _limit_of(name: str, config: Config) -> Callable[[Provider], ChatProvider]:
-    """Return what wraps a provider in the limits of its table."""
+    """Return a function that wraps a provider in the limits of its table."""
     from berlin.config.models.routes import Routes
     from berlin.config.models.shared import open_counters, open_shared
     from berlin.routing.limit import Limit
@@ -258,11 +258,7 @@ class RecipeProvider(ChatProvider):
         return self._default
 
     async def models(self) -> tuple[str, ...]:
-        """Return the models, as listed by the service or by the recipe.
-
-        Raises:
-            BerlinError: if the service does not respond.
-        """
+        """Return the models, as listed by the service or by the recipe. Raises BerlinError."""
         described = self.settings.recipe.models
         if described.fetch is None:
             return described.list
@@ -277,19 +273,11 @@ class RecipeProvider(ChatProvider):
         return Embedder(partial(self._embed, described), described.models, described.model)
 
     async def check(self) -> None:
-        """Log in, unless there is already a token.
-
-        Raises:
-            BerlinError: if that fails.
-        """
+        """Log in, unless there is already a token. Raises BerlinError."""
         await self._http.check()
 
     async def access_token(self) -> AccessToken:
-        """Return a currently valid token, logging in if necessary; a busy service is waited for.
-
-        Raises:
-            BerlinError: if that fails.
-        """
+        """Return a valid token; a busy service is waited for. See `Berlin.token`."""
         return await self._retry.call(self._http.token)
 
     def reject_token(self, token: Secret) -> None:
@@ -297,25 +285,11 @@ class RecipeProvider(ChatProvider):
         self._auth.reject(token)
 
     async def log_in(self, person: Person | None) -> None:
-        """Log in again, even if that needs a person (a device code), and keep the token.
-
-        Args:
-            person: the person who enters a code or logs in with a browser.
-
-        Raises:
-            BerlinError: if that fails.
-        """
+        """Log in again, with a person if necessary; see `Berlin.log_in`."""
         await self._http.log_in(person)
 
     async def use_session(self, cookies: str) -> None:
-        """Keep a browser's session instead of logging in.
-
-        Args:
-            cookies: the value of the browser's Cookie header.
-
-        Raises:
-            ConfigurationError: if the service's session is not a cookie, or is not among these.
-        """
+        """Keep a browser's session instead of logging in; see `Berlin.use_session`."""
         await self._auth.use_session(cookies)
 
     def watch_logins(self, observe: Callable[[str], None]) -> None:

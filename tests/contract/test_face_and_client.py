@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -26,8 +27,9 @@ from berlin.types import (
 QUICK = Timeouts(connect=2, first_event=5, idle=5, total=20)
 
 
+@cache
 def accounts(*names: str) -> Accounts:
-    """Return accounts whose passwords are `pass-of-NAME`."""
+    """Return accounts whose passwords are `pass-of-NAME`; no test changes them."""
     known = Accounts()
     for name in names or ("alice",):
         known.add(name, Secret(f"pass-of-{name}"))

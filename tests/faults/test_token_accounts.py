@@ -110,7 +110,7 @@ async def test_T21_a_wrong_password_in_a_loop_does_not_lock_the_account() -> Non
         assert first == "the service refuses account 'account': the login is not known"
         assert set(later) == {
             f"{first} (remembered, so that the account is not locked; "
-            "tried again in 5 s, or at once with other credentials)"
+            "tried again in 5 s, or immediately with other credentials)"
         }
         assert caught.value.retry_after is not None
         assert 0 < caught.value.retry_after <= 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import sys
@@ -423,8 +424,12 @@ async def test_nothing_half_made_is_left(tmp_path: Path, at: str) -> None:
                 await terminal.sees(question)
                 terminal.types("password\r")
             await terminal.sees(at)
-            terminal.types("\x03")
-            assert await terminal.ends() == 130
+            # Python misses a signal that comes between its own code and the read of a line.
+            for _ in range(6):
+                terminal.types("\x03")
+                with contextlib.suppress(TimeoutError):
+                    assert await terminal.ends(within=10) == 130
+                    break
     left = [path.name for path in cli.home.rglob("*") if path.is_file()]
     assert not {"mine.toml", "berlin.toml", "logins.json"} & {*left}
 

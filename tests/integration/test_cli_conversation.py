@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import stat
 from pathlib import Path
+
+import pytest
 
 from support.chat_service import HANG, Answer, ChatService, Piece
 from support.cli import NOTICE, Cli
@@ -208,3 +211,20 @@ async def test_raw_shows_markdown_as_it_came(tmp_path: Path) -> None:
     assert "# A **title**" in terminal.text
     assert "* one" in terminal.text
     assert "\x1b[31m" not in terminal.shown.decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_a_killed_conversation_keeps_the_turn(tmp_path: Path, number: int) -> None:
+    """When the terminal is closed or the program is stopped, what came of the answer is stored."""
+    async with ChatService(["It begins", HANG]) as service:
+        cli = Cli(tmp_path).uses(service.url)
+        async with cli.terminal("chat") as terminal:
+            await terminal.asks()
+            terminal.types("Go on\r")
+            await terminal.sees("It begins")
+            terminal.process.send_signal(number)
+            assert await terminal.ends() == 128 + signal.SIGTERM
+        assert terminal.shown.rindex(b"\x1b[?25h") > terminal.shown.rindex(b"\x1b[?25l")
+    assert "Go on" in (await cli.run("logs")).out
+    shown = await cli.run("logs", (await cli.run("logs")).out.split()[0])
+    assert shown.out.endswith("\nassistant:\nIt begins\n")

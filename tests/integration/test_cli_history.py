@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -207,3 +209,25 @@ async def test_a_home_that_cannot_be_written_keeps_nothing(tmp_path: Path) -> No
     assert (ended.code, ended.out) == (0, "Fine.\n")
     assert "Traceback" not in ended.err
     assert ended.err.count("berlin: warning: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        ("alter table messages add column later text", 0, ""),
+        ("update messages set body = '{}'", 2, "cannot be used: Object missing required field"),
+    ],
+)
+async def test_a_database_that_another_release_wrote(
+    tmp_path: Path, change: str, code: int, said: str
+) -> None:
+    """Added columns are no obstacle; a message that cannot be read is an error in one line."""
+    async with ChatService(["ok"]) as service:
+        cli = Cli(tmp_path).uses(service.url)
+        await cli.run("chat", "Hi")
+        with contextlib.closing(sqlite3.connect(cli.data / "conversations.sqlite")) as db, db:
+            db.execute(change)
+        ended = await cli.run("chat", "-c", "And?")
+    assert (ended.code, said in ended.err) == (code, True)
+    assert "Traceback" not in ended.err
+    assert bool(ended.err) == bool(said)

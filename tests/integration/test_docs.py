@@ -15,7 +15,6 @@ import pytest
 
 from berlin import errors
 from berlin.auth.credentials import NAMES
-from berlin.cli.manual import with_help
 from berlin.config import Config, ProviderConfig, ResponsesConfig, ServerConfig, TokensConfig
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.gateway.access.accounts import Accounts
@@ -26,6 +25,7 @@ from berlin.providers.guide import GuideProvider, answer
 from berlin.recipes.recipe import parse_recipe
 from berlin.types import Secret, Timeouts
 from berlin.workbench.draft.toml_writer import write_toml
+from support.cli_help import with_help
 from support.manual import ROOT, code_blocks, prose_lines, read
 
 READMES = ("README.md", "README.ru.md")

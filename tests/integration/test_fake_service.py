@@ -8,10 +8,10 @@ import aiohttp
 import msgspec
 import pytest
 
-from berlin.auth.flows.oauth2 import OAuth2Map
 from berlin.auth.flows.oauth2.device import ask_for_code, wait_for_token
-from berlin.auth.flows.oauth2.discovery import Endpoints
+from berlin.auth.flows.oauth2.discovery import Endpoints, Server
 from berlin.auth.flows.oauth2.endpoint import TokenClient
+from berlin.auth.flows.oauth2.table import OAuth2Map
 from berlin.errors import AuthenticationError, ConfigurationError, RequestRejectedError
 from berlin.providers.scripted import ScriptedProvider
 from berlin.recipes.recipe import load_recipe, recipe_names
@@ -215,7 +215,7 @@ async def test_the_device_code_is_approved_at_once() -> None:
         assert isinstance(recipe.auth, OAuth2Map)
         where = Endpoints(recipe.auth.token_url, recipe.auth.device_url)
         who = {"client_id": CREDENTIALS.client_id}
-        client = TokenClient(recipe.auth, where, who, provider.send)
+        client = TokenClient(Server(recipe.auth), where, who, provider.send)
         grant = await wait_for_token(client, await ask_for_code(client), no_wait)
         authenticator.adopt(grant.token.reveal())
         assert (await ask(provider, PROMPT)).text == TEXT

@@ -14,10 +14,10 @@ import pytest
 
 from berlin import errors
 from berlin.auth.contract import DeviceCode
-from berlin.auth.flows.oauth2 import OAuth2Map
 from berlin.auth.flows.oauth2.device import ask_for_code, wait_for_token
-from berlin.auth.flows.oauth2.discovery import Endpoints
+from berlin.auth.flows.oauth2.discovery import Endpoints, Server
 from berlin.auth.flows.oauth2.endpoint import TokenClient
+from berlin.auth.flows.oauth2.table import OAuth2Map
 from berlin.types import HttpRequest, HttpResponse
 from support.oauth_service import (
     GOOD,
@@ -78,7 +78,7 @@ class Device:
     async def run(self) -> str:
         """Return the token."""
         who, where = {"client_id": "client"}, Endpoints("/token", "/device")
-        client = TokenClient(self.described, where, who, self.send)
+        client = TokenClient(Server(self.described), where, who, self.send)
         grant = await wait_for_token(client, await ask_for_code(client), self.sleep)
         return grant.token.reveal()
 

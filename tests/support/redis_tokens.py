@@ -23,7 +23,7 @@ SEALER = Sealer(Secret("sixteen letters!"))
 
 def store_of(url: str) -> RedisStore:
     """Return a store of its own in this Redis."""
-    return RedisStore(Secret(url), SEALER)
+    return RedisStore(Secret(url), Sealer(Secret("sixteen letters!")))
 
 
 def key_of(service: TokenService, account: str = "ann") -> TokenKey:

@@ -8,13 +8,13 @@ import json
 import os
 import signal
 import socket
-import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from support import warm
 from support.token_service import RECIPE, TokenService
 
 WORKER = Path(__file__).with_name("token_worker.py")
@@ -24,14 +24,13 @@ READY_S = 30.0
 class Workers:
     """Processes that wait for work."""
 
-    def __init__(self, processes: list[Process]) -> None:
+    def __init__(self, processes: list[warm.Running]) -> None:
         self.processes = processes
 
     async def ask(self, requests: int = 1, only: list[int] | None = None) -> list[dict[str, Any]]:
         """Let all processes (or those with these numbers) send requests at the same time."""
         chosen = [self.processes[n] for n in (only or range(len(self.processes)))]
         for process in chosen:
-            assert process.stdin is not None
             process.stdin.write(f"{requests}\n".encode())
         reports = await asyncio.gather(*(_line(process) for process in chosen))
         return [json.loads(report) for report in reports]
@@ -54,20 +53,13 @@ async def workers(
         "XDG_DATA_HOME": str(folder / "data"),
         "BERLIN_CONFIG": str(config),
     }
-    command = (sys.executable, str(WORKER), str(config), account, service.url)
-    processes = [
-        await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, env=environ)
-        for _ in range(count)
-    ]
-    try:
+    args, code = (str(config), account, service.url), WORKER.read_text()
+    async with contextlib.AsyncExitStack() as until:
+        processes = [
+            await until.enter_async_context(warm.started(args, environ, code)) for _ in range(count)
+        ]
         await asyncio.gather(*(_line(process) for process in processes))
         yield Workers(processes)
-    finally:
-        for process in processes:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGCONT)
-                process.kill()
-        await asyncio.gather(*(process.wait() for process in processes))
 
 
 class Redis:
@@ -139,7 +131,6 @@ async def redis_server(folder: Path) -> AsyncIterator[Redis]:
         await redis.stop()
 
 
-async def _line(process: Process) -> str:
-    assert process.stdout is not None
+async def _line(process: warm.Running) -> str:
     line = await asyncio.wait_for(process.stdout.readline(), READY_S)
     return line.decode()

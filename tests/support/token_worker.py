@@ -1,8 +1,7 @@
 """One of many processes that share tokens: waits for a line, sends requests, tells how it went.
 
-Usage: python token_worker.py CONFIG ACCOUNT URL; each line on standard input is the number of
-requests to send at once, and each line on standard output is `{"good": …, "errors": [...],
-"seconds": …}`.
+Its arguments are CONFIG ACCOUNT URL; each line on standard input is the number of requests to send
+together, and each line on standard output is `{"good": …, "errors": [...], "seconds": …}`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from berlin.auth.access import AccessToken
 from berlin.auth.attach import Attach, attachments
 from berlin.auth.credentials import Credentials, KeptCredentials
 from berlin.auth.grant import Grant, check_token
-from berlin.auth.guidance import explain_missing, login_command, login_has_ended, needs_person
+from berlin.auth.guidance import explain_missing, login_command
 from berlin.auth.tokens.source import TokenSource
 from berlin.errors import (
     AuthenticationError,
@@ -156,7 +156,7 @@ class Authenticator:
         source.keeps_refresh_token = flow is not None and flow.needs_person
         self._attachments = attachments(attach)
         self._credentials = credentials or Credentials()
-        if self._credentials.kept and source.kept is None:
+        if source.kept.given != self._credentials:
             source.kept = KeptCredentials(self._credentials)
         self.observe: Callable[[str], None] = lambda result: None
         self.hint = ""
@@ -164,8 +164,8 @@ class Authenticator:
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """The secrets that must never appear in a message."""
-        read = self.source.kept.latest.secrets if self.source.kept is not None else ()
-        return (*self._credentials.secrets, *read, *self.source.seen)
+        secrets = (*self._credentials.secrets, *self.source.kept.latest.secrets)
+        return (*dict.fromkeys(secrets), *self.source.seen)
 
     @property
     def renews(self) -> bool:
@@ -212,8 +212,10 @@ class Authenticator:
         """
         if self._flow is not None and self._flow.needs_person:
             if person is None:
-                raise MissingCredentialsError(needs_person(self._log_in_by))
-            credentials = await self._fresh()
+                raise MissingCredentialsError(
+                    f"a person has to log in first: run {self._log_in_by}"
+                )
+            credentials = await self.source.kept.read()
             grant = await self._flow.attend(credentials, send, person)
             await self.source.install(grant)
             return True
@@ -324,7 +326,7 @@ class Authenticator:
     async def _renew_or_obtain(self, flow: Flow, refresh_token: Secret | None, send: Send) -> Grant:
         refused: AuthenticationError | None = None
         if refresh_token is not None:
-            credentials = await self._fresh()
+            credentials = await self.source.kept.read()
             try:
                 grant = await flow.renew(credentials, refresh_token, send)
             except AuthenticationError as error:
@@ -339,7 +341,11 @@ class Authenticator:
                 raise
             # A refusal, and not something missing: that is remembered, so that no other process
             # asks with this refresh token again.
-            refused.args = (login_has_ended(refused.message, self._log_in_by), *refused.args[1:])
+            message = (
+                "the login has ended, since its refresh token was refused "
+                f"({refused.message}): run {self._log_in_by}"
+            )
+            refused.args = (message, *refused.args[1:])
             raise refused from None
 
     async def _obtain(self, flow: Flow, send: Send) -> Grant:
@@ -347,17 +353,12 @@ class Authenticator:
         if missing:
             message = explain_missing(missing, self._variables, self._log_in_by)
             raise MissingCredentialsError(f"{message}. {self.hint}" if self.hint else message)
-        credentials = await self._fresh()
+        credentials = await self.source.kept.read()
         try:
             return await flow.obtain(credentials, send)
         except MissingCredentialsError as error:
             error.args = (f"{error.message}: run {self._log_in_by}", *error.args[1:])
             raise
-
-    async def _fresh(self) -> Credentials:
-        """Return the current credentials."""
-        kept = self.source.kept
-        return self._credentials if kept is None else await kept.read()
 
 
 class Unattended:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 
 import msgspec
 
@@ -137,9 +138,10 @@ class Credentials(msgspec.Struct, frozen=True):
 
 
 class KeptCredentials:
-    """Credentials of which some are read from their sources for each login.
+    """Credentials as the logins use them: some may be read from their sources for each login.
 
     Attributes:
+        given: the credentials, with the sources of those that are read.
         latest: what was read last.
         refused: what the service refused; `None` if it has not refused anything yet.
         read_again_s: seconds until it is worth reading refused secrets again: a file costs nothing,
@@ -147,19 +149,22 @@ class KeptCredentials:
     """
 
     def __init__(self, credentials: Credentials) -> None:
-        self._credentials = self.latest = credentials
+        self.given = self.latest = credentials
         self.refused: Credentials | None = None
-        files_only = all(isinstance(source, FileSecret) for _, source in credentials.kept)
-        self.read_again_s = 0.0 if files_only else READ_AGAIN_S
+        self.read_again_s = math.inf
+        if credentials.kept:
+            files_only = all(isinstance(source, FileSecret) for _, source in credentials.kept)
+            self.read_again_s = 0.0 if files_only else READ_AGAIN_S
 
     @property
     def proof(self) -> str:
-        """A fingerprint of what was read last."""
-        return self.latest.fingerprint()
+        """A fingerprint of what was read last; `""` if nothing is read."""
+        return self.latest.fingerprint() if self.given.kept else ""
 
     async def read(self) -> Credentials:
         """Return the current credentials. Raises ConfigurationError."""
-        self.latest = await asyncio.to_thread(self._credentials.fresh)
+        if self.given.kept:
+            self.latest = await asyncio.to_thread(self.given.fresh)
         return self.latest
 
     async def have_changed(self) -> bool:

@@ -23,16 +23,6 @@ def login_command(name: str) -> str:
     return "`berlin login`" if name in ("", "berlin") else f"`berlin login {name}`"
 
 
-def needs_person(command: str) -> str:
-    """Return the message for a login that only a person can do."""
-    return f"a person has to log in first: run {command}"
-
-
-def login_has_ended(said: str, command: str) -> str:
-    """Return the message for a refresh token that the service refused."""
-    return f"the login has ended, since its refresh token was refused ({said}): run {command}"
-
-
 def explain_missing(missing: list[str], known_variables: Mapping[str, str], command: str) -> str:
     """Return the message for missing credentials.
 

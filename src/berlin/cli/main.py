@@ -40,7 +40,7 @@ COMMANDS = {
     "completion": ("completion", "completion", "Print a completion script for a shell."),
     "account": ("gateway.account", "account", "Manage the accounts of `berlin serve`."),
     "usage": ("ledger.usage", "usage", "Show what was used and what it cost."),
-    "ledger": ("ledger.ledger", "ledger", "Manage the ledger of `berlin serve`."),
+    "ledger": ("ledger.usage", "ledger", "Manage the ledger of `berlin serve`."),
     "key": ("gateway.key", "key", "Manage the API keys of `berlin serve`."),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -17,6 +17,29 @@ config_option = click.option(
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="Configuration file to use instead of the user's.",
+)
+
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def together(*options: Callable[[_F], _F]) -> Callable[[_F], _F]:
+    """Return a decorator that adds several options to a command, in this order."""
+
+    def add(command: _F) -> _F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+login_options = together(
+    click.option("--account", help="The account; asked for if missing."),
+    click.option(
+        "--password-stdin", is_flag=True, help="Read the password (or key) from standard input."
+    ),
+    click.option("--allow-http", is_flag=True, help="Allow plain http to another machine."),
 )
 
 

@@ -6,8 +6,9 @@ import sys
 
 import click
 from prompt_toolkit import PromptSession
-from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
+from berlin.cli.chat.line import enter_keys
+from berlin.cli.terminal import say
 from berlin.errors import ConfigurationError
 
 END = "."
@@ -23,17 +24,8 @@ def ask_for_paste(what: str) -> str:
     """
     if sys.stdin is None or not sys.stdin.isatty():
         raise ConfigurationError(f"{what}: there is no terminal to paste it on; give a file")
-    click.echo(f"{what}, then a line with only a dot:", err=True)
-    keys = KeyBindings()
-
-    @keys.add("enter")
-    def _(event: KeyPressEvent) -> None:
-        document = event.current_buffer.document
-        if document.current_line.strip() == END:
-            event.current_buffer.validate_and_handle()
-        else:
-            event.current_buffer.insert_text("\n")
-
+    say(f"{what}, then a line with only a dot:")
+    keys = enter_keys(lambda text: text.rpartition("\n")[2].strip() != END)
     session: PromptSession[str] = PromptSession(multiline=True, key_bindings=keys)
     try:
         text = session.prompt("> ")

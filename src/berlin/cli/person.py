@@ -7,10 +7,8 @@ import os
 import sys
 import webbrowser
 
-import click
-
 from berlin.auth.contract import DeviceCode
-from berlin.cli.terminal import harmless
+from berlin.cli.terminal import say
 
 
 class TerminalPerson:
@@ -18,27 +16,26 @@ class TerminalPerson:
 
     def show_code(self, code: DeviceCode) -> None:
         """Show which page to open, and what to enter there."""
-        click.echo(harmless(f"Open {code.url} and enter the code {code.code}"), err=True)
+        say(f"Open {code.url} and enter the code {code.code}")
         if code.whole_url:
-            click.echo(harmless(f"or open {code.whole_url}"), err=True)
+            say(f"or open {code.whole_url}")
 
     async def open_page(self, url: str, back: str) -> str | None:
         """Open a page in the browser, show its address, and wait for a pasted one."""
         opened = _has_browser() and await asyncio.to_thread(webbrowser.open, url)
         begins = "Your browser opens this page to log in" if opened else "Open this page to log in"
-        click.echo(harmless(f"{begins}:\n\n{url}\n"), err=True)
+        say(f"{begins}:\n\n{url}\n")
         if not sys.stdin.isatty() or os.name != "posix":
             return None
-        click.echo(
+        say(
             "If that browser runs on another machine, paste here the address where it ends up\n"
-            f"(it starts with {back}, and the browser shows an error):",
-            err=True,
+            f"(it starts with {back}, and the browser shows an error):"
         )
         return await _line()
 
 
 def _has_browser() -> bool:
-    """Whether a browser opened here is visible to the user."""
+    """Return whether a browser opened here is visible to the user."""
     if os.environ.get("SSH_CONNECTION") or os.environ.get("SSH_TTY"):
         return False
     needs_display = sys.platform not in ("darwin", "win32")

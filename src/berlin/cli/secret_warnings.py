@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from berlin.cli.terminal import say
+from berlin.cli.terminal import warn
 from berlin.config.files import doubts
 from berlin.language.secrets_scan import FoundSecret, find_secrets
 
@@ -22,12 +22,12 @@ def warn_of_secrets(source: str, path: Path | None, found: list[FoundSecret]) ->
     """
     for secret in found:
         at = f"{secret.key} is" if secret.key else "this line has"
-        _warn(
+        warn(
             f"{source}, line {secret.line}: {at} {secret.what} in plain text; write a placeholder "
             "such as {api_key} or {password} there"
         )
     if found and path is not None and _is_open(path):
-        _warn(f"others can read {source}, which holds that; run: chmod 600 {path}")
+        warn(f"others can read {source}, which holds that; run: chmod 600 {path}")
 
 
 def warn_of_changeable(paths: Iterable[Path]) -> None:
@@ -35,7 +35,7 @@ def warn_of_changeable(paths: Iterable[Path]) -> None:
     for path in paths:
         doubt = doubts(path)
         if doubt:
-            _warn(f"{path} decides where passwords are sent, and {doubt}")
+            warn(f"{path} decides where passwords are sent, and {doubt}")
 
 
 def warn_of_config(path: Path) -> None:
@@ -47,14 +47,10 @@ def warn_of_config(path: Path) -> None:
     except (OSError, UnicodeDecodeError):
         return  # loading it reports that
     for secret in found:
-        _warn(
+        warn(
             f"{path}, line {secret.line}: {secret.key or 'this line'} is in plain text, and others "
             f'can read the file; run: chmod 600 {path}, or write {{ env = "NAME" }}'
         )
-
-
-def _warn(text: str) -> None:
-    say(f"berlin: warning: {text}")
 
 
 def _is_open(path: Path) -> bool:

@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.markdown import Markdown
 
 # Control characters become visible signs: C0 and C1 (with them every escape sequence), and the
 # marks that turn the direction of writing, with which text can pretend to be other text.
@@ -45,23 +46,17 @@ def say(line: str) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
+def tell(text: str) -> None:
+    """Write a message of the program to stderr."""
+    say(f"berlin: {text}")
+
+
+def warn(text: str) -> None:
+    """Write a warning to stderr."""
+    tell(f"warning: {text}")
+
+
 FRAME_S = 0.05
-
-
-class Writer(Protocol):
-    """Shows an answer while it arrives."""
-
-    def write(self, piece: str) -> None:
-        """Show the next piece of text."""
-        ...
-
-    def reason(self, piece: str) -> None:
-        """Show the next piece of the model's reasoning."""
-        ...
-
-    def close(self) -> None:
-        """Show what is left, and end the line."""
-        ...
 
 
 class PlainWriter:
@@ -78,7 +73,7 @@ class PlainWriter:
         self._in_reasoning = False
 
     def write(self, piece: str) -> None:
-        """Write the next piece at once."""
+        """Write the next piece immediately."""
         self._end_reasoning()
         sys.stdout.write(harmless(piece) if self._on_terminal else piece)
         sys.stdout.flush()
@@ -194,27 +189,20 @@ class MarkdownWriter:
         if text.endswith("\n\n"):
             self._console.print()
 
-    def _render(self, text: str) -> _Rendered:
-        return _Rendered(text, "dim" if self._in_reasoning else "")
-
-
-class _Rendered:
-    """Markdown in a style."""
-
-    def __init__(self, text: str, style: str) -> None:
-        self._text = text
-        self._style = style
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+    def _render(self, text: str) -> Markdown:
         from rich.markdown import Markdown
 
-        yield Markdown(self._text, style=self._style or "none")
+        return Markdown(text, style="dim" if self._in_reasoning else "none")
+
+
+Writer: TypeAlias = PlainWriter | MarkdownWriter
+"""Shows an answer while it arrives."""
 
 
 class _Bottom:
     """The last lines of something, as many as fit on the screen: the newest text stays visible."""
 
-    def __init__(self, content: _Rendered) -> None:
+    def __init__(self, content: Markdown) -> None:
         self._content = content
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:

@@ -77,14 +77,10 @@ def choose_credentials(
         if not wanted and names is USER_NAMES:
             continue
         # A login did not ask for what is not needed, and a keyring is slow.
-        place, found = _first_source(names, wanted, sources, stored if wanted else _nothing)
+        place, found = _first_source(names, wanted, sources, stored if wanted else lambda: None)
         values |= found
         places += [place] if found and place not in places else []
     return Credentials.checked(" and ".join(places), **values) if values else None
-
-
-def _nothing() -> None:
-    """The lookup that finds nothing."""
 
 
 def _first_source(

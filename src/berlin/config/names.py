@@ -223,7 +223,7 @@ class _Pattern(msgspec.Struct, frozen=True):
         return cls(head, tail, meant)
 
     def apply(self, name: str) -> str | None:
-        """Return what a name means by this pattern, or `None` if it does not match."""
+        """Return the meaning of a name under this pattern, or `None` if it does not match."""
         end = len(name) - len(self.tail)
         if end < len(self.head) or not (name.startswith(self.head) and name.endswith(self.tail)):
             return None

@@ -101,7 +101,7 @@ def resolve_settings(
     given: Overrides = Overrides(),  # noqa: B008  # frozen
     environ: Mapping[str, str] = os.environ,
 ) -> Settings:
-    """Return what a provider needs: arguments, then environment, then file, then stored login.
+    """Return a provider's settings: from arguments, environment, file, stored login, in this order.
 
     Account and password always come from the same source.
 

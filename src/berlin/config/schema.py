@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from berlin.config.models.tables import BreakerConfig, LimitConfig, ModelConfig
-from berlin.config.tables.base import Reference, Table
+from berlin.config.tables.base import Count, CountFromZero, NotNegative, Positive, Reference, Table
 from berlin.config.tables.issuers import IssuerConfig
 from berlin.config.tables.ledger import LedgerConfig
 from berlin.config.tables.limits import LimitsConfig
@@ -55,7 +55,7 @@ class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
         tools: how tools are handled, instead of what the recipe says: `native`, `emulate`,
             `ignore` or `refuse`.
         tool_prompt: the wording that offers tools, instead of the recipe's table.
-        at_once: the most requests the gateway sends at once.
+        at_once: the most concurrent requests to it.
         waiting: the most requests that wait for a turn; further ones are refused.
         limit: the limits of this account, for all models that use it.
         breaker: when composed models skip it after failures.
@@ -84,16 +84,14 @@ class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
     models: tuple[str, ...] | None = None
     tools: ToolsMode | None = None
     tool_prompt: ToolPrompt | None = None
-    at_once: int = 64
-    waiting: int = 256
+    at_once: Count = 64
+    waiting: CountFromZero = 256
     limit: LimitConfig | None = None
     breaker: BreakerConfig = BreakerConfig()
     class_: str | None = msgspec.field(default=None, name="class")
     options: dict[str, Any] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.at_once < 1 or self.waiting < 0:
-            raise ValueError("at_once must be 1 or more, and waiting 0 or more")
         if self.class_ is None and self.options:
             raise ValueError("options are for a class; options of the model belong to the request")
         for name in _SECRET_SETTINGS:
@@ -141,15 +139,15 @@ class ServerConfig(Table, frozen=True, forbid_unknown_fields=True):
         header_timeout_s: seconds that a client has to send the head of a request.
         write_timeout_s: seconds that a client may take to read what is sent to it.
         max_connections: the most open connections.
-        client_body_bytes: the most bytes of request bodies held at once per client.
+        client_body_bytes: the most bytes of request bodies in memory for one client.
     """
 
     provider: str | None = None
     host: str = "127.0.0.1"
-    port: int = 4114
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 4114
     workers: int | Literal["auto"] = 1
-    token_lifetime_s: float = 86_400.0
-    grace_s: float = 10.0
+    token_lifetime_s: Positive = 86_400.0
+    grace_s: NotNegative = 10.0
     allowed_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] | None = None
@@ -157,23 +155,15 @@ class ServerConfig(Table, frozen=True, forbid_unknown_fields=True):
     access_log: str | None = None
     metrics: bool | None = None
     tracing: bool = False
-    keep_alive_s: float = 15.0
+    keep_alive_s: NotNegative = 15.0
     keep_alive: Literal["chunk", "comment"] = "chunk"
     early_keep_alive: bool = False
-    header_timeout_s: float = 20.0
-    write_timeout_s: float = 60.0
-    max_connections: int = 5_000
-    client_body_bytes: int = 256 * 1024 * 1024
+    header_timeout_s: Positive = 20.0
+    write_timeout_s: Positive = 60.0
+    max_connections: Count = 5_000
+    client_body_bytes: Count = 256 * 1024 * 1024
 
     def __post_init__(self) -> None:
-        for name in (
-            *("token_lifetime_s", "header_timeout_s", "write_timeout_s"),
-            *("max_connections", "client_body_bytes"),
-        ):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive")
-        if not (self.grace_s >= 0 and self.keep_alive_s >= 0 and 0 <= self.port < 65536):
-            raise ValueError("grace_s and keep_alive_s must not be negative, port 0 to 65535")
         if self.workers != "auto" and not 1 <= self.workers <= MAX_WORKERS:
             raise ValueError(f"workers must be 1 to {MAX_WORKERS}, or 'auto'")
         if "*" in self.cors_origins:
@@ -216,13 +206,9 @@ class ConversationsConfig(Table, frozen=True, forbid_unknown_fields=True):
     """
 
     store: str | Reference = "memory"
-    expire_s: float = 86_400.0
-    max_count: int = 10_000
+    expire_s: Positive = 86_400.0
+    max_count: Count = 10_000
     session_headers: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not (self.expire_s > 0 and self.max_count > 0):
-            raise ValueError("expire_s and max_count must be positive")
 
 
 class KeysConfig(Table, frozen=True, forbid_unknown_fields=True):
@@ -270,14 +256,9 @@ class ResponsesConfig(Table, frozen=True, forbid_unknown_fields=True):
     """
 
     store: str | Reference = "memory"
-    expire_s: float = 2_592_000.0
-    max_count: int = 10_000
-    max_bytes: int = 134_217_728
-
-    def __post_init__(self) -> None:
-        for name in ("expire_s", "max_count", "max_bytes"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive")
+    expire_s: Positive = 2_592_000.0
+    max_count: Count = 10_000
+    max_bytes: Count = 134_217_728
 
 
 class Config(Table, frozen=True, forbid_unknown_fields=True):

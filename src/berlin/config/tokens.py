@@ -105,8 +105,5 @@ def _open(name: str, key: Secret | None, folder: Path) -> TokenStore:
                 "for all replicas"
             )
         return RedisStore(Secret(name), sealer)
-    raise ConfigurationError(
-        f"tokens.store is {name[:12]!r}…; expected memory, file, or redis://…"
-        if len(name) > 12
-        else f"tokens.store is {name!r}; expected memory, file, or redis://…"
-    )
+    # Not all of it: the URL of another database may hold a password.
+    raise ConfigurationError(f"tokens.store is {name[:12]!r}; expected memory, file, or redis://…")

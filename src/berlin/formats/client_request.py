@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw, UnsetType
 
 from berlin.errors import InvalidRequestError
-from berlin.wire.json import DECODE_ERRORS, check_size
+from berlin.formats.loose import as_text
+from berlin.types import MaybeExtra, ResponseFormat, Tool
+from berlin.wire.json import DECODE_ERRORS, check_size, encode_body
 
 MAX_MESSAGES = 20_000
 MAX_TOOLS = 5_000
@@ -40,8 +42,10 @@ def decode_typed(body: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
         raise InvalidRequestError(f"the body is not JSON: {why}") from error
 
 
-def decode_member(raw: Raw, param: str) -> Any:
-    """Decode a member that was kept raw. Raises InvalidRequestError."""
+def decode_member(raw: Raw | UnsetType, param: str) -> Any:
+    """Decode a member that was kept raw; an absent one is `None`. Raises InvalidRequestError."""
+    if raw is UNSET:
+        return None
     try:
         return msgspec.json.decode(raw)
     except DECODE_ERRORS as error:
@@ -82,9 +86,16 @@ def decode_tool_members(tools: Iterable[Raw] | None) -> Iterator[tuple[Any, str]
         yield decode_member(raw, f"tools[{n}]"), f"tools[{n}]"
 
 
-def check_model(model: str | None) -> str:
-    """Return the name of a model. Raises InvalidRequestError if it is invalid."""
-    model = (model or "").strip()
+def make_tool(name: str, fields: Mapping[Any, Any], schema: str, extra: MaybeExtra) -> Tool:
+    """Return a tool with this JSON Schema; its description and strictness are among the fields."""
+    strict = fields.get("strict")
+    strict = strict if isinstance(strict, bool) else None
+    return Tool(name, as_text(fields.get("description")), schema, strict, extra=extra)
+
+
+def check_model(model: str | UnsetType) -> str:
+    """Return the name of a model, `""` if absent. Raises InvalidRequestError if it is invalid."""
+    model = "" if model is UNSET else model.strip()
     if len(model) > MAX_NAME_CHARS or not model.isprintable():
         raise InvalidRequestError.about(
             "model", f"must be at most {MAX_NAME_CHARS} printable characters"
@@ -115,6 +126,18 @@ def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
             raise InvalidRequestError.about(param, "must be a whole number")
         check_count(param, value)
     return dict(options)
+
+
+def read_format(fields: Mapping[str, Any], extra: MaybeExtra = None) -> ResponseFormat:
+    """Return the format of the answer that these members of OpenAI's APIs describe."""
+    strict = fields.get("strict")
+    return ResponseFormat(
+        encode_body(fields["schema"]).decode(),
+        as_text(fields.get("name")),
+        strict if isinstance(strict, bool) else None,
+        as_text(fields.get("description")),
+        extra,
+    )
 
 
 def _about(error: msgspec.ValidationError) -> InvalidRequestError:

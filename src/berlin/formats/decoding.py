@@ -12,11 +12,19 @@ from typing import Any
 
 import msgspec
 
-from berlin.errors import BerlinError, EmptyResponseError, ProtocolError, TruncatedStreamError
-from berlin.formats.loose import Mender
+from berlin.errors import (
+    BerlinError,
+    EmptyResponseError,
+    ProtocolError,
+    ServiceUnavailableError,
+    TruncatedStreamError,
+)
+from berlin.formats.finish import BROKEN_OFF, finish_reason_of, normalize_word
+from berlin.formats.loose import JsonRepairer
 from berlin.formats.tool_calls import ToolCallAssembler
 from berlin.language.tables.stream import Ends
 from berlin.types import (
+    Extra,
     ExtraDelta,
     Finished,
     FinishReason,
@@ -59,7 +67,7 @@ class DocumentDecoder(ABC):
         self._stop_sequence: str | None = None
         self._finish_extra: MaybeExtra = None
         self._calls = ToolCallAssembler()
-        self._mender = Mender()
+        self._repairer = JsonRepairer()
 
     def feed(self, data: bytes) -> list[StreamEvent]:
         """Take the next bytes and return the events that they complete."""
@@ -125,7 +133,8 @@ class DocumentDecoder(ABC):
         if reason is None and not self._answered and not self._calls.count:
             self.failure = EmptyResponseError("the service sent an empty answer")
             return
-        if reason is None and self._ends == "finish_reason" and not self._is_marked:
+        is_marked = self.done or self._framer.done
+        if reason is None and self._ends == "finish_reason" and not is_marked:
             self.failure = TruncatedStreamError("the answer ended without a finish reason")
             return
         if self._calls.nameless:
@@ -145,10 +154,6 @@ class DocumentDecoder(ABC):
             )
         )
         self.done = True
-
-    @property
-    def _is_marked(self) -> bool:
-        return self.done or self._framer.done
 
     def _decode(self, documents: list[bytes]) -> list[StreamEvent]:
         events: list[StreamEvent] = []
@@ -255,6 +260,19 @@ class DialectDecoder(DocumentDecoder):
             self._answered = True
         return events
 
+    def _end_with(self, word: str) -> bool:
+        """Take a finish reason; return whether the answer is whole."""
+        if normalize_word(word) in BROKEN_OFF:
+            self.failure = ServiceUnavailableError(f"the answer was broken off: {word[:40]}")
+            return False
+        self._reason = finish_reason_of(word)
+        return True
+
+    def _refuse(self, extra: Extra) -> None:
+        """Report a refusal in the finish reason, as other dialects do, if nothing else ended it."""
+        if self._reason == "stop":
+            self._reason, self._finish_extra = "content_filter", extra
+
     def _look_at(self, document: bytes, events: list[StreamEvent]) -> bool:
         """Process a document as an object; return whether the answer continues."""
         before = len(events)
@@ -268,7 +286,7 @@ class DialectDecoder(DocumentDecoder):
             # Lines of JSON, where one document or a stream of events was due.
             with contextlib.suppress(*DECODE_ERRORS):
                 return self._decode_lines(document)
-        return self._mender.mend(document)
+        return self._repairer.repair(document)
 
     def _take(self, document: Any, events: list[StreamEvent]) -> bool:
         if isinstance(document, list) and all(isinstance(item, dict) for item in document):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import assert_never
 
 from berlin.errors import RewrittenError
@@ -20,7 +21,7 @@ from berlin.types import (
 )
 
 
-class AnswerEncoder:
+class AnswerEncoder(ABC):
     """Writes one answer; see `EventEncoder`. A subclass says how it writes each kind of event; what
     it does not write is left out.
     """
@@ -54,8 +55,9 @@ class AnswerEncoder:
             case _:
                 assert_never(event)
 
+    @abstractmethod
     def _encode_text(self, event: TextDelta) -> bytes:
-        raise NotImplementedError
+        """Return the bytes of a piece of text."""
 
     def _encode_reasoning(self, event: ReasoningDelta) -> bytes:
         return b""
@@ -66,8 +68,9 @@ class AnswerEncoder:
     def _encode_extra(self, event: ExtraDelta) -> bytes:
         return b""
 
+    @abstractmethod
     def _encode_end(self, event: Finished) -> bytes:
-        raise NotImplementedError
+        """Return the bytes that end an answer."""
 
     def _report(self, usage: Usage) -> None:
         self._count.report(usage)

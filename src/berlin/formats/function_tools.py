@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Raw
 
 from berlin.errors import InvalidRequestError
-from berlin.formats.client_request import decode_tool_members
+from berlin.formats.client_request import decode_tool_members, make_tool
 from berlin.formats.table import Carrier
 from berlin.types import Extra, Tool, make_extra
 from berlin.wire.json import encode_body, loads
@@ -56,7 +56,6 @@ def decode_tools(tools: list[Raw] | None, dialect: str) -> tuple[Tool, ...]:
 def _decode_tool(tool: Any, param: str, dialect: str) -> Tool:
     match tool:
         case {"function": {"name": str(name), **function}, **rest} if name:
-            described, strict = function.get("description"), function.get("strict")
             parameters = function.get("parameters") or {}
             if not isinstance(parameters, dict):
                 raise InvalidRequestError.about(
@@ -68,13 +67,8 @@ def _decode_tool(tool: Any, param: str, dialect: str) -> Tool:
             }
             if inner:
                 more["function"] = inner
-            return Tool(
-                name,
-                described if isinstance(described, str) else "",
-                encode_body(parameters).decode() if parameters else NO_PARAMETERS,
-                strict if isinstance(strict, bool) else None,
-                extra=make_extra(dialect, more),
-            )
+            schema = encode_body(parameters).decode() if parameters else NO_PARAMETERS
+            return make_tool(name, function, schema, make_extra(dialect, more))
         case {"type": str(kind)} if kind != "function" and "function" not in tool:
             name = tool.get("name")
             return Tool(

@@ -7,7 +7,7 @@ handled by the service's table (`lacks`). docs/dialects.md is generated from the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any, Literal, TypeAlias
 
@@ -18,7 +18,6 @@ from berlin.types import (
     ChatRequest,
     ImagePart,
     MaybeExtra,
-    Message,
     OpaquePart,
     Part,
     ReasoningPart,
@@ -206,6 +205,14 @@ class Carrier:
             self._leave_out(table_of(part.extra.dialect).fate(f"content.type.{kind}"), kind)
         return part.text
 
+    def opaque_items(self, part: OpaquePart, kind: str = "text") -> Iterator[dict[str, Any]]:
+        """Yield a dialect-specific part as it is, or a part of this kind with the text for it."""
+        known = self.opaque(part)
+        if not isinstance(known, str):
+            yield dict(known)
+        elif known:
+            yield {"type": kind, "text": known}
+
     def image_url(self, part: ImagePart) -> str:
         """Return the URL of an image.
 
@@ -228,12 +235,9 @@ class Carrier:
         for tool in request.tools:
             self.own(tool.extra, "tools.")
         for message in request.messages:
-            self._drop_in(message)
-
-    def _drop_in(self, message: Message) -> None:
-        self.own(message.extra, "messages.")
-        for part in message.parts:
-            self._drop_part(part)
+            self.own(message.extra, "messages.")
+            for part in message.parts:
+                self._drop_part(part)
 
     def _drop_part(self, part: Part) -> None:
         if isinstance(part, OpaquePart):

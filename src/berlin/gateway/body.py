@@ -17,7 +17,7 @@ MAX_BODY_BYTES = 20 * 1024 * 1024
 MAX_LOGIN_BYTES = 64 * 1024
 BODY_TIMEOUT_S = 30.0
 
-# Bytes held at once: per authenticated client, and for all others together.
+# Bytes held at any time: per authenticated client, and for all others together.
 CLIENT_BYTES = 256 * 1024 * 1024
 STRANGERS_BYTES = 32 * 1024 * 1024
 # Smaller bodies are not counted: the number of connections bounds them.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
@@ -72,6 +73,7 @@ class Stores:
         return self._problem
 
 
+@dataclass(eq=False)
 class Gateway:
     """The state that the faces share.
 
@@ -82,47 +84,34 @@ class Gateway:
         metrics: counts requests, streams and logins; `None` if nobody wants to know.
         observers: called with each finished request: the log, traces, a ledger.
         bodies: reads request bodies.
-        stores: what requests require, by its name.
+        stores: what requests require.
         stored: stores the responses that clients may refer to.
         limiter: keeps requests within the limits of their keys, users and models.
         worker: which of several workers this process is; `None` if it is the only one.
         ledger: records each request that a provider is asked; `None` without one.
-
-    Attributes:
         since: when it started.
         stopping: whether new requests are refused.
         draining: whether this worker has been replaced, so that connections close after a response.
     """
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        guard: Guard | None = None,
-        streams: OpenStreams | None = None,
-        metrics: PrometheusMetrics | None = None,
-        observers: Iterable[Observer] = (),
-        bodies: Bodies | None = None,
-        stores: Mapping[str, Needed] | None = None,
-        stored: StoredResponses | None = None,
-        limiter: Limiter | None = None,
-        worker: Worker | None = None,
-        ledger: Ledger | None = None,
-    ) -> None:
-        self.catalog = catalog
-        self.guard = guard or Guard()
-        self.streams = streams if streams is not None else OpenStreams()
-        self.metrics = metrics
-        given = (metrics, *observers, ledger)
-        self.observers = tuple(observer for observer in given if observer is not None)
-        self.bodies = bodies or Bodies()
-        self.stores = Stores(stores or {})
-        self.stored = stored or StoredResponses.in_memory()
-        self.limiter = limiter or Limiter()
-        self.worker = worker
-        self.ledger = ledger
-        self.since = datetime.now(UTC).replace(microsecond=0)
-        self.stopping = False
-        self.draining = False
+    catalog: Catalog
+    guard: Guard = field(default_factory=Guard)
+    streams: OpenStreams = field(default_factory=OpenStreams)
+    metrics: PrometheusMetrics | None = None
+    observers: Sequence[Observer] = ()
+    bodies: Bodies = field(default_factory=Bodies)
+    stores: Stores = field(default_factory=Stores)
+    stored: StoredResponses = field(default_factory=StoredResponses.in_memory)
+    limiter: Limiter = field(default_factory=Limiter)
+    worker: Worker | None = None
+    ledger: Ledger | None = None
+    since: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
+    stopping: bool = False
+    draining: bool = False
+
+    def __post_init__(self) -> None:
+        every = (self.metrics, *self.observers, self.ledger)
+        self.observers = tuple(observer for observer in every if observer is not None)
 
     @classmethod
     def of(cls, provider: Provider, name: str = "default") -> Gateway:

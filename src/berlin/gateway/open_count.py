@@ -6,7 +6,7 @@ import asyncio
 
 
 class OpenCount:
-    """Counts open blocks: `with count: …`; any number may be open at once.
+    """Counts open blocks: `with count: …`; any number may be open at a time.
 
     Attributes:
         now: how many are open.

@@ -24,6 +24,7 @@ from berlin.config import (
 )
 from berlin.config.models.shared import open_shared
 from berlin.config.tables.per_user import PLACEHOLDER, is_per_user
+from berlin.config.tokens import resolve_value
 from berlin.errors import BerlinError
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.access.guard import Guard
@@ -32,10 +33,10 @@ from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.access.limits.history import History
 from berlin.gateway.access.limits.open import open_limiter
 from berlin.gateway.access.required import KeysRequired
-from berlin.gateway.access.shared_keys.open import open_shared_keys
+from berlin.gateway.access.shared_keys.reader import PostgresKeys
 from berlin.gateway.body import Bodies, BodyBudget
 from berlin.gateway.catalog import WAIT_S, Catalog, Service
-from berlin.gateway.chat import Gateway, Needed
+from berlin.gateway.chat import Gateway, Needed, Stores
 from berlin.gateway.observe.ledger import Ledger
 from berlin.gateway.observe.log import open_access_log
 from berlin.gateway.observe.metrics import PrometheusMetrics, open_metrics
@@ -49,6 +50,7 @@ from berlin.ledger.prices import Prices
 from berlin.opening import RecipeProvider, open_provider, open_users
 from berlin.providers.facade import ChatProvider
 from berlin.routing.counters.redis import RedisCounters
+from berlin.types import Secret
 
 REFRESH_MODELS_S = 600.0
 FACES = ("openai", "responses", "anthropic", "ollama", "berlin")
@@ -86,8 +88,7 @@ def build_gateway(
     return Gateway(
         catalog,
         Guard(
-            open_shared_keys(config, environ)
-            or (_read_keys(keys, folder, server) if keys is not None else None),
+            _open_keys(config, keys, folder, environ),
             server.allowed_hosts,
             server.cors_origins,
             server.trusted_proxies,
@@ -117,8 +118,8 @@ def build_gateway(
     )
 
 
-def _needed_stores(config: Config, environ: Mapping[str, str]) -> dict[str, Needed]:
-    """Return the stores without which requests are refused, by what they are called."""
+def _needed_stores(config: Config, environ: Mapping[str, str]) -> Stores:
+    """Return the stores without which requests are refused."""
     needed: dict[str, Needed] = {}
     tokens = open_tokens(config.tokens, environ)
     if tokens is not None and tokens.is_needed:
@@ -127,12 +128,19 @@ def _needed_stores(config: Config, environ: Mapping[str, str]) -> dict[str, Need
         shared = open_shared(config.shared, environ)
         if shared is not None:
             needed["shared limits"] = RedisCounters(shared)
-    return needed
+    return Stores(needed)
 
 
-def _read_keys(path: Path, folder: Path | None, server: ServerConfig) -> KeyReader:
+def _open_keys(
+    config: Config, path: Path | None, folder: Path | None, environ: Mapping[str, str]
+) -> PostgresKeys | KeyReader | None:
+    url = resolve_value(config.keys.store, "keys.store", environ)
+    if url is not None:
+        return PostgresKeys(Secret(url))
+    if path is None:
+        return None
     notes = KeysRequired([path.parent, *([folder] if folder is not None else [])])
-    return KeyReader(path, required=requires_keys(server), notes=notes)
+    return KeyReader(path, required=requires_keys(config.server), notes=notes)
 
 
 def requires_keys(server: ServerConfig) -> bool:

@@ -19,7 +19,7 @@ from berlin.gateway.open_count import OpenCount
 from berlin.gateway.refusals import broken_off
 from berlin.gateway.response import StreamedResponse
 from berlin.gateway.sweep import Sweep
-from berlin.providers.contract import Burst, Bursts
+from berlin.providers.contract import Bursts
 from berlin.types import Accumulator, ChatResponse
 
 WRITE_TIMEOUT_S = 60.0
@@ -60,7 +60,7 @@ class OpenStreams:
         self._comments = comments
         self._early = early
         self._making: set[_AnswerInProgress] = set()
-        self._streams: dict[StreamedResponse, Head] = {}
+        self._streams: dict[StreamedResponse, tuple[Head, bool]] = {}
         self._sweep = Sweep(self._break_silences, keep_alive_s / LOOKS)
 
     def end_all(self) -> None:
@@ -98,14 +98,12 @@ class OpenStreams:
         response, encode = StreamedResponse(request, headers, self._write_timeout_s), None
         self.by_face[visit.face] += 1
         if self._keep_alive_s:
-            self._streams[response] = head
+            self._streams[response] = head, held or self._early
             self._sweep.begin()
         try:
             try:
                 with _AnswerInProgress(self._making, visit):
                     async with aclosing(bursts):
-                        if (held or self._early) and self._keep_alive_s:
-                            bursts = await self._wait_for_first(bursts, response, head)
                         async for burst in bursts:
                             visit.note(burst)
                             if encode is None:
@@ -148,27 +146,11 @@ class OpenStreams:
 
     def _break_silences(self) -> bool:
         """Send a keep-alive in each stream that has been silent; return whether there are any."""
-        for response, head in self._streams.items():
+        for response, (head, early) in self._streams.items():
             response.quiet += 1
-            if response.quiet >= LOOKS and response.begun:
+            if response.quiet >= LOOKS and (response.begun or early):
                 response.put(head.keep_alive(self._comments))
         return bool(self._streams)
-
-    async def _wait_for_first(
-        self, bursts: Bursts, response: StreamedResponse, head: Head
-    ) -> Bursts:
-        """Wait for the first burst, and start the answer without it if that takes long."""
-        first = asyncio.ensure_future(bursts.__anext__())
-        try:
-            await asyncio.wait({first}, timeout=self._keep_alive_s)
-            if not first.done():
-                response.put(head.keep_alive(self._comments))
-            burst = await first
-        except BaseException:
-            first.cancel()
-            await asyncio.gather(first, return_exceptions=True)
-            raise
-        return _Resumed(burst, bursts)
 
 
 class _AnswerInProgress:
@@ -208,19 +190,3 @@ class _AnswerInProgress:
         elif isinstance(error, Exception) and not isinstance(error, BerlinError | ConnectionError):
             _log.error("answer.failed request=%s", self._visit.id, exc_info=error)
             raise BerlinError("internal error") from error
-
-
-class _Resumed:
-    """An answer whose first burst has already arrived."""
-
-    def __init__(self, first: Burst, rest: Bursts) -> None:
-        self._first: Burst | None = first
-        self._rest = rest
-        self.aclose = rest.aclose
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Burst:
-        first, self._first = self._first, None
-        return first if first is not None else await self._rest.__anext__()

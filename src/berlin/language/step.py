@@ -174,13 +174,10 @@ class CompiledStep:
                     body, headers["Content-Type"] = _raw(rendered)
         query: dict[str, str | Secret] = {}
         for name, value in self._query.render(values).items():
-            text = as_text(value)
-            _check_text(text, f"the parameter {name}")
-            query[name] = Secret(text)
+            query[name] = Secret(_checked(value, f"the parameter {name}"))
         signed = {"method": self.step.method, "path": path, "body": body}
         for name, value in self._headers.render({**values, **signed}).items():
-            text = as_text(value)
-            _check_text(text, f"the header {name}")
+            text = _checked(value, f"the header {name}")
             if not fits_header(text):
                 raise InvalidRequestError(
                     f"the header {name} would contain a line break or a control character; "
@@ -367,16 +364,17 @@ def _raw(rendered: Any) -> tuple[bytes, str]:
     """Return a body that is a file or text, and its content type."""
     if isinstance(rendered, File):
         return rendered.data, rendered.media_type
-    text = as_text(rendered)
-    _check_text(text, "the body")
-    return text.encode(), "text/plain; charset=utf-8"
+    return _checked(rendered, "the body").encode(), "text/plain; charset=utf-8"
 
 
-def _check_text(text: str, where: str) -> None:
+def _checked(value: Any, where: str) -> str:
+    """Return a value as text that can be sent. Raises InvalidRequestError."""
+    text = as_text(value)
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise InvalidRequestError(f"{where} would contain half of a surrogate pair") from error
+    return text
 
 
 def _quote(value: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from berlin.errors import InvalidRequestError, RewrittenError
 from berlin.providers.blocking import iterate_blocking, run_blocking
@@ -19,6 +19,9 @@ from berlin.types import (
     ToolCallPart,
     ToolResultPart,
 )
+
+Question: TypeAlias = str | Message | Iterable[Message | Mapping[str, Any]]
+"""A prompt, a message, or several, such as the results of tools."""
 
 
 class Asks(Protocol):
@@ -78,9 +81,7 @@ class Conversation:
         """The messages so far, without the system prompt."""
         return tuple(self._messages)
 
-    async def ask(
-        self, messages: str | Message | Iterable[Message | Mapping[str, Any]], **asked: Any
-    ) -> ChatResponse:
+    async def ask(self, messages: Question, **asked: Any) -> ChatResponse:
         """Ask, and return the whole answer.
 
         Args:
@@ -99,9 +100,7 @@ class Conversation:
             self._asking = False
         return answer
 
-    async def text(
-        self, messages: str | Message | Iterable[Message | Mapping[str, Any]], **asked: Any
-    ) -> AsyncGenerator[str]:
+    async def text(self, messages: Question, **asked: Any) -> AsyncGenerator[str]:
         """Ask, and yield the answer's text piece by piece.
 
         Args:
@@ -127,9 +126,7 @@ class Conversation:
         finally:
             self._asking = False
 
-    def ask_sync(
-        self, messages: str | Message | Iterable[Message | Mapping[str, Any]], **asked: Any
-    ) -> ChatResponse:
+    def ask_sync(self, messages: Question, **asked: Any) -> ChatResponse:
         """Like `ask`, without an event loop.
 
         Args:
@@ -140,9 +137,7 @@ class Conversation:
         """
         return run_blocking(self.ask(messages, **asked))
 
-    def text_sync(
-        self, messages: str | Message | Iterable[Message | Mapping[str, Any]], **asked: Any
-    ) -> Iterator[str]:
+    def text_sync(self, messages: Question, **asked: Any) -> Iterator[str]:
         """Ask like `text`, without a loop.
 
         Args:
@@ -153,9 +148,7 @@ class Conversation:
         """
         return iterate_blocking(self.text(messages, **asked))
 
-    def _begin(
-        self, messages: str | Message | Iterable[Message | Mapping[str, Any]]
-    ) -> tuple[Message, ...]:
+    def _begin(self, messages: Question) -> tuple[Message, ...]:
         if self._asking:
             raise InvalidRequestError(
                 "the previous answer is still in progress; read it to the end, or close it"

@@ -11,10 +11,10 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from berlin.auth.flows.aws import AwsMap
+from berlin.auth.flows.aws.table import AwsMap
 from berlin.auth.flows.command import CommandMap
 from berlin.auth.flows.login import LoginMap
-from berlin.auth.flows.oauth2 import OAuth2Map
+from berlin.auth.flows.oauth2.table import OAuth2Map
 from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
 from berlin.auth.grant import UNTAKEN
 from berlin.errors import ConfigurationError

@@ -71,12 +71,23 @@ class Pools:
             _finish(self._pools.pop(loop).session.close())
 
 
-class _Connection(ResponseHandler):
-    """A connection that resumes reading only where reading was paused.
+class Connection(ResponseHandler):
+    """A connection that says when it is lost, and resumes reading only where reading was paused.
 
     aiohttp (3.14) resumes it, and runs the parser, for each HTTP chunk that is taken from the
     buffer, which is a quarter of what a piece costs when many arrive in one read.
+
+    Attributes:
+        lost: called when the connection is lost.
     """
+
+    lost: Callable[[], None] | None = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Say that the connection is lost."""
+        super().connection_lost(exc)
+        if self.lost is not None:
+            self.lost()
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Resume reading."""
@@ -93,7 +104,7 @@ class _Pool:
         middlewares: Sequence[aiohttp.ClientMiddlewareType],
     ) -> None:
         loop = asyncio.get_running_loop()
-        connector._factory = partial(_Connection, loop=loop)  # type: ignore[assignment]  # a class there
+        connector._factory = partial(Connection, loop=loop)  # type: ignore[assignment]  # a class there
         self.session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),

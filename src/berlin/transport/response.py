@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 
 from berlin.errors import BerlinError
+from berlin.transport.pools import Connection
 from berlin.transport.sender import Answer
 from berlin.transport.translate import LIBRARY_ERRORS, translate
 from berlin.types import Endpoint
@@ -32,11 +33,10 @@ class Response(Answer):
         self._endpoint = endpoint
         self._broken: BerlinError | None = None
         self._inflater = Inflater.of(self.headers.get("content-encoding", ""))
-        self._protocol = answer.connection.protocol if answer.connection is not None else None
-        self._closed = self._protocol.closed if self._protocol is not None else None
-        if self._closed is not None:
-            _retrieve_later(self._closed)
-            self._closed.add_done_callback(self._note_closed)
+        connection = answer.connection.protocol if answer.connection is not None else None
+        self._connection = connection if isinstance(connection, Connection) else None
+        if self._connection is not None:
+            self._connection.lost = self._note_lost
 
     def read(self) -> Coroutine[Any, Any, bytes]:
         """Return the next bytes as soon as they arrive; `b""` is the end.
@@ -53,17 +53,18 @@ class Response(Answer):
         return {name: cookie.value for name, cookie in self._answer.cookies.items()}
 
     def close(self) -> None:
-        """Close the connection at once, or return it to the pool if the response is read."""
-        if self._closed is not None:
-            self._closed.remove_done_callback(self._note_closed)
+        """Close the connection immediately, or return it to the pool if the response is read."""
+        # Another response may have the connection already.
+        if self._connection is not None and self._connection.lost == self._note_lost:
+            self._connection.lost = None
         self._answer.close()
 
-    def _note_closed(self, _: asyncio.Future[None]) -> None:
+    def _note_lost(self) -> None:
         # When a body stops being HTTP after its first bytes (a bad chunk size), aiohttp closes the
         # connection without notifying the body: a reader would wait until its time limit.
         content = self._answer.content
-        if not content.is_eof() and content.exception() is None and self._protocol is not None:
-            why = self._protocol.exception()
+        if not content.is_eof() and content.exception() is None and self._connection is not None:
+            why = self._connection.exception()
             content.set_exception(why or aiohttp.ClientPayloadError("the connection was closed"))
 
     async def _read_inflated(self, inflater: Inflater) -> bytes:
@@ -84,8 +85,6 @@ class Response(Answer):
     async def _read(self) -> bytes:
         if self._broken is not None:
             raise self._broken
-        if self._closed is not None and self._closed.done():
-            self._note_closed(self._closed)
         content = self._answer.content
         try:
             return await content.readany()
@@ -96,14 +95,3 @@ class Response(Answer):
         if held:
             return held
         raise self._broken
-
-
-def _retrieve_later(closed: asyncio.Future[None]) -> None:
-    """Mark a connection's error as retrieved, once per connection, to avoid asyncio's warning."""
-    closed.remove_done_callback(_retrieve)
-    closed.add_done_callback(_retrieve)
-
-
-def _retrieve(closed: asyncio.Future[None]) -> None:
-    if not closed.cancelled():
-        closed.exception()

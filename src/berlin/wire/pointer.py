@@ -85,16 +85,12 @@ def get_at(document: Any, pointer: tuple[str, ...]) -> Any:
     """Return the value at a pointer, or `MISSING`."""
     whole = document
     for segment in pointer:
-        if isinstance(document, dict):
-            if segment not in document:
-                return _joined(_select(whole, pointer)) if is_special(pointer) else MISSING
+        if isinstance(document, dict) and segment in document:
             document = document[segment]
-        elif isinstance(document, list):
-            if not is_index(segment) or int(segment) >= len(document):
-                return _joined(_select(whole, pointer)) if is_special(pointer) else MISSING
+        elif isinstance(document, list) and is_index(segment) and int(segment) < len(document):
             document = document[int(segment)]
         else:
-            return MISSING
+            return _joined(_select(whole, pointer)) if is_special(pointer) else MISSING
     return document
 
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from berlin.auth.attach import Attach, Attachment, attachments
-from berlin.auth.flows.aws import AwsMap, SsoMap
+from berlin.auth.flows.aws.table import AwsMap, SsoMap
 from berlin.auth.flows.command import CommandMap
 from berlin.auth.flows.login import LoginMap
-from berlin.auth.flows.oauth2 import OAuth2Map
+from berlin.auth.flows.oauth2.table import OAuth2Map
 from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
 from berlin.formats.contract import Exchange, SessionFormat
 from berlin.formats.described.format import MappedFormat
@@ -147,12 +147,7 @@ def _chat(recipe: Recipe, prompt: str) -> Iterator[str]:
     else:
         exchange = format.encode_request(request)
     for step, call in _requests(steps, exchange):
-        if not isinstance(recipe.auth, NoneMap):
-            for attachment in attachments(recipe.auth.attach):
-                shown = {name: f"{{{name}}}" for name in attachment.names}
-                url = recipe.endpoint.url
-                call = attachment.apply(call, Secret(SHOWN), shown, url)
-        yield from _request(recipe, call)
+        yield from _request(recipe, _authenticated(recipe, call))
         yield from _takes(step)
         if call.socket is not None and recipe.chat.socket is not None:
             yield from _socket(recipe.chat.socket, call.socket())
@@ -162,9 +157,19 @@ def _chat(recipe: Recipe, prompt: str) -> Iterator[str]:
         ):
             for later in requests:
                 yield f"{words}:"
-                yield from _request(recipe, later)
+                yield from _request(recipe, _authenticated(recipe, later))
     if recipe.chat.poll_s is not None:
         yield f"again and again, every {recipe.chat.poll_s:g} s, until there is a finish reason"
+
+
+def _authenticated(recipe: Recipe, call: HttpRequest) -> HttpRequest:
+    """Return a request with the credentials that it carries, hidden."""
+    if isinstance(recipe.auth, NoneMap) or not call.credentials:
+        return call
+    for attachment in attachments(recipe.auth.attach):
+        shown = {name: f"{{{name}}}" for name in attachment.names}
+        call = attachment.apply(call, Secret(SHOWN), shown, recipe.endpoint.url)
+    return call
 
 
 def _socket(described: SocketMap, dialog: SocketDialog) -> Iterator[str]:

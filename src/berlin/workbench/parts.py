@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from berlin.auth.flows.login import LoginMap
-from berlin.auth.flows.oauth2 import OAuth2Map
+from berlin.auth.flows.oauth2.table import OAuth2Map
 from berlin.errors import ProtocolError
 from berlin.formats.build import path_of
 from berlin.language.step import BODIES, Step

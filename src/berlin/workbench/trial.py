@@ -73,10 +73,7 @@ class Trial:
     """Sends one prompt as a recipe says, with a fresh login: no earlier token is used.
 
     Args:
-        recipe: the description.
-        endpoint: the service's endpoint.
         credentials: the credentials for the login; `None` if none are needed.
-        timeouts: the limits.
         watch: called with each request and its response when that was read or abandoned.
 
     Attributes:

@@ -24,14 +24,7 @@ _ALWAYS_SECRET = ("authorization", "cookie", "proxy-authorization")
 
 
 def describe_turn(turn: TriedTurn, recipe: Recipe, base_url: str, secrets: Iterable[Secret]) -> str:
-    """Return one request of a trial, its answer, and what the recipe finds in it.
-
-    Args:
-        turn: the request and its answer.
-        recipe: the recipe that describes it.
-        base_url: the service's base URL.
-        secrets: values that must not be shown.
-    """
+    """Return one request of a trial, its answer, and what the recipe finds in it: no secrets."""
     secrets = list(secrets)
     request, answer = turn.request, turn.answer
     url = request.path if "://" in request.path else base_url + request.path

@@ -6,7 +6,7 @@ import re
 
 from click.testing import CliRunner
 
-from berlin.cli.manual import with_help
+from support.cli_help import with_help
 
 ONE = "<!-- help: {} -->\n```text\nold\n```\n<!-- /help -->\n"
 PAGE = (

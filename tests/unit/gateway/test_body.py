@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
+from aiohttp.streams import EMPTY_PAYLOAD
 
 from berlin.errors import OverloadedError
 from berlin.gateway.body import MAX_LOGIN_BYTES, UNCOUNTED_BYTES, Bodies, BodyBudget
@@ -149,3 +150,23 @@ def test_a_budget_counts_only_what_it_gave() -> None:
     budget.give_back("a", 6)
     budget.take("a", 10)
     assert (budget.held("a"), budget.held("b")) == (10, 10)
+
+
+async def test_head_and_body_are_let_go() -> None:
+    """While the answer streams, neither the bytes of the head nor the body's buffer are kept."""
+    kept: list[object] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        body = await Bodies().read(request, "a")
+        kept.extend((body, request.raw_headers, request.content))
+        return web.Response()
+
+    runner = open_runner(handle, shutdown_timeout_s=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        async with posted(runner.addresses[0][1], "/", b"{}") as reader:
+            assert await status(reader) == 200
+    finally:
+        await runner.cleanup()
+    assert kept == [b"{}", (), EMPTY_PAYLOAD]

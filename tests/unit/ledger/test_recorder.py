@@ -248,7 +248,7 @@ def test_a_folder_that_is_deleted(
         shutil.rmtree(folder)
         for n in range(100):
             one.end(ended(n))
-            database.wait_until(lambda n=n: f"req_{n}" in database.rows)  # type: ignore[misc]
+            database.wait_until(lambda n=n: f"req_{n}" in database.rows)
             if folder.exists():
                 break
     assert caplog.text.count("ledger.journal_deleted") == 1

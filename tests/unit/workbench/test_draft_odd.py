@@ -24,6 +24,7 @@ WORDS = ("Par", "is is", " a capital.")
 FULL = "".join(WORDS)
 SECRET = "CANARY+7/a=b0c1"
 PASSWORD = "CANARY-hunter2"
+UUID = "7f2b8a54-0c1d-4e7a-9b61-5d2f7c9e8a14"
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -282,6 +283,13 @@ FILES: dict[str, tuple[list[dict[str, Any]], str]] = {
         ],
         'chatId = "{conversation_id}"',
     ),
+    "an id that a step sends and its answer repeats": (
+        [
+            entry("/talks", {"uuid": UUID}, {"uuid": UUID}),
+            entry(f"/talks/{UUID}/ask", {"q": PROMPT}, sent={"Cookie": "last=talks; q=" + PROMPT}),
+        ],
+        'path = "/talks/{made_uuid}/ask"',
+    ),
     "a secret in all places": (
         [
             entry(
@@ -327,6 +335,19 @@ def test_a_file_that_was_cut_off() -> None:
     """What came before the cut is read."""
     whole = json.dumps({"log": {"entries": [ASKED, entry("/x.js", answer="x" * 99)]}})
     assert drafted(read_har(whole[:-60].encode())).answer == FULL
+
+
+def test_one_chat_among_many_requests() -> None:
+    """Requests that carry the prompt too, each with cookies of its own, hide nothing."""
+    others = [
+        entry(f"/t/{n}", {"q": PROMPT}, {"ok": "yes it is"}, sent={"Cookie": f"a{n}=CANARY-{n}"})
+        for n in range(60)
+    ]
+    asked = entry("/chat", {"q": PROMPT, "x": "CANARY-7"})
+    entries = [*others[:30], asked, *others[30:]]
+    draft = drafted(read_har(json.dumps({"log": {"entries": entries}}).encode()))
+    assert (draft.missing, draft.answer) == ([], FULL)
+    assert "CANARY" not in draft.text
 
 
 @pytest.mark.parametrize(

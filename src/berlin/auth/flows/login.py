@@ -42,8 +42,6 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 LOGIN_NAMES = frozenset({*NAMES, CODE, "totp"})
 """The placeholders available to all steps of a login."""
 
-CARRIED = SESSION_NAMES
-
 _TITLE = re.compile(rb"<title>([^<]{1,200})</title>", re.IGNORECASE)
 _CODES = tuple(parse_pointer(p) for p in ("/error/code", "/code", "/status"))
 
@@ -88,7 +86,7 @@ class LoginFlow:
         if not any("token" in step.take for step in login.steps):
             raise ConfigurationError('no step of [auth] takes a "token"')
         names = {name for step in (*login.steps, *login.refresh) for name in step.take}
-        check_attach(login.attach, frozenset(names | CARRIED))
+        check_attach(login.attach, SESSION_NAMES | names)
 
     @property
     def needs_person(self) -> bool:
@@ -212,7 +210,7 @@ def read_answer(
         BerlinError: for every other status that is not a success.
         ProtocolError: if the response must be a JSON object and is not.
     """
-    said = explain(response.body)
+    said = describe_error(response.body, EXPLANATIONS)
     if response.status in REFUSED_STATUSES:
         raise AuthenticationError(
             f"the service refuses account {account!r}: {said}"
@@ -270,8 +268,3 @@ def _pointers(document: Any, above: str) -> list[str]:
     if not isinstance(document, dict) or above.count("/") >= 3:
         return [above] if above else []
     return [p for key, value in document.items() for p in _pointers(value, f"{above}/{key}")]
-
-
-def explain(body: bytes) -> str:
-    """Return the error in a login's response: its message, or its beginning."""
-    return describe_error(body, EXPLANATIONS)

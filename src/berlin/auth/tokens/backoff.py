@@ -166,8 +166,8 @@ def _remembered(failure: BerlinError, wait: float) -> BerlinError:
         message = message.partition(note)[0]
     if isinstance(failure, AuthenticationError):
         note = (
-            f"(remembered, so that the account is not locked; tried again in {wait:.0f} s, or at "
-            "once with other credentials)"
+            f"(remembered, so that the account is not locked; tried again in {wait:.0f} s, or "
+            "immediately with other credentials)"
         )
     else:
         note = f"(asked again in {wait:.0f} s, by one program for all)"

@@ -24,7 +24,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from berlin.auth.credentials import KeptCredentials
+from berlin.auth.credentials import Credentials, KeptCredentials
 from berlin.auth.grant import Grant
 from berlin.auth.tokens.backoff import Backoff, after_failure, stored_failure
 from berlin.auth.tokens.shared import SharedTokens
@@ -61,11 +61,10 @@ class TokenSource:
     Attributes:
         keeps_refresh_token: whether a refresh token stays stored while it is used, because only
             a person could log in again.
-        kept: the credentials that the logins use, as far as they are read for each of them.
+        kept: the credentials that the logins use.
     """
 
     keeps_refresh_token = False
-    kept: KeptCredentials | None = None
 
     def __init__(
         self,
@@ -87,6 +86,7 @@ class TokenSource:
         self._values: deque[tuple[Secret, Mapping[str, str]]] = deque(maxlen=16)
         self._login: _Login | None = None
         self._backoff = Backoff(clock, is_shared=shared is not None)
+        self.kept = KeptCredentials(Credentials())
         _SOURCES.add(self)
 
     @property
@@ -238,7 +238,7 @@ class TokenSource:
 
     async def _acquire(self, login: Login) -> Grant:
         """Obtain a grant: from another process that was faster, or by a login under the lock."""
-        if self.kept is not None and self.kept.refused is not None:
+        if self.kept.refused is not None:
             if await self.kept.have_changed():
                 with self._lock:
                     self._backoff.clear()
@@ -296,8 +296,8 @@ class TokenSource:
         try:
             grant = await login(refresh)
         except BerlinError as error:
-            proof = self.kept.proof if self.kept is not None else ""
-            failed = after_failure(record, Record.of(self._key, None), error, self._wall(), proof)
+            empty = Record.of(self._key, None)
+            failed = after_failure(record, empty, error, self._wall(), self.kept.proof)
             if failed is not None:
                 await shared.save(self._key, failed, lease)
             raise
@@ -306,7 +306,7 @@ class TokenSource:
 
     async def _has_other_secrets(self, record: Record) -> bool:
         """Whether the stored refusal is one of secrets that have changed since."""
-        if self.kept is None or not record.refused_proof:
+        if not record.refused_proof:
             return False
         await self.kept.have_changed()
         return self.kept.proof != record.refused_proof
@@ -319,12 +319,10 @@ class TokenSource:
                 self._take(outcome)
                 self._backoff.clear()
             elif isinstance(outcome, BerlinError):
-                again_s = math.inf
                 if isinstance(outcome, AuthenticationError):
                     self._refresh_token = None  # it was tried first and is no longer valid
-                    if self.kept is not None:
-                        self.kept.refused, again_s = self.kept.latest, self.kept.read_again_s
-                self._backoff.fail(outcome, again_s)
+                    self.kept.refused = self.kept.latest
+                self._backoff.fail(outcome, self.kept.read_again_s)
         login.outcome.set_result(outcome)
 
     def _after_fork(self) -> None:

@@ -12,6 +12,7 @@ import click
 
 from berlin.cli.chat.history import Conversation, History
 from berlin.cli.chat.slash import TypedCommand, help_text
+from berlin.cli.terminal import say, tell
 from berlin.config import data_path
 from berlin.errors import BerlinError, InvalidRequestError
 from berlin.types import Message
@@ -52,14 +53,14 @@ class Actions:
         try:
             match command.name:
                 case "/help":
-                    _say(help_text())
+                    say(help_text())
                 case "/model":
                     await self._model(command.argument)
                 case "/system":
                     self._system(command.argument)
                 case "/new":
                     self._chat.session.restart()
-                    _say("A new conversation.")
+                    say("A new conversation.")
                 case "/save":
                     self._save(command.argument)
                 case "/load":
@@ -69,22 +70,22 @@ class Actions:
                 case "/exit":
                     raise End
         except BerlinError as error:
-            _say(f"berlin: {error.message}")
+            tell(error.message)
         return ""
 
     async def _model(self, name: str) -> None:
         label = await self._chat.use(name) if name else self._chat.label
-        _say(f"{label} answers.")
+        say(f"{label} answers.")
 
     def _system(self, text: str) -> None:
         session = self._chat.session
         if text:
             session.system = "" if text == "-" else text
-        _say(f"System: {session.system}" if session.system else "There is no system prompt.")
+        say(f"System: {session.system}" if session.system else "There is no system prompt.")
 
     def _save(self, name: str) -> None:
         if not name:
-            _say("/save needs a file name")
+            say("/save needs a file name")
             return
         messages = self._chat.session.messages
         path = Path(name).expanduser()
@@ -97,22 +98,22 @@ class Actions:
             with path.open("x", encoding="utf-8") as file:
                 file.write(text)
         except FileExistsError:
-            _say(f"{path} already exists; choose another name")
+            say(f"{path} already exists; choose another name")
         except OSError as error:
-            _say(f"{path} cannot be written: {error.strerror or error}")
+            say(f"{path} cannot be written: {error.strerror or error}")
         else:
-            _say(f"Saved to {path}.")
+            say(f"Saved to {path}.")
 
     def _load(self, name: str) -> None:
         if not name:
-            _say("/load needs a .json file, or an id from `berlin logs`")
+            say("/load needs a .json file, or an id from `berlin logs`")
             return
         session = self._chat.session
         if name.endswith(".json"):
             session.replace(_read_messages(Path(name).expanduser()))
         else:
             session.resume(*recall(name))
-        _say(f"{len(session.messages)} messages.")
+        say(f"{len(session.messages)} messages.")
 
     async def _edit(self) -> str:
         begun = self._chat.session.last_question
@@ -121,7 +122,7 @@ class Actions:
         try:
             text = await asyncio.to_thread(click.edit, begun)
         except click.ClickException as error:
-            _say(error.format_message())
+            say(error.format_message())
             return ""
         finally:
             signal.signal(signal.SIGINT, before)
@@ -133,7 +134,3 @@ def _read_messages(path: Path) -> tuple[Message, ...]:
         return parse_messages(json.loads(path.read_text("utf-8-sig")))
     except (OSError, ValueError) as error:
         raise InvalidRequestError(f"{path} cannot be read as messages: {error}") from error
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)

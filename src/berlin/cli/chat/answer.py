@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from contextlib import aclosing
-from typing import Any, Protocol, assert_never
+from typing import Any, Protocol
 
 import msgspec
 
@@ -106,7 +106,7 @@ class JsonScreen:
     """One JSON object per line for each event: for programs."""
 
     def show(self, event: StreamEvent) -> None:
-        """Write an event at once."""
+        """Write an event immediately."""
         sys.stdout.write(json.dumps(event_as_json(event), ensure_ascii=False) + "\n")
         sys.stdout.flush()
 
@@ -154,30 +154,22 @@ async def show_answer(
             screen.close()
 
 
+_TYPES: dict[type[StreamEvent], str] = {
+    Started: "started",
+    TextDelta: "text",
+    TextReplaced: "text_replaced",
+    ReasoningDelta: "reasoning",
+    ToolCallDelta: "tool_call",
+    UsageReport: "usage",
+    ExtraDelta: "extra",
+    Finished: "finished",
+}
+_OMITTED = {ToolCallDelta: {"extra"}, Finished: {"stop_sequence", "extra"}}
+
+
 def event_as_json(event: StreamEvent) -> dict[str, Any]:
     """Return an event as the object that `--json` writes."""
-    match event:
-        case TextDelta():
-            return {"type": "text", "text": event.text}
-        case TextReplaced():
-            return {"type": "text_replaced", "text": event.text}
-        case ReasoningDelta():
-            return {"type": "reasoning", "text": event.text}
-        case ToolCallDelta():
-            return {
-                "type": "tool_call",
-                "index": event.index,
-                "id": event.id,
-                "name": event.name,
-                "arguments": event.arguments,
-            }
-        case UsageReport():
-            return {"type": "usage", **msgspec.to_builtins(event.usage)}
-        case Started():
-            return {"type": "started", **msgspec.to_builtins(event)}
-        case ExtraDelta():
-            return {"type": "extra", **msgspec.to_builtins(event)}
-        case Finished():
-            ids = {"conversation_id": event.conversation_id, "message_id": event.message_id}
-            return {"type": "finished", "reason": event.reason, **ids}
-    assert_never(event)
+    members = msgspec.to_builtins(event.usage if isinstance(event, UsageReport) else event)
+    omitted = _OMITTED.get(type(event), ())
+    shown = {name: value for name, value in members.items() if name not in omitted}
+    return {"type": _TYPES[type(event)], **shown}

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import click
 
+from berlin.cli.chat.standard_input import as_text, read_whole
 from berlin.types.messages import FilePart, ImagePart, Part, TextPart
-
-MAX_FILE_BYTES = 20 * 1024 * 1024
 
 # The first bytes of each kind of file.
 _IMAGES = {
@@ -42,11 +41,8 @@ def _part(name: str) -> Part:
         return ImagePart(_data_url(kind, data))
     if data.startswith(b"%PDF-"):
         return FilePart(_data_url("application/pdf", data), Path(name).name)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
+    text = as_text(data)
+    if text is None:
         raise click.UsageError(
             f"{name} is neither text in UTF-8 nor an image (PNG, JPEG, GIF, WebP) nor a PDF"
         )
@@ -58,19 +54,16 @@ def _part(name: str) -> Part:
 
 
 def _read(name: str) -> bytes:
+    if name == "-":
+        if sys.stdin is None or sys.stdin.closed:
+            raise click.UsageError("-a -: standard input is closed")
+        return read_whole(sys.stdin.buffer, "standard input")
     try:
-        if name == "-":
-            if sys.stdin is None or sys.stdin.closed:
-                raise click.UsageError("-a -: standard input is closed")
-            data = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
-        else:
-            with Path(name).open("rb") as file:
-                data = file.read(MAX_FILE_BYTES + 1)
+        with Path(name).open("rb") as file:
+            return read_whole(file, name)
     except OSError as error:
-        raise click.UsageError(f"-a {name}: {error.strerror or error}") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise click.UsageError(f"{name} is larger than {MAX_FILE_BYTES // 2**20} MiB")
-    return data
+        hint = "; a URL must begin with https://" if "://" in name else ""
+        raise click.UsageError(f"-a {name}: {error.strerror or error}{hint}") from error
 
 
 def _image_type(data: bytes) -> str | None:

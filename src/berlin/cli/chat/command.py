@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,7 +98,10 @@ def chat(
     keeps = settings.terminal.history and not no_history
     session, last = _session(given, keeps, "" if goes_on else wanted)
     screen = {name: given[name] for name in ("as_json", "raw", "reasoning", "verbose")}
-    return asyncio.run(_chat(question, parts, model or last, screen, session, settings))
+    try:
+        return asyncio.run(_chat(question, parts, model or last, screen, session, settings))
+    except asyncio.CancelledError:
+        return 128 + signal.SIGTERM
 
 
 def _one_prompt(words: tuple[str, ...]) -> str | None:
@@ -142,6 +147,7 @@ async def _chat(
     from berlin.cli.chat.opening import find
     from berlin.cli.chat.session import ask_with
 
+    _stop_when_killed()
     load = find(model, config)
     open_one = partial(open_screen, **shown, asked=model)
     if text is None:
@@ -160,6 +166,15 @@ async def _chat(
         finally:
             session.took(question, answer, label)
         return 0
+
+
+def _stop_when_killed() -> None:
+    """Let a closed terminal and SIGTERM cancel this task, so that the turn is stored."""
+    task = asyncio.current_task()
+    if task is None or sys.platform == "win32":
+        return
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
 
 def _read_schema(path: Path) -> ResponseFormat:

@@ -9,14 +9,13 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
-import click
-
 from berlin.cli.chat.actions import Actions, End
 from berlin.cli.chat.answer import Answer, Screen, show_answer
 from berlin.cli.chat.line import open_line, strip_block
 from berlin.cli.chat.opening import Load, Opened
 from berlin.cli.chat.session import Session, ask_with
 from berlin.cli.chat.slash import parse
+from berlin.cli.terminal import say, tell
 from berlin.errors import BerlinError
 from berlin.types.messages import Part
 
@@ -59,7 +58,7 @@ class Chat:
             BerlinError: if the provider cannot be opened.
         """
         line = open_line(self._names)
-        click.echo(GREETING, err=True)
+        say(GREETING)
 
         def give_up(opening: asyncio.Task[Any]) -> None:
             error = None if opening.cancelled() else opening.exception()
@@ -93,10 +92,11 @@ class Chat:
             request = self.session.request(question, model, provider.timeouts)
             await _stoppable(show_answer(provider, request, self._open_screen(), answer))
         except _Stopped:
-            click.echo("stopped", err=True)
+            say("stopped")
         except BerlinError as error:
-            click.echo(f"berlin: {error.message}", err=True)
-        self.session.took(question, answer, label)
+            tell(error.message)
+        finally:
+            self.session.took(question, answer, label)
         self._attached = ()
 
     async def _open(self, load: Load) -> Opened:
@@ -128,7 +128,7 @@ class Chat:
                     await opening
                 begun = await actions.run(command)
             except ValueError as error:
-                click.echo(str(error), err=True)
+                say(str(error))
             except End:
                 return 0
 
@@ -146,7 +146,8 @@ async def _stoppable(work: Any) -> None:
     try:
         await task
     except asyncio.CancelledError:
-        if not task.cancelled():
+        ours = asyncio.current_task()
+        if not task.cancelled() or (ours is not None and ours.cancelling()):
             raise
         raise _Stopped from None
     finally:

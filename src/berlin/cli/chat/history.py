@@ -96,14 +96,8 @@ class History:
     ) -> None:
         """Store more messages of a conversation."""
         with self._open() as db:
-            (n,) = db.execute(
-                "select coalesce(max(n) + 1, 0) from messages where conversation = ?",
-                (conversation,),
-            ).fetchone()
-            db.executemany(
-                "insert into messages values (?,?,?,?,?,?,?,?,?)",
-                [_row(conversation, n + i, entry) for i, entry in enumerate(entries)],
-            )
+            # In one statement: another process may add to the same conversation.
+            db.executemany(_INSERT, [_row(conversation, entry) for entry in entries])
             db.execute(
                 "update conversations set updated = :at, "
                 "service_id = iif(:service = '', service_id, :service), "
@@ -142,9 +136,10 @@ class History:
                 "where conversation = ? order by n",
                 (conversation,),
             ).fetchall()
-        return [
-            Entry(at, msgspec.json.decode(body, type=Message), *rest) for at, body, *rest in rows
-        ]
+            return [
+                Entry(at, msgspec.json.decode(body, type=Message), *rest)
+                for at, body, *rest in rows
+            ]
 
     def search(self, text: str = "", limit: int = 20) -> list[Conversation]:
         """Return the latest conversations in which a text occurs, newest first."""
@@ -173,17 +168,26 @@ class History:
                     yield db
             finally:
                 db.close()
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, sqlite3.Error, msgspec.MsgspecError) as error:
             raise ConfigurationError(
                 f"the conversations in {self._path} cannot be used: {error}; "
                 "`[terminal] history = false` in berlin.toml turns them off"
             ) from error
 
 
-def _row(conversation: str, n: int, entry: Entry) -> tuple[object, ...]:
+# A later release may have added columns.
+_INSERT = """
+insert into messages (conversation, n, at, role, text, body, input_tokens, output_tokens,
+    finish_reason)
+select ?1, coalesce(max(n) + 1, 0), ?2, ?3, ?4, ?5, ?6, ?7, ?8
+from messages where conversation = ?1
+"""
+
+
+def _row(conversation: str, entry: Entry) -> tuple[object, ...]:
     body = msgspec.json.encode(entry.message)
     rest = (entry.input_tokens, entry.output_tokens, entry.finish_reason)
-    return (conversation, n, entry.at, entry.message.role, entry.message.text, body, *rest)
+    return (conversation, entry.at, entry.message.role, entry.message.text, body, *rest)
 
 
 _SELECT = """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prompt_toolkit import PromptSession
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
@@ -15,15 +17,7 @@ BLOCK = '"""'
 
 def open_line(names: list[str]) -> PromptSession[str]:
     """Return the prompt session: Enter sends, Alt-Enter and an open block continue."""
-    keys = KeyBindings()
-
-    @keys.add("enter")
-    def _(event: KeyPressEvent) -> None:
-        buffer = event.current_buffer
-        if is_open(buffer.text):
-            buffer.insert_text("\n")
-        else:
-            buffer.validate_and_handle()
+    keys = enter_keys(is_open)
 
     @keys.add("escape", "enter")
     def _(event: KeyPressEvent) -> None:
@@ -36,7 +30,23 @@ def open_line(names: list[str]) -> PromptSession[str]:
         key_bindings=keys,
         prompt_continuation=lambda width, number, wrapped: "  ",
         reserve_space_for_menu=4,
+        enable_suspend=True,
     )
+
+
+def enter_keys(is_incomplete: Callable[[str], bool]) -> KeyBindings:
+    """Return key bindings in which Enter starts a new line while the text is incomplete."""
+    keys = KeyBindings()
+
+    @keys.add("enter")
+    def _(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        if is_incomplete(buffer.text):
+            buffer.insert_text("\n")
+        else:
+            buffer.validate_and_handle()
+
+    return keys
 
 
 def is_open(text: str) -> bool:

@@ -10,7 +10,7 @@ import click
 
 from berlin.cli.chat.actions import history
 from berlin.cli.chat.history import Conversation, Entry
-from berlin.cli.terminal import harmless, is_interactive
+from berlin.cli.terminal import harmless, is_interactive, say
 
 
 @click.command()
@@ -49,7 +49,7 @@ def _list(found: list[Conversation], *, as_json: bool) -> None:
             _write({"id": c.id, "updated": c.updated, "model": c.model, "title": c.title})
         return
     if not found:
-        click.echo("No conversation found.", err=True)
+        say("No conversation found.")
     for c in found:
         line = f"{c.id}  {_when(c.updated)}  {c.messages // 2:>3}  {c.model}  {c.title}"
         click.echo(harmless(line))

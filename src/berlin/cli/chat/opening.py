@@ -8,8 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-import click
-
+from berlin.cli.terminal import say
 from berlin.errors import ConfigurationError
 from berlin.providers.facade import ChatProvider
 
@@ -60,7 +59,7 @@ def find(model: str, config: Config) -> Load:
             f'default = "{next(iter(config.providers))}". There are: {", ".join(config.providers)}'
         )
     if name == EMBEDDED or nothing_named:
-        click.echo(GUIDE_NOTICE, err=True)
+        say(GUIDE_NOTICE)
         return partial(open_embedded, rest)
     target = model_names(config).resolve(model)
     return partial(_named, target.provider, target.model, config)

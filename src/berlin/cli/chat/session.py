@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-import click
 import msgspec
 
 from berlin.cli.chat.answer import Answer
 from berlin.cli.chat.history import Conversation, Entry, History
+from berlin.cli.terminal import warn
 from berlin.errors import ConfigurationError
 from berlin.providers.reserved import check_names
 from berlin.types import ChatRequest, Message, ResponseFormat, Timeouts
@@ -137,7 +137,7 @@ class Session:
             history.add(self._id, entries, self._service_id, self._parent_id)
         except ConfigurationError as error:
             self._history = None  # reported once; the conversation continues
-            click.echo(f"berlin: warning: {error.message}", err=True)
+            warn(error.message)
 
 
 def ask_with(text: str, parts: tuple[Part, ...]) -> Message:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -20,7 +21,7 @@ _PLAIN = "|/-\\"
 
 
 @asynccontextmanager
-async def spinner(what: str = "") -> AsyncIterator[Callable[[], None]]:
+async def spinner() -> AsyncIterator[Callable[[], None]]:
     """Show a spinner, and yield a function that removes it; leaving the context removes it too.
 
     If stderr is not a terminal that can be redrawn, nothing is shown.
@@ -28,13 +29,26 @@ async def spinner(what: str = "") -> AsyncIterator[Callable[[], None]]:
     if not can_redraw():
         yield lambda: None
         return
-    shown = _Shown(what)
-    task = asyncio.create_task(shown.run())
+    encoding = (sys.stderr.encoding or "").lower().replace("-", "")
+    frames = itertools.cycle(_FANCY if encoding == "utf8" else _PLAIN)
+    began, visible = time.monotonic(), False
 
-    def stop() -> None:
+    async def spin() -> None:
+        nonlocal visible
+        await asyncio.sleep(QUIET_S)
+        while True:
+            _write(f"\r{next(frames)} {time.monotonic() - began:.0f} s")
+            visible = True
+            await asyncio.sleep(FRAME_S)
+
+    def stop() -> None:  # at once: text is written next
+        nonlocal visible
         task.cancel()
-        shown.clear()
+        if visible:
+            _write("\r\x1b[K")
+            visible = False
 
+    task = asyncio.create_task(spin())
     try:
         yield stop
     finally:
@@ -43,31 +57,6 @@ async def spinner(what: str = "") -> AsyncIterator[Callable[[], None]]:
             await task
 
 
-class _Shown:
-    """The line of the spinner."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._visible = False
-        encoding = (sys.stderr.encoding or "").lower().replace("-", "")
-        self._frames = _FANCY if encoding == "utf8" else _PLAIN
-
-    async def run(self) -> None:
-        began = time.monotonic()
-        await asyncio.sleep(QUIET_S)
-        n = 0
-        while True:
-            frame = self._frames[n % len(self._frames)]
-            self._write(f"\r{frame} {self._what}{time.monotonic() - began:.0f} s")
-            self._visible = True
-            await asyncio.sleep(FRAME_S)
-            n += 1
-
-    def clear(self) -> None:
-        if self._visible:
-            self._write("\r\x1b[K")
-            self._visible = False
-
-    def _write(self, text: str) -> None:
-        sys.stderr.write(text)
-        sys.stderr.flush()
+def _write(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()

@@ -8,7 +8,9 @@ from typing import BinaryIO
 
 import click
 
-MAX_STDIN_BYTES = 20 * 1024 * 1024
+from berlin.cli.terminal import tell
+
+MAX_BYTES = 20 * 1024 * 1024
 NOTICE_S = 2.0
 WAIT_S = 10.0
 """The limit for an open pipe beside a prompt to stay silent: a parent may have left it open."""
@@ -40,7 +42,9 @@ def read_question(prompt: str | None, *, waits: bool = True) -> str | None:
         return prompt
     if prompt is not None and not has_input(sys.stdin.buffer, NOTICE_S, WAIT_S):
         return prompt
-    piped = _decode(_read())
+    piped = as_text(read_whole(sys.stdin.buffer, "standard input"))
+    if piped is None:
+        raise click.UsageError("standard input is not text in UTF-8")
     if not piped.strip():
         if prompt is None:
             raise click.UsageError("there is no prompt: give one, or pipe text in")
@@ -54,14 +58,13 @@ def has_input(stream: BinaryIO, notice_s: float, wait_s: float) -> bool:
         return True
     if _is_ready(stream, notice_s):
         return True
-    click.echo(
-        "berlin: waiting for standard input, which is an open pipe; use `</dev/null` if there "
-        "is no input, or `-a -` to wait without a limit",
-        err=True,
+    tell(
+        "waiting for standard input, which is an open pipe; use `</dev/null` if there "
+        "is no input, or `-a -` to wait without a limit"
     )
     if _is_ready(stream, wait_s - notice_s):
         return True
-    click.echo(f"berlin: no standard input in {wait_s:.0f} s; it is ignored", err=True)
+    tell(f"no standard input in {wait_s:.0f} s; it is ignored")
     return False
 
 
@@ -72,21 +75,21 @@ def _is_ready(stream: BinaryIO, seconds: float) -> bool:
         return True  # reading it reports the error
 
 
-def _read() -> bytes:
+def read_whole(stream: BinaryIO, what: str) -> bytes:
+    """Return what a file holds. Raises click.UsageError."""
     try:
-        data = sys.stdin.buffer.read(MAX_STDIN_BYTES + 1)
+        data = stream.read(MAX_BYTES + 1)
     except OSError as error:
-        raise click.UsageError(f"standard input cannot be read: {error}") from error
-    if len(data) > MAX_STDIN_BYTES:
-        raise click.UsageError(f"standard input is longer than {MAX_STDIN_BYTES} bytes")
+        raise click.UsageError(f"{what} cannot be read: {error.strerror or error}") from error
+    if len(data) > MAX_BYTES:
+        raise click.UsageError(f"{what} is larger than {MAX_BYTES // 2**20} MiB")
     return data
 
 
-def _decode(data: bytes) -> str:
+def as_text(data: bytes) -> str | None:
+    """Return text in UTF-8; `None` if the data is something else."""
     try:
-        piped = data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise click.UsageError("standard input is not text in UTF-8") from None
-    if "\0" in piped:
-        raise click.UsageError("standard input is binary, not text")
-    return piped
+        return None
+    return None if "\0" in text else text

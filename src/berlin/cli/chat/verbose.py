@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import click
-
-from berlin.cli.terminal import harmless
+from berlin.cli.terminal import tell
 from berlin.errors import FailedAttempt
 from berlin.types import Finished, Started, StreamEvent, UsageReport
 
@@ -29,7 +27,7 @@ class VerboseScreen:
         self._began = time.monotonic()
         self._first: float | None = None
         self._started: Started | None = None
-        self._told = 0
+        self._reported = 0
         self._usage = ""
         self._finished = False
 
@@ -37,7 +35,7 @@ class VerboseScreen:
         """Show an event, and report the attempts that failed before it."""
         if isinstance(event, Started):
             self._started = event
-            self._tell_failed(event.failed)
+            self._report_failed(event.failed)
         elif self._first is None:
             self._first = time.monotonic() - self._began
         if isinstance(event, UsageReport):
@@ -50,24 +48,20 @@ class VerboseScreen:
         """Show the rest; then report how the answer came about, if it is complete."""
         self._inner.close()
         if self._finished:
-            self._tell_end()
+            self._report_end()
 
-    def _tell_failed(self, failed: tuple[FailedAttempt, ...]) -> None:
-        for attempt in failed[self._told :]:
+    def _report_failed(self, failed: tuple[FailedAttempt, ...]) -> None:
+        for attempt in failed[self._reported :]:
             name = f"{attempt.provider}:{attempt.model}".strip(":") or self._asked
             after = f"after {attempt.seconds:.2f} s" if attempt.sent else "was not asked"
-            _tell(f"{name} {after}: {attempt.code}")
-        self._told = len(failed)
+            tell(f"{name} {after}: {attempt.code}")
+        self._reported = len(failed)
 
-    def _tell_end(self) -> None:
+    def _report_end(self) -> None:
         started = self._started or Started()
         name = f"{started.provider}:{started.model}".strip(":") or self._asked or "the default"
         whole = time.monotonic() - self._began
         first = whole if self._first is None else self._first
         kept = "" if started.age_s is None else f", from {started.age_s:.0f} s ago"
         attempts = "1 attempt" if started.attempts == 1 else f"{started.attempts} attempts"
-        _tell(f"{name} answered, {attempts}{kept}: {first:.2f} s, {whole:.2f} s{self._usage}")
-
-
-def _tell(text: str) -> None:
-    click.echo(harmless(f"berlin: {text}"), err=True)
+        tell(f"{name} answered, {attempts}{kept}: {first:.2f} s, {whole:.2f} s{self._usage}")

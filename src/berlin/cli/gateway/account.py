@@ -49,7 +49,9 @@ def add(
     if not password:
         raise click.UsageError("the password is empty")
     accounts = Accounts.load(accounts_path())
-    accounts.add(name, Secret(password), models, expires, rpm, limits)
+    accounts.add(
+        name, Secret(password), models, expires_at=expires, requests_per_minute=rpm, limits=limits
+    )
     accounts.save(accounts_path())
     click.echo(f"{name} can log in now, also to a running `berlin serve`.")
 

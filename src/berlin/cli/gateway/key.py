@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,10 +11,11 @@ import click
 
 from berlin.cli.gateway.limits import limit_options, span_option
 from berlin.cli.lazy import Group
-from berlin.cli.terminal import align
+from berlin.cli.terminal import align, tell
 from berlin.config import data_path
-from berlin.gateway.access.caller import SCOPES
+from berlin.gateway.access.caller import SCOPES, Scope
 from berlin.gateway.access.keys import Key, KeyStore
+from berlin.types import Secret
 
 
 def keys_path() -> Path:
@@ -24,9 +26,11 @@ def keys_path() -> Path:
 def key_store() -> KeyStore:
     """Return the keys where the configuration says."""
     from berlin.config import load_config
-    from berlin.gateway.access.shared_keys.open import open_key_store
+    from berlin.config.tokens import resolve_value
+    from berlin.gateway.access.shared_keys.store import PostgresTable
 
-    return open_key_store(load_config(None), keys_path())
+    url = resolve_value(load_config(None).keys.store, "keys.store", os.environ)
+    return KeyStore(keys_path() if url is None else PostgresTable(Secret(url)))
 
 
 @click.group(cls=Group)
@@ -56,14 +60,20 @@ def add(
     rpm: int | None,
     limits: tuple[str, ...],
     user: str,
-    scopes: tuple[str, ...],
+    scopes: tuple[Scope, ...],
 ) -> None:
     """Create a key and print it. It is shown only once; only its hash is stored."""
     made, token = key_store().add(
-        name, models, expires, rpm, user=user, scopes=scopes, limits=limits
+        name,
+        models,
+        expires_at=expires,
+        requests_per_minute=rpm,
+        user=user,
+        scopes=scopes,
+        limits=limits,
     )
     click.echo(token.reveal())
-    click.echo(f"berlin: this is the key {name!r} ({made.id}); it is not shown again", err=True)
+    tell(f"this is the key {name!r} ({made.id}); it is not shown again")
 
 
 @key.command()
@@ -86,10 +96,9 @@ def rotate(name_or_id: str, grace: float) -> None:
         raise click.UsageError(f"there is no live key {name_or_id!r}; see `berlin key list`")
     made, token = rotated
     click.echo(token.reveal())
-    click.echo(
-        f"berlin: this is the new token of {made.name!r} ({made.id}); it is not shown again, and "
-        f"the old one is valid until {_day(made.old_expires_at)} UTC",
-        err=True,
+    tell(
+        f"this is the new token of {made.name!r} ({made.id}); it is not shown again, and "
+        f"the old one is valid until {_day(made.old_expires_at)} UTC"
     )
 
 

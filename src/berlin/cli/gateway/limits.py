@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, TypeVar
 
 import click
 
-_UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+from berlin.cli.options import together
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+_UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 def _seconds(text: str) -> float | None:
@@ -44,7 +42,7 @@ def _expiry(ctx: click.Context, param: click.Parameter, value: str | None) -> fl
         ) from None
 
 
-_OPTIONS = (
+limit_options = together(
     click.option(
         "--model",
         "models",
@@ -70,10 +68,3 @@ _OPTIONS = (
         "openai:gpt-5'. Can be repeated.",
     ),
 )
-
-
-def limit_options(command: _F) -> _F:
-    """Add to a command the options `--model`, `--expires`, `--rpm` and `--limit`."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command

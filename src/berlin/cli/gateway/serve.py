@@ -15,9 +15,8 @@ import msgspec
 
 from berlin.cli.gateway.account import accounts_path
 from berlin.cli.gateway.key import keys_path
-from berlin.cli.gateway.open_files import allow_files
 from berlin.cli.options import config_option, load_for_commands
-from berlin.cli.terminal import say
+from berlin.cli.terminal import say, tell
 from berlin.config import (
     GUIDE,
     Config,
@@ -51,6 +50,10 @@ else:
     _Parameter = click.ParamType  # not generic in the oldest version that is allowed
 
 
+# Open files that are not connections: databases, logs, libraries.
+SPARE_FILES = 64
+
+
 class _Workers(_Parameter):
     name = "workers"
 
@@ -80,8 +83,8 @@ def serve(
 
     Without a configuration it serves the built-in guide. On this machine no key is needed until
     you add one with `berlin key add NAME`. Accounts for clients of the Berlin protocol are added
-    with `berlin account add NAME`. A changed configuration is loaded at once, or on SIGHUP. Ctrl-C
-    and SIGTERM stop the gateway after the answers in progress. With several workers, SIGUSR2
+    with `berlin account add NAME`. A changed configuration is loaded immediately, or on SIGHUP.
+    Ctrl-C and SIGTERM stop the gateway after the answers in progress. With several workers, SIGUSR2
     restarts it without refusing a connection.
     """
     _dump_no_core()
@@ -138,11 +141,11 @@ class _Command:
 
         def started(url: str) -> None:
             names = ", ".join(gateway.catalog.services)
-            say(f"berlin: serving {names} on {url} (Ctrl-C stops)")
+            tell(f"serving {names} on {url} (Ctrl-C stops)")
             notify("READY=1")
 
         def stopping() -> None:
-            say("berlin: stopping")
+            tell("stopping")
             notify("STOPPING=1")
 
         run_fast(
@@ -158,7 +161,7 @@ class _Command:
         try:
             gateway, accounts = self._open(for_worker(settings, worker), worker, first=worker.first)
         except BerlinError as error:
-            say(f"berlin: {error.message}")
+            tell(error.message)
             return error.exit_code
         reload = Reload(gateway, lambda: for_worker(published(worker.folder), worker))
         run_fast(lambda: serve_as_worker(worker, self._server, gateway, accounts, reload, sockets))
@@ -172,9 +175,8 @@ class _Command:
         if first:
             _check_keys(self._server, gateway)
             if not is_loopback(self._server.host):
-                say(
-                    "berlin: other machines can reach this gateway over plain http; "
-                    "put TLS in front of it"
+                tell(
+                    "other machines can reach this gateway over plain http; put TLS in front of it"
                 )
         return gateway, accounts
 
@@ -195,13 +197,13 @@ def _check_keys(server: ServerConfig, gateway: Gateway) -> None:
             raise ConfigurationError(
                 f"[server] require_keys or trusted_proxies is set, and there are no keys: {add}"
             )
-        say(
-            f"berlin: {gateway.guard.problem} in {keys_path()}; keys were required before, so "
+        tell(
+            f"{gateway.guard.problem} in {keys_path()}; keys were required before, so "
             "every request is refused until there is a key"
         )
     if server.allowed_hosts and not gateway.guard.needs_key:
-        say(
-            "berlin: allowed_hosts is set and there are no keys: requests that come through a "
+        tell(
+            "allowed_hosts is set and there are no keys: requests that come through a "
             f"proxy are refused; {add}"
         )
 
@@ -226,3 +228,29 @@ def _refuse_itself(settings: Config, server: ServerConfig) -> None:
                 f"the URL {url} of the provider {name} is this gateway itself; "
                 "choose another port with --port"
             )
+
+
+def allow_files(connections: int) -> int:
+    """Raise the limit on open files, and return how many connections it allows.
+
+    Each connection of a client may need another one to a service.
+    """
+    needed = 2 * connections + SPARE_FILES
+    try:
+        import resource
+    except ImportError:  # Windows
+        return connections
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return connections
+    wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    allowed = max(1, (soft - SPARE_FILES) // 2)
+    if allowed < connections:
+        tell(
+            f"max_connections is {allowed} instead of {connections:,}, because only {soft} open "
+            "files are allowed (ulimit -n)"
+        )
+    return min(connections, allowed)

@@ -80,7 +80,7 @@ def table_of(groups: list[Figures], by: Grouping, currency: str, width: int) -> 
 
 
 def bar(share: float, chars: int) -> str:
-    """Return a bar for a share from 0 to 1 of so many characters."""
+    """Return a bar of at most this many characters for a share from 0 to 1."""
     eighths = round(share * chars * 8)
     whole, part = divmod(eighths, 8)
     return "█" * whole + _EIGHTHS[part].strip()

@@ -14,28 +14,32 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
-from berlin.cli.options import complete_provider, config_option, load_for_commands
+from berlin.cli.options import complete_provider, config_option, load_for_commands, login_options
 from berlin.cli.provider.choice import Choice, choose, copy_beside, new_name
 from berlin.cli.provider.editing import Value, remove_provider, set_provider
-from berlin.cli.provider.model_choice import choose_model
-from berlin.cli.provider.signing_in import SignedIn, sign_in, try_credentials
-from berlin.cli.terminal import harmless, is_interactive
+from berlin.cli.provider.signing_in import (
+    SignedIn,
+    forget_tokens,
+    list_models,
+    sign_in,
+    try_credentials,
+)
+from berlin.cli.terminal import harmless, is_interactive, say, tell, warn
 from berlin.client import Berlin
 from berlin.config import (
-    Config,
     Overrides,
     ProviderConfig,
     Settings,
     config_path,
     default_provider,
     login_store,
-    open_store,
     settings_of,
 )
 from berlin.errors import AuthenticationError, BerlinError, TokenStoreError
-from berlin.types import Timeouts, is_loopback
+from berlin.types import Timeouts, is_loopback, nearest
 
 HELLO = "Hello"
+SHOWN_MODELS = 30
 HELLO_TIMEOUTS = Timeouts(connect=10, first_event=60, idle=60, total=120)
 
 
@@ -44,12 +48,8 @@ HELLO_TIMEOUTS = Timeouts(connect=10, first_event=60, idle=60, total=120)
 @click.option("--name", help="The provider's name (default: the recipe's).")
 @click.option("--recipe", help="The recipe to use at URL, instead of detecting it.")
 @click.option("--url", help="The URL of the service, for a RECIPE.")
-@click.option("--account", help="The account; asked for if missing.")
-@click.option(
-    "--password-stdin", is_flag=True, help="Read the password (or key) from standard input."
-)
+@login_options
 @click.option("-m", "--model", help="The default model; asked for if missing.")
-@click.option("--allow-http", is_flag=True, help="Allow plain http to another machine.")
 @click.option("--no-hello", is_flag=True, help="Do not ask a first question.")
 @config_option
 def add(
@@ -93,13 +93,13 @@ def add(
             copy_beside(choice.file, path, undo)
         if login_store().load_recent(named) is None:
             undo.callback(login_store().delete, named)
-        click.echo(signed_in.store(), err=True)
+        say(signed_in.store())
         set_provider(path, named, values, default if default in (named, *known.providers) else None)
         undo.pop_all()
-    click.echo(f"Added {named} to {path}.", err=True)
+    say(f"Added {named} to {path}.")
     if not no_hello:
         asyncio.run(_hello(msgspec.structs.replace(signed_in.settings, model=chosen)))
-    click.echo(_next(named, config, known.server.url, is_default=default == named), err=True)
+    say(_next(named, config, known.server.url, is_default=default == named))
 
 
 @click.command()
@@ -116,7 +116,13 @@ def remove(name: str, config: Path | None) -> None:
     if mine is None:
         listed = ", ".join(known.providers) or "none"
         raise click.UsageError(f"there is no provider {name!r} in {path}; there are: {listed}")
-    _forget_tokens(name, mine, known)
+    try:
+        last = Overrides(last_url="http://127.0.0.1")
+        forget_tokens(settings_of(name, mine, known, last), known)
+    except TokenStoreError:
+        raise
+    except BerlinError as error:  # whatever is wrong with the provider, it can be removed
+        warn(error.message)
     login_store().delete(name)
     remove_provider(path, name)
     click.echo(f"Removed {name} from {path}, with its login.")
@@ -155,9 +161,9 @@ def _log_in(settings: Settings, choice: Choice, account: str | None, from_stdin:
             said = f"the credentials from {found.source} are refused: {error.message}"
             if from_file or not is_interactive():
                 raise AuthenticationError(said) from error
-            click.echo(harmless(f"berlin: {said}"), err=True)
+            tell(f"{said}")
     if settings.hint:
-        click.echo(harmless(f"berlin: {settings.hint}"), err=True)
+        tell(f"{settings.hint}")
     allow_http = settings.endpoint.allow_http
     return sign_in(settings, account, from_stdin, allow_http, choice.login)
 
@@ -180,7 +186,7 @@ def _values(choice: Choice, settings: Settings, model: str, allow_http: bool) ->
 
 
 async def _hello(settings: Settings) -> None:
-    click.echo(f"> {HELLO}", err=True)
+    say(f"> {HELLO}")
     async with Berlin.from_settings(settings) as provider:
         pieces = provider.text(HELLO, timeout=HELLO_TIMEOUTS)
         try:
@@ -190,7 +196,7 @@ async def _hello(settings: Settings) -> None:
         except BerlinError:
             name = settings.name
             hint = f"{name} stays in the configuration: try `berlin check {name}` later, or "
-            click.echo(f"{hint}`berlin remove {name}`.", err=True)
+            say(f"{hint}`berlin remove {name}`.")
             raise
     click.echo()
 
@@ -216,14 +222,38 @@ def _next(name: str, config: Path | None, url: str, *, is_default: bool) -> str:
     )
 
 
-def _forget_tokens(name: str, mine: ProviderConfig, config: Config) -> None:
-    # Whatever is wrong with the provider, it can be removed.
+def choose_model(settings: Settings) -> str:
+    """Return the model that is asked by default; `""` leaves it to the recipe."""
+    described = settings.recipe.models
     try:
-        settings = settings_of(name, mine, config, Overrides(last_url="http://127.0.0.1"))
-        store = open_store(config.tokens, os.environ)
-        if store is not None:
-            store.delete((settings.recipe.name, settings.endpoint.url))
-    except OSError as error:
-        raise TokenStoreError(f"the tokens cannot be deleted: {error}") from error
+        names = asyncio.run(list_models(settings))
     except BerlinError as error:
-        click.echo(harmless(f"berlin: warning: {error.message}"), err=True)
+        tell(f"its models cannot be listed: {error.message}")
+        names = described.list
+    default = described.default if described.default in names else ""
+    if not names or (len(names) == 1 and default):
+        return ""
+    if len(names) == 1 or not is_interactive():
+        return default or names[0]
+    shown = names[:SHOWN_MODELS]
+    for n, name in enumerate(shown, 1):
+        say(f"  {n:>2}  {name}")
+    if len(names) > len(shown):
+        say(f"      and {len(names) - len(shown)} more")
+    while True:
+        typed: str = click.prompt("Model (number or name)", default=default or names[0], err=True)
+        if typed.isdecimal() and 0 < int(typed) <= len(shown):
+            return shown[int(typed) - 1]
+        if typed in names or _is_meant(typed, names):
+            return typed
+
+
+def _is_meant(typed: str, names: tuple[str, ...]) -> bool:
+    """Ask whether a model that the service does not list is meant: services have more of them."""
+    if typed.isdecimal() or " " in typed:
+        say(f"There is no model {typed[:80]!r} in the list.")
+        return False
+    near = nearest(typed, names)
+    hint = f"; did you mean {near}?" if near else "."
+    say(f"{typed[:80]} is not in the list{hint}")
+    return click.confirm(f"Use {typed[:80]} anyway?", default=False, err=True)

@@ -14,7 +14,7 @@ import click
 import msgspec
 
 from berlin.cli.chat.opening import EMBEDDED
-from berlin.cli.terminal import harmless, is_interactive
+from berlin.cli.terminal import is_interactive, tell
 from berlin.config import GUIDE, Config, ProviderConfig, config_path, resolve_recipe
 from berlin.config.files import read_file
 from berlin.errors import ConfigurationError
@@ -75,7 +75,7 @@ def choose(target: str, recipe: str | None, url: str | None, config: Path | None
         whole = address if not below or address.endswith(below) else address + below
         return Choice(recipe, load_recipe(recipe), whole)
     match = by_address(address) or _detect(endpoint)
-    _say(f"{address} is {match.recipe}: {match.proof}")
+    tell(f"{address} is {match.recipe}: {match.proof}")
     return Choice(match.recipe, load_recipe(match.recipe), match.url, match.login)
 
 
@@ -122,9 +122,9 @@ def _detect(endpoint: Endpoint) -> Match:
     if len(matches) == 1:
         return matches[0]
     if found.services and is_interactive():
-        _say(f"{address} could be one of these:")
+        tell(f"{address} could be one of these:")
         for n, match in enumerate(matches, 1):
-            _say(f"  {n}  {match.recipe}: {match.proof}")
+            tell(f"  {n}  {match.recipe}: {match.proof}")
         n = click.prompt("Which one", type=click.IntRange(1, len(matches)), default=1, err=True)
         return matches[n - 1]
     if found.services:
@@ -132,7 +132,7 @@ def _detect(endpoint: Endpoint) -> Match:
         raise ConfigurationError(f"{address} could be one of several services; choose one: {ways}")
     best = next((m for m in matches if m.recipe == "openai-compatible"), matches[0])
     others = ", ".join(m.recipe for m in matches if m is not best)
-    _say(f"it also supports: {others} (choose with --recipe)")
+    tell(f"it also supports: {others} (choose with --recipe)")
     return best
 
 
@@ -194,7 +194,7 @@ def copy_beside(file: Path, config: Path, undo: ExitStack) -> None:
         shutil.copyfile(file, copy)
     except OSError as error:
         raise ConfigurationError(f"{copy} cannot be written: {error.strerror or error}") from error
-    _say(f"copied {file} to {copy}, beside the configuration")
+    tell(f"copied {file} to {copy}, beside the configuration")
 
 
 def _name_beside(file: Path, config: Path) -> str:
@@ -218,7 +218,3 @@ def _name_beside(file: Path, config: Path) -> str:
             f"{file} extends {beside[1]}: copy both to {folder}, then run: berlin add {copy}"
         )
     return file.name
-
-
-def _say(text: str) -> None:
-    click.echo(harmless(f"berlin: {text}"), err=True)

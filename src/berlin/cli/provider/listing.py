@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
 
@@ -24,8 +25,10 @@ from berlin.config import (
 )
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.opening import open_provider
+from berlin.providers.facade import ChatProvider
 from berlin.types import Timeouts
 
+HEAD = ("PROVIDER", "URL", "ACCOUNT", "FROM", "WORKS")
 CHECK_TIMEOUTS = Timeouts(connect=5, first_event=10, idle=10, total=20)
 
 
@@ -45,9 +48,6 @@ def providers(no_check: bool, config: Path | None) -> None:
     rows = [HEAD, *asyncio.run(_rows(names, settings, check=not no_check))]
     for row, line in zip(rows, align(rows), strict=True):
         click.echo(("* " if row[0] == default else "  ") + line)
-
-
-HEAD = ("PROVIDER", "URL", "ACCOUNT", "FROM", "WORKS")
 
 
 @click.command()
@@ -103,14 +103,7 @@ async def _row(name: str, config: Config, *, check: bool) -> tuple[str, ...]:
 
 async def _row_of_class(name: str, path: str, config: Config, *, check: bool) -> tuple[str, ...]:
     source = "built in" if name == GUIDE and name not in config.providers else path
-    works = "not tried"
-    if check:
-        try:
-            async with open_provider(name, config) as provider:
-                await provider.check()
-            works = "yes"
-        except BerlinError as error:
-            works = f"no: {error.message}"
+    works = await _answers(lambda: open_provider(name, config)) if check else "not tried"
     return (name, "-", "-", source, works)
 
 
@@ -122,8 +115,12 @@ async def _works(settings: Settings) -> str:
     if not flow.needs_person:
         # An earlier token would say nothing about the service now.
         quick = msgspec.structs.replace(quick, tokens=None)
+    return await _answers(lambda: Berlin.from_settings(quick))
+
+
+async def _answers(opened: Callable[[], ChatProvider]) -> str:
     try:
-        async with Berlin.from_settings(quick) as provider:
+        async with opened() as provider:
             await provider.check()
     except BerlinError as error:
         return f"no: {error.message}"

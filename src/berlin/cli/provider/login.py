@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 
 import click
@@ -12,10 +11,10 @@ from berlin.cli.options import (
     complete_provider,
     config_option,
     load_for_commands,
+    login_options,
     provider_to_log_in,
 )
-from berlin.cli.provider.ask import ask_for
-from berlin.cli.provider.signing_in import environ_without_users, sign_in
+from berlin.cli.provider.signing_in import ask_for, environ_without_users, forget_tokens, sign_in
 from berlin.client import Berlin
 from berlin.config import (
     ENVIRONMENT_PROVIDER,
@@ -23,26 +22,20 @@ from berlin.config import (
     Settings,
     find_provider,
     login_store,
-    open_store,
     resolve_recipe,
     resolve_settings,
 )
-from berlin.errors import TokenStoreError
 
 
 @click.command()
 @click.argument("provider", required=False, shell_complete=complete_provider)
 @click.option("--url", help="Base URL of the service; stored with the login.")
-@click.option("--account", help="The account; asked for if missing.")
-@click.option(
-    "--password-stdin", is_flag=True, help="Read the password (or key) from standard input."
-)
+@login_options
 @click.option(
     "--cookie",
     is_flag=True,
     help="Paste the cookies of your browser's session instead of logging in.",
 )
-@click.option("--allow-http", is_flag=True, help="Allow plain http to another machine.")
 @config_option
 def login(
     provider: str | None,
@@ -84,11 +77,7 @@ def logout(provider: str | None, config: Path | None) -> None:
     example = resolve_recipe(find_provider(provider, settings).recipe).endpoint.url
     given = Overrides(last_url=example)
     mine = resolve_settings(provider, settings, given, environ_without_users())
-    store = open_store(settings.tokens, os.environ)
-    try:
-        tokens = store.delete((mine.recipe.name, mine.endpoint.url)) if store is not None else 0
-    except OSError as error:
-        raise TokenStoreError(f"the tokens cannot be deleted: {error}") from error
+    tokens = forget_tokens(mine, settings)
     if login_store().delete(provider):
         click.echo(f"Deleted the login of {provider}.")
     elif tokens:

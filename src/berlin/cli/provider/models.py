@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from berlin.cli.options import complete_provider, config_option, load_for_commands
-from berlin.cli.terminal import harmless
+from berlin.cli.terminal import harmless, tell
 from berlin.config import GUIDE, Config, default_provider, offer_of
 from berlin.errors import BerlinError
 from berlin.opening import open_provider
@@ -50,9 +50,9 @@ async def _list(names: list[str], config: Config, *, offline: bool) -> BerlinErr
         if error is not None:
             failed = error
             if len(names) > 1:
-                click.echo(harmless(f"berlin: {name}: {error.message}"), err=True)
+                tell(f"{name}: {error.message}")
         elif not listed:
-            click.echo(f"berlin: {name} lists no models; name one as {name}:MODEL", err=True)
+            tell(f"{name} lists no models; name one as {name}:MODEL")
     return failed
 
 

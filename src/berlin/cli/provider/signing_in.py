@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
+from collections.abc import Mapping
 
 import click
 import msgspec
 
 from berlin.auth.credentials import CLIENT_NAMES, CODE, USER_NAMES, Credentials
+from berlin.auth.flows.login import LoginMap
+from berlin.auth.guidance import IN_WORDS
 from berlin.auth.tokens.login_store import StoredLogin
 from berlin.cli.person import TerminalPerson
-from berlin.cli.provider.ask import ask_for
-from berlin.cli.terminal import harmless, is_interactive
+from berlin.cli.terminal import is_interactive, tell
 from berlin.client import Berlin
-from berlin.config import Settings, login_store
-from berlin.errors import AuthenticationError, BerlinError, ConfigurationError, TransportError
+from berlin.config import Config, Settings, login_store, open_store
+from berlin.errors import (
+    AuthenticationError,
+    BerlinError,
+    ConfigurationError,
+    TokenStoreError,
+    TransportError,
+)
+from berlin.recipes.recipe import Recipe
 from berlin.recipes.recognise import recognise
 
 TRIES = 3
+_VISIBLE = ("account", "client_id")
 
 
 class SignedIn(msgspec.Struct, frozen=True):
@@ -90,7 +101,7 @@ def sign_in(
             if not left or from_stdin or not is_interactive():
                 raise
             said = error.message.rstrip(".")
-            click.echo(harmless(f"berlin: {said}. Try again (Ctrl-C stops)."), err=True)
+            tell(f"{said}. Try again (Ctrl-C stops).")
     values.pop(CODE, None)
     credentials = Credentials.checked("login", **client, **values)
     who = f" as {credentials.who}" if credentials.who else ""
@@ -130,6 +141,15 @@ async def list_models(settings: Settings) -> tuple[str, ...]:
     """Return the models of a service. Raises BerlinError."""
     async with Berlin.from_settings(settings) as provider:
         return await provider.models()
+
+
+def forget_tokens(settings: Settings, config: Config) -> int:
+    """Delete the stored tokens of a provider; return how many there were. Raises BerlinError."""
+    store = open_store(config.tokens, os.environ)
+    try:
+        return 0 if store is None else store.delete((settings.recipe.name, settings.endpoint.url))
+    except OSError as error:
+        raise TokenStoreError(f"the tokens cannot be deleted: {error}") from error
 
 
 def environ_without_users() -> dict[str, str]:
@@ -180,3 +200,63 @@ def _is_wanted(needs: tuple[str, ...], required: bool | None) -> bool:
     return is_interactive() and click.confirm(
         f"Does the service require {what}?", default=False, err=True
     )
+
+
+def ask_for(
+    needs: tuple[str, ...],
+    account: str | None,
+    from_stdin: bool,
+    recipe: Recipe,
+    before: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Return the required credentials, by name; secrets are typed without echo.
+
+    Args:
+        needs: the names.
+        account: the account, if it was given.
+        from_stdin: whether secrets are lines of standard input.
+        recipe: the recipe of the service, for the words of the questions.
+        before: what was typed before, and refused.
+
+    Raises:
+        click.UsageError: if there is no terminal to ask on.
+    """
+    values: dict[str, str] = {}
+    account = account or os.environ.get("BERLIN_ACCOUNT")
+    for name in needs:
+        words = IN_WORDS.get(name, name)
+        if name == "account" and account:
+            values[name] = account
+        elif name not in _VISIBLE and from_stdin:
+            values[name] = _read_line(words)
+        elif sys.stdin is None or not sys.stdin.isatty():
+            ways = _ways_without_terminal(needs, recipe)
+            raise click.UsageError(f"{words}: there is no terminal to ask on; use {ways}")
+        else:
+            label = words[0].upper() + words[1:] + (_called(recipe) if name == "account" else "")
+            default = (before or {}).get(name) if name in _VISIBLE else None
+            hidden = name not in _VISIBLE
+            values[name] = click.prompt(label, default=default, hide_input=hidden, err=True)
+    return values
+
+
+def _called(recipe: Recipe) -> str:
+    """Return the service's own word for an account, such as ` (email)`; `""` if unknown."""
+    steps = recipe.auth.steps if isinstance(recipe.auth, LoginMap) else []
+    bodies = [body for step in steps for body in (step.json, step.form) if body]
+    names = [name for body in bodies for name, value in body.items() if value == "{account}"]
+    return f" ({names[0]})" if names and names[0] != "account" else ""
+
+
+def _ways_without_terminal(needs: tuple[str, ...], recipe: Recipe) -> str:
+    variable = recipe.environment.get("api_key", "")
+    if needs == ("api_key",):
+        return "--password-stdin" + (f", or set {variable}" if variable else "")
+    return "--account and --password-stdin"
+
+
+def _read_line(words: str) -> str:
+    line = sys.stdin.readline().rstrip("\r\n") if sys.stdin else ""
+    if not line:
+        raise click.UsageError(f"standard input has no line for the {words}")
+    return line

@@ -120,7 +120,7 @@ def _token_of(provider: str | None, config: Path | None, refused: str | None) ->
 
 
 def _credential(found: AccessToken, program: str) -> str:
-    """Return what kubectl's exec plugins or docker's credential helpers print."""
+    """Return the output of kubectl's exec plugins or docker's credential helpers."""
     if program == "docker":
         server = "" if sys.stdin.isatty() else sys.stdin.readline().strip()
         # This name says that the secret is a token.

@@ -1,4 +1,4 @@
-"""`berlin recipe list` and `berlin recipe show`: the recipes that come with Berlin."""
+"""`berlin recipe list`, `show` and `schema`: what comes with Berlin, to read and to start from."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 from berlin.cli.recipe.file import RecipeFile
 from berlin.cli.terminal import align
 from berlin.recipes.recipe import Recipe, load_recipe, recipe_names
+from berlin.workbench.schema import recipe_schema
 
 _WORDS = {"api_key": "key", "client_id": "client", "client_secret": "secret"}
 
@@ -43,3 +44,18 @@ def _login(recipe: Recipe) -> str:
         return "no login"
     needs = "browser" if flow.needs_person else ", ".join(_WORDS.get(n, n) for n in flow.needs)
     return f"{needs} (optional)" if recipe.login_is_optional else needs
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of the recipe language.
+
+    \b
+      berlin recipe schema > recipe.schema.json
+
+    An editor with TOML support then completes and checks a recipe whose first line is
+
+    \b
+      #:schema ./recipe.schema.json
+    """
+    click.echo(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))

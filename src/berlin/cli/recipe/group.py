@@ -15,7 +15,7 @@ COMMANDS = {
     "serve": ("recipe.serve", "serve", "Run a fake of the service."),
     "record": ("recipe.trial", "record", "Record a trial, without secrets."),
     "replay": ("recipe.replay", "replay", "Replay a recording, without network."),
-    "schema": ("recipe.schema", "schema", "Print the JSON Schema of recipes."),
+    "schema": ("recipe.catalog", "schema", "Print the JSON Schema of recipes."),
 }
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from berlin.cli.paste import ask_for_paste
 from berlin.cli.recipe.trial import try_draft
-from berlin.cli.terminal import harmless, is_interactive
+from berlin.cli.terminal import harmless, is_interactive, tell
 from berlin.errors import ConfigurationError
 from berlin.types import Secret, mask
 from berlin.workbench.draft.choose import find_chat
@@ -88,7 +88,7 @@ def new(file: Path, prompt: str | None, name: str | None, force: bool, **given: 
             prompt = click.prompt("The exact text typed in it", err=True)
     draft = write_draft(exchanges, at, prompt, name or file.stem)
     file.write_text(draft.text, encoding="utf-8")
-    _tell(file, draft)
+    _report(file, draft)
     if draft.missing:
         lines = "; ".join(draft.missing)
         raise ConfigurationError(f"{file} is not complete: {lines}")
@@ -97,9 +97,9 @@ def new(file: Path, prompt: str | None, name: str | None, force: bool, **given: 
     logs_in = f"log in as {who} and ask" if who else "ask"
     if _may_send(sources.sends, f"Try it now: {logs_in} {draft.prompt[:60]!r} at {where}?"):
         try_draft(file, draft.prompt, draft.credentials)
-        _say(f"it works. Next: berlin add {file}")
+        tell(f"it works. Next: berlin add {file}")
     else:
-        _say(f"next: look for `check this` in it, then run: berlin recipe try {file}")
+        tell(f"next: look for `check this` in it, then run: berlin recipe try {file}")
 
 
 def _from_har(path: Path, prompt: str | None, sends: bool | None) -> tuple[list[Exchange], int]:
@@ -108,9 +108,9 @@ def _from_har(path: Path, prompt: str | None, sends: bool | None) -> tuple[list[
     chat = exchanges[at].request
     kind = "a WebSocket to" if exchanges[at].socket is not None else chat.method
     secrets = [Secret(value) for value in held_secrets(exchanges)]
-    _say(f"the chat: {kind} {chat.origin}{mask(chat.path, secrets)}")
+    tell(f"the chat: {kind} {chat.origin}{mask(chat.path, secrets)}")
     if is_without_secrets(exchanges):
-        _say(
+        tell(
             "the file has neither cookies nor tokens: browsers omit them. In Chrome and "
             "Edge allow it in the settings of the developer tools (Network: Allow to generate "
             "HAR with sensitive data), then hold the export button and choose the export with "
@@ -180,20 +180,16 @@ def _read(path: Path) -> bytes:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
 
 
-def _tell(file: Path, draft: Draft) -> None:
+def _report(file: Path, draft: Draft) -> None:
     if draft.answer:
-        _say(f"written to {file}; the recorded answer reads, by this recipe:")
-        _say(draft.answer[:300] + ("…" if len(draft.answer) > 300 else ""))
+        tell(f"written to {file}; the recorded answer reads, by this recipe:")
+        tell(draft.answer[:300] + ("…" if len(draft.answer) > 300 else ""))
     else:
-        _say(f"written to {file}")
+        tell(f"written to {file}")
     if draft.lost:
-        _say(
+        tell(
             f"left out, as no answer gives the value: {', '.join(draft.lost)}; if the service "
             "wants it, record anew, from before the login page is opened"
         )
     if draft.left_out:
-        _say(f"left out because they look like secrets: {', '.join(draft.left_out)}")
-
-
-def _say(line: str) -> None:
-    click.echo(harmless(f"berlin: {line}"), err=True)
+        tell(f"left out because they look like secrets: {', '.join(draft.left_out)}")

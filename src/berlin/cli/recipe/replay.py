@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from berlin.cli.terminal import open_writer
+from berlin.cli.terminal import open_writer, say
 from berlin.errors import ConfigurationError, ProtocolError
 from berlin.wire.transcript import Transcript, decode_transcript
 from berlin.workbench.replay import difference
@@ -32,7 +32,7 @@ def replay(record: Path) -> None:
         writer.write(asyncio.run(_play(transcript)))
     finally:
         writer.close()
-    click.echo("The same as recorded, whole and byte by byte.", err=True)
+    say("The same as recorded, whole and byte by byte.")
 
 
 async def _play(transcript: Transcript) -> str:

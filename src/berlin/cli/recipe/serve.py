@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ import msgspec
 
 from berlin.auth.credentials import Credentials
 from berlin.cli.recipe.file import RecipeFile
+from berlin.cli.terminal import tell
 from berlin.errors import ConfigurationError
 from berlin.gateway.serving.server import stop_signals
 from berlin.providers.contract import Provider
@@ -63,34 +65,28 @@ def serve(
     answers: Provider = EchoProvider() if echo else GuideProvider()
     if copy is not None and copy.exists():
         raise ConfigurationError(f"{copy} already exists; name another file for the copy")
-    asyncio.run(_serve(file, recipe, answers, credentials, port, token_lifetime, copy))
+    fake = open_fake(recipe, answers, credentials, port=port, lifetime_s=token_lifetime, note=tell)
+    asyncio.run(_serve(fake, file, recipe, credentials, copy))
 
 
 async def _serve(
+    fake: AbstractAsyncContextManager[str],
     file: str,
     recipe: Recipe,
-    answers: Provider,
     credentials: Credentials,
-    port: int,
-    lifetime_s: float,
     copy: Path | None,
 ) -> None:
-    async with (
-        stop_signals() as asked,
-        open_fake(
-            recipe, answers, credentials, port=port, lifetime_s=lifetime_s, note=_tell
-        ) as url,
-    ):
+    async with stop_signals() as asked, fake as url:
         if copy is not None:
             _write_copy(recipe, url, copy)
             file = str(copy)
         elif whole_urls(recipe):
-            _tell(
+            tell(
                 "this recipe also has absolute URLs, which `url` does not change: "
                 f"{', '.join(whole_urls(recipe))}. --copy OUT writes a copy that points to the fake"
             )
         click.echo(_table(file, recipe, credentials, url))
-        _tell(f"playing {recipe.name} on {url} (Ctrl-C stops)")
+        tell(f"playing {recipe.name} on {url} (Ctrl-C stops)")
         await asked.wait()
 
 
@@ -113,7 +109,3 @@ def _table(file: str, recipe: Recipe, credentials: Credentials, url: str) -> str
         *(f"{name} = {json.dumps(values[name])}" for name in GIVEN if name in needs),
     ]
     return "\n".join(lines)
-
-
-def _tell(line: str) -> None:
-    click.echo(f"berlin: {line}", err=True)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from berlin.auth.credentials import Credentials
-from berlin.cli.options import JoinedOptions, config_option, option_option
+from berlin.cli.options import JoinedOptions, config_option, login_options, option_option, together
 from berlin.cli.person import TerminalPerson
-from berlin.cli.recipe.account import TrialOptions, TrialTarget, resolve_target
+from berlin.cli.recipe.account import TrialTarget, resolve_target
 from berlin.cli.recipe.file import RecipeFile
 from berlin.cli.secret_warnings import warn_of_secrets
-from berlin.cli.terminal import harmless
+from berlin.cli.terminal import harmless, warn
 from berlin.errors import BerlinError
 from berlin.recipes.recipe import resolve_endpoint
 from berlin.types import ChatRequest, mask
@@ -27,26 +26,14 @@ from berlin.workbench.replay import difference, replay
 from berlin.workbench.trial import Trial, TriedTurn
 from berlin.workbench.trial_report import describe_answer, describe_turn
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-_OPTIONS = (
-    click.option("--account", help="The account; asked for if needed."),
+_trial_options = together(
+    login_options,
     click.option("--url", help="Base URL of the service, instead of the recipe's."),
     option_option,
     click.option("-m", "--model", default="", metavar="MODEL", help="The model that answers."),
-    click.option(
-        "--password-stdin", is_flag=True, help="Read the password (or key) from standard input."
-    ),
-    click.option("--allow-http", is_flag=True, help="Allow plain http to another machine."),
     click.option("--timeout", type=float, metavar="SECONDS", help="The time limit for an answer."),
     config_option,
 )
-
-
-def _trial_options(command: _Command) -> _Command:
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
 
 
 @click.command("try", cls=JoinedOptions)
@@ -71,7 +58,7 @@ def try_recipe(
     """
     opened = RecipeFile.open(file)
     warn_of_secrets(opened.source, opened.path, opened.secrets)
-    _run(opened, _request(prompt, model, options), resolve_target(opened, TrialOptions(**given)))
+    _run(opened, _request(prompt, model, options), resolve_target(opened, **given))
 
 
 @click.command(cls=JoinedOptions)
@@ -98,7 +85,7 @@ def record(
     if out.exists() and not force:
         raise click.UsageError(f"{out} already exists; use --force to overwrite it")
     opened = RecipeFile.open(file)
-    who = resolve_target(opened, TrialOptions(**given))
+    who = resolve_target(opened, **given)
     request = _request(prompt, model, options)
     trial = _run(opened, request, who)
     named = opened.text if opened.path is not None else opened.recipe.name
@@ -128,7 +115,7 @@ def try_draft(file: Path, prompt: str, known: dict[str, str]) -> None:
         credentials = Credentials.checked("the file", **values) if values else Credentials()
         who = TrialTarget(resolve_endpoint(described), credentials, described.timeouts)
     else:
-        who = resolve_target(opened, TrialOptions())
+        who = resolve_target(opened)
     _run(opened, _request(prompt, "", {}), who, only_errors=True)
 
 
@@ -180,10 +167,7 @@ def _play_again(transcript: Transcript, out: Path) -> None:
     except BerlinError as error:
         differs = error.message
     if differs is not None:
-        click.echo(
-            harmless(f"berlin: warning: {out} replays differently: {differs}"),
-            err=True,
-        )
+        warn(f"{out} replays differently: {differs}")
 
 
 def _request(prompt: str, model: str, options: dict[str, Any]) -> ChatRequest:

@@ -28,7 +28,7 @@ class Route(msgspec.Struct, frozen=True):
 
 
 def find_route(entry: EntryConfig, config: Config) -> Route:
-    """Return what an entry refers to: another model, an alias, or `provider[:model]`.
+    """Return the target of an entry: another model, an alias, or `provider[:model]`.
 
     Raises:
         ConfigurationError: if it refers to nothing.

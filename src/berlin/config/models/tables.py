@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal, TypeAlias
 
 import msgspec
 
+from berlin.config.tables.base import Count, CountFromZero, NotNegative, Percent, Positive
 from berlin.recipes.recipe import Capability
-
-_FEW = 3
-
-
-def _check(**values: float | None) -> None:
-    for name, value in values.items():
-        if value is not None and not (value > 0 and math.isfinite(value)):
-            raise ValueError(f"{name} must be more than 0")
 
 
 class RetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,13 +19,8 @@ class RetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             model can answer meanwhile.
     """
 
-    attempts: int = _FEW
-    longest_wait_s: float | None = None
-
-    def __post_init__(self) -> None:
-        _check(attempts=self.attempts)
-        if self.longest_wait_s is not None and not 0 <= self.longest_wait_s < math.inf:
-            raise ValueError("longest_wait_s must be 0 or more seconds")
+    attempts: Count = 3
+    longest_wait_s: NotNegative | None = None
 
 
 class LimitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,23 +34,16 @@ class LimitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         waiting: the most requests that wait; further ones are refused.
     """
 
-    concurrent: int | None = None
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    wait_s: float = 30.0
-    waiting: int = 256
+    concurrent: Count | None = None
+    requests_per_minute: Count | None = None
+    tokens_per_minute: Count | None = None
+    wait_s: NotNegative = 30.0
+    waiting: CountFromZero = 256
 
     def __post_init__(self) -> None:
         limits = (self.concurrent, self.requests_per_minute, self.tokens_per_minute)
         if all(limit is None for limit in limits):
             raise ValueError("set concurrent, requests_per_minute or tokens_per_minute")
-        _check(
-            concurrent=self.concurrent,
-            requests_per_minute=self.requests_per_minute,
-            tokens_per_minute=self.tokens_per_minute,
-        )
-        if not 0 <= self.wait_s < math.inf or self.waiting < 0:
-            raise ValueError("wait_s and waiting must be 0 or more")
 
 
 class BreakerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,11 +54,8 @@ class BreakerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         cool_down_s: seconds until it is probed.
     """
 
-    failures: int = 5
-    cool_down_s: float = 10.0
-
-    def __post_init__(self) -> None:
-        _check(failures=self.failures, cool_down_s=self.cool_down_s)
+    failures: Count = 5
+    cool_down_s: Positive = 10.0
 
 
 class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,13 +66,8 @@ class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         budget_percent: the percentage of requests that may be sent twice.
     """
 
-    after_s: float | None = None
-    budget_percent: float = 5.0
-
-    def __post_init__(self) -> None:
-        _check(after_s=self.after_s, budget_percent=self.budget_percent)
-        if self.budget_percent > 100:
-            raise ValueError("budget_percent must be at most 100")
+    after_s: Positive | None = None
+    budget_percent: Percent = 5.0
 
 
 class CacheConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,12 +79,9 @@ class CacheConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tools_too: whether requests with tools are answered from the cache too.
     """
 
-    keep_s: float = 3600.0
-    max_entries: int = 1000
+    keep_s: Positive = 3600.0
+    max_entries: Count = 1000
     tools_too: bool = False
-
-    def __post_init__(self) -> None:
-        _check(keep_s=self.keep_s, max_entries=self.max_entries)
 
 
 class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -127,13 +96,10 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     model: str
-    weight: float = 1.0
-    context_tokens: int | None = None
+    weight: Positive = 1.0
+    context_tokens: Count | None = None
     prefill: bool | None = None
     capabilities: tuple[Capability, ...] | None = None
-
-    def __post_init__(self) -> None:
-        _check(weight=self.weight, context_tokens=self.context_tokens)
 
 
 Entries: TypeAlias = tuple[str | EntryConfig, ...]
@@ -170,8 +136,8 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: LimitConfig | None = None
     hedge: HedgeConfig | None = None
     cache: CacheConfig | None = None
-    first_event_s: float | None = None
-    idle_s: float | None = None
+    first_event_s: Positive | None = None
+    idle_s: Positive | None = None
     break_after_text: Literal["error", "continue", "hold"] = "error"
     content_filter: Literal["error", "fallback"] = "error"
 
@@ -182,7 +148,6 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"one of {', '.join(_KINDS)} must be given, not {said}")
         if not self.entries:
             raise ValueError(f"{self.kind} is empty; name at least one model")
-        _check(first_event_s=self.first_event_s, idle_s=self.idle_s)
         self._check_combination()
 
     @property

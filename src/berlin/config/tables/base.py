@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
 from berlin.language.secrets_scan import names_secret
 from berlin.types import mask_url
+
+# The ranges of numbers; TOML also knows inf and nan.
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
+CountFromZero: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+Positive: TypeAlias = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+Percent: TypeAlias = Annotated[float, msgspec.Meta(gt=0, le=100)]
+NotNegative: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+from typing import Annotated, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -37,7 +37,7 @@ class IssuerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     audience: str | tuple[str, ...]
     jwks: str | None = None
     algorithms: tuple[Algorithm, ...] = ("RS256", "ES256")
-    leeway_s: float = 30.0
+    leeway_s: Annotated[float, msgspec.Meta(ge=0, le=600)] = 30.0
     user: str = "sub"
     limits: tuple[str, ...] = ()
     limits_claim: str | None = None
@@ -51,8 +51,6 @@ class IssuerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("audience must name this gateway, as the tokens' claim aud does")
         if not self.algorithms:
             raise ValueError(f"algorithms must name one of {', '.join(get_args(Algorithm))}")
-        if not 0 <= self.leeway_s <= 600:
-            raise ValueError("leeway_s must be 0 to 600")
         for text in self.limits:
             parse_rule(text)
 

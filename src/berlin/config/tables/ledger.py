@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from berlin.config.tables.base import Reference, Table
+import msgspec
+
+from berlin.config.tables.base import Count, Reference, Table
 
 
 class LedgerConfig(Table, frozen=True, forbid_unknown_fields=True):
@@ -23,14 +25,8 @@ class LedgerConfig(Table, frozen=True, forbid_unknown_fields=True):
     """
 
     url: str | Reference | None = None
-    keep_days: int | None = None
+    keep_days: Count | None = None
     journal: str | None = None
-    journal_bytes: int = 268_435_456
+    journal_bytes: Annotated[int, msgspec.Meta(ge=65_536)] = 268_435_456
     on_failure: Literal["refuse", "continue"] = "refuse"
     currency: str = ""
-
-    def __post_init__(self) -> None:
-        if self.keep_days is not None and self.keep_days < 1:
-            raise ValueError("keep_days must be 1 or more")
-        if self.journal_bytes < 65_536:
-            raise ValueError("journal_bytes must be 65536 or more")

@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from berlin.config.tables.base import Percent
+
 Unit: TypeAlias = Literal["requests", "tokens", "money"]
 Per: TypeAlias = Literal["minute", "hour", "day", "month"]
 
@@ -89,7 +91,7 @@ class LimitsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     time_zone: str = "UTC"
-    warn_percent: float = 80.0
+    warn_percent: Percent = 80.0
     keys: tuple[str, ...] = ()
     users: dict[str, tuple[str, ...]] = {}
     models: dict[str, tuple[str, ...]] = {}
@@ -97,8 +99,6 @@ class LimitsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         from berlin.routing.counters.calendar import zone_of
 
-        if not 0 < self.warn_percent <= 100:
-            raise ValueError("warn_percent must be more than 0, and at most 100")
         zone_of(self.time_zone)
         for text in (*self.keys, *_all(self.users), *_all(self.models)):
             parse_rule(text)

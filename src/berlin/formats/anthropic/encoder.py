@@ -171,7 +171,8 @@ class AnthropicEncoder(AnswerEncoder):
         key, piece = _block_of(event), TextDelta("")
         head = b""
         if event.opens:
-            head, self._block_extra = self._close(), _start_of(members)
+            head = self._close()
+            self._block_extra = {n: v for n, v in members.items() if n not in _IN_DELTAS}
             if members.keys() <= self._block_extra.keys():
                 return head
         if self._open != key:
@@ -275,10 +276,6 @@ def _block_of(event: _Piece) -> int | str:
 
 # What has its own deltas; everything else is in a block's start.
 _IN_DELTAS = frozenset({"signature", "citations"})
-
-
-def _start_of(members: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in members.items() if name not in _IN_DELTAS}
 
 
 def _deltas_of(members: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -117,11 +117,7 @@ class ConversationWriter:
             case ToolResultPart():
                 yield self._encode_result(part, n)
             case OpaquePart():
-                known = carrier.opaque(part)
-                if not isinstance(known, str):
-                    yield dict(known)
-                elif known:
-                    yield {"type": "text", "text": known}
+                yield from carrier.opaque_items(part)
 
     def _encode_call(self, part: ToolCallPart) -> dict[str, Any]:
         extra = self._carrier.own(part.extra, "tool_calls.")

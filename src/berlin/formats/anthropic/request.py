@@ -20,6 +20,7 @@ from berlin.formats.client_request import (
     decode_rest,
     decode_tool_members,
     decode_typed,
+    make_tool,
 )
 from berlin.formats.contract import ClientCall
 from berlin.formats.loose import as_count, as_text
@@ -89,11 +90,11 @@ def decode_request(body: bytes) -> ClientCall:
         "stop": sent.stop_sequences or None,
         "user": user or None,
     }
-    tools = _decode_tools(sent.tools)
+    tools = tuple(_decode_tool(*member) for member in decode_tool_members(sent.tools))
     choice, parallel = _decode_choice(sent.tool_choice, tools) if tools else ("auto", None)
     request = ChatRequest(
         (*_decode_system(sent.system), *messages),
-        "" if sent.model is UNSET else check_model(sent.model),
+        check_model(sent.model),
         check_numbers(options),
         tools,
         choice,
@@ -107,7 +108,7 @@ def decode_request(body: bytes) -> ClientCall:
 
 
 def _decode_system(raw: Raw | UnsetType) -> tuple[Message, ...]:
-    content = None if raw is UNSET else decode_member(raw, "system")
+    content = decode_member(raw, "system")
     if content is None:
         return ()
     if isinstance(content, str):
@@ -146,25 +147,14 @@ def _decode_message(message: Any, param: str) -> Iterator[Message]:
         yield Message(role, tuple(said), make_extra(DIALECT, joins))
 
 
-def _decode_tools(tools: list[Raw] | None) -> tuple[Tool, ...]:
-    return tuple(_decode_tool(tool, param) for tool, param in decode_tool_members(tools))
-
-
 def _decode_tool(tool: Any, param: str) -> Tool:
     match tool:
         case {"type": str(kind)} if kind != "custom":
             # Anthropic runs it, or knows its schema.
             return Tool(as_text(tool.get("name")) or kind, hosted=True, extra=Extra(DIALECT, tool))
         case {"name": str(name), "input_schema": dict(schema)} if name:
-            strict = tool.get("strict")
             more = {n: v for n, v in tool.items() if n not in _TOOL and v is not None}
-            return Tool(
-                name,
-                as_text(tool.get("description")),
-                encode_body(schema).decode(),
-                strict if isinstance(strict, bool) else None,
-                extra=make_extra(DIALECT, more),
-            )
+            return make_tool(name, tool, encode_body(schema).decode(), make_extra(DIALECT, more))
     raise InvalidRequestError.about(
         param, 'must be {"name": …, "input_schema": {…}}, with a JSON Schema'
     )
@@ -175,7 +165,7 @@ _TOOL = frozenset({"name", "description", "input_schema", "strict"})
 
 def _decode_choice(raw: Raw | UnsetType, tools: tuple[Tool, ...]) -> tuple[str, bool | None]:
     """Return the choice, and `False` if only one tool may be called at a time."""
-    chosen = None if raw is UNSET else decode_member(raw, "tool_choice")
+    chosen = decode_member(raw, "tool_choice")
     if chosen is None:
         return "auto", None
     if isinstance(chosen, dict):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, NoReturn
 
 import msgspec
 from msgspec import UNSET
@@ -10,7 +11,7 @@ from msgspec import UNSET
 from berlin.errors import ProtocolError
 from berlin.formats.decoding import DocumentDecoder
 from berlin.formats.finish import finish_reason_of
-from berlin.formats.loose import as_id, as_index, as_text
+from berlin.formats.loose import as_id, as_index, as_text, bounded_or_none, finite_or_none
 from berlin.language.tables.stream import CompiledStream, Meaning
 from berlin.types import ReasoningDelta, StreamEvent, TextDelta, TextReplaced, Usage
 from berlin.wire.framings import FRAMINGS
@@ -45,9 +46,16 @@ class MappedDecoder(DocumentDecoder):
         self._tokens: dict[str, int] = {}
 
     def _decode_loosely(self, document: bytes) -> Any:
-        mended = self._mender.mend(document)
+        # A number that no type holds is unknown. Nothing else is guessed at: not what bytes that
+        # are not UTF-8 may mean, nor half of a surrogate pair, and NaN is not JSON.
         try:
-            return None if mended is None else self._decode_one(encode_value(mended))
+            value = json.loads(
+                document.decode(),
+                parse_float=finite_or_none,
+                parse_int=bounded_or_none,
+                parse_constant=_refuse,
+            )
+            return self._decode_one(encode_value(value))
         except (ValueError, RecursionError):  # and all that msgspec raises
             return None
 
@@ -258,3 +266,7 @@ def _count(value: Any) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     return None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")

@@ -105,7 +105,9 @@ class MappedFormat:
         self.takes, self.takes_tools = self._conversation.takes, self._conversation.takes_tools
         self._carrier = next((s for s in steps if s.used & {"prompt", "messages"}), self.chat)
         self._ignores = chat.options == IGNORE
-        self._options_at = None if self._ignores else _parse_place(chat.options)
+        self._options_at: tuple[str, ...] | None = None
+        if not self._ignores and chat.options is not None:
+            self._options_at = parse_pointer(chat.options) if chat.options else ()
         self._rename: dict[str, str] = chat.rename
         self._drop = frozenset(chat.drop) | (LABELS if self._options_at is None else frozenset())
         if self._options_at is not None and self._carrier.body is None:
@@ -284,9 +286,3 @@ def _check_socket(chat: ChatMap) -> None:
         )
     if chat.poll_s is not None:
         raise ConfigurationError("poll_s and [chat.socket] do not go together")
-
-
-def _parse_place(options: str | None) -> tuple[str, ...] | None:
-    if options is None:
-        return None
-    return parse_pointer(options) if options else ()

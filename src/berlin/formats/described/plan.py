@@ -8,8 +8,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from berlin.errors import ConfigurationError
-from berlin.formats.described.taking import Explain, take
-from berlin.formats.described.uploads import Uploads
+from berlin.formats.described.uploads import Explain, Uploads, take
 from berlin.language.step import SESSION_NAMES, CompiledStep, Let, Step, compile_steps
 from berlin.language.tables.chat import ChatMap
 from berlin.language.tables.conversation import NAMES

@@ -1,14 +1,13 @@
-"""Sends images and files before the chat that refers to them."""
+"""Sends images and files before the chat that refers to them, and takes values from responses."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Generator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, TypeAlias
 
-from berlin.errors import ConfigurationError, InvalidRequestError
-from berlin.formats.described.taking import Explain, take
-from berlin.language.step import CompiledStep
+from berlin.errors import BerlinError, ConfigurationError, InvalidRequestError, ProtocolError
+from berlin.language.step import CompiledStep, read_object
 from berlin.language.tables.parts import (
     CONTENTS,
     FILE_NAMES,
@@ -19,13 +18,42 @@ from berlin.language.tables.parts import (
 )
 from berlin.language.values.form import File
 from berlin.language.values.functions import make_values
+from berlin.language.values.place import Place
 from berlin.language.values.template import ABSENT
 from berlin.types import ChatRequest, FilePart, HttpRequest, HttpResponse, ImagePart
+from berlin.wire.pointer import MISSING
 
 MAX_UPLOADS = 50
 """Images and files in one request; each causes requests of its own."""
 
 UPLOAD_NAMES = FILE_NAMES | {"file", "size"}
+
+Explain: TypeAlias = Callable[[Any], BerlinError | None]
+"""Returns the error that the JSON of a response reports, if it does."""
+
+
+def take(
+    step: CompiledStep, response: HttpResponse, cookies: Mapping[str, str], explain: Explain
+) -> dict[str, Any]:
+    """Return the values found by a preparing step.
+
+    Raises:
+        BerlinError: if something is missing: the error that the service reports, or ProtocolError.
+    """
+    path = step.step.path
+    document = read_object(response.body, path) if step.needs_json else {}
+    taken = step.take(response, document, cookies)
+    for name, value in taken.items():
+        if value is MISSING or value is None:
+            reported = explain(document)
+            if reported is not None:
+                raise reported
+            place = step.step.take[name]
+            where = place.words if isinstance(place, Place) else place
+            raise ProtocolError(f"{path} gave no {name} at {where}")
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ProtocolError(f"{path} gave a {name} that is neither text nor a number")
+    return taken
 
 
 class Uploads:

@@ -1,11 +1,12 @@
-"""The interface of an embeddings dialect, and what the dialects share."""
+"""The base of the embeddings dialects."""
 
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -33,29 +34,6 @@ class EmbeddingCall(msgspec.Struct, frozen=True):
     base64: bool = False
 
 
-class EmbeddingFormat(Protocol):
-    """Turns requests for embeddings into bytes and responses into vectors, and the reverse."""
-
-    path: str
-    """The path below the endpoint's URL."""
-
-    def encode_request(self, request: EmbeddingRequest, path: str) -> HttpRequest:
-        """Return the request. Raises InvalidRequestError."""
-        ...
-
-    def decode_response(self, body: bytes, count: int) -> Embeddings:
-        """Decode a service's response to this many inputs. Raises ProtocolError."""
-        ...
-
-    def decode_request(self, body: bytes) -> EmbeddingCall:
-        """Decode a client's request. Raises InvalidRequestError."""
-        ...
-
-    def encode_response(self, call: EmbeddingCall, answer: Embeddings) -> bytes:
-        """Return the body of the answer to a call."""
-        ...
-
-
 class EmbeddingBody(msgspec.Struct):
     """The members of a request that both dialects have."""
 
@@ -65,14 +43,16 @@ class EmbeddingBody(msgspec.Struct):
     encoding_format: Any = None
 
 
-class EmbeddingDialect(EmbeddingFormat):
-    """The base of both dialects.
+class EmbeddingFormat(ABC):
+    """Turns requests for embeddings into bytes and responses into vectors, and the reverse.
 
     Attributes:
+        path: the path below the endpoint's URL.
         always: members of every request.
         body: decodes a client's request.
     """
 
+    path: ClassVar[str]
     always: ClassVar[Mapping[str, Any]] = {}
     body: ClassVar[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(EmbeddingBody)
 
@@ -84,14 +64,21 @@ class EmbeddingDialect(EmbeddingFormat):
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         return HttpRequest("POST", path, headers, body=encode_body(document))
 
+    @abstractmethod
+    def decode_response(self, body: bytes, count: int) -> Embeddings:
+        """Decode a service's response to this many inputs. Raises ProtocolError."""
+
     def decode_request(self, body: bytes) -> EmbeddingCall:
         """Decode a client's request. Raises InvalidRequestError."""
         sent = decode_typed(body, self.body)
-        given = None if sent.input is UNSET else decode_member(sent.input, "input")
-        model = check_model(None if sent.model is UNSET else sent.model)
-        inputs, size = read_inputs(given, "input"), check_dimensions(sent.dimensions)
-        is_base64 = sent.encoding_format == "base64"
-        return EmbeddingCall(EmbeddingRequest(inputs, model, size), is_base64)
+        inputs = read_inputs(decode_member(sent.input, "input"), "input")
+        size = check_dimensions(sent.dimensions)
+        request = EmbeddingRequest(inputs, check_model(sent.model), size)
+        return EmbeddingCall(request, sent.encoding_format == "base64")
+
+    @abstractmethod
+    def encode_response(self, call: EmbeddingCall, answer: Embeddings) -> bytes:
+        """Return the body of the answer to a call."""
 
 
 def estimated_tokens(call: EmbeddingCall) -> int:

@@ -10,7 +10,7 @@ from berlin.errors import InvalidRequestError, ProtocolError
 from berlin.formats.client_request import check_model, decode_typed
 from berlin.formats.embeddings.contract import (
     EmbeddingCall,
-    EmbeddingDialect,
+    EmbeddingFormat,
     check_vectors,
     estimated_tokens,
     pack,
@@ -35,7 +35,7 @@ _OLD_BODY = msgspec.json.Decoder(_OldBody)
 _DECODE_ANSWER = msgspec.json.Decoder(_Answer).decode
 
 
-class OllamaEmbeddings(EmbeddingDialect):
+class OllamaEmbeddings(EmbeddingFormat):
     """The dialect, both ways; see `EmbeddingFormat`."""
 
     path = "/api/embed"

@@ -13,7 +13,7 @@ from berlin.errors import ProtocolError
 from berlin.formats.embeddings.contract import (
     EmbeddingBody,
     EmbeddingCall,
-    EmbeddingDialect,
+    EmbeddingFormat,
     check_vectors,
     estimated_tokens,
     pack,
@@ -39,7 +39,7 @@ class _Answer(msgspec.Struct):
 _DECODE_ANSWER = msgspec.json.Decoder(_Answer).decode
 
 
-class OpenAIEmbeddings(EmbeddingDialect):
+class OpenAIEmbeddings(EmbeddingFormat):
     """The dialect, both ways. Base64 is four times shorter; services without it send numbers."""
 
     path = "/embeddings"
@@ -61,10 +61,11 @@ class OpenAIEmbeddings(EmbeddingDialect):
 
     def encode_response(self, call: EmbeddingCall, answer: Embeddings) -> bytes:
         """Return the body of the answer to a call."""
-        write = _write_base64 if call.base64 else vector_of
+        # As JSON, bytes are their base64.
+        vectors = answer.vectors if call.base64 else map(vector_of, answer.vectors)
         data = [
-            {"object": "embedding", "index": n, "embedding": write(vector)}
-            for n, vector in enumerate(answer.vectors)
+            {"object": "embedding", "index": n, "embedding": vector}
+            for n, vector in enumerate(vectors)
         ]
         tokens = answer.input_tokens
         usage: dict[str, Any] = {"prompt_tokens": tokens, "total_tokens": tokens}
@@ -82,7 +83,3 @@ def _read_vector(value: list[float] | str) -> bytes:
     if len(data) % 4:
         raise ProtocolError("a vector is not made of 32-bit numbers")
     return data
-
-
-def _write_base64(vector: bytes) -> str:
-    return base64.b64encode(vector).decode()

@@ -10,9 +10,8 @@ from typing import Any
 
 import msgspec
 
-from berlin.errors import ProtocolError, ServiceUnavailableError
+from berlin.errors import ProtocolError
 from berlin.formats.decoding import KEY, DialectDecoder
-from berlin.formats.finish import BROKEN_OFF, finish_reason_of, normalize_word
 from berlin.formats.loose import as_count, as_id, as_list, as_object, as_text
 from berlin.formats.ollama.framing import PatientLineFramer
 from berlin.formats.ollama.table import DIALECT
@@ -147,10 +146,8 @@ class OllamaDecoder(DialectDecoder):
 
     def _take_end(self, line: Mapping[str, Any]) -> bool:
         word = as_text(line.get("done_reason"))
-        if normalize_word(word) in BROKEN_OFF:
-            self.failure = ServiceUnavailableError(f"the answer was broken off: {word[:40]}")
+        if not self._end_with(word):
             return False
-        self._reason = finish_reason_of(word)
         if word in ("load", "unload"):
             self._finish_extra = Extra(DIALECT, {"done_reason": word})
         self._stop_sequence = as_text(line.get("stop_sequence")) or None

@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 
 from berlin.errors import InvalidRequestError
-from berlin.formats.ollama.images import encode_image
 from berlin.formats.ollama.table import DIALECT
 from berlin.formats.reasoning import effort_of, reasoning_of
 from berlin.formats.table import Carrier
@@ -26,6 +25,7 @@ from berlin.types import (
     extra_of,
 )
 from berlin.types.messages import separator_of
+from berlin.wire.data_urls import parse_data_url
 
 EFFORTS: dict[str, str | bool] = {
     "none": False,
@@ -80,7 +80,13 @@ def _encode_said(
                 thoughts.append(part.text)
             case ImagePart():
                 carrier.own(part.extra, "content.")
-                images.append(encode_image(part.url, f"messages[{n}]"))
+                data = parse_data_url(part.url)
+                if data is None:
+                    raise InvalidRequestError.about(
+                        f"messages[{n}]",
+                        "this service takes images only as data:image/…;base64,… URLs",
+                    )
+                images.append(data.base64)
             case FilePart():
                 raise InvalidRequestError.about(
                     "content.document", "this service takes text and images, not documents"

@@ -23,7 +23,6 @@ from berlin.formats.client_request import (
 )
 from berlin.formats.contract import ClientCall
 from berlin.formats.function_tools import decode_tools
-from berlin.formats.ollama.images import decode_image
 from berlin.formats.ollama.table import DIALECT
 from berlin.types import (
     ChatRequest,
@@ -40,6 +39,7 @@ from berlin.types import (
     ToolResultPart,
     make_extra,
 )
+from berlin.wire.data_urls import clean_base64, make_data_url, media_type_of, parse_data_url
 from berlin.wire.json import encode_body
 
 # `num_predict` without a limit: until the model stops, or until its context is full.
@@ -247,7 +247,7 @@ def _decode_think(think: bool | str | None) -> Reasoning | None:
 
 
 def _decode_format(raw: Raw | UnsetType) -> ResponseFormat | None:
-    match None if raw is UNSET else decode_member(raw, "format"):
+    match decode_member(raw, "format"):
         case None | "":
             return None
         case "json":
@@ -336,4 +336,18 @@ def _convert(value: Any, param: str) -> _Message:
 
 
 def _images(images: list[str] | None, param: str) -> list[ImagePart]:
-    return [ImagePart(decode_image(data, f"{param}[{n}]")) for n, data in enumerate(images or ())]
+    return [ImagePart(_decode_image(data, f"{param}[{n}]")) for n, data in enumerate(images or ())]
+
+
+def _decode_image(given: str, param: str) -> str:
+    """Return the URL that contains an image; some programs send a whole `data:` URL.
+
+    Raises:
+        InvalidRequestError: if it is not base64, or of an unknown media type.
+    """
+    whole = parse_data_url(given)
+    data = whole.base64 if whole is not None else clean_base64(given)
+    kind = media_type_of(data)
+    if not kind.startswith("image/"):
+        raise InvalidRequestError.about(param, "must be the base64 of a PNG, JPEG, GIF or WebP")
+    return make_data_url(kind, data)

@@ -80,7 +80,7 @@ class OpenAICompletionsFormat(OpenAIChatFormat):
         options["max_tokens"] = check_count("max_tokens", sent.max_tokens)
         request = ChatRequest(
             (Message.of("user", _read_prompt(sent.prompt)),),
-            check_model(None if sent.model is UNSET else sent.model),
+            check_model(sent.model),
             check_numbers(options),
         )
         usage = sent.stream_options is not None and bool(sent.stream_options.include_usage)
@@ -147,7 +147,7 @@ def _choice(text: str, reason: FinishReason | None) -> dict[str, Any]:
 
 
 def _read_prompt(raw: Raw | UnsetType) -> str:
-    prompt = None if raw is UNSET else decode_member(raw, "prompt")
+    prompt = decode_member(raw, "prompt")
     match prompt:
         case str(text) | [str(text)] if text:
             return text

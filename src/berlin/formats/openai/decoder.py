@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from berlin.errors import ProtocolError, ServiceUnavailableError
+from berlin.errors import ProtocolError
 from berlin.formats.decoding import KEY, DialectDecoder
-from berlin.formats.finish import BROKEN_OFF, finish_reason_of, is_finish_word, normalize_word
+from berlin.formats.finish import is_finish_word
 from berlin.formats.loose import as_id, as_index, as_list, as_object, as_text, read_usage
 from berlin.formats.openai.table import DIALECT, ONCE, REASONING
 from berlin.types import (
@@ -177,13 +177,10 @@ class OpenAIDecoder(DialectDecoder):
             return False
         word = as_text(choice.get("finish_reason"))
         if word and word != "null":
-            if normalize_word(word) in BROKEN_OFF:
-                self.failure = ServiceUnavailableError(f"the answer was broken off: {word[:40]}")
+            if not self._end_with(word):
                 return False
-            self._reason = finish_reason_of(word)
-            if self._refuses and self._reason == "stop":
-                # Other dialects report a refusal in the finish reason.
-                self._reason, self._finish_extra = "content_filter", _STOP
+            if self._refuses:
+                self._refuse(_STOP)
         return True
 
     def _take_delta(self, delta: Mapping[str, Any], events: list[StreamEvent]) -> bool:

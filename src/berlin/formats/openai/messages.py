@@ -79,7 +79,10 @@ def _parse_message(n: int, message: Any) -> Message:
         if sealed is None:
             said = (*_parse_reasoning(message), *said, *_parse_refusal(message), *calls)
         else:
-            stated = [_with_state(call, sealed) for call in calls]
+            stated = [
+                msgspec.structs.replace(call, extra=sealed.calls.get(call.id, call.extra))
+                for call in calls
+            ]
             said = (*sealed.parts, *said, *_parse_refusal(message), *stated)
     return Message(role, said, make_extra(DIALECT, extra))  # type: ignore[arg-type]  # checked
 
@@ -169,11 +172,6 @@ def _unseal(details: Any) -> Opaque | None:
         if sealed is not None:
             return sealed
     return None
-
-
-def _with_state(call: ToolCallPart, sealed: Opaque) -> ToolCallPart:
-    state = sealed.calls.get(call.id)
-    return call if state is None else msgspec.structs.replace(call, extra=state)
 
 
 def _parse_refusal(message: Mapping[str, Any]) -> Iterator[Part]:

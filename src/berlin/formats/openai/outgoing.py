@@ -166,12 +166,7 @@ class _Writer:
             case FilePart():
                 yield self._encode_file(part)
             case OpaquePart():
-                known = self._carrier.opaque(part)
-                if isinstance(known, str):
-                    if known:
-                        yield {"type": "text", "text": known}
-                else:
-                    yield dict(known)
+                yield from self._carrier.opaque_items(part)
 
     def _encode_image(self, part: ImagePart) -> dict[str, Any]:
         extra = dict(self._carrier.own(part.extra, "content."))

@@ -17,6 +17,7 @@ from berlin.formats.client_request import (
     decode_messages,
     decode_rest,
     decode_typed,
+    read_format,
 )
 from berlin.formats.contract import ClientCall
 from berlin.formats.function_tools import decode_tools
@@ -74,7 +75,7 @@ def decode_request(body: bytes) -> ClientCall:
     if sent.n not in (None, 1):
         raise InvalidRequestError.about("n", "only one answer at a time; leave it out, or 1")
     rest = decode_rest(body, _KNOWN)
-    choice = None if sent.tool_choice is UNSET else decode_member(sent.tool_choice, "tool_choice")
+    choice = decode_member(sent.tool_choice, "tool_choice")
     if not sent.tools and (older := tools_of(rest.get("functions"))):
         del rest["functions"]
         sent.tools = [Raw(encode_body(tool)) for tool in older]
@@ -89,7 +90,7 @@ def decode_request(body: bytes) -> ClientCall:
         rest["stream_options"] = more
     request = ChatRequest(
         parse_messages(decode_messages(sent.messages)),
-        "" if sent.model is UNSET else check_model(sent.model),
+        check_model(sent.model),
         check_numbers(options),
         tools,
         _decode_choice(choice, tools, rest),
@@ -128,24 +129,16 @@ def _decode_choice(choice: Any, tools: tuple[Tool, ...], rest: dict[str, Any]) -
 
 
 def _decode_format(raw: Raw | UnsetType, rest: dict[str, Any]) -> ResponseFormat | None:
-    wanted = None if raw is UNSET else decode_member(raw, "response_format")
+    wanted = decode_member(raw, "response_format")
     match wanted:
         case None | {"type": "text"}:
             return None
         case {"type": "json_object"}:
             return ResponseFormat()
-        case {"type": "json_schema", "json_schema": {"schema": dict(schema), **fields}}:
-            strict = fields.get("strict")
-            more: dict[Any, Any] = {
-                n: v for n, v in fields.items() if n not in ("name", "strict", "description")
-            }
-            return ResponseFormat(
-                encode_body(schema).decode(),
-                as_text(fields.get("name")),
-                strict if isinstance(strict, bool) else None,
-                as_text(fields.get("description")),
-                make_extra(DIALECT, more),
-            )
+        case {"type": "json_schema", "json_schema": {"schema": dict()} as fields}:
+            known = ("schema", "name", "strict", "description")
+            more = {n: v for n, v in fields.items() if n not in known}
+            return read_format(fields, make_extra(DIALECT, more))
         case {"type": str(kind)} if kind != "json_schema":
             rest["response_format"] = wanted
             return None

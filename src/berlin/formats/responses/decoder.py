@@ -335,10 +335,8 @@ class ResponsesDecoder(DialectDecoder):
         self._usage = read_usage(response.get("usage"), DIALECT, _ASKED, _ANSWERED, _DETAILS)
         why = as_text(as_object(response.get("incomplete_details")).get("reason"))
         self._reason = cut_reason(why) if status == "incomplete" else "stop"
-        if self._refuses and self._reason == "stop":
-            # Other dialects report a refusal in the finish reason.
-            self._reason = "content_filter"
-            self._finish_extra = Extra(DIALECT, {"status": "completed"})
+        if self._refuses:
+            self._refuse(Extra(DIALECT, {"status": "completed"}))
         self._message_id = as_id(response.get("id"))
         self.done = True
 

@@ -63,7 +63,8 @@ def decode_items(items: Iterable[tuple[str, Item]]) -> tuple[Message, ...]:
             messages.append(_decode_other(item, param))
             continue
         said_before = any(isinstance(part, TextPart) for part in turn)
-        if item.get("type", "message") == "message" and said_before and not _has_call(turn):
+        has_call = any(isinstance(part, ToolCallPart) for part in turn)
+        if item.get("type", "message") == "message" and said_before and not has_call:
             _end_turn(turn, messages)
         turn += made
     _end_turn(turn, messages)
@@ -74,10 +75,6 @@ def _end_turn(turn: list[Part], messages: list[Message]) -> None:
     if turn:
         messages.append(Message("assistant", tuple(turn)))
         turn.clear()
-
-
-def _has_call(turn: list[Part]) -> bool:
-    return any(isinstance(part, ToolCallPart) for part in turn)
 
 
 def _opaque_of(item: Item) -> Opaque | None:

@@ -181,11 +181,7 @@ class _Writer:
             case FilePart():
                 yield self._encode_file(part)
             case OpaquePart():
-                known = self._carrier.opaque(part)
-                if not isinstance(known, str):
-                    yield dict(known)
-                elif known:
-                    yield {"type": "input_text", "text": known}
+                yield from self._carrier.opaque_items(part, "input_text")
             case ReasoningPart() | ToolCallPart() | ToolResultPart():
                 raise InvalidRequestError.about("messages", "reasoning and calls are the model's")
 

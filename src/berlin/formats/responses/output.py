@@ -38,7 +38,7 @@ class Item:
 
     def open(self) -> Iterator[Event]:
         """Yield the events that start it."""
-        yield self._added(self.document())
+        yield {"type": "response.output_item.added", "item": self.document()}
 
     def delta(self, piece: str, sequence: int) -> bytes:
         """Return the frame of the next piece."""
@@ -49,19 +49,13 @@ class Item:
         # It is called for each piece, so everything else is encoded once.
         return b'%b%b,"sequence_number":%d}\n\n' % (self._before, text, sequence)
 
-    @abstractmethod
     def close(self) -> Iterator[Event]:
         """Yield the events that end it."""
+        yield {"type": "response.output_item.done", "item": self.document()}
 
     @abstractmethod
     def document(self) -> dict[str, Any]:
         """Return the current item."""
-
-    def _added(self, document: dict[str, Any]) -> Event:
-        return {"type": "response.output_item.added", "item": document}
-
-    def _done(self, document: dict[str, Any]) -> Event:
-        return {"type": "response.output_item.done", "item": document}
 
     def _begin_deltas(self, name: str, **members: Any) -> None:
         head = {"type": name, "item_id": self.id, "output_index": self.index, **members}
@@ -92,13 +86,7 @@ class _Part:
 
 
 class PartsItem(Item):
-    """An item of one or more parts, of which the last is open.
-
-    Args:
-        index: its place in the output.
-        id: its id.
-        members: its other members, as the service wrote them.
-    """
+    """An item of one or more parts, of which the last is open, and the service's other members."""
 
     default_part = ""
 
@@ -106,10 +94,6 @@ class PartsItem(Item):
         super().__init__(index, id)
         self._members = {k: v for k, v in members.items() if k not in ("id", "status")}
         self.parts: list[_Part] = []
-
-    def open(self) -> Iterator[Event]:
-        """Yield the events that start it."""
-        yield self._added(self.document())
 
     def begin(self, kind: str) -> Iterator[Event]:
         """Yield the events that end its last part and begin one of this kind."""
@@ -136,7 +120,7 @@ class PartsItem(Item):
     def close(self) -> Iterator[Event]:
         """Yield the events that end it."""
         yield from self._end_part()
-        yield self._done(self.document())
+        yield from super().close()
 
     @property
     def _at(self) -> dict[str, int]:
@@ -171,12 +155,7 @@ _DELTAS = {
 
 
 class MessageItem(PartsItem):
-    """A message: parts of text, or refusals.
-
-    Args:
-        index: its place in the output.
-        members: the service's members of it at its start.
-    """
+    """A message: parts of text, or refusals."""
 
     default_part = "output_text"
 
@@ -325,7 +304,7 @@ class CallItem(Item):
         """Yield the events that end it."""
         done = {"type": "response.function_call_arguments.done", **self._name}
         yield {**done, "arguments": self.arguments}
-        yield self._done(self.document())
+        yield from Item.close(self)
 
     def document(self) -> dict[str, Any]:
         """Return the current item."""
@@ -349,7 +328,7 @@ class CustomCallItem(CallItem):
         text = input_of(self.arguments)
         yield {"type": "response.custom_tool_call_input.delta", "delta": text}
         yield {"type": "response.custom_tool_call_input.done", "input": text}
-        yield self._done(self.document())
+        yield from Item.close(self)
 
     def document(self) -> dict[str, Any]:
         """Return the current item."""
@@ -359,20 +338,11 @@ class CustomCallItem(CallItem):
 
 
 class HostedItem(Item):
-    """An item of a tool that the service ran itself: its events are passed on unchanged.
-
-    Args:
-        index: its place in the output.
-        item: the item as the service announced it.
-    """
+    """An item of a tool that the service ran itself: its events are passed on unchanged."""
 
     def __init__(self, index: int, item: Mapping[str, Any]) -> None:
         super().__init__(index, str(item.get("id") or new_id("item")))
         self.item = dict(item)
-
-    def close(self) -> Iterator[Event]:
-        """Yield the events that end it."""
-        yield self._done(self.document())
 
     def document(self) -> dict[str, Any]:
         """Return the current item."""

@@ -21,6 +21,7 @@ from berlin.formats.client_request import (
     check_numbers,
     decode_member,
     decode_typed,
+    read_format,
 )
 from berlin.formats.contract import ClientCall
 from berlin.formats.responses.items import Item, decode_items
@@ -33,7 +34,6 @@ from berlin.formats.responses.table import (
 )
 from berlin.formats.responses.tools import decode_choice, decode_tools
 from berlin.types import ChatRequest, Extra, Message, Reasoning, ResponseFormat, TextPart
-from berlin.wire.json import encode_body
 
 
 class _Body(msgspec.Struct):
@@ -143,7 +143,7 @@ def build_call(
     if not messages:
         raise InvalidRequestError.about("input", "is empty: give text or at least one item")
     tools = decode_tools([*(body.tools or ()), *_more_tools(sent.items)])
-    choice = None if body.tool_choice is UNSET else decode_member(body.tool_choice, "tool_choice")
+    choice = decode_member(body.tool_choice, "tool_choice")
     chosen, tools = decode_choice(choice, tools)
     options: dict[str, Any] = {name: getattr(body, name) for name in _OPTIONS}
     options["max_tokens"] = check_count("max_output_tokens", body.max_output_tokens)
@@ -151,7 +151,7 @@ def build_call(
         options["verbosity"] = body.text.get("verbosity")
     request = ChatRequest(
         (*_instructions(body.instructions), *messages),
-        check_model(None if body.model is UNSET else body.model),
+        check_model(body.model),
         check_numbers(options),
         tools,
         chosen,
@@ -233,14 +233,8 @@ def _read_format(text: Mapping[str, Any] | None) -> ResponseFormat | None:
             return None
         case {"type": "json_object"}:
             return ResponseFormat()
-        case {"type": "json_schema", "schema": dict(schema), **rest}:
-            name, strict, described = (rest.get(n) for n in ("name", "strict", "description"))
-            return ResponseFormat(
-                encode_body(schema).decode(),
-                name if isinstance(name, str) else "",
-                strict if isinstance(strict, bool) else None,
-                described if isinstance(described, str) else "",
-            )
+        case {"type": "json_schema", "schema": dict()} as fields:
+            return read_format(fields)
     raise InvalidRequestError.about(
         "text.format", "must be of type text, json_object or json_schema with a schema"
     )
@@ -266,7 +260,7 @@ def _session_id(body: _Body) -> str:
 
 def _echo(sent: _Body, members: Mapping[str, Any]) -> dict[str, Any]:
     """Return the members repeated in the answer; absent ones have their defaults."""
-    choice = None if sent.tool_choice is UNSET else decode_member(sent.tool_choice, "tool_choice")
+    choice = decode_member(sent.tool_choice, "tool_choice")
     text = dict(sent.text or {})
     reasoning = dict(sent.reasoning or {})
     return {

@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Raw
 
 from berlin.errors import InvalidRequestError
-from berlin.formats.client_request import MAX_TOOLS, decode_tool_members
+from berlin.formats.client_request import MAX_TOOLS, decode_tool_members, make_tool
 from berlin.formats.function_tools import complete_schema
 from berlin.formats.responses.table import DIALECT
 from berlin.formats.table import Carrier
@@ -163,16 +163,9 @@ def _read_function(name: str, rest: Mapping[Any, Any], param: str) -> Tool:
     parameters = rest.get("parameters")
     if parameters is not None and not isinstance(parameters, dict):
         raise InvalidRequestError.about(f"{param}.parameters", "must be an object, a JSON Schema")
-    description, strict = rest.get("description"), rest.get("strict")
     known = ("parameters", "description", "strict", "type")
     members = {k: v for k, v in rest.items() if k not in known}
-    return Tool(
-        name,
-        description if isinstance(description, str) else "",
-        encode_body(parameters or {}).decode(),
-        strict if isinstance(strict, bool) else None,
-        extra=Extra(DIALECT, members),
-    )
+    return make_tool(name, rest, encode_body(parameters or {}).decode(), Extra(DIALECT, members))
 
 
 def _in_namespace(tool: Tool, head: dict[str, str]) -> Tool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from berlin.errors import ConfigurationError
@@ -54,9 +55,8 @@ class AccountReader(Accounts):
         self._accounts.update(accounts)
         self._seen = state
 
-    def _state(self) -> tuple[int, int, int, int] | None:
-        try:
+    def _state(self) -> object:
+        with suppress(OSError):
             status = self._path.lstat()
-        except OSError:
-            return None
-        return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
+            return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
+        return None

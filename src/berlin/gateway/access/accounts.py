@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import msgspec
 
 from berlin.auth.tokens.private_file import load_private, save_private
 from berlin.errors import ConfigurationError
-from berlin.gateway.access.caller import Caller, Rules, check_name, checked
+from berlin.gateway.access.caller import Caller, Given, Rules, check_name, checked
 from berlin.types import Secret
 
 MAX_PASSWORD_BYTES = 1024
@@ -98,13 +98,7 @@ class Accounts:
         return None if caller.has_expired(self._clock()) else caller
 
     def add(
-        self,
-        name: str,
-        password: Secret,
-        models: Iterable[str] = (),
-        expires_at: float | None = None,
-        requests_per_minute: int | None = None,
-        limits: Iterable[str] = (),
+        self, name: str, password: Secret, models: Iterable[str] = (), **rules: Unpack[Given]
     ) -> None:
         """Add an account, or change its password and limits.
 
@@ -112,13 +106,7 @@ class Accounts:
             ConfigurationError: if the name, the password or a limit cannot be used.
         """
         check_name(name, "an account")
-        caller = Caller(
-            id=name,
-            models=tuple(models),
-            expires_at=expires_at,
-            requests_per_minute=requests_per_minute,
-            limits=tuple(limits),
-        )
+        caller = Caller(id=name, models=tuple(models), **rules)
         caller = checked(caller, "an account", self._clock())
         if not 0 < len(_bytes(password)) <= MAX_PASSWORD_BYTES:
             raise ConfigurationError(f"a password has 1 to {MAX_PASSWORD_BYTES} bytes")

@@ -46,7 +46,7 @@ class Admission:
         self._queue: Queue[None] = Queue(
             waiting,
             OverloadedError,
-            f"too busy: {at_once} requests at once and {waiting} waiting; try again",
+            f"too busy: {at_once} concurrent requests and {waiting} waiting; try again",
             "too busy: no room within {:g} s; try again",
             self._take_back,
         )

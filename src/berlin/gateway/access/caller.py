@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, TypeAlias, TypeVar, get_args
+from typing import Literal, TypeAlias, TypedDict, TypeVar, get_args
 
 import msgspec
 
@@ -71,6 +71,16 @@ class Caller(Rules, frozen=True, kw_only=True):
     def has_expired(self, now: float) -> bool:
         """Return whether it has expired at a time in seconds since the epoch."""
         return self.expires_at is not None and now >= self.expires_at
+
+
+class Given(TypedDict, total=False):
+    """The rules of a caller besides its models; see `Caller`."""
+
+    expires_at: float | None
+    requests_per_minute: int | None
+    user: str
+    scopes: tuple[Scope, ...]
+    limits: tuple[str, ...]
 
 
 C = TypeVar("C", bound=Caller)

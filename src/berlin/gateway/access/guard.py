@@ -153,8 +153,9 @@ class Guard:
             await self._keys.prepare()
 
     async def _find(self, request: web.Request) -> Caller | None:
-        await self.refresh()
         keys = self._keys
+        if isinstance(keys, PostgresKeys):
+            await keys.prepare()
         if not self.needs_key:
             if keys is None or is_local(request):
                 return None

@@ -7,14 +7,14 @@ import hashlib
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias, cast
+from typing import Literal, Protocol, TypeAlias, Unpack
 
 import msgspec
 
 from berlin.errors import ConfigurationError
-from berlin.gateway.access.caller import Caller, Scope, check_name, checked
+from berlin.gateway.access.caller import Caller, Given, check_name, checked
 from berlin.gateway.access.key_file import naming_file, open_for_reading, open_for_writing, version
 from berlin.gateway.access.required import KeysRequired
 from berlin.types import Secret
@@ -100,37 +100,19 @@ class KeyStore:
         self._clock = clock
 
     def add(
-        self,
-        name: str,
-        models: Sequence[str] = (),
-        expires_at: float | None = None,
-        requests_per_minute: int | None = None,
-        *,
-        user: str = "",
-        scopes: Sequence[str] = (),
-        limits: Sequence[str] = (),
+        self, name: str, models: Iterable[str] = (), **rules: Unpack[Given]
     ) -> tuple[Key, Secret]:
         """Create a key, and return it with its token, the only copy.
 
-        The options are those of `Caller`.
+        The rules are those of `Caller`.
 
         Raises:
             ConfigurationError: if a value is invalid, a valid key has the name, or the key cannot
                 be stored.
         """
-        now, token = self._clock(), new_token()
+        now, token, id = self._clock(), new_token(), f"k{secrets.token_hex(6)}"
         check_name(name, "a key")
-        key = Key(
-            id=f"k{secrets.token_hex(6)}",
-            name=name,
-            models=tuple(models),
-            expires_at=expires_at,
-            requests_per_minute=requests_per_minute,
-            created_at=now,
-            user=user,
-            scopes=cast(tuple[Scope, ...], tuple(scopes)),
-            limits=tuple(limits),
-        )
+        key = Key(id=id, name=name, created_at=now, models=tuple(models), **rules)
         key = checked(key, "a key", now)
 
         def insert(rows: list[Row]) -> Iterable[Row]:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 
+import msgspec
+
 from berlin.config.tables.per_user import PLACEHOLDER
 from berlin.formats.tokens import TokenCount
 from berlin.gateway.observe.visit import Asked, Visit
@@ -68,9 +70,21 @@ class Ledger:
         Raises:
             UnavailableError: if it cannot be recorded, and such requests are refused.
         """
-        asked = Asked(self._clock(), model, request)
-        self._recorder.begin(self._entry(visit, asked, model))
-        visit.asked = asked
+        at = self._clock()
+        entry = Entry(
+            id=visit.id,
+            at_us=round(at * 1_000_000),
+            key=name_of(visit.key),
+            user=name_of(visit.user or _user(request)),
+            face=visit.face,
+            provider=name_of(visit.provider),
+            account=self._account(visit.provider, visit.user),
+            model_asked=name_of(visit.model),
+            model=name_of(model),
+            stream=visit.stream,
+        )
+        self._recorder.begin(entry)
+        visit.asked = Asked(at, model, request, entry)
 
     def ended(self, visit: Visit) -> None:
         """Record a finished visit; see `Observer`."""
@@ -88,14 +102,16 @@ class Ledger:
     def _row(self, visit: Visit, asked: Asked) -> Entry:
         started = visit.started
         model = (started.model if started is not None else "") or asked.model
+        provider = visit.answered_by or visit.provider
         usage = usage_of(visit, asked)
         cost = self._cost(visit, model, usage, asked.at)
         known = usage is not None and not usage.estimated
         first = visit.first_event_s
-        return self._entry(
-            visit,
-            asked,
-            model,
+        return msgspec.structs.replace(
+            asked.entry,
+            provider=name_of(provider),
+            account=self._account(provider, visit.user),
+            model=name_of(model),
             attempts=count_of(_attempts(visit)),
             input_tokens=count_of(usage.input_tokens) if usage else None,
             output_tokens=count_of(usage.output_tokens) if usage else None,
@@ -110,21 +126,8 @@ class Ledger:
             duration_ms=round(visit.seconds * 1000, 3),
         )
 
-    def _entry(self, visit: Visit, asked: Asked, model: str, **more: object) -> Entry:
-        provider = visit.answered_by or visit.provider
-        return Entry(
-            id=visit.id,
-            at_us=round(asked.at * 1_000_000),
-            key=name_of(visit.key),
-            user=name_of(visit.user or _user(asked.request)),
-            face=visit.face,
-            provider=name_of(provider),
-            account=name_of(self._accounts.get(provider, "").replace(PLACEHOLDER, visit.user)),
-            model_asked=name_of(visit.model),
-            model=name_of(model),
-            stream=visit.stream,
-            **more,  # type: ignore[arg-type]  # fields of an entry, by name
-        )
+    def _account(self, provider: str, user: str) -> str:
+        return name_of(self._accounts.get(provider, "").replace(PLACEHOLDER, user))
 
     def _cost(self, visit: Visit, model: str, usage: Usage | None, at: float) -> Decimal | None:
         if usage is None:

@@ -18,6 +18,7 @@ from berlin.errors import (
     ServiceError,
     TransportError,
 )
+from berlin.ledger.entry import Entry
 from berlin.providers.contract import Burst
 from berlin.types import (
     ChatRequest,
@@ -160,11 +161,13 @@ class Asked(NamedTuple):
         at: when, in seconds since the epoch.
         model: the provider's own name of the requested model.
         request: the request, for an estimate of its tokens; `None` for embeddings.
+        entry: its row so far.
     """
 
     at: float
     model: str
     request: ChatRequest | None
+    entry: Entry
 
 
 def _chars(event: StreamEvent) -> int:

@@ -8,7 +8,7 @@ import msgspec
 
 from berlin.errors import ConfigurationError, InvalidRequestError
 from berlin.language.prompt import Shape, flatten_messages, text_of
-from berlin.language.tables.parts import NOTHING, CompiledParts, PartsMap, Uploaded
+from berlin.language.tables.parts import NOTHING, CompiledParts, PartsMap, Uploaded, kind_of
 from berlin.language.values.template import ABSENT, Template
 from berlin.types import (
     ChatRequest,
@@ -236,10 +236,8 @@ class ConversationMap:
         kept: list[Part] = []
         for part in message.parts:
             match part:
-                case ImagePart() if "images" in wanted:
-                    apart["images"].append(self._parts.file(part, uploaded))
-                case FilePart() if "files" in wanted:
-                    apart["files"].append(self._parts.file(part, uploaded))
+                case ImagePart() | FilePart() if (name := f"{kind_of(part)}s") in wanted:
+                    apart[name].append(self._parts.file(part, uploaded))
                 case ToolCallPart() if "calls" in wanted:
                     apart["calls"].append(self._parts.call(part))
                 case _:
@@ -253,9 +251,7 @@ class ConversationMap:
         match part:
             case TextPart():
                 return self._parts.text(part.text)
-            case ImagePart() if "image" in self.takes:
-                return self._parts.file(part, uploaded)
-            case FilePart() if "file" in self.takes:
+            case ImagePart() | FilePart() if kind_of(part) in self.takes:
                 return self._parts.file(part, uploaded)
             case ToolCallPart() if self.takes_tools:
                 return self._parts.call(part)

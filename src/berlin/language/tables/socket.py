@@ -194,9 +194,7 @@ class Dialog:
             f"the service closes the connection ({code}{f': {snippet(reason)}' if reason else ''})"
         )
         word = self._socket.described.close_codes.get(str(code))
-        if word is not None:
-            return ERROR_CLASSES[word](said)
-        kind = _CLOSE_CODES.get(code)
+        kind = _CLOSE_CODES.get(code) if word is None else ERROR_CLASSES[word]
         if kind is not None:
             return kind(said)
         if not self._is_asked:

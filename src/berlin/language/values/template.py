@@ -96,14 +96,10 @@ class Template:
                 for name in found:
                     if name not in names and name not in MADE:
                         near = difflib.get_close_matches(name, (*names, *MADE), n=1)
-                        if near:
-                            raise ConfigurationError(
-                                f"unknown placeholder {{{name}}} at /{'/'.join(path)}; did you "
-                                f"mean {{{near[0]}}}?"
-                            )
                         known = ", ".join(f"{{{known}}}" for known in sorted(names))
+                        hint = f"did you mean {{{near[0]}}}?" if near else f"known: {known}"
                         raise ConfigurationError(
-                            f"unknown placeholder {{{name}}} at /{'/'.join(path)}; known: {known}"
+                            f"unknown placeholder {{{name}}} at /{'/'.join(path)}; {hint}"
                         )
                 self.names.update(found)
                 if any(not isinstance(piece, str) for piece in pieces):

@@ -43,7 +43,7 @@ _WRITTEN = {
     "loop": "notebook jupyter synchronous sync",
     "speed": "fast quick slow performance",
     "license": "licence",
-    "cost": "free price pricing spend spent",
+    "cost": "free price pricing spend spent spending",
     "images": "pictures picture photo photos screenshot vision",
     "remove": "delete",
     "add": "connect",
@@ -59,6 +59,10 @@ _WRITTEN = {
     "certificate": "certificates",
     "tls": "ssl",
     "hardware": "gpu",
+    "limit": "budget",
+    "reasoning": "thinking",
+    "people": "colleague colleagues",
+    "colours": "colors color",
     "cancel": "abort interrupt",
     "logged": "privacy",
     "python": "питон питона питоне питоном",
@@ -83,6 +87,8 @@ _WRITTEN = {
     "ответ": "генерация генерацию",
     "gigachat": "гигачат",
     "yandexgpt": "яндексгпт",
+    "расход": "потратили потрачено расходы",
+    "вебсокет": "вебсокеты",
     "ошибки": "код коды",
 }
 _SAME = {word: ours for ours, written in _WRITTEN.items() for word in written.split()}

@@ -51,11 +51,7 @@ class AnswerGuess(msgspec.Struct, frozen=True):
 
 
 def guess_answer(answer: bytes, prompt: str = "") -> AnswerGuess:
-    """Guess the structure of an answer.
-
-    Args:
-        answer: the body.
-        prompt: the prompt, which a service may repeat in its answer.
+    """Guess the structure of an answer, in which the prompt may be repeated.
 
     Raises:
         ConfigurationError: if no text is found in it.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.workbench.draft.answer import guess_answer
 from berlin.workbench.draft.documents import cut_answer, find_known
-from berlin.workbench.draft.follow import Issued, carried_by, made_by_client
+from berlin.workbench.draft.follow import Issued, carried_by, links_in
 from berlin.workbench.draft.leaves import said_as
 from berlin.workbench.draft.request import find_prompt
 from berlin.workbench.draft.sources.captured import Exchange
@@ -25,18 +26,19 @@ def find_chat(exchanges: list[Exchange], prompt: str | None) -> int:
     """
     if not exchanges:
         raise ConfigurationError("there are no requests in the file: save it after a chat")
-    on_socket = chat_on_socket(exchanges, prompt)
+    session = Session(exchanges, prompt or "")
     found = [n for n, exchange in enumerate(exchanges) if _is_chat(exchange, prompt)]
 
     def has_text(n: int) -> bool:
-        return _is_read(exchanges[find_answer(exchanges, n, prompt or "")], prompt or "")
+        return session.is_read(session.answer(n))
 
     def rank(n: int) -> tuple[bool, bool, bool, int]:
         exchange = exchanges[n]
         # Titles and suggestions are made of the prompt too, but not piece by piece.
         is_post = exchange.request.method == "POST"
-        return has_text(n), is_post, not _is_one(exchange), len(exchange.answer)
+        return has_text(n), is_post, not session.is_one(n), len(exchange.answer)
 
+    on_socket = chat_on_socket(exchanges, prompt)
     if on_socket is not None and not any(map(has_text, found)):
         at, exchanges[on_socket[0]] = on_socket
         return at
@@ -44,29 +46,38 @@ def find_chat(exchanges: list[Exchange], prompt: str | None) -> int:
     return max(found or range(len(exchanges)), key=rank)
 
 
-def find_answer(exchanges: Sequence[Exchange], chat: int, prompt: str) -> int:
-    """Return the index of the exchange with the answer to a chat.
+class Session:
+    """The exchanges of a session, each looked at once: a file may have thousands."""
 
-    That is the chat, unless its response issued an id (a ticket, a URL) that a later request
-    carries, or both carry an id that the client made, and the text is in the later response.
-    """
-    own = exchanges[chat]
-    is_read = _is_read(own, prompt)
-    if is_read and not _is_one(own):
-        return chat
-    issued = Issued([own])
-    origins = frozenset({own.request.origin})
-    later = [
-        n
-        for n in range(chat + 1, len(exchanges))
-        if (
-            any(issued.find(carried, 1, origins) for carried in carried_by(exchanges[n].request))
-            or made_by_client(carried_by(e.request) for e in (own, exchanges[n]))
-        )
-        and _is_read(exchanges[n], prompt)
-        and not (is_read and _is_one(exchanges[n]))
-    ]
-    return max(later, key=lambda n: len(exchanges[n].answer), default=chat)
+    def __init__(self, exchanges: Sequence[Exchange], prompt: str) -> None:
+        self._exchanges = exchanges
+        self.is_read = cache(lambda n: _is_read(exchanges[n], prompt))
+        self.is_one = cache(lambda n: _is_one(exchanges[n]))
+        self._carried = cache(lambda n: tuple(carried_by(exchanges[n].request)))
+        self._links = cache(lambda n: links_in(self._carried(n)).keys())
+
+    def answer(self, chat: int) -> int:
+        """Return the index of the exchange with the answer to a chat.
+
+        That is the chat, unless its response issued an id (a ticket, a URL) that a later request
+        carries, or both carry an id that the client made, and the text is in the later response.
+        """
+        is_read = self.is_read(chat)
+        if is_read and not self.is_one(chat):
+            return chat
+        own = self._exchanges[chat]
+        issued, origins = Issued([own]), frozenset({own.request.origin})
+        later = [
+            n
+            for n in range(chat + 1, len(self._exchanges))
+            if (
+                self._links(chat) & self._links(n)
+                or any(issued.find(carried, 1, origins) for carried in self._carried(n))
+            )
+            and self.is_read(n)
+            and not (is_read and self.is_one(n))
+        ]
+        return max(later, key=lambda n: len(self._exchanges[n].answer), default=chat)
 
 
 def find_polls(exchanges: Sequence[Exchange], at: int) -> list[Exchange]:

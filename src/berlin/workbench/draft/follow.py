@@ -41,15 +41,11 @@ class Carried(NamedTuple):
 
 
 class Issued:
-    """Everything that the responses of a session issued.
-
-    Args:
-        exchanges: the session, in order.
-    """
+    """Everything that the responses of a session issued."""
 
     def __init__(self, exchanges: Sequence[Exchange]) -> None:
         self._exchanges = exchanges
-        self._leaves: dict[int, dict[str, str]] = {}
+        self._places: dict[int, dict[str, Any]] = {}
 
     def find(
         self, carried: Carried, before: int, origins: frozenset[str]
@@ -57,45 +53,40 @@ class Issued:
         """Return the latest exchange before another that issued a value, and the value's place."""
         for at in reversed(range(before)):
             exchange = self._exchanges[at]
-            if exchange.request.origin not in origins:
-                continue
             place = self._place(at, exchange, carried.value)
-            if place is not None and _is_likely(carried, place, exchange):
+            is_known = place is not None and exchange.request.origin in origins
+            if is_known and _is_likely(carried, place, exchange):
                 return at, place
         return None
 
     def _place(self, at: int, exchange: Exchange, value: str) -> Any:
-        for name, given in exchange.cookies.items():
-            if given == value:
-                return {"cookie": name}
-            if unquote(given) == value:
-                return {"cookie": name, "decode": "url"}
-        for name, given in exchange.headers:
-            if given == value and name.lower() != "set-cookie":
-                return {"header": name}
-            if name.lower() == "location":
-                parameters = dict(parse_qsl(urlsplit(given).query))
-                if found := next((n for n, v in parameters.items() if v == value), ""):
-                    return {"header": name, "parameter": found}
-        if is_page(exchange.answer):
-            return _place_in_page(exchange.answer.decode("utf-8", "replace"), value)
-        return self._pointers(at, exchange).get(value)
+        if at not in self._places:
+            self._places[at] = dict(_places_in(exchange))
+        if value in self._places[at] or not is_page(exchange.answer):
+            return self._places[at].get(value)
+        return _place_in_page(exchange.answer.decode("utf-8", "replace"), value)
 
-    def _pointers(self, at: int, exchange: Exchange) -> dict[str, str]:
-        if at not in self._leaves:
-            found: dict[str, str] = {}
-            for place, value in leaves(exchange.document()):
-                if place and _is_plain(value):
-                    found.setdefault(str(value), pointer(place))
-            self._leaves[at] = found
-        return self._leaves[at]
+
+def _places_in(exchange: Exchange) -> Iterator[tuple[str, Any]]:
+    """Yield the values in JSON, headers and cookies with their places, the best place last."""
+    for place, value in reversed([*leaves(exchange.document())]):
+        if place and _is_plain(value):
+            yield str(value), pointer(place)
+    for name, given in exchange.headers:
+        if name.lower() == "location":
+            for parameter, value in parse_qsl(urlsplit(given).query):
+                yield value, {"header": name, "parameter": parameter}
+        elif name.lower() != "set-cookie":
+            yield given, {"header": name}
+    for name, given in exchange.cookies.items():
+        yield unquote(given), {"cookie": name, "decode": "url"}
+        yield given, {"cookie": name}
 
 
 class Chain:
     """Follows values back to the responses that issued them, and those of these requests in turn.
 
     Args:
-        exchanges: the session, in order.
         ignored: values that are no links, such as the prompt.
 
     Attributes:
@@ -191,18 +182,19 @@ def is_mark(name: str) -> bool:
 
 
 def made_by_client(carriers: Iterable[Iterable[Carried]]) -> dict[str, str]:
-    """Return the ids that a client has made and sent more than once, each with its name.
-
-    Args:
-        carriers: the values in each request or message.
-    """
+    """Return the ids in several requests or messages, which the client made, with their names."""
     seen: dict[str, str] = {}
     found: dict[str, str] = {}
     for carrier in carriers:
-        mine = {value: name for name, value in carrier if name and is_link(name, value)}
+        mine = links_in(carrier)
         found |= {value: name for value, name in mine.items() if value in seen}
         seen |= mine
     return found
+
+
+def links_in(carrier: Iterable[Carried]) -> dict[str, str]:
+    """Return the ids in a request or message, each with its name."""
+    return {value: name for name, value in carrier if name and is_link(name, value)}
 
 
 def is_link(name: str, value: str) -> bool:

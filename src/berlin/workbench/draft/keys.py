@@ -122,8 +122,9 @@ def held_secrets(exchanges: Sequence[Exchange]) -> frozenset[str]:
     values |= {unquote(value) for value in values}
     # Also the parts of a digest, and of a cookie that is a list.
     values |= {part for value in values for part in _PARTS.split(value)}
-    origins = {exchange.request.origin for exchange in exchanges}
-    shown = {value for value in values if any(value.strip("/") in origin for origin in origins)}
+    urls = {exchange.request.origin for exchange in exchanges}
+    urls |= {re.sub("[^/]*[0-9][^/]*", "", exchange.request.path) for exchange in exchanges}
+    shown = {value for value in values if any(value.strip("/") in url for url in urls)}
     return frozenset(filter(_is_secret, values - shown))
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from berlin.wire.json import decoded_or_none
@@ -97,6 +98,7 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
+@lru_cache(maxsize=4096)
 def last_name(place: Place) -> str:
     """Return the plain name of the member that a place is in; `""` within a bare list.
 

@@ -197,7 +197,7 @@ class _Guess:
             value = self._word(unquote(segment)) if segment else ""
             segments.append(value if value.startswith("{") else segment)
             if UUID.fullmatch(segment) and segments[-1] == segment:
-                self.notes["chat", "path"] = f"{GUESS}: the id is of one conversation; make one"
+                self.notes["chat", "path"] = f"{GUESS}: an id of yours, or of one conversation"
         path = "/".join(segments)
         # A literal brace would be taken for a placeholder.
         return re.sub(r"\{(?!(?:\w+)\})", quote("{"), path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,7 +15,7 @@ from berlin.language.values.functions import MAX_RANDOM_CHARS
 from berlin.recipes.recipe import SCHEMA, parse_recipe
 from berlin.types import Secret, mask
 from berlin.workbench.draft.answer import AnswerGuess, guess_answer, unread_answer
-from berlin.workbench.draft.choose import find_answer, find_polls
+from berlin.workbench.draft.choose import Session, find_polls
 from berlin.workbench.draft.documents import find_known
 from berlin.workbench.draft.follow import (
     UUID,
@@ -25,7 +25,7 @@ from berlin.workbench.draft.follow import (
     made_by_client,
 )
 from berlin.workbench.draft.keys import (
-    LEAST_TOKEN_CHARS,
+    LEAST_CHARS,
     LoginGuess,
     guess_key,
     held_secrets,
@@ -102,8 +102,10 @@ class _Draft:
         self._missing: list[str] = []
         said = said_as(prompt, self._request.texts()) if prompt else ""
         self._prompt = said or prompt or self._find_prompt()
-        self._answered = find_answer(exchanges, asked, self._prompt)
+        self._answered = Session(exchanges, self._prompt).answer(asked)
         self._chats = sorted({asked, self._answered})
+        held = held_secrets(exchanges)
+        self._secrets = frozenset(value for value in held if value not in self._prompt)
         self._chain = Chain(exchanges, frozenset({self._prompt}))
         here = (self._request.method, self._request.url)
         turns = [e for e in exchanges[:asked] if (e.request.method, e.request.url) == here]
@@ -117,9 +119,8 @@ class _Draft:
         """Return the draft."""
         auth = self._auth()
         self._notes |= auth.notes
-        issued = {v for v, name in self._chain.names.items() if name == "token" or "csrf" in name}
-        typed = {v for name, v in auth.credentials.items() if name != "client_id"}
-        self._secrets = held_secrets(self._exchanges) | issued | typed
+        self._secrets |= {v for v, name in self._chain.names.items() if "csrf" in name}
+        self._secrets |= {v for name, v in auth.credentials.items() if name != "client_id"}
         origin = self._request.origin
         tree: dict[str, Any] = {
             "schema": SCHEMA,
@@ -170,8 +171,9 @@ class _Draft:
         except ConfigurationError as error:
             self._missing.append(f"the login: {error.message}")
         key = guess_key(self._request, self._exchanges[self._answered].socket)
+        self._secrets |= {v for v in key.credentials.values() if len(v) > LEAST_CHARS}
         for value in (*key.credentials.values(), *(v for _, v in tokens_in(self._request))):
-            if len(value) >= LEAST_TOKEN_CHARS:
+            if value in self._secrets:
                 self._chain.know(value, "token")
         for at in self._chats:
             self._chain.follow(at)
@@ -212,8 +214,10 @@ class _Draft:
     def _guess(self, at: int) -> RequestGuess:
         request = self._exchanges[at].request
         prompt = self._prompt if at == self._asked else ""
+        own = self._chain.taken.get(at, {})  # what its answer issues may repeat what it sent
+        names = {value: name for value, name in self._chain.names.items() if name not in own}
         try:
-            return guess_request(request, prompt, self._secrets, self._chain.names)
+            return guess_request(request, prompt, self._secrets, names)
         except ConfigurationError as error:
             self._missing.append(f"{request.method} {request.path}: {error.message}")
             chat = {"path": request.path, "json": {"message": "{prompt}"}}
@@ -310,12 +314,23 @@ def _drop_unused_ids(chat: dict[str, Any]) -> None:
 
 
 def _without_secrets(
-    tree: dict[str, Any], notes: dict[tuple[str, ...], str], secrets: Iterable[Secret]
+    tree: dict[str, Any], notes: dict[tuple[str, ...], str], secrets: list[Secret]
 ) -> str:
     """Return the file without the secrets, and without what still looks like one."""
-    secrets = [*secrets, *(found.value for found in find_secrets(write_toml(tree, notes)))]
-    said = {place: mask(note, secrets) for place, note in notes.items()}
-    return write_toml(_masked(tree, secrets), said)
+    text = write_toml(tree, notes)
+    found = _found_in(text, [*secrets, *(found.value for found in find_secrets(text))])
+    said = {place: mask(note, found) for place, note in notes.items()}
+    return write_toml(_masked(tree, found), said)
+
+
+def _found_in(text: str, secrets: list[Secret]) -> list[Secret]:
+    """Return the secrets that are in a text in any form: of thousands, few are."""
+    if not secrets or mask(text, secrets) == text:
+        return []
+    half = len(secrets) // 2
+    if not half:
+        return secrets
+    return [*_found_in(text, secrets[:half]), *_found_in(text, secrets[half:])]
 
 
 def _masked(tree: Any, secrets: list[Secret]) -> Any:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from berlin.auth.attach import Attachment, attachments
 from berlin.auth.flows.command import CommandMap
 from berlin.auth.flows.login import LOGIN_NAMES, LoginMap
-from berlin.auth.flows.oauth2 import OAuth2Map
+from berlin.auth.flows.oauth2.table import OAuth2Map
 from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
 from berlin.auth.sigv4 import AwsKeys, authorization, canonical_query
 from berlin.errors import KeyRefusedError

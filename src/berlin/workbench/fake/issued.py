@@ -24,7 +24,6 @@ class IssuedValues:
     """Remembers every value and what the client had sent when it was issued.
 
     Args:
-        credentials: the valid credentials of a login.
         lifetime_s: lifetime of a token in seconds.
         free: names whose values the client may choose.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote_plus
 
-from berlin.auth.flows.oauth2 import DEVICE_GRANT, OAuth2Map
+from berlin.auth.flows.oauth2.table import DEVICE_GRANT, OAuth2Map
 from berlin.language.backwards import Received, StepReader, decode_basic
 from berlin.language.step import Step
 from berlin.language.values.form import decode_form

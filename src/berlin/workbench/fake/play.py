@@ -71,12 +71,7 @@ def whole_urls(recipe: Recipe) -> list[str]:
 
 
 def redirect(recipe: Recipe, origin: str) -> Recipe:
-    """Return the recipe with all its URLs at another origin.
-
-    Args:
-        recipe: the description.
-        origin: such as `http://127.0.0.1:4115`; the paths stay as they are.
-    """
+    """Return the recipe with all its URLs at another origin; the paths stay as they are."""
     tree = msgspec.to_builtins(recipe)
     for table, name in _places(tree):
         if "://" in table[name]:

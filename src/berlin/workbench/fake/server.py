@@ -55,7 +55,6 @@ async def open_fake(
     recipe has them. The paths are those of the recipe, including those of its absolute URLs.
 
     Args:
-        recipe: the description.
         provider: provides the answers; it is not closed.
         credentials: the valid credentials of a login.
         host: address to listen on; only loopback.

@@ -10,8 +10,8 @@ import jwt
 import pytest
 
 from berlin.auth.credentials import Credentials
-from berlin.auth.flows.oauth2 import OAuth2Flow, OAuth2Map
-from berlin.auth.flows.oauth2.table import SignMap
+from berlin.auth.flows.oauth2.flow import OAuth2Flow
+from berlin.auth.flows.oauth2.table import OAuth2Map, SignMap
 from berlin.auth.grant import parse_grant
 from berlin.errors import AuthenticationError
 from berlin.types import HttpRequest, HttpResponse

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from berlin.auth.flows.oauth2 import OAuth2Map
 from berlin.auth.flows.oauth2.endpoint import read_grant
+from berlin.auth.flows.oauth2.table import OAuth2Map
 from berlin.auth.grant import Grant
 from berlin.errors import AuthenticationError, BerlinError, ProtocolError
 from berlin.types import HttpResponse

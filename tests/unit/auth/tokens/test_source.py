@@ -90,7 +90,7 @@ async def test_refusals_are_remembered_for_a_time_that_grows() -> None:
         clock.now += wait - 1
         assert await refused(source, logins) == (
             "wrong password (remembered, so that the account is not locked; "
-            "tried again in 1 s, or at once with other credentials)"
+            "tried again in 1 s, or immediately with other credentials)"
         )
         assert logins.count == count
         clock.now += 1

@@ -85,7 +85,7 @@ async def test_g18_refusal_says_when_to_try_again() -> None:
     """Both refusals are a 429 with a time to wait, and say why."""
     admission = Admission(1, 0, 60)
     async with admission.enter():
-        with pytest.raises(OverloadedError, match="1 requests at once and 0 waiting") as caught:
+        with pytest.raises(OverloadedError, match="1 concurrent requests and 0 waiting") as caught:
             async with admission.enter():
                 raise AssertionError("it is let in")
     assert (caught.value.http_status, caught.value.retry_after) == (429, 2.0)

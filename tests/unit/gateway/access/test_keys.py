@@ -42,7 +42,9 @@ def key(*models: str) -> Key:
 def test_added_key_is_listed(tmp_path: Path) -> None:
     """What was added is what is listed, without the token."""
     known = store(tmp_path)
-    made, token = known.add("ci", ["berlin:gpt", "other:*"], 2_000_000.5, 60)
+    made, token = known.add(
+        "ci", ["berlin:gpt", "other:*"], expires_at=2_000_000.5, requests_per_minute=60
+    )
     plain, other = known.add("Жора")
     assert known.entries() == [made, plain]
     assert made.models == ("berlin:gpt", "other:*")

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ def test_file_is_private_and_grows(tmp_path: Path) -> None:
     assert [line["request_id"] for line in lines] == [
         f"{r}-{n}" for r in range(2) for n in range(100)
     ]
-    assert abs(datetime.fromisoformat(lines[0]["time"]).timestamp() - time.time()) < 60
+    assert datetime.fromisoformat(lines[0]["time"]).tzinfo is UTC
 
 
 def test_line_is_written_soon(tmp_path: Path) -> None:
@@ -192,8 +192,7 @@ def test_closed_pipe(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR, "berlin.gateway"):
         for n in range(1, 4):
             log.ended(request())
-            deadline = time.monotonic() + 5
-            while log.lost < n and time.monotonic() < deadline:
+            while log.lost < n:  # until the limit of a test
                 time.sleep(0.005)
         log.close()
     assert log.lost == 3

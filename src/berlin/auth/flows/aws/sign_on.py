@@ -52,14 +52,12 @@ class SingleSignOn:
         form = {"clientName": "berlin", "clientType": "public", "scopes": [SCOPE]}
         answer = await send(self._post("/client/register", form))
         client = _read(answer, _Client, "the registration of this client")
-        named = {"clientId": client.id, "clientSecret": client.secret}
-        answer = await send(
-            self._post("/device_authorization", {**named, "startUrl": self._map.start_url})
-        )
+        form = {**client.named, "startUrl": self._map.start_url}
+        answer = await send(self._post("/device_authorization", form))
         code = read_code(answer, _snake_case)
         person.show_code(code)
         device_code = code.device_code.reveal()
-        form = {**named, "grantType": DEVICE_GRANT, "deviceCode": device_code}
+        form = {**client.named, "grantType": DEVICE_GRANT, "deviceCode": device_code}
         tokens = await wait_for_person(code, lambda: send(self._post("/token", form)))
         return await self._keys(_session(client, _read(tokens, _Tokens, "the login")), send)
 
@@ -85,12 +83,7 @@ class SingleSignOn:
         client = session.client
         if not session.refresh_token or 0 < client.expires_at <= time.time():
             raise AuthenticationError("the single sign-on session has expired", status=401)
-        form = {
-            "clientId": client.id,
-            "clientSecret": client.secret,
-            "grantType": "refresh_token",
-            "refreshToken": session.refresh_token,
-        }
+        form = {**client.named, "grantType": "refresh_token", "refreshToken": session.refresh_token}
         tokens = _read(await send(self._post("/token", form)), _Tokens, "the refresh")
         renewed = _session(client, tokens)
         if renewed.refresh_token:
@@ -130,6 +123,11 @@ class _Client(msgspec.Struct, frozen=True):
     id: str = msgspec.field(name="clientId")
     secret: str = msgspec.field(name="clientSecret")
     expires_at: float = msgspec.field(name="clientSecretExpiresAt", default=0.0)
+
+    @property
+    def named(self) -> dict[str, str]:
+        """How the client names itself in a request."""
+        return {"clientId": self.id, "clientSecret": self.secret}
 
 
 class _Tokens(msgspec.Struct, frozen=True, rename="camel"):

@@ -28,6 +28,7 @@ class Endpoints(msgspec.Struct, frozen=True):
         authorize: the page where a person logs in; `""` if there is none.
         issuer: the server's issuer identifier; `""` if unknown.
         names_itself: whether it adds its issuer identifier to the redirect (RFC 9207).
+        keys: where its public keys are; `""` if unknown.
     """
 
     token: str
@@ -35,17 +36,23 @@ class Endpoints(msgspec.Struct, frozen=True):
     authorize: str = ""
     issuer: str = ""
     names_itself: bool = False
+    keys: str = ""
 
 
-class Discovery:
-    """The endpoints from a recipe, or from its issuer's metadata.
+class Server:
+    """An authorization server: its endpoints, from a recipe or from its metadata, and its clock.
 
     Args:
         described: the table `[auth]`.
+
+    Attributes:
+        described: the same.
+        skew_s: how far its clock is ahead of ours, as far as known.
     """
 
     def __init__(self, described: OAuth2Map) -> None:
-        self._map = described
+        self.described = described
+        self.skew_s = 0.0
         self._found: Endpoints | None = None
         self._fresh_until = 0.0
 
@@ -57,13 +64,15 @@ class Discovery:
             ProtocolError: if its metadata is invalid.
             BerlinError: if it cannot be reached.
         """
-        given = self._map
+        given = self.described
         if not given.issuer:
             return Endpoints(given.token_url, given.device_url, given.authorize_url)
         if self._found is None or time.monotonic() >= self._fresh_until:
-            self._found = await _discover(given.issuer, send)
+            self._found = await discover(given.issuer, send)
             self._fresh_until = time.monotonic() + FRESH_S
         found = self._found
+        if not (given.token_url or found.token):
+            raise ProtocolError(f"the metadata of {given.issuer} name no token_endpoint")
         return msgspec.structs.replace(
             found,
             token=given.token_url or found.token,
@@ -74,13 +83,20 @@ class Discovery:
 
 class _Metadata(msgspec.Struct):
     issuer: str
-    token_endpoint: str
+    token_endpoint: str = ""
+    jwks_uri: str = ""
     device_authorization_endpoint: str = ""
     authorization_endpoint: str = ""
     authorization_response_iss_parameter_supported: bool = False
 
 
-async def _discover(issuer: str, send: Send) -> Endpoints:
+async def discover(issuer: str, send: Send) -> Endpoints:
+    """Return the endpoints in the metadata of an issuer.
+
+    Raises:
+        ConfigurationError: if the issuer is not a URL that can be trusted.
+        BerlinError: for all other failures.
+    """
     failure: BerlinError | None = None
     for url in _places(issuer):
         response = await send(HttpRequest("GET", url, {"Accept": "application/json"}))
@@ -129,6 +145,7 @@ def _read(body: bytes, issuer: str) -> Endpoints:
         found.token_endpoint,
         found.device_authorization_endpoint,
         found.authorization_endpoint,
+        found.jwks_uri,
     ):
         if url and urlsplit(url).scheme != "https" and not loopback:
             raise ProtocolError(f"the metadata of {issuer} name {url[:100]!r}, which is not https")
@@ -138,4 +155,5 @@ def _read(body: bytes, issuer: str) -> Endpoints:
         found.authorization_endpoint,
         found.issuer,
         found.authorization_response_iss_parameter_supported,
+        found.jwks_uri,
     )

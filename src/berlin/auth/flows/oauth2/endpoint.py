@@ -10,7 +10,7 @@ from urllib.parse import quote_plus, urlencode
 
 from berlin.auth.contract import Send
 from berlin.auth.flows.login import outline, read_answer
-from berlin.auth.flows.oauth2.discovery import Endpoints
+from berlin.auth.flows.oauth2.discovery import Endpoints, Server
 from berlin.auth.flows.oauth2.sign import sign
 from berlin.auth.flows.oauth2.table import JWT_BEARER_GRANT, OAuth2Map
 from berlin.auth.grant import UNTAKEN, Grant, parse_grant
@@ -23,38 +23,21 @@ JWT_ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 TOLERATED_SKEW_S = 30.0
 
 
-class Skew:
-    """How far the server's clock is ahead of ours, as far as known.
-
-    Attributes:
-        seconds: the difference.
-    """
-
-    seconds = 0.0
-
-
 class TokenClient:
     """A client of an authorization server, for one login or renewal.
 
     Args:
-        described: the table `[auth]`.
-        endpoints: the endpoints of the server.
+        server: the server; the difference of the clocks is learned here.
+        endpoints: its endpoints.
         values: the credentials.
         send: sends a request.
-        skew: the difference of the clocks, which is learned here.
     """
 
     def __init__(
-        self,
-        described: OAuth2Map,
-        endpoints: Endpoints,
-        values: dict[str, str],
-        send: Send,
-        skew: Skew | None = None,
+        self, server: Server, endpoints: Endpoints, values: dict[str, str], send: Send
     ) -> None:
-        self.described, self.endpoints, self.values = described, endpoints, values
-        self._send = send
-        self._skew = skew or Skew()
+        self.described, self.endpoints, self.values = server.described, endpoints, values
+        self._server, self._send = server, send
 
     async def ask(self, form: dict[str, str]) -> Grant:
         """Request a token. Raises BerlinError if there is none."""
@@ -70,8 +53,8 @@ class TokenClient:
         signs = self.described.client_auth == "private_key_jwt" or _signs_grant(form)
         if signs and response.status in (400, 401):
             skew_s = _clock_skew(response)
-            if abs(skew_s - self._skew.seconds) > TOLERATED_SKEW_S:
-                self._skew.seconds = skew_s
+            if abs(skew_s - self._server.skew_s) > TOLERATED_SKEW_S:
+                self._server.skew_s = skew_s
                 response = await self._send(self._request(url, form))
         return response
 
@@ -107,7 +90,7 @@ class TokenClient:
 
     def _signed(self) -> str:
         """Return a JWT for the token endpoint, whatever endpoint it is sent to."""
-        now = time.time() + self._skew.seconds
+        now = time.time() + self._server.skew_s
         return sign(self.described.signs, self.values, self.endpoints.token, now).reveal()
 
 

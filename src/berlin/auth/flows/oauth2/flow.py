@@ -10,8 +10,8 @@ from berlin.auth.contract import Person, Send
 from berlin.auth.credentials import Credentials
 from berlin.auth.flows.oauth2.browser import log_in_by_browser
 from berlin.auth.flows.oauth2.device import ask_for_code, wait_for_token
-from berlin.auth.flows.oauth2.discovery import Discovery
-from berlin.auth.flows.oauth2.endpoint import Skew, TokenClient
+from berlin.auth.flows.oauth2.discovery import Server
+from berlin.auth.flows.oauth2.endpoint import TokenClient
 from berlin.auth.flows.oauth2.sign import sign
 from berlin.auth.flows.oauth2.table import JWT_BEARER_GRANT, TOKEN_EXCHANGE_GRANT, OAuth2Map
 from berlin.auth.grant import Grant
@@ -28,10 +28,9 @@ class OAuth2Flow:
 
     def __init__(self, oauth: OAuth2Map) -> None:
         self._map = oauth
-        self._discovery = Discovery(oauth)
+        self._server = Server(oauth)
         self.needs = oauth.needs
         self.asks = True
-        self._skew = Skew()
 
     @property
     def needs_person(self) -> bool:
@@ -95,5 +94,5 @@ class OAuth2Flow:
         return grant
 
     async def _client(self, credentials: Credentials, send: Send) -> TokenClient:
-        endpoints = await self._discovery.endpoints(send)
-        return TokenClient(self._map, endpoints, credentials.values(), send, self._skew)
+        endpoints = await self._server.endpoints(send)
+        return TokenClient(self._server, endpoints, credentials.values(), send)

@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from berlin.auth.flows.oauth2.discovery import discover
 from berlin.errors import BerlinError, ProtocolError, UnavailableError
 from berlin.transport.client import Transport
-from berlin.types import Endpoint, HttpRequest
+from berlin.types import Endpoint, HttpRequest, HttpResponse
 
 FRESH_S = 600.0
 # A token with an unknown key makes the keys be fetched again, but not more often than this.
@@ -22,11 +23,6 @@ TIMEOUT_S = 5.0
 MAX_BYTES = 512 * 1024
 
 _log = logging.getLogger("berlin.gateway")
-
-
-class _Metadata(msgspec.Struct):
-    issuer: str
-    jwks_uri: str
 
 
 class _Set(msgspec.Struct):
@@ -105,36 +101,30 @@ class PublicKeys:
                     raise _unreachable() from None
 
     async def _fetch(self) -> list[dict[str, Any]]:
-        url = self._jwks
-        if url is None:
-            found = await self._get(f"{self._issuer}/.well-known/openid-configuration", _Metadata)
-            if found.issuer.rstrip("/") != self._issuer:  # OpenID Connect Discovery, 4.3
-                raise ProtocolError(f"the metadata of {self._issuer} are those of another issuer")
-            url = found.jwks_uri
-        found_keys: _Set = await self._get(url, _Set)
-        return found_keys.keys
+        url = self._jwks or (await discover(self._issuer, self._send)).keys
+        if not url:
+            raise ProtocolError(f"the metadata of {self._issuer} name no jwks_uri")
+        response = await self._send(HttpRequest("GET", url, {"Accept": "application/json"}))
+        if response.status != 200:
+            raise ProtocolError(f"{url} answers {response.status}")
+        try:
+            return msgspec.json.decode(response.body, type=_Set).keys
+        except msgspec.DecodeError as error:
+            raise ProtocolError(f"{url}: {error}") from error
 
-    async def _get(self, url: str, kind: type[Any]) -> Any:
-        parts = urlsplit(url)
+    async def _send(self, request: HttpRequest) -> HttpResponse:
+        parts = urlsplit(request.path)
         endpoint = Endpoint.of(f"{parts.scheme}://{parts.netloc}", ca_file=self._ca_file)
         transport = Transport(endpoint, "berlin")
-        path = f"{parts.path}?{parts.query}" if parts.query else parts.path
         try:
-            answer = await transport.open(
-                HttpRequest("GET", path, {"Accept": "application/json"}), TIMEOUT_S
-            )
+            path = parts._replace(scheme="", netloc="").geturl()
+            answer = await transport.open(msgspec.structs.replace(request, path=path), TIMEOUT_S)
             try:
-                whole = await answer.whole(MAX_BYTES)
+                return await answer.whole(MAX_BYTES)
             finally:
                 answer.close()
         finally:
             await transport.aclose()
-        if whole.status != 200:
-            raise ProtocolError(f"{url} answers {whole.status}")
-        try:
-            return msgspec.json.decode(whole.body, type=kind)
-        except msgspec.DecodeError as error:
-            raise ProtocolError(f"{url}: {error}") from error
 
 
 def _unreachable() -> UnavailableError:

@@ -77,23 +77,17 @@ def headers_of_levels(
 
 
 def _headers(unit: Unit, level: Level, face: str, now: float) -> dict[str, str]:
-    limit, left = _amount(unit, level.bound.rule.amount), _amount(unit, level.left)
+    reset = rfc3339(now + level.resets_s)
     if unit == "money":
-        return {
-            "x-berlin-budget-limit": limit,
-            "x-berlin-budget-remaining": left,
-            "x-berlin-budget-reset": rfc3339(now + level.resets_s),
-        }
-    if face == "anthropic":
-        return {
-            f"anthropic-ratelimit-{unit}-limit": limit,
-            f"anthropic-ratelimit-{unit}-remaining": left,
-            f"anthropic-ratelimit-{unit}-reset": rfc3339(now + level.resets_s),
-        }
+        name = "x-berlin-budget-{}"
+    elif face == "anthropic":
+        name = f"anthropic-ratelimit-{unit}-{{}}"
+    else:
+        name, reset = f"x-ratelimit-{{}}-{unit}", go_duration(level.resets_s)
     return {
-        f"x-ratelimit-limit-{unit}": limit,
-        f"x-ratelimit-remaining-{unit}": left,
-        f"x-ratelimit-reset-{unit}": go_duration(level.resets_s),
+        name.format("limit"): _amount(unit, level.bound.rule.amount),
+        name.format("remaining"): _amount(unit, level.left),
+        name.format("reset"): reset,
     }
 
 

@@ -45,7 +45,7 @@ async def test_what_counts(
 
     caller = Caller(id="k", user="ann")
     for model in ("s:m1", "s:m2"):
-        for bound in bounds_of(LimitsConfig(**limits), caller, model):  # type: ignore[arg-type]
+        for bound in bounds_of(LimitsConfig(**limits), caller, model):
             assert await History(sums).used_since(bound, BEGINS) == used
     assert {(query.key, query.user, query.since) for query in asked} == {
         (key, user, datetime.fromtimestamp(BEGINS, UTC))

@@ -2,7 +2,7 @@
 
 The text between the blocks is written by hand.
 
-    python -m berlin.cli.manual docs/cli.md
+    python -m support.cli_help docs/cli.md
 """
 
 from __future__ import annotations
