@@ -41,7 +41,7 @@ chat: export BERLIN_PROMPT = $(PROMPT)
 
 test: $(VENV)/.dev ## run the suite; programs of others have groups of their own
 	@sh tests/system_packages.sh
-	@$(BIN)/python -m pytest -n 4 -q  # tests wait for half of their time
+	@$(BIN)/python -m pytest -n 4 --dist worksteal -q  # tests wait for half of their time
 # Otherwise each worker compiles every test again.
 test: export PYTHONDONTWRITEBYTECODE =
 

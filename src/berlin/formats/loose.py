@@ -133,8 +133,8 @@ class JsonRepairer:
             return json.loads(
                 _ESCAPE.sub(self._join, text),
                 strict=False,
-                parse_float=_finite_or_none,
-                parse_int=_bounded_or_none,
+                parse_float=finite_or_none,
+                parse_int=bounded_or_none,
                 parse_constant=lambda _: None,
             )
         except (ValueError, RecursionError):
@@ -160,10 +160,12 @@ _HIGH, _LOW = r"u[dD][89abAB][0-9a-fA-F]{2}", r"u[dD][c-fC-F][0-9a-fA-F]{2}"
 _ESCAPE = re.compile(rf"\\(?:{_HIGH}\\{_LOW}|(?P<high>{_HIGH})|(?P<low>{_LOW})|.)", re.DOTALL)
 
 
-def _finite_or_none(text: str) -> float | None:
+def finite_or_none(text: str) -> float | None:
+    """Return a JSON number; `None` if no float holds it."""
     value = float(text)
     return value if math.isfinite(value) else None
 
 
-def _bounded_or_none(text: str) -> int | None:
+def bounded_or_none(text: str) -> int | None:
+    """Return a JSON integer; `None` if it is absurdly long."""
     return int(text) if len(text) < 309 else None

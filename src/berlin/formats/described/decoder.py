@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, NoReturn
 
 import msgspec
 from msgspec import UNSET
@@ -10,7 +11,7 @@ from msgspec import UNSET
 from berlin.errors import ProtocolError
 from berlin.formats.decoding import DocumentDecoder
 from berlin.formats.finish import finish_reason_of
-from berlin.formats.loose import as_id, as_index, as_text
+from berlin.formats.loose import as_id, as_index, as_text, bounded_or_none, finite_or_none
 from berlin.language.tables.stream import CompiledStream, Meaning
 from berlin.types import ReasoningDelta, StreamEvent, TextDelta, TextReplaced, Usage
 from berlin.wire.framings import FRAMINGS
@@ -30,7 +31,6 @@ class MappedDecoder(DocumentDecoder):
     def __init__(self, stream: CompiledStream) -> None:
         described = stream.described
         framing = FRAMINGS["ndjson" if stream.is_polled else described.framing]
-        self._has_events = framing.has_events
         framer = framing.framer(described.done.encode())
         if described.prefix:
             framer = Prefixed(framer, described.prefix.encode())
@@ -46,11 +46,16 @@ class MappedDecoder(DocumentDecoder):
         self._tokens: dict[str, int] = {}
 
     def _decode_loosely(self, document: bytes) -> Any:
-        if document.startswith(b"data:") and not self._has_events:
-            return None  # an event: the recipe names another framing than the service's
-        repaired = self._repairer.repair(document)
+        # A number that no type holds is unknown. Nothing else is guessed at: not what bytes that
+        # are not UTF-8 may mean, nor half of a surrogate pair, and NaN is not JSON.
         try:
-            return None if repaired is None else self._decode_one(encode_value(repaired))
+            value = json.loads(
+                document.decode(),
+                parse_float=finite_or_none,
+                parse_int=bounded_or_none,
+                parse_constant=_refuse,
+            )
+            return self._decode_one(encode_value(value))
         except (ValueError, RecursionError):  # and all that msgspec raises
             return None
 
@@ -261,3 +266,7 @@ def _count(value: Any) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     return None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
