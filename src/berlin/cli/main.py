@@ -50,7 +50,8 @@ Exit codes:
   1  a bug in Berlin          5  service: an error or an invalid response
   2  usage or configuration   130  interrupted with Ctrl-C
   3  credentials refused      141  broken pipe: nobody reads the output
-  6  the output or a file cannot be written: the disk is full"""
+  6  output or file cannot    143  stopped by SIGTERM
+     be written (disk full)"""
 
 
 @click.group(
