@@ -83,7 +83,7 @@ def add(
     mine = ProviderConfig(recipe=recipe_path, url=choice.url, allow_http=allow_http)
     settings = settings_of(named, mine, known, Overrides())
     signed_in = _log_in(settings, choice, account, password_stdin)
-    chosen = model or choose_model(signed_in.settings)
+    chosen = model or choice.model or choose_model(signed_in.settings)
     path = config or config_path()
     values = _values(choice, signed_in.settings, chosen, allow_http)
     # The only provider is the default without saying so; with a second one, it has to be said.
@@ -231,6 +231,11 @@ def choose_model(settings: Settings) -> str:
         tell(f"its models cannot be listed: {error.message}")
         names = described.list
     default = described.default if described.default in names else ""
+    if not names and not described.default and settings.recipe.names_model and is_interactive():
+        path = settings.recipe.chat.path or ""
+        where = f" ({{model}} in {path})" if "{model}" in path else ""
+        only: str = click.prompt(f"Model{where}", err=True)
+        return only.strip()
     if not names or (len(names) == 1 and default):
         return ""
     if len(names) == 1 or not is_interactive():
