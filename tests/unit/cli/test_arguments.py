@@ -14,6 +14,7 @@ import pytest
 
 from berlin.cli.chat.attach import attach
 from berlin.cli.chat.schema import read_schema
+from berlin.cli.main import run
 from berlin.cli.options import as_typed
 from berlin.types.messages import TextPart
 
@@ -87,9 +88,24 @@ def test_an_argument_that_the_locale_cannot_read() -> None:
     sent."""
     with pytest.raises(click.UsageError, match="the prompt is not text in UTF-8"):
         as_typed(b"\xff".decode("utf-8", "surrogateescape"), "the prompt")
-    code = "import sys; from berlin.cli.options import as_typed; print(ascii(as_typed(sys.argv[1], '')))"
+    code = (
+        "import sys; from berlin.cli.options import as_typed\n"
+        "print(ascii(as_typed(sys.argv[1], '')))"
+    )
     environ = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     shown = subprocess.run(
         [sys.executable, "-c", code, "é".encode()], env=environ, capture_output=True, check=True
     )
     assert shown.stdout == b"'\\xe9'\n"
+
+
+def test_a_user_without_a_home(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A uid without an entry in passwd and without HOME gets one line, and no traceback."""
+    for name in ("BERLIN_CONFIG", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "nowhere")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    assert run(["providers"]) == 2
+    assert capsys.readouterr().err.startswith("berlin: this user has no home folder: set HOME")
