@@ -138,6 +138,18 @@ class Berlin(SeedProvider):
             model=model,
         )
         loaded = load_config(None if config is None else Path(config))
+        self._open(service, recipe, given, loaded, max_retries)
+        if self._service is not None:
+            _refuse_other_credentials(given, self._service.settings)
+
+    def _open(
+        self,
+        service: str | None,
+        recipe: str | Path | None,
+        given: Overrides,
+        loaded: Config,
+        max_retries: int | None,
+    ) -> None:
         if service is None and recipe is None:
             service = self._default_service(given, loaded)
         self._model = ""
@@ -145,15 +157,13 @@ class Berlin(SeedProvider):
             self._inner = _open_recipe(service, str(recipe), given, loaded, max_retries)
         elif service is not None:
             target = model_names(loaded).resolve(service)
-            given = msgspec.structs.replace(given, model=model or target.model or None)
+            given = msgspec.structs.replace(given, model=given.model or target.model or None)
             self._inner = open_provider(target.provider, loaded, given, max_retries)
             self._model = given.model or ""
         else:
-            seed = {"url": url or type(self).chosen_url(), "last_url": SEED_URL}
+            seed = {"url": given.url or type(self).chosen_url(), "last_url": SEED_URL}
             given = msgspec.structs.replace(given, **seed)
             self._inner = open_provider("berlin", loaded, given, max_retries)
-        if self._service is not None:
-            _refuse_other_credentials(given, self._service.settings)
 
     _inner: ChatProvider
 

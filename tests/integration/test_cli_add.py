@@ -428,7 +428,7 @@ STOPS = ["Password: ", "Model (number or name) [a]: "]
 
 @pytest.mark.parametrize("at", STOPS)
 async def test_nothing_half_made_is_left(tmp_path: Path, at: str) -> None:
-    """Ctrl-C at a question, or a refusal, leaves no copied recipe, no login and no table."""
+    """Ctrl-C at a question, or a refusal, leaves no copied recipe, login, table or token."""
     cli = Cli(tmp_path)
     async with ChatService() as service:
         file = tmp_path / "mine.toml"

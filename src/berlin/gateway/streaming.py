@@ -95,24 +95,14 @@ class OpenStreams:
         Raises:
             BerlinError: if it fails before the first event.
         """
-        response, encode = StreamedResponse(request, headers, self._write_timeout_s), None
+        response = StreamedResponse(request, headers, self._write_timeout_s)
         self.by_face[visit.face] += 1
         if self._keep_alive_s:
             self._streams[response] = head, held or self._early
             self._sweep.begin()
         try:
             try:
-                with _AnswerInProgress(self._making, visit):
-                    async with aclosing(bursts):
-                        async for burst in bursts:
-                            visit.note(burst)
-                            if encode is None:
-                                encode = head.encoder().encode_event
-                            data = b"".join(map(encode, burst))
-                            if data:
-                                response.put(data)
-                                if response.is_behind:
-                                    await response.catch_up()
+                await self._write(bursts, head, response, visit)
             except BerlinError as error:
                 if not response.begun:
                     raise
@@ -132,6 +122,22 @@ class OpenStreams:
             visit.bytes_out = response.size
             if response.begun:
                 visit.status = response.status
+
+    async def _write(
+        self, bursts: Bursts, head: Head, response: StreamedResponse, visit: Visit
+    ) -> None:
+        encode = None
+        with _AnswerInProgress(self._making, visit):
+            async with aclosing(bursts):
+                async for burst in bursts:
+                    visit.note(burst)
+                    if encode is None:
+                        encode = head.encoder().encode_event
+                    data = b"".join(map(encode, burst))
+                    if data:
+                        response.put(data)
+                        if response.is_behind:
+                            await response.catch_up()
 
     async def whole(self, bursts: Bursts, visit: Visit) -> ChatResponse:
         """Return a whole answer. Raises BerlinError if it fails."""

@@ -97,11 +97,7 @@ class HttpProvider:
                                     watch.progress()
                                     if not begun:
                                         begun = True
-                                        if call.dropped:
-                                            names = (self._name, request.model, 1, call.dropped)
-                                            events.insert(0, Started(*names))
-                                        # It is not sent again, so its body is not kept.
-                                        call = msgspec.structs.replace(call, body=b"")
+                                        call = self._begun(call, request, events)
                                         opening = call, None
                                     yield _in_conversation(events, call)
                                 elif self._format.poll_s is None and not data.isspace():
@@ -128,6 +124,15 @@ class HttpProvider:
         # Error reporters show the locals of this last frame: keep the answer's data out of them.
         data, head, events = b"", b"", []
         raise failure
+
+    def _begun(self, call: HttpRequest, request: ChatRequest, events: Burst) -> HttpRequest:
+        """Add to the first events what was dropped; return the call without its body.
+
+        It is not sent again, so the body is not kept while the answer streams.
+        """
+        if call.dropped:
+            events.insert(0, Started(self._name, request.model, 1, call.dropped))
+        return msgspec.structs.replace(call, body=b"")
 
     async def aclose(self) -> None:
         """Close the connections of this loop."""

@@ -74,15 +74,19 @@ async def open_server(
             service.admission.close()
     finally:
         await runner.cleanup()
-        for observer in gateway.observers:
-            observer.close()
-        gateway.guard.close()
-        gateway.stored.close()
-        await gateway.limiter.aclose()
-        for service in gateway.catalog.services.values():
-            await service.provider.aclose()
-        if gateway.catalog.routes is not None:
-            await gateway.catalog.routes.counters.aclose()
+        await _close(gateway)
+
+
+async def _close(gateway: Gateway) -> None:
+    for observer in gateway.observers:
+        observer.close()
+    gateway.guard.close()
+    gateway.stored.close()
+    await gateway.limiter.aclose()
+    for service in gateway.catalog.services.values():
+        await service.provider.aclose()
+    if gateway.catalog.routes is not None:
+        await gateway.catalog.routes.counters.aclose()
 
 
 async def _drain(gateway: Gateway, runner: web.ServerRunner) -> None:
