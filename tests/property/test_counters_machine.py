@@ -79,6 +79,14 @@ class Machine(RuleBasedStateMachine):
             totals.append(sum(e.amounts[n] for e in live))
         return totals
 
+    def settle(self, id: str, owed: Owed) -> bool:
+        """Settle in the file, in the transaction of whatever comes next."""
+
+        async def both() -> tuple[bool, bool]:
+            return await asyncio.gather(self.file.settle(id, owed), self.file.beat("me"))
+
+        return self.loop.run_until_complete(both())[0]
+
     @rule(amount=st.integers(1, 12), name=st.integers(0, 12))
     def reserve(self, amount: int, name: int) -> None:
         """Both answer alike, and as the list says; a limit is never passed."""
@@ -124,9 +132,7 @@ class Machine(RuleBasedStateMachine):
             self.memory.undo(reserved)
         else:
             self.memory.settle(reserved, {"c0": cost, "c2": cost})
-        assert self.loop.run_until_complete(
-            self.file.settle(f"r{name}", Owed(claims, tuple(amounts), at))
-        )
+        assert self.settle(f"r{name}", Owed(claims, tuple(amounts), at))
         if entry.open:
             entry.open, entry.amounts = False, amounts
 
@@ -146,9 +152,7 @@ class Machine(RuleBasedStateMachine):
         assert told is not None
         assert list(mine.used) == list(told.used) == self.used()
         self.memory.undo(mine)
-        self.loop.run_until_complete(
-            self.file.settle("look", Owed(tuple(claims), (0, 0, 0), self.wall()))
-        )
+        self.settle("look", Owed(tuple(claims), (0, 0, 0), self.wall()))
 
 
 @settings(max_examples=50, deadline=None)

@@ -7,11 +7,12 @@ import contextlib
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -34,6 +35,18 @@ BUSY_TIMEOUT_S = 2.0
 long as a busy disk takes; a longer wait is an outage: each process then gets its share of the
 limits, and together they may exceed them."""
 
+SETTLE_WITHIN_S = 0.02
+"""How long a settlement waits for a reservation with which it can be written."""
+
+SEEN_FOR_S = 1.0
+"""How long an owner counts as just seen, so that not each reservation has to write that."""
+
+SLOW_S = 0.02
+SLOW_FOR_S = 2.0
+"""After one transaction has kept the event loop for `SLOW_S`, the thread makes those of this time:
+the disk is busy."""
+
+MAX_COMMITS = 1_000
 TIDY_EVERY_S = 60.0
 
 VERSION = 2
@@ -53,6 +66,12 @@ _T = TypeVar("_T")
 class SqliteCounters(Resting):
     """Counters in a file.
 
+    A transaction takes some 20 microseconds, less than a turn to a thread, so it is made in the
+    event loop; a thread makes those that may take longer: while the file is locked, after it was
+    slow, and when the disk has to be waited for. What waits shares one transaction, in the order in
+    which it came. A settlement waits a moment for a reservation: if this process is killed before,
+    the reservation stays counted, as that of every request that was running.
+
     Args:
         path: the file; created if missing, readable by its owner only.
         clock: a monotonic clock that all processes share, in seconds.
@@ -71,6 +90,10 @@ class SqliteCounters(Resting):
         self._file: _File | None = None
         # One thread: SQLite has one writer.
         self._thread = ThreadPoolExecutor(1, "berlin-counters")
+        self._waiting: deque[_Job] = deque()
+        self._thread_works = False
+        self._slow_until = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         try:
             make_private_folder(path.parent)
             make_private_file(path)
@@ -126,42 +149,89 @@ class SqliteCounters(Resting):
                     file.save(name, counter)
             return True
 
-        return await self._run(work) is True
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(SETTLE_WITHIN_S, self._end_of_wait)
+        return await self._run(work, soon=False) is True
 
     async def beat(self, owner: str) -> bool:
         """Report that a process is alive; see `Remote`."""
         return await self._run(lambda file, now, _: file.beat(owner, now)) is not None
 
     async def aclose(self) -> None:
-        """Close the file."""
+        """Write what waits, and close the file."""
+        self._begin()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=False)
 
-    async def _run(self, work: Callable[[_File, float, float], _T]) -> _T | None:
+    async def _run(self, work: _Work[_T], *, soon: bool = True) -> _T | None:
         if self.rests:
             return None
+        done: asyncio.Future[_T | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((work, done))
+        if soon:
+            self._begin()
+        return await done
 
-        def locked() -> _T | None:
-            if self.rests:  # what waited for the thread does not wait for the file, too
-                return None
-            now, wall = self._clock(), self._wall()
-            try:
-                file = self._file = self._file or _File(self._path)
-                with file.transaction():
-                    if now >= self._tidy_at:
-                        self._tidy_at = now + TIDY_EVERY_S
-                        file.tidy(now, wall)
-                    return work(file, now, wall)
-            except (sqlite3.Error, msgspec.MsgspecError, OSError) as error:
-                self.rest(error)
-                self._close()  # it may have been replaced
-                return None
+    def _end_of_wait(self) -> None:
+        self._timer = None
+        self._begin()
 
+    def _begin(self) -> None:
+        """Do what waits, unless the thread is at work: it is asked again when it is free."""
+        if self._thread_works or not self._waiting:
+            return
+        if self._file is not None and not self._file.is_long and self._clock() >= self._slow_until:
+            done = self._work(0.0)
+            if done is not None:
+                _answer(done)
+                return
+        self._thread_works = True
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, locked)
+            loop = asyncio.get_running_loop()
+            self._thread.submit(self._work_in_thread, loop)
         except RuntimeError as error:  # it was closed
             self.rest(error)
-            return None
+            self._free([(done, None) for _, done in self._take()])
+
+    def _work_in_thread(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_soon_threadsafe(self._free, self._work(BUSY_TIMEOUT_S) or [])
+
+    def _free(self, done: _Answers) -> None:
+        self._thread_works = False
+        _answer(done)
+        self._begin()
+
+    def _work(self, busy_s: float) -> _Answers | None:
+        """Do what waits; `None` if the file is locked and there is no time to wait for it."""
+        answers: Sequence[object] = ()
+        jobs: list[_Job] = []
+        try:
+            if not self.rests:  # what waited for the thread does not wait for the file, too
+                file = self._file = self._file or _File(self._path)
+                if not file.begin(busy_s):
+                    return None
+                # Read only now: others may have written while this process waited for the file.
+                now, wall = self._clock(), self._wall()
+                if now >= self._tidy_at:
+                    self._tidy_at = now + TIDY_EVERY_S
+                    file.tidy(now, wall)
+                jobs = self._take()
+                answers = [work(file, now, wall) for work, _ in jobs]
+                file.commit()
+                if not busy_s and self._clock() - now > SLOW_S:
+                    self._slow_until = now + SLOW_FOR_S
+                if file.is_long and busy_s:
+                    file.shorten()
+        except Exception as error:  # whatever it is, no request may wait for ever
+            self.rest(error)
+            self._close()  # it may have been replaced
+            answers = ()
+        jobs = jobs or self._take()
+        return [(done, each) for (_, done), each in zip_longest(jobs, answers)]
+
+    def _take(self) -> list[_Job]:
+        return [self._waiting.popleft() for _ in range(len(self._waiting))]
 
     def _close(self) -> None:
         if self._file is not None:
@@ -170,52 +240,103 @@ class SqliteCounters(Resting):
 
 
 class _File:
-    """The open file; each call but the last runs in a transaction."""
+    """The open file. What it has read is kept until another process writes to it."""
 
     def __init__(self, path: Path) -> None:
         make_private_file(path)
+        self._counters: dict[str, Counter] = {}
+        self._changed: set[str] = set()
+        self._commits = 0
+        self._owners: dict[str, float] = {}
+        self._version = -1
         self._file = sqlite3.connect(
             path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
         try:
             with contextlib.suppress(sqlite3.OperationalError):  # another process is doing it
                 self._file.execute("PRAGMA journal_mode = WAL")
-            self._file.execute("PRAGMA synchronous = NORMAL")
+            self._file.execute("PRAGMA synchronous = NORMAL")  # only `shorten` waits for the disk
+            self._file.execute("PRAGMA wal_autocheckpoint = 0")
+            self._file.execute("PRAGMA busy_timeout = 0")
         except BaseException:
             self._file.close()
             raise
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Keep other processes out for a block. What raises is to close the file."""
-        self._file.execute("BEGIN IMMEDIATE")
-        self._prepare()
-        yield
+    def begin(self, busy_s: float) -> bool:
+        """Keep other processes out until `commit`. If anything raises, the file is to be closed.
+
+        Args:
+            busy_s: how long to wait while another process does so; without it, that is `False`.
+        """
+        until = time.monotonic() + busy_s
+        while True:
+            try:
+                self._file.execute("BEGIN IMMEDIATE")
+                break
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise
+                if not busy_s:
+                    return False
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.001)
+        version = self._file.execute("PRAGMA data_version").fetchone()[0]
+        if version != self._version:
+            self._version = version
+            self._counters.clear()
+            self._prepare()
+            self._owners = dict(self._file.execute("SELECT owner, seen_at FROM owners"))
+        return True
+
+    def commit(self) -> None:
+        """Write what was saved."""
+        for name in self._changed:
+            self._write(name, self._counters[name])
+        self._changed.clear()
         self._file.execute("COMMIT")
+        self._commits += 1
+
+    @property
+    def is_long(self) -> bool:
+        """Whether so much was committed that it is time to `shorten` the log."""
+        return self._commits >= MAX_COMMITS
+
+    def shorten(self) -> None:
+        """Move what was committed from the log to the file, and wait for the disk."""
+        self._commits = 0
+        self._file.execute("PRAGMA wal_checkpoint").fetchall()
+        with contextlib.suppress(sqlite3.OperationalError):  # another process is writing
+            # The first write to an empty log waits for the disk, too.
+            self._file.execute(f"PRAGMA user_version = {VERSION}")
 
     def load(self, name: str) -> Counter | None:
         """Return a counter, if there is one."""
-        found = self._file.execute("SELECT state FROM counters WHERE name = ?", (name,)).fetchone()
-        return _decode(found[0]) if found else None
+        counter = self._counters.get(name)
+        if counter is None:
+            rows = self._file.execute("SELECT state FROM counters WHERE name = ?", (name,))
+            for (state,) in rows.fetchall():
+                counter = self._counters[name] = _decode(state)
+        return counter
 
     def save(self, name: str, counter: Counter) -> None:
-        """Store a counter; one that counts nothing, and is of no day or month, is deleted."""
-        if not (counter.used or counter.held or counter.ends):
-            self._file.execute("DELETE FROM counters WHERE name = ?", (name,))
-            return
-        row = (name, counter.gone_at, counter.ends, _encode(counter))
-        self._file.execute("INSERT OR REPLACE INTO counters VALUES (?, ?, ?, ?)", row)
+        """Store a counter with the next `commit`."""
+        self._counters[name] = counter
+        self._changed.add(name)
 
     def beat(self, owner: str, now: float) -> set[str]:
         """Record that a process is alive; return all that are."""
-        self._file.execute("INSERT OR REPLACE INTO owners VALUES (?, ?)", (owner, now))
+        if not 0.0 <= now - self._owners.get(owner, math.inf) < SEEN_FOR_S:
+            self._owners[owner] = now
+            self._file.execute("INSERT OR REPLACE INTO owners VALUES (?, ?)", (owner, now))
         # The later ones are from before a restart of the machine.
-        gone = (now - OWNER_EXPIRES_S, now)
-        self._file.execute("DELETE FROM owners WHERE seen_at <= ? OR seen_at > ?", gone)
-        return {owner for (owner,) in self._file.execute("SELECT owner FROM owners")}
+        return {name for name, at in self._owners.items() if now - OWNER_EXPIRES_S < at <= now}
 
     def tidy(self, now: float, wall: float) -> None:
-        """Delete days and months that are over, and windows that nothing is left in."""
+        """Delete owners that are gone, days and months that are over, and empty windows."""
+        self._counters.clear()
+        gone = (now - OWNER_EXPIRES_S, now)
+        self._file.execute("DELETE FROM owners WHERE seen_at <= ? OR seen_at > ?", gone)
         self._file.execute(
             "DELETE FROM counters WHERE (ends > 0 AND ends < ?) OR (gone_at > 0 AND gone_at <= ?)",
             (wall - 3600, now),
@@ -224,6 +345,14 @@ class _File:
     def close(self) -> None:
         """Close it; what is not committed is rolled back."""
         self._file.close()
+
+    def _write(self, name: str, counter: Counter) -> None:
+        # One that counts nothing, and is of no day or month, is deleted.
+        if counter.used or counter.held or counter.ends:
+            row = (name, counter.gone_at, counter.ends, _encode(counter))
+            self._file.execute("INSERT OR REPLACE INTO counters VALUES (?, ?, ?, ?)", row)
+        else:
+            self._file.execute("DELETE FROM counters WHERE name = ?", (name,))
 
     def _prepare(self) -> None:
         """Create the tables if they are missing."""
@@ -242,9 +371,21 @@ class _File:
         """Take over the days and months of version 1, which had a row for each slot."""
         used = "SELECT counter, ends, sum(amount) FROM slots WHERE ends > 0 GROUP BY counter"
         for name, ends, amount in self._file.execute(used).fetchall():
-            self.save(name, Counter(ends=ends, used=amount))
+            self._write(name, Counter(ends=ends, used=amount))
         for table in ("slots", "held"):
             self._file.execute(f"DROP TABLE {table}")
+
+
+_Work: TypeAlias = Callable[[_File, float, float], _T]
+_Job: TypeAlias = tuple[_Work[Any], asyncio.Future[Any]]
+
+_Answers: TypeAlias = list[tuple[asyncio.Future[Any], object]]
+
+
+def _answer(done: _Answers) -> None:
+    for future, answer in done:
+        if not future.done():  # or its request was cancelled
+            future.set_result(answer)
 
 
 _decode = msgspec.msgpack.Decoder(Counter).decode

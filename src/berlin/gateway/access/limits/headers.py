@@ -77,17 +77,17 @@ def headers_of_levels(
 
 
 def _headers(unit: Unit, level: Level, face: str, now: float) -> dict[str, str]:
-    reset = rfc3339(now + level.resets_s)
+    before, after = "x-ratelimit-", f"-{unit}"
     if unit == "money":
-        name = "x-berlin-budget-{}"
+        before, after = "x-berlin-budget-", ""
     elif face == "anthropic":
-        name = f"anthropic-ratelimit-{unit}-{{}}"
-    else:
-        name, reset = f"x-ratelimit-{{}}-{unit}", go_duration(level.resets_s)
+        before, after = f"anthropic-ratelimit-{unit}-", ""
     return {
-        name.format("limit"): _amount(unit, level.bound.rule.amount),
-        name.format("remaining"): _amount(unit, level.left),
-        name.format("reset"): reset,
+        f"{before}limit{after}": _amount(unit, level.bound.rule.amount),
+        f"{before}remaining{after}": _amount(unit, level.left),
+        f"{before}reset{after}": (
+            go_duration(level.resets_s) if after else rfc3339(now + level.resets_s)
+        ),
     }
 
 
