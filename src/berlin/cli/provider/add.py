@@ -89,7 +89,7 @@ def add(
     with ExitStack() as undo:  # nothing is kept unless the last question is answered
         forget_if_stopped(settings, known, undo)
         signed_in = _log_in(settings, choice, account, password_stdin)
-        chosen = model or choose_model(signed_in.settings)
+        chosen = model or choice.model or choose_model(signed_in.settings)
         values = _values(choice, signed_in.settings, chosen, allow_http)
         if choice.file is not None:
             copy_beside(choice.file, path, undo)
@@ -233,6 +233,11 @@ def choose_model(settings: Settings) -> str:
         tell(f"its models cannot be listed: {error.message}")
         names = described.list
     default = described.default if described.default in names else ""
+    if not names and not described.default and settings.recipe.names_model and is_interactive():
+        path = settings.recipe.chat.path or ""
+        where = f" ({{model}} in {path})" if "{model}" in path else ""
+        only: str = click.prompt(f"Model{where}", err=True)
+        return only.strip()
     if not names or (len(names) == 1 and default):
         return ""
     if len(names) == 1 or not is_interactive():
