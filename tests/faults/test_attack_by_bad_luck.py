@@ -69,21 +69,16 @@ async def test_output_to_a_full_disk(tmp_path: Path, command: list[str]) -> None
 async def test_a_gateway_without_a_stderr(tmp_path: Path, where: str) -> None:
     """A closed or full stderr changes nothing of its start and its stop."""
     cli = Cli(tmp_path).configure("[server]\nallowed_hosts = ['a.example']\n")
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    line = f"$BERLIN serve --port {port} {where} & echo $! > {tmp_path}/pid; wait $!"
-    running = asyncio.create_task(cli.shell(line))
-    while not running.done():
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            await asyncio.sleep(0.05)
-            continue
-        writer.close()
-        await writer.wait_closed()
+    line = f"$BERLIN serve --port 0 {where} & echo $! > {tmp_path}/pid; wait $!"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "s"))
+        manager.setblocking(False)
+        cli.environ["NOTIFY_SOCKET"] = str(tmp_path / "s")
+        running = asyncio.create_task(cli.shell(line))
+        async with asyncio.timeout(30):
+            assert await asyncio.get_running_loop().sock_recv(manager, 64) == b"READY=1"
         os.kill(int((tmp_path / "pid").read_text()), signal.SIGTERM)
-        break
-    assert (await running).code == 0
+        assert (await running).code == 0
 
 
 @pytest.mark.parametrize("command", [["chat", "-m", "nope:x", "Hi"], ["serve", "--config", "nope"]])

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from berlin.auth.grant import Grant
+from berlin.auth.tokens import redis_store
 from berlin.auth.tokens.redis_store import LEASE_MS, RedisStore
 from berlin.auth.tokens.store import Record, Sealer, TokenKey
 from berlin.types import Secret
@@ -20,6 +21,17 @@ from support.token_service import TokenService
 
 KEY = TokenKey("strict", "https://secret-host.example", "secret-ann", "f")
 RECORD = Record.of(KEY, Grant(Secret("secret-token"), 1.0, None, Secret("secret-refresh")))
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give Redis the time that it needs beside a full machine; none of these tests is about that.
+
+    With the usual 0.6 s, an operation that a busy machine delays counts as a store that is away,
+    and a login without it follows, as it should.
+    """
+    monkeypatch.setattr(redis_store, "OPERATION_TIMEOUT_S", 30.0)
+    monkeypatch.setattr(RedisStore, "timeout_s", 40.0)
 
 
 @pytest.fixture

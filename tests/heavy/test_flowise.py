@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import NamedTuple
 
 import aiohttp
@@ -14,6 +15,7 @@ from berlin.auth.credentials import Credentials
 from berlin.recipes.recipe import load_recipe
 from berlin.recipes.recognise import recognise
 from berlin.types import Endpoint, Secret
+from support.cli import Cli
 from support.recipes import ask, client_of
 
 from .node_programs import NODE, Setup, flow_of_flowise
@@ -73,3 +75,23 @@ async def test_it_is_recognised(flow: Flow) -> None:
     """Its page says what it is."""
     found = await recognise(Endpoint.of(flow.url))
     assert [match.recipe for match in found.services] == ["flowise"]
+
+
+@pytest.mark.parametrize("copied", [False, True])
+async def test_berlin_add_on_a_terminal(tmp_path: Path, flow: Flow, copied: bool) -> None:
+    """The address, the flow's id and its key are enough; the address of its API has the id."""
+    cli = Cli(tmp_path)
+    address = f"{flow.url}/api/v1/prediction/{flow.id}" if copied else flow.url
+    async with cli.terminal("add", address) as terminal:
+        await terminal.sees(f"{address} is flowise: GET / answers 200")
+        await terminal.sees("Does the service require an API key? [y/N]: ")
+        terminal.types("y\r")
+        await terminal.sees("API key: ")
+        terminal.types(f"{flow.key.values()['api_key']}\r")
+        if not copied:
+            await terminal.sees("Model ({model} in /api/v1/prediction/{model}): ")
+            terminal.types(f"{flow.id}\r")
+        await terminal.sees("You said: Hello")
+        assert await terminal.ends() == 0
+    asked = await cli.run("chat", "Hi")
+    assert (asked.code, asked.out) == (0, "You said: Hi\n"), asked.err

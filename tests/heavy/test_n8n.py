@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import NamedTuple
 
 import aiohttp
@@ -15,6 +16,7 @@ from berlin.auth.credentials import Credentials
 from berlin.recipes.recipe import load_recipe
 from berlin.recipes.recognise import recognise
 from berlin.types import Endpoint
+from support.cli import Cli
 from support.recipes import ask, client_of
 
 from .node_programs import NODE, PERSON, Setup, workflow_of_n8n
@@ -81,3 +83,24 @@ async def test_it_is_recognised(workflows: Workflows) -> None:
     """Its page says what it is."""
     found = await recognise(Endpoint.of(workflows.url))
     assert [match.recipe for match in found.services] == ["n8n"]
+
+
+@pytest.mark.parametrize("copied", [False, True])
+async def test_berlin_add_on_a_terminal(tmp_path: Path, workflows: Workflows, copied: bool) -> None:
+    """The address, a login and the webhook's id are enough; the chat's URL has the id."""
+    cli = Cli(tmp_path)
+    hook = workflows.hooks["streaming"]
+    address = f"{workflows.url}/webhook/{hook}/chat" if copied else workflows.url
+    async with cli.terminal("add", address) as terminal:
+        await terminal.sees(f"{address} is n8n: GET / answers 200")
+        await terminal.sees("Account: ")
+        terminal.types("ann\r")
+        await terminal.sees("Password: ")
+        terminal.types("secret\r")
+        if not copied:
+            await terminal.sees("Model ({model} in /webhook/{model}/chat): ")
+            terminal.types(f"{hook}\r")
+        await terminal.sees("You said: Hello")
+        assert await terminal.ends() == 0
+    asked = await cli.run("chat", "Hi")
+    assert (asked.code, asked.out) == (0, "You said: Hi\n"), asked.err

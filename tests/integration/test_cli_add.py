@@ -154,6 +154,25 @@ async def test_a_key_and_a_model_on_a_terminal(tmp_path: Path) -> None:
         assert shown.out == "work:large\nwork:small  *\n"
 
 
+async def test_the_model_is_asked_for_or_in_the_address(tmp_path: Path) -> None:
+    """A service that lists none, and has it in the path of its chats, as n8n does."""
+    page = web.Response(text="<title>n8n.io - Workflow Automation</title>")
+    chat = web.json_response({"output": "Hi there."})
+    typed = {"Account: ": "ann", "Password: ": "secret"}
+    asked = {**typed, "Model ({model} in /webhook/{model}/chat): ": "a hook"}
+    async with open_site(**{"/": page, "/webhook/a hook/chat": chat}) as site:
+        for name, path, answers in (("one", "", asked), ("two", "/webhook/a%20hook/chat", typed)):
+            cli = Cli(tmp_path)
+            async with cli.terminal("add", site.url + path, "--name", name) as terminal:
+                for question, answer in answers.items():
+                    await terminal.sees(question)
+                    terminal.types(f"{answer}\r")
+                await terminal.sees("Hi there.")
+                assert await terminal.ends() == 0
+            table = {"recipe": "n8n", "url": site.url, "model": "a hook"}
+            assert written(cli)["providers"][name] == table
+
+
 async def test_a_key_from_standard_input_and_a_script(tmp_path: Path) -> None:
     """Without a terminal nothing is asked: the key is a line of standard input."""
     cli = Cli(tmp_path)
@@ -409,7 +428,7 @@ STOPS = ["Password: ", "Model (number or name) [a]: "]
 
 @pytest.mark.parametrize("at", STOPS)
 async def test_nothing_half_made_is_left(tmp_path: Path, at: str) -> None:
-    """Ctrl-C at a question, or a refusal, leaves no copied recipe, no login and no table."""
+    """Ctrl-C at a question, or a refusal, leaves no copied recipe, login, table or token."""
     cli = Cli(tmp_path)
     async with ChatService() as service:
         file = tmp_path / "mine.toml"

@@ -100,6 +100,7 @@ async def test_save_and_load(tmp_path: Path) -> None:
             await ask(terminal, f"/save {saved}", "Saved to")
             await ask(terminal, f"/save {page}", "Saved to")
             await ask(terminal, f"/save {page}", "already exists")
+            await ask(terminal, "/save ~nobody-here/x.md", "cannot be written: No such file")
             await ask(terminal, "/new", "A new conversation.")
             await ask(terminal, f"/load {saved}", "2 messages.")
             await ask(terminal, "Again", "Fine.")

@@ -7,12 +7,17 @@ from pathlib import Path
 import pytest
 
 from guarantees import GUARANTEES
+from support import warm
 
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", GUARANTEES)
 async def test_guarantee(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the table of guarantees promises about tokens holds, also with fewer programs."""
+    if name != "redis_paused":
+        monkeypatch.setenv(warm.PATIENCE, "10")
+    # How long it took is for `make guarantees` to judge: here the machine may be busy.
+    monkeypatch.setattr("guarantees._slower_than", lambda limit, reports: [])
     monkeypatch.setattr("support.program_guarantees.EACH", 2)
     outcome = await GUARANTEES[name](tmp_path / name)
     assert outcome.problems == []

@@ -19,7 +19,9 @@ from berlin.auth.flows.oauth2.discovery import Endpoints, Server
 from berlin.auth.flows.oauth2.endpoint import TokenClient
 from berlin.auth.flows.oauth2.table import OAuth2Map
 from berlin.types import HttpRequest, HttpResponse
+from support.cli import Cli
 from support.oauth_service import (
+    CHAT,
     GOOD,
     FlowService,
     OAuthService,
@@ -258,3 +260,23 @@ async def test_device_refused_on_the_command_line(tmp_path: Path) -> None:
         code, out, err = await _berlin(config, "login", "tested")
     assert (code, out) == (3, "")
     assert err.endswith("berlin: the access was refused in the browser\n")
+
+
+async def test_device_login_of_an_add_that_is_stopped(tmp_path: Path) -> None:
+    """Ctrl-C at the question for the model deletes the tokens that the login has just stored."""
+    cli = Cli(tmp_path)
+    cli.environ["BERLIN_CLIENT_ID"] = "public"
+    async with OAuthService() as service:
+        service.clients["public"] = ""
+        service.answers |= {"/device": [reply(AUTHORIZED)]}
+        service.answers |= {"/token": [lambda seen: service.issue()]}
+        write_recipe(tmp_path, DEVICE, chat=CHAT + 'list = ["tested", "b"]\n')
+        recipe = str(tmp_path / "tested.toml")
+        async with cli.terminal("add", recipe, "--url", service.url) as terminal:
+            await terminal.sees("WDJB-MJHT")
+            await terminal.sees("Model (number or name) [tested]: ")
+            stored = await cli.run("tokens")
+            terminal.types("\x03")
+            assert await terminal.ends() == 130
+    assert service.url in stored.out
+    assert (await cli.run("tokens")).out == "No tokens are stored.\n"

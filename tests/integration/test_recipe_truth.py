@@ -88,8 +88,15 @@ def lines(*documents: object) -> str:
             "(chat.stream.text): objects of the kinds for text came, with nothing at /txt, "
             "but text at /content",
         ),
+        (
+            'framing = "ndjson"\ntext = "/piece"\nends = "body"\n',
+            "application/x-ndjson",
+            lines({"type": "status", "piece": "thinking"}, {"type": "delta", "piece": "Hi"}),
+            "(chat.stream.kind): objects of several kinds have text (status, delta). If only one "
+            'is the answer, write kind = "/type" and kinds = { delta = "text" }',
+        ),
     ],
-    ids=["cumulative", "named events", "text of kinds"],
+    ids=["cumulative", "named events", "text of kinds", "several kinds"],
 )
 async def test_try_names_the_likely_line(
     tmp_path: Path, stream: str, kind: str, body: str, said: str

@@ -39,6 +39,10 @@ PRELOADED = [
     "berlin.gateway.setup",
     "berlin.routing.tools_over_text.provider",
 ]
+PATIENCE = "TESTS_REDIS_TIMEOUT_S"
+"""The environment's variable with the seconds that a process waits for its Redis, if a test is about
+what Redis counts: on a busy machine it would otherwise go on without it, as documented."""
+
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(PRELOADED)
 
@@ -172,6 +176,14 @@ async def run(
         return Outcome(await process.wait(), out, err)
 
 
+def _wait_for_redis(seconds: float) -> None:
+    from berlin.auth.tokens import redis_store
+    from berlin.routing.shared import server
+
+    redis_store.OPERATION_TIMEOUT_S = server.OPERATION_TIMEOUT_S = seconds
+    redis_store.RedisStore.timeout_s = 2 * seconds
+
+
 def _become(
     args: Sequence[str], environ: Mapping[str, str], given: Sequence[int], program: str = ""
 ) -> None:
@@ -190,6 +202,8 @@ def _become(
     try:
         missing = [name for name in PRELOADED if name not in sys.modules]
         assert not missing, missing  # the fork server does not report what it cannot import
+        if PATIENCE in environ:
+            _wait_for_redis(float(environ[PATIENCE]))
         if program:
             exec(compile(program, "<program>", "exec"), {"__name__": "__main__"})
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,6 +42,22 @@ login_options = together(
     ),
     click.option("--allow-http", is_flag=True, help="Allow plain http to another machine."),
 )
+
+
+def as_typed(word: str, what: str) -> str:
+    """Return an argument as UTF-8, also where the locale has no characters outside ASCII.
+
+    Raises:
+        click.UsageError: if it is not UTF-8.
+    """
+    try:
+        word.encode()
+        return word
+    except UnicodeEncodeError:  # Python keeps the bytes that it could not decode
+        try:
+            return os.fsencode(word).decode()
+        except ValueError as error:
+            raise click.UsageError(f"{what} is not text in UTF-8") from error
 
 
 def parse_pairs(

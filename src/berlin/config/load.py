@@ -65,7 +65,7 @@ def _files_beside(provider: ProviderConfig, config: Path) -> dict[str, Reference
     for name in provider.__struct_fields__:
         value = getattr(provider, name)
         if isinstance(value, Reference) and value.file:
-            file = str(config.parent / Path(value.file).expanduser())
+            file = str(config.parent / os.path.expanduser(value.file))
             found[name] = msgspec.structs.replace(value, file=file)
     return found
 

@@ -189,8 +189,9 @@ class Names:
         near = f"{having}:{name}" if having else nearest(name, self._comparable(asked))
         text = f"there is no model or provider {shown} here; "
         text += f"did you mean {near!r}?" if near else self._help_text
-        if asked not in (None, provider, having) and self._offers[asked].any_model:
-            whole = f"{asked}:{name[:MAX_SHOWN_CHARS]}"
+        bare = name[:MAX_SHOWN_CHARS].strip(":")
+        if bare and asked not in (None, provider, having) and self._offers[asked].any_model:
+            whole = f"{asked}:{bare}"
             text += f" (for a model that {asked} does not list, use {whole!r})"
         return text
 

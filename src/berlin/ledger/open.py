@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ def open_recorder(config: LedgerConfig, environ: Mapping[str, str]) -> Recorder:
         _run(_sums(url, None))
     except UnavailableError as error:
         _log.error("ledger.away rows are kept until it is back: %s", error.message)
-    journals = Path(config.journal).expanduser() if config.journal else data_path("ledger")
+    journals = Path(os.path.expanduser(config.journal)) if config.journal else data_path("ledger")
     # Rows that another process has left behind must not go into another database than its own.
     folder = journals / place_of(url)
     try:

@@ -158,6 +158,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return "native" if is_native else "emulate"
 
     @property
+    def names_model(self) -> bool:
+        """Whether the recipe itself puts the model into a request."""
+        return "model" in self._carried | set(names_in_tree(self.chat.path or ""))
+
+    @property
     def takes_images(self) -> bool:
         """Whether a request may have images."""
         messages = self.chat.messages

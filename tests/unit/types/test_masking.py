@@ -59,7 +59,9 @@ WAYS: dict[str, Callable[[str], str]] = {
     "HTML, hexadecimal": lambda text: "".join(f"&#X{ord(char):04X};" for char in text),
     "HTML, mixed": mixed(lambda char: f"&#{ord(char)};"),
     "HTML of JSON": lambda text: html.escape(json.dumps(text)),
+    "HTML, with many zeros": lambda text: "".join(f"&#{ord(char):015d};" for char in text),
     "JSON": escaped,
+    "Rust": lambda text: "".join(f"\\u{{{ord(char):x}}}" for char in text),
     "JSON in JSON in JSON": lambda text: json.dumps(json.dumps(json.dumps(text))),
     "JSON, a list": lambda text: json.dumps(list(text)),
     "repr": repr,
@@ -104,6 +106,14 @@ def test_a_secret_that_is_encoded(way: str, secret: str) -> None:
 def test_a_secret_that_is_cut(way: str) -> None:
     """The beginning of one at the end of a snippet is masked, however it is encoded."""
     assert mask(WAYS[way]("tok-a1b2c") + "… and more", [Secret("tok-a1b2c3d4")]) == "***… and more"
+
+
+@pytest.mark.parametrize("way", ["percent", "percent, old", "HTML, decimal", "JSON", "C", "mail"])
+def test_a_character_that_is_cut(way: str) -> None:
+    """A snippet that ends within an encoded character shows no other character before it."""
+    whole = WAYS[way]("tok-a1b2c3")
+    for size in range(1, len(WAYS[way]("3"))):
+        assert mask(whole[:-size] + "…", [Secret("tok-a1b2c3d4")]).startswith("***"), size
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,7 +89,7 @@ class Actions:
             say("/save needs a file name")
             return
         messages = self._chat.session.messages
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))
         if path.suffix == ".json":
             plain = [{"role": m.role, "content": m.text} for m in messages]
             text = json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
@@ -110,7 +111,7 @@ class Actions:
             return
         session = self._chat.session
         if name.endswith(".json"):
-            session.replace(_read_messages(Path(name).expanduser()))
+            session.replace(_read_messages(Path(os.path.expanduser(name))))
         else:
             session.resume(*recall(name))
         say(f"{len(session.messages)} messages.")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import os
+import stat
 import sys
 from pathlib import Path
 
 import click
 
 from berlin.cli.chat.standard_input import as_text, read_whole
+from berlin.cli.options import as_typed
 from berlin.types.messages import FilePart, ImagePart, Part, TextPart
 
 # The first bytes of each kind of file.
@@ -49,7 +52,7 @@ def _part(name: str) -> Part:
     fence = "```"
     while fence in text:
         fence += "`"
-    title = "standard input" if name == "-" else Path(name).name
+    title = "standard input" if name == "-" else as_typed(Path(name).name, "-a")
     return TextPart(f"\n\n{title}:\n{fence}\n{text.rstrip()}\n{fence}\n")
 
 
@@ -59,11 +62,27 @@ def _read(name: str) -> bytes:
             raise click.UsageError("-a -: standard input is closed")
         return read_whole(sys.stdin.buffer, "standard input")
     try:
-        with Path(name).open("rb") as file:
-            return read_whole(file, name)
+        with open(name, "rb", opener=_open_file) as file:
+            data = read_whole(file, name)
+            if not data and stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+                raise click.UsageError(f"-a {name}: no program writes to this pipe")
+            return data
     except OSError as error:
         hint = "; a URL must begin with https://" if "://" in name else ""
         raise click.UsageError(f"-a {name}: {error.strerror or error}{hint}") from error
+
+
+def _open_file(name: str, flags: int) -> int:
+    """Open a file or a pipe such as `<(git diff)`; not a device, which may have no end."""
+    # Non-blocking: opening a named pipe would wait for a writer.
+    descriptor = os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        os.close(descriptor)
+        raise OSError("a device cannot be attached; `-a -` reads standard input")
+    if hasattr(os, "set_blocking"):
+        os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def _image_type(data: bytes) -> str | None:

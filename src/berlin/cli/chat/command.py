@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import sys
 from functools import partial
@@ -14,6 +13,7 @@ import click
 
 from berlin.cli.options import (
     JoinedOptions,
+    as_typed,
     config_option,
     load_for_commands,
     model_option,
@@ -23,7 +23,6 @@ from berlin.cli.options import (
 if TYPE_CHECKING:
     from berlin.cli.chat.session import Session
     from berlin.config import Config
-    from berlin.types import ResponseFormat
     from berlin.types.messages import Part
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -111,20 +110,21 @@ def _one_prompt(words: tuple[str, ...]) -> str | None:
             f"the prompt has several parts, from {words[1][:40]!r} on; put quotes around it: "
             'berlin chat "What is a token?"'
         )
-    return words[0] if words and words[0] != "-" else None
+    return as_typed(words[0], "the prompt") if words and words[0] != "-" else None
 
 
 def _session(given: dict[str, Any], keeps: bool, wanted: str | None) -> tuple[Session, str]:
     """Return the session, and the last model used in it if it continues."""
     from berlin.cli.chat.actions import history, recall
+    from berlin.cli.chat.schema import read_schema
     from berlin.cli.chat.session import AnswerSettings, Session
 
-    schema = given["schema"]
+    schema, system = given["schema"], given["system"]
     wishes = AnswerSettings(
-        given["system"],
+        as_typed(system, "-s") if system is not None else None,
         given["options"],
         given["timeout"],
-        _read_schema(schema) if schema is not None else None,
+        read_schema(schema) if schema is not None else None,
     )
     session = Session(wishes, history() if keeps else None)
     if wanted is None:
@@ -175,17 +175,3 @@ def _stop_when_killed() -> None:
         return
     for number in (signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-
-
-def _read_schema(path: Path) -> ResponseFormat:
-    from berlin.types import ResponseFormat
-
-    try:
-        schema = json.loads(path.read_text("utf-8-sig"))
-    except OSError as error:
-        raise click.UsageError(f"--schema {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise click.UsageError(f"--schema {path} is not JSON: {error}") from error
-    if not isinstance(schema, dict):
-        raise click.UsageError(f"--schema {path}: a JSON Schema is an object")
-    return ResponseFormat(json.dumps(schema), path.stem[:64] or "answer", strict=True)

@@ -19,6 +19,7 @@ from berlin.cli.provider.choice import Choice, choose, copy_beside, new_name
 from berlin.cli.provider.editing import Value, remove_provider, set_provider
 from berlin.cli.provider.signing_in import (
     SignedIn,
+    forget_if_stopped,
     forget_tokens,
     list_models,
     sign_in,
@@ -82,13 +83,14 @@ def add(
     recipe_path = str(choice.file.resolve()) if choice.file else choice.recipe
     mine = ProviderConfig(recipe=recipe_path, url=choice.url, allow_http=allow_http)
     settings = settings_of(named, mine, known, Overrides())
-    signed_in = _log_in(settings, choice, account, password_stdin)
-    chosen = model or choose_model(signed_in.settings)
     path = config or config_path()
-    values = _values(choice, signed_in.settings, chosen, allow_http)
     # The only provider is the default without saying so; with a second one, it has to be said.
     default = default_provider(known) or named
-    with ExitStack() as undo:  # nothing is written before the last question is answered
+    with ExitStack() as undo:  # nothing is kept unless the last question is answered
+        forget_if_stopped(settings, known, undo)
+        signed_in = _log_in(settings, choice, account, password_stdin)
+        chosen = model or choice.model or choose_model(signed_in.settings)
+        values = _values(choice, signed_in.settings, chosen, allow_http)
         if choice.file is not None:
             copy_beside(choice.file, path, undo)
         if login_store().load_recent(named) is None:
@@ -231,6 +233,11 @@ def choose_model(settings: Settings) -> str:
         tell(f"its models cannot be listed: {error.message}")
         names = described.list
     default = described.default if described.default in names else ""
+    if not names and not described.default and settings.recipe.names_model and is_interactive():
+        path = settings.recipe.chat.path or ""
+        where = f" ({{model}} in {path})" if "{model}" in path else ""
+        only: str = click.prompt(f"Model{where}", err=True)
+        return only.strip()
     if not names or (len(names) == 1 and default):
         return ""
     if len(names) == 1 or not is_interactive():

@@ -8,7 +8,7 @@ import re
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import click
 import msgspec
@@ -32,6 +32,7 @@ class Choice(msgspec.Struct, frozen=True):
         url: the base URL.
         login: whether the service requires a login; `None` if that is unknown.
         file: the file of the user's own recipe.
+        model: the model that the address names, if it is that of a chat; else `""`.
     """
 
     recipe: str
@@ -39,6 +40,7 @@ class Choice(msgspec.Struct, frozen=True):
     url: str
     login: bool | None = None
     file: Path | None = None
+    model: str = ""
 
 
 def choose(target: str, recipe: str | None, url: str | None, config: Path | None) -> Choice:
@@ -76,7 +78,9 @@ def choose(target: str, recipe: str | None, url: str | None, config: Path | None
         return Choice(recipe, load_recipe(recipe), whole)
     match = by_address(address) or _detect(endpoint)
     tell(f"{address} is {match.recipe}: {match.proof}")
-    return Choice(match.recipe, load_recipe(match.recipe), match.url, match.login)
+    described = load_recipe(match.recipe)
+    model = _model_in(address, described)
+    return Choice(match.recipe, described, match.url, match.login, model=model)
 
 
 def new_name(choice: Choice, wanted: str | None, config: Config) -> str:
@@ -134,6 +138,13 @@ def _detect(endpoint: Endpoint) -> Match:
     others = ", ".join(m.recipe for m in matches if m is not best)
     tell(f"it also supports: {others} (choose with --recipe)")
     return best
+
+
+def _model_in(address: str, described: Recipe) -> str:
+    """Return the model in an address copied from a service, such as `/webhook/ID/chat`."""
+    before, named, after = (described.chat.path or "").partition("{model}")
+    whole = re.search(f"{re.escape(before)}([^/]+){re.escape(after)}$", urlsplit(address).path)
+    return unquote(whole[1]) if named and whole else ""
 
 
 def _unknown(address: str, found: Findings) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 
 import click
 import msgspec
@@ -150,6 +151,17 @@ def forget_tokens(settings: Settings, config: Config) -> int:
         return 0 if store is None else store.delete((settings.recipe.name, settings.endpoint.url))
     except OSError as error:
         raise TokenStoreError(f"the tokens cannot be deleted: {error}") from error
+
+
+def forget_if_stopped(settings: Settings, config: Config, undo: ExitStack) -> None:
+    """Let `undo` delete the tokens of a provider that has none yet."""
+    store, service = (
+        open_store(config.tokens, os.environ),
+        (settings.recipe.name, settings.endpoint.url),
+    )
+    with suppress(OSError):  # reported where a token is stored
+        if store is not None and all(record.service != service for record in store.entries()):
+            undo.callback(store.delete, service)
 
 
 def environ_without_users() -> dict[str, str]:

@@ -83,21 +83,21 @@ class Parent:
             ConfigurationError: if the address cannot be listened on.
         """
         taken = handed_over()
-        listeners = (
-            taken.listeners(self._count) if taken else open_listeners(host, port, self._count)
-        )
-        folder = self._folder = taken.folder if taken else _new_folder()
-        _keep(folder)
-        self._lifeline = taken.lifeline if taken else os.pipe()
         self._wake = os.pipe()
         for end in self._wake:
             os.set_blocking(end, False)
-        try:
-            with self._signals():
+        with self._signals():  # before listening: it may be stopped as soon as it can be reached
+            listeners = (
+                taken.listeners(self._count) if taken else open_listeners(host, port, self._count)
+            )
+            folder = self._folder = taken.folder if taken else _new_folder()
+            _keep(folder)
+            self._lifeline = taken.lifeline if taken else os.pipe()
+            try:
                 return self._run(listeners, folder, taken)
-        finally:
-            close_all(one for each in listeners for one in each)
-            shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                close_all(one for each in listeners for one in each)
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _run(self, listeners: list[Sockets], folder: Path, taken: Taken | None) -> int:
         board = Board(folder / "board", self._count)

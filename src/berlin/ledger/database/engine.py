@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def place_of(url: Secret) -> str:
 def _open_sqlite(url: URL) -> AsyncEngine:
     if not url.database or url.database == ":memory:" or url.query or url.host:
         raise ConfigurationError(f"ledger.url names no file; {_EXPECTED}")
-    path = Path(url.database).expanduser()
+    path = Path(os.path.expanduser(url.database))
     try:
         make_private_folder(path.parent)
         make_private_file(path)

@@ -6,7 +6,6 @@ import asyncio
 import math
 import time
 from contextlib import suppress
-from itertools import count
 from typing import Any
 
 from berlin.errors import LimitReachedError
@@ -23,7 +22,7 @@ from berlin.routing.counters.contract import (
 )
 from berlin.routing.counters.learned import Learned
 from berlin.routing.counters.memory import MemoryCounters
-from berlin.routing.counters.shared import OWNER
+from berlin.routing.counters.owner import process
 from berlin.types import ChatRequest
 
 WAIT_S = 30.0
@@ -35,7 +34,6 @@ LOOK_AGAIN_S = 1.0
 make room without a notice."""
 
 _MINUTE = Sliding(60.0)
-_ids = count()
 
 
 class Limits:
@@ -112,7 +110,7 @@ class Limits:
         claims, most = self._claims, self._most_tokens
         if most is not None:
             claims = [*claims, Claim(self._tokens, _MINUTE, most, min(tokens, most))]
-        reply = await self._counters.reserve(f"{OWNER}-{next(_ids)}", claims)
+        reply = await self._counters.reserve(process.reservation(), claims)
         return reply.wait_s if isinstance(reply, Refusal) else reply
 
     def leave(self, passed: Reservation, tokens: int | None = None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
@@ -20,12 +19,10 @@ from berlin.routing.counters.contract import (
     settled_amounts,
 )
 from berlin.routing.counters.memory import MemoryCounters
+from berlin.routing.counters.owner import process
 from berlin.routing.counters.remote import Owed, Remote
 
 OnFailure: TypeAlias = Literal["divide", "refuse"]
-
-OWNER = uuid.uuid4().hex
-"""Identifies this process."""
 
 MAX_OWED = 10_000
 CLOSE_S = 0.5
@@ -45,7 +42,7 @@ class SharedCounters:
         remote: the shared counters.
         local: those of this process.
         on_failure: `divide` or `refuse`.
-        owner: identifies this process.
+        owner: identifies this process; by default a name of its own, also in a fork.
     """
 
     def __init__(
@@ -54,17 +51,21 @@ class SharedCounters:
         local: MemoryCounters | None = None,
         *,
         on_failure: OnFailure = "divide",
-        owner: str = OWNER,
+        owner: str | None = None,
     ) -> None:
         self._remote = remote
         self._local = local or MemoryCounters(wall=remote.now)
         self._refuses = on_failure == "refuse"
-        self._owner = owner
+        self._given_owner = owner
         self._owners = 1
         self._inside = 0
         self._owed: dict[str, Owed] = {}
         self._keeping: asyncio.Task[None] | None = None
         self._background = Background()
+
+    @property
+    def _owner(self) -> str:
+        return self._given_owner or process.name
 
     def now(self) -> float:
         """Return the time of the shared counters."""

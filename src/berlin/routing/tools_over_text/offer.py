@@ -117,7 +117,7 @@ class Offer(msgspec.Struct, frozen=True):
         schema = self.response_format.schema if self.response_format is not None else ""
         checked = check_object(fenced[1] if fenced else text.strip(), schema or "{}")
         if checked.problem:
-            return Checked("", f"Your answer does not have the requested form: {checked.problem}.")
+            return Checked("", f"The answer does not have the requested form: {checked.problem}.")
         return checked
 
     def only_announces(self, answer: str) -> bool:
