@@ -40,8 +40,8 @@ PRELOADED = [
     "berlin.routing.tools_over_text.provider",
 ]
 PATIENCE = "TESTS_REDIS_TIMEOUT_S"
-"""The environment's variable with the seconds that a process waits for its Redis, if a test is about
-what Redis counts: on a busy machine it would otherwise go on without it, as documented."""
+"""The variable with the seconds that a process waits for its Redis, if a test is about what Redis
+counts: on a busy machine it would otherwise go on without it, as documented."""
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(PRELOADED)
