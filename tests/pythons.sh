@@ -4,7 +4,7 @@
 # It ends with one line for each: what passed, and what was not found.
 #
 #   sh tests/pythons.sh UV [3.12 | oldest ...]
-#   TESTS=tests/unit sh tests/pythons.sh UV 3.13      the quick part of them, as CI runs it
+#   TESTS=tests/unit sh tests/pythons.sh UV 3.13      a part of them
 set -u
 uv=$1; shift
 groups=${TESTS:-tests/unit tests/property tests/contract}

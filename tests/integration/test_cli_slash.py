@@ -90,6 +90,19 @@ async def test_system_new_and_model(tmp_path: Path) -> None:
         assert "Blue" in second.chats[0].json["prompt"]
 
 
+async def test_a_question_that_the_locale_cannot_read(tmp_path: Path) -> None:
+    """A question in UTF-8 is sent as it is where Python reads the terminal as ASCII."""
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    cli = Cli(tmp_path)
+    async with (
+        ChatService(["Fine."]) as service,
+        cli.uses(service.url).terminal("chat", **ascii_only) as terminal,
+    ):
+        await ask(terminal, "über", "Fine.")
+        await leave(terminal)
+    assert "über" in service.chats[0].json["prompt"]
+
+
 async def test_save_and_load(tmp_path: Path) -> None:
     """A conversation goes into a file, and another one goes on from it."""
     saved, page = tmp_path / "talk.json", tmp_path / "talk.md"
@@ -102,6 +115,7 @@ async def test_save_and_load(tmp_path: Path) -> None:
             await ask(terminal, f"/save {page}", "already exists")
             await ask(terminal, "/save ~nobody-here/x.md", "cannot be written: No such file")
             await ask(terminal, "/new", "A new conversation.")
+            await ask(terminal, "/load nope.json", "cannot be read as messages: No such file")
             await ask(terminal, f"/load {saved}", "2 messages.")
             await ask(terminal, "Again", "Fine.")
             await leave(terminal)

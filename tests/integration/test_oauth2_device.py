@@ -263,9 +263,8 @@ async def test_device_refused_on_the_command_line(tmp_path: Path) -> None:
 
 
 async def test_device_login_of_an_add_that_is_stopped(tmp_path: Path) -> None:
-    """Ctrl-C at the question for the model deletes the tokens that the login has just stored."""
+    """A client id is asked for; Ctrl-C at the model deletes the tokens of the login before it."""
     cli = Cli(tmp_path)
-    cli.environ["BERLIN_CLIENT_ID"] = "public"
     async with OAuthService() as service:
         service.clients["public"] = ""
         service.answers |= {"/device": [reply(AUTHORIZED)]}
@@ -273,9 +272,12 @@ async def test_device_login_of_an_add_that_is_stopped(tmp_path: Path) -> None:
         write_recipe(tmp_path, DEVICE, chat=CHAT + 'list = ["tested", "b"]\n')
         recipe = str(tmp_path / "tested.toml")
         async with cli.terminal("add", recipe, "--url", service.url) as terminal:
+            await terminal.sees("Client ID: ")
+            terminal.types("public\r")
             await terminal.sees("WDJB-MJHT")
             await terminal.sees("Model (number or name) [tested]: ")
             stored = await cli.run("tokens")
+            assert service.seen[0].form["client_id"] == "public"
             terminal.types("\x03")
             assert await terminal.ends() == 130
     assert service.url in stored.out

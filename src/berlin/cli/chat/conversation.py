@@ -9,12 +9,15 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
+import click
+
 from berlin.cli.chat.actions import Actions, End
 from berlin.cli.chat.answer import Answer, Screen, show_answer
 from berlin.cli.chat.line import open_line, strip_block
 from berlin.cli.chat.opening import Load, Opened
 from berlin.cli.chat.session import Session, ask_with
 from berlin.cli.chat.slash import parse
+from berlin.cli.options import as_typed
 from berlin.cli.terminal import say, tell
 from berlin.errors import BerlinError
 from berlin.types.messages import Part
@@ -119,6 +122,7 @@ class Chat:
             if not typed.strip():
                 continue
             try:
+                typed = as_typed(typed, "the question")
                 command = parse(typed)
                 if command is None:
                     first = await opening
@@ -127,7 +131,7 @@ class Chat:
                 if command.name == "/model":
                     await opening
                 begun = await actions.run(command)
-            except ValueError as error:
+            except (ValueError, click.UsageError) as error:
                 say(str(error))
             except End:
                 return 0

@@ -79,19 +79,27 @@ def sign_in(
         click.UsageError: if there is no terminal to ask on.
     """
     flow, base = settings.recipe.auth.flow(), settings.endpoint.url
+    known = settings.credentials.values() if settings.credentials else {}
     if flow is not None and flow.needs_person and CODE not in flow.needs:
+        missing = tuple(n for n in flow.needs if n in CLIENT_NAMES and n not in known)
+        if not missing:
+            asyncio.run(_log_in(settings))
+            return SignedIn(settings, f"Logged in to {base}.")
+        values = ask_for(missing, account, from_stdin, settings.recipe)
+        credentials = Credentials.checked("login", **known, **values)
+        settings = msgspec.structs.replace(settings, credentials=credentials)
         asyncio.run(_log_in(settings))
-        return SignedIn(settings, f"Logged in to {base}.")
+        login = StoredLogin(base, values, allow_http)
+        return SignedIn(settings, f"Logged in to {base}", login)
     if flow is None or not flow.needs:
         return SignedIn(settings, f"{settings.name} needs no account and no password.")
-    known = settings.credentials.values() if settings.credentials else {}
     client = {name: known[name] for name in CLIENT_NAMES if name in known}
     needs = tuple(name for name in flow.needs if name not in client)
     if settings.recipe.login_is_optional and not (
         account is not None or from_stdin or _is_wanted(needs, required)
     ):
         return SignedIn(settings, f"{settings.name} is used without a login.")
-    values: dict[str, str] = {}
+    values = {}
     for left in reversed(range(TRIES)):
         values = ask_for(needs, account, from_stdin, settings.recipe, before=values)
         credentials = Credentials.checked("login", **client, **values)
@@ -264,6 +272,8 @@ def _ways_without_terminal(needs: tuple[str, ...], recipe: Recipe) -> str:
     variable = recipe.environment.get("api_key", "")
     if needs == ("api_key",):
         return "--password-stdin" + (f", or set {variable}" if variable else "")
+    if needs == ("client_id",):
+        return "client_id in the table of the provider, or set BERLIN_CLIENT_ID"
     return "--account and --password-stdin"
 
 

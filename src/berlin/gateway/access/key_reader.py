@@ -66,7 +66,7 @@ class KeyReader:
         self._noted = False
         self._lacking = ""
         self._fresh = Fresh("keys", self._read, self._forget, monotonic)
-        self._look()
+        self._read()
 
     @property
     def readable(self) -> bool:

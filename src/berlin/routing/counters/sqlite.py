@@ -66,7 +66,7 @@ _T = TypeVar("_T")
 class SqliteCounters(Resting):
     """Counters in a file.
 
-    A transaction takes some 20 microseconds, less than a turn to a thread, so it is made in the
+    A transaction costs less than a turn to a thread, so it is made in the
     event loop; a thread makes those that may take longer: while the file is locked, after it was
     slow, and when the disk has to be waited for. What waits shares one transaction, in the order in
     which it came. A settlement waits a moment for a reservation: if this process is killed before,
@@ -169,8 +169,8 @@ class SqliteCounters(Resting):
             return None
         done: asyncio.Future[_T | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((work, done))
-        if soon:
-            self._begin()
+        if soon:  # with what other requests ask for in this turn of the loop
+            done.get_loop().call_soon(self._begin)
         return await done
 
     def _end_of_wait(self) -> None:

@@ -17,7 +17,8 @@ BOUNDARY = "-"
 
 MAX_PREAMBLE_BYTES = 4096
 
-_FIRST = re.compile(rb"(?:^|\n)--([^\r\n]{0,70}?)[ \t]*\r?\n")
+# A boundary does not end with white space, so that this takes linear time.
+_FIRST = re.compile(rb"(?:^|\n)--((?:[^\r\n]{0,69}[^\r\n \t])?)[ \t]*+\r?\n")
 _HEADERS = re.compile(rb"\r?\n\r?\n")
 
 

@@ -57,6 +57,7 @@ def test_keys_are_read_as_often(jump: float, tmp_path: Path) -> None:
     store.revoke("stays")
     clocks.passes(1.0)
     assert reader.find(stays) is None
+    reader.close()
 
 
 @pytest.mark.parametrize("jump", JUMPS)

@@ -23,7 +23,7 @@ from berlin.routing.counters.contract import (
 )
 from berlin.routing.counters.memory import MemoryCounters
 from berlin.routing.counters.shared import SharedCounters
-from berlin.routing.counters.sqlite import SqliteCounters
+from berlin.routing.counters.sqlite import SqliteCounters, _File
 
 NOON = 1_795_000_000.0  # some time in November 2026
 MINUTE = Sliding(60.0)
@@ -117,6 +117,27 @@ async def test_a_locked_file_costs_one_wait(
     assert len(waits) == 1
     assert sum(isinstance(one, Reservation) for one in told) == 2
     other.close()
+    await counters.aclose()
+
+
+async def test_one_turn_is_one_transaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Concurrent reservations share a transaction with the settlement before them; a stop writes
+    the settlements that still wait."""
+    claim = Claim("k", Calendar("day"), 100, 10)
+    counters = SharedCounters(SqliteCounters(tmp_path / "c"))
+    first = await reserve(counters, "a", claim)
+    commits: list[None] = []
+    commit = _File.commit
+    monkeypatch.setattr(_File, "commit", lambda self: (commits.append(None), commit(self)))
+    counters.settle(first, {"k": 1})
+    later = await asyncio.gather(*(reserve(counters, f"b{n}", claim) for n in range(5)))
+    assert sorted(one.used for one in later) == [(11,), (21,), (31,), (41,), (51,)]
+    assert len(commits) == 1
+    for one in later:
+        counters.settle(one, {"k": 1})
+    await counters.aclose()
+    counters = SharedCounters(SqliteCounters(tmp_path / "c"))
+    assert (await reserve(counters, "c", claim)).used == (16,)
     await counters.aclose()
 
 
