@@ -352,5 +352,4 @@ async def test_g20_logs_say_what_the_client_is_not_told(caplog: pytest.LogCaptur
     async with serve(Service("s", provider, ["m1"])) as at:
         got = await at.ask(OPENAI)
     lines = [line for line in caplog.messages if "10.0.0.1" in line]
-    assert lines, (got, caplog.messages, logging.getLogger("berlin.gateway"))
     assert got.headers["x-request-id"] in lines[0]
