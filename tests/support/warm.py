@@ -41,7 +41,7 @@ PRELOADED = [
 ]
 PATIENCE = "TESTS_REDIS_TIMEOUT_S"
 """The variable with the seconds that a process waits for its Redis, if a test is about what Redis
-counts: on a busy machine the process would otherwise go on without it, as documented."""
+counts: on a busy machine it would otherwise go on without it, as documented."""
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(PRELOADED)
