@@ -179,15 +179,16 @@ class History:
 _INSERT = """
 insert into messages (conversation, n, at, role, text, body, input_tokens, output_tokens,
     finish_reason)
-select ?1, coalesce(max(n) + 1, 0), ?2, ?3, ?4, ?5, ?6, ?7, ?8
-from messages where conversation = ?1
+select ?, coalesce(max(n) + 1, 0), ?, ?, ?, ?, ?, ?, ?
+from messages where conversation = ?
 """
 
 
 def _row(conversation: str, entry: Entry) -> tuple[object, ...]:
     body = msgspec.json.encode(entry.message)
     rest = (entry.input_tokens, entry.output_tokens, entry.finish_reason)
-    return (conversation, entry.at, entry.message.role, entry.message.text, body, *rest)
+    said = (entry.message.role, entry.message.text, body)
+    return (conversation, entry.at, *said, *rest, conversation)
 
 
 _SELECT = """
