@@ -27,7 +27,7 @@ def share_metrics(worker: Worker) -> CollectorRegistry:
 
     It must be called before a metric is made, and once in a process.
     """
-    from prometheus_client import CollectorRegistry, multiprocess, values
+    from prometheus_client import CollectorRegistry, values
 
     folder = worker.folder / FOLDER
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -35,7 +35,6 @@ def share_metrics(worker: Worker) -> CollectorRegistry:
     slot = worker.slot
     values.ValueClass = values.MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]  # not typed
     registry = CollectorRegistry()
-    multiprocess.MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]  # not typed
     registry.register(WorkerMetrics(worker))
     return registry
 
@@ -48,18 +47,30 @@ def forget_gauges(folder: Path, slot: int) -> None:
 
 
 class WorkerMetrics:
-    """The metrics of the workers themselves, from the board."""
+    """What all workers have counted, and the metrics of the workers themselves, from the board."""
 
     def __init__(self, worker: Worker) -> None:
+        self._folder = worker.folder / FOLDER
         self._board = worker.board
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+        from prometheus_client.multiprocess import MultiProcessCollector
 
+        files = [str(file) for file in self._folder.glob("*.db") if _has_begun(file)]
+        yield from MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]  # not typed
         board = self._board
         yield GaugeMetricFamily("berlin_workers", "Configured workers.", board.workers)
         ready = board.count(State.READY)
         yield GaugeMetricFamily("berlin_workers_ready", "Workers that accept requests.", ready)
         text = "Workers that ended unasked and were replaced."
         yield CounterMetricFamily("berlin_worker_restarts", text, board.restarts)
+
+
+def _has_begun(file: Path) -> bool:
+    """Return whether a file has values; one that another worker is just making is empty."""
+    try:
+        return file.stat().st_size > 0
+    except FileNotFoundError:
+        return False

@@ -41,12 +41,6 @@ SETTLE_WITHIN_S = 0.02
 SEEN_FOR_S = 1.0
 """How long an owner counts as just seen, so that not each reservation has to write that."""
 
-SLOW_S = 0.02
-SLOW_FOR_S = 2.0
-"""After one transaction has kept the event loop for `SLOW_S`, the thread makes those of this time:
-the disk is busy."""
-
-MAX_COMMITS = 1_000
 TIDY_EVERY_S = 60.0
 
 VERSION = 2
@@ -66,11 +60,9 @@ _T = TypeVar("_T")
 class SqliteCounters(Resting):
     """Counters in a file.
 
-    A transaction costs less than a turn to a thread, so it is made in the
-    event loop; a thread makes those that may take longer: while the file is locked, after it was
-    slow, and when the disk has to be waited for. What waits shares one transaction, in the order in
-    which it came. A settlement waits a moment for a reservation: if this process is killed before,
-    the reservation stays counted, as that of every request that was running.
+    What waits shares one transaction, which a thread makes, in the order in which it came. A
+    settlement waits a moment for a reservation: if this process is killed before, the reservation
+    stays counted, as that of every request that was running.
 
     Args:
         path: the file; created if missing, readable by its owner only.
@@ -92,7 +84,6 @@ class SqliteCounters(Resting):
         self._thread = ThreadPoolExecutor(1, "berlin-counters")
         self._waiting: deque[_Job] = deque()
         self._thread_works = False
-        self._slow_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
         try:
             make_private_folder(path.parent)
@@ -181,36 +172,29 @@ class SqliteCounters(Resting):
         """Do what waits, unless the thread is at work: it is asked again when it is free."""
         if self._thread_works or not self._waiting:
             return
-        if self._file is not None and not self._file.is_long and self._clock() >= self._slow_until:
-            done = self._work(0.0)
-            if done is not None:
-                _answer(done)
-                return
         self._thread_works = True
         try:
             loop = asyncio.get_running_loop()
-            self._thread.submit(self._work_in_thread, loop)
+            self._thread.submit(self._work, loop)
         except RuntimeError as error:  # it was closed
             self.rest(error)
             self._free([(done, None) for _, done in self._take()])
 
-    def _work_in_thread(self, loop: asyncio.AbstractEventLoop) -> None:
-        loop.call_soon_threadsafe(self._free, self._work(BUSY_TIMEOUT_S) or [])
-
-    def _free(self, done: _Answers) -> None:
+    def _free(self, answers: _Answers) -> None:
         self._thread_works = False
-        _answer(done)
+        for future, answer in answers:
+            if not future.done():  # or its request was cancelled
+                future.set_result(answer)
         self._begin()
 
-    def _work(self, busy_s: float) -> _Answers | None:
-        """Do what waits; `None` if the file is locked and there is no time to wait for it."""
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Do what waits, in the thread."""
         answers: Sequence[object] = ()
         jobs: list[_Job] = []
         try:
             if not self.rests:  # what waited for the thread does not wait for the file, too
                 file = self._file = self._file or _File(self._path)
-                if not file.begin(busy_s):
-                    return None
+                file.begin()
                 # Read only now: others may have written while this process waited for the file.
                 now, wall = self._clock(), self._wall()
                 if now >= self._tidy_at:
@@ -219,16 +203,13 @@ class SqliteCounters(Resting):
                 jobs = self._take()
                 answers = [work(file, now, wall) for work, _ in jobs]
                 file.commit()
-                if not busy_s and self._clock() - now > SLOW_S:
-                    self._slow_until = now + SLOW_FOR_S
-                if file.is_long and busy_s:
-                    file.shorten()
         except Exception as error:  # whatever it is, no request may wait for ever
             self.rest(error)
             self._close()  # it may have been replaced
             answers = ()
         jobs = jobs or self._take()
-        return [(done, each) for (_, done), each in zip_longest(jobs, answers)]
+        done = [(future, each) for (_, future), each in zip_longest(jobs, answers)]
+        loop.call_soon_threadsafe(self._free, done)
 
     def _take(self) -> list[_Job]:
         return [self._waiting.popleft() for _ in range(len(self._waiting))]
@@ -246,7 +227,6 @@ class _File:
         make_private_file(path)
         self._counters: dict[str, Counter] = {}
         self._changed: set[str] = set()
-        self._commits = 0
         self._owners: dict[str, float] = {}
         self._version = -1
         self._file = sqlite3.connect(
@@ -255,39 +235,20 @@ class _File:
         try:
             with contextlib.suppress(sqlite3.OperationalError):  # another process is doing it
                 self._file.execute("PRAGMA journal_mode = WAL")
-            self._file.execute("PRAGMA synchronous = NORMAL")  # only `shorten` waits for the disk
-            self._file.execute("PRAGMA wal_autocheckpoint = 0")
-            self._file.execute("PRAGMA busy_timeout = 0")
+            self._file.execute("PRAGMA synchronous = NORMAL")  # few transactions wait for the disk
         except BaseException:
             self._file.close()
             raise
 
-    def begin(self, busy_s: float) -> bool:
-        """Keep other processes out until `commit`. If anything raises, the file is to be closed.
-
-        Args:
-            busy_s: how long to wait while another process does so; without it, that is `False`.
-        """
-        until = time.monotonic() + busy_s
-        while True:
-            try:
-                self._file.execute("BEGIN IMMEDIATE")
-                break
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                    raise
-                if not busy_s:
-                    return False
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.001)
+    def begin(self) -> None:
+        """Keep other processes out until `commit`. If anything raises, the file is to be closed."""
+        self._file.execute("BEGIN IMMEDIATE")
         version = self._file.execute("PRAGMA data_version").fetchone()[0]
         if version != self._version:
             self._version = version
             self._counters.clear()
             self._prepare()
             self._owners = dict(self._file.execute("SELECT owner, seen_at FROM owners"))
-        return True
 
     def commit(self) -> None:
         """Write what was saved."""
@@ -295,20 +256,6 @@ class _File:
             self._write(name, self._counters[name])
         self._changed.clear()
         self._file.execute("COMMIT")
-        self._commits += 1
-
-    @property
-    def is_long(self) -> bool:
-        """Whether so much was committed that it is time to `shorten` the log."""
-        return self._commits >= MAX_COMMITS
-
-    def shorten(self) -> None:
-        """Move what was committed from the log to the file, and wait for the disk."""
-        self._commits = 0
-        self._file.execute("PRAGMA wal_checkpoint").fetchall()
-        with contextlib.suppress(sqlite3.OperationalError):  # another process is writing
-            # The first write to an empty log waits for the disk, too.
-            self._file.execute(f"PRAGMA user_version = {VERSION}")
 
     def load(self, name: str) -> Counter | None:
         """Return a counter, if there is one."""
@@ -380,12 +327,6 @@ _Work: TypeAlias = Callable[[_File, float, float], _T]
 _Job: TypeAlias = tuple[_Work[Any], asyncio.Future[Any]]
 
 _Answers: TypeAlias = list[tuple[asyncio.Future[Any], object]]
-
-
-def _answer(done: _Answers) -> None:
-    for future, answer in done:
-        if not future.done():  # or its request was cancelled
-            future.set_result(answer)
 
 
 _decode = msgspec.msgpack.Decoder(Counter).decode
