@@ -2,8 +2,9 @@
 
 aiohttp bounds each line of a head and the requests that are queued on a connection, but allows a
 head a megabyte and as much time as an idle connection, and accepts any number of connections. This
-module uses private names of its `RequestHandler` (3.14): the queue of parsed requests, and the
-future that exists while the connection waits for one.
+module replaces the loop of its `RequestHandler` and so uses private names of it (3.14): the queue
+of parsed requests and what bounds it, the future that exists while the connection waits for a
+request, and the marks of a request in progress, which its `shutdown` reads.
 """
 
 from __future__ import annotations
