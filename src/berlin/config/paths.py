@@ -36,8 +36,11 @@ def _folder(kind: Literal["config", "data"]) -> Path:
 
     find = platformdirs.user_config_dir if kind == "config" else platformdirs.user_data_dir
     try:
-        return Path(find("berlin", appauthor=False))
-    except RuntimeError as error:
+        folder = Path(find("berlin", appauthor=False))
+    except RuntimeError:
+        folder = Path()
+    if not folder.is_absolute():  # other folders than the user's could then be meant
         raise ConfigurationError(
             "this user has no home folder: set HOME to a folder that they may write to"
-        ) from error
+        )
+    return folder
