@@ -82,15 +82,14 @@ def sign_in(
     known = settings.credentials.values() if settings.credentials else {}
     if flow is not None and flow.needs_person and CODE not in flow.needs:
         missing = tuple(n for n in flow.needs if n in CLIENT_NAMES and n not in known)
-        if not missing:
-            asyncio.run(_log_in(settings))
-            return SignedIn(settings, f"Logged in to {base}.")
-        values = ask_for(missing, account, from_stdin, settings.recipe)
-        credentials = Credentials.checked("login", **known, **values)
-        settings = msgspec.structs.replace(settings, credentials=credentials)
+        login = None
+        if missing:
+            values = ask_for(missing, account, from_stdin, settings.recipe)
+            credentials = Credentials.checked("login", **known, **values)
+            settings = msgspec.structs.replace(settings, credentials=credentials)
+            login = StoredLogin(base, values, allow_http)
         asyncio.run(_log_in(settings))
-        login = StoredLogin(base, values, allow_http)
-        return SignedIn(settings, f"Logged in to {base}", login)
+        return SignedIn(settings, f"Logged in to {base}{'' if login else '.'}", login)
     if flow is None or not flow.needs:
         return SignedIn(settings, f"{settings.name} needs no account and no password.")
     client = {name: known[name] for name in CLIENT_NAMES if name in known}
