@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from typing import Any
-
 import pytest
 
-from berlin.errors import BerlinError, InvalidRequestError
+from berlin.errors import InvalidRequestError
 from berlin.formats.described.format import MappedFormat
 from berlin.language.values.place import Place
 from berlin.recipes.recipe import parse_recipe
 from berlin.types import ChatRequest, HttpRequest, HttpResponse, Message, TextPart
 from support.described import PROMPT, describe
+from support.line_steps import count_lines
 
 PLACES = {
     "field": (Place(field="csrf"), "<form><input name='csrf' "),
@@ -43,25 +40,6 @@ STREAMS = {
         'a:"x"\n',
     ),
 }
-
-
-def count_lines(work: Any, *arguments: Any) -> int:
-    """Return how many lines of Python some work takes."""
-    count = 0
-
-    def trace(frame: Any, event: str, argument: object) -> Any:
-        nonlocal count
-        count += event == "line"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        with contextlib.suppress(BerlinError):
-            work(*arguments)
-    finally:
-        sys.settrace(before)
-    return count
 
 
 @pytest.mark.parametrize("key", PLACES)

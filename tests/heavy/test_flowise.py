@@ -18,6 +18,7 @@ from berlin.types import Endpoint, Secret
 from support.cli import Cli
 from support.recipes import ask, client_of
 
+from .adding import add_and_chat
 from .node_programs import NODE, Setup, flow_of_flowise
 from .programs import free_port, service
 from .upstream import upstream
@@ -82,16 +83,10 @@ async def test_berlin_add_on_a_terminal(tmp_path: Path, flow: Flow, copied: bool
     """The address, the flow's id and its key are enough; the address of its API has the id."""
     cli = Cli(tmp_path)
     address = f"{flow.url}/api/v1/prediction/{flow.id}" if copied else flow.url
-    async with cli.terminal("add", address) as terminal:
-        await terminal.sees(f"{address} is flowise: GET / answers 200")
-        await terminal.sees("Does the service require an API key? [y/N]: ")
-        terminal.types("y\r")
-        await terminal.sees("API key: ")
-        terminal.types(f"{flow.key.values()['api_key']}\r")
-        if not copied:
-            await terminal.sees("Model ({model} in /api/v1/prediction/{model}): ")
-            terminal.types(f"{flow.id}\r")
-        await terminal.sees("You said: Hello")
-        assert await terminal.ends() == 0
-    asked = await cli.run("chat", "Hi")
-    assert (asked.code, asked.out) == (0, "You said: Hi\n"), asked.err
+    answers = [
+        ("Does the service require an API key? [y/N]: ", "y"),
+        ("API key: ", flow.key.values()["api_key"]),
+    ]
+    if not copied:
+        answers.append(("Model ({model} in /api/v1/prediction/{model}): ", flow.id))
+    await add_and_chat(cli, address, "flowise: GET / answers 200", *answers)

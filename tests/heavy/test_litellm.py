@@ -13,6 +13,7 @@ from berlin.recipes.recognise import recognise
 from berlin.types import Endpoint
 from support.cli import Cli
 
+from .adding import add_and_chat
 from .programs import free_port, service
 from .upstream import MODEL, upstream
 
@@ -52,15 +53,8 @@ async def test_it_is_recognised(url: str) -> None:
 async def test_berlin_add_on_a_terminal(tmp_path: Path, url: str) -> None:
     """The address and a key are enough for a first answer."""
     cli = Cli(tmp_path)
-    async with cli.terminal("add", url) as terminal:
-        await terminal.sees(f"{url} is litellm: GET /health/liveliness answers 200")
-        await terminal.sees("Does the service require an API key? [y/N]: ")
-        terminal.types("y\r")
-        await terminal.sees("API key: ")
-        terminal.types(f"{KEY}\r")
-        await terminal.sees("You said: Hello")
-        assert await terminal.ends() == 0
-    asked = await cli.run("chat", "Hi")
-    assert (asked.code, asked.out) == (0, "You said: Hi\n"), asked.err
+    found = "litellm: GET /health/liveliness answers 200"
+    asks_for_key = ("Does the service require an API key? [y/N]: ", "y")
+    await add_and_chat(cli, url, found, asks_for_key, ("API key: ", KEY))
     listed = await cli.run("models")
     assert listed.out == "litellm:work  *\n"

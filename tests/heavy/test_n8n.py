@@ -19,6 +19,7 @@ from berlin.types import Endpoint
 from support.cli import Cli
 from support.recipes import ask, client_of
 
+from .adding import add_and_chat
 from .node_programs import NODE, PERSON, Setup, workflow_of_n8n
 from .programs import free_port, service
 from .upstream import upstream
@@ -91,16 +92,7 @@ async def test_berlin_add_on_a_terminal(tmp_path: Path, workflows: Workflows, co
     cli = Cli(tmp_path)
     hook = workflows.hooks["streaming"]
     address = f"{workflows.url}/webhook/{hook}/chat" if copied else workflows.url
-    async with cli.terminal("add", address) as terminal:
-        await terminal.sees(f"{address} is n8n: GET / answers 200")
-        await terminal.sees("Account: ")
-        terminal.types("ann\r")
-        await terminal.sees("Password: ")
-        terminal.types("secret\r")
-        if not copied:
-            await terminal.sees("Model ({model} in /webhook/{model}/chat): ")
-            terminal.types(f"{hook}\r")
-        await terminal.sees("You said: Hello")
-        assert await terminal.ends() == 0
-    asked = await cli.run("chat", "Hi")
-    assert (asked.code, asked.out) == (0, "You said: Hi\n"), asked.err
+    answers = [("Account: ", "ann"), ("Password: ", "secret")]
+    if not copied:
+        answers.append(("Model ({model} in /webhook/{model}/chat): ", hook))
+    await add_and_chat(cli, address, "n8n: GET / answers 200", *answers)

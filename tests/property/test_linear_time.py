@@ -11,7 +11,6 @@ import contextlib
 import importlib
 import pkgutil
 import re
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -33,6 +32,7 @@ from berlin.wire.pointer import parse_pointer
 from berlin.wire.retry_after import parse_reset, parse_retry_after
 from berlin.wire.snippet import snippet
 from berlin.wire.status import describe_error
+from support.line_steps import count_lines
 from support.regex_steps import count_steps, letters_of, nested_quantifiers, repeats
 
 SIZE = 60
@@ -83,25 +83,6 @@ def test_a_match_takes_linear_steps(where: str, data: st.DataObject) -> None:
     assert twice <= 2.6 * once + 1_000, (head, piece, tail)
 
 
-def count_lines(work: Callable[[], object]) -> int:
-    """Return how many lines of Python run in some work."""
-    count = 0
-
-    def trace(frame: Any, event: str, argument: object) -> Any:
-        nonlocal count
-        count += event == "line"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        with contextlib.suppress(BerlinError):
-            work()
-    finally:
-        sys.settrace(before)
-    return count
-
-
 def forwarded(n: int) -> object:
     """Ask who sent a request that went through very many proxies."""
     from aiohttp.test_utils import make_mocked_request
@@ -142,7 +123,7 @@ def test_a_reader_takes_linear_steps(name: str) -> None:
     """Twice the input takes about twice the steps."""
     read = READERS[name]
     read_safely(read, 10)  # what is loaded and cached at first use
-    once, twice = (count_lines(lambda size=size: read(size)) for size in (2_000, 4_000))
+    once, twice = (count_lines(read, size) for size in (2_000, 4_000))
     assert twice <= 2.3 * once + 500
 
 
