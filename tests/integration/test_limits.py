@@ -96,6 +96,30 @@ async def test_tokens_and_their_headers(tmp_path: Path) -> None:
         assert theirs.headers["anthropic-ratelimit-tokens-reset"].endswith("Z")
 
 
+async def test_two_limits_that_count_the_same(tmp_path: Path) -> None:
+    """A request counts once for limits of the key and of all keys; the smaller one refuses."""
+    shown = key(tmp_path, "k", "9 requests/day", "3 requests/minute", requests_per_minute=5)
+    async with limited(tmp_path, keys=("4 requests/day", "50 requests/minute")) as at:
+        told = [await at.ask(OPENAI, key=shown) for _ in range(4)]
+        assert [answer.status for answer in told] == [200] * 3 + [429]
+        assert told[0].headers["x-ratelimit-remaining-requests"] == "2"
+        assert "3 requests/minute" in told[3].message
+
+
+async def test_a_budget_held_by_a_running_request(tmp_path: Path) -> None:
+    """While the first request has reserved a whole small budget, others are asked to come back."""
+    shown = key(tmp_path, "k", "100 tokens/day")
+    script: list[object] = ["Hi", 0.5, UsageReport(Usage(10, 20)), Finished()]
+    async with limited(tmp_path, script) as at:
+        told = await asyncio.gather(*(at.ask(OPENAI, key=shown) for _ in range(3)))
+        assert sorted(answer.status for answer in told) == [200, 429, 429]
+        refused = next(answer for answer in told if answer.status == 429)
+        assert refused.json["error"]["code"] == "rate_limit_exceeded"
+        assert refused.headers["Retry-After"] == "2"
+        assert "x-berlin-limit-warning" not in refused.headers
+        assert (await at.ask(OPENAI, key=shown)).status == 200
+
+
 async def test_users_and_models(tmp_path: Path) -> None:
     """The keys of one person share a limit, and all clients share that of a model."""
     ann = [key(tmp_path, name, user="ann") for name in ("ann1", "ann2")]

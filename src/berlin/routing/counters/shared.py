@@ -89,7 +89,8 @@ class SharedCounters:
         self._owners = reply.owners
         if reply.refused is not None:
             self._local.undo(mine)
-            return Refusal(claims[reply.refused], reply.used[reply.refused], reply.wait_s)
+            at = reply.refused
+            return Refusal(claims[at], reply.used[at], reply.wait_s, reply.held)
         self._inside += 1
         self._keep_up()
         return Reservation(id, tuple(claims), reply.used, reply.at)
