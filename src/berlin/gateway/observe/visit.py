@@ -18,6 +18,7 @@ from berlin.errors import (
     ServiceError,
     TransportError,
 )
+from berlin.formats.tokens import TokenCount
 from berlin.ledger.entry import Entry
 from berlin.providers.contract import Burst
 from berlin.types import (
@@ -31,6 +32,7 @@ from berlin.types import (
     Usage,
     UsageReport,
 )
+from berlin.types.embeddings import EmbeddingRequest
 
 _OF_SERVICES = (TransportError, ServiceError, AuthenticationError, PermissionDeniedError)
 
@@ -160,14 +162,20 @@ class Asked(NamedTuple):
     Attributes:
         at: when, in seconds since the epoch.
         model: the provider's own name of the requested model.
-        request: the request, for an estimate of its tokens; `None` for embeddings.
+        request: the request, for an estimate of its tokens.
         entry: its row so far.
     """
 
     at: float
     model: str
-    request: ChatRequest | None
+    request: ChatRequest | EmbeddingRequest
     entry: Entry
+
+    @property
+    def input_tokens(self) -> int:
+        """An estimate of the request's tokens."""
+        request = self.request
+        return (TokenCount(request) if isinstance(request, ChatRequest) else request).input_tokens
 
 
 def _chars(event: StreamEvent) -> int:

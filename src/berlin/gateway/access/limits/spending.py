@@ -100,7 +100,7 @@ class Spending:
             self._counters.undo(self._reserved)
 
     def _end(self, how: BaseException | None) -> None:
-        usage = self._meter.usage
+        usage = self._meter.usage if how is None else self._meter.usage_so_far
         if how is not None and how is not LEFT and not self._meter.began:
             usage = Usage()  # the service failed before it answered
         self.settle(usage)
