@@ -63,8 +63,10 @@ def told(dialect: Dialect, said: Said, provider: str) -> Heard:
     """Return what a client of a face is to hear: all that its format has words for."""
     whole = Heard.of(said)
     if whole.usage is not None and provider == "ollama":
-        whole = replace(whole, usage=Usage(whole.usage.input_tokens, whole.usage.output_tokens))
-    counts = whole.usage and Usage(whole.usage.input_tokens, whole.usage.output_tokens)
+        whole = replace(
+            whole, usage=Usage(whole.usage.input_tokens, whole.usage.output_tokens, False, 0, 0)
+        )
+    counts = whole.usage and Usage(whole.usage.input_tokens, whole.usage.output_tokens, False, 0, 0)
     match dialect.face:
         case "openai":
             return whole
