@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from berlin.recipes.recipe import load_recipe, parse_recipe, recipe_names
+from berlin.recipes.recipe import load_recipe, recipe_names
 from berlin.types import ChatResponse
 from berlin.workbench.replay import difference, replay
 from support.transcripts import TRANSCRIPTS, byte_by_byte, read, transcript_of
@@ -122,8 +122,3 @@ def test_extends_comes_to_an_end(name: str) -> None:
         assert base not in seen
         seen.append(base)
 
-
-def test_extends_another_flow_replaces_the_table() -> None:
-    """Nothing of a login is left in a recipe that has another flow."""
-    text = 'schema = 1\nname = "mine"\nextends = "open-webui"\n[auth]\nflow = "api-key"\n'
-    assert type(parse_recipe(text, "mine.toml").auth) is type(load_recipe("openai").auth)
