@@ -121,4 +121,3 @@ def test_extends_comes_to_an_end(name: str) -> None:
         assert base in NAMES
         assert base not in seen
         seen.append(base)
-
