@@ -32,7 +32,6 @@ class ChatPlan:
     """The requests that a `ChatMap` describes, ready for use.
 
     Args:
-        chat: the description.
         session: the placeholders of the login.
         accept: the content type that the chat asks for.
         explain: finds the error in a response that lacks what is taken from it.
@@ -101,10 +100,8 @@ class ChatPlan:
         """Yield the requests before the chat, and return the chat's, with all values.
 
         Args:
-            request: the request.
             values: makes the placeholders' values for the conversation and the model.
             session: the placeholders' values from the login.
-            body: makes the bodies.
 
         Raises:
             InvalidRequestError: if a value cannot be sent.
@@ -129,17 +126,17 @@ class ChatPlan:
             filled |= take(step, response, cookies, self._explain)
         call = self._call(filled, cookies, body)
         conversation = filled["conversation_id"]
-        return (
-            msgspec.structs.replace(
+        if conversation is not ABSENT:
+            call = msgspec.structs.replace(call, conversation_id=str(conversation))
+        if self.meanwhile or self.after:
+            call = msgspec.structs.replace(
                 call,
-                conversation_id="" if conversation is ABSENT else str(conversation),
                 meanwhile=tuple(
                     step.request(filled, cookies, body(step, filled)) for step in self.meanwhile
                 ),
                 after=tuple(step.request(filled, cookies) for step in self.after),
-            ),
-            filled,
-        )
+            )
+        return call, filled
 
     def _call(
         self, values: Mapping[str, Any], cookies: Mapping[str, str], body: Bodies
