@@ -309,7 +309,7 @@ class DialectDecoder(DocumentDecoder):
         return goes_on
 
     def _end(self, events: list[StreamEvent]) -> None:
-        if self._repairer.holds_half:
+        if self._repairer is not None and self._repairer.holds_half:
             events.append(TextDelta("\ufffd"))
         before = len(events)
         super()._end(events)
