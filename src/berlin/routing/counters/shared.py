@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
@@ -10,7 +11,6 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from berlin.errors import LimitReachedError
-from berlin.routing.base.background import Background
 from berlin.routing.counters.contract import (
     BEAT_S,
     Claim,
@@ -25,7 +25,7 @@ from berlin.routing.counters.remote import Owed, Remote
 OnFailure: TypeAlias = Literal["divide", "refuse"]
 
 MAX_OWED = 10_000
-CLOSE_S = 0.5
+PAID_TOGETHER = 1_000
 PAY_AGAIN_S = 1.0
 """The interval at which unreported usage is sent again; it is lost if this process is killed."""
 
@@ -61,7 +61,6 @@ class SharedCounters:
         self._inside = 0
         self._owed: dict[str, Owed] = {}
         self._keeping: asyncio.Task[None] | None = None
-        self._background = Background()
 
     @property
     def _owner(self) -> str:
@@ -106,7 +105,6 @@ class SharedCounters:
 
     async def aclose(self) -> None:
         """Report to the shared counters what is still owed, in bounded time."""
-        await self._background.settle(CLOSE_S)
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
@@ -137,26 +135,28 @@ class SharedCounters:
             return
         self._inside -= 1
         self._owe(id, Owed(claims, tuple(amounts), at))
-        self._background.begin(self._pay(id))
+        self._pay(id)
 
     def _owe(self, id: str, owed: Owed) -> None:
         if len(self._owed) < MAX_OWED:
             self._owed[id] = owed
 
-    async def _pay(self, id: str) -> bool:
-        owed = self._owed.get(id)
+    def _pay(self, id: str) -> None:
+        owed = self._owed.pop(id, None)
         if owed is None:
-            return True
-        done = await self._remote.settle(id, owed)
-        if not done:
-            self._keep_up()
-            return False
-        self._owed.pop(id, None)
-        return True
+            return
+
+        def done(paid: bool) -> None:
+            if not paid:
+                self._owe(id, owed)
+                self._keep_up()
+
+        self._remote.settle(id, owed, done)
 
     def _keep_up(self) -> None:
         if self._keeping is None or self._keeping.done():
-            self._keeping = asyncio.get_running_loop().create_task(self._keep())
+            with contextlib.suppress(RuntimeError):  # without a loop the next reservation does it
+                self._keeping = asyncio.get_running_loop().create_task(self._keep())
 
     async def _keep(self) -> None:
         """Report what is owed, again until it is accepted, and that this process is alive, for as
@@ -168,9 +168,9 @@ class SharedCounters:
             if time.monotonic() >= beat_at:
                 beat_at += BEAT_S
                 await self._remote.beat(self._owner)
-            for id in list(self._owed):
-                if not await self._pay(id):
-                    break
+            if not self._remote.rests:
+                for id in list(self._owed)[:PAID_TOGETHER]:
+                    self._pay(id)
 
 
 def _counted_alone(claims: tuple[Claim, ...], amounts: Sequence[int | None], at: float) -> Owed:
