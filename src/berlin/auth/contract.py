@@ -62,7 +62,6 @@ class Person(Protocol):
         """Open a page in a browser of this machine, or show its address.
 
         Args:
-            url: the page.
             back: the address on this machine to which the browser is redirected.
 
         Returns:
@@ -76,7 +75,6 @@ class Flow(Protocol):
     """One way to obtain a token.
 
     Attributes:
-        needs: the required credentials.
         asks: whether a login sends a request to the service, and so verifies the credentials.
     """
 
@@ -184,9 +182,6 @@ class Authenticator:
     async def token(self, send: Send) -> Secret | None:
         """Return a token, logging in if necessary; `None` if the service needs none.
 
-        Args:
-            send: sends one request of the login.
-
         Raises:
             MissingCredentialsError: if there are no credentials.
             AuthenticationError: if the service refuses the credentials.
@@ -199,10 +194,6 @@ class Authenticator:
 
     async def log_in(self, send: Send, person: Person | None) -> bool:
         """Log in again if that needs a person, and keep the token.
-
-        Args:
-            send: sends one request of the login.
-            person: the person who takes part.
 
         Returns:
             whether that was needed; otherwise the next request logs in by itself.
@@ -292,10 +283,6 @@ class Authenticator:
 
     def session(self, token: Secret | None, names: Iterable[str]) -> dict[str, Any]:
         """Return the values of the login's placeholders; empty without a token.
-
-        Args:
-            token: the token in use.
-            names: the placeholders.
 
         Raises:
             AuthenticationError: if the login is from before these values were taken.

@@ -116,7 +116,6 @@ def read_jwt_expiry(token: str, now: float) -> float | None:
     It is only used to decide when to renew; the service decides whether the token is valid.
 
     Args:
-        token: the token.
         now: our time. If the token was issued about now, its lifetime counts from here, because
             the two clocks may differ by minutes.
     """

@@ -109,9 +109,7 @@ def provider_of_recipe(recipe: Recipe, path: str | None, config: Config) -> str 
     """Return the provider that uses a recipe.
 
     Args:
-        recipe: the recipe.
         path: where its file is; `None` for a shipped recipe, which needs no table.
-        config: the configuration.
     """
     wanted = recipe.name if path is None else path
     users = (name for name, mine in config.providers.items() if mine.recipe == wanted)
@@ -123,7 +121,6 @@ class ModelOffer(msgspec.Struct, frozen=True):
     """The models of a provider, as recipe and configuration name them; see `names.Offer`.
 
     Attributes:
-        models: the known models.
         default: its default model; `""` if that has no name.
         aliases: its other names for models.
         any_model: whether models that are not in `models` may be requested.

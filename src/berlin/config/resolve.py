@@ -25,11 +25,7 @@ class Settings(msgspec.Struct, frozen=True):
     """Everything one provider needs, from whichever source.
 
     Attributes:
-        name: the provider's name.
-        recipe: its recipe.
-        endpoint: its endpoint.
         credentials: the credentials; `None` if none were found.
-        timeouts: its limits.
         model: the model to use when a request names none; `""` leaves it to the recipe.
         tokens: where tokens are kept; `None` keeps them in this process.
         conversations: where the heads of conversations are kept.

@@ -21,7 +21,6 @@ def build_format(
     """Return the compiled format.
 
     Args:
-        chat: the description.
         default_model: the model of requests that name none.
         session: the placeholders of the login.
         makes_ids: whether a described chat that names no conversation gets a new id.

@@ -21,9 +21,6 @@ from berlin.types.usage import estimate_tokens
 class TokenCount:
     """Counts while an answer is written.
 
-    Args:
-        request: the request.
-
     Attributes:
         chars: length of the answer so far.
     """

@@ -24,7 +24,6 @@ class Received(msgspec.Struct, frozen=True):
     """A request as the service receives it.
 
     Attributes:
-        method: the HTTP method.
         path: below the base URL, still percent-encoded.
         query: parameters of the URL.
         headers: names in lower case.
@@ -44,7 +43,6 @@ class StepReader:
     """Reads requests that a step describes.
 
     Args:
-        step: the description.
         path: the path it is requested at, instead of the step's own.
 
     Attributes:

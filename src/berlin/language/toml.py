@@ -31,9 +31,7 @@ def parse_toml(
     """Return the value of type `kind` that the text describes.
 
     Args:
-        text: the TOML document.
         source: the file's name, for errors.
-        kind: a msgspec type.
         complete: adds to the tree the parts defined elsewhere.
 
     Raises:

@@ -40,8 +40,6 @@ def build_provider(
     Providers with the same recipe, URL, account and password share one token.
 
     Args:
-        recipe: the description.
-        endpoint: the service's endpoint.
         credentials: the credentials for the login.
         timeouts: the limits of requests that set none.
         shared: a token store besides this process.
@@ -71,8 +69,6 @@ def build_callers(
     """Return the authenticators of the callers on whose behalf requests are sent.
 
     Args:
-        recipe: the description.
-        url: the endpoint's URL.
         credentials: the credentials, of which one is the token of each caller.
         own: the authenticator of the provider itself, which observes each login.
         shared: a token store besides this process. It is used if it forgets by itself: there may

@@ -28,10 +28,7 @@ class Choice(msgspec.Struct, frozen=True):
 
     Attributes:
         recipe: the recipe's name, or the name of its file beside the configuration.
-        described: the recipe.
-        url: the base URL.
         login: whether the service requires a login; `None` if that is unknown.
-        file: the file of the user's own recipe.
         model: the model that the address names, if it is that of a chat; else `""`.
     """
 
@@ -189,8 +186,6 @@ def copy_beside(file: Path, config: Path, undo: ExitStack) -> None:
     """Copy a recipe from elsewhere beside the configuration.
 
     Args:
-        file: the recipe.
-        config: the configuration file.
         undo: removes the copy again if the rest fails.
 
     Raises:

@@ -99,8 +99,6 @@ def try_draft(file: Path, prompt: str, known: dict[str, str]) -> None:
     """Try a recipe that was just drafted; its steps are shown only if it does not work.
 
     Args:
-        file: the recipe.
-        prompt: the prompt that was captured.
         known: the captured credentials, by name; others are asked for.
 
     Raises:

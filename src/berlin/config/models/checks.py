@@ -58,7 +58,6 @@ def check_models(
     """Check all models of a configuration.
 
     Args:
-        config: the configuration.
         tell: makes an error from a place in the file (a path of keys) and what is wrong there.
 
     Raises:

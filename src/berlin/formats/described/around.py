@@ -44,8 +44,6 @@ class AroundFormat:
     """A format with a recipe around it; see `SessionFormat`.
 
     Args:
-        inner: the known format.
-        chat: the description.
         path: the format's path, unless the recipe sets one.
         default_model: the model of requests that name none.
         session: the placeholders of the login.

@@ -53,7 +53,6 @@ class MappedFormat:
     """The format that a `ChatMap` describes, both ways.
 
     Args:
-        chat: the description.
         default_model: the model of requests that name none.
 
     Attributes:

@@ -32,7 +32,6 @@ class ChatPlan:
     """The requests that a `ChatMap` describes, ready for use.
 
     Args:
-        chat: the description.
         session: the placeholders of the login.
         accept: the content type that the chat asks for.
         explain: finds the error in a response that lacks what is taken from it.
@@ -101,10 +100,8 @@ class ChatPlan:
         """Yield the requests before the chat, and return the chat's, with all values.
 
         Args:
-            request: the request.
             values: makes the placeholders' values for the conversation and the model.
             session: the placeholders' values from the login.
-            body: makes the bodies.
 
         Raises:
             InvalidRequestError: if a value cannot be sent.

@@ -60,7 +60,6 @@ class Uploads:
     """The uploads that a recipe describes.
 
     Args:
-        steps: the description.
         names: the placeholders that may be used in all of them.
         explain: finds the error in a response that lacks what is taken from it.
 

@@ -130,7 +130,6 @@ def build_call(
     """Build the call of a request.
 
     Args:
-        sent: the request.
         history: the items of the answers that it continues, oldest first.
         referenced: the stored items that its input refers to, by their ids.
 

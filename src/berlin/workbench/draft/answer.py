@@ -40,7 +40,6 @@ class AnswerGuess(msgspec.Struct, frozen=True):
     """The guessed structure of an answer.
 
     Attributes:
-        stream: the table `[chat.stream]`.
         notes: comments for its lines.
         answer: what a recipe with this table reads from the answer.
     """

@@ -38,7 +38,6 @@ def read_code(response: HttpResponse, rename: Callable[[str], str] = str) -> Dev
     """Return the code in the answer to a device authorization.
 
     Args:
-        response: the answer.
         rename: returns the name of a member in RFC 8628.
 
     Raises:

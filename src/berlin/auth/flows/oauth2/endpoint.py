@@ -28,9 +28,6 @@ class TokenClient:
 
     Args:
         server: the server; the difference of the clocks is learned here.
-        endpoints: its endpoints.
-        values: the credentials.
-        send: sends a request.
     """
 
     def __init__(

@@ -33,10 +33,7 @@ class Captured(msgspec.Struct, frozen=True):
     """A request that was sent by a browser or by curl.
 
     Attributes:
-        method: the HTTP method.
-        url: the whole URL.
         headers: names as written, in order.
-        body: the body.
         files: the names of fields that would contain files.
     """
 
@@ -146,8 +143,6 @@ class Exchange(msgspec.Struct, frozen=True):
     """A request and its answer.
 
     Attributes:
-        request: what was sent.
-        answer: the answer's body.
         status: its HTTP status.
         headers: its headers, names in lower case; repeated names are all kept.
         frames: the messages, if it opened a WebSocket.
