@@ -15,7 +15,6 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 
 from berlin.auth.tokens.private_file import make_private_file, make_private_folder
-from berlin.errors import ConfigurationError
 from berlin.routing.base.clock import Clock
 from berlin.routing.base.resting import Resting
 from berlin.routing.counters.contract import (
@@ -70,12 +69,9 @@ class SqliteCounters(Resting):
     request that was running.
 
     Args:
-        path: the file; created if missing, readable by its owner only.
+        path: the file; created when it is first used, readable by its owner only.
         clock: a monotonic clock that all processes share, in seconds.
         wall: seconds since the epoch, for days and months.
-
-    Raises:
-        ConfigurationError: if the file cannot be created.
     """
 
     def __init__(self, path: Path, clock: Clock = time.monotonic, wall: Clock = time.time) -> None:
@@ -89,11 +85,6 @@ class SqliteCounters(Resting):
         self._timer: asyncio.TimerHandle | None = None
         self._locked_since: float | None = None
         self._in_thread: asyncio.Task[None] | None = None
-        try:
-            make_private_folder(path.parent)
-            make_private_file(path)
-        except OSError as error:
-            raise ConfigurationError(f"the counters in {path} cannot be used: {error}") from error
 
     def now(self) -> float:
         """Return seconds since the epoch."""
@@ -252,6 +243,7 @@ class _File:
     """The open file. What it has read is kept until another process writes to it."""
 
     def __init__(self, path: Path) -> None:
+        make_private_folder(path.parent)
         make_private_file(path)
         self._path = path
         self._counters: dict[str, Counter] = {}
