@@ -193,13 +193,10 @@ class Authenticator:
         return await self.source.get(lambda refresh_token: self._login(flow, refresh_token, send))
 
     async def log_in(self, send: Send, person: Person | None) -> bool:
-        """Log in again if that needs a person, and keep the token.
+        """Log in again if that needs a person, and keep the token. Raises BerlinError.
 
         Returns:
             whether that was needed; otherwise the next request logs in by itself.
-
-        Raises:
-            BerlinError: if that fails.
         """
         if self._flow is not None and self._flow.needs_person:
             if person is None:

@@ -28,12 +28,9 @@ _OPEN: dict[tuple[str, Secret | None, str, Path], SharedTokens] = {}
 
 
 def open_tokens(config: TokensConfig, environ: Mapping[str, str]) -> SharedTokens | None:
-    """Return the shared store, or `None` if tokens stay in this process.
+    """Return the shared store, or `None` if tokens stay in this process. Raises ConfigurationError.
 
     `BERLIN_TOKEN_STORE` and `BERLIN_TOKEN_KEY` take precedence over the file.
-
-    Raises:
-        ConfigurationError: if the configured store cannot be used.
     """
     name = environ.get("BERLIN_TOKEN_STORE") or resolve_value(config.store, "tokens.store", environ)
     if name is None or name == "memory":
