@@ -300,18 +300,14 @@ def _extend(
         return tree
     if base.endswith(".toml"):
         inherited, inner = _read_own(base, text, source, read, depth)
-        if inherited.get("extends"):
-            inherited = _extend(inherited, inner, base, read, depth + 1)
-        return _inherit(inherited, tree, text, source)
-    if base not in recipe_names():
+    elif base in recipe_names():
+        inherited, inner, read = tomllib.loads(_text_of(base)), "", None
+    else:
         line = find_line(text, ("extends",))
         raise ConfigurationError(
             f"{source}, line {line}: no shipped recipe {base!r}; {_known(base)}"
         )
-    inherited = tomllib.loads(_text_of(base))
-    if inherited.get("extends"):
-        inherited = _extend(inherited, "", f"{base}.toml")
-    return _inherit(inherited, tree, text, source)
+    return _inherit(_extend(inherited, inner, base, read, depth + 1), tree, text, source)
 
 
 def _read_own(
