@@ -67,7 +67,6 @@ class DocumentDecoder(ABC):
         self._stop_sequence: str | None = None
         self._finish_extra: MaybeExtra = None
         self._calls = ToolCallAssembler()
-        self._repairer = JsonRepairer()
 
     def feed(self, data: bytes) -> list[StreamEvent]:
         """Take the next bytes and return the events that they complete."""
@@ -226,6 +225,7 @@ class DialectDecoder(DocumentDecoder):
         super().__init__(framer, _OBJECTS, "finish_reason")
         self._decode_fast = fast.decode
         self._plain: set[int] = set()
+        self._repairer: JsonRepairer | None = None  # made for the first document that needs it
         # Sent with the first real event: before it, an error can still be a status.
         self._early: list[ExtraDelta] = []
 
@@ -286,6 +286,7 @@ class DialectDecoder(DocumentDecoder):
             # Lines of JSON, where one document or a stream of events was due.
             with contextlib.suppress(*DECODE_ERRORS):
                 return self._decode_lines(document)
+        self._repairer = self._repairer or JsonRepairer()
         return self._repairer.repair(document)
 
     def _take(self, document: Any, events: list[StreamEvent]) -> bool:

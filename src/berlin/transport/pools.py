@@ -8,7 +8,7 @@ import os
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -48,6 +48,12 @@ class Pools:
             pool = self._pools[loop] = _Pool(connect(), self._middlewares)
             await pool.bind_to_loop()
         return pool.session
+
+    async def connector(
+        self, connect: Callable[[], aiohttp.BaseConnector]
+    ) -> aiohttp.BaseConnector:
+        """Return the connections of the running loop; see `session`."""
+        return cast(aiohttp.BaseConnector, (await self.session(connect)).connector)
 
     async def aclose(self) -> None:
         """Close this loop's connections, and discard those of closed loops."""

@@ -123,17 +123,17 @@ class ChatPlan:
             filled |= take(step, response, cookies, self._explain)
         call = self._call(filled, cookies, body)
         conversation = filled["conversation_id"]
-        return (
-            msgspec.structs.replace(
+        if conversation is not ABSENT:
+            call = msgspec.structs.replace(call, conversation_id=str(conversation))
+        if self.meanwhile or self.after:
+            call = msgspec.structs.replace(
                 call,
-                conversation_id="" if conversation is ABSENT else str(conversation),
                 meanwhile=tuple(
                     step.request(filled, cookies, body(step, filled)) for step in self.meanwhile
                 ),
                 after=tuple(step.request(filled, cookies) for step in self.after),
-            ),
-            filled,
-        )
+            )
+        return call, filled
 
     def _call(
         self, values: Mapping[str, Any], cookies: Mapping[str, str], body: Bodies

@@ -6,8 +6,8 @@ Source: OpenAI's API reference. No service here continues a text: each answers a
 
 from __future__ import annotations
 
+import secrets
 import time
-import uuid
 from typing import Any
 
 import msgspec
@@ -135,7 +135,7 @@ class CompletionsEncoder(AnswerEncoder):
 
 def _head(call: ClientCall) -> dict[str, Any]:
     return {
-        "id": f"cmpl-{uuid.uuid4().hex}",
+        "id": f"cmpl-{secrets.token_hex(16)}",
         "object": "text_completion",
         "created": int(time.time()),
         "model": call.request.model,

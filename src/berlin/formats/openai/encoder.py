@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -279,7 +279,7 @@ def encode_error(error: BerlinError) -> bytes:
 
 def new_id() -> str:
     """Return an id for an answer."""
-    return f"chatcmpl-{uuid.uuid4().hex}"
+    return f"chatcmpl-{secrets.token_hex(16)}"
 
 
 def finish_word(reason: FinishReason, extra: Any, calls: bool, *, older: bool = False) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-import uuid
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
@@ -73,7 +73,7 @@ class Visit(msgspec.Struct, eq=False):
     path: str
     remote: str
     headers: Mapping[str, str]
-    id: str = msgspec.field(default_factory=lambda: f"req_{uuid.uuid4().hex}")
+    id: str = msgspec.field(default_factory=lambda: f"req_{secrets.token_hex(16)}")
     face: str = ""
     provider: str = ""
     model: str = ""
