@@ -84,7 +84,7 @@ class Ledger:
             stream=visit.stream,
         )
         self._recorder.begin(entry)
-        visit.asked = Asked(at, model, request, entry)
+        visit.asked, visit.is_counted = Asked(at, model, request, entry), True
 
     def ended(self, visit: Visit) -> None:
         """Record a finished visit; see `Observer`."""
