@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from functools import cached_property
 from typing import Any
 
 import aiohttp
 
 from berlin.errors import BerlinError
-from berlin.transport.pools import Connection
+from berlin.transport.pools import Connection, ShortQueue
 from berlin.transport.sender import Answer
 from berlin.transport.translate import LIBRARY_ERRORS, translate
 from berlin.types import Endpoint
@@ -21,22 +22,24 @@ class Response(Answer):
 
     Attributes:
         status: the HTTP status.
-        headers: names in lower case.
     """
 
     def __init__(self, answer: aiohttp.ClientResponse, endpoint: Endpoint) -> None:
         self.status = answer.status
-        self.headers = {name.lower(): value for name, value in answer.headers.items()}
-        # aiohttp keeps the head of the request, with its token, for as long as the body arrives.
-        answer._request_info = answer._raw_headers = None  # type: ignore[assignment]  # freed
+        _free_memory(answer)
         self._answer = answer
         self._endpoint = endpoint
         self._broken: BerlinError | None = None
-        self._inflater = Inflater.of(self.headers.get("content-encoding", ""))
+        self._inflater = Inflater.of(answer._headers.get("content-encoding", ""))
         connection = answer.connection.protocol if answer.connection is not None else None
         self._connection = connection if isinstance(connection, Connection) else None
         if self._connection is not None:
             self._connection.lost = self._note_lost
+
+    @cached_property
+    def headers(self) -> dict[str, str]:  # type: ignore[override]  # only errors need them
+        """The headers; names in lower case."""
+        return {name.lower(): value for name, value in self._answer._headers.items()}
 
     def read(self) -> Coroutine[Any, Any, bytes]:
         """Return the next bytes as soon as they arrive; `b""` is the end.
@@ -95,3 +98,14 @@ class Response(Answer):
         if held:
             return held
         raise self._broken
+
+
+def _free_memory(answer: aiohttp.ClientResponse) -> None:
+    """Free what aiohttp (3.14) would keep for as long as the body arrives."""
+    # The head of the request, with its token.
+    answer._request_info = answer._raw_headers = None  # type: ignore[assignment]
+    content = answer.content
+    if type(content) is aiohttp.StreamReader:  # another one is an empty body
+        content._buffer = ShortQueue(content._buffer)  # type: ignore[assignment]
+        if content._http_chunk_splits is not None:
+            content._http_chunk_splits = ShortQueue(content._http_chunk_splits)  # type: ignore[assignment]
