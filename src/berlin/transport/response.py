@@ -8,9 +8,12 @@ from functools import cached_property
 from typing import Any
 
 import aiohttp
+from aiohttp._cookie_helpers import parse_set_cookie_headers
+from aiohttp.connector import Connection as Leased
 
 from berlin.errors import BerlinError
-from berlin.transport.pools import Connection, ShortQueue
+from berlin.transport.exchange import Exchange
+from berlin.transport.pools import Connection, shorten
 from berlin.transport.sender import Answer
 from berlin.transport.translate import LIBRARY_ERRORS, translate
 from berlin.types import Endpoint
@@ -24,22 +27,27 @@ class Response(Answer):
         status: the HTTP status.
     """
 
-    def __init__(self, answer: aiohttp.ClientResponse, endpoint: Endpoint) -> None:
-        self.status = answer.status
-        _free_memory(answer)
-        self._answer = answer
+    def __init__(self, exchange: Exchange, endpoint: Endpoint) -> None:
+        head = exchange.head
+        self.status = head.code
+        self._headers = head.headers
+        self._content = exchange.content
+        shorten(self._content)
+        self._writing = exchange.writing
         self._endpoint = endpoint
         self._broken: BerlinError | None = None
-        self._inflater = Inflater.of(answer._headers.get("content-encoding", ""))
-        connection = answer.connection.protocol if answer.connection is not None else None
-        self._connection = connection if isinstance(connection, Connection) else None
+        self._leased: Leased | None = exchange.leased
+        self._inflater = Inflater.of(self._headers.get("Content-Encoding", ""))
+        protocol = exchange.leased.protocol
+        self._connection = protocol if isinstance(protocol, Connection) else None
         if self._connection is not None:
             self._connection.lost = self._note_lost
+        self._content.on_eof(self._end)
 
     @cached_property
     def headers(self) -> dict[str, str]:  # type: ignore[override]  # only errors need them
         """The headers; names in lower case."""
-        return {name.lower(): value for name, value in self._answer._headers.items()}
+        return {name.lower(): value for name, value in self._headers.items()}
 
     def read(self) -> Coroutine[Any, Any, bytes]:
         """Return the next bytes as soon as they arrive; `b""` is the end.
@@ -53,19 +61,36 @@ class Response(Answer):
     @property
     def cookies(self) -> dict[str, str]:
         """The cookies that it sets."""
-        return {name: cookie.value for name, cookie in self._answer.cookies.items()}
+        found = parse_set_cookie_headers(self._headers.getall("Set-Cookie", ()))
+        return {name: cookie.value for name, cookie in found}
 
     def close(self) -> None:
-        """Close the connection immediately, or return it to the pool if the response is read."""
-        # Another response may have the connection already.
-        if self._connection is not None and self._connection.lost == self._note_lost:
+        """Close the connection immediately, unless the response has ended."""
+        leased = self._let_go()
+        if leased is not None:
+            if self._content.exception() is None:
+                self._content.set_exception(aiohttp.ClientConnectionError("it was closed"))
+            leased.close()
+
+    def _end(self) -> None:
+        """Return the connection to the pool; without it if the request was not read to its end."""
+        is_written = self._writing is None or self._writing.done()
+        leased = self._let_go()
+        if leased is not None:
+            leased.release() if is_written else leased.close()
+
+    def _let_go(self) -> Leased | None:
+        leased, self._leased = self._leased, None
+        if leased is not None and self._connection is not None:
             self._connection.lost = None
-        self._answer.close()
+        if self._writing is not None:
+            self._writing.cancel()
+        return leased
 
     def _note_lost(self) -> None:
         # When a body stops being HTTP after its first bytes (a bad chunk size), aiohttp closes the
         # connection without notifying the body: a reader would wait until its time limit.
-        content = self._answer.content
+        content = self._content
         if not content.is_eof() and content.exception() is None and self._connection is not None:
             why = self._connection.exception()
             content.set_exception(why or aiohttp.ClientPayloadError("the connection was closed"))
@@ -88,7 +113,7 @@ class Response(Answer):
     async def _read(self) -> bytes:
         if self._broken is not None:
             raise self._broken
-        content = self._answer.content
+        content = self._content
         try:
             return await content.readany()
         except LIBRARY_ERRORS as error:
@@ -98,14 +123,3 @@ class Response(Answer):
         if held:
             return held
         raise self._broken
-
-
-def _free_memory(answer: aiohttp.ClientResponse) -> None:
-    """Free what aiohttp (3.14) would keep for as long as the body arrives."""
-    # The head of the request, with its token.
-    answer._request_info = answer._raw_headers = None  # type: ignore[assignment]
-    content = answer.content
-    if type(content) is aiohttp.StreamReader:  # another one is an empty body
-        content._buffer = ShortQueue(content._buffer)  # type: ignore[assignment]
-        if content._http_chunk_splits is not None:
-            content._http_chunk_splits = ShortQueue(content._http_chunk_splits)  # type: ignore[assignment]

@@ -33,11 +33,7 @@ class ResponseObject:
     """Writes the response in its current state.
 
     Args:
-        call: the request.
         claim: returns whether a service's id may be used; by default all may.
-
-    Attributes:
-        id: the response's id.
     """
 
     def __init__(self, call: ClientCall, claim: Claim | None = None) -> None:

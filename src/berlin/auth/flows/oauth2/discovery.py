@@ -23,7 +23,6 @@ class Endpoints(msgspec.Struct, frozen=True):
     """The endpoints of an authorization server.
 
     Attributes:
-        token: the token endpoint.
         device: the device authorization endpoint; `""` if there is none.
         authorize: the page where a person logs in; `""` if there is none.
         issuer: the server's issuer identifier; `""` if unknown.
@@ -42,11 +41,7 @@ class Endpoints(msgspec.Struct, frozen=True):
 class Server:
     """An authorization server: its endpoints, from a recipe or from its metadata, and its clock.
 
-    Args:
-        described: the table `[auth]`.
-
     Attributes:
-        described: the same.
         skew_s: how far its clock is ahead of ours, as far as known.
     """
 
