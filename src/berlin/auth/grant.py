@@ -96,11 +96,7 @@ def _others(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def check_token(token: object, what: str = "the token") -> Secret:
-    """Check that a token can be sent in a header, and return it.
-
-    Raises:
-        ProtocolError: if it cannot.
-    """
+    """Check that a token can be sent in a header, and return it. Raises ProtocolError."""
     if not isinstance(token, str) or not token:
         raise ProtocolError(f"{what} must be text, not {type(token).__name__}")
     if len(token) > MAX_TOKEN_BYTES:

@@ -7,8 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from berlin.config.references import resolve_value
 from berlin.config.tables.base import Reference
-from berlin.config.tokens import resolve_value
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.providers.facade import ChatProvider
 

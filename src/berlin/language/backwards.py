@@ -120,11 +120,7 @@ def decode_basic(encoded: str) -> str:
 
 
 def decode_multipart(body: bytes, content_type: str) -> dict[str, str]:
-    """Return the fields of a multipart body (RFC 7578).
-
-    Raises:
-        InvalidRequestError: if it is not one.
-    """
+    """Return the fields of a multipart body (RFC 7578). Raises InvalidRequestError."""
     boundary = re.search(r'boundary="?([^";]+)', content_type)
     if boundary is None:
         raise InvalidRequestError("the body is not multipart/form-data with a boundary")

@@ -74,7 +74,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CompiledStep:
-    """A step, ready for use.
+    """A step, ready for use. Raises ConfigurationError.
 
     Args:
         step: the description.
@@ -86,9 +86,6 @@ class CompiledStep:
         used: the placeholders that are used in it.
         pointers: the values taken from JSON, and where they are.
         body: the template of the body, whatever its encoding.
-
-    Raises:
-        ConfigurationError: if the description is invalid.
     """
 
     def __init__(

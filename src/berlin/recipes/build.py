@@ -9,12 +9,13 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from berlin._version import __version__
+from berlin.auth.authenticator import Authenticator
 from berlin.auth.callers import CallerAuthenticator, Callers
-from berlin.auth.contract import Authenticator, Flow
+from berlin.auth.contract import Flow
 from berlin.auth.credentials import Credentials
+from berlin.auth.tokens.registry import shared_source
 from berlin.auth.tokens.shared import SharedTokens
 from berlin.auth.tokens.source import TokenSource
-from berlin.auth.tokens.sources import shared_source
 from berlin.auth.tokens.store import TokenKey
 from berlin.providers.http import HttpProvider
 from berlin.recipes.recipe import Recipe

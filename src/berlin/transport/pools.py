@@ -81,13 +81,19 @@ class Connection(ResponseHandler):
     """A connection that says when it is lost, and resumes reading only where reading was paused.
 
     aiohttp (3.14) resumes it, and runs the parser, for each HTTP chunk that is taken from the
-    buffer, which is a quarter of what a piece costs when many arrive in one read.
+    buffer, which is a quarter of what a piece costs when many arrive in one read. It also gives a
+    response that arrived while nothing was asked (bytes after a body, a load balancer's 408) to the
+    next request, which may be somebody else's.
 
     Attributes:
         lost: called when the connection is lost.
     """
 
     lost: Callable[[], None] | None = None
+
+    def is_connected(self) -> bool:
+        """Return whether the connection can carry a request; not if anything unasked arrived."""
+        return super().is_connected() and not self.should_close
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Say that the connection is lost."""

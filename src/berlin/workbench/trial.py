@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from berlin.auth.contract import Authenticator, Person
+from berlin.auth.authenticator import Authenticator
+from berlin.auth.contract import Person
 from berlin.auth.credentials import Credentials
 from berlin.errors import BerlinError
 from berlin.language.secrets_scan import find_marked, looks_secret, names_secret

@@ -26,7 +26,7 @@ def keys_path() -> Path:
 def key_store() -> KeyStore:
     """Return the keys where the configuration says."""
     from berlin.config import load_config
-    from berlin.config.tokens import resolve_value
+    from berlin.config.references import resolve_value
     from berlin.gateway.access.shared_keys.store import PostgresTable
 
     url = resolve_value(load_config(None).keys.store, "keys.store", os.environ)

@@ -12,8 +12,8 @@ import click
 from berlin.auth.credentials import Credentials
 from berlin.cli.options import JoinedOptions, config_option, login_options, option_option, together
 from berlin.cli.person import TerminalPerson
-from berlin.cli.recipe.account import TrialTarget, resolve_target
 from berlin.cli.recipe.file import RecipeFile
+from berlin.cli.recipe.target import TrialTarget, resolve_target
 from berlin.cli.secret_warnings import warn_of_secrets
 from berlin.cli.terminal import harmless, warn
 from berlin.errors import BerlinError

@@ -29,7 +29,7 @@ Bodies: TypeAlias = Callable[[CompiledStep, Mapping[str, Any]], Any]
 
 
 class ChatPlan:
-    """The requests that a `ChatMap` describes, ready for use.
+    """The requests that a `ChatMap` describes, ready for use. Raises ConfigurationError.
 
     Args:
         session: the placeholders of the login.
@@ -45,9 +45,6 @@ class ChatPlan:
         known: the placeholders that the chat may have.
         used: the placeholders used in any of them.
         session_names: those of the login.
-
-    Raises:
-        ConfigurationError: if the description is invalid.
     """
 
     def __init__(

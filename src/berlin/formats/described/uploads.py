@@ -57,7 +57,7 @@ def take(
 
 
 class Uploads:
-    """The uploads that a recipe describes.
+    """The uploads that a recipe describes. Raises ConfigurationError.
 
     Args:
         names: the placeholders that may be used in all of them.
@@ -67,9 +67,6 @@ class Uploads:
         taken: the names that they take.
         used: the placeholders that they use.
         steps: the requests for one image or file, in order.
-
-    Raises:
-        ConfigurationError: if the description is invalid.
     """
 
     def __init__(self, steps: Sequence[UploadMap], names: frozenset[str], explain: Explain) -> None:

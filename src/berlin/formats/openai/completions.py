@@ -23,8 +23,9 @@ from berlin.formats.client_request import (
 )
 from berlin.formats.contract import ClientCall
 from berlin.formats.encoding import AnswerEncoder
-from berlin.formats.openai.encoder import DONE, encode_error, write_usage
+from berlin.formats.openai.encoder import encode_error, write_usage
 from berlin.formats.openai.format import OpenAIChatFormat
+from berlin.formats.openai.table import DONE
 from berlin.formats.tokens import TokenCount, usage_of
 from berlin.types import ChatRequest, ChatResponse, Finished, FinishReason, Message, TextDelta
 from berlin.wire.json import encode_line

@@ -12,7 +12,7 @@ from berlin.formats.contract import ClientCall
 from berlin.formats.encoding import AnswerEncoder
 from berlin.formats.opaque import TurnState, sealed_state
 from berlin.formats.openai.functions import is_older
-from berlin.formats.openai.table import DIALECT, ONCE, REASONING
+from berlin.formats.openai.table import DIALECT, DONE, ONCE, REASONING
 from berlin.formats.tokens import TokenCount, usage_of
 from berlin.types import (
     ChatResponse,
@@ -31,8 +31,6 @@ from berlin.types import (
     merge_extra,
 )
 from berlin.wire.json import encode_line, encode_value, escape_line_ends
-
-DONE = b"[DONE]"
 
 
 class OpenAIEncoder(AnswerEncoder):

@@ -44,11 +44,7 @@ class Pieces(msgspec.Struct, frozen=True):
 
 
 def cut_answer(answer: bytes) -> Pieces:
-    """Return the pieces of an answer.
-
-    Raises:
-        ConfigurationError: if no recipe can describe it.
-    """
+    """Return the pieces of an answer. Raises ConfigurationError."""
     looks = recognise(answer)
     if looks.is_page:
         raise ConfigurationError(

@@ -83,12 +83,9 @@ class Captured(msgspec.Struct, frozen=True):
         return next((value for n, value in self.headers if n.lower() == name), "")
 
     def document(self) -> tuple[str, Any]:
-        """Return the kind of the body and its contents.
+        """Return the kind of the body and its contents. Raises ConfigurationError.
 
         The kind is `json`, `form`, `multipart`, `body` for other text, or `""` if there is none.
-
-        Raises:
-            ConfigurationError: if no recipe can describe its kind.
         """
         if not self.body.strip():
             return "", None
