@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 from aiohttp._cookie_helpers import parse_set_cookie_headers
 from aiohttp.connector import Connection as Leased
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from berlin.errors import BerlinError
 from berlin.transport.exchange import Exchange
@@ -111,15 +112,44 @@ class Response(Answer):
                 return data
 
     async def _read(self) -> bytes:
+        """Return all that has arrived.
+
+        aiohttp's reader calls six functions for each read, and two for each HTTP chunk in it.
+        """
+        content = self._content
         if self._broken is not None:
             raise self._broken
-        content = self._content
+        if content is EMPTY_PAYLOAD:
+            return b""
         try:
-            return await content.readany()
+            if content._exception is not None:
+                raise content._exception
+            while not content._buffer:
+                if content._eof:
+                    return b""
+                if content._protocol.transport is None:
+                    raise aiohttp.ClientPayloadError("the connection was closed")
+                waiter = content._waiter = content._loop.create_future()
+                try:
+                    await waiter
+                finally:
+                    content._waiter = None
+            return _take(content)
         except LIBRARY_ERRORS as error:
             self._broken = translate(error, self._endpoint)
         # aiohttp reports the break before it delivers the data received before it.
-        held = content._read_nowait(-1)
-        if held:
-            return held
+        if content._buffer:
+            return _take(content)
         raise self._broken
+
+
+def _take(content: StreamReader) -> bytes:
+    parts = content._buffer
+    data = parts[0] if len(parts) == 1 else b"".join(parts)
+    parts.clear()
+    content._cursor += len(data)
+    content._size = 0
+    if content._http_chunk_splits is not None:
+        content._http_chunk_splits.clear()
+    content._protocol.resume_reading()
+    return data
