@@ -185,8 +185,9 @@ class Asked(NamedTuple):
     def input_tokens(self) -> int:
         """An estimate of the request's tokens."""
         request = self.request
-        is_chat = isinstance(request, ChatRequest)
-        return prompt_tokens(request) if is_chat else request.input_tokens
+        if isinstance(request, ChatRequest):
+            return prompt_tokens(request)
+        return request.input_tokens
 
 
 def new_id() -> str:
