@@ -116,13 +116,6 @@ PARAMETERS = st.dictionaries(st.text(max_size=6), JSON, max_size=2).map(
 TOOLS = st.lists(st.builds(Tool, NAMES, st.text(max_size=9), PARAMETERS), max_size=2).map(tuple)
 
 
-FORMS = (
-    st.none()
-    | st.just(ResponseFormat())
-    | OBJECTS.map(lambda schema: ResponseFormat(schema, "answer"))
-)
-
-
 @st.composite
 def requests(draw: st.DrawFn) -> ChatRequest:
     """Draw requests; only one that has tools has a choice of them."""
