@@ -17,7 +17,6 @@ from berlin.gateway.access.limits.limiter import Limiter
 from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
 from berlin.providers.scripted import ScriptedProvider
-from berlin.routing.counters.contract import Counters
 from berlin.routing.counters.shared import SharedCounters
 from berlin.routing.counters.sqlite import SqliteCounters
 from berlin.types import Finished, Usage, UsageReport
@@ -33,14 +32,11 @@ async def limited(
     tmp_path: Path, script: list[object] = ANSWER, **limits: object
 ) -> AsyncIterator[At]:
     """Serve one provider to keys, with limits, and counters in a file."""
-
-    def lasting() -> Counters:
-        return SharedCounters(SqliteCounters(tmp_path / "limits.sqlite"))
-
+    counters = SharedCounters(SqliteCounters(tmp_path / "limits.sqlite"), only_lasting=True)
     gateway = Gateway(
         Catalog([Service("s", ScriptedProvider(script), ["m1", "m2"])]),
         Guard(KeyReader(tmp_path / "keys.sqlite")),
-        limiter=Limiter(LimitsConfig(**limits), PRICES, None, lasting),
+        limiter=Limiter(LimitsConfig(**limits), PRICES, counters),
     )
     async with serve(gateway=gateway) as at:
         yield at

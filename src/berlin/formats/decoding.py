@@ -290,7 +290,7 @@ class DialectDecoder(DocumentDecoder):
         return self._repairer.repair(document)
 
     def _take(self, document: Any, events: list[StreamEvent]) -> bool:
-        if isinstance(document, list) and all(isinstance(item, dict) for item in document):
+        if isinstance(document, list) and document and all(isinstance(x, dict) for x in document):
             # Some services send errors, or all chunks at once, in a list.
             return all(self._take(item, events) for item in document)
         if not isinstance(document, dict):
@@ -309,6 +309,8 @@ class DialectDecoder(DocumentDecoder):
         return goes_on
 
     def _end(self, events: list[StreamEvent]) -> None:
+        if self._repairer is not None and self._repairer.holds_half:
+            events.append(TextDelta("\ufffd"))
         before = len(events)
         super()._end(events)
         if self.failure is None:

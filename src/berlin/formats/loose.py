@@ -117,15 +117,23 @@ class JsonRepairer:
     """Repairs the documents of one answer.
 
     A pair of surrogates that was cut between two pieces of text is joined; half a pair, and bytes
-    that are not UTF-8, become U+FFFD. Control characters within strings are taken as they are,
-    numbers that no type holds as `null`. A prefix `data:` that a proxy has doubled is removed.
+    that are not UTF-8, become U+FFFD. Control characters within strings are taken as they are, but
+    not NUL, and numbers that no type holds as `null`. A prefix `data:` that a proxy has doubled is
+    removed.
     """
 
     def __init__(self) -> None:
         self._high = ""
 
+    @property
+    def holds_half(self) -> bool:
+        """Whether a text ended with half of a pair, and the other half has not come."""
+        return bool(self._high)
+
     def repair(self, document: bytes) -> Any:
         """Return the value of a document that is not JSON; `None` if it cannot be repaired."""
+        if b"\0" in document:
+            return None  # bytes were lost or mixed up on the way
         text = document.decode("utf-8", "replace").strip()
         if text.startswith("data:"):
             text = text.removeprefix("data:")

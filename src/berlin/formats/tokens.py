@@ -51,9 +51,7 @@ class TokenCount:
     @cached_property
     def input_tokens(self) -> int:
         """An estimate of the prompt tokens, including tools and their results."""
-        tools = sum(len(t.name + t.description + t.parameters) for t in self._request.tools)
-        parts = sum(_chars(part) for m in self._request.messages for part in m.parts)
-        return estimate_tokens(tools + parts)
+        return prompt_tokens(self._request)
 
     @property
     def usage(self) -> Usage:
@@ -61,6 +59,17 @@ class TokenCount:
         if self._reported is not None:
             return self._reported
         return Usage(self.input_tokens, estimate_tokens(self.chars), estimated=True)
+
+
+def prompt_tokens(request: ChatRequest) -> int:
+    """Return an estimate of the tokens of a prompt, including tools and their results."""
+    chars = 0
+    for tool in request.tools:
+        chars += len(tool.name) + len(tool.description) + len(tool.parameters)
+    for message in request.messages:
+        for part in message.parts:
+            chars += len(part.text) if type(part) is TextPart else _chars(part)
+    return estimate_tokens(chars)
 
 
 def usage_of(request: ChatRequest, response: ChatResponse) -> Usage:
@@ -74,8 +83,6 @@ def usage_of(request: ChatRequest, response: ChatResponse) -> Usage:
 
 def _chars(part: Part) -> int:
     match part:
-        case TextPart():
-            return len(part.text)
         case ToolCallPart():
             return len(part.name) + len(part.arguments)
         case ToolResultPart():

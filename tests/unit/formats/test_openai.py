@@ -367,6 +367,12 @@ def test_usage_wherever_it_stands(data: bytes) -> None:
         (A + b"data: 5\n\n", ProtocolError, ""),
         (A + b"data: nonsense\n\n", ProtocolError, "nonsense"),
         (A + b'data: {"choices":[{"delta":{"content":5}}]}\n\n', ProtocolError, "content"),
+        (A + b'data: {"choices":[{"delta":{"content":{"a":1}}}]}\n\n', ProtocolError, "content"),
+        (A + b'data: {"choices":[{"delta":{"content":"b\0"}}]}\n\n', ProtocolError, "character"),
+        (A + b"data: []\n\n", ProtocolError, "[]"),
+        (b")]}'\n" + A + STOP + DONE, ProtocolError, ")]}'"),
+        (b"while(1);" + A + STOP + DONE, ProtocolError, "while(1);"),
+        (b"upstream error", ProtocolError, "upstream error"),
         (A + b'data: {"choices":{}}\n\n', ProtocolError, "choices"),
         (A + b'data: {"choices":' + b"[" * 50_000 + b"\n\n", ProtocolError, ""),
         (
@@ -394,6 +400,7 @@ def said(piece: bytes, more: bytes = b"") -> bytes:
     [
         (said(b"a\\ud83d") + said(b"\\ude00b"), "a\U0001f600b"),
         (said(b"a\\ud83d!") + said(b"\\\\ud83d"), "a\ufffd!\\ud83d"),
+        (said(b"a\\ud83d"), "a\ufffd"),
         (said(b"a\xff"), "a\ufffd"),
         (said(b"a\tb"), "a\tb"),
         (said(b"a", b',"usage":{"cost":NaN,"prompt_tokens":1}'), "a"),

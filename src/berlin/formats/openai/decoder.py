@@ -185,8 +185,10 @@ class OpenAIDecoder(DialectDecoder):
         self._take_reasoning(delta, events)
         content = delta.get("content")
         match content:
-            case None | [] | {}:
+            case None | []:
                 pass
+            case dict() if not content:
+                pass  # PHP's empty object
             case str():
                 self._add_text(content, events)
             case list():

@@ -9,7 +9,7 @@ from decimal import Decimal
 import msgspec
 
 from berlin.config.tables.per_user import PLACEHOLDER
-from berlin.formats.tokens import TokenCount
+from berlin.formats.tokens import prompt_tokens
 from berlin.gateway.observe.visit import Asked, Visit
 from berlin.ledger.entry import Entry, count_of, name_of
 from berlin.ledger.figures import Figures, Query
@@ -84,7 +84,7 @@ class Ledger:
             stream=visit.stream,
         )
         self._recorder.begin(entry)
-        visit.asked = Asked(at, model, request, entry)
+        visit.asked, visit.is_counted = Asked(at, model, request, entry), True
 
     def ended(self, visit: Visit) -> None:
         """Record a finished visit; see `Observer`."""
@@ -150,7 +150,7 @@ def usage_of(visit: Visit, asked: Asked) -> Usage | None:
         return reported
     output = estimate_tokens(visit.text_chars)
     if reported is None:
-        return Usage(TokenCount(asked.request).input_tokens, output, estimated=True)
+        return Usage(prompt_tokens(asked.request), output, estimated=True)
     if output <= reported.output_tokens:
         return reported
     return Usage(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Mapping
+from random import getrandbits
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -25,7 +25,6 @@ from berlin.types import (
     Finished,
     ReasoningDelta,
     Started,
-    StreamEvent,
     TextDelta,
     ToolCallDelta,
     Usage,
@@ -66,14 +65,15 @@ class Visit(msgspec.Struct, eq=False):
         status: HTTP status of the answer; 0 if none was sent.
         more_headers: headers of the response that say how much of its limits is left.
         asked: what was sent to a provider, where the ledger records it.
-        text_chars: length of the answer so far; counted only for the ledger.
+        is_counted: whether a limit or the ledger wants the length of the answer.
+        text_chars: length of the answer so far, if it is counted.
     """
 
     method: str
     path: str
     remote: str
     headers: Mapping[str, str]
-    id: str = msgspec.field(default_factory=lambda: f"req_{secrets.token_hex(16)}")
+    id: str = msgspec.field(default_factory=lambda: new_id())
     face: str = ""
     provider: str = ""
     model: str = ""
@@ -92,6 +92,7 @@ class Visit(msgspec.Struct, eq=False):
     status: int = 0
     more_headers: Mapping[str, str] | None = None
     asked: Asked | None = None
+    is_counted: bool = False
     text_chars: int = 0
 
     @property
@@ -142,12 +143,21 @@ class Visit(msgspec.Struct, eq=False):
         if type(burst[0]) is Started:  # the first, or that of a continuing provider
             self.started = burst[0]
         self.events += len(burst)
-        if self.asked is not None:
-            self.text_chars += sum(map(_chars, burst))
-        if type(burst[-1]) is Finished or type(burst[-1]) is UsageReport:
+        if self.is_counted:
+            self._count(burst)
+        elif type(burst[-1]) is Finished or type(burst[-1]) is UsageReport:
             for event in burst[-2:]:
                 if isinstance(event, UsageReport):
                     self.usage = event.usage
+
+    def _count(self, burst: Burst) -> None:
+        for event in burst:
+            if type(event) is TextDelta or type(event) is ReasoningDelta:
+                self.text_chars += len(event.text)
+            elif type(event) is ToolCallDelta:
+                self.text_chars += len(event.name) + len(event.arguments)
+            elif type(event) is UsageReport:
+                self.usage = event.usage
 
     def end(self) -> None:
         """Stop the clock."""
@@ -170,14 +180,11 @@ class Asked(NamedTuple):
     entry: Entry
 
 
-def _chars(event: StreamEvent) -> int:
-    match event:
-        case TextDelta() | ReasoningDelta():
-            return len(event.text)
-        case ToolCallDelta():
-            return len(event.name) + len(event.arguments)
-        case _:
-            return 0
+def new_id() -> str:
+    """Return an id for a request, not secret. Later ones sort last: the rows of the ledger are then
+    added at the end of its index, and not on a page each.
+    """
+    return f"req_{time.time_ns() // 1_000_000:012x}{getrandbits(80):020x}"
 
 
 class Observer(Protocol):

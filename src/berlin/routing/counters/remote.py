@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -60,8 +60,8 @@ class Remote(Protocol):
         """Reserve; `None` if it cannot be used. It may have reserved all the same."""
         ...
 
-    async def settle(self, id: str, owed: Owed) -> bool:
-        """Replace what a request has reserved; return whether that is done."""
+    def settle(self, id: str, owed: Owed, done: Callable[[bool], None]) -> None:
+        """Begin to replace what a request has reserved; `done` is called with whether it was."""
         ...
 
     async def beat(self, owner: str) -> bool:

@@ -241,7 +241,7 @@ def _add_ending(
 _ERRORS = {
     "error": ("/error/message", "/error"),
     "error_message": ("/message", "/msg", "/detail"),
-    "error_code": ("/error/code", "/code"),
+    "error_code": ("/error/code", "/error/type", "/code"),
 }
 
 
