@@ -45,7 +45,7 @@ RICH = [
     ToolCallDelta(0, arguments='{"x":"'),
     ToolCallDelta(0, arguments='\\n𝄞"}'),
     ToolCallDelta(1, "b", "now"),
-    UsageReport(Usage(9, 8, cached_tokens=7, reasoning_tokens=6)),
+    UsageReport(Usage(9, 8, False, 7, 6, cache_write_tokens=0)),
     Finished("tool_calls"),
 ]
 

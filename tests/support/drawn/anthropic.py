@@ -170,7 +170,7 @@ def calls(draw: st.DrawFn) -> list[StreamEvent]:
 
 
 USAGES = st.tuples(COUNTS, COUNTS, COUNTS, COUNTS).map(
-    lambda n: Usage(n[0] + n[2], n[1], cached_tokens=n[2], reasoning_tokens=n[3])
+    lambda n: Usage(n[0] + n[2], n[1], False, n[2], n[3], cache_write_tokens=0)
 )
 DIALECT = Dialect(
     *(CHAT, CALL, ODD_FRAMES, BODIES, EXAMPLES, requests(), calls(), USAGES), reports_usage=True
