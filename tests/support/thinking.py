@@ -22,6 +22,7 @@ from support.playing import playing
 
 CITIES = ("Paris", "Rome")
 TURNS = 3
+COUNTED = Usage(5, 7, cached_tokens=0, reasoning_tokens=0)
 LAST = "Sunny in both, three times."
 
 
@@ -70,7 +71,7 @@ class Thinking:
 
     def _say(self, turn: int) -> Said:
         if turn == TURNS:
-            return Said((LAST[:5], LAST[5:]), usage=Usage(5, 7), turn=turn)
+            return Said((LAST[:5], LAST[5:]), usage=COUNTED, turn=turn)
         calls = (
             Call("" if self.dialect == "ollama" else call_id(turn, city), "weather", (arguments,))
             for city in CITIES
@@ -81,7 +82,7 @@ class Thinking:
             reasoning=(text[:6], text[6:]),
             calls=tuple(calls),
             finish="tool_calls",
-            usage=Usage(5, 7),
+            usage=COUNTED,
             signature=f"sig-{turn}",
             redacted=f"redacted-{turn}",
             turn=turn,
