@@ -78,6 +78,19 @@ class Pools:
             _finish(self._pools.pop(loop).session.close())
 
 
+class ShortQueue(list[Any]):
+    """A queue of few entries, in place of the deques of aiohttp (3.14).
+
+    An empty deque has room for 64 entries, which is 0.7 KB, and an open stream would have four.
+    """
+
+    __slots__ = ()
+
+    def popleft(self) -> Any:
+        """Remove the first entry and return it."""
+        return self.pop(0)
+
+
 class Connection(ResponseHandler):
     """A connection that says when it is lost, and resumes reading only where reading was paused.
 
@@ -91,6 +104,10 @@ class Connection(ResponseHandler):
     """
 
     lost: Callable[[], None] | None = None
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._buffer = ShortQueue()  # type: ignore[assignment]
 
     def is_connected(self) -> bool:
         """Return whether the connection can carry a request; not if anything unasked arrived."""
@@ -106,6 +123,14 @@ class Connection(ResponseHandler):
         """Resume reading."""
         if self._reading_paused:
             super().resume_reading(resume_parser)
+
+
+def shorten(body: aiohttp.StreamReader) -> None:
+    """Give a body short queues; it may have begun to arrive."""
+    if type(body) is aiohttp.StreamReader:  # an empty one has none
+        body._buffer = ShortQueue(body._buffer)  # type: ignore[assignment]
+        if body._http_chunk_splits is not None:
+            body._http_chunk_splits = ShortQueue(body._http_chunk_splits)  # type: ignore[assignment]
 
 
 class _Pool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from functools import cached_property
 from typing import Any
 
 import aiohttp
@@ -13,7 +14,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from berlin.errors import BerlinError
 from berlin.transport.exchange import Exchange
-from berlin.transport.pools import Connection
+from berlin.transport.pools import Connection, shorten
 from berlin.transport.sender import Answer
 from berlin.transport.translate import LIBRARY_ERRORS, translate
 from berlin.types import Endpoint
@@ -25,25 +26,29 @@ class Response(Answer):
 
     Attributes:
         status: the HTTP status.
-        headers: names in lower case.
     """
 
     def __init__(self, exchange: Exchange, endpoint: Endpoint) -> None:
         head = exchange.head
         self.status = head.code
-        self.headers = {name.lower(): value for name, value in head.headers.items()}
-        self._set_cookies = head.headers.getall("Set-Cookie", ())
+        self._headers = head.headers
         self._content = exchange.content
+        shorten(self._content)
         self._writing = exchange.writing
         self._endpoint = endpoint
         self._broken: BerlinError | None = None
         self._leased: Leased | None = exchange.leased
-        self._inflater = Inflater.of(self.headers.get("content-encoding", ""))
+        self._inflater = Inflater.of(self._headers.get("Content-Encoding", ""))
         protocol = exchange.leased.protocol
         self._connection = protocol if isinstance(protocol, Connection) else None
         if self._connection is not None:
             self._connection.lost = self._note_lost
         self._content.on_eof(self._end)
+
+    @cached_property
+    def headers(self) -> dict[str, str]:  # type: ignore[override]  # only errors need them
+        """The headers; names in lower case."""
+        return {name.lower(): value for name, value in self._headers.items()}
 
     def read(self) -> Coroutine[Any, Any, bytes]:
         """Return the next bytes as soon as they arrive; `b""` is the end.
@@ -59,7 +64,7 @@ class Response(Answer):
     @property
     def cookies(self) -> dict[str, str]:
         """The cookies that it sets."""
-        found = parse_set_cookie_headers(self._set_cookies)
+        found = parse_set_cookie_headers(self._headers.getall("Set-Cookie", ()))
         return {name: cookie.value for name, cookie in found}
 
     def close(self) -> None:

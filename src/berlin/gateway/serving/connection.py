@@ -167,6 +167,7 @@ class _Connection(web.RequestHandler):
     def __init__(self, server: _Server, **options: Any) -> None:
         super().__init__(server, **options)
         self._server = server
+        self._messages = []  # type: ignore[assignment]  # 0.7 KB less than an empty deque
         self._head_bytes = 0
         self._began = False
         self.deadline = 0.0
@@ -238,7 +239,7 @@ class _Connection(web.RequestHandler):
 
     def _take_request(self) -> web.Request | None:
         """Return the next request; `None` if it is malformed, and so the last one."""
-        message, body = self._messages.popleft()
+        message, body = cast(list[Any], self._messages).pop(0)
         if self._parser is not None:
             self._parser.message_consumed()
         if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
