@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -140,7 +140,7 @@ def message_of(
 ) -> dict[str, Any]:
     """Return a message; a stream begins with an empty one."""
     return {
-        "id": f"msg_{os.urandom(16).hex()}",
+        "id": f"msg_{secrets.token_hex(16)}",
         "type": "message",
         "role": "assistant",
         "model": model,

@@ -6,7 +6,7 @@ Source: OpenAI's API reference. No service here continues a text: each answers a
 
 from __future__ import annotations
 
-import os
+import secrets
 import time
 from typing import Any
 
@@ -135,7 +135,7 @@ class CompletionsEncoder(AnswerEncoder):
 
 def _head(call: ClientCall) -> dict[str, Any]:
     return {
-        "id": f"cmpl-{os.urandom(16).hex()}",
+        "id": f"cmpl-{secrets.token_hex(16)}",
         "object": "text_completion",
         "created": int(time.time()),
         "model": call.request.model,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -283,7 +283,7 @@ def encode_error(error: BerlinError) -> bytes:
 
 def new_id() -> str:
     """Return an id for an answer."""
-    return f"chatcmpl-{os.urandom(16).hex()}"
+    return f"chatcmpl-{secrets.token_hex(16)}"
 
 
 def finish_word(reason: FinishReason, extra: Any, calls: bool, *, older: bool = False) -> str:

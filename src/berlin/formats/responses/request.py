@@ -6,7 +6,7 @@ in two steps; between them the gateway looks up what is missing.
 
 from __future__ import annotations
 
-import os
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -168,7 +168,7 @@ def build_call(
 
 def new_id(kind: str) -> str:
     """Return a new id: `resp_…`, `msg_…`, `rs_…`, `fc_…`."""
-    return f"{kind}_{os.urandom(16).hex()}"
+    return f"{kind}_{secrets.token_hex(16)}"
 
 
 def _read_input(sent: _Body) -> tuple[Item, ...]:
