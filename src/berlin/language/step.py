@@ -170,10 +170,12 @@ class CompiledStep:
                 case _:
                     body, headers["Content-Type"] = _raw(rendered)
         query: dict[str, str | Secret] = {}
-        for name, value in self._query.render(values).items():
-            query[name] = Secret(_checked(value, f"the parameter {name}"))
+        if self.step.query:
+            for name, value in self._query.render(values).items():
+                query[name] = Secret(_checked(value, f"the parameter {name}"))
         signed = {"method": self.step.method, "path": path, "body": body}
-        for name, value in self._headers.render({**values, **signed}).items():
+        given = self._headers.render({**values, **signed}) if self.step.headers else {}
+        for name, value in given.items():
             text = _checked(value, f"the header {name}")
             if not fits_header(text):
                 raise InvalidRequestError(
