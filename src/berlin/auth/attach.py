@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -71,7 +72,7 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The placeholders in its value, or the values it signs with."""
         if self.sign:
             return frozenset({"token", "secret_access_key"})
-        return frozenset(names_in(parse_text(self.value)))
+        return _names_in(self.value)
 
     @property
     def where(self) -> str:
@@ -86,16 +87,11 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         values: Mapping[str, str] = {},
         base_url: str = "",
     ) -> HttpRequest:
-        """Return the request with the credential.
+        """Return the request with the credential. Raises ProtocolError.
 
         Args:
-            request: the request without it.
-            token: the token.
             values: the other values the login took.
             base_url: the endpoint's URL, for a signature.
-
-        Raises:
-            ProtocolError: if a value cannot be sent.
         """
         if self.sign:
             secret = Secret(values["secret_access_key"])
@@ -123,6 +119,11 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return msgspec.structs.replace(request, headers={**request.headers, name: Secret(value)})
 
 
+@lru_cache
+def _names_in(value: str) -> frozenset[str]:
+    return frozenset(names_in(parse_text(value)))
+
+
 Attach: TypeAlias = Attachment | list[Attachment]
 """The value in a recipe: one, or several."""
 
@@ -133,11 +134,7 @@ def attachments(attach: Attach) -> tuple[Attachment, ...]:
 
 
 def check_attach(attach: Attach, names: frozenset[str]) -> None:
-    """Check the placeholders in the values that requests carry.
-
-    Raises:
-        ConfigurationError: if one is not among the names.
-    """
+    """Check the placeholders in the values that requests carry. Raises ConfigurationError."""
     if not attachments(attach):
         raise ConfigurationError("attach is empty: say how requests carry the token")
     for one in attachments(attach):

@@ -74,21 +74,16 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CompiledStep:
-    """A step, ready for use.
+    """A step, ready for use. Raises ConfigurationError.
 
     Args:
-        step: the description.
         names: the placeholders that may be used in it.
-        accept: the value of the `Accept` header.
         found: the names whose values come from answers; such a value may be a URL.
 
     Attributes:
         used: the placeholders that are used in it.
         pointers: the values taken from JSON, and where they are.
         body: the template of the body, whatever its encoding.
-
-    Raises:
-        ConfigurationError: if the description is invalid.
     """
 
     def __init__(
@@ -111,6 +106,9 @@ class CompiledStep:
         self._headers = Template(step.headers, known | SIGNED)
         self._path = Template(step.path, known)
         self.follows = _begins_with(step.path, found)
+        self._path_pieces = parse_text(step.path)
+        self._has_fixed_path = all(isinstance(piece, str) for piece in self._path_pieces)
+        self._fixed_path = ""  # once it was made
         self._query = Template(step.query, known)
         self._accept = accept
         if (
@@ -151,7 +149,6 @@ class CompiledStep:
         """Return the request.
 
         Args:
-            values: the values of the placeholders.
             cookies: cookies that earlier steps set.
             document: the body, if it differs from the template's.
 
@@ -173,10 +170,12 @@ class CompiledStep:
                 case _:
                     body, headers["Content-Type"] = _raw(rendered)
         query: dict[str, str | Secret] = {}
-        for name, value in self._query.render(values).items():
-            query[name] = Secret(_checked(value, f"the parameter {name}"))
+        if self.step.query:
+            for name, value in self._query.render(values).items():
+                query[name] = Secret(_checked(value, f"the parameter {name}"))
         signed = {"method": self.step.method, "path": path, "body": body}
-        for name, value in self._headers.render({**values, **signed}).items():
+        given = self._headers.render({**values, **signed}) if self.step.headers else {}
+        for name, value in given.items():
             text = _checked(value, f"the header {name}")
             if not fits_header(text):
                 raise InvalidRequestError(
@@ -219,8 +218,6 @@ class CompiledStep:
         """Return the values in an answer; `MISSING` for those that are not there.
 
         Args:
-            response: the answer.
-            document: its JSON.
             cookies: cookies set by the steps so far.
         """
         return {
@@ -250,6 +247,8 @@ class CompiledStep:
         return HttpResponse(status, answer.headers, answer.cookies, body)
 
     def _fill_path(self, values: Mapping[str, Any]) -> str:
+        if self._fixed_path:
+            return self._fixed_path
         # A value stays one segment, whatever it holds; a URL from an answer stays a URL.
         path = "".join(
             piece
@@ -259,11 +258,13 @@ class CompiledStep:
             else render_text((piece,), values)
             if isinstance(piece, Call) and piece.function == "segments"
             else _quote(render_text((piece,), values))
-            for piece in parse_text(self.step.path)
+            for piece in self._path_pieces
         )
         if any(part in (".", "..") for part in path.split("/")):
             # Encoded dots mean the same to a server: the request would go to another path.
             raise InvalidRequestError("a part of the URL would be '.' or '..'; nothing was sent")
+        if self._has_fixed_path:
+            self._fixed_path = path
         return path
 
 
@@ -303,7 +304,6 @@ def compile_steps(
     """Compile steps, each of which may use the names taken by those before it.
 
     Args:
-        steps: the descriptions.
         names: the placeholders that may be used in all of them.
         found: the names whose values come from answers.
 

@@ -10,7 +10,8 @@ from typing import TypeVar
 import msgspec
 
 from berlin.auth.access import AccessToken
-from berlin.auth.contract import Authenticator, Person
+from berlin.auth.authenticator import Authenticator
+from berlin.auth.contract import Person
 from berlin.errors import AuthenticationError, BerlinError, ProtocolError
 from berlin.formats.contract import Format, SessionFormat
 from berlin.language.tables.models import FetchMap
@@ -109,8 +110,10 @@ class HttpProvider:
                                         for part in slices(events):
                                             yield _in_conversation(part, call)
                                             await asyncio.sleep(0)
-                                    else:
+                                    elif call.conversation_id:
                                         yield _in_conversation(events, call)
+                                    else:
+                                        yield events
                                     pending = 0
                                 elif self._format.poll_s is None and not data.isspace():
                                     # Pings and comments: the service is still working.
@@ -306,9 +309,7 @@ class HttpProvider:
 
 def _in_conversation(events: Burst, call: HttpRequest) -> Burst:
     """Return events whose `Finished` names the conversation, if only the requests knew it."""
-    if not call.conversation_id or not isinstance(events[-1], Finished):
-        return events
-    if events[-1].conversation_id:
+    if not isinstance(events[-1], Finished) or events[-1].conversation_id:
         return events
     end = msgspec.structs.replace(events[-1], conversation_id=call.conversation_id)
     return [*events[:-1], end]

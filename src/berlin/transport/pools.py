@@ -40,14 +40,23 @@ class Pools:
         Args:
             connect: makes the connector of a new session.
         """
+        return (await self._pool(connect)).session
+
+    async def connector(
+        self, connect: Callable[[], aiohttp.BaseConnector]
+    ) -> aiohttp.BaseConnector:
+        """Return the connections of the running loop; see `session`."""
+        return (await self._pool(connect)).connector
+
+    async def _pool(self, connect: Callable[[], aiohttp.BaseConnector]) -> _Pool:
         loop = asyncio.get_running_loop()
         pool = self._pools.get(loop)
-        if pool is None or pool.session.closed:
+        if pool is None or pool.connector.closed:
             self._forget_closed_loops()
             # No await between lookup and insertion, or two requests would open two pools.
             pool = self._pools[loop] = _Pool(connect(), self._middlewares)
             await pool.bind_to_loop()
-        return pool.session
+        return pool
 
     async def aclose(self) -> None:
         """Close this loop's connections, and discard those of closed loops."""
@@ -60,10 +69,8 @@ class Pools:
         """Discard the parent's connections without touching them."""
         for pool in self._pools.values():
             # Closing would remove the sockets from the selector shared with the parent.
-            connector = pool.session.connector
             pool.session.detach()
-            if connector is not None:
-                connector._closed = True
+            pool.connector._closed = True
         self._pools.clear()
 
     def _forget_closed_loops(self) -> None:
@@ -71,17 +78,40 @@ class Pools:
             _finish(self._pools.pop(loop).session.close())
 
 
+class ShortQueue(list[Any]):
+    """A queue of few entries, in place of the deques of aiohttp (3.14).
+
+    An empty deque has room for 64 entries, which is 0.7 KB, and an open stream would have four.
+    """
+
+    __slots__ = ()
+
+    def popleft(self) -> Any:
+        """Remove the first entry and return it."""
+        return self.pop(0)
+
+
 class Connection(ResponseHandler):
     """A connection that says when it is lost, and resumes reading only where reading was paused.
 
     aiohttp (3.14) resumes it, and runs the parser, for each HTTP chunk that is taken from the
-    buffer, which is a quarter of what a piece costs when many arrive in one read.
+    buffer, which is a quarter of what a piece costs when many arrive in one read. It also gives a
+    response that arrived while nothing was asked (bytes after a body, a load balancer's 408) to the
+    next request, which may be somebody else's.
 
     Attributes:
         lost: called when the connection is lost.
     """
 
     lost: Callable[[], None] | None = None
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._buffer = ShortQueue()  # type: ignore[assignment]
+
+    def is_connected(self) -> bool:
+        """Return whether the connection can carry a request; not if anything unasked arrived."""
+        return super().is_connected() and not self.should_close
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Say that the connection is lost."""
@@ -95,6 +125,14 @@ class Connection(ResponseHandler):
             super().resume_reading(resume_parser)
 
 
+def shorten(body: aiohttp.StreamReader) -> None:
+    """Give a body short queues; it may have begun to arrive."""
+    if type(body) is aiohttp.StreamReader:  # an empty one has none
+        body._buffer = ShortQueue(body._buffer)  # type: ignore[assignment]
+        if body._http_chunk_splits is not None:
+            body._http_chunk_splits = ShortQueue(body._http_chunk_splits)  # type: ignore[assignment]
+
+
 class _Pool:
     """The session of one loop, closed when the loop ends if not before."""
 
@@ -105,6 +143,7 @@ class _Pool:
     ) -> None:
         loop = asyncio.get_running_loop()
         connector._factory = partial(Connection, loop=loop)  # type: ignore[assignment]  # a class there
+        self.connector = connector
         self.session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),

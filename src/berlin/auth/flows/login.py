@@ -68,11 +68,7 @@ class LoginMap(FlowMap, frozen=True, tag="login"):
 
 
 class LoginFlow:
-    """The flow that a `LoginMap` describes.
-
-    Raises:
-        ConfigurationError: if the description is invalid.
-    """
+    """The flow that a `LoginMap` describes. Raises ConfigurationError."""
 
     asks = True
 
@@ -199,8 +195,6 @@ def read_answer(
     """Return the JSON object in a login's response.
 
     Args:
-        response: the answer.
-        account: the account, for the error.
         where: the request, for the error.
         good: the statuses that mean success; by default 200 to 299.
         json: whether values of its JSON are needed; otherwise a page or an empty body is fine.

@@ -64,19 +64,15 @@ class MessagesMap(Shape, frozen=True, forbid_unknown_fields=True):
 
 
 class ConversationMap:
-    """A `MessagesMap`, ready for use.
+    """A `MessagesMap`, ready for use. Raises ConfigurationError.
 
     Args:
-        described: the description.
         used: the placeholders that the requests use.
         uploaded: the names that the uploads take.
 
     Attributes:
         takes: the kinds of parts besides text that a request may have.
         takes_tools: whether a request may offer tools.
-
-    Raises:
-        ConfigurationError: if the description is invalid.
     """
 
     def __init__(
@@ -125,14 +121,10 @@ class ConversationMap:
             )
 
     def encode(self, request: ChatRequest, uploaded: Uploaded = NOTHING) -> dict[str, Any]:
-        """Return the values of the placeholders.
+        """Return the values of the placeholders. Raises InvalidRequestError.
 
         Args:
-            request: the request.
             uploaded: what the uploads took.
-
-        Raises:
-            InvalidRequestError: if this service cannot be sent that.
         """
         described = self._described
         messages = request.messages

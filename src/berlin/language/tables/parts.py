@@ -104,17 +104,13 @@ class PartsMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CompiledParts:
-    """A `PartsMap`, ready for use.
+    """A `PartsMap`, ready for use. Raises ConfigurationError.
 
     Args:
-        described: the description.
         uploaded: the names that the uploads take.
 
     Attributes:
         kinds: the kinds of parts that the description names.
-
-    Raises:
-        ConfigurationError: if it uses an unknown placeholder.
     """
 
     def __init__(self, described: PartsMap, uploaded: frozenset[str] = frozenset()) -> None:
@@ -161,7 +157,6 @@ class CompiledParts:
         """Return a message, or an item, for the result of a tool.
 
         Args:
-            result: the result.
             names: the names of the tools that were called, by the id of the call.
             role: the service's word for the role.
         """

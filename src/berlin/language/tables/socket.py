@@ -105,18 +105,14 @@ _Conditions = tuple[tuple[tuple[str, ...], Any], ...]
 
 
 class CompiledSocket:
-    """A `SocketMap`, ready for use.
+    """A `SocketMap`, ready for use. Raises ConfigurationError.
 
     Args:
-        socket: the description.
         names: the placeholders that may be used in it.
 
     Attributes:
         used: the placeholders that do.
         taken: the names of the values taken from messages before the question.
-
-    Raises:
-        ConfigurationError: if the description is invalid.
     """
 
     def __init__(self, socket: SocketMap, names: Iterable[str]) -> None:
@@ -146,8 +142,6 @@ class Dialog:
     """One conversation; see `SocketDialog`.
 
     Args:
-        socket: the description.
-        values: the values of the placeholders.
         question: makes the message with the question.
     """
 
