@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 import pytest
 
 from berlin import errors
@@ -351,7 +352,9 @@ async def test_R10_A15_a_budget_of_all_replicas(redis: Redis) -> None:
         claim = Claim("money", month, 1_000_000_000_000, 600_000_000_000, overdraw=True)
         taken = await first.reserve("a", [claim])
         assert isinstance(taken, Reservation)
-        assert isinstance(await second.reserve("b", [claim]), Refusal)
+        refused = await second.reserve("b", [msgspec.structs.replace(claim, limit=600_000_000_000)])
+        assert isinstance(refused, Refusal)
+        assert (refused.wait_s, refused.held) == (2, 600_000_000_000)  # all of it is only reserved
         for _ in range(2):
             first.settle(taken, {"money": 900_000_000_000})
             await settled(one)

@@ -301,11 +301,10 @@ def write_usage(usage: Usage) -> dict[str, Any]:
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.input_tokens + usage.output_tokens,
     }
-    if usage.cached_tokens or usage.cache_write_tokens:
-        fields["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
-    if usage.cache_write_tokens:
-        fields["prompt_tokens_details"]["cache_write_tokens"] = usage.cache_write_tokens
-    if usage.reasoning_tokens:
+    cache = {"cached_tokens": usage.cached_tokens, "cache_write_tokens": usage.cache_write_tokens}
+    if known := {name: count for name, count in cache.items() if count is not None}:
+        fields["prompt_tokens_details"] = known
+    if usage.reasoning_tokens is not None:
         fields["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
     if usage.estimated:
         fields["estimated"] = True

@@ -96,7 +96,8 @@ class SharedCounters:
         self._owners = reply.owners
         if reply.refused is not None:
             self._local.undo(mine)
-            return Refusal(shared[reply.refused], reply.used[reply.refused], reply.wait_s)
+            at = reply.refused
+            return Refusal(shared[at], reply.used[at], reply.wait_s, reply.held)
         self._inside += 1
         self._keep_up()
         used = reply.used
