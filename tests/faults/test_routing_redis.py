@@ -35,20 +35,11 @@ from berlin.routing.shared.answers import SharedAnswers, encode_bursts
 from berlin.routing.shared.circuit import SharedCircuit
 from berlin.routing.shared.server import PREFIX, SharedRedis
 from berlin.types import Finished, Secret, Started, TextDelta, Usage, UsageReport
+from support.clock import Clock
 from support.gateway import OPENAI, make_key, serve
 from support.token_processes import Redis, redis_server
 
 _T = TypeVar("_T")
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self, now: float = 0.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -211,7 +202,7 @@ async def test_refuse_without_redis(redis: Redis) -> None:
 
 async def test_R02_redis_comes_back(redis: Redis) -> None:
     """After its rest it is used again, without a restart of anything."""
-    clock = Clock()
+    clock = Clock(0)
     async with shared(redis, clock) as one:
         mine = gate(one, requests_per_minute=100)
         await redis.stop()
@@ -228,7 +219,7 @@ async def test_R17_processes_come_back_one_by_one() -> None:
     """Rests are spread from one to three seconds."""
     rests = set()
     for chance in (0.0, 0.5, 1.0):
-        clock = Clock()
+        clock = Clock(0)
         one = SharedRedis(Secret("redis://127.0.0.1:1/0"), clock, chance=lambda c=chance: c)
         assert await gate(one, requests_per_minute=1).take(0)
         clock.now = 1.5
@@ -537,7 +528,7 @@ async def test_r07_counts_of_another_minute_or_day(redis: Redis) -> None:
 async def test_r02_what_was_used_without_redis(redis: Redis) -> None:
     """A process that has counted alone reports what was used when Redis is back."""
     claims = [Claim("day", DAY, 100, 30), Claim("rate", Sliding(60.0), 9, kept=True)]
-    clock = Clock()
+    clock = Clock(0)
     async with shared(redis, clock) as one, shared(redis) as two:
         mine = counters(one, "first")
         await redis.stop()
