@@ -64,7 +64,7 @@ def measure(with_peers: bool) -> tuple[str, list[Target]]:
     text = (
         f"{streams:,} streams at the same time{fewer} at one process on one core, one piece every "
         "two seconds in each. Service and clients share the other core. The CPU of a piece has "
-        f"in it a {PIECES}th of the beginning of its stream. The delay of a piece is that against the "
+        f"in it a {PIECES}th of the beginning of its stream. The delay of a piece is against the "
         f"earliest of its stream.\n\n{table}\n\n{targets(met)}"
     )
     return text, met
