@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Callable
-from functools import reduce
+from functools import cache, reduce
 from typing import Any, TypeVar
 
 import msgspec
@@ -47,7 +47,7 @@ def parse_toml(
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise ConfigurationError(f"{source} is not valid TOML: {error}") from error
     tree = complete(tree)
-    _check_keys(msgspec.inspect.type_info(kind), tree, (), text, source)
+    _check_keys(_type_info(kind), tree, (), text, source)
     try:
         return msgspec.convert(tree, kind)
     except (msgspec.ValidationError, RecursionError) as error:
@@ -56,6 +56,11 @@ def parse_toml(
         path = _named(path, tree, kind)
         said = re.sub(r"`\$.*`", f"`{'.'.join(path)}`", str(error)) if path else str(error)
         raise ConfigurationError(f"{source}, line {find_line(text, path)}: {said}") from error
+
+
+@cache
+def _type_info(kind: Any) -> msgspec.inspect.Type:
+    return msgspec.inspect.type_info(kind)  # takes longer than to parse a file
 
 
 def _check_keys(
