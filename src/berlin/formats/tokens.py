@@ -15,7 +15,7 @@ from berlin.types import (
     Usage,
 )
 from berlin.types.accumulate import EVENT_BYTES
-from berlin.types.usage import estimate_tokens
+from berlin.types.usage import estimate_tokens, usage_with
 
 
 class TokenCount:
@@ -56,9 +56,9 @@ class TokenCount:
     @property
     def usage(self) -> Usage:
         """The usage so far."""
-        if self._reported is not None:
+        if self._reported is not None and self._reported.lacks is None:
             return self._reported
-        return Usage(self.input_tokens, estimate_tokens(self.chars), estimated=True)
+        return usage_with(self._reported, self.input_tokens, self.chars)
 
 
 def prompt_tokens(request: ChatRequest) -> int:

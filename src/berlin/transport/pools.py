@@ -8,7 +8,7 @@ import os
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -40,20 +40,23 @@ class Pools:
         Args:
             connect: makes the connector of a new session.
         """
-        loop = asyncio.get_running_loop()
-        pool = self._pools.get(loop)
-        if pool is None or pool.session.closed:
-            self._forget_closed_loops()
-            # No await between lookup and insertion, or two requests would open two pools.
-            pool = self._pools[loop] = _Pool(connect(), self._middlewares)
-            await pool.bind_to_loop()
-        return pool.session
+        return (await self._pool(connect)).session
 
     async def connector(
         self, connect: Callable[[], aiohttp.BaseConnector]
     ) -> aiohttp.BaseConnector:
         """Return the connections of the running loop; see `session`."""
-        return cast(aiohttp.BaseConnector, (await self.session(connect)).connector)
+        return (await self._pool(connect)).connector
+
+    async def _pool(self, connect: Callable[[], aiohttp.BaseConnector]) -> _Pool:
+        loop = asyncio.get_running_loop()
+        pool = self._pools.get(loop)
+        if pool is None or pool.connector.closed:
+            self._forget_closed_loops()
+            # No await between lookup and insertion, or two requests would open two pools.
+            pool = self._pools[loop] = _Pool(connect(), self._middlewares)
+            await pool.bind_to_loop()
+        return pool
 
     async def aclose(self) -> None:
         """Close this loop's connections, and discard those of closed loops."""
@@ -66,15 +69,26 @@ class Pools:
         """Discard the parent's connections without touching them."""
         for pool in self._pools.values():
             # Closing would remove the sockets from the selector shared with the parent.
-            connector = pool.session.connector
             pool.session.detach()
-            if connector is not None:
-                connector._closed = True
+            pool.connector._closed = True
         self._pools.clear()
 
     def _forget_closed_loops(self) -> None:
         for loop in [loop for loop in self._pools if loop.is_closed()]:
             _finish(self._pools.pop(loop).session.close())
+
+
+class ShortQueue(list[Any]):
+    """A queue of few entries, in place of the deques of aiohttp (3.14).
+
+    An empty deque has room for 64 entries, which is 0.7 KB, and an open stream would have four.
+    """
+
+    __slots__ = ()
+
+    def popleft(self) -> Any:
+        """Remove the first entry and return it."""
+        return self.pop(0)
 
 
 class Connection(ResponseHandler):
@@ -90,6 +104,10 @@ class Connection(ResponseHandler):
     """
 
     lost: Callable[[], None] | None = None
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._buffer = ShortQueue()  # type: ignore[assignment]
 
     def is_connected(self) -> bool:
         """Return whether the connection can carry a request; not if anything unasked arrived."""
@@ -107,6 +125,14 @@ class Connection(ResponseHandler):
             super().resume_reading(resume_parser)
 
 
+def shorten(body: aiohttp.StreamReader) -> None:
+    """Give a body short queues; it may have begun to arrive."""
+    if type(body) is aiohttp.StreamReader:  # an empty one has none
+        body._buffer = ShortQueue(body._buffer)  # type: ignore[assignment]
+        if body._http_chunk_splits is not None:
+            body._http_chunk_splits = ShortQueue(body._http_chunk_splits)  # type: ignore[assignment]
+
+
 class _Pool:
     """The session of one loop, closed when the loop ends if not before."""
 
@@ -117,6 +143,7 @@ class _Pool:
     ) -> None:
         loop = asyncio.get_running_loop()
         connector._factory = partial(Connection, loop=loop)  # type: ignore[assignment]  # a class there
+        self.connector = connector
         self.session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),

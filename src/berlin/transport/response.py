@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from functools import cached_property
 from typing import Any
 
 import aiohttp
 from aiohttp._cookie_helpers import parse_set_cookie_headers
 from aiohttp.connector import Connection as Leased
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from berlin.errors import BerlinError
 from berlin.transport.exchange import Exchange
-from berlin.transport.pools import Connection
+from berlin.transport.pools import Connection, shorten
 from berlin.transport.sender import Answer
 from berlin.transport.translate import LIBRARY_ERRORS, translate
 from berlin.types import Endpoint
@@ -24,25 +26,29 @@ class Response(Answer):
 
     Attributes:
         status: the HTTP status.
-        headers: names in lower case.
     """
 
     def __init__(self, exchange: Exchange, endpoint: Endpoint) -> None:
         head = exchange.head
         self.status = head.code
-        self.headers = {name.lower(): value for name, value in head.headers.items()}
-        self._set_cookies = head.headers.getall("Set-Cookie", ())
+        self._headers = head.headers
         self._content = exchange.content
+        shorten(self._content)
         self._writing = exchange.writing
         self._endpoint = endpoint
         self._broken: BerlinError | None = None
         self._leased: Leased | None = exchange.leased
-        self._inflater = Inflater.of(self.headers.get("content-encoding", ""))
+        self._inflater = Inflater.of(self._headers.get("Content-Encoding", ""))
         protocol = exchange.leased.protocol
         self._connection = protocol if isinstance(protocol, Connection) else None
         if self._connection is not None:
             self._connection.lost = self._note_lost
         self._content.on_eof(self._end)
+
+    @cached_property
+    def headers(self) -> dict[str, str]:  # type: ignore[override]  # only errors need them
+        """The headers; names in lower case."""
+        return {name.lower(): value for name, value in self._headers.items()}
 
     def read(self) -> Coroutine[Any, Any, bytes]:
         """Return the next bytes as soon as they arrive; `b""` is the end.
@@ -51,12 +57,14 @@ class Response(Answer):
             TransportError: if the connection breaks, even in the middle of the body.
             ProtocolError: if the body cannot be decompressed.
         """
-        return self._read() if self._inflater is None else self._read_inflated(self._inflater)
+        return (
+            self._read_received() if self._inflater is None else self._read_inflated(self._inflater)
+        )
 
     @property
     def cookies(self) -> dict[str, str]:
         """The cookies that it sets."""
-        found = parse_set_cookie_headers(self._set_cookies)
+        found = parse_set_cookie_headers(self._headers.getall("Set-Cookie", ()))
         return {name: cookie.value for name, cookie in found}
 
     def close(self) -> None:
@@ -97,7 +105,7 @@ class Response(Answer):
                 await asyncio.sleep(0)
                 data = inflater.more()
             else:
-                packed = await self._read()
+                packed = await self._read_received()
                 if not packed:
                     inflater.finish()
                     return b""
@@ -105,16 +113,46 @@ class Response(Answer):
             if data:
                 return data
 
-    async def _read(self) -> bytes:
+    async def _read_received(self) -> bytes:
+        """Return all that has arrived, as it was sent.
+
+        aiohttp's reader calls six functions for each read, and two for each HTTP chunk in it.
+        """
+        content = self._content
         if self._broken is not None:
             raise self._broken
-        content = self._content
+        if content is EMPTY_PAYLOAD:
+            return b""
         try:
-            return await content.readany()
+            if content._exception is not None:
+                raise content._exception
+            while not content._buffer:
+                if content._eof:
+                    return b""
+                if content._protocol.transport is None:
+                    raise aiohttp.ClientPayloadError("the connection was closed")
+                waiter = content._waiter = content._loop.create_future()
+                try:
+                    await waiter
+                finally:
+                    content._waiter = None
+            return _take(content)
         except LIBRARY_ERRORS as error:
             self._broken = translate(error, self._endpoint)
         # aiohttp reports the break before it delivers the data received before it.
-        held = content._read_nowait(-1)
-        if held:
-            return held
+        if content._buffer:
+            return _take(content)
         raise self._broken
+
+
+def _take(content: StreamReader) -> bytes:
+    parts = content._buffer
+    data = parts[0] if len(parts) == 1 else b"".join(parts)
+    parts.clear()
+    content._cursor += len(data)
+    content._size = 0
+    if content._http_chunk_splits is not None:
+        content._http_chunk_splits.clear()
+    if content._protocol._reading_paused:
+        content._protocol.resume_reading()
+    return data

@@ -237,7 +237,10 @@ def test_a_stream_as_the_server_sends_it() -> None:
         (b'{"done":true,"done_reason":"load"}\n', [Finished()]),
         (b'{"done":true,"done_reason":"unload"}\n', [Finished()]),
         (b'{"done":true,"done_reason":"length"}\n', [Finished("length")]),
-        (b'{"done":true,"eval_count":7}\n', [UsageReport(Usage(0, 7)), Finished()]),
+        (
+            b'{"done":true,"eval_count":7}\n',
+            [UsageReport(Usage(0, 7, lacks="input_tokens")), Finished()],
+        ),
         (b'{"error":"","done":true}\n', [Finished()]),
         (b'{"message":{"content":null,"tool_calls":[]},"done":true}\n', [Finished()]),
         (

@@ -165,10 +165,10 @@ class Guard:
             )
         # Programs send one of our keys beside a foreign or an empty one.
         sent = _sent_keys(request)[:MAX_SENT_KEYS]
-        found = (keys.find(one) for one in sent) if keys is not None else ()
-        key = next((one for one in found if one is not None), None)
-        if key is not None:
-            return key
+        if keys is not None:
+            for one in sent:
+                if (key := keys.find(one)) is not None:
+                    return key
         if self.issuers is not None:
             tokens = [one for one in sent if self.issuers.is_token(one)]
             if tokens:
@@ -265,12 +265,16 @@ def _sent_keys(request: web.Request) -> list[str]:
 
     Two different `Authorization` headers count as none: a proxy may have checked either one.
     """
-    values = list(dict.fromkeys(request.headers.getall("Authorization", [])))
-    if len(values) > 1:
+    headers = request.headers
+    values = headers.getall("Authorization", [])
+    if len(values) > 1 and len(set(values)) > 1:
         return []
-    sent = [value[7:].strip() for value in values if value[:7].lower() == "bearer "]
-    others = [value for value in values if value[:7].lower() != "bearer "]
+    value = values[0] if values else ""
+    is_bearer = value[:7].lower() == "bearer "
+    sent = [value[7:].strip()] if is_bearer else []
     for name in _KEY_HEADERS:
-        sent += [value.strip() for value in request.headers.getall(name, [])]
-    # Another scheme counts as an unknown key, not as none.
-    return [key for key in dict.fromkeys([*sent, *others]) if key]
+        if name in headers:
+            sent += [value.strip() for value in headers.getall(name)]
+    if not is_bearer:  # another scheme counts as an unknown key, not as none
+        sent.append(value)
+    return [key for key in dict.fromkeys(sent) if key]

@@ -5,19 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import lru_cache
 
 import msgspec
 
 from berlin.config.tables.per_user import PLACEHOLDER
-from berlin.formats.tokens import prompt_tokens
 from berlin.gateway.observe.visit import Asked, Visit
-from berlin.ledger.entry import Entry, count_of, name_of
+from berlin.ledger.entry import MAX_NAME_CHARS, Entry, count_of, name_of
 from berlin.ledger.figures import Figures, Query
 from berlin.ledger.prices import PLACES, Prices
 from berlin.ledger.recorder import Recorder
 from berlin.ledger.writer import LedgerCounts
 from berlin.types import ChatRequest, Usage
-from berlin.types.usage import estimate_tokens
+from berlin.types.embeddings import EmbeddingRequest
+from berlin.types.usage import usage_with
+
+_MAX_NAMED = 1024
 
 
 class Ledger:
@@ -48,6 +51,7 @@ class Ledger:
         """Replace prices and accounts, after a change of the configuration."""
         self._prices = prices
         self._accounts = accounts
+        self._named = lru_cache(_MAX_NAMED)(self._name)
 
     @property
     def problem(self) -> str:
@@ -59,7 +63,7 @@ class Ledger:
         """Its counts since the start."""
         return self._recorder.counts
 
-    def begin(self, visit: Visit, model: str, request: ChatRequest | None = None) -> None:
+    def begin(self, visit: Visit, model: str, request: ChatRequest | EmbeddingRequest) -> None:
         """Record that a provider is about to be asked.
 
         Args:
@@ -71,16 +75,14 @@ class Ledger:
             UnavailableError: if it cannot be recorded, and such requests are refused.
         """
         at = self._clock()
-        entry = Entry(
+        most = MAX_NAME_CHARS
+        user = visit.user or _user(request)[:most]
+        key, asked, model = visit.key, visit.model[:most], model[:most]
+        entry = msgspec.structs.replace(
+            self._named(key, user, visit.user, visit.provider, asked, model),
             id=visit.id,
             at_us=round(at * 1_000_000),
-            key=name_of(visit.key),
-            user=name_of(visit.user or _user(request)),
             face=visit.face,
-            provider=name_of(visit.provider),
-            account=self._account(visit.provider, visit.user),
-            model_asked=name_of(visit.model),
-            model=name_of(model),
             stream=visit.stream,
         )
         self._recorder.begin(entry)
@@ -99,25 +101,43 @@ class Ledger:
         """Deliver the rest, in bounded time."""
         self._recorder.close()
 
+    def _name(
+        self, key: str, user: str, owner: str, provider: str, model_asked: str, model: str
+    ) -> Entry:
+        """Return what many rows have in common."""
+        return Entry(
+            id="",
+            at_us=0,
+            key=name_of(key),
+            user=name_of(user),
+            provider=name_of(provider),
+            account=self._account(provider, owner),
+            model_asked=name_of(model_asked),
+            model=name_of(model),
+        )
+
     def _row(self, visit: Visit, asked: Asked) -> Entry:
-        started = visit.started
-        model = (started.model if started is not None else "") or asked.model
-        provider = visit.answered_by or visit.provider
+        entry, started, model = asked.entry, visit.started, asked.model
+        if started is not None and (started.provider or started.model):
+            model = started.model or model
+            provider = started.provider or visit.provider
+            entry = msgspec.structs.replace(
+                entry,
+                provider=name_of(provider),
+                account=self._account(provider, visit.user),
+                model=name_of(model),
+            )
         usage = usage_of(visit, asked)
         cost = self._cost(visit, model, usage, asked.at)
-        known = usage is not None and not usage.estimated
         first = visit.first_event_s
         return msgspec.structs.replace(
-            asked.entry,
-            provider=name_of(provider),
-            account=self._account(provider, visit.user),
-            model=name_of(model),
+            entry,
             attempts=count_of(_attempts(visit)),
             input_tokens=count_of(usage.input_tokens) if usage else None,
             output_tokens=count_of(usage.output_tokens) if usage else None,
-            cached_tokens=count_of(usage.cached_tokens) if usage and known else None,
-            cache_write_tokens=count_of(usage.cache_write_tokens) if usage and known else None,
-            reasoning_tokens=count_of(usage.reasoning_tokens) if usage and known else None,
+            cached_tokens=count_of(usage.cached_tokens) if usage else None,
+            cache_write_tokens=count_of(usage.cache_write_tokens) if usage else None,
+            reasoning_tokens=count_of(usage.reasoning_tokens) if usage else None,
             estimated=usage is not None and usage.estimated,
             cost_nanos=None if cost is None else count_of(int(cost.scaleb(PLACES))),
             status=visit.status,
@@ -143,32 +163,22 @@ def usage_of(visit: Visit, asked: Asked) -> Usage | None:
     What a client that left has caused so far is estimated, because a service reports at the end. A
     request that failed before its first event has unknown tokens: few services charge for those.
     """
-    reported = visit.usage
-    if reported is not None and visit.outcome == "ok":
+    reported, whole = visit.usage, visit.outcome == "ok"
+    if whole and reported is not None and reported.lacks is None:
         return reported
-    if asked.request is None or (visit.first_event_at is None and not visit.left):
+    if visit.first_event_at is None and not visit.left and not whole:
         return reported
-    output = estimate_tokens(visit.text_chars)
-    if reported is None:
-        return Usage(prompt_tokens(asked.request), output, estimated=True)
-    if output <= reported.output_tokens:
-        return reported
-    return Usage(
-        reported.input_tokens,
-        output,
-        estimated=True,
-        cached_tokens=reported.cached_tokens,
-        cache_write_tokens=reported.cache_write_tokens,
-    )
+    return usage_with(reported, asked.input_tokens, visit.text_chars, whole=whole)
 
 
 def _attempts(visit: Visit) -> int | None:
     if visit.attempts is not None:
         return visit.attempts
     # Only providers with several attempts say how many; an answer has at least one.
-    return 1 if visit.first_event_at is not None or visit.upstream_failure is not None else None
+    answered = visit.first_event_at is not None or visit.outcome == "ok"
+    return 1 if answered or visit.upstream_failure is not None else None
 
 
-def _user(request: ChatRequest | None) -> str:
-    user = request.options.get("user") if request is not None else None
+def _user(request: ChatRequest | EmbeddingRequest) -> str:
+    user = request.options.get("user") if isinstance(request, ChatRequest) else None
     return user if isinstance(user, str) else ""

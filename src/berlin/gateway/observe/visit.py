@@ -18,6 +18,7 @@ from berlin.errors import (
     ServiceError,
     TransportError,
 )
+from berlin.formats.tokens import prompt_tokens
 from berlin.ledger.entry import Entry
 from berlin.providers.contract import Burst
 from berlin.types import (
@@ -30,6 +31,7 @@ from berlin.types import (
     Usage,
     UsageReport,
 )
+from berlin.types.embeddings import EmbeddingRequest
 
 _OF_SERVICES = (TransportError, ServiceError, AuthenticationError, PermissionDeniedError)
 
@@ -170,14 +172,22 @@ class Asked(NamedTuple):
     Attributes:
         at: when, in seconds since the epoch.
         model: the provider's own name of the requested model.
-        request: the request, for an estimate of its tokens; `None` for embeddings.
+        request: the request, for an estimate of its tokens.
         entry: its row so far.
     """
 
     at: float
     model: str
-    request: ChatRequest | None
+    request: ChatRequest | EmbeddingRequest
     entry: Entry
+
+    @property
+    def input_tokens(self) -> int:
+        """An estimate of the request's tokens."""
+        request = self.request
+        if isinstance(request, ChatRequest):
+            return prompt_tokens(request)
+        return request.input_tokens
 
 
 def new_id() -> str:

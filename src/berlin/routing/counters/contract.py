@@ -107,11 +107,13 @@ class Refusal(msgspec.Struct, frozen=True):
         claim: the claim whose limit is reached; of several, the one with the longest wait.
         used: what its counter holds.
         wait_s: seconds until it is worth trying again; `inf`: not before a request ends.
+        held: how much of `used` is reserved by requests that are running, and may cost less.
     """
 
     claim: Claim
     used: int
     wait_s: float
+    held: int = 0
 
 
 class Counters(Protocol):

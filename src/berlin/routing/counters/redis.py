@@ -59,13 +59,13 @@ class RedisCounters:
             reply = await self._redis.run(RESERVE, keys, (id, owner, sent))
             if reply is None:
                 return None
-            now_ms, owners, refused, wait_ms, seen = reply
+            now_ms, owners, refused, wait_ms, seen, held = reply
             self._ahead_s = now_ms / 1000 - self._clock()
             if refused >= 0:
                 self._remember(claims, at, seen)
                 index = refused - 1 if refused else None
                 used = tuple(total for _, _, total in seen)
-                return RemoteReply(now_ms / 1000, owners, used, index, wait_ms / 1000)
+                return RemoteReply(now_ms / 1000, owners, used, index, wait_ms / 1000, held)
             if refused == _MISSING:
                 claim = claims[wait_ms - 1]
                 if claim.before is not None and isinstance(claim.window, Calendar):
@@ -122,7 +122,7 @@ class RedisCounters:
             one["since"] = round(min(since, 1e12) * 1000)
             if name in self._seen:
                 one["seen"] = self._seen[name]
-            elif name in before:
+            if name in before:
                 one["before"] = before[name]
             elif claim.before is not None:
                 one["asks"] = True

@@ -39,6 +39,7 @@ class RemoteReply(msgspec.Struct, frozen=True):
         used: what each counter holds, with this request if it was reserved.
         refused: the index of the claim that does not fit, or `None`.
         wait_s: seconds until it may fit.
+        held: how much of what its counter holds is reserved by requests that are running.
     """
 
     at: float
@@ -46,6 +47,7 @@ class RemoteReply(msgspec.Struct, frozen=True):
     used: tuple[int, ...]
     refused: int | None = None
     wait_s: float = 0.0
+    held: int = 0
 
 
 class Remote(Protocol):

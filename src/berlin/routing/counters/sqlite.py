@@ -115,7 +115,8 @@ class SqliteCounters(Resting):
             used = tuple([counter.used for counter in counters])
             if math.isinf(wait_s):
                 wait_s = RETRY_RUNNING_S
-            return RemoteReply(wall, len(alive), used, refused, wait_s)
+            held = 0 if refused is None else counters[refused].reserved
+            return RemoteReply(wall, len(alive), used, refused, wait_s, held)
 
         while isinstance(reply := await self._run(work), tuple):
             name, begins, ask = reply

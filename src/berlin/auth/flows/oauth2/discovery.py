@@ -95,12 +95,17 @@ async def discover(issuer: str, send: Send) -> Endpoints:
     failure: BerlinError | None = None
     for url in _places(issuer):
         response = await send(HttpRequest("GET", url, {"Accept": "application/json"}))
-        if response.status in (404, 405):
-            failure = RequestRejectedError(f"{url} answers {response.status}")
-            continue
-        if response.status != 200:
+        if response.status in (400, 404, 405):
+            failure = failure or RequestRejectedError(f"{url} answers {response.status}")
+        elif response.status != 200:
             raise error_from_answer(response.status, response.headers, snippet(response.body))
-        return _read(response.body, issuer)
+        else:
+            try:
+                return _read(response.body, issuer)
+            except ProtocolError as error:  # a page for every unknown path
+                failure = error
+    if isinstance(failure, ProtocolError):
+        raise failure
     raise ConfigurationError(
         f"{issuer} publishes no metadata: give token_url (and device_url or authorize_url) instead"
     ) from failure

@@ -22,6 +22,7 @@ from berlin.gateway.catalog import Target
 from berlin.gateway.observe.visit import Visit
 from berlin.ledger.prices import Prices
 from berlin.routing.counters.contract import (
+    HELD_WAIT_S,
     Calendar,
     Claim,
     Counters,
@@ -198,11 +199,13 @@ class Limiter:
 
     def _refuse(self, visit: Visit, bound: Bound, refusal: Refusal, now: float) -> NoReturn:
         wait_s = max(refusal.wait_s, 0.001) if math.isfinite(refusal.wait_s) else 1.0
-        rule, reserved = bound.rule, refusal.used < bound.rule.amount
+        rule = bound.rule
+        reserved = rule.unit != "requests" and refusal.used - refusal.held < refusal.claim.limit
         resets_s = wait_s if not reserved else _resets_s(bound, now)
-        self._show(visit, [Level(bound, refusal.used, resets_s)], now)
+        self._show(visit, [Level(bound, refusal.used, resets_s, refusal.held)], now)
         said = f"the limit of {rule.text} of {bound.owner} is reached; nothing was sent"
-        if reserved and rule.unit != "requests":
+        if reserved:
+            wait_s = min(wait_s, HELD_WAIT_S)
             said = (
                 f"what is left of {rule.text} of {bound.owner} is reserved by requests that are "
                 "running; try again in a moment"

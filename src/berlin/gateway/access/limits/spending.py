@@ -17,7 +17,7 @@ from berlin.providers.contract import Bursts
 from berlin.routing.base.answer import LEFT, Watched
 from berlin.routing.counters.contract import Counters, Reservation
 from berlin.types import ChatRequest, Usage
-from berlin.types.usage import estimate_tokens
+from berlin.types.usage import usage_with
 
 _log = logging.getLogger("berlin.gateway")
 
@@ -105,10 +105,10 @@ class Spending:
             self._counters.undo(self._reserved)
 
     def _end(self, how: BaseException | None) -> None:
-        visit, usage = self._visit, self._visit.usage
-        if usage is None:
-            output = estimate_tokens(visit.text_chars)
-            usage = Usage(self._demand.input_tokens, output, estimated=True)
+        visit = self._visit
+        usage = usage_with(
+            visit.usage, self._demand.input_tokens, visit.text_chars, whole=how is None
+        )
         if how is not None and how is not LEFT and visit.first_event_at is None:
             usage = Usage()  # the service failed before it answered
         self.settle(usage)
