@@ -47,7 +47,7 @@ def parse_toml(
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise ConfigurationError(f"{source} is not valid TOML: {error}") from error
     tree = complete(tree)
-    _check_keys(_type_info(kind), tree, (), text, source)
+    _check_keys(_type_info(kind), tree, (), text, source)  # type: ignore[arg-type]  # a class is hashable
     try:
         return msgspec.convert(tree, kind)
     except (msgspec.ValidationError, RecursionError) as error:
