@@ -34,6 +34,11 @@ Opening: TypeAlias = tuple[HttpRequest, Exchange | None]
 class Body(Protocol):
     """The bytes of an answer."""
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is known that nothing more comes."""
+        ...
+
     def read(self) -> Awaitable[bytes]:
         """Return the next bytes; `b""` is the end."""
         ...
@@ -55,6 +60,7 @@ class PolledBody:
         self._fetch = fetch
         self._pause_s = pause_s
         self._pause = 0.0
+        self.has_ended = False
 
     async def read(self) -> bytes:
         """Return the next line."""

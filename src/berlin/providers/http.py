@@ -93,6 +93,9 @@ class HttpProvider:
                             while not decoder.done:
                                 data = await watch.wait(answer.read())
                                 events = decoder.feed(data) if data else decoder.finish()
+                                if data and answer.has_ended and not decoder.done:
+                                    # The end came with the last piece: one burst for both.
+                                    events = [*events, *decoder.finish()]
                                 head = head or data
                                 if events:
                                     watch.progress()
@@ -110,7 +113,7 @@ class HttpProvider:
                                     watch.progress()
                                 if decoder.failure is not None:
                                     raise self._explain(decoder.failure, head, begun)
-                            if data and self._format.poll_s is None and call.socket is None:
+                            if data and not answer.has_ended and self._is_drained(call):
                                 await drain(answer)
                         finally:
                             answer.close()
@@ -129,6 +132,10 @@ class HttpProvider:
         # Error reporters show the locals of this last frame: keep the answer's data out of them.
         data, head, events = b"", b"", []
         raise failure
+
+    def _is_drained(self, call: HttpRequest) -> bool:
+        """Return whether what follows the end of an answer is the end of its body."""
+        return self._format.poll_s is None and call.socket is None
 
     def _begun(self, call: HttpRequest, request: ChatRequest, events: Burst) -> HttpRequest:
         """Add to the first events what was dropped; return the call without its body.
