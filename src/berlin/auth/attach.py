@@ -90,8 +90,6 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the request with the credential. Raises ProtocolError.
 
         Args:
-            request: the request without it.
-            token: the token.
             values: the other values the login took.
             base_url: the endpoint's URL, for a signature.
         """

@@ -15,8 +15,9 @@ from berlin.auth.contract import Person
 from berlin.errors import AuthenticationError, BerlinError, ProtocolError
 from berlin.formats.contract import Format, SessionFormat
 from berlin.language.tables.models import FetchMap
-from berlin.providers.attempt import Attempt, LoginPageError, Opening, drain
+from berlin.providers.attempt import Attempt, LoginPageError, Opening
 from berlin.providers.contract import Burst, is_long
+from berlin.providers.long import LONG_BYTES, MAX_EVENTS, decode, slices
 from berlin.providers.reserved import check_values
 from berlin.providers.stopwatch import Stopwatch
 from berlin.transport import Sender
@@ -90,9 +91,15 @@ class HttpProvider:
                         try:
                             decoder = self._format.decoder()
                             data = head = b""
+                            pending = 0
                             while not decoder.done:
                                 data = await watch.wait(answer.read())
-                                events = decoder.feed(data) if data else decoder.finish()
+                                pending += len(data)
+                                if pending > LONG_BYTES:
+                                    thread = asyncio.to_thread(decode, decoder, data)
+                                    events = await watch.wait(thread)
+                                else:
+                                    events = decoder.feed(data) if data else decoder.finish()
                                 if data and answer.has_ended and not decoder.done:
                                     # The end came with the last piece: one burst for both.
                                     events = [*events, *decoder.finish()]
@@ -100,21 +107,23 @@ class HttpProvider:
                                 if events:
                                     watch.progress()
                                     if not begun:
-                                        begun = True
-                                        call = self._begun(call, request, events)
+                                        begun, call = True, self._begun(call, request, events)
                                         opening = call, None
-                                    yield (
-                                        _in_conversation(events, call)
-                                        if call.conversation_id
-                                        else events
-                                    )
+                                    if pending > LONG_BYTES or len(events) > MAX_EVENTS:
+                                        for part in slices(events):
+                                            yield _in_conversation(part, call)
+                                            await asyncio.sleep(0)
+                                    elif call.conversation_id:
+                                        yield _in_conversation(events, call)
+                                    else:
+                                        yield events
+                                    pending = 0
                                 elif self._format.poll_s is None and not data.isspace():
                                     # Pings and comments: the service is still working.
                                     watch.progress()
                                 if decoder.failure is not None:
                                     raise self._explain(decoder.failure, head, begun)
-                            if data and not answer.has_ended and self._is_drained(call):
-                                await drain(answer)
+                            await attempt.drain(answer, call, data)
                         finally:
                             answer.close()
                         await attempt.follow_up(call)
@@ -132,10 +141,6 @@ class HttpProvider:
         # Error reporters show the locals of this last frame: keep the answer's data out of them.
         data, head, events = b"", b"", []
         raise failure
-
-    def _is_drained(self, call: HttpRequest) -> bool:
-        """Return whether what follows the end of an answer is the end of its body."""
-        return self._format.poll_s is None and call.socket is None
 
     def _begun(self, call: HttpRequest, request: ChatRequest, events: Burst) -> HttpRequest:
         """Add to the first events what was dropped; return the call without its body.
