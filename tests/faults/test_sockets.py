@@ -50,9 +50,11 @@ async def asked(answer: Any) -> AsyncIterator[HttpProvider]:
     """Give a provider of a service with this handler."""
     app = web.Application()
     app.router.add_get("/ws", answer)
-    async with running(app, handler_cancellation=True) as url:
-        async with client_of(recipe_of(CHAT, endpoint={"url": url}), url) as (provider, _):
-            yield provider
+    async with (
+        running(app, handler_cancellation=True) as url,
+        client_of(recipe_of(CHAT, endpoint={"url": url}), url) as (provider, _),
+    ):
+        yield provider
 
 
 async def outcome(
