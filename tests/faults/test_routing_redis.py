@@ -514,6 +514,33 @@ async def test_r14_requests_that_run_while_counts_are_lost(redis: Redis) -> None
         assert (await passed(second, "c", *small)).used == (56, 91)
 
 
+@pytest.mark.parametrize("how", LOSSES)
+@pytest.mark.parametrize("settles", [False, True], ids=["reserves", "settles"])
+async def test_R07_R14_a_process_that_is_idle(redis: Redis, how: str, settles: bool) -> None:
+    """A process that asks first does not know what an idle one has used since, but the ledger does:
+    nothing more is let pass, whatever is asked first."""
+    history = [0]
+
+    async def before(begins: float) -> int:
+        return history[0]
+
+    claim = Claim("c", DAY, 100, 10, before=before)
+    async with shared(redis) as one, shared(redis) as two:
+        idle, second = counters(one, "idle"), counters(two, "second")
+        running = await passed(second, "a", claim)
+        await keep_snapshot(one)
+        idle.settle(await passed(idle, "b", claim), {"c": 85})
+        await settled(one)
+        history[0] = 95
+        await lose(redis, how, one, two)
+        if settles:
+            second.settle(running, {"c": 10})
+            await settled(two)
+        assert isinstance(await second.reserve("c", [claim]), Refusal)
+        small = await passed(second, "d", Claim("c", DAY, 100, 1, before=before))
+        assert small.used == (96,)
+
+
 async def test_r07_counts_of_another_minute_or_day(redis: Redis) -> None:
     """What was seen longer ago than a window is not counted again."""
     short = Claim("c", Sliding(0.05), 10, 3)
