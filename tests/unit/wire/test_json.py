@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from berlin.errors import InvalidRequestError
@@ -10,6 +12,7 @@ from berlin.wire.json import (
     _marks_outside_text,
     check_size,
     decode_request_object,
+    encode_body,
     loads,
 )
 
@@ -57,3 +60,15 @@ def test_too_many_values() -> None:
         check_size(many)
     with pytest.raises(InvalidRequestError, match="more than 500000 values"):
         loads(many.decode())
+
+
+def test_C23_long_lists_are_encoded_in_parts() -> None:
+    """The parts of a long list join to the same JSON as the whole; a bad value in it is refused."""
+    messages = [{"n": n, "text": 'a"é]'} for n in range(12_001)]
+    document = {"model": "m", "messages": messages, "tools": [], "é": None}
+    assert encode_body(document).decode() == json.dumps(
+        document, ensure_ascii=False, separators=(",", ":")
+    )
+    messages[9_000]["text"] = "\ud800"
+    with pytest.raises(InvalidRequestError, match=r"^messages: half of a surrogate pair"):
+        encode_body(document)
