@@ -35,6 +35,11 @@ Opening: TypeAlias = tuple[HttpRequest, Exchange | None]
 class Body(Protocol):
     """The bytes of an answer."""
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is known that nothing more comes."""
+        ...
+
     def read(self) -> Awaitable[bytes]:
         """Return the next bytes; `b""` is the end."""
         ...
@@ -56,6 +61,7 @@ class PolledBody:
         self._fetch = fetch
         self._pause_s = pause_s
         self._pause = 0.0
+        self.has_ended = False
 
     async def read(self) -> bytes:
         """Return the next line."""
@@ -123,7 +129,7 @@ class Attempt(NamedTuple):
             call: the request.
             last: the bytes that were read last; `b""` is the end.
         """
-        if not last or self.format.poll_s is not None or call.socket is not None:
+        if not last or body.has_ended or self.format.poll_s is not None or call.socket is not None:
             return
         with contextlib.suppress(BerlinError, TimeoutError):
             async with asyncio.timeout(DRAIN_S):

@@ -104,6 +104,9 @@ class HttpProvider:
                                     events = await watch.wait(thread)
                                 else:
                                     events = decoder.feed(data) if data else decoder.finish()
+                                if data and answer.has_ended and not decoder.done:
+                                    # The end came with the last piece: one burst for both.
+                                    events = [*events, *decoder.finish()]
                                 head = head or data
                                 if events:
                                     watch.progress()
