@@ -132,8 +132,8 @@ class OpenStreams:
                 async for burst in bursts:
                     visit.note(burst)
                     if encode is None:
-                        encode = head.encoder().encode_event
-                    data = b"".join(map(encode, burst))
+                        encode = head.encoder().encode_burst
+                    data = encode(burst)
                     if data:
                         response.put(data)
                         if response.is_behind:

@@ -100,7 +100,11 @@ class HttpProvider:
                                         begun = True
                                         call = self._begun(call, request, events)
                                         opening = call, None
-                                    yield _in_conversation(events, call)
+                                    yield (
+                                        _in_conversation(events, call)
+                                        if call.conversation_id
+                                        else events
+                                    )
                                 elif self._format.poll_s is None and not data.isspace():
                                     # Pings and comments: the service is still working.
                                     watch.progress()
@@ -296,9 +300,7 @@ class HttpProvider:
 
 def _in_conversation(events: Burst, call: HttpRequest) -> Burst:
     """Return events whose `Finished` names the conversation, if only the requests knew it."""
-    if not call.conversation_id or not isinstance(events[-1], Finished):
-        return events
-    if events[-1].conversation_id:
+    if not isinstance(events[-1], Finished) or events[-1].conversation_id:
         return events
     end = msgspec.structs.replace(events[-1], conversation_id=call.conversation_id)
     return [*events[:-1], end]

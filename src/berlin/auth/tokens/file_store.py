@@ -32,7 +32,6 @@ class FileStore:
     happens.
 
     Args:
-        folder: where the files are.
         sealer: encrypts them, if there is a key.
     """
 

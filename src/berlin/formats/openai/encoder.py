@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from berlin.errors import BerlinError
@@ -31,6 +31,10 @@ from berlin.types import (
     merge_extra,
 )
 from berlin.wire.json import encode_line, encode_value, escape_line_ends
+
+_START = (
+    b',"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n'
+)
 
 
 class OpenAIEncoder(AnswerEncoder):
@@ -61,21 +65,21 @@ class OpenAIEncoder(AnswerEncoder):
         self._head = encode_line(members)[:-1]
         self._before = b'data: %b,"choices":[{"index":0,"delta":{"content":' % self._head
 
-    def encode_event(self, event: StreamEvent) -> bytes:
-        """Return the chunk of one event; with the first, the one that names the role."""
-        # Nearly all are pieces of text like the last one, so calls are inlined.
-        if (
-            isinstance(event, TextDelta)
-            and self._begun
-            and not self._extras
-            and self._text_member == "content"
-        ):
-            self._count.chars += len(event.text)
-            text = encode_value(event.text)
-            if not text.isascii():
-                text = escape_line_ends(text)
-            return b'%b%b},"finish_reason":null}]}\n\n' % (self._before, text)
-        return super().encode_event(event)
+    def encode_burst(self, burst: Sequence[StreamEvent]) -> bytes:
+        """Return the chunks of events; with the first, the one that names the role."""
+        parts: list[bytes] = []
+        for event in burst:
+            # Nearly all are pieces of text, so calls are inlined.
+            if type(event) is TextDelta and not self._extras and self._text_member == "content":
+                if not self._begun:
+                    parts.append(self._start())
+                self._count.chars += len(event.text)
+                text = encode_value(event.text)
+                parts.append(b'%b%b},"finish_reason":null}]}\n\n' % (self._before, text))
+            else:
+                parts.append(self.encode_event(event))
+        data = b"".join(parts)
+        return data if data.isascii() else escape_line_ends(data)
 
     def encode_error(self, error: BerlinError) -> bytes:
         """Return the frame that ends an answer with an error."""
@@ -89,7 +93,7 @@ class OpenAIEncoder(AnswerEncoder):
         if self._begun:
             return b""
         self._begun = True
-        return self._write({"role": "assistant", "content": ""}, None, {}, {})
+        return b"data: %b%b" % (self._head, _START)
 
     def _encode_text(self, event: TextDelta) -> bytes:
         self._count.add(event.text)

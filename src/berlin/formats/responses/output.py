@@ -20,9 +20,6 @@ Event: TypeAlias = dict[str, Any]
 class Item:
     """An item of the output; all its events have one `item_id` and one `output_index`.
 
-    Args:
-        index: its place in the output.
-
     Attributes:
         pieces: its contents so far.
         status: `in_progress`, `completed` or `incomplete`.
