@@ -50,21 +50,14 @@ class _Latest:
     __slots__ = ("_ordered", "_values", "quantile")
 
     def __init__(self) -> None:
-        self._values: deque[int] = deque(maxlen=SAMPLES)
+        self._values: deque[int] = deque()
         self._ordered: list[int] = []
         self.quantile = 0
 
     def add(self, value: int) -> None:
         values, ordered = self._values, self._ordered
-        count = len(ordered)
-        if count == SAMPLES:
-            oldest = values[0]
-            values.append(value)
-            if value == oldest:
-                return
-            del ordered[bisect_left(ordered, oldest)]
-        else:
-            values.append(value)
-            count += 1
+        if len(values) == SAMPLES:
+            del ordered[bisect_left(ordered, values.popleft())]
+        values.append(value)
         insort(ordered, value)
-        self.quantile = ordered[math.ceil(QUANTILE * count) - 1]
+        self.quantile = ordered[math.ceil(QUANTILE * len(ordered)) - 1]
