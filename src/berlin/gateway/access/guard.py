@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sized
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from aiohttp import web
 
@@ -16,7 +16,6 @@ from berlin.errors import (
     UnavailableError,
 )
 from berlin.gateway.access.caller import Caller, Scope
-from berlin.gateway.access.issuers.tokens import Issuers, open_issuers
 from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.access.keys import KEY_PREFIX
 from berlin.gateway.access.origin import (
@@ -33,6 +32,9 @@ from berlin.gateway.catalog import Target
 from berlin.gateway.refusals import HttpFault
 from berlin.gateway.workers.worker import Worker
 from berlin.types import Identity, is_loopback
+
+if TYPE_CHECKING:
+    from berlin.gateway.access.issuers.tokens import Issuers
 
 Keys: TypeAlias = KeyReader | PostgresKeys
 
@@ -91,6 +93,9 @@ class Guard:
     def use_issuers(self, tables: Mapping[str, IssuerConfig]) -> None:
         """Replace the identity providers, if they have changed. Raises ConfigurationError."""
         if tables != (self.issuers.tables if self.issuers is not None else {}):
+            # PyJWT and discovery, only where there are issuers.
+            from berlin.gateway.access.issuers.tokens import open_issuers
+
             self.issuers = open_issuers(tables)
 
     @property
