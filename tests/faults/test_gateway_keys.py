@@ -89,6 +89,22 @@ async def test_a01_no_page_without_a_key(path: str, keys: Path) -> None:
         assert (await at.get(path)).status == 200
 
 
+async def test_a01_no_key_is_no_guess(keys: Path) -> None:
+    """However often a program without a key asks, on any face, it hears that a key is missing; one
+    with a wrong key hears so 30 times."""
+    make_key(keys, "k")
+    async with guarded(keys) as at:
+        for _ in range(10):
+            for dialect in WITH_KEYS:
+                assert (await at.ask(dialect)).status == 401
+            for headers in ({"Authorization": "Bearer "}, {"Authorization": ""}, {"x-api-key": ""}):
+                assert (await at.ask(OPENAI, headers=headers)).status == 401
+        wrong = [(await at.ask(OPENAI, key=f"guess-{n}")).status for n in range(33)]
+        assert (await at.ask(OPENAI)).status == 401
+    assert wrong[:31] == [401] * 31
+    assert wrong[31:] == [429] * 2
+
+
 @pytest.mark.parametrize("header", ["Authorization", "x-api-key", "api-key", "X-API-KEY"])
 @pytest.mark.parametrize("dialect", WITH_KEYS, ids=str)
 async def test_a11_each_header_means_the_same_key(
@@ -104,7 +120,7 @@ async def test_a11_each_header_means_the_same_key(
         assert refused.status in (403, 404)
         for scheme in ("Basic", "Token", "bearer-x", ""):
             odd = await at.ask(dialect, model="s:m1", headers={"Authorization": f"{scheme} {key}"})
-            assert odd.status in (401, 404, 429)
+            assert odd.status in (401, 404)
 
 
 async def test_a03_guesses_are_slowed_down_and_good_keys_are_not(keys: Path) -> None:
@@ -117,7 +133,7 @@ async def test_a03_guesses_are_slowed_down_and_good_keys_are_not(keys: Path) -> 
             statuses += [answer.status for answer in await asyncio.gather(*asked)]
             assert (await at.ask(OPENAI, key=good)).status == 200
         last = await at.ask(OPENAI, key="guess")
-    assert statuses.count(401) <= 10
+    assert statuses.count(401) <= 40
     assert set(statuses) == {401, 429}
     assert int(last.headers["Retry-After"]) >= 1
 
@@ -155,8 +171,8 @@ async def test_a06_keys_that_begin_alike(keys: Path) -> None:
         for _ in range(3):
             assert (await at.ask(OPENAI, key=first)).status == 200
             assert (await at.ask(OPENAI, key=second)).status == 404
-            assert (await at.ask(OPENAI, key=first[:30] + second[30:])).status in (401, 429)
-            assert (await at.ask(OPENAI, key=first + "x")).status in (401, 429)
+            assert (await at.ask(OPENAI, key=first[:30] + second[30:])).status == 401
+            assert (await at.ask(OPENAI, key=first + "x")).status == 401
 
 
 @pytest.mark.parametrize(

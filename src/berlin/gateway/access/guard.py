@@ -28,7 +28,7 @@ from berlin.gateway.access.origin import (
     network_of,
 )
 from berlin.gateway.access.shared_keys.reader import PostgresKeys
-from berlin.gateway.access.throttle import Sketch, Throttle
+from berlin.gateway.access.throttle import ADDRESS_PACE, Sketch, Throttle
 from berlin.gateway.catalog import Target
 from berlin.gateway.refusals import HttpFault
 from berlin.gateway.workers.worker import Worker
@@ -73,7 +73,7 @@ class Guard:
         self.use(allowed_hosts, cors_origins, trusted_proxies)
         self.accounts: Sized = ()
         self._keys = keys
-        self._wrong_keys = Throttle(sketch=Sketch.of(worker, "keys"))
+        self._wrong_keys = Throttle(ADDRESS_PACE, sketch=Sketch.of(worker, "keys"))
 
     def use(
         self,
@@ -175,13 +175,16 @@ class Guard:
                 return await self.issuers.find(tokens[0])
         if keys is not None and not keys.readable:
             raise UnavailableError("the keys cannot be read at present; try again", retry_after=2)
+        if sent:  # without a key nothing was guessed
+            self._slow_down(network_of(self.address(request)))
+        raise KeyRefusedError("the API key is missing or wrong")
+
+    def _slow_down(self, origin: str) -> None:
         # A valid key is never slowed down by guesses of others from its address.
-        origin = network_of(self.address(request))
         wait = self._wrong_keys.wait(origin)
         if wait:
             raise OverloadedError("too many wrong keys; wait", retry_after=wait)
         self._wrong_keys.fail(origin)
-        raise KeyRefusedError("the API key is missing or wrong")
 
     def identity(self, request: web.Request) -> Identity | None:
         """Return the client's own token, for services that are used on behalf of their callers;
