@@ -193,8 +193,8 @@ class Guard:
         It is what `Authorization` carries, unless that is one of this gateway's keys; or else a
         token of an issuer in another header of keys.
         """
-        values = set(request.headers.getall("Authorization", []))
-        value = values.pop() if len(values) == 1 else ""
+        values = request.headers.getall("Authorization", [])
+        value = values[0] if len(values) == 1 else ""
         bearer = value[7:].strip() if value[:7].lower() == "bearer " else ""
         if bearer and bearer.isascii() and not self._is_ours(bearer):
             return Identity.of(bearer)
@@ -214,6 +214,11 @@ class Guard:
         if caller is not None and not caller.allows(target.full_name):
             raise ModelNotFoundError(f"the model {asked[:100]!r} does not exist here")
 
+    def knows_host(self, request: web.Request) -> bool:
+        """Return whether `Host` is a name of this machine, or an allowed one."""
+        host = asked_host(request)
+        return host in self.allowed_hosts or is_loopback(host)
+
     def check_origin(self, request: web.Request) -> None:
         """Refuse a request that a web page from elsewhere makes a browser send.
 
@@ -223,15 +228,14 @@ class Guard:
         Raises:
             HttpFault: if it is refused.
         """
-        host = asked_host(request)
-        known = host in self.allowed_hosts or is_loopback(host)
-        if not known and (self.allowed_hosts or not self.needs_key):
+        if not self.knows_host(request) and (self.allowed_hosts or not self.needs_key):
             raise HttpFault(
                 421, "unknown Host; name it as [server] allowed_hosts in the configuration"
             )
         origin = request.headers.get("Origin")
         if origin is None or origin in self.cors_origins:
             return
+        host = asked_host(request)
         if host and host_name(origin.partition("://")[2]) == host:
             return
         _log.warning("origin.refused origin=%r", origin[:200])
@@ -266,13 +270,14 @@ MAX_SENT_KEYS = 2
 def _sent_keys(request: web.Request) -> list[str]:
     """Return the distinct keys in any header of a request.
 
-    Two different `Authorization` headers count as none: a proxy may have checked either one.
+    Two `Authorization` headers count as none: a proxy may have checked either one.
     """
-    values = list(dict.fromkeys(request.headers.getall("Authorization", [])))
+    values = request.headers.getall("Authorization", [])
     if len(values) > 1:
         return []
-    sent = [value[7:].strip() for value in values if value[:7].lower() == "bearer "]
-    others = [value for value in values if value[:7].lower() != "bearer "]
+    bearers = [value for value in values if value[:7].lower() in ("bearer", "bearer ")]
+    sent = [value[7:].strip() for value in bearers]
+    others = [value for value in values if value not in bearers]
     for name in _KEY_HEADERS:
         sent += [value.strip() for value in request.headers.getall(name, [])]
     # Another scheme counts as an unknown key, not as none.
