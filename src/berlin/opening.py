@@ -48,8 +48,6 @@ def open_provider(
     A composed provider opens its parts with this function.
 
     Args:
-        name: the provider's name.
-        config: the configuration.
         given: settings that take precedence over the configuration.
         max_retries: how often a request that failed before its first event is sent again.
 
@@ -74,12 +72,7 @@ def open_provider(
 
 
 def open_users(name: str, config: Config) -> Retry:
-    """Return the providers of all users of a service, each with the user's own login.
-
-    Args:
-        name: the provider's name.
-        config: the configuration.
-    """
+    """Return the providers of all users of a service, each with the user's own login."""
     from berlin.routing.per_user import PerUser
 
     table = msgspec.structs.replace(find_provider(name, config), limit=None)
@@ -151,12 +144,8 @@ class RecipeProvider(ChatProvider):
     """The provider that a recipe describes, with its retries.
 
     Args:
-        settings: its settings.
         max_retries: how often a request is sent again that failed before the first event.
         limit: wraps what sends each attempt in the provider's limits.
-
-    Attributes:
-        settings: the same.
     """
 
     def __init__(

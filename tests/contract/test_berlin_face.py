@@ -180,19 +180,6 @@ async def test_body_that_is_too_large(path: str) -> None:
     assert (status, said["code"]) == (413, 413)
 
 
-@pytest.mark.parametrize("path", [LOGIN, CHAT])
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS"])
-async def test_wrong_method(path: str, method: str) -> None:
-    """Another method is a 405 in JSON that says which one is right (G34)."""
-    async with (
-        open_face(ScriptedProvider()) as face,
-        face.session.request(method, face.url + path) as answer,
-    ):
-        assert answer.status == 405
-        assert answer.headers["Allow"] == "POST"
-        assert (await answer.json())["code"] == 405
-
-
 @pytest.mark.parametrize(
     "path", ["/x", "/api", "/api/login/", "//api//login", "/api/x%00", "/.git"]
 )

@@ -20,8 +20,6 @@ from berlin.types import (
     Finished,
     Secret,
     TextDelta,
-    Usage,
-    UsageReport,
 )
 
 QUICK = Timeouts(connect=2, first_event=5, idle=5, total=20)
@@ -90,27 +88,6 @@ async def test_finish_reason(sent: Any, heard: str) -> None:
         client(url) as berlin,
     ):
         assert (await berlin.ask("Hi")).finish_reason == heard
-
-
-@pytest.mark.parametrize("usage", [Usage(3, 5), Usage(0, 0), Usage(10**9, 1)])
-async def test_usage(usage: Usage) -> None:
-    """What the answer has cost reaches the client."""
-    ending = [UsageReport(usage), Finished()]
-    async with (
-        open_server(Gateway.of(ScriptedProvider(["x", *ending])), accounts(), grace_s=0) as url,
-        client(url) as berlin,
-    ):
-        answer = await berlin.ask("Hi")
-    assert (answer.text, answer.usage) == ("x", usage)
-
-
-async def test_no_usage_is_none() -> None:
-    """Where the service does not count, the client makes nothing up."""
-    async with (
-        open_server(Gateway.of(ScriptedProvider()), accounts(), grace_s=0) as url,
-        client(url) as berlin,
-    ):
-        assert (await berlin.ask("Hi")).usage is None
 
 
 @pytest.mark.parametrize(

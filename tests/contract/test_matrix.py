@@ -23,7 +23,7 @@ SCENARIOS = {
     "nothing": Said(),
     "length": Said(("cut",), finish="length"),
     "filtered": Said(("no",), finish="content_filter"),
-    "usage": Said(("x",), usage=Usage(11, 7)),
+    "usage": Said(("x",), usage=Usage(11, 7, False, 0, 0)),
     "reasoning": Said(("so",), ("let me ", "think")),
     "calls": Said(calls=(WEATHER, TIME), finish="tool_calls"),
     "all": Said(
@@ -59,12 +59,16 @@ ANTHROPIC_WORDS = {
 }
 
 
+def _halves(usage: Usage) -> Usage:
+    return Usage(usage.input_tokens, usage.output_tokens, cached_tokens=0, reasoning_tokens=0)
+
+
 def told(dialect: Dialect, said: Said, provider: str) -> Heard:
     """Return what a client of a face is to hear: all that its format has words for."""
     whole = Heard.of(said)
     if whole.usage is not None and provider == "ollama":
-        whole = replace(whole, usage=Usage(whole.usage.input_tokens, whole.usage.output_tokens))
-    counts = whole.usage and Usage(whole.usage.input_tokens, whole.usage.output_tokens)
+        whole = replace(whole, usage=_halves(whole.usage))
+    counts = whole.usage and _halves(whole.usage)
     match dialect.face:
         case "openai":
             return whole

@@ -217,17 +217,6 @@ async def test_tag_that_clients_add() -> None:
             assert got.headers["x-berlin-model"] == "s:m1"
 
 
-@pytest.mark.parametrize("limit", [-1, -2])
-@BOTH
-async def test_no_limit(dialect: Dialect, limit: int) -> None:
-    """Ollama's words for `as long as it takes` set no limit."""
-    one = service()
-    async with serve(one) as at:
-        assert (await at.ask(dialect, options={"num_predict": limit})).status == 200
-    assert isinstance(one.provider, ScriptedProvider)
-    assert one.provider.requests[0].options == {}
-
-
 @BOTH
 async def test_options(dialect: Dialect) -> None:
     """Options, format and thinking reach the provider by their usual names; unknown ones go."""

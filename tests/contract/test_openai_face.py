@@ -25,9 +25,8 @@ from berlin.types import (
     Usage,
     UsageReport,
 )
-from support.answers import SSE
 from support.fault_server import FaultServer
-from support.fault_steps import answer, stream
+from support.fault_steps import answer
 from support.gateway import OPENAI, At, described_provider, serve
 
 FRAME = re.compile(rb"data: (\{[^\n]*\}|\[DONE\])\n\n")
@@ -97,7 +96,8 @@ async def test_head_goes_out_with_the_first_event() -> None:
 
 async def test_frames_of_text() -> None:
     """Role, text, finish, end: each is one line of JSON with the same head."""
-    async with serve(service("a", "b", Finished("length"))) as at:
+    odd = "a\n\ndata: \r\u2028"
+    async with serve(service(odd, "b", Finished("length"))) as at:
         *got, last = await chunks(at, model="s:m1")
     assert last == b"[DONE]"
     assert [set(chunk) for chunk in got] == [{"id", "object", "created", "model", "choices"}] * 4
@@ -109,7 +109,7 @@ async def test_frames_of_text() -> None:
         [{"index": 0, "delta": delta, "finish_reason": reason}]
         for delta, reason in [
             ({"role": "assistant", "content": ""}, None),
-            ({"content": "a"}, None),
+            ({"content": odd}, None),
             ({"content": "b"}, None),
             ({}, "length"),
         ]
@@ -195,62 +195,6 @@ async def test_content_is_null_beside_tool_calls_only() -> None:
         assert (await at.ask(OPENAI)).json["choices"][0]["message"]["content"] is None
     async with serve(service(Finished())) as at:
         assert (await at.ask(OPENAI)).json["choices"][0]["message"]["content"] == ""
-
-
-def call_chunk(**call: Any) -> bytes:
-    """Return the frame of a service that sends a piece of a tool call."""
-    choice = {"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None}
-    return b"data: %b\n\n" % json.dumps({"choices": [choice]}).encode()
-
-
-ODD_CALLS = {
-    "no index": [
-        {"id": "a", "function": {"name": "f", "arguments": '{"x":'}},
-        {"function": {"arguments": "1}"}},
-        {"id": "b", "function": {"name": "g", "arguments": "{}"}},
-    ],
-    "one index for all": [
-        {"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"x":1}'}},
-        {"index": 0, "id": "b", "function": {"name": "g", "arguments": "{}"}},
-    ],
-    "from 1 on": [
-        {"index": 1, "id": "a", "function": {"name": "f", "arguments": '{"x":1}'}},
-        {"index": 3, "id": "b", "function": {"name": "g"}},
-    ],
-    "mixed": [
-        {"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"x'}},
-        {"index": 1, "id": "b", "function": {"name": "g", "arguments": ""}},
-        {"index": 0, "function": {"arguments": '":1}'}},
-    ],
-    "id and name again": [
-        {"index": 0, "id": "a", "function": {"name": "f", "arguments": ""}},
-        {"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"x":1}'}},
-        {"index": 1, "id": "b", "function": {"name": "g", "arguments": "{}"}},
-    ],
-    "an object": [
-        {"index": 0, "id": "a", "function": {"name": "f", "arguments": {"x": 1}}},
-        {"index": 1, "id": "b", "function": {"name": "g", "arguments": {}}},
-    ],
-}
-
-
-@pytest.mark.parametrize("case", ODD_CALLS)
-async def test_odd_tool_calls_of_a_service_are_put_right(case: str) -> None:
-    """Whatever numbers and ids a service sends, the client gets 0 and 1, each with one head."""
-    end = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
-    script = stream(*(call_chunk(**call) for call in ODD_CALLS[case]), end, headers=(SSE,))
-    async with FaultServer(script) as server:
-        provider = described_provider(f"{server.url}/{case.replace(' ', '-')}")
-        async with serve(Service("s", provider, ["m1"])) as at:
-            *got, _ = await chunks(at)
-    pieces = [c for chunk in got for c in chunk["choices"][0]["delta"].get("tool_calls", ())]
-    heads = [(p["index"], p["id"], p["type"], p["function"]["name"]) for p in pieces if "id" in p]
-    assert heads == [(0, "a", "function", "f"), (1, "b", "function", "g")]
-    arguments = [
-        "".join(p["function"]["arguments"] for p in pieces if p["index"] == n) for n in (0, 1)
-    ]
-    assert [json.loads(text) for text in arguments] == [{"x": 1}, {}]
-    assert got[-1]["choices"] == [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]
 
 
 FULL = Usage(11, 7, cached_tokens=3, reasoning_tokens=2)

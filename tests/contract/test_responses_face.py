@@ -220,15 +220,6 @@ async def test_an_error_after_the_start_fails_the_response(error: BerlinError, c
     assert got.response["error"] == {"code": code, "message": late}
 
 
-async def test_an_error_before_the_start_is_an_http_error() -> None:
-    """It has OpenAI's form."""
-    provider = ScriptedProvider([RateLimitError("slow down", retry_after=3)])
-    async with serve(Service("s", provider, ["m1"])) as at:
-        status, data = await post(at, stream=True)
-    assert status == 429
-    assert b'"error":{"message":"slow down"' in data
-
-
 class Slow(ScriptedProvider):
     """Answers after the client has been told that it goes on."""
 

@@ -75,12 +75,8 @@ async def test_s40_in_a_conversation(tmp_path: Path) -> None:
     ) as service:
         command = Cli(tmp_path).uses(service.url)
         async with command.terminal("chat") as terminal:
-            await terminal.asks()
-            terminal.types("Hi\r")
-            await terminal.sees("berlin: the service reports an error: no ")
-            await terminal.asks()
-            terminal.types("\x04")
-            assert await terminal.ends() == 0
+            await terminal.answers("Hi", "berlin: the service reports an error: no ")
+            await terminal.leaves()
     shown = terminal.shown.decode()
     assert "\x1b]52" not in shown
     assert "\x07" not in shown

@@ -16,11 +16,10 @@ from berlin.errors import BerlinError
 from berlin.gateway.catalog import Service
 from berlin.providers.contract import Burst
 from berlin.providers.scripted import ScriptedProvider
-from berlin.types import Finished, TextDelta, ToolCallDelta, Usage, UsageReport
+from berlin.types import Finished, TextDelta, Usage, UsageReport
 from support.fault_server import FaultServer
 from support.fault_steps import Close, Hang, Script, Send, WaitFor, answer, begin_stream, chunk
 from support.gateway import (
-    ANTHROPIC,
     BERLIN,
     DIALECTS,
     LAST_FRAME,
@@ -119,24 +118,6 @@ async def test_g21_g22_upstream_fails_after_the_first_byte(case: str) -> None:
     assert {got.status for got in answers[len(DIALECTS) :]} <= {502, 504}
 
 
-@pytest.mark.parametrize("dialect", DIALECTS, ids=str)
-async def test_g22_silence_is_broken_by_a_heartbeat(dialect: Dialect) -> None:
-    """While nothing comes from upstream the client gets something that means nothing."""
-    provider = ScriptedProvider(["one", 0.9, "two", Finished()])
-    async with serve(Service("s", provider, ["m1"]), keep_alive_s=0.2) as at:
-        got = await at.ask(dialect, stream=True)
-    assert "".join(dialect.pieces(got.data)) == "onetwo"
-    assert dialect.is_whole(got.data)
-    between = got.data[got.data.index(b"one") : got.data.index(b"two")]
-    if dialect is ANTHROPIC:
-        assert between.count(b"event: ping") >= 2
-    elif dialect is OPENAI:
-        assert between.count(b'"delta":{}') >= 2
-        assert b"\n:" not in between
-    else:
-        assert dialect.documents(got.data)  # its lines are all JSON, with or without more of them
-
-
 ODD = [
     "\n\n",
     "data: x\n\ndata: [DONE]\n\n",
@@ -220,35 +201,6 @@ async def test_g25_include_usage(wanted: bool) -> None:
     assert all(c["choices"] for c in chunks if c not in with_usage)
     finishes = [c["choices"][0]["finish_reason"] for c in chunks if c["choices"]]
     assert finishes == [None] * (len(finishes) - 1) + ["stop"]
-
-
-async def test_g25_shape_of_a_stream() -> None:
-    """One id, one role at the beginning, tool calls from 0 on, and `tool_calls` at the end."""
-    calls = [
-        ToolCallDelta(0, "a", "f"),
-        ToolCallDelta(1, "b", "g", '{"x":'),
-        ToolCallDelta(1, "", "", "1}"),
-    ]
-    provider = ScriptedProvider(["a", *calls, Finished("stop")])
-    async with serve(Service("s", provider, ["m1"])) as at:
-        got = await at.ask(OPENAI, stream=True, headers={"Accept-Encoding": "gzip"})
-    assert got.headers["Content-Type"] == "text/event-stream; charset=utf-8"
-    assert got.headers["Cache-Control"] == "no-cache"
-    assert got.headers["X-Accel-Buffering"] == "no"
-    assert "Content-Encoding" not in got.headers
-    chunks = OPENAI.documents(got.data)
-    assert len({(c["id"], c["created"], c["model"], c["object"]) for c in chunks}) == 1
-    assert chunks[0]["model"] == "s:m1"
-    deltas = [c["choices"][0]["delta"] for c in chunks]
-    assert deltas[0] == {"role": "assistant", "content": ""}
-    assert sum("role" in d for d in deltas) == 1
-    arguments = ["", ""]
-    for delta in deltas:
-        for call in delta.get("tool_calls", ()):
-            arguments[call["index"]] += call["function"]["arguments"]
-    assert [json.loads(text) for text in arguments] == [{}, {"x": 1}]
-    assert (deltas[-1], chunks[-1]["choices"][0]["finish_reason"]) == ({}, "tool_calls")
-    assert got.data.endswith(b"data: [DONE]\n\n")
 
 
 class Broken(ScriptedProvider):

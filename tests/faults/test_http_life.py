@@ -21,6 +21,7 @@ from support.fault_steps import (
     Send,
     Step,
     Wait,
+    WaitFor,
     answer,
     begin_stream,
     chunk,
@@ -77,6 +78,20 @@ async def test_H52_kept_alive_connection_is_used_again() -> None:
     async with FaultServer(GOOD) as server, open_berlin(server.url) as berlin:
         assert [(await ask(berlin)).text for _ in range(5)] == ["a"] * 5
         assert len(server.connections) == 1
+
+
+async def test_H11_response_that_nobody_asked_for() -> None:
+    """What arrives on an idle connection is not the answer to the next request."""
+    idle = asyncio.Event()
+    unasked = Send(b"".join(step.data for step in stream(line("evil")) if isinstance(step, Send)))
+    scripts = [(*GOOD, WaitFor(idle), unasked, Hang()), GOOD]
+    async with FaultServer(*scripts) as server, open_berlin(server.url) as berlin:
+        assert (await ask(berlin)).text == "a"
+        idle.set()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert (await ask(berlin)).text == "a"
+        assert len(server.connections) == 2
 
 
 @pytest.mark.parametrize("end", [Hang(), Close()], ids=["kept open", "closed"])

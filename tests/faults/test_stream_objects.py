@@ -121,6 +121,7 @@ async def test_S30_huge_number_as_a_code(number: str) -> None:
         ({"error": {"message": "out of tea"}}, errors.ServiceError),
         ({"error": "out of tea"}, errors.ServiceError),
         ({"error": {"message": "out of tea", "code": 429}}, errors.RateLimitError),
+        ({"error": {"message": "out of tea", "type": "rate_limit_error"}}, errors.RateLimitError),
         ({"code": 500, "message": "out of tea"}, errors.ServiceUnavailableError),
         ({"status": "403", "msg": "out of tea"}, errors.PermissionDeniedError),
         ({"content": "", "error": "out of tea"}, errors.ServiceError),

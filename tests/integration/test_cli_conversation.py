@@ -11,7 +11,7 @@ import pytest
 from support.chat_service import HANG, Answer, ChatService, Piece
 from support.cli import NOTICE, Cli
 
-CTRL_C, CTRL_D = "\x03", "\x04"
+CTRL_C = "\x03"
 READY = "Ctrl-C stops an answer, Ctrl-D ends the conversation, /help lists the commands."
 
 
@@ -24,15 +24,11 @@ async def test_second_question_carries_the_history(tmp_path: Path) -> None:
         cli = Cli(tmp_path).uses(service.url)
         async with cli.terminal("chat") as terminal:
             await terminal.sees(READY)
-            await terminal.asks()
-            terminal.types("What is it?\r")
-            await terminal.sees("An important answer.")  # rendered: the stars are gone
-            await terminal.asks()
-            terminal.types("And then?\r")
-            await terminal.sees("A second one.")
-            await terminal.asks()
-            terminal.types(CTRL_D)
-            assert await terminal.ends() == 0
+            await terminal.answers(
+                "What is it?", "An important answer."
+            )  # rendered: the stars are gone
+            await terminal.answers("And then?", "A second one.")
+            await terminal.leaves()
         assert [chat.json["prompt"] for chat in service.chats] == [
             "What is it?",
             "User: What is it?\n\nAssistant: An **important** answer.\n\n"
@@ -49,16 +45,10 @@ async def test_ctrl_c_stops_the_answer_and_keeps_what_came(tmp_path: Path) -> No
         service.pieces = lambda request: answers[len(service.chats) - 1]
         cli = Cli(tmp_path).uses(service.url)
         async with cli.terminal("chat") as terminal:
-            await terminal.asks()
-            terminal.types("Go on\r")
-            await terminal.sees("It begins")
+            await terminal.answers("Go on", "It begins")
             terminal.types(CTRL_C)
-            await terminal.asks()
-            terminal.types("More\r")
-            await terminal.sees("done")
-            await terminal.asks()
-            terminal.types(CTRL_D)
-            assert await terminal.ends() == 0
+            await terminal.answers("More", "done")
+            await terminal.leaves()
         assert "Traceback" not in terminal.text
         assert service.chats[1].json["prompt"] == (
             "User: Go on\n\nAssistant: It begins\n\nUser: More\n\nAssistant:"
@@ -77,12 +67,8 @@ async def test_ctrl_c_before_the_answer_forgets_the_question(tmp_path: Path) -> 
             terminal.types("One\r")
             await service.seen(chats=1)
             terminal.types(CTRL_C)
-            await terminal.asks()
-            terminal.types("Two\r")
-            await terminal.sees("done")
-            await terminal.asks()
-            terminal.types(CTRL_D)
-            assert await terminal.ends() == 0
+            await terminal.answers("Two", "done")
+            await terminal.leaves()
         assert service.chats[1].json["prompt"] == "Two"
 
 
@@ -97,12 +83,8 @@ async def test_ctrl_c_at_the_prompt_clears_the_line(tmp_path: Path) -> None:
             terminal.types(CTRL_C)
             await terminal.asks()
             terminal.types("  \r")
-            await terminal.asks()
-            terminal.types("whole\r")
-            await terminal.sees("world")
-            await terminal.asks()
-            terminal.types(CTRL_D)
-            assert await terminal.ends() == 0
+            await terminal.answers("whole", "world")
+            await terminal.leaves()
         assert [chat.json["prompt"] for chat in service.chats] == ["whole"]
 
 
@@ -112,15 +94,9 @@ async def test_error_ends_the_answer_not_the_conversation(tmp_path: Path) -> Non
         service.chat_answers.append(Answer(422, {"message": "too spicy"}))
         cli = Cli(tmp_path).uses(service.url)
         async with cli.terminal("chat") as terminal:
-            await terminal.asks()
-            terminal.types("One\r")
-            await terminal.sees("berlin: the service answers 422: too spicy")
-            await terminal.asks()
-            terminal.types("Two\r")
-            await terminal.sees("Hello, world")
-            await terminal.asks()
-            terminal.types(CTRL_D)
-            assert await terminal.ends() == 0
+            await terminal.answers("One", "berlin: the service answers 422: too spicy")
+            await terminal.answers("Two", "Hello, world")
+            await terminal.leaves()
         assert service.chats[1].json["prompt"] == "Two"
 
 
@@ -131,12 +107,8 @@ async def test_history_of_questions_is_private(tmp_path: Path) -> None:
     async with ChatService() as service:
         cli = Cli(tmp_path).uses(service.url)
         async with cli.terminal("chat") as terminal:
-            await terminal.asks()
-            terminal.types("Remember me\r")
-            await terminal.sees("world")
-            await terminal.asks()
-            terminal.types(CTRL_D)
-            assert await terminal.ends() == 0
+            await terminal.answers("Remember me", "world")
+            await terminal.leaves()
         path = cli.data / "history"
         assert "Remember me" in path.read_text("utf-8")
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -147,9 +119,7 @@ async def test_history_of_questions_is_private(tmp_path: Path) -> None:
             await terminal.sees("Remember me")
             terminal.types("\r")
             await terminal.sees("world")
-            await terminal.asks()
-            terminal.types(CTRL_D)
-            assert await terminal.ends() == 0
+            await terminal.leaves()
         assert [chat.json["prompt"] for chat in service.chats] == ["Remember me"] * 2
 
 
@@ -157,12 +127,8 @@ async def test_conversation_with_the_guide(tmp_path: Path) -> None:
     """Without any set-up a conversation is one with the guide, and says so first."""
     async with Cli(tmp_path).terminal("chat") as terminal:
         await terminal.sees(NOTICE.split("\n")[0][:60])
-        await terminal.asks()
-        terminal.types("Hello\r")
-        await terminal.sees("I am the built-in guide to Berlin")
-        await terminal.asks()
-        terminal.types(CTRL_D)
-        assert await terminal.ends() == 0
+        await terminal.answers("Hello", "I am the built-in guide to Berlin")
+        await terminal.leaves()
 
 
 async def test_system_text_stays_through_the_conversation(tmp_path: Path) -> None:
@@ -171,12 +137,8 @@ async def test_system_text_stays_through_the_conversation(tmp_path: Path) -> Non
         cli = Cli(tmp_path).uses(service.url)
         async with cli.terminal("chat", "-s", "Be brief.") as terminal:
             for question in ("One", "Two"):
-                await terminal.asks()
-                terminal.types(f"{question}\r")
-                await terminal.sees("ok")
-            await terminal.asks()
-            terminal.types(CTRL_D)
-            assert await terminal.ends() == 0
+                await terminal.answers(f"{question}", "ok")
+            await terminal.leaves()
         assert [chat.json["prompt"] for chat in service.chats] == [
             "System: Be brief.\n\nUser: One\n\nAssistant:",
             "System: Be brief.\n\nUser: One\n\nAssistant: ok\n\nUser: Two\n\nAssistant:",
@@ -219,9 +181,7 @@ async def test_a_killed_conversation_keeps_the_turn(tmp_path: Path, number: int)
     async with ChatService(["It begins", HANG]) as service:
         cli = Cli(tmp_path).uses(service.url)
         async with cli.terminal("chat") as terminal:
-            await terminal.asks()
-            terminal.types("Go on\r")
-            await terminal.sees("It begins")
+            await terminal.answers("Go on", "It begins")
             terminal.process.send_signal(number)
             assert await terminal.ends() == 128 + signal.SIGTERM
         assert terminal.shown.rindex(b"\x1b[?25h") > terminal.shown.rindex(b"\x1b[?25l")

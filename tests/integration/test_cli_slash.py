@@ -9,31 +9,16 @@ from pathlib import Path
 import pytest
 
 from support.chat_service import HANG, ChatService
-from support.cli import Cli, Terminal
-
-BYE = "\x04"
-
-
-async def ask(terminal: Terminal, text: str, answer: str) -> None:
-    """Type a question and wait for its answer."""
-    await terminal.asks()
-    terminal.types(text + "\r")
-    await terminal.sees(answer)
-
-
-async def leave(terminal: Terminal) -> None:
-    await terminal.asks()
-    terminal.types(BYE)
-    assert await terminal.ends() == 0
+from support.cli import Cli
 
 
 async def test_help_lists_the_commands(tmp_path: Path) -> None:
     """`/help` names every command and the keys; nothing is sent."""
     async with ChatService() as service:
         async with Cli(tmp_path).uses(service.url).terminal("chat") as terminal:
-            await ask(terminal, "/help", "/edit")
+            await terminal.answers("/help", "/edit")
             await terminal.sees("Alt-Enter")
-            await leave(terminal)
+            await terminal.leaves()
         assert service.opened == 0
 
 
@@ -41,8 +26,8 @@ async def test_an_unknown_command_is_not_sent(tmp_path: Path) -> None:
     """A slash with no command behind it is told with the nearest one, and not sent."""
     async with ChatService() as service:
         async with Cli(tmp_path).uses(service.url).terminal("chat") as terminal:
-            await ask(terminal, "/modle x", "there is no command /modle; did you mean /model?")
-            await leave(terminal)
+            await terminal.answers("/modle x", "there is no command /modle; did you mean /model?")
+            await terminal.leaves()
         assert service.opened == 0
 
 
@@ -55,10 +40,8 @@ async def test_a_question_of_several_lines(tmp_path: Path) -> None:
             await terminal.sees("two")
             terminal.types('three"""\r')
             await terminal.sees("Fine.")
-            await terminal.asks()
-            terminal.types("four\x1b\rfive\r")
-            await terminal.sees("Fine.")
-            await leave(terminal)
+            await terminal.answers("four\x1b\rfive", "Fine.")
+            await terminal.leaves()
         assert service.chats[0].json["prompt"] == "one\ntwo\nthree"
         assert "four\nfive" in service.chats[1].json["prompt"]
 
@@ -75,14 +58,14 @@ async def test_system_new_and_model(tmp_path: Path) -> None:
             )
         )
         async with cli.terminal("chat") as terminal:
-            await ask(terminal, "/system Be short.", "System: Be short.")
-            await ask(terminal, "Red", "One.")
-            await ask(terminal, "/new", "A new conversation.")
-            await ask(terminal, "Blue", "One.")
-            await ask(terminal, "/model panle", "no model or provider 'panle'")
-            await ask(terminal, "/model second:big", "second:big answers.")
-            await ask(terminal, "Green", "Two.")
-            await ask(terminal, "/exit", "")
+            await terminal.answers("/system Be short.", "System: Be short.")
+            await terminal.answers("Red", "One.")
+            await terminal.answers("/new", "A new conversation.")
+            await terminal.answers("Blue", "One.")
+            await terminal.answers("/model panle", "no model or provider 'panle'")
+            await terminal.answers("/model second:big", "second:big answers.")
+            await terminal.answers("Green", "Two.")
+            await terminal.answers("/exit", "")
             assert await terminal.ends() == 0
         assert "Be short." in first.chats[0].json["prompt"]
         assert first.chats[1].json["prompt"] == "Blue"
@@ -98,8 +81,8 @@ async def test_a_question_that_the_locale_cannot_read(tmp_path: Path) -> None:
         ChatService(["Fine."]) as service,
         cli.uses(service.url).terminal("chat", **ascii_only) as terminal,
     ):
-        await ask(terminal, "über", "Fine.")
-        await leave(terminal)
+        await terminal.answers("über", "Fine.")
+        await terminal.leaves()
     assert "über" in service.chats[0].json["prompt"]
 
 
@@ -109,16 +92,16 @@ async def test_save_and_load(tmp_path: Path) -> None:
     async with ChatService(["Fine."]) as service:
         cli = Cli(tmp_path).uses(service.url)
         async with cli.terminal("chat") as terminal:
-            await ask(terminal, "Hi", "Fine.")
-            await ask(terminal, f"/save {saved}", "Saved to")
-            await ask(terminal, f"/save {page}", "Saved to")
-            await ask(terminal, f"/save {page}", "already exists")
-            await ask(terminal, "/save ~nobody-here/x.md", "cannot be written: No such file")
-            await ask(terminal, "/new", "A new conversation.")
-            await ask(terminal, "/load nope.json", "cannot be read as messages: No such file")
-            await ask(terminal, f"/load {saved}", "2 messages.")
-            await ask(terminal, "Again", "Fine.")
-            await leave(terminal)
+            await terminal.answers("Hi", "Fine.")
+            await terminal.answers(f"/save {saved}", "Saved to")
+            await terminal.answers(f"/save {page}", "Saved to")
+            await terminal.answers(f"/save {page}", "already exists")
+            await terminal.answers("/save ~nobody-here/x.md", "cannot be written: No such file")
+            await terminal.answers("/new", "A new conversation.")
+            await terminal.answers("/load nope.json", "cannot be read as messages: No such file")
+            await terminal.answers(f"/load {saved}", "2 messages.")
+            await terminal.answers("Again", "Fine.")
+            await terminal.leaves()
         assert "Hi" in service.chats[1].json["prompt"]
     assert json.loads(saved.read_text()) == [
         {"role": "user", "content": "Hi"},
@@ -135,11 +118,11 @@ async def test_edit_begins_with_the_last_question(tmp_path: Path) -> None:
     async with ChatService(["Fine."]) as service:
         cli = Cli(tmp_path).uses(service.url)
         async with cli.terminal("chat", EDITOR=str(editor)) as terminal:
-            await ask(terminal, "Hi", "Fine.")
-            await ask(terminal, "/edit", "and more")
+            await terminal.answers("Hi", "Fine.")
+            await terminal.answers("/edit", "and more")
             terminal.types("\r")
             await terminal.sees("Fine.")
-            await leave(terminal)
+            await terminal.leaves()
         assert "and more" in service.chats[1].json["prompt"]
 
 
@@ -158,7 +141,7 @@ async def test_tab_completes_commands_and_models(tmp_path: Path) -> None:
             await terminal.sees("workplace:tiny")  # in the menu
             terminal.types("\t\r")
             await terminal.sees("workplace:tiny answers.")
-            await leave(terminal)
+            await terminal.leaves()
 
 
 async def test_ctrl_c_says_stopped_and_keeps_the_turn(tmp_path: Path) -> None:
@@ -169,11 +152,11 @@ async def test_ctrl_c_says_stopped_and_keeps_the_turn(tmp_path: Path) -> None:
         )
         cli = Cli(tmp_path).uses(service.url)
         async with cli.terminal("chat") as terminal:
-            await ask(terminal, "Hi", "It begins")
+            await terminal.answers("Hi", "It begins")
             terminal.types("\x03")
             await terminal.sees("stopped")
-            await ask(terminal, "Go on", "Done.")
-            await leave(terminal)
+            await terminal.answers("Go on", "Done.")
+            await terminal.leaves()
         assert "It begins" in service.chats[1].json["prompt"]
     assert terminal.text.count("stopped") == 1
     after = terminal.text[terminal.text.index("stopped") :]

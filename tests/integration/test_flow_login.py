@@ -7,7 +7,6 @@ import base64
 import json
 import time
 import traceback
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -91,31 +90,6 @@ async def test_several_steps(tmp_path: Path) -> None:
     assert (chat.headers["token"], chat.cookies) == ("t1", {})
 
 
-async def test_second_step_refused(tmp_path: Path) -> None:
-    """A step that is refused ends the login, with the service's words."""
-    async with FlowService() as service:
-        service.answers |= {
-            "/start": [
-                reply({"nonce": 7}, 200, ("X-CSRF", "c1"), ("Set-Cookie", "seed=s1")),
-            ],
-            "/account": [reply({"error": {"message": "unknown account"}}, 422)],
-        }
-        async with provider(tmp_path, service.url, STEPS, **ANN) as berlin:
-            with pytest.raises(errors.AuthenticationError, match="'ann': unknown account"):
-                await berlin.ask("Hello")
-    assert service.paths == ["/start", "/account"]
-
-
-async def test_first_step_without_its_header(tmp_path: Path) -> None:
-    """A value that the next step needs and that is missing ends the login."""
-    async with FlowService() as service:
-        service.answers["/start"] = [reply({"nonce": 7}, 200, ("Set-Cookie", "seed=s1"))]
-        async with provider(tmp_path, service.url, STEPS, **ANN) as berlin:
-            with pytest.raises(errors.ProtocolError, match="/start gave no csrf"):
-                await berlin.ask("Hello")
-    assert service.paths == ["/start"]
-
-
 async def test_session_cookies(tmp_path: Path) -> None:
     """The cookies that a login sets can be all that a chat needs; a 401 makes a new session."""
     auth = """
@@ -157,20 +131,12 @@ def jwt(until: float) -> str:
     ("take", "value"),
     [
         (', expires_in = "/until"', lambda: 0.4),
-        (', expires_in = "/until"', lambda: "0.4"),
-        (', expires_in_ms = "/until"', lambda: 400),
-        (', expires_at = "/until"', lambda: time.time() + 0.4),
-        (', expires_at = "/until"', lambda: (time.time() + 0.4) * 1000),
-        (
-            ', expires_at = "/until"',
-            lambda: datetime.fromtimestamp(time.time() + 0.4, UTC).isoformat(),
-        ),
         ("", lambda: None),
     ],
-    ids=["seconds", "text", "ms", "moment", "moment_ms", "iso", "jwt"],
+    ids=["seconds", "jwt"],
 )
 async def test_expiry(take: str, value: object, tmp_path: Path) -> None:
-    """A token is renewed when it expires, in whatever way the service says when that is."""
+    """A token is renewed after the seconds of the answer, or at the time in a JWT."""
     async with FlowService() as service:
 
         def log_in(seen: Seen) -> Reply:
@@ -240,26 +206,6 @@ async def test_refresh_refused(refusal: Reply, tmp_path: Path) -> None:
         async with provider(tmp_path, service.url, REFRESH, **ANN) as berlin:
             assert (await berlin.ask("Hello")).text == "good"
     assert service.paths == ["/login", "/chat", "/refresh", "/login", "/chat"]
-
-
-async def test_header_with_a_line_break(tmp_path: Path) -> None:
-    """A value of the service that would break a header is not sent."""
-    auth = STEPS.replace('nonce = "/nonce" }', 'nonce = "/nonce", evil = "/evil" }').replace(
-        "X-CSRF = ", 'X-Evil = "{evil}", X-CSRF = '
-    )
-    async with FlowService() as service:
-        service.answers["/start"] = [
-            reply(
-                {"nonce": 7, "evil": "a\r\nX-Admin: 1"},
-                200,
-                ("X-CSRF", "c1"),
-                ("Set-Cookie", "seed=s1"),
-            )
-        ]
-        async with provider(tmp_path, service.url, auth, **ANN) as berlin:
-            with pytest.raises(errors.ProtocolError, match="X-Evil would contain a line break"):
-                await berlin.ask("Hello")
-    assert service.paths == ["/start"]
 
 
 @pytest.mark.parametrize(

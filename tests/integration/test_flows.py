@@ -13,7 +13,6 @@ import pytest
 
 from berlin import Berlin, errors
 from support.oauth_service import (
-    GOOD,
     FlowService,
     Reply,
     Seen,
@@ -194,18 +193,6 @@ def logs_in(service: FlowService) -> None:
     ]
 
 
-async def test_envelope_of_the_chat(tmp_path: Path) -> None:
-    """A refused token inside a 200 is a refused token: one new login, one more try."""
-    async with FlowService() as service:
-        logs_in(service)
-        service.answers["/chat"] = [reply({"code": 401, "message": "expired"}), GOOD]
-        async with provider(tmp_path, service.url, STEPS, account="ann", password="p") as berlin:
-            assert (await berlin.ask("Hello")).text == "good"
-        assert service.paths == ["/login", "/chat", "/login", "/chat"]
-        tokens = [seen.headers["Authorization"] for seen in service.at("/chat")]
-    assert tokens == ["Bearer t1", "Bearer t2"]
-
-
 async def test_envelope_of_the_login(tmp_path: Path) -> None:
     """A refused password inside a 200 is a refused password, and is remembered."""
     async with FlowService() as service:
@@ -217,18 +204,6 @@ async def test_envelope_of_the_login(tmp_path: Path) -> None:
                 ):
                     await berlin.ask("Hello")
         assert service.paths == ["/login"]
-
-
-@pytest.mark.parametrize("status", [403, 419, 401])
-async def test_rejected_statuses(status: int, tmp_path: Path) -> None:
-    """The statuses of the recipe, and 401, mean that the token is no longer good."""
-    auth = STEPS.replace('flow = "login"', 'flow = "login"\nrejected_statuses = [403, 419]')
-    async with FlowService() as service:
-        logs_in(service)
-        service.answers["/chat"] = [reply({"message": "gone"}, status), GOOD]
-        async with provider(tmp_path, service.url, auth, account="ann", password="p") as berlin:
-            assert (await berlin.ask("Hello")).text == "good"
-        assert service.paths == ["/login", "/chat", "/login", "/chat"]
 
 
 async def test_status_that_is_not_listed(tmp_path: Path) -> None:

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from aiohttp import ClientTimeout
 
 from berlin.config.tables.limits import LimitsConfig
 from berlin.config.tables.prices import Price
-from berlin.errors import ServiceError
+from berlin.errors import ServiceError, ServiceUnavailableError
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.access.limits.limiter import Limiter
 from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
 from berlin.providers.scripted import ScriptedProvider
-from berlin.routing.counters.contract import Counters
 from berlin.routing.counters.shared import SharedCounters
 from berlin.routing.counters.sqlite import SqliteCounters
 from berlin.types import Finished, Usage, UsageReport
+from berlin.types.embeddings import EmbeddingRequest, Embeddings
 from support.gateway import ANTHROPIC, OPENAI, At, make_key, serve
 
 # One answer costs 1.5 USD.
@@ -33,14 +38,11 @@ async def limited(
     tmp_path: Path, script: list[object] = ANSWER, **limits: object
 ) -> AsyncIterator[At]:
     """Serve one provider to keys, with limits, and counters in a file."""
-
-    def lasting() -> Counters:
-        return SharedCounters(SqliteCounters(tmp_path / "limits.sqlite"))
-
+    counters = SharedCounters(SqliteCounters(tmp_path / "limits.sqlite"), only_lasting=True)
     gateway = Gateway(
         Catalog([Service("s", ScriptedProvider(script), ["m1", "m2"])]),
         Guard(KeyReader(tmp_path / "keys.sqlite")),
-        limiter=Limiter(LimitsConfig(**limits), PRICES, None, lasting),
+        limiter=Limiter(LimitsConfig(**limits), PRICES, counters),
     )
     async with serve(gateway=gateway) as at:
         yield at
@@ -94,6 +96,74 @@ async def test_tokens_and_their_headers(tmp_path: Path) -> None:
         assert theirs.status == 429
         assert theirs.headers["anthropic-ratelimit-tokens-limit"] == "100"
         assert theirs.headers["anthropic-ratelimit-tokens-reset"].endswith("Z")
+
+
+async def test_two_limits_that_count_the_same(tmp_path: Path) -> None:
+    """A request counts once for limits of the key and of all keys; the smaller one refuses."""
+    shown = key(tmp_path, "k", "9 requests/day", "3 requests/minute", requests_per_minute=5)
+    async with limited(tmp_path, keys=("4 requests/day", "50 requests/minute")) as at:
+        told = [await at.ask(OPENAI, key=shown) for _ in range(4)]
+        assert [answer.status for answer in told] == [200] * 3 + [429]
+        assert told[0].headers["x-ratelimit-remaining-requests"] == "2"
+        assert "3 requests/minute" in told[3].message
+
+
+async def test_a_budget_held_by_a_running_request(tmp_path: Path) -> None:
+    """While the first request has reserved a whole small budget, others are asked to come back."""
+    shown = key(tmp_path, "k", "100 tokens/day")
+    script: list[object] = ["Hi", 0.5, UsageReport(Usage(10, 20)), Finished()]
+    async with limited(tmp_path, script) as at:
+        told = await asyncio.gather(*(at.ask(OPENAI, key=shown) for _ in range(3)))
+        assert sorted(answer.status for answer in told) == [200, 429, 429]
+        refused = next(answer for answer in told if answer.status == 429)
+        assert refused.json["error"]["code"] == "rate_limit_exceeded"
+        assert refused.headers["Retry-After"] == "2"
+        assert "x-berlin-limit-warning" not in refused.headers
+        assert (await at.ask(OPENAI, key=shown)).status == 200
+
+
+class _Embedder:
+    """Embeds without a report of tokens; an input `fail` fails, and `wait` is left."""
+
+    models = ("e",)
+    default = "e"
+
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        if request.inputs[0] == "fail":
+            raise ServiceUnavailableError("down")
+        if request.inputs[0] == "wait":
+            await asyncio.sleep(60)
+        return Embeddings((bytes(4),))
+
+
+async def test_embeddings_are_counted_like_chats(tmp_path: Path) -> None:
+    """Without a report their tokens are estimated, also if the client leaves; a failed one counts
+    as a request."""
+    shown = key(tmp_path, "k", "100 tokens/day", "50 requests/day")
+    service = Service("s", ScriptedProvider(ANSWER), ["m1"], embedder=cast(Any, _Embedder()))
+    gateway = Gateway(
+        Catalog([service]), Guard(KeyReader(tmp_path / "keys.sqlite")), limiter=Limiter()
+    )
+    async with serve(gateway=gateway) as at:
+
+        async def left(text: str, wait_s: float = 60) -> tuple[int, int]:
+            sent = at.session.post(
+                f"{at.url}/v1/embeddings",
+                json={"model": "s:e", "input": text},
+                headers={"Authorization": f"Bearer {shown}"},
+                timeout=ClientTimeout(wait_s),
+            )
+            async with sent as got:
+                names = ("requests", "tokens")
+                return tuple(int(got.headers[f"x-ratelimit-remaining-{n}"]) for n in names)
+
+        assert await left("a" * 40) == (49, 90)
+        with contextlib.suppress(KeyError):  # an error has no such headers
+            await left("fail")
+        with pytest.raises(TimeoutError):
+            await left("wait", 0.1)
+        await asyncio.sleep(0.05)
+        assert await left("b" * 4) == (46, 88)
 
 
 async def test_users_and_models(tmp_path: Path) -> None:

@@ -190,27 +190,6 @@ async def test_token_url_elsewhere(tmp_path: Path) -> None:
     assert (tokens.paths, service.paths) == (["/token"], ["/chat"])
 
 
-@pytest.mark.parametrize("kind", ["mac", "DPoP", "N_A"])
-async def test_other_token_type(kind: str, tmp_path: Path) -> None:
-    """A token of a type that is not understood is not used (RFC 6749, 7.1)."""
-    async with FlowService() as service:
-        service.answers["/token"] = [reply({"access_token": "t", "token_type": kind})]
-        async with provider(tmp_path, service.url, auth("client_credentials"), **CLIENT) as berlin:
-            with pytest.raises(errors.ProtocolError, match=f"of type '{kind}'; only bearer"):
-                await berlin.ask("Hello")
-    assert service.paths == ["/token"]
-
-
-@pytest.mark.parametrize("kind", ["Bearer", "bearer", "BEARER", None])
-async def test_bearer(kind: str | None, tmp_path: Path) -> None:
-    """The type is read without regard to case, and may be missing."""
-    document = {"access_token": "t", "token_type": kind} if kind else {"access_token": "t"}
-    async with FlowService() as service:
-        service.answers["/token"] = [reply(document)]
-        async with provider(tmp_path, service.url, auth("client_credentials"), **CLIENT) as berlin:
-            assert (await berlin.ask("Hello")).text == "good"
-
-
 @pytest.mark.parametrize(
     ("script", "kind", "said"),
     [

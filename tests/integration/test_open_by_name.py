@@ -160,20 +160,6 @@ async def test_a_recipe_of_ones_own(tmp_path: Path) -> None:
             assert (await berlin.ask("hi", model="unlisted")).text == "unlisted"
 
 
-async def test_the_key_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The vendor's variable is enough for the vendor; the key goes to no other address."""
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-environment")
-    assert Berlin("openai").url == "https://api.openai.com/v1"
-    async with vendor() as (service, url), Berlin("openai", url=url) as berlin:
-        with pytest.raises(ConfigurationError, match="API key"):
-            await berlin.ask("hi")
-        assert service.headers == []
-        monkeypatch.setenv("OPENAI_BASE_URL", url)
-        async with Berlin("openai", url=url) as told:
-            await told.ask("hi")
-        assert service.headers[0]["Authorization"] == "Bearer sk-of-the-environment"
-
-
 async def test_the_first_model_is_the_default(tmp_path: Path) -> None:
     """A service without a default model is asked for the first that it lists, which is named;
     the list is read once.

@@ -124,39 +124,10 @@ async def test_words_for_a_code(word: str, kind: type[errors.BerlinError], tmp_p
     told.failed_with(kind, after="Hello")
 
 
-async def test_an_error_before_any_text_is_tried_again(tmp_path: Path) -> None:
-    """A code that means `busy` is tried again, as a status would be."""
-    table = f'{TABLE}error_codes = {{ E_BUSY = "unavailable" }}\n'
-    busy = stream(line({"msg": "busy", "code": "E_BUSY"}))
-    async with scripted(tmp_path, describe(table), busy, stream(HELLO)) as (server, berlin):
-        assert (await tell(berlin)).text == "Hello"
-    assert len(server.requests) == 2
-
-
 async def test_the_conversation_is_too_long(tmp_path: Path) -> None:
     """What says that the conversation is too long is told apart, whatever its code."""
     told = await told_by(tmp_path, TABLE, line({"error": "maximum context length is 4096"}))
     told.failed_with(errors.ContextLengthError)
-
-
-REFUSALS = [
-    {"code": 401, "msg": "expired"},
-    {"code": "E_TOKEN", "msg": "expired"},
-    {"error": {"text": "expired", "code": 10001}},
-    {"code": 401, "msg": "expired", "t": None},
-]
-
-
-@pytest.mark.parametrize("refusal", REFUSALS)
-async def test_a_token_refused_inside_a_good_answer(refusal: Any, tmp_path: Path) -> None:
-    """A code that means `the token is no longer good` leads to one new login."""
-    recipe = describe(TABLE, auth=LOGIN)
-    scripts = (token("t1"), stream(line(refusal)), token("t2"), stream(HELLO))
-    async with scripted(tmp_path, recipe, *scripts, **ANN) as (server, berlin):
-        assert (await tell(berlin)).text == "Hello"
-    chats = [seen for seen in server.requests if seen.path.endswith("/chat")]
-    assert [seen.headers["token"] for seen in chats] == ["t1", "t2"]
-    assert len(server.requests) == 4
 
 
 async def test_a_token_refused_by_an_envelope_without_data(tmp_path: Path) -> None:
@@ -178,17 +149,6 @@ async def test_a_token_refused_where_other_objects_are_skipped(tmp_path: Path) -
     scripts = (token("t1"), stream(busy, refused), token("t2"), stream(busy, HELLO))
     async with scripted(tmp_path, recipe, *scripts, **ANN) as (server, berlin):
         assert (await tell(berlin)).text == "Hello"
-    assert len(server.requests) == 4
-
-
-async def test_a_token_refused_again(tmp_path: Path) -> None:
-    """A new token that is refused too ends the request: two logins, two chats, no more."""
-    recipe = describe(TABLE, auth=LOGIN)
-    refused = stream(line({"code": 401, "msg": "expired"}))
-    scripts = (token("t1"), refused, token("t2"), refused, token("t3"))
-    async with scripted(tmp_path, recipe, *scripts, **ANN) as (server, berlin):
-        told = await tell(berlin)
-    assert "expired" in told.failed_with(errors.AuthenticationError)
     assert len(server.requests) == 4
 
 

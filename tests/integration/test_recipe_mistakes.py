@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from berlin import errors
-from berlin.config import load_config, resolve_settings
 from support.oauth_service import (
     settings,
-    write_recipe,
 )
 
 STEPS = """
@@ -79,11 +77,3 @@ def test_recipe_mistakes(auth: str, line: int, said: str, tmp_path: Path) -> Non
     assert message.startswith(str(tmp_path / "tested.toml"))
     assert said in message
     assert f"line {line}" in message
-
-
-def test_recipe_out_of_its_folder(tmp_path: Path) -> None:
-    """A recipe lies below the folder of the configuration: nothing else is read."""
-    config = write_recipe(tmp_path / "inner", STEPS)
-    config.write_text(config.read_text().replace("tested.toml", "../tested.toml"))
-    with pytest.raises(errors.ConfigurationError, match="is outside of"):
-        resolve_settings("tested", load_config(config), environ={"BERLIN_CONFIG": str(config)})

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from berlin.errors import ConfigurationError
-from berlin.recipes.recipe import load_recipe, parse_recipe, recipe_names
+from berlin.recipes.recipe import load_recipe, recipe_names
 from berlin.types import ChatResponse
 from berlin.workbench.replay import difference, replay
 from support.transcripts import TRANSCRIPTS, byte_by_byte, read, transcript_of
@@ -122,28 +121,3 @@ def test_extends_comes_to_an_end(name: str) -> None:
         assert base in NAMES
         assert base not in seen
         seen.append(base)
-
-
-def test_extends_takes_members_over_one_by_one() -> None:
-    """A recipe has what it says, and what it does not say from the one that it extends."""
-    text = 'schema = 1\nname = "openai"\nextends = "openai"\n[endpoint]\nurl = "https://a.example"'
-    recipe, base = parse_recipe(text, "mine.toml"), load_recipe("openai")
-    assert recipe.endpoint.url == "https://a.example"
-    assert (recipe.auth, recipe.chat, recipe.models) == (base.auth, base.chat, base.models)
-    assert recipe.source == ""
-
-
-def test_extends_another_flow_replaces_the_table() -> None:
-    """Nothing of a login is left in a recipe that has another flow."""
-    text = 'schema = 1\nname = "mine"\nextends = "open-webui"\n[auth]\nflow = "api-key"\n'
-    assert type(parse_recipe(text, "mine.toml").auth) is type(load_recipe("openai").auth)
-
-
-@pytest.mark.parametrize(
-    ("base", "hint"), [("opnai", "did you mean 'openai'?"), ("zzz", "there are: ai-sdk, ")]
-)
-def test_extends_unknown_is_told_with_the_nearest_name(base: str, hint: str) -> None:
-    """A base that does not exist is told with file, line and the nearest name."""
-    with pytest.raises(ConfigurationError) as caught:
-        parse_recipe(f'schema = 1\nname = "mine"\nextends = "{base}"\n', "mine.toml")
-    assert f"mine.toml, line 3: no shipped recipe {base!r}; {hint}" in caught.value.message

@@ -57,7 +57,7 @@ def calls(draw: st.DrawFn) -> list[StreamEvent]:
 
 
 USAGES = st.tuples(COUNTS, COUNTS, COUNTS, COUNTS).map(
-    lambda n: Usage(n[0] + n[2], n[1], cached_tokens=n[2], reasoning_tokens=n[3])
+    lambda n: Usage(n[0] + n[2], n[1], False, n[2], n[3], cache_write_tokens=0)
 )
 
 
@@ -93,7 +93,7 @@ RICH = [
     ToolCallDelta(0, arguments='{"x":"'),
     ToolCallDelta(0, arguments='\\n𝄞"}'),
     ToolCallDelta(1, "b", "now"),
-    UsageReport(Usage(9, 8, cached_tokens=7, reasoning_tokens=6)),
+    UsageReport(Usage(9, 8, False, 7, 6, cache_write_tokens=0)),
     Finished("tool_calls"),
 ]
 

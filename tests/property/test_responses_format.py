@@ -61,7 +61,7 @@ def answers(draw: st.DrawFn) -> list[StreamEvent]:
             events += [made(piece) for piece in draw(st.lists(TEXT, min_size=1, max_size=3))]
     if draw(st.booleans()):
         events.append(
-            UsageReport(Usage(draw(COUNTS), draw(COUNTS), cached_tokens=1, reasoning_tokens=1))
+            UsageReport(Usage(draw(COUNTS), draw(COUNTS), False, 1, 1, cache_write_tokens=0))
         )
     reason: FinishReason = draw(st.sampled_from(["stop", "length", "content_filter"]))
     return [*events, Finished("tool_calls" if calls and reason == "stop" else reason)]

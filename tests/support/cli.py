@@ -239,6 +239,18 @@ class Terminal:
         """Press keys."""
         os.write(self._master, keys.encode())
 
+    async def answers(self, question: str, answer: str) -> None:
+        """Type a question at the prompt, and wait for the answer."""
+        await self.asks()
+        self.types(f"{question}\r")
+        await self.sees(answer)
+
+    async def leaves(self) -> None:
+        """End the conversation at its prompt, by Ctrl-D."""
+        await self.asks()
+        self.types("\x04")
+        assert await self.ends() == 0
+
     async def ends(self, within: float = 20.0) -> int:
         """Wait for the end of the program and return its exit code."""
         async with asyncio.timeout(within):

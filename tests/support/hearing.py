@@ -52,7 +52,7 @@ def heard(dialect: Dialect, data: bytes) -> Heard:
             return Heard(
                 "".join(document["content"] for document in documents),
                 finish=documents[-1]["finish_reason"],
-                usage=Usage(**usage) if usage else None,
+                usage=Usage(**usage, cached_tokens=0, reasoning_tokens=0) if usage else None,
             )
 
 
@@ -207,7 +207,11 @@ def _hear_lines(lines: list[dict[str, Any]]) -> Heard:
         )
     assert [line["done"] for line in lines] == [False] * (len(lines) - 1) + [True]
     end = lines[-1]
-    usage = None if end.get("estimated") else Usage(end["prompt_eval_count"], end["eval_count"])
+    usage = (
+        None
+        if end.get("estimated")
+        else Usage(end["prompt_eval_count"], end["eval_count"], False, 0, 0)
+    )
     return replace(found, finish=end["done_reason"], usage=usage)
 
 

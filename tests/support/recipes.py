@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from berlin.auth.contract import Authenticator
+from berlin.auth.authenticator import Authenticator
 from berlin.auth.credentials import Credentials
 from berlin.auth.flows.command import CommandMap
 from berlin.auth.flows.static import ApiKeyMap

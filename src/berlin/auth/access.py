@@ -14,7 +14,6 @@ class AccessToken(msgspec.Struct, frozen=True):
     """A token that is valid now, and how a request to the service carries it.
 
     Attributes:
-        value: the token.
         headers: the headers that carry it, as the recipe attaches them.
         query: the members of the URL's query that carry it.
         expires_at: when it expires, in seconds since 1970; `None` if that is not known.

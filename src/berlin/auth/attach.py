@@ -86,16 +86,13 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         values: Mapping[str, str] = {},
         base_url: str = "",
     ) -> HttpRequest:
-        """Return the request with the credential.
+        """Return the request with the credential. Raises ProtocolError.
 
         Args:
             request: the request without it.
             token: the token.
             values: the other values the login took.
             base_url: the endpoint's URL, for a signature.
-
-        Raises:
-            ProtocolError: if a value cannot be sent.
         """
         if self.sign:
             secret = Secret(values["secret_access_key"])
@@ -133,11 +130,7 @@ def attachments(attach: Attach) -> tuple[Attachment, ...]:
 
 
 def check_attach(attach: Attach, names: frozenset[str]) -> None:
-    """Check the placeholders in the values that requests carry.
-
-    Raises:
-        ConfigurationError: if one is not among the names.
-    """
+    """Check the placeholders in the values that requests carry. Raises ConfigurationError."""
     if not attachments(attach):
         raise ConfigurationError("attach is empty: say how requests carry the token")
     for one in attachments(attach):

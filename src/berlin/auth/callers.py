@@ -8,7 +8,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from berlin.auth.contract import Authenticator, Flow, Send
+from berlin.auth.authenticator import Authenticator
+from berlin.auth.contract import Flow, Send
 from berlin.auth.grant import Grant
 from berlin.auth.tokens.backoff import BUSY, Backoff
 from berlin.errors import AuthenticationError, KeyRefusedError

@@ -1,34 +1,18 @@
-"""The interface of a flow, and how a provider authenticates its requests with one."""
+"""The interface of a flow: one way to obtain a token."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, NoReturn, Protocol, TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import NoReturn, Protocol, TypeAlias
 
 import msgspec
 
-from berlin.auth.access import AccessToken
-from berlin.auth.attach import Attach, attachments
-from berlin.auth.credentials import Credentials, KeptCredentials
-from berlin.auth.grant import Grant, check_token
-from berlin.auth.guidance import explain_missing, login_command
-from berlin.auth.tokens.source import TokenSource
-from berlin.errors import (
-    AuthenticationError,
-    BerlinError,
-    ConfigurationError,
-    MissingCredentialsError,
-    ProtocolError,
-)
-from berlin.language.step import SESSION_NAMES
-from berlin.language.values.functions import MADE
-from berlin.types import HttpRequest, HttpResponse, Secret, mask
+from berlin.auth.credentials import Credentials
+from berlin.auth.grant import Grant
+from berlin.types import HttpRequest, HttpResponse, Secret
 
 Send: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponse]]
 """Sends one request of a flow and returns the whole response."""
-
-_TOKEN_ONLY = frozenset({"token"})
 
 
 class DeviceCode(msgspec.Struct, frozen=True):
@@ -62,7 +46,6 @@ class Person(Protocol):
         """Open a page in a browser of this machine, or show its address.
 
         Args:
-            url: the page.
             back: the address on this machine to which the browser is redirected.
 
         Returns:
@@ -76,7 +59,6 @@ class Flow(Protocol):
     """One way to obtain a token.
 
     Attributes:
-        needs: the required credentials.
         asks: whether a login sends a request to the service, and so verifies the credentials.
     """
 
@@ -118,249 +100,6 @@ class Flow(Protocol):
         ...
 
 
-class Authenticator:
-    """Authenticates requests: obtains tokens, attaches them, and replaces rejected ones.
-
-    Args:
-        flow: how tokens are obtained; `None` if the service needs none.
-        attach: how requests carry them.
-        credentials: the user's credentials; `None` if only a given token is used.
-        source: where the token is kept.
-        rejected_statuses: the statuses that mean that the token is no longer valid.
-        variables: the environment variables that may hold the credentials, by name.
-        url: the endpoint's URL, which a signature covers.
-        name: the provider's name in the configuration.
-
-    Attributes:
-        observe: called after each login, with `ok` or the code of the error.
-        hint: added to the error about missing credentials.
-    """
-
-    def __init__(
-        self,
-        flow: Flow | None,
-        attach: Attach,
-        credentials: Credentials | None,
-        source: TokenSource,
-        rejected_statuses: tuple[int, ...] = (401,),
-        variables: Mapping[str, str] | None = None,
-        url: str = "",
-        name: str = "",
-    ) -> None:
-        self._url = url
-        self.source = source
-        self._log_in_by = login_command(name)
-        self._variables = variables or {}
-        self.rejected_statuses = rejected_statuses
-        self._flow = flow
-        source.keeps_refresh_token = flow is not None and flow.needs_person
-        self._attachments = attachments(attach)
-        self._credentials = credentials or Credentials()
-        if source.kept.given != self._credentials:
-            source.kept = KeptCredentials(self._credentials)
-        self.observe: Callable[[str], None] = lambda result: None
-        self.hint = ""
-
-    @property
-    def secrets(self) -> tuple[Secret, ...]:
-        """The secrets that must never appear in a message."""
-        secrets = (*self._credentials.secrets, *self.source.kept.latest.secrets)
-        return (*dict.fromkeys(secrets), *self.source.seen)
-
-    @property
-    def renews(self) -> bool:
-        """Whether a rejected token can be replaced."""
-        return self._flow is not None and self._flow.asks
-
-    @property
-    def is_browser_session(self) -> bool:
-        """Whether the service uses a browser session, and shows a login page when it expires."""
-        return self.renews and any(attachment.cookie for attachment in self._attachments)
-
-    def token_at_hand(self) -> Secret | None:
-        """Return the token if there is no login to wait for. Raises AuthenticationError."""
-        return None if self._flow is None else self.source.at_hand()
-
-    async def token(self, send: Send) -> Secret | None:
-        """Return a token, logging in if necessary; `None` if the service needs none.
-
-        Args:
-            send: sends one request of the login.
-
-        Raises:
-            MissingCredentialsError: if there are no credentials.
-            AuthenticationError: if the service refuses the credentials.
-            BerlinError: any other error of the login.
-        """
-        if self._flow is None:
-            return None
-        flow = self._flow
-        return await self.source.get(lambda refresh_token: self._login(flow, refresh_token, send))
-
-    async def log_in(self, send: Send, person: Person | None) -> bool:
-        """Log in again if that needs a person, and keep the token.
-
-        Args:
-            send: sends one request of the login.
-            person: the person who takes part.
-
-        Returns:
-            whether that was needed; otherwise the next request logs in by itself.
-
-        Raises:
-            BerlinError: if that fails.
-        """
-        if self._flow is not None and self._flow.needs_person:
-            if person is None:
-                raise MissingCredentialsError(
-                    f"a person has to log in first: run {self._log_in_by}"
-                )
-            credentials = await self.source.kept.read()
-            grant = await self._flow.attend(credentials, send, person)
-            await self.source.install(grant)
-            return True
-        self.source.adopt(None)
-        return False
-
-    async def use_session(self, cookies: str) -> None:
-        """Keep a browser's session instead of logging in.
-
-        Args:
-            cookies: the value of its Cookie header.
-
-        Raises:
-            ConfigurationError: if the service does not use a session cookie, or it is not among
-                these.
-        """
-        names = [attachment.cookie for attachment in self._attachments if attachment.cookie]
-        if not names:
-            raise ConfigurationError(
-                "this service's session is not a cookie; log in without --cookie"
-            )
-        given = cookies.removeprefix("Cookie:").strip()
-        named = dict(pair.strip().partition("=")[::2] for pair in given.split(";"))
-        if names[0] != "*" and names[0] not in named:
-            raise ConfigurationError(
-                f"there is no cookie {names[0]!r} among these; copy the value of the request "
-                "header Cookie, as the network tab of the browser shows it"
-            )
-        try:
-            token = check_token(given if names[0] == "*" else named[names[0]], "the cookie")
-        except ProtocolError as error:
-            raise ConfigurationError(error.message) from error
-        await self.source.install(Grant(token, time.time(), values=named))
-
-    async def access(self, send: Send) -> AccessToken:
-        """Return a token for use by other programs, logging in if necessary.
-
-        Raises:
-            ConfigurationError: if the service needs no token.
-            BerlinError: as `token` does.
-        """
-        token = await self.token(send)
-        if token is None:
-            raise ConfigurationError("this service needs no token")
-        carried = self.attach(HttpRequest("GET", "/"), token)
-        headers = {n: _secret(value) for n, value in carried.headers.items()}
-        query = {n: _secret(value) for n, value in carried.query.items()}
-        return AccessToken(token, headers, query, self.source.expires_at(token))
-
-    def adopt(self, token: str | None) -> None:
-        """Use a token obtained elsewhere. Raises ProtocolError if it cannot be sent."""
-        self.source.adopt(None if token is None else check_token(token))
-
-    def reject(self, token: Secret | None) -> None:
-        """Report a token that the service rejected."""
-        if token is not None:
-            self.source.reject(token)
-
-    def attach(self, request: HttpRequest, token: Secret | None) -> HttpRequest:
-        """Return the request with its token and the other values the login took for it.
-
-        Raises:
-            AuthenticationError: if the login is from before these values were taken.
-        """
-        if token is None:
-            return request
-        for attachment in self._attachments:
-            if attachment.names <= _TOKEN_ONLY:
-                request = attachment.apply(request, token)
-            else:
-                values = self.session(token, attachment.names)
-                request = attachment.apply(request, token, values, self._url)
-        return request
-
-    def session(self, token: Secret | None, names: Iterable[str]) -> dict[str, Any]:
-        """Return the values of the login's placeholders; empty without a token.
-
-        Args:
-            token: the token in use.
-            names: the placeholders.
-
-        Raises:
-            AuthenticationError: if the login is from before these values were taken.
-        """
-        if token is None:
-            return {}
-        known = self._credentials.values()
-        ours = {name: known[name] for name in SESSION_NAMES if name in known}
-        values = {**ours, **self.source.values_of(token), "token": token.reveal()}
-        missing = sorted({*names} - values.keys() - SESSION_NAMES - MADE.keys())
-        if missing:
-            raise AuthenticationError(f"the login in use took no {' and no '.join(missing)}")
-        return values
-
-    async def _login(self, flow: Flow, refresh_token: Secret | None, send: Send) -> Grant:
-        try:
-            grant = await self._renew_or_obtain(flow, refresh_token, send)
-        except BerlinError as error:
-            self.observe(error.code)
-            # Already here, because the error is remembered, stored and chained for every waiter.
-            secrets = (*self.secrets, *((refresh_token,) if refresh_token else ()))
-            error.args = (mask(error.message, secrets), *error.args[1:])
-            error.private = True  # this request is not a client's own
-            raise
-        self.observe("ok")
-        return grant
-
-    async def _renew_or_obtain(self, flow: Flow, refresh_token: Secret | None, send: Send) -> Grant:
-        refused: AuthenticationError | None = None
-        if refresh_token is not None:
-            credentials = await self.source.kept.read()
-            try:
-                grant = await flow.renew(credentials, refresh_token, send)
-            except AuthenticationError as error:
-                refused = error  # expired or already used: do a full login
-            else:
-                if grant is not None:
-                    return grant
-        try:
-            return await self._obtain(flow, send)
-        except MissingCredentialsError:
-            if refused is None:
-                raise
-            # A refusal, and not something missing: that is remembered, so that no other process
-            # asks with this refresh token again.
-            message = (
-                "the login has ended, since its refresh token was refused "
-                f"({refused.message}): run {self._log_in_by}"
-            )
-            refused.args = (message, *refused.args[1:])
-            raise refused from None
-
-    async def _obtain(self, flow: Flow, send: Send) -> Grant:
-        missing = [name for name in flow.needs if name not in self._credentials.names]
-        if missing:
-            message = explain_missing(missing, self._variables, self._log_in_by)
-            raise MissingCredentialsError(f"{message}. {self.hint}" if self.hint else message)
-        credentials = await self.source.kept.read()
-        try:
-            return await flow.obtain(credentials, send)
-        except MissingCredentialsError as error:
-            error.args = (f"{error.message}: run {self._log_in_by}", *error.args[1:])
-            raise
-
-
 class Unattended:
     """A flow without user interaction, and without a way to renew a token."""
 
@@ -374,7 +113,3 @@ class Unattended:
 
     async def renew(self, credentials: Credentials, refresh_token: Secret, send: Send) -> None:
         """Return `None`: a new token is obtained instead."""
-
-
-def _secret(value: str | Secret) -> Secret:
-    return value if isinstance(value, Secret) else Secret(value)

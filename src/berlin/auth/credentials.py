@@ -20,7 +20,6 @@ class Credentials(msgspec.Struct, frozen=True):
     """The credentials of a user; the flow decides which values are needed.
 
     Attributes:
-        account: the account's name.
         password: its password.
         api_key: a key that is used as it is.
         client_id: OAuth 2: identifies the client.

@@ -96,11 +96,7 @@ def _others(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def check_token(token: object, what: str = "the token") -> Secret:
-    """Check that a token can be sent in a header, and return it.
-
-    Raises:
-        ProtocolError: if it cannot.
-    """
+    """Check that a token can be sent in a header, and return it. Raises ProtocolError."""
     if not isinstance(token, str) or not token:
         raise ProtocolError(f"{what} must be text, not {type(token).__name__}")
     if len(token) > MAX_TOKEN_BYTES:
@@ -116,7 +112,6 @@ def read_jwt_expiry(token: str, now: float) -> float | None:
     It is only used to decide when to renew; the service decides whether the token is valid.
 
     Args:
-        token: the token.
         now: our time. If the token was issued about now, its lifetime counts from here, because
             the two clocks may differ by minutes.
     """

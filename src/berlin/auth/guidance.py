@@ -27,7 +27,6 @@ def explain_missing(missing: list[str], known_variables: Mapping[str, str], comm
     """Return the message for missing credentials.
 
     Args:
-        missing: their names.
         known_variables: the environment variables that may hold them, by name.
         command: the command that logs in.
     """

@@ -25,7 +25,6 @@ class FileSecret(msgspec.Struct, frozen=True):
     """A file: a projected token, a mounted secret, a private key.
 
     Attributes:
-        path: the file.
         at: pointer to the secret in the JSON of the file; `""` takes the whole file.
     """
 

@@ -23,7 +23,6 @@ class AwsKeys(msgspec.Struct, frozen=True):
 
     Attributes:
         id: the id of the access key.
-        secret: the secret access key.
         session_token: the session token of temporary keys; `""` for others.
     """
 
@@ -45,8 +44,6 @@ def sign(
     Its path and query are encoded here, so that what is sent is what was signed.
 
     Args:
-        request: the request without it.
-        base_url: the endpoint's URL.
         keys: the keys to sign with.
         service: the service's name in signatures, such as `bedrock`.
         region: the region, such as `us-east-1`.
@@ -90,14 +87,12 @@ def authorization(
     """Return the value of the `Authorization` header.
 
     Args:
-        method: the HTTP method.
         path: the path as it is sent.
         query: the query in its canonical form.
         headers: the signed headers; names in lower case.
         body: the bytes of the body.
         keys: the keys to sign with.
         service: the service's name in signatures.
-        region: the region.
         at: the time, as in the header X-Amz-Date.
     """
     names = ";".join(sorted(headers))

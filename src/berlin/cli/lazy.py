@@ -32,7 +32,6 @@ class LazyGroup(Group):
 
     Args:
         lazy: for each name the module below `berlin.cli`, the command in it, and one line of help.
-        attributes: those of every group.
     """
 
     def __init__(self, *, lazy: Mapping[str, tuple[str, str, str]], **attributes: Any) -> None:

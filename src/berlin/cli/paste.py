@@ -15,12 +15,9 @@ END = "."
 
 
 def ask_for_paste(what: str) -> str:
-    """Return the pasted text, up to a line with only a dot.
+    """Return the pasted text, up to a line with only a dot. Raises ConfigurationError.
 
     A terminal in its usual mode cuts lines at 4,096 characters; browsers copy longer ones.
-
-    Raises:
-        ConfigurationError: if there is no terminal.
     """
     if sys.stdin is None or not sys.stdin.isatty():
         raise ConfigurationError(f"{what}: there is no terminal to paste it on; give a file")

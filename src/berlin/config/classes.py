@@ -7,8 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from berlin.config.references import resolve_value
 from berlin.config.tables.base import Reference
-from berlin.config.tokens import resolve_value
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.providers.facade import ChatProvider
 
@@ -25,7 +25,6 @@ def make_of_class(
         name: the provider's name, for errors.
         path: where the class is: `package.module:Name`.
         options: the keyword arguments for it; `{ env = "NAME" }` is a variable's value.
-        environ: the environment.
 
     Raises:
         ConfigurationError: if the class cannot be loaded or instantiated, or is not a provider.

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from berlin.config.paths import data_path
+from berlin.config.references import resolve_value
 from berlin.config.schema import ConversationsConfig
-from berlin.config.tokens import resolve_value
 from berlin.errors import ConfigurationError
 from berlin.routing.conversations import Heads, MemoryHeads
 from berlin.types import Secret

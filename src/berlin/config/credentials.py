@@ -20,11 +20,7 @@ def login_store() -> LoginStore:
 
 
 class StoredCredentials:
-    """The stored login of a provider, looked up only if no other credentials are found.
-
-    Args:
-        provider: the provider's name.
-    """
+    """The stored login of a provider, looked up only if no other credentials are found."""
 
     def __init__(self, provider: str) -> None:
         self._provider = provider

@@ -116,11 +116,7 @@ class Names:
         return target
 
     def check_aliases(self) -> None:
-        """Check that each alias resolves to a model.
-
-        Raises:
-            ConfigurationError: if one resolves to nothing, or to another alias.
-        """
+        """Check that each alias resolves to a model. Raises ConfigurationError."""
         for alias, meant in self._aliases.items():
             if meant in self._aliases:
                 raise ConfigurationError(

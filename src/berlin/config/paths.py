@@ -23,11 +23,7 @@ def config_path(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def data_path(name: str) -> Path:
-    """Return the path of one of Berlin's data files for this user.
-
-    Raises:
-        ConfigurationError: if the user has no home folder.
-    """
+    """Return the path of one of Berlin's data files for this user. Raises ConfigurationError."""
     return _folder("data") / name
 
 

@@ -16,7 +16,7 @@ from berlin.config.recipes import resolve_recipe
 from berlin.config.schema import BUILT_IN, Config, ProviderConfig
 from berlin.errors import ConfigurationError
 from berlin.recipes.recipe import ModelsMap, Recipe, recipe_names
-from berlin.types import nearest
+from berlin.types import suggest
 
 ENVIRONMENT_PROVIDER = "berlin"
 """The provider that `BERLIN_URL`, `BERLIN_ACCOUNT` … describe."""
@@ -62,9 +62,8 @@ def find_provider(
     installed = installed_providers().get(name)
     if installed is not None:
         return ProviderConfig(class_=installed)
-    near = nearest(name, provider_names(config))
     own = ", ".join(sorted({*config.providers, *BUILT_IN}))
-    hint = f"did you mean {near!r}?" if near else f"there are: {own}."
+    hint = suggest(name, provider_names(config), f"there are: {own}.")
     raise ConfigurationError(
         f"no provider {name[:100]!r}; {hint} Add one with `berlin add URL --name {name[:100]}`, or "
         f"as [providers.{name[:100]}] to {config_path(environ)}"
@@ -109,9 +108,7 @@ def provider_of_recipe(recipe: Recipe, path: str | None, config: Config) -> str 
     """Return the provider that uses a recipe.
 
     Args:
-        recipe: the recipe.
         path: where its file is; `None` for a shipped recipe, which needs no table.
-        config: the configuration.
     """
     wanted = recipe.name if path is None else path
     users = (name for name, mine in config.providers.items() if mine.recipe == wanted)
@@ -123,7 +120,6 @@ class ModelOffer(msgspec.Struct, frozen=True):
     """The models of a provider, as recipe and configuration name them; see `names.Offer`.
 
     Attributes:
-        models: the known models.
         default: its default model; `""` if that has no name.
         aliases: its other names for models.
         any_model: whether models that are not in `models` may be requested.

@@ -12,9 +12,10 @@ from berlin.auth.secret_sources import SecretSource
 from berlin.auth.tokens.shared import SharedTokens
 from berlin.config.credentials import StoredCredentials, choose_credentials
 from berlin.config.providers import ENVIRONMENT_PROVIDER, find_provider, recipe_of
+from berlin.config.references import resolve_secret, resolve_value
 from berlin.config.schema import Config, ConversationsConfig, ProviderConfig
 from berlin.config.tables.per_user import is_per_user
-from berlin.config.tokens import open_tokens, resolve_secret, resolve_value
+from berlin.config.tokens import open_tokens
 from berlin.errors import ConfigurationError
 from berlin.recipes.recipe import Recipe
 from berlin.types import Endpoint, Secret, Timeouts
@@ -25,11 +26,7 @@ class Settings(msgspec.Struct, frozen=True):
     """Everything one provider needs, from whichever source.
 
     Attributes:
-        name: the provider's name.
-        recipe: its recipe.
-        endpoint: its endpoint.
         credentials: the credentials; `None` if none were found.
-        timeouts: its limits.
         model: the model to use when a request names none; `""` leaves it to the recipe.
         tokens: where tokens are kept; `None` keeps them in this process.
         conversations: where the heads of conversations are kept.

@@ -5,20 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from berlin.auth.secret_sources import (
-    CallerSecret,
-    CommandSecret,
-    FileSecret,
-    KeyringSecret,
-    SecretSource,
-)
 from berlin.auth.tokens.file_store import FileStore
 from berlin.auth.tokens.redis_store import RedisStore
 from berlin.auth.tokens.shared import SharedTokens
 from berlin.auth.tokens.store import Sealer, TokenStore
 from berlin.config.paths import data_path
+from berlin.config.references import resolve_value
 from berlin.config.schema import TokensConfig
-from berlin.config.tables.base import Reference
 from berlin.errors import ConfigurationError
 from berlin.types import Secret
 
@@ -28,12 +21,9 @@ _OPEN: dict[tuple[str, Secret | None, str, Path], SharedTokens] = {}
 
 
 def open_tokens(config: TokensConfig, environ: Mapping[str, str]) -> SharedTokens | None:
-    """Return the shared store, or `None` if tokens stay in this process.
+    """Return the shared store, or `None` if tokens stay in this process. Raises ConfigurationError.
 
     `BERLIN_TOKEN_STORE` and `BERLIN_TOKEN_KEY` take precedence over the file.
-
-    Raises:
-        ConfigurationError: if the configured store cannot be used.
     """
     name = environ.get("BERLIN_TOKEN_STORE") or resolve_value(config.store, "tokens.store", environ)
     if name is None or name == "memory":
@@ -51,47 +41,6 @@ def open_store(config: TokensConfig, environ: Mapping[str, str]) -> TokenStore |
     """Return the bare store, for listing and clearing. Raises ConfigurationError."""
     shared = open_tokens(config, environ)
     return shared.store if shared is not None else None
-
-
-def resolve_secret(
-    value: str | Reference | None, key: str, environ: Mapping[str, str]
-) -> str | SecretSource | None:
-    """Return a value of the file, or the source it is read from again for each login.
-
-    Raises:
-        ConfigurationError: if it names an environment variable that is not set.
-    """
-    match value:
-        case Reference(file=file, at=at) if file:
-            return FileSecret(file, at)
-        case Reference(keyring=entry) if entry:
-            service, _, name = entry.partition("/")
-            return KeyringSecret(service, name)
-        case Reference(command=command) if command:
-            return CommandSecret(command)
-        case Reference(caller=True):
-            return CallerSecret()
-    return resolve_value(value, key, environ)
-
-
-def resolve_value(
-    value: str | Reference | None, key: str, environ: Mapping[str, str]
-) -> str | None:
-    """Return a value of the file, or what it refers to.
-
-    Raises:
-        ConfigurationError: if that cannot be read; the error names the key and the source.
-    """
-    if not isinstance(value, Reference):
-        return value
-    if not value.env:
-        source = resolve_secret(value, key, environ)
-        return None if source is None or isinstance(source, str) else source.read()
-    if value.env not in environ:
-        raise ConfigurationError(
-            f"{key} comes from the environment variable {value.env}, which is not set"
-        )
-    return environ[value.env]
 
 
 def _open(name: str, key: Secret | None, folder: Path) -> TokenStore:

@@ -18,16 +18,12 @@ def build_format(
     *,
     makes_ids: bool = False,
 ) -> Format:
-    """Return the compiled format.
+    """Return the compiled format. Raises ConfigurationError.
 
     Args:
-        chat: the description.
         default_model: the model of requests that name none.
         session: the placeholders of the login.
         makes_ids: whether a described chat that names no conversation gets a new id.
-
-    Raises:
-        ConfigurationError: if the description is invalid.
     """
     if chat.format == "described":
         return MappedFormat(chat, default_model, session, makes_ids=makes_ids)

@@ -53,11 +53,7 @@ def decode_member(raw: Raw | UnsetType, param: str) -> Any:
 
 
 def decode_rest(body: bytes, known: frozenset[str]) -> dict[str, Any]:
-    """Return the unknown members of a body; `null` counts as absent.
-
-    Raises:
-        InvalidRequestError: if one is nested too deep.
-    """
+    """Return the unknown members of a body; `null` counts as absent. Raises InvalidRequestError."""
     members = msgspec.json.decode(body, type=dict[str, Raw])
     rest = {name: decode_member(raw, name) for name, raw in members.items() if name not in known}
     return {name: value for name, value in rest.items() if value is not None}
@@ -75,11 +71,7 @@ def decode_messages(messages: list[Raw]) -> list[Any]:
 
 
 def decode_tool_members(tools: Iterable[Raw] | None) -> Iterator[tuple[Any, str]]:
-    """Yield each tool with the name of its member.
-
-    Raises:
-        InvalidRequestError: if one is not JSON, or there are too many.
-    """
+    """Yield each tool with the name of its member. Raises InvalidRequestError."""
     for n, raw in enumerate(tools or ()):
         if n >= MAX_TOOLS:
             raise InvalidRequestError.about("tools", f"more than {MAX_TOOLS} tools")

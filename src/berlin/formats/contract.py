@@ -53,7 +53,6 @@ class ClientCall(msgspec.Struct, frozen=True):
     """The decoded request of a client.
 
     Attributes:
-        request: the chat.
         stream: whether to stream the answer.
         include_usage: whether a stream includes the usage.
     """

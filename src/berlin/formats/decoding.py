@@ -67,7 +67,6 @@ class DocumentDecoder(ABC):
         self._stop_sequence: str | None = None
         self._finish_extra: MaybeExtra = None
         self._calls = ToolCallAssembler()
-        self._repairer = JsonRepairer()
 
     def feed(self, data: bytes) -> list[StreamEvent]:
         """Take the next bytes and return the events that they complete."""
@@ -226,6 +225,7 @@ class DialectDecoder(DocumentDecoder):
         super().__init__(framer, _OBJECTS, "finish_reason")
         self._decode_fast = fast.decode
         self._plain: set[int] = set()
+        self._repairer: JsonRepairer | None = None  # made for the first document that needs it
         # Sent with the first real event: before it, an error can still be a status.
         self._early: list[ExtraDelta] = []
 
@@ -286,10 +286,11 @@ class DialectDecoder(DocumentDecoder):
             # Lines of JSON, where one document or a stream of events was due.
             with contextlib.suppress(*DECODE_ERRORS):
                 return self._decode_lines(document)
+        self._repairer = self._repairer or JsonRepairer()
         return self._repairer.repair(document)
 
     def _take(self, document: Any, events: list[StreamEvent]) -> bool:
-        if isinstance(document, list) and all(isinstance(item, dict) for item in document):
+        if isinstance(document, list) and document and all(isinstance(x, dict) for x in document):
             # Some services send errors, or all chunks at once, in a list.
             return all(self._take(item, events) for item in document)
         if not isinstance(document, dict):
@@ -308,6 +309,8 @@ class DialectDecoder(DocumentDecoder):
         return goes_on
 
     def _end(self, events: list[StreamEvent]) -> None:
+        if self._repairer is not None and self._repairer.holds_half:
+            events.append(TextDelta("\ufffd"))
         before = len(events)
         super()._end(events)
         if self.failure is None:

@@ -69,7 +69,6 @@ class DialectFormat(Format):
         habits: other differences of the service.
 
     Attributes:
-        chat_path: the usual path.
         table: what becomes of members of other dialects.
         renamed: the dialect's names of options.
         reserved: members that the format itself sets.

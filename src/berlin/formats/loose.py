@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from berlin.types import Usage, make_extra
+from berlin.types.usage import Half, half_without
 
 
 def as_object(value: Any) -> Mapping[str, Any]:
@@ -81,19 +82,22 @@ def read_usage(
     sent, made = _count_at(fields, asked), _count_at(fields, answered)
     if sent is None and made is None:
         return None
-    total = as_count(fields.get("total_tokens")) or 0
-    if sent is None:
-        sent = max(total - (made or 0), 0)
-    if made is None:
-        made = max(total - sent, 0)
-    more: dict[str, Any] = {ours: _count_at(fields, paths) or 0 for ours, paths in details.items()}
+    total = as_count(fields.get("total_tokens"))
+    lacks: Half | None = None
+    if sent is None or made is None:
+        if total is not None:
+            rest = max(total - (sent or made or 0), 0)
+            sent, made = rest if sent is None else sent, rest if made is None else made
+        else:
+            lacks = half_without(sent, made)
+    more: dict[str, Any] = {ours: _count_at(fields, paths) for ours, paths in details.items()}
     known = (asked[0][0], answered[0][0])
-    rest = {
+    others = {
         name: value
         for name, value in fields.items()
         if name not in known and value is not None and _is_sound(name, value)
     }
-    return Usage(sent, made, **more, extra=make_extra(dialect, rest))
+    return Usage(sent or 0, made or 0, **more, extra=make_extra(dialect, others), lacks=lacks)
 
 
 def _count_at(fields: Mapping[str, Any], paths: Paths) -> int | None:
@@ -117,15 +121,23 @@ class JsonRepairer:
     """Repairs the documents of one answer.
 
     A pair of surrogates that was cut between two pieces of text is joined; half a pair, and bytes
-    that are not UTF-8, become U+FFFD. Control characters within strings are taken as they are,
-    numbers that no type holds as `null`. A prefix `data:` that a proxy has doubled is removed.
+    that are not UTF-8, become U+FFFD. Control characters within strings are taken as they are, but
+    not NUL, and numbers that no type holds as `null`. A prefix `data:` that a proxy has doubled is
+    removed.
     """
 
     def __init__(self) -> None:
         self._high = ""
 
+    @property
+    def holds_half(self) -> bool:
+        """Whether a text ended with half of a pair, and the other half has not come."""
+        return bool(self._high)
+
     def repair(self, document: bytes) -> Any:
         """Return the value of a document that is not JSON; `None` if it cannot be repaired."""
+        if b"\0" in document:
+            return None  # bytes were lost or mixed up on the way
         text = document.decode("utf-8", "replace").strip()
         if text.startswith("data:"):
             text = text.removeprefix("data:")

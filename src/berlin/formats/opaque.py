@@ -92,7 +92,6 @@ def opaque_of_call(extra: MaybeExtra, dialect: str) -> MaybeExtra:
     """Return what a service of another dialect wants back with its call, if anything.
 
     Args:
-        extra: the members of the call.
         dialect: the client's dialect, which sends its own members back anyway.
     """
     if extra is None or extra.dialect == dialect:
@@ -121,11 +120,7 @@ def is_opaque_part(extra: Extra, dialect: str) -> bool:
 
 
 class TurnState:
-    """Collects what a service of another dialect wants back of the turn that streams.
-
-    Args:
-        dialect: the client's dialect.
-    """
+    """Collects what a service of another dialect wants back of the turn that streams."""
 
     def __init__(self, dialect: str) -> None:
         self._dialect = dialect

@@ -75,7 +75,6 @@ class Table(msgspec.Struct, frozen=True):
     """The table of one dialect.
 
     Attributes:
-        dialect: its name.
         own: its members unknown to the hub, by path (`service_tier`,
             `messages.name`, `content.detail`, `tools.strict` …), and their fate in another dialect.
             Members that are not listed are dropped; parts, which are content, are refused.
@@ -141,7 +140,6 @@ class Carrier:
         """Return the members that this dialect can express; the others are left out.
 
         Args:
-            extra: the dialect-specific members.
             level: its path, such as `tools.`; `""` is the request.
 
         Raises:

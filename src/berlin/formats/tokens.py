@@ -15,14 +15,11 @@ from berlin.types import (
     Usage,
 )
 from berlin.types.accumulate import EVENT_BYTES
-from berlin.types.usage import estimate_tokens
+from berlin.types.usage import estimate_tokens, usage_with
 
 
 class TokenCount:
     """Counts while an answer is written.
-
-    Args:
-        request: the request.
 
     Attributes:
         chars: length of the answer so far.
@@ -54,16 +51,25 @@ class TokenCount:
     @cached_property
     def input_tokens(self) -> int:
         """An estimate of the prompt tokens, including tools and their results."""
-        tools = sum(len(t.name + t.description + t.parameters) for t in self._request.tools)
-        parts = sum(_chars(part) for m in self._request.messages for part in m.parts)
-        return estimate_tokens(tools + parts)
+        return prompt_tokens(self._request)
 
     @property
     def usage(self) -> Usage:
         """The usage so far."""
-        if self._reported is not None:
+        if self._reported is not None and self._reported.lacks is None:
             return self._reported
-        return Usage(self.input_tokens, estimate_tokens(self.chars), estimated=True)
+        return usage_with(self._reported, self.input_tokens, self.chars)
+
+
+def prompt_tokens(request: ChatRequest) -> int:
+    """Return an estimate of the tokens of a prompt, including tools and their results."""
+    chars = 0
+    for tool in request.tools:
+        chars += len(tool.name) + len(tool.description) + len(tool.parameters)
+    for message in request.messages:
+        for part in message.parts:
+            chars += len(part.text) if type(part) is TextPart else _chars(part)
+    return estimate_tokens(chars)
 
 
 def usage_of(request: ChatRequest, response: ChatResponse) -> Usage:
@@ -77,8 +83,6 @@ def usage_of(request: ChatRequest, response: ChatResponse) -> Usage:
 
 def _chars(part: Part) -> int:
     match part:
-        case TextPart():
-            return len(part.text)
         case ToolCallPart():
             return len(part.name) + len(part.arguments)
         case ToolResultPart():

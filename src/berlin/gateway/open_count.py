@@ -14,18 +14,19 @@ class OpenCount:
 
     def __init__(self) -> None:
         self.now = 0
-        self._none = asyncio.Event()
-        self._none.set()
+        self._none: asyncio.Event | None = None  # made when somebody waits for it
 
     def __enter__(self) -> None:
         self.now += 1
-        self._none.clear()
 
     def __exit__(self, *exc_info: object) -> None:
         self.now -= 1
-        if not self.now:
+        if not self.now and self._none is not None:
             self._none.set()
 
     async def wait_until_none(self) -> None:
         """Wait until nothing is open."""
-        await self._none.wait()
+        while self.now:
+            self._none = self._none or asyncio.Event()
+            self._none.clear()
+            await self._none.wait()

@@ -23,8 +23,8 @@ from berlin.config import (
     resolve_settings,
 )
 from berlin.config.models.shared import open_shared
+from berlin.config.references import resolve_value
 from berlin.config.tables.per_user import PLACEHOLDER, is_per_user
-from berlin.config.tokens import resolve_value
 from berlin.errors import BerlinError
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.access.guard import Guard

@@ -24,7 +24,6 @@ class Received(msgspec.Struct, frozen=True):
     """A request as the service receives it.
 
     Attributes:
-        method: the HTTP method.
         path: below the base URL, still percent-encoded.
         query: parameters of the URL.
         headers: names in lower case.
@@ -44,7 +43,6 @@ class StepReader:
     """Reads requests that a step describes.
 
     Args:
-        step: the description.
         path: the path it is requested at, instead of the step's own.
 
     Attributes:
@@ -122,11 +120,7 @@ def decode_basic(encoded: str) -> str:
 
 
 def decode_multipart(body: bytes, content_type: str) -> dict[str, str]:
-    """Return the fields of a multipart body (RFC 7578).
-
-    Raises:
-        InvalidRequestError: if it is not one.
-    """
+    """Return the fields of a multipart body (RFC 7578). Raises InvalidRequestError."""
     boundary = re.search(r'boundary="?([^";]+)', content_type)
     if boundary is None:
         raise InvalidRequestError("the body is not multipart/form-data with a boundary")

@@ -55,15 +55,12 @@ PLAIN = Shape()
 
 
 def flatten_messages(messages: tuple[Message, ...], shape: Shape = PLAIN) -> str:
-    r"""Return the prompt for a conversation.
+    r"""Return the prompt for a conversation. Raises InvalidRequestError.
 
     A single user message is just its text, unless the shape says what surrounds it. Several are
     written as `Role: text`, separated by blank lines, with `Assistant:` at the end. A marker of the
     shape inside a message gets a backslash before it, so that no text can pretend to be another
     message.
-
-    Raises:
-        InvalidRequestError: if a message contains more than text.
     """
     texts = [text_of(n, message) for n, message in enumerate(messages)]
     if len(messages) == 1 and messages[0].role == "user" and "user" not in shape.templates:

@@ -60,7 +60,6 @@ class FoundSecret(msgspec.Struct, frozen=True):
         line: its line, counted from 1.
         key: the key it belongs to, with dots; `""` in a comment.
         what: what it looks like, in words.
-        value: the value.
     """
 
     line: int

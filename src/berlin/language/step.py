@@ -74,7 +74,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CompiledStep:
-    """A step, ready for use.
+    """A step, ready for use. Raises ConfigurationError.
 
     Args:
         step: the description.
@@ -86,9 +86,6 @@ class CompiledStep:
         used: the placeholders that are used in it.
         pointers: the values taken from JSON, and where they are.
         body: the template of the body, whatever its encoding.
-
-    Raises:
-        ConfigurationError: if the description is invalid.
     """
 
     def __init__(
@@ -111,6 +108,9 @@ class CompiledStep:
         self._headers = Template(step.headers, known | SIGNED)
         self._path = Template(step.path, known)
         self.follows = _begins_with(step.path, found)
+        self._path_pieces = parse_text(step.path)
+        self._has_fixed_path = all(isinstance(piece, str) for piece in self._path_pieces)
+        self._fixed_path = ""  # once it was made
         self._query = Template(step.query, known)
         self._accept = accept
         if (
@@ -250,6 +250,8 @@ class CompiledStep:
         return HttpResponse(status, answer.headers, answer.cookies, body)
 
     def _fill_path(self, values: Mapping[str, Any]) -> str:
+        if self._fixed_path:
+            return self._fixed_path
         # A value stays one segment, whatever it holds; a URL from an answer stays a URL.
         path = "".join(
             piece
@@ -259,11 +261,13 @@ class CompiledStep:
             else render_text((piece,), values)
             if isinstance(piece, Call) and piece.function == "segments"
             else _quote(render_text((piece,), values))
-            for piece in parse_text(self.step.path)
+            for piece in self._path_pieces
         )
         if any(part in (".", "..") for part in path.split("/")):
             # Encoded dots mean the same to a server: the request would go to another path.
             raise InvalidRequestError("a part of the URL would be '.' or '..'; nothing was sent")
+        if self._has_fixed_path:
+            self._fixed_path = path
         return path
 
 

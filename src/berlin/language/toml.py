@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections import Counter
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from berlin.errors import ConfigurationError
+from berlin.types import suggest
 
 MAX_TOML_CHARS = 4 * 1024 * 1024
 
@@ -31,9 +31,7 @@ def parse_toml(
     """Return the value of type `kind` that the text describes.
 
     Args:
-        text: the TOML document.
         source: the file's name, for errors.
-        kind: a msgspec type.
         complete: adds to the tree the parts defined elsewhere.
 
     Raises:
@@ -72,8 +70,7 @@ def _check_keys(
             for key, value in tree.items():
                 if key not in fields:
                     key = key[:80]
-                    near = difflib.get_close_matches(key, fields, n=1)
-                    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(fields)}"
+                    hint = suggest(key, fields, f"known: {', '.join(fields)}")
                     here = (*path, key)
                     table = ".".join(part for part in path if not part.isdigit())
                     place = f"in [{table}]" if table else "at the top level"

@@ -18,11 +18,11 @@ from collections import deque
 from pathlib import Path
 
 from berlin.auth.tokens.private_file import make_private_folder
-from berlin.ledger.entry import Entry, decode_line, encode_line
+from berlin.ledger.entry import Entry, decode_line, encode_line, is_of_ended
 from berlin.ledger.lock import FileLock
 
 SEGMENT_BYTES = 1024 * 1024
-READ_BYTES = 128 * 1024
+READ_BYTES = 512 * 1024
 
 
 class JournalFullError(OSError):
@@ -235,6 +235,6 @@ def _parse(data: bytes) -> tuple[list[Entry], int]:
     """Return the rows of requests that have ended, and how many bytes were read."""
     end = data.rfind(b"\n") + 1
     lines = data[:end].splitlines()
-    entries = [entry for line in lines if (entry := decode_line(line)) is not None]
+    ended = filter(is_of_ended, lines)
     # A line as long as this has no end: nothing that was written here.
-    return [entry for entry in entries if not entry.is_open], end or len(data)
+    return [e for line in ended if (e := decode_line(line)) is not None], end or len(data)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from berlin.config import LedgerConfig, data_path
-from berlin.config.tokens import resolve_value
+from berlin.config.references import resolve_value
 from berlin.errors import ConfigurationError, UnavailableError
 from berlin.ledger.figures import Figures, Query
 from berlin.ledger.recorder import Recorder

@@ -102,8 +102,8 @@ def cost_at(price: Price, usage: Usage) -> Decimal:
     return (total / _MILLION).quantize(_SMALLEST)
 
 
-def _part(count: int, whole: int) -> int:
-    return min(max(count, 0), whole)
+def _part(count: int | None, whole: int) -> int:
+    return min(max(count or 0, 0), whole)
 
 
 def _or(price: Decimal | None, otherwise: Decimal) -> Decimal:

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
-from berlin.auth.contract import Authenticator
+from berlin.auth.authenticator import Authenticator
 from berlin.errors import AuthenticationError, BerlinError, EmptyResponseError
 from berlin.formats.contract import Exchange, Format
 from berlin.providers.stopwatch import Stopwatch

@@ -10,7 +10,8 @@ from typing import TypeVar
 import msgspec
 
 from berlin.auth.access import AccessToken
-from berlin.auth.contract import Authenticator, Person
+from berlin.auth.authenticator import Authenticator
+from berlin.auth.contract import Person
 from berlin.errors import AuthenticationError, BerlinError, ProtocolError
 from berlin.formats.contract import Format, SessionFormat
 from berlin.language.tables.models import FetchMap

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from berlin._version import __version__
+from berlin.auth.authenticator import Authenticator
 from berlin.auth.callers import CallerAuthenticator, Callers
-from berlin.auth.contract import Authenticator, Flow
+from berlin.auth.contract import Flow
 from berlin.auth.credentials import Credentials
+from berlin.auth.tokens.registry import shared_source
 from berlin.auth.tokens.shared import SharedTokens
 from berlin.auth.tokens.source import TokenSource
-from berlin.auth.tokens.sources import shared_source
 from berlin.auth.tokens.store import TokenKey
 from berlin.providers.http import HttpProvider
 from berlin.recipes.recipe import Recipe
@@ -40,8 +41,6 @@ def build_provider(
     Providers with the same recipe, URL, account and password share one token.
 
     Args:
-        recipe: the description.
-        endpoint: the service's endpoint.
         credentials: the credentials for the login.
         timeouts: the limits of requests that set none.
         shared: a token store besides this process.
@@ -71,8 +70,6 @@ def build_callers(
     """Return the authenticators of the callers on whose behalf requests are sent.
 
     Args:
-        recipe: the description.
-        url: the endpoint's URL.
         credentials: the credentials, of which one is the token of each caller.
         own: the authenticator of the provider itself, which observes each login.
         shared: a token store besides this process. It is used if it forgets by itself: there may

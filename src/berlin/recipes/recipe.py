@@ -28,7 +28,7 @@ from berlin.language.tables.recognise import RecogniseMap
 from berlin.language.tables.tool_prompt import ToolPrompt, ToolsMode
 from berlin.language.toml import find_line, parse_toml
 from berlin.language.values.text import names_in_tree
-from berlin.types import Endpoint, Timeouts, nearest
+from berlin.types import Endpoint, Timeouts, suggest
 
 SCHEMA = 1
 MAX_EXTENDS = 5
@@ -234,11 +234,7 @@ def recipe_names() -> list[str]:
 
 @cache
 def load_recipe(name: str) -> Recipe:
-    """Return a recipe that comes with Berlin.
-
-    Raises:
-        ConfigurationError: if there is none with that name.
-    """
+    """Return a recipe that comes with Berlin. Raises ConfigurationError."""
     if name not in recipe_names():
         raise ConfigurationError(f"no recipe {name[:100]!r}; {_known(name)}")
     return parse_recipe(_text_of(name), f"{name}.toml")
@@ -249,8 +245,7 @@ def _text_of(name: str) -> str:
 
 
 def _known(name: str) -> str:
-    near = nearest(name, recipe_names())
-    return f"did you mean {near!r}?" if near else f"there are: {', '.join(recipe_names())}"
+    return suggest(name, recipe_names(), f"there are: {', '.join(recipe_names())}")
 
 
 def parse_recipe(text: str, source: str, read: ReadFile | None = None) -> Recipe:
@@ -305,18 +300,14 @@ def _extend(
         return tree
     if base.endswith(".toml"):
         inherited, inner = _read_own(base, text, source, read, depth)
-        if inherited.get("extends"):
-            inherited = _extend(inherited, inner, base, read, depth + 1)
-        return _inherit(inherited, tree, text, source)
-    if base not in recipe_names():
+    elif base in recipe_names():
+        inherited, inner, read = tomllib.loads(_text_of(base)), "", None
+    else:
         line = find_line(text, ("extends",))
         raise ConfigurationError(
             f"{source}, line {line}: no shipped recipe {base!r}; {_known(base)}"
         )
-    inherited = tomllib.loads(_text_of(base))
-    if inherited.get("extends"):
-        inherited = _extend(inherited, "", f"{base}.toml")
-    return _inherit(inherited, tree, text, source)
+    return _inherit(_extend(inherited, inner, base, read, depth + 1), tree, text, source)
 
 
 def _read_own(

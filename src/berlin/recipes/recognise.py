@@ -29,7 +29,6 @@ class Match(msgspec.Struct, frozen=True):
     """A recipe that fits, and the evidence.
 
     Attributes:
-        recipe: the recipe's name.
         url: the base URL to use with it.
         proof: the evidence, in words.
         login: whether the service requires a login; `None` if the answers do not show that.

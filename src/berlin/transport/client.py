@@ -6,18 +6,18 @@ always verifies TLS.
 
 from __future__ import annotations
 
-import io
 import re
 import ssl
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.client import IDEMPOTENT_METHODS
 from yarl import URL
 
 from berlin.errors import BerlinError, ConfigurationError, InvalidRequestError
+from berlin.transport.exchange import Exchange, send
 from berlin.transport.pools import Pools
 from berlin.transport.response import Response
 from berlin.transport.sender import Answer
@@ -27,8 +27,6 @@ from berlin.types import Endpoint, HttpRequest, Secret, is_metadata_service
 from berlin.types.socket import SocketDialog
 from berlin.wire.framings.contract import MAX_DOCUMENT_BYTES
 from berlin.wire.inflate import ACCEPT_ENCODING
-
-LONG_BODY_BYTES = 64 * 1024
 
 
 class Transport:
@@ -42,6 +40,7 @@ class Transport:
     def __init__(self, endpoint: Endpoint, user_agent: str) -> None:
         self._endpoint = endpoint
         self._headers = {
+            "Accept": "*/*",
             "User-Agent": user_agent,
             "Accept-Encoding": ACCEPT_ENCODING,
             **dict(endpoint.headers),
@@ -67,9 +66,9 @@ class Transport:
             return await self._open_socket(request, request.socket())
         for last in (False, True):
             try:
-                answer = await self._send(request, connect_timeout)
+                exchange = await self._send(request, connect_timeout)
             except self._errors as error:
-                if not last and _was_closed_before(error):
+                if not last and _may_be_repeated(request, error):
                     continue
                 failure: BerlinError = translate(error, self._endpoint)
                 break
@@ -81,28 +80,28 @@ class Transport:
                 )
                 break
             try:
-                return Response(answer, self._endpoint)
+                return Response(exchange, self._endpoint)
             except BaseException:
-                answer.close()
+                exchange.leased.close()
                 raise
         # Raised outside the `except`: the library's error holds the token; it must not be chained.
         raise failure
 
-    async def _send(self, request: HttpRequest, connect_timeout: float) -> aiohttp.ClientResponse:
-        session, proxy = await self._pools.session(self._connector), self._http_proxy()
+    async def _send(self, request: HttpRequest, connect_timeout: float) -> Exchange:
+        pools, connect, proxy = self._pools, self._connector, self._http_proxy()
         if self._endpoint.proxy is not None and _is_metadata_url(request):
             # The proxy would ask the metadata service of its own machine.
             self._metadata = self._metadata or Pools()
-            session, proxy = await self._metadata.session(aiohttp.TCPConnector), None
-        return await session.request(
+            pools, connect, proxy = self._metadata, aiohttp.TCPConnector, None
+        url = _parse(self._url(request))
+        return await send(
+            await pools.connector(connect),
             request.method,
-            self._url(request),
-            params=_reveal(request.query) or None,
-            data=_payload(request.body),
-            headers={**self._headers, **_reveal(request.headers)},
-            proxy=proxy,
-            allow_redirects=False,
-            timeout=_limits(connect_timeout),
+            url.extend_query(_reveal(request.query)) if request.query else url,
+            {**self._headers, **_reveal(request.headers)},
+            request.body,
+            proxy,
+            connect_timeout,
         )
 
     async def _open_socket(self, request: HttpRequest, dialog: SocketDialog) -> Answer:
@@ -216,20 +215,20 @@ def _reveal(values: Mapping[str, str | Secret]) -> dict[str, str]:
     }
 
 
-@lru_cache
-def _limits(connect_timeout: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=None, connect=connect_timeout)
+def _parse(url: str | URL) -> URL:
+    try:
+        return URL(url)
+    except ValueError as error:
+        raise aiohttp.InvalidURL(url) from error
 
 
-def _payload(body: bytes) -> aiohttp.Payload | bytes | None:
-    # A megabyte or more would be written in one go and block the loop.
-    return aiohttp.BytesIOPayload(io.BytesIO(body)) if len(body) > LONG_BODY_BYTES else body or None
+def _may_be_repeated(request: HttpRequest, error: BaseException) -> bool:
+    """Return whether a request that failed may be sent again immediately.
 
-
-def _was_closed_before(error: BaseException) -> bool:
-    """Return whether the connection was closed before the whole request was sent.
-
-    Services silently close kept-alive connections (llama.cpp after each stream). A request that did
-    not arrive completely was not acted on, so it may be sent again.
+    It may if nothing was sent, or if it changes nothing and a kept connection was closed meanwhile.
     """
-    return isinstance(error.__cause__, aiohttp.ClientConnectionResetError)
+    if isinstance(error, aiohttp.ClientConnectionResetError):
+        return True
+    was_lost = isinstance(error, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError)
+    is_safe = request.method in IDEMPOTENT_METHODS
+    return is_safe and was_lost and not isinstance(error, aiohttp.ClientConnectorError)

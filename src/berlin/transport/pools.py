@@ -8,7 +8,7 @@ import os
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -49,6 +49,12 @@ class Pools:
             await pool.bind_to_loop()
         return pool.session
 
+    async def connector(
+        self, connect: Callable[[], aiohttp.BaseConnector]
+    ) -> aiohttp.BaseConnector:
+        """Return the connections of the running loop; see `session`."""
+        return cast(aiohttp.BaseConnector, (await self.session(connect)).connector)
+
     async def aclose(self) -> None:
         """Close this loop's connections, and discard those of closed loops."""
         self._forget_closed_loops()
@@ -71,17 +77,40 @@ class Pools:
             _finish(self._pools.pop(loop).session.close())
 
 
+class ShortQueue(list[Any]):
+    """A queue of few entries, in place of the deques of aiohttp (3.14).
+
+    An empty deque has room for 64 entries, which is 0.7 KB, and an open stream would have four.
+    """
+
+    __slots__ = ()
+
+    def popleft(self) -> Any:
+        """Remove the first entry and return it."""
+        return self.pop(0)
+
+
 class Connection(ResponseHandler):
     """A connection that says when it is lost, and resumes reading only where reading was paused.
 
     aiohttp (3.14) resumes it, and runs the parser, for each HTTP chunk that is taken from the
-    buffer, which is a quarter of what a piece costs when many arrive in one read.
+    buffer, which is a quarter of what a piece costs when many arrive in one read. It also gives a
+    response that arrived while nothing was asked (bytes after a body, a load balancer's 408) to the
+    next request, which may be somebody else's.
 
     Attributes:
         lost: called when the connection is lost.
     """
 
     lost: Callable[[], None] | None = None
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._buffer = ShortQueue()  # type: ignore[assignment]
+
+    def is_connected(self) -> bool:
+        """Return whether the connection can carry a request; not if anything unasked arrived."""
+        return super().is_connected() and not self.should_close
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Say that the connection is lost."""
@@ -93,6 +122,14 @@ class Connection(ResponseHandler):
         """Resume reading."""
         if self._reading_paused:
             super().resume_reading(resume_parser)
+
+
+def shorten(body: aiohttp.StreamReader) -> None:
+    """Give a body short queues; it may have begun to arrive."""
+    if type(body) is aiohttp.StreamReader:  # an empty one has none
+        body._buffer = ShortQueue(body._buffer)  # type: ignore[assignment]
+        if body._http_chunk_splits is not None:
+            body._http_chunk_splits = ShortQueue(body._http_chunk_splits)  # type: ignore[assignment]
 
 
 class _Pool:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from functools import cached_property
 from typing import Any
 
 import aiohttp
+from aiohttp._cookie_helpers import parse_set_cookie_headers
+from aiohttp.connector import Connection as Leased
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from berlin.errors import BerlinError
-from berlin.transport.pools import Connection
+from berlin.transport.exchange import Exchange
+from berlin.transport.pools import Connection, shorten
 from berlin.transport.sender import Answer
 from berlin.transport.translate import LIBRARY_ERRORS, translate
 from berlin.types import Endpoint
@@ -21,22 +26,29 @@ class Response(Answer):
 
     Attributes:
         status: the HTTP status.
-        headers: names in lower case.
     """
 
-    def __init__(self, answer: aiohttp.ClientResponse, endpoint: Endpoint) -> None:
-        self.status = answer.status
-        self.headers = {name.lower(): value for name, value in answer.headers.items()}
-        # aiohttp keeps the head of the request, with its token, for as long as the body arrives.
-        answer._request_info = answer._raw_headers = None  # type: ignore[assignment]  # freed
-        self._answer = answer
+    def __init__(self, exchange: Exchange, endpoint: Endpoint) -> None:
+        head = exchange.head
+        self.status = head.code
+        self._headers = head.headers
+        self._content = exchange.content
+        shorten(self._content)
+        self._writing = exchange.writing
         self._endpoint = endpoint
         self._broken: BerlinError | None = None
-        self._inflater = Inflater.of(self.headers.get("content-encoding", ""))
-        connection = answer.connection.protocol if answer.connection is not None else None
-        self._connection = connection if isinstance(connection, Connection) else None
+        self._leased: Leased | None = exchange.leased
+        self._inflater = Inflater.of(self._headers.get("Content-Encoding", ""))
+        protocol = exchange.leased.protocol
+        self._connection = protocol if isinstance(protocol, Connection) else None
         if self._connection is not None:
             self._connection.lost = self._note_lost
+        self._content.on_eof(self._end)
+
+    @cached_property
+    def headers(self) -> dict[str, str]:  # type: ignore[override]  # only errors need them
+        """The headers; names in lower case."""
+        return {name.lower(): value for name, value in self._headers.items()}
 
     def read(self) -> Coroutine[Any, Any, bytes]:
         """Return the next bytes as soon as they arrive; `b""` is the end.
@@ -50,19 +62,36 @@ class Response(Answer):
     @property
     def cookies(self) -> dict[str, str]:
         """The cookies that it sets."""
-        return {name: cookie.value for name, cookie in self._answer.cookies.items()}
+        found = parse_set_cookie_headers(self._headers.getall("Set-Cookie", ()))
+        return {name: cookie.value for name, cookie in found}
 
     def close(self) -> None:
-        """Close the connection immediately, or return it to the pool if the response is read."""
-        # Another response may have the connection already.
-        if self._connection is not None and self._connection.lost == self._note_lost:
+        """Close the connection immediately, unless the response has ended."""
+        leased = self._let_go()
+        if leased is not None:
+            if self._content.exception() is None:
+                self._content.set_exception(aiohttp.ClientConnectionError("it was closed"))
+            leased.close()
+
+    def _end(self) -> None:
+        """Return the connection to the pool; without it if the request was not read to its end."""
+        is_written = self._writing is None or self._writing.done()
+        leased = self._let_go()
+        if leased is not None:
+            leased.release() if is_written else leased.close()
+
+    def _let_go(self) -> Leased | None:
+        leased, self._leased = self._leased, None
+        if leased is not None and self._connection is not None:
             self._connection.lost = None
-        self._answer.close()
+        if self._writing is not None:
+            self._writing.cancel()
+        return leased
 
     def _note_lost(self) -> None:
         # When a body stops being HTTP after its first bytes (a bad chunk size), aiohttp closes the
         # connection without notifying the body: a reader would wait until its time limit.
-        content = self._answer.content
+        content = self._content
         if not content.is_eof() and content.exception() is None and self._connection is not None:
             why = self._connection.exception()
             content.set_exception(why or aiohttp.ClientPayloadError("the connection was closed"))
@@ -83,15 +112,44 @@ class Response(Answer):
                 return data
 
     async def _read(self) -> bytes:
+        """Return all that has arrived.
+
+        aiohttp's reader calls six functions for each read, and two for each HTTP chunk in it.
+        """
+        content = self._content
         if self._broken is not None:
             raise self._broken
-        content = self._answer.content
+        if content is EMPTY_PAYLOAD:
+            return b""
         try:
-            return await content.readany()
+            if content._exception is not None:
+                raise content._exception
+            while not content._buffer:
+                if content._eof:
+                    return b""
+                if content._protocol.transport is None:
+                    raise aiohttp.ClientPayloadError("the connection was closed")
+                waiter = content._waiter = content._loop.create_future()
+                try:
+                    await waiter
+                finally:
+                    content._waiter = None
+            return _take(content)
         except LIBRARY_ERRORS as error:
             self._broken = translate(error, self._endpoint)
         # aiohttp reports the break before it delivers the data received before it.
-        held = content._read_nowait(-1)
-        if held:
-            return held
+        if content._buffer:
+            return _take(content)
         raise self._broken
+
+
+def _take(content: StreamReader) -> bytes:
+    parts = content._buffer
+    data = parts[0] if len(parts) == 1 else b"".join(parts)
+    parts.clear()
+    content._cursor += len(data)
+    content._size = 0
+    if content._http_chunk_splits is not None:
+        content._http_chunk_splits.clear()
+    content._protocol.resume_reading()
+    return data

@@ -31,7 +31,7 @@ from berlin.types.messages import (
     ToolResultPart,
     parse_messages,
 )
-from berlin.types.nearest import nearest
+from berlin.types.nearest import nearest, suggest
 from berlin.types.request import ChatRequest, Reasoning, ResponseFormat, Tool
 from berlin.types.secret import Identity, Secret
 from berlin.types.timeouts import Timeouts
@@ -86,4 +86,5 @@ __all__ = [
     "merge_extra",
     "nearest",
     "parse_messages",
+    "suggest",
 ]

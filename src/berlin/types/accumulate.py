@@ -188,11 +188,7 @@ class Accumulator:
         self._extras: dict[str, MaybeExtra] = {}
 
     def add(self, event: StreamEvent) -> None:
-        """Take the next event.
-
-        Raises:
-            ProtocolError: if the answer is longer than the limit.
-        """
+        """Take the next event. Raises ProtocolError."""
         if type(event) is not TextReplaced:  # it takes the place of what was counted
             self._limit.count(event)
         match event:
@@ -221,11 +217,7 @@ class Accumulator:
                 assert_never(event)
 
     def response(self) -> ChatResponse:
-        """Return the whole answer.
-
-        Raises:
-            TruncatedStreamError: if no event was a `Finished`.
-        """
+        """Return the whole answer. Raises TruncatedStreamError."""
         end = self._finished
         if end is None:
             raise TruncatedStreamError("the stream ended without saying that it was finished")
@@ -285,11 +277,7 @@ def _replace(known: MaybeExtra, more: Extra) -> Extra:
 
 
 async def accumulate(stream: AsyncIterator[StreamEvent]) -> ChatResponse:
-    """Read a stream to its end and return the whole answer.
-
-    Raises:
-        TruncatedStreamError: if the stream ends without a `Finished`.
-    """
+    """Read a stream to its end and return the whole answer. Raises TruncatedStreamError."""
     answer = Accumulator()
     async for event in stream:
         answer.add(event)

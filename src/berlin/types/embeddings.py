@@ -8,6 +8,7 @@ from array import array
 import msgspec
 
 from berlin.types.secret import Identity
+from berlin.types.usage import estimate_tokens
 
 
 class EmbeddingRequest(msgspec.Struct, frozen=True):
@@ -26,6 +27,11 @@ class EmbeddingRequest(msgspec.Struct, frozen=True):
     dimensions: int | None = None
     request_id: str = ""
     identity: Identity | None = None
+
+    @property
+    def input_tokens(self) -> int:
+        """An estimate of its tokens."""
+        return sum(estimate_tokens(len(i)) if isinstance(i, str) else len(i) for i in self.inputs)
 
 
 class Embeddings(msgspec.Struct, frozen=True):

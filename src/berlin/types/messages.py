@@ -127,13 +127,10 @@ def separator_of(role: Role) -> str:
 
 
 def parse_messages(messages: object) -> tuple[Message, ...]:
-    """Return messages from a caller's argument.
+    """Return messages from a caller's argument. Raises InvalidRequestError.
 
     Args:
         messages: a prompt, or a list of `{"role": …, "content": …}` and `Message` values.
-
-    Raises:
-        InvalidRequestError: if there are none, or one is not of this form.
     """
     if isinstance(messages, str):
         return (Message.of("user", messages),)

@@ -32,5 +32,11 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
+def suggest(name: str, known: Iterable[str], otherwise: str, form: str = "{!r}") -> str:
+    """Return `did you mean …?` with the nearest name, or the other text if none is like it."""
+    near = nearest(name, known)
+    return otherwise if near is None else f"did you mean {form.format(near)}?"
+
+
 def _pairs(text: str) -> set[str]:
     return {text[n : n + 2] for n in range(len(text) - 1)}

@@ -135,11 +135,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
         parent_id: str | None = None,
         **options: Any,
     ) -> ChatRequest:
-        """Return a request from a prompt or a list of messages.
-
-        Raises:
-            InvalidRequestError: if `messages` cannot be sent.
-        """
+        """Return a request from a prompt or a list of messages. Raises InvalidRequestError."""
         given = {name: value for name, value in options.items() if value is not None}
         return cls(
             parse_messages(messages),

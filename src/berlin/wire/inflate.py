@@ -51,11 +51,7 @@ class Inflater:
         return self.more()
 
     def more(self) -> bytes:
-        """Return the next piece.
-
-        Raises:
-            ProtocolError: if the bytes do not match the encoding.
-        """
+        """Return the next piece. Raises ProtocolError."""
         if self._stream is None:
             if len(self._rest) < 2:
                 return b""

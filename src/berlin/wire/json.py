@@ -97,11 +97,7 @@ def check_text(body: bytes) -> None:
 
 
 def decode_request_object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in the body of a client's request.
-
-    Raises:
-        InvalidRequestError: if it is something else.
-    """
+    """Return the JSON object in the body of a client's request. Raises InvalidRequestError."""
     check_size(body)
     try:
         document = msgspec.json.decode(body)

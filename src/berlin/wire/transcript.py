@@ -24,15 +24,12 @@ class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     """One request and its answer. Bodies are stored as lines, with their line ends.
 
     Attributes:
-        method: the HTTP method.
         path: as the recipe has it: below the endpoint's URL, or a whole URL.
         query: parameters of the URL.
         headers: the request headers that belong to the service, not to HTTP.
-        body: the request's body.
         status: the answer's status.
         answer_headers: the relevant ones, in lower case.
         cookies: the cookies that the answer sets.
-        answer: the answer's body.
     """
 
     method: str
@@ -92,9 +89,7 @@ class Transcript(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         messages: the messages of the request.
         turns: the requests and answers, in order.
         text: the resulting answer.
-        model: the requested model.
         options: the options that were given.
-        reasoning: the resulting reasoning.
         finish_reason: why the answer ended.
         input_tokens: the prompt tokens reported by the service.
         output_tokens: the completion tokens reported by the service.

@@ -28,7 +28,6 @@ async def replay(
     """Return the answer that a transcript produces now.
 
     Args:
-        transcript: the recording.
         cut: splits the body of an answer into the chunks in which it arrives.
 
     Raises:

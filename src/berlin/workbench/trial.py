@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from berlin.auth.contract import Authenticator, Person
+from berlin.auth.authenticator import Authenticator
+from berlin.auth.contract import Person
 from berlin.auth.credentials import Credentials
 from berlin.errors import BerlinError
 from berlin.language.secrets_scan import find_marked, looks_secret, names_secret
@@ -45,7 +46,6 @@ class TriedTurn(msgspec.Struct, frozen=True):
 
     Attributes:
         part: its part of the recipe.
-        request: the request sent.
         answer: the part of the response that was read.
         cookies: cookies set by this response and those before it.
         at: when the response was read or abandoned, in seconds since the trial began.
@@ -81,7 +81,6 @@ class Trial:
         response: the whole answer; `None` if there is none.
         error: the error that ended the trial; `None` if it succeeded.
         text: the text received, even if the answer broke off.
-        reasoning: the reasoning received.
         first_text_at: when the first text arrived, in seconds since the beginning; `None` if none
             did.
         seconds: the total time.
@@ -117,12 +116,7 @@ class Trial:
         return tuple(sorted(given, key=lambda secret: -len(secret.reveal())))
 
     async def run(self, request: ChatRequest, person: Person | None = None) -> None:
-        """Log in, send the prompt and keep what happens, including an error of the service.
-
-        Args:
-            request: the request.
-            person: the person who takes part in an interactive login.
-        """
+        """Log in, send the prompt and keep what happens, including an error of the service."""
         try:
             # A fresh login: another trial in this process may have left a token.
             login = self._auth.log_in(self._provider.send, person)

@@ -232,6 +232,10 @@ def test_d04_variable_of_the_environment(tmp_path: Path) -> None:
             "[providers.mine]\npassword = { file = 'x', env = 'X' }\n",
             "name exactly one of env, file, keyring, command and caller",
         ),
+        (
+            "[providers.one]\nallow_http = true\n\n[providers.two]\nallow_http = 'yes'\n",
+            "line 5: Expected `bool`, got `str` - at `providers.two.allow_http`",
+        ),
         ("[providers.mine\n", "is not valid TOML: "),
         ("[providers.mine]\n[providers.mine]\n", "is not valid TOML: "),
         ("default = 'nope'\n", "default = 'nope' is neither a provider"),
@@ -245,16 +249,6 @@ def test_d01_mistakes_in_the_file(tmp_path: Path, text: str, said: str) -> None:
         load_config(path)
     assert caught.value.message.startswith(str(path))
     assert said in caught.value.message
-
-
-def test_d01_wrong_type_names_the_provider(tmp_path: Path) -> None:
-    """Of several providers the error names the one with the wrong type, and its line."""
-    text = (
-        "[providers.one]\nallow_http = true\n\n"
-        "[providers.two]\nurl = 'https://a.example'\nallow_http = 'yes'\n"
-    )
-    with pytest.raises(ConfigurationError, match=r"line 6: Expected `bool`, got `str`.*two"):
-        config_of(tmp_path, text)
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "nan", "inf", '"5"', "true"])

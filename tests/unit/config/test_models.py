@@ -176,39 +176,17 @@ async def test_state_outlives_a_reload(tmp_path: Path) -> None:
         ('[models.a]\nuse = "work"\npool = ["work"]', 9, "not use and pool"),
         ("[models.a]\nfallback = []", 9, "fallback is empty"),
         ('[models.a]\nfallbak = ["work"]', 10, "did you mean 'fallback'?"),
-        ('[models.a]\nuse = "work"\nlimit = { concurrent = 0 }', 11, "concurrent`"),
-        ('[models.a]\nuse = "work"\nlimit = {}', 11, "set concurrent, requests_per_minute"),
-        ('[models.a]\nuse = "work"\nfirst_event_s = -1', 11, "first_event_s`"),
-        ('[models.a]\nuse = "work"\nfirst_event_s = nan', 11, "first_event_s`"),
         ('[models.a]\nuse = "work"\nbreak_after_text = "continue"', 9, "needs fallback or bal"),
         (
             '[models.a]\nfallback = ["work", "vendor"]\nbreak_after_text = "continue"',
             9,
             "prefill = true",
         ),
-        ('[models.a]\nuse = "work"\nbreak_after_text = "restart"', 11, "break_after_text"),
         ('[models.a]\nuse = "work"\nby = "busy"', 9, "by is only for balance"),
         ('[models.a]\nuse = { model = "work", weight = 2 }', 9, "weight is only for balance"),
         ('[models.a]\npool = ["work:gpt-5", "vendor:gpt-5"]\nhedge = {}', 9, "second account"),
         ('[models.a]\npool = ["guide", "work"]', 10, "consists of providers with accounts"),
         ('[models.a]\npool = ["work:x", "vendor:gpt-5"]', 10, "use the same model"),
-        (
-            '[models.a]\nuse = "work"\nlimit = { requests_per_minute = -1 }',
-            11,
-            "requests_per_minute`",
-        ),
-        ('[models.a]\nuse = "work"\nlimit = { tokens_per_minute = 1e400 }', 11, "Expected `int"),
-        ('[models.a]\nuse = "work"\nhedge = { after_s = 1e400 }', 11, "after_s`"),
-        ('[models.a]\nuse = "work"\nretry = { attempts = 0 }', 11, "attempts`"),
-        ('[models.a]\nuse = "work"\nretry = { attempts = 2.5 }', 11, "Expected `int`"),
-        ('[models.a]\nuse = "work"\nretry = { longest_wait_s = -1 }', 11, "longest_wait_s`"),
-        (
-            '[models.a]\nuse = "work"\nretry = { longest_wait_s = inf }',
-            11,
-            "longest_wait_s`",
-        ),
-        ('[models.a]\nuse = "work"\nretry = { attemps = 2 }', 11, "did you mean 'attempts'?"),
-        ('[models.a]\nuse = "work"\nretry = 3', 11, "Expected `object`"),
         ("[models.a]\nuse = 7", 10, "use"),
         ('[models.a]\nfallback = "work"', 10, "Expected `array"),
         ('[models.a]\nfallback = ["work", 7]', 10, "fallback"),
@@ -222,38 +200,6 @@ async def test_state_outlives_a_reload(tmp_path: Path) -> None:
             "weight`",
         ),
         ('[models.a]\nbalance = ["work", "vendor"]\nby = "luck"', 11, "by"),
-        ('[models.a]\nuse = "work"\nlimit = { concurrent = true }', 11, "Expected `int"),
-        (
-            '[models.a]\nuse = "work"\nlimit = { concurrent = 1, wait_s = -1 }',
-            11,
-            "wait_s`",
-        ),
-        (
-            '[models.a]\nuse = "work"\nlimit = { concurrent = 1, wait_s = nan }',
-            11,
-            "wait_s`",
-        ),
-        (
-            '[models.a]\nuse = "work"\nlimit = { concurrent = 1, wait_s = inf }',
-            11,
-            "wait_s`",
-        ),
-        (
-            '[models.a]\nuse = "work"\nlimit = { concurrent = 1, waiting = -1 }',
-            11,
-            "waiting`",
-        ),
-        ('[models.a]\nuse = "work"\nlimit = { tokens_per_hour = 1 }', 11, "tokens_per_hour"),
-        ('[models.a]\nuse = "work"\nhedge = { budget_percent = 0 }', 11, "budget_percent`"),
-        (
-            '[models.a]\nuse = "work"\nhedge = { budget_percent = 101 }',
-            11,
-            "budget_percent`",
-        ),
-        ('[models.a]\nuse = "work"\ncache = { keep_s = 0 }', 11, "keep_s`"),
-        ('[models.a]\nuse = "work"\ncache = true', 11, "Expected `object"),
-        ('[models.a]\nuse = "work"\nidle_s = 0', 11, "idle_s`"),
-        ('[models.a]\nuse = "work"\nbreaker = { failures = 3 }', 11, "breaker"),
         ('[models.a]\nuse = "work"\ncontent_filter = "fallback"', 9, "needs fallback or balance"),
         ('[models."a:b"]\nuse = "work"', 9, "cannot contain ':'"),
         ('[models.""]\nuse = "work"', 9, "name"),
@@ -299,6 +245,45 @@ def test_mistakes(tmp_path: Path, text: str, line: int, said: str) -> None:
         load(tmp_path, text)
     assert said in caught.value.message
     assert f"berlin.toml, line {line}: " in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("limit = { concurrent = 0 }", "concurrent`"),
+        ("limit = {}", "set concurrent, requests_per_minute"),
+        ("first_event_s = -1", "first_event_s`"),
+        ("first_event_s = nan", "first_event_s`"),
+        ('break_after_text = "restart"', "break_after_text"),
+        ("limit = { requests_per_minute = -1 }", "requests_per_minute`"),
+        ("limit = { tokens_per_minute = 1e400 }", "Expected `int"),
+        ("hedge = { after_s = 1e400 }", "after_s`"),
+        ("retry = { attempts = 0 }", "attempts`"),
+        ("retry = { attempts = 2.5 }", "Expected `int`"),
+        ("retry = { longest_wait_s = -1 }", "longest_wait_s`"),
+        ("retry = { longest_wait_s = inf }", "longest_wait_s`"),
+        ("retry = { attemps = 2 }", "did you mean 'attempts'?"),
+        ("retry = 3", "Expected `object`"),
+        ("limit = { concurrent = true }", "Expected `int"),
+        ("limit = { concurrent = 1, wait_s = -1 }", "wait_s`"),
+        ("limit = { concurrent = 1, wait_s = nan }", "wait_s`"),
+        ("limit = { concurrent = 1, wait_s = inf }", "wait_s`"),
+        ("limit = { concurrent = 1, waiting = -1 }", "waiting`"),
+        ("limit = { tokens_per_hour = 1 }", "tokens_per_hour"),
+        ("hedge = { budget_percent = 0 }", "budget_percent`"),
+        ("hedge = { budget_percent = 101 }", "budget_percent`"),
+        ("cache = { keep_s = 0 }", "keep_s`"),
+        ("cache = true", "Expected `object"),
+        ("idle_s = 0", "idle_s`"),
+        ("breaker = { failures = 3 }", "breaker"),
+    ],
+)
+def test_a_mistake_in_a_key(tmp_path: Path, key: str, said: str) -> None:
+    """A value that cannot be is an error with the line of its key and the key's name."""
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, f'[models.a]\nuse = "work"\n{key}')
+    assert said in caught.value.message
+    assert "berlin.toml, line 11: " in caught.value.message
 
 
 def test_a_pool_of_two_services(tmp_path: Path) -> None:

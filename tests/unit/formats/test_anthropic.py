@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from functools import partial
 from typing import Any
 
@@ -16,7 +15,6 @@ from berlin.errors import (
     ContextLengthError,
     EmptyResponseError,
     InvalidRequestError,
-    ModelNotFoundError,
     PermissionDeniedError,
     ProtocolError,
     QuotaError,
@@ -29,10 +27,8 @@ from berlin.errors import (
 )
 from berlin.formats.anthropic.format import AnthropicMessagesFormat
 from berlin.formats.contract import ClientCall
-from berlin.formats.opaque import seal
 from berlin.types import (
     ChatRequest,
-    ChatResponse,
     Finished,
     ImagePart,
     Message,
@@ -497,86 +493,6 @@ def test_what_an_error_answer_says() -> None:
 # What clients are told
 
 
-def test_a_stream_as_clients_expect_it() -> None:
-    """Each block is opened, filled and closed, the indexes are dense, and the order is exact."""
-    data = written(
-        ReasoningDelta("Hm."),
-        TextDelta("Hel"),
-        TextDelta("lo"),
-        ToolCallDelta(0, "a", "add", '{"x"'),
-        ToolCallDelta(0, arguments=":1}"),
-        ToolCallDelta(1, "b", "now"),
-        UsageReport(Usage(20, 7, cached_tokens=5, reasoning_tokens=2)),
-        Finished("tool_calls"),
-    )
-    message = data[0]["message"]
-    assert re.fullmatch(r"msg_[0-9a-f]{32}", message.pop("id"))
-    usage = {
-        "input_tokens": 2,
-        "output_tokens": 0,
-        "cache_read_input_tokens": 0,
-        "cache_creation_input_tokens": 0,
-    }
-    assert message == {
-        "type": "message",
-        "role": "assistant",
-        "model": "claude",
-        "content": [],
-        "stop_reason": None,
-        "stop_sequence": None,
-        "usage": usage,
-    }
-    call = {"type": "tool_use", "input": {}}
-    blocks = [
-        (
-            {"type": "thinking", "thinking": "", "signature": ""},
-            # Not Anthropic's, but some clients send only signed thinking back.
-            ["thinking_delta:Hm.", f"signature_delta:{seal()}"],
-        ),
-        ({"type": "text", "text": ""}, ["text_delta:Hel", "text_delta:lo"]),
-        ({**call, "id": "a", "name": "add"}, ['input_json_delta:{"x"', "input_json_delta::1}"]),
-        ({**call, "id": "b", "name": "now"}, []),
-    ]
-    names = {
-        "thinking_delta": "thinking",
-        "signature_delta": "signature",
-        "text_delta": "text",
-        "input_json_delta": "partial_json",
-    }
-    expected: list[dict[str, Any]] = []
-    for index, (opened, deltas) in enumerate(blocks):
-        at = {"index": index}
-        expected.append({"type": "content_block_start", **at, "content_block": opened})
-        for delta in deltas:
-            kind, _, piece = delta.partition(":")
-            told = {"type": kind, names[kind]: piece}
-            expected.append({"type": "content_block_delta", **at, "delta": told})
-        expected.append({"type": "content_block_stop", **at})
-    assert data[1:-2] == expected
-    assert data[-2:] == [
-        {
-            "type": "message_delta",
-            "delta": {"stop_reason": "tool_use", "stop_sequence": None},
-            "usage": {
-                "input_tokens": 15,
-                "output_tokens": 7,
-                "cache_read_input_tokens": 5,
-                "cache_creation_input_tokens": 0,
-                "output_tokens_details": {"thinking_tokens": 2},
-            },
-        },
-        {"type": "message_stop"},
-    ]
-
-
-def test_an_answer_without_text_has_its_frame() -> None:
-    """Also an empty answer starts and ends; its counts are guesses and say so."""
-    data = written(Finished("length"))
-    assert [one["type"] for one in data] == ["message_start", "message_delta", "message_stop"]
-    assert data[1]["delta"]["stop_reason"] == "max_tokens"
-    assert data[1]["usage"]["estimated"] is True
-
-
 def test_pieces_of_two_calls_do_not_mix() -> None:
     """While a call is not whole, what belongs elsewhere waits; nothing is lost."""
     data = written(
@@ -614,34 +530,6 @@ def test_a_whole_call_makes_way_at_once() -> None:
     assert encoder.encode_event(TextDelta("late")) == b""
 
 
-def test_keep_alives_and_errors() -> None:
-    """A ping comes behind the start, and an error is an event of its own."""
-    encoder = CHAT.encoder(CALL)
-    assert [one["type"] for one in frames(encoder.keep_alive())] == ["message_start", "ping"]
-    assert encoder.keep_alive() == b'event: ping\ndata: {"type":"ping"}\n\n'
-    assert frames(encoder.encode_event(TextDelta("x")))[0]["type"] == "content_block_start"
-    assert frames(encoder.encode_error(RateLimitError("slow down"))) == [
-        {"type": "error", "error": {"type": "rate_limit_error", "message": "slow down"}}
-    ]
-
-
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        (InvalidRequestError("no"), "invalid_request_error"),
-        (ModelNotFoundError("no"), "not_found_error"),
-        (RateLimitError("no"), "rate_limit_error"),
-        (UpstreamTimeoutError("no"), "timeout_error"),
-        (ServiceUnavailableError("no"), "api_error"),
-        (BerlinError("no"), "api_error"),
-    ],
-)
-def test_errors_by_their_status(error: BerlinError, kind: str) -> None:
-    """The type of an error follows from the status that the client gets."""
-    told = {"type": "error", "error": {"type": kind, "message": "no"}}
-    assert json.loads(CHAT.encode_error(error)) == told
-
-
 def test_a_conversation_that_is_too_long_is_told_in_the_words_of_this_api() -> None:
     """Clients cut their conversation when they read these words."""
     for said in ("maximum context length is 8", "prompt is too long: 9 > 8"):
@@ -649,25 +537,6 @@ def test_a_conversation_that_is_too_long_is_told_in_the_words_of_this_api() -> N
         assert message.startswith("prompt is too long: ")
         assert message.count("too long") == 1
         assert message.endswith(said[-5:])
-
-
-def test_a_whole_answer() -> None:
-    """The whole answer has the blocks of a stream; arguments that are no object are shown."""
-    calls = (ToolCallPart("a", "f", '{"x":1}'), ToolCallPart("b", "g", '{"cut'))
-    response = ChatResponse.of("Hello", "stop", Usage(4, 2), "Hm.", calls)
-    document = json.loads(CHAT.encode_response(CALL, response))
-    assert document["content"] == [
-        {"type": "thinking", "thinking": "Hm.", "signature": seal()},
-        {"type": "text", "text": "Hello"},
-        {"type": "tool_use", "id": "a", "name": "f", "input": {"x": 1}},
-        {"type": "tool_use", "id": "b", "name": "g", "input": {"arguments": '{"cut'}},
-    ]
-    assert (document["type"], document["role"]) == ("message", "assistant")
-    assert document["stop_reason"] == "tool_use"
-    assert document["usage"]["input_tokens"] == 4
-    empty = json.loads(CHAT.encode_response(CALL, ChatResponse.of("", "content_filter")))
-    assert empty["content"] == [{"type": "text", "text": ""}]
-    assert empty["stop_reason"] == "refusal"
 
 
 # What clients send

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from functools import partial
 from typing import Any
 
@@ -16,7 +15,6 @@ from berlin.errors import (
     ContextLengthError,
     EmptyResponseError,
     InvalidRequestError,
-    ModelNotFoundError,
     ProtocolError,
     RateLimitError,
     ServiceError,
@@ -26,7 +24,6 @@ from berlin.formats.contract import ClientCall
 from berlin.formats.openai.format import OpenAIChatFormat
 from berlin.types import (
     ChatRequest,
-    ChatResponse,
     Finished,
     ImagePart,
     Message,
@@ -308,6 +305,16 @@ F = {"name": "f", "arguments": "{}"}
             + calling({"index": 0, "id": "x", "function": {"name": "f", "arguments": "}"}}),
             [ToolCallDelta(0, "x", "f", "{"), ToolCallDelta(0, arguments="}")],
         ),
+        (  # pieces of two calls, mixed
+            calling({"index": 0, "id": "x", "function": {"name": "f", "arguments": "{"}})
+            + calling({"index": 1, "id": "y", "function": {"name": "f", "arguments": ""}})
+            + calling({"index": 0, "function": {"arguments": "}"}}),
+            [
+                ToolCallDelta(0, "x", "f", "{"),
+                ToolCallDelta(0, arguments="}"),
+                ToolCallDelta(1, "y", "f"),
+            ],
+        ),
         (  # several whole calls in one chunk, arguments as an object
             calling(
                 {"function": {"name": "f", "arguments": {"a": "é"}}},
@@ -360,6 +367,12 @@ def test_usage_wherever_it_stands(data: bytes) -> None:
         (A + b"data: 5\n\n", ProtocolError, ""),
         (A + b"data: nonsense\n\n", ProtocolError, "nonsense"),
         (A + b'data: {"choices":[{"delta":{"content":5}}]}\n\n', ProtocolError, "content"),
+        (A + b'data: {"choices":[{"delta":{"content":{"a":1}}}]}\n\n', ProtocolError, "content"),
+        (A + b'data: {"choices":[{"delta":{"content":"b\0"}}]}\n\n', ProtocolError, "character"),
+        (A + b"data: []\n\n", ProtocolError, "[]"),
+        (b")]}'\n" + A + STOP + DONE, ProtocolError, ")]}'"),
+        (b"while(1);" + A + STOP + DONE, ProtocolError, "while(1);"),
+        (b"upstream error", ProtocolError, "upstream error"),
         (A + b'data: {"choices":{}}\n\n', ProtocolError, "choices"),
         (A + b'data: {"choices":' + b"[" * 50_000 + b"\n\n", ProtocolError, ""),
         (
@@ -387,6 +400,7 @@ def said(piece: bytes, more: bytes = b"") -> bytes:
     [
         (said(b"a\\ud83d") + said(b"\\ude00b"), "a\U0001f600b"),
         (said(b"a\\ud83d!") + said(b"\\\\ud83d"), "a\ufffd!\\ud83d"),
+        (said(b"a\\ud83d"), "a\ufffd"),
         (said(b"a\xff"), "a\ufffd"),
         (said(b"a\tb"), "a\tb"),
         (said(b"a", b',"usage":{"cost":NaN,"prompt_tokens":1}'), "a"),
@@ -481,7 +495,10 @@ def test_a_call_streams_only_if_it_says_so() -> None:
         ({"max_tokens": 3, "max_completion_tokens": 4}, {"max_tokens": 4}),
         ({"stop": "END"}, {"stop": "END"}),
         ({"stop": ["a", "b"]}, {"stop": ["a", "b"]}),
-        ({"n": 1, "logprobs": False, "modalities": ["text"], "functions": []}, {}),
+        (
+            {"n": 1, "logprobs": False, "top_logprobs": 0, "modalities": ["text"], "functions": []},
+            {},
+        ),
         ({"user": "x", "metadata": {"a": [1]}, "nobody_knows": {}}, {"user": "x"}),
     ],
 )
@@ -507,7 +524,8 @@ def test_choices_of_tools_that_clients_send(choice: object, expected: str) -> No
     request = asked(tools=[{"type": "function", "function": FUNCTION}], tool_choice=choice).request
     assert request.tools == (TOOL,)
     assert request.tool_choice == expected
-    assert asked(tool_choice="none").request.tool_choice == "auto"
+    for without in ("auto", "none"):
+        assert asked(tool_choice=without, tools=[]).request.tool_choice == "auto"
 
 
 @pytest.mark.parametrize(
@@ -517,8 +535,11 @@ def test_choices_of_tools_that_clients_send(choice: object, expected: str) -> No
         ({"type": "text"}, None),
         ({"type": "json_object"}, ResponseFormat()),
         (
-            {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "array"}}},
-            ResponseFormat('{"type":"array"}', "x"),
+            {
+                "type": "json_schema",
+                "json_schema": {"name": "x", "strict": True, "schema": {"type": "array"}},
+            },
+            ResponseFormat('{"type":"array"}', "x", True),
         ),
     ],
 )
@@ -528,10 +549,12 @@ def test_formats_that_clients_send(value: object, expected: ResponseFormat | Non
 
 
 def test_messages_that_clients_send() -> None:
-    """Developers, parts, calls with null for text, answers of tools."""
+    """Every form of a message is understood: parts, calls beside null or nothing, refusals."""
     call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}
     messages = [
+        {"role": "system", "content": "Be brief."},
         {"role": "developer", "content": "Be kind.", "name": "x"},
+        {"role": "user", "content": ""},
         {
             "role": "user",
             "content": [
@@ -540,13 +563,24 @@ def test_messages_that_clients_send() -> None:
             ],
         },
         {"role": "assistant", "content": None, "tool_calls": [call]},
-        {"role": "tool", "tool_call_id": "a", "content": [{"type": "text", "text": "1"}]},
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "assistant", "content": "Hm", "tool_calls": [call]},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "No"}]},
+        {"role": "tool", "tool_call_id": "a", "content": "1"},
+        {"role": "tool", "tool_call_id": "a", "content": [{"type": "text", "text": "1"}] * 2},
     ]
+    called = ToolCallPart("a", "f", "{}")
     assert asked(messages=messages).request.messages == (
+        Message.of("system", "Be brief."),
         Message.of("developer", "Be kind."),
+        Message.of("user", ""),
         Message("user", (TextPart("?"), ImagePart("data:image/png;base64,AA"))),
-        Message("assistant", (ToolCallPart("a", "f", "{}"),)),
-        Message("tool", (ToolResultPart("a", "1", parts=(TextPart("1"),)),)),
+        Message("assistant", (called,)),
+        Message("assistant", (called,)),
+        Message("assistant", (TextPart("Hm"), called)),
+        Message.of("assistant", "No"),
+        Message("tool", (ToolResultPart("a", "1"),)),
+        Message("tool", (ToolResultPart("a", "11", parts=(TextPart("1"),) * 2),)),
     )
 
 
@@ -565,7 +599,12 @@ def test_messages_that_clients_send() -> None:
             {"tools": [{"function": {"name": "f", "parameters": [1]}}]},
             "tools[0].function.parameters",
         ),
-        ({"tools": [{"function": FUNCTION}], "tool_choice": "sometimes"}, "tool_choice"),
+        *(
+            ({"tools": [{"function": FUNCTION}], "tool_choice": choice}, "tool_choice")
+            for choice in ("sometimes", 7, {})
+        ),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": {"function": {"name": "f"}}}, "tool_choice"),
         (
             {"tools": [{"function": FUNCTION}], "tool_choice": {"function": {"name": "g"}}},
             "tool_choice",
@@ -660,79 +699,6 @@ def answer(*events: StreamEvent, include_usage: bool = False) -> list[Any]:
     return frames(b"".join(map(encoder.encode_event, events)))
 
 
-EVENTS = (
-    ReasoningDelta("hm"),
-    TextDelta("a\n\ndata: \r\u2028"),
-    ToolCallDelta(0, "x", "f"),
-    ToolCallDelta(1, "y", "g", '{"a"'),
-    ToolCallDelta(1, arguments=":1}"),
-    UsageReport(Usage(3, 4, cached_tokens=1, reasoning_tokens=2)),
-    Finished("stop"),
-)
-
-
-def test_all_chunks_have_one_head(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Id, time, model and kind are the same in every chunk."""
-    monkeypatch.setattr(time, "time", lambda: 1_000.9)
-    *chunks, done = answer(*EVENTS, include_usage=True)
-    assert done == "[DONE]"
-    heads = {(c["id"], c["created"], c["model"], c["object"]) for c in chunks}
-    ((id, created, model, kind),) = heads
-    assert id.startswith("chatcmpl-")
-    assert (type(created), created) == (int, 1_000)
-    assert (model, kind) == ("m", "chat.completion.chunk")
-    assert id != answer(*EVENTS)[0]["id"]
-
-
-def test_the_chunks_of_an_answer() -> None:
-    """The role once, reasoning before text, calls in pieces, one end that has no content."""
-    *chunks, _ = answer(*EVENTS)
-    choices = [choice for c in chunks for choice in c["choices"]]
-    assert len(choices) == len(chunks)
-    assert all(choice["index"] == 0 for choice in choices)
-    assert [choice["delta"] for choice in choices] == [
-        {"role": "assistant", "content": ""},
-        {"reasoning_content": "hm"},
-        {"content": "a\n\ndata: \r\u2028"},
-        {"tool_calls": [_opened(0, "x", "f")]},
-        {"tool_calls": [_opened(1, "y", "g")]},
-        {"tool_calls": [{"index": 1, "function": {"arguments": '{"a"'}}]},
-        {"tool_calls": [{"index": 1, "function": {"arguments": ":1}"}}]},
-        # Arguments are JSON also where the model gave none.
-        {"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]},
-        {},
-    ]
-    assert [choice["finish_reason"] for choice in choices] == [None] * 8 + ["tool_calls"]
-    assert all("usage" not in c for c in chunks)
-
-
-def _opened(index: int, id: str, name: str) -> dict[str, Any]:
-    function = {"name": name, "arguments": ""}
-    return {"index": index, "id": id, "type": "function", "function": function}
-
-
-def test_g25_usage_stands_apart_and_only_when_asked() -> None:
-    """The last chunk before the mark has no choices and the usage; no other has it."""
-    *chunks, last, done = answer(*EVENTS, include_usage=True)
-    assert done == "[DONE]"
-    assert last["choices"] == []
-    assert last["usage"] == {
-        "prompt_tokens": 3,
-        "completion_tokens": 4,
-        "total_tokens": 7,
-        "prompt_tokens_details": {"cached_tokens": 1},
-        "completion_tokens_details": {"reasoning_tokens": 2},
-    }
-    assert all("usage" not in c for c in chunks)
-    *_, guessed, _ = answer(TextDelta("abcde"), Finished(), include_usage=True)
-    assert guessed["usage"] == {
-        "prompt_tokens": 2,
-        "completion_tokens": 2,
-        "total_tokens": 4,
-        "estimated": True,
-    }
-
-
 @pytest.mark.parametrize("reason", ["stop", "length", "tool_calls", "content_filter"])
 def test_the_reason_of_the_end(reason: Any) -> None:
     """Each reason is told by its name, once, and after calls `stop` gives way."""
@@ -741,72 +707,3 @@ def test_the_reason_of_the_end(reason: Any) -> None:
     *_, end, _ = answer(ToolCallDelta(0, "x", "f", "{}"), Finished(reason))
     expected = "tool_calls" if reason == "stop" else reason
     assert end["choices"][0]["finish_reason"] == expected
-
-
-def test_keep_alives_are_chunks() -> None:
-    """A chunk that says nothing keeps the client waiting; the first one names the role."""
-    encoder = FORMAT.encoder(ClientCall(ChatRequest(HELLO, "m")))
-    data = encoder.keep_alive() + encoder.keep_alive() + encoder.encode_event(TextDelta("a"))
-    deltas = [c["choices"][0]["delta"] for c in frames(data)]
-    assert deltas == [{"role": "assistant", "content": ""}, {}, {"content": "a"}]
-
-
-def test_g21_an_error_frame_ends_nothing_well() -> None:
-    """An error in a stream has neither a finish reason nor the mark behind it."""
-    encoder = FORMAT.encoder(ClientCall(ChatRequest(HELLO, "m")))
-    encoder.encode_event(TextDelta("a"))
-    error = TruncatedStreamError("cut off")
-    (frame,) = frames(encoder.encode_error(error))
-    told = {"message": "cut off", "type": "api_error", "param": None, "code": "upstream_truncated"}
-    assert frame == {"error": told}
-    assert json.loads(FORMAT.encode_error(error)) == {"error": told}
-
-
-@pytest.mark.parametrize(
-    ("error", "kind", "param", "code"),
-    [
-        (InvalidRequestError.about("n", "no"), "invalid_request_error", "n", "invalid_request"),
-        (ModelNotFoundError("no"), "not_found_error", "model", "model_not_found"),
-        (RateLimitError("no"), "rate_limit_error", None, "rate_limited"),
-        (ContextLengthError("no"), "invalid_request_error", None, "context_length_exceeded"),
-        (AuthenticationError("no"), "api_error", None, "upstream_authentication"),
-    ],
-)
-def test_errors_have_four_members(
-    error: BerlinError, kind: str, param: str | None, code: str
-) -> None:
-    """Clients find message, type, param and code in every error."""
-    told = json.loads(FORMAT.encode_error(error))["error"]
-    assert told == {"message": error.message, "type": kind, "param": param, "code": code}
-
-
-def test_a_whole_answer() -> None:
-    """An answer that does not stream has one choice and a usage of three counts."""
-    call = ClientCall(ChatRequest(HELLO, "m"), stream=False)
-    part = ToolCallPart("x", "f", "{}")
-    document = json.loads(
-        FORMAT.encode_response(call, ChatResponse.of("", "stop", None, "hm", (part,)))
-    )
-    assert document["object"] == "chat.completion"
-    assert document["model"] == "m"
-    assert document["choices"] == [
-        {
-            "index": 0,
-            "message": {
-                "role": "assistant",
-                "content": None,
-                "refusal": None,
-                "reasoning_content": "hm",
-                "tool_calls": [
-                    {"id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-                ],
-            },
-            "finish_reason": "tool_calls",
-            "logprobs": None,
-        }
-    ]
-    assert all(type(document["usage"][n]) is int for n in ("prompt_tokens", "total_tokens"))
-    assert document["usage"]["estimated"] is True
-    empty = json.loads(FORMAT.encode_response(call, ChatResponse.of("", "stop", Usage(1, 0))))
-    assert empty["choices"][0]["message"] == {"role": "assistant", "content": "", "refusal": None}
-    assert empty["usage"] == {"prompt_tokens": 1, "completion_tokens": 0, "total_tokens": 1}

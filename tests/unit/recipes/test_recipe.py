@@ -8,9 +8,8 @@ import pytest
 
 from berlin import errors
 from berlin.auth.flows.login import LoginMap
-from berlin.config import Config
-from berlin.language.toml import MAX_TOML_CHARS, parse_toml
-from berlin.recipes.recipe import SCHEMA, load_recipe, parse_recipe, recipe_names
+from berlin.language.toml import MAX_TOML_CHARS
+from berlin.recipes.recipe import load_recipe, parse_recipe, recipe_names
 
 BERLIN_TOML = resources.files("berlin.recipes").joinpath("shipped", "berlin.toml").read_text()
 
@@ -68,22 +67,6 @@ def test_a_recipe_that_is_not_there(name: str) -> None:
             "unknown key 'xyz' in [endpoint]; known: url, headers, proxy, ca_file, client_cert, "
             "client_key, allow_http, timeouts, example, hosts, origin",
         ),
-        (
-            "[models]",
-            "[models]\ndefalt = ''",
-            "unknown key 'defalt' in [models]; did you mean 'default'?",
-        ),
-    ],
-)
-def test_d01_an_unknown_key(old: str, new: str, said: str) -> None:
-    """An unknown key is told with its file, its line, its table and the nearest name."""
-    text, message = mistake(old, new)
-    assert message == f"mine.toml, line {line_of(text, new.splitlines()[-1])}: {said}"
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
         ('name = "berlin"', "name = 5", "Expected `str`, got `int` - at `name`"),
         (
             'path = "/api/login"',
@@ -91,20 +74,8 @@ def test_d01_an_unknown_key(old: str, new: str, said: str) -> None:
             "Expected `str`, got `array` - at `auth.steps.0.path`",
         ),
         ('flow = "login"', 'flow = "magic"', "Invalid value 'magic' - at `auth.flow`"),
-        ('"ndjson"', '"xml"', "Invalid enum value 'xml' - at `chat.stream.framing`"),
         ('ends = "body"', "ends = true", "Expected `str`, got `bool` - at `chat.stream.ends`"),
-        ("schema = 1", 'schema = "1"', "Expected `int`, got `str` - at `schema`"),
-        (
-            'text = "/content"',
-            'text = "/content"\npadding = 5',
-            "Expected `str`, got `int` - at `chat.stream.padding`",
-        ),
         ("example = true", "origin = 1", "Expected `bool`, got `int` - at `endpoint.origin`"),
-        (
-            'path = "/api/login"',
-            'path = "/api/login"\ncredentials = "no"',
-            "Expected `bool`, got `str` - at `auth.steps.0.credentials`",
-        ),
         (
             'path = "/api/login"',
             'path = "/api/login"\nbody = {}',
@@ -112,8 +83,8 @@ def test_d01_an_unknown_key(old: str, new: str, said: str) -> None:
         ),
     ],
 )
-def test_d01_a_wrong_type(old: str, new: str, said: str) -> None:
-    """A wrong type is told with its file, its line and its place."""
+def test_d01_a_mistake(old: str, new: str, said: str) -> None:
+    """A mistake is told with its file, its line, its place and the nearest name."""
     text, message = mistake(old, new)
     assert message == f"mine.toml, line {line_of(text, new.splitlines()[-1])}: {said}"
 
@@ -125,15 +96,6 @@ def test_d01_a_missing_key() -> None:
     assert message == (
         f"mine.toml, line {line}: Object missing required field `url` - at `endpoint`"
     )
-
-
-@pytest.mark.parametrize("schema", [0, 2, 99])
-def test_d12_a_recipe_of_another_version(schema: int) -> None:
-    """A recipe of another version says so, and which version this one reads."""
-    _, message = mistake("schema = 1", f"schema = {schema}")
-    assert message.startswith("mine.toml, line ")
-    assert f"schema {schema} belongs to another version of Berlin" in message
-    assert message.endswith(f"reads {SCHEMA}")
 
 
 @pytest.mark.parametrize(
@@ -151,6 +113,8 @@ def test_d12_a_recipe_of_another_version(schema: int) -> None:
             "unknown placeholder {promt} at /prompt; did you mean {prompt}?",
         ),
         ('options = "/options"', 'options = "options"', "'options' is not a JSON Pointer"),
+        ('token = "/data/token"', 'token = "data.token"', "'data.token' is not a JSON Pointer"),
+        ('"{password}"', '"{pasword}"', "unknown placeholder {pasword} at /password"),
     ],
 )
 def test_a_recipe_that_cannot_work(old: str, new: str, said: str) -> None:
@@ -161,27 +125,11 @@ def test_a_recipe_that_cannot_work(old: str, new: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        ('token = "/data/token"', 'token = "data.token"', "'data.token' is not a JSON Pointer"),
-        ('"{password}"', '"{pasword}"', "unknown placeholder {pasword} at /password"),
-    ],
-)
-def test_a_login_that_cannot_work(old: str, new: str, said: str) -> None:
-    """The description of the login is checked when the recipe is read, too."""
-    _, message = mistake(old, new)
-    assert message.startswith("mine.toml, line ")
-    assert said in message
-
-
-@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("schema = ", "mine.toml is not valid TOML: Invalid value"),
-        ("a = 1\na = 2", "mine.toml is not valid TOML: Cannot overwrite a value"),
         ("%YAML 1.2\n---\na: !!python/object:os.system ls", "mine.toml is not valid TOML: "),
         ("a: &a [x, x]\nb: *a", "mine.toml is not valid TOML: "),
-        ("a = " + "[" * 100_000, "mine.toml is not valid TOML: "),
         ("", "mine.toml, line 1: Object missing required field `schema`"),
     ],
 )
@@ -196,33 +144,3 @@ def test_a_file_that_is_too_large() -> None:
     """A file of many megabytes is no recipe; it is not even parsed."""
     with pytest.raises(errors.ConfigurationError, match=r"^mine\.toml is too large"):
         parse_recipe("#" * (MAX_TOML_CHARS + 1), "mine.toml")
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (
-            '[providers.one]\nurl = "https://x.example"\n[providers.two]\nurll = "x"',
-            "berlin.toml, line 4: unknown key 'urll' in [providers.two]; did you mean 'url'?",
-        ),
-        (
-            "[providers.one]\n[providers.one.timeouts]\ntotl = 5",
-            "berlin.toml, line 3: unknown key 'totl' in [providers.one.timeouts]; "
-            "did you mean 'total'?",
-        ),
-        (
-            "[providers.one]\npassword = { enw = 'X' }",
-            "berlin.toml, line 2: unknown key 'enw' in [providers.one.password]; "
-            "did you mean 'env'?",
-        ),
-        (
-            "providers.one.account = 5",
-            "berlin.toml, line 1: Expected `str | null`, got `int` - at `providers.one.account`",
-        ),
-    ],
-)
-def test_d01_mistakes_in_a_configuration(text: str, said: str) -> None:
-    """The configuration file is read by the same reader, and told of in the same way."""
-    with pytest.raises(errors.ConfigurationError) as caught:
-        parse_toml(text, "berlin.toml", Config)
-    assert caught.value.message == said

@@ -34,6 +34,8 @@ path = "/login"
 json = { user = "{account}", password = "{password}" }
 take = { token = "/token" }
 """
+REJECTED = "rejected_statuses = [403]\n[["
+GRANT = '[auth]\nflow = "oauth2"\ngrant = "client_credentials"\ntoken_url = "/t"\n'
 STREAM = """
 [chat.stream]
 framing = "sse"
@@ -41,6 +43,10 @@ text = "/content"
 """
 CHAT = '[chat]\npath = "/ask"\njson = { q = "{prompt}" }\n'
 UNREAD = ProtocolError("a line has neither text nor anything else that the recipe describes")
+CUT = TruncatedStreamError("the answer ended without a finish reason")
+ENDS = 'finish_reason = "/why"\nends = "finish_reason"\n'
+KIND = 'kind = "/type"\nkinds = { '
+A = {"type": "a", "content": "Hi"}
 
 
 def recipe(stream: str = STREAM, auth: str = LOGIN, chat: str = CHAT) -> Recipe:
@@ -69,7 +75,12 @@ def hint(described: Recipe, tried: TriedTurn, error: BerlinError | None) -> Hint
 
 
 def events(*documents: Any) -> bytes:
-    return b"".join(b"data: " + json.dumps(d).encode() + b"\n\n" for d in documents)
+    texts = (d if isinstance(d, str) else json.dumps(d) for d in documents)
+    return "".join(f"data: {text}\n\n" for text in texts).encode()
+
+
+def delta(text: str) -> Any:
+    return {"id": "x-1", "choices": [{"delta": {"content": text}}]}
 
 
 @pytest.mark.parametrize(
@@ -109,44 +120,30 @@ def test_statuses(path: str, status: int, place: tuple[str, ...], said: str) -> 
     assert said in found.why
 
 
+@pytest.mark.parametrize(
+    ("auth", "path", "status", "body", "place"),
+    [
+        (LOGIN, "/ask", 404, {"message": "no such model"}, ("models", "default")),
+        ("", "/ask", 401, b"", ("auth", "flow")),
+        (LOGIN.replace("[[", REJECTED, 1), "/ask", 403, b"", ("auth", "attach")),
+        (GRANT, "/t", 400, b"", ("auth", "grant")),
+        (GRANT, "/t", 404, b"", ("auth", "token_url")),
+    ],
+)
+def test_what_a_status_means(
+    auth: str, path: str, status: int, body: Any, place: tuple[str, ...]
+) -> None:
+    """The flow of the recipe and the words of the answer decide which line a status blames."""
+    described = recipe(auth=auth)
+    error = AuthenticationError("no")
+    assert hint(described, turn(described, path, status, body), error).place == place
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_the_services_own_troubles_are_no_mistake_of_the_recipe(status: int) -> None:
     """No line is blamed for a service that is down or busy."""
     described = recipe()
     assert diagnose(described, [turn(described, "/ask", status)], ServiceError("no")) == []
-
-
-def test_an_unknown_model() -> None:
-    """A 404 that speaks of the model blames the model, not the path."""
-    described = recipe()
-    tried = turn(described, "/ask", 404, {"message": "no such model"})
-    assert hint(described, tried, ServiceError("no")).place == ("models", "default")
-
-
-def test_a_refused_token_without_a_login() -> None:
-    """A service that wants a token blames a recipe without a login."""
-    described = recipe(auth="")
-    found = hint(described, turn(described, "/ask", 401), AuthenticationError("no"))
-    assert found.place == ("auth", "flow")
-
-
-def test_a_status_that_means_a_bad_token() -> None:
-    """A status that the recipe lists as a refusal of the token blames how it is attached."""
-    described = recipe(auth=LOGIN.replace("[[auth", "rejected_statuses = [403]\n[[auth", 1))
-    found = hint(described, turn(described, "/ask", 403), AuthenticationError("no"))
-    assert found.place == ("auth", "attach")
-
-
-def test_a_refused_token_request() -> None:
-    """OAuth has no body of its own in the recipe: the grant is blamed."""
-    auth = '[auth]\nflow = "oauth2"\ngrant = "client_credentials"\ntoken_url = "/t"\n'
-    described = recipe(auth=auth)
-    assert hint(described, turn(described, "/t", 400), AuthenticationError("no")).place == (
-        "auth",
-        "grant",
-    )
-    found = hint(described, turn(described, "/t", 404), ServiceError("no"))
-    assert found.place == ("auth", "token_url")
 
 
 def test_a_token_that_stands_elsewhere() -> None:
@@ -188,88 +185,30 @@ def test_framings(framing: str, body: bytes, right: str) -> None:
     assert f"framing = {right}" in found.why
 
 
-def test_text_that_stands_elsewhere() -> None:
-    """The pointer at which the text of the answer stands is told."""
-    described = recipe()
-    body = events(
-        *({"id": "x-1", "choices": [{"delta": {"content": c}}]} for c in ("Hel", "lo", " you"))
-    )
-    found = hint(described, turn(described, "/ask", 200, body), UNREAD)
-    assert found.place == ("chat", "stream", "text")
-    assert "text at /choices/0/delta/content" in found.why
-
-
-def test_text_that_is_an_object() -> None:
-    """A pointer that stops above the text is told how to go on."""
-    described = recipe()
-    body = events({"content": {"parts": ["Hello"]}})
-    found = hint(described, turn(described, "/ask", 200, body), UNREAD)
-    assert "there is text at /content/parts/0" in found.why
-
-
-def test_an_object_that_is_not_described() -> None:
-    """The pointers of an object that nothing describes are told."""
-    described = recipe()
-    body = events({"content": "a"}, {"heartbeat": 7})
-    found = hint(described, turn(described, "/ask", 200, body), UNREAD)
-    assert found.place == ("chat", "stream", "others")
-    assert "/heartbeat" in found.why
-
-
-def test_an_end_that_is_not_known() -> None:
-    """A finish reason that stands elsewhere is told; without one, `ends`."""
-    described = recipe(STREAM + 'finish_reason = "/why"\nends = "finish_reason"\n')
-    cut = TruncatedStreamError("the answer ended without a finish reason")
-    body = events({"content": "a"}, {"content": "", "stop_reason": "end"})
-    found = hint(described, turn(described, "/ask", 200, body), cut)
-    assert found.place == ("chat", "stream", "finish_reason")
-    assert "/stop_reason" in found.why
-    found = hint(described, turn(described, "/ask", 200, events({"content": "a"})), cut)
-    assert found.place == ("chat", "stream", "ends")
-
-
-def test_kinds_that_are_not_listed() -> None:
-    """Kinds that were skipped are told."""
-    kinds = 'kind = "/type"\nkinds = { done = "end" }\n'
-    described = recipe(STREAM + kinds)
-    body = events({"type": "piece", "content": "a"})
-    found = hint(described, turn(described, "/ask", 200, body), EmptyResponseError("empty"))
-    assert found.place == ("chat", "stream", "kinds")
-    assert "piece" in found.why
-
-
 @pytest.mark.parametrize(
-    ("rest", "document", "error", "place", "said"),
+    ("rest", "documents", "error", "place", "said"),
     [
-        (
-            'kind = "/type"\nkinds = { b = "text" }\n',
-            {"type": "b", "text": "Hello you"},
-            None,
-            "text",
-            "but text at /text",
-        ),
-        ("", {"error": {"message": "busy"}}, UNREAD, "error", 'error = "/error/message"'),
-        ('done = "END"\n', {"content": "a"}, UNREAD, "done", 'done = "[DONE]"'),
+        ("", [delta("Hel"), delta("lo")], UNREAD, "text", "text at /choices/0/delta/content"),
+        ("", [{"content": {"parts": ["Hi"]}}], UNREAD, "text", "there is text at /content/parts/0"),
+        ("", [{"content": "a"}, {"heartbeat": 7}], UNREAD, "others", "/heartbeat"),
+        (ENDS, [{"content": "a"}, {"stop_reason": "end"}], CUT, "finish_reason", "/stop_reason"),
+        (ENDS, [{"content": "a"}], CUT, "ends", ""),
+        (KIND + 'done = "end" }\n', [A], EmptyResponseError("empty"), "kinds", "a"),
+        (KIND + 'b = "text" }\n', [A, {"type": "b", "text": "Hello"}], None, "text", "at /text"),
+        ("", [{"error": {"message": "busy"}}], UNREAD, "error", 'error = "/error/message"'),
+        ('done = "END"\n', [{"content": "a"}, "[DONE]"], UNREAD, "done", 'done = "[DONE]"'),
+        ("", [{"content": "a"}], UpstreamTimeoutError("idle"), "done", ""),
+        ('finish_reason = "/why"\n', [{"content": "a", "done": 1}], None, "finish_reason", "/done"),
     ],
 )
-def test_what_was_read_but_not_meant(
-    rest: str, document: Any, error: BerlinError | None, place: str, said: str
+def test_a_wrong_line(
+    rest: str, documents: list[Any], error: BerlinError | None, place: str, said: str
 ) -> None:
-    """A wrong pointer of a kind, an error without a name, and another mark of the end."""
+    """An answer that does not fit names the key of the stream, and what its value could be."""
     described = recipe(STREAM + rest)
-    other = events({"type": "a", "content": "Hi"}) if "kind" in rest else b""
-    tried = turn(described, "/ask", 200, other + events(document) + b"data: [DONE]\n\n")
-    found = hint(described, tried, error)
+    found = hint(described, turn(described, "/ask", 200, events(*documents)), error)
     assert found.place == ("chat", "stream", place)
     assert said in found.why
-
-
-def test_an_answer_that_hangs_after_its_text() -> None:
-    """An answer whose end is not known blames the mark of the end."""
-    described = recipe()
-    tried = turn(described, "/ask", 200, events({"content": "a"}, {"content": "b"}))
-    found = hint(described, tried, UpstreamTimeoutError("idle"))
-    assert found.place == ("chat", "stream", "done")
 
 
 def test_another_known_format() -> None:
@@ -281,15 +220,10 @@ def test_another_known_format() -> None:
 
 
 def test_a_good_answer_is_left_alone() -> None:
-    """Nothing is blamed when all is well, and an unused pointer is told."""
+    """No line is blamed when all is well."""
     described = recipe()
     tried = turn(described, "/ask", 200, events({"content": "Hello"}))
     assert diagnose(described, [tried], None) == []
-    described = recipe(STREAM + 'finish_reason = "/why"\n')
-    tried = turn(described, "/ask", 200, events({"content": "Hello", "done": True}))
-    found = hint(described, tried, None)
-    assert found.place == ("chat", "stream", "finish_reason")
-    assert "/done" in found.why
 
 
 def test_an_error_that_the_service_reports_blames_no_line() -> None:

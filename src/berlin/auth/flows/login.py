@@ -68,11 +68,7 @@ class LoginMap(FlowMap, frozen=True, tag="login"):
 
 
 class LoginFlow:
-    """The flow that a `LoginMap` describes.
-
-    Raises:
-        ConfigurationError: if the description is invalid.
-    """
+    """The flow that a `LoginMap` describes. Raises ConfigurationError."""
 
     asks = True
 

@@ -64,7 +64,6 @@ class Backoff:
         """Remember a failed login, and set its `retry_after`, if it is of one of the two kinds.
 
         Args:
-            error: the failure.
             read_again_s: seconds until refused secrets are read again, since they may have changed.
         """
         is_new = error.retry_after is None
@@ -99,7 +98,6 @@ def stored_failure(record: Record, now: float) -> BerlinError | None:
     """Return the failure that a process stored for all, while its time has not passed.
 
     Args:
-        record: the stored record.
         now: seconds since 1970.
     """
     if 0 < record.refused_until - now <= LONGEST_REFUSAL_S + CLOCK_SKEW_S:

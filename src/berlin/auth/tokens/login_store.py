@@ -51,11 +51,7 @@ class LoginStore:
         self._path = path
 
     def load(self, provider: str) -> tuple[StoredLogin, str] | None:
-        """Return the stored login and where it is kept, or `None`.
-
-        Raises:
-            ConfigurationError: if the file is unsafe or unreadable.
-        """
+        """Return the stored login and where it is kept, or `None`. Raises ConfigurationError."""
         # The file first: it has a login only if the keyring did not take it, or never had it.
         login = self._load_file().get(provider)
         if login is not None:

@@ -53,11 +53,7 @@ def overwrite_private(path: Path, data: bytes) -> None:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Create a folder with mode 0700, and its missing parents.
-
-    Raises:
-        OSError: if it cannot be created.
-    """
+    """Create a folder with mode 0700, and its missing parents. Raises OSError."""
     # Not `parents=True`: that creates the parents with the umask, and whoever can write there
     # could replace this folder.
     for missing in reversed([f for f in (folder, *folder.parents) if not f.exists()]):

@@ -28,7 +28,6 @@ class SharedTokens:
     jitter, so that not all processes return at once), and meanwhile each process is on its own.
 
     Args:
-        store: the store.
         on_failure: without the store: `login`, this process logs in by itself; `error`, there is no
             new token.
     """
@@ -76,7 +75,6 @@ class SharedTokens:
         """Hold the lock of a key during the block; `None` if it is unavailable or not needed.
 
         Args:
-            key: the key to lock.
             adopted: called with the stored record while another process holds the lock; `True` ends
                 the wait.
         """

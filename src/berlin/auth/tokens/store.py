@@ -71,7 +71,6 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         values: the other values the login took.
         refused_until: the time until which the credentials are not tried again.
         refusals: the number of consecutive refusals.
-        refusal: the service's message.
         refused_proof: a fingerprint of the refused secrets, if they are read for each login.
         pause: the time in which no process asks for a token.
     """
@@ -131,7 +130,6 @@ class Lease(msgspec.Struct):
     """A held lock: for as long as this object lives, and at most until it expires.
 
     Attributes:
-        name: the locked key.
         fence: a number that grows with each holder; a store takes no write with a smaller one.
         proof: a value only the holder knows, or a file only it has open.
     """

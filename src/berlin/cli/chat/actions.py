@@ -40,11 +40,7 @@ def recall(wanted: str) -> tuple[Conversation, list[Message]]:
 
 
 class Actions:
-    """Runs slash commands.
-
-    Args:
-        chat: the conversation.
-    """
+    """Runs slash commands."""
 
     def __init__(self, chat: Chat) -> None:
         self._chat = chat

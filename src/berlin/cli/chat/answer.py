@@ -33,7 +33,6 @@ class Answer:
     """The answer so far.
 
     Attributes:
-        text: its text.
         usage: the tokens it took, if the service says.
         end: its last event; `None` if it did not get there.
     """
@@ -134,10 +133,7 @@ async def show_answer(
     """Stream an answer to a screen.
 
     Args:
-        provider: the provider.
-        request: what.
         screen: shows the answer; always closed at the end.
-        into: collects the answer.
 
     Raises:
         BerlinError: if there is no answer, or it breaks off.

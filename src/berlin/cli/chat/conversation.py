@@ -31,7 +31,6 @@ class Chat:
     Args:
         session: the messages, and the settings of every answer.
         find: returns the loader of the provider for a model's name.
-        open_screen: opens the screen for an answer.
         names: names of models, for completion.
         attached: the attachments of the first question.
     """

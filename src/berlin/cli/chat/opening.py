@@ -27,7 +27,6 @@ class Opened(NamedTuple):
     """An opened provider.
 
     Attributes:
-        provider: the provider.
         model: its own name for the model; `""` is its default.
         label: both, as a user writes them.
     """

@@ -44,11 +44,7 @@ class _Schema(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def read_schema(path: Path) -> ResponseFormat:
-    """Return the form of the answer that a file describes.
-
-    Raises:
-        click.UsageError: if it cannot be read, or is not a JSON Schema.
-    """
+    """Return the form of the answer that a file describes. Raises click.UsageError."""
     try:
         schema = json.loads(path.read_text("utf-8-sig"))
         msgspec.convert(schema, _Schema)

@@ -21,10 +21,7 @@ class AnswerSettings(msgspec.Struct, frozen=True):
     """The settings of every answer from the command line.
 
     Attributes:
-        system: the system prompt.
-        options: options for the model.
         timeout: the time limit for an answer, in seconds.
-        response_format: the required format of answers.
     """
 
     system: str | None = None
@@ -104,8 +101,6 @@ class Session:
         """Store a question and its answer; nothing if there was none.
 
         Args:
-            question: what was asked.
-            answer: the answer.
             label: the model that answered: `provider:model`.
         """
         if not answer.text:

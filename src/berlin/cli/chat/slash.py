@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
+
+from berlin.types import suggest
 
 
 class SlashCommand(NamedTuple):
@@ -50,8 +51,7 @@ def parse(line: str) -> TypedCommand | None:
     word, _, argument = line.strip().partition(" ")
     name = _ALSO.get(word, word)
     if name not in _NAMES:
-        near = difflib.get_close_matches(word, _NAMES, n=1)
-        hint = f"did you mean {near[0]}?" if near else "/help lists them"
+        hint = suggest(word, _NAMES, "/help lists them", "{}")
         raise ValueError(
             f"there is no command {word[:40]}; {hint} "
             "(to ask a question that begins with a slash, put a space before it)"

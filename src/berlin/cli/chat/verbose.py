@@ -14,12 +14,7 @@ if TYPE_CHECKING:
 
 
 class VerboseScreen:
-    """Shows an answer, and reports how it came about.
-
-    Args:
-        inner: shows the answer.
-        asked: the name of the requested model.
-    """
+    """Shows an answer, and reports how it came about."""
 
     def __init__(self, inner: Screen, asked: str) -> None:
         self._inner = inner

@@ -23,13 +23,13 @@ def keys_path() -> Path:
     return data_path("keys.sqlite")
 
 
-def key_store() -> KeyStore:
+def key_store(config: Path | None = None) -> KeyStore:
     """Return the keys where the configuration says."""
     from berlin.config import load_config
-    from berlin.config.tokens import resolve_value
+    from berlin.config.references import resolve_value
     from berlin.gateway.access.shared_keys.store import PostgresTable
 
-    url = resolve_value(load_config(None).keys.store, "keys.store", os.environ)
+    url = resolve_value(load_config(config).keys.store, "keys.store", os.environ)
     return KeyStore(keys_path() if url is None else PostgresTable(Secret(url)))
 
 

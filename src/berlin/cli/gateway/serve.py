@@ -125,7 +125,6 @@ class _Command:
 
     Args:
         server: the settings of the gateway, with those of the command line.
-        path: the configuration file.
         load: reads it again.
     """
 

@@ -58,9 +58,6 @@ def table_of(groups: list[Figures], by: Grouping, currency: str, width: int) -> 
     """Return the lines of the table.
 
     Args:
-        groups: the figures.
-        by: what they are for.
-        currency: the currency of the prices.
         width: columns of the terminal.
     """
     cost = f"cost {currency}".rstrip()

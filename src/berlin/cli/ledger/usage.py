@@ -77,7 +77,9 @@ def usage(
     settings = load_config(config).ledger
     if settings is None:
         raise click.UsageError("there is no ledger: add a table [ledger] to the configuration")
-    names = _names_of_keys()
+    if since is not None and until is not None and until <= since:
+        raise click.BadParameter("it is not after --since", param_hint="--until")
+    names = _names_of_keys(config)
     query = Query(by=by, since=since, until=until, key=_id_of(key, names), zone=zone)
     groups = [_named(group, by, names) for group in read_sums(settings, os.environ, query)]
     match form:
@@ -87,13 +89,15 @@ def usage(
             click.echo(report.as_json(groups, query, settings.currency))
         case _:
             report.show(groups, by, settings.currency)
+            if not groups and key is not None and _id_of(key, names) not in names:
+                click.echo(f"No key is named {key!r}: see `berlin key list`.", err=True)
 
 
-def _names_of_keys() -> dict[str, str]:
+def _names_of_keys(config: Path | None) -> dict[str, str]:
     """Return the name of each key by its id."""
     from berlin.cli.gateway.key import key_store
 
-    return {key.id: key.name for key in key_store().entries()}
+    return {key.id: key.name for key in key_store(config).entries()}
 
 
 def _id_of(name: str | None, names: dict[str, str]) -> str | None:

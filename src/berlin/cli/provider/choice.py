@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import re
 import shutil
 from contextlib import ExitStack
@@ -20,7 +19,7 @@ from berlin.config.files import read_file
 from berlin.errors import ConfigurationError
 from berlin.recipes.recipe import Recipe, load_recipe, recipe_names
 from berlin.recipes.recognise import Findings, Match, by_address, recognise
-from berlin.types import Endpoint, is_loopback
+from berlin.types import Endpoint, is_loopback, suggest
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -28,10 +27,7 @@ class Choice(msgspec.Struct, frozen=True):
 
     Attributes:
         recipe: the recipe's name, or the name of its file beside the configuration.
-        described: the recipe.
-        url: the base URL.
         login: whether the service requires a login; `None` if that is unknown.
-        file: the file of the user's own recipe.
         model: the model that the address names, if it is that of a chat; else `""`.
     """
 
@@ -179,22 +175,16 @@ def _as_url(text: str) -> str:
     host = place.removeprefix("[").partition("]")[0] if "[" in place else place.partition(":")[0]
     is_path = place in ("", ".", "..", "~")
     if is_path or ("." not in host and ":" not in text and host != "localhost"):
-        near = difflib.get_close_matches(text, recipe_names(), n=1)
-        hint = f"did you mean {near[0]}?" if near else "`berlin recipe list` lists the recipes"
+        hint = suggest(text, recipe_names(), "`berlin recipe list` lists the recipes", "{}")
         raise ConfigurationError(f"{text[:80]!r} is neither a URL nor a recipe; {hint}")
     return f"{'http' if is_loopback(host) else 'https'}://{place}{slash}{path}".rstrip("/")
 
 
 def copy_beside(file: Path, config: Path, undo: ExitStack) -> None:
-    """Copy a recipe from elsewhere beside the configuration.
+    """Copy a recipe from elsewhere beside the configuration. Raises ConfigurationError.
 
     Args:
-        file: the recipe.
-        config: the configuration file.
         undo: removes the copy again if the rest fails.
-
-    Raises:
-        ConfigurationError: if it cannot be copied.
     """
     copy = config.parent / file.name
     if file.resolve().is_relative_to(config.parent.resolve()) or copy.exists():

@@ -27,8 +27,6 @@ def set_provider(
 
     Args:
         path: the configuration file; created if missing.
-        name: the provider's name.
-        values: its keys.
         default: the default provider, for a file that names none.
 
     Raises:

@@ -69,7 +69,6 @@ def sign_in(
 
     Args:
         settings: those of the provider; credentials are tried at their URL.
-        account: the account, if it was given.
         from_stdin: whether secrets are lines of standard input.
         allow_http: whether they may travel over plain http.
         required: whether the service requires a login, if that is known.
@@ -231,8 +230,6 @@ def ask_for(
     """Return the required credentials, by name; secrets are typed without echo.
 
     Args:
-        needs: the names.
-        account: the account, if it was given.
         from_stdin: whether secrets are lines of standard input.
         recipe: the recipe of the service, for the words of the questions.
         before: what was typed before, and refused.

@@ -18,8 +18,6 @@ class RecipeFile(msgspec.Struct, frozen=True):
     """A recipe and its file.
 
     Attributes:
-        recipe: the recipe.
-        text: the contents of the file.
         source: the file's name, as it was given.
         path: the file; `None` for a recipe that comes with Berlin.
     """

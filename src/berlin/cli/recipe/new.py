@@ -31,7 +31,6 @@ class _Sources(msgspec.Struct, frozen=True):
     Attributes:
         har: a HAR file with all of them.
         curl: the chat as a curl command.
-        answer: its answer.
         login_curl: the login as a curl command.
         login_answer: its answer.
         sends: whether requests may be sent; `None` asks.

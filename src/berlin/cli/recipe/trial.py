@@ -12,8 +12,8 @@ import click
 from berlin.auth.credentials import Credentials
 from berlin.cli.options import JoinedOptions, config_option, login_options, option_option, together
 from berlin.cli.person import TerminalPerson
-from berlin.cli.recipe.account import TrialTarget, resolve_target
 from berlin.cli.recipe.file import RecipeFile
+from berlin.cli.recipe.target import TrialTarget, resolve_target
 from berlin.cli.secret_warnings import warn_of_secrets
 from berlin.cli.terminal import harmless, warn
 from berlin.errors import BerlinError
@@ -99,8 +99,6 @@ def try_draft(file: Path, prompt: str, known: dict[str, str]) -> None:
     """Try a recipe that was just drafted; its steps are shown only if it does not work.
 
     Args:
-        file: the recipe.
-        prompt: the prompt that was captured.
         known: the captured credentials, by name; others are asked for.
 
     Raises:

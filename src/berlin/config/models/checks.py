@@ -12,7 +12,7 @@ from berlin.config.names import find_model
 from berlin.config.providers import offer_of, provider_names
 from berlin.config.schema import Config
 from berlin.errors import ConfigurationError
-from berlin.types import nearest
+from berlin.types import suggest
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -41,8 +41,7 @@ def find_route(entry: EntryConfig, config: Config) -> Route:
     known = provider_names(config)
     if provider not in known or provider in config.models:
         names = (*config.models, *config.aliases, *known)
-        near = nearest(provider, names)
-        hint = f"did you mean {near!r}?" if near else "it must be provider:model"
+        hint = suggest(provider, names, "it must be provider:model")
         raise ConfigurationError(f"{entry.model!r} is neither a provider nor a model; {hint}")
     offer = offer_of(provider, config)
     found = find_model(offer, model if colon else "")
@@ -58,7 +57,6 @@ def check_models(
     """Check all models of a configuration.
 
     Args:
-        config: the configuration.
         tell: makes an error from a place in the file (a path of keys) and what is wrong there.
 
     Raises:

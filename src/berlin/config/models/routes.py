@@ -70,7 +70,6 @@ class Routes:
     """The models of a configuration, each built once; per-provider state is shared.
 
     Args:
-        config: the configuration.
         open_provider: returns a provider by its name, without retries of its own.
         shared: the Redis shared by all processes; by default each is on its own.
         counters: what counts for limits; by default Redis, or memory.

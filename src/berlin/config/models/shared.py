@@ -6,8 +6,8 @@ import os
 import time
 from collections.abc import Mapping
 
+from berlin.config.references import resolve_value
 from berlin.config.schema import SharedConfig
-from berlin.config.tokens import resolve_value
 from berlin.routing.base.clock import Clock
 from berlin.routing.counters.contract import Counters
 from berlin.routing.counters.memory import MemoryCounters

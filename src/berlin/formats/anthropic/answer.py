@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -121,14 +121,14 @@ def end_of(
 
 def write_usage(usage: Usage) -> dict[str, Any]:
     """Return the object that tells how many tokens an answer took."""
-    cached, written = usage.cached_tokens, usage.cache_write_tokens
+    cached, written = usage.cached_tokens or 0, usage.cache_write_tokens or 0
     members: dict[str, Any] = {
         "input_tokens": max(usage.input_tokens - cached - written, 0),
         "cache_creation_input_tokens": written,
         "cache_read_input_tokens": cached,
         "output_tokens": usage.output_tokens,
     }
-    if usage.reasoning_tokens:
+    if usage.reasoning_tokens is not None:
         members["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
     if usage.estimated:
         members["estimated"] = True
@@ -140,7 +140,7 @@ def message_of(
 ) -> dict[str, Any]:
     """Return a message; a stream begins with an empty one."""
     return {
-        "id": f"msg_{uuid.uuid4().hex}",
+        "id": f"msg_{secrets.token_hex(16)}",
         "type": "message",
         "role": "assistant",
         "model": model,

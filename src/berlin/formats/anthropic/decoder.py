@@ -23,6 +23,7 @@ from berlin.types import (
     Usage,
     make_extra,
 )
+from berlin.types.usage import half_without
 from berlin.wire.framings import FRAMINGS
 from berlin.wire.json import encode_value
 from berlin.wire.status import error_of_object
@@ -261,10 +262,11 @@ class AnthropicDecoder(DialectDecoder):
         self._usage = Usage(
             (asked or 0) + (cached or 0) + (written or 0),
             answered or 0,
-            cached_tokens=cached or 0,
-            reasoning_tokens=as_count(details.get("thinking_tokens")) or 0,
-            cache_write_tokens=written or 0,
+            cached_tokens=cached,
+            reasoning_tokens=as_count(details.get("thinking_tokens")),
+            cache_write_tokens=written,
             extra=make_extra(DIALECT, {n: v for n, v in counts.items() if n not in _COUNTS}),
+            lacks=half_without(asked, answered),
         )
 
     def _fail(self, document: Mapping[str, Any]) -> None:

@@ -66,11 +66,7 @@ _KNOWN = frozenset(_Body.__struct_fields__) | {BETA}
 
 
 def decode_request(body: bytes) -> ClientCall:
-    """Decode a client's request, for a chat or for counting tokens.
-
-    Raises:
-        InvalidRequestError: if it is invalid; the error names the member.
-    """
+    """Decode a client's request, for a chat or for counting tokens. Raises InvalidRequestError."""
     sent = decode_typed(body, _DECODER)
     rest = decode_rest(body, _KNOWN)
     messages = [

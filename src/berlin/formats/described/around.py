@@ -41,17 +41,12 @@ def needs_more(chat: ChatMap) -> bool:
 
 
 class AroundFormat:
-    """A format with a recipe around it; see `SessionFormat`.
+    """A format with a recipe around it; see `SessionFormat`. Raises ConfigurationError.
 
     Args:
-        inner: the known format.
-        chat: the description.
         path: the format's path, unless the recipe sets one.
         default_model: the model of requests that name none.
         session: the placeholders of the login.
-
-    Raises:
-        ConfigurationError: if the description is invalid.
     """
 
     poll_s: float | None = None

@@ -14,6 +14,7 @@ from berlin.formats.finish import finish_reason_of
 from berlin.formats.loose import as_id, as_index, as_text, bounded_or_none, finite_or_none
 from berlin.language.tables.stream import CompiledStream, Meaning
 from berlin.types import ReasoningDelta, StreamEvent, TextDelta, TextReplaced, Usage
+from berlin.types.usage import HALVES, half_without
 from berlin.wire.framings import FRAMINGS
 from berlin.wire.framings.decoded import DecodedFramer
 from berlin.wire.framings.events import event_of_text
@@ -205,13 +206,13 @@ class MappedDecoder(DocumentDecoder):
                 self._reason = known.get(reason, meant)
             elif reason is True:
                 self._reason = self._reason or "stop"
-        for name in ("input_tokens", "output_tokens"):
+        for name in HALVES:
             count = _count(stream.read(document, getattr(stream, name)))
             if count is not None:
                 described = True
                 self._tokens[name] = count
-                tokens = self._tokens
-                self._usage = Usage(tokens.get("input_tokens", 0), tokens.get("output_tokens", 0))
+                sent, made = map(self._tokens.get, HALVES)
+                self._usage = Usage(sent or 0, made or 0, lacks=half_without(sent, made))
         if self._reason is not None and stream.stops_at_reason:
             self.done = True
         return described

@@ -50,10 +50,9 @@ IGNORE = "ignore"
 
 
 class MappedFormat:
-    """The format that a `ChatMap` describes, both ways.
+    """The format that a `ChatMap` describes, both ways. Raises ConfigurationError.
 
     Args:
-        chat: the description.
         default_model: the model of requests that name none.
 
     Attributes:
@@ -65,9 +64,6 @@ class MappedFormat:
         meanwhile: the requests once the answer's stream is open.
         after: the requests after the answer.
         poll_s: seconds between polls, for a service that is polled until it is ready.
-
-    Raises:
-        ConfigurationError: if the description is invalid.
     """
 
     def __init__(
@@ -182,11 +178,7 @@ class MappedFormat:
         return self._stream.describe_error(body)
 
     def decode_request(self, body: bytes) -> ClientCall:
-        """Return the request in the body of a client of this format.
-
-        Raises:
-            InvalidRequestError: if it is not what the template says.
-        """
+        """Return the request in the body of a client of this format. Raises InvalidRequestError."""
         body = message_in(body) if self._is_connect else body
         values = self._carrier.parse(body)
         model = values.get("model", "")

@@ -29,10 +29,9 @@ Bodies: TypeAlias = Callable[[CompiledStep, Mapping[str, Any]], Any]
 
 
 class ChatPlan:
-    """The requests that a `ChatMap` describes, ready for use.
+    """The requests that a `ChatMap` describes, ready for use. Raises ConfigurationError.
 
     Args:
-        chat: the description.
         session: the placeholders of the login.
         accept: the content type that the chat asks for.
         explain: finds the error in a response that lacks what is taken from it.
@@ -46,9 +45,6 @@ class ChatPlan:
         known: the placeholders that the chat may have.
         used: the placeholders used in any of them.
         session_names: those of the login.
-
-    Raises:
-        ConfigurationError: if the description is invalid.
     """
 
     def __init__(
@@ -101,10 +97,8 @@ class ChatPlan:
         """Yield the requests before the chat, and return the chat's, with all values.
 
         Args:
-            request: the request.
             values: makes the placeholders' values for the conversation and the model.
             session: the placeholders' values from the login.
-            body: makes the bodies.
 
         Raises:
             InvalidRequestError: if a value cannot be sent.
@@ -129,17 +123,17 @@ class ChatPlan:
             filled |= take(step, response, cookies, self._explain)
         call = self._call(filled, cookies, body)
         conversation = filled["conversation_id"]
-        return (
-            msgspec.structs.replace(
+        if conversation is not ABSENT:
+            call = msgspec.structs.replace(call, conversation_id=str(conversation))
+        if self.meanwhile or self.after:
+            call = msgspec.structs.replace(
                 call,
-                conversation_id="" if conversation is ABSENT else str(conversation),
                 meanwhile=tuple(
                     step.request(filled, cookies, body(step, filled)) for step in self.meanwhile
                 ),
                 after=tuple(step.request(filled, cookies) for step in self.after),
-            ),
-            filled,
-        )
+            )
+        return call, filled
 
     def _call(
         self, values: Mapping[str, Any], cookies: Mapping[str, str], body: Bodies

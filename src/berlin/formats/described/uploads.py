@@ -57,10 +57,9 @@ def take(
 
 
 class Uploads:
-    """The uploads that a recipe describes.
+    """The uploads that a recipe describes. Raises ConfigurationError.
 
     Args:
-        steps: the description.
         names: the placeholders that may be used in all of them.
         explain: finds the error in a response that lacks what is taken from it.
 
@@ -68,9 +67,6 @@ class Uploads:
         taken: the names that they take.
         used: the placeholders that they use.
         steps: the requests for one image or file, in order.
-
-    Raises:
-        ConfigurationError: if the description is invalid.
     """
 
     def __init__(self, steps: Sequence[UploadMap], names: frozenset[str], explain: Explain) -> None:

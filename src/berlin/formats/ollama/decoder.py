@@ -24,6 +24,7 @@ from berlin.types import (
     Usage,
     make_extra,
 )
+from berlin.types.usage import half_without
 from berlin.wire.json import encode_value
 from berlin.wire.status import error_of_object
 
@@ -153,7 +154,7 @@ class OllamaDecoder(DialectDecoder):
         self._stop_sequence = as_text(line.get("stop_sequence")) or None
         asked, answered = (as_count(line.get(n)) for n in ("prompt_eval_count", "eval_count"))
         if asked is not None or answered is not None:
-            # A count of zero is left out by this API.
-            self._usage = Usage(asked or 0, answered or 0)
+            # A count of zero is left out by this API, and that of a prompt it had in its cache.
+            self._usage = Usage(asked or 0, answered or 0, lacks=half_without(asked, 0))
         self.done = True
         return False

@@ -55,7 +55,6 @@ class OllamaEncoder(AnswerEncoder):
     Tool calls are written whole, in one line before the last one: this API has no pieces of them.
 
     Args:
-        call: the client's request.
         shape: the place of the model's output in a line.
     """
 

@@ -16,7 +16,7 @@ from berlin.formats.function_tools import encode_tools
 from berlin.formats.ollama import encoder as ollama_encoder
 from berlin.formats.ollama import request as ollama_request
 from berlin.formats.ollama.decoder import OllamaDecoder
-from berlin.formats.ollama.encoder import OllamaEncoder, chat_shape, generate_shape
+from berlin.formats.ollama.encoder import OllamaEncoder, Shape, chat_shape, generate_shape
 from berlin.formats.ollama.outgoing import encode_messages, encode_think
 from berlin.formats.ollama.table import TABLE
 from berlin.formats.table import Carrier
@@ -49,6 +49,7 @@ class OllamaChatFormat(DialectFormat):
     decoder = staticmethod(OllamaDecoder)
     decode_request = staticmethod(ollama_request.decode_chat)
     encode_error = staticmethod(ollama_encoder.encode_error)
+    shape: Shape = staticmethod(chat_shape)
 
     def _prepare(self) -> None:
         options = self._defaults.pop("options", {})
@@ -58,11 +59,11 @@ class OllamaChatFormat(DialectFormat):
 
     def encoder(self, call: ClientCall) -> OllamaEncoder:
         """Return an encoder for the streamed answer to a call."""
-        return OllamaEncoder(call, chat_shape)
+        return OllamaEncoder(call, self.shape)
 
     def encode_response(self, call: ClientCall, response: ChatResponse) -> bytes:
         """Return the whole answer to a call."""
-        return ollama_encoder.encode_response(call, response, chat_shape)
+        return ollama_encoder.encode_response(call, response, self.shape)
 
     def _document(
         self, request: ChatRequest, carrier: Carrier, headers: dict[str, str], *, streams: bool
@@ -118,11 +119,4 @@ class OllamaGenerateFormat(OllamaChatFormat):
     """
 
     decode_request = staticmethod(ollama_request.decode_generate)
-
-    def encoder(self, call: ClientCall) -> OllamaEncoder:
-        """Return an encoder for the streamed answer to a call."""
-        return OllamaEncoder(call, generate_shape)
-
-    def encode_response(self, call: ClientCall, response: ChatResponse) -> bytes:
-        """Return the whole answer to a call."""
-        return ollama_encoder.encode_response(call, response, generate_shape)
+    shape = staticmethod(generate_shape)

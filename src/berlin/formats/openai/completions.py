@@ -6,8 +6,8 @@ Source: OpenAI's API reference. No service here continues a text: each answers a
 
 from __future__ import annotations
 
+import secrets
 import time
-import uuid
 from typing import Any
 
 import msgspec
@@ -23,8 +23,9 @@ from berlin.formats.client_request import (
 )
 from berlin.formats.contract import ClientCall
 from berlin.formats.encoding import AnswerEncoder
-from berlin.formats.openai.encoder import DONE, encode_error, write_usage
+from berlin.formats.openai.encoder import encode_error, write_usage
 from berlin.formats.openai.format import OpenAIChatFormat
+from berlin.formats.openai.table import DONE
 from berlin.formats.tokens import TokenCount, usage_of
 from berlin.types import ChatRequest, ChatResponse, Finished, FinishReason, Message, TextDelta
 from berlin.wire.json import encode_line
@@ -134,7 +135,7 @@ class CompletionsEncoder(AnswerEncoder):
 
 def _head(call: ClientCall) -> dict[str, Any]:
     return {
-        "id": f"cmpl-{uuid.uuid4().hex}",
+        "id": f"cmpl-{secrets.token_hex(16)}",
         "object": "text_completion",
         "created": int(time.time()),
         "model": call.request.model,

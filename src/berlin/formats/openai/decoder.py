@@ -11,7 +11,7 @@ from berlin.errors import ProtocolError
 from berlin.formats.decoding import KEY, DialectDecoder
 from berlin.formats.finish import is_finish_word
 from berlin.formats.loose import as_id, as_index, as_list, as_object, as_text, read_usage
-from berlin.formats.openai.table import DIALECT, ONCE, REASONING
+from berlin.formats.openai.table import DIALECT, DONE, ONCE, REASONING
 from berlin.types import (
     Extra,
     ExtraDelta,
@@ -24,8 +24,6 @@ from berlin.types import (
 from berlin.wire.framings import FRAMINGS
 from berlin.wire.json import encode_value
 from berlin.wire.status import error_of_object
-
-DONE = b"[DONE]"
 
 
 class _Delta(msgspec.Struct, gc=False):
@@ -187,8 +185,10 @@ class OpenAIDecoder(DialectDecoder):
         self._take_reasoning(delta, events)
         content = delta.get("content")
         match content:
-            case None | [] | {}:
+            case None | []:
                 pass
+            case dict() if not content:
+                pass  # PHP's empty object
             case str():
                 self._add_text(content, events)
             case list():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +12,7 @@ from berlin.formats.contract import ClientCall
 from berlin.formats.encoding import AnswerEncoder
 from berlin.formats.opaque import TurnState, sealed_state
 from berlin.formats.openai.functions import is_older
-from berlin.formats.openai.table import DIALECT, ONCE, REASONING
+from berlin.formats.openai.table import DIALECT, DONE, ONCE, REASONING
 from berlin.formats.tokens import TokenCount, usage_of
 from berlin.types import (
     ChatResponse,
@@ -31,8 +31,6 @@ from berlin.types import (
     merge_extra,
 )
 from berlin.wire.json import encode_line, encode_value, escape_line_ends
-
-DONE = b"[DONE]"
 
 
 class OpenAIEncoder(AnswerEncoder):
@@ -281,7 +279,7 @@ def encode_error(error: BerlinError) -> bytes:
 
 def new_id() -> str:
     """Return an id for an answer."""
-    return f"chatcmpl-{uuid.uuid4().hex}"
+    return f"chatcmpl-{secrets.token_hex(16)}"
 
 
 def finish_word(reason: FinishReason, extra: Any, calls: bool, *, older: bool = False) -> str:
@@ -303,11 +301,10 @@ def write_usage(usage: Usage) -> dict[str, Any]:
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.input_tokens + usage.output_tokens,
     }
-    if usage.cached_tokens or usage.cache_write_tokens:
-        fields["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
-    if usage.cache_write_tokens:
-        fields["prompt_tokens_details"]["cache_write_tokens"] = usage.cache_write_tokens
-    if usage.reasoning_tokens:
+    cache = {"cached_tokens": usage.cached_tokens, "cache_write_tokens": usage.cache_write_tokens}
+    if known := {name: count for name, count in cache.items() if count is not None}:
+        fields["prompt_tokens_details"] = known
+    if usage.reasoning_tokens is not None:
         fields["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
     if usage.estimated:
         fields["estimated"] = True

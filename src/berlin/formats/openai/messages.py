@@ -42,11 +42,7 @@ AS_PARTS = {"content": "parts"}
 
 
 def parse_messages(messages: Iterable[Any]) -> tuple[Message, ...]:
-    """Return messages from decoded JSON.
-
-    Raises:
-        InvalidRequestError: if there are none, or one is not of this form.
-    """
+    """Return messages from decoded JSON. Raises InvalidRequestError."""
     parsed = tuple(
         _parse_message(n, message) for n, message in enumerate(with_tool_messages(messages))
     )

@@ -66,11 +66,7 @@ _KNOWN = frozenset(_Body.__struct_fields__)
 
 
 def decode_request(body: bytes) -> ClientCall:
-    """Decode a client's request.
-
-    Raises:
-        InvalidRequestError: if it is invalid; the error names the member.
-    """
+    """Decode a client's request. Raises InvalidRequestError."""
     sent = decode_typed(body, _DECODER)
     if sent.n not in (None, 1):
         raise InvalidRequestError.about("n", "only one answer at a time; leave it out, or 1")

@@ -10,6 +10,9 @@ from berlin.formats.table import Table, fates
 
 DIALECT = "openai"
 
+DONE = b"[DONE]"
+"""The data of the event that ends a stream."""
+
 REASONING = ("reasoning_content", "reasoning", "reasoning_text")
 """Members in which services of this dialect send reasoning; the first is the most common."""
 

@@ -55,7 +55,6 @@ class ResponsesEncoder(AnswerEncoder):
     """Writes one answer as events; see `EventEncoder`.
 
     Args:
-        call: the request.
         keep: takes the whole response and its output before the client sees its end.
         claim: returns whether a service's id may be used; by default all may.
     """

@@ -22,7 +22,6 @@ class Item:
 
     Args:
         index: its place in the output.
-        id: its id.
 
     Attributes:
         pieces: its contents so far.

@@ -15,7 +15,6 @@ class ItemState:
     """The state of one item.
 
     Attributes:
-        kind: its type.
         head: its members when it began.
         part: the kind and index of the part that is being built, once there is one.
         announced: the whole item when it began.

@@ -6,7 +6,7 @@ in two steps; between them the gateway looks up what is missing.
 
 from __future__ import annotations
 
-import uuid
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -130,7 +130,6 @@ def build_call(
     """Build the call of a request.
 
     Args:
-        sent: the request.
         history: the items of the answers that it continues, oldest first.
         referenced: the stored items that its input refers to, by their ids.
 
@@ -169,7 +168,7 @@ def build_call(
 
 def new_id(kind: str) -> str:
     """Return a new id: `resp_…`, `msg_…`, `rs_…`, `fc_…`."""
-    return f"{kind}_{uuid.uuid4().hex}"
+    return f"{kind}_{secrets.token_hex(16)}"
 
 
 def _read_input(sent: _Body) -> tuple[Item, ...]:

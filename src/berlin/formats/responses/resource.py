@@ -33,11 +33,7 @@ class ResponseObject:
     """Writes the response in its current state.
 
     Args:
-        call: the request.
         claim: returns whether a service's id may be used; by default all may.
-
-    Attributes:
-        id: the response's id.
     """
 
     def __init__(self, call: ClientCall, claim: Claim | None = None) -> None:
@@ -118,11 +114,11 @@ def write_usage(usage: Usage) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "input_tokens": usage.input_tokens,
         "input_tokens_details": {
-            "cached_tokens": usage.cached_tokens,
-            "cache_write_tokens": usage.cache_write_tokens,
+            "cached_tokens": usage.cached_tokens or 0,
+            "cache_write_tokens": usage.cache_write_tokens or 0,
         },
         "output_tokens": usage.output_tokens,
-        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens or 0},
         "total_tokens": usage.input_tokens + usage.output_tokens,
     }
     if usage.estimated:

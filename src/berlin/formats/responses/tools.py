@@ -114,11 +114,7 @@ def encode_tools(tools: tuple[Tool, ...], carrier: Carrier) -> list[dict[str, An
 
 
 def decode_choice(choice: Any, tools: tuple[Tool, ...]) -> tuple[str, tuple[Tool, ...]]:
-    """Return the choice, and the tools that may be called.
-
-    Raises:
-        InvalidRequestError: if it names a missing tool.
-    """
+    """Return the choice, and the tools that may be called. Raises InvalidRequestError."""
     match choice:
         case None | "auto":
             return "auto", tools

@@ -116,6 +116,8 @@ class Admission:
         return True
 
     def _call_next(self) -> None:
+        if not len(self._queue):
+            return
         # If the tenant that holds the fewest may not take one, nobody may.
         while (waiter := self._queue.next(self._held.__getitem__)) is not None:
             if not self._try_give(waiter.tenant):

@@ -90,11 +90,17 @@ def is_local(request: web.BaseRequest) -> bool:
     if not is_loopback(request.remote or "") or request.version < HttpVersion11:
         return False
     headers = request.headers
-    if any(_OF_PROXIES.search(name.lower().replace("_", "-")) for name in headers):
+    if _names_proxy(tuple(headers)):
         return False
     if is_loopback(asked_host(request)):
         return True
     return not any(name in headers for name in _OF_BROWSERS) and _is_of_own_user(request)
+
+
+@lru_cache(maxsize=512)
+def _names_proxy(names: tuple[str, ...]) -> bool:
+    """Return whether a header with one of these names was added by a proxy."""
+    return any(_OF_PROXIES.search(name.lower().replace("_", "-")) for name in names)
 
 
 def _is_of_own_user(request: web.BaseRequest) -> bool:

@@ -9,7 +9,7 @@ from functools import partial
 import msgspec
 from aiohttp import web
 
-from berlin.errors import InvalidRequestError, ModelNotFoundError
+from berlin.errors import BerlinError, InvalidRequestError, ModelNotFoundError
 from berlin.formats.embeddings.contract import EmbeddingCall, EmbeddingFormat
 from berlin.formats.embeddings.ollama import OllamaEmbeddings, OllamaOldEmbeddings
 from berlin.formats.embeddings.openai import OpenAIEmbeddings
@@ -20,8 +20,7 @@ from berlin.gateway.chat import Gateway
 from berlin.gateway.face import Route
 from berlin.gateway.observe.visit import VISIT
 from berlin.types import Usage
-from berlin.types.embeddings import EmbeddingRequest, Embeddings
-from berlin.types.usage import estimate_tokens
+from berlin.types.embeddings import Embeddings
 
 # Longer answers are encoded in a thread, so that the loop is not blocked.
 LONG_ANSWER_BYTES = 256 * 1024
@@ -45,15 +44,24 @@ async def _embed(
         sent = msgspec.structs.replace(sent, identity=gateway.guard.identity(request))
     spending = None
     if gateway.limiter.concerns(key):
-        spending = await gateway.limiter.admit(visit, key, target, _demand(sent))
+        demand = Demand(sent.input_tokens, 0)
+        spending = await gateway.limiter.admit(visit, key, target, demand)
     with service.open, gateway.streams.open, spending or nullcontext():
         async with service.admission.enter(visit.key or visit.remote):
             if gateway.ledger is not None:
-                gateway.ledger.begin(visit, target.model or service.embedder.default)
-            answer = await service.embedder.embed(sent)
-        visit.usage = Usage(answer.input_tokens or 0)
-        if spending is not None:
-            spending.settle(visit.usage)
+                gateway.ledger.begin(visit, target.model or service.embedder.default, sent)
+            used = Usage(sent.input_tokens, estimated=True)
+            try:
+                answer = await service.embedder.embed(sent)
+                if answer.input_tokens is not None:
+                    used = Usage(answer.input_tokens)
+                visit.usage = used
+            except BerlinError:
+                used = Usage()  # the service failed
+                raise
+            finally:  # also if the client has left
+                if spending is not None:
+                    spending.settle(used)
     body = await _write(dialect, with_model(call, target), answer)
     visit.bytes_out = len(body)
     return web.Response(body=body, content_type="application/json")
@@ -81,11 +89,6 @@ def _resolve(catalog: Catalog, asked: str) -> Target:
     if not embedder.default:
         raise ModelNotFoundError(f"{target.service.name}: name a model for embeddings")
     return Target(target.service, embedder.default)
-
-
-def _demand(request: EmbeddingRequest) -> Demand:
-    tokens = (estimate_tokens(len(i)) if isinstance(i, str) else len(i) for i in request.inputs)
-    return Demand(sum(tokens), 0)
 
 
 async def _write(dialect: EmbeddingFormat, call: EmbeddingCall, answer: Embeddings) -> bytes:

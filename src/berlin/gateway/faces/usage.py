@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from datetime import UTC, datetime, timedelta
 from typing import get_args
 
 from aiohttp import web
 
-from berlin.errors import InvalidRequestError
+from berlin.errors import InvalidRequestError, UnavailableError
 from berlin.gateway.chat import Gateway
+from berlin.gateway.observe.visit import VISIT
 from berlin.gateway.refusals import HttpFault
 from berlin.ledger.figures import Grouping, Query, usage_resource
 from berlin.ledger.period import parse_time
 from berlin.routing.counters.calendar import zone_of
 
 DAYS = 30
+
+_log = logging.getLogger("berlin.gateway")
+
+_PARAMETERS = {"by", "since", "until", "zone"}
 # Those that make sense for one key.
 _GROUPINGS = tuple(name for name in get_args(Grouping) if name != "key")
 
@@ -26,13 +32,20 @@ async def show_usage(gateway: Gateway, request: web.Request) -> web.StreamRespon
     if gateway.ledger is None:
         raise HttpFault(404, "this gateway has no ledger")
     query = _parse(request, "" if key is None else key.id)
-    groups = await gateway.ledger.sums(query)
+    try:
+        groups = await gateway.ledger.sums(query)
+    except UnavailableError as error:  # where the database is, is for the log only
+        _log.warning("usage.unavailable request=%s: %s", request[VISIT].id, error)
+        raise UnavailableError("the ledger cannot be read at present; try again") from None
     body = usage_resource(groups, query, gateway.ledger.currency)
     return web.json_response(body, headers={"Cache-Control": "no-store"})
 
 
 def _parse(request: web.Request, key: str) -> Query:
     given = request.query
+    if unknown := given.keys() - _PARAMETERS:
+        known = ", ".join(sorted(_PARAMETERS))
+        raise InvalidRequestError.about(min(unknown), f"is no parameter here; there are {known}")
     now = datetime.fromtimestamp(time.time(), UTC)
     by = given.get("by")
     if by is not None and by not in _GROUPINGS:
@@ -50,4 +63,7 @@ def _parse(request: web.Request, key: str) -> Query:
     except ValueError as error:
         raise InvalidRequestError.about("zone", str(error)) from None
     since = time_of("since", zone) or now - timedelta(days=DAYS)
-    return Query(by=by, since=since, until=time_of("until", zone), key=key, zone=zone)  # type: ignore[arg-type]  # checked above
+    until = time_of("until", zone)
+    if until is not None and until <= since:
+        raise InvalidRequestError.about("until", "is not after since")
+    return Query(by=by, since=since, until=until, key=key, zone=zone)  # type: ignore[arg-type]  # checked above

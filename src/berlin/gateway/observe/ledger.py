@@ -9,7 +9,6 @@ from decimal import Decimal
 import msgspec
 
 from berlin.config.tables.per_user import PLACEHOLDER
-from berlin.formats.tokens import TokenCount
 from berlin.gateway.observe.visit import Asked, Visit
 from berlin.ledger.entry import Entry, count_of, name_of
 from berlin.ledger.figures import Figures, Query
@@ -17,7 +16,8 @@ from berlin.ledger.prices import PLACES, Prices
 from berlin.ledger.recorder import Recorder
 from berlin.ledger.writer import LedgerCounts
 from berlin.types import ChatRequest, Usage
-from berlin.types.usage import estimate_tokens
+from berlin.types.embeddings import EmbeddingRequest
+from berlin.types.usage import usage_with
 
 
 class Ledger:
@@ -59,7 +59,7 @@ class Ledger:
         """Its counts since the start."""
         return self._recorder.counts
 
-    def begin(self, visit: Visit, model: str, request: ChatRequest | None = None) -> None:
+    def begin(self, visit: Visit, model: str, request: ChatRequest | EmbeddingRequest) -> None:
         """Record that a provider is about to be asked.
 
         Args:
@@ -84,7 +84,7 @@ class Ledger:
             stream=visit.stream,
         )
         self._recorder.begin(entry)
-        visit.asked = Asked(at, model, request, entry)
+        visit.asked, visit.is_counted = Asked(at, model, request, entry), True
 
     def ended(self, visit: Visit) -> None:
         """Record a finished visit; see `Observer`."""
@@ -105,7 +105,6 @@ class Ledger:
         provider = visit.answered_by or visit.provider
         usage = usage_of(visit, asked)
         cost = self._cost(visit, model, usage, asked.at)
-        known = usage is not None and not usage.estimated
         first = visit.first_event_s
         return msgspec.structs.replace(
             asked.entry,
@@ -115,9 +114,9 @@ class Ledger:
             attempts=count_of(_attempts(visit)),
             input_tokens=count_of(usage.input_tokens) if usage else None,
             output_tokens=count_of(usage.output_tokens) if usage else None,
-            cached_tokens=count_of(usage.cached_tokens) if usage and known else None,
-            cache_write_tokens=count_of(usage.cache_write_tokens) if usage and known else None,
-            reasoning_tokens=count_of(usage.reasoning_tokens) if usage and known else None,
+            cached_tokens=count_of(usage.cached_tokens) if usage else None,
+            cache_write_tokens=count_of(usage.cache_write_tokens) if usage else None,
+            reasoning_tokens=count_of(usage.reasoning_tokens) if usage else None,
             estimated=usage is not None and usage.estimated,
             cost_nanos=None if cost is None else count_of(int(cost.scaleb(PLACES))),
             status=visit.status,
@@ -143,32 +142,22 @@ def usage_of(visit: Visit, asked: Asked) -> Usage | None:
     What a client that left has caused so far is estimated, because a service reports at the end. A
     request that failed before its first event has unknown tokens: few services charge for those.
     """
-    reported = visit.usage
-    if reported is not None and visit.outcome == "ok":
+    reported, whole = visit.usage, visit.outcome == "ok"
+    if whole and reported is not None and reported.lacks is None:
         return reported
-    if asked.request is None or (visit.first_event_at is None and not visit.left):
+    if visit.first_event_at is None and not visit.left and not whole:
         return reported
-    output = estimate_tokens(visit.text_chars)
-    if reported is None:
-        return Usage(TokenCount(asked.request).input_tokens, output, estimated=True)
-    if output <= reported.output_tokens:
-        return reported
-    return Usage(
-        reported.input_tokens,
-        output,
-        estimated=True,
-        cached_tokens=reported.cached_tokens,
-        cache_write_tokens=reported.cache_write_tokens,
-    )
+    return usage_with(reported, asked.input_tokens, visit.text_chars, whole=whole)
 
 
 def _attempts(visit: Visit) -> int | None:
     if visit.attempts is not None:
         return visit.attempts
     # Only providers with several attempts say how many; an answer has at least one.
-    return 1 if visit.first_event_at is not None or visit.upstream_failure is not None else None
+    answered = visit.first_event_at is not None or visit.outcome == "ok"
+    return 1 if answered or visit.upstream_failure is not None else None
 
 
-def _user(request: ChatRequest | None) -> str:
-    user = request.options.get("user") if request is not None else None
+def _user(request: ChatRequest | EmbeddingRequest) -> str:
+    user = request.options.get("user") if isinstance(request, ChatRequest) else None
     return user if isinstance(user, str) else ""

@@ -84,7 +84,7 @@ class GenAiMetrics:
         }
         labels = {**labels, genai.MODALITY: genai.UNKNOWN_MODALITY}
         for name, count in counts.items():
-            if count > 0:
+            if count:
                 self._used[name].add(count, labels)
 
     def _bounded(self, model: str) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Mapping
+from random import getrandbits
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -18,6 +18,7 @@ from berlin.errors import (
     ServiceError,
     TransportError,
 )
+from berlin.formats.tokens import prompt_tokens
 from berlin.ledger.entry import Entry
 from berlin.providers.contract import Burst
 from berlin.types import (
@@ -25,12 +26,12 @@ from berlin.types import (
     Finished,
     ReasoningDelta,
     Started,
-    StreamEvent,
     TextDelta,
     ToolCallDelta,
     Usage,
     UsageReport,
 )
+from berlin.types.embeddings import EmbeddingRequest
 
 _OF_SERVICES = (TransportError, ServiceError, AuthenticationError, PermissionDeniedError)
 
@@ -66,14 +67,15 @@ class Visit(msgspec.Struct, eq=False):
         status: HTTP status of the answer; 0 if none was sent.
         more_headers: headers of the response that say how much of its limits is left.
         asked: what was sent to a provider, where the ledger records it.
-        text_chars: length of the answer so far; counted only for the ledger.
+        is_counted: whether a limit or the ledger wants the length of the answer.
+        text_chars: length of the answer so far, if it is counted.
     """
 
     method: str
     path: str
     remote: str
     headers: Mapping[str, str]
-    id: str = msgspec.field(default_factory=lambda: f"req_{uuid.uuid4().hex}")
+    id: str = msgspec.field(default_factory=lambda: new_id())
     face: str = ""
     provider: str = ""
     model: str = ""
@@ -92,6 +94,7 @@ class Visit(msgspec.Struct, eq=False):
     status: int = 0
     more_headers: Mapping[str, str] | None = None
     asked: Asked | None = None
+    is_counted: bool = False
     text_chars: int = 0
 
     @property
@@ -142,12 +145,21 @@ class Visit(msgspec.Struct, eq=False):
         if type(burst[0]) is Started:  # the first, or that of a continuing provider
             self.started = burst[0]
         self.events += len(burst)
-        if self.asked is not None:
-            self.text_chars += sum(map(_chars, burst))
-        if type(burst[-1]) is Finished or type(burst[-1]) is UsageReport:
+        if self.is_counted:
+            self._count(burst)
+        elif type(burst[-1]) is Finished or type(burst[-1]) is UsageReport:
             for event in burst[-2:]:
                 if isinstance(event, UsageReport):
                     self.usage = event.usage
+
+    def _count(self, burst: Burst) -> None:
+        for event in burst:
+            if type(event) is TextDelta or type(event) is ReasoningDelta:
+                self.text_chars += len(event.text)
+            elif type(event) is ToolCallDelta:
+                self.text_chars += len(event.name) + len(event.arguments)
+            elif type(event) is UsageReport:
+                self.usage = event.usage
 
     def end(self) -> None:
         """Stop the clock."""
@@ -160,24 +172,29 @@ class Asked(NamedTuple):
     Attributes:
         at: when, in seconds since the epoch.
         model: the provider's own name of the requested model.
-        request: the request, for an estimate of its tokens; `None` for embeddings.
+        request: the request, for an estimate of its tokens.
         entry: its row so far.
     """
 
     at: float
     model: str
-    request: ChatRequest | None
+    request: ChatRequest | EmbeddingRequest
     entry: Entry
 
+    @property
+    def input_tokens(self) -> int:
+        """An estimate of the request's tokens."""
+        request = self.request
+        if isinstance(request, ChatRequest):
+            return prompt_tokens(request)
+        return request.input_tokens
 
-def _chars(event: StreamEvent) -> int:
-    match event:
-        case TextDelta() | ReasoningDelta():
-            return len(event.text)
-        case ToolCallDelta():
-            return len(event.name) + len(event.arguments)
-        case _:
-            return 0
+
+def new_id() -> str:
+    """Return an id for a request, not secret. Later ones sort last: the rows of the ledger are then
+    added at the end of its index, and not on a page each.
+    """
+    return f"req_{time.time_ns() // 1_000_000:012x}{getrandbits(80):020x}"
 
 
 class Observer(Protocol):

@@ -21,7 +21,7 @@ from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.http import RawRequestMessage, StreamWriter
-from aiohttp.http_exceptions import BadHttpMethod
+from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 
 from berlin.gateway.body import MAX_BODY_BYTES
 from berlin.gateway.sweep import Sweep
@@ -59,6 +59,14 @@ _UNKNOWN_METHOD = _closing(
 )
 # The parser knows the names of methods, and shows a line with another one in its error.
 _REQUEST_LINE = re.compile(r"b'[\w!#$%&*+.^`|~-]+ [!-~]+ HTTP/1\.[01]'", re.ASCII)
+
+
+def _refusal(error: BaseException) -> bytes:
+    if isinstance(error, LineTooLong):
+        return _TOO_LARGE
+    is_method = isinstance(error, BadHttpMethod) and _REQUEST_LINE.search(str(error))
+    return _UNKNOWN_METHOD if is_method else _MALFORMED
+
 
 _Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -105,6 +113,7 @@ class _Server(web.Server):
             access_log=None,
             auto_decompress=False,
             keepalive_timeout=0,  # aiohttp would set a timer for each connection
+            max_field_size=MAX_HEAD_BYTES,  # tokens of identity providers can be long
         )
         self.serve = serve
         self.header_timeout_s = header_timeout_s
@@ -176,6 +185,7 @@ class _Connection(web.RequestHandler):
     def __init__(self, server: _Server, **options: Any) -> None:
         super().__init__(server, **options)
         self._server = server
+        self._messages = []  # type: ignore[assignment]  # 0.7 KB less than an empty deque
         self._head_bytes = 0
         self._began = False
         self.deadline = 0.0
@@ -247,7 +257,7 @@ class _Connection(web.RequestHandler):
 
     def _take_request(self) -> web.Request | None:
         """Return the next request; `None` if it is malformed, and so the last one."""
-        message, body = self._messages.popleft()
+        message, body = cast(list[Any], self._messages).pop(0)
         if self._parser is not None:
             self._parser.message_consumed()
         if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
@@ -259,9 +269,7 @@ class _Connection(web.RequestHandler):
         if not isinstance(message, RawRequestMessage):
             error = type(message.exc).__name__
             _log.info("request.malformed remote=%s error=%s", self.peername, error)
-            is_other = isinstance(message.exc, BadHttpMethod)
-            is_other = is_other and _REQUEST_LINE.search(str(message.exc)) is not None
-            self._refuse(_UNKNOWN_METHOD if is_other else _MALFORMED)
+            self._refuse(_refusal(message.exc))
             return None
         return web.Request(
             message._replace(raw_headers=()),

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from berlin.config.paths import data_path
+from berlin.config.references import resolve_value
 from berlin.config.schema import ResponsesConfig
-from berlin.config.tokens import resolve_value
 from berlin.errors import ConfigurationError
 from berlin.gateway.stored.redis import RedisEngine
 from berlin.gateway.stored.responses import StoredResponses

@@ -64,7 +64,7 @@ class MessagesMap(Shape, frozen=True, forbid_unknown_fields=True):
 
 
 class ConversationMap:
-    """A `MessagesMap`, ready for use.
+    """A `MessagesMap`, ready for use. Raises ConfigurationError.
 
     Args:
         described: the description.
@@ -74,9 +74,6 @@ class ConversationMap:
     Attributes:
         takes: the kinds of parts besides text that a request may have.
         takes_tools: whether a request may offer tools.
-
-    Raises:
-        ConfigurationError: if the description is invalid.
     """
 
     def __init__(
@@ -125,14 +122,11 @@ class ConversationMap:
             )
 
     def encode(self, request: ChatRequest, uploaded: Uploaded = NOTHING) -> dict[str, Any]:
-        """Return the values of the placeholders.
+        """Return the values of the placeholders. Raises InvalidRequestError.
 
         Args:
             request: the request.
             uploaded: what the uploads took.
-
-        Raises:
-            InvalidRequestError: if this service cannot be sent that.
         """
         described = self._described
         messages = request.messages

@@ -104,7 +104,7 @@ class PartsMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CompiledParts:
-    """A `PartsMap`, ready for use.
+    """A `PartsMap`, ready for use. Raises ConfigurationError.
 
     Args:
         described: the description.
@@ -112,9 +112,6 @@ class CompiledParts:
 
     Attributes:
         kinds: the kinds of parts that the description names.
-
-    Raises:
-        ConfigurationError: if it uses an unknown placeholder.
     """
 
     def __init__(self, described: PartsMap, uploaded: frozenset[str] = frozenset()) -> None:

@@ -105,7 +105,7 @@ _Conditions = tuple[tuple[tuple[str, ...], Any], ...]
 
 
 class CompiledSocket:
-    """A `SocketMap`, ready for use.
+    """A `SocketMap`, ready for use. Raises ConfigurationError.
 
     Args:
         socket: the description.
@@ -114,9 +114,6 @@ class CompiledSocket:
     Attributes:
         used: the placeholders that do.
         taken: the names of the values taken from messages before the question.
-
-    Raises:
-        ConfigurationError: if the description is invalid.
     """
 
     def __init__(self, socket: SocketMap, names: Iterable[str]) -> None:

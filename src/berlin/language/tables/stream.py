@@ -152,15 +152,12 @@ class StreamMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CompiledStream:
-    """A `StreamMap`, ready for use by any number of answers.
+    """A `StreamMap`, ready for use by any number of answers. Raises ConfigurationError.
 
     Args:
         stream: the description.
         is_polled: whether the service is asked again and again until there is a finish reason.
         is_open_ended: whether a finish reason ends the answer, as on a WebSocket that stays open.
-
-    Raises:
-        ConfigurationError: if a pointer or the description is invalid.
     """
 
     def __init__(

@@ -25,11 +25,7 @@ class File(msgspec.Struct, frozen=True):
 
 
 def encode_form(fields: Mapping[str, object]) -> bytes:
-    """Return a form body.
-
-    Raises:
-        InvalidRequestError: if a field is neither text nor a number.
-    """
+    """Return a form body. Raises InvalidRequestError."""
     try:
         return urlencode(_texts(fields)).encode()
     except UnicodeEncodeError as error:
@@ -45,11 +41,7 @@ def decode_form(body: bytes) -> dict[str, str]:
 
 
 def encode_multipart(fields: Mapping[str, object]) -> tuple[bytes, str]:
-    """Return a multipart body and its content type.
-
-    Raises:
-        InvalidRequestError: if a field is not text, a number or a file.
-    """
+    """Return a multipart body and its content type. Raises InvalidRequestError."""
     boundary = uuid.uuid4().hex
     files = {name: value for name, value in fields.items() if isinstance(value, File)}
     texts = _texts({name: value for name, value in fields.items() if name not in files})

@@ -9,7 +9,6 @@ expressions beyond that, and nothing is evaluated.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
@@ -17,6 +16,7 @@ from typing import Any, Final, TypeAlias
 from berlin.errors import ConfigurationError, InvalidRequestError
 from berlin.language.values.functions import MADE, make_values
 from berlin.language.values.text import Value, names_in, parse_text, render_text
+from berlin.types import suggest
 
 _Renderer: TypeAlias = Callable[[Mapping[str, Any]], Any]
 
@@ -35,7 +35,7 @@ ABSENT: Final = Absent()
 
 
 class Template:
-    """A compiled tree of JSON.
+    """A compiled tree of JSON. Raises ConfigurationError.
 
     Args:
         tree: the JSON value as a recipe writes it.
@@ -45,9 +45,6 @@ class Template:
         names: the placeholders that are used in it.
         paths: the places of those that are a whole string.
         places: the places of all of them.
-
-    Raises:
-        ConfigurationError: if it uses an unknown placeholder.
     """
 
     def __init__(self, tree: Any, names: frozenset[str]) -> None:
@@ -95,9 +92,8 @@ class Template:
                 found = list(names_in(pieces))
                 for name in found:
                     if name not in names and name not in MADE:
-                        near = difflib.get_close_matches(name, (*names, *MADE), n=1)
                         known = ", ".join(f"{{{known}}}" for known in sorted(names))
-                        hint = f"did you mean {{{near[0]}}}?" if near else f"known: {known}"
+                        hint = suggest(name, (*names, *MADE), f"known: {known}", "{{{}}}")
                         raise ConfigurationError(
                             f"unknown placeholder {{{name}}} at /{'/'.join(path)}; {hint}"
                         )

@@ -36,7 +36,6 @@ class Call(msgspec.Struct, frozen=True):
     """A placeholder filled by a function.
 
     Attributes:
-        function: its name.
         arguments: each is text with placeholders.
         made: the compiled function, if the argument is written out in the recipe.
     """

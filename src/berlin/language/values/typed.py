@@ -98,7 +98,6 @@ class CompiledDocument:
         the generated names of fields and the indexes of lists are in it, nothing of a recipe.
 
         Args:
-            text: a pointer to text.
             more: the other pointers.
         """
         others = dict.fromkeys(map(self._source, more))

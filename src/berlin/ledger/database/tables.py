@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from operator import attrgetter
 
 from sqlalchemy import (
@@ -83,10 +84,19 @@ _values = attrgetter(*(*_NAMES[:_AT], "at_us", *_NAMES[_AT + 1 :]))
 def row_of(entry: Entry, dialect: str) -> tuple[object, ...]:
     """Return the values of a request as the driver takes them, in the order of the columns."""
     values: tuple[object, ...] = _values(entry)
-    at = time_of(entry)
-    # As `UtcTime` writes it.
-    shown = at.replace(tzinfo=None).isoformat(" ", "microseconds") if dialect == "sqlite" else at
-    return (*values[:_AT], shown, *values[_AT + 1 :])
+    at: object = time_of(entry) if dialect != "sqlite" else _shown_time(entry.at_us)
+    return (*values[:_AT], at, *values[_AT + 1 :])
+
+
+def _shown_time(at_us: int) -> str:
+    """Return a time as `UtcTime` writes it."""
+    second, us = divmod(at_us, 1_000_000)
+    return f"{_shown_second(second)}.{us:06}"
+
+
+@lru_cache(16)
+def _shown_second(second: int) -> str:
+    return (_EPOCH + timedelta(seconds=second)).replace(tzinfo=None).isoformat(" ")
 
 
 def time_of(entry: Entry) -> datetime:

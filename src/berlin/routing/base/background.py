@@ -13,15 +13,16 @@ class Background:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def begin(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run something in the background."""
+    def begin(self, work: Coroutine[Any, Any, Any]) -> bool:
+        """Run something in the background; return whether there is a loop for it."""
         try:
             task = asyncio.get_running_loop().create_task(work)
         except RuntimeError:  # an answer was dropped, and its event loop is gone
             work.close()
-            return
+            return False
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return True
 
     def __len__(self) -> int:
         return len(self._tasks)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from berlin.errors import LimitReachedError
-from berlin.formats.tokens import TokenCount
+from berlin.formats.tokens import prompt_tokens
 from berlin.routing.base.clock import Clock
 from berlin.routing.base.queue import Queue
 from berlin.routing.counters.contract import (
@@ -126,7 +126,7 @@ class Limits:
         most = request.options.get("max_tokens")
         if isinstance(most, int) and most > 0:
             answer = min(answer, most)
-        return TokenCount(request).input_tokens + answer
+        return prompt_tokens(request) + answer
 
     def learn(self, model: str, output_tokens: int) -> None:
         """Record the number of tokens of a complete answer of a model."""

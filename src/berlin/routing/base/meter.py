@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from berlin.providers.contract import Burst
-from berlin.types import ReasoningDelta, TextDelta, Usage, UsageReport
-from berlin.types.usage import estimate_tokens
+from berlin.types import ReasoningDelta, TextDelta, ToolCallDelta, Usage, UsageReport
+from berlin.types.usage import usage_with
 
 
 class Meter:
@@ -31,10 +31,15 @@ class Meter:
                 self._chars += len(event.text)
             elif type(event) is UsageReport:
                 self._reported = event.usage
+            elif type(event) is ToolCallDelta:
+                self._chars += len(event.name) + len(event.arguments)
 
     @property
     def usage(self) -> Usage:
-        """The tokens so far."""
-        if self._reported is not None:
-            return self._reported
-        return Usage(self._input_tokens, estimate_tokens(self._chars), estimated=True)
+        """The tokens of a complete answer."""
+        return usage_with(self._reported, self._input_tokens, self._chars)
+
+    @property
+    def usage_so_far(self) -> Usage:
+        """The tokens of an answer that was left or broke off."""
+        return usage_with(self._reported, self._input_tokens, self._chars, whole=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Literal, Protocol, TypeAlias
 
 import msgspec
@@ -106,11 +107,13 @@ class Refusal(msgspec.Struct, frozen=True):
         claim: the claim whose limit is reached; of several, the one with the longest wait.
         used: what its counter holds.
         wait_s: seconds until it is worth trying again; `inf`: not before a request ends.
+        held: how much of `used` is reserved by requests that are running, and may cost less.
     """
 
     claim: Claim
     used: int
     wait_s: float
+    held: int = 0
 
 
 class Counters(Protocol):
@@ -158,5 +161,10 @@ def name_at(claim: Claim, wall: float) -> str:
     """Return the name of a claim's counter at a time: each day and month has its own."""
     window = claim.window
     if isinstance(window, Calendar):
-        return f"{claim.counter}@{int(window.bounds(wall)[0])}"
+        return _name_at(claim.counter, window, int(wall // 60))
     return claim.counter
+
+
+@lru_cache(4096)
+def _name_at(counter: str, window: Calendar, minute: int) -> str:
+    return f"{counter}@{int(window.bounds(minute * 60)[0])}"

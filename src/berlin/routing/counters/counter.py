@@ -71,6 +71,11 @@ class Counter(msgspec.Struct):
         """The time when the last amount leaves the sliding window; 0 if there is none."""
         return self.slots[next(reversed(self.slots))].last + self.span_s if self.slots else 0.0
 
+    @property
+    def reserved(self) -> int:
+        """How much of what it counts is not final."""
+        return sum(held.amount for held in self.held.values() if not held.kept) if self.open else 0
+
     def forget(self, now: float) -> None:
         """Drop what has left the sliding window."""
         while self.slots:
@@ -145,7 +150,7 @@ class Counter(msgspec.Struct):
     def wait_s(self, claim: Claim, now: float, wall: float) -> float:
         """Return the seconds until a claim may fit; `inf` if not before a request ends."""
         if self.ends:
-            if self.open and self.used < claim.limit:
+            if self.open and self.used - self.reserved < claim.limit:
                 return HELD_WAIT_S  # requests that run now may cost less than they have reserved
             return max(self.ends - wall, 0.001)
         if not self.span_s:

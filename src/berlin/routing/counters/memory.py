@@ -46,7 +46,8 @@ class MemoryCounters:
         counters = [self._counter(claim, now, wall) for claim in claims]
         refused, wait_s = reserve_all(id, claims, counters, now, wall)
         if refused is not None:
-            return Refusal(claims[refused], counters[refused].used, wait_s)
+            counter = counters[refused]
+            return Refusal(claims[refused], counter.used, wait_s, counter.reserved)
         return Reservation(id, tuple(claims), tuple(counter.used for counter in counters))
 
     def settle(self, reserved: Reservation, costs: Mapping[str, int]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from berlin.routing.base.background import Background
 from berlin.routing.base.clock import Clock
 from berlin.routing.counters.contract import SLOTS, Calendar, Claim, Sliding, name_at
 from berlin.routing.counters.remote import Owed, RemoteReply
@@ -19,6 +20,7 @@ _KEPT_LONGER_S = 3600.0
 _MAX_SEEN = 10_000
 _MISSING = -2
 ATTEMPTS = 2
+CLOSE_S = 0.5
 
 
 class RedisCounters:
@@ -37,6 +39,7 @@ class RedisCounters:
         self._clock = clock
         self._ahead_s = 0.0
         self._seen: dict[str, list[int]] = {}
+        self._background = Background()
 
     @property
     def rests(self) -> bool:
@@ -56,13 +59,13 @@ class RedisCounters:
             reply = await self._redis.run(RESERVE, keys, (id, owner, sent))
             if reply is None:
                 return None
-            now_ms, owners, refused, wait_ms, seen = reply
+            now_ms, owners, refused, wait_ms, seen, held = reply
             self._ahead_s = now_ms / 1000 - self._clock()
             if refused >= 0:
                 self._remember(claims, at, seen)
                 index = refused - 1 if refused else None
                 used = tuple(total for _, _, total in seen)
-                return RemoteReply(now_ms / 1000, owners, used, index, wait_ms / 1000)
+                return RemoteReply(now_ms / 1000, owners, used, index, wait_ms / 1000, held)
             if refused == _MISSING:
                 claim = claims[wait_ms - 1]
                 if claim.before is not None and isinstance(claim.window, Calendar):
@@ -71,16 +74,14 @@ class RedisCounters:
             # Or its clock is in another period, which the next attempt names.
         return None
 
-    async def settle(self, id: str, owed: Owed) -> bool:
+    def settle(self, id: str, owed: Owed, done: Callable[[bool], None]) -> None:
         """Replace reserved amounts; see `Remote`."""
-        since = {"yes": owed.at, "maybe": math.inf, "no": -1.0}[owed.counted]
-        keys, sent = self._encode(owed.claims, owed.at, since)
-        given = json.dumps([-1 if amount is None else amount for amount in owed.amounts])
-        seen = await self._redis.run(SETTLE, keys, (id, given, sent))
-        if seen is None:
-            return False
-        self._remember(owed.claims, owed.at, seen)
-        return True
+
+        async def report() -> None:
+            done(await self._settle(id, owed))
+
+        if not self._background.begin(report()):
+            done(False)
 
     async def beat(self, owner: str) -> bool:
         """Report that a process is alive; see `Remote`."""
@@ -91,8 +92,19 @@ class RedisCounters:
         return await self._redis.run("return 1", (), ()) is not None
 
     async def aclose(self) -> None:
-        """Close the connections of the running loop."""
+        """Report what is on its way, in bounded time, and close the connections of the loop."""
+        await self._background.settle(CLOSE_S)
         await self._redis.aclose()
+
+    async def _settle(self, id: str, owed: Owed) -> bool:
+        since = {"yes": owed.at, "maybe": math.inf, "no": -1.0}[owed.counted]
+        keys, sent = self._encode(owed.claims, owed.at, since)
+        given = json.dumps([-1 if amount is None else amount for amount in owed.amounts])
+        seen = await self._redis.run(SETTLE, keys, (id, given, sent))
+        if seen is None:
+            return False
+        self._remember(owed.claims, owed.at, seen)
+        return True
 
     def _encode(
         self,

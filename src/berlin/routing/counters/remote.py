@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -39,6 +39,7 @@ class RemoteReply(msgspec.Struct, frozen=True):
         used: what each counter holds, with this request if it was reserved.
         refused: the index of the claim that does not fit, or `None`.
         wait_s: seconds until it may fit.
+        held: how much of what its counter holds is reserved by requests that are running.
     """
 
     at: float
@@ -46,6 +47,7 @@ class RemoteReply(msgspec.Struct, frozen=True):
     used: tuple[int, ...]
     refused: int | None = None
     wait_s: float = 0.0
+    held: int = 0
 
 
 class Remote(Protocol):
@@ -60,8 +62,8 @@ class Remote(Protocol):
         """Reserve; `None` if it cannot be used. It may have reserved all the same."""
         ...
 
-    async def settle(self, id: str, owed: Owed) -> bool:
-        """Replace what a request has reserved; return whether that is done."""
+    def settle(self, id: str, owed: Owed, done: Callable[[bool], None]) -> None:
+        """Begin to replace what a request has reserved; `done` is called with whether it was."""
         ...
 
     async def beat(self, owner: str) -> bool:

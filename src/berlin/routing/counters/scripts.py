@@ -139,16 +139,25 @@ RESERVE = (
     + f"""
 local id, owner, claims = ARGV[1], ARGV[2], cjson.decode(ARGV[3])
 local owners = beat(owner)
-local used, refused, longest = {{}}, 0, -1
+local used, held, refused, longest = {{}}, {{}}, 0, -1
 local function fits(n, claim)
   local hash, total = KEYS[2 * n + 1], number(KEYS[2 * n + 1], 'used')
   used[n] = total
   return total + claim.amount <= claim.limit or
     (claim.overdraw and total < claim.limit and number(hash, 'open') == 0)
 end
+local function reserved(n)
+  local fields, total = redis.call('HGETALL', KEYS[2 * n + 1]), 0
+  for i = 1, #fields, 2 do
+    local amount = string.match(fields[i + 1], '^%d*|(%d+)|[^|]*|0$')
+    if amount and string.sub(fields[i], 1, 2) == 'h:' then total = total + tonumber(amount) end
+  end
+  return total
+end
 local function wait_of(n, claim)
+  held[n] = reserved(n)
   if claim.ends > 0 then
-    if used[n] < claim.limit then return {HELD_WAIT_S * 1000:.0f} end
+    if used[n] - held[n] < claim.limit then return {HELD_WAIT_S * 1000:.0f} end
     return claim.ends - now
   end
   if claim.span == 0 then return {RETRY_RUNNING_S * 1000:.0f} end
@@ -163,12 +172,12 @@ end
 for n, claim in ipairs(claims) do
   local hash = KEYS[2 * n + 1]
   if claim.ends > 0 and (now < claim.begins or now >= claim.ends) then
-    return {{now, owners, -1, 0, {{}}}}
+    return {{now, owners, -1, 0, {{}}, 0}}
   end
   if redis.call('HEXISTS', hash, 'h:' .. id) == 1 then
-    return {{now, owners, 0, 0, seen_of(claims)}}
+    return {{now, owners, 0, 0, seen_of(claims), 0}}
   end
-  if claim.asks and redis.call('EXISTS', hash) == 0 then return {{now, owners, -2, n, {{}}}} end
+  if claim.asks and redis.call('EXISTS', hash) == 0 then return {{now, owners, -2, n, {{}}, 0}} end
   restore(n, claim)
   if not fits(n, claim) then
     bury(n, claim)
@@ -178,7 +187,9 @@ for n, claim in ipairs(claims) do
     end
   end
 end
-if refused > 0 then return {{now, owners, refused, math.ceil(longest), seen_of(claims)}} end
+if refused > 0 then
+  return {{now, owners, refused, math.ceil(longest), seen_of(claims), held[refused]}}
+end
 for n, claim in ipairs(claims) do
   local hash = KEYS[2 * n + 1]
   local slot = add(n, claim, now, claim.amount)
@@ -187,7 +198,7 @@ for n, claim in ipairs(claims) do
   redis.call('HSET', hash, 'h:' .. id, table.concat(record, '|'))
   touch(n, claim)
 end
-return {{now, owners, 0, 0, seen_of(claims)}}
+return {{now, owners, 0, 0, seen_of(claims), 0}}
 """
 )
 

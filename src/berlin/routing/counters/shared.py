@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
@@ -10,9 +11,9 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from berlin.errors import LimitReachedError
-from berlin.routing.base.background import Background
 from berlin.routing.counters.contract import (
     BEAT_S,
+    Calendar,
     Claim,
     Refusal,
     Reservation,
@@ -25,7 +26,7 @@ from berlin.routing.counters.remote import Owed, Remote
 OnFailure: TypeAlias = Literal["divide", "refuse"]
 
 MAX_OWED = 10_000
-CLOSE_S = 0.5
+PAID_TOGETHER = 1_000
 PAY_AGAIN_S = 1.0
 """The interval at which unreported usage is sent again; it is lost if this process is killed."""
 
@@ -42,6 +43,8 @@ class SharedCounters:
         remote: the shared counters.
         local: those of this process.
         on_failure: `divide` or `refuse`.
+        only_lasting: whether only days and months are shared, which outlive this process; it counts
+            the rest alone.
         owner: identifies this process; by default a name of its own, also in a fork.
     """
 
@@ -51,17 +54,18 @@ class SharedCounters:
         local: MemoryCounters | None = None,
         *,
         on_failure: OnFailure = "divide",
+        only_lasting: bool = False,
         owner: str | None = None,
     ) -> None:
         self._remote = remote
         self._local = local or MemoryCounters(wall=remote.now)
         self._refuses = on_failure == "refuse"
+        self._only_lasting = only_lasting
         self._given_owner = owner
         self._owners = 1
         self._inside = 0
         self._owed: dict[str, Owed] = {}
         self._keeping: asyncio.Task[None] | None = None
-        self._background = Background()
 
     @property
     def _owner(self) -> str:
@@ -73,13 +77,16 @@ class SharedCounters:
 
     async def reserve(self, id: str, claims: Sequence[Claim]) -> Reservation | Refusal:
         """Reserve what a request may cost; see `Counters`."""
+        shared = self._shared(claims)
+        if not shared:
+            return self._local.try_reserve(id, claims)
         if self._remote.rests:
             return self._reserve_alone(id, claims)
         mine = self._local.try_reserve(id, claims)
         if isinstance(mine, Refusal):
             return mine
         try:
-            reply = await self._remote.reserve(id, self._owner, claims)
+            reply = await self._remote.reserve(id, self._owner, shared)
         except BaseException:  # cancelled: it may have been reserved
             self._give_up(id, mine)
             raise
@@ -89,28 +96,40 @@ class SharedCounters:
         self._owners = reply.owners
         if reply.refused is not None:
             self._local.undo(mine)
-            return Refusal(claims[reply.refused], reply.used[reply.refused], reply.wait_s)
+            at = reply.refused
+            return Refusal(shared[at], reply.used[at], reply.wait_s, reply.held)
         self._inside += 1
         self._keep_up()
-        return Reservation(id, tuple(claims), reply.used, reply.at)
+        used = reply.used
+        if len(used) < len(claims):
+            known = iter(used)
+            every = zip(claims, mine.used, strict=True)
+            used = tuple([next(known) if claim in shared else alone for claim, alone in every])
+        return Reservation(id, mine.claims, used, reply.at)
 
     def settle(self, reserved: Reservation, costs: Mapping[str, int]) -> None:
         """Replace reserved amounts by costs; see `Counters`."""
         self._local.settle(reserved, costs)
-        self._end(reserved, settled_amounts(reserved.claims, costs))
+        claims = self._shared(reserved.claims)
+        self._end(reserved, claims, settled_amounts(claims, costs))
 
     def undo(self, reserved: Reservation) -> None:
         """Take everything back; see `Counters`."""
         self._local.undo(reserved)
-        self._end(reserved, [0] * len(reserved.claims))
+        claims = self._shared(reserved.claims)
+        self._end(reserved, claims, [0] * len(claims))
 
     async def aclose(self) -> None:
         """Report to the shared counters what is still owed, in bounded time."""
-        await self._background.settle(CLOSE_S)
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
         await self._remote.aclose()
+
+    def _shared(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        if not self._only_lasting:
+            return claims
+        return [claim for claim in claims if isinstance(claim.window, Calendar)]
 
     def _reserve_alone(self, id: str, claims: Sequence[Claim]) -> Reservation | Refusal:
         if self._refuses:
@@ -126,37 +145,44 @@ class SharedCounters:
     def _give_up(self, id: str, mine: Reservation) -> None:
         """Take back what may have been reserved: no answer came."""
         self._local.undo(mine)
-        self._owe(id, Owed(mine.claims, (0,) * len(mine.claims), self.now(), "maybe"))
+        claims = tuple(self._shared(mine.claims))
+        self._owe(id, Owed(claims, (0,) * len(claims), self.now(), "maybe"))
         self._keep_up()
 
-    def _end(self, reserved: Reservation, amounts: Sequence[int | None]) -> None:
-        id, claims, at = reserved.id, reserved.claims, reserved.shared_at
+    def _end(
+        self, reserved: Reservation, claims: Sequence[Claim], amounts: Sequence[int | None]
+    ) -> None:
+        id, at = reserved.id, reserved.shared_at
+        if not claims:
+            return
         if at is None:
             self._owe(id, _counted_alone(claims, amounts, self.now()))
             self._keep_up()
             return
         self._inside -= 1
-        self._owe(id, Owed(claims, tuple(amounts), at))
-        self._background.begin(self._pay(id))
+        self._owe(id, Owed(tuple(claims), tuple(amounts), at))
+        self._pay(id)
 
     def _owe(self, id: str, owed: Owed) -> None:
         if len(self._owed) < MAX_OWED:
             self._owed[id] = owed
 
-    async def _pay(self, id: str) -> bool:
-        owed = self._owed.get(id)
+    def _pay(self, id: str) -> None:
+        owed = self._owed.pop(id, None)
         if owed is None:
-            return True
-        done = await self._remote.settle(id, owed)
-        if not done:
-            self._keep_up()
-            return False
-        self._owed.pop(id, None)
-        return True
+            return
+
+        def done(paid: bool) -> None:
+            if not paid:
+                self._owe(id, owed)
+                self._keep_up()
+
+        self._remote.settle(id, owed, done)
 
     def _keep_up(self) -> None:
         if self._keeping is None or self._keeping.done():
-            self._keeping = asyncio.get_running_loop().create_task(self._keep())
+            with contextlib.suppress(RuntimeError):  # without a loop the next reservation does it
+                self._keeping = asyncio.get_running_loop().create_task(self._keep())
 
     async def _keep(self) -> None:
         """Report what is owed, again until it is accepted, and that this process is alive, for as
@@ -168,12 +194,12 @@ class SharedCounters:
             if time.monotonic() >= beat_at:
                 beat_at += BEAT_S
                 await self._remote.beat(self._owner)
-            for id in list(self._owed):
-                if not await self._pay(id):
-                    break
+            if not self._remote.rests:
+                for id in list(self._owed)[:PAID_TOGETHER]:
+                    self._pay(id)
 
 
-def _counted_alone(claims: tuple[Claim, ...], amounts: Sequence[int | None], at: float) -> Owed:
+def _counted_alone(claims: Sequence[Claim], amounts: Sequence[int | None], at: float) -> Owed:
     """Return the usage of a request that only this process has counted."""
     used = [
         claim.amount if amount is None else amount

@@ -7,9 +7,7 @@ import contextlib
 import math
 import sqlite3
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -17,7 +15,6 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 
 from berlin.auth.tokens.private_file import make_private_file, make_private_folder
-from berlin.errors import ConfigurationError
 from berlin.routing.base.clock import Clock
 from berlin.routing.base.resting import Resting
 from berlin.routing.counters.contract import (
@@ -35,8 +32,13 @@ BUSY_TIMEOUT_S = 2.0
 long as a busy disk takes; a longer wait is an outage: each process then gets its share of the
 limits, and together they may exceed them."""
 
+LOCKED_AGAIN_S = 0.001
+
 SETTLE_WITHIN_S = 0.02
 """How long a settlement waits for a reservation with which it can be written."""
+
+MAX_COMMITS = 1_000
+"""After so many, the log is moved into the file."""
 
 SEEN_FOR_S = 1.0
 """How long an owner counts as just seen, so that not each reservation has to write that."""
@@ -60,17 +62,16 @@ _T = TypeVar("_T")
 class SqliteCounters(Resting):
     """Counters in a file.
 
-    What waits shares one transaction, which a thread makes, in the order in which it came. A
-    settlement waits a moment for a reservation: if this process is killed before, the reservation
-    stays counted, as that of every request that was running.
+    What waits shares one transaction, in the order in which it came. It is made in the event loop,
+    because a turn to a thread costs more; a thread opens the file, and moves what was committed
+    from its log into it, because both wait for the disk. A settlement waits a moment for a
+    reservation: if this process is killed before, the reservation stays counted, as that of every
+    request that was running.
 
     Args:
-        path: the file; created if missing, readable by its owner only.
+        path: the file; created when it is first used, readable by its owner only.
         clock: a monotonic clock that all processes share, in seconds.
         wall: seconds since the epoch, for days and months.
-
-    Raises:
-        ConfigurationError: if the file cannot be created.
     """
 
     def __init__(self, path: Path, clock: Clock = time.monotonic, wall: Clock = time.time) -> None:
@@ -80,16 +81,10 @@ class SqliteCounters(Resting):
         self._wall = wall
         self._tidy_at = 0.0
         self._file: _File | None = None
-        # One thread: SQLite has one writer.
-        self._thread = ThreadPoolExecutor(1, "berlin-counters")
-        self._waiting: deque[_Job] = deque()
-        self._thread_works = False
+        self._waiting: list[_Job] = []
         self._timer: asyncio.TimerHandle | None = None
-        try:
-            make_private_folder(path.parent)
-            make_private_file(path)
-        except OSError as error:
-            raise ConfigurationError(f"the counters in {path} cannot be used: {error}") from error
+        self._locked_since: float | None = None
+        self._in_thread: asyncio.Task[None] | None = None
 
     def now(self) -> float:
         """Return seconds since the epoch."""
@@ -102,7 +97,7 @@ class SqliteCounters(Resting):
 
         def work(file: _File, now: float, wall: float) -> RemoteReply | Missing:
             alive = file.beat(owner, now)
-            counters = []
+            names, counters = [], []
             for claim in claims:
                 name, window = name_at(claim, wall), claim.window
                 counter = file.load(name)
@@ -112,21 +107,23 @@ class SqliteCounters(Resting):
                         if name not in before:
                             return name, window.bounds(wall)[0], claim.before
                         counter.used = before[name]
+                names.append(name)
                 counters.append(counter)
             refused, wait_s = reserve_all(id, claims, counters, now, wall, owner, alive)
-            for claim, counter in zip(claims, counters, strict=True):
-                file.save(name_at(claim, wall), counter)
-            used = tuple(counter.used for counter in counters)
+            for name, counter in zip(names, counters, strict=True):
+                file.save(name, counter)
+            used = tuple([counter.used for counter in counters])
             if math.isinf(wait_s):
                 wait_s = RETRY_RUNNING_S
-            return RemoteReply(wall, len(alive), used, refused, wait_s)
+            held = 0 if refused is None else counters[refused].reserved
+            return RemoteReply(wall, len(alive), used, refused, wait_s, held)
 
         while isinstance(reply := await self._run(work), tuple):
             name, begins, ask = reply
             before[name] = await ask(begins)
         return reply
 
-    async def settle(self, id: str, owed: Owed) -> bool:
+    def settle(self, id: str, owed: Owed, done: Callable[[bool], None]) -> None:
         """Replace reserved amounts; see `Remote`."""
 
         def work(file: _File, now: float, wall: float) -> bool:
@@ -140,10 +137,14 @@ class SqliteCounters(Resting):
                     file.save(name, counter)
             return True
 
+        if self.rests:
+            done(False)
+            return
+        self._waiting.append((work, lambda answer: done(answer is True)))
         if self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(SETTLE_WITHIN_S, self._end_of_wait)
-        return await self._run(work, soon=False) is True
+            with contextlib.suppress(RuntimeError):  # without a loop the next reservation takes it
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_later(SETTLE_WITHIN_S, self._end_of_wait)
 
     async def beat(self, owner: str) -> bool:
         """Report that a process is alive; see `Remote`."""
@@ -151,17 +152,24 @@ class SqliteCounters(Resting):
 
     async def aclose(self) -> None:
         """Write what waits, and close the file."""
-        self._begin()
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
-        self._thread.shutdown(wait=False)
+        if self._waiting:
+            await self._run(lambda *_: None)
+        if self._in_thread is not None:
+            await asyncio.wait([self._in_thread])
+        await asyncio.to_thread(self._close)
 
-    async def _run(self, work: _Work[_T], *, soon: bool = True) -> _T | None:
+    async def _run(self, work: _Work[_T]) -> _T | None:
         if self.rests:
             return None
-        done: asyncio.Future[_T | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((work, done))
-        if soon:  # with what other requests ask for in this turn of the loop
-            done.get_loop().call_soon(self._begin)
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[_T | None] = loop.create_future()
+
+        def answer(answer: _T | None) -> None:
+            if not done.done():  # or its request was cancelled
+                done.set_result(answer)
+
+        self._waiting.append((work, answer))
+        loop.call_soon(self._begin)  # with what others ask for in this turn of the loop
         return await done
 
     def _end_of_wait(self) -> None:
@@ -169,50 +177,62 @@ class SqliteCounters(Resting):
         self._begin()
 
     def _begin(self) -> None:
-        """Do what waits, unless the thread is at work: it is asked again when it is free."""
-        if self._thread_works or not self._waiting:
+        """Do what waits, unless a thread is opening the file."""
+        if not self._waiting:
             return
-        self._thread_works = True
-        try:
-            loop = asyncio.get_running_loop()
-            self._thread.submit(self._work, loop)
-        except RuntimeError as error:  # it was closed
-            self.rest(error)
-            self._free([(done, None) for _, done in self._take()])
+        file = self._file
+        if file is not None or self.rests:  # what waited does not wait for the file, too
+            self._work(file)
+        if self._in_thread is None and not self.rests and (file is None or file.is_long):
+            slow = self._open if file is None else file.shorten
+            self._in_thread = asyncio.create_task(self._do_in_thread(slow))
 
-    def _free(self, answers: _Answers) -> None:
-        self._thread_works = False
-        for future, answer in answers:
-            if not future.done():  # or its request was cancelled
-                future.set_result(answer)
+    async def _do_in_thread(self, slow: Callable[[], None]) -> None:
+        try:
+            await asyncio.to_thread(slow)
+        except Exception as error:
+            self.rest(error)
+        finally:
+            self._in_thread = None
         self._begin()
 
-    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Do what waits, in the thread."""
+    def _open(self) -> None:
+        self._file = _File(self._path)
+
+    def _work(self, file: _File | None) -> None:
+        """Make one transaction of what waits, or look again in a moment if the file is locked."""
         answers: Sequence[object] = ()
-        jobs: list[_Job] = []
+        jobs = self._waiting
         try:
-            if not self.rests:  # what waited for the thread does not wait for the file, too
-                file = self._file = self._file or _File(self._path)
-                file.begin()
+            if file is not None and not self.rests:
+                if not file.begin():
+                    self._wait_for_others()
+                    return
+                self._locked_since = None
                 # Read only now: others may have written while this process waited for the file.
                 now, wall = self._clock(), self._wall()
                 if now >= self._tidy_at:
                     self._tidy_at = now + TIDY_EVERY_S
                     file.tidy(now, wall)
-                jobs = self._take()
                 answers = [work(file, now, wall) for work, _ in jobs]
                 file.commit()
         except Exception as error:  # whatever it is, no request may wait for ever
             self.rest(error)
             self._close()  # it may have been replaced
             answers = ()
-        jobs = jobs or self._take()
-        done = [(future, each) for (_, future), each in zip_longest(jobs, answers)]
-        loop.call_soon_threadsafe(self._free, done)
+        self._waiting = []
+        for (_, done), answer in zip_longest(jobs, answers):
+            done(answer)
 
-    def _take(self) -> list[_Job]:
-        return [self._waiting.popleft() for _ in range(len(self._waiting))]
+    def _wait_for_others(self) -> None:
+        """Look again in a moment. Raises OperationalError after `BUSY_TIMEOUT_S`."""
+        now = time.monotonic()
+        if self._locked_since is None:
+            self._locked_since = now
+        if now - self._locked_since > BUSY_TIMEOUT_S:
+            self._locked_since = None
+            raise sqlite3.OperationalError("another process keeps it locked")
+        asyncio.get_running_loop().call_later(LOCKED_AGAIN_S, self._begin)
 
     def _close(self) -> None:
         if self._file is not None:
@@ -224,38 +244,61 @@ class _File:
     """The open file. What it has read is kept until another process writes to it."""
 
     def __init__(self, path: Path) -> None:
+        make_private_folder(path.parent)
         make_private_file(path)
+        self._path = path
         self._counters: dict[str, Counter] = {}
         self._changed: set[str] = set()
+        self._commits = 0
         self._owners: dict[str, float] = {}
         self._version = -1
-        self._file = sqlite3.connect(
-            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-        )
+        self._file = _connect(path)
         try:
-            with contextlib.suppress(sqlite3.OperationalError):  # another process is doing it
-                self._file.execute("PRAGMA journal_mode = WAL")
-            self._file.execute("PRAGMA synchronous = NORMAL")  # few transactions wait for the disk
+            self.shorten()
+            self._file.execute("PRAGMA busy_timeout = 0")
         except BaseException:
             self._file.close()
             raise
 
-    def begin(self) -> None:
-        """Keep other processes out until `commit`. If anything raises, the file is to be closed."""
-        self._file.execute("BEGIN IMMEDIATE")
+    @property
+    def is_long(self) -> bool:
+        """Whether so much was committed that it is time to `shorten` the log."""
+        return self._commits >= MAX_COMMITS
+
+    def shorten(self) -> None:
+        """Move what was committed from the log into the file, on a connection of its own, and begin
+        the log again: its first write waits for the disk, too."""
+        self._commits = 0
+        with contextlib.closing(_connect(self._path)) as file:
+            file.execute("PRAGMA wal_checkpoint").fetchall()
+            file.execute("BEGIN IMMEDIATE")
+            _prepare(file)
+            file.execute("COMMIT")
+
+    def begin(self) -> bool:
+        """Keep other processes out until `commit`; return `False` if one of them does so now. If
+        anything raises, the file is to be closed.
+        """
+        try:
+            self._file.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            return False
         version = self._file.execute("PRAGMA data_version").fetchone()[0]
         if version != self._version:
             self._version = version
             self._counters.clear()
-            self._prepare()
             self._owners = dict(self._file.execute("SELECT owner, seen_at FROM owners"))
+        return True
 
     def commit(self) -> None:
         """Write what was saved."""
         for name in self._changed:
-            self._write(name, self._counters[name])
+            _write(self._file, name, self._counters[name])
         self._changed.clear()
         self._file.execute("COMMIT")
+        self._commits += 1
 
     def load(self, name: str) -> Counter | None:
         """Return a counter, if there is one."""
@@ -293,40 +336,55 @@ class _File:
         """Close it; what is not committed is rolled back."""
         self._file.close()
 
-    def _write(self, name: str, counter: Counter) -> None:
-        # One that counts nothing, and is of no day or month, is deleted.
-        if counter.used or counter.held or counter.ends:
-            row = (name, counter.gone_at, counter.ends, _encode(counter))
-            self._file.execute("INSERT OR REPLACE INTO counters VALUES (?, ?, ?, ?)", row)
-        else:
-            self._file.execute("DELETE FROM counters WHERE name = ?", (name,))
 
-    def _prepare(self) -> None:
-        """Create the tables if they are missing."""
-        version = self._file.execute("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
-            raise sqlite3.DatabaseError("it is from a newer version of Berlin")
-        if version == VERSION:
-            return
+def _connect(path: Path) -> sqlite3.Connection:
+    file = sqlite3.connect(
+        path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+    )
+    try:
+        with contextlib.suppress(sqlite3.OperationalError):  # another process is doing it
+            file.execute("PRAGMA journal_mode = WAL")
+        file.execute("PRAGMA synchronous = NORMAL")  # only `shorten` waits for the disk
+        file.execute("PRAGMA wal_autocheckpoint = 0")
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _write(file: sqlite3.Connection, name: str, counter: Counter) -> None:
+    # One that counts nothing, and is of no day or month, is deleted.
+    if counter.used or counter.held or counter.ends:
+        row = (name, counter.gone_at, counter.ends, _encode(counter))
+        file.execute("INSERT OR REPLACE INTO counters VALUES (?, ?, ?, ?)", row)
+    else:
+        file.execute("DELETE FROM counters WHERE name = ?", (name,))
+
+
+def _prepare(file: sqlite3.Connection) -> None:
+    """Create the tables if they are missing; write something in any case."""
+    version = file.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise sqlite3.DatabaseError("it is from a newer version of Berlin")
+    if version < VERSION:
         for statement in _SCHEMA:
-            self._file.execute(statement)
-        if version == 1:
-            self._take_over()
-        self._file.execute(f"PRAGMA user_version = {VERSION}")
+            file.execute(statement)
+    if version == 1:
+        _take_over(file)
+    file.execute(f"PRAGMA user_version = {VERSION}")
 
-    def _take_over(self) -> None:
-        """Take over the days and months of version 1, which had a row for each slot."""
-        used = "SELECT counter, ends, sum(amount) FROM slots WHERE ends > 0 GROUP BY counter"
-        for name, ends, amount in self._file.execute(used).fetchall():
-            self._write(name, Counter(ends=ends, used=amount))
-        for table in ("slots", "held"):
-            self._file.execute(f"DROP TABLE {table}")
+
+def _take_over(file: sqlite3.Connection) -> None:
+    """Take over the days and months of version 1, which had a row for each slot."""
+    used = "SELECT counter, ends, sum(amount) FROM slots WHERE ends > 0 GROUP BY counter"
+    for name, ends, amount in file.execute(used).fetchall():
+        _write(file, name, Counter(ends=ends, used=amount))
+    for table in ("slots", "held"):
+        file.execute(f"DROP TABLE {table}")
 
 
 _Work: TypeAlias = Callable[[_File, float, float], _T]
-_Job: TypeAlias = tuple[_Work[Any], asyncio.Future[Any]]
-
-_Answers: TypeAlias = list[tuple[asyncio.Future[Any], object]]
+_Job: TypeAlias = tuple[_Work[Any], Callable[[Any], None]]
 
 
 _decode = msgspec.msgpack.Decoder(Counter).decode

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -126,7 +126,14 @@ def _sum(usages: list[Usage]) -> Usage:
         sum(usage.input_tokens for usage in usages),
         sum(usage.output_tokens for usage in usages),
         any(usage.estimated for usage in usages),
-        sum(usage.cached_tokens for usage in usages),
-        sum(usage.reasoning_tokens for usage in usages),
-        sum(usage.cache_write_tokens for usage in usages),
+        _known(usage.cached_tokens for usage in usages),
+        _known(usage.reasoning_tokens for usage in usages),
+        _known(usage.cache_write_tokens for usage in usages),
+        lacks=next((usage.lacks for usage in usages if usage.lacks), None),
     )
+
+
+def _known(counts: Iterable[int | None]) -> int | None:
+    """Return the sum of what is known, `None` if nothing is."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None

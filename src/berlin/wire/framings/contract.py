@@ -74,7 +74,6 @@ class Recognised(msgspec.Struct, frozen=True):
     """An answer as read by one framing.
 
     Attributes:
-        documents: the documents, decoded.
         done: the data of the event that marks the end; `""` if there is none.
         is_whole: whether the whole answer could be read.
     """

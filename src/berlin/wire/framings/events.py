@@ -21,6 +21,7 @@ from berlin.wire.framings.contract import (
 from berlin.wire.framings.json import JsonFramer
 from berlin.wire.framings.sse import SseFrame, SseFramer
 from berlin.wire.json import decoded_or_none, encode_line
+from berlin.wire.snippet import snippet
 
 
 class SseDocuments:
@@ -75,6 +76,8 @@ class SseDocuments:
             return []
         rest = b"".join(self._parts)
         self._parts = []
+        if self._at_start and rest.removeprefix(BOM).strip():
+            raise _not_events(rest)
         return self._slowly(rest + b"\n\n")
 
     def _enter(self, data: bytes) -> bytes:
@@ -86,8 +89,13 @@ class SseDocuments:
             mark = BOM if data.startswith(BOM) else b""
             self._parts = [mark + data[len(mark) :][-4:]]
             return b""
+        if not head.startswith(_WHOLE) and not _FIELD_LINE.match(head):
+            if len(head) < _FIRST_LINE_BYTES and not _END_OF_LINE.search(head):
+                self._parts = [data]  # the rest of the line has yet to come
+                return b""
+            raise _not_events(head)
         self._at_start = False
-        if head.startswith((b"{", b"<", b"[")):
+        if head.startswith(_WHOLE):
             # Not a stream: an error, or a whole answer, in one document.
             self._whole = JsonFramer()
             self._whole.feed(head)
@@ -146,6 +154,16 @@ class SseDocuments:
         return documents
 
 
+def _not_events(head: bytes) -> ProtocolError:
+    # A reader of events skips such a line, and with it the event that is glued to a prefix.
+    line = _END_OF_LINE.split(head, maxsplit=1)[0]
+    return ProtocolError(f"server-sent events were expected, not {snippet(line)!r}")
+
+
+_WHOLE = (b"{", b"<", b"[")
+_FIELD_LINE = re.compile(rb"[\w-]*[:\r\n]")
+_END_OF_LINE = re.compile(rb"[\r\n]")
+_FIRST_LINE_BYTES = 2048
 _PLAIN_EVENT = re.compile(rb"data: (\{[^\n]*)\n\n")
 _BEFORE_BYTES = len(b"data: ")
 _AROUND_BYTES = _BEFORE_BYTES + len(b"\n\n")

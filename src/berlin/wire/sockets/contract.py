@@ -53,11 +53,7 @@ class Codec:
         return []
 
     def decode(self, frame: str) -> Decoded:
-        """Take a frame; a blank one is a keep-alive.
-
-        Raises:
-            ProtocolError: if the frame does not belong to this protocol.
-        """
+        """Take a frame; a blank one is a keep-alive. Raises ProtocolError."""
         if not frame.strip():
             return Decoded()
         document = decode_json(frame)

@@ -40,7 +40,6 @@ class AnswerGuess(msgspec.Struct, frozen=True):
     """The guessed structure of an answer.
 
     Attributes:
-        stream: the table `[chat.stream]`.
         notes: comments for its lines.
         answer: what a recipe with this table reads from the answer.
     """
@@ -242,7 +241,7 @@ def _add_ending(
 _ERRORS = {
     "error": ("/error/message", "/error"),
     "error_message": ("/message", "/msg", "/detail"),
-    "error_code": ("/error/code", "/code"),
+    "error_code": ("/error/code", "/error/type", "/code"),
 }
 
 

@@ -29,7 +29,6 @@ class Pieces(msgspec.Struct, frozen=True):
     """An answer in pieces.
 
     Attributes:
-        framing: the framing.
         documents: the objects, as decoded by the framing.
         done: the data of the event that marks the end; `""` if there is none.
     """
@@ -45,11 +44,7 @@ class Pieces(msgspec.Struct, frozen=True):
 
 
 def cut_answer(answer: bytes) -> Pieces:
-    """Return the pieces of an answer.
-
-    Raises:
-        ConfigurationError: if no recipe can describe it.
-    """
+    """Return the pieces of an answer. Raises ConfigurationError."""
     looks = recognise(answer)
     if looks.is_page:
         raise ConfigurationError(
@@ -81,9 +76,7 @@ class KnownGuess(msgspec.Struct, frozen=True):
     """A chat in a built-in format.
 
     Attributes:
-        chat: the table `[chat]`.
         base: the path of the base URL.
-        model: the requested model.
         answer: the values read from the answer.
     """
 

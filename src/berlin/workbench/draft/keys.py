@@ -52,7 +52,6 @@ def guess_key(chat: Captured, said: Any = None) -> LoginGuess:
     """Return how a request authenticates itself, where no login is known.
 
     Args:
-        chat: the request.
         said: the messages that are exchanged before the question, if it opens a WebSocket.
     """
     flow = {"flow": "api-key"}

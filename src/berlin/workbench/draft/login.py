@@ -86,14 +86,11 @@ def find_login(exchanges: Sequence[Exchange], chat: int) -> Found | None:
 def guess_login(
     exchanges: Sequence[Exchange], found: Found, chain: Chain, chats: Sequence[int]
 ) -> LoginGuess:
-    """Return the login whose token a chat carries.
+    """Return the login whose token a chat carries. Raises ConfigurationError.
 
     Args:
         chain: what the requests of the session carry; the login's and the chat's are followed here.
         chats: the requests of the chat, which may carry other values of the login.
-
-    Raises:
-        ConfigurationError: if no recipe can describe the login.
     """
     login = exchanges[found.first].request
     _, document = login.document()

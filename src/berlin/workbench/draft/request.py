@@ -121,16 +121,13 @@ def kept_ids(turn: Captured, answers: Iterable[bytes]) -> dict[str, str]:
 def guess_request(
     request: Captured, prompt: str, secrets: frozenset[str], taken: dict[str, str]
 ) -> RequestGuess:
-    """Guess the structure of a request.
+    """Guess the structure of a request. Raises ConfigurationError.
 
     Args:
         request: the chat, or one that prepares it.
         prompt: the text that its user typed; `""` for a request that does not carry it.
         secrets: values that must not appear in the recipe.
         taken: values issued by earlier responses, and their placeholders.
-
-    Raises:
-        ConfigurationError: if its kind cannot be described.
     """
     return _Guess(request, prompt, secrets, taken).result()
 

@@ -51,7 +51,6 @@ class Draft(msgspec.Struct, frozen=True):
     """A first recipe.
 
     Attributes:
-        text: the file.
         prompt: the prompt of the captured request; `""` if it was not found.
         answer: what it reads from the captured answer.
         left_out: headers left out because they look like secrets.

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from berlin import errors
-from berlin.auth.contract import Authenticator
+from berlin.auth.authenticator import Authenticator
 from berlin.auth.credentials import Credentials
 from berlin.auth.flows.login import LoginFlow, LoginMap
 from berlin.auth.grant import Grant

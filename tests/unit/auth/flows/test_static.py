@@ -8,7 +8,7 @@ import pytest
 
 from berlin import errors
 from berlin.auth.credentials import Credentials
-from berlin.auth.flows.static import ApiKeyMap, BasicMap, NoneMap
+from berlin.auth.flows.static import ApiKeyMap, BasicMap
 from berlin.types import HttpRequest, HttpResponse, Secret
 
 
@@ -23,16 +23,6 @@ async def obtain(described: ApiKeyMap | BasicMap, credentials: Credentials) -> s
     assert flow is not None
     assert not flow.asks
     return (await flow.obtain(credentials, never)).token.reveal()
-
-
-def test_none() -> None:
-    """A service that asks for nothing has no flow."""
-    assert NoneMap().flow() is None
-
-
-async def test_api_key() -> None:
-    """An API key is the token, as it is, without a request."""
-    assert await obtain(ApiKeyMap(), Credentials.checked("test", api_key="sk-1")) == "sk-1"
 
 
 @pytest.mark.parametrize("key", ["sk-1\r\nX: y", "sk\0", "ключ", " sk", "k" * 20_000])

@@ -6,8 +6,6 @@ import os
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,25 +18,9 @@ from berlin.auth.tokens.private_file import (
 )
 
 
-@pytest.fixture
-def open_umask() -> Iterator[None]:
-    """Give new files to everybody, as far as the umask goes."""
-    before = os.umask(0)
-    yield
-    os.umask(before)
-
-
 def mode(path: Path) -> int:
     """Return the permission bits of a file."""
     return stat.S_IMODE(path.stat().st_mode)
-
-
-@pytest.mark.usefixtures("open_umask")
-def test_t25_umask_does_not_matter(tmp_path: Path) -> None:
-    """With umask 000 the file is 0600 and each new folder above it that is ours is 0700."""
-    path = tmp_path / "berlin" / "file"
-    save_private(path, b"x")
-    assert (mode(path), mode(path.parent)) == (0o600, 0o700)
 
 
 def test_t25_open_folder_and_file_are_closed(tmp_path: Path) -> None:
@@ -168,29 +150,6 @@ def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     assert ended.stdout.strip().isdecimal()
     assert load_private(path) == b"old"
     assert os.listdir(path.parent) == ["file"]
-
-
-def test_t24_kill_in_mid_write_never_tears(tmp_path: Path) -> None:
-    """A process that is killed while it writes leaves the old or the new file, whole."""
-    path = tmp_path / "berlin" / "file"
-    good = {bytes([n]) * 1_000_000 for n in (65, 66)}
-    save_private(path, b"A" * 1_000_000)
-    program = (
-        "import sys; from pathlib import Path\n"
-        "from berlin.auth.tokens.private_file import save_private\n"
-        "print('on', flush=True)\n"
-        "while True:\n"
-        "    for letter in b'AB': save_private(Path(sys.argv[1]), bytes([letter]) * 1_000_000)\n"
-    )
-    for delay in (0.005, 0.013, 0.029):
-        with subprocess.Popen(
-            [sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE
-        ) as process:
-            assert process.stdout is not None
-            process.stdout.readline()
-            time.sleep(delay)
-            process.kill()
-        assert load_private(path) in good
 
 
 def test_written_over_where_it_is(tmp_path: Path) -> None:

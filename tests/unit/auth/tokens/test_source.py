@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from berlin.auth.grant import Grant
+from berlin.auth.tokens.registry import shared_source
 from berlin.auth.tokens.shared import SharedTokens
 from berlin.auth.tokens.source import Login, TokenSource
-from berlin.auth.tokens.sources import shared_source
 from berlin.auth.tokens.store import TokenKey
 from berlin.errors import (
     AuthenticationError,
@@ -475,7 +475,7 @@ async def test_a_renewal_that_hangs_does_not_hold_up_a_good_token(
 
 def test_the_number_of_sources_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server with an account for each user forgets the tokens that were not used for long."""
-    monkeypatch.setattr("berlin.auth.tokens.sources.MAX_SOURCES", 2)
+    monkeypatch.setattr("berlin.auth.tokens.registry.MAX_SOURCES", 2)
     first, second, third = (TokenKey("r", "u", str(n), "bounded") for n in range(3))
     kept = shared_source(first)
     gone = shared_source(second)

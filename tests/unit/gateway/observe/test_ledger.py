@@ -82,9 +82,24 @@ def test_every_kind_of_text_is_estimated() -> None:
 
 def test_a_reported_zero_is_not_missing() -> None:
     """What a service reports is taken, 0 too; nothing is estimated."""
-    row = row_of([TextDelta("Hello")], [UsageReport(Usage(0, 0)), Finished()])
+    usage = Usage(0, 0, cached_tokens=0)
+    row = row_of([TextDelta("Hello")], [UsageReport(usage), Finished()])
     assert (row.input_tokens, row.output_tokens, row.cached_tokens) == (0, 0, 0)
+    assert (row.cache_write_tokens, row.reasoning_tokens) == (None, None)
     assert (row.estimated, row.cost_nanos) == (False, 0)
+
+
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        (Usage(0, 7, lacks="input_tokens"), (10, 7)),
+        (Usage(7, 0, lacks="output_tokens"), (7, 2)),
+    ],
+)
+def test_a_half_of_a_report_is_estimated(usage: Usage, tokens: tuple[int, int]) -> None:
+    """What a service leaves out of its report is estimated, and the row is marked."""
+    row = row_of([TextDelta("Hello")], [UsageReport(usage), Finished()])
+    assert (row.input_tokens, row.output_tokens, row.estimated) == (*tokens, True)
 
 
 def test_an_early_report_does_not_hide_what_came_later() -> None:

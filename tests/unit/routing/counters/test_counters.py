@@ -189,11 +189,24 @@ async def test_r10_the_last_of_a_budget(counters: Counters) -> None:
     """At the end of a budget one request may take more than is left, and only one at a time."""
     claim = Claim("k", Calendar("month"), 100, 60, overdraw=True)
     first = await reserve(counters, "a", claim)
-    assert (await refuse(counters, "b", claim)).wait_s == 2
+    refused = await refuse(counters, "b", claim)
+    assert (refused.wait_s, refused.held) == (2, 60)
     counters.settle(first, {"k": 90})
     await asyncio.sleep(0.01)
     told = await asyncio.gather(*(counters.reserve(f"c{n}", [claim]) for n in range(5)))
     assert sum(isinstance(one, Reservation) for one in told) == 1
+
+
+async def test_a_budget_that_is_only_reserved(counters: Counters) -> None:
+    """A budget of which a running request holds all is worth another look in a moment."""
+    claim = Claim("k", Calendar("month"), 100, 100, overdraw=True)
+    first = await reserve(counters, "a", claim)
+    refused = await refuse(counters, "b", claim)
+    assert (refused.wait_s, refused.used, refused.held) == (2, 100, 100)
+    counters.settle(first, {"k": 100})
+    await asyncio.sleep(0.01)
+    refused = await refuse(counters, "b", claim)
+    assert (refused.wait_s > 2, refused.used, refused.held) == (True, 100, 0)
 
 
 async def test_a_month_that_changes_its_clock() -> None:
@@ -277,8 +290,8 @@ async def test_what_was_used_without_the_file(tmp_path: Path, clock: Clock) -> N
     file.unlink()
     remote._rests_until = 0.0
     counters.settle(alone, {"day": 20})
-    while counters._owed:
-        await counters._pay("a")
+    counters._pay("a")
+    await remote.beat("a")  # written with what comes next
     other = SharedCounters(SqliteCounters(file, clock, clock.wall), owner="other")
     assert (await reserve(other, "b", day, rate)).used == (50, 2)
     await counters.aclose()

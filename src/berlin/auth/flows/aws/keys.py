@@ -21,7 +21,6 @@ def read_keys(response: HttpResponse, where: str, inside: str = "") -> Grant:
     """Return the temporary keys in a response.
 
     Args:
-        response: the response.
         where: the request, for the error.
         inside: the member that holds the keys; `""` if they are members of the response itself.
 

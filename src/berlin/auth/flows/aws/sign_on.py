@@ -34,11 +34,7 @@ _T = TypeVar("_T")
 
 
 class SingleSignOn:
-    """Obtains the keys of a role; see `Flow`.
-
-    Args:
-        described: the table `[auth.sso]`.
-    """
+    """Obtains the keys of a role; see `Flow`."""
 
     needs: tuple[str, ...] = ()
     asks = True

@@ -35,14 +35,10 @@ async def ask_for_code(client: TokenClient) -> DeviceCode:
 
 
 def read_code(response: HttpResponse, rename: Callable[[str], str] = str) -> DeviceCode:
-    """Return the code in the answer to a device authorization.
+    """Return the code in the answer to a device authorization. Raises BerlinError.
 
     Args:
-        response: the answer.
         rename: returns the name of a member in RFC 8628.
-
-    Raises:
-        BerlinError: if there is none.
     """
     answer = read_answer(response, "", "the device authorization")
     try:

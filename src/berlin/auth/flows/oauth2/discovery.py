@@ -23,7 +23,6 @@ class Endpoints(msgspec.Struct, frozen=True):
     """The endpoints of an authorization server.
 
     Attributes:
-        token: the token endpoint.
         device: the device authorization endpoint; `""` if there is none.
         authorize: the page where a person logs in; `""` if there is none.
         issuer: the server's issuer identifier; `""` if unknown.
@@ -42,11 +41,7 @@ class Endpoints(msgspec.Struct, frozen=True):
 class Server:
     """An authorization server: its endpoints, from a recipe or from its metadata, and its clock.
 
-    Args:
-        described: the table `[auth]`.
-
     Attributes:
-        described: the same.
         skew_s: how far its clock is ahead of ours, as far as known.
     """
 
@@ -100,12 +95,17 @@ async def discover(issuer: str, send: Send) -> Endpoints:
     failure: BerlinError | None = None
     for url in _places(issuer):
         response = await send(HttpRequest("GET", url, {"Accept": "application/json"}))
-        if response.status in (404, 405):
-            failure = RequestRejectedError(f"{url} answers {response.status}")
-            continue
-        if response.status != 200:
+        if response.status in (400, 404, 405):
+            failure = failure or RequestRejectedError(f"{url} answers {response.status}")
+        elif response.status != 200:
             raise error_from_answer(response.status, response.headers, snippet(response.body))
-        return _read(response.body, issuer)
+        else:
+            try:
+                return _read(response.body, issuer)
+            except ProtocolError as error:  # a page for every unknown path
+                failure = error
+    if isinstance(failure, ProtocolError):
+        raise failure
     raise ConfigurationError(
         f"{issuer} publishes no metadata: give token_url (and device_url or authorize_url) instead"
     ) from failure

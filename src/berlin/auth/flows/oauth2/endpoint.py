@@ -28,9 +28,6 @@ class TokenClient:
 
     Args:
         server: the server; the difference of the clocks is learned here.
-        endpoints: its endpoints.
-        values: the credentials.
-        send: sends a request.
     """
 
     def __init__(
@@ -108,11 +105,7 @@ def _clock_skew(response: HttpResponse) -> float:
 
 
 def read_grant(described: OAuth2Map, response: HttpResponse) -> Grant:
-    """Return the grant in a token endpoint's response.
-
-    Raises:
-        BerlinError: if there is none.
-    """
+    """Return the grant in a token endpoint's response. Raises BerlinError."""
     if error_of(response) in ("temporarily_unavailable", "server_error"):
         raise ServiceUnavailableError("the token service is temporarily unavailable")
     answer = read_answer(response, "", "the token request")

@@ -20,11 +20,7 @@ from berlin.types import Secret
 
 
 class OAuth2Flow:
-    """Obtains tokens from a token endpoint; see `Flow`.
-
-    Args:
-        oauth: the table `[auth]`.
-    """
+    """Obtains tokens from a token endpoint; see `Flow`."""
 
     def __init__(self, oauth: OAuth2Map) -> None:
         self._map = oauth

@@ -51,10 +51,6 @@ class RedirectListener:
         state: the value the request must carry; all others get a 404, so that no other page or
             program on this machine can end the login.
         port: the port; 0 takes a free one.
-        path: the path.
-
-    Attributes:
-        url: the redirect URL.
     """
 
     def __init__(self, state: str, port: int, path: str) -> None:

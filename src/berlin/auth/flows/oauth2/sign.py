@@ -23,7 +23,6 @@ def sign(
     Args:
         described: its header and claims.
         values: the credentials: `private_key` in PEM, and those used in the claims.
-        token_url: the token endpoint.
         now: seconds since 1970.
 
     Raises:

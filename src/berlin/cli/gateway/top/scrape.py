@@ -61,7 +61,6 @@ class Change:
 
     Args:
         before: the earlier page; the same one as `now` shows totals of nothing.
-        now: the later page.
     """
 
     def __init__(self, before: Scrape, now: Scrape) -> None:

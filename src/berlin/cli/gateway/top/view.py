@@ -16,12 +16,7 @@ LIMITS = ("rate_limit_exceeded", "limit_reached")
 
 
 def render(change: Change, url: str) -> RenderableType:
-    """Return the view.
-
-    Args:
-        change: the present scrape, and what changed since the one before.
-        url: the gateway's URL.
-    """
+    """Return the view."""
     from rich.console import Group
     from rich.table import Table
 

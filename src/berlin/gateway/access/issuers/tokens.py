@@ -14,7 +14,7 @@ from berlin.errors import ConfigurationError, KeyRefusedError
 from berlin.gateway.access.caller import Caller, check_name, checked, model_pattern
 from berlin.gateway.access.issuers.jwks import PublicKeys
 
-MAX_TOKEN_CHARS = 8_192
+MAX_TOKEN_CHARS = 32_768
 MAX_KNOWN = 10_000
 # How long a verified token is not verified again.
 KNOWN_FOR_S = 60.0
@@ -125,7 +125,7 @@ class Issuers:
         raise ValueError("it is signed with none of the issuer's keys")
 
     def _caller(self, name: str, table: IssuerConfig, claims: dict[str, Any]) -> Caller:
-        user = claims.get(table.user)
+        user = _claim(claims, table.user)
         if not isinstance(user, str):
             raise ValueError(f"the claim {table.user} names no user")  # noqa: TRY004  # refuses a token
         check_name(user, "a user")
@@ -149,8 +149,20 @@ class Issuers:
         return checked(caller, "a token", self._clock())
 
 
+def _claim(claims: dict[str, Any], name: str) -> Any:
+    """Return a claim by its name, which may have dots, or by its path through objects."""
+    if name in claims:
+        return claims[name]
+    value: Any = claims
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
 def _texts(claims: dict[str, Any], claim: str) -> tuple[str, ...]:
-    value = claims.get(claim, [])
+    value = _claim(claims, claim)
+    if value is None:
+        return ()
     if isinstance(value, str):
         return (value,)
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):

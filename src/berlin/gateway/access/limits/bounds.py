@@ -37,6 +37,9 @@ class Bound(msgspec.Struct, frozen=True):
 def bounds_of(config: LimitsConfig, caller: Caller | None, model: str) -> tuple[Bound, ...]:
     """Return the limits that hold for a caller's request for a model.
 
+    Of several that count the same, such as those of the key and of all keys, it is the smallest: a
+    request would be counted once for each.
+
     Args:
         config: the limits of the configuration.
         caller: the caller; `None` where no key is needed.
@@ -57,7 +60,12 @@ def bounds_of(config: LimitsConfig, caller: Caller | None, model: str) -> tuple[
     for name, texts in config.models.items():
         if covers(name, model):
             found += _bounds(_rules(texts), name, f"model:{name.casefold()}", model, zone)
-    return tuple(found)
+    smallest: dict[str, Bound] = {}
+    for bound in found:
+        known = smallest.setdefault(bound.counter, bound)
+        if bound.rule.amount < known.rule.amount:
+            smallest[bound.counter] = bound
+    return tuple(smallest.values())
 
 
 def covers(pattern: str, model: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 
 import msgspec
 
@@ -60,14 +61,22 @@ def headers_of_levels(
         warn_percent: from which share on a header warns.
     """
     tightest: dict[Unit, Level] = {}
+    worst = None
     for level in levels:
         unit = level.bound.rule.unit
-        if unit not in tightest or level.share > tightest[unit].share:
+        other = tightest.get(unit)
+        if other is None or level.share > other.share:
             tightest[unit] = level
+        if worst is None or level.spent > worst.spent:
+            worst = level
     headers: dict[str, str] = {}
     for unit, level in tightest.items():
-        headers |= _headers(unit, level, face, now)
-    worst = max(levels, key=lambda level: level.spent, default=None)
+        limit, remaining, reset = _names(unit, face)
+        headers[limit] = _amount(unit, level.bound.rule.amount)
+        headers[remaining] = _amount(unit, level.left)
+        headers[reset] = (
+            go_duration(level.resets_s) if reset.endswith(unit) else rfc3339(now + level.resets_s)
+        )
     if worst is not None and worst.spent * 100 >= warn_percent:
         headers["x-berlin-limit-warning"] = printable(
             f"{min(worst.spent, 1):.0%} of {worst.bound.rule.text} of {worst.bound.owner} used; "
@@ -76,19 +85,15 @@ def headers_of_levels(
     return headers
 
 
-def _headers(unit: Unit, level: Level, face: str, now: float) -> dict[str, str]:
+@cache
+def _names(unit: Unit, face: str) -> tuple[str, ...]:
+    """Return the names of the headers for the limit, what is left, and when it resets."""
     before, after = "x-ratelimit-", f"-{unit}"
     if unit == "money":
         before, after = "x-berlin-budget-", ""
     elif face == "anthropic":
         before, after = f"anthropic-ratelimit-{unit}-", ""
-    return {
-        f"{before}limit{after}": _amount(unit, level.bound.rule.amount),
-        f"{before}remaining{after}": _amount(unit, level.left),
-        f"{before}reset{after}": (
-            go_duration(level.resets_s) if after else rfc3339(now + level.resets_s)
-        ),
-    }
+    return tuple(f"{before}{what}{after}" for what in ("limit", "remaining", "reset"))
 
 
 def _amount(unit: Unit, amount: int) -> str:

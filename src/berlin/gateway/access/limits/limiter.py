@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
+
+import msgspec
 
 from berlin.config.tables.limits import MONEY_PLACES, LimitsConfig, Rule
 from berlin.config.tables.prices import PriceTable
@@ -21,11 +22,11 @@ from berlin.gateway.catalog import Target
 from berlin.gateway.observe.visit import Visit
 from berlin.ledger.prices import Prices
 from berlin.routing.counters.contract import (
+    HELD_WAIT_S,
     Calendar,
     Claim,
     Counters,
     Refusal,
-    Reservation,
     Sliding,
 )
 from berlin.routing.counters.learned import Learned
@@ -40,6 +41,20 @@ SHORT_WAIT_S = 60.0
 _log = logging.getLogger("berlin.gateway")
 
 
+class _Plan(NamedTuple):
+    """The limits of the requests of one caller for one model.
+
+    Attributes:
+        bounds: the limits.
+        claims: what a request needs of each, as far as that is known before it is made.
+        names: the names under which its costs are learned.
+    """
+
+    bounds: tuple[Bound, ...]
+    claims: tuple[Claim, ...]
+    names: tuple[object, ...]
+
+
 class Limiter:
     """Keeps requests within the limits of their key, user and model.
 
@@ -50,8 +65,7 @@ class Limiter:
     Args:
         config: the limits of the configuration.
         prices: the prices of models.
-        counters: counts what is limited by the minute or hour.
-        lasting: returns what counts days and months, which outlives a restart.
+        counters: counts what is limited.
         history: asks the ledger, if there is one, for what was used before a counter was lost.
     """
 
@@ -60,13 +74,10 @@ class Limiter:
         config: LimitsConfig | None = None,
         prices: PriceTable | None = None,
         counters: Counters | None = None,
-        lasting: Callable[[], Counters] | None = None,
         history: History | None = None,
     ) -> None:
         self.use(config or LimitsConfig(), prices or {})
         self._counters = counters or MemoryCounters()
-        self._open_lasting = lasting
-        self._lasting: Counters | None = None
         self._history = history
         self._answers = Learned(FIRST_ANSWER_TOKENS)
         self._surplus = Learned(0)
@@ -76,7 +87,7 @@ class Limiter:
         self._config = config
         self._prices = Prices(prices)
         self._any = config != LimitsConfig(config.time_zone, config.warn_percent)
-        self._known: dict[tuple[Caller | None, str], tuple[Bound, ...]] = {}
+        self._plans: dict[tuple[Caller | None, str], _Plan] = {}
 
     def concerns(self, caller: Caller | None) -> bool:
         """Return whether any limit may hold for a caller."""
@@ -98,20 +109,26 @@ class Limiter:
             BudgetReachedError: if a limit by the day or month is reached.
             ConfigurationError: if money is limited and the model has no price.
         """
-        bounds = self.bounds(caller, target)
+        bounds, claims, names = self._plan(caller, target)
         if not bounds:
             return None
-        counters = self._counters_of(bounds)
-        names = ((visit.key, target.full_name), target.full_name)
+        counters = self._counters
         expected = self._expect(demand, names)
-        claims = [self._claim(bound, target, expected, counters.now()) for bound in bounds]
-        reserved = await counters.reserve(visit.id, claims)
+        wanted = [
+            claim if claim.kept else self._claim(claim, bound.rule, target, expected)
+            for bound, claim in zip(bounds, claims, strict=True)
+        ]
+        reserved = await counters.reserve(visit.id, wanted)
+        now = counters.now()
         if isinstance(reserved, Refusal):
             # By name: with Redis away the claim is one for the share of this process.
             bound = next(each for each in bounds if each.counter == reserved.claim.counter)
-            self._refuse(visit, bound, reserved, counters.now())
-        levels = self._levels(bounds, reserved, counters.now())
-        self._show(visit, levels, counters.now())
+            self._refuse(visit, bound, reserved, now)
+        levels = [
+            Level(bound, used, _resets_s(bound, now), 0 if claim.kept else claim.amount)
+            for bound, claim, used in zip(bounds, wanted, reserved.used, strict=True)
+        ]
+        self._show(visit, levels, now)
 
         def cost(usage: Usage) -> Decimal | None:
             started = visit.started
@@ -123,29 +140,32 @@ class Limiter:
             self._answers.learn(usage.output_tokens, *names)
             self._surplus.learn(max(usage.input_tokens - demand.input_tokens, 0), *names)
 
-        return Spending(counters, reserved, bounds, demand, cost, learn)
-
-    def bounds(self, caller: Caller | None, target: Target) -> tuple[Bound, ...]:
-        """Return the limits that hold for a caller's request."""
-        key = (caller, target.full_name)
-        found = self._known.get(key)
-        if found is None:
-            if len(self._known) >= MAX_KNOWN:
-                self._known.clear()
-            found = self._known[key] = bounds_of(self._config, caller, target.full_name)
-        return found
+        return Spending(counters, reserved, bounds, visit, demand, cost, learn)
 
     async def aclose(self) -> None:
         """Close files and connections."""
-        for counters in {self._counters, self._lasting or self._counters}:
-            await counters.aclose()
+        await self._counters.aclose()
 
-    def _counters_of(self, bounds: tuple[Bound, ...]) -> Counters:
-        if self._open_lasting is None or not any(bound.lasts for bound in bounds):
-            return self._counters
-        if self._lasting is None:
-            self._lasting = self._open_lasting()
-        return self._lasting
+    def _plan(self, caller: Caller | None, target: Target) -> _Plan:
+        """Return the limits that hold for a caller's requests."""
+        model = target.full_name
+        found = self._plans.get((caller, model))
+        if found is None:
+            if len(self._plans) >= MAX_KNOWN:
+                self._plans.clear()
+            bounds = bounds_of(self._config, caller, model)
+            claims = tuple(map(self._kept_claim, bounds))
+            names = ((caller.id if caller is not None else "", model), model)
+            found = self._plans[caller, model] = _Plan(bounds, claims, names)
+        return found
+
+    def _kept_claim(self, bound: Bound) -> Claim:
+        """Return the claim of one request; other amounts than a number of requests are unknown."""
+        before = None
+        if self._history is not None and bound.lasts:
+            before = partial(self._history.used_since, bound)
+        requests, most = bound.rule.unit == "requests", bound.rule.amount
+        return Claim(bound.counter, bound.window, most, 1, requests, not requests, before)
 
     def _expect(self, demand: Demand, names: tuple[object, ...]) -> Usage:
         """Return the tokens that a request will probably cost."""
@@ -154,20 +174,14 @@ class Limiter:
             answer = min(answer, demand.most_output)
         return Usage(demand.input_tokens + self._surplus.expect(*names), answer)
 
-    def _claim(self, bound: Bound, target: Target, expected: Usage, now: float) -> Claim:
-        rule = bound.rule
-        before = None
-        if self._history is not None and bound.lasts:
-            before = partial(self._history.used_since, bound)
-        if rule.unit == "requests":
-            return Claim(bound.counter, bound.window, rule.amount, 1, kept=True, before=before)
+    def _claim(self, claim: Claim, rule: Rule, target: Target, expected: Usage) -> Claim:
         amount = expected.input_tokens + expected.output_tokens
         if rule.unit == "money":
-            amount = _nano(self._expected_cost(target, expected, rule, now))
-        amount = min(amount, rule.amount)
-        return Claim(bound.counter, bound.window, rule.amount, amount, overdraw=True, before=before)
+            amount = _nano(self._expected_cost(target, expected, rule))
+        return msgspec.structs.replace(claim, amount=min(amount, rule.amount))
 
-    def _expected_cost(self, target: Target, expected: Usage, rule: Rule, now: float) -> Decimal:
+    def _expected_cost(self, target: Target, expected: Usage, rule: Rule) -> Decimal:
+        now = self._counters.now()
         cost = self._prices.cost(target.service.name, _model(target), expected, now)
         if cost is None and target.service.is_routed:
             # Any of its models may answer, so the dearest price is reserved.
@@ -179,23 +193,19 @@ class Limiter:
             )
         return cost
 
-    def _levels(self, bounds: tuple[Bound, ...], reserved: Reservation, now: float) -> list[Level]:
-        return [
-            Level(bound, used, _resets_s(bound, now), 0 if claim.kept else claim.amount)
-            for bound, claim, used in zip(bounds, reserved.claims, reserved.used, strict=True)
-        ]
-
     def _show(self, visit: Visit, levels: list[Level], now: float) -> None:
         warn = self._config.warn_percent
         visit.more_headers = headers_of_levels(levels, visit.face, now, warn)
 
     def _refuse(self, visit: Visit, bound: Bound, refusal: Refusal, now: float) -> NoReturn:
         wait_s = max(refusal.wait_s, 0.001) if math.isfinite(refusal.wait_s) else 1.0
-        rule, reserved = bound.rule, refusal.used < bound.rule.amount
+        rule = bound.rule
+        reserved = rule.unit != "requests" and refusal.used - refusal.held < refusal.claim.limit
         resets_s = wait_s if not reserved else _resets_s(bound, now)
-        self._show(visit, [Level(bound, refusal.used, resets_s)], now)
+        self._show(visit, [Level(bound, refusal.used, resets_s, refusal.held)], now)
         said = f"the limit of {rule.text} of {bound.owner} is reached; nothing was sent"
-        if reserved and rule.unit != "requests":
+        if reserved:
+            wait_s = min(wait_s, HELD_WAIT_S)
             said = (
                 f"what is left of {rule.text} of {bound.owner} is reserved by requests that are "
                 "running; try again in a moment"
@@ -211,13 +221,10 @@ class Limiter:
 
 
 def _resets_s(bound: Bound, now: float) -> float:
-    match bound.window:
-        case Calendar() as period:
-            return max(period.bounds(now)[1] - now, 0.001)
-        case Sliding(span_s):
-            return span_s
-        case _:
-            return 1.0
+    window = bound.window
+    if isinstance(window, Calendar):
+        return max(window.bounds(now)[1] - now, 0.001)
+    return window.span_s if isinstance(window, Sliding) else 1.0
 
 
 def _model(target: Target) -> str:

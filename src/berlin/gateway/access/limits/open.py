@@ -11,7 +11,6 @@ from berlin.config import Config
 from berlin.config.models.shared import open_counters, open_shared
 from berlin.gateway.access.limits.history import History
 from berlin.gateway.access.limits.limiter import Limiter
-from berlin.routing.counters.contract import Counters
 from berlin.routing.counters.shared import SharedCounters
 from berlin.routing.counters.sqlite import SqliteCounters
 
@@ -48,7 +47,4 @@ def open_limiter(
     if folder is None:
         return opened()
 
-    def lasting() -> Counters:
-        return SharedCounters(SqliteCounters(folder / FILE))
-
-    return opened(None if alone else lasting(), lasting)
+    return opened(SharedCounters(SqliteCounters(folder / FILE), only_lasting=alone))

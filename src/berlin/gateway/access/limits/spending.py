@@ -10,13 +10,14 @@ from typing import Self
 import msgspec
 
 from berlin.config.tables.limits import MONEY_PLACES
-from berlin.formats.tokens import TokenCount
+from berlin.formats.tokens import prompt_tokens
 from berlin.gateway.access.limits.bounds import Bound
+from berlin.gateway.observe.visit import Visit
 from berlin.providers.contract import Bursts
 from berlin.routing.base.answer import LEFT, Watched
-from berlin.routing.base.meter import Meter
 from berlin.routing.counters.contract import Counters, Reservation
 from berlin.types import ChatRequest, Usage
+from berlin.types.usage import usage_with
 
 _log = logging.getLogger("berlin.gateway")
 
@@ -37,7 +38,7 @@ class Demand(msgspec.Struct, frozen=True):
         """Return what is known about a chat."""
         most = request.options.get("max_tokens")
         known = isinstance(most, int) and most > 0
-        return cls(TokenCount(request).input_tokens, most if known else None)
+        return cls(prompt_tokens(request), most if known else None)
 
 
 class Spending:
@@ -47,6 +48,7 @@ class Spending:
         counters: where it is counted.
         reserved: what is reserved.
         bounds: the limits, in the order of the claims.
+        visit: its record, which counts its answer from now on.
         demand: what was known about its cost.
         cost: returns the money that tokens cost, or `None` if the model has no price.
         learn: records what a complete answer has cost.
@@ -57,6 +59,7 @@ class Spending:
         counters: Counters,
         reserved: Reservation,
         bounds: tuple[Bound, ...],
+        visit: Visit,
         demand: Demand,
         cost: Callable[[Usage], Decimal | None],
         learn: Callable[[Usage], None],
@@ -64,7 +67,8 @@ class Spending:
         self._counters = counters
         self._reserved = reserved
         self._bounds = bounds
-        self._meter = Meter(demand.input_tokens)
+        self._visit = visit
+        self._demand = demand
         self._cost = cost
         self._learn = learn
         self._sent = False
@@ -72,7 +76,8 @@ class Spending:
     def watch(self, bursts: Bursts) -> Bursts:
         """Return the answer, whose cost is settled at its end."""
         self._sent = True
-        return Watched(bursts, self._end, self._meter.note)
+        self._visit.is_counted = True
+        return Watched(bursts, self._end)
 
     def settle(self, usage: Usage) -> None:
         """Settle what a request has cost."""
@@ -100,8 +105,11 @@ class Spending:
             self._counters.undo(self._reserved)
 
     def _end(self, how: BaseException | None) -> None:
-        usage = self._meter.usage
-        if how is not None and how is not LEFT and not self._meter.began:
+        visit = self._visit
+        usage = usage_with(
+            visit.usage, self._demand.input_tokens, visit.text_chars, whole=how is None
+        )
+        if how is not None and how is not LEFT and visit.first_event_at is None:
             usage = Usage()  # the service failed before it answered
         self.settle(usage)
         if how is None:

@@ -33,10 +33,7 @@ class Captured(msgspec.Struct, frozen=True):
     """A request that was sent by a browser or by curl.
 
     Attributes:
-        method: the HTTP method.
-        url: the whole URL.
         headers: names as written, in order.
-        body: the body.
         files: the names of fields that would contain files.
     """
 
@@ -86,12 +83,9 @@ class Captured(msgspec.Struct, frozen=True):
         return next((value for n, value in self.headers if n.lower() == name), "")
 
     def document(self) -> tuple[str, Any]:
-        """Return the kind of the body and its contents.
+        """Return the kind of the body and its contents. Raises ConfigurationError.
 
         The kind is `json`, `form`, `multipart`, `body` for other text, or `""` if there is none.
-
-        Raises:
-            ConfigurationError: if no recipe can describe its kind.
         """
         if not self.body.strip():
             return "", None
@@ -146,8 +140,6 @@ class Exchange(msgspec.Struct, frozen=True):
     """A request and its answer.
 
     Attributes:
-        request: what was sent.
-        answer: the answer's body.
         status: its HTTP status.
         headers: its headers, names in lower case; repeated names are all kept.
         frames: the messages, if it opened a WebSocket.

@@ -69,13 +69,10 @@ class _Entry(msgspec.Struct):
 
 
 def read_har(data: bytes) -> list[Exchange]:
-    """Return the requests and answers of a HAR file, in order.
+    """Return the requests and answers of a HAR file, in order. Raises ConfigurationError.
 
     Of a file that was cut off, the entries before the cut are read. Requests of a scheme other than
     HTTP, such as `data:` and `chrome-extension:`, are left out.
-
-    Raises:
-        ConfigurationError: if it is not a HAR file.
     """
     exchanges = []
     for entry in _entries(data.removeprefix(b"\xef\xbb\xbf")):

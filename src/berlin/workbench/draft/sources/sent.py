@@ -20,11 +20,7 @@ _REFUSED = frozenset({301, 302, 303, 401, 403})
 
 
 async def send(request: Captured, *, allow_http: bool = False) -> Exchange:
-    """Send a request to where it was sent, and return it with its response.
-
-    Raises:
-        BerlinError: if there is no response.
-    """
+    """Send a request to where it was sent, and return it with its response. Raises BerlinError."""
     endpoint = Endpoint.of(request.origin, allow_http=allow_http)
     headers: dict[str, str | Secret] = {
         name: Secret(value)

@@ -39,9 +39,7 @@ def resolve_target(
     """Return the service and the credentials: from the environment, a stored login, or by asking.
 
     Args:
-        opened: the recipe.
         url: base URL of the service, instead of the recipe's.
-        account: the account.
         password_stdin: whether secrets are lines of standard input.
         allow_http: whether credentials may go over plain http.
         timeout: the limit of each part, in seconds.

@@ -1,0 +1,176 @@
+"""Sends one request on a connection of aiohttp's pool, and waits for the head of its answer.
+
+The pool, its connections and their parser are aiohttp's; its session, request and response classes
+are left out. For each request they prepare cookies, redirects, compression, traces and a timer that
+Berlin does not use, which is a third of what a short stream costs on this side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import NamedTuple, cast
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ConnectionKey
+from aiohttp.connector import Connection as Leased
+from aiohttp.http import RawResponseMessage
+from aiohttp.http_writer import _serialize_headers
+from aiohttp.streams import StreamReader
+from multidict import CIMultiDict
+from yarl import URL
+
+from berlin.transport.pools import MAX_HEADER_BYTES, READ_BUFFER_BYTES
+
+# A longer body is written in parts, so that the loop is not blocked, and its answer may come first.
+PART_BYTES = 64 * 1024
+
+_WITH_BODY = ("POST", "PUT", "PATCH")
+_SWITCHING_PROTOCOLS = 101
+
+
+class Exchange(NamedTuple):
+    """A request that was sent, and the head of its answer.
+
+    Attributes:
+        head: status and headers.
+        content: the body, as it arrives.
+        leased: the connection, to be released or closed.
+        writing: writes the rest of the request, if that takes long.
+    """
+
+    head: RawResponseMessage
+    content: StreamReader
+    leased: Leased
+    writing: asyncio.Task[None] | None
+
+
+async def send(
+    connector: aiohttp.BaseConnector,
+    method: str,
+    url: URL,
+    headers: Mapping[str, str],
+    body: bytes,
+    proxy: str | None,
+    connect_timeout: float,
+) -> Exchange:
+    """Send a request.
+
+    Raises:
+        ValueError: if a header or the URL cannot be written; nothing was sent.
+        aiohttp.ClientConnectionResetError: if the connection was closed before anything was sent.
+        Exception: any of the library's errors.
+    """
+    leased, authorization = await _connect(connector, url, proxy, connect_timeout)
+    writing = None
+    try:
+        protocol = _protocol(leased)
+        protocol.set_response_params(
+            skip_payload=method == "HEAD",
+            read_until_eof=True,
+            auto_decompress=False,
+            read_bufsize=READ_BUFFER_BYTES,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+        )
+        is_forwarded = proxy is not None and url.scheme == "http"
+        lines: CIMultiDict[str] = CIMultiDict(Host=url.host_port_subcomponent or "")
+        lines.update(headers)
+        if is_forwarded and authorization:
+            lines["Proxy-Authorization"] = authorization
+        if (body or method in _WITH_BODY) and "Content-Length" not in lines:
+            lines["Content-Length"] = str(len(body))
+        target = str(url) if is_forwarded else url.raw_path_qs
+        head = _serialize_headers(f"{method} {target} HTTP/1.1", lines)
+        if len(body) <= PART_BYTES:
+            _put(protocol, head + body)
+        else:
+            _put(protocol, head)
+            writing = asyncio.create_task(_put_all(protocol, body))
+        while True:
+            answer, content = await protocol.read()
+            if answer.code >= 200 or answer.code == _SWITCHING_PROTOCOLS:
+                return Exchange(answer, content, leased, writing)
+    except BaseException:
+        if writing is not None:
+            writing.cancel()
+        leased.close()
+        raise
+
+
+async def _connect(
+    connector: aiohttp.BaseConnector, url: URL, proxy: str | None, timeout: float
+) -> tuple[Leased, str | None]:
+    """Return a connection, and the header that authenticates at the proxy."""
+    if not url.raw_host:
+        raise aiohttp.InvalidURL(url)
+    while True:
+        leased = await connector._get(_key(url.origin()), []) if proxy is None else None
+        authorization = None
+        if leased is None:
+            request = aiohttp.ClientRequest(
+                "GET",
+                url,
+                proxy=URL(proxy) if proxy is not None else None,
+                loop=asyncio.get_running_loop(),
+            )
+            try:
+                leased = await connector.connect(request, [], _limits(timeout))
+            except TimeoutError as error:
+                raise aiohttp.ConnectionTimeoutError(f"no connection to {url.host}") from error
+            authorization = request.headers.get("Proxy-Authorization")
+        if not _has_ended(_protocol(leased)):
+            return leased, authorization
+        leased.close()
+
+
+@lru_cache
+def _key(origin: URL) -> ConnectionKey:
+    """Return the name of an origin's connections in the pool."""
+    is_tls = origin.scheme == "https"
+    return ConnectionKey(origin.raw_host or "", origin.port, is_tls, True, None, None, None)
+
+
+@lru_cache
+def _limits(connect_timeout: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, connect=connect_timeout)
+
+
+def _protocol(leased: Leased) -> ResponseHandler:
+    return cast(ResponseHandler, leased.protocol)  # it has one until it is released
+
+
+def _has_ended(protocol: ResponseHandler) -> bool:
+    """Return whether the service has closed a kept connection, but the loop did not notice yet.
+
+    Services do that silently, such as llama.cpp after each stream. Then there is something to read,
+    the end, although nothing was asked.
+    """
+    if protocol._parser is None:  # no request was sent on it yet
+        return False
+    socket = protocol.transport.get_extra_info("socket") if protocol.transport is not None else None
+    if socket is None:
+        return True
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([socket.fileno()], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(socket.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _put(protocol: ResponseHandler, data: bytes) -> None:
+    if protocol.transport is None or protocol.transport.is_closing():
+        raise aiohttp.ClientConnectionResetError("the connection is closed")
+    protocol.transport.write(data)
+
+
+async def _put_all(protocol: ResponseHandler, body: bytes) -> None:
+    try:
+        for start in range(0, len(body), PART_BYTES):
+            await protocol._drain_helper()
+            _put(protocol, body[start : start + PART_BYTES])
+    except ConnectionError:
+        pass  # the reader of the answer sees that the connection is lost
