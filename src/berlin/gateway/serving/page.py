@@ -12,7 +12,6 @@ from aiohttp import web
 
 import berlin
 from berlin.errors import BerlinError
-from berlin.gateway.access.caller import Caller
 from berlin.gateway.chat import Gateway
 from berlin.gateway.face import model_names
 from berlin.providers.guide.sections import load_sections
