@@ -21,7 +21,7 @@ from table import Rounds, Target, at_least, at_most, targets
 
 ROUNDS = 5
 STARTS_S = 90.0
-SHORT, PACED, OPEN = "burst/16", "paced/20/150", "paced/2000/15"
+SHORT, PACED, OPEN = "burst/16", "paced/20/150", "paced/2000/10"
 LOADS = {"short": SHORT, "paced": PACED, "open": OPEN}
 
 BARE, OFF, ON, DIRECT = "bare aiohttp.web relay", "berlin serve", "berlin serve, all on", "service"

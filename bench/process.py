@@ -45,7 +45,8 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=sys.stderr if os.environ.get("BENCH_VERBOSE") else self._errors,
             text=True,
-            env={**os.environ, **(env or {})},
+            # As installed: without compiled modules a process would be larger and start later.
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **(env or {})},
             start_new_session=True,
         )
         self._command = command

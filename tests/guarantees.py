@@ -14,22 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from berlin.client import Berlin
-from berlin.config import Overrides, Settings, load_config, resolve_settings
 from support.outcome import Guarantee, Outcome
 from support.program_guarantees import PROGRAM_GUARANTEES
 from support.token_processes import Workers, redis_server, workers
-from support.token_service import RECIPE, TokenService
+from support.token_service import TokenService, strict_settings
 from support.user_guarantee import two_users
-
-
-def _settings(folder: Path, url: str, account: str = "ann") -> Settings:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "strict.toml").write_text(RECIPE)
-    config = folder / "berlin.toml"
-    config.write_text('[providers.strict]\nrecipe = "strict.toml"\n')
-    given = Overrides(url=url, account=account, password=f"password of {account}")
-    environ = {"BERLIN_CONFIG": str(config)}
-    return resolve_settings("strict", load_config(config), given, environ)
 
 
 def _check(service: TokenService, expected_logins: int, reports: list[dict[str, Any]]) -> list[str]:
@@ -43,7 +32,7 @@ def _check(service: TokenService, expected_logins: int, reports: list[dict[str, 
 async def coroutines_cold(folder: Path) -> Outcome:
     """1,000 coroutines start cold: one login."""
     async with TokenService(login_takes=0.1) as service:
-        async with Berlin.from_settings(_settings(folder, service.url)) as berlin:
+        async with Berlin.from_settings(strict_settings(folder, service.url)) as berlin:
             await asyncio.gather(*(berlin.ask("ann") for _ in range(1000)))
         return Outcome("1,000 coroutines, cold", len(service.logins), _check(service, 1, []))
 
@@ -51,7 +40,7 @@ async def coroutines_cold(folder: Path) -> Outcome:
 async def coroutines_rejected(folder: Path) -> Outcome:
     """200 requests meet a 401 together: one more login."""
     async with TokenService(login_takes=0.1) as service:
-        async with Berlin.from_settings(_settings(folder, service.url)) as berlin:
+        async with Berlin.from_settings(strict_settings(folder, service.url)) as berlin:
             await berlin.ask("ann")
             service.expire_all()
             await asyncio.gather(*(berlin.ask("ann") for _ in range(200)))
@@ -62,7 +51,8 @@ async def accounts_apart(folder: Path) -> Outcome:
     """Ten accounts at once: ten logins, and no token crosses."""
     async with TokenService(login_takes=0.05) as service:
         names = [f"account{n}" for n in range(10)]
-        providers = [Berlin.from_settings(_settings(folder, service.url, name)) for name in names]
+        settings = [strict_settings(folder, service.url, name) for name in names]
+        providers = list(map(Berlin.from_settings, settings))
         asked = zip(providers, names, strict=True)
         await asyncio.gather(*(p.ask(name) for p, name in asked for _ in range(20)))
         for provider in providers:

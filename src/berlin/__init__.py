@@ -59,22 +59,14 @@ if TYPE_CHECKING:
         UsageReport,
     )
 
-_TYPES = (
-    *("ChatRequest", "ChatResponse", "Message", "Messages", "Timeouts", "Usage"),
-    *("TextPart", "ReasoningPart", "ImagePart", "FilePart", "ToolCallPart", "ToolResultPart"),
-    *("Tool", "ResponseFormat", "Reasoning"),
-    *("StreamEvent", "Started", "TextDelta", "ReasoningDelta", "ToolCallDelta", "UsageReport"),
-    "Finished",
-)
-
 _WRAPPERS = (
     *("Balance", "Breaker", "Cache", "Fallback", "Hedge"),
     *("Hold", "Limit", "Model", "Pool", "Retry"),
 )
 
+# All other names are types.
 _HOMES = {
     **{name: f"berlin.routing.{name.lower()}" for name in _WRAPPERS},
-    **dict.fromkeys(_TYPES, "berlin.types"),
     "AsyncGeneratorProvider": "berlin.g4f",
     "AsyncResult": "berlin.g4f",
     "Berlin": "berlin.client",
@@ -129,9 +121,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "errors":
         return import_module("berlin.errors")
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module 'berlin' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_HOMES.get(name, "berlin.types")), name)
 
 
 def __dir__() -> list[str]:

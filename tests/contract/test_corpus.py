@@ -22,10 +22,10 @@ from berlin.formats.ollama.format import OllamaChatFormat
 from berlin.formats.openai.format import OpenAIChatFormat
 from berlin.formats.responses.format import ResponsesFormat
 from berlin.gateway.catalog import Service
-from berlin.types import Accumulator, ChatRequest, ChatResponse, Message, StreamEvent, merge_extra
+from berlin.types import ChatRequest, Message, StreamEvent, merge_extra
 from berlin.types.extra import Extra
 from support.answers import FORMATS as FORMAT_NAMES
-from support.formats import sent
+from support.formats import fold, sent
 from support.gateway import (
     ANTHROPIC,
     OLLAMA,
@@ -133,14 +133,6 @@ def check_answer(dialect: str, told: dict[str, Any], body: dict[str, Any]) -> No
         # A response also repeats the request, where the service leaves that out.
         told = {name: value for name, value in told.items() if name in body}
     assert told == body
-
-
-def fold(events: list[StreamEvent]) -> ChatResponse:
-    """Return the whole answer."""
-    answer = Accumulator()
-    for event in events:
-        answer.add(event)
-    return answer.response()
 
 
 def frame(dialect: str, document: dict[str, Any]) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from berlin.errors import ProtocolError
 from berlin.formats.anthropic.format import AnthropicMessagesFormat
@@ -18,12 +19,16 @@ from berlin.formats.tool_calls import ToolCallAssembler
 from berlin.gateway.catalog import Service
 from berlin.language.tables.keeping import KeepingMap
 from berlin.providers.contract import Burst, is_long
+from berlin.providers.long import MAX_EVENTS
 from berlin.providers.scripted import ScriptedProvider
 from berlin.routing.conversations.memory import MemoryHeads
 from berlin.routing.conversations.provider import MAX_HEAD_CHARS, Conversations
 from berlin.types import (
     ChatRequest,
+    Extra,
+    ExtraDelta,
     Finished,
+    ImagePart,
     Message,
     ReasoningDelta,
     StreamEvent,
@@ -32,7 +37,17 @@ from berlin.types import (
     Tool,
     ToolCallDelta,
 )
-from support.gateway import ANTHROPIC, OLLAMA, OPENAI, RESPONSES, Dialect, serve
+from berlin.wire.json import MAX_VALUES
+from support.gateway import (
+    ANTHROPIC,
+    OLLAMA,
+    OPENAI,
+    RESPONSES,
+    Dialect,
+    described_provider,
+    serve,
+)
+from support.playing import playing
 
 FUNCTION = {"name": "f", "parameters": {}}
 TOOLS = {
@@ -60,6 +75,14 @@ def test_what_is_long_leaves_the_loop() -> None:
     assert is_long(ChatRequest((many,)))
     assert is_long(ChatRequest((one,), tools=(Tool("f"),) * 501))
     assert is_long(ChatRequest((one,), tools=(Tool("f", parameters="x" * 300_000),)))
+    image = Message("user", (TextPart("x"), ImagePart("data:image/png;base64," + "A" * 300_000)))
+    few = Message("user", (TextPart("x"), TextPart("y")))
+    assert is_long(ChatRequest((image,)))
+    assert is_long(ChatRequest((one,), options={"logit_bias": {str(n): 1 for n in range(5_000)}}))
+    assert is_long(ChatRequest((one,), options={"stop": ["a"] * 5_000}))
+    assert is_long(ChatRequest((one,), extra=Extra("openai", {"metadata": {"k" * 300_000: 1}})))
+    assert is_long(ChatRequest((few,) * 400 + (Message("user", (TextPart("x" * 300_000),) * 2),)))
+    assert not is_long(ChatRequest((few,) * 200, options={"stop": ["a"] * 10, "temperature": 1}))
 
 
 class Keeping(ScriptedProvider):
@@ -129,9 +152,82 @@ def test_tool_calls_of_a_service_hold_only_so_much() -> None:
             calls.add([], 0, "c", "" if n else "f", PIECE)
     calls = ToolCallAssembler()
     with pytest.raises(ProtocolError, match=told):
-        for n in range(40_000):
+        for n in range(4_097):
             calls.add([], n, "", "f", "")
     calls = ToolCallAssembler()
     with pytest.raises(ProtocolError, match="a tool's name is longer than"):
         for n in range(5_000):
             calls.add([], 0, "", "ab"[n % 2], "")
+
+
+def openai_event(members: str) -> bytes:
+    """Return an event with these members of its delta."""
+    return b'data: {"choices":[{"index":0,"delta":{%b}}]}\n\n' % members.encode()
+
+
+CALL = '{"id":"c%d","type":"function","function":{"name":"f","arguments":"{}"}}'
+LARGE = {
+    "many pieces of text": (
+        openai_event('"content":[' + ",".join(['{"text":"a"}'] * 20_000) + "]"),
+        "a" * 20_000,
+    ),
+    "a picture of 10 MB": (openai_event('"content":"' + "x" * 10_000_000 + '"'), "x" * 10_000_000),
+    "4,000 calls": (
+        openai_event('"tool_calls":[' + ",".join(CALL % n for n in range(4_000)) + "]"),
+        "",
+    ),
+}
+
+
+async def events_of(data: bytes, asked: ChatRequest) -> list[Burst]:
+    """Return the bursts of an OpenAI service that sends this."""
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(body=data, content_type="text/event-stream")
+
+    async with playing(answer) as url, described_provider(url) as provider:
+        return [burst async for burst in provider.bursts(asked)]
+
+
+@pytest.mark.parametrize(("event", "text"), LARGE.values(), ids=LARGE)
+async def test_a_large_event_is_cut(event: bytes, text: str) -> None:
+    """All of one event arrives, in bursts that are each little work, with turns in between."""
+    end = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    bursts = await events_of(event + end, ChatRequest((Message.of("user", "Hi"),)))
+    said = [event for burst in bursts for event in burst]
+    assert "".join(e.text for e in said if isinstance(e, TextDelta)) == text
+    assert max(map(len, bursts)) <= MAX_EVENTS
+    assert len(bursts) > 5
+
+
+MANY = b"[" + b"{}," * (MAX_VALUES // 2) + b"{}]"
+
+
+@pytest.mark.parametrize(
+    "format", [OpenAIChatFormat, AnthropicMessagesFormat, OllamaChatFormat, ResponsesFormat]
+)
+@pytest.mark.parametrize("around", [b'data: {"x":%b}\n\n', b'{"x":%b}\n'], ids=["event", "whole"])
+def test_a_document_with_very_many_values(format: type[Any], around: bytes) -> None:
+    """It is an error before it is decoded, whatever the dialect, in a stream and as the body."""
+    decoder = format().decoder()
+    assert [*decoder.feed(around % MANY), *decoder.finish()] == []
+    assert "has more than 500000 values" in str(decoder.failure)
+
+
+def test_what_a_service_wants_back_is_bounded_too() -> None:
+    """Signatures of another dialect that never end are not kept without an end."""
+    request = ChatRequest((Message.of("user", "Hi"),), "m")
+    for face in (OpenAIChatFormat, AnthropicMessagesFormat, ResponsesFormat):
+        encoder = face().encoder(ClientCall(request))
+        piece = ExtraDelta(Extra("x", {"signature": PIECE}), "reasoning")
+        with pytest.raises(ProtocolError, match="what has to be held of the stream is longer than"):
+            for _ in range(257):
+                encoder.encode_event(piece)
+
+
+def test_new_members_in_each_event() -> None:
+    """Members of the answer that have another name each time are not remembered without an end."""
+    decoder = OpenAIChatFormat().decoder()
+    with pytest.raises(ProtocolError, match="more than 1000 members"):
+        for n in range(1_001):
+            decoder.feed(b'data: {"choices":[],"m%d":1}\n\n' % n)

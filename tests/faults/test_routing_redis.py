@@ -35,20 +35,11 @@ from berlin.routing.shared.answers import SharedAnswers, encode_bursts
 from berlin.routing.shared.circuit import SharedCircuit
 from berlin.routing.shared.server import PREFIX, SharedRedis
 from berlin.types import Finished, Secret, Started, TextDelta, Usage, UsageReport
+from support.clock import Clock
 from support.gateway import OPENAI, make_key, serve
 from support.token_processes import Redis, redis_server
 
 _T = TypeVar("_T")
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self, now: float = 0.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -211,7 +202,7 @@ async def test_refuse_without_redis(redis: Redis) -> None:
 
 async def test_R02_redis_comes_back(redis: Redis) -> None:
     """After its rest it is used again, without a restart of anything."""
-    clock = Clock()
+    clock = Clock(0)
     async with shared(redis, clock) as one:
         mine = gate(one, requests_per_minute=100)
         await redis.stop()
@@ -228,7 +219,7 @@ async def test_R17_processes_come_back_one_by_one() -> None:
     """Rests are spread from one to three seconds."""
     rests = set()
     for chance in (0.0, 0.5, 1.0):
-        clock = Clock()
+        clock = Clock(0)
         one = SharedRedis(Secret("redis://127.0.0.1:1/0"), clock, chance=lambda c=chance: c)
         assert await gate(one, requests_per_minute=1).take(0)
         clock.now = 1.5
@@ -523,6 +514,33 @@ async def test_r14_requests_that_run_while_counts_are_lost(redis: Redis) -> None
         assert (await passed(second, "c", *small)).used == (56, 91)
 
 
+@pytest.mark.parametrize("how", LOSSES)
+@pytest.mark.parametrize("settles", [False, True], ids=["reserves", "settles"])
+async def test_R07_R14_a_process_that_is_idle(redis: Redis, how: str, settles: bool) -> None:
+    """A process that asks first does not know what an idle one has used since, but the ledger does:
+    nothing more is let pass, whatever is asked first."""
+    history = [0]
+
+    async def before(begins: float) -> int:
+        return history[0]
+
+    claim = Claim("c", DAY, 100, 10, before=before)
+    async with shared(redis) as one, shared(redis) as two:
+        idle, second = counters(one, "idle"), counters(two, "second")
+        running = await passed(second, "a", claim)
+        await keep_snapshot(one)
+        idle.settle(await passed(idle, "b", claim), {"c": 85})
+        await settled(one)
+        history[0] = 95
+        await lose(redis, how, one, two)
+        if settles:
+            second.settle(running, {"c": 10})
+            await settled(two)
+        assert isinstance(await second.reserve("c", [claim]), Refusal)
+        small = await passed(second, "d", Claim("c", DAY, 100, 1, before=before))
+        assert small.used == (96,)
+
+
 async def test_r07_counts_of_another_minute_or_day(redis: Redis) -> None:
     """What was seen longer ago than a window is not counted again."""
     short = Claim("c", Sliding(0.05), 10, 3)
@@ -537,7 +555,7 @@ async def test_r07_counts_of_another_minute_or_day(redis: Redis) -> None:
 async def test_r02_what_was_used_without_redis(redis: Redis) -> None:
     """A process that has counted alone reports what was used when Redis is back."""
     claims = [Claim("day", DAY, 100, 30), Claim("rate", Sliding(60.0), 9, kept=True)]
-    clock = Clock()
+    clock = Clock(0)
     async with shared(redis, clock) as one, shared(redis) as two:
         mine = counters(one, "first")
         await redis.stop()

@@ -15,9 +15,9 @@ from berlin.auth.tokens import redis_store
 from berlin.auth.tokens.redis_store import LEASE_MS, RedisStore
 from berlin.auth.tokens.store import Record, Sealer, TokenKey
 from berlin.types import Secret
-from support.redis_tokens import SEALER, key_of, process_like, store_of
+from support.redis_tokens import SEALER, process_like, store_of
 from support.token_processes import Redis, redis_server
-from support.token_service import TokenService
+from support.token_service import TokenService, key_of
 
 KEY = TokenKey("strict", "https://secret-host.example", "secret-ann", "f")
 RECORD = Record.of(KEY, Grant(Secret("secret-token"), 1.0, None, Secret("secret-refresh")))

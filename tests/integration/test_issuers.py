@@ -29,6 +29,7 @@ from berlin.gateway.access.limits.limiter import Limiter
 from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
 from berlin.providers.scripted import ScriptedProvider
+from support.clock import Clock
 from support.gateway import ANTHROPIC, OPENAI, At, make_key, serve
 
 RSA, OTHER = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
@@ -81,16 +82,6 @@ class Issuer:
         stated = {name: value for name, value in stated.items() if value is not None}
         kid = {"kid": "e1" if key is CURVE else "r1"} if headers is None else headers
         return jwt.encode(stated, key, algorithm, headers=kid)
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from berlin.auth.tokens import sources
+from berlin.auth.tokens import registry
 from berlin.client import Berlin
 from berlin.config import load_config, resolve_settings
 from berlin.errors import AuthenticationError
@@ -35,7 +35,7 @@ class Machine:
 
     def berlin(self) -> Berlin:
         """Return what another program would have: it knows only what is stored."""
-        sources._SHARED.clear()
+        registry._SHARED.clear()
         settings = resolve_settings("strict", load_config(self._config), environ=self._environ)
         return Berlin.from_settings(settings)
 

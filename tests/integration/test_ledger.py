@@ -6,8 +6,6 @@ import asyncio
 import json
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -339,16 +337,6 @@ def test_the_commands(
     assert "not after --since" in capsys.readouterr().err
     assert run(["usage", "--key", "nobody"]) == 0
     assert "No key is named 'nobody'" in capsys.readouterr().err
-
-
-def test_nothing_is_loaded_without_a_ledger() -> None:
-    """A gateway without `[ledger]` loads none of the ledger's libraries."""
-    code = "import sys, berlin.cli.gateway.serve, berlin.gateway.setup; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
-    ).stdout.split()
-    assert "berlin.gateway.observe.ledger" in loaded
-    assert not {"sqlalchemy", "alembic", "aiosqlite", "asyncpg", "sqlite3.dump"} & set(loaded)
 
 
 def test_keys_have_their_names(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ from berlin.types import (
     ToolCallPart,
     ToolResultPart,
 )
-from berlin.types.accumulate import Accumulator
+from support.formats import answered
 from support.recipes import fake_and_client, recipe_of
 from support.site import open_site
 
@@ -143,14 +144,8 @@ async def sent(
     async with open_site(**dict.fromkeys(paths, note)) as site:
         endpoint = resolve_endpoint(type(recipe.endpoint)(site.url))
         provider, _ = build_provider(recipe, endpoint, None, Timeouts(5, 10, 10, 30))
-        answer = Accumulator()
-        try:
-            async for burst in provider.bursts(request):
-                for event in burst:
-                    answer.add(event)
-        finally:
-            await provider.aclose()
-    return seen, answer.response()
+        async with aclosing(provider):
+            return seen, await answered(provider, request)
 
 
 @pytest.mark.parametrize("name", ITEMS)
@@ -473,9 +468,6 @@ async def test_the_fake_takes_uploads(steps: list[dict[str, Any]]) -> None:
     )
     answers = ScriptedProvider(["A cat."])
     async with fake_and_client(recipe, answers) as provider:
-        answer = Accumulator()
-        async for burst in provider.bursts(ChatRequest((SHOWN,))):
-            for event in burst:
-                answer.add(event)
-    assert answer.response().text == "A cat."
+        answer = await answered(provider, ChatRequest((SHOWN,)))
+    assert answer.text == "A cat."
     assert answers.requests[0].messages[0].text == "What is this?"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,12 +18,7 @@ from berlin.types import (
 )
 from support.drawn.anthropic import CALL, CHAT
 from support.drawn.dialect import (
-    COUNTS,
-    CUTS,
-    NAMES,
     OBJECTS,
-    SAID,
-    cut,
     decode,
 )
 
@@ -41,48 +35,6 @@ def write(events: list[StreamEvent]) -> bytes:
 
 
 # Answers
-
-
-@st.composite
-def calls(draw: st.DrawFn) -> list[StreamEvent]:
-    """Draw calls one after the other, each in a head and the pieces of its arguments."""
-    events: list[StreamEvent] = []
-    for n, (id, name) in enumerate(draw(st.lists(st.tuples(NAMES, NAMES), max_size=3))):
-        events.append(ToolCallDelta(n, f"{id}{n}", name))
-        text = draw(OBJECTS)
-        middle = draw(st.integers(0, len(text)))
-        pieces = [text[:middle], text[middle:]]
-        events += [ToolCallDelta(n, arguments=piece) for piece in pieces if piece]
-    return events
-
-
-USAGES = st.tuples(COUNTS, COUNTS, COUNTS, COUNTS).map(
-    lambda n: Usage(n[0] + n[2], n[1], False, n[2], n[3], cache_write_tokens=0)
-)
-
-
-@BOUNDED
-@given(
-    said=SAID,
-    called=calls(),
-    usage=USAGES,
-    reason=st.sampled_from(["stop", "length", "content_filter"]),
-    sizes=CUTS,
-)
-def test_what_is_encoded_is_decoded(
-    said: list[StreamEvent],
-    called: list[StreamEvent],
-    usage: Usage,
-    reason: Any,
-    sizes: list[int],
-) -> None:
-    """decode(encode(events)) are the events, under every cut and with keep-alives between."""
-    if called and reason == "stop":
-        reason = "tool_calls"
-    events = [*said, *called, UsageReport(usage), Finished(reason)]
-    data = write(events)
-    assert decode(CHAT, iter([data])) == (events, None)
-    assert decode(CHAT, cut(data, sizes)) == (events, None)
 
 
 RICH = [

@@ -6,7 +6,6 @@ import itertools
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -28,6 +27,7 @@ from berlin.types import (
     Usage,
     UsageReport,
 )
+from support.drawn.dialect import cut, decode
 from support.formats import sent
 
 BOUNDED = settings(max_examples=150)
@@ -44,23 +44,6 @@ PIECES: st.SearchStrategy[StreamEvent] = st.one_of(
     st.builds(ToolCallDelta, st.integers(0, 3), st.text(), st.text(), st.text()),
 )
 REASONS = st.sampled_from(["stop", "length", "content_filter", "tool_calls"])
-
-
-def cut(data: bytes, sizes: list[int]) -> Iterator[bytes]:
-    """Give the data in reads of these sizes, and the rest in one."""
-    for size in sizes:
-        if data:
-            yield data[:size]
-            data = data[size:]
-    if data:
-        yield data
-
-
-def decode(reads: Iterator[bytes]) -> tuple[list[StreamEvent], BerlinError | None]:
-    """Return the events of an answer, and why it is bad."""
-    decoder = FORMAT.decoder()
-    events = [event for read in reads for event in decoder.feed(read)]
-    return events + decoder.finish(), decoder.failure
 
 
 def expected_of(events: list[StreamEvent], end: Finished) -> list[StreamEvent]:
@@ -81,8 +64,8 @@ def test_what_is_encoded_is_decoded(
     end = Finished(reason)
     lines = [encoder.encode_event(event) for event in [*events, end]]
     data = b"".join(line + keep_alive for line in lines)
-    assert decode(cut(data, sizes)) == (expected_of(events, end), None)
-    assert decode(iter([data])) == (expected_of(events, end), None)
+    assert decode(FORMAT, cut(data, sizes)) == (expected_of(events, end), None)
+    assert decode(FORMAT, iter([data])) == (expected_of(events, end), None)
 
 
 @BOUNDED
@@ -92,7 +75,7 @@ def test_an_encoded_error_ends_the_answer(texts: list[str], message: str, sizes:
     encoder = FORMAT.encoder(ClientCall(ChatRequest.of("x")))
     data = b"".join(encoder.encode_event(TextDelta(text)) for text in texts)
     data += encoder.encode_error(BerlinError(message))
-    events, failure = decode(cut(data, sizes))
+    events, failure = decode(FORMAT, cut(data, sizes))
     assert events == [TextDelta(text) for text in texts]
     assert failure is not None
     assert failure.message.startswith("the service reports an error: ")
@@ -113,9 +96,9 @@ ODD_LINES = (
 @example(b'{"content":\n"a"}{"content":"b"}\n', [12, 30])
 def test_an_odd_answer_does_not_depend_on_the_cuts(data: bytes, sizes: list[int]) -> None:
     """The events and the failure of any answer are the same, whatever the reads look like."""
-    events, failure = decode(iter([data]))
-    cut_events, cut_failure = decode(cut(data, sizes))
-    line_events, line_failure = decode(iter(data.splitlines(keepends=True)))
+    events, failure = decode(FORMAT, iter([data]))
+    cut_events, cut_failure = decode(FORMAT, cut(data, sizes))
+    line_events, line_failure = decode(FORMAT, iter(data.splitlines(keepends=True)))
     assert cut_events == line_events == events
     assert type(cut_failure) is type(line_failure) is type(failure)
     assert str(cut_failure) == str(line_failure) == str(failure)

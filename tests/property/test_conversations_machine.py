@@ -35,6 +35,7 @@ from berlin.types import (
     Tool,
     ToolCallDelta,
 )
+from support.formats import answered
 
 WORDS = st.sampled_from(["hello", "hello "])
 Seen = tuple[tuple[str, str], ...]
@@ -155,11 +156,7 @@ class ConversationsMachine(RuleBasedStateMachine):
     ) -> None:
         request = ChatRequest(messages, tools=tools, tenant=who, session_id=session)
         self.service.expected, self.service.who = _seen(messages), who
-        answer = Accumulator()
-        async for burst in self.provider.bursts(request):
-            for event in burst:
-                answer.add(event)
-        parts = answer.response().parts
+        parts = (await answered(self.provider, request)).parts
         self.histories.append((who, session, (*messages, Message("assistant", parts)), tools))
 
     def _run(self, *arguments: Any) -> None:
@@ -284,12 +281,9 @@ async def test_what_is_new_is_all_that_is_sent() -> None:
     messages: tuple[Message, ...] = (Message.of("system", "Be kind."), Message.of("user", "hello"))
     for turn in range(10):
         service.expected = _seen(messages)
-        answer = Accumulator()
-        async for burst in provider.bursts(ChatRequest(messages)):
-            for event in burst:
-                answer.add(event)
+        answer = await answered(provider, ChatRequest(messages))
         # Clients write answers anew: without outer blanks, in several parts.
-        said = Message.of("assistant", f" {answer.response().text}\n")
+        said = Message.of("assistant", f" {answer.text}\n")
         for node, seen in service.nodes.items():
             service.nodes[node] = (*seen[:-1], *_seen((said,)))
         messages = (*messages, said, Message.of("user", f"turn {turn}"))
@@ -303,11 +297,8 @@ async def test_two_requests_at_once_are_two_conversations() -> None:
     provider = Conversations(service, KeepingMap(), MemoryHeads())
     first = (Message.of("user", "hello"),)
     service.expected = _seen(first)
-    answer = Accumulator()
-    async for burst in provider.bursts(ChatRequest(first)):
-        for event in burst:
-            answer.add(event)
-    history = (*first, Message("assistant", answer.response().parts), Message.of("user", "go"))
+    answer = await answered(provider, ChatRequest(first))
+    history = (*first, Message("assistant", answer.parts), Message.of("user", "go"))
     service.expected = _seen(history)
     one, two = (provider.bursts(ChatRequest(history)) for _ in range(2))
     await anext(aiter(one))

@@ -15,6 +15,7 @@ from berlin.errors import ProtocolError
 from berlin.wire.framings import FRAMINGS, FramingName
 from berlin.wire.framings.contract import BOM, MAX_DOCUMENT_BYTES
 from berlin.wire.framings.sse import SseFramer
+from support.drawn.dialect import cut
 
 BOUNDED = settings(max_examples=100)
 DONE = b"[DONE]"
@@ -36,14 +37,6 @@ TOKENS = (
     *(b'{"a":1}', b'[{"a":1}', b"{", b"}", b"[", b"]", b"\\", b"<", b"\xff", "я".encode(), BOM),
 )
 BODIES = st.binary(max_size=40) | st.lists(st.sampled_from(TOKENS), max_size=12).map(b"".join)
-
-
-def cut(data: bytes, sizes: list[int]) -> Iterator[bytes]:
-    """Give the data in reads of these sizes, and the rest in one."""
-    for size in sizes:
-        yield data[:size]
-        data = data[size:]
-    yield data
 
 
 def documents(framing: FramingName, reads: Iterable[bytes]) -> list[bytes]:

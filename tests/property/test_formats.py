@@ -10,16 +10,74 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from berlin.errors import BerlinError, InvalidRequestError
-from berlin.types import StreamEvent
+from berlin.types import (
+    ChatResponse,
+    Finished,
+    FinishReason,
+    ReasoningDelta,
+    StreamEvent,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallPart,
+    UsageReport,
+)
 from support.bare import bare_request
 from support.drawn import anthropic, ollama, openai
-from support.drawn.dialect import CUTS, SAID, TEXTS, Dialect, cut, decode
+from support.drawn.dialect import (
+    CUTS,
+    NAMES,
+    OBJECTS,
+    REASONS,
+    SAID,
+    TEXTS,
+    Dialect,
+    cut,
+    decode,
+)
 from support.formats import sent
 
 BOUNDED = settings(max_examples=60)
+GENERATE = ollama.DIALECT._replace(format=ollama.GENERATE)
 DIALECTS = {one.__name__.rpartition(".")[2]: one.DIALECT for one in (anthropic, ollama, openai)}
 
 each_dialect = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS.keys())
+
+
+@pytest.mark.parametrize("dialect", [*DIALECTS.values(), GENERATE], ids=[*DIALECTS, "generate"])
+@settings(max_examples=150)
+@given(st.data())
+def test_what_is_encoded_is_decoded(dialect: Dialect, data: st.DataObject) -> None:
+    """decode(encode(events)) are the events: every cut, either line end, keep-alives between."""
+    calls, reason = data.draw(dialect.calls), data.draw(REASONS)
+    reason = "tool_calls" if calls and reason == "stop" else reason
+    usage = UsageReport(data.draw(dialect.usages))
+    events = [*data.draw(SAID), *calls, usage, Finished(reason)]
+    encoder = dialect.format.encoder(dialect.call)
+    between = data.draw(st.sampled_from([b"", b"\n", encoder.keep_alive()]))
+    body = b"".join(between + encoder.encode_event(event) for event in events)
+    sizes = data.draw(CUTS)
+    for reads in ([body], cut(body, sizes), cut(body.replace(b"\n", b"\r\n"), sizes)):
+        assert decode(dialect.format, reads) == (events, None)
+
+
+@each_dialect
+@BOUNDED
+@given(st.data())
+def test_a_whole_answer_is_decoded_too(dialect: Dialect, data: st.DataObject) -> None:
+    """An answer that did not stream gives the same events as one that did."""
+    calls = data.draw(st.lists(st.tuples(NAMES, NAMES, OBJECTS), max_size=3))
+    parts = tuple(ToolCallPart(f"{id}{n}", name, o) for n, (id, name, o) in enumerate(calls))
+    reason: FinishReason = "tool_calls" if parts else "stop"
+    text, reasoning, usage = data.draw(TEXTS), data.draw(TEXTS), data.draw(dialect.usages)
+    response = ChatResponse.of(text, reason, usage, reasoning, parts)
+    expected = [
+        *(ReasoningDelta(reasoning), TextDelta(text)),
+        *(ToolCallDelta(n, c.id, c.name, c.arguments) for n, c in enumerate(parts)),
+        *(UsageReport(usage), Finished(reason)),
+    ]
+    body = dialect.format.encode_response(dialect.call, response)
+    for reads in ([body], cut(body, data.draw(CUTS))):
+        assert decode(dialect.format, reads) == (expected, None)
 
 
 @each_dialect

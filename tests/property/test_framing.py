@@ -12,6 +12,7 @@ from berlin.errors import ProtocolError
 from berlin.wire.framings.contract import BOM
 from berlin.wire.framings.lines import LineFramer
 from berlin.wire.framings.sse import SseFrame, SseFramer
+from support.drawn.dialect import cut
 
 BOUNDED = settings(max_examples=200)
 
@@ -36,14 +37,6 @@ SSE_TOKENS = (
     *(b"data: x\n", b"data\n", b"event: ping\r", b"\n\n", BOM, BOM[:2], "яé\u2028".encode()),
 )
 EVENTS = st.one_of(st.binary(max_size=80), st.lists(st.sampled_from(SSE_TOKENS)).map(b"".join))
-
-
-def cut(data: bytes, sizes: list[int]) -> Iterator[bytes]:
-    """Give the data in reads of these sizes, and the rest in one."""
-    for size in sizes:
-        yield data[:size]
-        data = data[size:]
-    yield data
 
 
 def one_by_one(data: bytes) -> Iterator[bytes]:

@@ -5,65 +5,21 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from berlin.formats.ollama.format import OllamaChatFormat
 from berlin.types import (
     Finished,
-    StreamEvent,
     ToolCallDelta,
     ToolCallPart,
     ToolResultPart,
-    Usage,
-    UsageReport,
 )
-from support.drawn.dialect import COUNTS, CUTS, NAMES, REASONS, SAID, cut, decode, dump
-from support.drawn.ollama import CALL, CHAT, GENERATE, OBJECTS
+from support.drawn.dialect import CUTS, NAMES, cut, decode, dump
+from support.drawn.ollama import CALL, CHAT, OBJECTS
 
 BOUNDED = settings(max_examples=150)
 
 # Answers
-
-CALLS = st.lists(st.tuples(st.text(min_size=1, max_size=8), NAMES, OBJECTS), max_size=3).map(
-    lambda calls: [
-        ToolCallDelta(n, f"{id}{n}", name, arguments)
-        for n, (id, name, arguments) in enumerate(calls)
-    ]
-)
-
-
-@pytest.mark.parametrize("format_", [CHAT, GENERATE])
-@BOUNDED
-@given(
-    said=SAID,
-    calls=CALLS,
-    usage=st.builds(Usage, COUNTS, COUNTS),
-    reason=REASONS,
-    sizes=CUTS,
-    blank=st.sampled_from([b"", b"\n", b" \r\n"]),
-)
-def test_what_is_encoded_is_decoded(
-    format_: OllamaChatFormat,
-    said: list[StreamEvent],
-    calls: list[StreamEvent],
-    usage: Usage,
-    reason: Any,
-    sizes: list[int],
-    blank: bytes,
-) -> None:
-    """decode(encode(events)) are the events, under every cut and with keep-alives between."""
-    if calls and reason == "stop":
-        reason = "tool_calls"
-    events = [*said, *calls, UsageReport(usage), Finished(reason)]
-    encoder = format_.encoder(CALL)
-    data = b"".join(
-        encoder.encode_event(event) + blank + (b"" if event is events[-1] else encoder.keep_alive())
-        for event in events
-    )
-    assert decode(CHAT, iter([data])) == (events, None)
-    assert decode(CHAT, cut(data, sizes)) == (events, None)
 
 
 @BOUNDED

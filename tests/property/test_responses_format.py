@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from berlin.errors import BerlinError, InvalidRequestError
+from berlin.errors import InvalidRequestError
 from berlin.formats.responses.format import ResponsesFormat
 from berlin.types import (
-    Accumulator,
     ChatResponse,
     Finished,
     FinishReason,
@@ -28,6 +26,8 @@ from berlin.types import (
     Usage,
     UsageReport,
 )
+from support.drawn.dialect import cut, decode
+from support.formats import fold
 from support.responses import read_stream
 
 BOUNDED = settings(max_examples=100)
@@ -73,29 +73,6 @@ def encode(events: list[StreamEvent]) -> bytes:
     return b"".join(map(encoder.encode_event, events))
 
 
-def cut(data: bytes, sizes: list[int]) -> Iterator[bytes]:
-    """Give the data in reads of these sizes, and the rest in one."""
-    for size in sizes:
-        yield data[:size]
-        data = data[size:]
-    yield data
-
-
-def decode(reads: Iterator[bytes]) -> tuple[list[StreamEvent], BerlinError | None]:
-    """Return the events of an answer, and why it is bad."""
-    decoder = FORMAT.decoder()
-    events = [event for read in reads for event in decoder.feed(read)]
-    return events + decoder.finish(), decoder.failure
-
-
-def fold(events: list[StreamEvent]) -> ChatResponse:
-    """Return the answer that events make."""
-    answer = Accumulator()
-    for event in events:
-        answer.add(event)
-    return answer.response()
-
-
 def plain(answer: ChatResponse) -> list[Any]:
     """Return the parts that hold something, without what only this dialect knows."""
     found: list[Any] = []
@@ -120,7 +97,7 @@ def test_every_stream_is_in_order(events: list[StreamEvent]) -> None:
 @given(answers(), CUTS)
 def test_what_is_written_is_read(events: list[StreamEvent], sizes: list[int]) -> None:
     """An answer that is written and read is the same, wherever the reads are cut."""
-    found, failure = decode(cut(encode(events), sizes))
+    found, failure = decode(FORMAT, cut(encode(events), sizes))
     assert failure is None
     wanted, got = fold(events), fold(found)
     assert plain(got) == plain(wanted)
@@ -135,7 +112,7 @@ def test_what_is_written_is_read(events: list[StreamEvent], sizes: list[int]) ->
 def test_a_whole_answer_is_read_like_its_stream(events: list[StreamEvent]) -> None:
     """A service that answers in one piece says the same."""
     body = FORMAT.encode_response(CALL, fold(events))
-    found, failure = decode(iter([body]))
+    found, failure = decode(FORMAT, iter([body]))
     assert failure is None
     assert plain(fold(found)) == plain(fold(events))
     assert fold(found).finish_reason == fold(events).finish_reason
@@ -147,7 +124,7 @@ def test_a_stream_that_is_cut_off_is_never_whole(events: list[StreamEvent], at: 
     """Without the last event there is an error, whatever came before."""
     data = encode(events)
     end = data.rindex(b"event: response.")
-    found, failure = decode(iter([data[: min(at, end)]]))
+    found, failure = decode(FORMAT, iter([data[: min(at, end)]]))
     assert failure is not None
     assert not any(isinstance(event, Finished) for event in found)
 
@@ -217,4 +194,4 @@ def test_no_request_breaks_the_reader(body: Any) -> None:
 def test_no_answer_breaks_the_decoder(documents: list[Any]) -> None:
     """Whatever a service sends is events, or an error of ours."""
     data = b"".join(b"data: %b\n\n" % json.dumps(document).encode() for document in documents)
-    decode(iter([data]))
+    decode(FORMAT, iter([data]))

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from berlin.errors import ProtocolError
 from berlin.formats.openai.format import OpenAIChatFormat
-from berlin.types import Accumulator, StreamEvent, ToolCallDelta
+from berlin.types import StreamEvent, ToolCallDelta
+from support.formats import fold
 
 FORMAT = OpenAIChatFormat("m")
 BOUNDED = settings(max_examples=150)
@@ -115,10 +116,7 @@ def test_calls_are_put_together(shape: tuple[list[tuple[str, str]], list[dict[st
     calls, pieces = shape
     events, failure = decoded(pieces)
     assert failure is None
-    answer = Accumulator()
-    for event in events:
-        answer.add(event)
-    got = answer.response().tool_calls
+    got = fold(events).tool_calls
     assert [(call.name, call.arguments) for call in got] == calls
     assert len({call.id for call in got}) == len(calls)
     deltas = [event for event in events if isinstance(event, ToolCallDelta)]

@@ -59,13 +59,22 @@ class Call:
 
 @dataclass(frozen=True)
 class Said:
-    """What a service answers, in pieces."""
+    """What a service answers, in pieces.
+
+    Attributes:
+        signature: what it signs its reasoning or its first call with, and wants back.
+        redacted: reasoning that it does not show, and wants back.
+        turn: which answer of a conversation it is: ids differ by it.
+    """
 
     text: tuple[str, ...] = ()
     reasoning: tuple[str, ...] = ()
     calls: tuple[Call, ...] = ()
     finish: FinishReason = "stop"
     usage: Usage | None = None
+    signature: str = ""
+    redacted: str = ""
+    turn: int = 1
 
 
 def events(said: Said) -> list[StreamEvent]:
@@ -99,6 +108,8 @@ def openai_answer(said: Said) -> Iterator[bytes]:
     for n, call in enumerate(said.calls):
         function = {"name": call.name, "arguments": ""}
         first = {"index": n, "id": call.id, "type": "function", "function": function}
+        if said.signature and n == 0:  # as Gemini signs: the first of parallel calls
+            first["extra_content"] = {"google": {"thought_signature": said.signature}}
         yield chunk({"tool_calls": [first]})
         for piece in call.arguments:
             yield chunk({"tool_calls": [{"index": n, "function": {"arguments": piece}}]})
@@ -123,7 +134,13 @@ def responses_answer(said: Said) -> Iterator[bytes]:
         return _sse({"type": kind, "sequence_number": 0, **members}, kind)
 
     def response(status: str, **members: Any) -> dict[str, Any]:
-        return {"id": "resp_1", "object": "response", "status": status, "output": output, **members}
+        return {
+            "id": f"resp_{said.turn}",
+            "object": "response",
+            "status": status,
+            "output": output,
+            **members,
+        }
 
     def item(
         begun: dict[str, Any], name: str, pieces: tuple[str, ...], **done: Any
@@ -138,16 +155,20 @@ def responses_answer(said: Said) -> Iterator[bytes]:
     yield event("response.created", response=response("in_progress"))
     yield event("response.in_progress", response=response("in_progress"))
     if said.reasoning:
-        begun = {"id": "rs_1", "type": "reasoning", "summary": []}
-        summary = [{"type": "summary_text", "text": "".join(said.reasoning)}]
-        yield from item(begun, "reasoning_summary_text", said.reasoning, summary=summary)
+        begun = {"id": f"rs_{said.turn}", "type": "reasoning", "summary": []}
+        done: dict[str, Any] = {
+            "summary": [{"type": "summary_text", "text": "".join(said.reasoning)}]
+        }
+        if said.signature:
+            done["encrypted_content"] = said.signature
+        yield from item(begun, "reasoning_summary_text", said.reasoning, **done)
     if said.text:
-        begun = {"id": "msg_1", "type": "message", "role": "assistant", "content": []}
+        begun = {"id": f"msg_{said.turn}", "type": "message", "role": "assistant", "content": []}
         content = [{"type": "output_text", "text": "".join(said.text), "annotations": []}]
         yield from item(begun, "output_text", said.text, content=content)
     for n, call in enumerate(said.calls):
         named = {"call_id": call.id, "name": call.name}
-        begun = {"id": f"fc_{n}", "type": "function_call", **named, "arguments": ""}
+        begun = {"id": f"fc_{said.turn}_{n}", "type": "function_call", **named, "arguments": ""}
         whole = "".join(call.arguments) or "{}"
         yield from item(begun, "function_call_arguments", call.arguments, arguments=whole)
     end: dict[str, Any] = {}
@@ -178,7 +199,11 @@ def anthropic_answer(said: Said) -> Iterator[bytes]:
     blocks: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
     if said.reasoning:
         deltas = [{"type": "thinking_delta", "thinking": piece} for piece in said.reasoning]
+        if said.signature:
+            deltas.append({"type": "signature_delta", "signature": said.signature})
         blocks.append(({"type": "thinking", "thinking": "", "signature": ""}, deltas))
+    if said.redacted:
+        blocks.append(({"type": "redacted_thinking", "data": said.redacted}, []))
     if said.text:
         deltas = [{"type": "text_delta", "text": piece} for piece in said.text]
         blocks.append(({"type": "text", "text": ""}, deltas))
@@ -228,7 +253,8 @@ def ollama_answer(said: Said) -> Iterator[bytes]:
         yield line(piece)
     for call in said.calls:
         function = {"name": call.name, "arguments": call.parsed}
-        yield line("", tool_calls=[{"id": call.id, "function": function}])
+        id = {"id": call.id} if call.id else {}  # older versions have none
+        yield line("", tool_calls=[{**id, "function": function}])
     end: dict[str, Any] = {"done_reason": "length" if said.finish == "length" else "stop"}
     if said.usage is not None:
         end["prompt_eval_count"] = said.usage.input_tokens

@@ -9,7 +9,7 @@ assert told.text == "Hello"
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 
 from berlin import BerlinError, ChatRequest, Timeouts
 from berlin.client import Berlin
-from berlin.config import Overrides, load_config, resolve_settings
+from berlin.config import Overrides, Settings, load_config, resolve_settings
 from berlin.errors import InvalidRequestError
 from berlin.types import Finished, ReasoningDelta, StreamEvent, TextDelta, Usage, UsageReport
 from support.fault_server import FaultServer, SeenRequest
@@ -119,6 +119,7 @@ def write_provider(folder: Path, recipe: str, **more: object) -> Path:
         recipe: the text of the recipe.
         more: members of the provider's table.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "tested.toml").write_text(recipe, encoding="utf-8")
     members = {"recipe": "tested.toml", **more}
     lines = [f"{name} = {_toml(value)}" for name, value in members.items()]
@@ -127,13 +128,23 @@ def write_provider(folder: Path, recipe: str, **more: object) -> Path:
     return config
 
 
-def open_provider(folder: Path, recipe: str, url: str | None = None, **more: Any) -> Berlin:
-    """Return the provider `tested`; see `write_provider`. Without a URL, that of the recipe."""
+def settings_of(
+    folder: Path,
+    recipe: str,
+    url: str | None = None,
+    *,
+    environ: Mapping[str, str] = {},
+    **more: Any,
+) -> Settings:
+    """Return the settings of `tested`; see `write_provider`. Without a URL, that of the recipe."""
     config = write_provider(folder, recipe, **more)
-    where = {"BERLIN_CONFIG": str(config)}
-    return Berlin.from_settings(
-        resolve_settings("tested", load_config(config), Overrides(url=url), where)
-    )
+    where = {"BERLIN_CONFIG": str(config), **environ}
+    return resolve_settings("tested", load_config(config), Overrides(url=url), where)
+
+
+def open_provider(folder: Path, recipe: str, url: str | None = None, **more: Any) -> Berlin:
+    """Return the provider `tested`; see `settings_of`."""
+    return Berlin.from_settings(settings_of(folder, recipe, url, **more))
 
 
 @asynccontextmanager

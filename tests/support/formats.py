@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 from berlin.errors import BerlinError, InvalidRequestError
 from berlin.formats.contract import Format
-from berlin.types import ChatRequest, HttpRequest, HttpResponse, StreamEvent
+from berlin.providers.contract import Provider
+from berlin.types import (
+    Accumulator,
+    ChatRequest,
+    ChatResponse,
+    HttpRequest,
+    HttpResponse,
+    StreamEvent,
+)
 from support.bare import bare
 
 
@@ -45,6 +54,19 @@ def decoded(chat: Format, data: bytes) -> tuple[list[StreamEvent], BerlinError |
     assert bytewise == whole
     assert (type(other), str(other)) == (type(failure), str(failure))
     return whole, failure
+
+
+def fold(events: Iterable[StreamEvent]) -> ChatResponse:
+    """Return the answer that events make."""
+    answer = Accumulator()
+    for event in events:
+        answer.add(event)
+    return answer.response()
+
+
+async def answered(provider: Provider, request: ChatRequest) -> ChatResponse:
+    """Return the answer of a provider."""
+    return fold([event async for burst in provider.bursts(request) for event in burst])
 
 
 def refused(chat: Format, body: Any) -> InvalidRequestError:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from berlin.auth.grant import Grant
 from berlin.auth.tokens.store import Lease, Record, Service, TokenKey
 from berlin.types import Secret
+from support.clock import Clock
 
 
 class Store:
@@ -57,14 +58,6 @@ class Store:
         self._called("unlock")
         if self.holder is lease:
             self.holder = None
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Logins:

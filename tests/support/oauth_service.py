@@ -23,7 +23,8 @@ from urllib.parse import parse_qsl, unquote_plus
 from aiohttp import web
 
 from berlin.client import Berlin
-from berlin.config import Overrides, Settings, load_config, resolve_settings
+from berlin.config import Settings
+from support.described import settings_of, write_provider
 
 CHAT = """
 [chat]
@@ -250,47 +251,14 @@ class OAuthService(FlowService):
         return GOOD if token in self._good else reply({"code": 401, "message": "expired"}, 401)
 
 
-def _toml(value: object) -> str:
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{name} = {_toml(v)}" for name, v in value.items()) + " }"
-    return json.dumps(value, ensure_ascii=False)
-
-
 def write_recipe(folder: Path, auth: str, *, chat: str = CHAT, **more: object) -> Path:
-    """Write a recipe with this table `[auth]`, and a configuration with a provider `tested`.
-
-    Args:
-        folder: where to.
-        auth: the text of the table.
-        chat: the text of the rest.
-        more: members of the provider's table.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "tested.toml").write_text(HEAD + auth + chat)
-    lines = [f"{name} = {_toml(value)}" for name, value in more.items()]
-    config = folder / "berlin.toml"
-    config.write_text(
-        'default = "tested"\n[providers.tested]\nrecipe = "tested.toml"\n'
-        + "\n".join(lines)
-        + "\n",
-        encoding="utf-8",
-    )
-    return config
+    """Write a recipe with this table `[auth]`; see `write_provider`."""
+    return write_provider(folder, HEAD + auth + chat, **more)
 
 
-def settings(
-    folder: Path,
-    url: str,
-    auth: str,
-    *,
-    environ: Mapping[str, str] | None = None,
-    chat: str = CHAT,
-    **more: object,
-) -> Settings:
-    """Return the settings of a provider for this table `[auth]`; see `write_recipe`."""
-    config = write_recipe(folder, auth, chat=chat, **more)
-    where = {"BERLIN_CONFIG": str(config), **(environ or {})}
-    return resolve_settings("tested", load_config(config), Overrides(url=url), where)
+def settings(folder: Path, url: str, auth: str, *, chat: str = CHAT, **more: Any) -> Settings:
+    """Return the settings of a provider for this table `[auth]`; see `settings_of`."""
+    return settings_of(folder, HEAD + auth + chat, url, **more)
 
 
 @asynccontextmanager

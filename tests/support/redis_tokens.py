@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-import msgspec
-
-from berlin.auth.credentials import Credentials
 from berlin.auth.tokens.redis_store import RedisStore
-from berlin.auth.tokens.shared import SharedTokens
-from berlin.auth.tokens.store import Sealer, TokenKey
+from berlin.auth.tokens.store import Sealer
 from berlin.client import Berlin
-from berlin.config import Overrides, load_config, resolve_settings
 from berlin.types import Secret
-from support.token_service import RECIPE, TokenService
+from support.token_service import TokenService, opened_with
 
 SEALER = Sealer(Secret("sixteen letters!"))
 
@@ -26,27 +19,8 @@ def store_of(url: str) -> RedisStore:
     return RedisStore(Secret(url), Sealer(Secret("sixteen letters!")))
 
 
-def key_of(service: TokenService, account: str = "ann") -> TokenKey:
-    """Return what the token of an account belongs to."""
-    who = Credentials.of(account, f"password of {account}")
-    return TokenKey("strict", service.url, account, who.fingerprint())
-
-
-@asynccontextmanager
-async def process_like(
-    tmp_path: Path,
-    service: TokenService,
-    url: str,
-    account: str = "ann",
-    on_failure: Literal["login", "error"] = "login",
-) -> AsyncIterator[Berlin]:
-    """Open a provider that shares nothing with others of this process but the Redis."""
-    (tmp_path / "strict.toml").write_text(RECIPE)
-    config = tmp_path / "berlin.toml"
-    config.write_text('[providers.strict]\nrecipe = "strict.toml"\n')
-    given = Overrides(url=service.url, account=account, password=f"password of {account}")
-    environ = {"BERLIN_CONFIG": str(config)}
-    settings = resolve_settings("strict", load_config(config), given, environ)
-    tokens = SharedTokens(store_of(url), on_failure)
-    async with Berlin.from_settings(msgspec.structs.replace(settings, tokens=tokens)) as berlin:
-        yield berlin
+def process_like(
+    folder: Path, service: TokenService, url: str, account: str = "ann", **more: Any
+) -> Berlin:
+    """Return a provider that shares nothing with others of this process but the Redis."""
+    return opened_with(folder, service, store_of(url), account, **more)

@@ -8,10 +8,18 @@ import asyncio
 import itertools
 import json
 import time
+from pathlib import Path
 from secrets import token_hex
-from typing import Self
+from typing import Any, Self
 
+import msgspec
 from aiohttp import web
+
+from berlin.auth.credentials import Credentials
+from berlin.auth.tokens.shared import SharedTokens
+from berlin.auth.tokens.store import TokenKey, TokenStore
+from berlin.client import Berlin
+from berlin.config import Overrides, Settings, load_config, resolve_settings
 
 RECIPE = """
 schema = 1
@@ -161,3 +169,31 @@ class TokenService:
             self.violations.append(f"the token of {account} was used by {prompt}")
         self.chats += 1
         return web.Response(text=json.dumps({"content": account}) + "\n")
+
+
+def strict_settings(folder: Path, url: str, account: str = "ann") -> Settings:
+    """Return the settings of a provider for a `TokenService`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "berlin.toml"
+    (folder / "strict.toml").write_text(RECIPE)
+    config.write_text('[providers.strict]\nrecipe = "strict.toml"\n')
+    for file in (config, folder / "strict.toml"):
+        file.chmod(0o600)  # whatever the umask is
+    given = Overrides(url=url, account=account, password=f"password of {account}")
+    environ = {"BERLIN_CONFIG": str(config)}
+    return resolve_settings("strict", load_config(config), given, environ)
+
+
+def opened_with(
+    folder: Path, service: TokenService, store: TokenStore, account: str = "ann", **more: Any
+) -> Berlin:
+    """Return a provider that shares nothing with others of this process but the store."""
+    settings = strict_settings(folder, service.url, account)
+    tokens = SharedTokens(store, **more)
+    return Berlin.from_settings(msgspec.structs.replace(settings, tokens=tokens))
+
+
+def key_of(service: TokenService, account: str = "ann") -> TokenKey:
+    """Return what the token of an account belongs to."""
+    who = Credentials.of(account, f"password of {account}")
+    return TokenKey("strict", service.url, account, who.fingerprint())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -71,7 +72,7 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The placeholders in its value, or the values it signs with."""
         if self.sign:
             return frozenset({"token", "secret_access_key"})
-        return frozenset(names_in(parse_text(self.value)))
+        return _names_in(self.value)
 
     @property
     def where(self) -> str:
@@ -89,8 +90,6 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the request with the credential. Raises ProtocolError.
 
         Args:
-            request: the request without it.
-            token: the token.
             values: the other values the login took.
             base_url: the endpoint's URL, for a signature.
         """
@@ -118,6 +117,11 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 value = f"{said}; {value}"
         name = self.header or "Cookie"
         return msgspec.structs.replace(request, headers={**request.headers, name: Secret(value)})
+
+
+@lru_cache
+def _names_in(value: str) -> frozenset[str]:
+    return frozenset(names_in(parse_text(value)))
 
 
 Attach: TypeAlias = Attachment | list[Attachment]

@@ -32,9 +32,7 @@ class Authenticator:
 
     Args:
         flow: how tokens are obtained; `None` if the service needs none.
-        attach: how requests carry them.
         credentials: the user's credentials; `None` if only a given token is used.
-        source: where the token is kept.
         rejected_statuses: the statuses that mean that the token is no longer valid.
         variables: the environment variables that may hold the credentials, by name.
         url: the endpoint's URL, which a signature covers.

@@ -17,8 +17,6 @@ async def run_program(
     """Run a program without a shell; return its exit code, its output and its errors.
 
     Args:
-        command: the program and its arguments.
-        timeout_s: the time limit in seconds.
         limit: the longest output in bytes.
 
     Raises:

@@ -44,7 +44,6 @@ def sign(
     Its path and query are encoded here, so that what is sent is what was signed.
 
     Args:
-        keys: the keys to sign with.
         service: the service's name in signatures, such as `bedrock`.
         region: the region, such as `us-east-1`.
         now: the time; by default now.
@@ -90,8 +89,6 @@ def authorization(
         path: the path as it is sent.
         query: the query in its canonical form.
         headers: the signed headers; names in lower case.
-        body: the bytes of the body.
-        keys: the keys to sign with.
         service: the service's name in signatures.
         at: the time, as in the header X-Amz-Date.
     """

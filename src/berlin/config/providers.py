@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.metadata import entry_points
 
 import msgspec
 
@@ -41,6 +40,8 @@ def provider_names(config: Config) -> list[str]:
 @cache
 def installed_providers() -> Mapping[str, str]:
     """Return the provider classes of installed packages, by name."""
+    from importlib.metadata import entry_points  # with 20 modules, which few programs need
+
     return {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
 
 

@@ -54,9 +54,12 @@ def decode_member(raw: Raw | UnsetType, param: str) -> Any:
 
 def decode_rest(body: bytes, known: frozenset[str]) -> dict[str, Any]:
     """Return the unknown members of a body; `null` counts as absent. Raises InvalidRequestError."""
-    members = msgspec.json.decode(body, type=dict[str, Raw])
+    members = _MEMBERS.decode(body)
     rest = {name: decode_member(raw, name) for name, raw in members.items() if name not in known}
     return {name: value for name, value in rest.items() if value is not None}
+
+
+_MEMBERS = msgspec.json.Decoder(dict[str, Raw])
 
 
 def decode_messages(messages: list[Raw]) -> list[Any]:

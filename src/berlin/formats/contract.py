@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
@@ -35,6 +35,10 @@ class EventDecoder(Protocol):
 
 class EventEncoder(Protocol):
     """Turns the events of one answer into bytes."""
+
+    def encode_burst(self, burst: Sequence[StreamEvent]) -> bytes:
+        """Return the bytes of events that arrived together."""
+        ...
 
     def encode_event(self, event: StreamEvent) -> bytes:
         """Return the bytes of one event, with those around the answer for the first and last."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import assert_never
 
 from berlin.errors import RewrittenError
@@ -27,6 +28,10 @@ class AnswerEncoder(ABC):
     """
 
     _count: TokenCount
+
+    def encode_burst(self, burst: Sequence[StreamEvent]) -> bytes:
+        """Return the bytes of events that arrived together. Raises as `encode_event` does."""
+        return b"".join(map(self.encode_event, burst))
 
     def encode_event(self, event: StreamEvent) -> bytes:
         """Return the bytes of one event.

@@ -135,7 +135,8 @@ class Bodies:
 
 def _take_arrived(request: web.Request) -> bytes:
     """Return a body that arrived with the head, as nearly all do, and forget it with its buffer."""
-    body = request.content.read_nowait()
+    content = request.content
+    body = b"" if content is EMPTY_PAYLOAD else b"".join(content._buffer)
     request._payload = EMPTY_PAYLOAD
     request._cache.clear()  # it has the buffer too
     return body

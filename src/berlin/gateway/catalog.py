@@ -13,16 +13,18 @@ from collections.abc import (
     Sequence,
 )
 from dataclasses import dataclass, field
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
 from berlin.config import Names
-from berlin.config.models.routes import Routes
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.open_count import OpenCount
 from berlin.providers.contract import Provider
 from berlin.providers.embeddings import Embedder
+
+if TYPE_CHECKING:
+    from berlin.config.models.routes import Routes
 
 AT_ONCE = 64
 WAITING = 256

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -22,8 +22,6 @@ from berlin.gateway.access.limits.spending import Demand
 from berlin.gateway.answering import Head, with_model
 from berlin.gateway.body import Bodies
 from berlin.gateway.catalog import Catalog, Service, Target
-from berlin.gateway.observe.ledger import Ledger
-from berlin.gateway.observe.metrics import PrometheusMetrics
 from berlin.gateway.observe.visit import VISIT, Observer
 from berlin.gateway.session import session_of
 from berlin.gateway.stored.responses import StoredResponses
@@ -32,6 +30,10 @@ from berlin.gateway.workers.worker import Worker
 from berlin.providers.contract import Provider
 from berlin.types import ChatRequest
 from berlin.wire.json import check_text
+
+if TYPE_CHECKING:
+    from berlin.gateway.observe.ledger import Ledger
+    from berlin.gateway.observe.metrics import PrometheusMetrics
 
 # Longer bodies are parsed in a thread, so that the loop is not blocked.
 LONG_BODY_BYTES = 64 * 1024
@@ -241,8 +243,7 @@ class Gateway:
                         visit,
                         held=service.holds,
                     )
-                answer = await self.streams.whole(bursts, visit)
-        body = head.encode_response(answer)
+                body = await self.streams.whole(bursts, visit, head.encode_response)
         visit.bytes_out = len(body)
         return web.Response(body=body, content_type="application/json", headers=head.headers())
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING
 
 from berlin.config import Config
-from berlin.config.models.routes import Routes
 from berlin.config.models.shared import open_counters, open_shared
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.catalog import AT_ONCE, WAIT_S, WAITING, Catalog, Service
@@ -14,9 +14,10 @@ from berlin.opening import open_provider, without_retries
 from berlin.providers.contract import Provider
 from berlin.providers.facade import ChatProvider
 from berlin.routing.base.wrapper import Wrapper
-from berlin.routing.counters.shared import SharedCounters
-from berlin.routing.counters.sqlite import SqliteCounters
 from berlin.routing.retry import Retry
+
+if TYPE_CHECKING:
+    from berlin.config.models.routes import Routes
 
 
 def build_models(
@@ -73,6 +74,11 @@ def _open_routes(
     before: Routes | None,
     worker: Worker | None,
 ) -> Routes:
+    # All wrappers of routing, only where there are models or limits.
+    from berlin.config.models.routes import Routes
+    from berlin.routing.counters.shared import SharedCounters
+    from berlin.routing.counters.sqlite import SqliteCounters
+
     if before is not None and before.config.shared == config.shared:
         shared, counters = before.shared, before.counters
     else:

@@ -77,9 +77,7 @@ class CompiledStep:
     """A step, ready for use. Raises ConfigurationError.
 
     Args:
-        step: the description.
         names: the placeholders that may be used in it.
-        accept: the value of the `Accept` header.
         found: the names whose values come from answers; such a value may be a URL.
 
     Attributes:
@@ -151,7 +149,6 @@ class CompiledStep:
         """Return the request.
 
         Args:
-            values: the values of the placeholders.
             cookies: cookies that earlier steps set.
             document: the body, if it differs from the template's.
 
@@ -173,10 +170,12 @@ class CompiledStep:
                 case _:
                     body, headers["Content-Type"] = _raw(rendered)
         query: dict[str, str | Secret] = {}
-        for name, value in self._query.render(values).items():
-            query[name] = Secret(_checked(value, f"the parameter {name}"))
+        if self.step.query:
+            for name, value in self._query.render(values).items():
+                query[name] = Secret(_checked(value, f"the parameter {name}"))
         signed = {"method": self.step.method, "path": path, "body": body}
-        for name, value in self._headers.render({**values, **signed}).items():
+        given = self._headers.render({**values, **signed}) if self.step.headers else {}
+        for name, value in given.items():
             text = _checked(value, f"the header {name}")
             if not fits_header(text):
                 raise InvalidRequestError(
@@ -219,8 +218,6 @@ class CompiledStep:
         """Return the values in an answer; `MISSING` for those that are not there.
 
         Args:
-            response: the answer.
-            document: its JSON.
             cookies: cookies set by the steps so far.
         """
         return {
@@ -307,7 +304,6 @@ def compile_steps(
     """Compile steps, each of which may use the names taken by those before it.
 
     Args:
-        steps: the descriptions.
         names: the placeholders that may be used in all of them.
         found: the names whose values come from answers.
 

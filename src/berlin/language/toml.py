@@ -47,10 +47,11 @@ def parse_toml(
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise ConfigurationError(f"{source} is not valid TOML: {error}") from error
     tree = complete(tree)
-    _check_keys(msgspec.inspect.type_info(kind), tree, (), text, source)
     try:
         return msgspec.convert(tree, kind)
     except (msgspec.ValidationError, RecursionError) as error:
+        # Only now: describing all types takes longer than all the rest.
+        _check_keys(msgspec.inspect.type_info(kind), tree, (), text, source)
         where = re.search(r"(?:at|in) `\$\.?([^`]*)`", str(error))
         path = tuple(re.findall(r"\.\.\.|[^.\[\]]+", where[1])) if where else ()
         path = _named(path, tree, kind)
@@ -61,7 +62,7 @@ def parse_toml(
 def _check_keys(
     kind: msgspec.inspect.Type, tree: Any, path: tuple[str, ...], text: str, source: str
 ) -> None:
-    """Find unknown keys; msgspec finds them too, but does not suggest what was meant."""
+    """Raise for an unknown key; msgspec finds it too, but does not suggest what was meant."""
     match kind:
         case msgspec.inspect.StructType() if isinstance(tree, dict):
             fields = {field.encode_name: field.type for field in kind.fields}

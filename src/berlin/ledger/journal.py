@@ -103,7 +103,10 @@ class Journal:
     @property
     def waiting_bytes(self) -> int:
         """Bytes that the database does not have yet."""
-        return sum(segment.waiting for segment in list(self._segments))
+        waiting = 0
+        for segment in tuple(self._segments):
+            waiting += segment.written - segment.delivered
+        return waiting
 
     @property
     def is_full(self) -> bool:

@@ -67,14 +67,6 @@ class PolledBody:
         """Do nothing: each response was closed when it was read."""
 
 
-async def drain(body: Body) -> None:
-    """Read the rest of a body whose answer is complete, if it arrives immediately."""
-    with contextlib.suppress(BerlinError, TimeoutError):
-        async with asyncio.timeout(DRAIN_S):
-            while await body.read():
-                pass
-
-
 class Attempt(NamedTuple):
     """One attempt.
 
@@ -121,6 +113,21 @@ class Attempt(NamedTuple):
             opened.close()
             raise
         return opened, call
+
+    async def drain(self, body: Body, call: HttpRequest, last: bytes) -> None:
+        """Read what follows a complete answer, if it arrives immediately: the connection is reused.
+
+        Args:
+            body: the answer.
+            call: the request.
+            last: the bytes that were read last; `b""` is the end.
+        """
+        if not last or self.format.poll_s is not None or call.socket is not None:
+            return
+        with contextlib.suppress(BerlinError, TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                while await body.read():
+                    pass
 
     async def follow_up(self, call: HttpRequest) -> None:
         """Send the requests after the answer; their failures are ignored."""

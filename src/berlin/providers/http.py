@@ -15,8 +15,9 @@ from berlin.auth.contract import Person
 from berlin.errors import AuthenticationError, BerlinError, ProtocolError
 from berlin.formats.contract import Format, SessionFormat
 from berlin.language.tables.models import FetchMap
-from berlin.providers.attempt import Attempt, LoginPageError, Opening, drain
+from berlin.providers.attempt import Attempt, LoginPageError, Opening
 from berlin.providers.contract import Burst, is_long
+from berlin.providers.long import LONG_BYTES, MAX_EVENTS, decode, slices
 from berlin.providers.reserved import check_values
 from berlin.providers.stopwatch import Stopwatch
 from berlin.transport import Sender
@@ -90,24 +91,36 @@ class HttpProvider:
                         try:
                             decoder = self._format.decoder()
                             data = head = b""
+                            pending = 0
                             while not decoder.done:
                                 data = await watch.wait(answer.read())
-                                events = decoder.feed(data) if data else decoder.finish()
+                                pending += len(data)
+                                if pending > LONG_BYTES:
+                                    thread = asyncio.to_thread(decode, decoder, data)
+                                    events = await watch.wait(thread)
+                                else:
+                                    events = decoder.feed(data) if data else decoder.finish()
                                 head = head or data
                                 if events:
                                     watch.progress()
                                     if not begun:
-                                        begun = True
-                                        call = self._begun(call, request, events)
+                                        begun, call = True, self._begun(call, request, events)
                                         opening = call, None
-                                    yield _in_conversation(events, call)
+                                    if pending > LONG_BYTES or len(events) > MAX_EVENTS:
+                                        for part in slices(events):
+                                            yield _in_conversation(part, call)
+                                            await asyncio.sleep(0)
+                                    elif call.conversation_id:
+                                        yield _in_conversation(events, call)
+                                    else:
+                                        yield events
+                                    pending = 0
                                 elif self._format.poll_s is None and not data.isspace():
                                     # Pings and comments: the service is still working.
                                     watch.progress()
                                 if decoder.failure is not None:
                                     raise self._explain(decoder.failure, head, begun)
-                            if data and self._format.poll_s is None and call.socket is None:
-                                await drain(answer)
+                            await attempt.drain(answer, call, data)
                         finally:
                             answer.close()
                         await attempt.follow_up(call)
@@ -296,9 +309,7 @@ class HttpProvider:
 
 def _in_conversation(events: Burst, call: HttpRequest) -> Burst:
     """Return events whose `Finished` names the conversation, if only the requests knew it."""
-    if not call.conversation_id or not isinstance(events[-1], Finished):
-        return events
-    if events[-1].conversation_id:
+    if not isinstance(events[-1], Finished) or events[-1].conversation_id:
         return events
     end = msgspec.structs.replace(events[-1], conversation_id=call.conversation_id)
     return [*events[:-1], end]

@@ -252,7 +252,6 @@ def parse_recipe(text: str, source: str, read: ReadFile | None = None) -> Recipe
     """Return the recipe in a TOML text.
 
     Args:
-        text: the TOML.
         source: the file's name, for errors.
         read: reads a file that it extends; by default it cannot extend a file.
 

@@ -65,9 +65,9 @@ async def send(
         Exception: any of the library's errors.
     """
     leased, authorization = await _connect(connector, url, proxy, connect_timeout)
+    protocol = cast(ResponseHandler, leased.protocol)  # it has one until it is released
     writing = None
     try:
-        protocol = _protocol(leased)
         protocol.set_response_params(
             skip_payload=method == "HEAD",
             read_until_eof=True,
@@ -122,7 +122,7 @@ async def _connect(
             except TimeoutError as error:
                 raise aiohttp.ConnectionTimeoutError(f"no connection to {url.host}") from error
             authorization = request.headers.get("Proxy-Authorization")
-        if not _has_ended(_protocol(leased)):
+        if not _has_ended(leased.protocol):
             return leased, authorization
         leased.close()
 
@@ -139,21 +139,17 @@ def _limits(connect_timeout: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, connect=connect_timeout)
 
 
-def _protocol(leased: Leased) -> ResponseHandler:
-    return cast(ResponseHandler, leased.protocol)  # it has one until it is released
-
-
-def _has_ended(protocol: ResponseHandler) -> bool:
+def _has_ended(protocol: ResponseHandler | None) -> bool:
     """Return whether the service has closed a kept connection, but the loop did not notice yet.
 
     Services do that silently, such as llama.cpp after each stream. Then there is something to read,
     the end, although nothing was asked.
     """
+    if protocol is None or protocol.transport is None:
+        return True
     if protocol._parser is None:  # no request was sent on it yet
         return False
-    socket = protocol.transport.get_extra_info("socket") if protocol.transport is not None else None
-    if socket is None:
-        return True
+    socket = protocol.transport.get_extra_info("socket")
     if not hasattr(select, "poll"):  # Windows
         return bool(select.select([socket.fileno()], [], [], 0)[0])
     poll = select.poll()

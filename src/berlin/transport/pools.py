@@ -8,7 +8,7 @@ import os
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -40,20 +40,23 @@ class Pools:
         Args:
             connect: makes the connector of a new session.
         """
-        loop = asyncio.get_running_loop()
-        pool = self._pools.get(loop)
-        if pool is None or pool.session.closed:
-            self._forget_closed_loops()
-            # No await between lookup and insertion, or two requests would open two pools.
-            pool = self._pools[loop] = _Pool(connect(), self._middlewares)
-            await pool.bind_to_loop()
-        return pool.session
+        return (await self._pool(connect)).session
 
     async def connector(
         self, connect: Callable[[], aiohttp.BaseConnector]
     ) -> aiohttp.BaseConnector:
         """Return the connections of the running loop; see `session`."""
-        return cast(aiohttp.BaseConnector, (await self.session(connect)).connector)
+        return (await self._pool(connect)).connector
+
+    async def _pool(self, connect: Callable[[], aiohttp.BaseConnector]) -> _Pool:
+        loop = asyncio.get_running_loop()
+        pool = self._pools.get(loop)
+        if pool is None or pool.connector.closed:
+            self._forget_closed_loops()
+            # No await between lookup and insertion, or two requests would open two pools.
+            pool = self._pools[loop] = _Pool(connect(), self._middlewares)
+            await pool.bind_to_loop()
+        return pool
 
     async def aclose(self) -> None:
         """Close this loop's connections, and discard those of closed loops."""
@@ -66,10 +69,8 @@ class Pools:
         """Discard the parent's connections without touching them."""
         for pool in self._pools.values():
             # Closing would remove the sockets from the selector shared with the parent.
-            connector = pool.session.connector
             pool.session.detach()
-            if connector is not None:
-                connector._closed = True
+            pool.connector._closed = True
         self._pools.clear()
 
     def _forget_closed_loops(self) -> None:
@@ -142,6 +143,7 @@ class _Pool:
     ) -> None:
         loop = asyncio.get_running_loop()
         connector._factory = partial(Connection, loop=loop)  # type: ignore[assignment]  # a class there
+        self.connector = connector
         self.session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),

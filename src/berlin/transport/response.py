@@ -57,7 +57,9 @@ class Response(Answer):
             TransportError: if the connection breaks, even in the middle of the body.
             ProtocolError: if the body cannot be decompressed.
         """
-        return self._read() if self._inflater is None else self._read_inflated(self._inflater)
+        return (
+            self._read_received() if self._inflater is None else self._read_inflated(self._inflater)
+        )
 
     @property
     def cookies(self) -> dict[str, str]:
@@ -103,7 +105,7 @@ class Response(Answer):
                 await asyncio.sleep(0)
                 data = inflater.more()
             else:
-                packed = await self._read()
+                packed = await self._read_received()
                 if not packed:
                     inflater.finish()
                     return b""
@@ -111,8 +113,8 @@ class Response(Answer):
             if data:
                 return data
 
-    async def _read(self) -> bytes:
-        """Return all that has arrived.
+    async def _read_received(self) -> bytes:
+        """Return all that has arrived, as it was sent.
 
         aiohttp's reader calls six functions for each read, and two for each HTTP chunk in it.
         """
@@ -151,5 +153,6 @@ def _take(content: StreamReader) -> bytes:
     content._size = 0
     if content._http_chunk_splits is not None:
         content._http_chunk_splits.clear()
-    content._protocol.resume_reading()
+    if content._protocol._reading_paused:
+        content._protocol.resume_reading()
     return data

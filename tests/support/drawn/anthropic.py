@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from hypothesis import strategies as st
@@ -14,12 +13,24 @@ from berlin.types import (
     ImagePart,
     Message,
     ResponseFormat,
+    StreamEvent,
     TextPart,
-    Tool,
+    ToolCallDelta,
     ToolCallPart,
     ToolResultPart,
+    Usage,
 )
-from support.drawn.dialect import NAMES, OBJECTS, Dialect, dump, members
+from support.drawn.dialect import (
+    COUNTS,
+    FLOATS,
+    NAMES,
+    OBJECTS,
+    SCHEMAS,
+    TOOLS,
+    Dialect,
+    dump,
+    members,
+)
 
 CHAT = AnthropicMessagesFormat("claude")
 CALL = ClientCall(ChatRequest((Message.of("user", "Hello"),), "claude"))
@@ -112,7 +123,6 @@ def conversations(draw: st.DrawFn) -> tuple[Message, ...]:
     return tuple(messages)
 
 
-FLOATS = st.floats(0, 2, allow_nan=False)
 OPTIONS = st.fixed_dictionaries(
     {"max_tokens": st.integers(1, 2**31 - 1)},
     optional={
@@ -123,13 +133,12 @@ OPTIONS = st.fixed_dictionaries(
         "stop": st.lists(st.text(max_size=4).filter(str.strip), min_size=1, max_size=2),
     },
 )
-SCHEMAS = OBJECTS.map(lambda text: dump({"type": "object", "properties": {}, **json.loads(text)}))
 
 
 @st.composite
 def requests(draw: st.DrawFn) -> ChatRequest:
     """Draw requests of which every member has its place on this wire."""
-    tools = tuple(draw(st.lists(st.builds(Tool, NAMES, st.text(max_size=9), SCHEMAS), max_size=2)))
+    tools = draw(TOOLS)
     options = draw(OPTIONS)
     choice, parallel = "auto", None
     if tools:
@@ -147,4 +156,22 @@ def requests(draw: st.DrawFn) -> ChatRequest:
     )
 
 
-DIALECT = Dialect(CHAT, CALL, ODD_FRAMES, BODIES, EXAMPLES, requests(), reports_usage=True)
+@st.composite
+def calls(draw: st.DrawFn) -> list[StreamEvent]:
+    """Draw calls one after the other, each in a head and the pieces of its arguments."""
+    events: list[StreamEvent] = []
+    for n, (id, name) in enumerate(draw(st.lists(st.tuples(NAMES, NAMES), max_size=3))):
+        events.append(ToolCallDelta(n, f"{id}{n}", name))
+        text = draw(OBJECTS)
+        middle = draw(st.integers(0, len(text)))
+        pieces = [text[:middle], text[middle:]]
+        events += [ToolCallDelta(n, arguments=piece) for piece in pieces if piece]
+    return events
+
+
+USAGES = st.tuples(COUNTS, COUNTS, COUNTS, COUNTS).map(
+    lambda n: Usage(n[0] + n[2], n[1], False, n[2], n[3], cache_write_tokens=0)
+)
+DIALECT = Dialect(
+    *(CHAT, CALL, ODD_FRAMES, BODIES, EXAMPLES, requests(), calls(), USAGES), reports_usage=True
+)

@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 
 from berlin.errors import BerlinError
 from berlin.formats.contract import ClientCall, Format
-from berlin.types import ChatRequest, ReasoningDelta, StreamEvent, TextDelta
+from berlin.types import (
+    ChatRequest,
+    Message,
+    ReasoningDelta,
+    StreamEvent,
+    TextDelta,
+    TextPart,
+    Tool,
+    ToolCallPart,
+    ToolResultPart,
+    Usage,
+)
 from support.bare import bare
 
 CUTS = st.lists(st.integers(1, 60), max_size=40)
@@ -32,6 +43,10 @@ def dump(value: Any) -> str:
 
 
 OBJECTS = st.dictionaries(st.text(max_size=6), JSON, max_size=3).map(dump)
+FLOATS = st.floats(0, 2, allow_nan=False)
+# A schema without `type` and `properties` is completed, since services insist on them.
+SCHEMAS = OBJECTS.map(lambda text: dump({**json.loads(text), "type": "object", "properties": {}}))
+TOOLS = st.lists(st.builds(Tool, NAMES, st.text(max_size=9), SCHEMAS), max_size=2).map(tuple)
 
 
 def cut(data: bytes, sizes: list[int]) -> Iterator[bytes]:
@@ -60,6 +75,30 @@ def members(names: Iterable[str], *values: str) -> st.SearchStrategy[dict[str, A
     return drawn
 
 
+@st.composite
+def conversations(
+    draw: st.DrawFn,
+    asked: st.SearchStrategy[Message],
+    texts: st.SearchStrategy[TextPart],
+    objects: st.SearchStrategy[str] = OBJECTS,
+) -> tuple[Message, ...]:
+    """Draw questions, then turns: text and calls, the results of the calls, and a question."""
+    messages: list[Message] = draw(st.lists(asked, min_size=1, max_size=3))
+    ids = (f"id_{n}" for n in range(100))
+    for _ in range(draw(st.integers(0, 3))):
+        said = draw(st.lists(texts, max_size=1))
+        calls = [
+            ToolCallPart(next(ids), name, arguments)
+            for name, arguments in draw(st.lists(st.tuples(NAMES, objects), max_size=3))
+        ]
+        if said or calls:
+            messages.append(Message("assistant", (*said, *calls)))
+        for call in draw(st.permutations(calls)):
+            messages.append(Message("tool", (ToolResultPart(call.id, draw(st.text())),)))
+        messages.append(draw(asked))
+    return tuple(messages)
+
+
 class Dialect(NamedTuple):
     """A format, and what may be drawn for it.
 
@@ -70,6 +109,8 @@ class Dialect(NamedTuple):
         bodies: bytes that look like answers or requests.
         examples: bytes that once broke a decoder.
         requests: requests of which every member has its place in the dialect.
+        calls: the events of tool calls, as one of its services sends them.
+        usages: what its services count.
         reports_usage: whether its clients always get the usage.
     """
 
@@ -79,4 +120,6 @@ class Dialect(NamedTuple):
     bodies: st.SearchStrategy[bytes]
     examples: tuple[bytes, ...]
     requests: st.SearchStrategy[ChatRequest]
+    calls: st.SearchStrategy[list[StreamEvent]]
+    usages: st.SearchStrategy[Usage]
     reports_usage: bool

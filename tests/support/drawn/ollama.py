@@ -15,11 +15,19 @@ from berlin.types import (
     Reasoning,
     ResponseFormat,
     TextPart,
-    Tool,
-    ToolCallPart,
-    ToolResultPart,
+    ToolCallDelta,
+    Usage,
 )
-from support.drawn.dialect import JSON, NAMES, Dialect, dump, members
+from support.drawn.dialect import (
+    COUNTS,
+    FLOATS,
+    NAMES,
+    TOOLS,
+    Dialect,
+    conversations,
+    dump,
+    members,
+)
 from support.drawn.dialect import OBJECTS as ANY_OBJECTS
 
 CHAT, GENERATE = OllamaChatFormat("llama"), OllamaGenerateFormat("llama")
@@ -76,26 +84,6 @@ PLAIN = st.builds(
 SEEN = st.builds(lambda text, images: Message("user", (text, *images)), TEXTS, IMAGES)
 
 
-@st.composite
-def conversations(draw: st.DrawFn) -> tuple[Message, ...]:
-    """Draw messages of which every part can stand on this wire."""
-    messages: list[Message] = draw(st.lists(PLAIN | SEEN, min_size=1, max_size=3))
-    ids = (f"id_{n}" for n in range(100))
-    for _ in range(draw(st.integers(0, 3))):
-        said = draw(st.lists(TEXTS, max_size=1))
-        calls = [
-            ToolCallPart(next(ids), name, arguments)
-            for name, arguments in draw(st.lists(st.tuples(NAMES, OBJECTS), max_size=3))
-        ]
-        if said or calls:
-            messages.append(Message("assistant", (*said, *calls)))
-        for call in draw(st.permutations(calls)):
-            messages.append(Message("tool", (ToolResultPart(call.id, draw(st.text())),)))
-        messages.append(draw(PLAIN | SEEN))
-    return tuple(messages)
-
-
-FLOATS = st.floats(0, 2, allow_nan=False)
 OPTIONS = st.fixed_dictionaries(
     {},
     optional={
@@ -110,14 +98,9 @@ OPTIONS = st.fixed_dictionaries(
         "max_tokens": st.integers(1, 2**31 - 1),
     },
 )
-# A schema without `type` and `properties` is completed, since services insist on them.
-PARAMETERS = st.dictionaries(st.text(max_size=6), JSON, max_size=2).map(
-    lambda more: dump({**more, "type": "object", "properties": {}})
-)
-TOOLS = st.lists(st.builds(Tool, NAMES, st.text(max_size=9), PARAMETERS), max_size=2).map(tuple)
 REQUESTS = st.builds(
     ChatRequest,
-    conversations(),
+    conversations(PLAIN | SEEN, TEXTS, OBJECTS),
     st.text("abc:/-.", min_size=1, max_size=12),
     OPTIONS,
     TOOLS,
@@ -126,4 +109,13 @@ REQUESTS = st.builds(
 )
 
 
-DIALECT = Dialect(CHAT, CALL, ODD_LINES, BODIES, EXAMPLES, REQUESTS, reports_usage=True)
+CALLS = st.lists(st.tuples(st.text(min_size=1, max_size=8), NAMES, OBJECTS), max_size=3).map(
+    lambda calls: [
+        ToolCallDelta(n, f"{id}{n}", name, arguments)
+        for n, (id, name, arguments) in enumerate(calls)
+    ]
+)
+USAGES = st.builds(Usage, COUNTS, COUNTS)
+DIALECT = Dialect(
+    *(CHAT, CALL, ODD_LINES, BODIES, EXAMPLES, REQUESTS, CALLS, USAGES), reports_usage=True
+)

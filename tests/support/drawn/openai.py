@@ -12,12 +12,23 @@ from berlin.types import (
     Message,
     Reasoning,
     ResponseFormat,
+    StreamEvent,
     TextPart,
-    Tool,
-    ToolCallPart,
-    ToolResultPart,
+    ToolCallDelta,
+    Usage,
 )
-from support.drawn.dialect import JSON, NAMES, OBJECTS, TEXTS, Dialect, dump, members
+from support.drawn.dialect import (
+    COUNTS,
+    FLOATS,
+    NAMES,
+    OBJECTS,
+    TEXTS,
+    TOOLS,
+    Dialect,
+    conversations,
+    dump,
+    members,
+)
 
 FORMAT = OpenAIChatFormat("gpt")
 CALL = ClientCall(ChatRequest((Message.of("user", "Hello"),), "gpt"), include_usage=True)
@@ -75,27 +86,6 @@ SEEN = st.builds(
 )
 
 
-@st.composite
-def conversations(draw: st.DrawFn) -> tuple[Message, ...]:
-    """Draw messages of which every part can stand on this wire."""
-    messages: list[Message] = draw(st.lists(PLAIN | SEEN, min_size=1, max_size=3))
-    for n in range(draw(st.integers(0, 3))):
-        said = draw(st.lists(TEXTS.map(TextPart), max_size=1))
-        calls = [
-            ToolCallPart(f"id_{n}_{k}", name, arguments)
-            for k, (name, arguments) in enumerate(
-                draw(st.lists(st.tuples(NAMES, OBJECTS), max_size=3))
-            )
-        ]
-        if said or calls:
-            messages.append(Message("assistant", (*said, *calls)))
-        for call in draw(st.permutations(calls)):
-            messages.append(Message("tool", (ToolResultPart(call.id, draw(st.text())),)))
-        messages.append(draw(PLAIN | SEEN))
-    return tuple(messages)
-
-
-FLOATS = st.floats(0, 2, allow_nan=False)
 OPTIONS = st.fixed_dictionaries(
     {},
     optional={
@@ -109,18 +99,6 @@ OPTIONS = st.fixed_dictionaries(
         "max_tokens": st.integers(1, 2**31 - 1),
     },
 )
-# A schema without `type` and `properties` is completed, since services insist on them.
-PARAMETERS = st.dictionaries(st.text(max_size=6), JSON, max_size=2).map(
-    lambda more: dump({**more, "type": "object", "properties": {}})
-)
-TOOLS = st.lists(st.builds(Tool, NAMES, st.text(max_size=9), PARAMETERS), max_size=2).map(tuple)
-
-
-FORMS = (
-    st.none()
-    | st.just(ResponseFormat())
-    | OBJECTS.map(lambda schema: ResponseFormat(schema, "answer"))
-)
 
 
 @st.composite
@@ -129,7 +107,7 @@ def requests(draw: st.DrawFn) -> ChatRequest:
     tools = draw(TOOLS)
     choices = ["auto", "none", "required", *(tool.name for tool in tools)]
     return ChatRequest(
-        draw(conversations()),
+        draw(conversations(PLAIN | SEEN, TEXTS.map(TextPart))),
         draw(st.text("abc:/-.", min_size=1, max_size=12)),
         draw(OPTIONS),
         tools,
@@ -144,4 +122,22 @@ def requests(draw: st.DrawFn) -> ChatRequest:
     )
 
 
-DIALECT = Dialect(FORMAT, CALL, ODD, BODIES, EXAMPLES, requests(), reports_usage=False)
+@st.composite
+def calls(draw: st.DrawFn) -> list[StreamEvent]:
+    """Draw the pieces of calls: each begins with its name, and has some arguments."""
+    events: list[StreamEvent] = []
+    for n in range(draw(st.integers(0, 3))):
+        events.append(ToolCallDelta(n, f"{draw(TEXTS)}{n}", draw(NAMES)))
+        # What says nothing before the arguments begin is not passed on.
+        pieces = draw(st.lists(TEXTS, max_size=2))
+        pieces.insert(0, draw(TEXTS.filter(lambda p: p.strip() not in ("", "{}", "null"))))
+        events += [ToolCallDelta(n, arguments=piece) for piece in pieces]
+    return events
+
+
+USAGES = st.builds(
+    Usage, COUNTS, COUNTS, cached_tokens=st.integers(0, 9), reasoning_tokens=st.integers(0, 9)
+)
+DIALECT = Dialect(
+    *(FORMAT, CALL, ODD, BODIES, EXAMPLES, requests(), calls(), USAGES), reports_usage=False
+)

@@ -24,9 +24,7 @@ from berlin.formats.responses.format import ResponsesFormat
 from berlin.formats.responses.request import ResponsesCall, build_call, read_request
 from berlin.formats.responses.tools import flat_name
 from berlin.types import (
-    Accumulator,
     ChatRequest,
-    ChatResponse,
     Extra,
     FilePart,
     ImagePart,
@@ -41,7 +39,7 @@ from berlin.types import (
     ToolCallPart,
     ToolResultPart,
 )
-from support.formats import sent
+from support.formats import fold, sent
 from support.responses import read_stream
 
 FORMAT = ResponsesFormat("gpt")
@@ -69,14 +67,6 @@ def answer(*events: dict[str, Any]) -> bytes:
     """Return the stream of a service."""
     frames = [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events]
     return "".join(frames).encode()
-
-
-def fold(events: list[StreamEvent]) -> ChatResponse:
-    """Return the answer that events make."""
-    folded = Accumulator()
-    for event in events:
-        folded.add(event)
-    return folded.response()
 
 
 COMPLETED = {"type": "response.completed", "response": {"id": "resp_1", "status": "completed"}}
@@ -531,6 +521,14 @@ def test_a_service_that_sends_no_pieces_is_read_too() -> None:
                 },
             },
             ContextLengthError,
+        ),
+        (
+            {
+                "type": "response.failed",
+                "response": {"status": "failed", "error": None},
+                "error": {"code": "rate_limit_exceeded", "message": "slow"},
+            },
+            RateLimitError,
         ),
         ({"type": "error", "code": 401, "message": "who"}, AuthenticationError),
         ({"type": "response.completed", "response": 7}, BerlinError),

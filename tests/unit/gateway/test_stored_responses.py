@@ -18,16 +18,7 @@ from berlin.gateway.stored.open import open_stored
 from berlin.gateway.stored.record import Record
 from berlin.gateway.stored.responses import StoredResponseNotFoundError, StoredResponses
 from berlin.gateway.stored.sqlite import SqliteEngine
-
-
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
+from support.clock import Clock
 
 
 def record(id: str, tenant: str = "t", previous: str = "", text: str = "x") -> Record:

@@ -77,7 +77,13 @@ LOGIN = {"email": "ann@example.com", "password": PASSWORD}
 COOKIE = {"Cookie": f"sid={quote(SECRET, safe='')}"}
 PAIRS = [{"name": "q", "value": quote(PROMPT)}, {"name": "mode", "value": "fast"}]
 PAGE = "<!doctype html><html><body>{}</body></html>"
-ASKED = entry("/chat", {"q": PROMPT})
+
+
+def chat(answer: Any = SSE, **more: Any) -> dict[str, Any]:
+    return entry("/chat", {"q": PROMPT}, answer, **more)
+
+
+ASKED = chat()
 FOLLOWED = {"X-CSRF-Token": "CANARY-mark-1"}
 SOCKET = (
     {"type": "ask", "q": PROMPT},
@@ -90,7 +96,7 @@ def login_with(page: str) -> list[dict[str, Any]]:
     return [
         entry("/in", None, PAGE.format(page), method="GET"),
         entry("/in", LOGIN, {"ok": True}, sent=FOLLOWED, came={"Set-Cookie": "sid=CANARY-new-1"}),
-        entry("/chat", {"q": PROMPT}, sent={"Cookie": "sid=CANARY-new-1"}),
+        chat(sent={"Cookie": "sid=CANARY-new-1"}),
     ]
 
 
@@ -136,9 +142,7 @@ FILES: dict[str, tuple[list[dict[str, Any]], str]] = {
     ),
     "a packed answer": (
         [
-            entry(
-                "/chat",
-                {"q": PROMPT},
+            chat(
                 base64.b64encode(gzip.compress(SSE.encode())).decode(),
                 content={"encoding": "base64"},
             )
@@ -146,79 +150,55 @@ FILES: dict[str, tuple[list[dict[str, Any]], str]] = {
         'framing = "sse"',
     ),
     "cookies of their own": (
-        [entry("/chat", {"q": PROMPT}, request={"cookies": [{"name": "sid", "value": SECRET}]})],
+        [chat(request={"cookies": [{"name": "sid", "value": SECRET}]})],
         'attach = { cookie = "*" }',
     ),
     "the prompt repeated in the text's place": (
         [
-            entry(
-                "/chat",
-                {"q": PROMPT},
+            chat(
                 events(
                     {"type": "user", "text": PROMPT},
                     *({"type": "token", "text": word} for word in WORDS),
-                ),
+                )
             )
         ],
         'kinds = { token = "text"',
     ),
     "a list of messages": (
-        [
-            entry(
-                "/chat",
-                {"q": PROMPT},
-                {"messages": [{"by": "me", "text": PROMPT}, {"by": "it", "text": FULL}]},
-            )
-        ],
+        [chat({"messages": [{"by": "me", "text": PROMPT}, {"by": "it", "text": FULL}]})],
         'text = "/messages/-1/text"',
     ),
     "pieces that are changes, and then the whole": (
         [
-            entry(
-                "/chat",
-                {"q": PROMPT},
+            chat(
                 events(
                     {"msg": "starts"},
                     {"msg": "part", "data": ["Par"]},
                     *({"msg": "part", "data": [[["append", [], word]]]} for word in WORDS[1:]),
                     {"msg": "completed", "data": [FULL]},
                     {"msg": "close"},
-                ),
+                )
             )
         ],
         'kinds = { completed = "final"',
     ),
     "numbered texts": (
-        [
-            entry(
-                "/chat",
-                {"q": PROMPT},
-                events(*({"at": f"trace {n} of node one", "v": w} for n, w in enumerate(WORDS))),
-            )
-        ],
+        [chat(events(*({"at": f"trace {n} of node one", "v": w} for n, w in enumerate(WORDS))))],
         'text = "/v"',
     ),
     "longer reasoning": (
         [
-            entry(
-                "/chat",
-                {"q": PROMPT},
+            chat(
                 events(
                     {"type": "thinking", "text": "a long thought about it"},
                     *({"type": "text", "text": word} for word in WORDS),
-                ),
+                )
             )
         ],
         'thinking = "reasoning"',
     ),
     "lines with tags": (
-        [
-            entry(
-                "/chat",
-                {"q": PROMPT},
-                "".join(f"0:{json.dumps(w)}\n" for w in WORDS) + 'd:{"finishReason":"stop"}\n',
-            )
-        ],
+        [chat("".join(f"0:{json.dumps(w)}\n" for w in WORDS) + 'd:{"finishReason":"stop"}\n')],
         'd = "end"',
     ),
     "a WebSocket": (
@@ -233,7 +213,7 @@ FILES: dict[str, tuple[list[dict[str, Any]], str]] = {
         [
             entry("/in", None, PAGE, method="GET", came={"Set-Cookie": "mark=CANARY-mark-1"}),
             entry("/in", LOGIN, {}, sent=FOLLOWED, came={"Set-Cookie": "sid=CANARY-new-1"}),
-            entry("/chat", {"q": PROMPT}, sent={"Cookie": "mark=CANARY-mark-1; sid=CANARY-new-1"}),
+            chat(sent={"Cookie": "mark=CANARY-mark-1; sid=CANARY-new-1"}),
         ],
         'attach = { cookie = "*" }',
     ),
@@ -246,7 +226,7 @@ FILES: dict[str, tuple[list[dict[str, Any]], str]] = {
                 kind=FORM,
                 came={"Set-Cookie": "sid=CANARY-new-1"},
             ),
-            entry("/chat", {"q": PROMPT}, sent={"Cookie": "sid=CANARY-new-1"}),
+            chat(sent={"Cookie": "sid=CANARY-new-1"}),
         ],
         '"user[password]" = "{password}"',
     ),
@@ -259,7 +239,7 @@ FILES: dict[str, tuple[list[dict[str, Any]], str]] = {
                 kind=FORM,
                 came={"Set-Cookie": "sid=CANARY-new-1"},
             ),
-            entry("/chat", {"q": PROMPT}, sent={"Cookie": "sid=CANARY-new-1"}),
+            chat(sent={"Cookie": "sid=CANARY-new-1"}),
         ],
         'form = { j_username = "{account}", j_password = "{password}" }',
     ),
@@ -267,7 +247,7 @@ FILES: dict[str, tuple[list[dict[str, Any]], str]] = {
         [
             entry("/who", {"email": "ann@x.org"}, {"flow_id": "CANARY-flow-1"}),
             entry("/in", {"flow_id": "CANARY-flow-1", "password": PASSWORD}, {"t": SECRET}),
-            entry("/chat", {"q": PROMPT}, sent={"Authorization": f"Bearer {SECRET}"}),
+            chat(sent={"Authorization": f"Bearer {SECRET}"}),
         ],
         'json = { email = "{account}" }',
     ),
@@ -356,7 +336,7 @@ def test_one_chat_among_many_requests() -> None:
         ([ASKED], "another", "the prompt is nowhere in the request"),
         ([entry("/", None, PAGE, method="GET")], PROMPT, "the prompt is nowhere"),
         ([entry("/chat", f"\0\0{PROMPT}", kind="application/grpc")], PROMPT, "neither JSON nor"),
-        ([entry("/chat", {"q": PROMPT}, "")], PROMPT, "the answer is empty"),
+        ([chat("")], PROMPT, "the answer is empty"),
     ],
 )
 def test_a_draft_is_always_left(entries: list[Any], prompt: str, missing: str) -> None:

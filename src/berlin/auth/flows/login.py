@@ -195,8 +195,6 @@ def read_answer(
     """Return the JSON object in a login's response.
 
     Args:
-        response: the answer.
-        account: the account, for the error.
         where: the request, for the error.
         good: the statuses that mean success; by default 200 to 299.
         json: whether values of its JSON are needed; otherwise a page or an empty body is fine.

@@ -57,7 +57,6 @@ class Given(Unattended):
     """Makes the token from the credentials, without any request; see `Flow`.
 
     Args:
-        needs: the required credentials.
         make: makes the token from their values.
     """
 

@@ -52,7 +52,6 @@ class TokenSource:
     """The token of one key.
 
     Args:
-        key: the key the token belongs to.
         shared: the store shared with other processes; `None` keeps it in this one.
         clock: a monotonic clock, in seconds.
         wall: the wall clock, in seconds since 1970.

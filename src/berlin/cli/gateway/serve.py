@@ -39,8 +39,6 @@ from berlin.gateway.serving.watch import ConfigFiles, Watch, files_state
 from berlin.gateway.setup import build_gateway, requires_keys
 from berlin.gateway.workers.count import worker_count
 from berlin.gateway.workers.listening import Sockets
-from berlin.gateway.workers.parent import Parent
-from berlin.gateway.workers.settings import for_worker, published
 from berlin.gateway.workers.worker import Worker
 from berlin.types import is_loopback
 
@@ -106,6 +104,8 @@ def serve(
         return
     if not hasattr(os, "fork"):
         raise ConfigurationError("several workers need a system with fork; use --workers 1")
+    from berlin.gateway.workers.parent import Parent
+
     files = ConfigFiles(path, seen)
     parent = Parent(
         count,
@@ -157,6 +157,8 @@ class _Command:
 
     def work(self, worker: Worker, sockets: Sockets, settings: Config) -> int:
         """Serve as one of several workers, and return the exit code."""
+        from berlin.gateway.workers.settings import for_worker, published
+
         try:
             gateway, accounts = self._open(for_worker(settings, worker), worker, first=worker.first)
         except BerlinError as error:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from berlin.config.references import resolve_value
 from berlin.config.schema import SharedConfig
 from berlin.routing.base.clock import Clock
 from berlin.routing.counters.contract import Counters
 from berlin.routing.counters.memory import MemoryCounters
-from berlin.routing.counters.redis import RedisCounters
-from berlin.routing.counters.shared import SharedCounters
-from berlin.routing.shared.server import SharedRedis
 from berlin.types import Secret
+
+if TYPE_CHECKING:
+    from berlin.routing.shared.server import SharedRedis
 
 
 def open_shared(
@@ -26,7 +27,11 @@ def open_shared(
         ConfigurationError: if the configured Redis cannot be used.
     """
     url = resolve_value(config.redis, "shared.redis", environ)
-    return None if url is None else SharedRedis(Secret(url))
+    if url is None:
+        return None
+    from berlin.routing.shared.server import SharedRedis
+
+    return SharedRedis(Secret(url))
 
 
 def open_counters(
@@ -35,6 +40,9 @@ def open_counters(
     """Return counters on the shared Redis, or those of this process if none is configured."""
     if redis is None:
         return MemoryCounters(clock)
+    from berlin.routing.counters.redis import RedisCounters
+    from berlin.routing.counters.shared import SharedCounters
+
     remote = RedisCounters(redis)
     local = MemoryCounters(clock, remote.now)
     return SharedCounters(remote, local, on_failure=config.on_failure)

@@ -205,7 +205,7 @@ class MappedFormat:
         if response.usage is not None:
             events.append(UsageReport(response.usage))
         events.append(Finished(response.finish_reason))
-        return b"".join(map(encoder.encode_event, events))
+        return encoder.encode_burst(events)
 
     def encode_error(self, error: BerlinError) -> bytes:
         """Return the body of an answer that is an error."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from berlin.errors import BerlinError
@@ -31,6 +31,10 @@ from berlin.types import (
     merge_extra,
 )
 from berlin.wire.json import encode_line, encode_value, escape_line_ends
+
+_START = (
+    b',"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n'
+)
 
 
 class OpenAIEncoder(AnswerEncoder):
@@ -61,21 +65,21 @@ class OpenAIEncoder(AnswerEncoder):
         self._head = encode_line(members)[:-1]
         self._before = b'data: %b,"choices":[{"index":0,"delta":{"content":' % self._head
 
-    def encode_event(self, event: StreamEvent) -> bytes:
-        """Return the chunk of one event; with the first, the one that names the role."""
-        # Nearly all are pieces of text like the last one, so calls are inlined.
-        if (
-            isinstance(event, TextDelta)
-            and self._begun
-            and not self._extras
-            and self._text_member == "content"
-        ):
-            self._count.chars += len(event.text)
-            text = encode_value(event.text)
-            if not text.isascii():
-                text = escape_line_ends(text)
-            return b'%b%b},"finish_reason":null}]}\n\n' % (self._before, text)
-        return super().encode_event(event)
+    def encode_burst(self, burst: Sequence[StreamEvent]) -> bytes:
+        """Return the chunks of events; with the first, the one that names the role."""
+        parts: list[bytes] = []
+        for event in burst:
+            # Nearly all are pieces of text, so calls are inlined.
+            if type(event) is TextDelta and not self._extras and self._text_member == "content":
+                if not self._begun:
+                    parts.append(self._start())
+                self._count.chars += len(event.text)
+                text = encode_value(event.text)
+                parts.append(b'%b%b},"finish_reason":null}]}\n\n' % (self._before, text))
+            else:
+                parts.append(self.encode_event(event))
+        data = b"".join(parts)
+        return data if data.isascii() else escape_line_ends(data)
 
     def encode_error(self, error: BerlinError) -> bytes:
         """Return the frame that ends an answer with an error."""
@@ -89,20 +93,21 @@ class OpenAIEncoder(AnswerEncoder):
         if self._begun:
             return b""
         self._begun = True
-        return self._write({"role": "assistant", "content": ""}, None, {}, {})
+        return b"data: %b%b" % (self._head, _START)
 
     def _encode_text(self, event: TextDelta) -> bytes:
         self._count.add(event.text)
         return self._start() + self._chunk({self._text_member: event.text})
 
     def _encode_reasoning(self, event: ReasoningDelta) -> bytes:
-        self._count.hold(event.text)
+        self._count.hold(event)
         self._state.think(event.text)
         return self._start() + self._chunk({REASONING[0]: event.text})
 
     def _encode_extra(self, event: ExtraDelta) -> bytes:
         """Keep members for the next chunk, if they came with one."""
-        self._state.take(event)
+        if self._state.take(event):
+            self._count.hold(event)
         members = extra_of(event.extra, DIALECT)
         if event.at == "text" and (event.opens or "type" in event.extra.members):
             is_refusal = event.extra.members.get("type") == "refusal"
@@ -123,7 +128,7 @@ class OpenAIEncoder(AnswerEncoder):
         return flushed
 
     def _encode_call(self, event: ToolCallDelta) -> bytes:
-        self._count.hold(event.arguments)
+        self._count.hold(event)
         self._state.call(event)
         head = self._start()
         if self._is_older:
@@ -230,13 +235,10 @@ def _message(response: ChatResponse, *, older: bool) -> dict[str, Any]:
         "content": "".join(said) or None,
         "refusal": "".join(refused) or None,
     }
-    extra = None
-    for part in response.parts:
-        if isinstance(part, ReasoningPart) and part.extra is not None:
-            extra = merge_extra(extra, part.extra)
+    extras = [part.extra for part in response.parts if isinstance(part, ReasoningPart)]
     if response.reasoning:
         message[REASONING[0]] = response.reasoning
-    message |= extra_of(extra, DIALECT)
+    message |= extra_of(merge_extra(*extras), DIALECT)
     if sealed := sealed_state(response.parts, DIALECT):
         message |= _carried(sealed)
     if response.tool_calls:

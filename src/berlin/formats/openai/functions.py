@@ -36,7 +36,7 @@ def with_tool_messages(messages: Iterable[Any]) -> Iterator[Any]:
     """
     ids: dict[Any, str] = {}
     for n, message in enumerate(messages):
-        if not isinstance(message, Mapping):
+        if not isinstance(message, dict):
             yield message
             continue
         called, name = message.get("function_call"), message.get("name")

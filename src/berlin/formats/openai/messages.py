@@ -53,7 +53,7 @@ def parse_messages(messages: Iterable[Any]) -> tuple[Message, ...]:
 
 def _parse_message(n: int, message: Any) -> Message:
     here = f"messages[{n}]"
-    if not isinstance(message, Mapping):
+    if not isinstance(message, dict):
         raise InvalidRequestError.about(here, 'must be {"role": …, "content": …}')
     role, content = message.get("role"), message.get("content")
     if not isinstance(role, str) or role not in ROLES:

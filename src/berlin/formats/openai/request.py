@@ -72,11 +72,11 @@ def decode_request(body: bytes) -> ClientCall:
         raise InvalidRequestError.about("n", "only one answer at a time; leave it out, or 1")
     rest = decode_rest(body, _KNOWN)
     choice = decode_member(sent.tool_choice, "tool_choice")
-    if not sent.tools and (older := tools_of(rest.get("functions"))):
+    if "functions" in rest and not sent.tools and (older := tools_of(rest["functions"])):
         del rest["functions"]
         sent.tools = [Raw(encode_body(tool)) for tool in older]
         choice = rest.pop("function_call", None)
-    tools = decode_tools(sent.tools, DIALECT)
+    tools = decode_tools(sent.tools, DIALECT) if sent.tools else ()
     options = {name: value for name in _OPTIONS if (value := getattr(sent, name)) is not None}
     for name in ("max_completion_tokens", "max_tokens"):
         if (limit := check_count(name, getattr(sent, name))) is not None:
@@ -143,12 +143,12 @@ def _decode_format(raw: Raw | UnsetType, rest: dict[str, Any]) -> ResponseFormat
     )
 
 
+_REASONING = ("reasoning", "thinking")
+
+
 def _decode_reasoning(effort: str | None, rest: dict[str, Any]) -> Reasoning | None:
     """Return how much to reason: by its usual name, or in the words of services that differ."""
-    said: dict[str, Any] = {}
-    for name in ("reasoning", "thinking"):
-        said[name] = rest.pop(name, None)
-    said = {name: value for name, value in said.items() if value is not None}
+    said: dict[str, Any] = {name: rest.pop(name) for name in _REASONING if name in rest}
     if not said:
         return Reasoning(effort) if effort else None
     budget, known = None, effort or ""

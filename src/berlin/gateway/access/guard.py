@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sized
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from aiohttp import web
 
@@ -16,7 +16,6 @@ from berlin.errors import (
     UnavailableError,
 )
 from berlin.gateway.access.caller import Caller, Scope
-from berlin.gateway.access.issuers.tokens import Issuers, open_issuers
 from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.access.keys import KEY_PREFIX
 from berlin.gateway.access.origin import (
@@ -33,6 +32,9 @@ from berlin.gateway.catalog import Target
 from berlin.gateway.refusals import HttpFault
 from berlin.gateway.workers.worker import Worker
 from berlin.types import Identity, is_loopback
+
+if TYPE_CHECKING:
+    from berlin.gateway.access.issuers.tokens import Issuers
 
 Keys: TypeAlias = KeyReader | PostgresKeys
 
@@ -91,6 +93,9 @@ class Guard:
     def use_issuers(self, tables: Mapping[str, IssuerConfig]) -> None:
         """Replace the identity providers, if they have changed. Raises ConfigurationError."""
         if tables != (self.issuers.tables if self.issuers is not None else {}):
+            # PyJWT and discovery, only where there are issuers.
+            from berlin.gateway.access.issuers.tokens import open_issuers
+
             self.issuers = open_issuers(tables)
 
     @property
@@ -165,10 +170,10 @@ class Guard:
             )
         # Programs send one of our keys beside a foreign or an empty one.
         sent = _sent_keys(request)[:MAX_SENT_KEYS]
-        found = (keys.find(one) for one in sent) if keys is not None else ()
-        key = next((one for one in found if one is not None), None)
-        if key is not None:
-            return key
+        if keys is not None:
+            for one in sent:
+                if (key := keys.find(one)) is not None:
+                    return key
         if self.issuers is not None:
             tokens = [one for one in sent if self.issuers.is_token(one)]
             if tokens:
@@ -272,13 +277,16 @@ def _sent_keys(request: web.Request) -> list[str]:
 
     Two `Authorization` headers count as none: a proxy may have checked either one.
     """
-    values = request.headers.getall("Authorization", [])
+    headers = request.headers
+    values = headers.getall("Authorization", [])
     if len(values) > 1:
         return []
-    bearers = [value for value in values if value[:7].lower() in ("bearer", "bearer ")]
-    sent = [value[7:].strip() for value in bearers]
-    others = [value for value in values if value not in bearers]
+    value = values[0] if values else ""
+    is_bearer = value[:7].lower() in ("bearer", "bearer ")
+    sent = [value[7:].strip()] if is_bearer else []
     for name in _KEY_HEADERS:
-        sent += [value.strip() for value in request.headers.getall(name, [])]
-    # Another scheme counts as an unknown key, not as none.
-    return [key for key in dict.fromkeys([*sent, *others]) if key]
+        if name in headers:
+            sent += [value.strip() for value in headers.getall(name)]
+    if not is_bearer:  # another scheme counts as an unknown key, not as none
+        sent.append(value)
+    return [key for key in dict.fromkeys(sent) if key]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import secrets
 import struct
 import time
@@ -89,7 +90,8 @@ class Throttle:
     ) -> None:
         self._pace = pace or Pace()
         self._clock = clock
-        sketch = sketch or Sketch(memoryview(bytearray(SKETCH_BYTES)), secrets.token_bytes(16))
+        # Pages that nobody has failed in take no memory.
+        sketch = sketch or Sketch(memoryview(mmap.mmap(-1, SKETCH_BYTES)), secrets.token_bytes(16))
         self._secret = sketch.secret
         times = 8 * ROWS * CELLS
         self._failed_at = sketch.memory[:times].cast("d")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import lru_cache
 
 import msgspec
 
 from berlin.config.tables.per_user import PLACEHOLDER
 from berlin.gateway.observe.visit import Asked, Visit
-from berlin.ledger.entry import Entry, count_of, name_of
+from berlin.ledger.entry import MAX_NAME_CHARS, Entry, count_of, name_of
 from berlin.ledger.figures import Figures, Query
 from berlin.ledger.prices import PLACES, Prices
 from berlin.ledger.recorder import Recorder
@@ -18,6 +19,8 @@ from berlin.ledger.writer import LedgerCounts
 from berlin.types import ChatRequest, Usage
 from berlin.types.embeddings import EmbeddingRequest
 from berlin.types.usage import usage_with
+
+_MAX_NAMED = 1024
 
 
 class Ledger:
@@ -48,6 +51,7 @@ class Ledger:
         """Replace prices and accounts, after a change of the configuration."""
         self._prices = prices
         self._accounts = accounts
+        self._named = lru_cache(_MAX_NAMED)(self._name)
 
     @property
     def problem(self) -> str:
@@ -71,16 +75,14 @@ class Ledger:
             UnavailableError: if it cannot be recorded, and such requests are refused.
         """
         at = self._clock()
-        entry = Entry(
+        most = MAX_NAME_CHARS
+        user = visit.user or _user(request)[:most]
+        key, asked, model = visit.key, visit.model[:most], model[:most]
+        entry = msgspec.structs.replace(
+            self._named(key, user, visit.user, visit.provider, asked, model),
             id=visit.id,
             at_us=round(at * 1_000_000),
-            key=name_of(visit.key),
-            user=name_of(visit.user or _user(request)),
             face=visit.face,
-            provider=name_of(visit.provider),
-            account=self._account(visit.provider, visit.user),
-            model_asked=name_of(visit.model),
-            model=name_of(model),
             stream=visit.stream,
         )
         self._recorder.begin(entry)
@@ -99,18 +101,37 @@ class Ledger:
         """Deliver the rest, in bounded time."""
         self._recorder.close()
 
+    def _name(
+        self, key: str, user: str, owner: str, provider: str, model_asked: str, model: str
+    ) -> Entry:
+        """Return what many rows have in common."""
+        return Entry(
+            id="",
+            at_us=0,
+            key=name_of(key),
+            user=name_of(user),
+            provider=name_of(provider),
+            account=self._account(provider, owner),
+            model_asked=name_of(model_asked),
+            model=name_of(model),
+        )
+
     def _row(self, visit: Visit, asked: Asked) -> Entry:
-        started = visit.started
-        model = (started.model if started is not None else "") or asked.model
-        provider = visit.answered_by or visit.provider
+        entry, started, model = asked.entry, visit.started, asked.model
+        if started is not None and (started.provider or started.model):
+            model = started.model or model
+            provider = started.provider or visit.provider
+            entry = msgspec.structs.replace(
+                entry,
+                provider=name_of(provider),
+                account=self._account(provider, visit.user),
+                model=name_of(model),
+            )
         usage = usage_of(visit, asked)
         cost = self._cost(visit, model, usage, asked.at)
         first = visit.first_event_s
         return msgspec.structs.replace(
-            asked.entry,
-            provider=name_of(provider),
-            account=self._account(provider, visit.user),
-            model=name_of(model),
+            entry,
             attempts=count_of(_attempts(visit)),
             input_tokens=count_of(usage.input_tokens) if usage else None,
             output_tokens=count_of(usage.output_tokens) if usage else None,

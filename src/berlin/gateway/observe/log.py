@@ -68,7 +68,8 @@ class JsonAccessLog:
             self._lose(1, "lines come faster than they can be written")
             return
         self._lines.append(encode_access(visit, self._clock()))
-        self._changed.set()
+        if not self._changed.is_set():
+            self._changed.set()
 
     def close(self) -> None:
         """Write the rest, for at most `LAST_LINES_S`, and close the file."""

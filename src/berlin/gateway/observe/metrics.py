@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from berlin.errors import BerlinError, ConfigurationError
@@ -16,6 +17,7 @@ from berlin.ledger.writer import LedgerCounts
 # In seconds: from a cached first event to an answer that takes minutes.
 BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 OTHER = "other"
+_MAX_ENDS = 1024
 
 # Name: help text, labels.
 _COUNTERS = {
@@ -91,6 +93,7 @@ class PrometheusMetrics(Observer):
             for name, (text, *labels) in table.items():
                 self._add(name, text, labels)
         self._known_series: dict[tuple[str, ...], Any] = {}
+        self._ends = lru_cache(_MAX_ENDS)(self._ends_of)
         self._ledger_before: dict[str, int] = {}
 
     def _add(self, name: str, text: str, labels: Iterable[str] = ()) -> None:
@@ -109,15 +112,15 @@ class PrometheusMetrics(Observer):
 
     def ended(self, visit: Visit) -> None:
         """Count a request at its end."""
-        face, provider = _known(visit.face, self._faces), _known(visit.provider, self._providers)
-        outcome = _known(visit.outcome, self._outcomes)
-        status = str(visit.status) if 100 <= visit.status <= 599 else OTHER
-        self._series("requests_total", face, provider, outcome, status).inc()
-        self._series("request_seconds", face, provider).observe(visit.seconds)
+        provider = _known(visit.provider, self._providers)
+        requests, seconds = self._ends(visit.face, provider, visit.outcome, visit.status)
+        requests.inc()
+        seconds.observe(visit.seconds)
         if visit.events > 0:
             self._series("events_total", provider).inc(visit.events)
-        if visit.first_event_s is not None:
-            self._series("first_event_seconds", provider).observe(visit.first_event_s)
+        if visit.first_event_at is not None:
+            first_s = visit.first_event_at - visit.began_at
+            self._series("first_event_seconds", provider).observe(first_s)
         failure = visit.upstream_failure
         if failure is not None:
             self._series("upstream_errors_total", provider, _known(failure, self._outcomes)).inc()
@@ -127,6 +130,15 @@ class PrometheusMetrics(Observer):
         answered_by = visit.answered_by
         if answered_by and any(attempt.provider != answered_by for attempt in visit.failed):
             self._series("fallbacks_total", provider).inc()
+
+    def _ends_of(self, face: str, provider: str, outcome: str, status: int) -> tuple[Any, Any]:
+        """Return the series in which each request that ends like this is counted."""
+        face, outcome = _known(face, self._faces), _known(outcome, self._outcomes)
+        shown = str(status) if 100 <= status <= 599 else OTHER
+        return (
+            self._series("requests_total", face, provider, outcome, shown),
+            self._series("request_seconds", face, provider),
+        )
 
     def close(self) -> None:
         """Do nothing: what was counted is read until the end."""

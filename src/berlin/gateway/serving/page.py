@@ -14,7 +14,6 @@ import berlin
 from berlin.errors import BerlinError
 from berlin.gateway.chat import Gateway
 from berlin.gateway.face import model_names
-from berlin.providers.guide.sections import load_sections
 
 RUNNING = "Berlin is running. Open this address in a browser to see how programs connect.\n"
 MAX_MODELS = 200
@@ -115,6 +114,8 @@ def _clients(address: str, model: str) -> list[tuple[str, str]]:
 @cache
 def _examples() -> tuple[tuple[str, str], ...]:
     """Return the titles and the first examples of docs/clients.md."""
+    from berlin.providers.guide.sections import load_sections  # the whole manual, once shown
+
     found = []
     for section in load_sections():
         code = re.search(r"```\w*\n(.*?)\n```", section.body, re.DOTALL)

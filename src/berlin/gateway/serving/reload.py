@@ -9,7 +9,6 @@ from collections.abc import Callable
 from berlin.config import Config
 from berlin.errors import BerlinError
 from berlin.gateway.access.guard import Guard
-from berlin.gateway.access.issuers.tokens import open_issuers
 from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
 from berlin.gateway.setup import (
@@ -108,6 +107,6 @@ def check_config(
         BerlinError: if the gateway cannot use it.
     """
     server = config.server
-    Guard(None, server.allowed_hosts, server.cors_origins, server.trusted_proxies)
-    open_issuers(config.issuers)
+    guard = Guard(None, server.allowed_hosts, server.cors_origins, server.trusted_proxies)
+    guard.use_issuers(config.issuers)
     return build_catalog(config, before, worker)

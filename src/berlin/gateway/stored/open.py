@@ -10,7 +10,6 @@ from berlin.config.paths import data_path
 from berlin.config.references import resolve_value
 from berlin.config.schema import ResponsesConfig
 from berlin.errors import ConfigurationError
-from berlin.gateway.stored.redis import RedisEngine
 from berlin.gateway.stored.responses import StoredResponses
 from berlin.gateway.stored.sqlite import SqliteEngine
 from berlin.types import Secret
@@ -24,6 +23,8 @@ def open_stored(
     if name == "off":
         return StoredResponses(None)
     if name.startswith(("redis://", "rediss://", "unix://")):
+        from berlin.gateway.stored.redis import RedisEngine
+
         return StoredResponses(RedisEngine(Secret(name), config.expire_s, config.max_bytes))
     path: Path | None = None
     if name.startswith("file:/"):

@@ -67,7 +67,6 @@ class ConversationMap:
     """A `MessagesMap`, ready for use. Raises ConfigurationError.
 
     Args:
-        described: the description.
         used: the placeholders that the requests use.
         uploaded: the names that the uploads take.
 
@@ -125,7 +124,6 @@ class ConversationMap:
         """Return the values of the placeholders. Raises InvalidRequestError.
 
         Args:
-            request: the request.
             uploaded: what the uploads took.
         """
         described = self._described

@@ -107,7 +107,6 @@ class CompiledParts:
     """A `PartsMap`, ready for use. Raises ConfigurationError.
 
     Args:
-        described: the description.
         uploaded: the names that the uploads take.
 
     Attributes:
@@ -158,7 +157,6 @@ class CompiledParts:
         """Return a message, or an item, for the result of a tool.
 
         Args:
-            result: the result.
             names: the names of the tools that were called, by the id of the call.
             role: the service's word for the role.
         """

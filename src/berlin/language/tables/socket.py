@@ -108,7 +108,6 @@ class CompiledSocket:
     """A `SocketMap`, ready for use. Raises ConfigurationError.
 
     Args:
-        socket: the description.
         names: the placeholders that may be used in it.
 
     Attributes:
@@ -143,8 +142,6 @@ class Dialog:
     """One conversation; see `SocketDialog`.
 
     Args:
-        socket: the description.
-        values: the values of the placeholders.
         question: makes the message with the question.
     """
 

@@ -155,7 +155,6 @@ class CompiledStream:
     """A `StreamMap`, ready for use by any number of answers. Raises ConfigurationError.
 
     Args:
-        stream: the description.
         is_polled: whether the service is asked again and again until there is a finish reason.
         is_open_ended: whether a finish reason ends the answer, as on a WebSocket that stays open.
     """

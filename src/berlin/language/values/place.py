@@ -75,8 +75,6 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the value, or `MISSING`.
 
         Args:
-            response: the answer.
-            document: its JSON.
             cookies: cookies set by the steps so far.
         """
         value = self._find_raw(response, document, cookies)

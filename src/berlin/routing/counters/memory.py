@@ -48,25 +48,26 @@ class MemoryCounters:
         if refused is not None:
             counter = counters[refused]
             return Refusal(claims[refused], counter.used, wait_s, counter.reserved)
-        return Reservation(id, tuple(claims), tuple(counter.used for counter in counters))
+        return Reservation(id, tuple(claims), tuple([counter.used for counter in counters]))
 
     def settle(self, reserved: Reservation, costs: Mapping[str, int]) -> None:
         """Replace reserved amounts by costs; see `Counters`."""
-        self._end(reserved, settled_amounts(reserved.claims, costs))
+        self.end(reserved, settled_amounts(reserved.claims, costs))
 
     def undo(self, reserved: Reservation) -> None:
         """Take everything back; see `Counters`."""
-        self._end(reserved, [0] * len(reserved.claims))
+        self.end(reserved, [0] * len(reserved.claims))
 
-    async def aclose(self) -> None:
-        """Do nothing."""
-
-    def _end(self, reserved: Reservation, amounts: Sequence[int | None]) -> None:
+    def end(self, reserved: Reservation, amounts: Sequence[int | None]) -> None:
+        """Replace reserved amounts by others; `None` leaves what was reserved."""
         now, wall = self._clock(), self._wall()
         for claim, amount in zip(reserved.claims, amounts, strict=True):
             counter = self._counters.get(name_at(claim, wall))
             if counter is not None:  # or its day or month is over
                 counter.end(reserved.id, amount, now)
+
+    async def aclose(self) -> None:
+        """Do nothing."""
 
     def _counter(self, claim: Claim, now: float, wall: float) -> Counter:
         name = name_at(claim, wall)

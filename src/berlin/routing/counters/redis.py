@@ -122,7 +122,7 @@ class RedisCounters:
             one["since"] = round(min(since, 1e12) * 1000)
             if name in self._seen:
                 one["seen"] = self._seen[name]
-            elif name in before:
+            if name in before:
                 one["before"] = before[name]
             elif claim.before is not None:
                 one["asks"] = True

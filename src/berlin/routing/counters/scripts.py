@@ -18,8 +18,10 @@ from berlin.routing.counters.remote import RETRY_RUNNING_S
 # over, or evicted it) begins a new life, and is filled from what processes remember. `at` is the
 # time of its last change, different for each; `born` the beginning of its present life on `server`.
 # A claim brings what its process saw last: born, at, used. If that is of an earlier life, and newer
-# than what is known of that (`base`, at `base_at`), it takes the place of `base`. If no process
-# remembers a day or month, a new counter begins with what the ledger has of it (`before`).
+# than what is known of that (`base`, at `base_at`), it takes the place of `base`. A day or month
+# counts at least what the ledger has of it (`before`): the process that saw it last may be idle, or
+# gone. It is asked for before the first reservation of each life (`asks`); a settlement that comes
+# first leaves a mark, so that the next reservation begins another one.
 _BEGIN = f"""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -66,29 +68,33 @@ local function forget(n, claim)
     redis.call('ZREM', slots, old)
   end
 end
-local function restore(n, claim)
+local function restore(n, claim, reserves)
   forget(n, claim)
   if runs(claim) then return end
   local hash, seen = KEYS[2 * n + 1], claim.seen or {{0, 0, 0}}
   local born, at = number(hash, 'born'), number(hash, 'at')
   local server = redis.call('GET', KEYS[2]) or ''
   if born == 0 or (redis.call('HGET', hash, 'server') or '') ~= server then
-    if born == 0 and claim.before then add(n, claim, now, claim.before) end
+    if claim.asks and reserves then return true end
+    local more = (claim.before or 0) - number(hash, 'used')
+    if more > 0 then add(n, claim, now, more) end
     born = math.max(now, at + 1, seen[2] + 1)
-    redis.call('HSET', hash, 'born', born, 'server', server)
+    redis.call('HSET', hash, 'born', born, 'server', claim.asks and server .. '?' or server)
+    redis.call('HSET', hash, 'floor', claim.before or 0)
     redis.call('HSET', hash, 'base', number(hash, 'used'), 'base_at', at)
     redis.call('PEXPIRE', hash, claim.keep)
   end
   local base_at = number(hash, 'base_at')
   if seen[1] == born or seen[2] <= base_at then return end
   if claim.span > 0 and seen[2] + claim.span <= now then return end
-  local more = seen[3] - number(hash, 'base')
+  local total = math.max(seen[3], number(hash, 'floor'))
+  local more = total - number(hash, 'base')
   if claim.span > 0 then
-    if base_at + claim.span <= now then more = seen[3] end
+    if base_at + claim.span <= now then more = total end
     more = math.max(more, 0)
   end
   add(n, claim, seen[2], more)
-  redis.call('HSET', hash, 'base', seen[3], 'base_at', seen[2])
+  redis.call('HSET', hash, 'base', total, 'base_at', seen[2])
 end
 local function touch(n, claim)
   local hash = KEYS[2 * n + 1]
@@ -177,8 +183,7 @@ for n, claim in ipairs(claims) do
   if redis.call('HEXISTS', hash, 'h:' .. id) == 1 then
     return {{now, owners, 0, 0, seen_of(claims), 0}}
   end
-  if claim.asks and redis.call('EXISTS', hash) == 0 then return {{now, owners, -2, n, {{}}, 0}} end
-  restore(n, claim)
+  if restore(n, claim, true) then return {{now, owners, -2, n, {{}}, 0}} end
   if not fits(n, claim) then
     bury(n, claim)
     if not fits(n, claim) then
@@ -216,7 +221,10 @@ for n, claim in ipairs(claims) do
       and claim.since < number(hash, 'born') then
     local lost = claim.since >= 0
     local at = lost and claim.span > 0 and number(hash, 'base_at') or now
-    local slot = add(n, claim, at, amount - claim.amount)
+    local more = amount - claim.amount
+    -- The ledger may have had this request, too.
+    if lost then more = math.max(more, number(hash, 'floor') - number(hash, 'used')) end
+    local slot = add(n, claim, at, more)
     if lost then redis.call('HSET', hash, 'h:' .. id, slot .. '|' .. whole(amount) .. '||1') end
   end
   touch(n, claim)

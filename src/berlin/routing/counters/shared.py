@@ -109,15 +109,11 @@ class SharedCounters:
 
     def settle(self, reserved: Reservation, costs: Mapping[str, int]) -> None:
         """Replace reserved amounts by costs; see `Counters`."""
-        self._local.settle(reserved, costs)
-        claims = self._shared(reserved.claims)
-        self._end(reserved, claims, settled_amounts(claims, costs))
+        self._end(reserved, settled_amounts(reserved.claims, costs))
 
     def undo(self, reserved: Reservation) -> None:
         """Take everything back; see `Counters`."""
-        self._local.undo(reserved)
-        claims = self._shared(reserved.claims)
-        self._end(reserved, claims, [0] * len(claims))
+        self._end(reserved, [0] * len(reserved.claims))
 
     async def aclose(self) -> None:
         """Report to the shared counters what is still owed, in bounded time."""
@@ -127,9 +123,7 @@ class SharedCounters:
         await self._remote.aclose()
 
     def _shared(self, claims: Sequence[Claim]) -> Sequence[Claim]:
-        if not self._only_lasting:
-            return claims
-        return [claim for claim in claims if isinstance(claim.window, Calendar)]
+        return list(filter(_lasts, claims)) if self._only_lasting else claims
 
     def _reserve_alone(self, id: str, claims: Sequence[Claim]) -> Reservation | Refusal:
         if self._refuses:
@@ -149,10 +143,12 @@ class SharedCounters:
         self._owe(id, Owed(claims, (0,) * len(claims), self.now(), "maybe"))
         self._keep_up()
 
-    def _end(
-        self, reserved: Reservation, claims: Sequence[Claim], amounts: Sequence[int | None]
-    ) -> None:
-        id, at = reserved.id, reserved.shared_at
+    def _end(self, reserved: Reservation, amounts: Sequence[int | None]) -> None:
+        self._local.end(reserved, amounts)
+        id, claims, at = reserved.id, reserved.claims, reserved.shared_at
+        if self._only_lasting:
+            amounts = [a for c, a in zip(claims, amounts, strict=True) if _lasts(c)]
+            claims = tuple(filter(_lasts, claims))
         if not claims:
             return
         if at is None:
@@ -160,7 +156,7 @@ class SharedCounters:
             self._keep_up()
             return
         self._inside -= 1
-        self._owe(id, Owed(tuple(claims), tuple(amounts), at))
+        self._owe(id, Owed(claims, tuple(amounts), at))
         self._pay(id)
 
     def _owe(self, id: str, owed: Owed) -> None:
@@ -197,6 +193,10 @@ class SharedCounters:
             if not self._remote.rests:
                 for id in list(self._owed)[:PAID_TOGETHER]:
                     self._pay(id)
+
+
+def _lasts(claim: Claim) -> bool:
+    return isinstance(claim.window, Calendar)
 
 
 def _counted_alone(claims: Sequence[Claim], amounts: Sequence[int | None], at: float) -> Owed:

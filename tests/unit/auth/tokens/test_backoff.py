@@ -20,7 +20,8 @@ from berlin.errors import (
     UpstreamTimeoutError,
 )
 from berlin.types import Secret
-from support.memory_tokens import Clock, Expiring, Logins, Store
+from support.clock import Clock
+from support.memory_tokens import Expiring, Logins, Store
 
 KEY = TokenKey("strict", "https://a.example", "ann", "f1")
 EMPTY = Record.of(KEY, None)

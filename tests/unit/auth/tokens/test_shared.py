@@ -14,19 +14,11 @@ from berlin.auth.grant import Grant
 from berlin.auth.tokens.shared import SharedTokens
 from berlin.auth.tokens.store import Lease, Record, TokenKey
 from berlin.types import Secret
+from support.clock import Clock
 from support.memory_tokens import Store
 
 KEY = TokenKey("strict", "https://a.example", "ann", "f1")
 RECORD = Record.of(KEY, Grant(Secret("t1"), 0.0))
-
-
-class Clock:
-    """A clock that a test turns."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def nothing(record: Record | None) -> bool:
@@ -46,7 +38,7 @@ async def test_load_and_save() -> None:
 
 async def test_failure_is_followed_by_a_rest(caplog: pytest.LogCaptureFixture) -> None:
     """A store that fails is left alone for one to three seconds, with one warning."""
-    store, clock = Store(), Clock()
+    store, clock = Store(), Clock(0)
     store.before = fail
     shared = SharedTokens(store, clock=clock)
     with caplog.at_level(logging.WARNING):
@@ -68,7 +60,7 @@ async def test_R17_the_rest_is_spread() -> None:
     """Processes that lost a store together come back to it at different times."""
     ends = set()
     for _ in range(20):
-        store, clock = Store(), Clock()
+        store, clock = Store(), Clock(0)
         store.before = fail
         shared = SharedTokens(store, clock=clock)
         await shared.load(KEY)
@@ -85,7 +77,7 @@ async def test_error_instead_of_a_login() -> None:
     """With `on_failure = "error"` a store that fails is an error, at once also while it rests."""
     store = Store()
     store.before = fail
-    shared = SharedTokens(store, "error", clock=Clock())
+    shared = SharedTokens(store, "error", clock=Clock(0))
     with pytest.raises(errors.TokenStoreError, match="the disk is on fire"):
         await shared.load(KEY)
     with pytest.raises(errors.TokenStoreError, match="it failed a moment ago"):
@@ -166,7 +158,7 @@ async def test_lock_that_comes_too_late() -> None:
 
 async def test_lock_that_another_keeps() -> None:
     """A lock that is never released is waited for a minute, and no longer."""
-    store, clock = Store(), Clock()
+    store, clock = Store(), Clock(0)
     store.holder = Lease("another", 1, None)
 
     def tick(name: str) -> None:
@@ -194,7 +186,7 @@ async def test_failure_while_it_is_held() -> None:
 async def test_the_holder_stores_its_token_while_the_store_rests() -> None:
     """A store that failed during the login is tried again for the token: it costs one login."""
     store = Store()
-    shared = SharedTokens(store, clock=Clock())
+    shared = SharedTokens(store, clock=Clock(0))
     async with shared.lock(KEY, nothing) as lease:
         store.before = fail
         assert await shared.load(KEY) is None

@@ -22,7 +22,8 @@ from berlin.errors import (
     UpstreamTimeoutError,
 )
 from berlin.types import Secret
-from support.memory_tokens import Clock, Expiring, Logins, Store
+from support.clock import Clock
+from support.memory_tokens import Expiring, Logins, Store
 
 
 async def turns(count: int = 10) -> None:

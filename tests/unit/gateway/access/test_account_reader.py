@@ -11,16 +11,7 @@ from berlin.gateway.access.account_reader import AccountReader
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.access.sessions import Sessions
 from berlin.types import Secret
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
+from support.clock import Clock
 
 
 class Door:

@@ -14,16 +14,7 @@ import pytest
 from berlin.errors import ConfigurationError
 from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.access.keys import KeyStore
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
+from support.clock import Clock
 
 
 class Door:

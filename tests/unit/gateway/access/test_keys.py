@@ -17,21 +17,12 @@ from berlin.errors import ConfigurationError
 from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.access.keys import Key, KeyStore, digest
 from berlin.types import Secret
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
+from support.clock import Clock
 
 
 def store(tmp_path: Path, clock: Clock | None = None) -> KeyStore:
     """Return a store in a folder that is not there yet."""
-    return KeyStore(tmp_path / "data" / "keys.sqlite", clock or Clock())
+    return KeyStore(tmp_path / "data" / "keys.sqlite", clock or Clock(1_000_000))
 
 
 def key(*models: str) -> Key:
@@ -86,7 +77,7 @@ def test_a05_only_hashes_are_in_the_files(tmp_path: Path) -> None:
 
 def test_revoked_key_stays_listed(tmp_path: Path) -> None:
     """A key is revoked by name or id, once, and its name is free again."""
-    clock = Clock()
+    clock = Clock(1_000_000)
     known = store(tmp_path, clock)
     first, _ = known.add("ci")
     second, _ = known.add("other")
@@ -103,7 +94,7 @@ def test_revoked_key_stays_listed(tmp_path: Path) -> None:
 
 def test_names_are_unique_among_live_keys(tmp_path: Path) -> None:
     """A name is free again when its key has expired; the id of another key is no name."""
-    clock = Clock()
+    clock = Clock(1_000_000)
     known = store(tmp_path, clock)
     made, _ = known.add("ci", expires_at=clock.now + 10)
     for name in ("ci", made.id):
@@ -321,7 +312,7 @@ def test_processes_add_at_once(tmp_path: Path) -> None:
 
 def test_a20_two_tokens_while_a_key_is_rotated(tmp_path: Path) -> None:
     """The old token is valid for the grace period, the one before it no more; one key is one."""
-    clock = Clock()
+    clock = Clock(1_000_000)
     known = store(tmp_path, clock)
     made, first = known.add("ci", requests_per_minute=5)
     reader = KeyReader(tmp_path / "data" / "keys.sqlite", clock, clock)
@@ -362,10 +353,10 @@ def test_a_file_of_the_first_version(tmp_path: Path) -> None:
     database.commit()
     database.close()
     path.chmod(0o600)
-    reader = KeyReader(path, Clock(), Clock())
+    reader = KeyReader(path, Clock(1_000_000), Clock(1_000_000))
     assert reader.find("bk-old") is not None
     reader.close()
-    known = KeyStore(path, Clock())
+    known = KeyStore(path, Clock(1_000_000))
     known.add("new", user="ann", scopes=["chat"], limits=["5 USD/day"])
     old, new = known.entries()
     assert (old.name, old.requests_per_minute, old.user, old.scopes) == ("old", 60, "", ())

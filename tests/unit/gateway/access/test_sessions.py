@@ -5,18 +5,9 @@ from __future__ import annotations
 import base64
 
 from berlin.gateway.access.sessions import Sessions
+from support.clock import Clock
 
 PASSWORDS = {"alice": b"hash of alice", "bob": b"hash of bob"}
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def sessions(clock: Clock | None = None, key: bytes | None = None) -> Sessions:

@@ -11,16 +11,7 @@ from berlin.gateway.access.throttle import (
     Sketch,
     Throttle,
 )
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 10_000.0
-
-    def __call__(self) -> float:
-        return self.now
+from support.clock import Clock
 
 
 def test_five_failures_are_free() -> None:

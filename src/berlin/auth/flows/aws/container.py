@@ -26,11 +26,7 @@ HOSTS = frozenset({"169.254.170.2", "169.254.170.23", "fd00:ec2::23"})
 
 
 class ContainerKeys(Unattended):
-    """Asks the platform for the keys of this container's role.
-
-    Args:
-        environ: where the platform's variables are.
-    """
+    """Asks the platform for the keys of this container's role."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._environ = environ
