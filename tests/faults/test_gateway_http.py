@@ -1,4 +1,4 @@
-"""The gateway, fifth part: HTTP itself (G05 to G08, G16, G34 to G41, G47, X26)."""
+"""The gateway, fifth part: HTTP itself (G05 to G08, G16, G34 to G41, G47, W07, W08, W14, X26)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from berlin.gateway.catalog import Service
 from berlin.providers.scripted import ScriptedProvider
-from support.gateway import DIALECTS, OPENAI, Dialect, make_key, request_bytes, serve
+from support.gateway import BERLIN, DIALECTS, OPENAI, Dialect, make_key, request_bytes, serve
 
 FACES_PATHS = [
     ("/v1/chat/completions", "POST"),
@@ -190,6 +190,33 @@ async def test_g36_pages_of_others(caplog: pytest.LogCaptureFixture) -> None:
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.parametrize("dialect", DIALECTS, ids=str)
+async def test_w07_w08_forms_of_other_sites(dialect: Dialect) -> None:
+    """What a page can send to any site without asking, a form or text, is refused without keys too,
+    and nothing allows the page to read the refusal."""
+    provider = ScriptedProvider()
+    body = json.dumps(dialect.body("Hi", "s:m1", False)).encode()
+    async with serve(one(provider)) as at:
+        for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""):
+            for origin in ("https://evil.example", "null"):
+                sent = {"Content-Type": kind, "Origin": origin}
+                got = await at.post(dialect, body, headers=sent)
+                assert got.status in (400, 403, 415), (kind, origin)
+                assert "Access-Control-Allow-Origin" not in got.headers
+    assert provider.requests == []
+
+
+async def test_w14_no_cache_keeps_an_answer() -> None:
+    """Answers, lists and refusals are for one client: a cache does not know each header of keys."""
+    async with serve(one()) as at:
+        for dialect in DIALECTS:
+            if dialect is not BERLIN:  # it only streams
+                assert (await at.ask(dialect)).headers["Cache-Control"] == "no-store"
+            assert "no-cache" in (await at.ask(dialect, stream=True)).headers["Cache-Control"]
+        for path in ("/v1/models", "/nothing"):
+            assert (await at.get(path)).headers["Cache-Control"] == "no-store"
+
+
 async def test_g37_forwarded_for_is_not_trusted(tmp_path: Path) -> None:
     """Who guesses keys is one address, whatever it says of itself."""
     keys = tmp_path / "keys.sqlite"
@@ -288,7 +315,8 @@ async def test_g08_framing_that_others_read_otherwise() -> None:
         for case, rest in REFUSED.items():
             head = f"POST {OPENAI.path} HTTP/1.1\r\nHost: localhost\r\n"
             got = await at.raw(f"{head}{rest}{hidden}".encode())
-            if got.split()[1] not in (b"400", b"431") or got.count(b"HTTP/1.") != 1 or b"s:m1" in got:
+            refused = got.split()[1] in (b"400", b"431") and got.count(b"HTTP/1.") == 1
+            if not refused or b"s:m1" in got:
                 wrong[case] = got[:200]
     assert wrong == {}
     assert provider.requests == []

@@ -1,4 +1,4 @@
-"""The gateway, sixth part: who may ask (A01 to A18, A26)."""
+"""The gateway, sixth part: who may ask (A01 to A18, A21, A22, A24 to A26)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.access.keys import KeyStore
 from berlin.gateway.catalog import Service
 from berlin.providers.scripted import ScriptedProvider
@@ -297,6 +299,43 @@ async def test_a12_a13_x19_x24_there_is_nothing_to_administer(keys: Path) -> Non
         for path in ADMINISTRATION:
             for method in ("GET", "POST", "PUT", "DELETE"):
                 assert (await at.get(path, method)).status in (401, 404, 405), (path, method)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+async def test_a21_a22_no_request_makes_or_shows_keys(method: str, keys: Path) -> None:
+    """Keys are made at the command line only: no path makes a wider one, or tells of another."""
+    mine, other = make_key(keys, "mine", "s:m1"), make_key(keys, "other", user="bob")
+    async with guarded(keys) as at:
+        at.key = mine
+        for path in ("/key/generate", "/key/info?key=other", "/v1/keys", "/v1/keys/other", "/keys"):
+            got = await at.get(path, method)
+            assert got.status == 404, path
+            assert other[3:11].encode() not in got.data
+    assert {key.name for key in KeyStore(keys).entries()} == {"mine", "other"}
+
+
+async def test_a24_there_are_no_browser_sessions(keys: Path) -> None:
+    """No answer sets a cookie, and a cookie is no key: there is nothing for a page to ride on."""
+    good = make_key(keys, "k")
+    async with guarded(keys) as at:
+        assert (await at.get("/v1/models", Cookie=f"key={good}; token={good}")).status == 401
+        for path in ("/", "/v1/models", "/healthz", "/api/login"):
+            got = await at.get(path, Authorization=f"Bearer {good}", Accept="text/html")
+            assert "Set-Cookie" not in got.headers, path
+
+
+async def test_a25_rights_that_are_taken_away(keys: Path) -> None:
+    """An account that loses a model, or its place, loses it with its session still open."""
+    async with guarded(keys) as at:
+        await at.headers(BERLIN)  # a login
+        users = at.gateway.guard.accounts
+        assert isinstance(users, Accounts)
+        assert (await at.ask(BERLIN, model="s:m2")).status == 200
+        users.known["alice"] = msgspec.structs.replace(users.known["alice"], models=("s:m1",))
+        assert (await at.ask(BERLIN, model="s:m2")).status == 404
+        assert (await at.ask(BERLIN, model="s:m1")).status == 200
+        users.remove("alice")
+        assert (await at.ask(BERLIN, model="s:m1")).status == 401
 
 
 async def test_a14_a_request_cannot_change_its_key(keys: Path) -> None:

@@ -1,4 +1,4 @@
-"""What arrives at a user's machine: the wheel, the pins, and an import (P01 to P03, P05, P06, P08, P09, P11, P12)."""
+"""What arrives at a user's machine: the wheel, the pins, and an import (P01 to P12)."""
 
 from __future__ import annotations
 
