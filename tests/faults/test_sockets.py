@@ -13,6 +13,7 @@ from aiohttp import web
 from berlin import errors
 from berlin.providers.http import HttpProvider
 from berlin.types import ChatRequest, TextDelta, Timeouts
+from support.playing import running
 from support.recipes import client_of, recipe_of
 
 Play = Callable[[web.WebSocketResponse], Awaitable[None]]
@@ -49,15 +50,11 @@ async def asked(answer: Any) -> AsyncIterator[HttpProvider]:
     """Give a provider of a service with this handler."""
     app = web.Application()
     app.router.add_get("/ws", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
-        async with client_of(recipe_of(CHAT, endpoint={"url": url}), url) as (provider, _):
-            yield provider
-    finally:
-        await runner.cleanup()
+    async with (
+        running(app, handler_cancellation=True) as url,
+        client_of(recipe_of(CHAT, endpoint={"url": url}), url) as (provider, _),
+    ):
+        yield provider
 
 
 async def outcome(
